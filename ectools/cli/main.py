@@ -1,0 +1,96 @@
+"""``ectools``: the group that loads each command when it is named, and the only place that exits."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools import __version__, log
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Command → (module, one line of help). A command's module is imported only when that command runs, because
+# `ectools --help` and completion must not wait for aiohttp or jsonschema.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
+    "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
+    "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
+    "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
+    "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
+    "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands live in modules of their own: ``COMMAND`` in the module named by the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).COMMAND
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in sorted(COMMANDS.items())])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools docs -o ./option-docs",
+)
+@click.version_option(__version__, prog_name="ectools")
+def ectools() -> None:
+    """NixOS modules for network boot: schemas, docs, validation, and the programs that the units start."""
+
+
+def run_command(command: click.Command, *, prog_name: str) -> int:
+    """Run a click command as a program: returns the exit status, and prints every error on standard error.
+
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A broken pipe on standard output is not an error.
+    """
+    log.set_up()
+    return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
+
+
+def _guard(call: Callable[[], object], prog_name: str) -> int:
+    try:
+        status = call()
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return int(error.exit_code)
+    except EcError as error:
+        click.echo(f"{prog_name}: {error.render()}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`ectools docs | head`): keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def main() -> int:
+    """The console script ``ectools``; the return value is the exit status."""
+    return run_command(ectools, prog_name="ectools")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

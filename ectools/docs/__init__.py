@@ -1,0 +1,1 @@
+"""Option documentation, from the schemas alone."""

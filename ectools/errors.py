@@ -1,0 +1,79 @@
+"""The one error root. A library raises; only the command line exits (1: it failed, 2: what it was given is wrong)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+UNSET: Any = object()
+"""Marks a problem that has no value to show (``None`` is a value: JSON's null)."""
+
+
+class EcError(Exception):
+    """Something failed. ``message`` says what and where, ``hint`` what to do about it.
+
+    Neither holds a secret: both are printed and logged.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def render(self) -> str:
+        """What a person reads, without a trailing newline."""
+        return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+
+
+class InputError(EcError):
+    """What the user gave is wrong (exit status 2): an argument, a file, a value."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One bad field.
+
+    ``option`` is its dotted path as users write it (``boot.http.port``), ``line`` and ``column`` count from 1.
+    """
+
+    option: str
+    message: str
+    value: Any = UNSET
+    expected: str | None = None
+    hint: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def render(self) -> str:
+        where = ""
+        if self.file is not None:
+            where = self.file
+            if self.line is not None:
+                where += f":{self.line}"
+                if self.column is not None:
+                    where += f":{self.column}"
+            where += ": "
+        text = f"{where}{self.option}: {self.message}"
+        if self.expected is not None:
+            text += f"\n  expected: {self.expected}"
+        if self.hint is not None:
+            text += f"\n  hint: {self.hint}"
+        return text
+
+
+class ProblemsError(InputError):
+    """Every bad field of one input, reported together, in the order in which they stand in it."""
+
+    def __init__(self, message: str, problems: list[Problem], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+    def render(self) -> str:
+        return "\n".join([self.message, *(problem.render() for problem in self.problems)]) + (
+            f"\n  hint: {self.hint}" if self.hint else ""
+        )

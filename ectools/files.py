@@ -1,0 +1,93 @@
+"""Files: whole or not at all, and locks that die with their holder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class FileError(EcError):
+    """A file could not be read or written; the message holds the path and the system's reason."""
+
+
+class LockedError(EcError):
+    """Somebody else holds the lock."""
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path``: a reader sees the old file or the new one, whatever is killed when.
+
+    The temporary file stands in the same folder, is fsynced, then renamed; the folder is fsynced after it.
+    Raises FileError and leaves nothing behind.
+    """
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+        temporary = None
+        sync_folder(path.parent)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut (fsync(2): the file alone does not)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content. Raises FileError with the system's reason."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, *, what: str) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (made where missing) for the length of the block.
+
+    ``what`` names the locked thing for the LockedError that a second holder gets at once. The kernel
+    drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
+    removing it would let two holders lock two different files of one name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FileError(f"{path}: the lock file cannot be opened: {error.strerror or error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            raise LockedError(
+                f"{what} is in use by another process" + (f" (pid {holder})" if holder else ""),
+                hint=f"stop the other one first; the lock is {path}",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,107 @@
+"""Talk, on standard error: JSON lines for a journal, readable lines for a terminal.
+
+A JSON line is one object: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event`` (a sentence for people), and
+the event's own fields. Under systemd each line starts with the priority prefix that sd-daemon(3) defines, so that
+``journalctl -p`` works.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_COLOUR = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31;1"}
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, *, priority: bool) -> None:
+        super().__init__()
+        self._priority = priority
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        text = json.dumps(line, ensure_ascii=False, default=str)
+        return f"<{_PRIORITY.get(record.levelno, 6)}>{text}" if self._priority else text
+
+
+class _HumanFormatter(logging.Formatter):
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        fields = " ".join(f"{key}={_short(value)}" for key, value in _fields(record).items())
+        if fields:
+            text += f"  {fields}"
+        if record.levelno != logging.INFO:
+            text = f"{record.levelname.lower()}: {text}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        code = _COLOUR.get(record.levelno)
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = getattr(record, "fields", None)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, default=str)
+
+
+def use_colour(stream: TextIO) -> bool:
+    """Colour only on a terminal, and never where NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: TextIO | None = None) -> None:
+    """Send the ``ectools`` logger to ``stream`` (standard error). JSON unless the stream is a terminal.
+
+    A program that started another hands the format on by its own arguments, not by the environment.
+    """
+    stream = stream or sys.stderr
+    as_json = not stream.isatty() if json_lines is None else json_lines
+    handler = logging.StreamHandler(stream)
+    if as_json:
+        # JOURNAL_STREAM is set by systemd where the stream goes to the journal (systemd.exec(5)).
+        handler.setFormatter(_JsonFormatter(priority="JOURNAL_STREAM" in os.environ))
+    else:
+        handler.setFormatter(_HumanFormatter(colour=use_colour(stream)))
+    root = logging.getLogger("ectools")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class Log:
+    """A named logger whose events carry fields: ``log.info("started", pid=7)``."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._logger.debug(event, extra={"fields": fields})
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._logger.info(event, extra={"fields": fields})
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._logger.warning(event, extra={"fields": fields})
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._logger.error(event, extra={"fields": fields})

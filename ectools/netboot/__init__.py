@@ -1,0 +1,1 @@
+"""Network boot: the HTTP server of boot artifacts."""

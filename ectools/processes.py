@@ -1,0 +1,182 @@
+"""The one place that starts processes: argv lists, never a shell, and no child outlives its block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+
+class ProcessError(EcError):
+    """A child failed: its argv, its folder, how it ended, and both of its streams."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argv: Sequence[str],
+        returncode: int | None = None,
+        stdout: str = "",
+        stderr: str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProgramMissingError(ProcessError):
+    """The program is not installed, or not on PATH."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A child that ended with status 0."""
+
+    stdout: str
+    stderr: str
+
+
+def find_program(name: str, *, hint: str | None = None) -> str:
+    """The absolute path of a program on PATH (a name with a slash is taken as it is)."""
+    found = shutil.which(name)
+    if found is None:
+        raise ProgramMissingError(
+            f"{name}: program not found", argv=[name], hint=hint or "install it, or put its folder on PATH"
+        )
+    return found
+
+
+def describe_exit(returncode: int) -> str:
+    """`exit status 3`, or `killed by SIGKILL`."""
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"killed by signal {-returncode}"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> Completed:
+    """Run ``argv`` to its end and return its streams, decoded as UTF-8 with replacement.
+
+    ``timeout`` is in seconds; past it the child's whole process group is killed. Raises ProgramMissingError,
+    or ProcessError when the status is not 0 or the time is up.
+    """
+    try:
+        with subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=env,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        ) as child:
+            try:
+                stdout, stderr = child.communicate(stdin, timeout=timeout)
+            except BaseException as error:
+                kill_group(child)
+                stdout, stderr = child.communicate()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise ProcessError(
+                        f"{shlex.join(argv)}: still running after {timeout} s; killed",
+                        argv=argv,
+                        stdout=stdout,
+                        stderr=stderr,
+                    ) from error
+                raise
+    except FileNotFoundError as error:
+        raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error
+    except PermissionError as error:
+        raise ProcessError(f"{argv[0]}: cannot be started: {error.strerror}", argv=argv) from error
+    if child.returncode != 0:
+        last = stderr.strip() or stdout.strip()
+        raise ProcessError(
+            f"{shlex.join(argv)}: {describe_exit(child.returncode)}" + (f": {last}" if last else ""),
+            argv=argv,
+            returncode=child.returncode,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    return Completed(stdout, stderr)
+
+
+@contextlib.contextmanager
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = True,
+    term_seconds: float = 5.0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child for the length of the block. At its end: SIGTERM, up to ``term_seconds``, then SIGKILL to the group.
+
+    ``new_session=False`` keeps the child on the terminal's foreground group, for a console that a person types into.
+    """
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=new_session,
+        )
+    except FileNotFoundError as error:
+        raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error
+    except OSError as error:
+        raise ProcessError(f"{argv[0]}: cannot be started: {error.strerror}", argv=argv) from error
+    try:
+        yield child
+    finally:
+        stop(child, term_seconds=term_seconds)
+
+
+def stop(child: subprocess.Popen[bytes], *, term_seconds: float) -> int:
+    """Ask, wait, kill; returns the status."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(term_seconds)
+        except subprocess.TimeoutExpired:
+            kill_group(child)
+    return child.wait()
+
+
+def kill_group(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """SIGKILL the child's process group where it leads one, so that nothing it started is left; else the child."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(child.pid) == child.pid:
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()

@@ -1,0 +1,1 @@
+"""The guest runner: settings to argv, disk, macvtap, QMP, supervision."""
