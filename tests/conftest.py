@@ -1,7 +1,7 @@
-"""What every test can ask for: a tool that must be there, a nixpkgs, and an environment in which nix works offline.
+"""What every test can ask for: a tool that must be there, a nixpkgs, and an environment for nix without a network.
 
-A tool that is missing skips a test with one loud line, and fails it under ``CI=true``: a green run in continuous
-integration has run everything.
+A tool that is missing skips a test with one loud line, and fails it under ``CI=true``: a green run in
+continuous integration has run everything.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def nix_env() -> Mapping[str, str]:
     """This process's environment, with nix's settings for tests: offline, and building without a daemon."""
     lines = ["experimental-features = nix-command flakes", "substituters ="]
     if os.geteuid() == 0:
-        # Root without a daemon builds as itself, and unsandboxed: user namespaces are not to be had everywhere.
+        # Root without a daemon builds as itself, unsandboxed: user namespaces are not everywhere.
         lines += ["build-users-group =", "sandbox = false"]
     return {**os.environ, "NIX_CONFIG": "\n".join(lines)}
 
