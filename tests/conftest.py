@@ -1,4 +1,4 @@
-"""What every test can ask for: a tool that must be there, a nixpkgs, and an environment for nix without a network.
+"""What every test can ask for: a tool that must be there, a nixpkgs, and settings for nix without a network.
 
 A tool that is missing skips a test with one loud line, and fails it under ``CI=true``: a green run in
 continuous integration has run everything.
