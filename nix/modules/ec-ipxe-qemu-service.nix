@@ -1,0 +1,114 @@
+# The unit of ec-ipxe-qemu.nix: how the runner is started, stopped and confined.
+{
+  cfg,
+  lib,
+  pkgs,
+  unit,
+  runner,
+  checkedSettings,
+}:
+let
+  # Specifiers are expanded in every one of these settings (systemd.unit(5)); lists are split at blanks.
+  plain = lib.replaceStrings [ "%" ] [ "%%" ];
+  quoted = text: ''"${lib.replaceStrings [ ''\'' ''"'' ] [ ''\\'' ''\"'' ] (plain text)}"'';
+
+  capabilities =
+    # NET_ADMIN makes the macvtap link; DAC_OVERRIDE opens its /dev/tapN, which belongs to root. The runner drops both
+    # before it starts QEMU.
+    lib.optionals cfg.lan.enable [
+      "CAP_NET_ADMIN"
+      "CAP_DAC_OVERRIDE"
+    ]
+    ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.port < 1024) "CAP_NET_BIND_SERVICE";
+
+  stopSeconds =
+    cfg.shutdown.powerdownSeconds + cfg.shutdown.quitSeconds + cfg.shutdown.terminateSeconds;
+in
+{
+  description = "every.channel guest that boots over iPXE";
+  documentation = [ "https://every.channel" ];
+  after = [
+    "local-fs.target"
+    "network-online.target"
+  ];
+  wants = [ "network-online.target" ];
+  wantedBy = [ "multi-user.target" ];
+  unitConfig.RequiresMountsFor = map quoted (
+    [
+      cfg.stateDir
+      (dirOf cfg.disk.path)
+      cfg.boot.userNet.tftpDir
+    ]
+    ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
+  );
+
+  # setpriv: QEMU is started without the runner's capabilities.
+  path = [ pkgs.util-linux ];
+
+  serviceConfig = {
+    Type = "notify";
+    NotifyAccess = "main";
+    ExecStart = "${runner} --config ${checkedSettings}";
+    WorkingDirectory = plain cfg.stateDir;
+    User = unit;
+    Group = unit;
+    SupplementaryGroups = lib.optional cfg.enableKvm "kvm";
+    LoadCredential = lib.optional (
+      cfg.boot.chainTokenFile != null
+    ) "chain-token:${plain cfg.boot.chainTokenFile}";
+
+    Restart = "always";
+    RestartSec = 5;
+    TimeoutStartSec = 120;
+    WatchdogSec = 60;
+    # The runner asks the guest; only what is left at the end is killed.
+    KillMode = "mixed";
+    TimeoutStopSec = stopSeconds + 20;
+
+    AmbientCapabilities = capabilities;
+    CapabilityBoundingSet = if capabilities == [ ] then "" else capabilities;
+    DevicePolicy = "closed";
+    DeviceAllow =
+      lib.optional cfg.enableKvm "/dev/kvm rw" ++ lib.optional cfg.lan.enable "char-macvtap rw";
+    KeyringMode = "private";
+    LockPersonality = true;
+    # TCG writes the code that it runs.
+    MemoryDenyWriteExecute = false;
+    NoNewPrivileges = true;
+    PrivateTmp = true;
+    ProcSubset = "pid";
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHome = true;
+    ProtectHostname = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectKernelTunables = true;
+    ProtectProc = "invisible";
+    ProtectSystem = "strict";
+    ReadWritePaths = map quoted (
+      lib.unique [
+        cfg.stateDir
+        (dirOf cfg.disk.path)
+        cfg.boot.userNet.tftpDir
+      ]
+    );
+    RemoveIPC = true;
+    RestrictAddressFamilies = [
+      "AF_INET"
+      "AF_INET6"
+      "AF_UNIX"
+    ]
+    ++ lib.optional cfg.lan.enable "AF_NETLINK";
+    RestrictNamespaces = true;
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    SystemCallArchitectures = "native";
+    SystemCallErrorNumber = "EPERM";
+    SystemCallFilter = [
+      "@system-service"
+      "~@privileged @resources"
+    ];
+    UMask = "0077";
+  };
+}
