@@ -1,0 +1,111 @@
+"""``ectools netboot``: serve network-boot artifacts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ectools import log
+from ectools.errors import InputError
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools netboot http --root ./boot --bind-ip 192.0.2.1 --port 8080",
+)
+def netboot() -> None:
+    """Serve network-boot artifacts."""
+
+
+@netboot.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")
+@click.option(
+    "--root", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to serve."
+)
+@click.option("--bind-ip", metavar="IP", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, metavar="N", help="Port to listen on; 0 takes a free one.  [default: 8080]")
+@click.option(
+    "--listen-fd",
+    type=click.IntRange(min=0),
+    metavar="FD",
+    help="A bound and listening TCP socket passed by the parent, in place of --bind-ip and --port.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    metavar="N",
+    help="Connections served at once; one more is answered 503 with Retry-After.",
+)
+@click.option(
+    "--header-seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Time for a request's header to arrive, and for a kept-alive connection to send its next one.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="S",
+    help="On SIGTERM or SIGINT, time for downloads in flight to end.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
+)
+@click.option("--json", "as_json", is_flag=True, help="When ready, print {url, ip, port} on standard output.")
+def http(
+    *,
+    root: Path,
+    bind_ip: str | None,
+    port: int | None,
+    listen_fd: int | None,
+    max_connections: int,
+    header_seconds: float,
+    drain_seconds: float,
+    log_format: str,
+    as_json: bool,
+) -> None:
+    """Serve the files of one folder over HTTP, until SIGTERM or SIGINT."""
+    if listen_fd is not None and (bind_ip is not None or port is not None):
+        raise click.UsageError("--listen-fd takes the place of --bind-ip and --port: give one or the other")
+    import asyncio
+
+    from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
+    from ectools.netboot.http.server import serve
+    from ectools.netboot.http.settings import HttpSettings
+
+    if log_format != "auto":
+        log.set_up(json_lines=log_format == "json")
+    if not root.is_dir():
+        raise InputError(f"--root {root}: not a folder", hint="give the folder that holds the boot files")
+    settings = HttpSettings(
+        root=root,
+        max_connections=max_connections,
+        header_seconds=header_seconds,
+        drain_seconds=drain_seconds,
+    )
+
+    def announce(ip: str, bound_port: int) -> None:
+        if as_json:
+            url = f"http://{format_address(ip, bound_port)}/"
+            click.echo(json.dumps({"url": url, "ip": ip, "port": bound_port}))
+
+    listener = (
+        adopt_listener(listen_fd)
+        if listen_fd is not None
+        else bind_listener(bind_ip or "127.0.0.1", 8080 if port is None else port)
+    )
+    asyncio.run(serve(settings, listener=listener, on_ready=announce))
+
+
+COMMAND = netboot

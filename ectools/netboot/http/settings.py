@@ -1,0 +1,30 @@
+"""What can be chosen of the boot HTTP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEALTH_PATH = "/healthz"
+"""Answered by the server itself; a file of that name in the root is never served."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """``root`` is the folder whose files are served; times are in seconds.
+
+    ``max_connections`` are served at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
+    A header must be complete ``header_seconds`` after the connection opened or the previous response
+    ended. A client that takes nothing for ``stall_seconds`` is dropped. When asked to stop, the server lets
+    downloads in flight end for up to ``drain_seconds``.
+    """
+
+    root: Path
+    max_connections: int = 1024
+    header_seconds: float = 10.0
+    stall_seconds: float = 60.0
+    drain_seconds: float = 30.0
+    retry_after_seconds: int = 5
