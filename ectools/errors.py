@@ -1,4 +1,4 @@
-"""The one error root. A library raises; only the command line exits (1: it failed, 2: what it was given is wrong)."""
+"""The one error root. A library raises; only the command line exits (1: it failed, 2: bad usage or input)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class InputError(EcError):
 class Problem:
     """One bad field.
 
-    ``option`` is its dotted path as users write it (``boot.http.port``), ``line`` and ``column`` count from 1.
+    ``option`` is its dotted path as users write it (``boot.http.port``); ``line`` and ``column`` count
+    from 1.
     """
 
     option: str

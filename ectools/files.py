@@ -29,15 +29,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     The temporary file stands in the same folder, is fsynced, then renamed; the folder is fsynced after it.
     Raises FileError and leaves nothing behind.
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        os.replace(temporary, path)
+        temporary.replace(path)
         temporary = None
         sync_folder(path.parent)
     except OSError as error:
@@ -45,7 +46,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Talk, on standard error: JSON lines for a journal, readable lines for a terminal.
 
-A JSON line is one object: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event`` (a sentence for people), and
-the event's own fields. Under systemd each line starts with the priority prefix that sd-daemon(3) defines, so that
-``journalctl -p`` works.
+A JSON line is one object: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event`` (a sentence for
+people), and the event's own fields. Under systemd each line starts with the priority prefix that sd-daemon(3)
+defines, so that ``journalctl -p`` works.
 """
 
 from __future__ import annotations

@@ -137,9 +137,9 @@ def start(
     new_session: bool = True,
     term_seconds: float = 5.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child for the length of the block. At its end: SIGTERM, up to ``term_seconds``, then SIGKILL to the group.
+    """A child for the length of the block. At its end: SIGTERM, ``term_seconds``, then SIGKILL to its group.
 
-    ``new_session=False`` keeps the child on the terminal's foreground group, for a console that a person types into.
+    ``new_session=False`` keeps the child in the terminal's foreground group, so that a person can type to it.
     """
     try:
         child = subprocess.Popen(
@@ -174,7 +174,7 @@ def stop(child: subprocess.Popen[bytes], *, term_seconds: float) -> int:
 
 
 def kill_group(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    """SIGKILL the child's process group where it leads one, so that nothing it started is left; else the child."""
+    """SIGKILL the child's process group where it leads one, so that nothing it started is left; else it."""
     with contextlib.suppress(ProcessLookupError):
         if os.getpgid(child.pid) == child.pid:
             os.killpg(child.pid, signal.SIGKILL)

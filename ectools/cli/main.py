@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands live in modules of their own: ``COMMAND`` in the module named by the table."""
+    """A click group whose commands live in modules of their own, as ``COMMAND`` in the module of the table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(COMMANDS)
@@ -64,7 +64,7 @@ def run_command(command: click.Command, *, prog_name: str) -> int:
     return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
 
 
-def _guard(call: Callable[[], object], prog_name: str) -> int:
+def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 - one return a kind of end
     try:
         status = call()
         sys.stdout.flush()

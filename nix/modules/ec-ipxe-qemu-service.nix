@@ -21,6 +21,12 @@ let
     ]
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.port < 1024) "CAP_NET_BIND_SERVICE";
 
+  writableFolders = lib.unique [
+    cfg.stateDir
+    (dirOf cfg.disk.path)
+    cfg.boot.userNet.tftpDir
+  ];
+
   stopSeconds =
     cfg.shutdown.powerdownSeconds + cfg.shutdown.quitSeconds + cfg.shutdown.terminateSeconds;
 in
@@ -34,11 +40,7 @@ in
   wants = [ "network-online.target" ];
   wantedBy = [ "multi-user.target" ];
   unitConfig.RequiresMountsFor = map quoted (
-    [
-      cfg.stateDir
-      (dirOf cfg.disk.path)
-      cfg.boot.userNet.tftpDir
-    ]
+    writableFolders
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
   );
 
@@ -86,13 +88,8 @@ in
     ProtectKernelTunables = true;
     ProtectProc = "invisible";
     ProtectSystem = "strict";
-    ReadWritePaths = map quoted (
-      lib.unique [
-        cfg.stateDir
-        (dirOf cfg.disk.path)
-        cfg.boot.userNet.tftpDir
-      ]
-    );
+    # "-": a folder that is missing is the runner's to report, in words.
+    ReadWritePaths = map (folder: quoted "-${folder}") writableFolders;
     RemoveIPC = true;
     RestrictAddressFamilies = [
       "AF_INET"

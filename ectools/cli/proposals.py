@@ -1,0 +1,60 @@
+"""``ectools proposals``: decisions in writing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ectools.checks.proposals import lint_proposals, load_proposals, start_proposal
+
+_FOLDER = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("evolution/proposals"),
+    show_default=True,
+    help="The folder of the proposals.",
+)
+
+
+@click.group("proposals", epilog="Example: ectools proposals lint")
+def COMMAND() -> None:  # noqa: N802 - the name under which main.py finds each command
+    """Lint, list and start evolution proposals."""
+
+
+@COMMAND.command("lint")
+@_FOLDER
+def lint(folder: Path) -> int:
+    """Check every proposal's name, number, status, date, sections and links; exit 1 where one is wrong."""
+    problems = lint_proposals(folder)
+    for problem in problems:
+        click.echo(problem.render(), err=True)
+    count = len(load_proposals(folder))
+    click.echo(f"{count} proposals, {len(problems)} problems", err=True)
+    return 1 if problems else 0
+
+
+@COMMAND.command("list")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="A JSON array of number, title, status, date and path.")
+def list_(folder: Path, *, as_json: bool) -> None:
+    """Print number, status, date and title of each proposal."""
+    proposals = load_proposals(folder)
+    if as_json:
+        click.echo(
+            json.dumps([{**vars(proposal), "path": str(proposal.path)} for proposal in proposals], indent=2)
+        )
+        return
+    for proposal in proposals:
+        click.echo(f"ECP-{proposal.number:04}  {proposal.status:<12}  {proposal.date}  {proposal.title}")
+
+
+@COMMAND.command("new")
+@_FOLDER
+@click.argument("title")
+def new(folder: Path, title: str) -> None:
+    """Start a draft with the next free number, and print its path."""
+    click.echo(start_proposal(folder, title, today=datetime.now(UTC).date()))

@@ -1,0 +1,38 @@
+{
+  description = "The network-boot layer of every.channel: NixOS modules, and the toolkit that keeps them authoritative";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      forEachSystem =
+        build:
+        nixpkgs.lib.genAttrs systems (
+          system:
+          let
+            pkgs = nixpkgs.legacyPackages.${system};
+          in
+          build {
+            inherit pkgs self nixpkgs;
+            ectools = pkgs.callPackage ./nix/package.nix { };
+          }
+        );
+    in
+    {
+      nixosModules = import ./nix/nixos-modules.nix;
+
+      packages = forEachSystem (import ./nix/packages.nix);
+      apps = forEachSystem (import ./nix/apps.nix);
+      checks = forEachSystem (import ./nix/checks.nix);
+      devShells = forEachSystem (import ./nix/dev-shell.nix);
+      formatter = forEachSystem ({ pkgs, ... }: pkgs.callPackage ./nix/format.nix { inherit pkgs; });
+
+      overlays.default = final: _previous: { ectools = final.callPackage ./nix/package.nix { }; };
+      lib = import ./nix/lib { inherit (nixpkgs) lib; };
+    };
+}
