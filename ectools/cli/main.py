@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands live in modules of their own, as ``COMMAND`` in the module of the table."""
+    """A click group whose commands live in modules of their own, each as ``COMMAND``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(COMMANDS)
