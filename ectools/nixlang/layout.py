@@ -1,0 +1,466 @@
+"""Nix expressions → documents, by the rules of RFC 166 as nixfmt --strict applies them.
+
+Three words. A *term* can be a list's item without parentheses. An *absorbable* expression opens at the end of a line
+and closes at the start of one (``x = f {`` … ``};``). A *simple* one (a name, a number, a string, a path, or a call
+with such arguments) is never broken, whatever its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+
+from ectools.nixlang import scalars
+from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, nest
+from ectools.nixlang.nodes import (
+    Assert,
+    AttrSet,
+    Binding,
+    Call,
+    Function,
+    If,
+    Inherit,
+    Interpolated,
+    Lambda,
+    Let,
+    Parameter,
+    Path,
+    Select,
+    Var,
+    With,
+)
+from ectools.nixlang.scalars import RenderError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ectools.nixlang.nodes import Expr
+
+Items: TypeAlias = list[Item]
+
+_INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
+_FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
+_FEW_NAMES = 3  # inherited names up to which they stay on one line
+_FROM_JSON = Select(Var("builtins"), ("fromJSON",))
+
+
+def build_document(expr: Expr) -> Items:
+    """The document of an expression in a place that needs no parentheses."""
+    expr = _say(expr)
+    match expr:
+        case Call():
+            return _call(expr)
+        case Lambda():
+            return [Group([Gap.TIGHT, *_lambda_chain(expr)])]
+        case Function():
+            return _function(expr)
+        case Let():
+            return _let(expr)
+        case With():
+            return [*_with_head(expr), Gap.SPACE, *build_document(expr.body)]
+        case Assert():
+            condition = _say(expr.condition)
+            arguments = (condition.function, *condition.arguments) if isinstance(condition, Call) else (condition,)
+            return [Group([*_application(["assert"], arguments), ";", Gap.HARD, *build_document(expr.body)])]
+        case If():
+            return [Group(_if(expr, Gap.SPACE))]
+        case int() | float():
+            return [_number(expr)]
+        case _:
+            return _term(expr)
+
+
+def _term(expr: Expr) -> Items:
+    """The document of an expression as a list's item or a call's argument: in parentheses where it needs them."""
+    expr = _say(expr)
+    match expr:
+        case None:
+            return ["null"]
+        case bool():
+            return ["true" if expr else "false"]
+        case str():
+            return _string(expr)
+        case int() | float() if not _is_negative(expr):
+            return [_number(expr)]
+        case list() | tuple():
+            return [Group(_list(expr))]
+        case Mapping() | AttrSet():
+            return _set(expr, wide=False)
+        case Var():
+            return [expr.name]
+        case Path():
+            return [expr.text]
+        case Select():
+            return _select(expr)
+        case Interpolated():
+            return _interpolated(expr)
+        case int() | float() | Call() | Lambda() | Function() | Let() | With() | Assert() | If():
+            return _parenthesized(expr)
+        case _:
+            raise RenderError(f"a Python {type(expr).__name__} has no form in Nix")
+
+
+def _say(expr: Expr) -> Expr:
+    """The same value in words that Nix has: a call where there is no literal, a set where a mapping is data."""
+    match expr:
+        case bool():
+            return expr
+        case int() if expr == scalars.INT_MIN:
+            return Call(_FROM_JSON, str(expr))
+        case float() if scalars.real(expr) is None:
+            return Call(_FROM_JSON, repr(float(expr)))
+        case Call(function=Call() as inner):
+            return _say(Call(inner.function, *inner.arguments, *expr.arguments))
+        case Mapping():
+            return AttrSet(tuple(Binding((name,), value) for name, value in expr.items()))
+        case _:
+            return expr
+
+
+def _number(value: int | float) -> str:
+    if isinstance(value, int):
+        return scalars.integer(value)
+    text = scalars.real(value)
+    assert text is not None  # noqa: S101 - _say has replaced what has no literal
+    return text
+
+
+def _is_negative(expr: Expr) -> TypeGuard[int | float]:
+    return isinstance(expr, (int, float)) and expr < 0
+
+
+def _is_term(expr: Expr) -> bool:
+    return not isinstance(expr, (Call, Lambda, Function, Let, With, Assert, If)) and not _is_negative(expr)
+
+
+def _is_absorbable_term(expr: Expr) -> bool:
+    match expr:
+        case str():
+            return scalars.split_indented(expr) is not None
+        case list() | tuple():
+            return len(expr) > 0
+        case AttrSet():
+            return len(expr.bindings) > 0
+        case Mapping():
+            return len(expr) > 0
+        case _:
+            return False
+
+
+def _is_absorbable(expr: Expr) -> bool:
+    match expr:
+        case With():
+            return _is_absorbable_term(expr.body)
+        case Lambda(body=Lambda()):
+            return _is_absorbable(expr.body)
+        case Lambda():
+            return _is_absorbable_term(expr.body)
+        case Function():
+            return expr.bind is None and _are_few(expr.parameters) and _is_absorbable(expr.body)
+        case _:
+            return _is_absorbable_term(expr)
+
+
+def _is_simple(expr: Expr) -> bool:
+    expr = _say(expr)
+    match expr:
+        case None | bool() | str() | Var() | Path() | Interpolated():
+            return True
+        case int() | float():
+            return not _is_negative(expr)
+        case Select():
+            bare = all(scalars.attribute_name(name)[0] != '"' for name in expr.path)
+            return bare and not expr.has_default and _is_simple(expr.base)
+        case Call():
+            return len(expr.arguments) <= 2 and all(map(_is_simple, (expr.function, *expr.arguments)))
+        case _:
+            return False
+
+
+# Data
+
+
+def _string(text: str) -> Items:
+    lines = scalars.split_indented(text)
+    if lines is None:
+        return [scalars.quote(text)]
+    return [Group(["''", Gap.TIGHT, Block(tuple(lines), level=1), "''"])]
+
+
+def _list(items: Sequence[Expr], *, gap: Gap = Gap.HARD) -> Items:
+    if not items:
+        return ["[ ]"]
+    return ["[", Gap.SPACE, *nest(_join(gap, [Group(_term(item)) for item in items])), Gap.SPACE, "]"]
+
+
+def _set(expr: Expr, *, wide: bool) -> Items:
+    """A set's braces and bindings; ``wide`` keeps it from one line."""
+    value = _say(expr)
+    assert isinstance(value, AttrSet)  # noqa: S101 - the callers have looked
+    opening = "rec {" if value.recursive else "{"
+    if not value.bindings:
+        return [f"{opening} }}"]
+    gap = Gap.HARD if wide else Gap.SPACE
+    return [opening, gap, *nest(_bindings(value.bindings)), gap, "}"]
+
+
+def _bindings(bindings: Sequence[Binding | Inherit]) -> Items:
+    items: Items = []
+    for binding in bindings:
+        if items:
+            items.append(Gap.HARD)
+        for line in (binding.comment or "").splitlines():
+            items += [Text(f"# {line}".rstrip(), is_comment=True), Gap.HARD]
+        items.append(Group(_inherit(binding) if isinstance(binding, Inherit) else _binding(binding)))
+    return items
+
+
+def _binding(binding: Binding) -> Items:
+    names = [scalars.attribute_name(name) for name in binding.path]
+    value = _right_side(_say(binding.value))
+    if len(names) > 4 or any(name[0] == '"' for name in names):
+        value = [Gap.TIGHT, Group(value, style=Style.HUG)]
+    return [".".join(names), *nest([" =", *value]), ";"]
+
+
+def _inherit(binding: Inherit) -> Items:
+    few = len(binding.names) <= _FEW_NAMES
+    gap, end = (Gap.SPACE, Gap.TIGHT) if few else (Gap.HARD, Gap.HARD)
+    names = _join(gap, [scalars.attribute_name(name) for name in binding.names])
+    if not binding.has_source:
+        return ["inherit", gap, *nest([*names, end, ";"])]
+    source = Group([Gap.SPACE, *_parenthesized(binding.source)])
+    return ["inherit", *nest([source, gap, *names, end, ";"])]
+
+
+def _right_side(expr: Expr) -> Items:
+    """What stands after the ``=`` of a binding or the ``?`` of a parameter."""
+    match expr:
+        case AttrSet(bindings=(Inherit(comment=None),)):
+            return nest([Gap.GLUE, Group(_absorb(expr, wide=False))])
+        case _ if _is_absorbable(expr):
+            return nest([Gap.GLUE, Group(_absorb(expr, wide=True))])
+        case str() | Interpolated() | Path():
+            return nest([Gap.GLUE, Group(_term(expr))])
+        case Call():
+            return nest(_call(expr, before=[Gap.SPACE]))
+        case With():
+            return nest([Group([Gap.SPACE, *build_document(expr)])])
+        case _ if _is_term(expr):
+            return nest([Group([Gap.SPACE, *_term(expr)])])
+        case _:
+            return nest([Gap.SPACE, Group(build_document(expr))])
+
+
+def _absorb(expr: Expr, *, wide: bool) -> Items:
+    """An absorbable expression without a gap of its own before or after it."""
+    match expr:
+        case Mapping() | AttrSet():
+            return _set(expr, wide=wide)
+        case list() | tuple():
+            return _list(expr)
+        case With() if _is_absorbable_term(expr.body):
+            return [*_with_head(expr), Gap.GLUE, Group(_absorb(expr.body, wide=True), style=Style.HUG)]
+        case _:
+            return build_document(expr)
+
+
+# Functions and calls
+
+
+def _lambda_chain(expr: Lambda) -> Items:
+    heads = [f"{expr.parameter}:"]
+    body = expr.body
+    while isinstance(body, Lambda):
+        heads.append(f"{body.parameter}:")
+        body = body.body
+    head: Item = " ".join(heads)
+    if _is_absorbable(body):
+        return [head, Gap.GLUE, Group(_absorb(body, wide=False), style=Style.HUG)]
+    return [head, Gap.SPACE if len(heads) <= 2 else Gap.HARD, *build_document(body)]
+
+
+def _are_few(parameters: Sequence[Parameter]) -> bool:
+    return len(parameters) <= 2 and not any(parameter.has_default for parameter in parameters)
+
+
+def _function(expr: Function) -> Items:
+    head = [*_parameters(expr), ":"]
+    if expr.bind is None and _are_few(expr.parameters) and _is_absorbable(expr.body):
+        return [*head, Gap.GLUE, Group(build_document(expr.body), style=Style.HUG)]
+    if _is_absorbable_term(expr.body):
+        return [*head, Gap.SPACE, Group(_absorb(expr.body, wide=True))]
+    return [*head, Gap.SPACE, *build_document(expr.body)]
+
+
+def _parameters(expr: Function) -> Items:
+    bind = "" if expr.bind is None else f"@{expr.bind}"
+    gap = Gap.SPACE if _are_few(expr.parameters) else Gap.HARD
+    entries: list[Items] = []
+    for parameter in expr.parameters:
+        value = [" ?", *_right_side(_say(parameter.default))] if parameter.has_default else []
+        entries.append([Group([parameter.name, *nest(value)])])
+    items: Items = []
+    for index, entry in enumerate(entries):
+        last = index == len(entries) - 1 and not expr.open
+        items += [*entry, Text(",", broken_only=last), *([] if last else [gap])]
+    if expr.open:
+        items.append("...")
+    if not items:
+        return [f"{{ }}{bind}"]
+    return [Group(["{", gap, *nest(items), gap, "}"]), bind]
+
+
+def _call(expr: Call, *, before: Items | None = None, after: Items | None = None, indent: bool = False) -> Items:
+    function = _term(expr.function)
+    if indent:
+        function = nest([Group([Gap.TIGHT, *function])])
+    return _application(function, expr.arguments, before=before, after=after, is_simple=_is_simple(expr))
+
+
+def _application(
+    function: Items,
+    arguments: Sequence[Expr],
+    *,
+    before: Items | None = None,
+    after: Items | None = None,
+    is_simple: bool = False,
+) -> Items:
+    """A call. ``before`` and ``after`` are gaps that break with it."""
+    before, after = before or [], after or []
+    if len(arguments) > 1 and _is_list(arguments[-1]) and _is_list(arguments[-2]):
+        head = Group(_arguments(function, arguments[:-2]), style=Style.CLEAR)
+        lists = [[Gap.SPACE, *nest([Group(_argument(each))])] for each in arguments[-2:]]
+        return [Group([*before, head, *lists[0], *lists[1], *after])]
+    head_items = [*before, Group(_arguments(function, arguments[:-1]), style=Style.CLEAR)]
+    last = _last_argument(arguments[-1])
+    flat = flatten(head_items) if is_simple else None
+    if flat is not None:
+        space: Items = [Gap.GLUE] if before else []
+        return [Group([*space, flat.lstrip(" "), Gap.GLUE, *last])]
+    return [Group([*head_items, Gap.SPACE, *last, *after])]
+
+
+def _arguments(function: Items, arguments: Sequence[Expr]) -> Items:
+    """The function and its arguments but the last; two lists in a row are broken together."""
+    if not arguments:
+        return function
+    if len(arguments) > 1 and _is_list(arguments[-1]) and _is_list(arguments[-2]):
+        inner = Group(_arguments(function, arguments[:-2]), style=Style.CLEAR)
+        first, second = (Group(_argument(each)) for each in arguments[-2:])
+        pair = Group([Gap.SPACE, first, Gap.SPACE, second])
+        return [Group([inner, *nest([pair])], style=Style.CLEAR)]
+    inner = Group(_arguments(function, arguments[:-1]), style=Style.CLEAR)
+    style = Style.PLAIN if isinstance(arguments[-1], Select) else Style.HUG
+    return [inner, Gap.SPACE, *nest([Group(_argument(arguments[-1]), style=style)])]
+
+
+def _argument(expr: Expr) -> Items:
+    if isinstance(expr, (list, tuple)) and expr and len(expr) <= _FEW_ITEMS and all(map(_is_simple_item, expr)):
+        return _list(expr, gap=Gap.SPACE)
+    return _term(expr)
+
+
+def _is_simple_item(expr: Expr) -> bool:
+    return _is_simple(expr)
+
+
+def _is_list(expr: Expr) -> bool:
+    return isinstance(expr, (list, tuple))
+
+
+def _last_argument(expr: Expr) -> Items:
+    expr = _say(expr)
+    if _is_absorbable_term(expr):
+        return [Group(nest(_absorb(expr, wide=False)), style=Style.HUG)]
+    match expr:
+        case Lambda(body=body) if _is_absorbable_term(body):
+            items: Items = ["(", f"{expr.parameter}:", Gap.GLUE, *_absorb(body, wide=True), ")"]
+            return [Group(nest(items), style=Style.HUG)]
+        case Call(function=Var() as function, arguments=(body,)) if _is_absorbable_term(body):
+            items = ["(", function.name, Gap.GLUE, *_absorb(body, wide=True), ")"]
+            return [Group(nest(items), style=Style.HUG)]
+        case _ if not _is_term(expr):
+            inner = Group(nest(build_document(expr)))
+            return [Group(nest(["(", Gap.TIGHT, inner, Gap.TIGHT, ")"]), style=Style.HUG)]
+        case _:
+            return [Group(nest(_term(expr)))]
+
+
+def _parenthesized(expr: Expr) -> Items:
+    return [Group(["(", *nest(_enclosed(_say(expr))), ")"])]
+
+
+def _enclosed(expr: Expr) -> Items:
+    """An expression between parentheses, or alone in an interpolation."""
+    match expr:
+        case _ if _is_absorbable(expr):
+            return [Group(_absorb(expr, wide=False))]
+        case Call():
+            return _call(expr, after=[Gap.TIGHT], indent=True)
+        case Select():
+            return [Group(build_document(expr)), Gap.TIGHT]
+        case _:
+            return [Gap.TIGHT, Group(build_document(expr)), Gap.TIGHT]
+
+
+def _select(expr: Select) -> Items:
+    base = _say(expr.base)
+    items: Items
+    if isinstance(base, Var) or (isinstance(base, Select) and not base.has_default):
+        items = _term(base)
+    else:
+        items = [*_parenthesized(base), Gap.SOFT_TIGHT]
+    items.append("".join(f".{scalars.attribute_name(name)}" for name in expr.path))
+    if expr.has_default:
+        items += [Gap.SOFT_SPACE, *nest(["or ", *_term(expr.default)])]
+    return items
+
+
+# The rest
+
+
+def _let(expr: Let) -> Items:
+    head = Group(["let", Gap.HARD, *nest(_bindings(expr.bindings))])
+    return [head, Gap.HARD, Group(["in", Gap.HARD, *build_document(expr.body)])]
+
+
+def _with_head(expr: With) -> Items:
+    return [Group(["with ", *nest([Group(build_document(expr.scope))]), ";"])]
+
+
+def _if(expr: If, gap: Gap) -> Items:
+    head = Group(["if", Gap.SPACE, *nest(build_document(expr.condition)), Gap.SPACE, "then"])
+    otherwise = _say(expr.no)
+    items = [head, gap, *nest([Group(build_document(expr.yes))]), gap, "else"]
+    if isinstance(otherwise, If):
+        return [*items, " ", *_if(otherwise, Gap.HARD)]
+    return [*items, Gap.SPACE, *nest([Group(build_document(otherwise))])]
+
+
+def _interpolated(expr: Interpolated) -> Items:
+    parts = [part for part in expr.parts if part != ""]
+    if len(parts) == 1 and not isinstance(parts[0], str):
+        inner = Group(["${", *nest(_enclosed(_say(parts[0]))), "}"])
+        return [Group(['"', inner, '"'])]
+    items: Items = ['"']
+    for part in parts:
+        items += [scalars.escape(part)] if isinstance(part, str) else _interpolation(_say(part))
+    return [Group([*items, '"'])]
+
+
+def _interpolation(expr: Expr) -> Items:
+    if _is_absorbable_term(expr):
+        return [Group(["${", *_term(expr), "}"])]
+    document = build_document(expr)
+    flat = flatten(document)
+    if flat is not None and (_is_simple(expr) or len(flat) <= _INLINE_INTERPOLATION):
+        return [f"${{{flat}}}"]
+    return [Group(["${", Gap.TIGHT, *nest(document), Gap.TIGHT, "}"])]
+
+
+def _join(gap: Gap, items: Sequence[Item]) -> Items:
+    joined: Items = []
+    for item in items:
+        joined += [gap, item] if joined else [item]
+    return joined
