@@ -1,0 +1,29 @@
+# A NixOS host with modules of this repository, for tests.
+#
+#   nixpkgs  path of a nixpkgs tree with a flake.nix, as a string
+#   config   the host's configuration, as JSON text
+{ nixpkgs, config }:
+let
+  flake = builtins.getFlake "path:${nixpkgs}";
+  host = flake.lib.nixosSystem {
+    system = "x86_64-linux";
+    modules = [
+      ../../nix/modules/ec-ipxe-qemu.nix
+      {
+        system.stateVersion = "26.05";
+        boot.loader.grub.enable = false;
+        fileSystems."/".device = "/dev/disk/by-label/root";
+      }
+      (builtins.fromJSON config)
+    ];
+  };
+in
+{
+  inherit (host) config;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) host.config.assertions);
+  unit = host.config.systemd.units."every-channel-ipxe-qemu.service".unit;
+  settings = host.config.environment.etc."every-channel/ipxe-qemu.json".source;
+  units = builtins.attrNames host.config.systemd.services;
+  tmpfiles = host.config.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu" or { };
+  users = builtins.attrNames host.config.users.users;
+}
