@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from ectools import log
-from ectools.errors import InputError
 
 
 @click.group(
@@ -86,8 +85,6 @@ def http(
 
     if log_format != "auto":
         log.set_up(json_lines=log_format == "json")
-    if not root.is_dir():
-        raise InputError(f"--root {root}: not a folder", hint="give the folder that holds the boot files")
     settings = HttpSettings(
         root=root,
         max_connections=max_connections,
@@ -105,7 +102,9 @@ def http(
         if listen_fd is not None
         else bind_listener(bind_ip or "127.0.0.1", 8080 if port is None else port)
     )
-    asyncio.run(serve(settings, listener=listener, on_ready=announce))
+    # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(serve(settings, listener=listener, on_ready=announce))
 
 
 COMMAND = netboot

@@ -83,5 +83,7 @@ def _hint(number: int | None, port: int) -> str | None:
     if number == errno.EADDRNOTAVAIL:
         return "no interface has this address (ip address lists them); 0.0.0.0 stands for all of them"
     if number == errno.EACCES:
-        return "ports below 1024 need CAP_NET_BIND_SERVICE (a unit: AmbientCapabilities); or take a higher one"
+        return (
+            "ports below 1024 need CAP_NET_BIND_SERVICE (a unit: AmbientCapabilities); or take a higher one"
+        )
     return None

@@ -1,45 +1,253 @@
-"""The server: settings and a listening socket → answers."""
+"""The server: settings and a listening socket → answers, until it is asked to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 import signal
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ectools import log
-from ectools.netboot.http.settings import HEALTH_PATH, HttpSettings
+from ectools.errors import EcError
+from ectools.netboot.http.access_log import AccessLog, log_refusal
+from ectools.netboot.http.answer import Answerer, Gate
+from ectools.netboot.http.connection import Connection, Hooks, State
+from ectools.netboot.http.pump import Abort, Pump
+from ectools.netboot.http.replies import MemoryReply
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from ectools.netboot.http.replies import FileReply
+    from ectools.netboot.http.settings import HttpSettings
+
 _log = log.Log(__name__)
+
+SURPLUS_CONNECTIONS = 256
+"""Above ``max_connections``, so many are accepted to be told 503; further ones are closed at once."""
+SURPLUS_HEADER_SECONDS = 2.0
+DRAIN_GRACE_SECONDS = 1.0
+"""When draining, what a client that has connected gets to send its first request."""
+_ACCEPTS_PER_TURN = 64
+_ACCEPT_RETRY_SECONDS = 0.5
+_LINGER_SECONDS = 2.0
+# A connection's socket, its file, and the socket's duplicate for the download.
+_DESCRIPTORS_PER_CONNECTION = 3
+_DESCRIPTORS_OF_THE_PROCESS = 64
+
+
+class BootServer:
+    """Serves one folder on one listening socket. ``start``, then ``drain``, then ``close``, on a running loop."""
+
+    def __init__(self, settings: HttpSettings, *, listener: socket.socket, gate: Gate | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        if not isinstance(self._loop, asyncio.SelectorEventLoop):
+            raise EcError(
+                f"the boot HTTP server needs asyncio's own event loop, not {type(self._loop).__module__}",
+                hint="run it without uvloop, which has no sendfile and is many times slower here",
+            )
+        self._settings = settings
+        self._answerer = Answerer(settings, gate=gate)
+        self._answerer.check()
+        self._max_connections = reserve_descriptors(settings.max_connections)
+        self._listener = listener
+        self._pump = Pump()
+        self._hooks = Hooks(pump=self._pump, lost=self._forget, refused=log_refusal)
+        self._http = web.Server(
+            self._handle,
+            access_log_class=AccessLog,
+            access_log=logging.getLogger(__name__),
+            logger=logging.getLogger(f"{__name__}.aiohttp"),
+            lingering_time=_LINGER_SECONDS,
+            # Connection keeps the time; this one must not come first.
+            keepalive_timeout=settings.header_seconds + 3600,
+        )
+        self._connections: set[Connection] = set()
+        self._opening: set[asyncio.Task[object]] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def start(self) -> tuple[str, int]:
+        """Accept connections from now on. Returns the address and port that the socket is bound to."""
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._sweep()
+        ip, port = self._listener.getsockname()[:2]
+        return ip, port
+
+    async def drain(self) -> int:
+        """Accept no more, let what is in flight end, and drop what takes longer than ``drain_seconds``.
+
+        Returns how many downloads were dropped. The listening socket is closed here; where a parent holds it too,
+        connections go on queueing there for the next server.
+        """
+        self._draining = True
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        grace = self._loop.time() + min(DRAIN_GRACE_SECONDS, self._settings.drain_seconds)
+        for connection in list(self._connections):
+            connection.drain(grace)
+        self._loop.call_at(grace, self._sweep)
+        if not self._connections:
+            return 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._empty.wait()
+        return self.abort()
+
+    def abort(self) -> int:
+        """Drop every connection. Returns how many of them were being answered."""
+        busy = sum(connection.state is State.BUSY for connection in self._connections)
+        for connection in list(self._connections):
+            connection.abort(Abort.SHUTDOWN)
+        return busy
+
+    async def close(self) -> None:
+        """Release everything; for after ``drain``."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._http.shutdown(timeout=1.0)
+        self._pump.close()
+
+    async def _handle(self, request: web.BaseRequest) -> MemoryReply | FileReply:
+        connection = request.transport.get_protocol() if request.transport else None
+        if not isinstance(connection, Connection):
+            # The client has gone between its request and our turn: there is nobody to answer.
+            reply = MemoryReply(status=HTTPStatus.REQUEST_TIMEOUT)
+            reply.aborted = Abort.CLIENT_GONE
+            return reply
+        connection.begin()
+        try:
+            answer = self._answerer.answer(request, surplus=connection.surplus)
+            if connection.close_after:
+                answer.force_close()
+            await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
+        finally:
+            connection.finish()
+        return answer
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                client, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Out of descriptors or memory: the queue stays readable, so looking again at once would spin.
+                _log.error("connections cannot be accepted", reason=error.strerror)
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(_ACCEPT_RETRY_SECONDS, self._resume_accepting)
+                return
+            self._open(client)
+
+    def _resume_accepting(self) -> None:
+        if not self._draining:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _open(self, client: socket.socket) -> None:
+        held = len(self._connections)
+        if held >= self._max_connections + SURPLUS_CONNECTIONS:
+            client.close()
+            return
+        surplus = held >= self._max_connections
+        seconds = self._settings.header_seconds
+        connection = Connection(
+            self._http(),
+            self._hooks,
+            surplus=surplus,
+            header_seconds=min(seconds, SURPLUS_HEADER_SECONDS) if surplus else seconds,
+        )
+        self._connections.add(connection)
+        client.setblocking(False)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
+        self._opening.add(task)
+        task.add_done_callback(lambda done: self._opened(done, connection))
+
+    def _opened(self, task: asyncio.Task[object], connection: Connection) -> None:
+        self._opening.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self._draining and not self._connections:
+            self._empty.set()
+
+    def _sweep(self) -> None:
+        """Enforce the deadlines, again and again."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        now = self._loop.time()
+        for connection in list(self._connections):
+            if connection.deadline is not None and connection.deadline <= now:
+                connection.expire()
+        self._pump.stop_stalled(self._settings.stall_seconds)
+        period = min(1.0, self._settings.header_seconds / 4, self._settings.stall_seconds / 4)
+        self._sweeper = self._loop.call_later(period, self._sweep)
 
 
 async def serve(
-    settings: HttpSettings, *, listener: socket.socket, on_ready: Callable[[str, int], None] | None = None
+    settings: HttpSettings,
+    *,
+    listener: socket.socket,
+    on_ready: Callable[[str, int], None] | None = None,
+    gate: Gate | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; ``on_ready`` is called once with the bound address and port."""
-    app = web.Application()
+    """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
-    async def health(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    app.router.add_get(HEALTH_PATH, health)
-    app.router.add_static("/", settings.root, follow_symlinks=True)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_seconds)
-    await runner.setup()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ``listener`` is bound and listening, and is closed here. ``on_ready`` is called once with the bound address and
+    port. Raises InputError where the root cannot be served.
+    """
+    loop = asyncio.get_running_loop()
     with contextlib.closing(listener):
-        await web.SockSite(runner, listener).start()
-        ip, port = listener.getsockname()[:2]
+        server = BootServer(settings, listener=listener, gate=gate)
+        stop = asyncio.Event()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                server.abort()
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        ip, port = server.start()
         _log.info("boot HTTP server is ready", ip=ip, port=port, root=str(settings.root))
         if on_ready is not None:
             on_ready(ip, port)
         await stop.wait()
-        await runner.cleanup()
+        _log.info(
+            "stopping: downloads in flight may end; a second signal drops them",
+            drain_seconds=settings.drain_seconds,
+        )
+        dropped = await server.drain()
+        await server.close()
+        _log.info("boot HTTP server has stopped", dropped=dropped)
+
+
+def reserve_descriptors(max_connections: int) -> int:
+    """Raise this process's soft limit of open files to what so many connections need.
+
+    Returns how many the hard limit allows. Raises EcError where it allows none.
+    """
+    needed = _DESCRIPTORS_PER_CONNECTION * max_connections + SURPLUS_CONNECTIONS + _DESCRIPTORS_OF_THE_PROCESS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed and soft != resource.RLIM_INFINITY:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return max_connections
+    possible = (soft - SURPLUS_CONNECTIONS - _DESCRIPTORS_OF_THE_PROCESS) // _DESCRIPTORS_PER_CONNECTION
+    if possible < 1:
+        raise EcError(
+            f"at most {soft} files may be open, and {needed} are needed for {max_connections} connections",
+            hint="raise the limit (ulimit -Hn; in a unit: LimitNOFILE)",
+        )
+    _log.warning("the limit of open files allows fewer connections", wanted=max_connections, allowed=possible)
+    return possible

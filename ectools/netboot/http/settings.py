@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 HEALTH_PATH = "/healthz"
 """Answered by the server itself; a file of that name in the root is never served."""
@@ -19,10 +16,12 @@ class HttpSettings:
     ``max_connections`` are served at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
     A header must be complete ``header_seconds`` after the connection opened or the previous response
     ended. A client that takes nothing for ``stall_seconds`` is dropped. When asked to stop, the server lets
-    downloads in flight end for up to ``drain_seconds``.
+    downloads in flight end for up to ``drain_seconds``. Links that lead out of the root are followed into
+    ``store`` only.
     """
 
     root: Path
+    store: Path = Path("/nix/store")
     max_connections: int = 1024
     header_seconds: float = 10.0
     stall_seconds: float = 60.0

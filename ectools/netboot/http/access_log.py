@@ -1,0 +1,60 @@
+"""One line for every request, also for those that are refused before they are one.
+
+Fields: ``peer``, ``method``, ``path`` (without its query, which may hold a token), ``status``, ``bytes`` of the body
+that were handed to the network, ``seconds``; ``range`` where one was asked for, ``aborted`` where the answer broke off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.abc import AbstractAccessLogger
+
+from ectools import log
+from ectools.netboot.http.replies import FileReply, MemoryReply
+
+if TYPE_CHECKING:
+    from http import HTTPStatus
+
+    from aiohttp import web
+
+    from ectools.netboot.http.connection import Connection
+
+_log = log.Log(__name__)
+
+
+class AccessLog(AbstractAccessLogger):
+    """What aiohttp calls after each answer, its own error answers included."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        fields: dict[str, Any] = {
+            "peer": request.remote,
+            "method": request.method,
+            "path": printable_path(request.raw_path),
+            "status": response.status,
+            "bytes": 0,
+            "seconds": round(time, 4),
+        }
+        if isinstance(response, MemoryReply | FileReply):
+            fields["bytes"] = response.sent
+            if response.aborted is not None:
+                fields["aborted"] = response.aborted
+        else:
+            # aiohttp's own answer to what it could not parse: there is no method and no path.
+            fields["method"] = fields["path"] = None
+        if "Range" in request.headers:
+            fields["range"] = request.headers["Range"][:100]
+        _log.info("request", **fields)
+
+
+def log_refusal(connection: Connection, status: HTTPStatus) -> None:
+    """A connection that was refused without a request that could be parsed."""
+    _log.info("request", peer=connection.peer, method=None, path=None, status=status.value, bytes=0)
+
+
+def printable_path(target: str) -> str:
+    """The path of a request target: no query, no credentials, at most 1000 characters, ASCII only."""
+    path = target.partition("?")[0]
+    if not path.startswith("/") and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path[:1000].encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,182 @@
+"""A request → its reply: which file, under which conditions, which bytes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from ectools.netboot.http.conditional import Status, Validators, select
+from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.replies import FileReply, MemoryReply
+from ectools.netboot.http.settings import HEALTH_PATH
+from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from ectools.netboot.http.settings import HttpSettings
+    from ectools.netboot.http.webroot import OpenedFile
+
+_HEALTH = (HEALTH_PATH.removeprefix("/").encode(),)
+_OCTETS = "application/octet-stream"
+_TEXT = "text/plain; charset=utf-8"
+# A cache between here and the client asks before it answers from its copy; types are not guessed.
+_COMMON = {"Cache-Control": "no-cache", "Server": "ectools", "X-Content-Type-Options": "nosniff"}
+# Of what network boot serves, and the same on every machine. UEFI tells images by type: UEFI 2.10, section 24.7.
+_TYPES = {
+    b".cfg": _TEXT,
+    b".conf": _TEXT,
+    b".efi": "application/efi",
+    b".gz": "application/gzip",
+    b".html": "text/html; charset=utf-8",
+    b".img": "application/vnd.efi-img",
+    b".ipxe": _TEXT,
+    b".iso": "application/vnd.efi-iso",
+    b".json": "application/json",
+    b".md": _TEXT,
+    b".sh": _TEXT,
+    b".sha256": _TEXT,
+    b".sig": "application/pgp-signature",
+    b".txt": _TEXT,
+    b".xz": "application/x-xz",
+    b".zst": "application/zstd",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """A request as an access rule sees it. ``path`` is decoded, without a slash in front."""
+
+    peer: str
+    method: str
+    path: bytes
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+Gate = Callable[[Visit], None]
+"""An access rule: returns where a visit is welcome, and raises RefusedError (401, 403, 404) where it is not."""
+
+
+class Answerer:
+    """Answers requests from one folder; holds the small files that it has read."""
+
+    def __init__(self, settings: HttpSettings, *, gate: Gate | None) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._root = WebRoot(settings.root, store=settings.store)
+        self._small_files = SmallFiles()
+
+    def check(self) -> None:
+        """Raises InputError where the root cannot be served."""
+        self._root.check()
+
+    def answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
+        """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
+        try:
+            return self._answer(request, surplus=surplus)
+        except RefusedError as error:
+            return self._refuse(error)
+
+    def _answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
+        if request.method not in ("GET", "HEAD"):
+            raise RefusedError(405, "only GET and HEAD are served")
+        segments = parse_target(request.raw_path)
+        if segments == _HEALTH:
+            return self._report_health()
+        if surplus:
+            raise RefusedError(503, "all connections are taken; try again")
+        if self._gate is not None:
+            self._gate(
+                Visit(
+                    peer=request.remote or "",
+                    method=request.method,
+                    path=b"/".join(segments),
+                    query=request.rel_url.query,
+                    headers=request.headers,
+                )
+            )
+        path = self._root.find_path(segments)
+        known = self._small_files.find(path)
+        if known is not None:
+            return self._reply(request, segments, known.validators, known.content)
+        with contextlib.ExitStack() as cleanup:
+            file = self._root.open(segments)
+            cleanup.callback(os.close, file.descriptor)
+            validators = build_validators(file.status, now=time.time())
+            if validators.size > MAX_FILE_BYTES:
+                reply = self._reply(request, segments, validators, file)
+                if isinstance(reply, FileReply):
+                    cleanup.pop_all()
+                return reply
+            content = read_part(file, offset=0, count=validators.size)
+        small = SmallFile(content=content, validators=validators, status=file.status)
+        self._small_files.remember(path, small, now=time.time())
+        return self._reply(request, segments, validators, content)
+
+    def _reply(
+        self,
+        request: web.BaseRequest,
+        segments: tuple[bytes, ...],
+        validators: Validators,
+        source: bytes | OpenedFile,
+    ) -> MemoryReply | FileReply:
+        chosen = select(request.method, request.headers, validators)
+        headers = {"ETag": validators.etag, "Accept-Ranges": "bytes", **_COMMON}
+        if validators.last_modified is not None:
+            headers["Last-Modified"] = validators.last_modified
+        if chosen.status is Status.UNSATISFIABLE:
+            headers["Content-Range"] = f"bytes */{validators.size}"
+        if chosen.status not in (Status.WHOLE, Status.PARTIAL):
+            return MemoryReply(status=chosen.status, headers=headers)
+        headers["Content-Type"] = _TYPES.get(os.path.splitext(segments[-1])[1].lower(), _OCTETS)
+        if chosen.status is Status.PARTIAL:
+            last = chosen.start + chosen.count - 1
+            headers["Content-Range"] = f"bytes {chosen.start}-{last}/{validators.size}"
+        if isinstance(source, bytes):
+            body = source[chosen.start : chosen.start + chosen.count]
+            return MemoryReply(status=chosen.status, headers=headers, body=body)
+        if request.method == "HEAD":
+            return MemoryReply(
+                status=chosen.status, headers={**headers, "Content-Length": str(validators.size)}
+            )
+        if chosen.count <= MAX_FILE_BYTES:
+            body = read_part(source, offset=chosen.start, count=chosen.count)
+            return MemoryReply(status=chosen.status, headers=headers, body=body)
+        return FileReply(
+            status=chosen.status, headers=headers, file=source, offset=chosen.start, count=chosen.count
+        )
+
+    def _report_health(self) -> MemoryReply:
+        root_is_there = self._root.is_there()
+        body = {"status": "ok" if root_is_there else "failed", "root": root_is_there}
+        return MemoryReply(
+            status=200 if root_is_there else 503,
+            headers={"Content-Type": "application/json", **_COMMON},
+            body=json.dumps(body).encode() + b"\n",
+        )
+
+    def _refuse(self, error: RefusedError) -> MemoryReply:
+        headers = {"Content-Type": _TEXT, **_COMMON}
+        if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET, HEAD"
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(self._settings.retry_after_seconds)
+        reply = MemoryReply(status=error.status, headers=headers, body=f"{error.message}\n".encode())
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            reply.force_close()
+        return reply
+
+
+def read_part(file: OpenedFile, *, offset: int, count: int) -> bytes:
+    """``count`` bytes of an opened file. Raises RefusedError (503) where it changes meanwhile."""
+    content = os.pread(file.descriptor, count, offset)
+    if len(content) != count or identify(os.fstat(file.descriptor)) != identify(file.status):
+        raise RefusedError(503, "the file is being replaced; try again")
+    return content

@@ -1,0 +1,202 @@
+"""One client's connection: aiohttp's protocol, and around it the limits that aiohttp has not.
+
+aiohttp parses and answers; this sees the bytes pass and keeps the time. It bounds how long a header may take, how
+large it may be and what may be sent ahead, and it tells a download that its client has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from ectools.netboot.http.pump import Abort
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from ectools.netboot.http.pump import Pump, Transfer
+    from ectools.netboot.http.webroot import OpenedFile
+
+MAX_HEADER_BYTES = 16 << 10
+"""Of one request's line and fields together. aiohttp itself allows 8190 bytes for each of them."""
+MAX_AHEAD_BYTES = 64 << 10
+"""What may come while a request is being answered; more is thrown away, and the connection closed after it."""
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
+_HEADER_END = b"\r\n\r\n"
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    HEADER = auto()  # a request's header to be complete; nothing of it has come where ``header_bytes`` is 0
+    ANSWER = auto()  # aiohttp, to hand the request on
+    BUSY = auto()  # its answer to be sent
+    LINGER = auto()  # the client, to close
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What a connection shares with the others. ``refused`` is told of an answer that aiohttp did not give."""
+
+    pump: Pump
+    lost: Callable[[Connection], None]
+    refused: Callable[[Connection, HTTPStatus], None]
+
+
+class Connection(asyncio.Protocol):
+    """Stands between the transport and aiohttp's protocol (``inner``).
+
+    ``surplus`` marks one above the limit of connections: its request will be answered 503.
+    ``transport.get_protocol()`` finds it from a request.
+    """
+
+    __slots__ = ("_ahead", "_header_seconds", "_hooks", "_inner", "_loop", "_tail", "_transfer", "close_after", "deadline",
+                 "header_bytes", "served", "state", "surplus", "transport")  # fmt: skip
+
+    def __init__(
+        self, inner: asyncio.Protocol, hooks: Hooks, *, surplus: bool, header_seconds: float
+    ) -> None:
+        self._inner = inner
+        self._hooks = hooks
+        self._header_seconds = header_seconds
+        self._loop = asyncio.get_running_loop()
+        self._tail = b""
+        self._ahead = 0
+        self._transfer: Transfer | None = None
+        self.transport: asyncio.Transport | None = None
+        self.surplus = surplus
+        self.state = State.HEADER
+        self.header_bytes = 0
+        self.served = 0
+        self.close_after = False
+        self.deadline: float | None = self._loop.time() + header_seconds
+
+    @property
+    def peer(self) -> str | None:
+        """The client's address."""
+        name = self.transport.get_extra_info("peername") if self.transport else None
+        return name[0] if name else None
+
+    # What the server calls
+
+    def begin(self) -> None:
+        """A request is being answered: its client is no longer waited for."""
+        self.state = State.BUSY
+        self.deadline = None
+
+    def finish(self) -> None:
+        """The answer has been sent, or given up."""
+        self.served += 1
+        self.state = State.HEADER
+        self.header_bytes = self._ahead = 0
+        self._tail = b""
+        self.deadline = self._loop.time() + self._header_seconds
+        if self.close_after and self.transport is not None:
+            self.transport.close()
+
+    async def send_file(self, file: OpenedFile, *, offset: int, count: int) -> tuple[int, Abort | None]:
+        """Send ``count`` bytes of ``file``. Returns how many went, and why not all of them; None when all."""
+        if self.transport is None or self.transport.is_closing():
+            return 0, Abort.CLIENT_GONE
+        sock = cast("socket.socket", self.transport.get_extra_info("socket"))
+        transfer = self._transfer = self._hooks.pump.start(sock.fileno(), file, offset=offset, count=count)
+        try:
+            reason = await transfer.ended
+            return transfer.sent, reason
+        finally:
+            self._hooks.pump.stop(transfer, Abort.SHUTDOWN)
+            self._transfer = None
+
+    def drain(self, grace: float) -> None:
+        """No request after the current one. Whoever has just connected keeps until ``grace`` (the loop's time)."""
+        self.close_after = True
+        if self.state is not State.HEADER:
+            return
+        if self.served and not self.header_bytes and self.transport is not None:
+            self.transport.close()
+        elif self.deadline is not None:
+            self.deadline = min(self.deadline, grace)
+
+    def abort(self, reason: Abort) -> None:
+        """Drop the connection, and a download on it."""
+        if self._transfer is not None:
+            self._hooks.pump.stop(self._transfer, reason)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        if self.transport is None:
+            return
+        if self.state is State.LINGER:
+            self.transport.abort()
+        elif self.header_bytes:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            self.transport.close()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        # So that a drained writer means that every byte has left the process, and a file may follow it.
+        self.transport.set_write_buffer_limits(high=0)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.state is State.LINGER:
+            return
+        if self.state is State.HEADER:
+            self._scan_header(data)
+            if self.header_bytes > MAX_HEADER_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                return
+        else:
+            self._ahead += len(data)
+            if self._ahead > MAX_AHEAD_BYTES:
+                self.close_after = True
+                return
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        if self.state in (State.ANSWER, State.BUSY):
+            # The client has no more requests, and yet it may read its answer (RFC 9112, section 9.6).
+            self.close_after = True
+            return True
+        self._inner.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transfer is not None:
+            self._hooks.pump.stop(self._transfer, Abort.CLIENT_GONE)
+        self._inner.connection_lost(exc)
+        self._hooks.lost(self)
+        self.transport = None
+
+    def _scan_header(self, data: bytes) -> None:
+        seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
+        if _HEADER_END in seen:
+            self.state = State.ANSWER
+        else:
+            self.header_bytes += len(data)
+            self._tail = seen[-3:]
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        assert self.transport is not None  # noqa: S101 - data and deadlines come to open connections only
+        self.state = State.LINGER
+        self.deadline = self._loop.time() + LINGER_SECONDS
+        line = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        self.transport.write(line.encode())
+        self.transport.write_eof()
+        self._hooks.refused(self, status)
