@@ -1,0 +1,101 @@
+"""A parsed file that remembers where each value stands."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ectools.errors import Problem, ProblemsError
+
+Place: TypeAlias = tuple[str | int, ...]
+"""Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
+
+MAX_DEPTH = 100
+"""How deep a file may nest: far deeper than any configuration, and far from the end of Python's stack."""
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A line and a column, both from 1; the column counts characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Located:
+    """``value`` is JSON's data model; ``keys`` and ``values`` say where each key and each value starts."""
+
+    value: Any
+    keys: dict[Place, Position] = field(default_factory=dict)
+    values: dict[Place, Position] = field(default_factory=dict)
+
+    def find_position(self, place: Place) -> Position | None:
+        """Where the value at ``place`` stands; that of the nearest container where the value is not in the file."""
+        while place not in self.values:
+            if not place:
+                return None
+            place = place[:-1]
+        return self.values[place]
+
+    def find_key(self, place: Place) -> Position | None:
+        """Where the key of ``place`` stands; for a list's item, where the item stands."""
+        return self.keys.get(place) or self.find_position(place)
+
+
+class Lines:
+    """Offsets into a text → positions."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0]
+        start = text.find("\n")
+        while start >= 0:
+            self._starts.append(start + 1)
+            start = text.find("\n", start + 1)
+
+    def find_position(self, offset: int) -> Position:
+        line = bisect_right(self._starts, offset)
+        return Position(line, offset - self._starts[line - 1] + 1)
+
+
+class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loader, which raises the error
+    """What is wrong with the text itself, and where; the loader adds the file's name."""
+
+    def __init__(
+        self, message: str, position: Position | None, *, place: Place = (), expected: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+        self.place = place
+        self.expected = expected
+
+    def as_error(self, file: str) -> ProblemsError:
+        """The error to raise for ``file``."""
+        problem = Problem(
+            option=format_place(self.place) or "(the whole file)",
+            message=self.message,
+            expected=self.expected,
+            file=file,
+            line=self.position.line if self.position else None,
+            column=self.position.column if self.position else None,
+        )
+        return ProblemsError(f"{file}: cannot be read as a host description", [problem])
+
+
+def format_place(place: Place) -> str:
+    """``services.every-channel.ipxe-qemu.extraArgs[0]``; a name with other characters is quoted as in Nix."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            bare = step.replace("-", "_").isidentifier() and step.isascii()
+            text += f"{'.' if text else ''}{step if bare else _quote(step)}"
+    return text
+
+
+def _quote(step: str) -> str:
+    escaped = step.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
