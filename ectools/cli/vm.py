@@ -1,0 +1,147 @@
+"""``ectools vm``, and ``every-channel-ipxe-qemu``: run a persistent QEMU guest that boots over iPXE."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ectools.cli.main import run_command
+from ectools.errors import InputError
+from ectools.vm.settings import DEFAULT_CONFIG, OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ectools.vm.settings import Settings
+
+T = TypeVar("T")
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def _config_option(command: Callable[..., T]) -> Callable[..., T]:
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        metavar="FILE",
+        help=f"The settings: JSON of the options of {OPTION_PREFIX}, without enable.",
+    )(command)
+
+
+@click.group(context_settings=_CONTEXT, epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
+def vm() -> None:
+    """Run a persistent QEMU guest that boots over iPXE."""
+
+
+@vm.command(epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
+@_config_option
+def run(*, config: Path) -> int:
+    """Run the guest until it powers itself off, or SIGTERM or SIGINT ends it."""
+    return _run(config)
+
+
+@vm.command(epilog="Example: ectools vm argv --config examples/ipxe-qemu.json --accel tcg --json")
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, in place of a line for a shell.")
+@click.option(
+    "--accel",
+    type=click.Choice(["kvm", "tcg"]),
+    help="The accelerator, in place of the one that a start tries first.",
+)
+def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
+    """Print QEMU's argument list. Nothing is started, made or looked at.
+
+    The descriptors that a run hands to QEMU stand in it as 3 (QMP) and 4 (macvtap).
+    """
+    from ectools.vm.argv import Accelerator, Tap, build_argv, first_accelerator
+    from ectools.vm.load import load_settings
+
+    settings = load_settings(config)
+    accelerator = first_accelerator(settings) if accel is None else Accelerator(accel)
+    if accelerator is Accelerator.KVM and not settings.enable_kvm:
+        raise InputError(f"--accel kvm: {OPTION_PREFIX}.enableKvm is false", hint="set it to true")
+    tap = Tap(fd=4, mac=settings.lan.macvtap.mac_address) if settings.lan.enable else None
+    arguments = build_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
+    click.echo(json.dumps(arguments) if as_json else shlex.join(arguments))
+
+
+@vm.command("boot-script", epilog="Example: ectools vm boot-script --config examples/ipxe-qemu.json")
+@_config_option
+def boot_script(*, config: Path) -> None:
+    """Print the iPXE script that the guest's boot file runs, with a placeholder where a token would stand."""
+    _print_boot_script(config)
+
+
+@vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
+@_config_option
+def check(*, config: Path) -> None:
+    """Check the settings; the machine is not looked at."""
+    _check(config)
+
+
+@click.command(
+    context_settings=_CONTEXT,
+    epilog="Example: every-channel-ipxe-qemu --config /etc/every-channel/ipxe-qemu.json",
+)
+@_config_option
+@click.option("--check", "only_check", is_flag=True, help="Check the settings, start nothing.")
+@click.option("--print-boot-script", is_flag=True, help="Print the guest's iPXE script, start nothing.")
+def every_channel_ipxe_qemu(*, config: Path, only_check: bool, print_boot_script: bool) -> int:
+    """Run a persistent QEMU guest that boots over iPXE.
+
+    It runs until the guest powers itself off, or SIGTERM or SIGINT ends it. Exit status: 0 the guest was
+    powered off or stopped, 1 it failed, 2 the settings cannot be used.
+    """
+    if only_check and print_boot_script:
+        raise click.UsageError("--check and --print-boot-script exclude each other")
+    if only_check:
+        _check(config)
+        return 0
+    if print_boot_script:
+        _print_boot_script(config)
+        return 0
+    return _run(config)
+
+
+def _check(config: Path) -> None:
+    from ectools.vm.load import load_settings
+
+    load_settings(config)
+    click.echo(f"{config}: the settings can be used", err=True)
+
+
+def _print_boot_script(config: Path) -> None:
+    from ectools.vm.boot_script import build_boot_script, find_effective_url
+    from ectools.vm.load import load_boot_script_settings
+
+    settings: Settings = load_boot_script_settings(config)
+    boot = settings.boot
+    if boot.chain_url is None and boot.http.port == 0:
+        raise InputError(f"{OPTION_PREFIX}.boot.http.port: 0 is known only at run time", hint="name a port")
+    script = build_boot_script(
+        url=find_effective_url(boot),
+        dns=boot.user_net.dns_servers[0],
+        token=None if boot.chain_token_file is None else "REDACTED",
+    )
+    click.echo(script, nl=False)
+
+
+def _run(config: Path) -> int:
+    from ectools.vm.load import load_settings
+    from ectools.vm.runner import run_guest
+
+    return run_guest(load_settings(config))
+
+
+COMMAND = vm
+
+
+def main() -> int:
+    """The console script ``every-channel-ipxe-qemu``; the return value is the exit status."""
+    return run_command(every_channel_ipxe_qemu, prog_name="every-channel-ipxe-qemu")

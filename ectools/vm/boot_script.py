@@ -1,0 +1,107 @@
+"""The guest's boot script: DHCP, DNS, then on to the effective URL, and a shell where that fails.
+
+Everything that is put into the script has passed ``checks.py``: a URL of RFC 3986's characters (no blank, no
+``{`` and so no ``${…}``, no quote, no backslash) and an IPv4 address. ``build_boot_script`` refuses anything
+else, because what is spliced in unchecked could be a command.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from ectools.vm.settings import Boot
+
+HOST_IN_GUEST = "10.0.2.2"
+"""This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
+
+SCRIPT_NAME = "netboot.ipxe"
+
+# RFC 3986: unreserved, reserved, and escapes.
+URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
+
+DHCP_TRIES = 3
+CHAIN_TRIES = 5
+PAUSE_SECONDS = 2
+
+_SCRIPT = """\
+#!ipxe
+# Written by every-channel-ipxe-qemu; changes are lost at its next start.
+
+set try:int32 0
+:lease
+dhcp && goto leased ||
+inc try
+iseq ${{try}} {dhcp_tries} && goto no_lease ||
+echo every.channel: no DHCP lease, trying again
+sleep {pause}
+goto lease
+
+:leased
+set dns {dns}
+set try:int32 0
+:chain
+chain {url} && exit ||
+inc try
+iseq ${{try}} {chain_tries} && goto no_chain ||
+echo every.channel: the boot script did not run, trying again
+imgfree ||
+sleep {pause}
+goto chain
+
+:no_lease
+echo every.channel: NETBOOT FAILED: no DHCP lease after {dhcp_tries} tries
+shell
+exit 1
+
+:no_chain
+echo every.channel: NETBOOT FAILED: {shown} did not run after {chain_tries} tries
+shell
+exit 1
+"""
+
+
+def find_effective_url(boot: Boot, *, port: int | None = None) -> str:
+    """Where the boot script goes on to. ``port`` is the bound one, where the settings say 0 (a free one)."""
+    if boot.chain_url is not None:
+        return boot.chain_url
+    address = ipaddress.ip_address(boot.http.bind_ip)
+    if address.is_unspecified or address == ipaddress.ip_address("127.0.0.1"):
+        host = HOST_IN_GUEST
+    else:
+        host = f"[{address}]" if address.version == 6 else str(address)
+    return f"http://{host}:{boot.http.port if port is None else port}/{SCRIPT_NAME}"
+
+
+def add_token(url: str, token: str) -> str:
+    """``url`` with the query parameter ``token``, percent-encoded; its own query and fragment stay."""
+    parts = urlsplit(url)
+    parameter = f"token={encode_token(token)}"
+    query = f"{parts.query}&{parameter}" if parts.query else parameter
+    return parts._replace(query=query, path=parts.path or "/").geturl()
+
+
+def encode_token(token: str) -> str:
+    """The token as it stands in a URL, and as iPXE may print it."""
+    return quote(token, safe="")
+
+
+def build_boot_script(*, url: str, dns: str, token: str | None = None) -> str:
+    """The iPXE script as text, for iPXE of 2019 and later.
+
+    The steps are retried, a bounded number of times. A failure's message shows ``url`` without the token.
+    Raises ValueError for a URL or a DNS server that is not one.
+    """
+    if URL.fullmatch(url) is None:
+        raise ValueError("not a URL of RFC 3986's characters")
+    return _SCRIPT.format(
+        url=url if token is None else add_token(url, token),
+        shown=url,
+        dns=ipaddress.IPv4Address(dns),
+        dhcp_tries=DHCP_TRIES,
+        chain_tries=CHAIN_TRIES,
+        pause=PAUSE_SECONDS,
+    )
