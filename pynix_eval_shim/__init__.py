@@ -1,0 +1,81 @@
+"""The nix command as a library: values in and out as JSON, hard limits, and one error class for each way to fail.
+
+It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no root,
+no network, no channel.
+
+    >>> from pynix_eval_shim import evaluate
+    >>> evaluate("{ name, n }: { greeting = ''hello ${name}''; twice = n * 2; }", data={"name": "a ${b}", "n": 21})
+    {'greeting': 'hello a ${b}', 'twice': 42}
+"""
+
+from pynix_eval_shim.building import Built, FlakeCheck, build, flake_check
+from pynix_eval_shim.errors import (
+    AbortedError,
+    AssertionFailedError,
+    BuildFailedError,
+    DataError,
+    EvaluationError,
+    Frame,
+    ImportFromDerivationError,
+    InfiniteRecursionError,
+    LimitError,
+    MissingAttributeError,
+    MissingSystemFeatureError,
+    NixError,
+    NixMissingError,
+    NixSyntaxError,
+    NixTimeoutError,
+    OutOfMemoryError,
+    OutputTooLargeError,
+    PurityError,
+    Report,
+    StackOverflowError,
+    StoreUnavailableError,
+    ThrownError,
+    UndefinedVariableError,
+    WrongTypeError,
+)
+from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
+from pynix_eval_shim.invocation import Nix
+from pynix_eval_shim.limits import BUILD_LIMITS, Limits
+from pynix_eval_shim.probing import Implementation, Probe, probe
+
+__all__ = [
+    "BUILD_LIMITS",
+    "NO_DATA",
+    "AbortedError",
+    "AssertionFailedError",
+    "BuildFailedError",
+    "Built",
+    "DataError",
+    "EvaluationError",
+    "FlakeCheck",
+    "Frame",
+    "Implementation",
+    "ImportFromDerivationError",
+    "InfiniteRecursionError",
+    "LimitError",
+    "Limits",
+    "MissingAttributeError",
+    "MissingSystemFeatureError",
+    "Nix",
+    "NixError",
+    "NixMissingError",
+    "NixSyntaxError",
+    "NixTimeoutError",
+    "OutOfMemoryError",
+    "OutputTooLargeError",
+    "Probe",
+    "PurityError",
+    "Report",
+    "StackOverflowError",
+    "StoreUnavailableError",
+    "ThrownError",
+    "UndefinedVariableError",
+    "WrongTypeError",
+    "build",
+    "evaluate",
+    "flake_check",
+    "parse",
+    "probe",
+]

@@ -1,0 +1,250 @@
+"""``evaluate`` and ``parse``: one nix process a call, the caller's code and data kept apart from each other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pynix_eval_shim import invocation, source
+from pynix_eval_shim.errors import DataError
+from pynix_eval_shim.invocation import Nix
+from pynix_eval_shim.limits import Limits
+from pynix_eval_shim.source import SourceMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NO_DATA: Any = object()
+"""Says that there is no data; ``None`` is data: JSON's null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a call is about: exactly one of an expression's text, a file, or an installable (``.#name``)."""
+
+    expression: str | None = None
+    file: Path | None = None
+    installable: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.expression, self.file, self.installable) if each is not None]
+        if len(given) != 1:
+            raise TypeError("give exactly one of an expression, file= and installable=")
+        if self.installable is not None and self.installable.startswith("-"):
+            raise DataError(f"{self.installable}: an installable does not begin with a dash")
+
+
+def evaluate(
+    expression: str | None = None,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    installable: str | None = None,
+    apply: str | None = None,
+    data: Any = NO_DATA,
+    impure: bool = False,
+    import_from_derivation: bool = False,
+    nix_path: Mapping[str, str] | None = None,
+    override_inputs: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    nix: Nix | None = None,
+) -> Any:
+    """The value of an expression, a file or an installable, forced all the way down, as Python sees JSON.
+
+    With ``data`` (any JSON value), the target is a function and is called with it; with ``apply`` (the text of a
+    function), the result is what that makes of it: ``apply (target data)``. Data reaches nix as JSON and arrives
+    unchanged, of any size; code is taken as it is and must come from the program, not from its users.
+
+    Results are exact: integers, and floats to the last bit, ``-0.0`` and infinities too. Paths are strings and are
+    not copied to the store; a derivation is its output path.
+
+    Evaluation is pure unless ``impure``; a ``file`` can only be read impurely. ``nix_path`` maps names to what
+    ``<name>`` means and needs ``impure`` or a file. ``override_inputs`` maps a flake's inputs to references. Nothing is
+    built unless ``import_from_derivation``. Relative paths in the code start at ``cwd``.
+
+    Raises TypeError for arguments that contradict each other, DataError, and any other NixError.
+    """
+    nix = nix or Nix()
+    place = Path(cwd) if cwd is not None else None
+    path = None if file is None else Path(os.path.abspath((place or Path.cwd()) / file))  # noqa: PTH100  (resolve() would follow links)
+    target = Target(expression=expression, file=path, installable=installable)
+    if nix_path and not (impure or target.file):
+        raise TypeError("nix_path= needs impure=True: pure evaluation knows no <names>")
+    if override_inputs and target.installable is None:
+        raise TypeError("override_inputs= needs installable=")
+    tag = f"float-{secrets.token_hex(16)}"
+    arguments = [
+        *search_path(nix_path),
+        *invocation.settings(
+            nix,
+            allow_import_from_derivation="true" if import_from_derivation else "false",
+            # A cached failure comes without its message.
+            eval_cache="false",
+        ),
+    ]
+    run = _Run(nix=nix, arguments=arguments, limits=limits or Limits(), cwd=place, tag=tag)
+    if target.installable is not None:
+        flags = ["--impure"] if impure else []
+        output = _run_installable(run, target.installable, apply, data, flags + override(override_inputs))
+    else:
+        pure = not (impure or target.file)
+        output = _run_expression(run, target, apply, data, pure=pure, build=import_from_derivation)
+    return source.decode(output, tag=tag)
+
+
+def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = None) -> None:
+    """Check that ``expression`` is a Nix expression whose variables are all bound; nothing is evaluated.
+
+    Raises NixSyntaxError, UndefinedVariableError, and any other NixError.
+    """
+    nix = nix or Nix()
+    argv = [
+        nix.find("nix-instantiate"),
+        "--parse",
+        *("--store", "dummy://"),
+        *invocation.settings(nix),
+        "-",
+    ]
+    text = source.check_code(expression)
+    whole = SourceMap(composed=text, label=source.STDIN_LABEL, regions=((1, text.count("\n") + 1),))
+    invocation.call(nix, argv, limits=limits or Limits(), stdin=text, sources=whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What all ways of evaluating have in common."""
+
+    nix: Nix
+    arguments: list[str]
+    limits: Limits
+    cwd: Path | None
+    tag: str
+
+
+def _run_expression(
+    run: _Run, target: Target, apply: str | None, data: Any, *, pure: bool, build: bool
+) -> bytes:
+    text, code, sources = compose(target, apply, data, wrap=f'(({source.encoder()}) "{run.tag}")')
+    # nix-instantiate, because `nix eval` is pure only for text in argv, which is too short for data.
+    argv = [run.nix.find("nix-instantiate"), "--eval", "--strict", "--json"]
+    store = invocation.choose_store(run.nix, needed=build)
+    if store.writable:
+        argv.append("--read-write-mode")
+    argv += [
+        *store.arguments,
+        *run.arguments,
+        "--option",
+        "pure-eval",
+        "true" if pure else "false",
+        *code,
+        "-",
+    ]
+    finished, _ = invocation.call(
+        run.nix,
+        argv,
+        limits=run.limits,
+        stdin=text,
+        sources=sources,
+        cwd=run.cwd,
+        ask_seconds=5.0 if build else 0.0,
+    )
+    return finished.stdout
+
+
+def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, flags: list[str]) -> bytes:
+    store = invocation.choose_store(run.nix, needed=True)
+    with tempfile.TemporaryDirectory(prefix="pynix-eval-shim-") as folder:
+        argument = None if data is NO_DATA else _argument(data, Path(folder))
+        text = f'value: (({source.encoder()}) "{run.tag}") ('
+        regions: tuple[tuple[int, int], ...] = ()
+        if apply is not None:
+            text, region = source.enclose(text, source.check_code(apply))
+            regions = (region,)
+        text += " value)" if argument is None else f" (value {argument}))"
+        sources = SourceMap(label=source.STRING_LABEL, composed=text, regions=regions)
+        argv = [
+            run.nix.find("nix"),
+            "eval",
+            "--json",
+            "--no-write-lock-file",
+            *store.arguments,
+            *run.arguments,
+        ]
+        argv += [*flags, "--apply", text, installable]
+        finished, _ = invocation.call(run.nix, argv, limits=run.limits, sources=sources, cwd=run.cwd)
+        return finished.stdout
+
+
+def _argument(data: Any, folder: Path) -> str:
+    """A Nix expression for ``data`` that is short enough for argv; long data goes through a file with its hash."""
+    direct = source.from_json(data)
+    if source.fits_argument(direct):
+        return direct
+    # Pure evaluation reads no file but one whose content it knows beforehand.
+    content = source.to_json(data).encode()
+    path = folder / "data.json"
+    path.write_bytes(content)
+    fetch = source.from_json(
+        {
+            "url": f"file://{quote(str(path))}",
+            "name": "data.json",
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    )
+    return f"(builtins.fromJSON (builtins.readFile (builtins.fetchurl {fetch})))"
+
+
+def compose(
+    target: Target, apply: str | None, data: Any, *, wrap: str = ""
+) -> tuple[str, list[str], SourceMap]:
+    """The text for standard input, the arguments that carry the caller's code, and what positions mean.
+
+    The text yields ``wrap (apply (target data))``. Code goes in by ``--arg``, where nix parses it by itself, so that
+    nothing in it can end our brackets; code too long for an argument is put in brackets instead.
+    """
+    codes = {"expression": target.expression, "apply": apply}
+    given = {name: source.check_code(code) for name, code in codes.items() if code is not None}
+    arguments: list[str] = []
+    regions: list[tuple[int, int]] = []
+    text = ""
+    if source.fits_argument(*given.values()):
+        for name, code in given.items():
+            arguments += ("--arg", name, code)
+        names = [*given]
+    else:
+        names = []
+        for name, code in given.items():
+            text, region = source.enclose(f"{text}let {name} = ", code)
+            regions.append(region)
+            text += "; in\n"
+    if target.file is not None:
+        arguments += ("--argstr", "file", str(target.file))
+        names.append("file")
+    body = "expression" if target.file is None else "(import file)"
+    if data is not NO_DATA:
+        body = f"({body} {source.from_json(data)})"
+    if apply is not None:
+        body = f"(apply {body})"
+    head = f"{{ {', '.join(names)} }}: " if names else ""
+    composed = f"{head}{text}{wrap} {body}\n"
+    return (
+        composed,
+        arguments,
+        SourceMap(composed=composed, regions=tuple(regions), strings=frozenset(given.values())),
+    )
+
+
+def search_path(nix_path: Mapping[str, str] | None) -> list[str]:
+    """The arguments that say what ``<name>`` means."""
+    return [part for name, path in (nix_path or {}).items() for part in ("-I", f"{name}={path}")]
+
+
+def override(inputs: Mapping[str, str] | None) -> list[str]:
+    """The arguments that replace a flake's inputs."""
+    return [part for name, ref in (inputs or {}).items() for part in ("--override-input", name, ref)]

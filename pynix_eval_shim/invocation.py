@@ -1,0 +1,182 @@
+"""How nix is started: which program, which store, which settings. Pure but for looks at the file system."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pynix_eval_shim import diagnosis, messages, process
+from pynix_eval_shim.errors import NixMissingError, StoreUnavailableError
+from pynix_eval_shim.source import SourceMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pynix_eval_shim.limits import Limits
+    from pynix_eval_shim.process import Finished
+
+log = logging.getLogger("pynix_eval_shim")
+"""Where nix's warnings (WARNING) and what ``builtins.trace`` prints (INFO) go."""
+log.addHandler(logging.NullHandler())
+
+FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_TALK = ("--log-format", "internal-json", "--show-trace")
+_FIRST_THAT_NAMES_BUILTINS = (2, 13)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nix:
+    """The nix to use, the same for any number of calls.
+
+    ``program`` is a name on PATH or a path; ``nix-instantiate`` is taken from beside it. ``store`` is a store URL,
+    None for the one that fits (see ``choose_store``). ``options`` are settings of nix.conf. ``env`` is the
+    environment, None for this process's. ``offline`` keeps nix from asking any substituter.
+    """
+
+    program: str = "nix"
+    store: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] | None = None
+    offline: bool = False
+
+    def find(self, tool: str) -> str:
+        """The path of ``nix`` or ``nix-instantiate``. Raises NixMissingError."""
+        environment = self.environment()
+        found = shutil.which(self.program, path=environment.get("PATH"))
+        if found is None:
+            raise NixMissingError(
+                f"{self.program}: program not found", hint="install nix, or put its folder on PATH"
+            )
+        if tool == "nix":
+            return found
+        beside = shutil.which(str(Path(found).with_name(tool)))
+        on_path = shutil.which(tool, path=environment.get("PATH"))
+        if beside is None and on_path is None:
+            raise NixMissingError(f"{tool}: program not found, neither beside {found} nor on PATH")
+        return str(beside or on_path)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the nix process."""
+        environment = dict(os.environ if self.env is None else self.env)
+        if os.geteuid() == 0 and not _group_exists("nixbld"):
+            # Root without a daemon builds as itself. Put first, so that whatever NIX_CONFIG says still wins.
+            environment["NIX_CONFIG"] = "build-users-group =\n" + environment.get("NIX_CONFIG", "")
+        return environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The arguments that choose a store, and whether it can be written to."""
+
+    arguments: tuple[str, ...] = ()
+    writable: bool = True
+
+
+def choose_store(nix: Nix, *, needed: bool) -> Store:
+    """The store for a call; ``needed`` says that it must be one that can be written to.
+
+    In this order: the one that ``nix`` or NIX_REMOTE names; the machine's own where this user may write to it or
+    a daemon listens; else, where one is needed, a store of the user's own below XDG_DATA_HOME, where nix itself
+    puts it; else ``dummy://``, which evaluates all that needs no store. Raises StoreUnavailableError.
+    """
+    environment = nix.environment()
+    if nix.store is not None:
+        return Store(arguments=("--store", nix.store), writable=not nix.store.startswith("dummy:"))
+    if environment.get("NIX_REMOTE"):
+        return Store()
+    state = Path(environment.get("NIX_STATE_DIR") or "/nix/var/nix")
+    daemon = Path(environment.get("NIX_DAEMON_SOCKET_PATH") or state / "daemon-socket/socket")
+    if _may_write(state) or os.access(daemon, os.W_OK):
+        return Store()
+    if not needed:
+        return Store(arguments=("--store", "dummy://"), writable=False)
+    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME") or "/", ".local/share")  # noqa: PTH118  (a text, perhaps of no folder)
+    own = Path(home) / "nix/root"
+    if not _may_write(own):
+        raise StoreUnavailableError(
+            f"this user may write neither to the store of {state}, nor make one at {own}, and no daemon listens",
+            hint="start the nix daemon, or set HOME or XDG_DATA_HOME to a folder of the user's",
+        )
+    return Store(arguments=("--store", str(own)))
+
+
+def _may_write(folder: Path) -> bool:
+    """Whether ``folder`` could be written to, or made where it is missing."""
+    existing = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+    return os.access(existing, os.W_OK | os.X_OK)
+
+
+def _group_exists(name: str) -> bool:
+    import grp
+
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def settings(nix: Nix, **defaults: str) -> list[str]:
+    """The arguments common to every call; ``defaults`` are settings that ``nix.options`` may override."""
+    chosen = {name.replace("_", "-"): value for name, value in defaults.items()} | dict(nix.options)
+    if nix.offline:
+        chosen |= {"substitute": "false", "connect-timeout": "1", "download-attempts": "1"}
+    arguments = [*FEATURES, *_TALK]
+    for name, value in chosen.items():
+        arguments += ("--option", name, value)
+    return arguments
+
+
+def call(
+    nix: Nix,
+    argv: Sequence[str],
+    *,
+    limits: Limits,
+    stdin: str = "",
+    sources: SourceMap | None = None,
+    cwd: Path | None = None,
+    ask_seconds: float = 0.0,
+) -> tuple[Finished, messages.Talk]:
+    """Run one nix to its end; raises the typed error where it failed."""
+    finished = process.run(
+        argv,
+        limits=limits,
+        stdin=stdin.encode(),
+        env=nix.environment(),
+        cwd=cwd,
+        ask_seconds=ask_seconds,
+    )
+    talk = messages.parse(finished.stderr, sources or SourceMap())
+    for warning in talk.warnings:
+        log.warning("%s", warning)
+    for note in talk.notes:
+        log.info("%s", note)
+    if finished.returncode != 0:
+        raise diagnosis.diagnose(finished, talk, names_builtins=lambda: _names_builtins(nix))
+    return finished, talk
+
+
+def _names_builtins(nix: Nix) -> bool:
+    release = read_version(nix.find("nix"))[1]
+    return release >= _FIRST_THAT_NAMES_BUILTINS
+
+
+@functools.lru_cache(maxsize=16)
+def read_version(program: str) -> tuple[str, tuple[int, ...]]:
+    """The first line of ``nix --version``, and the numbers that its last word begins with."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NixMissingError(f"{program}: does not tell its version: {error}") from error
+    line = done.stdout.strip().partition("\n")[0]
+    numbers = re.match(r"\d+(?:\.\d+)*", line.rpartition(" ")[2])
+    if numbers is None:
+        raise NixMissingError(f"{program}: does not tell its version, but: {line or done.stderr.strip()}")
+    return line, tuple(int(part) for part in numbers[0].split("."))

@@ -1,0 +1,165 @@
+"""What nix says on standard error.
+
+With ``--log-format internal-json`` a line is ``@nix `` and one object. ``action`` is ``msg`` (``level``, ``msg``;
+an error also has ``raw_msg``, ``file``, ``line``, ``column`` and, with ``--show-trace``, ``trace``), ``start`` and
+``stop`` of an activity, or its ``result``. Anything else (crashes, the garbage collector, old commands) is plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pynix_eval_shim.errors import Frame
+from pynix_eval_shim.process import STDERR_KEPT
+
+if TYPE_CHECKING:
+    from pynix_eval_shim.source import SourceMap
+
+_PREFIX = "@nix "
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
+_ERROR, _WARNING = 0, 1
+_BUILD_ACTIVITY, _BUILD_LOG_LINE = 105, 101
+_FRAMES_KEPT = 100
+_LOG_LINES_KEPT = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One error that nix reported.
+
+    ``marked`` says whether nix coloured part of the message: it colours what it filled in, and never the text
+    that a user's ``throw`` wrote. ``placed`` says whether nix itself gave the error a position.
+    """
+
+    message: str
+    marked: bool = False
+    placed: bool = False
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    trace: tuple[Frame, ...] = ()
+
+
+@dataclass
+class Talk:
+    """Everything that one nix said. ``logs`` maps a derivation to the last lines of its builder."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    logs: dict[str, deque[str]] = field(default_factory=dict)
+    text: str = ""
+
+
+def strip_ansi(text: str) -> str:
+    """``text`` without terminal control sequences."""
+    return _ANSI.sub("", text)
+
+
+def parse(stderr: bytes, sources: SourceMap) -> Talk:
+    """Read all of standard error; positions are those of the caller's code, as ``sources`` knows it."""
+    talk = Talk()
+    readable: list[str] = []
+    builds: dict[int, str] = {}
+    for line in stderr.decode("utf-8", "replace").splitlines():
+        event = _event(line)
+        if event is None:
+            readable.append(strip_ansi(line))
+        elif event.get("action") == "msg":
+            readable.append(strip_ansi(str(event.get("msg", ""))))
+            _take_message(talk, event, sources)
+        else:
+            _take_activity(talk, event, builds)
+    talk.text = "\n".join(readable)[-STDERR_KEPT:]
+    if not talk.faults:
+        talk.faults = _plain_faults(readable)
+    return talk
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    if not line.startswith(_PREFIX):
+        return None
+    try:
+        event = json.loads(line.removeprefix(_PREFIX))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _take_message(talk: Talk, event: dict[str, Any], sources: SourceMap) -> None:
+    text = strip_ansi(str(event.get("msg", "")))
+    if event.get("level") == _ERROR and "raw_msg" in event:
+        talk.faults.append(_fault(event, sources))
+    elif text.startswith(("warning: ", "evaluation warning: ")) or event.get("level") == _WARNING:
+        talk.warnings.append(text.removeprefix("warning: "))
+    elif event.get("level") == _ERROR and not text.startswith("error: "):
+        # What builtins.trace prints, above all.
+        talk.notes.append(text)
+
+
+def _fault(event: dict[str, Any], sources: SourceMap) -> Fault:
+    raw = str(event["raw_msg"])
+    own = _position(event, sources)
+    frames = []
+    for item in event.get("trace") or ():
+        position = _position(item, sources)
+        if position is _OURS:
+            continue
+        file, line, column = position or (None, None, None)
+        frames.append(
+            Frame(message=strip_ansi(str(item.get("raw_msg", ""))), file=file, line=line, column=column)
+        )
+    # Without a position of its own (a throw, in most versions), an error stands where its innermost frame does.
+    if own is None or own is _OURS:
+        nearest = next(
+            ((each.file, each.line, each.column) for each in frames if each.file), (None, None, None)
+        )
+    else:
+        nearest = own
+    return Fault(
+        message=strip_ansi(raw).strip(),
+        marked="\x1b" in raw,
+        placed=own is not None,
+        file=nearest[0],
+        line=nearest[1],
+        column=nearest[2],
+        trace=tuple(frames[:_FRAMES_KEPT]),
+    )
+
+
+_OURS = ("", 0, 0)
+"""A position in text that the shim wrote."""
+
+
+def _position(item: dict[str, Any], sources: SourceMap) -> tuple[str, int, int] | None:
+    """The position of an error or a frame: None without one, ``_OURS`` in the shim's text."""
+    file, line, column = item.get("file"), item.get("line"), item.get("column")
+    if not isinstance(file, str) or not isinstance(line, int) or not isinstance(column, int) or line < 1:
+        return None
+    # From 2.20 on the file's name carries the line and the column too.
+    return sources.place(file.removesuffix(f":{line}:{column}"), line, column) or _OURS
+
+
+def _take_activity(talk: Talk, event: dict[str, Any], builds: dict[int, str]) -> None:
+    fields = event.get("fields")
+    if not isinstance(fields, list) or not fields:
+        return
+    if event.get("action") == "start" and event.get("type") == _BUILD_ACTIVITY:
+        builds[event.get("id", 0)] = str(fields[0])
+    elif event.get("action") == "result" and event.get("type") == _BUILD_LOG_LINE:
+        drv = builds.get(event.get("id", 0), "")
+        log = talk.logs.setdefault(drv, deque(maxlen=_LOG_LINES_KEPT))
+        log.append(strip_ansi(str(fields[0])))
+
+
+def _plain_faults(lines: list[str]) -> list[Fault]:
+    """The errors of a nix that printed text: its crash handlers do, and so do bad usage and old commands."""
+    return [
+        Fault(message=line.lstrip().removeprefix("error:").strip(), marked=True, placed=True)
+        for line in lines
+        if line.lstrip().startswith("error:") and line.strip() != "error:"
+    ]

@@ -1,0 +1,177 @@
+"""The one place that starts nix: its output is capped while it is read, and nothing that it started outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from pynix_eval_shim.errors import NixError, NixMissingError, NixTimeoutError, OutputTooLargeError, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pynix_eval_shim.limits import Limits
+
+_CHUNK = 1 << 16
+_POLL_SECONDS = 0.2
+STDERR_KEPT = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A nix that ended by itself. ``returncode`` is negative where a signal killed it."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    limits: Limits,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    ask_seconds: float = 0.0,
+) -> Finished:
+    """Run ``argv`` to its end within ``limits``.
+
+    Past a limit the process group is killed: with SIGKILL at once, because an evaluation may ignore any other
+    signal for seconds; or, where ``ask_seconds`` is positive, with SIGTERM first and SIGKILL that much later, so
+    that nix can stop its builders, which lead process groups of their own.
+    Raises NixMissingError, NixTimeoutError, OutputTooLargeError.
+    """
+    # A file, because writing to a pipe while reading two others is a deadlock waiting to be written.
+    with tempfile.TemporaryFile() as source:
+        source.write(stdin)
+        source.seek(0)
+        child = _start(argv, source, env, cwd)
+        outputs = {"stdout": bytearray(), "stderr": bytearray()}
+        try:
+            _limit_memory(child.pid, limits.memory_bytes)
+            excess = _read(child, outputs, limits)
+        finally:
+            _stop(child, ask_seconds)
+            _close(child)
+    if excess is not None:
+        raise _excess(excess, argv, limits, bytes(outputs["stderr"]))
+    return Finished(
+        argv=tuple(argv),
+        returncode=child.returncode,
+        stdout=bytes(outputs["stdout"]),
+        stderr=bytes(outputs["stderr"]),
+    )
+
+
+def _start(
+    argv: Sequence[str], source: BinaryIO, env: Mapping[str, str] | None, cwd: Path | None
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise NixError(f"{cwd}: no such folder to run nix in") from error
+        raise NixMissingError(f"{argv[0]}: program not found", hint="install nix") from error
+    except OSError as error:
+        raise NixMissingError(f"{argv[0]}: cannot be started: {error.strerror}") from error
+
+
+def _limit_memory(pid: int, memory_bytes: int | None) -> None:
+    """Cap the address space from outside: nothing has to run between fork and exec, which threads forbid."""
+    import resource
+
+    if memory_bytes is None or not hasattr(resource, "prlimit"):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def _read(child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits: Limits) -> str | None:
+    """Fill ``outputs`` until the child has ended; returns the limit that was hit, by name."""
+    deadline = time.monotonic() + limits.seconds
+    with selectors.DefaultSelector() as selector:
+        for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
+            assert stream is not None  # noqa: S101  (both were asked for; this tells the type checker)
+            selector.register(stream.fileno(), selectors.EVENT_READ, name)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "seconds"
+            ready = selector.select(min(left, _POLL_SECONDS))
+            if not ready and child.poll() is not None:
+                # It has ended, and something that it left behind holds the pipes open.
+                _kill_group(child)
+                break
+            for key, _ in ready:
+                chunk = os.read(key.fd, _CHUNK)
+                if not chunk:
+                    selector.unregister(key.fd)
+                outputs[key.data] += chunk
+                if len(outputs[key.data]) > limits.output_bytes:
+                    return str(key.data)
+    try:
+        child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return "seconds"
+    return None
+
+
+def _stop(child: subprocess.Popen[bytes], ask_seconds: float) -> None:
+    """End the child where it has not ended, and reap it."""
+    if child.poll() is not None:
+        return
+    if ask_seconds > 0:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(ask_seconds)
+    _kill_group(child)
+    child.wait()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _excess(limit: str, argv: Sequence[str], limits: Limits, stderr: bytes) -> NixError:
+    report = Report(argv=tuple(argv), stderr=stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
+    if limit == "seconds":
+        return NixTimeoutError(
+            f"nix was still running after {limits.seconds:g} s and was killed", report=report
+        )
+    stream = "standard output" if limit == "stdout" else "standard error"
+    return OutputTooLargeError(
+        f"nix wrote more than {limits.output_bytes} bytes to {stream} and was killed", report=report
+    )
+
+
+def describe_signal(returncode: int) -> str | None:
+    """The signal's name where one ended the process, also where a shell between passed it on; else None."""
+    number = -returncode if returncode < 0 else returncode - 128
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return None
