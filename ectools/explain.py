@@ -1,0 +1,228 @@
+"""jsonschema's errors in the words of options: the path, the value, what was expected, a nearby name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from ectools.errors import UNSET, Problem
+from ectools.names import show_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SHOWN = 80  # characters of a value that a message repeats
+_WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
+_KINDS = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a floating point number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def resolve(reference: str, root: dict[str, Any]) -> Any:
+    """What a reference within a document (``#/$defs/…``) stands for."""
+    node: Any = root
+    for step in reference.removeprefix("#/").split("/"):
+        node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    return _KINDS[type(value)]
+
+
+def explain(errors: Iterable[Any], root: dict[str, Any], prefix: str) -> list[Problem]:
+    """One Problem for each thing that is wrong. ``errors`` are jsonschema's, in the document's order."""
+    explainer = _Explainer(root, prefix)
+    for error in errors:
+        explainer.add(error, ())
+    return explainer.problems
+
+
+class _Explainer:
+    def __init__(self, root: dict[str, Any], prefix: str) -> None:
+        self.problems: list[Problem] = []
+        self._root = root
+        self._prefix = prefix
+
+    def add(self, error: Any, above: Sequence[str | int]) -> None:
+        """``above`` is where the enclosing error stands: paths inside an anyOf are relative to it."""
+        path = (*above, *error.relative_path)
+        match error.validator:
+            case "additionalProperties" if isinstance(error.instance, dict):
+                self._unknown_names(error, path)
+            case "required":
+                self._missing_name(error, path)
+            case "anyOf":
+                self._alternatives(error, path)
+            case _:
+                self._put(path, error.instance, error.schema)
+
+    def _put(self, path: Sequence[str | int], value: Any, schema: dict[str, Any]) -> None:
+        problem = Problem(
+            option=show_path(path, self._prefix) or "document",
+            message=f"is {show_value(value)}",
+            value=value,
+            expected=describe(schema, self._root),
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _unknown_names(self, error: Any, path: Sequence[str | int]) -> None:
+        known = error.schema.get("properties", {})
+        for name in error.instance:
+            if name in known:
+                continue
+            self.problems.append(
+                Problem(
+                    option=show_path((*path, name), self._prefix),
+                    message="there is no such option",
+                    value=error.instance[name],
+                    expected=None if known else "no name at all",
+                    hint=self._nearby(name, known, path),
+                )
+            )
+
+    def _nearby(self, name: str, known: dict[str, Any], path: Sequence[str | int]) -> str | None:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        by_case = [other for other in known if other.lower() == name.lower()]
+        if by_case or close:
+            return f"did you mean {show_path((*path, (by_case or close)[0]), self._prefix)}?"
+        elsewhere = [found for found in _option_paths(self._root) if found[-1] == name]
+        if len(elsewhere) == 1:
+            return f"did you mean {show_path(elsewhere[0], self._prefix)}?"
+        if known and len(known) <= 8:
+            return f"the names here are: {', '.join(known)}"
+        return None
+
+    def _missing_name(self, error: Any, path: Sequence[str | int]) -> None:
+        # jsonschema yields one error for each missing name, without saying in a field which it is.
+        for name in error.validator_value:
+            option = show_path((*path, name), self._prefix)
+            if name in error.instance or any(problem.option == option for problem in self.problems):
+                continue
+            expected = describe(error.schema.get("properties", {}).get(name, {}), self._root)
+            self.problems.append(
+                Problem(
+                    option=option, message="is missing and has no default", value=UNSET, expected=expected
+                )
+            )
+
+    def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
+        """Follow the branch that came closest; where none got past the value itself, name them all."""
+        branches: dict[int, list[Any]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+        inside = {index: found for index, found in branches.items() if not _fails_at_root(found)}
+        if not inside:
+            self._put(path, error.instance, error.schema)
+            return
+        for inner in min(inside.values(), key=_distance):
+            self.add(inner, path)
+
+
+def _fails_at_root(errors: list[Any]) -> bool:
+    """Whether a branch refuses the value itself, rather than something in it."""
+    return any(
+        not error.relative_path
+        and error.validator not in ("additionalProperties", "required", "anyOf", "minItems")
+        for error in errors
+    )
+
+
+def _distance(errors: list[Any]) -> tuple[int, int]:
+    return len(errors), -max(len(error.relative_path) for error in errors)
+
+
+def _option_paths(node: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, inner in node.get("properties", {}).items():
+        found.append((*path, name))
+        if isinstance(inner, dict) and "x-nix-type" not in inner:
+            found.extend(_option_paths(inner, (*path, name)))
+    return found
+
+
+def show_value(value: Any) -> str:
+    """A value in a message, with its kind where that is not plain to see; long ones are cut."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > _SHOWN:
+        text = text[: _SHOWN - 1] + "…"
+    return text if value is None else f"{text} ({kind_of(value)})"
+
+
+def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa: PLR0911 - one for each keyword
+    """What a schema accepts, in words."""
+    if not isinstance(schema, dict):
+        return "any value" if schema else "nothing"
+    if "$ref" in schema:
+        # A type that holds itself has no end of words.
+        return "a value" if depth > 3 else describe(resolve(schema["$ref"], root), root, depth + 1)
+    if "anyOf" in schema:
+        return _join([describe(branch, root, depth + 1) for branch in schema["anyOf"]])
+    if "allOf" in schema:
+        return " that is also ".join(describe(part, root, depth + 1) for part in schema["allOf"])
+    if "enum" in schema:
+        choices = [json.dumps(choice, ensure_ascii=False) for choice in schema["enum"]]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if schema.get("type") == "array":
+        items = schema.get("items", {})
+        what = "a list of at least one item" if schema.get("minItems", 0) > 0 else "a list"
+        return f"{what}, each {describe(items, root, depth + 1)}" if items else what
+    if schema.get("type") in ("integer", "number"):
+        return _describe_number(schema)
+    if schema.get("type") == "string" or "pattern" in schema:
+        return _describe_string(schema)
+    return _WORDS.get(schema.get("type", ""), "any value")
+
+
+def _describe_number(schema: dict[str, Any]) -> str:
+    what = "an integer" if schema["type"] == "integer" else "a number"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if schema["type"] == "integer":
+        low = None if low == -(2**63) else low
+        high = None if high == 2**63 - 1 else high
+    if "exclusiveMinimum" in schema:
+        return f"{what} greater than {schema['exclusiveMinimum']}"
+    if low is not None and high is not None:
+        return f"{what} from {low} to {high}"
+    if low is not None:
+        return f"{what} of at least {low}"
+    if high is not None:
+        return f"{what} of at most {high}"
+    return f"{what} of 64 bits" if schema["type"] == "integer" and "minimum" in schema else what
+
+
+# The patterns that stand for types of their own, as ectools.options.types writes them.
+_PATTERNS = {
+    "^/": "an absolute path",
+    "^(?!/)": "a relative path",
+    "^/nix/store/[^/]+$(?!\\n)": "a store path (/nix/store/…)",
+    "[^ \\t\\n]": "a string that is not empty or blank",
+    "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",
+}
+
+
+def _describe_string(schema: dict[str, Any]) -> str:
+    pattern = schema.get("pattern")
+    if pattern is None:
+        return "a string"
+    return _PATTERNS.get(pattern) or f"a string that matches {_readable(pattern)}"
+
+
+def _readable(pattern: str) -> str:
+    """A pattern without the anchoring that every translated one has."""
+    return pattern.removeprefix("^(?:").removesuffix(")$(?!\\n)")
+
+
+def _join(parts: list[str]) -> str:
+    unique = list(dict.fromkeys(parts))
+    return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} or {unique[-1]}"

@@ -1,0 +1,74 @@
+"""The dump that ``nix/lib`` makes of options: its shape, and how to read it.
+
+A dump is one JSON object: ``version``, ``emptyIsDefault``, ``roots`` (``{prefix, path}``: what declarations
+are relative to), and ``trees`` (``{name, path, options}``). ``nix/lib/options.nix`` and ``nix/lib/types.nix``
+say what an option and a type are; they stay plain dictionaries here: all of NixOS is some fifty thousand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools.errors import InputError
+from ectools.files import read_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A set of options. ``path`` is where it stands; the paths of its options are relative to that."""
+
+    name: str
+    path: tuple[str, ...]
+    options: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Dump:
+    """Trees of options. ``roots`` are pairs of a folder and what stands for it in a declaration."""
+
+    empty_is_default: bool
+    roots: tuple[tuple[str, str], ...]
+    trees: tuple[Tree, ...]
+
+
+def parse_dump(data: Any) -> Dump:
+    """A dump from its JSON value. Raises InputError where it is not one of this version."""
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        raise InputError(
+            f"not a dump of options of version {VERSION}",
+            hint="make it with the nix/lib that belongs to this ectools",
+        )
+    return Dump(
+        empty_is_default=data["emptyIsDefault"],
+        roots=tuple((root["path"].rstrip("/") + "/", root["prefix"]) for root in data["roots"]),
+        trees=tuple(Tree(tree["name"], tuple(tree["path"]), tree["options"]) for tree in data["trees"]),
+    )
+
+
+def read_dump(path: Path) -> Dump:
+    """A dump from its file. Raises FileError, InputError."""
+    try:
+        data = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    return parse_dump(data)
+
+
+def decode(value: Any) -> Any:
+    """A Nix value as JSON has it, from what ``nix/lib/value.nix`` encodes it to."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if isinstance(value, dict):
+        if "float" in value:
+            mantissa, exponent = value["float"]
+            return math.ldexp(mantissa, exponent)
+        return {name: decode(item) for name, item in value["set"].items()}
+    return value

@@ -1,0 +1,175 @@
+"""A tree of options as one JSON Schema document, the same text for the same options.
+
+Keywords of its own, all starting with ``x-nix-``:
+
+``path``             of a document: where its options stand, as a list of names
+``type``             the type in nixpkgs' words; an object schema without it is a mere group of options
+``default-text``     the default as a Nix expression, where it is not data;
+``default-markdown`` or in words
+``example-text``, ``example-markdown``  the same for the example
+``declarations``     ``file#L12``, relative to the repository where it is in it
+``internal``, ``visible``, ``related-packages``  as the option says
+``sep``              what several definitions of a string are joined with
+``unrepresentable``  why the schema accepts more than the type does
+``broken``           the parts of the option that could not be evaluated
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ectools.errors import EcError
+from ectools.names import show_path
+from ectools.options.dump import Dump, Tree, decode
+from ectools.options.types import UNREPRESENTABLE, Schema, TypeConverter
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_ADVICE = {
+    "default": "its default needs a configuration or packages to evaluate: give it a defaultText",
+    "description": "its description is not a text that evaluates",
+    "example": "its example does not evaluate: write it as lib.literalExpression",
+    "option": "it does not evaluate as an option at all",
+    "rest": "its declaration does not evaluate",
+    "type": "its type does not evaluate without a configuration",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An option of which a part could not be evaluated; the rest of it, and all others, are exported."""
+
+    option: str
+    part: str
+
+    def render(self) -> str:
+        return f"{self.option}: {_ADVICE[self.part]}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One schema document, and what is missing from it."""
+
+    name: str
+    document: Schema
+    findings: tuple[Finding, ...]
+
+    def render(self) -> bytes:
+        """The text of the schema file."""
+        return (json.dumps(self.document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+class BrokenOptionsError(EcError):
+    """Some options could not be evaluated."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(
+            "\n".join([f"{len(findings)} broken options", *(finding.render() for finding in findings)])
+        )
+        self.findings = findings
+
+
+def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:
+    """The schema of one tree of a dump. ``output``: of the values that options have once they are coerced."""
+    builder = _Builder(dump, tree, output=output)
+    root = builder.options_schema(tree.options, ())
+    document: Schema = {
+        "$schema": DIALECT,
+        "title": show_path(tree.path) or tree.name,
+        "x-nix-path": list(tree.path),
+        **root,
+    }
+    if builder.types.defs:
+        document["$defs"] = dict(sorted(builder.types.defs.items()))
+    return Export(tree.name, document, tuple(builder.findings))
+
+
+class _Builder:
+    def __init__(self, dump: Dump, tree: Tree, *, output: bool) -> None:
+        self.dump = dump
+        self.tree = tree
+        self.types = TypeConverter(self.options_schema, output=output)
+        self.findings: list[Finding] = []
+
+    def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> Schema:
+        """An object schema of options whose paths are relative to ``loc``."""
+        root = _group()
+        for option in options:
+            group = root
+            above = [root]
+            *folders, name = option["path"]
+            for folder in folders:
+                group = group["properties"].setdefault(folder, _group())
+                above.append(group)
+            group["properties"][name] = self._option_schema(option, (*loc, *option["path"]))
+            if self._is_required(option):
+                for outer, required in zip(above, option["path"], strict=True):
+                    if required not in outer["required"]:
+                        outer["required"].append(required)
+        return _without_empty_required(root)
+
+    def _is_required(self, option: dict[str, Any]) -> bool:
+        if "default" in option or option.get("readOnly") or option.get("broken"):
+            return False
+        if "type" not in option or option.get("visible") is False:
+            return False
+        return not (self.dump.empty_is_default and option.get("empty"))
+
+    def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> Schema:
+        broken = option.get("broken", [])
+        shown = show_path((*self.tree.path, *loc))
+        self.findings.extend(Finding(shown, part) for part in broken)
+        schema: Schema = {}
+        if "description" in option:
+            schema["description"] = option["description"].rstrip()
+        if "type" in option:
+            schema.update(self.types.convert(option["type"], loc))
+        elif broken:
+            schema[UNREPRESENTABLE] = "the type could not be evaluated"
+        for field in ("default", "example"):
+            if field in option:
+                schema.update(_value(field, option[field]))
+        if option.get("readOnly"):
+            schema["readOnly"] = True
+        # Always there, because it is what tells an option from a group of them.
+        schema["x-nix-type"] = option.get("type", {}).get("description", "unspecified value")
+        for field in ("internal", "visible"):
+            if field in option:
+                schema[f"x-nix-{field}"] = option[field]
+        if "relatedPackages" in option:
+            schema["x-nix-related-packages"] = option["relatedPackages"]
+        schema["x-nix-declarations"] = [self._declaration(place) for place in option.get("declarations", [])]
+        if broken:
+            schema["x-nix-broken"] = broken
+        return schema
+
+    def _declaration(self, place: dict[str, Any]) -> str:
+        file: str = place["file"]
+        for root, prefix in self.dump.roots:
+            if file.startswith(root):
+                file = prefix + file.removeprefix(root)
+                break
+        return file if place["line"] is None else f"{file}#L{place['line']}"
+
+
+def _group() -> Schema:
+    return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+def _without_empty_required(group: Schema) -> Schema:
+    if not group["required"]:
+        del group["required"]
+    for child in group["properties"].values():
+        if "x-nix-type" not in child:
+            _without_empty_required(child)
+    return group
+
+
+def _value(field: str, described: dict[str, Any]) -> Schema:
+    if "value" in described:
+        value = decode(described["value"])
+        return {"default": value} if field == "default" else {"examples": [value]}
+    kind, text = next(iter(described.items()))
+    return {f"x-nix-{field}-{kind}": text.strip()}

@@ -1,0 +1,240 @@
+"""An option type, as ``nix/lib/types.nix`` describes it, as JSON Schema 2020-12.
+
+Every union is an ``anyOf``: in a ``oneOf`` a value that two branches accept would be refused. What a schema
+cannot say is marked ``x-nix-unrepresentable`` with the reason, and accepts too much rather than too little.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ectools.options.dump import decode
+from ectools.options.patterns import PatternError, anchored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Node = dict[str, Any]
+Schema = dict[str, Any]
+
+LEAST, GREATEST = -(2**63), 2**63 - 1
+UNREPRESENTABLE = "x-nix-unrepresentable"
+STORE_PATH = r"^/nix/store/[^/]+$(?!\n)"
+IN_STORE = r"^/+nix/+store/+(?:\./+)*[0-9a-z]{32}-"
+_FURTHER_CHECK = "a further check of the value"
+
+_PLAIN: dict[str, Schema] = {
+    "anything": {},
+    "attrs": {"type": "object"},
+    "bool": {"type": "boolean"},
+    "boolByOr": {"type": "boolean"},
+    "commas": {"type": "string"},
+    "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": "^/"}]},
+    "envVar": {"type": "string"},
+    "float": {"type": "number"},
+    "json": {},
+    "lines": {"type": "string"},
+    "nonEmptyStr": {"type": "string", "pattern": r"[^ \t\n]"},
+    "number": {"type": "number"},
+    "numberNonnegative": {"type": "number", "minimum": 0},
+    "numberPositive": {"type": "number", "exclusiveMinimum": 0},
+    "package": {"type": "string", "pattern": STORE_PATH},
+    "raw": {},
+    "shellPackage": {"type": "string", "pattern": STORE_PATH},
+    "singleLineStr": {"type": "string", "pattern": r"^[^\n\r]*\n?$(?!\n)"},
+    "str": {"type": "string"},
+    "string": {"type": "string"},
+    "unspecified": {},
+}
+_NO_DATA = {
+    "fileset": "a file set",
+    "functionTo": "a function",
+    "luaInline": "Lua code that is marked as such",
+    "optionType": "an option type",
+    "pkgs": "a package set",
+}
+
+
+class TypeConverter:
+    """Converts the types of one schema document, and collects what they share below ``$defs``.
+
+    ``options_schema`` turns a nested list of options into an object schema; it calls this class in turn.
+    With ``output`` a coerced type is described as what it is coerced to, else as all that it takes.
+    """
+
+    def __init__(
+        self,
+        options_schema: Callable[[list[dict[str, Any]], tuple[str, ...]], Schema],
+        *,
+        output: bool = False,
+    ) -> None:
+        self.defs: dict[str, Schema] = {}
+        self._options_schema = options_schema
+        self._output = output
+        self._stack: list[tuple[Node, tuple[str, ...]]] = []
+        self._names: dict[int, str] = {}  # id of a node → its name in $defs, once something refers to it
+
+    def convert(self, node: Node, loc: tuple[str, ...]) -> Schema:
+        """The schema of the type ``node`` of the option at ``loc`` (relative to the document's root)."""
+        if "up" in node:
+            return {"$ref": self._reference(*self._stack[-node["up"]])}
+        self._stack.append((node, loc))
+        try:
+            schema = self._by_name(node, loc)
+        finally:
+            self._stack.pop()
+        if node.get("checked") and schema is not None:
+            schema.setdefault(UNREPRESENTABLE, _FURTHER_CHECK)
+        if node.get("passwdEntry"):
+            schema = {"allOf": [schema, {"pattern": r"^[^:\n]*$(?!\n)"}]}
+        name = self._names.get(id(node))
+        if name is None:
+            return schema
+        self.defs[name] = schema
+        return {"$ref": _pointer(name)}
+
+    def _by_name(self, node: Node, loc: tuple[str, ...]) -> Schema:  # noqa: C901, PLR0911 - one case for each type
+        name = node["name"]
+        if name in _PLAIN:
+            return dict(_PLAIN[name])
+        if name in _NO_DATA:
+            return {UNREPRESENTABLE: f"{_NO_DATA[name]} is not data"}
+        if name.startswith("strMatching"):
+            return _matching(node)
+        match name:
+            case "enum":
+                return _enum(node)
+            case "separatedString":
+                return {"type": "string", "x-nix-sep": node["sep"]}
+            case "path" | "pathInStore":
+                return _path(**node["path"])
+            case "numberBetween":
+                low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
+                return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
+            case "nullOr" | "either" | "coercedTo":
+                return self._union(node, loc)
+            case "unique":
+                return self.convert(node["elem"], loc)
+            case "listOf" | "attrsOf" | "lazyAttrsOf" | "loaOf" | "attrListOf":
+                return self._collection(node, loc)
+            case "submodule" | "attrTag":
+                return self._submodule(node, loc)
+        if "bounds" in node or name == "int":
+            bounds = node.get("bounds", {})
+            return {
+                "type": "integer",
+                "minimum": bounds.get("min", LEAST),
+                "maximum": bounds.get("max", GREATEST),
+            }
+        return {UNREPRESENTABLE: f"the type {name}, which is none of nixpkgs' lib.types"}
+
+    def _union(self, node: Node, loc: tuple[str, ...]) -> Schema:
+        if node["name"] == "nullOr":
+            branches = [{"type": "null"}, self.convert(node["elem"], loc)]
+        elif node["name"] == "either":
+            branches = [self.convert(node["left"], loc), self.convert(node["right"], loc)]
+        elif self._output:
+            return self.convert(node["to"], loc)
+        else:
+            branches = [self.convert(node["from"], loc), self.convert(node["to"], loc)]
+        flat: list[Schema] = []
+        for branch in branches:
+            for part in branch["anyOf"] if branch.keys() == {"anyOf"} else [branch]:
+                if part not in flat:
+                    flat.append(part)
+        return {"anyOf": flat} if len(flat) > 1 else flat[0]
+
+    def _collection(self, node: Node, loc: tuple[str, ...]) -> Schema:
+        lists = node["name"] == "listOf"
+        element = self.convert(
+            node["elem"], (*loc, "*" if lists or node["name"] == "attrListOf" else "<name>")
+        )
+        if lists:
+            return {"type": "array", "items": element, **({"minItems": 1} if node.get("nonEmpty") else {})}
+        mapping = {"type": "object", "additionalProperties": element}
+        if node["name"] == "attrListOf":
+            one = {**mapping, "minProperties": 1, "maxProperties": 1}
+            return {"anyOf": [{"type": "array", "items": one}, mapping]}
+        return mapping
+
+    def _submodule(self, node: Node, loc: tuple[str, ...]) -> Schema:
+        if node.get("opaque"):
+            return {"type": "object", UNREPRESENTABLE: "a submodule that is not described any deeper"}
+        self._reference(node, loc)
+        schema = self._options_schema(node["options"], loc)
+        if node["name"] == "attrTag":
+            return {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {tag: option},
+                        "required": [tag],
+                        "additionalProperties": False,
+                    }
+                    for tag, option in schema["properties"].items()
+                ]
+            }
+        if "freeform" in node:
+            schema["additionalProperties"] = self._further_values(self.convert(node["freeform"], loc))
+        return schema
+
+    def _further_values(self, freeform: Schema) -> Schema | bool:
+        """What the values of undeclared names may be: a freeform type is one of sets."""
+        if "$ref" in freeform:
+            name = next(name for name in self.defs if _pointer(name) == freeform["$ref"])
+            return self._further_values(self.defs[name])
+        branches = [branch for branch in freeform.get("anyOf", [freeform]) if branch.get("type") == "object"]
+        values = [branch.get("additionalProperties", True) for branch in branches]
+        return values[0] if len(values) == 1 else True
+
+    def _reference(self, node: Node, loc: tuple[str, ...]) -> str:
+        name = self._names.get(id(node))
+        if name is None:
+            name = base = ".".join(loc)
+            taken = self._names.values()
+            number = 2
+            while name in taken:
+                name, number = f"{base}#{number}", number + 1
+            self._names[id(node)] = name
+        return _pointer(name)
+
+
+def _pointer(name: str) -> str:
+    return "#/$defs/" + quote(name.replace("~", "~0").replace("/", "~1"), safe="*-._~")
+
+
+def _enum(node: Node) -> Schema:
+    values = node["values"]
+    schema: Schema = {"enum": [decode(value["value"]) for value in values if "value" in value]}
+    if any("value" not in value for value in values):
+        schema[UNREPRESENTABLE] = "choices that are not data"
+    return schema
+
+
+def _matching(node: Node) -> Schema:
+    expression = node.get("pattern")
+    if expression is None:
+        # Before 2025-05 only the name says it, as a Nix string.
+        expression = json.loads(node["name"].removeprefix("strMatching ").replace("\\$", "$"))
+    schema: Schema = {"type": "string"}
+    try:
+        schema["pattern"] = anchored(expression)
+    except PatternError as error:
+        schema[UNREPRESENTABLE] = f"the pattern {expression}: {error}"
+    return schema
+
+
+def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N803 - as lib.types.pathWith names it
+    schema: Schema = {"type": "string"}
+    if inStore:
+        schema["pattern"] = IN_STORE
+    elif absolute:
+        schema["pattern"] = "^/"
+    elif absolute is False:
+        schema["pattern"] = "^(?!/)"
+    if inStore is False:
+        schema["not"] = {"pattern": IN_STORE}
+    return schema

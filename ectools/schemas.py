@@ -1,0 +1,251 @@
+"""Schemas as programs use them: find one, check a document against it, load a settings file with it.
+
+Needs jsonschema and nothing else, because the programs that read settings run on machines without Nix. Other
+than in the standard, ``integer`` means what Nix means by it: 1.0 is not one.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ectools.errors import InputError, Problem, ProblemsError
+from ectools.explain import explain, kind_of, resolve
+from ectools.names import show_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A JSON Schema document. ``prefix`` is the dotted path of the options it describes, or empty."""
+
+    document: dict[str, Any]
+    name: str
+    prefix: str
+
+
+def schemas_folder() -> Path:
+    """The folder of the committed schemas: in the installed package, or beside it in a checkout."""
+    installed = _PACKAGE / "_schemas"
+    return installed if installed.is_dir() else _PACKAGE.parent / "schemas"
+
+
+def schema_names() -> list[str]:
+    """The names that load_schema knows, sorted."""
+    return sorted(file.name.removesuffix(".schema.json") for file in schemas_folder().glob("*.schema.json"))
+
+
+def load_schema(name_or_path: str | Path) -> Schema:
+    """The schema of a module by its name (``ec-ipxe-qemu``), or any other by the path of its file.
+
+    Raises InputError: there is none of that name, or it cannot be read, or it is not a JSON Schema.
+    """
+    given = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in given or given.endswith(".json"):
+        path, name = Path(name_or_path), Path(name_or_path).name.removesuffix(".json").removesuffix(".schema")
+    else:
+        path, name = schemas_folder() / f"{given}.schema.json", given
+        if not path.is_file():
+            known = ", ".join(schema_names()) or "none"
+            raise InputError(f"{given}: there is no schema of that name", hint=f"the names are: {known}")
+    document = _parse(path, where="")
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a JSON Schema: it is no object")
+    if path.parent != schemas_folder():
+        _check_schema(path, document)
+    return Schema(document, name, show_path(document.get("x-nix-path", ())))
+
+
+def _check_schema(path: Path, document: dict[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(document)
+    except SchemaError as error:
+        raise InputError(f"{path}: not a JSON Schema: {error.message}") from error
+
+
+def validate(document: Any, schema: Schema) -> list[Problem]:
+    """Every way in which ``document`` does not fit the schema, in the document's order."""
+    errors = _validator_class()(schema.document).iter_errors(document)
+    in_order = sorted(errors, key=lambda error: _position(error.absolute_path, document))
+    return explain(in_order, schema.document, schema.prefix)
+
+
+def _position(path: Iterable[str | int], document: Any) -> list[int]:
+    position = []
+    for step in path:
+        position.append(step if isinstance(step, int) else list(document).index(step))
+        document = document[step]
+    return position
+
+
+@functools.cache
+def _validator_class() -> Any:
+    from jsonschema import Draft202012Validator, validators
+
+    def is_integer(_checker: object, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    extend: Any = validators.extend  # its stub is untyped
+    return extend(Draft202012Validator, type_checker=checker)
+
+
+def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
+    """A settings file: one JSON object that fits the schema, with the defaults of what it lacks filled in.
+
+    A key whose default is not data (it depends on other options or on packages) stays absent. Raises
+    InputError where the file cannot be read, ProblemsError with every bad field where it can.
+    """
+    document = _parse(path, where=schema.prefix)
+    if not isinstance(document, dict):
+        _refuse(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
+    problems = [*validate(document, schema), *_bad_texts(document, schema.prefix)]
+    if problems:
+        raise ProblemsError(f"{path}: {_count(problems)} in the settings", problems)
+    settings = fill_defaults(document, schema)
+    assert isinstance(settings, dict)  # noqa: S101 - it was one above
+    return settings
+
+
+def _count(problems: list[Problem]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+
+
+def fill_defaults(document: Any, schema: Schema) -> Any:
+    """A copy of a valid ``document`` with the defaults of absent options filled in, at every depth."""
+    return _fill(copy.deepcopy(document), schema.document, schema.document)
+
+
+def _fill(value: Any, node: Any, root: dict[str, Any]) -> Any:
+    node = _branch(value, node, root)
+    if isinstance(value, list) and isinstance(node.get("items"), dict):
+        return [_fill(item, node["items"], root) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties: dict[str, Any] = node.get("properties", {})
+    further = node.get("additionalProperties")
+    for name, inner in value.items():
+        value[name] = _fill(inner, properties.get(name, further), root)
+    for name, option in properties.items():
+        if name in value:
+            continue
+        if "default" in option:
+            value[name] = _fill(copy.deepcopy(option["default"]), option, root)
+        elif "properties" in option and "x-nix-type" not in option:
+            value[name] = _fill({}, option, root)
+    return value
+
+
+def _branch(value: Any, node: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is inside ``value``: through references and the first alternative that fits."""
+    while isinstance(node, dict):
+        if "$ref" in node:
+            node = resolve(node["$ref"], root)
+        elif "anyOf" in node:
+            fits = (
+                branch
+                for branch in node["anyOf"]
+                if _validator_class()({**branch, "$defs": root.get("$defs", {})}).is_valid(value)
+            )
+            node = next(fits, {})
+        else:
+            return node
+    return {}
+
+
+# --- JSON files ---------------------------------------------------------------------------------
+
+
+def _parse(path: Path, *, where: str) -> Any:
+    """The JSON value of a file, strictly. ``where`` names what the file is about in the problems raised."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        _refuse(path, where, f"is not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", line=line)
+    if text.startswith("\ufeff"):
+        _refuse(path, where, "starts with a byte order mark, which JSON does not have", line=1, column=1)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+    except json.JSONDecodeError as error:
+        _refuse(path, where, f"is not JSON: {error.msg}", line=error.lineno, column=error.colno)
+    except RecursionError:
+        _refuse(path, where, "is nested too deeply")
+    except ValueError as error:
+        _refuse(path, where, str(error))
+
+
+def _refuse(
+    path: Path, where: str, message: str, *, line: int | None = None, column: int | None = None
+) -> NoReturn:
+    problem = Problem(option=where or "document", message=message, file=str(path), line=line, column=column)
+    raise ProblemsError(f"{path}: cannot be used", [problem])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"has the key {json.dumps(double)} twice in one object")
+    return result
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"holds {constant}, which JSON does not have")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"holds {text}, which is more than a floating point number can be")
+    return number
+
+
+def _integer(text: str) -> int:
+    # Python refuses to read integers of more than 4,300 digits, in words that help nobody.
+    if len(text) > 20:
+        raise ValueError(f"holds {text[:20]}…, which is more than a 64 bit integer can be")
+    return int(text)
+
+
+def _bad_texts(value: Any, path: str) -> Iterator[Problem]:
+    """Strings that neither Nix nor an argument list can carry."""
+    if isinstance(value, str):
+        if "\0" in value:
+            yield Problem(
+                option=path, message="holds a NUL character", value=value, expected="text without NUL"
+            )
+        elif not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            yield Problem(
+                option=path, message="holds half of a surrogate pair", expected="text that UTF-8 can carry"
+            )
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _bad_texts(item, show_path((index,), path))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _bad_texts(name, show_path((name,), path))
+            yield from _bad_texts(item, show_path((name,), path))

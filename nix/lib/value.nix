@@ -1,0 +1,79 @@
+# A Nix value as data that JSON carries without loss.
+{ lib }:
+let
+  # A float as [ mantissa exponent ] with value = mantissa * 2^exponent: Nix before 2.12 prints six digits only.
+  floatParts =
+    float:
+    let
+      scale =
+        mantissa: exponent:
+        if mantissa >= 9007199254740992.0 || mantissa <= -9007199254740992.0 then
+          scale (mantissa / 2.0) (exponent + 1)
+        else if builtins.floor mantissa == mantissa then
+          [
+            (builtins.floor mantissa)
+            exponent
+          ]
+        else
+          scale (mantissa * 2.0) (exponent - 1);
+    in
+    scale float 0;
+
+  isFinite = float: float - float == 0.0;
+
+  # Whether a value is one that JSON has: no function, path or package in it, and no string that stands for a package.
+  isLiteral =
+    v:
+    {
+      null = true;
+      bool = true;
+      int = true;
+      float = isFinite v;
+      string = !builtins.hasContext v;
+      list = builtins.all isLiteral v;
+      set = !(v ? _type || v ? __functor || v ? outPath) && builtins.all isLiteral (builtins.attrValues v);
+    }
+    .${builtins.typeOf v} or false;
+
+  # Attribute sets are wrapped, so that the tag of a float cannot be an attribute of the user's.
+  encode =
+    v:
+    {
+      float.float = floatParts v;
+      list = map encode v;
+      set.set = builtins.mapAttrs (_: encode) v;
+    }
+    .${builtins.typeOf v} or v;
+
+  plainText = text: builtins.unsafeDiscardStringContext (toString text);
+
+  show =
+    v:
+    plainText (
+      lib.generators.toPretty {
+        multiline = false;
+        allowPrettyValues = true;
+      } v
+    );
+in
+{
+  inherit plainText;
+
+  # `{ value = …; }` for what JSON has, `{ text = …; }` for what only a Nix expression says, `{ markdown = …; }` for prose.
+  describeValue =
+    v:
+    if v ? _type && v ? text then
+      { ${if v._type == "literalMD" || v._type == "mdDoc" then "markdown" else "text"} = plainText v.text; }
+    else if isLiteral v then
+      { value = encode v; }
+    else
+      { text = show v; };
+
+  # An undefined result and one that throws are the same to tryEval's caller: `{ }`.
+  attempt =
+    v:
+    let
+      result = builtins.tryEval (builtins.deepSeq v v);
+    in
+    if result.success then { value = result.value; } else { };
+}

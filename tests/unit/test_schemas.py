@@ -1,0 +1,249 @@
+"""Finding schemas, checking documents, reading settings files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ectools.errors import InputError, ProblemsError
+from ectools.schemas import Schema, load_schema, read_settings, schema_names, validate
+
+PREFIX = "services.every-channel.ipxe-qemu"
+
+
+def make_schema(properties: dict[str, Any], **more: Any) -> Schema:
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "x-nix-path": ["a"],
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **more,
+    }
+    return Schema(document, "test", "a")
+
+
+def settings_of(tmp_path: Path, content: str | bytes, schema: Schema) -> dict[str, Any]:
+    path = tmp_path / "settings.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_settings(path, schema)
+
+
+def test_a_committed_schema_is_found_by_name_and_by_path(tmp_path: Path) -> None:
+    schema = load_schema("ec-ipxe-qemu")
+    assert schema.prefix == PREFIX
+    copy = tmp_path / "copy.schema.json"
+    copy.write_text(json.dumps(schema.document))
+    assert load_schema(copy) == Schema(schema.document, "copy", PREFIX)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError) as caught:
+        load_schema("ec-ipxe-qem")
+    assert "ec-ipxe-qemu" in str(caught.value.hint)
+    assert "ec-ipxe-qemu" in schema_names()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"type": "strin"}', "{"])
+def test_a_file_that_is_no_schema_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"x\.json"):
+        load_schema(path)
+
+
+def test_defaults_are_filled_in_at_every_depth_and_only_where_they_are_data(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, '{"boot": {"http": {"port": 1}}}', load_schema("ec-ipxe-qemu"))
+    assert settings["boot"]["http"] == {"bindIp": "127.0.0.1", "enable": True, "port": 1, "root": None}
+    assert settings["lan"]["macvtap"]["mode"] == "bridge"
+    assert settings["boot"]["userNet"]["dnsServers"] == ["1.1.1.1"]
+    for computed in ("machine", "cpu", "package"):
+        assert computed not in settings
+    assert "path" not in settings["disk"]
+    assert "tftpDir" not in settings["boot"]["userNet"]
+
+
+def test_defaults_are_filled_in_inside_lists_sets_and_alternatives(tmp_path: Path) -> None:
+    inner = {
+        "type": "object",
+        "properties": {
+            "x": {"type": "integer"},
+            "y": {"default": [1], "type": "array", "x-nix-type": "list"},
+        },
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+    schema = make_schema(
+        {
+            "list": {"type": "array", "items": {"$ref": "#/$defs/inner"}, "x-nix-type": "list"},
+            "set": {"type": "object", "additionalProperties": {"$ref": "#/$defs/inner"}, "x-nix-type": "set"},
+            "maybe": {
+                "anyOf": [{"type": "null"}, {"$ref": "#/$defs/inner"}],
+                "default": None,
+                "x-nix-type": "or",
+            },
+        },
+        **{"$defs": {"inner": inner}},
+    )
+    text = '{"list": [{"x": 1}], "set": {"k": {"x": 2}}, "maybe": {"x": 3, "y": []}}'
+    assert settings_of(tmp_path, text, schema) == {
+        "list": [{"x": 1, "y": [1]}],
+        "set": {"k": {"x": 2, "y": [1]}},
+        "maybe": {"x": 3, "y": []},
+    }
+    assert settings_of(tmp_path, "{}", schema) == {"maybe": None}
+
+
+def test_a_default_is_not_shared_between_two_readings(tmp_path: Path) -> None:
+    schema = load_schema("ec-ipxe-qemu")
+    settings_of(tmp_path, "{}", schema)["extraArgs"].append("-S")
+    assert settings_of(tmp_path, "{}", schema)["extraArgs"] == []
+
+
+def test_every_wrong_field_is_reported_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = '{"vcpus": 0, "boot": {"http": {"port": 70000}, "order": null}, "extraArgs": ["ok", 3], "name": 5}'
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, text, load_schema("ec-ipxe-qemu"))
+    assert [problem.option for problem in caught.value.problems] == [
+        f"{PREFIX}.vcpus",
+        f"{PREFIX}.boot.http.port",
+        f"{PREFIX}.boot.order",
+        f"{PREFIX}.extraArgs[1]",
+        f"{PREFIX}.name",
+    ]
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "expected"),
+    [
+        ('{"vcpus": true}', "vcpus", "an integer of at least 1"),
+        ('{"vcpus": 1.0}', "vcpus", "an integer of at least 1"),
+        ('{"vcpus": 9223372036854775808}', "vcpus", "an integer of at least 1"),
+        ('{"boot": {"http": {"port": -1}}}', "boot.http.port", "an integer from 0 to 65535"),
+        ('{"enableKvm": "yes"}', "enableKvm", "true or false"),
+        ('{"package": "/usr"}', "package", "a store path (/nix/store/…)"),
+        ('{"boot": {"http": {"root": 1}}}', "boot.http.root", "null or a string"),
+        ('{"extraArgs": "-S"}', "extraArgs", "a list, each a string"),
+        ('{"boot": []}', "boot", "an object"),
+        (
+            '{"lan": {"macvtap": {"mode": "brige"}}}',
+            "lan.macvtap.mode",
+            'one of "private", "vepa", "bridge", "passthru", "source"',
+        ),
+    ],
+)
+def test_what_was_expected_is_said_in_words(tmp_path: Path, text: str, option: str, expected: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, text, load_schema("ec-ipxe-qemu"))
+    (problem,) = caught.value.problems
+    assert (problem.option, problem.expected) == (f"{PREFIX}.{option}", expected)
+
+
+def test_a_store_path_is_a_package(tmp_path: Path) -> None:
+    path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-qemu"
+    settings = settings_of(tmp_path, json.dumps({"package": path}), load_schema("ec-ipxe-qemu"))
+    assert settings["package"] == path
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{"vcpu": 1}', f"did you mean {PREFIX}.vcpus?"),
+        ('{"enablekvm": true}', f"did you mean {PREFIX}.enableKvm?"),
+        ('{"dnsServers": []}', f"did you mean {PREFIX}.boot.userNet.dnsServers?"),
+        ('{"disk": {"zzzz": 1}}', "the names here are: path, size"),
+    ],
+)
+def test_an_unknown_name_comes_with_a_nearby_one(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, text, load_schema("ec-ipxe-qemu"))
+    (problem,) = caught.value.problems
+    assert problem.hint == hint
+
+
+def test_of_alternatives_the_closest_is_explained() -> None:
+    branch = {
+        "type": "object",
+        "properties": {"port": {"type": "integer"}, "host": {"type": "string"}},
+        "required": ["port", "host"],
+        "additionalProperties": False,
+    }
+    schema = make_schema({"x": {"anyOf": [{"type": "null"}, {"type": "string"}, branch]}})
+    problems = validate({"x": {"port": "80", "host": "h"}}, schema)
+    assert [(problem.option, problem.expected) for problem in problems] == [("a.x.port", "an integer")]
+    problems = validate({"x": {"port": 80}}, schema)
+    assert [problem.option for problem in problems] == ["a.x.host"]
+    (problem,) = validate({"x": 1}, schema)
+    assert (problem.option, problem.expected) == ("a.x", "null, a string or an object")
+
+
+def test_each_missing_name_is_reported_once() -> None:
+    schema = make_schema({"x": {"type": "string"}, "y": {"type": "string"}}, required=["x", "y"])
+    assert [problem.option for problem in validate({}, schema)] == ["a.x", "a.y"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "line"),
+    [
+        ('{"name": "a", "name": "b"}', '"name" twice', None),
+        ('{"vcpus": NaN}', "NaN", None),
+        ('{"vcpus": -Infinity}', "-Infinity", None),
+        ('{"vcpus": 1e999}', "1e999", None),
+        ('{"vcpus": 1' + "0" * 5000 + "}", "64 bit", None),
+        (b'{\n"name": "\xff"}', "not UTF-8", 2),
+        (b'\xef\xbb\xbf{"name": "a"}', "byte order mark", 1),
+        ("[]", "a list where a JSON object", None),
+        ("null", "null where a JSON object", None),
+        ("", "not JSON", 1),
+        ('{"name": "a",\n}', "not JSON", None),
+        ("[" * 100_000, "nested too deeply", None),
+        ('{"name": "a\\u0000"}', "NUL", None),
+        ('{"name": "\\ud800"}', "surrogate", None),
+    ],
+)
+def test_a_file_that_is_not_strict_json_is_refused(
+    tmp_path: Path, content: str | bytes, message: str, line: int | None
+) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, content, load_schema("ec-ipxe-qemu"))
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert problem.option.startswith(PREFIX)
+    if line is not None:
+        assert problem.line == line
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_settings(tmp_path / "absent.json", load_schema("ec-ipxe-qemu"))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    ["boot", "http", "port", "lan", "macvtap", "mode", "vcpus", "extraArgs", "package", "x"]
+)
+DOCUMENTS = st.recursive(
+    JSON_VALUES,
+    lambda inner: st.dictionaries(NAMES, inner, max_size=4) | st.lists(inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@given(DOCUMENTS)
+def test_validation_of_anything_yields_problems_below_the_prefix_and_never_raises(document: Any) -> None:
+    schema = load_schema("ec-ipxe-qemu")
+    problems = validate(document, schema)
+    assert all(problem.option.startswith(PREFIX) for problem in problems)
+    assert all(problem.render() for problem in problems)
+    if not isinstance(document, dict):
+        assert problems
