@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ectools.errors import Problem, ProblemsError
+from ectools.names import show_path
 
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
@@ -74,7 +75,7 @@ class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loade
     def as_error(self, file: str) -> ProblemsError:
         """The error to raise for ``file``."""
         problem = Problem(
-            option=format_place(self.place) or "(the whole file)",
+            option=show_path(self.place) or "(the whole file)",
             message=self.message,
             expected=self.expected,
             file=file,
@@ -82,20 +83,3 @@ class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loade
             column=self.position.column if self.position else None,
         )
         return ProblemsError(f"{file}: cannot be read as a host description", [problem])
-
-
-def format_place(place: Place) -> str:
-    """``services.every-channel.ipxe-qemu.extraArgs[0]``; a name with other characters is quoted as in Nix."""
-    text = ""
-    for step in place:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            bare = step.replace("-", "_").isidentifier() and step.isascii()
-            text += f"{'.' if text else ''}{step if bare else _quote(step)}"
-    return text
-
-
-def _quote(step: str) -> str:
-    escaped = step.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'

@@ -13,7 +13,7 @@ one line, the next line is indented by one step only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
@@ -52,6 +52,7 @@ class Text:
 
     text: str
     level: int = 0
+    offset: int = 0
     broken_only: bool = False
     is_comment: bool = False
 
@@ -62,6 +63,7 @@ class Block:
 
     lines: tuple[str, ...]
     level: int = 0
+    offset: int = 0
 
 
 class Group:
@@ -99,11 +101,30 @@ def _shift(item: Item, by: int) -> Item:
         case str():
             return Text(item, by)
         case Text():
-            return Text(item.text, item.level + by, item.broken_only, item.is_comment)
+            return replace(item, level=item.level + by)
         case Block():
-            return Block(item.lines, item.level + by)
+            return replace(item, level=item.level + by)
         case Group():
             return item.shifted(by)
+        case Gap():
+            return item
+        case _:
+            assert_never(item)
+
+
+def indent(items: Iterable[Item], *, columns: int) -> list[Item]:
+    """The items, where each line that starts in them stands ``columns`` further right."""
+    return [_offset(item, columns) for item in items] if columns else list(items)
+
+
+def _offset(item: Item, columns: int) -> Item:
+    match item:
+        case str():
+            return Text(item, offset=columns)
+        case Text() | Block():
+            return replace(item, offset=item.offset + columns)
+        case Group():
+            return Group(indent(item.items, columns=columns), style=item.style, level=item.level)
         case Gap():
             return item
         case _:
@@ -187,20 +208,20 @@ class _Printer:
                 case str():
                     self.put_text(item, level)
                 case Text():
-                    self.put_text(item.text, level + item.level)
+                    self.put_text(item.text, level + item.level, offset=item.offset)
                 case Gap():
                     self.put_gap(item, items[index + 1 :], tail)
                 case Block():
-                    self.put_block(item.lines, level + item.level)
+                    self.put_block(item, level + item.level)
                 case Group():
                     self.put_group(item, level=level + item.level, tail=rest)
                 case _:
                     assert_never(item)
 
-    def put_text(self, text: str, level: int) -> None:
+    def put_text(self, text: str, level: int, *, offset: int = 0) -> None:
         self.open_level(level)
         if self.column == 0:
-            self.out.append(" " * self.open.indentation)
+            self.out.append(" " * (self.open.indentation + offset))
         self.out.append(text)
         self.column += len(text)
 
@@ -218,8 +239,7 @@ class _Printer:
             self.put_flat(" ")
         elif gap in {Gap.SOFT_SPACE, Gap.SOFT_TIGHT}:
             flat = _FLAT_GAPS[gap]
-            room = WIDTH - self.column - len(flat)
-            if _first_line(following, tail=tail, room=room) <= room:
+            if self.column + len(flat) + _measure_first_line(following, tail) <= WIDTH:
                 self.put_flat(flat)
             else:
                 self.break_line()
@@ -234,15 +254,15 @@ class _Printer:
         self.out.append("\n")
         self.column = 0
 
-    def put_block(self, lines: tuple[str, ...], level: int) -> None:
-        for index, line in enumerate(lines):
+    def put_block(self, block: Block, level: int) -> None:
+        for index, line in enumerate(block.lines):
             if index:
                 self.break_line()
             if line:
-                self.put_text(line, level)
+                self.put_text(line, level, offset=block.offset)
 
     def put_group(self, group: Group, *, level: int, tail: int) -> None:
-        if self.put_line(group.flat, _first_level(group.items, level), tail):
+        if self.put_line(group.flat, _find_first(group.items, level), tail):
             return
         if group.style is not Style.CLEAR:
             members = _open_clear(group.items)
@@ -253,7 +273,7 @@ class _Printer:
                         return
         self.put(group.items, level=level, tail=tail)
 
-    def put_line(self, flat: str | None, level: int, tail: int) -> bool:
+    def put_line(self, flat: str | None, first: tuple[int, int], tail: int) -> bool:
         """Print ``flat`` where it fits on this line."""
         if flat is None:
             return False
@@ -262,7 +282,7 @@ class _Printer:
         if self.column + len(text) + tail > WIDTH:
             return False
         if at_start:
-            self.put_text(text, level)
+            self.put_text(text, first[0], offset=first[1])
         else:
             self.put_flat(text)
         return True
@@ -272,10 +292,11 @@ class _Printer:
         before, hugged, after = members[:index], members[index], members[index + 1 :]
         assert isinstance(hugged, Group)  # noqa: S101 - the caller has looked
         mark = len(self.out), self.column, self.open
-        if not before or self.put_line(flatten(before), _first_level(before, level), _measure_tails([*before, *members[index:]], tail)[index - 1]):
+        room = _measure_tails(["", *members[index:]], tail)[0] if before else 0
+        if not before or self.put_line(flatten(before), _find_first(before, level), room):
             glued = [_glue(item) for item in after]
             self.put(hugged.items, level=level + hugged.level, tail=_measure_tails([hugged, *glued], tail)[0])
-            if not after or self.put_line(flatten(after), _first_level(after, level), tail):
+            if not after or self.put_line(flatten(after), _find_first(after, level), tail):
                 return True
         size, self.column, self.open = mark
         del self.out[size:]
@@ -299,33 +320,42 @@ def _measure_tails(items: Sequence[Item], tail: int) -> list[int]:
     return tails
 
 
-def _first_line(items: Sequence[Item], *, tail: int, room: int) -> int:
-    """The columns up to the first line break, where groups stand on one line if that fits into ``room``."""
+def _measure_first_line(items: Sequence[Item], tail: int) -> int:
+    """The columns up to the first line break, where each group stands on one line if a line of its own can hold it."""
     width = 0
-    for item in items:
+    waiting = list(reversed(items))
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Group):
+            after, stops = _measure_head(waiting[::-1])
+            following = after if stops else after + tail
+            if item.flat is not None and width + len(item.flat) + following <= WIDTH:
+                width += len(item.flat)
+            else:
+                waiting.extend(reversed(item.items))
+            continue
         columns, stops = _measure_item(item)
-        if isinstance(item, Group) and item.flat is not None and width + len(item.flat) <= room:
-            columns, stops = len(item.flat), False
         width += columns
         if stops:
             return width
     return width + tail
 
 
-def _first_level(items: Sequence[Item], level: int) -> int:
+def _find_first(items: Sequence[Item], level: int) -> tuple[int, int]:
+    """The level and the offset of the first text."""
     for item in items:
         match item:
             case str():
-                return level
+                return level, 0
             case Text() | Block():
-                return level + item.level
+                return level + item.level, item.offset
             case Group():
-                return _first_level(item.items, level + item.level)
+                return _find_first(item.items, level + item.level)
             case Gap():
                 pass
             case _:
                 assert_never(item)
-    return level
+    return level, 0
 
 
 def _open_clear(items: Iterable[Item]) -> list[Item]:

@@ -7,11 +7,12 @@ with such arguments) is never broken, whatever its width.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from ectools.nixlang import scalars
-from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, nest
+from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, indent, nest
 from ectools.nixlang.nodes import (
     Assert,
     AttrSet,
@@ -60,11 +61,13 @@ def build_document(expr: Expr) -> Items:
             return [*_with_head(expr), Gap.SPACE, *build_document(expr.body)]
         case Assert():
             condition = _say(expr.condition)
-            arguments = (condition.function, *condition.arguments) if isinstance(condition, Call) else (condition,)
+            arguments = (
+                (condition.function, *condition.arguments) if isinstance(condition, Call) else (condition,)
+            )
             return [Group([*_application(["assert"], arguments), ";", Gap.HARD, *build_document(expr.body)])]
         case If():
             return [Group(_if(expr, Gap.SPACE))]
-        case int() | float():
+        case int() | float() if _is_negative(expr):
             return [_number(expr)]
         case _:
             return _term(expr)
@@ -151,7 +154,7 @@ def _is_absorbable(expr: Expr) -> bool:
     match expr:
         case With():
             return _is_absorbable_term(expr.body)
-        case Lambda(body=Lambda()):
+        case Lambda(body=Lambda() | Function()):
             return _is_absorbable(expr.body)
         case Lambda():
             return _is_absorbable_term(expr.body)
@@ -236,10 +239,10 @@ def _inherit(binding: Inherit) -> Items:
 def _right_side(expr: Expr) -> Items:
     """What stands after the ``=`` of a binding or the ``?`` of a parameter."""
     match expr:
-        case AttrSet(bindings=(Inherit(comment=None),)):
+        case AttrSet(bindings=(Inherit(comment=None | ""),)):
             return nest([Gap.GLUE, Group(_absorb(expr, wide=False))])
         case _ if _is_absorbable(expr):
-            return nest([Gap.GLUE, Group(_absorb(expr, wide=True))])
+            return nest(_spaced([Group(_absorb(expr, wide=True))]))
         case str() | Interpolated() | Path():
             return nest([Gap.GLUE, Group(_term(expr))])
         case Call():
@@ -253,16 +256,27 @@ def _right_side(expr: Expr) -> Items:
 
 
 def _absorb(expr: Expr, *, wide: bool) -> Items:
-    """An absorbable expression without a gap of its own before or after it."""
+    """An absorbable expression where nothing, or an opening parenthesis, stands before it."""
     match expr:
         case Mapping() | AttrSet():
             return _set(expr, wide=wide)
         case list() | tuple():
             return _list(expr)
         case With() if _is_absorbable_term(expr.body):
-            return [*_with_head(expr), Gap.GLUE, Group(_absorb(expr.body, wide=True), style=Style.HUG)]
+            body = Group(_absorb(expr.body, wide=True), style=Style.HUG)
+            return [Group([Gap.TIGHT, *_with_head(expr), Gap.GLUE, body])]
         case _:
             return build_document(expr)
+
+
+def _spaced(items: Items) -> Items:
+    """The items after a space, which a line break may replace where the first of them would start a line anyway."""
+    first = items[0] if items else None
+    if not isinstance(first, Group):
+        return [Gap.GLUE, *items]
+    if first.items and first.items[0] is Gap.TIGHT:
+        return [Group([Gap.SPACE, *first.items[1:]], style=first.style, level=first.level), *items[1:]]
+    return [Group(_spaced(first.items), style=first.style, level=first.level), *items[1:]]
 
 
 # Functions and calls
@@ -276,7 +290,7 @@ def _lambda_chain(expr: Lambda) -> Items:
         body = body.body
     head: Item = " ".join(heads)
     if _is_absorbable(body):
-        return [head, Gap.GLUE, Group(_absorb(body, wide=False), style=Style.HUG)]
+        return [head, *_spaced([Group(_absorb(body, wide=False), style=Style.HUG)])]
     return [head, Gap.SPACE if len(heads) <= 2 else Gap.HARD, *build_document(body)]
 
 
@@ -287,7 +301,7 @@ def _are_few(parameters: Sequence[Parameter]) -> bool:
 def _function(expr: Function) -> Items:
     head = [*_parameters(expr), ":"]
     if expr.bind is None and _are_few(expr.parameters) and _is_absorbable(expr.body):
-        return [*head, Gap.GLUE, Group(build_document(expr.body), style=Style.HUG)]
+        return [*head, *_spaced([Group(build_document(expr.body), style=Style.HUG)])]
     if _is_absorbable_term(expr.body):
         return [*head, Gap.SPACE, Group(_absorb(expr.body, wide=True))]
     return [*head, Gap.SPACE, *build_document(expr.body)]
@@ -311,7 +325,9 @@ def _parameters(expr: Function) -> Items:
     return [Group(["{", gap, *nest(items), gap, "}"]), bind]
 
 
-def _call(expr: Call, *, before: Items | None = None, after: Items | None = None, indent: bool = False) -> Items:
+def _call(
+    expr: Call, *, before: Items | None = None, after: Items | None = None, indent: bool = False
+) -> Items:
     function = _term(expr.function)
     if indent:
         function = nest([Group([Gap.TIGHT, *function])])
@@ -356,7 +372,12 @@ def _arguments(function: Items, arguments: Sequence[Expr]) -> Items:
 
 
 def _argument(expr: Expr) -> Items:
-    if isinstance(expr, (list, tuple)) and expr and len(expr) <= _FEW_ITEMS and all(map(_is_simple_item, expr)):
+    if (
+        isinstance(expr, (list, tuple))
+        and expr
+        and len(expr) <= _FEW_ITEMS
+        and all(map(_is_simple_item, expr))
+    ):
         return _list(expr, gap=Gap.SPACE)
     return _term(expr)
 
@@ -398,7 +419,7 @@ def _enclosed(expr: Expr) -> Items:
             return [Group(_absorb(expr, wide=False))]
         case Call():
             return _call(expr, after=[Gap.TIGHT], indent=True)
-        case Select():
+        case Select() if not _is_absorbable_term(expr.base):
             return [Group(build_document(expr)), Gap.TIGHT]
         case _:
             return [Gap.TIGHT, Group(build_document(expr)), Gap.TIGHT]
@@ -426,7 +447,7 @@ def _let(expr: Let) -> Items:
 
 
 def _with_head(expr: With) -> Items:
-    return [Group(["with ", *nest([Group(build_document(expr.scope))]), ";"])]
+    return [Group(["with", *nest(_spaced([Group(build_document(expr.scope))])), ";"])]
 
 
 def _if(expr: If, gap: Gap) -> Items:
@@ -440,13 +461,27 @@ def _if(expr: If, gap: Gap) -> Items:
 
 def _interpolated(expr: Interpolated) -> Items:
     parts = [part for part in expr.parts if part != ""]
-    if len(parts) == 1 and not isinstance(parts[0], str):
-        inner = Group(["${", *nest(_enclosed(_say(parts[0]))), "}"])
-        return [Group(['"', inner, '"'])]
+    if not parts:
+        return ['""']
+    blanks = scalars.escape(parts[0]) if isinstance(parts[0], str) else ""
+    if _count_blanks(blanks) == len(blanks) and len(parts) == (2 if blanks else 1) and not isinstance(parts[-1], str):
+        inner = indent([Group(["${", *nest(_enclosed(_say(parts[-1]))), "}"])], columns=len(blanks))
+        return [Group(['"', blanks, *inner, '"'])]
     items: Items = ['"']
     for part in parts:
         items += [scalars.escape(part)] if isinstance(part, str) else _interpolation(_say(part))
+    if isinstance(parts[0], str):
+        # What an interpolation continues on lines of its own stands below the string's first character.
+        items[2:] = indent(items[2:], columns=_count_blanks(scalars.escape(parts[0])))
     return [Group([*items, '"'])]
+
+
+def _count_blanks(text: str) -> int:
+    return next((index for index, each in enumerate(text) if not _is_blank(each)), len(text))
+
+
+def _is_blank(character: str) -> bool:
+    return character in " \t\n\r\f\v" or unicodedata.category(character) == "Zs"
 
 
 def _interpolation(expr: Expr) -> Items:
@@ -456,7 +491,9 @@ def _interpolation(expr: Expr) -> Items:
     flat = flatten(document)
     if flat is not None and (_is_simple(expr) or len(flat) <= _INLINE_INTERPOLATION):
         return [f"${{{flat}}}"]
-    return [Group(["${", Gap.TIGHT, *nest(document), Gap.TIGHT, "}"])]
+    if _is_simple(expr):
+        return ["${", *document, "}"]
+    return [Group(["${", Gap.TIGHT, *nest([Group(document)]), Gap.TIGHT, "}"])]
 
 
 def _join(gap: Gap, items: Sequence[Item]) -> Items:

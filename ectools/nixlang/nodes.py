@@ -225,4 +225,6 @@ def _refuse_repeated(paths: list[tuple[str, ...]]) -> None:
     for path in paths:
         for length in range(1, len(path)):
             if path[:length] in whole:
-                raise RenderError(f"{'.'.join(path)!r} and {'.'.join(path[:length])!r} are defined in one set")
+                raise RenderError(
+                    f"{'.'.join(path)!r} and {'.'.join(path[:length])!r} are defined in one set"
+                )

@@ -48,7 +48,9 @@ def escape(text: str) -> str:
 def _describe_unsayable(character: str) -> str:
     if character == "\0":
         return "the string holds a NUL character, and no Nix string can"
-    return f"the string holds the lone surrogate U+{ord(character):04X}, which is no character and has no UTF-8"
+    return (
+        f"the string holds the lone surrogate U+{ord(character):04X}, which is no character and has no UTF-8"
+    )
 
 
 def split_indented(text: str) -> list[str] | None:
