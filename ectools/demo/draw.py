@@ -1,0 +1,59 @@
+"""The stages of a boot as they happen: a line each, with its time and a bar to scale."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, TextIO
+
+from ectools.demo.stages import Stage
+from ectools.log import use_colour
+
+if TYPE_CHECKING:
+    from ectools.demo.stages import Timeline
+
+_TITLE = max(len(stage) for stage in Stage)
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_COLUMNS_A_SECOND = 2
+
+
+class Drawing:
+    """Draws on ``stream``; on a terminal, the stage under way is drawn anew at each ``tick``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._colour = use_colour(stream)
+        self._ticks = 0
+
+    def reached(self, timeline: Timeline, stage: Stage) -> None:
+        """A stage was reached: its line, for good."""
+        took = timeline.duration(stage)
+        self._write(f"  {self._paint('✓', 32)} {_line(stage, took, at=timeline.reached[stage])}", end="\n")
+
+    def tick(self, timeline: Timeline, seconds: float) -> None:
+        """Draw the stage under way. Call it several times a second."""
+        stage = timeline.next
+        if self._live and stage is not None:
+            self._ticks += 1
+            since = seconds - max(timeline.reached.values(), default=0.0)
+            spinner = self._paint(_SPINNER[self._ticks % len(_SPINNER)], 36)
+            self._write(f"  {spinner} {_line(stage, since, at=seconds)}", end="\r")
+
+    def stopped(self, timeline: Timeline) -> None:
+        """The boot ended without its last stage: say where."""
+        if (stage := timeline.next) is not None:
+            self._write(f"  {self._paint('✗', 31)} {stage:<{_TITLE}}  not reached", end="\n")
+
+    def _write(self, text: str, *, end: str) -> None:
+        self._stream.write(f"\r\x1b[K{text}{end}" if self._live else text + end)
+        self._stream.flush()
+
+    def _paint(self, text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+
+
+def _line(stage: Stage, took: float, *, at: float) -> str:
+    left = f"{stage:<{_TITLE}}  {took:6.2f} s  {at:6.2f} s  "
+    room = shutil.get_terminal_size((100, 24)).columns - len(left) - 6
+    width = round(took * _COLUMNS_A_SECOND)
+    return (left + ("━" * width if width <= room else "━" * max(room - 1, 0) + "…")).rstrip()

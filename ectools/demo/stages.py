@@ -1,0 +1,75 @@
+"""The stages of a boot, recognised in the log of the runner (one JSON object a line)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Stage(StrEnum):
+    """In the order in which they come; the value is what a person reads."""
+
+    SERVER = "the boot HTTP server answers"
+    QEMU = "QEMU runs"
+    SCRIPT = "iPXE has the boot script"
+    KERNEL = "iPXE has the kernel"
+    INITRD = "iPXE has the initrd"
+    LINUX = "Linux starts"
+    UP = "the guest says that it is up"
+
+
+_REQUESTS = {"/netboot.ipxe": Stage.SCRIPT, "/kernel": Stage.KERNEL, "/initrd": Stage.INITRD}
+
+
+def recognise_stage(record: Mapping[str, Any], *, mark: str) -> Stage | None:
+    """The stage that a log record tells of. ``mark`` is the line that only this run's guest can print."""
+    match record:
+        case {"event": "boot HTTP server is ready"}:
+            return Stage.SERVER
+        case {"event": "QEMU is running"}:
+            return Stage.QEMU
+        case {"event": "request", "method": "GET", "status": 200, "path": str(path)}:
+            return _REQUESTS.get(path)
+        case {"event": "console", "line": str(line)} if "Linux version" in line:
+            return Stage.LINUX
+        case {"event": "console", "line": str(line)} if mark in line:
+            return Stage.UP
+    return None
+
+
+def parse_record(line: bytes) -> dict[str, Any]:
+    """A log line as an object; one that is not JSON (a traceback, QEMU's own words) as an event."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else {"event": line.decode("utf-8", "replace").rstrip()}
+
+
+@dataclass
+class Timeline:
+    """When each stage was reached, in seconds from the start of the runner; a stage counts once."""
+
+    reached: dict[Stage, float] = field(default_factory=dict)
+
+    def note(self, stage: Stage, seconds: float) -> bool:
+        """Whether this is the first time."""
+        if stage in self.reached:
+            return False
+        self.reached[stage] = seconds
+        return True
+
+    @property
+    def next(self) -> Stage | None:
+        """The first stage that has not been reached; None where the guest is up."""
+        return next((stage for stage in Stage if stage not in self.reached), None)
+
+    def duration(self, stage: Stage) -> float:
+        """Seconds from the last stage reached before ``stage`` to it."""
+        at = self.reached[stage]
+        return at - max((other for other in self.reached.values() if other < at), default=0.0)
