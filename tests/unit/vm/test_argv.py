@@ -119,7 +119,7 @@ def accepted_settings(draw: st.DrawFn) -> dict[str, Any]:
         "memoryMiB": draw(st.integers(1, 4096)),
         "enableKvm": False,
         "machine": draw(st.sampled_from(["q35", "pc", "q35,accel=kvm,usb=off", "accel=kvm"])),
-        "cpu": draw(st.sampled_from(["host", "max", "qemu64,-sse3", "max,model-id=a,,b"])),
+        "cpu": draw(st.sampled_from(["host", "max", "qemu64,-sse3", "max,model-id=a b"])),
         "boot": {
             "order": draw(st.sampled_from(["n", "order=n", "order=cn,menu=on", "once=d,order=nc"])),
             "userNet": {

@@ -25,20 +25,19 @@ def nest(option: str, value: Any) -> dict[str, Any]:
 WRONG: list[tuple[str, Any]] = [
     ("name", ""),
     ("name", "two\nlines"),
-    ("name", "a\0b"),
-    ("name", "\ud800"),
     ("machine", ""),
     ("machine", "q35,"),
     ("machine", "q35 ,accel=kvm"),
     ("cpu", ""),
     ("cpu", "host,+"),
+    ("cpu", "max,model-id=a,,b"),
     ("serial", ""),
     ("serial", "unix:/a\nb"),
     ("vcpus", 4097),
     ("memoryMiB", 2**33),
     ("stateDir", "relative"),
     ("disk.path", "disk.qcow2"),
-    ("disk.path", "/a\0b"),
+    ("disk.path", "/a\nb"),
     ("disk.size", "16 GB"),
     ("disk.size", "0"),
     ("disk.size", "511"),
@@ -75,10 +74,10 @@ WRONG: list[tuple[str, Any]] = [
     ("boot.userNet.hostname", "-a"),
     ("boot.userNet.hostname", "a,b"),
     ("boot.userNet.dnsServers", []),
-    ("boot.userNet.dnsServers.0", ["one.one.one.one"]),
-    ("boot.userNet.dnsServers.0", ["::1"]),
-    ("boot.userNet.dnsServers.0", ["10.0.2.2"]),
-    ("boot.userNet.dnsServers.1", ["1.1.1.1", "x"]),
+    ("boot.userNet.dnsServers[0]", ["one.one.one.one"]),
+    ("boot.userNet.dnsServers[0]", ["::1"]),
+    ("boot.userNet.dnsServers[0]", ["10.0.2.2"]),
+    ("boot.userNet.dnsServers[1]", ["1.1.1.1", "x"]),
     ("boot.userNet.tftpDir", "tftp"),
     ("boot.userNet.bootFilename", ""),
     ("boot.userNet.bootFilename", "a" * 128),
@@ -99,10 +98,9 @@ WRONG: list[tuple[str, Any]] = [
     ("shutdown.powerdownSeconds", 10**9),
     ("shutdown.quitSeconds", 10**9),
     ("shutdown.terminateSeconds", 10**9),
-    ("extraArgs.0", ["a\0b"]),
-    ("extraArgs.0", ["-daemonize"]),
-    ("extraArgs.0", ["--accel"]),
-    ("extraArgs.1", ["-s", "-S"]),
+    ("extraArgs[0]", ["-daemonize"]),
+    ("extraArgs[0]", ["--accel"]),
+    ("extraArgs[1]", ["-s", "-S"]),
 ]
 
 
@@ -110,7 +108,7 @@ WRONG: list[tuple[str, Any]] = [
 def test_a_wrong_value_is_named_with_what_was_expected(
     option: str, value: Any, settings_of: Callable[..., Settings]
 ) -> None:
-    field = option.rstrip(".0123456789") if isinstance(value, list) else option
+    field = option.rstrip("[]0123456789") if isinstance(value, list) else option
     with pytest.raises(ProblemsError) as caught:
         settings_of(nest(field, value))
     (problem,) = caught.value.problems
@@ -167,7 +165,7 @@ USABLE: list[dict[str, Any]] = [
     {"boot": {"chainUrl": "http://a/x", "chainTokenFile": "/run/token"}},
     {"boot": {"order": "once=d,order=nc,menu=on"}},
     {"boot": {"userNet": {"model": "virtio-net-pci,romfile=", "bootFilename": "a,b.kpxe"}}},
-    {"machine": "accel=kvm", "cpu": "Skylake-Server-v4,+avx2,model-id=a,,b"},
+    {"machine": "accel=kvm", "cpu": "Skylake-Server-v4,+avx2,model-id=a b"},
     {"disk": {"path": "/var/lib/a b,c/d\\é.qcow2", "size": "1.5g"}},
     {"lan": {"enable": True, "macvtap": {"interface": "enp3s0.7", "macAddress": "02:EC:00:00:00:01"}}},
     {"serial": "unix:/run/guest.sock,server=on,wait=off", "extraArgs": ["-s", "--device", "usb-mouse"]},
