@@ -1,11 +1,11 @@
-"""The nix command as a library: values in and out as JSON, hard limits, and one error class for each way to fail.
+"""The nix command as a library: JSON in and out, hard limits, and a class of error for each way to fail.
 
-It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no root,
-no network, no channel.
+It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no
+root, no network, no channel.
 
     >>> from pynix_eval_shim import evaluate
-    >>> evaluate("{ name, n }: { greeting = ''hello ${name}''; twice = n * 2; }", data={"name": "a ${b}", "n": 21})
-    {'greeting': 'hello a ${b}', 'twice': 42}
+    >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})
+    {'hello': 'Hello, $', 'twice': 42}
 """
 
 from pynix_eval_shim.building import Built, FlakeCheck, build, flake_check

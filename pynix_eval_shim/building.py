@@ -23,7 +23,7 @@ _ASK_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """One thing that was built. ``outputs`` maps an output's name to its path; ``drv`` is None for a plain path."""
+    """What was built. ``outputs`` maps an output's name to its path; ``drv`` is None for a plain path."""
 
     drv: str | None
     outputs: Mapping[str, str]
@@ -50,11 +50,11 @@ def build(
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
 ) -> tuple[Built, ...]:
-    """Build a derivation, or every derivation of a list or a set, and return where its outputs are.
+    """Build a derivation, or every derivation of a set, and return where the outputs are.
 
-    The target and ``data`` are as in ``evaluate``; an expression or a file is evaluated impurely, and ``data`` goes
-    with those only. No link is made, and so nothing is kept from the next collection, unless ``out_link`` names one.
-    Raises BuildFailedError, MissingSystemFeatureError, and any other NixError.
+    The target and ``data`` are as in ``evaluate``; an expression or a file is evaluated impurely, and
+    ``data`` goes with those only. No link is made, and so nothing is kept from the next collection, unless
+    ``out_link`` names one. Raises BuildFailedError, MissingSystemFeatureError, and any other NixError.
     """
     nix = nix or Nix()
     place = Path(cwd) if cwd is not None else None
@@ -109,8 +109,9 @@ def flake_check(
 ) -> FlakeCheck:
     """Check a flake (a folder or a reference); its lock file is not touched.
 
-    ``no_build`` evaluates the checks and does not build them. ``all_systems`` takes in those that this machine cannot
-    build; versions before 2.14 take them in always. Raises the typed error of the first thing that failed.
+    ``no_build`` evaluates the checks and does not build them. ``all_systems`` takes in those that this
+    machine cannot build; versions before 2.14 take them in always. Raises the typed error of the first thing
+    that failed.
     """
     nix = nix or Nix()
     argv = [nix.find("nix"), "flake", "check", str(path), "--no-write-lock-file"]

@@ -1,4 +1,4 @@
-"""From what nix said to one typed error: by the frames of its trace first, by the words of its message second.
+"""From what nix said to one typed error: by the frames of its trace first, then by the words of its message.
 
 The words are those of Nix 2.8 to 2.36 and of Lix 2.90 to 2.95; tests/shim/recorded holds samples of them.
 """
@@ -52,6 +52,10 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     (r"out of memory|.*\bCannot allocate memory|.*std::bad_alloc", errors.OutOfMemoryError),
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),
 )
+# What nix itself says without a mark or a position.
+_UNMARKED = re.compile(
+    r"\[json\.exception|expression does not evaluate to a derivation|derivation name missing"
+)
 _WORDS = tuple((re.compile(words, re.DOTALL), kind) for words, kind in _EVALUATION)
 
 _FEATURES = (
@@ -79,7 +83,8 @@ _DEPENDENCY = re.compile(
     r"|Cannot build '(?P<drv2>[^']*)'\.\s+Reason: \d+ dependenc\w+ failed"
 )
 _BUILD = re.compile(
-    r"(?:builder for|Cannot build|hash mismatch in fixed-output derivation|build of|derivation) '(?P<drv>/[^']*\.drv)"
+    r"(?:builder for|Cannot build|hash mismatch in fixed-output derivation|build of|derivation) "
+    r"'(?P<drv>/[^']*\.drv)"
 )
 
 
@@ -92,7 +97,7 @@ def diagnose(finished: Finished, talk: Talk, *, names_builtins: Callable[[], boo
     if not talk.faults:
         return _silent(finished, talk)
     found = [_typed(fault, finished, talk, names_builtins) for fault in talk.faults]
-    # A build says first why it failed, then that the things which need it failed too; all else ends with the cause.
+    # A build says first why it failed, then what else failed for it; anything else says the cause last.
     for error, fault in zip(found, talk.faults, strict=True):
         is_cause = isinstance(error, (errors.BuildFailedError, errors.MissingSystemFeatureError))
         if is_cause and _DEPENDENCY.match(fault.message) is None:
@@ -156,7 +161,7 @@ def _failed_assertion(trace: tuple[Frame, ...]) -> bool:
 def _could_be_thrown(fault: Fault) -> bool:
     """Whether the message may be a user's: nix places or colours nearly all that it words itself."""
     return (
-        not (fault.marked or fault.placed or fault.message.startswith("[json.exception"))
+        not (fault.marked or fault.placed or _UNMARKED.match(fault.message))
         and not any(frame.message.startswith(_BUILTIN_FRAME) for frame in fault.trace)
         and not (fault.trace and fault.trace[0].message.startswith("while decoding"))
     )

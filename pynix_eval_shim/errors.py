@@ -1,4 +1,4 @@
-"""One class for each way in which nix fails, so that a caller can tell a typing mistake from a full machine."""
+"""A class for each way in which nix fails, so that a caller can tell a typing mistake from a full machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class Frame:
 class Report:
     """What is known of a failure beside its message.
 
-    ``file`` is a path, or ``«string»`` for code that was passed as text. ``trace`` starts at the error and is cut
-    after its first hundred frames. ``stderr`` is what nix said, readable, without colour, its last 64 KiB.
+    ``file`` is a path, or ``«string»`` for code that was passed as text. ``trace`` starts at the error and is
+    cut after its first hundred frames. ``stderr`` is what nix said, readable, without colour, its last 64
+    KiB.
     """
 
     file: str | None = None
@@ -32,7 +33,7 @@ class Report:
 
 
 class NixError(Exception):
-    """Nix failed, in a way that no class below names. ``message`` is nix's own, without colour or position."""
+    """Nix failed in a way that no class below names. ``message`` is nix's, without colour or position."""
 
     def __init__(self, message: str, *, report: Report | None = None, hint: str | None = None) -> None:
         super().__init__(message)
@@ -144,8 +145,8 @@ class BuildFailedError(NixError):
 class MissingSystemFeatureError(NixError):
     """This machine may not build ``drv``: it is of another system, or lacks a feature such as ``kvm``.
 
-    ``system`` and ``features`` are what the derivation requires, ``missing`` the features that this machine lacks.
-    A caller that runs tests reports them as skipped, with this as the reason.
+    ``system`` and ``features`` are what the derivation requires, ``missing`` the features that this machine
+    lacks. A caller that runs tests reports them as skipped, with this as the reason.
     """
 
     def __init__(

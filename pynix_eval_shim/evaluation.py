@@ -1,9 +1,8 @@
-"""``evaluate`` and ``parse``: one nix process a call, the caller's code and data kept apart from each other."""
+"""``evaluate`` and ``parse``: one nix process a call, the caller's code and data kept apart."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pynix_eval_shim.limits import Limits
 from pynix_eval_shim.source import SourceMap
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 NO_DATA: Any = object()
@@ -57,22 +57,23 @@ def evaluate(
 ) -> Any:
     """The value of an expression, a file or an installable, forced all the way down, as Python sees JSON.
 
-    With ``data`` (any JSON value), the target is a function and is called with it; with ``apply`` (the text of a
-    function), the result is what that makes of it: ``apply (target data)``. Data reaches nix as JSON and arrives
-    unchanged, of any size; code is taken as it is and must come from the program, not from its users.
+    With ``data`` (any JSON value), the target is a function and is called with it; with ``apply`` (the text
+    of a function), the result is what that makes of it: ``apply (target data)``. Data reaches nix as JSON and
+    arrives unchanged, of any size; code is taken as it is and must come from the program, not from its users.
 
-    Results are exact: integers, and floats to the last bit, ``-0.0`` and infinities too. Paths are strings and are
-    not copied to the store; a derivation is its output path.
+    Results are exact: integers, and floats to the last bit, ``-0.0`` and infinities too. Paths are strings
+    and are not copied to the store; a derivation is its output path.
 
-    Evaluation is pure unless ``impure``; a ``file`` can only be read impurely. ``nix_path`` maps names to what
-    ``<name>`` means and needs ``impure`` or a file. ``override_inputs`` maps a flake's inputs to references. Nothing is
-    built unless ``import_from_derivation``. Relative paths in the code start at ``cwd``.
+    Evaluation is pure unless ``impure``; a ``file`` can only be read impurely. ``nix_path`` maps names to
+    what ``<name>`` means and needs ``impure`` or a file. ``override_inputs`` maps a flake's inputs to
+    references. Nothing is built unless ``import_from_derivation``. Relative paths in the code start at
+    ``cwd``.
 
     Raises TypeError for arguments that contradict each other, DataError, and any other NixError.
     """
     nix = nix or Nix()
     place = Path(cwd) if cwd is not None else None
-    path = None if file is None else Path(os.path.abspath((place or Path.cwd()) / file))  # noqa: PTH100  (resolve() would follow links)
+    path = None if file is None else (place or Path.cwd()).absolute() / file
     target = Target(expression=expression, file=path, installable=installable)
     if nix_path and not (impure or target.file):
         raise TypeError("nix_path= needs impure=True: pure evaluation knows no <names>")
@@ -182,7 +183,7 @@ def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, 
 
 
 def _argument(data: Any, folder: Path) -> str:
-    """A Nix expression for ``data`` that is short enough for argv; long data goes through a file with its hash."""
+    """A Nix expression for ``data`` that is short enough for argv: long data goes through a file."""
     direct = source.from_json(data)
     if source.fits_argument(direct):
         return direct
@@ -205,8 +206,8 @@ def compose(
 ) -> tuple[str, list[str], SourceMap]:
     """The text for standard input, the arguments that carry the caller's code, and what positions mean.
 
-    The text yields ``wrap (apply (target data))``. Code goes in by ``--arg``, where nix parses it by itself, so that
-    nothing in it can end our brackets; code too long for an argument is put in brackets instead.
+    The text yields ``wrap (apply (target data))``. Code goes in by ``--arg``, where nix parses it by itself,
+    so that nothing in it can end our brackets; code too long for an argument is put in brackets instead.
     """
     codes = {"expression": target.expression, "apply": apply}
     given = {name: source.check_code(code) for name, code in codes.items() if code is not None}

@@ -35,9 +35,9 @@ _FIRST_THAT_NAMES_BUILTINS = (2, 13)
 class Nix:
     """The nix to use, the same for any number of calls.
 
-    ``program`` is a name on PATH or a path; ``nix-instantiate`` is taken from beside it. ``store`` is a store URL,
-    None for the one that fits (see ``choose_store``). ``options`` are settings of nix.conf. ``env`` is the
-    environment, None for this process's. ``offline`` keeps nix from asking any substituter.
+    ``program`` is a name on PATH or a path; ``nix-instantiate`` is taken from beside it. ``store`` is a store
+    URL, None for the one that fits (see ``choose_store``). ``options`` are settings of nix.conf. ``env`` is
+    the environment, None for this process's. ``offline`` keeps nix from asking any substituter.
     """
 
     program: str = "nix"
@@ -82,9 +82,9 @@ class Store:
 def choose_store(nix: Nix, *, needed: bool) -> Store:
     """The store for a call; ``needed`` says that it must be one that can be written to.
 
-    In this order: the one that ``nix`` or NIX_REMOTE names; the machine's own where this user may write to it or
-    a daemon listens; else, where one is needed, a store of the user's own below XDG_DATA_HOME, where nix itself
-    puts it; else ``dummy://``, which evaluates all that needs no store. Raises StoreUnavailableError.
+    In this order: the one that ``nix`` or NIX_REMOTE names; the machine's own where this user may write to it
+    or a daemon listens; else, where one is needed, a store of the user's own below XDG_DATA_HOME, where nix
+    itself puts it; else ``dummy://``, which evaluates all that needs no store. Raises StoreUnavailableError.
     """
     environment = nix.environment()
     if nix.store is not None:
@@ -101,7 +101,7 @@ def choose_store(nix: Nix, *, needed: bool) -> Store:
     own = Path(home) / "nix/root"
     if not _may_write(own):
         raise StoreUnavailableError(
-            f"this user may write neither to the store of {state}, nor make one at {own}, and no daemon listens",
+            f"no daemon listens, and this user may neither write to {state} nor make a store at {own}",
             hint="start the nix daemon, or set HOME or XDG_DATA_HOME to a folder of the user's",
         )
     return Store(arguments=("--store", str(own)))

@@ -1,4 +1,4 @@
-"""What a call may cost. Past any of these the nix process is killed and a typed error says which one it was."""
+"""What a call may cost: past any limit nix is killed, and a typed error says which one it was."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Limits:
     """Hard limits of one call.
 
-    ``seconds`` is wall-clock time. ``memory_bytes`` caps the address space of nix and of what it starts (Linux
-    only: other systems ignore the limit or have none); None sets no cap. ``output_bytes`` caps standard output
-    and standard error, each.
+    ``seconds`` is wall-clock time. ``memory_bytes`` caps the address space of nix and of what it starts
+    (Linux only: other systems ignore the limit or have none); None sets no cap. ``output_bytes`` caps
+    standard output and standard error, each.
     """
 
     seconds: float = 300.0

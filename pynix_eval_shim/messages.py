@@ -1,8 +1,9 @@
 """What nix says on standard error.
 
-With ``--log-format internal-json`` a line is ``@nix `` and one object. ``action`` is ``msg`` (``level``, ``msg``;
-an error also has ``raw_msg``, ``file``, ``line``, ``column`` and, with ``--show-trace``, ``trace``), ``start`` and
-``stop`` of an activity, or its ``result``. Anything else (crashes, the garbage collector, old commands) is plain text.
+With ``--log-format internal-json`` a line is ``@nix `` and one object. ``action`` is ``msg`` (``level``,
+``msg``; an error also has ``raw_msg``, ``file``, ``line``, ``column`` and, with ``--show-trace``, ``trace``),
+``start`` and ``stop`` of an activity, or its ``result``. Anything else (crashes, the garbage collector, old
+commands) is plain text.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "@nix "
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
+_FILLED_IN = "\x1b[35;1m"
 _ERROR, _WARNING = 0, 1
 _BUILD_ACTIVITY, _BUILD_LOG_LINE = 105, 101
 _FRAMES_KEPT = 100
@@ -31,8 +33,8 @@ _LOG_LINES_KEPT = 50
 class Fault:
     """One error that nix reported.
 
-    ``marked`` says whether nix coloured part of the message: it colours what it filled in, and never the text
-    that a user's ``throw`` wrote. ``placed`` says whether nix itself gave the error a position.
+    ``marked`` says whether nix coloured part of the message: it colours what it filled in, and not what a
+    user's ``throw`` wrote. ``placed`` says whether nix itself gave the error a position.
     """
 
     message: str
@@ -113,7 +115,7 @@ def _fault(event: dict[str, Any], sources: SourceMap) -> Fault:
         frames.append(
             Frame(message=strip_ansi(str(item.get("raw_msg", ""))), file=file, line=line, column=column)
         )
-    # Without a position of its own (a throw, in most versions), an error stands where its innermost frame does.
+    # Without a position of its own (a throw has none), an error stands where its innermost frame does.
     if own is None or own is _OURS:
         nearest = next(
             ((each.file, each.line, each.column) for each in frames if each.file), (None, None, None)
@@ -122,7 +124,7 @@ def _fault(event: dict[str, Any], sources: SourceMap) -> Fault:
         nearest = own
     return Fault(
         message=strip_ansi(raw).strip(),
-        marked="\x1b" in raw,
+        marked=_FILLED_IN in raw,
         placed=own is not None,
         file=nearest[0],
         line=nearest[1],

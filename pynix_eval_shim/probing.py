@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,8 +23,8 @@ class Implementation(StrEnum):
 class Probe:
     """A nix and its settings. ``version`` is as nix writes it, ``release`` its numbers, for comparing.
 
-    ``system`` is what it builds for (``x86_64-linux``); ``system_features`` what it can offer a build (``kvm``);
-    ``experimental_features`` what its configuration turns on, beside what the shim turns on for each call.
+    ``system`` is what it builds for (``x86_64-linux``), ``system_features`` what it can offer a build
+    (``kvm``), ``experimental_features`` what is on in each of the shim's calls.
     """
 
     implementation: Implementation
@@ -38,27 +37,27 @@ class Probe:
 
 
 def probe(*, limits: Limits | None = None, nix: Nix | None = None) -> Probe:
-    """Ask nix for its version and its settings (two processes). Raises NixMissingError and any other NixError."""
+    """Ask nix for its version and its settings: two processes. Raises NixMissingError and other NixErrors."""
     nix = nix or Nix()
     program = nix.find("nix")
     line, release = invocation.read_version(program)
-    argv = [program, "show-config", "--json", *invocation.settings(nix)]
+    argv = [program, "show-config", *invocation.settings(nix)]
     finished, _ = invocation.call(nix, argv, limits=limits or Limits())
-    try:
-        known = {name: setting["value"] for name, setting in json.loads(finished.stdout).items()}
-        turned_on = frozenset(known["experimental-features"]) - set(invocation.FEATURES[1].split())
-        return Probe(
-            implementation=_implementation(line),
-            version=line.rpartition(" ")[2],
-            release=release,
-            system=known["system"],
-            system_features=frozenset(known["system-features"]),
-            experimental_features=turned_on,
-            # `relaxed` is a sandbox too, for all builds but those that ask for none.
-            sandbox=known.get("sandbox") not in (None, False, "false", "disabled"),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NixError(f"{program}: its settings cannot be understood: {error!r}") from error
+    # As text, `name = value` a line: in 2.8 the features of the JSON are numbers.
+    lines = finished.stdout.decode("utf-8", "replace").splitlines()
+    known = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    if "system" not in known:
+        raise NixError(f"{program}: its settings do not say for which system it builds")
+    return Probe(
+        implementation=_implementation(line),
+        version=line.rpartition(" ")[2],
+        release=release,
+        system=known["system"],
+        system_features=frozenset(known.get("system-features", "").split()),
+        experimental_features=frozenset(known.get("experimental-features", "").split()),
+        # `relaxed` is a sandbox too, for all builds but those that ask for none.
+        sandbox=known.get("sandbox", "false") != "false",
+    )
 
 
 def _implementation(line: str) -> Implementation:

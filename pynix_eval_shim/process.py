@@ -1,4 +1,4 @@
-"""The one place that starts nix: its output is capped while it is read, and nothing that it started outlives it."""
+"""The one place that starts nix. Output is capped while it is read; no nix outlives its call."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def run(
     """Run ``argv`` to its end within ``limits``.
 
     Past a limit the process group is killed: with SIGKILL at once, because an evaluation may ignore any other
-    signal for seconds; or, where ``ask_seconds`` is positive, with SIGTERM first and SIGKILL that much later, so
-    that nix can stop its builders, which lead process groups of their own.
-    Raises NixMissingError, NixTimeoutError, OutputTooLargeError.
+    signal for seconds; or, where ``ask_seconds`` is positive, with SIGTERM first and SIGKILL that much later,
+    so that nix can stop its builders, which lead process groups of their own. Raises NixMissingError,
+    NixTimeoutError, OutputTooLargeError.
     """
     # A file, because writing to a pipe while reading two others is a deadlock waiting to be written.
     with tempfile.TemporaryFile() as source:

@@ -1,7 +1,8 @@
-"""Nix text for nix to read: data as JSON in a string literal, the caller's code apart from ours, results exact.
+"""Text for nix to read: data as JSON in a string literal, the caller's code apart from the shim's.
 
-No value is ever spliced into Nix. A value becomes JSON in printable ASCII without ``$``, so that inside ``"…"`` only
-the backslash and the quote are left to escape, and ``builtins.fromJSON`` makes a value of it again.
+No value is ever spliced into Nix. A value becomes JSON in printable ASCII without ``$``, so that inside
+``"…"`` only the backslash and the quote are left to escape, and ``builtins.fromJSON`` makes a value of it
+again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ARGUMENT_BYTES = 96 << 10
 STRING_LABEL = "«string»"
 STDIN_LABEL = "«stdin»"
 
-# The caller's code stands on lines of its own in a text that the shim composes, so that its positions can be told.
+# Code within a text that the shim composes stands on lines of its own, so that its positions can be told.
 _OPEN, _CLOSE = "(\n", "\n)"
 
 
@@ -31,9 +32,9 @@ _OPEN, _CLOSE = "(\n", "\n)"
 class SourceMap:
     """Which of nix's positions mean the caller's code, and where in it.
 
-    ``composed`` is text that the shim wrote, which nix calls ``label``; ``regions`` are the (first, last) lines of
-    the caller's code within it. ``strings`` are texts that were handed over as they are. Nix 2.8 names a text by
-    its content, newer ones by a label.
+    ``composed`` is text that the shim wrote, which nix calls ``label``; ``regions`` are the (first, last)
+    lines of the caller's code within it. ``strings`` are texts that were handed over as they are. Nix 2.8
+    names a text by its content, newer ones by a label.
     """
 
     label: str = STDIN_LABEL
@@ -45,8 +46,8 @@ class SourceMap:
         """The position as the caller knows it; None where it lies in the shim's own text."""
         if self.composed and file in (self.label, self.composed):
             for first, last in self.regions:
-                # The line after the code holds the bracket at which a parser notices that the code ends too soon.
-                if first <= line <= last + 1:
+                # At the bracket behind the code the parser sees that it ends too soon.
+                if first <= line <= last or (line, column) == (last + 1, 1):
                     return STRING_LABEL, line - first + 1, column
             return None
         if file in self.strings or file in (STRING_LABEL, "(string)") or "\n" in file:
@@ -101,7 +102,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check(value: Any) -> None:
-    """Raise DataError for what is not JSON or what nix would change: it wraps, rounds or cuts it short instead."""
+    """Raise DataError for what is not JSON, or what nix would wrap, round or cut short without a word."""
     pending: list[tuple[str, Any]] = [("data", value)]
     while pending:
         path, item = pending.pop()
