@@ -185,7 +185,8 @@ def test_the_settings_file_holds_every_option_but_enable(build: Callable[..., Pa
 def test_the_chain_token_comes_as_a_credential_and_stays_out_of_the_boot_file(
     build: Callable[..., Path],
 ) -> None:
-    options = merge(ROOT, {"boot": {"chainTokenFile": "/run/secrets/chain-token"}})
+    token = {"chainTokenFile": "/run/secrets/chain-token", "chainUrl": "http://boot.example.org/a.ipxe"}
+    options = merge(ROOT, {"boot": token})
     text = (build("unit", options) / "every-channel-ipxe-qemu.service").read_text()
     assert "LoadCredential=chain-token:/run/secrets/chain-token" in text.splitlines()
     assert json.loads(build("settings", options).read_text())["boot"]["userNet"]["bootFile"] is None
