@@ -83,6 +83,7 @@ _DEPENDENCY = re.compile(
     r"|Cannot build '(?P<drv2>[^']*)'\.\s+Reason: \d+ dependenc\w+ failed"
 )
 _BUILD = re.compile(
+    r"(?:failed to build attribute '[^']*', )?"
     r"(?:builder for|Cannot build|hash mismatch in fixed-output derivation|build of|derivation) "
     r"'(?P<drv>/[^']*\.drv)"
 )
@@ -100,7 +101,7 @@ def diagnose(finished: Finished, talk: Talk, *, names_builtins: Callable[[], boo
     # A build says first why it failed, then what else failed for it; anything else says the cause last.
     for error, fault in zip(found, talk.faults, strict=True):
         is_cause = isinstance(error, (errors.BuildFailedError, errors.MissingSystemFeatureError))
-        if is_cause and _DEPENDENCY.match(fault.message) is None:
+        if is_cause and _DEPENDENCY.search(fault.message) is None:
             return error
     return found[-1]
 
@@ -172,7 +173,7 @@ def _build_error(fault: Fault, talk: Talk, report: Report) -> NixError | None:
         match = words.search(fault.message)
         if match is not None:
             return _missing_feature(fault, match, report)
-    match = _DEPENDENCY.match(fault.message)
+    match = _DEPENDENCY.search(fault.message)
     if match is None:
         match = _BUILD.match(fault.message)
     if match is None:
