@@ -1,8 +1,8 @@
 """A nix newer than the one of Debian 12, beside it: the next Debian's, unpacked into a folder of its own.
 
-Nothing is installed: an apt whose lists and state lie in that folder downloads the packages from the machine's
-own mirrors, with the suite's name changed; they are unpacked there, and each program is started through its own
-loader with its own libraries. The folder is in ``$EC_CACHE``, or in ``.cache`` in the repository;
+Nothing is installed: an apt whose lists and state lie in that folder downloads the packages from the
+machine's own mirrors, with the suite's name changed; they are unpacked there, and each program is started
+through its own loader with its own libraries. The folder is in ``$EC_CACHE``, or in ``.cache`` in the repository;
 ``$EC_NEWER_NIX`` names a nix to use instead.
 
 Run as a program, it prints the path of that nix.
