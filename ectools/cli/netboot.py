@@ -47,6 +47,14 @@ def netboot() -> None:
     help="Time for a request's header to arrive, and for a kept-alive connection to send its next one.",
 )
 @click.option(
+    "--stall-seconds",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Time after which a client that takes nothing of its download is dropped.",
+)
+@click.option(
     "--drain-seconds",
     type=click.FloatRange(min=0),
     default=30.0,
@@ -70,6 +78,7 @@ def http(
     listen_fd: int | None,
     max_connections: int,
     header_seconds: float,
+    stall_seconds: float,
     drain_seconds: float,
     log_format: str,
     as_json: bool,
@@ -89,6 +98,7 @@ def http(
         root=root,
         max_connections=max_connections,
         header_seconds=header_seconds,
+        stall_seconds=stall_seconds,
         drain_seconds=drain_seconds,
     )
 

@@ -1,7 +1,8 @@
 """One line for every request, also for those that are refused before they are one.
 
-Fields: ``peer``, ``method``, ``path`` (without its query, which may hold a token), ``status``, ``bytes`` of the body
-that were handed to the network, ``seconds``; ``range`` where one was asked for, ``aborted`` where the answer broke off.
+Fields: ``peer``, ``method``, ``path`` (without its query, which may hold a token), ``status``, ``bytes`` of
+the body that were handed to the network, ``seconds``; ``range`` where one was asked for, ``aborted`` where
+the answer broke off.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion11
 
 from ectools.netboot.http.conditional import Status, Validators, select
 from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
@@ -28,24 +31,24 @@ _OCTETS = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
 # A cache between here and the client asks before it answers from its copy; types are not guessed.
 _COMMON = {"Cache-Control": "no-cache", "Server": "ectools", "X-Content-Type-Options": "nosniff"}
-# Of what network boot serves, and the same on every machine. UEFI tells images by type: UEFI 2.10, section 24.7.
+# Of what network boot serves, and the same on every machine. UEFI tells images by it (UEFI 2.10, 24.7).
 _TYPES = {
-    b".cfg": _TEXT,
-    b".conf": _TEXT,
-    b".efi": "application/efi",
-    b".gz": "application/gzip",
-    b".html": "text/html; charset=utf-8",
-    b".img": "application/vnd.efi-img",
-    b".ipxe": _TEXT,
-    b".iso": "application/vnd.efi-iso",
-    b".json": "application/json",
-    b".md": _TEXT,
-    b".sh": _TEXT,
-    b".sha256": _TEXT,
-    b".sig": "application/pgp-signature",
-    b".txt": _TEXT,
-    b".xz": "application/x-xz",
-    b".zst": "application/zstd",
+    ".cfg": _TEXT,
+    ".conf": _TEXT,
+    ".efi": "application/efi",
+    ".gz": "application/gzip",
+    ".html": "text/html; charset=utf-8",
+    ".img": "application/vnd.efi-img",
+    ".ipxe": _TEXT,
+    ".iso": "application/vnd.efi-iso",
+    ".json": "application/json",
+    ".md": _TEXT,
+    ".sh": _TEXT,
+    ".sha256": _TEXT,
+    ".sig": "application/pgp-signature",
+    ".txt": _TEXT,
+    ".xz": "application/x-xz",
+    ".zst": "application/zstd",
 }
 
 
@@ -61,15 +64,21 @@ class Visit:
 
 
 Gate = Callable[[Visit], None]
-"""An access rule: returns where a visit is welcome, and raises RefusedError (401, 403, 404) where it is not."""
+"""An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
 
 
 class Answerer:
-    """Answers requests from one folder; holds the small files that it has read."""
+    """Answers requests from one folder; holds the small files that it has read.
 
-    def __init__(self, settings: HttpSettings, *, gate: Gate | None) -> None:
+    ``count_connections`` is asked for the health report.
+    """
+
+    def __init__(
+        self, settings: HttpSettings, *, gate: Gate | None, count_connections: Callable[[], int]
+    ) -> None:
         self._settings = settings
         self._gate = gate
+        self._count_connections = count_connections
         self._root = WebRoot(settings.root, store=settings.store)
         self._small_files = SmallFiles()
 
@@ -87,6 +96,8 @@ class Answerer:
     def _answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
         if request.method not in ("GET", "HEAD"):
             raise RefusedError(405, "only GET and HEAD are served")
+        if request.version >= HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
+            raise RefusedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
         segments = parse_target(request.raw_path)
         if segments == _HEALTH:
             return self._report_health()
@@ -135,7 +146,7 @@ class Answerer:
             headers["Content-Range"] = f"bytes */{validators.size}"
         if chosen.status not in (Status.WHOLE, Status.PARTIAL):
             return MemoryReply(status=chosen.status, headers=headers)
-        headers["Content-Type"] = _TYPES.get(os.path.splitext(segments[-1])[1].lower(), _OCTETS)
+        headers["Content-Type"] = _TYPES.get(PurePath(os.fsdecode(segments[-1])).suffix.lower(), _OCTETS)
         if chosen.status is Status.PARTIAL:
             last = chosen.start + chosen.count - 1
             headers["Content-Range"] = f"bytes {chosen.start}-{last}/{validators.size}"
@@ -155,7 +166,12 @@ class Answerer:
 
     def _report_health(self) -> MemoryReply:
         root_is_there = self._root.is_there()
-        body = {"status": "ok" if root_is_there else "failed", "root": root_is_there}
+        body = {
+            "status": "ok" if root_is_there else "failed",
+            "root": root_is_there,
+            "connections": self._count_connections(),
+            "max_connections": self._settings.max_connections,
+        }
         return MemoryReply(
             status=200 if root_is_there else 503,
             headers={"Content-Type": "application/json", **_COMMON},

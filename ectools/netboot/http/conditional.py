@@ -54,8 +54,8 @@ class Selection:
 def select(method: str, headers: Mapping[str, str], validators: Validators) -> Selection:
     """Evaluate a GET's or HEAD's conditions in the order of RFC 9110, section 13.2.2, and then its range.
 
-    A date in If-Modified-Since must equal Last-Modified to count: when an older release is put back, its files
-    are older than the client's copy, and yet they are new to it. Such a date in If-Range likewise.
+    A date in If-Modified-Since must equal Last-Modified to count: when an older release is put back, its
+    files are older than the client's copy, and yet they are new to it. Such a date in If-Range likewise.
     """
     nothing = {"start": 0, "count": 0}
     if not _preconditions_hold(headers, validators):
@@ -76,7 +76,8 @@ def select(method: str, headers: Mapping[str, str], validators: Validators) -> S
 
 
 def parse_range(field: str, size: int) -> range | None:
-    """The bytes that a Range field selects of ``size``: None where it is to be ignored, empty where none exist.
+    """The bytes of ``size`` that a Range field selects: None where it is to be ignored, empty where it
+    selects none.
 
     Ignored are other units, what does not parse, and several ranges at once unless none of them exists: a
     server may ignore any of these (section 14.2), and the client then gets the whole file.

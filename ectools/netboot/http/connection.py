@@ -1,7 +1,7 @@
 """One client's connection: aiohttp's protocol, and around it the limits that aiohttp has not.
 
-aiohttp parses and answers; this sees the bytes pass and keeps the time. It bounds how long a header may take, how
-large it may be and what may be sent ahead, and it tells a download that its client has gone.
+aiohttp parses and answers; this sees the bytes pass and keeps the time. It bounds how long a header may
+take, how large it may be and what may be sent ahead, and it tells a download that its client has gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 16 << 10
 """Of one request's line and fields together. aiohttp itself allows 8190 bytes for each of them."""
 MAX_AHEAD_BYTES = 64 << 10
-"""What may come while a request is being answered; more is thrown away, and the connection closed after it."""
+"""What may come while a request is being answered; more is thrown away, and the connection closed."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
 _HEADER_END = b"\r\n\r\n"
@@ -36,12 +36,13 @@ class State(Enum):
     HEADER = auto()  # a request's header to be complete; nothing of it has come where ``header_bytes`` is 0
     ANSWER = auto()  # aiohttp, to hand the request on
     BUSY = auto()  # its answer to be sent
+    REST = auto()  # the rest of a body that nobody wants, before it closes
     LINGER = auto()  # the client, to close
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What a connection shares with the others. ``refused`` is told of an answer that aiohttp did not give."""
+    """What a connection shares with the others. ``refused`` is told of answers that aiohttp did not give."""
 
     pump: Pump
     lost: Callable[[Connection], None]
@@ -54,9 +55,6 @@ class Connection(asyncio.Protocol):
     ``surplus`` marks one above the limit of connections: its request will be answered 503.
     ``transport.get_protocol()`` finds it from a request.
     """
-
-    __slots__ = ("_ahead", "_header_seconds", "_hooks", "_inner", "_loop", "_tail", "_transfer", "close_after", "deadline",
-                 "header_bytes", "served", "state", "surplus", "transport")  # fmt: skip
 
     def __init__(
         self, inner: asyncio.Protocol, hooks: Hooks, *, surplus: bool, header_seconds: float
@@ -74,6 +72,7 @@ class Connection(asyncio.Protocol):
         self.header_bytes = 0
         self.served = 0
         self.close_after = False
+        self._has_body = False
         self.deadline: float | None = self._loop.time() + header_seconds
 
     @property
@@ -84,17 +83,23 @@ class Connection(asyncio.Protocol):
 
     # What the server calls
 
-    def begin(self) -> None:
+    def begin(self, *, has_body: bool) -> None:
         """A request is being answered: its client is no longer waited for."""
         self.state = State.BUSY
         self.deadline = None
+        self._has_body = has_body
 
     def finish(self) -> None:
         """The answer has been sent, or given up."""
         self.served += 1
-        self.state = State.HEADER
         self.header_bytes = self._ahead = 0
         self._tail = b""
+        if self._has_body:
+            # aiohttp reads it for a while and closes, as the answer has told the client.
+            self.state = State.REST
+            self.deadline = self._loop.time() + LINGER_SECONDS
+            return
+        self.state = State.HEADER
         self.deadline = self._loop.time() + self._header_seconds
         if self.close_after and self.transport is not None:
             self.transport.close()
@@ -113,7 +118,9 @@ class Connection(asyncio.Protocol):
             self._transfer = None
 
     def drain(self, grace: float) -> None:
-        """No request after the current one. Whoever has just connected keeps until ``grace`` (the loop's time)."""
+        """Take no request after the current one; a client that has just connected may send it until ``grace``
+        (the loop's time).
+        """
         self.close_after = True
         if self.state is not State.HEADER:
             return
@@ -156,7 +163,7 @@ class Connection(asyncio.Protocol):
             if self.header_bytes > MAX_HEADER_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
-        else:
+        elif self.state is not State.REST:
             self._ahead += len(data)
             if self._ahead > MAX_AHEAD_BYTES:
                 self.close_after = True

@@ -37,7 +37,7 @@ class SmallFiles:
         if known is None:
             return None
         try:
-            current = identify(os.stat(path)) == identify(known.status)
+            current = identify(os.stat(path)) == identify(known.status)  # noqa: PTH116 - paths are bytes
         except OSError:
             current = False
         if not current:

@@ -1,26 +1,33 @@
 """Files → sockets: sendfile in slices, in turn, a bounded amount per turn of the event loop.
 
-asyncio's own ``loop.sendfile`` hands the whole remaining length to one system call per socket and turn, so that
-with n fast readers a new connection waits for n socket buffers to fill, at each of the turns that it needs. Here
+asyncio's own ``loop.sendfile`` hands the whole remaining length to one system call per socket and turn: with
+n fast readers a new connection waits for n socket buffers to fill, at each of the turns that it needs. Here
 the sockets of all downloads have an epoll of their own, which the loop watches as one descriptor. Whoever can
 take bytes queues up; each gets a slice, and after ``TURN_BYTES`` the loop sees to everything else first.
+``bench/http`` measures it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ectools.netboot.http.webroot import OpenedFile
 
-SLICE_BYTES = 1 << 20
-TURN_BYTES = 2 << 20
+SLICE_BYTES = 512 << 10
+TURN_BYTES = 1 << 20
+_DISK_READERS = 4
 
 
 class Abort(StrEnum):
@@ -33,20 +40,25 @@ class Abort(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+@dataclass(kw_only=True, eq=False, slots=True)
 class Transfer:
-    """One download in flight. ``ended`` gives None when all of it was sent, else why it was not."""
+    """One download in flight. ``ended`` gives None when all of it was sent, else why it was not.
 
-    __slots__ = ("ended", "file", "offset", "progress", "remaining", "sent", "socket")
+    ``progress`` is the loop's time when the client last took something, ``unread`` what its socket held when
+    that was last doubted; ``was_read`` says that the next slice was read from disk for it, ``watched`` that
+    the socket is registered.
+    """
 
-    def __init__(self, socket: int, file: OpenedFile, *, offset: int, count: int) -> None:
-        loop = asyncio.get_running_loop()
-        self.socket = socket
-        self.file = file
-        self.offset = offset
-        self.remaining = count
-        self.sent = 0
-        self.progress = loop.time()
-        self.ended: asyncio.Future[Abort | None] = loop.create_future()
+    socket: int
+    file: OpenedFile
+    offset: int
+    remaining: int
+    progress: float
+    ended: asyncio.Future[Abort | None]
+    sent: int = 0
+    unread: int | None = None
+    was_read: bool = False
+    watched: bool = False
 
 
 class Pump:
@@ -58,17 +70,26 @@ class Pump:
         self._transfers: dict[int, Transfer] = {}
         self._ready: deque[Transfer] = deque()
         self._turn_is_due = False
+        self._probe = bytearray(1)
+        self._readers = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="disk")
         self._loop.add_reader(self._epoll.fileno(), self._collect)
 
     def start(self, socket: int, file: OpenedFile, *, offset: int, count: int) -> Transfer:
-        """Begin to send ``count`` bytes of ``file`` from ``offset`` on. Everything sent to it before must have left
-        the process. The socket is duplicated: whoever closes the original cannot make the bytes go elsewhere.
+        """Begin to send ``count`` bytes, at least one, of ``file`` from ``offset`` on.
+
+        What was written to the socket before must have left the process. The socket is duplicated, so that
+        closing it elsewhere cannot make the bytes go to whoever gets its number next.
         """
-        transfer = Transfer(os.dup(socket), file, offset=offset, count=count)
+        transfer = Transfer(
+            socket=os.dup(socket),
+            file=file,
+            offset=offset,
+            remaining=count,
+            progress=self._loop.time(),
+            ended=self._loop.create_future(),
+        )
         self._transfers[transfer.socket] = transfer
-        self._epoll.register(transfer.socket, 0)
-        self._ready.append(transfer)
-        self._schedule_turn()
+        self._enqueue(transfer)
         return transfer
 
     def stop(self, transfer: Transfer, reason: Abort | None) -> None:
@@ -77,15 +98,23 @@ class Pump:
             return
         transfer.ended.set_result(reason)
         del self._transfers[transfer.socket]
-        # Explicitly, because the original descriptor keeps the registration alive (epoll(7), question 6).
-        self._epoll.unregister(transfer.socket)
+        if transfer.watched:
+            # Explicitly, because the original descriptor would keep the registration alive (epoll(7), Q6).
+            self._epoll.unregister(transfer.socket)
         os.close(transfer.socket)
 
     def stop_stalled(self, seconds: float) -> None:
         """End the transfers whose client has taken nothing for so long."""
         oldest = self._loop.time() - seconds
-        for transfer in [found for found in self._transfers.values() if found.progress < oldest]:
-            self.stop(transfer, Abort.CLIENT_STALLED)
+        for transfer in [each for each in self._transfers.values() if each.progress < oldest]:
+            # A socket asks for more only when a third of its buffer is free, and for a slow client that takes
+            # a while: what counts is whether the buffer has shrunk.
+            unread = _count_unread(transfer.socket)
+            if transfer.unread is None or unread < transfer.unread:
+                transfer.unread = unread
+                transfer.progress = self._loop.time()
+            else:
+                self.stop(transfer, Abort.CLIENT_STALLED)
 
     def close(self) -> None:
         """End everything."""
@@ -93,6 +122,7 @@ class Pump:
             self.stop(transfer, Abort.SHUTDOWN)
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _collect(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
@@ -100,7 +130,8 @@ class Pump:
         if not self._turn_is_due:
             self._run_turn()
 
-    def _schedule_turn(self) -> None:
+    def _enqueue(self, transfer: Transfer) -> None:
+        self._ready.append(transfer)
         if not self._turn_is_due:
             self._turn_is_due = True
             self._loop.call_soon(self._run_turn)
@@ -113,7 +144,8 @@ class Pump:
             if not transfer.ended.done():
                 left -= self._send_slice(transfer)
         if self._ready:
-            self._schedule_turn()
+            self._turn_is_due = True
+            self._loop.call_soon(self._run_turn)
 
     def _send_slice(self, transfer: Transfer) -> int:
         wanted = min(transfer.remaining, SLICE_BYTES)
@@ -121,34 +153,82 @@ class Pump:
             # The client would hold a mixture of two files and take it for whole.
             self.stop(transfer, Abort.FILE_CHANGED)
             return 0
+        if not transfer.was_read and self._is_on_disk(transfer, wanted):
+            self._read_ahead(transfer, wanted)
+            return 0
         try:
             sent = os.sendfile(transfer.socket, transfer.file.descriptor, transfer.offset, wanted)
         except BlockingIOError:
-            sent = 0
-        except ConnectionError:
-            self.stop(transfer, Abort.CLIENT_GONE)
+            self._watch(transfer)
             return 0
-        except OSError:
-            self.stop(transfer, Abort.FILE_UNREADABLE)
+        except OSError as error:
+            gone = isinstance(error, ConnectionError)
+            self.stop(transfer, Abort.CLIENT_GONE if gone else Abort.FILE_UNREADABLE)
             return 0
-        else:
-            if sent == 0:  # the file has become shorter
-                self.stop(transfer, Abort.FILE_CHANGED)
-                return 0
-            transfer.progress = self._loop.time()
+        if sent == 0:  # the file has become shorter
+            self.stop(transfer, Abort.FILE_CHANGED)
+            return 0
         transfer.offset += sent
         transfer.sent += sent
         transfer.remaining -= sent
+        transfer.progress = self._loop.time()
+        transfer.unread = None
+        transfer.was_read = False
         if transfer.remaining == 0:
             self.stop(transfer, None)
         elif sent == wanted:
             self._ready.append(transfer)
         else:
-            # The socket is full. It reports itself again, once, when a good part of its buffer is free.
-            self._epoll.modify(transfer.socket, select.EPOLLOUT | select.EPOLLONESHOT)
+            self._watch(transfer)
         return sent
+
+    def _watch(self, transfer: Transfer) -> None:
+        """The socket is full: it reports itself once, when a good part of its buffer is free again."""
+        events = select.EPOLLOUT | select.EPOLLONESHOT
+        if transfer.watched:
+            self._epoll.modify(transfer.socket, events)
+        else:
+            self._epoll.register(transfer.socket, events)
+            transfer.watched = True
+
+    def _is_on_disk(self, transfer: Transfer, count: int) -> bool:
+        """Whether the end of the next slice would have to be waited for, and everybody with it."""
+        try:
+            os.preadv(transfer.file.descriptor, [self._probe], transfer.offset + count - 1, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # a filesystem that cannot tell; what else may be wrong, sendfile will say
+        return False
+
+    def _read_ahead(self, transfer: Transfer, count: int) -> None:
+        """Have a thread read the next slice into the page cache, and the transfer queue up after it."""
+
+        def enqueue(_: asyncio.Future[None]) -> None:
+            transfer.was_read = True
+            transfer.progress = self._loop.time()
+            if not transfer.ended.done():
+                self._enqueue(transfer)
+
+        reading = self._loop.run_in_executor(
+            self._readers, _read, transfer.file.descriptor, transfer.offset, count
+        )
+        reading.add_done_callback(enqueue)
+
+
+def _read(descriptor: int, offset: int, count: int) -> None:
+    # The transfer may end meanwhile, and the number be another file's: what is read is thrown away.
+    with contextlib.suppress(OSError):
+        os.pread(descriptor, count, offset)
 
 
 def _has_changed(file: OpenedFile) -> bool:
     now = os.fstat(file.descriptor)
     return (now.st_size, now.st_mtime_ns) != (file.status.st_size, file.status.st_mtime_ns)
+
+
+def _count_unread(socket: int) -> int:
+    """Bytes in the socket's send buffer that the client has not acknowledged (tcp(7): SIOCOUTQ)."""
+    (count,) = struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))
+    assert isinstance(count, int)  # noqa: S101 - struct's result is Any
+    return count

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MemoryReply(web.Response):
-    """An answer whose body is in memory. ``sent`` counts the body's bytes; ``aborted`` says why it broke off."""
+    """An answer from memory. ``sent`` counts the body's bytes that went; ``aborted`` says why not all did."""
 
     sent = 0
     aborted: Abort | None = None

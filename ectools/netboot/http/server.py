@@ -11,12 +11,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_refusal
 from ectools.netboot.http.answer import Answerer, Gate
-from ectools.netboot.http.connection import Connection, Hooks, State
+from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
 from ectools.netboot.http.pump import Abort, Pump
 from ectools.netboot.http.replies import MemoryReply
 
@@ -36,14 +37,13 @@ DRAIN_GRACE_SECONDS = 1.0
 """When draining, what a client that has connected gets to send its first request."""
 _ACCEPTS_PER_TURN = 64
 _ACCEPT_RETRY_SECONDS = 0.5
-_LINGER_SECONDS = 2.0
 # A connection's socket, its file, and the socket's duplicate for the download.
 _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_OF_THE_PROCESS = 64
 
 
 class BootServer:
-    """Serves one folder on one listening socket. ``start``, then ``drain``, then ``close``, on a running loop."""
+    """Serves one folder on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
 
     def __init__(self, settings: HttpSettings, *, listener: socket.socket, gate: Gate | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -53,7 +53,7 @@ class BootServer:
                 hint="run it without uvloop, which has no sendfile and is many times slower here",
             )
         self._settings = settings
-        self._answerer = Answerer(settings, gate=gate)
+        self._answerer = Answerer(settings, gate=gate, count_connections=lambda: len(self._connections))
         self._answerer.check()
         self._max_connections = reserve_descriptors(settings.max_connections)
         self._listener = listener
@@ -63,14 +63,16 @@ class BootServer:
             self._handle,
             access_log_class=AccessLog,
             access_log=logging.getLogger(__name__),
-            logger=logging.getLogger(f"{__name__}.aiohttp"),
-            lingering_time=_LINGER_SECONDS,
+            logger=_aiohttp_log(),
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
             # Connection keeps the time; this one must not come first.
             keepalive_timeout=settings.header_seconds + 3600,
         )
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[object]] = set()
         self._draining = False
+        self._dropped = 0
         self._empty = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -85,8 +87,8 @@ class BootServer:
     async def drain(self) -> int:
         """Accept no more, let what is in flight end, and drop what takes longer than ``drain_seconds``.
 
-        Returns how many downloads were dropped. The listening socket is closed here; where a parent holds it too,
-        connections go on queueing there for the next server.
+        Returns how many answers were dropped. The listening socket is closed here; where a parent holds
+        it too, connections go on queueing there for the next server.
         """
         self._draining = True
         self._loop.remove_reader(self._listener.fileno())
@@ -95,19 +97,18 @@ class BootServer:
         for connection in list(self._connections):
             connection.drain(grace)
         self._loop.call_at(grace, self._sweep)
-        if not self._connections:
-            return 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_seconds):
-                await self._empty.wait()
-        return self.abort()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    await self._empty.wait()
+            self.abort()
+        return self._dropped
 
-    def abort(self) -> int:
-        """Drop every connection. Returns how many of them were being answered."""
-        busy = sum(connection.state is State.BUSY for connection in self._connections)
+    def abort(self) -> None:
+        """Drop every connection."""
         for connection in list(self._connections):
+            self._dropped += connection.state is State.BUSY
             connection.abort(Abort.SHUTDOWN)
-        return busy
 
     async def close(self) -> None:
         """Release everything; for after ``drain``."""
@@ -123,10 +124,10 @@ class BootServer:
             reply = MemoryReply(status=HTTPStatus.REQUEST_TIMEOUT)
             reply.aborted = Abort.CLIENT_GONE
             return reply
-        connection.begin()
+        connection.begin(has_body=request.can_read_body)
         try:
             answer = self._answerer.answer(request, surplus=connection.surplus)
-            if connection.close_after:
+            if connection.close_after or request.can_read_body:
                 answer.force_close()
             await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
         finally:
@@ -193,6 +194,17 @@ class BootServer:
         self._sweeper = self._loop.call_later(period, self._sweep)
 
 
+def _aiohttp_log() -> logging.Logger:
+    """aiohttp's own log, without a traceback for each request that it could not parse (AccessLog tells)."""
+    logger = logging.getLogger(f"{__name__}.aiohttp")
+    logger.filters[:] = [_drop_parse_errors]
+    return logger
+
+
+def _drop_parse_errors(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 async def serve(
     settings: HttpSettings,
     *,
@@ -202,8 +214,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
-    ``listener`` is bound and listening, and is closed here. ``on_ready`` is called once with the bound address and
-    port. Raises InputError where the root cannot be served.
+    ``listener`` is bound and listening, and is closed here. ``on_ready`` is called once with the bound
+    address and port. Raises InputError where the root cannot be served.
     """
     loop = asyncio.get_running_loop()
     with contextlib.closing(listener):

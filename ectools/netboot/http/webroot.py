@@ -1,8 +1,8 @@
 """A request's path → an opened regular file below the root, or the reason why not.
 
-The kernel resolves the path, links and all, into a descriptor that can neither read nor write (O_PATH: open(2));
-what it resolved to is asked of the descriptor itself. So nothing can be swapped between the check and the use,
-and looking at a fifo or a device has no effect on it.
+The kernel resolves the path, links and all, into a descriptor that can neither read nor write (O_PATH:
+open(2)); what it resolved to is asked of the descriptor itself. So nothing can be swapped between the check
+and the use, and looking at a fifo or a device has no effect on it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HINT = "give the folder that holds the boot files (kernel, initrd, netboot.ipxe)"
+_DESCRIPTOR_PATH = b"/proc/self/fd/%d"
 # Nix gives every file in its store this date, which therefore says nothing of when it changed.
 _STORE_MTIME = 1
 
@@ -47,9 +48,9 @@ class OpenedFile:
 def parse_target(target: str) -> tuple[bytes, ...]:
     """The segments of a request target's path, percent-decoded once each; the query is dropped.
 
-    Slashes in a row count as one, because scripts join ``${base}/`` and ``/kernel``; a slash at the end asks for a
-    folder and gives an empty last segment. Raises RefusedError: 400 for what could mean another path to somebody
-    (``..``, an encoded slash, NUL, a broken escape).
+    Slashes in a row count as one, because scripts join ``${base}/`` and ``/kernel``; a slash at the end
+    asks for a folder and gives an empty last segment. Raises RefusedError: 400 for what could mean another
+    path to somebody (``..``, an encoded slash, NUL, a broken escape).
     """
     path = target.partition("?")[0]
     if not path.startswith("/"):
@@ -75,19 +76,27 @@ def decode_segment(segment: str) -> bytes:
 
 
 class WebRoot:
-    """The folder that is served. It is looked up anew for each request, so it may be a link that is swapped."""
+    """The folder that is served, looked up anew for each request: it may be a link that is swapped."""
 
     def __init__(self, root: Path, *, store: Path) -> None:
         self._root = os.fsencode(root.absolute())
         self._store = os.fsencode(store).rstrip(b"/") + b"/"
 
     def check(self) -> None:
-        """Raises InputError where the root is missing, no folder, or closed to this user."""
+        """Raises InputError where the root is missing, no folder or closed to this user."""
         shown = os.fsdecode(self._root)
         try:
-            os.close(self._open_root())
+            root = self._open_root()
         except OSError as error:
             raise InputError(f"{shown}: cannot be served: {error.strerror}", hint=_HINT) from error
+        try:
+            _find_place(root)
+        except OSError as error:
+            raise EcError(
+                "/proc is not mounted, and the boot HTTP server resolves its paths there"
+            ) from error
+        finally:
+            os.close(root)
         if not os.access(self._root, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
             raise InputError(f"{shown}: cannot be served: Permission denied", hint=_HINT)
 
@@ -95,12 +104,12 @@ class WebRoot:
         """Whether the root can be served now."""
         try:
             self.check()
-        except InputError:
+        except EcError:
             return False
         return True
 
     def find_path(self, segments: tuple[bytes, ...]) -> bytes:
-        """The path that the segments name, unresolved. Raises RefusedError (404) for hidden names and folders.
+        """The path that the segments name, unresolved. RefusedError (404) for folders and hidden names.
 
         Names with a leading dot are not served: they are temporary files of atomic writers, half written, and
         what editors and version control leave behind.
@@ -110,7 +119,7 @@ class WebRoot:
         return self._root + b"/" + b"/".join(segments)
 
     def open(self, segments: tuple[bytes, ...]) -> OpenedFile:
-        """Open the regular file that the segments name. Raises RefusedError: 403, 404, or 503 without a root."""
+        """Open the regular file that the segments name. Raises RefusedError: 403, 404, 500 or 503."""
         self.find_path(segments)
         try:
             root = self._open_root()
@@ -120,8 +129,8 @@ class WebRoot:
             handle = os.open(b"/".join(segments), os.O_PATH | os.O_CLOEXEC, dir_fd=root)
             try:
                 self._check_place(handle, root)
-                # Through /proc, so that it is this very file that is opened (proc(5): /proc/pid/fd).
-                descriptor = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+                # Through /proc, so that it is this very file that is opened.
+                descriptor = os.open(_DESCRIPTOR_PATH % handle, os.O_RDONLY | os.O_CLOEXEC)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -136,8 +145,8 @@ class WebRoot:
     def _check_place(self, handle: int, root: int) -> None:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise RefusedError(404, "not found")
-        place = os.readlink(b"/proc/self/fd/%d" % handle)
-        below = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
+        place = _find_place(handle)
+        below = _find_place(root).rstrip(b"/") + b"/"
         if not place.startswith((below, self._store)):
             raise RefusedError(404, "not found")
 
@@ -145,8 +154,8 @@ class WebRoot:
 def build_validators(status: os.stat_result, *, now: float) -> Validators:
     """Size, entity tag and date of an opened file.
 
-    The tag holds the inode and its change time too: two files of a Nix store may agree in size and date. It is
-    hashed, since an inode number is nobody's business. Files of a store have no date worth sending.
+    The tag holds the inode and its change time too: two files of a Nix store may agree in size and date. It
+    is hashed, since an inode number is nobody's business. Files of a store have no date worth sending.
     """
     identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
     tag = blake2b(identity.encode(), digest_size=12).hexdigest()
@@ -155,6 +164,11 @@ def build_validators(status: os.stat_result, *, now: float) -> Validators:
     return Validators(
         size=status.st_size, etag=f'"{tag}"', modified=modified if modified > _STORE_MTIME else None
     )
+
+
+def _find_place(descriptor: int) -> bytes:
+    """The path of what is open, without links (proc(5): /proc/pid/fd)."""
+    return os.readlink(_DESCRIPTOR_PATH % descriptor)  # noqa: PTH115 - paths are bytes
 
 
 def _refusal(error: OSError) -> RefusedError:
