@@ -2,8 +2,8 @@
 
 Nothing is installed: an apt whose lists and state lie in that folder downloads the packages from the
 machine's own mirrors, with the suite's name changed; they are unpacked there, and each program is started
-through its own loader with its own libraries. The folder is in ``$EC_CACHE``, or in ``.cache`` in the repository;
-``$EC_NEWER_NIX`` names a nix to use instead.
+through its own loader with its own libraries. The folder is in ``$EC_CACHE``, or in the repository's
+``.cache``; ``$EC_NEWER_NIX`` names a nix to use instead.
 
 Run as a program, it prints the path of that nix.
 """
