@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from ectools.errors import UNSET, Problem
-from ectools.names import show_path
+from ectools.names import resolve, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,14 +23,6 @@ _KINDS = {
     list: "a list",
     dict: "an object",
 }
-
-
-def resolve(reference: str, root: dict[str, Any]) -> Any:
-    """What a reference within a document (``#/$defs/…``) stands for."""
-    node: Any = root
-    for step in reference.removeprefix("#/").split("/"):
-        node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
-    return node
 
 
 def kind_of(value: Any) -> str:

@@ -1,10 +1,11 @@
-"""How the path of an option is written."""
+"""How the path of an option is written, and how a schema refers to a part of itself."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,3 +24,16 @@ def show_path(steps: Iterable[str | int], start: str = "") -> str:
             name = step if _BARE.fullmatch(step) else json.dumps(step, ensure_ascii=False)
             text = f"{text}.{name}" if text else name
     return text
+
+
+def reference_to(definition: str) -> str:
+    """The reference (RFC 6901, as a URI fragment) to the definition of that name."""
+    return "#/$defs/" + quote(definition.replace("~", "~0").replace("/", "~1"), safe="*-._~")
+
+
+def resolve(reference: str, root: dict[str, Any]) -> Any:
+    """What a reference within a document (``#/$defs/…``) stands for."""
+    node: Any = root
+    for step in reference.removeprefix("#/").split("/"):
+        node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
+    return node

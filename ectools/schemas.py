@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
-from ectools.explain import explain, kind_of, resolve
-from ectools.names import show_path
+from ectools.explain import explain, kind_of
+from ectools.names import resolve, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

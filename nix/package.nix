@@ -14,11 +14,13 @@ let
         relative = lib.removePrefix "${toString ../.}/" (toString file);
       in
       relative == "tests"
+      || relative == "nix"
       || !lib.hasInfix "__pycache__" relative
       && lib.any (wanted: relative == wanted || lib.hasPrefix "${wanted}/" relative) [
         "LICENSE"
         "README.md"
         "ectools"
+        "nix/lib"
         "pyproject.toml"
         "pynix_eval_shim"
         "schemas"

@@ -126,7 +126,7 @@ class _Builder:
             schema["description"] = option["description"].rstrip()
         if "type" in option:
             schema.update(self.types.convert(option["type"], loc))
-        elif broken:
+        elif "type" in broken or "option" in broken:
             schema[UNREPRESENTABLE] = "the type could not be evaluated"
         for field in ("default", "example"):
             if field in option:
@@ -140,13 +140,16 @@ class _Builder:
                 schema[f"x-nix-{field}"] = option[field]
         if "relatedPackages" in option:
             schema["x-nix-related-packages"] = option["relatedPackages"]
-        schema["x-nix-declarations"] = [self._declaration(place) for place in option.get("declarations", [])]
+        places = (self._declaration(place) for place in option.get("declarations", []))
+        schema["x-nix-declarations"] = [place for place in places if place is not None]
         if broken:
             schema["x-nix-broken"] = broken
         return schema
 
-    def _declaration(self, place: dict[str, Any]) -> str:
+    def _declaration(self, place: dict[str, Any]) -> str | None:
         file: str = place["file"]
+        if not file.startswith("/"):
+            return None  # an expression that was given as text
         for root, prefix in self.dump.roots:
             if file.startswith(root):
                 file = prefix + file.removeprefix(root)

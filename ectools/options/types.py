@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from ectools.names import reference_to, resolve
 from ectools.options.dump import decode
 from ectools.options.patterns import PatternError, anchored
 
@@ -94,7 +94,7 @@ class TypeConverter:
         if name is None:
             return schema
         self.defs[name] = schema
-        return {"$ref": _pointer(name)}
+        return {"$ref": reference_to(name)}
 
     def _by_name(self, node: Node, loc: tuple[str, ...]) -> Schema:  # noqa: C901, PLR0911 - one case for each type
         name = node["name"]
@@ -184,8 +184,7 @@ class TypeConverter:
     def _further_values(self, freeform: Schema) -> Schema | bool:
         """What the values of undeclared names may be: a freeform type is one of sets."""
         if "$ref" in freeform:
-            name = next(name for name in self.defs if _pointer(name) == freeform["$ref"])
-            return self._further_values(self.defs[name])
+            return self._further_values(resolve(freeform["$ref"], {"$defs": self.defs}))
         branches = [branch for branch in freeform.get("anyOf", [freeform]) if branch.get("type") == "object"]
         values = [branch.get("additionalProperties", True) for branch in branches]
         return values[0] if len(values) == 1 else True
@@ -199,11 +198,7 @@ class TypeConverter:
             while name in taken:
                 name, number = f"{base}#{number}", number + 1
             self._names[id(node)] = name
-        return _pointer(name)
-
-
-def _pointer(name: str) -> str:
-    return "#/$defs/" + quote(name.replace("~", "~0").replace("/", "~1"), safe="*-._~")
+        return reference_to(name)
 
 
 def _enum(node: Node) -> Schema:

@@ -9,9 +9,9 @@ let
   value = import ./value.nix { inherit lib; };
   types = import ./types.nix { inherit lib value; };
   options = import ./options.nix { inherit lib value types; };
-  modules = import ./modules.nix { inherit lib options; };
+  dumps = import ./dumps.nix { inherit lib options; };
 in
 {
   inherit (options) describeOptions;
-  inherit (modules) optionsDump;
+  inherit (dumps) optionsDump treeDump;
 }

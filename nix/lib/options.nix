@@ -62,6 +62,29 @@ let
         p: plainText (if builtins.isString p then p else p.name or (lib.concatStringsSep "." (p.path or [ ])))
       ) given;
 
+  # One field of one option: { value }, or { } where it is broken. tryEval lets an abort through: then the mark without
+  # an end says where it happened.
+  marked =
+    context: id: field: v:
+    if context.skip ? ${id} && builtins.elem field context.skip.${id} then
+      { }
+    else if context.trace == null then
+      attempt v
+    else
+      let
+        mark =
+          what:
+          builtins.trace "${context.trace}${
+            builtins.toJSON [
+              what
+              id
+              field
+            ]
+          }";
+        result = mark "begin" (attempt v);
+      in
+      builtins.seq result (mark "end" result);
+
   # The fields of an option, each evaluated by itself, and the names of those that failed.
   describeOption =
     context:
@@ -69,40 +92,22 @@ let
     let
       loc = context.loc ++ path;
       id = lib.concatStringsSep "." loc;
-      skip = context.skip.${id} or [ ];
-      # tryEval lets an abort through: then the last mark without its end says where it happened.
-      marked =
-        field: v:
-        if context.trace == null then
-          attempt v
-        else
-          let
-            mark = what: builtins.trace "${context.trace}${builtins.toJSON [ what id field ]}";
-            result = mark "begin" (attempt v);
-          in
-          builtins.seq result (mark "end" result);
-      results = builtins.mapAttrs (
-        field: v: if builtins.elem field skip then { } else marked field v
-      ) (fieldsOf context loc option);
+      results = builtins.mapAttrs (field: marked context id field) (fieldsOf context loc option);
       broken = builtins.filter (field: !(results.${field} ? value)) (builtins.attrNames results);
     in
-    if builtins.elem "option" skip then
-      {
-        inherit path;
-        broken = [ "option" ];
-      }
-    else
-      builtins.foldl' (all: result: all // result.value or { }) { inherit path; } (builtins.attrValues results)
-      // lib.optionalAttrs (broken != [ ]) { inherit broken; };
+    builtins.foldl' (all: result: all // result.value or { }) { inherit path; } (
+      builtins.attrValues results
+    )
+    // lib.optionalAttrs (broken != [ ]) { inherit broken; };
 
   # Every option below `set`, as { path, option }; one that cannot even be looked at as { path }.
   flatten =
-    path: set:
+    context: path: set:
     builtins.concatMap (
       name:
       let
         here = path ++ [ name ];
-        kind = builtins.tryEval (
+        kind = marked context (lib.concatStringsSep "." (context.loc ++ here)) "option" (
           if !builtins.isAttrs set.${name} then
             "other"
           else if set.${name}._type or null == "option" then
@@ -111,7 +116,7 @@ let
             "set"
         );
       in
-      if !kind.success then
+      if !(kind ? value) then
         [ { path = here; } ]
       else
         {
@@ -121,7 +126,7 @@ let
               option = set.${name};
             }
           ];
-          set = flatten here set.${name};
+          set = flatten context here set.${name};
           other = [ ];
         }
         .${kind.value}
@@ -137,7 +142,7 @@ let
         broken = [ "option" ];
       };
 
-  describeTree = context: set: map (describeFound context) (flatten [ ] set);
+  describeTree = context: set: map (describeFound context) (flatten context [ ] set);
 
   # Since nixpkgs 2026-03 an option that nobody set has its type's empty value.
   emptyIsDefault =
@@ -165,7 +170,7 @@ in
         inherit loc skip trace;
         above = [ ];
       };
-      found = flatten [ ] set;
+      found = flatten context [ ] set;
       part = if range == null then found else lib.sublist range.from range.count found;
       number = if range == null then 0 else range.from;
     in

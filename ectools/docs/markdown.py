@@ -1,0 +1,97 @@
+"""The option reference in Markdown: one page for each module, and an index."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ectools.docs.roles import replace_roles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ectools.docs.constraints import Constraint
+    from ectools.docs.model import Code, ModuleDoc, OptionDoc
+
+
+def write_pages(modules: Sequence[ModuleDoc]) -> dict[str, str]:
+    """File name → text, for all pages of the reference."""
+    links = {
+        option.name: f"{module.name}.md#{option.anchor}" for module in modules for option in module.options
+    }
+    pages = {f"{module.name}.md": _write_module(module, links) for module in modules}
+    pages["index.md"] = _write_index(modules)
+    return pages
+
+
+def _write_index(modules: Sequence[ModuleDoc]) -> str:
+    lines = ["# Options", ""]
+    for module in modules:
+        lines += [f"- [`{module.prefix}`]({module.name}.md): {len(module.options)} options"]
+    return "\n".join(lines) + "\n"
+
+
+def _write_module(module: ModuleDoc, links: Mapping[str, str]) -> str:
+    blocks = [f"# `{module.prefix}`", f"The options of the NixOS module `{module.name}`."]
+    blocks += [f"- [`{option.name}`](#{option.anchor})" for option in module.options]
+    toc = "\n".join(blocks[2:])
+    entries = [_write_option(option, module, links) for option in module.options]
+    return "\n\n".join([*blocks[:2], toc, *entries]) + "\n"
+
+
+def _write_option(option: OptionDoc, module: ModuleDoc, links: Mapping[str, str]) -> str:
+    def write_role(role: str, content: str) -> str:
+        link = links.get(content) if role == "option" else None
+        text = content if role == "manpage" else code_span(content)
+        return f"[{text}]({link.removeprefix(f'{module.name}.md')})" if link else text
+
+    fields = [f"- Type: {escape(option.type)}"]
+    fields += [_write_constraint(constraint) for constraint in option.constraints]
+    if option.required:
+        fields.append("- Must be set")
+    if option.read_only:
+        fields.append("- Read-only")
+    for label, code in (("Default", option.default), ("Example", option.example)):
+        if code is not None:
+            fields.append(f"- {label}: {_write_code(code, write_role)}")
+    if option.declarations:
+        fields.append("- Declared in: " + ", ".join(code_span(place) for place in option.declarations))
+    return "\n\n".join(
+        [
+            f'## <a id="{option.anchor}"></a>`{option.name}`',
+            replace_roles(option.description, write_role),
+            "\n".join(fields),
+        ]
+    )
+
+
+def _write_constraint(constraint: Constraint) -> str:
+    label = f"{constraint.of}, {constraint.label}" if constraint.of else constraint.label
+    values = ", ".join(escape(value) if constraint.note else code_span(value) for value in constraint.values)
+    return f"- {label.capitalize()}: {values}"
+
+
+def _write_code(code: Code, write_role: Callable[[str, str], str]) -> str:
+    if code.words:
+        return " ".join(replace_roles(code.text, write_role).split())
+    if "\n" not in code.text:
+        return code_span(code.text)
+    fence = "`" * max(3, _longest_run(code.text) + 1)
+    body = "\n".join(f"  {line}".rstrip() for line in [f"{fence}nix", *code.text.splitlines(), fence])
+    return f"\n\n{body}"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>{}#|~])", r"\\\1", text)
+
+
+def code_span(text: str) -> str:
+    """A code span whatever the text holds (CommonMark 6.1)."""
+    ticks = "`" * (_longest_run(text) + 1) if "`" in text else "`"
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)

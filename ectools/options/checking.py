@@ -1,0 +1,58 @@
+"""Committed schemas against the modules that they were exported from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.errors import InputError
+from ectools.options.drift import Change, compare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.options.export import Export
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A committed schema file that is not what it should be: ``reason``, and the changes by meaning."""
+
+    path: Path
+    reason: str
+    changes: tuple[Change, ...] = ()
+
+    def render(self) -> str:
+        lines = [f"{self.path}: {self.reason}", *(f"  {change.render()}" for change in self.changes)]
+        return "\n".join(lines)
+
+
+def check_schemas(exports: list[Export], folder: Path, *, known: list[str]) -> list[Stale]:
+    """What in ``folder`` differs from ``exports``. ``known`` are the names that may have a file there."""
+    stale = [found for export in exports if (found := _check_one(export, folder)) is not None]
+    for path in sorted(folder.glob("*.schema.json")):
+        if path.name.removesuffix(".schema.json") not in known:
+            stale.append(Stale(path, "no module has these options any more"))
+    return stale
+
+
+def _check_one(export: Export, folder: Path) -> Stale | None:
+    path = folder / f"{export.name}.schema.json"
+    if not path.is_file():
+        return Stale(path, "is missing")
+    committed = path.read_bytes()
+    if committed == export.render():
+        return None
+    try:
+        document = json.loads(committed)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    changes = tuple(compare(document, export.document))
+    return Stale(path, "differs from the module", changes or (_layout(path),))
+
+
+def _layout(path: Path) -> Change:
+    from ectools.options.drift import Kind
+
+    return Change(kind=Kind.DOCS, option=path.name, message="only the layout of the file differs")

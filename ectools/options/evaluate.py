@@ -1,0 +1,172 @@
+"""The one place that evaluates options: Nix's modules → a dump, with what is broken left out and named.
+
+``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
+evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
+option it was, that field is left out, and the evaluation goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ectools.errors import EcError, InputError
+from ectools.options.dump import Dump, parse_dump
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_MOST_BROKEN = 200  # more is not a broken option here and there
+_SECONDS = 900.0
+_APPLY = """value: import <ectools-lib/request.nix>
+  (builtins.fromJSON (builtins.readFile <ectools-request>)) value"""
+
+
+class OptionsError(EcError):
+    """Nix could not evaluate the options at all; the message is Nix's own, with its position."""
+
+
+def find_checkout() -> Path:
+    """The checkout that the current folder lies in, or the one that this package was started from.
+
+    Raises InputError where there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, _PACKAGE.parent):
+        if (folder / "nix" / "nixos-modules.nix").is_file() and (folder / "nix" / "lib").is_dir():
+            return folder
+    raise InputError(
+        f"{here}: not in a checkout of every.channel, so there are no modules here",
+        hint="go to a checkout, or give the options as --from EXPRESSION or --dump FILE",
+    )
+
+
+def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
+    """The options of the checkout's modules. ``nixpkgs`` is a path, None for the one that the user has.
+
+    Raises InputError, OptionsError.
+    """
+    checkout = find_checkout()
+    lock = checkout / "flake.lock"
+    request = _Request(library=checkout / "nix" / "lib", nixpkgs=_find_nixpkgs(nixpkgs))
+    request.data["lock"] = str(lock) if lock.is_file() else None
+    return request.answer("null")
+
+
+def evaluate_expression(expression: str, *, name: str = "options", nixpkgs: str | None = None) -> Dump:
+    """The options that a Nix expression yields: a set of options, or what ``lib.evalModules`` returns.
+
+    ``name`` is the name of the one tree of the dump. Raises InputError, OptionsError.
+    """
+    installed = _PACKAGE / "_nix"
+    library = installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
+    request = _Request(library=library, nixpkgs=_find_nixpkgs(nixpkgs))
+    request.data |= {"name": name, "roots": [{"prefix": "", "path": str(Path.cwd())}], "lock": None}
+    return request.answer(expression)
+
+
+def _find_nixpkgs(given: str | None) -> str | None:
+    named = given or os.environ.get("NIXPKGS")
+    if not named:
+        return None
+    path = Path(named).resolve()
+    if not (path / "lib" / "default.nix").is_file():
+        raise InputError(f"{named}: not a nixpkgs tree: it has no lib/default.nix")
+    return str(path)
+
+
+@dataclass(frozen=True)
+class _Culprit:
+    """Which field of which option was being evaluated when Nix gave up, and its place in the flat list."""
+
+    option: str
+    field: str
+    index: int
+
+
+@dataclass
+class _Request:
+    """What nix/lib/request.nix is asked, and the fields that are known to be broken."""
+
+    library: Path
+    nixpkgs: str | None
+    data: dict[str, Any] = field(default_factory=dict)
+    skip: dict[str, list[str]] = field(default_factory=dict)
+
+    def answer(self, expression: str) -> Dump:
+        """The dump; its broken options are named in it."""
+        from pynix_eval_shim import NixError
+
+        try:
+            return self._ask(expression)
+        except NixError as error:
+            first = error
+        start = 0
+        while len(self.skip) < _MOST_BROKEN:
+            # Marks start with something that no option can print.
+            trace = f"ectools-{secrets.token_hex(8)}:"
+            try:
+                found = self._ask(expression, trace=trace, start=start)
+            except NixError as error:
+                culprit = _find_culprit(error.stderr, trace)
+                if culprit is None or not self._leave_out(culprit):
+                    raise _failure(error) from error
+                start = culprit.index
+                continue
+            return found if start == 0 else self._ask(expression)
+        raise _failure(first) from first
+
+    def _leave_out(self, culprit: _Culprit) -> bool:
+        """Name the field as broken, or its whole option where that did not help; False when both did not."""
+        known = self.skip.setdefault(culprit.option, [])
+        for candidate in (culprit.field, "option"):
+            if candidate not in known:
+                known.append(candidate)
+                return True
+        return False
+
+    def _ask(self, expression: str, *, trace: str | None = None, start: int = 0) -> Dump:
+        from pynix_eval_shim import Limits, evaluate
+
+        data = {
+            **self.data,
+            "nixpkgs": self.nixpkgs,
+            "skip": self.skip,
+            "trace": trace,
+            "range": {"from": start, "count": 10**9} if start else None,
+        }
+        with tempfile.NamedTemporaryFile("w", prefix="ectools-", suffix=".json", encoding="utf-8") as file:
+            json.dump(data, file)
+            file.flush()
+            text = evaluate(
+                expression,
+                apply=_APPLY,
+                impure=True,
+                nix_path={"ectools-lib": str(self.library), "ectools-request": file.name},
+                limits=Limits(seconds=_SECONDS),
+            )
+        return parse_dump(json.loads(text))
+
+
+def _find_culprit(stderr: str, trace: str) -> _Culprit | None:
+    """Follow the marks: the field that was begun last and not ended is where Nix gave up."""
+    open_fields: list[tuple[str, str]] = []
+    index = 0
+    for mark in re.findall(re.escape(trace) + r"(\[.*\])", stderr):
+        match json.loads(mark):
+            case ["option", int(number)]:
+                index = number
+                open_fields = []
+            case ["begin", str(option), str(field)]:
+                open_fields.append((option, field))
+            case ["end", str(option), str(field)] if (option, field) in open_fields:
+                open_fields.remove((option, field))
+    return _Culprit(*open_fields[-1], index) if open_fields else None
+
+
+def _failure(error: Any) -> OptionsError:
+    return OptionsError(f"the options cannot be evaluated: {error}", hint=error.hint)

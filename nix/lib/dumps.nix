@@ -1,0 +1,80 @@
+# Dumps: what `builtins.toJSON` makes of them is what `ectools schema … --dump` reads.
+{ lib, options }:
+let
+  modules = builtins.removeAttrs (import ../nixos-modules.nix) [ "default" ];
+  prefix = [
+    "services"
+    "every-channel"
+  ];
+
+  # A module of this repository, without a NixOS around it.
+  optionsOf =
+    pkgs: module:
+    (lib.evalModules {
+      modules = [
+        module
+        {
+          _module.check = false;
+          _module.args.pkgs = pkgs;
+        }
+      ];
+      specialArgs.modulesPath = toString pkgs.path + "/nixos/modules";
+    }).options;
+
+  # `roots` are { prefix, path }: what stands for a folder in the declarations of options.
+  dump = roots: trees: {
+    version = 1;
+    inherit (options) emptyIsDefault;
+    inherit roots trees;
+  };
+in
+{
+  # All modules of this repository: the module ec-NAME has the options below services.every-channel.NAME, or none.
+  optionsDump =
+    {
+      pkgs,
+      skip ? { },
+      trace ? null,
+    }:
+    dump
+      [
+        {
+          prefix = "";
+          path = toString ../..;
+        }
+      ]
+      (
+        builtins.concatMap (
+          name:
+          let
+            path = prefix ++ [ (lib.removePrefix "ec-" name) ];
+            tree = lib.attrByPath path null (optionsOf pkgs modules.${name});
+          in
+          lib.optional (tree != null) {
+            inherit name path;
+            options = options.describeOptions {
+              inherit skip trace;
+              loc = path;
+            } tree;
+          }
+        ) (builtins.attrNames modules)
+      );
+
+  # Any one set of options.
+  treeDump =
+    {
+      name,
+      roots,
+      set,
+      skip ? { },
+      trace ? null,
+      range ? null,
+    }:
+    dump roots [
+      {
+        inherit name;
+        path = [ ];
+        options = options.describeOptions { inherit skip trace range; } set;
+      }
+    ];
+}
