@@ -1,8 +1,8 @@
 """The schemas of several modules as one schema of a host description.
 
-A module's schema describes the value at its option path (``x-nix-path``); here it is hung up at that path in one
-document, so that one validation sees the whole file. One thing differs from the settings that a unit reads: a package,
-which there is its path in the store, is named here (``pkgs.qemu_kvm`` or ``qemu_kvm``).
+A module's schema describes the value at its option path (``x-nix-path``); here it is hung up at that path in
+one document, so that one validation sees the whole file. One thing differs from the settings that a unit
+reads: a package, which there is its path in the store, is named here (``pkgs.qemu_kvm`` or ``qemu_kvm``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.explain import resolve
+from ectools.names import resolve
 from ectools.options.types import STORE_PATH
 from ectools.schemas import Schema, load_schema, schema_names
 
@@ -69,7 +69,7 @@ def is_package(option: Any) -> bool:
 
 
 def find_option(document: dict[str, Any], place: Place) -> dict[str, Any]:
-    """The schema at ``place`` of a document, through references and alternatives; empty where nothing is said."""
+    """The schema at ``place``, through references and alternatives; empty where nothing is said."""
     schema: Any = document
     for step in place:
         schema = _step(schema, step, document)

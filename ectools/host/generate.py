@@ -22,9 +22,9 @@ _FLOAT = re.compile(r"(?<!integer or )floating point number")
 def build_module(description: HostDescription, schema: Schema | None = None) -> str:
     """The module's text. The description must be valid.
 
-    Packages become ``pkgs.…``, and integers floats where the option is one. Everything else stays the data that it
-    is: a path, too, stays a string, because a path literal would be copied to the store, where everyone can read it.
-    ``schema`` is ``load_contract()`` where none is given.
+    Packages become ``pkgs.…``, and integers floats where the option is one. Everything else stays the data
+    that it is: a path, too, stays a string, because a path literal would be copied to the store, where
+    everyone can read it. ``schema`` is ``load_contract()`` where none is given.
     """
     schema = load_contract() if schema is None else schema
     typed = _Typer(schema.document)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[-+.\w]+")
-# The standard library's own scanner (in C where it can be): text, offset after the quote, strict → string, new offset.
-_scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined] # typeshed
+# The standard library's scanner, which typeshed does not know: from (text, offset, strict) to (string, offset).
+_scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
 
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _NOT_JSON = {
@@ -172,7 +172,7 @@ class _Parser:
 
 
 def parse_number(word: str, *, is_integer: bool) -> int | float | None:
-    """The number that a decimal literal names; None where it is larger than any double, or than any integer in use."""
+    """The number that a decimal literal names; None where no double or no integer in use is as large."""
     if is_integer:
         # Python refuses decimal texts past 4,300 digits, and no configuration has an integer of 100.
         return int(word) if len(word) <= 100 else None

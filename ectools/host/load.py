@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
@@ -16,6 +14,9 @@ from ectools.host.toml_source import parse_toml
 from ectools.host.yaml_source import parse_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from ectools.host.located import Located
 
 
@@ -37,7 +38,7 @@ _PARSERS: dict[Format, Callable[[str], Located]] = {
 
 @dataclass(frozen=True)
 class HostDescription:
-    """The options of a host, as one tree: ``{"services": {"every-channel": {…}}}``, and the file that says so."""
+    """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and the name of the file."""
 
     file: str
     root: Located
@@ -46,8 +47,8 @@ class HostDescription:
 def load(path: Path) -> HostDescription:
     """Read a host description; its format is its suffix's.
 
-    Raises FileError where the file cannot be read, InputError for another suffix, and ProblemsError with the line and
-    column of what is not JSON, YAML or TOML, or is a trap of that format.
+    Raises FileError where the file cannot be read, InputError for another suffix, and ProblemsError with the
+    line and column of what is not JSON, YAML or TOML, or is a trap of that format.
     """
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
@@ -58,7 +59,7 @@ def load(path: Path) -> HostDescription:
 
 
 def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
-    """A host description from ``data``; ``file`` names it in errors. Raises ProblemsError as ``load`` does."""
+    """A host description from ``data``, which errors call ``file``. Raises ProblemsError as ``load`` does."""
     try:
         text = _decode(data)
         located = _PARSERS[form](text)

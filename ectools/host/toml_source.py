@@ -1,7 +1,7 @@
 """TOML with positions: ``tomllib`` reads the values and finds the errors, a scanner finds the places.
 
-The scanner walks text that tomllib has accepted, so it only needs to know where keys and values start and end.
-Dates and times are named errors (JSON and Nix have none), and so are ``nan`` and ``inf``.
+The scanner walks text that tomllib has accepted, so it only needs to know where keys and values start and
+end. Dates and times are named errors (JSON and Nix have none), and so are ``nan`` and ``inf``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,21 @@ _FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ATOM = re.compile(r"[^,\]}#\r\n]+")
 _STRING = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}(?!")' r"|'''.*?'{3,5}(?!')" r'|"(?:[^"\\\n]|\\.)*"' r"|'[^'\n]*'", re.DOTALL
+    "|".join(
+        (
+            r'"""(?:[^\\]|\\.)*?"{3,5}(?!")',
+            r"'''.*?'{3,5}(?!')",
+            r'"(?:[^"\\\n]|\\.)*"',
+            r"'[^'\n]*'",
+        )
+    ),
+    re.DOTALL,
 )
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def parse_toml(text: str) -> Located:
-    """Parse ``text``. Raises SyntaxProblem for the first thing that is not TOML, or that JSON has no words for."""
+    """Parse ``text``. Raises SyntaxProblem for what is not TOML, and for what JSON has no words for."""
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

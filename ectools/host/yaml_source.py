@@ -1,8 +1,8 @@
 """YAML with positions, read as YAML 1.2's core schema, and without the words on which readers disagree.
 
-Each of these is a named error that says how to write what was meant: ``no`` (false in YAML 1.1, text in 1.2), ``1e3``
-(text in 1.1, a number in 1.2), ``0777``, ``1_000``, ``12:30``, dates, ``.nan``, duplicate keys, keys that are not text,
-merge keys, tags, a second document, and tabs.
+Each of these is a named error that says how to write what was meant: ``no`` (false in YAML 1.1, text in
+1.2), ``1e3`` (text in 1.1, a number in 1.2), ``0777``, ``1_000``, ``12:30``, dates, ``.nan``, duplicate
+keys, keys that are not text, merge keys, tags, a second document, and tabs.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _TRAPS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+)[eE][-+]?[0-9]+"),
-        "{0!r} is a number to some YAML readers and text to others: write it with a point (1.0e+3) or in quotes",
+        "{0!r} is a number to some YAML readers and text to others: write 1.0e+3, or put it in quotes",
     ),
     (
         re.compile(r"[-+]?0[0-9]+"),
-        "{0!r} is octal to some YAML readers and decimal to others: write 0o… for octal, or without the leading zero",
+        "{0!r} is octal to some YAML readers and decimal to others: write 0o… for octal, or no zero first",
     ),
     (
         re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(?:\.[0-9_]*)?"),
@@ -83,7 +83,7 @@ _TRAPS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def parse_yaml(text: str) -> Located:
-    """Parse ``text``. Raises SyntaxProblem for the first thing that is not YAML, or that readers disagree on."""
+    """Parse ``text``. Raises SyntaxProblem for what is not YAML, and for what readers disagree on."""
     try:
         loader = _Loader(text)
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.nixlang.data import is_data, write_data
 from ectools.nixlang.documents import lay_out
 from ectools.nixlang.layout import build_document
-from ectools.nixlang.scalars import RenderError
+from ectools.nixlang.refusal import find_refused
+from ectools.nixlang.scalars import RenderError, comment_lines
 
 if TYPE_CHECKING:
     from ectools.nixlang.nodes import Expr
@@ -19,10 +21,19 @@ def render(expr: Expr) -> str:
 
     Raises RenderError for what Nix has no words for, with its place in ``expr``.
     """
-    return lay_out(build_document(expr))
+    try:
+        return _render(expr)
+    except RecursionError:
+        raise RenderError("the value is nested too deep, or holds itself") from None
+    except RenderError as error:
+        place = find_refused(expr, _render)
+        raise RenderError(f"{place}: {error.message}" if place else error.message, hint=error.hint) from None
+
+
+def _render(expr: Expr) -> str:
+    return write_data(expr) if is_data(expr) else lay_out(build_document(expr))
 
 
 def render_file(expr: Expr, *, comment: str | None = None) -> str:
-    """A whole file: the comment, the expression, and a newline."""
-    lines = [f"# {line}".rstrip() for line in (comment or "").splitlines()]
-    return "".join(f"{line}\n" for line in [*lines, render(expr)])
+    """A whole file: the comment, the expression, and a newline. Raises RenderError."""
+    return "\n".join([*comment_lines(comment), render(expr), ""])

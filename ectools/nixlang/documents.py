@@ -1,14 +1,15 @@
 """A document with optional line breaks, and the choice of the breaks.
 
-The model is Wadler's (a group stands on one line where it fits, else all its gaps break), with a third possibility
-between the two: a group may stand on one line but for one *hugged* child, which alone is broken::
+The model is Wadler's (a group stands on one line where it fits, else all its gaps break), with a third
+possibility between the two: a group may stand on one line but for one *hugged* child, which alone is
+broken::
 
     f a {
       b = 1;
     } c
 
-Two more particulars of RFC 166. A line's width is counted without its indentation. However many levels are opened on
-one line, the next line is indented by one step only.
+Two more particulars of RFC 166. A line's width is counted without its indentation. However many levels are
+opened on one line, the next line is indented by one step only.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text without a line break, ``level`` steps deeper than its group. ``broken_only`` vanishes on a flat line."""
+    """Text without a line break, ``level`` steps deeper than its group and then ``offset`` columns.
+
+    With ``broken_only`` it vanishes where its group stands on one line. A comment has no width.
+    """
 
     text: str
     level: int = 0
@@ -67,7 +71,7 @@ class Block:
 
 
 class Group:
-    """Items that stand on one line together, or not. ``flat`` is that line, where there is one that can fit."""
+    """Items that stand on one line together, or not. ``flat`` is that line, where there is one."""
 
     __slots__ = ("flat", "head", "head_stops", "items", "level", "style")
 
@@ -193,7 +197,7 @@ def lay_out(items: Sequence[Item]) -> str:
 
 
 class _Printer:
-    """Where the next text goes. ``column`` counts from the line's indentation; 0 means that nothing stands there."""
+    """Where the next text goes: ``column`` counts from the line's indentation, and is 0 on an empty line."""
 
     def __init__(self) -> None:
         self.out: list[str] = []
@@ -202,7 +206,7 @@ class _Printer:
         self.open: _Levels = _Levels(0, 0, None)
 
     def put(self, items: Sequence[Item], *, level: int, tail: int) -> None:
-        """Print the items with all their own gaps broken; ``tail`` columns follow up to the next possible break."""
+        """Print the items with their own gaps broken; ``tail`` columns follow up to the next possible break."""
         for index, (item, rest) in enumerate(zip(items, _measure_tails(items, tail), strict=True)):
             match item:
                 case str():
@@ -268,9 +272,9 @@ class _Printer:
             members = _open_clear(group.items)
             for index in range(len(members) - 1, -1, -1):
                 member = members[index]
-                if isinstance(member, Group) and member.style is Style.HUG:
-                    if self.put_hugging(members, index, level=level, tail=tail):
-                        return
+                hugs = isinstance(member, Group) and member.style is Style.HUG
+                if hugs and self.put_hugging(members, index, level=level, tail=tail):
+                    return
         self.put(group.items, level=level, tail=tail)
 
     def put_line(self, flat: str | None, first: tuple[int, int], tail: int) -> bool:
@@ -288,7 +292,9 @@ class _Printer:
         return True
 
     def put_hugging(self, members: Sequence[Item], index: int, *, level: int, tail: int) -> bool:
-        """Print all on one line but the member at ``index``, which is broken; False (and nothing) if it does not fit."""
+        """Print all on one line but the member at ``index``, which is broken. False, and nothing, if that
+        does not fit.
+        """
         before, hugged, after = members[:index], members[index], members[index + 1 :]
         assert isinstance(hugged, Group)  # noqa: S101 - the caller has looked
         mark = len(self.out), self.column, self.open
@@ -321,7 +327,7 @@ def _measure_tails(items: Sequence[Item], tail: int) -> list[int]:
 
 
 def _measure_first_line(items: Sequence[Item], tail: int) -> int:
-    """The columns up to the first line break, where each group stands on one line if a line of its own can hold it."""
+    """The columns up to the first line break, with each group unbroken that a line of its own can hold."""
     width = 0
     waiting = list(reversed(items))
     while waiting:

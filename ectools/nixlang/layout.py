@@ -1,8 +1,8 @@
 """Nix expressions → documents, by the rules of RFC 166 as nixfmt --strict applies them.
 
-Three words. A *term* can be a list's item without parentheses. An *absorbable* expression opens at the end of a line
-and closes at the start of one (``x = f {`` … ``};``). A *simple* one (a name, a number, a string, a path, or a call
-with such arguments) is never broken, whatever its width.
+Three words. A *term* can be a list's item without parentheses. An *absorbable* expression opens at the end
+of a line and closes at the start of one (``x = f {`` … ``};``). A *simple* one (a name, a number, a string,
+a path, or a call with such arguments) is never broken, whatever its width.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Items: TypeAlias = list[Item]
 _INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
 _FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
 _FEW_NAMES = 3  # inherited names up to which they stay on one line
-_FROM_JSON = Select(Var("builtins"), ("fromJSON",))
+_FROM_JSON = Select(Var("builtins"), ("fromJSON",))  # scalars.FROM_JSON
 
 
-def build_document(expr: Expr) -> Items:
+def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
     """The document of an expression in a place that needs no parentheses."""
     expr = _say(expr)
     match expr:
@@ -68,13 +68,13 @@ def build_document(expr: Expr) -> Items:
         case If():
             return [Group(_if(expr, Gap.SPACE))]
         case int() | float() if _is_negative(expr):
-            return [_number(expr)]
+            return [scalars.number(expr)]
         case _:
             return _term(expr)
 
 
-def _term(expr: Expr) -> Items:
-    """The document of an expression as a list's item or a call's argument: in parentheses where it needs them."""
+def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
+    """The same as a list's item or a call's argument: in parentheses where it needs them."""
     expr = _say(expr)
     match expr:
         case None:
@@ -84,7 +84,7 @@ def _term(expr: Expr) -> Items:
         case str():
             return _string(expr)
         case int() | float() if not _is_negative(expr):
-            return [_number(expr)]
+            return [scalars.number(expr)]
         case list() | tuple():
             return [Group(_list(expr))]
         case Mapping() | AttrSet():
@@ -104,28 +104,18 @@ def _term(expr: Expr) -> Items:
 
 
 def _say(expr: Expr) -> Expr:
-    """The same value in words that Nix has: a call where there is no literal, a set where a mapping is data."""
+    """The same value in words that Nix has: a call where there is no literal, a set for a mapping."""
     match expr:
         case bool():
             return expr
-        case int() if expr == scalars.INT_MIN:
-            return Call(_FROM_JSON, str(expr))
-        case float() if scalars.real(expr) is None:
-            return Call(_FROM_JSON, repr(float(expr)))
+        case int() | float() if scalars.number(expr).startswith(scalars.FROM_JSON):
+            return Call(_FROM_JSON, repr(expr))
         case Call(function=Call() as inner):
             return _say(Call(inner.function, *inner.arguments, *expr.arguments))
         case Mapping():
             return AttrSet(tuple(Binding((name,), value) for name, value in expr.items()))
         case _:
             return expr
-
-
-def _number(value: int | float) -> str:
-    if isinstance(value, int):
-        return scalars.integer(value)
-    text = scalars.real(value)
-    assert text is not None  # noqa: S101 - _say has replaced what has no literal
-    return text
 
 
 def _is_negative(expr: Expr) -> TypeGuard[int | float]:
@@ -212,8 +202,8 @@ def _bindings(bindings: Sequence[Binding | Inherit]) -> Items:
     for binding in bindings:
         if items:
             items.append(Gap.HARD)
-        for line in (binding.comment or "").splitlines():
-            items += [Text(f"# {line}".rstrip(), is_comment=True), Gap.HARD]
+        for line in scalars.comment_lines(binding.comment):
+            items += [Text(line, is_comment=True), Gap.HARD]
         items.append(Group(_inherit(binding) if isinstance(binding, Inherit) else _binding(binding)))
     return items
 
@@ -236,7 +226,7 @@ def _inherit(binding: Inherit) -> Items:
     return ["inherit", *nest([source, gap, *names, end, ";"])]
 
 
-def _right_side(expr: Expr) -> Items:
+def _right_side(expr: Expr) -> Items:  # noqa: PLR0911 - one for each style
     """What stands after the ``=`` of a binding or the ``?`` of a parameter."""
     match expr:
         case AttrSet(bindings=(Inherit(comment=None | ""),)):
@@ -270,7 +260,7 @@ def _absorb(expr: Expr, *, wide: bool) -> Items:
 
 
 def _spaced(items: Items) -> Items:
-    """The items after a space, which a line break may replace where the first of them would start a line anyway."""
+    """The items after a space, which gives way to a line break where they start with one."""
     first = items[0] if items else None
     if not isinstance(first, Group):
         return [Gap.GLUE, *items]
@@ -464,7 +454,11 @@ def _interpolated(expr: Interpolated) -> Items:
     if not parts:
         return ['""']
     blanks = scalars.escape(parts[0]) if isinstance(parts[0], str) else ""
-    if _count_blanks(blanks) == len(blanks) and len(parts) == (2 if blanks else 1) and not isinstance(parts[-1], str):
+    if (
+        _count_blanks(blanks) == len(blanks)
+        and len(parts) == (2 if blanks else 1)
+        and not isinstance(parts[-1], str)
+    ):
         inner = indent([Group(["${", *nest(_enclosed(_say(parts[-1]))), "}"])], columns=len(blanks))
         return [Group(['"', blanks, *inner, '"'])]
     items: Items = ['"']

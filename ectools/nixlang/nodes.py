@@ -1,21 +1,23 @@
 """Nix expressions as values.
 
-A plain Python value is a literal: ``None``, ``bool``, ``int``, ``float``, ``str``, a list or tuple, a mapping with
-string keys. So a string is only ever a string; whatever is more than data is one of the nodes below. Each node
-checks its own names when it is made, and raises RenderError.
+A plain Python value is a literal: ``None``, ``bool``, ``int``, ``float``, ``str``, a list or tuple, a
+mapping with string keys. So a string is only ever a string; whatever is more than data is one of the nodes
+below. Each node checks its own names when it is made, and raises RenderError.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ectools.nixlang.scalars import KEYWORDS, RenderError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_'-]*\Z")
-# What Nix's lexer takes for a path, without `~` (it means another folder for each user) and without interpolation.
+# What Nix's lexer takes for a path, without interpolation, and without `~`, which differs from user to user.
 _PATH = re.compile(r"(?:\.{0,2}(?:/[a-zA-Z0-9._+-]+)+|<[a-zA-Z0-9._+-]+(?:/[a-zA-Z0-9._+-]+)*>)\Z")
 
 
@@ -206,7 +208,7 @@ class Interpolated:
 Node: TypeAlias = (
     Var | Select | Path | Call | Lambda | Function | AttrSet | Let | With | Assert | If | Interpolated
 )
-Expr: TypeAlias = "None | bool | int | float | str | Sequence[Expr] | Mapping[str, Expr] | Node"
+Expr: TypeAlias = "bool | int | float | str | Sequence[Expr] | Mapping[str, Expr] | Node | None"
 
 
 def _refuse_repeated_bindings(bindings: tuple[Binding | Inherit, ...]) -> None:
@@ -217,7 +219,7 @@ def _refuse_repeated_bindings(bindings: tuple[Binding | Inherit, ...]) -> None:
 
 
 def _refuse_repeated(paths: list[tuple[str, ...]]) -> None:
-    """No path twice, and none below another: Nix would refuse it, or merge two sets that were meant as one."""
+    """No path twice, and none below another: Nix would refuse that, or merge what was not meant as one."""
     whole = set(paths)
     if len(whole) != len(paths):
         repeated = next(path for path in paths if paths.count(path) > 1)

@@ -1,8 +1,8 @@
-"""The texts that cannot be broken: strings, numbers and names as Nix's lexer reads them back.
+r"""The texts that cannot be broken: strings, numbers and names as Nix's lexer reads them back.
 
-The rules and their reasons: Nix has no escape but ``\\\\n``, ``\\\\r``, ``\\\\t`` and ``\\\\`` before a character, so every other
-control character stands as it is, and NUL cannot be said at all. Numbers are what Nix holds: 64-bit signed integers
-and doubles, whose literals need a dot.
+Nix has no escape but ``\n``, ``\r``, ``\t`` and a backslash before the character itself, so every other control
+character stands as it is, and NUL cannot be said at all. Its numbers are 64-bit signed integers and doubles,
+whose literals need a point.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from functools import lru_cache
 from ectools.errors import InputError
 
 KEYWORDS = frozenset({"assert", "else", "if", "in", "inherit", "let", "or", "rec", "then", "with"})
-"""Names that are never bare. ``or`` is one only in places, and differs between Nix versions; quoting it is always right."""
+"""Names that are never bare. ``or`` is a keyword only in places, which differ between versions of Nix."""
+
+FROM_JSON = "builtins.fromJSON"
+"""What yields the numbers that no literal does."""
 
 INT_MAX = 2**63 - 1
 INT_MIN = -(2**63)
@@ -27,7 +30,7 @@ _SMALLEST_NORMAL = 2.2250738585072014e-308
 
 
 class RenderError(InputError):
-    """A value or a name that Nix has no words for; the message holds its path in the value once it is known."""
+    """A value or a name that Nix has no words for; the message holds its path in the value."""
 
 
 def quote(text: str) -> str:
@@ -45,6 +48,13 @@ def escape(text: str) -> str:
     return quote(text)[1:-1]
 
 
+def comment_lines(text: str | None) -> list[str]:
+    """The lines of a comment; whatever any reader takes for a line's end begins a new one."""
+    if text is not None and _UNSAYABLE.search(text):
+        raise RenderError("a comment holds a NUL character or a lone surrogate")
+    return [f"# {line}".rstrip() for line in (text or "").splitlines()]
+
+
 def _describe_unsayable(character: str) -> str:
     if character == "\0":
         return "the string holds a NUL character, and no Nix string can"
@@ -56,9 +66,9 @@ def _describe_unsayable(character: str) -> str:
 def split_indented(text: str) -> list[str] | None:
     """The lines of ``text`` as they stand between ``''`` and ``''``, or None where ``"…"`` is safer.
 
-    The last line is empty where the text ends with a newline. Nix strips the common indentation and a last line of
-    blanks, and nixfmt strips blanks at a line's end, so such texts take ``"…"``; so do those where a quote meets
-    another quote, a dollar sign or the end, whose escapes few people can read.
+    The last line is empty where the text ends with a newline. Nix strips the indentation that all lines
+    share, and the blanks of a line that has nothing else; such texts take ``"…"``. So do those where a quote
+    meets another quote, a dollar sign or the end, whose escapes few people can read.
     """
     if "\n" not in text or "\r" in text or "''" in text or "'$" in text or text[-1] == "'":
         return None
@@ -78,33 +88,36 @@ def split_indented(text: str) -> list[str] | None:
 @lru_cache(maxsize=4096)
 def attribute_name(name: str) -> str:
     """``name`` as an attribute name: bare where it can be, else quoted."""
+    if not isinstance(name, str):
+        raise RenderError(f"{name!r} is no attribute name: names are strings")
     if _BARE_NAME.match(name) and name not in KEYWORDS:
         return name
     return quote(name)
 
 
-def integer(value: int) -> str:
-    """The literal, with its sign. The least one has none: its absolute value is out of range for Nix's lexer."""
-    if not INT_MIN <= value <= INT_MAX:
-        raise RenderError(f"the integer {_shorten(value)} is out of Nix's range, {INT_MIN} to {INT_MAX}")
-    return str(value)
+def number(value: float) -> str:
+    """The expression of a number, with its sign: a literal, or where there is none a call of ``fromJSON``.
+
+    There is none for the least integer, whose absolute value is out of range for Nix's lexer, for
+    subnormal numbers, which it rejects, and for minus zero, which it takes for zero.
+    """
+    if isinstance(value, int):
+        if not INT_MIN <= value <= INT_MAX:
+            message = f"the integer {_shorten(value)} is out of Nix's range, {INT_MIN} to {INT_MAX}"
+            raise RenderError(message)
+        return str(value) if value != INT_MIN else f'{FROM_JSON} "{value}"'
+    if not math.isfinite(value):
+        raise RenderError(f"the number {value} is not in JSON, and Nix has no literal for it")
+    text = repr(float(value))
+    if 0 < abs(value) < _SMALLEST_NORMAL or text == "-0.0":
+        return f'{FROM_JSON} "{text}"'
+    mantissa, e, exponent = text.partition("e")
+    if not e:
+        return text
+    point = "" if "." in mantissa else ".0"
+    return f"{mantissa}{point}e{exponent[0]}{exponent[1:].lstrip('0')}"
 
 
 def _shorten(value: int) -> str:
     # Turning a huge integer into decimal text is quadratic, and Python refuses it past 4,300 digits.
     return str(value) if value.bit_length() < 256 else f"of {value.bit_length()} bits"
-
-
-def real(value: float) -> str | None:
-    """The literal, with its sign; None for a subnormal number or minus zero, which no literal yields."""
-    if math.isnan(value) or math.isinf(value):
-        raise RenderError(f"the number {value} is not in JSON, and Nix has no literal for it")
-    if 0 < abs(value) < _SMALLEST_NORMAL or (value == 0 and math.copysign(1, value) < 0):
-        return None
-    text = repr(float(value))
-    mantissa, e, exponent = text.partition("e")
-    if not e:
-        return text
-    if "." not in mantissa:
-        mantissa += ".0"
-    return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"

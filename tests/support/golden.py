@@ -1,0 +1,26 @@
+"""Golden files: what a generator wrote, kept in ``tests/golden`` and compared byte by byte.
+
+``UPDATE_GOLDEN=1`` writes them anew; the difference is then read in ``git diff``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "golden"
+
+
+def compare(name: str, text: str) -> None:
+    """Fail unless ``text`` is what the golden file ``name`` holds."""
+    path = FOLDER / name
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    expected = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text != expected:
+        lines = difflib.unified_diff(
+            expected.splitlines(keepends=True), text.splitlines(keepends=True), f"golden/{name}", "now"
+        )
+        raise AssertionError("".join(lines))
