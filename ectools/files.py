@@ -67,11 +67,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, *, what: str) -> Iterator[None]:
+def hold_lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (made where missing) for the length of the block.
 
-    ``what`` names the locked thing for the LockedError that a second holder gets at once. The kernel
-    drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
+    ``what`` names the locked thing for the LockedError that a second holder gets at once, unless it waits.
+    The kernel drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
     removing it would let two holders lock two different files of one name.
     """
     try:
@@ -80,7 +80,7 @@ def hold_lock(path: Path, *, what: str) -> Iterator[None]:
         raise FileError(f"{path}: the lock file cannot be opened: {error.strerror or error}") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             raise LockedError(
