@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[-+.\w]+")
-# The standard library's scanner, which typeshed does not know: from (text, offset, strict) to (string, offset).
+# The standard library's scanner: (text, offset, strict) → (string, offset). typeshed does not know it.
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
 
 _CONSTANTS = {"true": True, "false": False, "null": None}

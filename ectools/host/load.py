@@ -38,7 +38,7 @@ _PARSERS: dict[Format, Callable[[str], Located]] = {
 
 @dataclass(frozen=True)
 class HostDescription:
-    """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and the name of the file."""
+    """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and their file."""
 
     file: str
     root: Located

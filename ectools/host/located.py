@@ -33,7 +33,7 @@ class Located:
     values: dict[Place, Position] = field(default_factory=dict)
 
     def find_position(self, place: Place) -> Position | None:
-        """Where the value at ``place`` stands, or the nearest container of a value that is not in the file."""
+        """Where the value at ``place`` stands; where the file has none, where its nearest container does."""
         while place not in self.values:
             if not place:
                 return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.nixlang.data import is_data, write_data
-from ectools.nixlang.documents import lay_out
 from ectools.nixlang.layout import build_document
+from ectools.nixlang.printing import lay_out
 from ectools.nixlang.refusal import find_refused
 from ectools.nixlang.scalars import RenderError, comment_lines
 

@@ -1,18 +1,25 @@
 """Nix expressions → documents, by the rules of RFC 166 as nixfmt --strict applies them.
 
-Three words. A *term* can be a list's item without parentheses. An *absorbable* expression opens at the end
-of a line and closes at the start of one (``x = f {`` … ``};``). A *simple* one (a name, a number, a string,
-a path, or a call with such arguments) is never broken, whatever its width.
+``ectools.nixlang.forms`` has the words that the comments use: term, absorbable, simple.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias
 
 from ectools.nixlang import scalars
 from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, indent, nest
+from ectools.nixlang.forms import (
+    are_few,
+    is_absorbable,
+    is_absorbable_term,
+    is_negative,
+    is_simple,
+    is_term,
+    say,
+)
 from ectools.nixlang.nodes import (
     Assert,
     AttrSet,
@@ -24,7 +31,6 @@ from ectools.nixlang.nodes import (
     Interpolated,
     Lambda,
     Let,
-    Parameter,
     Path,
     Select,
     Var,
@@ -42,12 +48,11 @@ Items: TypeAlias = list[Item]
 _INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
 _FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
 _FEW_NAMES = 3  # inherited names up to which they stay on one line
-_FROM_JSON = Select(Var("builtins"), ("fromJSON",))  # scalars.FROM_JSON
 
 
 def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
     """The document of an expression in a place that needs no parentheses."""
-    expr = _say(expr)
+    expr = say(expr)
     match expr:
         case Call():
             return _call(expr)
@@ -60,14 +65,14 @@ def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
         case With():
             return [*_with_head(expr), Gap.SPACE, *build_document(expr.body)]
         case Assert():
-            condition = _say(expr.condition)
+            condition = say(expr.condition)
             arguments = (
                 (condition.function, *condition.arguments) if isinstance(condition, Call) else (condition,)
             )
             return [Group([*_application(["assert"], arguments), ";", Gap.HARD, *build_document(expr.body)])]
         case If():
             return [Group(_if(expr, Gap.SPACE))]
-        case int() | float() if _is_negative(expr):
+        case int() | float() if is_negative(expr):
             return [scalars.number(expr)]
         case _:
             return _term(expr)
@@ -75,7 +80,7 @@ def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
 
 def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
     """The same as a list's item or a call's argument: in parentheses where it needs them."""
-    expr = _say(expr)
+    expr = say(expr)
     match expr:
         case None:
             return ["null"]
@@ -83,7 +88,7 @@ def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
             return ["true" if expr else "false"]
         case str():
             return _string(expr)
-        case int() | float() if not _is_negative(expr):
+        case int() | float() if not is_negative(expr):
             return [scalars.number(expr)]
         case list() | tuple():
             return [Group(_list(expr))]
@@ -101,73 +106,6 @@ def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
             return _parenthesized(expr)
         case _:
             raise RenderError(f"a Python {type(expr).__name__} has no form in Nix")
-
-
-def _say(expr: Expr) -> Expr:
-    """The same value in words that Nix has: a call where there is no literal, a set for a mapping."""
-    match expr:
-        case bool():
-            return expr
-        case int() | float() if scalars.number(expr).startswith(scalars.FROM_JSON):
-            return Call(_FROM_JSON, repr(expr))
-        case Call(function=Call() as inner):
-            return _say(Call(inner.function, *inner.arguments, *expr.arguments))
-        case Mapping():
-            return AttrSet(tuple(Binding((name,), value) for name, value in expr.items()))
-        case _:
-            return expr
-
-
-def _is_negative(expr: Expr) -> TypeGuard[int | float]:
-    return isinstance(expr, (int, float)) and expr < 0
-
-
-def _is_term(expr: Expr) -> bool:
-    return not isinstance(expr, (Call, Lambda, Function, Let, With, Assert, If)) and not _is_negative(expr)
-
-
-def _is_absorbable_term(expr: Expr) -> bool:
-    match expr:
-        case str():
-            return scalars.split_indented(expr) is not None
-        case list() | tuple():
-            return len(expr) > 0
-        case AttrSet():
-            return len(expr.bindings) > 0
-        case Mapping():
-            return len(expr) > 0
-        case _:
-            return False
-
-
-def _is_absorbable(expr: Expr) -> bool:
-    match expr:
-        case With():
-            return _is_absorbable_term(expr.body)
-        case Lambda(body=Lambda() | Function()):
-            return _is_absorbable(expr.body)
-        case Lambda():
-            return _is_absorbable_term(expr.body)
-        case Function():
-            return expr.bind is None and _are_few(expr.parameters) and _is_absorbable(expr.body)
-        case _:
-            return _is_absorbable_term(expr)
-
-
-def _is_simple(expr: Expr) -> bool:
-    expr = _say(expr)
-    match expr:
-        case None | bool() | str() | Var() | Path() | Interpolated():
-            return True
-        case int() | float():
-            return not _is_negative(expr)
-        case Select():
-            bare = all(scalars.attribute_name(name)[0] != '"' for name in expr.path)
-            return bare and not expr.has_default and _is_simple(expr.base)
-        case Call():
-            return len(expr.arguments) <= 2 and all(map(_is_simple, (expr.function, *expr.arguments)))
-        case _:
-            return False
 
 
 # Data
@@ -188,7 +126,7 @@ def _list(items: Sequence[Expr], *, gap: Gap = Gap.HARD) -> Items:
 
 def _set(expr: Expr, *, wide: bool) -> Items:
     """A set's braces and bindings; ``wide`` keeps it from one line."""
-    value = _say(expr)
+    value = say(expr)
     assert isinstance(value, AttrSet)  # noqa: S101 - the callers have looked
     opening = "rec {" if value.recursive else "{"
     if not value.bindings:
@@ -210,7 +148,7 @@ def _bindings(bindings: Sequence[Binding | Inherit]) -> Items:
 
 def _binding(binding: Binding) -> Items:
     names = [scalars.attribute_name(name) for name in binding.path]
-    value = _right_side(_say(binding.value))
+    value = _right_side(say(binding.value))
     if len(names) > 4 or any(name[0] == '"' for name in names):
         value = [Gap.TIGHT, Group(value, style=Style.HUG)]
     return [".".join(names), *nest([" =", *value]), ";"]
@@ -231,7 +169,7 @@ def _right_side(expr: Expr) -> Items:  # noqa: PLR0911 - one for each style
     match expr:
         case AttrSet(bindings=(Inherit(comment=None | ""),)):
             return nest([Gap.GLUE, Group(_absorb(expr, wide=False))])
-        case _ if _is_absorbable(expr):
+        case _ if is_absorbable(expr):
             return nest(_spaced([Group(_absorb(expr, wide=True))]))
         case str() | Interpolated() | Path():
             return nest([Gap.GLUE, Group(_term(expr))])
@@ -239,7 +177,7 @@ def _right_side(expr: Expr) -> Items:  # noqa: PLR0911 - one for each style
             return nest(_call(expr, before=[Gap.SPACE]))
         case With():
             return nest([Group([Gap.SPACE, *build_document(expr)])])
-        case _ if _is_term(expr):
+        case _ if is_term(expr):
             return nest([Group([Gap.SPACE, *_term(expr)])])
         case _:
             return nest([Gap.SPACE, Group(build_document(expr))])
@@ -252,7 +190,7 @@ def _absorb(expr: Expr, *, wide: bool) -> Items:
             return _set(expr, wide=wide)
         case list() | tuple():
             return _list(expr)
-        case With() if _is_absorbable_term(expr.body):
+        case With() if is_absorbable_term(expr.body):
             body = Group(_absorb(expr.body, wide=True), style=Style.HUG)
             return [Group([Gap.TIGHT, *_with_head(expr), Gap.GLUE, body])]
         case _:
@@ -279,30 +217,26 @@ def _lambda_chain(expr: Lambda) -> Items:
         heads.append(f"{body.parameter}:")
         body = body.body
     head: Item = " ".join(heads)
-    if _is_absorbable(body):
+    if is_absorbable(body):
         return [head, *_spaced([Group(_absorb(body, wide=False), style=Style.HUG)])]
     return [head, Gap.SPACE if len(heads) <= 2 else Gap.HARD, *build_document(body)]
 
 
-def _are_few(parameters: Sequence[Parameter]) -> bool:
-    return len(parameters) <= 2 and not any(parameter.has_default for parameter in parameters)
-
-
 def _function(expr: Function) -> Items:
     head = [*_parameters(expr), ":"]
-    if expr.bind is None and _are_few(expr.parameters) and _is_absorbable(expr.body):
+    if expr.bind is None and are_few(expr.parameters) and is_absorbable(expr.body):
         return [*head, *_spaced([Group(build_document(expr.body), style=Style.HUG)])]
-    if _is_absorbable_term(expr.body):
+    if is_absorbable_term(expr.body):
         return [*head, Gap.SPACE, Group(_absorb(expr.body, wide=True))]
     return [*head, Gap.SPACE, *build_document(expr.body)]
 
 
 def _parameters(expr: Function) -> Items:
     bind = "" if expr.bind is None else f"@{expr.bind}"
-    gap = Gap.SPACE if _are_few(expr.parameters) else Gap.HARD
+    gap = Gap.SPACE if are_few(expr.parameters) else Gap.HARD
     entries: list[Items] = []
     for parameter in expr.parameters:
-        value = [" ?", *_right_side(_say(parameter.default))] if parameter.has_default else []
+        value = [" ?", *_right_side(say(parameter.default))] if parameter.has_default else []
         entries.append([Group([parameter.name, *nest(value)])])
     items: Items = []
     for index, entry in enumerate(entries):
@@ -321,7 +255,7 @@ def _call(
     function = _term(expr.function)
     if indent:
         function = nest([Group([Gap.TIGHT, *function])])
-    return _application(function, expr.arguments, before=before, after=after, is_simple=_is_simple(expr))
+    return _application(function, expr.arguments, before=before, after=after, is_simple=is_simple(expr))
 
 
 def _application(
@@ -373,7 +307,7 @@ def _argument(expr: Expr) -> Items:
 
 
 def _is_simple_item(expr: Expr) -> bool:
-    return _is_simple(expr)
+    return is_simple(expr)
 
 
 def _is_list(expr: Expr) -> bool:
@@ -381,17 +315,17 @@ def _is_list(expr: Expr) -> bool:
 
 
 def _last_argument(expr: Expr) -> Items:
-    expr = _say(expr)
-    if _is_absorbable_term(expr):
+    expr = say(expr)
+    if is_absorbable_term(expr):
         return [Group(nest(_absorb(expr, wide=False)), style=Style.HUG)]
     match expr:
-        case Lambda(body=body) if _is_absorbable_term(body):
+        case Lambda(body=body) if is_absorbable_term(body):
             items: Items = ["(", f"{expr.parameter}:", Gap.GLUE, *_absorb(body, wide=True), ")"]
             return [Group(nest(items), style=Style.HUG)]
-        case Call(function=Var() as function, arguments=(body,)) if _is_absorbable_term(body):
+        case Call(function=Var() as function, arguments=(body,)) if is_absorbable_term(body):
             items = ["(", function.name, Gap.GLUE, *_absorb(body, wide=True), ")"]
             return [Group(nest(items), style=Style.HUG)]
-        case _ if not _is_term(expr):
+        case _ if not is_term(expr):
             inner = Group(nest(build_document(expr)))
             return [Group(nest(["(", Gap.TIGHT, inner, Gap.TIGHT, ")"]), style=Style.HUG)]
         case _:
@@ -399,24 +333,24 @@ def _last_argument(expr: Expr) -> Items:
 
 
 def _parenthesized(expr: Expr) -> Items:
-    return [Group(["(", *nest(_enclosed(_say(expr))), ")"])]
+    return [Group(["(", *nest(_enclosed(say(expr))), ")"])]
 
 
 def _enclosed(expr: Expr) -> Items:
     """An expression between parentheses, or alone in an interpolation."""
     match expr:
-        case _ if _is_absorbable(expr):
+        case _ if is_absorbable(expr):
             return [Group(_absorb(expr, wide=False))]
         case Call():
             return _call(expr, after=[Gap.TIGHT], indent=True)
-        case Select() if not _is_absorbable_term(expr.base):
+        case Select() if not is_absorbable_term(expr.base):
             return [Group(build_document(expr)), Gap.TIGHT]
         case _:
             return [Gap.TIGHT, Group(build_document(expr)), Gap.TIGHT]
 
 
 def _select(expr: Select) -> Items:
-    base = _say(expr.base)
+    base = say(expr.base)
     items: Items
     if isinstance(base, Var) or (isinstance(base, Select) and not base.has_default):
         items = _term(base)
@@ -442,7 +376,7 @@ def _with_head(expr: With) -> Items:
 
 def _if(expr: If, gap: Gap) -> Items:
     head = Group(["if", Gap.SPACE, *nest(build_document(expr.condition)), Gap.SPACE, "then"])
-    otherwise = _say(expr.no)
+    otherwise = say(expr.no)
     items = [head, gap, *nest([Group(build_document(expr.yes))]), gap, "else"]
     if isinstance(otherwise, If):
         return [*items, " ", *_if(otherwise, Gap.HARD)]
@@ -459,11 +393,11 @@ def _interpolated(expr: Interpolated) -> Items:
         and len(parts) == (2 if blanks else 1)
         and not isinstance(parts[-1], str)
     ):
-        inner = indent([Group(["${", *nest(_enclosed(_say(parts[-1]))), "}"])], columns=len(blanks))
+        inner = indent([Group(["${", *nest(_enclosed(say(parts[-1]))), "}"])], columns=len(blanks))
         return [Group(['"', blanks, *inner, '"'])]
     items: Items = ['"']
     for part in parts:
-        items += [scalars.escape(part)] if isinstance(part, str) else _interpolation(_say(part))
+        items += [scalars.escape(part)] if isinstance(part, str) else _interpolation(say(part))
     if isinstance(parts[0], str):
         # What an interpolation continues on lines of its own stands below the string's first character.
         items[2:] = indent(items[2:], columns=_count_blanks(scalars.escape(parts[0])))
@@ -479,13 +413,13 @@ def _is_blank(character: str) -> bool:
 
 
 def _interpolation(expr: Expr) -> Items:
-    if _is_absorbable_term(expr):
+    if is_absorbable_term(expr):
         return [Group(["${", *_term(expr), "}"])]
     document = build_document(expr)
     flat = flatten(document)
-    if flat is not None and (_is_simple(expr) or len(flat) <= _INLINE_INTERPOLATION):
+    if flat is not None and (is_simple(expr) or len(flat) <= _INLINE_INTERPOLATION):
         return [f"${{{flat}}}"]
-    if _is_simple(expr):
+    if is_simple(expr):
         return ["${", *document, "}"]
     return [Group(["${", Gap.TIGHT, *nest([Group(document)]), Gap.TIGHT, "}"])]
 

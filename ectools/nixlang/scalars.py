@@ -1,8 +1,8 @@
 r"""The texts that cannot be broken: strings, numbers and names as Nix's lexer reads them back.
 
-Nix has no escape but ``\n``, ``\r``, ``\t`` and a backslash before the character itself, so every other control
-character stands as it is, and NUL cannot be said at all. Its numbers are 64-bit signed integers and doubles,
-whose literals need a point.
+Nix has no escape but ``\n``, ``\r``, ``\t`` and a backslash before the character itself, so every other
+control character stands as it is, and NUL cannot be said at all. Its numbers are 64-bit signed integers and
+doubles, whose literals need a point.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from support import nix_values
 
 from ectools.nixlang import RenderError, render
 from ectools.nixlang.data import MAX_DEPTH, write_data
-from ectools.nixlang.documents import lay_out
 from ectools.nixlang.layout import build_document
+from ectools.nixlang.printing import lay_out
 
 
 @given(nix_values.data)
