@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import asyncio
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -124,6 +125,35 @@ def run(
     return Completed(stdout, stderr)
 
 
+def launch(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = True,
+) -> subprocess.Popen[bytes]:
+    """A child that is the caller's to stop, or to leave running. ``start`` is for all others."""
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=new_session,
+        )
+    except FileNotFoundError as error:
+        raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error
+    except OSError as error:
+        raise ProcessError(f"{argv[0]}: cannot be started: {error.strerror}", argv=argv) from error
+
+
 @contextlib.contextmanager
 def start(
     argv: Sequence[str],
@@ -141,14 +171,44 @@ def start(
 
     ``new_session=False`` keeps the child in the terminal's foreground group, so that a person can type to it.
     """
+    child = launch(
+        argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        cwd=cwd,
+        pass_fds=pass_fds,
+        new_session=new_session,
+    )
     try:
-        child = subprocess.Popen(
-            argv,
+        yield child
+    finally:
+        stop(child, term_seconds=term_seconds)
+
+
+@contextlib.asynccontextmanager
+async def start_async(
+    argv: Sequence[str],
+    *,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = True,
+    term_seconds: float = 5.0,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``start`` for asyncio: the same block, the same end."""
+    import asyncio
+
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=env,
-            cwd=cwd,
             pass_fds=pass_fds,
             start_new_session=new_session,
         )
@@ -159,7 +219,22 @@ def start(
     try:
         yield child
     finally:
-        stop(child, term_seconds=term_seconds)
+        await stop_async(child, term_seconds=term_seconds)
+
+
+async def stop_async(child: asyncio.subprocess.Process, *, term_seconds: float) -> int:
+    """``stop`` for asyncio."""
+    import asyncio
+
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            async with asyncio.timeout(term_seconds):
+                await child.wait()
+        except TimeoutError:
+            kill_group(child)
+    return await child.wait()
 
 
 def stop(child: subprocess.Popen[bytes], *, term_seconds: float) -> int:
@@ -173,7 +248,7 @@ def stop(child: subprocess.Popen[bytes], *, term_seconds: float) -> int:
     return child.wait()
 
 
-def kill_group(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def kill_group(child: subprocess.Popen[bytes] | subprocess.Popen[str] | asyncio.subprocess.Process) -> None:
     """SIGKILL the child's process group where it leads one, so that nothing it started is left; else it."""
     with contextlib.suppress(ProcessLookupError):
         if os.getpgid(child.pid) == child.pid:

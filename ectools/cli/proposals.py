@@ -21,11 +21,11 @@ _FOLDER = click.option(
 
 
 @click.group("proposals", epilog="Example: ectools proposals lint")
-def COMMAND() -> None:  # noqa: N802 - the name under which main.py finds each command
+def proposals() -> None:
     """Lint, list and start evolution proposals."""
 
 
-@COMMAND.command("lint")
+@proposals.command("lint")
 @_FOLDER
 def lint(folder: Path) -> int:
     """Check every proposal's name, number, status, date, sections and links; exit 1 where one is wrong."""
@@ -37,24 +37,27 @@ def lint(folder: Path) -> int:
     return 1 if problems else 0
 
 
-@COMMAND.command("list")
+@proposals.command("list")
 @_FOLDER
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of number, title, status, date and path.")
 def list_(folder: Path, *, as_json: bool) -> None:
     """Print number, status, date and title of each proposal."""
-    proposals = load_proposals(folder)
+    found = load_proposals(folder)
     if as_json:
         click.echo(
-            json.dumps([{**vars(proposal), "path": str(proposal.path)} for proposal in proposals], indent=2)
+            json.dumps([{**vars(proposal), "path": str(proposal.path)} for proposal in found], indent=2)
         )
         return
-    for proposal in proposals:
+    for proposal in found:
         click.echo(f"ECP-{proposal.number:04}  {proposal.status:<12}  {proposal.date}  {proposal.title}")
 
 
-@COMMAND.command("new")
+@proposals.command("new")
 @_FOLDER
 @click.argument("title")
 def new(folder: Path, title: str) -> None:
     """Start a draft with the next free number, and print its path."""
     click.echo(start_proposal(folder, title, today=datetime.now(UTC).date()))
+
+
+COMMAND = proposals

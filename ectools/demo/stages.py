@@ -31,7 +31,7 @@ def recognise_stage(record: Mapping[str, Any], *, mark: str) -> Stage | None:
     match record:
         case {"event": "boot HTTP server is ready"}:
             return Stage.SERVER
-        case {"event": "QEMU is running"}:
+        case {"event": "the guest runs"}:
             return Stage.QEMU
         case {"event": "request", "method": "GET", "status": 200, "path": str(path)}:
             return _REQUESTS.get(path)

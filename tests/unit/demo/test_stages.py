@@ -17,7 +17,7 @@ MARK = "EC-GUEST-UP 0123abcd"
     ("record", "stage"),
     [
         ({"event": "boot HTTP server is ready", "port": 8080}, Stage.SERVER),
-        ({"event": "QEMU is running", "accelerator": "tcg"}, Stage.QEMU),
+        ({"event": "the guest runs", "accelerator": "tcg"}, Stage.QEMU),
         ({"event": "request", "method": "GET", "path": "/netboot.ipxe", "status": 200}, Stage.SCRIPT),
         ({"event": "request", "method": "GET", "path": "/netboot.ipxe", "status": 404}, None),
         ({"event": "request", "method": "HEAD", "path": "/kernel", "status": 200}, None),

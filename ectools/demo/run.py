@@ -1,0 +1,174 @@
+"""One boot, from the host description to the guest's mark, by the same steps as a user takes them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ectools import host
+from ectools.demo.draw import Drawing
+from ectools.demo.payload import UP_MARK, Payload, build_payload, stage_payload
+from ectools.demo.stages import Stage, Timeline, parse_record, recognise_stage
+from ectools.errors import EcError, ProblemsError
+from ectools.files import write_atomic
+from ectools.processes import describe_exit, launch, stop
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+_OPTIONS = ("services", "every-channel", "ipxe-qemu")
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 100.0
+"""A little more than the runner takes to ask, to wait and to kill, with the default times."""
+
+
+class DemoError(EcError):
+    """The guest did not say that it is up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Seconds from the runner's start to each stage; with ``keep``, where the guest runs on."""
+
+    stages: dict[str, float]
+    folder: Path | None
+    pid: int | None
+
+
+def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) -> Outcome:
+    """Boot the embedded host and draw its stages on ``talk``.
+
+    ``payload`` is a folder with ``kernel`` and ``initrd``; None makes one from the distribution's packages.
+    ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running. Raises DemoError,
+    with the runner's last words, where the guest does not come up; then, and without ``keep``, nothing is left.
+    """
+    if payload is None:
+        _say(talk, "payload", "a kernel and an initramfs from the distribution's packages, cached")
+        parts = build_payload()
+    else:
+        parts = Payload.load(payload)
+    with ExitStack() as undo:
+        folder = Path(tempfile.mkdtemp(prefix="ectools-demo-"))
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        mark = secrets.token_hex(8)
+        stage_payload(parts, folder / "root", cmdline=f"ec.mark={mark}")
+        config = _write_settings(folder, talk=talk)
+        log = folder / "runner.log"
+        argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
+        _say(talk, "boot", "seconds a stage, and since the start")
+        runner = _start_runner(argv, log)
+        undo.callback(stop, runner, term_seconds=_STOP_SECONDS)
+        timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(talk))
+        if keep:
+            undo.pop_all()
+        else:
+            _stop_runner(runner, talk=talk)
+    return Outcome(
+        stages={stage.name.lower(): round(seconds, 3) for stage, seconds in timeline.reached.items()},
+        folder=folder if keep else None,
+        pid=runner.pid if keep else None,
+    )
+
+
+def _write_settings(folder: Path, *, talk: TextIO) -> Path:
+    """The host description, shown, validated, and made into a NixOS module (shown) and a settings file."""
+    text = resources.files(__package__).joinpath("host.toml").read_text("utf-8")
+    # A JSON string is a TOML string.
+    for name, value in {"@STATE@": folder / "state", "@ROOT@": folder / "root"}.items():
+        text = text.replace(name, json.dumps(str(value)))
+    _say(talk, "host description", "demo.toml", text)
+    description = host.parse(text.encode(), file="demo.toml", form=host.Format.TOML)
+    if problems := host.validate(description):
+        raise ProblemsError("demo.toml: the embedded host description is not valid", [*problems])
+    _say(talk, "NixOS module", "what `ectools generate` makes of it", host.build_module(description))
+    options: dict[str, Any] = description.root.value
+    for name in _OPTIONS:
+        options = options[name]
+    settings = {name: value for name, value in options.items() if name != "enable"}
+    (folder / "state").mkdir()
+    config = folder / "settings.json"
+    write_atomic(config, json.dumps(settings, indent=2).encode() + b"\n")
+    _say(talk, "settings", "valid; the same file that the NixOS module writes")
+    return config
+
+
+def _start_runner(argv: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("xb") as stream:
+        return launch(argv, stdout=stream, stderr=stream)
+
+
+def _watch(
+    runner: subprocess.Popen[bytes], log: Path, *, mark: str, timeout: float, drawing: Drawing
+) -> Timeline:
+    """Follow the log until the guest is up."""
+    timeline, began = Timeline(), time.monotonic()
+    records: list[dict[str, Any]] = []
+    with log.open("rb") as stream:
+        lines = _follow(stream)
+        while timeline.next is not None:
+            seconds = time.monotonic() - began
+            # Asked before the log is read to its end, so that nothing said before the end is missed.
+            ended = runner.poll()
+            for record in next(lines):
+                records.append(record)
+                stage = recognise_stage(record, mark=mark)
+                if stage is not None and timeline.note(stage, seconds):
+                    drawing.reached(timeline, stage)
+            if Stage.UP in timeline.reached:
+                break
+            if ended is not None or seconds > timeout:
+                drawing.stopped(timeline)
+                how = (
+                    f"the runner ended: {describe_exit(ended)}"
+                    if ended is not None
+                    else f"{timeout:g} s went by"
+                )
+                raise DemoError(f"the guest did not come up: {how}\n{_last_words(records)}")
+            drawing.tick(timeline, seconds)
+            time.sleep(_POLL_SECONDS)
+    return timeline
+
+
+def _follow(stream: Any) -> Iterator[list[dict[str, Any]]]:
+    """Each time: the records that have been written whole since the last time."""
+    rest = b""
+    while True:
+        *lines, rest = (rest + stream.read()).split(b"\n")
+        yield [parse_record(line) for line in lines]
+
+
+def _last_words(records: list[dict[str, Any]]) -> str:
+    return "\n".join(f"  {_show(record)}" for record in records[-15:])
+
+
+def _show(record: dict[str, Any]) -> str:
+    match record:
+        case {"event": "console", "line": str(line)}:
+            return line
+        case {"event": str(event), **rest} if not rest:
+            return event
+    return json.dumps(record)
+
+
+def _stop_runner(runner: subprocess.Popen[bytes], *, talk: TextIO) -> None:
+    _say(talk, "stop", "asking the guest to power down")
+    status = stop(runner, term_seconds=_STOP_SECONDS)
+    if status not in (0, -signal.SIGTERM):
+        raise DemoError(f"the guest came up, but the runner did not stop well: {describe_exit(status)}")
+
+
+def _say(talk: TextIO, title: str, words: str, body: str = "") -> None:
+    talk.write(f"{title}: {words}\n")
+    talk.writelines(f"    {line}\n" if line else "\n" for line in body.splitlines())
+    talk.flush()
