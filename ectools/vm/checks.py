@@ -78,7 +78,7 @@ def _bad(option: str, value: Any, message: str, expected: str) -> Problem:
 
 
 def _is_text(value: str) -> bool:
-    """Whether ``value`` has no control character; ``read_settings`` refuses what is no Unicode text at all."""
+    """Whether ``value`` has no control character (``read_settings`` refuses what is no Unicode text)."""
     return not any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in value)
 
 

@@ -1,0 +1,210 @@
+"""One QEMU process: started confined, spoken to over QMP, its output in the log, its end explained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.processes import describe_exit, start_async, stop_async
+from ectools.vm.argv import Accelerator, Tap, build_argv
+from ectools.vm.confine import child_environment, confine
+from ectools.vm.console import Tail, pump_lines
+from ectools.vm.kvm import FirstBoot
+from ectools.vm.progress import find_disk_progress, find_network_progress
+from ectools.vm.qmp import Qmp, QmpError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from ectools.vm.settings import Settings
+
+_log = log.Log(__name__)
+
+_GREETING_SECONDS = 60.0
+_DRAIN_SECONDS = 3.0
+
+# What a guest's power-off, its reboot under -no-reboot, and a `quit` on a monitor look like (RunState,
+# ShutdownCause).
+_ORDERLY = {
+    "guest-shutdown": "the guest powered itself off",
+    "guest-reset": "the guest rebooted, which its arguments make an end",
+    "host-qmp-quit": "QEMU was told to quit on a monitor",
+    "host-ui": "QEMU was told to quit on its console",
+}
+
+
+class GuestError(EcError):
+    """The guest ended as it should not have; the message has QEMU's last lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What it takes to start QEMU: ``program`` is its path; ``secrets`` are kept out of the log.
+
+    ``interactive``: the guest's console is this process's terminal, not the log.
+    """
+
+    settings: Settings
+    accelerator: Accelerator
+    program: str
+    tap: Tap | None = None
+    secrets: tuple[str, ...] = ()
+    interactive: bool = False
+
+
+@dataclass(kw_only=True)
+class Guest:
+    """A started QEMU. ``changed`` is set at every QMP event, ``stopped`` when its virtual CPUs stopped."""
+
+    process: asyncio.subprocess.Process
+    accelerator: Accelerator
+    channel: socket.socket
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    stderr: Tail = field(default_factory=Tail)
+    console: Tail = field(default_factory=Tail)
+    resets: list[float] = field(default_factory=list)
+    shutdown_reason: str | None = None
+    pumps: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.qmp = Qmp(on_event=self._on_event)
+
+    def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
+        match name:
+            case "RESET":
+                self.resets.append(asyncio.get_running_loop().time())
+            case "SHUTDOWN":
+                self.shutdown_reason = str(data.get("reason", ""))
+            case "STOP":
+                self.stopped.set()
+            case "GUEST_PANICKED":
+                _log.error("the guest's kernel panicked", **data)
+            case "BLOCK_IO_ERROR":
+                _log.error("the guest's disk failed", **data)
+        self.changed.set()
+
+    async def connect(self) -> None:
+        """Speak QMP with the QEMU that was just started. Raises QmpError, also where it dies instead."""
+        await self.qmp.connect(self.channel, seconds=_GREETING_SECONDS)
+
+    async def wait(self) -> int:
+        """QEMU's exit status, once it has ended and all that it said has been taken in."""
+        returncode = await self.process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self.qmp.drain()
+        if self.pumps:
+            await asyncio.wait(self.pumps, timeout=_DRAIN_SECONDS)
+        return returncode
+
+    async def wait_started(self) -> str:
+        """The first run state after QEMU has set the machine up: ``running``. Raises QmpError."""
+        while True:
+            self.changed.clear()
+            if (status := await self.status()) != "prelaunch":
+                return status
+            await self.changed.wait()  # for RESUME
+
+    async def wait_broken(self) -> str:
+        """Wait until QEMU reports an error that no guest comes back from; a pause is none."""
+        while True:
+            await self.stopped.wait()
+            self.stopped.clear()
+            with contextlib.suppress(QmpError):
+                status = await self.status()
+                if status == "internal-error":
+                    return status
+                if status not in {"running", "shutdown"}:
+                    _log.warning("the guest is paused", status=status)
+
+    async def status(self) -> str:
+        """QMP's run state: ``running``, ``paused``, ``internal-error``, … Raises QmpError."""
+        return str((await self.qmp.execute("query-status"))["status"])
+
+    async def look(self) -> FirstBoot:
+        """What the first boot has come to."""
+        status, progress = "no answer", None
+        with contextlib.suppress(QmpError):
+            status = await self.status()
+            usernet = await self.qmp.execute("human-monitor-command", {"command-line": "info usernet"})
+            blockstats = await self.qmp.execute("query-blockstats")
+            progress = find_network_progress(usernet) or find_disk_progress(blockstats)
+        return FirstBoot(status=status, resets=tuple(self.resets), progress=progress)
+
+
+@contextlib.asynccontextmanager
+async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[Guest]:
+    """QEMU for the length of the block; what runs at its end gets SIGTERM, ``term_seconds``, then SIGKILL."""
+    ours, theirs = socket.socketpair()
+    with ours, contextlib.ExitStack() as theirs_open:
+        theirs_open.enter_context(theirs)
+        argv = build_argv(
+            launch.settings,
+            accelerator=launch.accelerator,
+            qmp_fd=theirs.fileno(),
+            tap=launch.tap,
+            program=launch.program,
+        )
+        async with start_async(
+            confine(argv),
+            stdin=None if launch.interactive else subprocess.DEVNULL,
+            stdout=None if launch.interactive else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment(),
+            pass_fds=[theirs.fileno(), *([launch.tap.fd] if launch.tap else [])],
+            # On a terminal QEMU must stay in the foreground group, or it cannot read from it.
+            new_session=not launch.interactive,
+            term_seconds=term_seconds,
+        ) as process:
+            theirs_open.close()  # so that QEMU's death closes the connection
+            guest = Guest(process=process, accelerator=launch.accelerator, channel=ours)
+            _start_pumps(guest, launch)
+            try:
+                yield guest
+            finally:
+                await stop_async(process, term_seconds=term_seconds)
+                await guest.wait()
+                await guest.qmp.close()
+                for pump in guest.pumps:
+                    pump.cancel()
+
+
+def _start_pumps(guest: Guest, launch: Launch) -> None:
+    def on_console(line: str) -> None:
+        guest.console.add(line)
+        _log.info("console", line=line)
+
+    def on_stderr(line: str) -> None:
+        guest.stderr.add(line)
+        _log.warning("qemu", line=line)
+
+    for stream, on_line in [(guest.process.stdout, on_console), (guest.process.stderr, on_stderr)]:
+        if stream is not None:
+            guest.pumps.append(asyncio.create_task(pump_lines(stream, on_line, secrets=launch.secrets)))
+
+
+def explain_end(guest: Guest, returncode: int) -> str:
+    """What to log of a guest that ended in order. Raises GuestError where it did not."""
+    reason = guest.shutdown_reason
+    if returncode == 0 and reason in _ORDERLY:
+        return _ORDERLY[reason]
+    what = f"QEMU ended: {describe_exit(returncode)}"
+    if reason == "guest-panic":
+        what = "the guest's kernel panicked"
+    elif reason is not None:
+        what += f", reason {reason}"
+    raise GuestError(what + last_words(guest))
+
+
+def last_words(guest: Guest) -> str:
+    """QEMU's last lines, indented below a message; the console's where it has said nothing."""
+    if lines := guest.stderr.lines():
+        return "".join(f"\n  qemu: {line}" for line in lines)
+    return "".join(f"\n  console: {line}" for line in guest.console.lines())

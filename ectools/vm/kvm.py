@@ -1,0 +1,167 @@
+"""Whether KVM carries the guest: as known before QEMU starts, when it dies, and during the first boot.
+
+That ``/dev/kvm`` opens is no proof. On nested and paravirtual hosts QEMU may abort while it sets up a
+virtual CPU, stay alive with the guest stopped (``internal-error``), reset the guest over and over, or run
+it so that it never gets anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+from ectools.vm.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+DEVICE = "/dev/kvm"
+_POLL_SECONDS = 1.0
+# One crash of a guest makes several RESET events: the CPU's, then the firmware's own.
+_RESET_GROUP_SECONDS = 5.0
+_RESETS_IN_A_ROW = 6
+
+
+class Trouble(StrEnum):
+    """Ways in which KVM does not carry a guest; the value is what the log says."""
+
+    MISSING = f"{DEVICE} is missing"
+    NO_PERMISSION = f"{DEVICE} cannot be opened: permission denied"
+    NOT_INITIALIZED = "QEMU cannot initialize KVM"
+    ABORTED = "QEMU died while it set up the guest under KVM"
+    STOPPED = "KVM stopped the guest before it had booted"
+    RESETS = "the guest was reset again and again before it had booted"
+    NO_PROGRESS = "the guest made no progress"
+
+
+_HINTS = {
+    Trouble.MISSING: "turn on virtualization in the firmware, or on the hypervisor of this machine; "
+    "load kvm_intel or kvm_amd",
+    Trouble.NO_PERMISSION: "let this user open it (usually: the group kvm)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvmFailure:
+    """Why KVM cannot be used: the kind, and what the system or QEMU said."""
+
+    trouble: Trouble
+    detail: str = ""
+
+
+class KvmError(EcError):
+    """KVM is required and cannot be used."""
+
+    def __init__(self, failure: KvmFailure) -> None:
+        detail = f" ({failure.detail})" if failure.detail else ""
+        hint = _HINTS.get(failure.trouble, "this machine's KVM does not carry the guest")
+        super().__init__(
+            f"KVM is required and cannot be used: {failure.trouble}{detail}",
+            hint=f"{hint}; or set {OPTION_PREFIX}.requireKvm to false",
+        )
+
+
+def probe_kvm(device: str = DEVICE) -> KvmFailure | None:
+    """None where the device opens."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except (FileNotFoundError, NotADirectoryError):
+        return KvmFailure(trouble=Trouble.MISSING)
+    except PermissionError:
+        return KvmFailure(trouble=Trouble.NO_PERMISSION)
+    except OSError as error:
+        # ENODEV, ENXIO: the node is there, its module is not.
+        return KvmFailure(trouble=Trouble.MISSING, detail=error.strerror or str(error))
+    return None
+
+
+# "Could not access KVM kernel module: …", "failed to initialize kvm: …", "invalid accelerator kvm" (built
+# without it).
+_NOT_INITIALIZED = re.compile(
+    r"KVM kernel module|failed to initialize kvm|invalid accelerator kvm", re.IGNORECASE
+)
+# "error: failed to set MSR 0x10a to 0x69", "kvm.c:3183: kvm_buf_set_msrs: Assertion …", "kvm_init_vcpu
+# failed".
+_KVM_WORDS = re.compile(r"failed to set MSR|\bkvm|KVM")
+_CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL}
+
+
+def classify_death(returncode: int, stderr: Sequence[str]) -> KvmFailure | None:
+    """Whether a QEMU that ended under KVM before the guest's first progress died of KVM; None: it did not.
+
+    ``returncode`` is as of subprocess, ``stderr`` its last lines.
+    """
+    text = "\n".join(stderr)
+    if _NOT_INITIALIZED.search(text):
+        denied = "Permission denied" in text
+        trouble = Trouble.NO_PERMISSION if denied else Trouble.NOT_INITIALIZED
+        return KvmFailure(trouble=trouble, detail=_first(stderr, _NOT_INITIALIZED))
+    if returncode == -signal.SIGABRT or (returncode in _CRASHES and _KVM_WORDS.search(text)):
+        return KvmFailure(trouble=Trouble.ABORTED, detail=_first(stderr, _KVM_WORDS))
+    if returncode > 0 and (found := _first(stderr, re.compile(r"kvm_init|KVM_CREATE|KVM: entry failed"))):
+        return KvmFailure(trouble=Trouble.ABORTED, detail=found)
+    return None
+
+
+def _first(lines: Sequence[str], pattern: re.Pattern[str]) -> str:
+    return next((line for line in lines if pattern.search(line)), lines[-1] if lines else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstBoot:
+    """What is known of the guest at one moment. ``resets`` are the RESET events' times, in seconds."""
+
+    status: str
+    resets: tuple[float, ...]
+    progress: str | None
+
+
+def judge(boot: FirstBoot, *, detail: str = "") -> KvmFailure | None:
+    """Whether this is a guest that KVM does not carry. ``detail`` is what QEMU said last."""
+    if boot.status in {"internal-error", "paused"}:
+        return KvmFailure(
+            trouble=Trouble.STOPPED, detail=f"status {boot.status}" + (f": {detail}" if detail else "")
+        )
+    groups = 0
+    previous = None
+    for time in boot.resets:
+        groups += previous is None or time - previous > _RESET_GROUP_SECONDS
+        previous = time
+    if groups > 1 or len(boot.resets) >= _RESETS_IN_A_ROW:
+        return KvmFailure(trouble=Trouble.RESETS, detail=f"{len(boot.resets)} resets")
+    return None
+
+
+async def watch_first_boot(
+    look: Callable[[], Awaitable[FirstBoot]],
+    *,
+    changed: asyncio.Event,
+    seconds: float,
+    detail: Callable[[], str],
+) -> KvmFailure | str:
+    """Watch until the guest makes progress (what it was is returned) or KVM turns out not to carry it.
+
+    ``changed`` is set when it is worth looking at once; ``seconds`` is the time for the first progress.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        changed.clear()
+        boot = await look()
+        if boot.progress is not None:
+            return boot.progress
+        if (failure := judge(boot, detail=detail())) is not None:
+            return failure
+        if loop.time() >= deadline:
+            return KvmFailure(trouble=Trouble.NO_PROGRESS, detail=f"{seconds:g} s, status {boot.status}")
+        try:
+            async with asyncio.timeout(min(_POLL_SECONDS, deadline - loop.time())):
+                await changed.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,203 @@
+"""The macvtap link of the LAN NIC: made, marked as this guest's, opened for QEMU, and removed at the end.
+
+The mark is the link's alias (``ip link show`` prints it). A link with this guest's mark is what a runner
+left that was killed: the disk's lock says that no other one runs. Any other link of the name is somebody
+else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.vm.argv import Tap
+from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.vm.settings import Macvtap, Settings
+
+_log = log.Log(__name__)
+
+_MARK = "every-channel-ipxe-qemu"
+_ALIAS_BYTES = 255  # IFALIASZ, with its NUL
+_NODE_SECONDS = 10.0
+# Device nodes are named by the link's index, which another network namespace may use too; a new link has a
+# new one.
+_TRIES = 8
+_OPTION = f"{OPTION_PREFIX}.lan.macvtap"
+
+
+class MacvtapError(EcError):
+    """The link cannot be made, opened or removed; the message holds its name and the reason."""
+
+
+def build_mark(disk: Path) -> str:
+    """The alias of the link of the guest with this disk."""
+    mark = f"{_MARK}:{os.path.abspath(disk)}"  # noqa: PTH100 - not resolve(): the machine is not looked at
+    if len(mark.encode()) < _ALIAS_BYTES:
+        return mark
+    return f"{_MARK}:{hashlib.sha256(mark.encode()).hexdigest()}"
+
+
+def derive_mac(*, machine_id: str, name: str, state_dir: Path) -> str:
+    """A locally administered unicast address, the same for the same guest on the same machine.
+
+    machine-id(5) asks for a keyed hash, so that the address does not give the identity away.
+    """
+    digest = hmac.digest(machine_id.encode(), f"{_MARK}\0{name}\0{state_dir}".encode(), "sha256")
+    first = (digest[0] & 0xFC) | 0x02
+    return ":".join(f"{byte:02x}" for byte in (first, *digest[1:6]))
+
+
+def find_mac(settings: Settings, *, machine_id_file: Path = Path("/etc/machine-id")) -> str | None:
+    """The address that the link is given; None in the mode passthru, where it has its interface's."""
+    macvtap = settings.lan.macvtap
+    if macvtap.mode is MacvtapMode.PASSTHRU:
+        return None
+    if macvtap.mac_address is not None:
+        return macvtap.mac_address.lower()
+    try:
+        machine_id = machine_id_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MacvtapError(
+            f"{machine_id_file}: cannot be read, so that no address can be derived: {error}",
+            hint=f"run systemd-machine-id-setup, or set {_OPTION}.macAddress",
+        ) from error
+    return derive_mac(machine_id=machine_id, name=settings.name, state_dir=settings.state_dir)
+
+
+@contextlib.contextmanager
+def hold_macvtap(settings: Settings) -> Iterator[Tap]:
+    """The link and its open device for the length of the block; the disk's lock is held around it.
+
+    Raises InputError (no such interface), MacvtapError.
+    """
+    macvtap = settings.lan.macvtap
+    mark = build_mark(settings.disk.path)
+    mac = find_mac(settings)
+    with _netlink(macvtap) as netlink:
+        lower = _find_lower(netlink, macvtap)
+        for tries_left in reversed(range(_TRIES)):
+            _remove_own(netlink, macvtap.name, mark)
+            try:
+                index, address = _make(netlink, macvtap, lower=lower, mac=mac, mark=mark)
+                descriptor = _open_node(macvtap.name, index)
+                break
+            except BaseException as error:
+                _remove_own(netlink, macvtap.name, mark)
+                if not (isinstance(error, _NodeTakenError) and tries_left):
+                    raise
+    _log.info(
+        "macvtap link made", name=macvtap.name, interface=macvtap.interface, mac=address, mode=macvtap.mode
+    )
+    try:
+        yield Tap(fd=descriptor, mac=address)
+    finally:
+        os.close(descriptor)
+        with _netlink(macvtap) as netlink:
+            _remove_own(netlink, macvtap.name, mark)
+
+
+@contextlib.contextmanager
+def _netlink(macvtap: Macvtap) -> Iterator[Any]:
+    """A netlink socket; pyroute2's errors inside the block become this module's."""
+    from pyroute2 import IPRoute, NetlinkError
+
+    try:
+        with IPRoute() as netlink:
+            yield netlink
+    except NetlinkError as error:
+        reason = os.strerror(error.code)
+        hints = {
+            errno.EPERM: "making a link needs CAP_NET_ADMIN: run as root, or as the module's unit",
+            errno.ENETDOWN: f"{macvtap.interface} is down: ip link set {macvtap.interface} up",
+            errno.EBUSY: f"{macvtap.interface} is used by a bridge, a bond or a macvtap in the mode passthru",
+            errno.EOPNOTSUPP: "this kernel has no macvtap: modprobe macvtap",
+        }
+        raise MacvtapError(
+            f"{macvtap.name}: macvtap on {macvtap.interface}: {reason}", hint=hints.get(error.code, _OPTION)
+        ) from error
+
+
+def _find_lower(netlink: Any, macvtap: Macvtap) -> int:
+    found = netlink.link_lookup(ifname=macvtap.interface)
+    if not found:
+        raise InputError(
+            f"{_OPTION}.interface: there is no interface {macvtap.interface}",
+            hint="ip -brief link lists them",
+        )
+    return int(found[0])
+
+
+def _remove_own(netlink: Any, name: str, mark: str) -> None:
+    """Remove the link of that name if it has our mark; one that has not is left alone, and is an error."""
+    found = netlink.link_lookup(ifname=name)
+    if not found:
+        return
+    (link,) = netlink.get_links(found[0])
+    alias = link.get_attr("IFLA_IFALIAS")
+    if alias != mark:
+        raise MacvtapError(
+            f"{name}: there is a link of that name which this guest did not make"
+            + (f" (its alias is {alias})" if alias else ""),
+            hint=f"set {_OPTION}.name to another name, or remove it: ip link delete {name}",
+        )
+    netlink.link("del", index=found[0])
+
+
+def _make(netlink: Any, macvtap: Macvtap, *, lower: int, mac: str | None, mark: str) -> tuple[int, str]:
+    """Make the link, mark it and bring it up; returns its index and its address."""
+    address = {} if mac is None else {"address": mac}
+    netlink.link(
+        "add", ifname=macvtap.name, kind="macvtap", link=lower, macvtap_mode=macvtap.mode.value, **address
+    )
+    index = int(netlink.link_lookup(ifname=macvtap.name)[0])
+    try:
+        # The kernel takes no alias for a link that is being made.
+        netlink.link("set", index=index, ifalias=mark)
+        netlink.link("set", index=index, state="up")
+    except BaseException:
+        netlink.link("del", index=index)
+        raise
+    (link,) = netlink.get_links(index)
+    return index, str(link.get_attr("IFLA_ADDRESS"))
+
+
+class _NodeTakenError(MacvtapError):
+    """Another network namespace has a device node of that number."""
+
+
+def _open_node(name: str, index: int) -> int:
+    """The link's ``/dev/tapN``, open for reading and writing, once udev or devtmpfs has made it."""
+    node, number = Path(f"/dev/tap{index}"), Path(f"/sys/class/net/{name}/tap{index}/dev")
+    deadline = time.monotonic() + _NODE_SECONDS
+    while not number.exists():
+        hint = "/sys must show this network namespace, as it does under ip netns exec"
+        _pause(deadline, f"{number}: is not there", hint)
+    major, minor = (int(part) for part in number.read_text(encoding="ascii").split(":"))
+    while not node.exists():
+        hint = "/dev must be a devtmpfs, or kept by udev"
+        _pause(deadline, f"{node}: the device node of {name} did not appear", hint)
+    if node.stat().st_rdev != os.makedev(major, minor):
+        raise _NodeTakenError(f"{node}: is not the device of {name}, but another network namespace's")
+    try:
+        return os.open(node, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        hint = "it is root's: CAP_DAC_OVERRIDE opens it (the module's unit has it)"
+        raise MacvtapError(f"{node}: cannot be opened: {error.strerror}", hint=hint) from error
+
+
+def _pause(deadline: float, message: str, hint: str) -> None:
+    if time.monotonic() > deadline:
+        raise MacvtapError(f"{message} within {_NODE_SECONDS:g} s", hint=hint)
+    time.sleep(0.02)

@@ -1,0 +1,80 @@
+"""QMP on a connected socket, by the QEMU project's own library, with this toolkit's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
+
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from qemu.qmp import Message
+
+# Its errors reach this toolkit as exceptions; on standard error they would be said twice.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+logging.getLogger("qemu.qmp").propagate = False
+
+_REPLY_SECONDS = 20.0
+
+
+class QmpError(EcError):
+    """QEMU did not answer, or answered with an error."""
+
+
+class _Events(EventListener):
+    """Hands every event on as it is read, whether its command's return has come yet or not."""
+
+    def __init__(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
+        super().__init__()
+        self._on_event = on_event
+
+    async def put(self, event: Message) -> None:
+        data = event.get("data")
+        self._on_event(str(event["event"]), data if isinstance(data, dict) else {})
+
+
+class Qmp:
+    """One connection. ``on_event`` is called with each event's name and data, on the loop's thread."""
+
+    def __init__(self, *, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._client = QMPClient()
+        self._client.register_listener(_Events(on_event))
+
+    async def connect(self, channel: socket.socket, *, seconds: float) -> None:
+        """Greeting and negotiation. Raises QmpError, also where QEMU closes the socket because it dies."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._client.connect(channel)
+        except (QMPError, OSError, EOFError) as error:
+            raise QmpError(f"QEMU did not greet on QMP: {error}") from error
+        except TimeoutError as error:
+            raise QmpError(f"QEMU did not greet on QMP within {seconds:g} s") from error
+
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """The command's return value. Raises QmpError."""
+        try:
+            async with asyncio.timeout(_REPLY_SECONDS):
+                return await self._client.execute(command, arguments)
+        except ExecuteError as error:
+            raise QmpError(f"QMP {command}: {error}") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise QmpError(f"QMP {command}: the connection is gone") from error
+        except TimeoutError as error:
+            raise QmpError(f"QMP {command}: no answer within {_REPLY_SECONDS:g} s") from error
+
+    async def drain(self) -> None:
+        """Wait until QEMU's end is closed and every event before that has been handed on."""
+        while self._client.runstate is Runstate.RUNNING:
+            await self._client.runstate_changed()
+
+    async def close(self) -> None:
+        # disconnect() raises what ended the connection, which is QEMU's end.
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            await self._client.disconnect()

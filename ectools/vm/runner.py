@@ -1,0 +1,153 @@
+"""The guest's life: prepare, start the boot HTTP server, start QEMU, watch, stop, clean up.
+
+Preparation is plain code under context managers, so that everything is undone in reverse; what runs while
+the guest does is one asyncio program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+from typing import TYPE_CHECKING, NoReturn
+
+from ectools import log
+from ectools.errors import InputError
+from ectools.netboot.http.listen import bind_listener
+from ectools.processes import find_program
+from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
+from ectools.vm.boot_file import hold_boot_file, read_token
+from ectools.vm.boot_script import SCRIPT_NAME, encode_token, find_effective_url
+from ectools.vm.disk import hold_disk
+from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.stop import StopRequest
+from ectools.vm.supervise import Plan, supervise
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from ectools.vm.settings import Http, Settings
+
+_log = log.Log(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _StoppedError(BaseException):
+    """A signal came while the guest was being prepared: unwind, and end in order."""
+
+
+def run_guest(settings: Settings) -> int:
+    """Run the guest to its end; returns the exit status. Raises EcError where something fails."""
+    try:
+        with _stoppable(), _terminal_restored(), prepare(settings) as plan:
+            asyncio.run(_run(plan))
+    except _StoppedError:
+        _log.info("stopped before the guest was started")
+    return 0
+
+
+@contextlib.contextmanager
+def prepare(settings: Settings) -> Iterator[Plan]:
+    """Everything that QEMU needs, for the length of the block. What is wrong on this host is found here."""
+    program = _find_qemu(settings, PROGRAM)
+    image_program = _find_qemu(settings, IMAGE_PROGRAM)
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if settings.boot.http.enable:
+            _check_root(settings.boot.http)
+            listener = stack.enter_context(_bind(settings.boot.http))
+        url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
+        token = read_token(settings.boot)
+        stack.enter_context(hold_disk(settings.disk, image_program=image_program))
+        stack.enter_context(hold_boot_file(settings.boot, url=url, token=token))
+        yield Plan(
+            settings=settings,
+            program=program,
+            listener=listener,
+            tap=stack.enter_context(_hold_tap(settings)),
+            secrets=() if token is None else (encode_token(token), token),
+            interactive="stdio" in settings.serial and sys.stdin.isatty() and sys.stdout.isatty(),
+        )
+
+
+async def _run(plan: Plan) -> None:
+    stop = StopRequest()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.ask)
+    await supervise(plan, stop)
+
+
+def _find_qemu(settings: Settings, name: str) -> str:
+    if settings.package is None:
+        return find_program(name, hint="install QEMU (Debian: qemu-system-x86 and qemu-utils)")
+    return find_program(
+        str(settings.package / "bin" / name), hint=f"{OPTION_PREFIX}.package must be a QEMU package"
+    )
+
+
+def _check_root(http: Http) -> None:
+    root, option = http.root, f"{OPTION_PREFIX}.boot.http.root"
+    if root is None:
+        raise InputError(f"{option}: must be set when boot.http.enable is true")
+    if not root.is_dir():
+        what = "is not a folder" if os.path.lexists(root) else "does not exist"
+        raise InputError(
+            f"{root}: {what}", hint=f"{option} is the folder with kernel, initrd and {SCRIPT_NAME}"
+        )
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(
+            f"{root}: cannot be read by this user", hint=f"{option}: let uid {os.geteuid()} read it"
+        )
+
+
+@contextlib.contextmanager
+def _bind(http: Http) -> Iterator[socket.socket]:
+    with bind_listener(http.bind_ip, http.port) as listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _hold_tap(settings: Settings) -> Iterator[Tap | None]:
+    if not settings.lan.enable:
+        yield None
+        return
+    from ectools.vm.macvtap import hold_macvtap  # its netlink library takes a while to load
+
+    with hold_macvtap(settings) as tap:
+        yield tap
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Signals unwind the preparation; asyncio takes them over when the guest starts."""
+
+    def unwind(*_: object) -> NoReturn:
+        raise _StoppedError
+
+    before = {number: signal.signal(number, unwind) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _terminal_restored() -> Iterator[None]:
+    """QEMU puts the terminal into raw mode, and a QEMU that is killed leaves it so."""
+    try:
+        before = termios.tcgetattr(sys.stdin.fileno())
+    except (termios.error, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)

@@ -1,0 +1,111 @@
+"""Ending a guest: ask it, tell QEMU, then signals, each with its time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.vm.qmp import QmpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ectools.vm.guest import Guest
+    from ectools.vm.settings import Shutdown
+
+_log = log.Log(__name__)
+
+# A guest that has not loaded its ACPI driver yet does not hear the first press.
+_PRESS_AGAIN_SECONDS = 10.0
+
+
+class Step(StrEnum):
+    """How far it had to go; the value is what the log says."""
+
+    POWERDOWN = "asked the guest to power itself down"
+    QUIT = "told QEMU to quit"
+    TERMINATE = "sent QEMU SIGTERM"
+    KILL = "sent QEMU SIGKILL"
+
+
+class StopRequest:
+    """That the guest is to end, and how urgently: a further request skips the time of the current step."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def ask(self) -> None:
+        if self.requested.is_set():
+            self._hurry.set()
+        self.requested.set()
+
+    async def hurried(self) -> None:
+        await self._hurry.wait()
+        self._hurry.clear()
+
+
+async def stop_guest(guest: Guest, times: Shutdown, request: StopRequest) -> Step:
+    """End the guest; returns the step that did it, once the process has ended.
+
+    A step of 0 seconds is left out.
+    """
+    steps: list[tuple[Step, Callable[[], Coroutine[Any, Any, None]], int]] = [
+        (Step.POWERDOWN, lambda: _press_power_button(guest), times.powerdown_seconds),
+        (Step.QUIT, lambda: _command(guest, "quit"), times.quit_seconds),
+        (Step.TERMINATE, lambda: _terminate(guest), times.terminate_seconds),
+    ]
+    for step, act, seconds in steps:
+        if seconds == 0 or (step is Step.POWERDOWN and not await _hears_power_button(guest)):
+            continue
+        _log.info(step, wait_seconds=seconds)
+        if await _take(act(), guest=guest, seconds=seconds, request=request):
+            return step
+    _log.warning(Step.KILL, pid=guest.process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        guest.process.kill()
+    await guest.process.wait()
+    return Step.KILL
+
+
+async def _take(
+    act: Coroutine[Any, Any, None], *, guest: Guest, seconds: float, request: StopRequest
+) -> bool:
+    """One step: whether QEMU ended within its time."""
+    ended = asyncio.create_task(guest.process.wait())
+    acting = asyncio.create_task(act)
+    hurried = asyncio.create_task(request.hurried())
+    try:
+        await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return ended.done()
+    finally:
+        for task in (ended, acting, hurried):
+            task.cancel()
+        await asyncio.gather(ended, acting, hurried, return_exceptions=True)
+
+
+async def _hears_power_button(guest: Guest) -> bool:
+    try:
+        return await guest.status() == "running"
+    except QmpError:
+        return False
+
+
+async def _press_power_button(guest: Guest) -> None:
+    while True:
+        await _command(guest, "system_powerdown")
+        await asyncio.sleep(_PRESS_AGAIN_SECONDS)
+
+
+async def _command(guest: Guest, command: str) -> None:
+    # No answer is QEMU's end, or its silence; the step's time covers both.
+    with contextlib.suppress(QmpError):
+        await guest.qmp.execute(command)
+
+
+async def _terminate(guest: Guest) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        guest.process.terminate()
