@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
     "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
+    "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
+    "init": ("ectools.cli.init", "Write an example host description to start from."),
     "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
     "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
     "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
+    "validate": ("ectools.cli.validate", "Check host descriptions, with line and column."),
     "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
 }
 

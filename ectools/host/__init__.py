@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from ectools.host.generate import build_module
-from ectools.host.load import Format, HostDescription, load, parse
-from ectools.host.validate import OptionProblem, validate
+from typing import TYPE_CHECKING
 
-__all__ = ["Format", "HostDescription", "OptionProblem", "build_module", "load", "parse", "validate"]
+from ectools.host.load import Format, HostDescription, load, load_value, parse
+from ectools.host.problem import OptionProblem
+from ectools.host.validate import validate
+
+if TYPE_CHECKING:
+    from ectools.schemas import Schema
+
+__all__ = [
+    "Format",
+    "HostDescription",
+    "OptionProblem",
+    "build_module",
+    "load",
+    "load_value",
+    "parse",
+    "validate",
+]
+
+
+def build_module(description: HostDescription, schema: Schema | None = None) -> str:
+    """The NixOS module that sets what a valid description says; see ``ectools.host.generate``."""
+    # Imported here because whoever only validates must not wait for the renderer.
+    from ectools.host import generate
+
+    return generate.build_module(description, schema)

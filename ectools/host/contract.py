@@ -12,13 +12,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.names import resolve
-from ectools.options.types import STORE_PATH
 from ectools.schemas import Schema, load_schema, schema_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ectools.host.located import Place
+
+STORE_PATH = r"^/nix/store/[^/]+$(?!\n)"
+"""How a module's schema says that an option is a package; ``ectools.options.types`` writes it."""
 
 PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"
 """A package's attribute path in nixpkgs, with or without ``pkgs.`` before it."""

@@ -59,7 +59,11 @@ class _Typer:
 
     def convert(self, value: Any, place: Place) -> Any:
         if isinstance(value, dict):
-            return {name: self.convert(inner, (*place, name)) for name, inner in value.items()}
+            inner = {name: self.convert(each, (*place, name)) for name, each in value.items()}
+            # A group of options that sets none of them says nothing.
+            return {
+                name: each for name, each in inner.items() if each != {} or self.is_option((*place, name))
+            }
         if isinstance(value, list):
             return [self.convert(inner, (*place, index)) for index, inner in enumerate(value)]
         option = find_option(self.document, place)
@@ -69,6 +73,9 @@ class _Typer:
         if isinstance(value, int) and not isinstance(value, bool) and self.takes_float(option, place):
             return float(value)
         return value
+
+    def is_option(self, place: Place) -> bool:
+        return "x-nix-type" in find_option(self.document, place)
 
     def takes_package(self, option: dict[str, Any]) -> bool:
         return is_package(option) or any(

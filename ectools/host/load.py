@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, assert_never
 
 from ectools.errors import InputError
 from ectools.files import read_bytes
-from ectools.host.json_source import parse_json
 from ectools.host.located import Position, SyntaxProblem
-from ectools.host.toml_source import parse_toml
-from ectools.host.yaml_source import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +26,6 @@ class Format(StrEnum):
 
 
 _SUFFIXES = {".json": Format.JSON, ".toml": Format.TOML, ".yaml": Format.YAML, ".yml": Format.YAML}
-_PARSERS: dict[Format, Callable[[str], Located]] = {
-    Format.JSON: parse_json,
-    Format.TOML: parse_toml,
-    Format.YAML: parse_yaml,
-}
 
 
 @dataclass(frozen=True)
@@ -50,26 +42,53 @@ def load(path: Path) -> HostDescription:
     Raises FileError where the file cannot be read, InputError for another suffix, and ProblemsError with the
     line and column of what is not JSON, YAML or TOML, or is a trap of that format.
     """
-    form = _SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise InputError(
-            f"{path}: the format is not known", hint=f"name it {', '.join(f'*{each}' for each in _SUFFIXES)}"
-        )
-    return parse(read_bytes(path), file=str(path), form=form)
+    data = read_bytes(path)
+    return parse(data, file=str(path), form=find_format(path))
 
 
 def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
     """A host description from ``data``, which errors call ``file``. Raises ProblemsError as ``load`` does."""
+    located = parse_value(data, file=file, form=form)
+    if not isinstance(located.value, dict):
+        position = located.find_position(()) or Position(1, 1)
+        raise SyntaxProblem("a host description is a table of options", position).as_error(file)
+    return HostDescription(file, located)
+
+
+def load_value(path: Path) -> Any:
+    """Any value from a JSON, YAML or TOML file. Raises what ``load`` does."""
+    return parse_value(read_bytes(path), file=str(path), form=find_format(path)).value
+
+
+def find_format(path: Path) -> Format:
+    """The format that a file's name says. Raises InputError for another."""
+    form = _SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        known = ", ".join(f"*{suffix}" for suffix in _SUFFIXES)
+        raise InputError(f"{path}: the format is not known", hint=f"name it {known}")
+    return form
+
+
+def parse_value(data: bytes, *, file: str, form: Format) -> Located:
+    """A file's value, of whatever type. Raises ProblemsError."""
     try:
-        text = _decode(data)
-        located = _PARSERS[form](text)
-        if not isinstance(located.value, dict):
-            raise SyntaxProblem(
-                "a host description is a table of options", located.find_position(()) or Position(1, 1)
-            )
+        return _find_parser(form)(_decode(data))
     except SyntaxProblem as problem:
         raise problem.as_error(file) from None
-    return HostDescription(file, located)
+
+
+def _find_parser(form: Format) -> Callable[[str], Located]:
+    # Each is imported when it is needed: a command that checks TOML must not wait for YAML.
+    match form:
+        case Format.JSON:
+            from ectools.host.json_source import parse_json as parser
+        case Format.TOML:
+            from ectools.host.toml_source import parse_toml as parser
+        case Format.YAML:
+            from ectools.host.yaml_source import parse_yaml as parser
+        case _:
+            assert_never(form)
+    return parser
 
 
 def _decode(data: bytes) -> str:

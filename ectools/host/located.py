@@ -6,7 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ectools.errors import Problem, ProblemsError
+from ectools.errors import ProblemsError
+from ectools.host.problem import Kind, OptionProblem
 from ectools.names import show_path
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -63,21 +64,18 @@ class Lines:
 class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loader, which raises the error
     """What is wrong with the text itself, and where; the loader adds the file's name."""
 
-    def __init__(
-        self, message: str, position: Position | None, *, place: Place = (), expected: str | None = None
-    ) -> None:
+    def __init__(self, message: str, position: Position | None, *, place: Place = ()) -> None:
         super().__init__(message)
         self.message = message
         self.position = position
         self.place = place
-        self.expected = expected
 
     def as_error(self, file: str) -> ProblemsError:
         """The error to raise for ``file``."""
-        problem = Problem(
+        problem = OptionProblem(
+            kind=Kind.SYNTAX,
             option=show_path(self.place) or "(the whole file)",
             message=self.message,
-            expected=self.expected,
             file=file,
             line=self.position.line if self.position else None,
             column=self.position.column if self.position else None,

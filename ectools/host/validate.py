@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
 from ectools.errors import Problem
+from ectools.host.accept import accepts
 from ectools.host.contract import describe_option, find_declaration, find_option, load_contract
+from ectools.host.problem import Kind, OptionProblem
 from ectools.names import show_path
-from ectools.nixlang import RenderError, render
+from ectools.nixlang import scalars
+from ectools.nixlang.scalars import RenderError
 
 if TYPE_CHECKING:
     from ectools.host.load import HostDescription
     from ectools.host.located import Place
     from ectools.schemas import Schema
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptionProblem(Problem):
-    """A bad value of an option, with what the option is for and where it is declared."""
-
-    description: str | None = None
-    declared_in: str | None = None
-
-    def render(self) -> str:
-        text = super().render()
-        if self.description is not None:
-            text += f"\n  option: {self.description}"
-        if self.declared_in is not None:
-            text += f"\n  declared in: {self.declared_in}"
-        return text
 
 
 def validate(description: HostDescription, schema: Schema | None = None) -> list[OptionProblem]:
@@ -40,10 +26,11 @@ def validate(description: HostDescription, schema: Schema | None = None) -> list
     """
     schema = load_contract() if schema is None else schema
     value = description.root.value
+    unsayable = _find_unsayable(value, ())
+    if not unsayable and accepts(value, schema.document, schema.document):
+        return []
     locator = _Locator(description, schema)
-    problems = [
-        locator.locate(each) for each in [*schemas.validate(value, schema), *_find_unsayable(value, ())]
-    ]
+    problems = [locator.locate(each) for each in [*schemas.validate(value, schema), *unsayable]]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
@@ -53,7 +40,7 @@ def _find_unsayable(value: Any, place: Place) -> list[Problem]:
     if isinstance(value, dict):
         for name, inner in value.items():
             problems += [
-                *_check_sayable({name: None}, (*place, name)),
+                *_check_sayable(name, (*place, name)),
                 *_find_unsayable(inner, (*place, name)),
             ]
     elif isinstance(value, list):
@@ -66,7 +53,10 @@ def _find_unsayable(value: Any, place: Place) -> list[Problem]:
 
 def _check_sayable(value: Any, place: Place) -> list[Problem]:
     try:
-        render(value)
+        if isinstance(value, str):
+            scalars.quote(value)
+        elif isinstance(value, (int, float)):
+            scalars.number(value)
     except RenderError as error:
         return [Problem(option=show_path(place), message=error.message)]
     return []
@@ -85,15 +75,19 @@ class _Locator:
         root = self.description.root
         place = self.places.get(problem.option)
         if place is None:
+            kind = Kind.MISSING
             place = self.find_missing(problem.option)
             position = root.find_key(place[:-1])
         elif find_option(self.document, place):
+            kind = Kind.VALUE
             position = root.find_position(place)
         else:
+            kind = Kind.UNKNOWN
             # The name is what is wrong, not the value.
             position = root.find_key(place)
         option = self.find_described(place)
         return OptionProblem(
+            kind=kind,
             option=problem.option,
             message=problem.message,
             value=problem.value,

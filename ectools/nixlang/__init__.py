@@ -1,13 +1,13 @@
-"""Nix expressions: a Python value or a small tree of nodes, and its text."""
+"""Nix expressions: a Python value or a small tree of nodes, and its text.
+
+The modules are imported when something is rendered: a command that only checks strings must not wait for
+them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.nixlang.data import is_data, write_data
-from ectools.nixlang.layout import build_document
-from ectools.nixlang.printing import lay_out
-from ectools.nixlang.refusal import find_refused
 from ectools.nixlang.scalars import RenderError, comment_lines
 
 if TYPE_CHECKING:
@@ -26,12 +26,22 @@ def render(expr: Expr) -> str:
     except RecursionError:
         raise RenderError("the value is nested too deep, or holds itself") from None
     except RenderError as error:
+        from ectools.nixlang.refusal import find_refused
+
         place = find_refused(expr, _render)
         raise RenderError(f"{place}: {error.message}" if place else error.message, hint=error.hint) from None
 
 
 def _render(expr: Expr) -> str:
-    return write_data(expr) if is_data(expr) else lay_out(build_document(expr))
+    from ectools.nixlang.data import is_data, write_data
+
+    if is_data(expr):
+        return write_data(expr)
+
+    from ectools.nixlang.layout import build_document
+    from ectools.nixlang.printing import lay_out
+
+    return lay_out(build_document(expr))
 
 
 def render_file(expr: Expr, *, comment: str | None = None) -> str:

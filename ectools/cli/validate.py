@@ -1,0 +1,70 @@
+"""``ectools validate``: host descriptions against the schemas."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools import host
+from ectools.cli.contract import SCHEMAS, choose_contract
+from ectools.errors import EcError, ProblemsError
+from ectools.host.problem import OptionProblem, build_sarif, show_json
+
+if TYPE_CHECKING:
+    from ectools.schemas import Schema
+
+
+@click.command("validate", epilog="Example: ectools validate examples/host.toml")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@SCHEMAS
+@click.option("--json", "as_json", is_flag=True, help="A JSON array of problems on standard output.")
+@click.option(
+    "--sarif", "as_sarif", is_flag=True, help="A SARIF 2.1.0 log on standard output, for code review."
+)
+def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool, as_sarif: bool) -> int:
+    """Check host descriptions in JSON, YAML or TOML, and print every problem with its line and column.
+
+    The exit status is 0 where all are valid, 1 where one is not, and 2 where one cannot be read at all.
+    """
+    if as_json and as_sarif:
+        raise click.UsageError("--json and --sarif are two forms of one output: give one of them")
+    schema = choose_contract(schemas)
+    problems: list[OptionProblem] = []
+    unreadable = 0
+    for file in files:
+        try:
+            problems += _find_problems(file, schema)
+        except EcError as error:
+            unreadable += 1
+            click.echo(error.render(), err=True)
+    if as_json:
+        click.echo(json.dumps([show_json(problem) for problem in problems], indent=2, ensure_ascii=False))
+    elif as_sarif:
+        click.echo(json.dumps(build_sarif(problems), indent=2, ensure_ascii=False))
+    else:
+        for problem in problems:
+            click.echo(problem.render())
+    click.echo(_summarise(len(files), len(problems), unreadable), err=True)
+    return 2 if unreadable else 1 if problems else 0
+
+
+def _find_problems(file: Path, schema: Schema) -> list[OptionProblem]:
+    try:
+        return host.validate(host.load(file), schema)
+    except ProblemsError as error:
+        return [problem for problem in error.problems if isinstance(problem, OptionProblem)]
+
+
+def _summarise(files: int, problems: int, unreadable: int) -> str:
+    parts = [_count(files, "file"), _count(problems, "problem")]
+    return ", ".join([*parts, f"{unreadable} could not be read"] if unreadable else parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+COMMAND = validate
