@@ -146,7 +146,7 @@ def _typed(fault: Fault, finished: Finished, talk: Talk, names_builtins: Callabl
     for words, kind in _WORDS:
         if words.match(fault.message):
             return kind(fault.message, report=report)
-    kind = errors.EvaluationError if fault.trace else NixError
+    kind = errors.EvaluationError if fault.trace or fault.file else NixError
     return kind(fault.message, report=report)
 
 

@@ -1,7 +1,6 @@
 """What every test can ask for: a tool that must be there, a nixpkgs, and settings for nix without a network.
 
-A tool that is missing skips a test with one loud line, and fails it under ``CI=true``: a green run in
-continuous integration has run everything.
+See support/needs.py for what happens where one is missing.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
+from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,24 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def give_up(reason: str) -> NoReturn:
-    """Skip the test because the machine lacks something; fail it in continuous integration."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"MISSING ON THIS MACHINE: {reason}", pytrace=False)
-    pytest.skip(f"MISSING ON THIS MACHINE: {reason}")
-
-
-def require_tool(name: str, hint: str) -> str:
-    """The absolute path of a program on PATH; ``hint`` says how to install it where it is missing."""
-    found = shutil.which(name)
-    if found is None:
-        give_up(f"{name} is not on PATH; {hint}")
-    return found
-
-
 @pytest.fixture(scope="session", name="require_tool")
 def require_tool_fixture() -> Callable[[str, str], str]:
-    """``require_tool(name, hint)`` for tests that do not import this file."""
+    """``require_tool(name, hint)``: the path of a program, or the end of the test."""
     return require_tool
 
 

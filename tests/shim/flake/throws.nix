@@ -1,0 +1,4 @@
+{ name }:
+{
+  greeting = throw "no greeting for ${name}";
+}

@@ -1,0 +1,55 @@
+"""Each way to fail yields its own class of error, with nix's message and position, on every nix here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cases import BUILDS, EVALUATIONS, FLAKE, STRING, Case, check
+
+import pynix_eval_shim as shim
+
+if TYPE_CHECKING:
+    from pynix_eval_shim import Nix
+
+pytestmark = pytest.mark.nix
+
+
+@pytest.mark.parametrize("case", EVALUATIONS, ids=lambda case: case.name)
+def test_evaluation(nix: Nix, case: Case) -> None:
+    with pytest.raises(shim.NixError) as caught:
+        getattr(shim, case.call)(**case.arguments, nix=nix)
+    check(case, caught.value)
+
+
+@pytest.mark.parametrize("case", BUILDS, ids=lambda case: case.name)
+def test_build(private_store: Nix, case: Case) -> None:
+    with pytest.raises(shim.NixError) as caught:
+        getattr(shim, case.call)(**case.arguments, nix=private_store)
+    check(case, caught.value)
+    if isinstance(caught.value, shim.BuildFailedError | shim.MissingSystemFeatureError):
+        assert caught.value.drv is not None
+        assert caught.value.drv.endswith(".drv")
+
+
+def test_a_throw_stands_where_it_is_written(nix: Nix) -> None:
+    with pytest.raises(shim.ThrownError) as caught:
+        shim.evaluate(file=FLAKE / "throws.nix", data={"name": "x"}, nix=nix)
+    place = f"{FLAKE}/throws.nix:3:14: "
+    if shim.probe(nix=nix).release < (2, 13):
+        # Nix itself did not say then.
+        place = ""
+    assert str(caught.value) == f"{place}no greeting for x"
+
+
+def test_a_trace_has_the_callers_frames_and_none_of_the_shims(nix: Nix) -> None:
+    expression = "let\n  inner = x: 1 + x;\n  outer = x: inner x;\nin\nouter null"
+    with pytest.raises(shim.WrongTypeError) as caught:
+        shim.evaluate(expression, nix=nix)
+    places = [(frame.file, frame.line) for frame in caught.value.trace if frame.line is not None]
+    assert (STRING, 3) in places
+    assert (STRING, 5) in places
+    assert all(file == STRING and 1 <= line <= 5 for file, line in places)
+    assert caught.value.argv[0].endswith("nix-instantiate")
+    assert "null" in caught.value.stderr
+    assert "\x1b" not in caught.value.stderr
