@@ -32,7 +32,7 @@
       devShells = forEachSystem (import ./nix/dev-shell.nix);
       formatter = forEachSystem ({ pkgs, ... }: pkgs.callPackage ./nix/format.nix { inherit pkgs; });
 
-      overlays.default = final: _previous: { ectools = final.callPackage ./nix/package.nix { }; };
+      overlays.default = final: prev: { ectools = final.callPackage ./nix/package.nix { }; };
       lib = import ./nix/lib { inherit (nixpkgs) lib; };
     };
 }

@@ -1,13 +1,32 @@
 # The flake's apps for one system.
-{ pkgs, ectools, ... }:
+{
+  pkgs,
+  ectools,
+  nixpkgs,
+  ...
+}:
 let
+  inherit (pkgs) lib;
+
+  # The guest is an x86-64 machine, whatever the host is.
+  payload = nixpkgs.legacyPackages.x86_64-linux.callPackage ./demo-payload.nix { };
+  demo = pkgs.writeShellApplication {
+    name = "every-channel-demo";
+    runtimeInputs = [
+      pkgs.qemu_kvm
+      pkgs.util-linux
+    ];
+    text = ''exec ${lib.getExe ectools} demo --payload ${payload} "$@"'';
+  };
+
   app = description: program: {
     type = "app";
-    inherit program;
+    program = lib.getExe program;
     meta = { inherit description; };
   };
 in
 {
-  ectools = app "The ectools command" (pkgs.lib.getExe ectools);
-  default = app "The ectools command" (pkgs.lib.getExe ectools);
+  ectools = app "The ectools command" ectools;
+  default = app "The ectools command" ectools;
+  demo = app "Boot a guest over iPXE from an embedded host description" demo;
 }

@@ -8,18 +8,25 @@
 }:
 let
   inherit (pkgs) lib;
-  system = pkgs.stdenv.hostPlatform.system;
-  check =
-    name: script:
-    pkgs.runCommand "every-channel-check-${name}" { nativeBuildInputs = [ ectools ]; } ''
+  inherit (pkgs.stdenv.hostPlatform) system;
+  ectoolsCheck =
+    name: arguments:
+    pkgs.runCommand "every-channel-check-${name}" { } ''
       cd ${self}
-      ${script}
+      ${lib.getExe ectools} ${arguments}
       touch $out
     '';
+
+  # Evaluated here, so that the builder needs no Nix.
+  optionsDump = builtins.toFile "options.json" (
+    builtins.toJSON (self.lib.optionsDump { inherit pkgs; })
+  );
 in
 {
   package = ectools;
-  proposals = check "proposals" "ectools proposals lint";
+  proposals = ectoolsCheck "proposals" "proposals lint";
+  schemas = ectoolsCheck "schemas" "schema check --dump ${optionsDump}";
+  docs = ectoolsCheck "docs" "docs --check docs/options";
   module-ec-ipxe-qemu = import ./tests/eval-ipxe-qemu.nix {
     inherit nixpkgs system;
     module = self.nixosModules.ec-ipxe-qemu;

@@ -4,7 +4,7 @@
   inherit ectools;
   default = ectools;
 
-  docs = pkgs.runCommand "every-channel-option-docs" { nativeBuildInputs = [ ectools ]; } ''
-    ectools docs -o $out
+  docs = pkgs.runCommand "every-channel-option-docs" { } ''
+    ${pkgs.lib.getExe ectools} docs -o $out
   '';
 }
