@@ -12,13 +12,11 @@ from pynix_eval_shim.errors import NixError, Report
 from pynix_eval_shim.evaluation import NO_DATA, Target, compose, override, search_path
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
+from pynix_eval_shim.process import ASK_SECONDS
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-
-_ASK_SECONDS = 5.0
-"""How long nix may take to stop its builders, once the time is up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ def build(
         text, code, sources = compose(target, None, data)
         argv += [*code, "--file", "-"]
     finished, talk = invocation.call(
-        nix, argv, limits=limits, stdin=text, sources=sources, cwd=place, ask_seconds=_ASK_SECONDS
+        nix, argv, limits=limits, stdin=text, sources=sources, cwd=place, ask_seconds=ASK_SECONDS
     )
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))
@@ -121,7 +119,7 @@ def flake_check(
     argv += [*invocation.settings(nix, eval_cache="false"), *override(override_inputs)]
 
     def check(*flags: str) -> FlakeCheck:
-        _, talk = invocation.call(nix, [*argv, *flags], limits=limits, ask_seconds=_ASK_SECONDS)
+        _, talk = invocation.call(nix, [*argv, *flags], limits=limits, ask_seconds=ASK_SECONDS)
         return FlakeCheck(warnings=tuple(talk.warnings))
 
     if not all_systems:

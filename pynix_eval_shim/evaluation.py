@@ -14,6 +14,7 @@ from pynix_eval_shim import invocation, source
 from pynix_eval_shim.errors import DataError
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import Limits
+from pynix_eval_shim.process import ASK_SECONDS
 from pynix_eval_shim.source import SourceMap
 
 if TYPE_CHECKING:
@@ -89,13 +90,20 @@ def evaluate(
             eval_cache="false",
         ),
     ]
-    run = _Run(nix=nix, arguments=arguments, limits=limits or Limits(), cwd=place, tag=tag)
+    run = _Run(
+        nix=nix,
+        arguments=arguments,
+        limits=limits or Limits(),
+        cwd=place,
+        tag=tag,
+        build=import_from_derivation,
+    )
     if target.installable is not None:
         flags = ["--impure"] if impure else []
         output = _run_installable(run, target.installable, apply, data, flags + override(override_inputs))
     else:
         pure = not (impure or target.file)
-        output = _run_expression(run, target, apply, data, pure=pure, build=import_from_derivation)
+        output = _run_expression(run, target, apply, data, pure=pure)
     return source.decode(output, tag=tag)
 
 
@@ -126,15 +134,27 @@ class _Run:
     limits: Limits
     cwd: Path | None
     tag: str
+    build: bool
+
+    def call(self, argv: list[str], sources: SourceMap, stdin: str = "") -> bytes:
+        """What nix wrote."""
+        finished, _ = invocation.call(
+            self.nix,
+            argv,
+            limits=self.limits,
+            stdin=stdin,
+            sources=sources,
+            cwd=self.cwd,
+            ask_seconds=ASK_SECONDS if self.build else 0.0,
+        )
+        return finished.stdout
 
 
-def _run_expression(
-    run: _Run, target: Target, apply: str | None, data: Any, *, pure: bool, build: bool
-) -> bytes:
+def _run_expression(run: _Run, target: Target, apply: str | None, data: Any, *, pure: bool) -> bytes:
     text, code, sources = compose(target, apply, data, wrap=f'(({source.encoder()}) "{run.tag}")')
     # nix-instantiate, because `nix eval` is pure only for text in argv, which is too short for data.
     argv = [run.nix.find("nix-instantiate"), "--eval", "--strict", "--json"]
-    store = invocation.choose_store(run.nix, needed=build)
+    store = invocation.choose_store(run.nix, needed=run.build)
     if store.writable:
         argv.append("--read-write-mode")
     argv += [
@@ -146,16 +166,7 @@ def _run_expression(
         *code,
         "-",
     ]
-    finished, _ = invocation.call(
-        run.nix,
-        argv,
-        limits=run.limits,
-        stdin=text,
-        sources=sources,
-        cwd=run.cwd,
-        ask_seconds=5.0 if build else 0.0,
-    )
-    return finished.stdout
+    return run.call(argv, sources, text)
 
 
 def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, flags: list[str]) -> bytes:
@@ -178,8 +189,7 @@ def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, 
             *run.arguments,
         ]
         argv += [*flags, "--apply", text, installable]
-        finished, _ = invocation.call(run.nix, argv, limits=run.limits, sources=sources, cwd=run.cwd)
-        return finished.stdout
+        return run.call(argv, sources)
 
 
 def _argument(data: Any, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 _POLL_SECONDS = 0.2
 STDERR_KEPT = 1 << 16
+ASK_SECONDS = 5.0
+"""How long a nix that builds may take to stop its builders, once the time is up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +93,11 @@ def _start(
         if cwd is not None and not cwd.is_dir():
             raise NixError(f"{cwd}: no such folder to run nix in") from error
         raise NixMissingError(f"{argv[0]}: program not found", hint="install nix") from error
-    except OSError as error:
+    except PermissionError as error:
         raise NixMissingError(f"{argv[0]}: cannot be started: {error.strerror}") from error
+    except OSError as error:
+        hint = "code for an installable has to fit into an argument" if error.errno == errno.E2BIG else None
+        raise NixError(f"{argv[0]}: cannot be started: {error.strerror}", hint=hint) from error
 
 
 def _limit_memory(pid: int, memory_bytes: int | None) -> None:

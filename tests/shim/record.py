@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cases import CASES, FLAKE, Case
+from failure_cases import CASES, FLAKE, Case
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import invocation, messages, process

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cases import FLAKE, REFERENCE
+from failure_cases import FLAKE, REFERENCE
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import build, flake_check
@@ -78,6 +78,14 @@ def test_a_flake_that_passes(private_store: Nix, all_systems: bool) -> None:
     omitted = [warning for warning in checked.warnings if "omitted" in warning]
     assert omitted == [] or not all_systems
     assert all(system not in warning for warning in omitted)
+
+
+def test_a_check_with_another_input(private_store: Nix, tmp_path: Path) -> None:
+    (tmp_path / "flake.nix").write_text(
+        """{ inputs.dep.url = "path:/no/flake"; outputs = { self, dep }: { lib = dep.lib.value; }; }"""
+    )
+    flake_check(tmp_path, override_inputs={"dep": REFERENCE}, no_build=True, nix=private_store)
+    assert [path.name for path in tmp_path.iterdir() if path.name == "flake.lock"] == []
 
 
 def test_checks_are_built_unless_told_otherwise(private_store: Nix, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from cases import BUILDS, EVALUATIONS, FLAKE, STRING, Case, check
+from failure_cases import BUILDS, EVALUATIONS, FLAKE, STRING, Case, check
 
 import pynix_eval_shim as shim
 

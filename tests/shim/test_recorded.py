@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import CASES, Case, check
+from failure_cases import CASES, Case, check
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import diagnosis, messages

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cases import FLAKE, REFERENCE
+from failure_cases import FLAKE, REFERENCE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +120,12 @@ def test_five_megabytes_when_pure(nix: Nix) -> None:
 def test_data_for_an_installable(nix: Nix, size: int) -> None:
     name = "${x}\\" * (size // 5)
     assert evaluate(installable=f"{REFERENCE}#lib.greet", data={"name": name}, nix=nix) == f"hello {name}"
+
+
+def test_code_for_an_installable_that_is_too_long(nix: Nix) -> None:
+    with pytest.raises(shim.NixError) as caught:
+        evaluate(installable=f"{REFERENCE}#lib.value", apply=f"{' ' * 200_000}value: 1", nix=nix)
+    assert "argument" in str(caught.value.hint)
 
 
 def test_floats_that_json_lacks(nix: Nix) -> None:
