@@ -23,6 +23,9 @@ SCRIPT_NAME = "netboot.ipxe"
 # RFC 3986: unreserved, reserved, and escapes.
 URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
+FAILURE_MARK = "every.channel: NETBOOT FAILED:"
+"""What the script's last line before its shell starts with, for whoever reads the console."""
+
 DHCP_TRIES = 3
 CHAIN_TRIES = 5
 PAUSE_SECONDS = 2
@@ -53,12 +56,12 @@ sleep {pause}
 goto chain
 
 :no_lease
-echo every.channel: NETBOOT FAILED: no DHCP lease after {dhcp_tries} tries
+echo {failed} no DHCP lease after {dhcp_tries} tries
 shell
 exit 1
 
 :no_chain
-echo every.channel: NETBOOT FAILED: {shown} did not run after {chain_tries} tries
+echo {failed} {shown} did not run after {chain_tries} tries
 shell
 exit 1
 """
@@ -101,6 +104,7 @@ def build_boot_script(*, url: str, dns: str, token: str | None = None) -> str:
         url=url if token is None else add_token(url, token),
         shown=url,
         dns=ipaddress.IPv4Address(dns),
+        failed=FAILURE_MARK,
         dhcp_tries=DHCP_TRIES,
         chain_tries=CHAIN_TRIES,
         pause=PAUSE_SECONDS,

@@ -13,6 +13,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.vm.argv import Accelerator, Tap, build_argv
+from ectools.vm.boot_script import FAILURE_MARK
 from ectools.vm.confine import child_environment, confine
 from ectools.vm.console import Tail, pump_lines
 from ectools.vm.kvm import FirstBoot
@@ -71,6 +72,8 @@ class Guest:
     console: Tail = field(default_factory=Tail)
     resets: list[float] = field(default_factory=list)
     shutdown_reason: str | None = None
+    kvm_error: str = ""
+    """The first line of what QEMU says when KVM cannot go on."""
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -180,9 +183,13 @@ def _start_pumps(guest: Guest, launch: Launch) -> None:
     def on_console(line: str) -> None:
         guest.console.add(line)
         _log.info("console", line=line)
+        if FAILURE_MARK in line:
+            _log.error("the guest did not boot from the network; its iPXE waits in a shell")
 
     def on_stderr(line: str) -> None:
         guest.stderr.add(line)
+        if not guest.kvm_error and "KVM internal error" in line:
+            guest.kvm_error = line
         _log.warning("qemu", line=line)
 
     for stream, on_line in [(guest.process.stdout, on_console), (guest.process.stderr, on_stderr)]:

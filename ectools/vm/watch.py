@@ -105,7 +105,7 @@ class _Watch:
             look,
             changed=self.guest.changed,
             seconds=self.settings.boot.progress_seconds,
-            detail=lambda: next(iter(self.guest.stderr.lines()), ""),
+            detail=lambda: self.guest.kvm_error,
         )
         if isinstance(result, KvmFailure):
             return result
