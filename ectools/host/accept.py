@@ -32,8 +32,7 @@ _IGNORED = frozenset(
 
 
 def accepts(value: Any, schema: Any, document: dict[str, Any]) -> bool:
-    """True where ``schema``, a part of ``document``, certainly accepts ``value``; False where that is open.
-    """
+    """True where ``schema``, a part of ``document``, certainly accepts ``value``; else False."""
     if isinstance(schema, bool):
         return schema
     return all(

@@ -42,6 +42,8 @@ def build_contract(schemas: Iterable[Schema]) -> Schema:
     for schema in schemas:
         path = schema.document.get("x-nix-path", [])
         adapted = _adapt(schema.document, schema.name)
+        # Inside a document jsonschema would take it for a change of dialect, and forget what an integer is here.
+        adapted.pop("$schema", None)
         definitions |= {f"{schema.name}:{name}": inner for name, inner in adapted.pop("$defs", {}).items()}
         node = document
         for step in path:

@@ -13,7 +13,7 @@ from ectools.names import show_path
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
 
-MAX_DEPTH = 100
+MAX_DEPTH = 50
 """How deep a file may nest: far deeper than any configuration, and far from the end of Python's stack."""
 
 

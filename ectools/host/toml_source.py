@@ -36,7 +36,7 @@ def parse_toml(text: str) -> Located:
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _explain(str(error), text) from None
+        raise _find_repeated(text) or _explain(str(error), text) from None
     except RecursionError:
         raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", None) from None
     scanner = _Scanner(text)
@@ -44,6 +44,18 @@ def parse_toml(text: str) -> Located:
     located = Located(value, scanner.keys, scanner.values)
     _refuse_foreign(located, value, ())
     return located
+
+
+def _find_repeated(text: str) -> SyntaxProblem | None:
+    """The key that stands twice, where that is what is wrong: tomllib says neither which nor where."""
+    try:
+        _Scanner(text).scan_document()
+    except SyntaxProblem as problem:
+        return problem
+    except (IndexError, AssertionError, tomllib.TOMLDecodeError, RecursionError):
+        # The scanner is made for valid text; whatever else is wrong, tomllib says.
+        return None
+    return None
 
 
 def _explain(message: str, text: str) -> SyntaxProblem:
@@ -83,6 +95,7 @@ class _Scanner:
         self.keys: dict[Place, Position] = {}
         self.values: dict[Place, Position] = {(): Position(1, 1)}
         self.lengths: dict[Place, int] = {}
+        self.set: dict[Place, Position] = {}
 
     def here(self) -> Position:
         return self.lines.find_position(self.offset)
@@ -90,6 +103,12 @@ class _Scanner:
     def skip(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self.text, self.offset)
         self.offset = match.end() if match else self.offset
+
+    def set_once(self, place: Place, position: Position, what: str) -> None:
+        first = self.set.setdefault(place, position)
+        if first is not position:
+            message = f"the {what} {place[-1]!r} stands twice, first in line {first.line}"
+            raise SyntaxProblem(message, position, place=place)
 
     def scan_document(self) -> None:
         table: Place = ()
@@ -119,6 +138,8 @@ class _Scanner:
             if place in self.lengths:
                 place = (*place, self.lengths[place] - 1)
                 self.values.setdefault(place, start)
+            elif last:
+                self.set_once(place, position, "table")
         self.offset += 2 if is_array else 1
         return place
 
@@ -150,11 +171,13 @@ class _Scanner:
             place = (*place, step)
             self.keys.setdefault(place, position)
             self.values.setdefault(place, position)
+        self.set_once(place, position, "key")
         self.offset += 1  # the equals sign
         self.skip(_BLANK)
         self.scan_value(place)
 
     def scan_value(self, place: Place) -> None:
+        start = self.offset
         self.values[place] = self.here()
         character = self.text[self.offset]
         if character == "[":
@@ -165,6 +188,7 @@ class _Scanner:
             self.scan_inline_table(place)
         else:
             self.skip(_STRING if character in "\"'" else _ATOM)
+        assert self.offset > start  # noqa: S101 - tomllib has accepted the text
 
     def scan_items(self, place: Place) -> None:
         index = 0

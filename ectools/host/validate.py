@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
@@ -14,8 +15,10 @@ from ectools.nixlang import scalars
 from ectools.nixlang.scalars import RenderError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ectools.host.load import HostDescription
-    from ectools.host.located import Place
+    from ectools.host.located import Place, Position
     from ectools.schemas import Schema
 
 
@@ -26,40 +29,44 @@ def validate(description: HostDescription, schema: Schema | None = None) -> list
     """
     schema = load_contract() if schema is None else schema
     value = description.root.value
-    unsayable = _find_unsayable(value, ())
+    unsayable = list(_find_unsayable(value, ()))
     if not unsayable and accepts(value, schema.document, schema.document):
         return []
     locator = _Locator(description, schema)
-    problems = [locator.locate(each) for each in [*schemas.validate(value, schema), *unsayable]]
+    problems = [locator.locate(problem) for problem in schemas.validate(value, schema)]
+    named = {problem.option for problem in problems}
+    problems += [locator.tell(each) for each in unsayable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
-def _find_unsayable(value: Any, place: Place) -> list[Problem]:
+@dataclass(frozen=True)
+class _Unsayable:
+    place: Place
+    message: str
+    is_name: bool
+
+
+def _find_unsayable(value: Any, place: Place) -> Iterator[_Unsayable]:
     """What no schema forbids and Nix has no words for: NUL in a string, an integer of more than 64 bits."""
-    problems: list[Problem] = []
     if isinstance(value, dict):
         for name, inner in value.items():
-            problems += [
-                *_check_sayable(name, (*place, name)),
-                *_find_unsayable(inner, (*place, name)),
-            ]
+            yield from _check_sayable(name, (*place, name), is_name=True)
+            yield from _find_unsayable(inner, (*place, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            problems += _find_unsayable(inner, (*place, index))
+            yield from _find_unsayable(inner, (*place, index))
     else:
-        problems = _check_sayable(value, place)
-    return problems
+        yield from _check_sayable(value, place, is_name=False)
 
 
-def _check_sayable(value: Any, place: Place) -> list[Problem]:
+def _check_sayable(value: Any, place: Place, *, is_name: bool) -> Iterator[_Unsayable]:
     try:
         if isinstance(value, str):
             scalars.quote(value)
         elif isinstance(value, (int, float)):
             scalars.number(value)
     except RenderError as error:
-        return [Problem(option=show_path(place), message=error.message)]
-    return []
+        yield _Unsayable(place, error.message, is_name)
 
 
 class _Locator:
@@ -85,7 +92,17 @@ class _Locator:
             kind = Kind.UNKNOWN
             # The name is what is wrong, not the value.
             position = root.find_key(place)
-        option = self.find_described(place)
+        return self.tell_at(position, problem, kind=kind, option=self.find_described(place))
+
+    def tell(self, unsayable: _Unsayable) -> OptionProblem:
+        root, place = self.description.root, unsayable.place
+        position = root.find_key(place) if unsayable.is_name else root.find_position(place)
+        problem = Problem(option=show_path(place), message=unsayable.message)
+        return self.tell_at(position, problem, kind=Kind.VALUE, option=self.find_described(place))
+
+    def tell_at(
+        self, position: Position | None, problem: Problem, *, kind: Kind, option: dict[str, Any]
+    ) -> OptionProblem:
         return OptionProblem(
             kind=kind,
             option=problem.option,
