@@ -87,6 +87,7 @@ def http(
     if listen_fd is not None and (bind_ip is not None or port is not None):
         raise click.UsageError("--listen-fd takes the place of --bind-ip and --port: give one or the other")
     import asyncio
+    import signal
 
     from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
     from ectools.netboot.http.server import serve
@@ -112,9 +113,17 @@ def http(
         if listen_fd is not None
         else bind_listener(bind_ip or "127.0.0.1", 8080 if port is None else port)
     )
+
+    async def run() -> None:
+        await serve(settings, listener=listener, on_ready=announce)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # It has stopped well: one more signal must not make that a death by signal on the last metres.
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
     # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(serve(settings, listener=listener, on_ready=announce))
+        runner.run(run())
 
 
 COMMAND = netboot

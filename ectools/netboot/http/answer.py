@@ -150,13 +150,13 @@ class Answerer:
         if chosen.status is Status.PARTIAL:
             last = chosen.start + chosen.count - 1
             headers["Content-Range"] = f"bytes {chosen.start}-{last}/{validators.size}"
-        if isinstance(source, bytes):
-            body = source[chosen.start : chosen.start + chosen.count]
-            return MemoryReply(status=chosen.status, headers=headers, body=body)
         if request.method == "HEAD":
             return MemoryReply(
                 status=chosen.status, headers={**headers, "Content-Length": str(validators.size)}
             )
+        if isinstance(source, bytes):
+            body = source[chosen.start : chosen.start + chosen.count]
+            return MemoryReply(status=chosen.status, headers=headers, body=body)
         if chosen.count <= MAX_FILE_BYTES:
             body = read_part(source, offset=chosen.start, count=chosen.count)
             return MemoryReply(status=chosen.status, headers=headers, body=body)

@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
             if self.header_bytes > MAX_HEADER_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
-        elif self.state is not State.REST:
+        elif self.state is State.BUSY:
             self._ahead += len(data)
             if self._ahead > MAX_AHEAD_BYTES:
                 self.close_after = True

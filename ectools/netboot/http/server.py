@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import signal
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,11 @@ class BootServer:
                 f"the boot HTTP server needs asyncio's own event loop, not {type(self._loop).__module__}",
                 hint="run it without uvloop, which has no sendfile and is many times slower here",
             )
-        self._settings = settings
+        self._settings = settings = replace(
+            settings, max_connections=reserve_descriptors(settings.max_connections)
+        )
         self._answerer = Answerer(settings, gate=gate, count_connections=lambda: len(self._connections))
         self._answerer.check()
-        self._max_connections = reserve_descriptors(settings.max_connections)
         self._listener = listener
         self._pump = Pump()
         self._hooks = Hooks(pump=self._pump, lost=self._forget, refused=log_refusal)
@@ -154,10 +156,10 @@ class BootServer:
 
     def _open(self, client: socket.socket) -> None:
         held = len(self._connections)
-        if held >= self._max_connections + SURPLUS_CONNECTIONS:
+        if held >= self._settings.max_connections + SURPLUS_CONNECTIONS:
             client.close()
             return
-        surplus = held >= self._max_connections
+        surplus = held >= self._settings.max_connections
         seconds = self._settings.header_seconds
         connection = Connection(
             self._http(),
