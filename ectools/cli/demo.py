@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -31,14 +32,18 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     """Boot a guest over iPXE from an embedded host description, without root.
 
     The description is validated, made into a NixOS module and into settings; the boot HTTP server and QEMU
-    start; iPXE gets an address, the boot script, the kernel and the initramfs; the guest says that it is up, and
-    is asked to power down. Exit status 0 only if the guest said so.
+    start; iPXE gets an address, the boot script, the kernel and the initramfs; the guest says that it is up,
+    and is asked to power down. Exit status 0 only if the guest said so.
     """
     from ectools.demo.run import run_demo
-    from ectools.docs import write_docs
+    from ectools.docs import INDEX, build_pages
+    from ectools.docs.writing import write_folder
 
+    # A demo that is told to end takes its guest with it, as one that is interrupted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     outcome = run_demo(payload=payload, keep=keep, timeout=timeout, talk=sys.stderr)
-    index = write_docs(docs)
+    write_folder(docs, build_pages())
+    index = docs / INDEX
     if as_json:
         result = {
             "stages": outcome.stages,

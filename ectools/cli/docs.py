@@ -28,17 +28,14 @@ import click
     metavar="NAME|FILE",
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
-def COMMAND(folder: Path | None, checked: Path | None, schemas: tuple[str, ...]) -> int:  # noqa: N802 - main.py's name for it
+def docs(folder: Path | None, checked: Path | None, schemas: tuple[str, ...]) -> int:
     """Write the option reference from the schemas; Nix is not needed."""
-    from ectools.docs.markdown import write_pages
-    from ectools.docs.model import build_module
+    from ectools.docs import build_pages
     from ectools.docs.writing import find_stale, write_folder
-    from ectools.schemas import load_schema, schema_names
 
     if (folder is None) == (checked is None):
         raise click.UsageError("give either -o FOLDER or --check FOLDER")
-    modules = [build_module(load_schema(name)) for name in schemas or schema_names()]
-    pages = {name: text.encode() for name, text in write_pages(modules).items()}
+    pages = build_pages(schemas)
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:
@@ -48,3 +45,6 @@ def COMMAND(folder: Path | None, checked: Path | None, schemas: tuple[str, ...])
     for path in write_folder(folder, pages):
         click.echo(str(path))
     return 0
+
+
+COMMAND = docs

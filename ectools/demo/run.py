@@ -50,8 +50,8 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) 
     """Boot the embedded host and draw its stages on ``talk``.
 
     ``payload`` is a folder with ``kernel`` and ``initrd``; None makes one from the distribution's packages.
-    ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running. Raises DemoError,
-    with the runner's last words, where the guest does not come up; then, and without ``keep``, nothing is left.
+    ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running; else nothing is left.
+    Raises DemoError, with the runner's last words, where the guest does not come up.
     """
     if payload is None:
         _say(talk, "payload", "a kernel and an initramfs from the distribution's packages, cached")

@@ -5,71 +5,16 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hosts import ROOT, Nix, merge
 
 pytestmark = pytest.mark.nix
 
-HOST = Path(__file__).parent / "host.nix"
 OPTION = "services.every-channel.ipxe-qemu"
-ROOT = {"boot": {"http": {"root": "/srv/netboot/current"}}}
-
-Nix = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="session")
-def nix(nixpkgs: Path, nix_env: Mapping[str, str]) -> Nix:
-    """``nix(program, attribute, options)``: host.nix with the guest enabled and these options of it."""
-
-    def call(program: list[str], attribute: str, options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        config = {"services": {"every-channel": {"ipxe-qemu": {"enable": True, **options}}}}
-        given = ["--argstr", "nixpkgs", str(nixpkgs), "--argstr", "config", json.dumps(config)]
-        argv = [*program, str(HOST), *given, "-A", attribute]
-        return subprocess.run(
-            argv, env=dict(nix_env), capture_output=True, text=True, timeout=300, check=False
-        )
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def evaluate(nix: Nix) -> Callable[[str, dict[str, Any]], Any]:
-    def call(attribute: str, options: dict[str, Any]) -> Any:
-        done = nix(
-            ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode"], attribute, options
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def build(nix: Nix) -> Callable[[str, dict[str, Any]], Path]:
-    def call(attribute: str, options: dict[str, Any]) -> Path:
-        done = nix(["nix-build", "--no-out-link"], attribute, options)
-        assert done.returncode == 0, done.stderr
-        return Path(done.stdout.strip())
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def unit(build: Callable[..., Path]) -> Path:
-    """The built unit file of a host with the defaults."""
-    return build("unit", ROOT) / "every-channel-ipxe-qemu.service"
-
-
-def merge(*parts: dict[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.items():
-            nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = merge(merged[key], value) if nested else value
-    return merged
 
 
 @pytest.mark.parametrize(
@@ -88,9 +33,9 @@ def merge(*parts: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_each_assertion_fires_alone_in_its_words(
-    evaluate: Any, options: dict[str, Any], message: str
+    evaluate_host: Any, options: dict[str, Any], message: str
 ) -> None:
-    assert evaluate("failed", options) == [f"{OPTION}.{message}"]
+    assert evaluate_host("failed", options) == [f"{OPTION}.{message}"]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +46,8 @@ def test_each_assertion_fires_alone_in_its_words(
         merge(ROOT, {"lan": {"enable": True, "macvtap": {"interface": "eth0"}}}),
     ],
 )
-def test_no_assertion_fires_without_a_fault(evaluate: Any, options: dict[str, Any]) -> None:
-    assert evaluate("failed", options) == []
+def test_no_assertion_fires_without_a_fault(evaluate_host: Any, options: dict[str, Any]) -> None:
+    assert evaluate_host("failed", options) == []
 
 
 @pytest.mark.parametrize(
@@ -117,9 +62,9 @@ def test_no_assertion_fires_without_a_fault(evaluate: Any, options: dict[str, An
     ],
 )
 def test_a_value_of_the_wrong_type_fails_the_evaluation_with_its_option(
-    nix: Nix, options: dict[str, Any], attribute: str
+    host_nix: Nix, options: dict[str, Any], attribute: str
 ) -> None:
-    done = nix(["nix-instantiate"], "unit", merge(ROOT, options))
+    done = host_nix(["nix-instantiate"], "unit", merge(ROOT, options))
     assert done.returncode != 0
     assert f"{OPTION}.{attribute}" in done.stderr
 
@@ -136,28 +81,28 @@ def test_a_value_of_the_wrong_type_fails_the_evaluation_with_its_option(
     ],
 )
 def test_a_value_that_only_the_program_can_judge_fails_the_build_with_its_option(
-    nix: Nix, options: dict[str, Any], attribute: str
+    host_nix: Nix, options: dict[str, Any], attribute: str
 ) -> None:
-    done = nix(["nix-build", "--no-out-link"], "settings", merge(ROOT, options))
+    done = host_nix(["nix-build", "--no-out-link"], "settings", merge(ROOT, options))
     assert done.returncode != 0
     assert f"{OPTION}.{attribute}" in done.stderr
 
 
-def test_kvm_off_reaches_machine_and_cpu(evaluate: Any) -> None:
-    on = evaluate("config.services.every-channel.ipxe-qemu", ROOT)
-    off = evaluate("config.services.every-channel.ipxe-qemu", merge(ROOT, {"enableKvm": False}))
+def test_kvm_off_reaches_machine_and_cpu(evaluate_host: Any) -> None:
+    on = evaluate_host("config.services.every-channel.ipxe-qemu", ROOT)
+    off = evaluate_host("config.services.every-channel.ipxe-qemu", merge(ROOT, {"enableKvm": False}))
     assert (on["machine"], on["cpu"]) == ("q35,accel=kvm", "host")
     assert (off["machine"], off["cpu"]) == ("q35,accel=tcg", "max")
 
 
-def test_disabled_leaves_no_unit_no_user_and_no_folder_rule(evaluate: Any) -> None:
+def test_disabled_leaves_no_unit_no_user_and_no_folder_rule(evaluate_host: Any) -> None:
     for attribute in ("units", "tmpfiles", "users"):
-        found = evaluate(attribute, {"enable": False})
+        found = evaluate_host(attribute, {"enable": False})
         assert not [name for name in found if "ipxe-qemu" in name]
 
 
-def test_the_unit_says_what_the_interface_promises(unit: Path) -> None:
-    text = unit.read_text()
+def test_the_unit_says_what_the_interface_promises(host_unit: Path) -> None:
+    text = host_unit.read_text()
     for line in (
         "After=local-fs.target network-online.target",
         "Wants=network-online.target",
@@ -170,26 +115,28 @@ def test_the_unit_says_what_the_interface_promises(unit: Path) -> None:
         assert line in text.splitlines()
 
 
-def test_more_memory_changes_the_settings_but_not_the_boot_file(evaluate: Any) -> None:
-    small = evaluate("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 512}))
-    large = evaluate("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 1024}))
+def test_more_memory_changes_the_settings_but_not_the_boot_file(evaluate_host: Any) -> None:
+    small = evaluate_host("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 512}))
+    large = evaluate_host("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 1024}))
     assert small["boot"]["userNet"]["bootFile"] == large["boot"]["userNet"]["bootFile"]
 
 
-def test_the_settings_file_holds_every_option_but_enable(build: Callable[..., Path], evaluate: Any) -> None:
-    written = json.loads(build("settings", ROOT).read_text())
-    options = evaluate("config.services.every-channel.ipxe-qemu", ROOT)
+def test_the_settings_file_holds_every_option_but_enable(
+    build_host: Callable[..., Path], evaluate_host: Any
+) -> None:
+    written = json.loads(build_host("settings", ROOT).read_text())
+    options = evaluate_host("config.services.every-channel.ipxe-qemu", ROOT)
     assert written == {name: value for name, value in options.items() if name != "enable"}
 
 
 def test_the_chain_token_comes_as_a_credential_and_stays_out_of_the_boot_file(
-    build: Callable[..., Path],
+    build_host: Callable[..., Path],
 ) -> None:
     token = {"chainTokenFile": "/run/secrets/chain-token", "chainUrl": "http://boot.example.org/a.ipxe"}
     options = merge(ROOT, {"boot": token})
-    text = (build("unit", options) / "every-channel-ipxe-qemu.service").read_text()
+    text = (build_host("unit", options) / "every-channel-ipxe-qemu.service").read_text()
     assert "LoadCredential=chain-token:/run/secrets/chain-token" in text.splitlines()
-    assert json.loads(build("settings", options).read_text())["boot"]["userNet"]["bootFile"] is None
+    assert json.loads(build_host("settings", options).read_text())["boot"]["userNet"]["bootFile"] is None
 
 
 @pytest.mark.parametrize(
@@ -198,10 +145,10 @@ def test_the_chain_token_comes_as_a_credential_and_stays_out_of_the_boot_file(
     ids=["user-mode network", "with a LAN"],
 )
 def test_exposure_is_at_most_4(
-    build: Callable[..., Path], options: dict[str, Any], require_tool: Callable[[str, str], str]
+    build_host: Callable[..., Path], options: dict[str, Any], require_tool: Callable[[str, str], str]
 ) -> None:
     analyze = require_tool("systemd-analyze", "install systemd")
-    unit = build("unit", options) / "every-channel-ipxe-qemu.service"
+    unit = build_host("unit", options) / "every-channel-ipxe-qemu.service"
     argv = [analyze, "security", "--offline=true", "--threshold=40", "--no-pager", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-600:]
@@ -210,10 +157,10 @@ def test_exposure_is_at_most_4(
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(
-    unit: Path, require_tool: Callable[[str, str], str]
+    host_unit: Path, require_tool: Callable[[str, str], str]
 ) -> None:
     analyze = require_tool("systemd-analyze", "install systemd")
-    argv = [analyze, "verify", "--man=no", "--recursive-errors=no", str(unit)]
+    argv = [analyze, "verify", "--man=no", "--recursive-errors=no", str(host_unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     mine = [line for line in done.stderr.splitlines() if "ipxe-qemu" in line]
     assert (done.returncode, mine) == (0, [])
