@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.needs import require_tool
 
 from ectools.demo.stages import Stage
-from support.needs import require_tool
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
