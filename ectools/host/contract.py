@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ectools.host.located import Place
 
-STORE_PATH = r"^/nix/store/[^/]+$(?!\n)"
-"""How a module's schema says that an option is a package; ``ectools.options.types`` writes it."""
+_STORE_PATH = "^/nix/store/"
+"""What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
 
 PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"
 """A package's attribute path in nixpkgs, with or without ``pkgs.`` before it."""
@@ -42,7 +42,7 @@ def build_contract(schemas: Iterable[Schema]) -> Schema:
     for schema in schemas:
         path = schema.document.get("x-nix-path", [])
         adapted = _adapt(schema.document, schema.name)
-        # Inside a document jsonschema would take it for a change of dialect, and forget what an integer is here.
+        # Inside a document jsonschema takes it for a change of dialect, and forgets what an integer is here.
         adapted.pop("$schema", None)
         definitions |= {f"{schema.name}:{name}": inner for name, inner in adapted.pop("$defs", {}).items()}
         node = document
@@ -59,7 +59,7 @@ def _adapt(schema: Any, name: str) -> Any:
         return [_adapt(each, name) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("pattern") == STORE_PATH:
+    if str(schema.get("pattern")).startswith(_STORE_PATH):
         return {**schema, **_PACKAGE}
     adapted = {key: value if key in _VALUES else _adapt(value, name) for key, value in schema.items()}
     if "$ref" in adapted:

@@ -31,13 +31,15 @@ def _write_table(
     options = {name: each for name, each in properties.items() if name not in tables}
     if options:
         lines += ["", f"[{'.'.join(map(_write_key, path))}]"] if path else []
-        required = set(schema.get("required", ()))
         for name in sorted(options, key=lambda each: each != "enable"):
+            lines += ["", *_describe(options[name])]
             if name == "enable" and "x-nix-path" in schema:
                 # The reason why the module is in the file at all.
-                options[name] = {**options[name], "default": True}
-                required.add(name)
-            lines += _write_option(name, options[name], is_set=name in required)
+                lines.append("enable = true")
+            else:
+                mark = "" if name in schema.get("required", ()) else "# "
+                value = _choose_value(options[name], document)
+                lines.append(f"{mark}{_write_key(name)} = {_write_value(value)}")
     for name, each in tables.items():
         _write_table(each, (*path, name), document, lines)
 
@@ -46,54 +48,51 @@ def _is_table(schema: dict[str, Any]) -> bool:
     return "properties" in schema and "x-nix-type" not in schema
 
 
-def _write_option(name: str, option: dict[str, Any], *, is_set: bool) -> list[str]:
-    lines = [""]
-    for text in (describe_option(option) or "", _describe_type(option)):
-        lines += textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent="# ",
-            subsequent_indent="# ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    value = _choose_value(option)
-    assignment = f"{_write_key(name)} = {'…' if value is None else _write_value(value)}"
-    return [*lines, assignment if is_set and value is not None else f"# {assignment}"]
-
-
-def _describe_type(option: dict[str, Any]) -> str:
-    text = f"Type: {option.get('x-nix-type', 'any')}."
+def _describe(option: dict[str, Any]) -> list[str]:
+    """What the option is for, its type and its default, as comment lines."""
+    about = f"Type: {option.get('x-nix-type', 'any')}."
     if "default" in option:
-        return f"{text} Default: {json.dumps(option['default'], ensure_ascii=False)}."
-    default = option.get("x-nix-default-text") or option.get("x-nix-default-markdown")
-    return f"{text} Default: {' '.join(str(default).split())}." if default else text
+        about += f" Default: {json.dumps(option['default'], ensure_ascii=False)}."
+    else:
+        default = option.get("x-nix-default-text") or option.get("x-nix-default-markdown")
+        about += f" Default: {' '.join(str(default).split())}." if default else ""
+    lines: list[str] = []
+    for text in filter(None, (describe_option(option), about)):
+        lines += textwrap.wrap(text, _WIDTH - 2, break_on_hyphens=False, break_long_words=False)
+    return [f"# {line}" for line in lines]
 
 
-def _choose_value(option: dict[str, Any]) -> Any:
+def _choose_value(option: dict[str, Any], document: dict[str, Any]) -> Any:
     """The default where TOML can say it, else an example, else a value of the type."""
-    default = option.get("default")
-    if default is not None:
-        return default
-    if is_package(option) and re.match(PACKAGE_PATTERN, option.get("x-nix-default-text", "")):
-        return option["x-nix-default-text"]
-    for example in option.get("examples", ()):
-        if example is not None:
-            return example
-    return _invent(option)
+    default_text = option.get("x-nix-default-text", "")
+    if is_package(option) and re.match(PACKAGE_PATTERN, default_text):
+        return default_text
+    known = [option.get("default"), *option.get("examples", ())]
+    return next((value for value in known if value is not None), _invent(option, document))
 
 
-def _invent(option: dict[str, Any]) -> Any:
+def _invent(option: dict[str, Any], document: dict[str, Any]) -> Any:  # noqa: PLR0911 - one a type
+    """A value to be replaced, of the option's type where that is plain to see."""
+    option = follow(option, document)
     if is_package(option):
         return "pkgs.hello"
     if "enum" in option:
-        return next((value for value in option["enum"] if value is not None), None)
-    for branch in option.get("anyOf", ()):
-        value = _invent(branch)
-        if value is not None:
-            return value
-    kinds = {"string": "…", "boolean": False, "integer": option.get("minimum", 0), "array": [], "object": {}}
-    return kinds.get(str(option.get("type")))
+        return next((value for value in option["enum"] if value is not None), "…")
+    branches = [branch for branch in option.get("anyOf", ()) if branch.get("type") != "null"]
+    if branches:
+        return _invent(branches[0], document)
+    match option.get("type"):
+        case "boolean":
+            return False
+        case "integer" | "number":
+            return max(0, option.get("minimum", 0))
+        case "array":
+            return [_invent(option["items"], document)] if option.get("minItems") else []
+        case "object":
+            properties = option.get("properties", {})
+            return {name: _invent(properties[name], document) for name in option.get("required", ())}
+        case _:
+            return "/…" if option.get("pattern") == "^/" else "…"
 
 
 def _write_key(name: str) -> str:

@@ -42,8 +42,8 @@ def load(path: Path) -> HostDescription:
     Raises FileError where the file cannot be read, InputError for another suffix, and ProblemsError with the
     line and column of what is not JSON, YAML or TOML, or is a trap of that format.
     """
-    data = read_bytes(path)
-    return parse(data, file=str(path), form=find_format(path))
+    form = find_format(path)
+    return parse(read_bytes(path), file=str(path), form=form)
 
 
 def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
@@ -57,7 +57,8 @@ def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
 
 def load_value(path: Path) -> Any:
     """Any value from a JSON, YAML or TOML file. Raises what ``load`` does."""
-    return parse_value(read_bytes(path), file=str(path), form=find_format(path)).value
+    form = find_format(path)
+    return parse_value(read_bytes(path), file=str(path), form=form).value
 
 
 def find_format(path: Path) -> Format:

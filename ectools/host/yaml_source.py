@@ -103,11 +103,8 @@ def parse_yaml(text: str) -> Located:
 def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
     mark = error.problem_mark or error.context_mark
     position = None if mark is None else Position(mark.line + 1, mark.column + 1)
-    line = (
-        text.splitlines()[position.line - 1]
-        if position and position.line <= text.count("\n") + 1 and text
-        else ""
-    )
+    lines = text.split("\n")
+    line = lines[position.line - 1] if position and position.line <= len(lines) else ""
     if position and "\t" in line[: len(line) - len(line.lstrip())]:
         return SyntaxProblem(
             "a tab indents this line, and YAML is indented by spaces only",

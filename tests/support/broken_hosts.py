@@ -227,7 +227,7 @@ OPTIONS: dict[str, Case] = {
     "several at once": (
         "toml",
         _toml(
-            'enable = 1\nports = 1\nport = 70000\nargs = [1, "x", 2]\n[services.test.listen]\ntls.enable = "no"'
+            'enable = 1\nports = 1\nport = 70000\nargs = [1, "x", 2]\n[services.test.listen]\ntls.enable = 0'
         ),
         [
             (2, 10, f"{T}.enable", "is 1"),
@@ -235,7 +235,7 @@ OPTIONS: dict[str, Case] = {
             (4, 8, f"{T}.port", "is 70000"),
             (5, 9, f"{T}.args[0]", "is 1"),
             (5, 17, f"{T}.args[2]", "is 2"),
-            (7, 14, f"{T}.listen.tls.enable", 'is "no"'),
+            (7, 14, f"{T}.listen.tls.enable", "is 0"),
         ],
     ),
 }

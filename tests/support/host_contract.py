@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ectools.host.contract import STORE_PATH, build_contract
+from ectools.host.contract import build_contract
+from ectools.options.types import STORE_PATH
 from ectools.schemas import Schema
 
 _NULL = {"type": "null"}

@@ -1,0 +1,206 @@
+"""What a problem says beside its place: what was expected, what was meant, what the option is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.host_contract import CONTRACT, MODULE
+
+from ectools import host, schemas
+from ectools.errors import InputError, ProblemsError
+from ectools.files import FileError
+from ectools.host.accept import accepts
+from ectools.host.contract import build_contract, is_package, load_contract
+from ectools.host.problem import build_sarif, show_json
+from ectools.options import types
+from ectools.schemas import Schema
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
+
+def find_problem(body: str) -> host.OptionProblem:
+    text = f"[services.test]\n{body}"
+    (problem,) = host.validate(host.parse(text.encode(), file="h.toml", form=host.Format.TOML), CONTRACT)
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("port = 70000", "an integer from 0 to 65535"),
+        ("enable = 1", "true or false"),
+        ('mode = "x"', 'one of "bridge", "private", "passthru"'),
+        ('root = "x"', "null or an absolute path"),
+        ("servers = []", "a list of at least one item, each a string"),
+    ],
+)
+def test_what_was_expected(body: str, expected: str) -> None:
+    assert find_problem(body).expected == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        ("prt = 1", "did you mean services.test.port?"),
+        ("Port = 1", "did you mean services.test.port?"),
+        ("extrapackages = []", "did you mean services.test.extraPackages?"),
+        ('listen.addres = "x"', "did you mean services.test.listen.address?"),
+        ('address = "x"', "did you mean services.test.listen.address?"),
+    ],
+)
+def test_what_was_meant(body: str, hint: str) -> None:
+    assert find_problem(body).hint == hint
+
+
+def test_a_problem_as_text() -> None:
+    assert find_problem("port = 70000").render() == (
+        "h.toml:2:8: services.test.port: is 70000 (an integer)\n"
+        "  expected: an integer from 0 to 65535\n"
+        "  option: The `16 bit unsigned integer` of it.\n"
+        "  declared in: nix/modules/test.nix:6"
+    )
+
+
+def test_a_problem_in_a_list_tells_of_the_option_that_the_list_is() -> None:
+    problem = find_problem("args = [1]")
+    assert (problem.option, problem.declared_in) == ("services.test.args[0]", "nix/modules/test.nix:14")
+
+
+def test_a_problem_as_json() -> None:
+    assert show_json(find_problem("port = 70000")) == {
+        "file": "h.toml",
+        "line": 2,
+        "column": 8,
+        "kind": "wrong-value",
+        "option": "services.test.port",
+        "message": "is 70000 (an integer)",
+        "expected": "an integer from 0 to 65535",
+        "description": "The `16 bit unsigned integer` of it.",
+        "declaredIn": "nix/modules/test.nix:6",
+        "value": 70000,
+    }
+    assert "value" not in show_json(find_problem('[services.test.disks.a]\nmode = "raw"'))
+    assert show_json(find_problem("prot = 1"))["kind"] == "unknown-option"
+
+
+def test_a_problem_as_sarif() -> None:
+    log = build_sarif([find_problem("port = 70000"), find_problem("prot = 1")])
+    (run,) = log["runs"]
+    rules = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    assert log["version"] == "2.1.0"
+    assert [result["ruleId"] for result in run["results"]] == ["wrong-value", "unknown-option"]
+    assert {result["ruleId"] for result in run["results"]} <= rules
+    assert run["results"][0]["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "h.toml"},
+        "region": {"startLine": 2, "startColumn": 8},
+    }
+    assert run["results"][0]["message"]["text"] == (
+        "services.test.port: is 70000 (an integer). Expected: an integer from 0 to 65535."
+    )
+
+
+def test_packages_are_known_by_what_the_export_writes() -> None:
+    options = {
+        "a": {"type": "string", "pattern": types.STORE_PATH},
+        "b": {"type": "string", "pattern": types.IN_STORE},
+    }
+    contract = build_contract([Schema({"type": "object", "properties": options}, "x", "")])
+    assert is_package(contract.document["properties"]["a"])
+    assert not is_package(contract.document["properties"]["b"])
+
+
+@pytest.mark.parametrize(
+    "name", ["hello", "pkgs.hello", "python3Packages.requests", "pkgs.nodePackages_latest.x-y"]
+)
+def test_packages_are_named(name: str) -> None:
+    text = json.dumps({"services": {"test": {"package": name, "extraPackages": [name], "fallback": name}}})
+    assert host.validate(host.parse(text.encode(), file="h", form=host.Format.JSON), CONTRACT) == []
+
+
+def test_a_schema_without_a_path_describes_the_whole_file() -> None:
+    contract = build_contract(
+        [Schema({"type": "object", "additionalProperties": {"type": "integer"}}, "x", "")]
+    )
+    description = host.parse(b"a: 1\nb: x", file="h", form=host.Format.YAML)
+    assert [problem.option for problem in host.validate(description, contract)] == ["b"]
+
+
+def test_two_modules_in_one_file() -> None:
+    other = {**MODULE, "x-nix-path": ["services", "other"]}
+    contract = build_contract(
+        [Schema(MODULE, "test", "services.test"), Schema(other, "other", "services.other")]
+    )
+    text = "services: {test: {disk: {path: x}}, other: {disk: {path: 1}}, third: {}}"
+    problems = host.validate(host.parse(text.encode(), file="h", form=host.Format.YAML), contract)
+    assert [problem.option for problem in problems] == ["services.other.disk.path", "services.third"]
+
+
+# Values near the schema: its own names, its own constants, and what is beside them.
+near_values = st.recursive(
+    st.sampled_from(
+        (None, True, False, 0, 1, -1, 1.0, 0.5, 65535, 65536, 2**63, "", "/x", "16G", "raw", "pkgs.jq", "x y")
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from([*MODULE["properties"], "path", "sizeGiB", "mode", "address", "tls", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(MODULE["properties"])), near_values, max_size=3))
+def test_what_is_accepted_fast_is_accepted_by_jsonschema(value: dict[str, Any]) -> None:
+    document = {"services": {"test": value}}
+    problems = schemas.validate(document, CONTRACT)
+    assert accepts(document, CONTRACT.document, CONTRACT.document) == (not problems)
+
+
+@pytest.mark.parametrize(
+    "schema", [{"if": {}}, {"not": {}}, {"format": "uri"}, {"type": ["string"]}, {"oneOf": []}]
+)
+def test_a_keyword_that_is_not_known_is_left_to_jsonschema(schema: dict[str, Any]) -> None:
+    assert not accepts("x", schema, schema)
+
+
+@pytest.mark.parametrize("name", ["host.toml", "host.yaml", "host.json"])
+def test_the_examples_are_valid_and_one(name: str) -> None:
+    description = host.load(EXAMPLES / name)
+    assert host.validate(description) == []
+    assert description.root.value == host.load(EXAMPLES / "host.toml").root.value
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "broken").iterdir()), ids=lambda path: path.name)
+def test_the_broken_examples_are_broken(path: Path) -> None:
+    try:
+        problems = list(host.validate(host.load(path)))
+    except ProblemsError as error:
+        problems = [problem for problem in error.problems if isinstance(problem, host.OptionProblem)]
+    assert problems
+    assert all(problem.line and problem.column for problem in problems)
+
+
+def test_the_project_has_a_contract() -> None:
+    assert accepts({"services": {"every-channel": {}}}, load_contract().document, load_contract().document)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"h\.toml: cannot be read"):
+        host.load(tmp_path / "h.toml")
+
+
+def test_a_suffix_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"h\.ini: the format is not known"):
+        host.load(tmp_path / "h.ini")
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert host.parse(b"\xef\xbb\xbf{}", file="h", form=host.Format.JSON).root.value == {}
