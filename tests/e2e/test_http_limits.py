@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,6 +189,25 @@ def test_a_client_that_takes_nothing_is_dropped_and_a_slow_one_is_not(root: Path
         assert [line["status"] for line in server.requests()] == [200]
         stalled.socket.close()
         slow.socket.close()
+
+
+def test_out_of_descriptors_it_waits_until_there_are_some(root: Path, tmp_path: Path) -> None:
+    with boot_server(root, tmp_path / "log") as server:
+        assert server.get("/netboot.ipxe").status == 200
+        pid = server.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 1
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 2, hard))
+        clients = [server.connect() for _ in range(10)]
+        for client in clients:
+            client.send("/netboot.ipxe")
+        wait_until(lambda: any("cannot be accepted" in line["event"] for line in server.log()), "it is out")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        # Those that were accepted may have found no descriptor for the file itself.
+        assert {client.read_response().status for client in clients} <= {200, 503}
+        assert server.get("/netboot.ipxe").status == 200
+        for client in clients:
+            client.socket.close()
 
 
 def test_clients_that_go_away_leave_nothing_behind(root: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class AccessLog(AbstractAccessLogger):
             # aiohttp's own answer to what it could not parse: there is no method and no path.
             fields["method"] = fields["path"] = None
         if "Range" in request.headers:
-            fields["range"] = request.headers["Range"][:100]
+            fields["range"] = _escape(request.headers["Range"][:100])
         _log.info("request", **fields)
 
 
@@ -54,8 +54,13 @@ def log_refusal(connection: Connection, status: HTTPStatus) -> None:
 
 
 def printable_path(target: str) -> str:
-    """The path of a request target: no query, no credentials, at most 1000 characters, ASCII only."""
+    """The path of a request target: no query, no credentials, its first 1000 characters, escaped."""
     path = target.partition("?")[0]
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
-    return path[:1000].encode("ascii", "backslashreplace").decode()
+    return _escape(path[:1000])
+
+
+def _escape(text: str) -> str:
+    """Printable ASCII: what a client sends must not steer the terminal that shows the log."""
+    return text.encode("unicode_escape").decode("ascii")

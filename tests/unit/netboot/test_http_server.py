@@ -1,0 +1,107 @@
+"""The server as a library: access rules, the event loop it needs, the addresses it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ectools.errors import EcError, InputError
+from ectools.netboot.http.access_log import printable_path
+from ectools.netboot.http.answer import Visit
+from ectools.netboot.http.listen import ListenError, adopt_listener, bind_listener
+from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.settings import HttpSettings
+from ectools.netboot.http.webroot import RefusedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    visits: list[Visit] = []
+
+    def gate(visit: Visit) -> None:
+        visits.append(visit)
+        if visit.query.get("token") != "t0ken":
+            raise RefusedError(403, "a token is asked for")
+
+    async def scenario() -> list[bytes]:
+        server = BootServer(HttpSettings(root=tmp_path), listener=bind_listener("127.0.0.1", 0), gate=gate)
+        _, port = server.start()
+        answers = []
+        for target in ("/kernel?token=t0ken", "/ker%6eel?token=t0ken", "/kernel", "/none", "/healthz"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode())
+            answers.append((await reader.read())[9:12])
+            writer.close()
+        assert await server.drain() == 0
+        await server.close()
+        return answers
+
+    assert asyncio.run(scenario()) == [b"200", b"200", b"403", b"403", b"200"]
+    assert [visit.path for visit in visits] == [b"kernel", b"kernel", b"kernel", b"none"]
+    assert visits[0].peer == "127.0.0.1"
+    assert visits[0].method == "GET"
+    assert visits[0].headers["Host"] == "b"
+
+
+def test_another_event_loop_is_refused(tmp_path: Path) -> None:
+    foreign = asyncio.AbstractEventLoop()
+    with closing(bind_listener("127.0.0.1", 0)) as listener:
+        asyncio._set_running_loop(foreign)  # as a loop does while it runs: for authors of loops
+        try:
+            with pytest.raises(EcError, match="needs asyncio's own event loop"):
+                BootServer(HttpSettings(root=tmp_path), listener=listener)
+        finally:
+            asyncio._set_running_loop(None)
+
+
+@pytest.mark.parametrize("ip", ["", "boot.example", "10.0.0", "1.2.3.4.5", "127.0.0.1 ", "::g", "[::1]"])
+def test_what_is_no_address(ip: str) -> None:
+    with pytest.raises(InputError, match="not an IP address"):
+        bind_listener(ip, 0)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_what_is_no_port(port: int) -> None:
+    with pytest.raises(InputError, match="out of range"):
+        bind_listener("127.0.0.1", port)
+
+
+def test_a_port_in_use_leaves_no_socket_behind() -> None:
+    with closing(bind_listener("127.0.0.1", 0)) as holder:
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(ListenError, match="Address already in use") as caught:
+            bind_listener("127.0.0.1", holder.getsockname()[1])
+        assert caught.value.hint is not None
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_adopting_closes_nothing_that_it_refuses() -> None:
+    with socket.socket() as not_listening:
+        with pytest.raises(InputError, match="not listening"):
+            adopt_listener(not_listening.fileno())
+        os.fstat(not_listening.fileno())
+    with closing(bind_listener("127.0.0.1", 0)) as parent:
+        with closing(adopt_listener(os.dup(parent.fileno()))) as adopted:
+            assert adopted.getsockname() == parent.getsockname()
+            assert not adopted.get_inheritable()
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/kernel?token=x", "/kernel"),
+        ("http://user:password@boot/kernel?x", "/kernel"),
+        ("/k\udcff\u202e\x1b[31m", "/k\\udcff\\u202e\\x1b[31m"),
+        ("/" + "x" * 5000, "/" + "x" * 999),
+    ],
+)
+def test_paths_in_the_log(target: str, shown: str) -> None:
+    assert printable_path(target) == shown
