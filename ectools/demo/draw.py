@@ -30,6 +30,10 @@ class Drawing:
         took = timeline.duration(stage)
         self._write(f"  {self._paint('✓', 32)} {_line(stage, took, at=timeline.reached[stage])}", end="\n")
 
+    def remark(self, text: str) -> None:
+        """Something that is worth a line of its own."""
+        self._write(f"  {self._paint('!', 33)} {text}", end="\n")
+
     def tick(self, timeline: Timeline, seconds: float) -> None:
         """Draw the stage under way. Call it several times a second."""
         stage = timeline.next

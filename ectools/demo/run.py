@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ectools import host
 from ectools.demo.draw import Drawing
 from ectools.demo.payload import UP_MARK, Payload, build_payload, stage_payload
-from ectools.demo.stages import Stage, Timeline, parse_record, recognise_stage
+from ectools.demo.stages import Stage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
 from ectools.files import write_atomic
 from ectools.processes import describe_exit, launch, stop
@@ -122,6 +122,8 @@ def _watch(
             ended = runner.poll()
             for record in next(lines):
                 records.append(record)
+                if (remark := find_remark(record)) is not None:
+                    drawing.remark(remark)
                 stage = recognise_stage(record, mark=mark)
                 if stage is not None and timeline.note(stage, seconds):
                     drawing.reached(timeline, stage)

@@ -42,6 +42,18 @@ def recognise_stage(record: Mapping[str, Any], *, mark: str) -> Stage | None:
     return None
 
 
+def find_remark(record: Mapping[str, Any]) -> str | None:
+    """What a person should know of a record that is no stage: a warning or an error of the runner's own."""
+    match record:
+        case {"event": "qemu"}:
+            return None  # QEMU's words; the runner says what they mean
+        case {"level": "warning" | "error", "event": str(event), "reason": str(reason)}:
+            return f"{event}: {reason}"
+        case {"level": "warning" | "error", "event": str(event)}:
+            return event
+    return None
+
+
 def parse_record(line: bytes) -> dict[str, Any]:
     """A log line as an object; one that is not JSON (a traceback, QEMU's own words) as an event."""
     try:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ectools.demo.draw import Drawing
-from ectools.demo.stages import Stage, Timeline, parse_record, recognise_stage
+from ectools.demo.stages import Stage, Timeline, find_remark, parse_record, recognise_stage
 
 MARK = "EC-GUEST-UP 0123abcd"
 
@@ -63,3 +63,17 @@ def test_what_is_not_a_terminal_gets_plain_lines_and_no_ticks() -> None:
 
 def test_a_record_reads_back() -> None:
     assert parse_record(json.dumps({"event": "request"}).encode()) == {"event": "request"}
+
+
+@pytest.mark.parametrize(
+    ("record", "remark"),
+    [
+        ({"level": "warning", "event": "no KVM", "reason": "no /dev/kvm"}, "no KVM: no /dev/kvm"),
+        ({"level": "error", "event": "the server died"}, "the server died"),
+        ({"level": "warning", "event": "qemu", "line": "abort"}, None),
+        ({"level": "info", "event": "request"}, None),
+        ({}, None),
+    ],
+)
+def test_warnings_are_shown_and_the_rest_is_not(record: dict[str, object], remark: str | None) -> None:
+    assert find_remark(record) == remark
