@@ -1,0 +1,29 @@
+# What the module of a host description sets, on a NixOS host, for tests.
+#
+#   nixpkgs  path of a nixpkgs tree with a flake.nix, as a string
+#   modules  JSON text: an array of paths, each of a generated module
+{ nixpkgs, modules }:
+let
+  flake = builtins.getFlake "path:${nixpkgs}";
+  evaluate =
+    module:
+    let
+      host = flake.lib.nixosSystem {
+        system = "x86_64-linux";
+        modules = [
+          ../../nix/modules/ec-ipxe-qemu.nix
+          { system.stateVersion = "26.05"; }
+          (/. + module)
+        ];
+      };
+      options = host.config.services.every-channel.ipxe-qemu;
+    in
+    {
+      options = removeAttrs options [ "package" ];
+      qemu = options.package == host.pkgs.qemu_kvm;
+      failed = builtins.filter (message: builtins.match "services\\.every-channel.*" message != null) (
+        map (a: a.message) (builtins.filter (a: !a.assertion) host.config.assertions)
+      );
+    };
+in
+map evaluate (builtins.fromJSON modules)

@@ -1,0 +1,94 @@
+"""The generated module sets what the host description says: evaluated on NixOS with the module it is for."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ectools import host
+from ectools.host.contract import load_contract
+from ectools.host.example import build_example
+
+pytestmark = pytest.mark.nix
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent.parent / "examples" / "host.toml"
+
+
+def every_option() -> str:
+    """The example of ``ectools init`` with each option set."""
+    return re.sub(r"^# (?=[\w\"-]+ = )", "", build_example(load_contract().document), flags=re.MULTILINE)
+
+
+HOSTILE = r"""
+[services.every-channel.ipxe-qemu]
+name = "it's ''${name}\" \\ of\n  two lines"
+stateDir = "/var/lib/${x}/'' $${y}"
+package = "qemu_kvm"
+extraArgs = ["-device", "x,path=''${y}", "", "\u0001\r\t", "\u2028🦀", "in", "-1"]
+boot.http.root = "/run/secrets/never copied to the store"
+boot.userNet.dnsServers = ["1.1.1.1", "9.9.9.9"]
+vcpus = 9223372036854775807
+"""
+
+TEXTS = {"the example": EXAMPLE.read_text(), "every option": every_option(), "hostile": HOSTILE}
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """For each text: what it says, and what NixOS makes of its module."""
+    folder = tmp_path_factory.mktemp("modules")
+    said: dict[str, dict[str, Any]] = {}
+    for number, (name, text) in enumerate(TEXTS.items()):
+        description = host.parse(text.encode(), file="host.toml", form=host.Format.TOML)
+        assert host.validate(description) == []
+        said[name] = description.root.value["services"]["every-channel"]["ipxe-qemu"]
+        (folder / f"{number}.nix").write_text(host.build_module(description), newline="")
+    paths = json.dumps([str(folder / f"{number}.nix") for number in range(len(TEXTS))])
+    done = subprocess.run(
+        [
+            *(
+                "nix-instantiate",
+                "--eval",
+                "--strict",
+                "--json",
+                "--read-write-mode",
+                str(HERE / "generated.nix"),
+            ),
+            *("--argstr", "nixpkgs", str(nixpkgs), "--argstr", "modules", paths),
+        ],
+        env=dict(nix_env),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(TEXTS, zip(said.values(), json.loads(done.stdout), strict=True), strict=True))
+
+
+def check_set(said: dict[str, Any], found: dict[str, Any]) -> None:
+    for name, value in said.items():
+        if isinstance(value, dict):
+            check_set(value, found[name])
+        else:
+            assert found[name] == value, name
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_option_has_the_value_that_the_description_says(name: str, evaluated: dict[str, Any]) -> None:
+    said, found = evaluated[name]
+    check_set({option: value for option, value in said.items() if option != "package"}, found["options"])
+    assert found["qemu"]
+
+
+def test_the_example_meets_the_module_s_assertions(evaluated: dict[str, Any]) -> None:
+    assert evaluated["the example"][1]["failed"] == []
