@@ -25,6 +25,8 @@ let
         "pynix_eval_shim"
         "schemas"
         "tests/conftest.py"
+        "tests/golden"
+        "tests/support"
         "tests/unit"
       ];
   };
