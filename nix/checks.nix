@@ -24,6 +24,7 @@ let
 in
 {
   package = ectools;
+  unit-tests = pkgs.callPackage ./package.nix { checked = true; };
   proposals = ectoolsCheck "proposals" "proposals lint";
   schemas = ectoolsCheck "schemas" "schema check --dump ${optionsDump}";
   docs = ectoolsCheck "docs" "docs --check docs/options";

@@ -1,10 +1,31 @@
 # The Python package: `ectools`, `every-channel-ipxe-qemu`, and the shim that they find Nix through.
-{ lib, python3Packages }:
+{
+  lib,
+  python3Packages,
+  # Run the unit tests. They are no part of the package that the units start: a changed test must not restart a guest.
+  checked ? false,
+}:
 let
   project = (builtins.fromTOML (builtins.readFile ../pyproject.toml)).project;
 
-  # Only what the programs are made of: a change elsewhere must not restart anybody's guest. (Not lib.fileset, which
-  # needs a newer Nix than this project supports.)
+  wanted = [
+    "LICENSE"
+    "README.md"
+    "ectools"
+    "nix/lib"
+    "pyproject.toml"
+    "pynix_eval_shim"
+    "schemas"
+  ]
+  ++ lib.optionals checked [
+    "docs/options"
+    "evolution"
+    "examples"
+    "nix"
+    "tests"
+  ];
+
+  # Not lib.fileset, which needs a newer Nix than this project supports.
   source = lib.cleanSourceWith {
     name = "ectools-source";
     src = ../.;
@@ -13,22 +34,10 @@ let
       let
         relative = lib.removePrefix "${toString ../.}/" (toString file);
       in
-      relative == "tests"
-      || relative == "nix"
-      || !lib.hasInfix "__pycache__" relative
-      && lib.any (wanted: relative == wanted || lib.hasPrefix "${wanted}/" relative) [
-        "LICENSE"
-        "README.md"
-        "ectools"
-        "nix/lib"
-        "pyproject.toml"
-        "pynix_eval_shim"
-        "schemas"
-        "tests/conftest.py"
-        "tests/golden"
-        "tests/support"
-        "tests/unit"
-      ];
+      lib.any (
+        name: relative == name || lib.hasPrefix "${name}/" relative || lib.hasPrefix "${relative}/" name
+      ) wanted
+      && !lib.hasInfix "__pycache__" relative;
   };
 in
 python3Packages.buildPythonApplication {
@@ -50,6 +59,7 @@ python3Packages.buildPythonApplication {
     qemu-qmp
   ];
 
+  doCheck = checked;
   nativeCheckInputs = with python3Packages; [
     hypothesis
     pytest-timeout
