@@ -196,7 +196,7 @@ def _describe_number(schema: dict[str, Any]) -> str:
 _PATTERNS = {
     "^/": "an absolute path",
     "^(?!/)": "a relative path",
-    "^/nix/store/[^/]+$(?!\\n)": "a store path (/nix/store/…)",
+    "^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\\n)": "a store path (/nix/store/…)",
     "[^ \\t\\n]": "a string that is not empty or blank",
     "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",
 }

@@ -29,6 +29,7 @@ _DOCS = {
     "x-nix-internal": "whether it is internal",
     "x-nix-visible": "whether it is shown",
     "x-nix-related-packages": "the related packages",
+    "x-nix-unreachable": "the alternatives that are never tried",
     "x-nix-unrepresentable": "what the schema cannot say",
     "x-nix-broken": "what could not be evaluated",
 }

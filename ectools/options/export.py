@@ -9,7 +9,9 @@ Keywords of its own, all starting with ``x-nix-``:
 ``example-text``, ``example-markdown``  the same for the example
 ``declarations``     ``file#L12``, relative to the repository where it is in it
 ``internal``, ``visible``, ``related-packages``  as the option says
+``float``            integers are refused: write 1.0
 ``sep``              what several definitions of a string are joined with
+``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
 ``unrepresentable``  why the schema accepts more than the type does
 ``broken``           the parts of the option that could not be evaluated
 """
@@ -96,7 +98,8 @@ class _Builder:
     def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> Schema:
         """An object schema of options whose paths are relative to ``loc``."""
         root = _group()
-        for option in options:
+        for described in options:
+            option = {field: value for field, value in described.items() if value is not None}
             group = root
             above = [root]
             *folders, name = option["path"]
@@ -135,9 +138,10 @@ class _Builder:
             schema["readOnly"] = True
         # Always there, because it is what tells an option from a group of them.
         schema["x-nix-type"] = option.get("type", {}).get("description", "unspecified value")
-        for field in ("internal", "visible"):
-            if field in option:
-                schema[f"x-nix-{field}"] = option[field]
+        if option.get("internal"):
+            schema["x-nix-internal"] = True
+        if option.get("visible", True) is not True:
+            schema["x-nix-visible"] = option["visible"]
         if "relatedPackages" in option:
             schema["x-nix-related-packages"] = option["relatedPackages"]
         places = (self._declaration(place) for place in option.get("declarations", []))

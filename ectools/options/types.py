@@ -22,8 +22,12 @@ Schema = dict[str, Any]
 
 LEAST, GREATEST = -(2**63), 2**63 - 1
 UNREPRESENTABLE = "x-nix-unrepresentable"
-STORE_PATH = r"^/nix/store/[^/]+$(?!\n)"
-IN_STORE = r"^/+nix/+store/+(?:\./+)*[0-9a-z]{32}-"
+UNREACHABLE = "x-nix-unreachable"
+# A top-level store path, as Nix itself parses them (nix's path.cc).
+STORE_PATH = r"^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\n)"
+# lib.path.hasStorePathPrefix, which makes a path of the string first and so takes relative ones too.
+IN_STORE = r"^(?:\.{0,2}/)*nix/(?:\.?/)*store/(?:\.?/)*[^/]{32}-[^/]"
+_ANY_INTEGER: Schema = {"type": "integer", "minimum": LEAST, "maximum": GREATEST}
 _FURTHER_CHECK = "a further check of the value"
 
 _PLAIN: dict[str, Schema] = {
@@ -34,7 +38,7 @@ _PLAIN: dict[str, Schema] = {
     "commas": {"type": "string"},
     "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": "^/"}]},
     "envVar": {"type": "string"},
-    "float": {"type": "number"},
+    "float": {"type": "number", "x-nix-float": True},
     "json": {},
     "lines": {"type": "string"},
     "nonEmptyStr": {"type": "string", "pattern": r"[^ \t\n]"},
@@ -76,6 +80,7 @@ class TypeConverter:
         self._output = output
         self._stack: list[tuple[Node, tuple[str, ...]]] = []
         self._names: dict[int, str] = {}  # id of a node → its name in $defs, once something refers to it
+        self._submodules: set[str] = set()  # references to objects
 
     def convert(self, node: Node, loc: tuple[str, ...]) -> Schema:
         """The schema of the type ``node`` of the option at ``loc`` (relative to the document's root)."""
@@ -96,56 +101,68 @@ class TypeConverter:
         self.defs[name] = schema
         return {"$ref": reference_to(name)}
 
-    def _by_name(self, node: Node, loc: tuple[str, ...]) -> Schema:  # noqa: C901, PLR0911 - one case for each type
+    def _by_name(self, node: Node, loc: tuple[str, ...]) -> Schema:  # noqa: PLR0911 - one for each family
         name = node["name"]
         if name in _PLAIN:
             return dict(_PLAIN[name])
         if name in _NO_DATA:
             return {UNREPRESENTABLE: f"{_NO_DATA[name]} is not data"}
+        if name in _ATOMS:
+            return _ATOMS[name](node)
+        if name in _COMPOSITES:
+            convert: Callable[[Node, tuple[str, ...]], Schema] = getattr(self, _COMPOSITES[name])
+            return convert(node, loc)
         if name.startswith("strMatching"):
             return _matching(node)
-        match name:
-            case "enum":
-                return _enum(node)
-            case "separatedString":
-                return {"type": "string", "x-nix-sep": node["sep"]}
-            case "path" | "pathInStore":
-                return _path(**node["path"])
-            case "numberBetween":
-                low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
-                return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
-            case "nullOr" | "either" | "coercedTo":
-                return self._union(node, loc)
-            case "unique":
-                return self.convert(node["elem"], loc)
-            case "listOf" | "attrsOf" | "lazyAttrsOf" | "loaOf" | "attrListOf":
-                return self._collection(node, loc)
-            case "submodule" | "attrTag":
-                return self._submodule(node, loc)
         if "bounds" in node or name == "int":
             bounds = node.get("bounds", {})
             return {
-                "type": "integer",
+                **_ANY_INTEGER,
                 "minimum": bounds.get("min", LEAST),
                 "maximum": bounds.get("max", GREATEST),
             }
         return {UNREPRESENTABLE: f"the type {name}, which is none of nixpkgs' lib.types"}
 
+    def _same(self, node: Node, loc: tuple[str, ...]) -> Schema:
+        return self.convert(node["elem"], loc)
+
     def _union(self, node: Node, loc: tuple[str, ...]) -> Schema:
-        if node["name"] == "nullOr":
-            branches = [{"type": "null"}, self.convert(node["elem"], loc)]
-        elif node["name"] == "either":
-            branches = [self.convert(node["left"], loc), self.convert(node["right"], loc)]
-        elif self._output:
-            return self.convert(node["to"], loc)
-        else:
-            branches = [self.convert(node["from"], loc), self.convert(node["to"], loc)]
-        flat: list[Schema] = []
-        for branch in branches:
-            for part in branch["anyOf"] if branch.keys() == {"anyOf"} else [branch]:
-                if part not in flat:
-                    flat.append(part)
-        return {"anyOf": flat} if len(flat) > 1 else flat[0]
+        match node["name"]:
+            case "nullOr":
+                return self._join(({"type": "null"}, None), (self.convert(node["elem"], loc), node["elem"]))
+            case "either":
+                first, second = node["left"], node["right"]
+            case _ if self._output:
+                return self.convert(node["to"], loc)
+            case _:
+                first, second = node["from"], node["to"]
+        return self._join((self.convert(first, loc), first), (self.convert(second, loc), second))
+
+    def _join(self, *branches: tuple[Schema, Node | None]) -> Schema:
+        """A flat anyOf. Nix takes the first branch whose outermost kind fits, and never looks at a later one."""
+        parts: list[Schema] = []
+        unreachable: list[str] = []
+        for branch, node in branches:
+            taken = {kind for part in parts if (kind := self._outermost(part)) is not None}
+            nested = branch.keys() <= {"anyOf", UNREACHABLE}
+            unreachable += branch.get(UNREACHABLE, [])
+            for part in branch["anyOf"] if nested else [branch]:
+                if self._outermost(part) in taken and node is not None:
+                    unreachable.append(node.get("description", part.get("type", "")))
+                elif part not in parts:
+                    parts.append(part)
+        if _PLAIN["float"] in parts and _ANY_INTEGER in parts:
+            parts.remove(_ANY_INTEGER)
+            parts[parts.index(_PLAIN["float"])] = _PLAIN["number"]
+        marks: Schema = {UNREACHABLE: unreachable} if unreachable else {}
+        return {"anyOf": parts, **marks} if len(parts) > 1 else {**parts[0], **marks}
+
+    def _outermost(self, part: Schema) -> str | None:
+        """``array`` or ``object`` where Nix decides for this branch by nothing but that."""
+        if "$ref" in part:
+            return "object" if part["$ref"] in self._submodules else None
+        decided = part.get("type") in ("array", "object") and not part.keys() & {"minItems", "maxProperties"}
+        return part["type"] if decided else None
 
     def _collection(self, node: Node, loc: tuple[str, ...]) -> Schema:
         lists = node["name"] == "listOf"
@@ -177,17 +194,31 @@ class TypeConverter:
                     for tag, option in schema["properties"].items()
                 ]
             }
+        self._submodules.add(self._reference(node, loc))
         if "freeform" in node:
-            schema["additionalProperties"] = self._further_values(self.convert(node["freeform"], loc))
+            self._open(schema, self._further_values(self.convert(node["freeform"], loc)))
         return schema
 
-    def _further_values(self, freeform: Schema) -> Schema | bool:
+    def _further_values(self, freeform: Schema | bool) -> Schema | bool:
         """What the values of undeclared names may be: a freeform type is one of sets."""
+        if isinstance(freeform, bool):
+            return freeform
         if "$ref" in freeform:
             return self._further_values(resolve(freeform["$ref"], {"$defs": self.defs}))
-        branches = [branch for branch in freeform.get("anyOf", [freeform]) if branch.get("type") == "object"]
-        values = [branch.get("additionalProperties", True) for branch in branches]
-        return values[0] if len(values) == 1 else True
+        branches = freeform.get("anyOf", [freeform])
+        if any(not branch.keys() & {"type", "$ref", "enum", "allOf"} for branch in branches):
+            return True
+        values = [
+            branch.get("additionalProperties", True) for branch in branches if branch.get("type") == "object"
+        ]
+        return values[0] if len(values) == 1 else bool(values)
+
+    def _open(self, group: Schema, values: Schema | bool) -> None:
+        """Let undeclared names in, in ``group`` and, one level of the freeform type further, in its groups."""
+        group["additionalProperties"] = values
+        for inner in group["properties"].values():
+            if "properties" in inner and "x-nix-type" not in inner:
+                self._open(inner, self._further_values(values))
 
     def _reference(self, node: Node, loc: tuple[str, ...]) -> str:
         name = self._names.get(id(node))
@@ -233,3 +264,30 @@ def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N8
     if inStore is False:
         schema["not"] = {"pattern": IN_STORE}
     return schema
+
+
+def _number_between(node: Node) -> Schema:
+    low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
+    return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
+
+
+_ATOMS: dict[str, Callable[[Node], Schema]] = {
+    "enum": _enum,
+    "numberBetween": _number_between,
+    "path": lambda node: _path(**node["path"]),
+    "pathInStore": lambda _node: {"type": "string", "pattern": "^/nix/store/[^.]"},
+    "separatedString": lambda node: {"type": "string", "x-nix-sep": node["sep"]},
+}
+_COMPOSITES = {
+    "attrListOf": "_collection",
+    "attrTag": "_submodule",
+    "attrsOf": "_collection",
+    "coercedTo": "_union",
+    "either": "_union",
+    "lazyAttrsOf": "_collection",
+    "listOf": "_collection",
+    "loaOf": "_collection",
+    "nullOr": "_union",
+    "submodule": "_submodule",
+    "unique": "_same",
+}

@@ -93,13 +93,15 @@ let
     in
     if min == max then [ min ] else builtins.filter (n: n >= min && n <= max) wanted;
 
-  # Nothing but the interval is accepted, and all of it, as far as samples and seeds tell.
+  # All of the interval is accepted, and nothing next to it, as far as samples tell.
   isInterval =
     ok: range:
     builtins.all ok (samples range)
     && (range.min == least || !ok (range.min - 1))
-    && (range.max == greatest || !ok (range.max + 1))
-    && builtins.all (n: n >= range.min && n <= range.max || !ok n) seeds;
+    && (range.max == greatest || !ok (range.max + 1));
+
+  # Nor anything far from it.
+  isWhole = ok: range: builtins.all (n: n >= range.min && n <= range.max || !ok n) seeds;
 
   searched =
     ok:
@@ -125,7 +127,7 @@ let
     in
     if !replaced then
       { }
-    else if range != null && isInterval ok range then
+    else if range != null && (range == claim || isInterval ok range && isWhole ok range) then
       { bounds = range; }
     else if claim != null then
       {

@@ -1,6 +1,6 @@
 # A set of options as a flat list of plain data.
 #
-# An option: { path, … } and, where it has them,
+# An option: { path, … } and, where it has them (null counts as absent),
 #   description = text                       default | example = what describeValue yields
 #   type = what describeType yields          relatedPackages = text
 #   declarations = [ { file, line } ]        internal | readOnly = true
@@ -16,42 +16,70 @@
 let
   inherit (value) attempt describeValue plainText;
 
-  fieldsOf = context: loc: option: {
-    default =
-      if option ? defaultText && option.defaultText != null then
-        { default = if builtins.isString option.defaultText then { text = option.defaultText; } else describeValue option.defaultText; }
+  # The fields by which an option can be broken, each with what it puts into the record.
+  fields = {
+    default = _context: _loc: option: {
+      default =
+        if option.defaultText or null != null then
+          if builtins.isString option.defaultText then { text = option.defaultText; } else describeValue option.defaultText
+        else if option ? default then
+          describeValue option.default
+        else
+          null;
+    };
+
+    description = _context: _loc: option: {
+      description = if option.description or null == null then null else plainText (option.description.text or option.description);
+    };
+
+    example =
+      _context: _loc: option:
+      if option ? example then { example = describeValue option.example; } else { };
+
+    rest =
+      _context: _loc: option:
+      {
+        declarations = map (position: {
+          file = plainText position.file;
+          line = position.line or null;
+        }) (option.declarationPositions or (map (file: { inherit file; }) (option.declarations or [ ])));
+      }
+      // rare (builtins.intersectAttrs rareFields option)
+      // (if option.type.emptyValue or { } ? value then { empty = true; } else { });
+
+    type =
+      context: loc: option:
+      if option ? type then
+        {
+          type = types.describeType {
+            inherit loc;
+            inherit (context) above;
+            opaque = option.visible or true == "shallow";
+            describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
+          } option.type;
+        }
       else
-        lib.optionalAttrs (option ? default) { default = describeValue option.default; };
-
-    description = lib.optionalAttrs (option.description or null != null) {
-      description = plainText (option.description.text or option.description);
-    };
-
-    example = lib.optionalAttrs (option ? example) { example = describeValue option.example; };
-
-    type = lib.optionalAttrs (option ? type) {
-      type = types.describeType {
-        inherit loc;
-        inherit (context) above;
-        opaque = option.visible or true == "shallow";
-        describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
-      } option.type;
-    };
-
-    rest = {
-      declarations = map (position: {
-        file = plainText position.file;
-        line = position.line or null;
-      }) (option.declarationPositions or (map (file: { inherit file; }) (option.declarations or [ ])));
-    }
-    // lib.optionalAttrs (option.type.emptyValue or { } ? value) { empty = true; }
-    // lib.optionalAttrs (option.internal or null == true) { internal = true; }
-    // lib.optionalAttrs (option.readOnly or null == true) { readOnly = true; }
-    // lib.optionalAttrs (option ? visible && option.visible != null && option.visible != true) { inherit (option) visible; }
-    // lib.optionalAttrs (option.relatedPackages or null != null) {
-      relatedPackages = relatedPackages option.relatedPackages;
-    };
+        { };
   };
+
+  rareFields = {
+    internal = null;
+    readOnly = null;
+    relatedPackages = null;
+    visible = null;
+  };
+  rare =
+    given:
+    if given == { } then
+      given
+    else
+      builtins.removeAttrs given [ "relatedPackages" ]
+      // (
+        if given.relatedPackages or null == null then
+          { }
+        else
+          { relatedPackages = relatedPackages given.relatedPackages; }
+      );
 
   relatedPackages =
     given:
@@ -59,8 +87,50 @@ let
       plainText given
     else
       lib.concatMapStringsSep ", " (
-        p: plainText (if builtins.isString p then p else p.name or (lib.concatStringsSep "." (p.path or [ ])))
+        package:
+        let
+          named = if builtins.isAttrs package then package.path or package.name else package;
+        in
+        if builtins.isList named then lib.concatStringsSep "." named else plainText named
       ) given;
+
+  wholeOption =
+    context: loc: option:
+    fields.default context loc option
+    // fields.description context loc option
+    // fields.example context loc option
+    // fields.rest context loc option
+    // fields.type context loc option;
+
+  # Each field by itself, and the names of those that failed.
+  partsOfOption =
+    context: loc: option:
+    let
+      id = lib.concatStringsSep "." loc;
+      results = builtins.mapAttrs (
+        field: describe: marked context id field (describe context loc option)
+      ) fields;
+    in
+    builtins.foldl' (all: result: all // result.value or { }) { } (builtins.attrValues results)
+    // {
+      broken = builtins.filter (field: !(results.${field} ? value)) (builtins.attrNames results);
+    };
+
+  describeOption =
+    context: path: option:
+    let
+      loc = context.loc ++ path;
+      whole = attempt (wholeOption context loc option);
+    in
+    (
+      if context.trace == null && context.skip == { } && whole ? value then
+        whole.value
+      else
+        partsOfOption context loc option
+    )
+    // {
+      inherit path;
+    };
 
   # One field of one option: { value }, or { } where it is broken. tryEval lets an abort through: then the mark without
   # an end says where it happened.
@@ -85,21 +155,6 @@ let
       in
       builtins.seq result (mark "end" result);
 
-  # The fields of an option, each evaluated by itself, and the names of those that failed.
-  describeOption =
-    context:
-    { path, option }:
-    let
-      loc = context.loc ++ path;
-      id = lib.concatStringsSep "." loc;
-      results = builtins.mapAttrs (field: marked context id field) (fieldsOf context loc option);
-      broken = builtins.filter (field: !(results.${field} ? value)) (builtins.attrNames results);
-    in
-    builtins.foldl' (all: result: all // result.value or { }) { inherit path; } (
-      builtins.attrValues results
-    )
-    // lib.optionalAttrs (broken != [ ]) { inherit broken; };
-
   # Every option below `set`, as { path, option }; one that cannot even be looked at as { path }.
   flatten =
     context: path: set:
@@ -116,26 +171,25 @@ let
             "set"
         );
       in
-      if !(kind ? value) then
-        [ { path = here; } ]
+      if kind.value or null == "option" then
+        [
+          {
+            path = here;
+            option = set.${name};
+          }
+        ]
+      else if kind.value or null == "set" then
+        flatten context here set.${name}
+      else if kind ? value then
+        [ ]
       else
-        {
-          option = [
-            {
-              path = here;
-              option = set.${name};
-            }
-          ];
-          set = flatten context here set.${name};
-          other = [ ];
-        }
-        .${kind.value}
+        [ { path = here; } ]
     ) (builtins.attrNames set);
 
   describeFound =
     context: found:
     if found ? option then
-      describeOption context found
+      describeOption context found.path found.option
     else
       {
         inherit (found) path;
@@ -147,8 +201,9 @@ let
   # Since nixpkgs 2026-03 an option that nobody set has its type's empty value.
   emptyIsDefault =
     (builtins.tryEval
-      (lib.evalModules { modules = [ { options.probe = lib.mkOption { type = lib.types.nullOr lib.types.str; }; } ]; })
-      .config.probe
+      (lib.evalModules {
+        modules = [ { options.probe = lib.mkOption { type = lib.types.nullOr lib.types.str; }; } ];
+      }).config.probe
     ).success;
 in
 {

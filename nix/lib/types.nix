@@ -5,14 +5,17 @@
 #   elem | left, right | from, to | freeform   nodes
 #   options                                    the options of a submodule, or the tags of an attrTag
 #   values | pattern | sep | path | bounds     what the type's check looks at
+#   nonEmpty = true                            a list that refuses the empty one
+#   passwdEntry = true                         neither newline nor colon
 #   checked = true                             the check was replaced by one that is not known from the name
-#   up = n                                     instead of everything else: the type that stands n nodes above
 #   opaque = true                              a submodule that is not to be looked into
+# or only { up = n }: the type that stands n nodes above.
 { lib, value }:
 let
-  inherit (value) attempt describeValue plainText;
+  inherit (value) attempt describeValue;
 
-  # mkOptionType writes `_type` and `check` a few lines apart. addCheck, and `type // { check = …; }`, write `check` elsewhere.
+  # mkOptionType writes `_type` and `check` a few lines apart. addCheck, and `type // { check = …; }`, write `check`
+  # elsewhere.
   checkIsReplaced =
     type:
     let
@@ -32,8 +35,8 @@ let
 
   bounds = import ./bounds.nix { inherit accepts; };
 
-  # Types are compared by the identity of their merge functions: functions are equal to themselves only when they stand in
-  # two sets that share them, which is what intersectAttrs makes.
+  # Types are compared by the identity of their merge functions. A function is equal to itself only as an attribute that
+  # two sets share, which is what intersectAttrs makes.
   identity = builtins.intersectAttrs { merge = null; };
   submoduleIdentity =
     type:
@@ -57,10 +60,11 @@ let
 
   sameType =
     a: b:
-    identity a == identity b
-    || a.name == "submodule"
-    && b.name == "submodule"
-    && (attempt (submoduleIdentity a == submoduleIdentity b)).value or false;
+    a.name == b.name
+    && (
+      identity a == identity b
+      || a.name == "submodule" && (attempt (submoduleIdentity a == submoduleIdentity b)).value or false
+    );
 
   findUp =
     type: above: n:
@@ -71,136 +75,149 @@ let
     else
       findUp type (builtins.tail above) (n + 1);
 
-  hasChildren = [
-    "attrListOf"
-    "attrTag"
-    "attrsOf"
-    "coercedTo"
-    "deferredModule"
-    "either"
-    "lazyAttrsOf"
-    "listOf"
-    "loaOf"
-    "nullOr"
-    "submodule"
-    "unique"
-  ];
+  base = type: {
+    inherit (type) name;
+    description = type.description or type.name;
+  };
+  leaf = _context: type: if checkIsReplaced type then base type // { checked = true; } else base type;
 
-  # describeOptions and describeType call each other: a submodule holds options.
-  describeType =
-    {
-      describeOptions,
-      above,
-      loc,
-      opaque,
-    }@context:
-    type:
-    let
-      name = plainText type.name;
-      description = plainText (type.description or name);
-      up = if builtins.elem name hasChildren then findUp type above 1 else null;
-      below = context // {
-        above = [ type ] ++ above;
-      };
-      nested = child: describeType below type.nestedTypes.${child};
-      element = suffix: describeType (below // { loc = loc ++ suffix; }) type.nestedTypes.elemType;
-      subOptions =
-        describeOptions
-          {
-            inherit loc;
-            inherit (below) above;
-          }
-          (
-            builtins.removeAttrs (type.getSubOptions loc) [
-              "_module"
-              "_freeformOptions"
-            ]
-          );
-      payload = type.functor.payload or null;
-      replaced = checkIsReplaced type;
-      checked = lib.optionalAttrs replaced { checked = true; };
-      integer = bounds.describe type { inherit replaced; };
+  # What `extra` adds to a node whose check may have been replaced.
+  checkable =
+    type: extra:
+    base type // extra // (if checkIsReplaced type then { checked = true; } else { });
 
-      byName = {
-        listOf =
-          { elem = element [ "*" ]; }
-          // (if accepts type [ ] then checked else { nonEmpty = true; })
-          // lib.optionalAttrs (replaced && !lib.hasPrefix "non-empty " type.description) checked;
-        attrsOf = { elem = element [ "<${payload.placeholder or "name"}>" ]; } // checked;
-        attrListOf = { elem = element [ "*" ]; } // checked;
-        nullOr = { elem = element [ ]; } // checked;
-        unique = { elem = element [ ]; };
-        passwdEntry =
-          builtins.removeAttrs (describeType context (type // { name = lib.removePrefix "passwdEntry " name; })) [ "checked" ]
-          // { passwdEntry = true; inherit description; };
-        either = {
-          left = nested "left";
-          right = nested "right";
-        }
-        // checked;
-        coercedTo = {
-          from = nested "coercedType";
-          to = nested "finalType";
-        }
-        // checked;
-        submodule =
-          (
-            if opaque then
-              { opaque = true; }
-            else
-              {
-                options = subOptions;
-              }
-              // lib.optionalAttrs (type.nestedTypes ? freeformType) { freeform = nested "freeformType"; }
-          )
-          // checked;
-        attrTag = { options = subOptions; } // checked;
-        deferredModule = { };
-        enum = {
-          values = map describeValue (if builtins.isList payload then payload else payload.values);
-        }
-        // checked;
-        strMatching = lib.optionalAttrs (payload ? pattern) { inherit (payload) pattern; } // checked;
-        separatedString = {
-          sep = if builtins.isString payload then payload else payload.sep;
-        }
-        // checked;
-        path = {
-          path = if payload ? absolute then { inherit (payload) absolute inStore; } else { absolute = true; inStore = null; };
-        }
-        // checked;
-        pathInStore.path = {
-          absolute = true;
-          inStore = true;
-        };
-        int = integer;
-        numberBetween = numberRange;
-        numberNonnegative = numberRange;
-        numberPositive = numberRange;
+  child = context: type: name: describeType (below context type) type.nestedTypes.${name};
+  below = context: type: context // { above = [ type ] ++ context.above; };
+  element =
+    suffix: context: type:
+    describeType (below context type // { loc = context.loc ++ suffix; }) type.nestedTypes.elemType;
+
+  describeInside =
+    context: type: set:
+    context.describeOptions {
+      inherit (context) loc;
+      above = [ type ] ++ context.above;
+    } set;
+  subOptions =
+    context: type:
+    describeInside context type (
+      builtins.removeAttrs (type.getSubOptions context.loc) [
+        "_module"
+        "_freeformOptions"
+      ]
+    );
+
+  # Types that hold others, and so may hold themselves.
+  composite = {
+    attrListOf = context: type: checkable type { elem = element [ "*" ] context type; };
+    attrTag = context: type: checkable type { options = describeInside context type type.nestedTypes; };
+    attrsOf = context: type: checkable type { elem = element [ "<name>" ] context type; };
+    coercedTo =
+      context: type:
+      checkable type {
+        from = child context type "coercedType";
+        to = child context type "finalType";
       };
-      numberRange = {
-        left.name = "int";
-        right.name = "float";
+    either =
+      context: type:
+      checkable type {
+        left = child context type "left";
+        right = child context type "right";
       };
-      family =
-        if lib.hasPrefix "strMatching" name then
-          "strMatching"
-        else if lib.hasPrefix "passwdEntry" name then
-          "passwdEntry"
-        else if builtins.elem name bounds.integerNames then
-          "int"
+    lazyAttrsOf = composite.attrsOf;
+    listOf =
+      context: type:
+      base type
+      // {
+        elem = element [ "*" ] context type;
+      }
+      // (
+        if !checkIsReplaced type && accepts type [ ] then
+          { }
         else
           {
-            lazyAttrsOf = "attrsOf";
-            loaOf = "attrsOf";
+            nonEmpty = !accepts type [ ];
+            checked = checkIsReplaced type && !lib.hasPrefix "non-empty " type.description;
           }
-          .${name} or name;
-    in
-    if up != null then
-      { inherit up; }
+      );
+    loaOf = composite.attrsOf;
+    nullOr = context: type: checkable type { elem = element [ ] context type; };
+    submodule =
+      context: type:
+      checkable type (
+        if context.opaque then
+          { opaque = true; }
+        else
+          {
+            options = subOptions context type;
+          }
+          // (if type.nestedTypes ? freeformType then { freeform = child context type "freeformType"; } else { })
+      );
+    unique = context: type: base type // { elem = element [ ] context type; };
+  };
+
+  simple = {
+    enum =
+      _context: type:
+      let
+        inherit (type.functor) payload;
+      in
+      checkable type {
+        values = map describeValue (if builtins.isList payload then payload else payload.values);
+      };
+    path =
+      _context: type:
+      checkable type {
+        path = {
+          absolute = type.functor.payload.absolute or true;
+          inStore = type.functor.payload.inStore or null;
+        };
+      };
+    separatedString =
+      _context: type:
+      checkable type {
+        sep = type.functor.payload.sep or type.functor.payload;
+      };
+  }
+  // lib.genAttrs bounds.integerNames (
+    _: _context: type:
+    base type // bounds.describe type { replaced = checkIsReplaced type; }
+  )
+  # Their checks are replaced by nature.
+  // lib.genAttrs [
+    "numberBetween"
+    "numberNonnegative"
+    "numberPositive"
+    "pkgs"
+  ] (_: _context: base);
+
+  byPrefix =
+    context: type:
+    if lib.hasPrefix "strMatching " type.name then
+      checkable type (
+        if (type.functor.payload or null) ? pattern then { inherit (type.functor.payload) pattern; } else { }
+      )
+    else if lib.hasPrefix "passwdEntry " type.name then
+      builtins.removeAttrs (describeType context (
+        type // { name = lib.removePrefix "passwdEntry " type.name; }
+      )) [ "checked" ]
+      // {
+        inherit (type) description;
+        passwdEntry = true;
+      }
     else
-      { inherit name description; }
-      // byName.${family} or checked;
+      leaf context type;
+
+  # `context`: { loc, above, opaque, describeOptions }; describeOptions and describeType call each other.
+  describeType =
+    context: type:
+    if composite ? ${type.name} then
+      let
+        up = findUp type context.above 1;
+      in
+      if up == null then composite.${type.name} context type else { inherit up; }
+    else
+      (simple.${type.name} or byPrefix) context type;
 in
 {
   inherit describeType;
