@@ -1,0 +1,1 @@
+"""HTML pages of the options: static, readable without JavaScript, searchable with it."""
