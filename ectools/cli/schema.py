@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ectools.options.dump import Dump
     from ectools.options.export import Export
 
+_NAMES = click.argument("names", metavar="[NAME]...", nargs=-1)
 _NIXPKGS = click.option(
     "--nixpkgs",
     metavar="PATH",
@@ -29,36 +30,62 @@ def COMMAND() -> None:  # noqa: N802 - the name under which main.py finds each c
     """Export JSON Schemas from NixOS modules and check them for drift."""
 
 
-@COMMAND.command("export", epilog="Example: ectools schema export ec-ipxe-qemu")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@COMMAND.command(
+    "export",
+    epilog="Example: ectools schema export --from 'import ./options.nix' -o ./schemas",
+)
+@_NAMES
 @click.option(
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write NAME.schema.json into. [default: the checkout's schemas]",
 )
+@click.option(
+    "--from",
+    "expression",
+    metavar="EXPRESSION",
+    help="A Nix expression for any set of options, or for what lib.evalModules returns; needs -o.",
+)
+@click.option("--name", default="options", show_default=True, help="The name of the schema made with --from.")
+@click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")
+@click.option("--allow-broken", is_flag=True, help="Exit 0 although options could not be evaluated.")
 @_NIXPKGS
 @_DUMP
-def export(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump_file: Path | None) -> int:
+def export(
+    *,
+    names: tuple[str, ...],
+    folder: Path | None,
+    expression: str | None,
+    name: str,
+    nixpkgs: str | None,
+    dump_file: Path | None,
+    coerced: bool,
+    allow_broken: bool,
+) -> int:
     """Write the JSON Schema of each module that is named, or of all.
 
     Exits 1, with a line for each, where options could not be evaluated; what could be is written anyway.
     """
     from ectools.files import write_atomic
 
-    exports = _select(_export_all(_load(nixpkgs, dump_file)), names)
+    if expression is not None and (names or dump_file is not None or folder is None):
+        raise click.UsageError("--from goes with -o, and with neither names nor --dump")
+    dump = _load(nixpkgs, dump_file) if expression is None else _evaluate(expression, name, nixpkgs)
+    exports = _select(_export_all(dump, coerced=coerced), names)
     folder = folder or _schemas_folder()
     folder.mkdir(parents=True, exist_ok=True)
     for each in exports:
         path = folder / f"{each.name}.schema.json"
         write_atomic(path, each.render())
         click.echo(str(path))
-    return _report_findings(exports)
+    status = _report_findings(exports)
+    return 0 if allow_broken else status
 
 
 @COMMAND.command("check", epilog="Example: ectools schema check --dump options.json")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_NAMES
 @click.option(
     "-d",
     "--schemas",
@@ -85,6 +112,29 @@ def check(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump
     return max(_report_findings(exports), 1 if stale else 0)
 
 
+@COMMAND.command("diff", epilog="Example: ectools schema diff old.schema.json new.schema.json --json")
+@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
+@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="A JSON object: the worst kind, and a list of changes.")
+@click.option("--junit", is_flag=True, help="JUnit XML, a test case for each change; breaking ones fail.")
+def diff(old: Path, new: Path, *, as_json: bool, junit: bool) -> int:
+    """Compare two schemas, or two folders of them, by meaning.
+
+    Exits 0 where nothing differs, 3 where only the words do, 4 where more is valid than before, 5 where what
+    was valid no longer is, an option is gone, or a default is another.
+    """
+    from ectools.options.reporting import compare_paths, exit_status, write_json, write_junit, write_text
+
+    if as_json and junit:
+        raise click.UsageError("give either --json or --junit")
+    changes = compare_paths(old, new)
+    write = write_json if as_json else write_junit if junit else write_text
+    text = write(changes)
+    if text:
+        click.echo(text)
+    return exit_status(changes)
+
+
 def _load(nixpkgs: str | None, dump_file: Path | None) -> Dump:
     from ectools.options.dump import read_dump
     from ectools.options.evaluate import evaluate_modules
@@ -92,10 +142,16 @@ def _load(nixpkgs: str | None, dump_file: Path | None) -> Dump:
     return read_dump(dump_file) if dump_file is not None else evaluate_modules(nixpkgs=nixpkgs)
 
 
-def _export_all(dump: Dump) -> list[Export]:
+def _evaluate(expression: str, name: str, nixpkgs: str | None) -> Dump:
+    from ectools.options.evaluate import evaluate_expression
+
+    return evaluate_expression(expression, name=name, nixpkgs=nixpkgs)
+
+
+def _export_all(dump: Dump, *, coerced: bool = False) -> list[Export]:
     from ectools.options.export import export_tree
 
-    return [export_tree(dump, tree) for tree in dump.trees]
+    return [export_tree(dump, tree, output=coerced) for tree in dump.trees]
 
 
 def _select(exports: list[Export], names: tuple[str, ...]) -> list[Export]:

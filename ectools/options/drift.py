@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Schema = dict[str, Any]
+Path = tuple[str, ...]
 
 _DOCS = {
     "description": "the description",
@@ -70,6 +71,36 @@ def worst(changes: list[Change]) -> Kind | None:
     return max((change.kind for change in changes), key=order.index, default=None)
 
 
+@dataclass(frozen=True)
+class _Flat:
+    """An object schema without its groups: options, which must be set, and what else each group takes."""
+
+    options: dict[Path, Schema]
+    required: frozenset[Path]
+    further: dict[Path, Schema | bool]
+
+
+def _flatten(node: Schema, path: Path) -> _Flat:
+    options: dict[Path, Schema] = {}
+    required: set[Path] = set()
+    further: dict[Path, Schema | bool] = {}
+
+    def walk(node: Schema, path: Path, *, needed: bool) -> None:
+        further[path] = node.get("additionalProperties", True)
+        for name, inner in node.get("properties", {}).items():
+            here = (*path, name)
+            inner_needed = needed and name in node.get("required", ())
+            if "properties" in inner and "x-nix-type" not in inner:
+                walk(inner, here, needed=inner_needed)
+                continue
+            options[here] = inner
+            if inner_needed:
+                required.add(here)
+
+    walk(node, path, needed=True)
+    return _Flat(options, frozenset(required), further)
+
+
 class _Comparison:
     def __init__(self, old: Schema, new: Schema) -> None:
         self.old = old
@@ -78,74 +109,44 @@ class _Comparison:
         self._below: set[tuple[int, int]] = set()  # pairs of objects, so that types which hold themselves end
 
     def run(self) -> Iterator[Change]:
-        if self.old.get("x-nix-path") != self.new.get("x-nix-path"):
+        before, after = tuple(self.old.get("x-nix-path", ())), tuple(self.new.get("x-nix-path", ()))
+        if before != after:
             yield Change(
                 kind=Kind.BREAKING,
-                option=show_path(self.new.get("x-nix-path", [])),
-                message="the options stand at another place",
-                old=self.old.get("x-nix-path"),
-                new=self.new.get("x-nix-path"),
+                option=show_path(after),
+                message=f"the options stood at {show_path(before) or 'the root'} before",
+                old=before,
+                new=after,
             )
-        yield from self._objects(self.old, self.new, tuple(self.new.get("x-nix-path", [])))
+        yield from self._objects(self.old, self.new, after)
 
-    def _objects(self, old: Schema, new: Schema, path: tuple[str, ...]) -> Iterator[Change]:
+    def _objects(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
         if (id(old), id(new)) in self._below:
             return
         self._below.add((id(old), id(new)))
-        yield from self._further_names(old, new, path)
-        before, after = old.get("properties", {}), new.get("properties", {})
-        for name in sorted({*before, *after}):
-            here = (*path, name)
-            required = (name in old.get("required", ()), name in new.get("required", ()))
-            if name not in after:
-                yield self._removed(before[name], here, after={n: after[n] for n in after if n not in before})
-            elif name not in before:
-                yield from self._added(after[name], here, required=required[1])
+        before, after = _flatten(old, path), _flatten(new, path)
+        added = {where: option for where, option in after.options.items() if where not in before.options}
+        for where in sorted({*before.options, *after.options}):
+            if where not in after.options:
+                yield _removed(before.options[where], where, added)
+            elif where in added:
+                yield _added(added[where], where, required=where in after.required)
             else:
-                yield from self._requirement(here, required)
-                yield from self._properties(before[name], after[name], here)
+                yield from _requirement(where, before, after)
+                yield from self._option(before.options[where], after.options[where], where)
+        for where in sorted(before.further.keys() & after.further.keys()):
+            yield from self._further_names(before.further[where], after.further[where], where)
 
-    def _further_names(self, old: Schema, new: Schema, path: tuple[str, ...]) -> Iterator[Change]:
-        before, after = old.get("additionalProperties", True), new.get("additionalProperties", True)
-        if not self.inclusion.holds(before, after):
+    def _further_names(self, old: Schema | bool, new: Schema | bool, path: Path) -> Iterator[Change]:
+        if not self.inclusion.holds(old, new):
             message, kind = "further names take less than before, or are not allowed any more", Kind.BREAKING
-        elif not self.inclusion.reversed().holds(after, before):
+        elif not self.inclusion.reversed().holds(new, old):
             message, kind = "further names are allowed, or take more than before", Kind.COMPATIBLE
         else:
             return
-        yield Change(kind=kind, option=show_path((*path, "<name>")), message=message, old=before, new=after)
+        yield Change(kind=kind, option=show_path((*path, "<name>")), message=message, old=old, new=new)
 
-    def _requirement(self, path: tuple[str, ...], required: tuple[bool, bool]) -> Iterator[Change]:
-        if required == (False, True):
-            yield Change(
-                kind=Kind.BREAKING, option=show_path(path), message="it must be set now", old=False, new=True
-            )
-        elif required == (True, False):
-            yield Change(
-                kind=Kind.COMPATIBLE,
-                option=show_path(path),
-                message="it need not be set any more",
-                old=True,
-                new=False,
-            )
-
-    def _removed(self, gone: Schema, path: tuple[str, ...], after: dict[str, Schema]) -> Change:
-        like = [name for name, option in after.items() if _same_meaning(gone, option)]
-        renamed = f"; {show_path((*path[:-1], like[0]))} is new and takes the same" if len(like) == 1 else ""
-        return Change(kind=Kind.BREAKING, option=show_path(path), message=f"it is gone{renamed}", old=gone)
-
-    def _added(self, option: Schema, path: tuple[str, ...], *, required: bool) -> Iterator[Change]:
-        yield Change(
-            kind=Kind.BREAKING if required else Kind.COMPATIBLE,
-            option=show_path(path),
-            message="it is new and must be set" if required else "it is new",
-            new=option,
-        )
-
-    def _properties(self, old: Schema, new: Schema, path: tuple[str, ...]) -> Iterator[Change]:
-        if _is_group(old) and _is_group(new):
-            yield from self._objects(old, new, path)
-            return
+    def _option(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
         option = show_path(path)
         yield from _compare_defaults(option, old, new)
         if bool(new.get("readOnly")) != bool(old.get("readOnly")):
@@ -157,7 +158,7 @@ class _Comparison:
         yield from self._types(old, new, path)
         yield from _compare_docs(option, old, new)
 
-    def _types(self, old: Schema, new: Schema, path: tuple[str, ...]) -> Iterator[Change]:
+    def _types(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
         inner_old, inner_new = self._inner(old, self.old, path), self._inner(new, self.new, path)
         if len(inner_old) == len(inner_new):
             # What differs inside a submodule is reported there, by its own option.
@@ -184,12 +185,12 @@ class _Comparison:
         for (where, a), (_, b) in zip(inner_old, inner_new, strict=True):
             yield from self._objects(a, b, where)
 
-    def _inner(self, node: Any, root: Schema, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Schema]]:
+    def _inner(self, node: Any, root: Schema, path: Path) -> list[tuple[Path, Schema]]:
         """The outermost objects with options of their own inside a type, with their paths."""
-        found: list[tuple[tuple[str, ...], Schema]] = []
+        found: list[tuple[Path, Schema]] = []
         seen: set[int] = set()
 
-        def walk(node: Any, path: tuple[str, ...]) -> None:
+        def walk(node: Any, path: Path) -> None:
             if not isinstance(node, dict) or id(node) in seen:
                 return
             seen.add(id(node))
@@ -212,8 +213,39 @@ def constraint(option: Schema) -> Schema:
     return {key: value for key, value in option.items() if key not in _NOT_A_CONSTRAINT}
 
 
-def _is_group(node: Schema) -> bool:
-    return "properties" in node and "x-nix-type" not in node
+def _removed(gone: Schema, path: Path, added: dict[Path, Schema]) -> Change:
+    alike = [where for where, option in added.items() if _same_meaning(gone, option)]
+    named = [
+        where
+        for where in alike
+        if where[-1] == path[-1] or added[where].get("description") == gone.get("description")
+    ]
+    renamed = f"; {show_path(named[0])} is new and takes the same" if len(named) == 1 else ""
+    return Change(kind=Kind.BREAKING, option=show_path(path), message=f"it is gone{renamed}", old=gone)
+
+
+def _added(option: Schema, path: Path, *, required: bool) -> Change:
+    return Change(
+        kind=Kind.BREAKING if required else Kind.COMPATIBLE,
+        option=show_path(path),
+        message="it is new and must be set" if required else "it is new",
+        new=option,
+    )
+
+
+def _requirement(path: Path, before: _Flat, after: _Flat) -> Iterator[Change]:
+    if path in after.required - before.required:
+        yield Change(
+            kind=Kind.BREAKING, option=show_path(path), message="it must be set now", old=False, new=True
+        )
+    elif path in before.required - after.required:
+        yield Change(
+            kind=Kind.COMPATIBLE,
+            option=show_path(path),
+            message="it need not be set any more",
+            old=True,
+            new=False,
+        )
 
 
 def _same_meaning(a: Schema, b: Schema) -> bool:

@@ -139,7 +139,7 @@ class TypeConverter:
         return self._join((self.convert(first, loc), first), (self.convert(second, loc), second))
 
     def _join(self, *branches: tuple[Schema, Node | None]) -> Schema:
-        """A flat anyOf. Nix takes the first branch whose outermost kind fits, and never looks at a later one."""
+        """A flat anyOf. Nix takes the first branch whose outermost kind fits, and looks at no later one."""
         parts: list[Schema] = []
         unreachable: list[str] = []
         for branch, node in branches:
@@ -214,7 +214,7 @@ class TypeConverter:
         return values[0] if len(values) == 1 else bool(values)
 
     def _open(self, group: Schema, values: Schema | bool) -> None:
-        """Let undeclared names in, in ``group`` and, one level of the freeform type further, in its groups."""
+        """Let undeclared names into ``group``; into its groups too, one level of the type further in."""
         group["additionalProperties"] = values
         for inner in group["properties"].values():
             if "properties" in inner and "x-nix-type" not in inner:

@@ -83,7 +83,7 @@ def values_for(schema: Any, root: Schema, depth: int = 0) -> st.SearchStrategy[A
             return _strings_for(schema)
         case "array":
             least = schema.get("minItems", 0)
-            if depth > 4 and not least:
+            if (depth > 4 or schema.get("items") == {"enum": []}) and not least:
                 return st.just([])
             most = least + 2
             return st.lists(
@@ -122,6 +122,8 @@ def _objects_for(schema: Schema, root: Schema, depth: int) -> st.SearchStrategy[
     if more is False:
         return known
     size = 1 if "maxProperties" in schema else 2
+    if more == {"enum": []}:
+        return known
     extra = st.dictionaries(
         _NAMES.filter(lambda name: name not in properties),
         values_for(more, root, depth + 1),

@@ -1,0 +1,115 @@
+"""Changes between schemas for people, programs and test reports."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+from ectools.errors import InputError
+from ectools.files import read_bytes
+from ectools.options.drift import Change, Kind, compare, worst
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.options.drift import Schema
+
+_STATUS = {None: 0, Kind.DOCS: 3, Kind.COMPATIBLE: 4, Kind.BREAKING: 5}
+
+
+def exit_status(changes: list[Change]) -> int:
+    """0 nothing, 3 docs only, 4 compatible, 5 breaking: apart from 1 (it failed) and 2 (bad usage)."""
+    return _STATUS[worst(changes)]
+
+
+def compare_paths(old: Path, new: Path) -> list[Change]:
+    """The changes from one schema file to another, or between the ``*.schema.json`` of two folders.
+
+    Raises InputError, FileError.
+    """
+    if old.is_dir() != new.is_dir():
+        raise InputError(f"{old} and {new}: one is a folder, the other is not")
+    if not old.is_dir():
+        return compare(_read(old), _read(new))
+    changes = []
+    for name in sorted({path.name for folder in (old, new) for path in folder.glob("*.schema.json")}):
+        before = _read(old / name) if (old / name).is_file() else None
+        after = _read(new / name) if (new / name).is_file() else None
+        if before is None or after is None:
+            kind, message = (
+                (Kind.COMPATIBLE, "the module is new")
+                if before is None
+                else (Kind.BREAKING, "the module is gone")
+            )
+            changes.append(Change(kind=kind, option=name.removesuffix(".schema.json"), message=message))
+        else:
+            changes += compare(before, after)
+    return changes
+
+
+def _read(path: Path) -> Schema:
+    try:
+        document = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(document, dict) or "properties" not in document:
+        raise InputError(f"{path}: not a schema of options: it has no properties")
+    return document
+
+
+def write_text(changes: list[Change]) -> str:
+    """A line for each change, the worst kind first."""
+    order = list(Kind)
+    ranked = sorted(changes, key=lambda change: -order.index(change.kind))
+    return "\n".join(change.render() for change in ranked)
+
+
+def write_json(changes: list[Change]) -> str:
+    """``{worst, changes: [{kind, option, message, old, new}]}``."""
+    kind = worst(changes)
+    document = {
+        "worst": None if kind is None else kind.value,
+        "changes": [
+            {
+                "kind": change.kind.value,
+                "option": change.option,
+                "message": change.message,
+                "old": change.old,
+                "new": change.new,
+            }
+            for change in changes
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def write_junit(changes: list[Change]) -> str:
+    """JUnit XML as test reporters read it: a case for each change, failed where it is breaking."""
+    failures = sum(change.kind is Kind.BREAKING for change in changes)
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuite name="ectools schema diff" tests="{max(1, len(changes))}" failures="{failures}">',
+    ]
+    for change in changes:
+        case = f"  <testcase classname={_attribute(change.kind.value)} name={_attribute(change.option)}"
+        if change.kind is Kind.BREAKING:
+            lines += [f"{case}>", f"    <failure message={_attribute(change.message)}/>", "  </testcase>"]
+        else:
+            lines += [f"{case}>", f"    <system-out>{_text(change.message)}</system-out>", "  </testcase>"]
+    if not changes:
+        lines.append('  <testcase classname="schema" name="no change"/>')
+    return "\n".join([*lines, "</testsuite>"])
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_printable(text), {"\n": "&#10;", "\t": "&#9;"})
+
+
+def _text(text: str) -> str:
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that XML 1.0 cannot carry at all."""
+    return "".join(char if char in "\t\n" or ord(char) >= 0x20 else "\ufffd" for char in text)

@@ -1,0 +1,139 @@
+"""Options evaluated by the real nix: the table of types, broken options, and the whole of NixOS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import golden
+
+from ectools.options.checking import check_schemas
+from ectools.options.evaluate import OptionsError, evaluate_expression, evaluate_modules
+from ectools.options.export import export_tree
+
+if TYPE_CHECKING:
+    from ectools.options.export import Export
+
+pytestmark = pytest.mark.nix
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def export(expression: str, nixpkgs: Path, *, output: bool = False) -> Export:
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+    return export_tree(dump, dump.trees[0], output=output)
+
+
+def test_the_table_of_types(nixpkgs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    table = export(f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}', nixpkgs)
+    assert table.findings == ()
+    golden.compare("schemas/type_table.schema.json", table.render().decode())
+
+
+def test_the_committed_schemas_are_what_the_modules_say(nixpkgs: Path) -> None:
+    dump = evaluate_modules(nixpkgs=str(nixpkgs))
+    exports = [export_tree(dump, tree) for tree in dump.trees]
+    stale = check_schemas(exports, ROOT / "schemas", known=[each.name for each in exports])
+    assert [drift.render() for drift in stale] == []
+
+
+BROKEN = """
+  let lib = import <nixpkgs/lib>; in with lib;
+  {
+    aborts = mkOption { type = types.str; default = abort "no"; };
+    throws = mkOption { type = types.str; default = throw "no"; description = "still here"; };
+    missing.name = mkOption { type = types.int; default = { }.name; };
+    forever = mkOption { type = types.int; default = let x = x; in x; };
+    deep = mkOption { type = types.int; example = let f = n: f (n + 1) + 1; in f 0; };
+    typeless = mkOption { type = types.listOf { }.type; };
+    nested = mkOption {
+      type = types.submodule {
+        options.inner = mkOption { type = types.int; default = abort "inside"; };
+        options.fine = mkOption { type = types.port; default = 1; };
+      };
+    };
+    gone = throw "not an option";
+    lost.deeper = abort "not an option either";
+    value = 3;
+    fine = mkOption { type = types.bool; description = "fine"; };
+  }
+"""
+
+
+def test_broken_options_are_named_and_the_rest_is_exported(nixpkgs: Path) -> None:
+    result = export(BROKEN, nixpkgs)
+    assert {(finding.option, finding.part) for finding in result.findings} == {
+        ("aborts", "default"),
+        ("throws", "default"),
+        ("missing.name", "default"),
+        ("forever", "default"),
+        ("deep", "example"),
+        ("typeless", "type"),
+        ("nested.inner", "default"),
+        ("gone", "option"),
+        ("lost.deeper", "option"),
+    }
+    options = result.document["properties"]
+    assert options["fine"]["type"] == "boolean"
+    assert options["throws"]["description"] == "still here"
+    assert options["aborts"]["type"] == "string"
+    assert result.document["$defs"]["nested"]["properties"]["fine"]["maximum"] == 65535
+    assert options["typeless"]["x-nix-broken"] == ["type"]
+    assert "x-nix-unrepresentable" in options["typeless"]
+
+
+@pytest.mark.parametrize("expression", ["3", "{", "throw ''nothing at all''", "{ }.options"])
+def test_an_expression_that_yields_no_options_is_one_error(nixpkgs: Path, expression: str) -> None:
+    with pytest.raises(OptionsError, match="cannot be evaluated"):
+        export(expression, nixpkgs)
+
+
+def test_defaults_and_examples_keep_their_kind(nixpkgs: Path) -> None:
+    result = export(
+        """
+        with import <nixpkgs/lib>;
+        {
+          exact = mkOption { type = types.float; default = 0.1234567890123456; };
+          small = mkOption { type = types.float; default = 1.0e-300; };
+          code = mkOption { type = types.str; defaultText = literalExpression "pkgs.x"; default = throw "no"; };
+          words = mkOption { type = types.str; defaultText = literalMD "some *words*"; };
+          drv = mkOption { type = types.package; default = { type = "derivation"; name = "p"; outPath = "/x"; }; };
+          fn = mkOption { type = types.functionTo types.int; default = x: 1; };
+          tagged = mkOption { type = types.attrs; default = { float = [ 1 2 ]; set = { }; }; };
+          unset = mkOption { type = types.nullOr types.str; };
+          must = mkOption { type = types.str; };
+        }
+        """,
+        nixpkgs,
+    ).document
+    options = result["properties"]
+    assert options["exact"]["default"] == 0.1234567890123456
+    assert options["small"]["default"] == 1.0e-300
+    assert options["code"]["x-nix-default-text"] == "pkgs.x"
+    assert options["words"]["x-nix-default-markdown"] == "some *words*"
+    assert options["drv"]["x-nix-default-text"] == "<derivation p>"
+    assert options["fn"]["x-nix-default-text"] == "<function>"
+    assert "x-nix-unrepresentable" in options["fn"]
+    assert options["tagged"]["default"] == {"float": [1, 2], "set": {}}
+    assert {"exact", "code", "drv"}.isdisjoint(result["required"])
+    assert "must" in result["required"]
+
+
+def test_the_output_side_of_a_coerced_type(nixpkgs: Path) -> None:
+    table = f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}'
+    options = export(table, nixpkgs, output=True).document["properties"]
+    assert options["coercedTo"]["type"] == "string"
+    assert options["coercedToList"]["type"] == "array"
+
+
+def test_all_of_nixos_in_one_go(nixpkgs: Path) -> None:
+    result = export(f'import "{HERE}/nixos.nix" {{ }}', nixpkgs)
+    text = json.dumps(result.document)
+    assert text.count('"x-nix-type"') > 15_000
+    assert len(result.findings) < 20
+    port = result.document["properties"]["services"]["properties"]["grafana"]
+    assert port["properties"]["enable"]["type"] == "boolean"

@@ -1,0 +1,204 @@
+"""Drift between schemas, by meaning."""
+
+from __future__ import annotations
+
+import copy
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from ectools.errors import InputError
+from ectools.options.drift import Kind, compare, worst
+from ectools.options.inclusion import Inclusion
+from ectools.options.reporting import compare_paths, exit_status, write_json, write_junit, write_text
+
+Schema = dict[str, Any]
+
+
+def option(**keywords: Any) -> Schema:
+    return {"description": "d", "x-nix-type": "t", "x-nix-declarations": ["f#L1"], **keywords}
+
+
+def group(properties: Schema, required: tuple[str, ...] = (), further: Any = False) -> Schema:
+    needed = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, **needed, "additionalProperties": further}
+
+
+def document(properties: Schema, defs: Schema | None = None, **keywords: Any) -> Schema:
+    return {"x-nix-path": ["s"], **group(properties, **keywords), "$defs": defs or {}}
+
+
+INT = {"type": "integer", "minimum": 0, "maximum": 10}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (INT, {**INT, "maximum": 9}, Kind.BREAKING),
+        (INT, {**INT, "minimum": 1}, Kind.BREAKING),
+        (INT, {**INT, "maximum": 11}, Kind.COMPATIBLE),
+        (INT, {"type": "number"}, Kind.COMPATIBLE),
+        ({"type": "number"}, INT, Kind.BREAKING),
+        (INT, {"anyOf": [{"type": "null"}, INT]}, Kind.COMPATIBLE),
+        ({"anyOf": [{"type": "null"}, INT]}, INT, Kind.BREAKING),
+        ({"enum": ["a"]}, {"enum": ["b", "a"]}, Kind.COMPATIBLE),
+        ({"enum": ["a", "b"]}, {"enum": ["b", "a"]}, None),
+        ({"enum": ["a", "b"]}, {"enum": ["a"]}, Kind.BREAKING),
+        ({"enum": ["a"]}, {"type": "string"}, Kind.COMPATIBLE),
+        ({"type": "string"}, {"type": "string", "pattern": "^/"}, Kind.BREAKING),
+        ({"type": "string", "pattern": "^/"}, {"type": "string"}, Kind.COMPATIBLE),
+        ({"type": "array", "items": INT}, {"type": "array", "items": {"type": "number"}}, Kind.COMPATIBLE),
+        ({"type": "array", "items": INT}, {"type": "array", "items": INT, "minItems": 1}, Kind.BREAKING),
+        (
+            {"type": "object", "additionalProperties": INT},
+            {"type": "object", "additionalProperties": {}},
+            Kind.COMPATIBLE,
+        ),
+        ({}, {"type": "string"}, Kind.BREAKING),
+        ({"default": 1}, {"default": 1.0}, Kind.BREAKING),
+        ({"default": 1}, {"default": True}, Kind.BREAKING),
+        ({"default": 1}, {}, Kind.BREAKING),
+        ({"x-nix-default-text": "a"}, {"x-nix-default-text": "b"}, Kind.BREAKING),
+        ({"x-nix-default-markdown": "a"}, {"x-nix-default-markdown": "b"}, Kind.DOCS),
+        ({}, {"readOnly": True}, Kind.BREAKING),
+        ({"readOnly": True}, {}, Kind.COMPATIBLE),
+        ({"description": "a"}, {"description": "b"}, Kind.DOCS),
+        ({"x-nix-declarations": []}, {"x-nix-declarations": ["g#L2"]}, Kind.DOCS),
+        ({"examples": [1]}, {"examples": [2]}, Kind.DOCS),
+        ({"default": {"a": 1, "b": 2}}, {"default": {"b": 2, "a": 1}}, None),
+    ],
+)
+def test_what_a_change_of_an_option_means(old: Schema, new: Schema, kind: Kind | None) -> None:
+    changes = compare(document({"x": option(**old)}), document({"x": option(**new)}))
+    assert worst(changes) == kind
+    assert {change.option for change in changes} <= {"s.x"}
+
+
+def test_an_option_that_is_gone_or_new() -> None:
+    before = document({"a": option(**INT), "g": group({"b": option(type="string")})})
+    after = document({"g": group({"c": option(type="boolean")})})
+    assert [(change.kind, change.option) for change in compare(before, after)] == [
+        (Kind.BREAKING, "s.a"),
+        (Kind.BREAKING, "s.g.b"),
+        (Kind.COMPATIBLE, "s.g.c"),
+    ]
+
+
+def test_a_renamed_option_is_breaking_and_named() -> None:
+    before = document({"port": option(**INT, default=1)})
+    after = document({"http": group({"port": option(**INT, default=1)}), "other": option(**INT, default=2)})
+    gone = next(change for change in compare(before, after) if change.option == "s.port")
+    assert gone.kind is Kind.BREAKING
+    assert "s.http.port is new and takes the same" in gone.message
+
+
+def test_an_option_that_must_be_set() -> None:
+    free = document({"g": group({"a": option(**INT)})})
+    needed = document({"g": group({"a": option(**INT)}, required=("a",))}, required=("g",))
+    assert [(c.kind, c.option) for c in compare(free, needed)] == [(Kind.BREAKING, "s.g.a")]
+    assert [(c.kind, c.option) for c in compare(needed, free)] == [(Kind.COMPATIBLE, "s.g.a")]
+    assert [c.kind for c in compare(document({}), document({"a": option()}, required=("a",)))] == [
+        Kind.BREAKING
+    ]
+
+
+def test_a_change_inside_a_submodule_is_reported_there() -> None:
+    def with_inner(maximum: int, further: Any = False) -> Schema:
+        inner = group({"port": option(**{**INT, "maximum": maximum})}, further=further)
+        servers = option(type="object", additionalProperties={"$ref": "#/$defs/servers.%3Cname%3E"})
+        return document({"servers": servers}, {"servers.<name>": inner})
+
+    changes = compare(with_inner(10), with_inner(5))
+    assert [(c.kind, c.option) for c in changes] == [(Kind.BREAKING, "s.servers.<name>.port")]
+    changes = compare(with_inner(10), with_inner(10, further={}))
+    assert [(c.kind, c.option) for c in changes] == [(Kind.COMPATIBLE, "s.servers.<name>.<name>")]
+
+
+def test_a_type_that_holds_itself_ends() -> None:
+    node = group({"next": option(anyOf=[{"type": "null"}, {"$ref": "#/$defs/node"}]), "v": option(**INT)})
+    before = document({"node": option(**{"$ref": "#/$defs/node"})}, {"node": node})
+    after = copy.deepcopy(before)
+    assert compare(before, after) == []
+    after["$defs"]["node"]["properties"]["v"]["maximum"] = 3
+    assert [c.option for c in compare(before, after)] == ["s.node.v"]
+
+
+SIMPLE = st.recursive(
+    st.sampled_from(
+        [
+            {},
+            {"type": "null"},
+            {"type": "boolean"},
+            {"type": "string"},
+            {"type": "string", "pattern": "^/"},
+            {"type": "number"},
+            {"enum": ["/a", 1, None]},
+        ]
+    )
+    | st.builds(
+        lambda low, high: {"type": "integer", "minimum": low, "maximum": high},
+        st.integers(-2, 1),
+        st.integers(1, 3),
+    )
+    | st.builds(lambda low: {"type": "number", "exclusiveMinimum": low}, st.integers(-1, 2)),
+    lambda inner: st.one_of(
+        st.builds(lambda items: {"type": "array", "items": items}, inner),
+        st.builds(lambda items: {"type": "array", "items": items, "minItems": 1}, inner),
+        st.builds(lambda values: {"type": "object", "additionalProperties": values}, inner),
+        st.builds(lambda a, b: {"anyOf": [a, b]}, inner, inner),
+        st.builds(lambda a: {"allOf": [a, {"pattern": "^[^:]*$"}]}, inner),
+        st.builds(lambda a, more: group({"k": a}, required=("k",), further=more), inner, st.booleans()),
+        st.builds(lambda a: group({"k": a}), inner),
+    ),
+    max_leaves=4,
+)
+VALUES = [
+    *(None, True, 0, 1, 2, -1, 1.5, 4, "", "/a", "a:b", "/:"),
+    *([], [1], [None, "/a"], {}, {"k": 1}, {"k": "/a"}, {"k": None, "l": 0}, {"l": [True]}),
+]
+
+
+@given(SIMPLE, SIMPLE)
+def test_inclusion_is_never_claimed_wrongly(old: Schema, new: Schema) -> None:
+    if Inclusion(old, new).holds(old, new):
+        before, after = Draft202012Validator(old), Draft202012Validator(new)
+        assert [value for value in VALUES if before.is_valid(value) and not after.is_valid(value)] == []
+
+
+@given(SIMPLE)
+def test_a_schema_includes_itself_and_does_not_differ_from_itself(schema: Schema) -> None:
+    assert Inclusion(schema, schema).holds(schema, copy.deepcopy(schema))
+    before = document({"x": option(**schema)} if "properties" not in schema else {"x": schema})
+    assert compare(before, copy.deepcopy(before)) == []
+
+
+def test_the_reports_say_the_same(tmp_path: Path) -> None:
+    before = document({"a": option(**INT), "b": option(description='<"&\x01')})
+    after = document({"b": option(description="new"), "c": option()})
+    changes = compare(before, after)
+    assert exit_status(changes) == 5
+    assert exit_status([]) == 0
+    assert write_text(changes).splitlines()[0] == "breaking: s.a: it is gone"
+    report = json.loads(write_json(changes))
+    assert report["worst"] == "breaking"
+    assert [change["option"] for change in report["changes"]] == ["s.a", "s.b", "s.c"]
+    suite = ET.fromstring(write_junit(changes))
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    assert ET.fromstring(write_junit([])).get("failures") == "0"
+
+
+def test_folders_are_compared_file_by_file(tmp_path: Path) -> None:
+    for name, modules in {"old": ["m", "gone"], "new": ["m", "fresh"]}.items():
+        (tmp_path / name).mkdir()
+        for module in modules:
+            (tmp_path / name / f"{module}.schema.json").write_text(json.dumps(document({})))
+    changes = compare_paths(tmp_path / "old", tmp_path / "new")
+    assert [(c.kind, c.option) for c in changes] == [(Kind.COMPATIBLE, "fresh"), (Kind.BREAKING, "gone")]
+    with pytest.raises(InputError):
+        compare_paths(tmp_path / "old", tmp_path / "new" / "m.schema.json")
