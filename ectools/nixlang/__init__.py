@@ -33,15 +33,15 @@ def render(expr: Expr) -> str:
 
 
 def _render(expr: Expr) -> str:
-    from ectools.nixlang.data import is_data, write_data
+    from ectools.nixlang.data import NotDataError, write_data
 
-    if is_data(expr):
+    try:
         return write_data(expr)
+    except NotDataError:
+        from ectools.nixlang.layout import build_document
+        from ectools.nixlang.printing import lay_out
 
-    from ectools.nixlang.layout import build_document
-    from ectools.nixlang.printing import lay_out
-
-    return lay_out(build_document(expr))
+        return lay_out(build_document(expr))
 
 
 def render_file(expr: Expr, *, comment: str | None = None) -> str:

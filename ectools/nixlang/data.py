@@ -12,32 +12,25 @@ from typing import Any
 
 from ectools.nixlang import scalars
 from ectools.nixlang.documents import WIDTH
-from ectools.nixlang.scalars import RenderError
 
 MAX_DEPTH = 200
-"""Deeper data is refused: Python's stack and Nix's parser end somewhere too, and with worse words."""
+"""Deeper data is refused, because Python's stack and Nix's parser end somewhere as well."""
 
 
-def is_data(value: Any) -> bool:
-    """Whether the value is data all through: JSON's types, and a tuple for a list."""
-    match value:
-        case None | str() | int() | float():
-            return True
-        case dict():
-            return all(map(is_data, value.values()))
-        case list() | tuple():
-            return all(map(is_data, value))
-        case _:
-            return False
+class NotDataError(Exception):
+    """The value holds an expression: ``layout`` is the way to its text."""
 
 
 def write_data(value: Any) -> str:
-    """The text of a value that ``is_data``. Raises RenderError for what Nix has no words for."""
+    """The text of JSON's types, and of a tuple as a list.
+
+    Raises RenderError for what Nix has no words for, RecursionError past MAX_DEPTH, and NotDataError.
+    """
     if value is None or isinstance(value, (int, float)):
         return _write_atom(value) or ""
     out: list[str] = []
     _put_item(value, "", out)
-    return "".join(out)
+    return "".join(out)[:-1]
 
 
 def _write_atom(value: Any) -> str | None:
@@ -50,22 +43,28 @@ def _write_atom(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return scalars.number(value)
-    if not value:
-        return "{ }" if isinstance(value, dict) else "[ ]"
-    return None
+    if isinstance(value, dict):
+        return None if value else "{ }"
+    if isinstance(value, (list, tuple)):
+        return None if value else "[ ]"
+    raise NotDataError
 
 
 def _write_term(value: Any) -> str | None:
     """The same as a list's item, where a sign or a call needs parentheses."""
     atom = _write_atom(value)
-    if atom is not None and isinstance(value, (int, float)) and atom[0] in "-b" and atom[:2] != "fa":
+    if isinstance(value, (int, float)) and atom is not None and atom.startswith(("-", scalars.FROM_JSON)):
         return f"({atom})"
     return atom
 
 
+def _split(value: Any) -> list[str] | None:
+    return scalars.split_indented(value) if isinstance(value, str) else None
+
+
 def _write_item(value: Any, room: int) -> str | None:
     """A list's item on one line of at most ``room`` columns; None where it takes more."""
-    if room < 0 or (isinstance(value, str) and scalars.split_indented(value) is not None):
+    if room < 0 or _split(value) is not None:
         return None
     line = _write_term(value)
     if line is None and len(value) == 1:
@@ -80,37 +79,32 @@ def _write_item(value: Any, room: int) -> str | None:
 
 
 def _write_binding(name: str, value: Any, room: int) -> str | None:
-    """A binding on one line; None where its value is a set, or takes more than ``room`` columns."""
-    if isinstance(value, dict) and value:
+    """A binding on one line; None where its value takes several, or more than ``room`` columns."""
+    if _split(value) is not None or (isinstance(value, dict) and value):
         return None
-    if isinstance(value, (list, tuple)):
-        line = _write_item(value, room - len(name) - 4)
-    elif isinstance(value, str) and scalars.split_indented(value) is not None:
-        line = None
-    else:
-        line = _write_atom(value)
+    line = _write_atom(value) or _write_item(value, room - len(name) - 4)
     return None if line is None else f"{name} = {line};"
 
 
 def _put_item(value: Any, margin: str, out: list[str]) -> None:
-    """A list's item at the start of a line."""
-    line = _write_item(value, WIDTH)
+    """A list's item, on lines of its own."""
+    lines = _split(value)
+    if isinstance(value, str) and lines is None:
+        out.append(f"{margin}{scalars.quote(value)}\n")  # however long: nothing breaks a string
+        return
+    line = _write_item(value, WIDTH) if lines is None else None
     if line is not None:
-        out.append(line)
-    elif (lines := _split(value)) is not None or isinstance(value, (dict, list, tuple)):
-        _put_block(value, lines, margin, out)
-    else:
-        out.append(_write_term(value) or "")  # a long string: nothing breaks it
-
-
-def _split(value: Any) -> list[str] | None:
-    return scalars.split_indented(value) if isinstance(value, str) else None
+        out.append(f"{margin}{line}\n")
+        return
+    out.append(margin)
+    _put_block(value, lines, margin, out)
+    out.append("\n")
 
 
 def _put_block(value: Any, lines: list[str] | None, margin: str, out: list[str]) -> None:
     """What opens on the current line and closes on one of its own: an indented string, a set, a list."""
     if len(margin) >= 2 * MAX_DEPTH:
-        raise RenderError(f"nested deeper than {MAX_DEPTH} levels")
+        raise RecursionError
     inner = f"{margin}  "
     if lines is not None:
         out.append("''\n")
@@ -119,16 +113,12 @@ def _put_block(value: Any, lines: list[str] | None, margin: str, out: list[str])
     elif isinstance(value, dict):
         out.append("{\n")
         for name, item in value.items():
-            out.append(inner)
             _put_binding(scalars.attribute_name(name), item, inner, out)
-            out.append("\n")
         out.append(f"{margin}}}")
     else:
         out.append("[\n")
         for item in value:
-            out.append(inner)
             _put_item(item, inner, out)
-            out.append("\n")
         out.append(f"{margin}]")
 
 
@@ -140,23 +130,24 @@ def _put_binding(name: str, value: Any, margin: str, out: list[str]) -> None:
         # A bare name keeps its string beside it, however long; a quoted one lets it start a line.
         stays = bare and (isinstance(value, str) or line.startswith(scalars.FROM_JSON))
         if stays or len(name) + len(line) + 4 <= WIDTH:
-            out.append(f"{name} = {line};")
+            out.append(f"{margin}{name} = {line};\n")
         else:
-            out.append(f"{name} =\n{margin}  {line};")
+            out.append(f"{margin}{name} =\n{margin}  {line};\n")
         return
-    line = None if lines is not None or isinstance(value, dict) else _write_item(value, WIDTH - len(name) - 4)
+    is_list = lines is None and not isinstance(value, dict)
+    line = _write_item(value, WIDTH - len(name) - 4) if is_list else None
     if line is not None:
-        out.append(f"{name} = {line};")
+        out.append(f"{margin}{name} = {line};\n")
         return
     first, last = (2, len(lines[-1]) + 2) if lines is not None else (1, 1)
     if bare or (len(name) + 3 + first <= WIDTH and last + 1 <= WIDTH):
-        out.append(f"{name} = ")
+        out.append(f"{margin}{name} = ")
         _put_block(value, lines, margin, out)
     else:
-        out.append(f"{name} =\n{margin}  ")
-        line = None if lines is not None or isinstance(value, dict) else _write_item(value, WIDTH - 1)
+        out.append(f"{margin}{name} =\n{margin}  ")
+        line = _write_item(value, WIDTH - 1) if is_list else None
         if line is not None:
             out.append(line)
         else:
             _put_block(value, lines, f"{margin}  ", out)
-    out.append(";")
+    out.append(";\n")
