@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from ectools.vm.settings import Boot
 
 CREDENTIAL = "chain-token"
-_TOKEN_BYTES = 512
+# iPXE before 2020 decodes a URL's query and encodes only some of it again: & and + come out as themselves,
+# and what is not ASCII as garbage. These characters arrive as they are.
+_TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,512}")
 _TOKEN_OPTION = f"{OPTION_PREFIX}.boot.chainTokenFile"
 
 
@@ -34,15 +37,13 @@ def read_token(boot: Boot) -> str | None:
     if folder is not None and (credential := Path(folder) / CREDENTIAL).exists():
         path = credential
     raw = read_bytes(path).strip(b"\r\n")
-    expected = f"expected one line of text, at most {_TOKEN_BYTES} bytes ({_TOKEN_OPTION})"
-    try:
-        token = raw.decode()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: holds no token: not UTF-8", hint=expected) from None
-    if not token or len(raw) > _TOKEN_BYTES or not token.isprintable():
-        reason = "empty" if not token else "too long" if len(raw) > _TOKEN_BYTES else "control characters"
-        raise InputError(f"{path}: holds no token: {reason}", hint=expected)
-    return token
+    if _TOKEN.fullmatch(raw) is None:
+        raise InputError(
+            f"{path}: holds no token that iPXE can send",
+            hint="expected one line of 1 to 512 letters, digits and . _ ~ - / = : @ (hexadecimal or "
+            f"URL-safe base64 will do); {_TOKEN_OPTION} names the file",
+        )
+    return raw.decode("ascii")
 
 
 @contextlib.contextmanager

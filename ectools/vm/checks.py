@@ -117,7 +117,6 @@ def _find_machine_problems(settings: Settings) -> Iterator[Problem]:
 
 def _find_path_problems(settings: Settings) -> Iterator[Problem]:
     paths: list[tuple[str, Path | None]] = [
-        ("package", settings.package),
         ("stateDir", settings.state_dir),
         ("disk.path", settings.disk.path),
         ("boot.chainTokenFile", settings.boot.chain_token_file),

@@ -81,14 +81,13 @@ def probe_kvm(device: str = DEVICE) -> KvmFailure | None:
     return None
 
 
-# "Could not access KVM kernel module: …", "failed to initialize kvm: …", "invalid accelerator kvm" (built
-# without it).
-_NOT_INITIALIZED = re.compile(
-    r"KVM kernel module|failed to initialize kvm|invalid accelerator kvm", re.IGNORECASE
-)
-# "error: failed to set MSR 0x10a to 0x69", "kvm.c:3183: kvm_buf_set_msrs: Assertion …", "kvm_init_vcpu
-# failed".
-_KVM_WORDS = re.compile(r"failed to set MSR|\bkvm|KVM")
+# "Could not access KVM kernel module: …", "failed to initialize kvm: …"; built without it: "invalid
+# accelerator kvm".
+_NOT_INITIALIZED = re.compile(r"KVM kernel module|failed to initialize kvm|invalid accelerator kvm", re.I)
+# "kvm_init_vcpu: kvm_get_vcpu failed (0): Invalid argument", "error: kvm run failed".
+_FAILED = re.compile(r"kvm_init|KVM_CREATE|KVM: entry failed|kvm run failed")
+# "error: failed to set MSR 0x10a to 0x69", "kvm.c:3183: kvm_buf_set_msrs: Assertion …".
+_ABORTED = re.compile(r"failed to set MSR|\bkvm|KVM")
 _CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL}
 
 
@@ -97,20 +96,19 @@ def classify_death(returncode: int, stderr: Sequence[str]) -> KvmFailure | None:
 
     ``returncode`` is as of subprocess, ``stderr`` its last lines.
     """
-    text = "\n".join(stderr)
-    if _NOT_INITIALIZED.search(text):
-        denied = "Permission denied" in text
-        trouble = Trouble.NO_PERMISSION if denied else Trouble.NOT_INITIALIZED
-        return KvmFailure(trouble=trouble, detail=_first(stderr, _NOT_INITIALIZED))
-    if returncode == -signal.SIGABRT or (returncode in _CRASHES and _KVM_WORDS.search(text)):
-        return KvmFailure(trouble=Trouble.ABORTED, detail=_first(stderr, _KVM_WORDS))
-    if returncode > 0 and (found := _first(stderr, re.compile(r"kvm_init|KVM_CREATE|KVM: entry failed"))):
-        return KvmFailure(trouble=Trouble.ABORTED, detail=found)
+    if (line := _find(stderr, _NOT_INITIALIZED)) is not None:
+        trouble = Trouble.NO_PERMISSION if "Permission denied" in line else Trouble.NOT_INITIALIZED
+        return KvmFailure(trouble=trouble, detail=line)
+    if returncode > 0 and (line := _find(stderr, _FAILED)) is not None:
+        return KvmFailure(trouble=Trouble.ABORTED, detail=line)
+    line = _find(stderr, _ABORTED)
+    if returncode == -signal.SIGABRT or (returncode in _CRASHES and line is not None):
+        return KvmFailure(trouble=Trouble.ABORTED, detail=line or "")
     return None
 
 
-def _first(lines: Sequence[str], pattern: re.Pattern[str]) -> str:
-    return next((line for line in lines if pattern.search(line)), lines[-1] if lines else "")
+def _find(lines: Sequence[str], pattern: re.Pattern[str]) -> str | None:
+    return next((line for line in lines if pattern.search(line)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,10 +52,10 @@ class Qmp:
         try:
             async with asyncio.timeout(seconds):
                 await self._client.connect(channel)
-        except (QMPError, OSError, EOFError) as error:
-            raise QmpError(f"QEMU did not greet on QMP: {error}") from error
         except TimeoutError as error:
             raise QmpError(f"QEMU did not greet on QMP within {seconds:g} s") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise QmpError(f"QEMU did not greet on QMP: {error}") from error
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The command's return value. Raises QmpError."""
@@ -64,10 +64,10 @@ class Qmp:
                 return await self._client.execute(command, arguments)
         except ExecuteError as error:
             raise QmpError(f"QMP {command}: {error}") from error
-        except (QMPError, OSError, EOFError) as error:
-            raise QmpError(f"QMP {command}: the connection is gone") from error
         except TimeoutError as error:
             raise QmpError(f"QMP {command}: no answer within {_REPLY_SECONDS:g} s") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise QmpError(f"QMP {command}: the connection is gone") from error
 
     async def drain(self) -> None:
         """Wait until QEMU's end is closed and every event before that has been handed on."""

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import termios
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools import log
-from ectools.errors import InputError
 from ectools.netboot.http.listen import bind_listener
 from ectools.processes import find_program
 from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
-from ectools.vm.boot_script import SCRIPT_NAME, encode_token, find_effective_url
+from ectools.vm.boot_root import check_boot_root
+from ectools.vm.boot_script import encode_token, find_effective_url
 from ectools.vm.disk import hold_disk
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
@@ -57,10 +56,8 @@ def prepare(settings: Settings) -> Iterator[Plan]:
     program = _find_qemu(settings, PROGRAM)
     image_program = _find_qemu(settings, IMAGE_PROGRAM)
     with contextlib.ExitStack() as stack:
-        listener = None
-        if settings.boot.http.enable:
-            _check_root(settings.boot.http)
-            listener = stack.enter_context(_bind(settings.boot.http))
+        check_boot_root(settings.boot)
+        listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
         url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
         token = read_token(settings.boot)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))
@@ -89,21 +86,6 @@ def _find_qemu(settings: Settings, name: str) -> str:
     return find_program(
         str(settings.package / "bin" / name), hint=f"{OPTION_PREFIX}.package must be a QEMU package"
     )
-
-
-def _check_root(http: Http) -> None:
-    root, option = http.root, f"{OPTION_PREFIX}.boot.http.root"
-    if root is None:
-        raise InputError(f"{option}: must be set when boot.http.enable is true")
-    if not root.is_dir():
-        what = "is not a folder" if os.path.lexists(root) else "does not exist"
-        raise InputError(
-            f"{root}: {what}", hint=f"{option} is the folder with kernel, initrd and {SCRIPT_NAME}"
-        )
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise InputError(
-            f"{root}: cannot be read by this user", hint=f"{option}: let uid {os.geteuid()} read it"
-        )
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ _log = log.Log(__name__)
 
 # A guest that has not loaded its ACPI driver yet does not hear the first press.
 _PRESS_AGAIN_SECONDS = 10.0
+_STATUS_SECONDS = 2.0
 
 
 class Step(StrEnum):
@@ -88,10 +89,12 @@ async def _take(
 
 
 async def _hears_power_button(guest: Guest) -> bool:
+    """Whether it is worth pressing: a guest that is paused does not hear; of a silent QEMU nobody knows."""
     try:
-        return await guest.status() == "running"
-    except QmpError:
-        return False
+        async with asyncio.timeout(_STATUS_SECONDS):
+            return await guest.status() == "running"
+    except (QmpError, TimeoutError):
+        return True
 
 
 async def _press_power_button(guest: Guest) -> None:

@@ -1,0 +1,62 @@
+"""What can be wrong with the boot HTTP server's folder, seen before anything starts.
+
+A guest that gets a kernel which was cut off shows nothing: iPXE jumps into what there is of it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ectools.errors import InputError
+from ectools.vm.boot_script import SCRIPT_NAME
+from ectools.vm.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.vm.settings import Boot
+
+_OPTION = f"{OPTION_PREFIX}.boot.http.root"
+# Documentation/arch/x86/boot.rst of Linux: setup_sects, syssize (in 16 bytes), and the magic of the header.
+_SETUP_SECTS, _SYSSIZE, _MAGIC_AT, _MAGIC = 0x1F1, 0x1F4, 0x202, b"HdrS"
+
+
+def check_boot_root(boot: Boot) -> None:
+    """Raises InputError, with the path and what is wrong with it. Nothing to check where no server is run."""
+    root = boot.http.root
+    if root is None or not boot.http.enable:
+        return
+    if not root.is_dir():
+        what = "is not a folder" if os.path.lexists(root) else "does not exist"
+        raise InputError(
+            f"{root}: {what}", hint=f"{_OPTION} is the folder with kernel, initrd and {SCRIPT_NAME}"
+        )
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(
+            f"{root}: cannot be read by this user", hint=f"{_OPTION}: let uid {os.geteuid()} read it"
+        )
+    script = root / SCRIPT_NAME
+    if boot.chain_url is None and not script.is_file():
+        raise InputError(
+            f"{script}: there is no such file", hint=f"{_OPTION} needs it: the guest goes on to it"
+        )
+    _check_kernel(root / "kernel")
+
+
+def _check_kernel(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MAGIC_AT + len(_MAGIC))
+            there = os.fstat(file.fileno()).st_size
+    except OSError:
+        return  # the script need not name it; a request for it is answered by the server
+    if head[_MAGIC_AT:] != _MAGIC:
+        return  # another kind of kernel
+    sectors = head[_SETUP_SECTS] or 4
+    whole = (sectors + 1) * 512 + 16 * int.from_bytes(head[_SYSSIZE : _SYSSIZE + 4], "little")
+    if there <= whole - 16:
+        raise InputError(
+            f"{path}: cut off: it has {there} bytes, and its header says {whole}",
+            hint="copy it again; a guest would hang in it without a word",
+        )

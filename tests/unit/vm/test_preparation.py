@@ -1,0 +1,168 @@
+"""Boot file, token, boot root, addresses: what is prepared before QEMU starts."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ectools.errors import EcError, InputError
+from ectools.files import FileError
+from ectools.vm.boot_file import hold_boot_file, read_token
+from ectools.vm.boot_root import check_boot_root
+from ectools.vm.macvtap import build_mark, derive_mac, find_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ectools.vm.settings import Settings
+
+URL = "http://10.0.2.2:8080/netboot.ipxe"
+
+
+def token_settings(settings_of: Callable[..., Settings], path: Path) -> Settings:
+    return settings_of({"boot": {"chainUrl": "http://a/x", "chainTokenFile": str(path)}})
+
+
+@pytest.mark.parametrize("raw", [b"abc-_.~09", b"abc\n", b"YWJj/w==\r\n", b"x" * 512])
+def test_a_token_is_read_without_its_newline(
+    raw: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    (tmp_path / "token").write_bytes(raw)
+    assert read_token(token_settings(settings_of, tmp_path / "token").boot) == raw.decode().strip()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n", b"pa55 word", b"pa55&b", b"pa55+b", b"pa55%20", b"pa55\xc3\xa9", b"y" * 513]
+)
+def test_what_ipxe_cannot_send_is_no_token(
+    raw: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    (tmp_path / "token").write_bytes(raw)
+    with pytest.raises(InputError) as caught:
+        read_token(token_settings(settings_of, tmp_path / "token").boot)
+    assert str(tmp_path / "token") in caught.value.message
+    assert "pa55" not in caught.value.render()
+    assert "boot.chainTokenFile" in caught.value.render()
+
+
+def test_a_token_file_that_is_missing_is_named(tmp_path: Path, settings_of: Callable[..., Settings]) -> None:
+    with pytest.raises(FileError, match="token: cannot be read: No such file"):
+        read_token(token_settings(settings_of, tmp_path / "token").boot)
+    assert read_token(settings_of().boot) is None
+
+
+def test_a_boot_file_with_a_token_is_private_and_does_not_stay(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    boot = settings_of({"stateDir": str(tmp_path)}).boot
+    with hold_boot_file(boot, url=URL, token="s3cret") as path:
+        assert path == tmp_path / "tftp/undionly.kpxe"
+        assert "token=s3cret" in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+    with hold_boot_file(boot, url=URL, token=None) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert path.exists()
+
+
+def test_a_given_boot_file_is_copied_over_an_older_one(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    given = tmp_path / "ipxe"
+    (tmp_path / "tftp").mkdir()
+    (tmp_path / "tftp/undionly.kpxe").write_text("older")
+    boot = settings_of({"stateDir": str(tmp_path), "boot": {"userNet": {"bootFile": str(given)}}}).boot
+    with pytest.raises(FileError, match="ipxe: cannot be read"), hold_boot_file(boot, url=URL, token=None):
+        pass
+    given.write_bytes(b"")
+    with pytest.raises(InputError, match="empty"), hold_boot_file(boot, url=URL, token=None):
+        pass
+    assert (tmp_path / "tftp/undionly.kpxe").read_text() == "older"
+    given.write_bytes(b"\x7fipxe")
+    with hold_boot_file(boot, url=URL, token=None) as path:
+        assert path.read_bytes() == b"\x7fipxe"
+
+
+def test_a_tftp_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    (tmp_path / "tftp").write_text("a file")
+    boot = settings_of({"stateDir": str(tmp_path)}).boot
+    with pytest.raises(EcError, match="tftp: cannot be made"), hold_boot_file(boot, url=URL, token=None):
+        pass
+
+
+def kernel(setup_sectors: int, paragraphs: int) -> bytes:
+    """The header of a bzImage, and zeros up to the size that it gives."""
+    image = bytearray((setup_sectors + 1) * 512 + paragraphs * 16)
+    image[0x1F1] = setup_sectors
+    image[0x1F4:0x1F8] = paragraphs.to_bytes(4, "little")
+    image[0x202:0x206] = b"HdrS"
+    return bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("content", "usable"),
+    [
+        (kernel(4, 100), True),
+        (kernel(4, 100) + b"signature", True),
+        (kernel(4, 100)[:-8], True),  # the checksum's padding
+        (kernel(4, 100)[:-16], False),
+        (kernel(4, 100)[:600], False),
+        (b"another kind of kernel", True),
+        (b"", True),
+    ],
+)
+def test_a_kernel_that_was_cut_off_is_seen(
+    content: bytes, usable: bool, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
+    (tmp_path / "kernel").write_bytes(content)
+    boot = settings_of({"boot": {"http": {"root": str(tmp_path)}}}).boot
+    if usable:
+        check_boot_root(boot)
+    else:
+        with pytest.raises(InputError, match="kernel: cut off"):
+            check_boot_root(boot)
+
+
+def test_a_root_needs_no_script_where_the_guest_goes_elsewhere(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    http = {"root": str(tmp_path)}
+    with pytest.raises(InputError, match=r"netboot\.ipxe: there is no such file"):
+        check_boot_root(settings_of({"boot": {"http": http}}).boot)
+    check_boot_root(settings_of({"boot": {"http": http, "chainUrl": "http://a/x"}}).boot)
+
+
+def test_an_address_is_stable_local_and_one_guests(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    def mac(machine_id: str = "m", name: str = "n", state: str = "s") -> str:
+        return derive_mac(machine_id=machine_id, name=name, state_dir=tmp_path / state)
+
+    assert mac() == mac()
+    assert len({mac(), mac(machine_id="x"), mac(name="x"), mac(state="x")}) == 4
+    for number in range(50):
+        first = int(mac(name=str(number))[:2], 16)
+        assert first & 0b11 == 0b10  # unicast, locally administered
+    lan = {"enable": True, "macvtap": {"interface": "eth0"}}
+    identity = tmp_path / "machine-id"
+    with pytest.raises(EcError, match="machine-id: cannot be read"):
+        find_mac(settings_of({"lan": lan}), machine_id_file=identity)
+    identity.write_text("0123456789abcdef0123456789abcdef\n")
+    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is not None
+    lan["macvtap"] = {"interface": "eth0", "macAddress": "02:EC:00:00:00:01"}
+    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) == "02:ec:00:00:00:01"
+    lan["macvtap"] = {"interface": "eth0", "mode": "passthru"}
+    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is None
+
+
+def test_a_mark_fits_into_an_alias(tmp_path: Path) -> None:
+    assert build_mark(tmp_path / "disk.qcow2") == f"every-channel-ipxe-qemu:{tmp_path}/disk.qcow2"
+    long = [build_mark(tmp_path / ("é" * 200) / name) for name in ("a", "b")]
+    assert max(len(mark.encode()) for mark in long) < 256
+    assert long[0] != long[1]
