@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     The temporary file stands in the same folder, is fsynced, then renamed; the folder is fsynced after it.
     Raises FileError and leaves nothing behind.
     """
+    import tempfile  # not at the top: importing it takes longer than what most commands do with files
+
     temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
-from ectools.explain import explain, kind_of
 from ectools.names import resolve, show_path
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ def _check_schema(path: Path, document: dict[str, Any]) -> None:
 
 def validate(document: Any, schema: Schema) -> list[Problem]:
     """Every way in which ``document`` does not fit the schema, in the document's order."""
+    from ectools.explain import explain
+
     errors = _validator_class()(schema.document).iter_errors(document)
     in_order = sorted(errors, key=lambda error: _position(error.absolute_path, document))
     return explain(in_order, schema.document, schema.prefix)
@@ -110,6 +111,8 @@ def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
     """
     document = _parse(path, where=schema.prefix)
     if not isinstance(document, dict):
+        from ectools.explain import kind_of
+
         _refuse(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
     problems = [*validate(document, schema), *_bad_texts(document, schema.prefix)]
     if problems:
