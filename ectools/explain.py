@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
@@ -63,6 +64,7 @@ class _Explainer:
             message=f"is {show_value(value)}",
             value=value,
             expected=describe(schema, self._root),
+            hint=_nearby_value(value, schema),
         )
         if problem not in self.problems:
             self.problems.append(problem)
@@ -118,6 +120,24 @@ class _Explainer:
             return
         for inner in min(inside.values(), key=_distance):
             self.add(inner, path)
+
+
+def _nearby_value(value: Any, schema: Any) -> str | None:
+    """What was probably meant: a choice of nearly the same letters, or the same with or without quotes."""
+    branches = schema.get("anyOf", [schema]) if isinstance(schema, dict) else []
+    if isinstance(value, str):
+        choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
+        close = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
+        if close:
+            return f"did you mean {json.dumps(close[0], ensure_ascii=False)}?"
+    types = {branch.get("type") for branch in branches}
+    if isinstance(value, str) and not types & {"string", None}:
+        pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"
+        quoted = types & {"boolean", "integer", "number"} and re.fullmatch(pattern, value)
+        return f"write {value} without quotes" if quoted else None
+    if isinstance(value, (int, float)) and "string" in types:
+        return f"put it in quotes: {json.dumps(json.dumps(value))}"
+    return None
 
 
 def _fails_at_root(errors: list[Any]) -> bool:

@@ -6,7 +6,7 @@ import re
 from json import JSONDecodeError, decoder
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.located import MAX_DEPTH, Lines, Located, Place, SyntaxProblem
+from ectools.host.located import MAX_DEPTH, Lines, Located, Place, Places, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class _Parser:
         self.text = text
         self.offset = 0
         self.lines = Lines(text)
-        self.found = Located(None)
+        self.found = Places()
 
     def parse(self) -> Located:
         self.skip_blank()
@@ -46,7 +46,7 @@ class _Parser:
         self.skip_blank()
         if self.offset < len(self.text):
             raise self.problem("there is more text after the document's end")
-        return Located(value, self.found.keys, self.found.values)
+        return Located(value, lambda: self.found)
 
     def problem(self, message: str, *, place: Place = (), offset: int | None = None) -> SyntaxProblem:
         at = self.offset if offset is None else offset

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ectools.errors import ProblemsError
 from ectools.host.problem import Kind, OptionProblem
 from ectools.names import show_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
@@ -17,7 +21,7 @@ MAX_DEPTH = 50
 """How deep a file may nest: far deeper than any configuration, and far from the end of Python's stack."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Position:
     """A line and a column, both from 1; the column counts characters."""
 
@@ -26,24 +30,36 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Located:
-    """``value`` is JSON's data model; ``keys`` and ``values`` say where each key and each value starts."""
+class Places:
+    """Where each key and each value of a document starts."""
 
-    value: Any
     keys: dict[Place, Position] = field(default_factory=dict)
     values: dict[Place, Position] = field(default_factory=dict)
 
+
+@dataclass(frozen=True)
+class Located:
+    """``value`` is JSON's data model; ``read_places`` says where everything in it stands, if anyone asks."""
+
+    value: Any
+    read_places: Callable[[], Places]
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """Where everything stands."""
+        return self.read_places()
+
     def find_position(self, place: Place) -> Position | None:
         """Where the value at ``place`` stands; where the file has none, where its nearest container does."""
-        while place not in self.values:
+        while place not in self.places.values:
             if not place:
                 return None
             place = place[:-1]
-        return self.values[place]
+        return self.places.values[place]
 
     def find_key(self, place: Place) -> Position | None:
         """Where the key of ``place`` stands; for a list's item, where the item stands."""
-        return self.keys.get(place) or self.find_position(place)
+        return self.places.keys.get(place) or self.find_position(place)
 
 
 class Lines:

@@ -76,7 +76,7 @@ class _Locator:
         self.description = description
         self.document = schema.document
         root = description.root
-        self.places = {show_path(place): place for place in (*root.values, *root.keys)}
+        self.places = {show_path(place): place for place in (*root.places.values, *root.places.keys)}
 
     def locate(self, problem: Problem) -> OptionProblem:
         root = self.description.root

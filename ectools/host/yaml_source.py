@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ectools.host.json_source import parse_number
-from ectools.host.located import MAX_DEPTH, Located, Place, Position, SyntaxProblem
+from ectools.host.located import MAX_DEPTH, Located, Place, Places, Position, SyntaxProblem
 
 # libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -95,9 +95,8 @@ def parse_yaml(text: str) -> Located:
     except yaml.YAMLError as error:
         raise SyntaxProblem(f"not YAML: {' '.join(str(error).split())}", _find_unreadable(text)) from None
     found = _Builder()
-    if node is None:
-        return Located(None, {}, {(): Position(1, 1)})
-    return Located(found.build(node, ()), found.keys, found.values)
+    value = None if node is None else found.build(node, ())
+    return Located(value, lambda: found.places)
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
@@ -126,13 +125,12 @@ def _find_unreadable(text: str) -> Position | None:
 
 class _Builder:
     def __init__(self) -> None:
-        self.keys: dict[Place, Position] = {}
-        self.values: dict[Place, Position] = {}
+        self.places = Places(values={(): Position(1, 1)})
 
     def build(self, node: yaml.Node, place: Place) -> Any:
         position = _position(node)
-        self.values[place] = position
-        if len(self.values) > MAX_NODES:
+        self.places.values[place] = position
+        if len(self.places.values) > MAX_NODES:
             raise SyntaxProblem(f"more than {MAX_NODES} values", position, place=place)
         if len(place) > MAX_DEPTH:
             raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", position)
@@ -162,12 +160,10 @@ class _Builder:
                 )
             inner = (*place, key)
             if key in value:
-                raise SyntaxProblem(
-                    f"the key {key!r} stands twice in this mapping, first in line {self.keys[inner].line}",
-                    position,
-                    place=inner,
-                )
-            self.keys[inner] = position
+                first = self.places.keys[inner].line
+                message = f"the key {key!r} stands twice in this mapping, first in line {first}"
+                raise SyntaxProblem(message, position, place=inner)
+            self.places.keys[inner] = position
             value[key] = self.build(value_node, inner)
         return value
 

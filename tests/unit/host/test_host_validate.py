@@ -51,9 +51,17 @@ def test_what_was_expected(body: str, expected: str) -> None:
         ("extrapackages = []", "did you mean services.test.extraPackages?"),
         ('listen.addres = "x"', "did you mean services.test.listen.address?"),
         ('address = "x"', "did you mean services.test.listen.address?"),
+        ('mode = "brigde"', 'did you mean "bridge"?'),
+        ('enable = "true"', "write true without quotes"),
+        ('port = "80"', "write 80 without quotes"),
+        ('port = "many"', None),
+        ("name = 80", 'put it in quotes: "80"'),
+        ("root = true", 'put it in quotes: "true"'),
+        ("enable = 1", None),
+        ('size = "16 GB"', None),
     ],
 )
-def test_what_was_meant(body: str, hint: str) -> None:
+def test_what_was_meant(body: str, hint: str | None) -> None:
     assert find_problem(body).hint == hint
 
 
