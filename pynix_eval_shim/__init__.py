@@ -30,6 +30,7 @@ from pynix_eval_shim.errors import (
     PurityError,
     Report,
     StackOverflowError,
+    StoppedError,
     StoreUnavailableError,
     ThrownError,
     UndefinedVariableError,
@@ -38,6 +39,7 @@ from pynix_eval_shim.errors import (
 from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
+from pynix_eval_shim.messages import BuildEvent
 from pynix_eval_shim.probing import Implementation, Probe, probe
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "NO_DATA",
     "AbortedError",
     "AssertionFailedError",
+    "BuildEvent",
     "BuildFailedError",
     "Built",
     "DataError",
@@ -69,6 +72,7 @@ __all__ = [
     "PurityError",
     "Report",
     "StackOverflowError",
+    "StoppedError",
     "StoreUnavailableError",
     "ThrownError",
     "UndefinedVariableError",

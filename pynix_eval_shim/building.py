@@ -12,11 +12,15 @@ from pynix_eval_shim.errors import NixError, Report
 from pynix_eval_shim.evaluation import NO_DATA, Target, compose, override, search_path
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.process import ASK_SECONDS
+from pynix_eval_shim.messages import Follower
+from pynix_eval_shim.process import ASK_SECONDS, Watch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from pynix_eval_shim.messages import BuildEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ def build(
     nix_path: Mapping[str, str] | None = None,
     override_inputs: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
+    on_event: Callable[[BuildEvent], None] | None = None,
+    stop: threading.Event | None = None,
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
 ) -> tuple[Built, ...]:
@@ -52,7 +58,9 @@ def build(
 
     The target and ``data`` are as in ``evaluate``; an expression or a file is evaluated impurely, and
     ``data`` goes with those only. No link is made, and so nothing is kept from the next collection, unless
-    ``out_link`` names one. Raises BuildFailedError, MissingSystemFeatureError, and any other NixError.
+    ``out_link`` names one. ``on_event`` hears of each build that begins and of each line of its log as it is
+    written; what it raises ends the build. ``stop`` ends it from another thread, with StoppedError. Raises
+    BuildFailedError, MissingSystemFeatureError, and any other NixError.
     """
     nix = nix or Nix()
     place = Path(cwd) if cwd is not None else None
@@ -75,7 +83,14 @@ def build(
         text, code, sources = compose(target, None, data)
         argv += [*code, "--file", "-"]
     finished, talk = invocation.call(
-        nix, argv, limits=limits, stdin=text, sources=sources, cwd=place, ask_seconds=ASK_SECONDS
+        nix,
+        argv,
+        limits=limits,
+        stdin=text,
+        sources=sources,
+        cwd=place,
+        ask_seconds=ASK_SECONDS,
+        watch=Watch(hear=Follower(on_event).hear if on_event else None, stop=stop),
     )
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))

@@ -83,6 +83,10 @@ class OutOfMemoryError(LimitError):
     """It needed more than ``Limits.memory_bytes``, or the system killed it for want of memory."""
 
 
+class StoppedError(NixError):
+    """The caller stopped it before it was done."""
+
+
 class EvaluationError(NixError):
     """An expression could not be evaluated, for a reason that no subclass names."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pynix_eval_shim.limits import Limits
-    from pynix_eval_shim.process import Finished
+    from pynix_eval_shim.process import Finished, Watch
 
 log = logging.getLogger("pynix_eval_shim")
 """Where nix's warnings (WARNING) and what ``builtins.trace`` prints (INFO) go."""
@@ -143,6 +143,7 @@ def call(
     sources: SourceMap | None = None,
     cwd: Path | None = None,
     ask_seconds: float = 0.0,
+    watch: Watch | None = None,
 ) -> tuple[Finished, messages.Talk]:
     """Run one nix to its end; raises the typed error where it failed."""
     finished = process.run(
@@ -152,6 +153,7 @@ def call(
         env=nix.environment(),
         cwd=cwd,
         ask_seconds=ask_seconds,
+        watch=watch,
     )
     talk = messages.parse(finished.stderr, sources or SourceMap())
     for warning in talk.warnings:

@@ -18,6 +18,8 @@ from pynix_eval_shim.errors import Frame
 from pynix_eval_shim.process import STDERR_KEPT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pynix_eval_shim.source import SourceMap
 
 _PREFIX = "@nix "
@@ -25,6 +27,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
 _FILLED_IN = "\x1b[35;1m"
 _ERROR, _WARNING = 0, 1
 _BUILD_ACTIVITY, _BUILD_LOG_LINE = 105, 101
+_THIS_MACHINE = "local"  # what Lix calls it; Nix leaves the field empty
 _FRAMES_KEPT = 100
 _LOG_LINES_KEPT = 50
 
@@ -55,6 +58,45 @@ class Talk:
     notes: list[str] = field(default_factory=list)
     logs: dict[str, deque[str]] = field(default_factory=dict)
     text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildEvent:
+    """Something that a build did: ``line`` is what its builder wrote, without colour, or None: it began.
+
+    ``machine`` is the address of the builder's machine where that is another one, else empty.
+    """
+
+    drv: str
+    line: str | None = None
+    machine: str = ""
+
+
+class Follower:
+    """Tells of builds while nix still talks: bytes of standard error in, in pieces of any length."""
+
+    def __init__(self, report: Callable[[BuildEvent], None]) -> None:
+        self._report = report
+        self._builds: dict[int, tuple[str, str]] = {}
+        self._rest = b""
+
+    def hear(self, chunk: bytes) -> None:
+        """Report what the lines that ``chunk`` ends tell of builds."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            event = _event(line.decode("utf-8", "replace"))
+            fields = event.get("fields") if event is not None else None
+            if event is None or not isinstance(fields, list) or not fields:
+                continue
+            kind = (event.get("action"), event.get("type"))
+            if kind == ("start", _BUILD_ACTIVITY):
+                drv, machine = str(fields[0]), str(fields[1]) if len(fields) > 1 else ""
+                machine = "" if machine == _THIS_MACHINE else machine
+                self._builds[event.get("id", 0)] = (drv, machine)
+                self._report(BuildEvent(drv=drv, machine=machine))
+            elif kind == ("result", _BUILD_LOG_LINE):
+                drv, machine = self._builds.get(event.get("id", 0), ("", ""))
+                self._report(BuildEvent(drv=drv, line=strip_ansi(str(fields[0])), machine=machine))
 
 
 def strip_ansi(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from pynix_eval_shim import invocation
 from pynix_eval_shim.errors import NixError
@@ -24,7 +25,8 @@ class Probe:
     """A nix and its settings. ``version`` is as nix writes it, ``release`` its numbers, for comparing.
 
     ``system`` is what it builds for (``x86_64-linux``), ``system_features`` what it can offer a build
-    (``kvm``), ``experimental_features`` what is on in each of the shim's calls.
+    (``kvm``), ``experimental_features`` what is on in each of the shim's calls. ``remote_builders`` says
+    whether builds may go to other machines, which may be of other systems and have other features.
     """
 
     implementation: Implementation
@@ -34,6 +36,7 @@ class Probe:
     system_features: frozenset[str]
     experimental_features: frozenset[str]
     sandbox: bool
+    remote_builders: bool
 
 
 def probe(*, limits: Limits | None = None, nix: Nix | None = None) -> Probe:
@@ -57,7 +60,19 @@ def probe(*, limits: Limits | None = None, nix: Nix | None = None) -> Probe:
         experimental_features=frozenset(known.get("experimental-features", "").split()),
         # `relaxed` is a sandbox too, for all builds but those that ask for none.
         sandbox=known.get("sandbox", "false") != "false",
+        remote_builders=_names_machines(known.get("builders", "")),
     )
+
+
+def _names_machines(builders: str) -> bool:
+    """Whether the setting ``builders`` names any: a list, or ``@`` and the path of one, perhaps of no file."""
+    if not builders.startswith("@"):
+        return bool(builders.strip())
+    try:
+        lines = Path(builders[1:]).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
 def _implementation(line: str) -> Implementation:

@@ -13,10 +13,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from pynix_eval_shim.errors import NixError, NixMissingError, NixTimeoutError, OutputTooLargeError, Report
+from pynix_eval_shim.errors import (
+    NixError,
+    NixMissingError,
+    NixTimeoutError,
+    OutputTooLargeError,
+    Report,
+    StoppedError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pynix_eval_shim.limits import Limits
@@ -38,6 +46,17 @@ class Finished:
     stderr: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """A caller that follows a run: ``hear`` gets standard error as it comes, ``stop`` ends the run once set.
+
+    What ``hear`` raises ends the run too, and is passed on.
+    """
+
+    hear: Callable[[bytes], None] | None = None
+    stop: threading.Event | None = None
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -46,13 +65,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     ask_seconds: float = 0.0,
+    watch: Watch | None = None,
 ) -> Finished:
     """Run ``argv`` to its end within ``limits``.
 
     Past a limit the process group is killed: with SIGKILL at once, because an evaluation may ignore any other
     signal for seconds; or, where ``ask_seconds`` is positive, with SIGTERM first and SIGKILL that much later,
     so that nix can stop its builders, which lead process groups of their own. Raises NixMissingError,
-    NixTimeoutError, OutputTooLargeError.
+    NixTimeoutError, OutputTooLargeError, StoppedError.
     """
     # A file, because writing to a pipe while reading two others is a deadlock waiting to be written.
     with tempfile.TemporaryFile() as source:
@@ -62,7 +82,7 @@ def run(
         outputs = {"stdout": bytearray(), "stderr": bytearray()}
         try:
             _limit_memory(child.pid, limits.memory_bytes)
-            excess = _read(child, outputs, limits)
+            excess = _read(child, outputs, limits, watch or Watch())
         finally:
             _stop(child, ask_seconds)
             _close(child)
@@ -110,8 +130,10 @@ def _limit_memory(pid: int, memory_bytes: int | None) -> None:
         resource.prlimit(pid, resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
-def _read(child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits: Limits) -> str | None:
-    """Fill ``outputs`` until the child has ended; returns the limit that was hit, by name."""
+def _read(
+    child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits: Limits, watch: Watch
+) -> str | None:
+    """Fill ``outputs`` until the child has ended; returns the limit that was hit, by name, or `stop`."""
     deadline = time.monotonic() + limits.seconds
     with selectors.DefaultSelector() as selector:
         for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
@@ -121,6 +143,8 @@ def _read(child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits:
             left = deadline - time.monotonic()
             if left <= 0:
                 return "seconds"
+            if watch.stop is not None and watch.stop.is_set():
+                return "stop"
             ready = selector.select(min(left, _POLL_SECONDS))
             if not ready and child.poll() is not None:
                 # It has ended, and something that it left behind holds the pipes open.
@@ -131,6 +155,8 @@ def _read(child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits:
                 if not chunk:
                     selector.unregister(key.fd)
                 outputs[key.data] += chunk
+                if watch.hear is not None and key.data == "stderr":
+                    watch.hear(chunk)
                 if len(outputs[key.data]) > limits.output_bytes:
                     return str(key.data)
     try:
@@ -169,6 +195,8 @@ def _excess(limit: str, argv: Sequence[str], limits: Limits, stderr: bytes) -> N
         return NixTimeoutError(
             f"nix was still running after {limits.seconds:g} s and was killed", report=report
         )
+    if limit == "stop":
+        return StoppedError("nix was stopped by its caller", report=report)
     stream = "standard output" if limit == "stdout" else "standard error"
     return OutputTooLargeError(
         f"nix wrote more than {limits.output_bytes} bytes to {stream} and was killed", report=report
