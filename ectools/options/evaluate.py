@@ -8,7 +8,6 @@ option it was, that field is left out, and the evaluation goes on from there.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ectools.errors import EcError, InputError
+from ectools.nixpkgs import find_nixpkgs
 from ectools.options.dump import Dump, parse_dump
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -52,7 +52,7 @@ def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     """
     checkout = find_checkout()
     lock = checkout / "flake.lock"
-    request = _Request(library=checkout / "nix" / "lib", nixpkgs=_find_nixpkgs(nixpkgs))
+    request = _Request(library=checkout / "nix" / "lib", nixpkgs=find_nixpkgs(nixpkgs))
     request.data["lock"] = str(lock) if lock.is_file() else None
     return request.answer("null")
 
@@ -64,19 +64,9 @@ def evaluate_expression(expression: str, *, name: str = "options", nixpkgs: str 
     """
     installed = _PACKAGE / "_nix"
     library = installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
-    request = _Request(library=library, nixpkgs=_find_nixpkgs(nixpkgs))
+    request = _Request(library=library, nixpkgs=find_nixpkgs(nixpkgs))
     request.data |= {"name": name, "roots": [{"prefix": "", "path": str(Path.cwd())}], "lock": None}
     return request.answer(expression)
-
-
-def _find_nixpkgs(given: str | None) -> str | None:
-    named = given or os.environ.get("NIXPKGS")
-    if not named:
-        return None
-    path = Path(named).resolve()
-    if not (path / "lib" / "default.nix").is_file():
-        raise InputError(f"{named}: not a nixpkgs tree: it has no lib/default.nix")
-    return str(path)
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class _Request:
     """What nix/lib/request.nix is asked, and the fields that are known to be broken."""
 
     library: Path
-    nixpkgs: str | None
+    nixpkgs: Path | None
     data: dict[str, Any] = field(default_factory=dict)
     skip: dict[str, list[str]] = field(default_factory=dict)
 
@@ -134,7 +124,7 @@ class _Request:
 
         data = {
             **self.data,
-            "nixpkgs": self.nixpkgs,
+            "nixpkgs": None if self.nixpkgs is None else str(self.nixpkgs),
             "skip": self.skip,
             "trace": trace,
             "range": {"from": start, "count": 10**9} if start else None,
