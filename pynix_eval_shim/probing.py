@@ -65,7 +65,7 @@ def probe(*, limits: Limits | None = None, nix: Nix | None = None) -> Probe:
 
 
 def _names_machines(builders: str) -> bool:
-    """Whether the setting ``builders`` names any: a list, or ``@`` and the path of one, perhaps of no file."""
+    """Whether the setting ``builders`` names any: a list, or ``@`` and a file, which may be missing."""
     if not builders.startswith("@"):
         return bool(builders.strip())
     try:

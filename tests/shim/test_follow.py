@@ -20,7 +20,7 @@ from pynix_eval_shim.messages import Follower
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Goes on only when somebody writes to the pipe `go`: a listener can prove that it heard the first line before.
+# Waits for somebody to write to the pipe `go`: a listener proves so that it heard the first line before.
 WAITS = """{ system, go }: derivation {
   name = "waits"; inherit system go; builder = "/bin/sh";
   args = [ "-c" "echo one; read _ < $go; echo two; echo > $out" ];
