@@ -215,7 +215,7 @@ def _describe_number(schema: dict[str, Any]) -> str:
 # The patterns that stand for types of their own, as ectools.options.types writes them.
 _PATTERNS = {
     "^/": "an absolute path",
-    "^(?!/)": "a relative path",
+    "^(?!/)": "a string that does not begin with a slash",
     "^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\\n)": "a store path (/nix/store/…)",
     "[^ \\t\\n]": "a string that is not empty or blank",
     "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",

@@ -9,10 +9,11 @@ Keywords of its own, all starting with ``x-nix-``:
 ``example-text``, ``example-markdown``  the same for the example
 ``declarations``     ``file#L12``, relative to the repository where it is in it
 ``internal``, ``visible``, ``related-packages``  as the option says
+``coerced``          of an alternative: the option's value is what this is converted to, which may fail
 ``float``            integers are refused: write 1.0
 ``sep``              what several definitions of a string are joined with
 ``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
-``unrepresentable``  why the schema accepts more than the type does
+``unrepresentable``  why the schema does not say all of what the type does
 ``broken``           the parts of the option that could not be evaluated
 """
 

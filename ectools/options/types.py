@@ -23,10 +23,13 @@ Schema = dict[str, Any]
 LEAST, GREATEST = -(2**63), 2**63 - 1
 UNREPRESENTABLE = "x-nix-unrepresentable"
 UNREACHABLE = "x-nix-unreachable"
+COERCED = "x-nix-coerced"
 # A top-level store path, as Nix itself parses them (nix's path.cc).
 STORE_PATH = r"^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\n)"
 # lib.path.hasStorePathPrefix, which makes a path of the string first and so takes relative ones too.
 IN_STORE = r"^(?:\.{0,2}/)*nix/(?:\.?/)*store/(?:\.?/)*[^/]{32}-[^/]"
+_ABSOLUTE = "^/"
+_NOT_ABSOLUTE = {"pattern": "^(?!/)"}
 _ANY_INTEGER: Schema = {"type": "integer", "minimum": LEAST, "maximum": GREATEST}
 _FURTHER_CHECK = "a further check of the value"
 
@@ -36,7 +39,7 @@ _PLAIN: dict[str, Schema] = {
     "bool": {"type": "boolean"},
     "boolByOr": {"type": "boolean"},
     "commas": {"type": "string"},
-    "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": "^/"}]},
+    "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": _ABSOLUTE}]},
     "envVar": {"type": "string"},
     "float": {"type": "number", "x-nix-float": True},
     "json": {},
@@ -135,8 +138,14 @@ class TypeConverter:
             case _ if self._output:
                 return self.convert(node["to"], loc)
             case _:
-                first, second = node["from"], node["to"]
+                coerced = self._mark_coerced(self.convert(node["from"], loc))
+                return self._join((coerced, node["from"]), (self.convert(node["to"], loc), node["to"]))
         return self._join((self.convert(first, loc), first), (self.convert(second, loc), second))
+
+    def _mark_coerced(self, schema: Schema) -> Schema:
+        if "anyOf" in schema:
+            return {**schema, "anyOf": [self._mark_coerced(branch) for branch in schema["anyOf"]]}
+        return {**schema, COERCED: True}
 
     def _join(self, *branches: tuple[Schema, Node | None]) -> Schema:
         """A flat anyOf. Nix takes the first branch whose outermost kind fits, and looks at no later one."""
@@ -146,11 +155,15 @@ class TypeConverter:
             taken = {kind for part in parts if (kind := self._outermost(part)) is not None}
             nested = branch.keys() <= {"anyOf", UNREACHABLE}
             unreachable += branch.get(UNREACHABLE, [])
+            # A submodule takes any absolute path, as a module to import.
+            imports = any(part.get("$ref") in self._submodules for part in parts)
             for part in branch["anyOf"] if nested else [branch]:
-                if self._outermost(part) in taken and node is not None:
+                if node is not None and (
+                    self._outermost(part) in taken or (imports and part.get("pattern") == _ABSOLUTE)
+                ):
                     unreachable.append(node.get("description", part.get("type", "")))
                 elif part not in parts:
-                    parts.append(part)
+                    parts.append({"allOf": [part, _NOT_ABSOLUTE]} if imports and _is_text(part) else part)
         if _PLAIN["float"] in parts and _ANY_INTEGER in parts:
             parts.remove(_ANY_INTEGER)
             parts[parts.index(_PLAIN["float"])] = _PLAIN["number"]
@@ -196,11 +209,15 @@ class TypeConverter:
             }
         self._submodules.add(self._reference(node, loc))
         if "freeform" in node:
-            self._open(schema, self._further_values(self.convert(node["freeform"], loc)))
+            further = self._further_values(self.convert(node["freeform"], loc))
+            if further is False:
+                # Newer versions of nixpkgs' lib only warn of it.
+                schema[UNREPRESENTABLE] = "a freeform type that is not one of sets"
+            self._open(schema, further is False or further)
         return schema
 
     def _further_values(self, freeform: Schema | bool) -> Schema | bool:
-        """What the values of undeclared names may be: a freeform type is one of sets."""
+        """What the values of undeclared names may be, where the type of all of them together is this."""
         if isinstance(freeform, bool):
             return freeform
         if "$ref" in freeform:
@@ -232,6 +249,10 @@ class TypeConverter:
         return reference_to(name)
 
 
+def _is_text(part: Schema) -> bool:
+    return part.get("type") == "string"
+
+
 def _enum(node: Node) -> Schema:
     values = node["values"]
     schema: Schema = {"enum": [decode(value["value"]) for value in values if "value" in value]}
@@ -258,9 +279,9 @@ def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N8
     if inStore:
         schema["pattern"] = IN_STORE
     elif absolute:
-        schema["pattern"] = "^/"
+        schema["pattern"] = _ABSOLUTE
     elif absolute is False:
-        schema["pattern"] = "^(?!/)"
+        schema.update(_NOT_ABSOLUTE)
     if inStore is False:
         schema["not"] = {"pattern": IN_STORE}
     return schema

@@ -7,24 +7,25 @@
 #   values | pattern | sep | path | bounds     what the type's check looks at
 #   nonEmpty = true                            a list that refuses the empty one
 #   passwdEntry = true                         neither newline nor colon
-#   checked = true                             the check was replaced by one that is not known from the name
+#   checked = true                             the check or the merge was replaced by one not known from the name
 #   opaque = true                              a submodule that is not to be looked into
 # or only { up = n }: the type that stands n nodes above.
 { lib, value }:
 let
   inherit (value) attempt describeValue;
 
-  # mkOptionType writes `_type` and `check` a few lines apart. addCheck, and `type // { check = …; }`, write `check`
-  # elsewhere.
+  # mkOptionType writes `_type`, `check` and `merge` a few lines apart. addCheck, `type // { check = …; }` and the like
+  # write them elsewhere.
+  isFarFrom = made: place: made.file != place.file || place.line - made.line > 40 || made.line - place.line > 40;
   checkIsReplaced =
     type:
     let
       made = builtins.unsafeGetAttrPos "_type" type;
       check = builtins.unsafeGetAttrPos "check" type;
+      merge = builtins.unsafeGetAttrPos "merge" type;
     in
     made != null
-    && check != null
-    && (made.file != check.file || check.line - made.line > 40 || made.line - check.line > 40);
+    && (check != null && isFarFrom made check || merge != null && isFarFrom made merge);
 
   accepts =
     type: v:

@@ -55,6 +55,8 @@ let
     commas = types.commas;
     either = types.either types.int types.str;
     eitherLists = types.either (types.listOf types.int) (types.listOf types.str);
+    eitherSubmoduleOrPath = types.either server types.path;
+    eitherSubmoduleOrText = types.either server types.str;
     eitherSubmodules = types.oneOf [
       types.bool
       server

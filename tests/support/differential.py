@@ -110,7 +110,10 @@ def _objects_for(schema: Schema, root: Schema, depth: int) -> st.SearchStrategy[
     optional = {
         name: values_for(option, root, depth + 1)
         for name, option in properties.items()
-        if name not in required and depth < 3 and not option.get("readOnly")
+        if name not in required
+        and depth < 3
+        and not option.get("readOnly")
+        and not option.get("x-nix-internal")
     }
     more = schema.get("additionalProperties", True) if depth < 5 else False
     few = st.sets(st.sampled_from(sorted(optional)), max_size=3) if optional else st.just(set())
