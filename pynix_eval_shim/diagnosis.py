@@ -23,6 +23,7 @@ _BUILTIN_FRAME = "while calling the '"
 _ASSERTION_FRAME = "while evaluating the condition of the assertion"
 # What nix adds between an assertion and the two parts of it that differ (from 2.26 on).
 _COMPARISON_FRAMES = ("while comparing ", "where left hand side is", "where right hand side is")
+_FETCHING_FRAME = "while fetching the input '"
 _REALISING_FRAME = "while realising the context of path"
 
 _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
@@ -49,12 +50,14 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     (r".* called (without required|with unexpected) argument", errors.WrongTypeError),
     (r"cannot (coerce|convert|compare|add) .* (to|with)\b", errors.WrongTypeError),
     (r"'\S+' requires a function", errors.WrongTypeError),
+    (r"unable to download '", errors.FetchFailedError),
     (r"out of memory|.*\bCannot allocate memory|.*std::bad_alloc", errors.OutOfMemoryError),
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),
 )
 # What nix itself says without a mark or a position.
 _UNMARKED = re.compile(
-    r"\[json\.exception|expression does not evaluate to a derivation|derivation name missing"
+    r"\[json\.exception|unable to download '"
+    r"|expression does not evaluate to a derivation|derivation name missing"
 )
 _WORDS = tuple((re.compile(words, re.DOTALL), kind) for words, kind in _EVALUATION)
 
@@ -147,6 +150,7 @@ def _typed(fault: Fault, finished: Finished, talk: Talk, names_builtins: Callabl
         if words.match(fault.message):
             return kind(fault.message, report=report)
     kind = errors.EvaluationError if fault.trace or fault.file else NixError
+    kind = errors.FetchFailedError if first.startswith(_FETCHING_FRAME) else kind
     return kind(fault.message, report=report)
 
 
@@ -164,7 +168,7 @@ def _could_be_thrown(fault: Fault) -> bool:
     return (
         not (fault.marked or fault.placed or _UNMARKED.match(fault.message))
         and not any(frame.message.startswith(_BUILTIN_FRAME) for frame in fault.trace)
-        and not (fault.trace and fault.trace[0].message.startswith("while decoding"))
+        and not (fault.trace and fault.trace[0].message.startswith(("while decoding", _FETCHING_FRAME)))
     )
 
 

@@ -207,6 +207,18 @@ BUILDS = (
     ),
     Case(name="build-of-no-derivation", error=shim.NixError, call="build", arguments={"expression": "1"}),
     Case(
+        name="no-such-file-to-download",
+        error=shim.FetchFailedError,
+        arguments={"expression": 'builtins.fetchurl "file:///no/such/file"', "impure": True},
+        says="unable to download",
+    ),
+    Case(
+        name="no-such-input",
+        error=shim.FetchFailedError,
+        call="flake_check",
+        arguments={"path": f"path:{FLAKE / 'bad-input'}", "no_build": True},
+    ),
+    Case(
         name="check-throws",
         error=shim.ThrownError,
         call="flake_check",
