@@ -30,6 +30,7 @@ _log = log.Log(__name__)
 
 _MARK = "every-channel-ipxe-qemu"
 _ALIAS_BYTES = 255  # IFALIASZ, with its NUL
+_IFF_UP = 1  # <linux/if.h>
 _NODE_SECONDS = 10.0
 # Device nodes are named by the link's index, which another network namespace may use too; a new link has a
 # new one.
@@ -120,7 +121,6 @@ def _netlink(macvtap: Macvtap) -> Iterator[Any]:
         reason = os.strerror(error.code)
         hints = {
             errno.EPERM: "making a link needs CAP_NET_ADMIN: run as root, or as the module's unit",
-            errno.ENETDOWN: f"{macvtap.interface} is down: ip link set {macvtap.interface} up",
             errno.EBUSY: f"{macvtap.interface} is used by a bridge, a bond or a macvtap in the mode passthru",
             errno.EOPNOTSUPP: "this kernel has no macvtap: modprobe macvtap",
         }
@@ -135,6 +135,11 @@ def _find_lower(netlink: Any, macvtap: Macvtap) -> int:
         raise InputError(
             f"{_OPTION}.interface: there is no interface {macvtap.interface}",
             hint="ip -brief link lists them",
+        )
+    (link,) = netlink.get_links(found[0])
+    if not link["flags"] & _IFF_UP:
+        _log.warning(
+            "the LAN's interface is down: until it is up, the guest has no LAN", name=macvtap.interface
         )
     return int(found[0])
 

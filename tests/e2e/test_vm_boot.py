@@ -20,6 +20,7 @@ from support.guests import (
     settings_for,
     stage,
     start_runner,
+    unprivileged,
     wait_until,
 )
 from support.recording_http import RecordingServer
@@ -168,20 +169,9 @@ def test_a_boot_http_server_that_is_killed_during_the_initrd_is_replaced(tmp_pat
 
 def test_children_have_none_of_the_runners_capabilities(tmp_path: Path) -> None:
     """As under the unit: an unprivileged user with ambient capabilities."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: ambient capabilities are given by root")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
-    state = tmp_path / "state"
-    state.mkdir()
-    os.chown(state, 65534, 65534)
+    user = unprivileged(tmp_path, capabilities="+net_admin,+dac_override")
     root = empty_root(tmp_path / "root")
-    capabilities = "+net_admin,+dac_override"
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    user += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
-    with start_runner(settings_for(state, root), tmp_path, wrapper=user) as runner:
+    with start_runner(settings_for(tmp_path / "state", root), tmp_path, wrapper=user) as runner:
         qemu = runner.wait_guest_pid()
         assert int(process_status(runner.process.pid)["CapEff"], 16) != 0
         started = descendants(runner.process.pid)

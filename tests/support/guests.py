@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.needs import give_up, require_tool
 
 from ectools.demo.payload import UP_MARK, Flavour, PayloadError, build_payload, stage_payload
@@ -203,6 +205,32 @@ def run_to_end(settings: Mapping[str, Any], folder: Path, **more: Any) -> tuple[
     """A runner that ends by itself: its status, and what it said."""
     with start_runner(settings, folder, **more) as runner:
         return runner.wait(), runner
+
+
+NOBODY = 65534
+
+
+def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
+    """A wrapper that runs its command as nobody, as a unit's user: with these ambient capabilities, or none.
+
+    ``folder`` (pytest's) is opened to nobody, with a ``state`` of its own in it. Ends the test where root
+    or a Python that nobody can run is missing.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("NEEDS ROOT: runs the runner as another user")
+    state = folder / "state"
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
+            parent.chmod(0o755)
+    wrapper = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if capabilities:
+        wrapper += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+    probe = subprocess.run([*wrapper, sys.executable, "-c", "import ectools.vm.runner"], check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"OUT OF REACH: another user cannot run {sys.executable}")
+    return wrapper
 
 
 def children(pid: int) -> list[int]:
