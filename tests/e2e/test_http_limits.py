@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.boot_http import Client, Server, boot_server, wait_until
+from support.boot_http import DEADLINE_SECONDS, Client, Server, boot_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,11 +106,11 @@ def test_requests_sent_ahead_without_end_are_not_kept(server: Server) -> None:
         client.send("/initrd")
         assert client.read_header()[0] == 200
         for _ in range(200):
-            client.socket.sendall(
-                b"GET /netboot.ipxe HTTP/1.1\r\nHost: boot\r\nX: %s\r\n\r\n" % (b"x" * 4000)
-            )
+            client.send("/ahead", {"X": "x" * 4000})
         assert len(client.read(SPARSE)) == SPARSE
         client.read()
+    server.get("/netboot.ipxe")
+    assert sum(line["path"] == "/ahead" for line in server.requests()) < 50
 
 
 def test_five_hundred_half_open_connections_hold_nobody_up(root: Path, tmp_path: Path) -> None:
@@ -208,6 +208,43 @@ def test_out_of_descriptors_it_waits_until_there_are_some(root: Path, tmp_path: 
         assert server.get("/netboot.ipxe").status == 200
         for client in clients:
             client.socket.close()
+
+
+def test_a_client_that_asks_ahead_and_takes_nothing_is_dropped(root: Path, tmp_path: Path) -> None:
+    """It is answered from memory, until its socket is full."""
+    (root / "large.ipxe").write_bytes(bytes(60_000))
+    with boot_server(root, tmp_path / "log", "--stall-seconds", "1") as server:
+        with server.connect(receive_buffer=16 << 10) as client:
+            asked = 0
+            client.socket.settimeout(0.1)
+
+            def is_dropped() -> bool:
+                nonlocal asked
+                with contextlib.suppress(OSError):
+                    client.send("/large.ipxe")
+                    asked += 1
+                return any("aborted" in line for line in server.requests())
+
+            wait_until(is_dropped, "it is dropped")
+            client.socket.settimeout(DEADLINE_SECONDS)
+            assert len(client.read()) < asked * 60_000
+        assert [line["aborted"] for line in server.requests() if "aborted" in line] == ["client stalled"]
+        assert server.get("/netboot.ipxe").status == 200
+
+
+def test_answers_that_are_no_downloads_leave_nothing_behind(root: Path, tmp_path: Path) -> None:
+    with boot_server(root, tmp_path / "log") as server, server.connect() as client:
+        descriptors = Path(f"/proc/{server.process.pid}/fd")
+        etag = client.request("/initrd", method="HEAD").headers["etag"]
+        before = len(list(descriptors.iterdir()))
+        for _ in range(20):
+            assert client.request("/initrd", {"Range": "bytes=0-9"}).status == 206
+            assert client.request("/initrd", {"If-None-Match": etag}).status == 304
+            assert client.request("/initrd", {"Range": f"bytes={SPARSE}-"}).status == 416
+            assert client.request("/initrd", method="HEAD").status == 200
+            (root / "fresh.ipxe").write_bytes(b"#!ipxe")  # not to be kept in memory yet
+            assert client.request("/fresh.ipxe").status == 200
+        assert len(list(descriptors.iterdir())) <= before + 1  # one may be open for a moment
 
 
 def test_clients_that_go_away_leave_nothing_behind(root: Path, tmp_path: Path) -> None:

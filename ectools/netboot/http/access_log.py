@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.abc import AbstractAccessLogger
 
 from ectools import log
+from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.replies import FileReply, MemoryReply
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         fields: dict[str, Any] = {
-            "peer": request.remote,
+            "peer": plain_address(request.remote or ""),
             "method": request.method,
             "path": printable_path(request.raw_path),
             "status": response.status,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11
 
 from ectools.netboot.http.conditional import Status, Validators, select
+from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
 from ectools.netboot.http.replies import FileReply, MemoryReply
 from ectools.netboot.http.settings import HEALTH_PATH
@@ -106,7 +107,7 @@ class Answerer:
         if self._gate is not None:
             self._gate(
                 Visit(
-                    peer=request.remote or "",
+                    peer=plain_address(request.remote or ""),
                     method=request.method,
                     path=b"/".join(segments),
                     query=request.rel_url.query,
@@ -191,8 +192,12 @@ class Answerer:
 
 
 def read_part(file: OpenedFile, *, offset: int, count: int) -> bytes:
-    """``count`` bytes of an opened file. Raises RefusedError (503) where it changes meanwhile."""
-    content = os.pread(file.descriptor, count, offset)
-    if len(content) != count or identify(os.fstat(file.descriptor)) != identify(file.status):
+    """``count`` bytes of an opened file. Raises RefusedError: 503 where it changes meanwhile, else 500."""
+    try:
+        content = os.pread(file.descriptor, count, offset)
+        now = os.fstat(file.descriptor)
+    except OSError as error:
+        raise RefusedError(500, "the file cannot be read") from error
+    if len(content) != count or identify(now) != identify(file.status):
         raise RefusedError(503, "the file is being replaced; try again")
     return content

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.pump import Abort
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):
     def peer(self) -> str | None:
         """The client's address."""
         name = self.transport.get_extra_info("peername") if self.transport else None
-        return name[0] if name else None
+        return plain_address(name[0]) if name else None
 
     # What the server calls
 
@@ -140,7 +141,8 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         if self.transport is None:
             return
-        if self.state is State.LINGER:
+        if self.state is State.LINGER or self.transport.is_closing():
+            # Nor does a client that takes not even the last bytes keep its place.
             self.transport.abort()
         elif self.header_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)

@@ -75,6 +75,11 @@ def format_address(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
+def plain_address(ip: str) -> str:
+    """A peer's address as people write it: a socket on ``::`` sees 192.0.2.1 as ``::ffff:192.0.2.1``."""
+    return ip.removeprefix("::ffff:")
+
+
 def _hint(number: int | None, port: int) -> str | None:
     if number == errno.EADDRINUSE:
         return (

@@ -37,6 +37,7 @@ class Abort(StrEnum):
     CLIENT_STALLED = "client stalled"
     FILE_CHANGED = "file changed"
     FILE_UNREADABLE = "file unreadable"
+    NO_DESCRIPTOR = "out of descriptors"
     SHUTDOWN = "shutdown"
 
 

@@ -68,6 +68,8 @@ class FileReply(web.StreamResponse):
             self.aborted = Abort.CLIENT_GONE
         except TimeoutError:
             self.aborted = Abort.CLIENT_STALLED
+        except OSError:
+            self.aborted = Abort.NO_DESCRIPTOR
         finally:
             os.close(self._file.descriptor)
         if self.aborted is not None:
