@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynix_eval_shim import invocation
 from pynix_eval_shim.errors import NixError, Report
-from pynix_eval_shim.evaluation import NO_DATA, Target, compose, override, search_path
+from pynix_eval_shim.evaluation import NO_DATA, Target, compose, not_an_option, override, search_path
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
 from pynix_eval_shim.messages import Follower
@@ -127,7 +127,7 @@ def flake_check(
     that failed.
     """
     nix = nix or Nix()
-    argv = [nix.find("nix"), "flake", "check", str(path), "--no-write-lock-file"]
+    argv = [nix.find("nix"), "flake", "check", not_an_option(str(path)), "--no-write-lock-file"]
     argv += ["--no-build"] if no_build else []
     argv += ["--impure"] if impure else []
     argv += invocation.choose_store(nix, needed=True).arguments

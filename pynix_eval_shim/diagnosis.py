@@ -53,6 +53,7 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     (r"unable to download '", errors.FetchFailedError),
     (r"out of memory|.*\bCannot allocate memory|.*std::bad_alloc", errors.OutOfMemoryError),
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),
+    (r".*\[json\.exception\.", errors.EvaluationError),
 )
 # What nix itself says without a mark or a position.
 _UNMARKED = re.compile(

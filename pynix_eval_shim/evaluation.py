@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import tempfile
@@ -14,7 +15,7 @@ from pynix_eval_shim import invocation, source
 from pynix_eval_shim.errors import DataError
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import Limits
-from pynix_eval_shim.process import ASK_SECONDS
+from pynix_eval_shim.process import ASK_SECONDS, no_room
 from pynix_eval_shim.source import SourceMap
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ class Target:
         given = [each for each in (self.expression, self.file, self.installable) if each is not None]
         if len(given) != 1:
             raise TypeError("give exactly one of an expression, file= and installable=")
-        if self.installable is not None and self.installable.startswith("-"):
-            raise DataError(f"{self.installable}: an installable does not begin with a dash")
+        if self.installable is not None:
+            not_an_option(self.installable)
+
+
+def not_an_option(reference: str) -> str:
+    """The reference to a flake or to something in it, which nix must not take for an option."""
+    if reference.startswith("-"):
+        raise DataError(f"{reference}: a reference does not begin with a dash", hint=f"write ./{reference}")
+    return reference
 
 
 def evaluate(
@@ -61,6 +69,8 @@ def evaluate(
     With ``data`` (any JSON value), the target is a function and is called with it; with ``apply`` (the text
     of a function), the result is what that makes of it: ``apply (target data)``. Data reaches nix as JSON and
     arrives unchanged, of any size; code is taken as it is and must come from the program, not from its users.
+    An installable's data is public: it stands in argv, or in the store where it is long. Other data stays out
+    of both.
 
     Results are exact: integers, and floats to the last bit, ``-0.0`` and infinities too. Paths are strings
     and are not copied to the store; a derivation is its output path.
@@ -171,8 +181,8 @@ def _run_expression(run: _Run, target: Target, apply: str | None, data: Any, *, 
 
 def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, flags: list[str]) -> bytes:
     store = invocation.choose_store(run.nix, needed=True)
-    with tempfile.TemporaryDirectory(prefix="pynix-eval-shim-") as folder:
-        argument = None if data is NO_DATA else _argument(data, Path(folder))
+    with contextlib.ExitStack() as stack:
+        argument = None if data is NO_DATA else _argument(data, stack)
         text = f'value: (({source.encoder()}) "{run.tag}") ('
         regions: tuple[tuple[int, int], ...] = ()
         if apply is not None:
@@ -192,15 +202,19 @@ def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, 
         return run.call(argv, sources)
 
 
-def _argument(data: Any, folder: Path) -> str:
+def _argument(data: Any, stack: contextlib.ExitStack) -> str:
     """A Nix expression for ``data`` that is short enough for argv: long data goes through a file."""
     direct = source.from_json(data)
     if source.fits_argument(direct):
         return direct
     # Pure evaluation reads no file but one whose content it knows beforehand.
     content = source.to_json(data).encode()
-    path = folder / "data.json"
-    path.write_bytes(content)
+    try:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pynix-eval-shim-"))
+        path = Path(folder, "data.json")
+        path.write_bytes(content)
+    except OSError as error:
+        raise no_room(error) from error
     fetch = source.from_json(
         {
             "url": f"file://{quote(str(path))}",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pynix_eval_shim import diagnosis, messages, process
 from pynix_eval_shim.errors import NixMissingError, StoreUnavailableError
+from pynix_eval_shim.limits import Limits
 from pynix_eval_shim.source import SourceMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pynix_eval_shim.limits import Limits
     from pynix_eval_shim.process import Finished, Watch
 
 log = logging.getLogger("pynix_eval_shim")
@@ -29,6 +27,7 @@ log.addHandler(logging.NullHandler())
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
 _TALK = ("--log-format", "internal-json", "--show-trace")
 _FIRST_THAT_NAMES_BUILTINS = (2, 13)
+_VERSION_LIMITS = Limits(seconds=60.0, output_bytes=1 << 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,8 @@ class Nix:
             raise NixMissingError(
                 f"{self.program}: program not found", hint="install nix, or put its folder on PATH"
             )
+        # Absolute, because nix may be run in another folder.
+        found = os.path.abspath(found)  # noqa: PTH100  (Path.resolve would follow the link, and lose its neighbour)
         if tool == "nix":
             return found
         beside = shutil.which(str(Path(found).with_name(tool)))
@@ -166,19 +167,16 @@ def call(
 
 
 def _names_builtins(nix: Nix) -> bool:
-    release = read_version(nix.find("nix"))[1]
-    return release >= _FIRST_THAT_NAMES_BUILTINS
+    return read_version(nix)[1] >= _FIRST_THAT_NAMES_BUILTINS
 
 
-@functools.lru_cache(maxsize=16)
-def read_version(program: str) -> tuple[str, tuple[int, ...]]:
+def read_version(nix: Nix) -> tuple[str, tuple[int, ...]]:
     """The first line of ``nix --version``, and the numbers that its last word begins with."""
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NixMissingError(f"{program}: does not tell its version: {error}") from error
-    line = done.stdout.strip().partition("\n")[0]
+    program = nix.find("nix")
+    done = process.run([program, "--version"], limits=_VERSION_LIMITS, env=nix.environment())
+    said, complaint = (each.decode("utf-8", "replace").strip() for each in (done.stdout, done.stderr))
+    line = said.partition("\n")[0]
     numbers = re.match(r"\d+(?:\.\d+)*", line.rpartition(" ")[2])
     if numbers is None:
-        raise NixMissingError(f"{program}: does not tell its version, but: {line or done.stderr.strip()}")
+        raise NixMissingError(f"{program}: does not tell its version, but: {line or complaint}")
     return line, tuple(int(part) for part in numbers[0].split("."))

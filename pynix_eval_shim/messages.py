@@ -109,7 +109,8 @@ def parse(stderr: bytes, sources: SourceMap) -> Talk:
     talk = Talk()
     readable: list[str] = []
     builds: dict[int, str] = {}
-    for line in stderr.decode("utf-8", "replace").splitlines():
+    # Not splitlines: what ends a line for it, U+2028 and the like, stands within nix's JSON as it is.
+    for line in stderr.decode("utf-8", "replace").split("\n"):
         event = _event(line)
         if event is None:
             readable.append(strip_ansi(line))

@@ -43,7 +43,7 @@ def probe(*, limits: Limits | None = None, nix: Nix | None = None) -> Probe:
     """Ask nix for its version and its settings: two processes. Raises NixMissingError and other NixErrors."""
     nix = nix or Nix()
     program = nix.find("nix")
-    line, release = invocation.read_version(program)
+    line, release = invocation.read_version(nix)
     argv = [program, "show-config", *invocation.settings(nix)]
     finished, _ = invocation.call(nix, argv, limits=limits or Limits())
     # As text, `name = value` a line: in 2.8 the features of the JSON are numbers.

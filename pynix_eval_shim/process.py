@@ -11,9 +11,10 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pynix_eval_shim.errors import (
+    DataError,
     NixError,
     NixMissingError,
     NixTimeoutError,
@@ -74,10 +75,7 @@ def run(
     so that nix can stop its builders, which lead process groups of their own. Raises NixMissingError,
     NixTimeoutError, OutputTooLargeError, StoppedError.
     """
-    # A file, because writing to a pipe while reading two others is a deadlock waiting to be written.
-    with tempfile.TemporaryFile() as source:
-        source.write(stdin)
-        source.seek(0)
+    with _as_file(stdin) as source:
         child = _start(argv, source, env, cwd)
         outputs = {"stdout": bytearray(), "stderr": bytearray()}
         try:
@@ -96,9 +94,29 @@ def run(
     )
 
 
+def _as_file(stdin: bytes) -> BinaryIO:
+    """A file, because writing to a pipe while reading two others is a deadlock waiting to be written."""
+    try:
+        source = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  (the caller closes it)
+        source.write(stdin)
+        source.seek(0)
+    except OSError as error:
+        raise no_room(error) from error
+    return source
+
+
+def no_room(error: OSError) -> NixError:
+    """The error of a temporary file that could not be made or written."""
+    return NixError(
+        f"no temporary file for nix: {error}", hint="free some space, or set TMPDIR to another folder"
+    )
+
+
 def _start(
     argv: Sequence[str], source: BinaryIO, env: Mapping[str, str] | None, cwd: Path | None
 ) -> subprocess.Popen[bytes]:
+    if cwd is not None and not os.path.isdir(cwd):  # noqa: PTH112  (False, not an error, for a NUL in the name)
+        raise NixError(f"{cwd}: no such folder to run nix in")
     try:
         return subprocess.Popen(
             argv,
@@ -109,11 +127,15 @@ def _start(
             cwd=cwd,
             start_new_session=True,
         )
+    except ValueError as error:
+        raise DataError(
+            f"{argv[0]}: an argument or the environment cannot be handed over: {error}"
+        ) from error
     except FileNotFoundError as error:
-        if cwd is not None and not cwd.is_dir():
-            raise NixError(f"{cwd}: no such folder to run nix in") from error
         raise NixMissingError(f"{argv[0]}: program not found", hint="install nix") from error
     except PermissionError as error:
+        if cwd is not None and not os.access(cwd, os.X_OK):
+            raise NixError(f"{cwd}: this user may not enter the folder to run nix in") from error
         raise NixMissingError(f"{argv[0]}: cannot be started: {error.strerror}") from error
     except OSError as error:
         hint = "code for an installable has to fit into an argument" if error.errno == errno.E2BIG else None
@@ -121,13 +143,18 @@ def _start(
 
 
 def _limit_memory(pid: int, memory_bytes: int | None) -> None:
-    """Cap the address space from outside: nothing has to run between fork and exec, which threads forbid."""
+    """Cap the address space from outside: nothing has to run between fork and exec, which threads forbid.
+
+    A lower cap that is in force stays.
+    """
     import resource
 
     if memory_bytes is None or not hasattr(resource, "prlimit"):
         return
     with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        caps = (memory_bytes, *resource.prlimit(pid, resource.RLIMIT_AS))
+        cap = min(each for each in caps if each != resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_AS, (cap, cap))
 
 
 def _read(
@@ -139,16 +166,19 @@ def _read(
         for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
             assert stream is not None  # noqa: S101  (both were asked for; this tells the type checker)
             selector.register(stream.fileno(), selectors.EVENT_READ, name)
+        ended = False
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
                 return "seconds"
             if watch.stop is not None and watch.stop.is_set():
                 return "stop"
-            ready = selector.select(min(left, _POLL_SECONDS))
-            if not ready and child.poll() is not None:
-                # It has ended, and something that it left behind holds the pipes open.
+            if not ended and child.poll() is not None:
+                ended = True
+                # What it left behind would hold the pipes open; only what is in them is still of interest.
                 _kill_group(child)
+            ready = selector.select(0 if ended else min(left, _POLL_SECONDS))
+            if ended and not ready:
                 break
             for key, _ in ready:
                 chunk = os.read(key.fd, _CHUNK)
@@ -167,10 +197,8 @@ def _read(
 
 
 def _stop(child: subprocess.Popen[bytes], ask_seconds: float) -> None:
-    """End the child where it has not ended, and reap it."""
-    if child.poll() is not None:
-        return
-    if ask_seconds > 0:
+    """End the child where it has not ended, and all that it started in its group; reap it."""
+    if ask_seconds > 0 and child.poll() is None:
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(ask_seconds)

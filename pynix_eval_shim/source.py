@@ -44,7 +44,7 @@ class SourceMap:
 
     def place(self, file: str, line: int, column: int) -> tuple[str, int, int] | None:
         """The position as the caller knows it; None where it lies in the shim's own text."""
-        if self.composed and file in (self.label, self.composed):
+        if (self.composed or self.regions) and file in (self.label, self.composed):
             for first, last in self.regions:
                 # At the bracket behind the code the parser sees that it ends too soon.
                 if first <= line <= last or (line, column) == (last + 1, 1):
@@ -90,7 +90,10 @@ def to_json(value: Any) -> str:
     except RecursionError as error:
         raise DataError("data: nested too deeply") from error
     except ValueError as error:
-        raise DataError("data: a list or a set that contains itself") from error
+        # The other reason is an integer too long for Python to print, which is found below with its path.
+        if "Circular" in str(error):
+            raise DataError("data: a list or a set that contains itself") from error
+        text = ""
     # Only now is the value known to be finite, so that it can be walked.
     _check(value)
     return text
@@ -112,8 +115,9 @@ def _check(value: Any) -> None:
             continue
         elif isinstance(item, int):
             if not INT_MIN <= item <= INT_MAX:
+                shown = str(item) if item.bit_length() <= 128 else f"an integer of {item.bit_length()} bits"
                 raise DataError(
-                    f"{path}: {item} does not fit nix's integers", hint="they have 64 bits; use a string"
+                    f"{path}: {shown} does not fit nix's integers", hint="they have 64 bits; use a string"
                 )
         elif isinstance(item, float):
             if not math.isfinite(item):

@@ -84,7 +84,7 @@ def main() -> None:
     program = sys.argv[1] if len(sys.argv) > 1 else "nix"
     options = {"sandbox": "false"} if os.geteuid() == 0 else {}
     nix = shim.Nix(program=program, options=options, offline=True)
-    line, _ = invocation.read_version(nix.find("nix"))
+    line, _ = invocation.read_version(nix)
     recordings = {}
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:

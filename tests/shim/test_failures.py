@@ -10,6 +10,8 @@ from failure_cases import BUILDS, EVALUATIONS, FLAKE, STRING, Case, check
 import pynix_eval_shim as shim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pynix_eval_shim import Nix
 
 pytestmark = pytest.mark.nix
@@ -30,6 +32,43 @@ def test_build(private_store: Nix, case: Case) -> None:
     if isinstance(caught.value, shim.BuildFailedError | shim.MissingSystemFeatureError):
         assert caught.value.drv is not None
         assert caught.value.drv.endswith(".drv")
+
+
+@pytest.mark.parametrize("call", ["throw", "abort"])
+def test_a_message_with_other_ends_of_lines_is_whole(nix: Nix, call: str) -> None:
+    message = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\ni"
+    kind = shim.ThrownError if call == "throw" else shim.AbortedError
+    with pytest.raises(kind) as caught:
+        shim.evaluate(f"message: {call} message", data=message, nix=nix)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("call", [shim.evaluate, shim.parse])
+def test_nothing_at_all_ends_at_its_first_column(nix: Nix, call: Callable[..., object]) -> None:
+    with pytest.raises(shim.NixSyntaxError) as caught:
+        call("", nix=nix)
+    assert (caught.value.file, caught.value.line, caught.value.column) == (STRING, 1, 1)
+
+
+def test_a_result_that_is_no_text(nix: Nix) -> None:
+    with pytest.raises(shim.EvaluationError, match="UTF-8"):
+        shim.evaluate('builtins.substring 0 1 "é"', nix=nix)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda nix: shim.evaluate(installable="path:/a\0b#c", nix=nix),
+        lambda nix: shim.evaluate(installable="path:/\ud800#c", nix=nix),
+        lambda nix: shim.evaluate(file="/a\0b", nix=nix),
+        lambda nix: shim.evaluate("1", impure=True, nix_path={"a": "b\0"}, nix=nix),
+        lambda nix: shim.evaluate(installable="--help", nix=nix),
+        lambda nix: shim.flake_check("--help", nix=nix),
+    ],
+)
+def test_what_cannot_be_an_argument_is_refused(nix: Nix, call: Callable[[Nix], object]) -> None:
+    with pytest.raises(shim.DataError):
+        call(nix)
 
 
 def test_a_throw_stands_where_it_is_written(nix: Nix) -> None:

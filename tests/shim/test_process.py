@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -138,9 +141,47 @@ class TestMisbehaviour:
         with pytest.raises(shim.NixMissingError, match="nix-instantiate"):
             shim.evaluate("1", nix=lonely)
 
-    def test_a_folder_that_is_not_there(self, fake: Callable[[str], Nix], tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["gone", "nix", "a\0b"])
+    def test_a_folder_that_is_not_there(self, fake: Callable[[str], Nix], tmp_path: Path, name: str) -> None:
         with pytest.raises(shim.NixError, match="no such folder"):
-            shim.evaluate("1", cwd=tmp_path / "gone", nix=fake("echo 1"))
+            shim.evaluate("1", cwd=tmp_path / name, nix=fake("echo 1"))
+
+    def test_a_program_by_a_relative_path_and_another_folder(
+        self, fake: Callable[[str], Nix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fake("echo 77")
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert shim.evaluate("1", cwd=tmp_path / "other", nix=Nix(program="./nix")) == 77
+
+    def test_a_lower_cap_on_memory_stays(self, fake: Callable[[str], Nix]) -> None:
+        nix = fake("ulimit -v")
+        kept, lowered = 3 << 30, 2 << 30
+        program = (
+            "import resource; from pynix_eval_shim import *; "
+            f"resource.setrlimit(resource.RLIMIT_AS, ({kept}, {kept})); "
+            f"nix = Nix(program={nix.program!r}); "
+            f"caps = (8 << 30, {lowered}, None); "
+            "print([evaluate('1', limits=Limits(memory_bytes=cap), nix=nix) for cap in caps])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == str([kept >> 10, lowered >> 10, kept >> 10]), done.stderr
+
+    def test_no_room_for_a_temporary_file(
+        self, fake: Callable[[str], Nix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nix = fake("echo 1")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        for target in ({"expression": "1"}, {"installable": "path:/x#y", "data": "x" * 200_000}):
+            with pytest.raises(shim.NixError) as caught:
+                shim.evaluate(**target, nix=nix)
+            assert "TMPDIR" in str(caught.value.hint)
+
+    def test_a_version_that_never_ends(self, fake: Callable[[str], Nix]) -> None:
+        with pytest.raises(shim.OutputTooLargeError):
+            shim.probe(nix=fake("while :; do echo nix; done"))
+        with pytest.raises(shim.NixMissingError, match="does not tell its version"):
+            shim.probe(nix=fake(r"printf '\\377\\n'"))
 
     def test_the_programs_interpreter_is_missing(self, tmp_path: Path) -> None:
         for name in ("nix", "nix-instantiate"):
@@ -176,6 +217,16 @@ class TestMisbehaviour:
         mark = f"mark-{uuid.uuid4()}"
         nix = fake(f"sh -c 'while :; do sleep 1; done # {mark}' & echo 5")
         assert shim.evaluate("1", limits=Limits(seconds=60.0), nix=nix) == 5
+        assert wait_until(lambda: not processes_with(mark))
+
+    @pytest.mark.parametrize("talk", [">/dev/null 2>&1", "", ">&2"])
+    def test_what_it_leaves_behind_is_ended(self, fake: Callable[[str], Nix], talk: str) -> None:
+        mark = f"mark-{uuid.uuid4()}"
+        nix = fake(f"sh -c 'while :; do echo 1; sleep 0.05; done # {mark}' {talk} </dev/null & exit 3")
+        began = time.monotonic()
+        with pytest.raises(shim.NixError, match="exit status 3"):
+            shim.evaluate("1", limits=Limits(seconds=60.0), nix=nix)
+        assert time.monotonic() - began < 50
         assert wait_until(lambda: not processes_with(mark))
 
     def test_a_line_that_is_not_utf8(self, fake: Callable[[str], Nix]) -> None:

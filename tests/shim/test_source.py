@@ -32,6 +32,7 @@ SELF.append(SELF)
         ({"a": {1, 2}}, "data.a: a set is not JSON"),
         (b"bytes", "data: a bytes is not JSON"),
         (SELF, "contains itself"),
+        ({"a": 10**5000}, "data.a: an integer of 16610 bits does not fit"),
     ],
 )
 def test_data_that_nix_would_not_keep_is_refused(data: Any, says: str) -> None:
