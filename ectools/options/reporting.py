@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
 
+from ectools import junit
 from ectools.errors import InputError
 from ectools.files import read_bytes
 from ectools.options.drift import Change, Kind, compare, worst
@@ -85,31 +85,15 @@ def write_json(changes: list[Change]) -> str:
 
 
 def write_junit(changes: list[Change]) -> str:
-    """JUnit XML as test reporters read it: a case for each change, failed where it is breaking."""
-    failures = sum(change.kind is Kind.BREAKING for change in changes)
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name="ectools schema diff" tests="{max(1, len(changes))}" failures="{failures}">',
+    """JUnit XML: a case for each change, failed where it is breaking."""
+    cases = [
+        junit.Case(
+            group=change.kind.value,
+            name=change.option,
+            failure=change.message if change.kind is Kind.BREAKING else None,
+            output="" if change.kind is Kind.BREAKING else change.message,
+        )
+        for change in changes
     ]
-    for change in changes:
-        case = f"  <testcase classname={_attribute(change.kind.value)} name={_attribute(change.option)}"
-        if change.kind is Kind.BREAKING:
-            lines += [f"{case}>", f"    <failure message={_attribute(change.message)}/>", "  </testcase>"]
-        else:
-            lines += [f"{case}>", f"    <system-out>{_text(change.message)}</system-out>", "  </testcase>"]
-    if not changes:
-        lines.append('  <testcase classname="schema" name="no change"/>')
-    return "\n".join([*lines, "</testsuite>"])
-
-
-def _attribute(text: str) -> str:
-    return quoteattr(_printable(text), {"\n": "&#10;", "\t": "&#9;"})
-
-
-def _text(text: str) -> str:
-    return escape(_printable(text))
-
-
-def _printable(text: str) -> str:
-    """Without the control characters that XML 1.0 cannot carry at all."""
-    return "".join(char if char in "\t\n" or ord(char) >= 0x20 else "\ufffd" for char in text)
+    nothing = junit.Case(group="schema", name="no change")
+    return junit.write([junit.Suite(name="ectools schema diff", cases=cases or [nothing])])
