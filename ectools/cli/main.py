@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
     "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
+    "eval": ("ectools.cli.eval", "Evaluate Nix, with typed errors."),
     "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
     "init": ("ectools.cli.init", "Write an example host description to start from."),
     "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
     "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
     "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
     "validate": ("ectools.cli.validate", "Check host descriptions, with line and column."),
+    "vmtest": ("ectools.cli.vmtest", "Run the NixOS VM tests of a flake."),
     "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
 }
 

@@ -1,0 +1,178 @@
+"""A value from a flake, a file or an expression; a failed evaluation as an error with a class and a place."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ectools.errors import UNSET, EcError, InputError
+from ectools.nixpkgs import find_nixpkgs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pynix_eval_shim import NixError
+
+_FRAMES_SHOWN = 12
+# By the class's name, because the shim is imported only when something is evaluated.
+_HINTS = {
+    "FetchFailedError": "without a network, name a nixpkgs that is on this machine: --nixpkgs PATH",
+    "PurityError": "allow it with --impure",
+    "NixTimeoutError": "give it longer with --timeout",
+    "OutOfMemoryError": "give it more with --memory",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What to evaluate: exactly one of ``expression``, ``file`` and ``flake`` (``REF#ATTRIBUTE``).
+
+    With ``data`` the target is a function that is called with it; ``apply`` is the text of a function for the
+    result. ``nixpkgs`` is what ``<nixpkgs>`` means, or the flake's input of that name. ``seconds`` (of time)
+    and ``memory_mib`` (of address space) are limits, None for the shim's default.
+    """
+
+    expression: str | None = None
+    file: Path | None = None
+    flake: str | None = None
+    apply: str | None = None
+    data: Any = UNSET
+    impure: bool = False
+    nixpkgs: str | None = None
+    override_inputs: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    memory_mib: int | None = None
+
+
+class FailedEvaluationError(EcError):
+    """An evaluation failed; ``kind`` is the class of the shim's error, without its ``Error``."""
+
+    def __init__(self, error: NixError, *, source: str | None = None) -> None:
+        super().__init__(error.message, hint=error.hint or _HINTS.get(type(error).__name__))
+        self.error = error
+        self.kind = type(error).__name__.removesuffix("Error")
+        self._source = source
+
+    def render(self) -> str:
+        """The error for people: kind and message, the place with its line of source, the trace, the hint."""
+        error = self.error
+        lines = [f"{_words(self.kind)}: {error.message}"]
+        if error.file is not None:
+            lines.append(f"  at {_place(error.file, error.line, error.column)}")
+            lines += _excerpt(self._read(error.file), error.line, error.column)
+        for frame in error.trace[:_FRAMES_SHOWN]:
+            where = f"  ({_place(frame.file, frame.line, frame.column)})" if frame.file else ""
+            lines.append(f"  … {frame.message}{where}")
+        if len(error.trace) > _FRAMES_SHOWN:
+            lines.append(f"  … and {len(error.trace) - _FRAMES_SHOWN} frames more; --json has them all")
+        if self.hint is not None:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+    def show_json(self) -> dict[str, Any]:
+        """``class``, ``message``, ``file``, ``line``, ``column``, ``trace`` (a list of frames), ``hint``."""
+        error = self.error
+        return {
+            "class": type(error).__name__,
+            "message": error.message,
+            "file": error.file,
+            "line": error.line,
+            "column": error.column,
+            "trace": [
+                {"message": frame.message, "file": frame.file, "line": frame.line, "column": frame.column}
+                for frame in error.trace
+            ],
+            "hint": self.hint,
+        }
+
+    def _read(self, file: str) -> str:
+        if file == "«string»":
+            return self._source or ""
+        try:
+            return Path(file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+
+def answer(question: Question) -> Any:
+    """The value, as Python sees JSON; floats may be infinite. Raises FailedEvaluationError, InputError."""
+    from pynix_eval_shim import NO_DATA, DataError, Limits, NixError, evaluate
+
+    default = Limits()
+    limits = Limits(
+        seconds=default.seconds if question.seconds is None else question.seconds,
+        memory_bytes=default.memory_bytes if question.memory_mib is None else question.memory_mib << 20,
+    )
+    nix_path, inputs = _find_nixpkgs(question)
+    if question.file is not None and not question.file.exists():
+        raise InputError(f"{question.file}: no such file")
+    # A position in «string» is sure to mean the expression only where there is no other text.
+    source = question.expression if question.apply is None else None
+    try:
+        return evaluate(
+            question.expression,
+            file=question.file,
+            installable=question.flake,
+            apply=question.apply,
+            data=NO_DATA if question.data is UNSET else question.data,
+            impure=question.impure or bool(nix_path),
+            nix_path=nix_path or None,
+            override_inputs=inputs or None,
+            limits=limits,
+        )
+    except DataError as error:
+        raise InputError(error.message, hint=error.hint) from error
+    except NixError as error:
+        raise FailedEvaluationError(error, source=source) from error
+
+
+def find_unwritable(value: Any, path: str = "the value") -> str | None:
+    """The path of a number that JSON has no words for (an infinity), None where there is none."""
+    pending = [(path, value)]
+    while pending:
+        place, item = pending.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            return place
+        if isinstance(item, list):
+            pending += [(f"{place}[{index}]", each) for index, each in enumerate(item)]
+        elif isinstance(item, dict):
+            pending += [(f"{place}.{name}", each) for name, each in item.items()]
+    return None
+
+
+def _find_nixpkgs(question: Question) -> tuple[dict[str, str], dict[str, str]]:
+    """What ``<name>`` means, and the flake's inputs that are replaced."""
+    inputs = dict(question.override_inputs)
+    if question.flake is not None:
+        # Never by the environment: a flake says itself which nixpkgs it wants.
+        if question.nixpkgs is not None:
+            inputs["nixpkgs"] = f"path:{find_nixpkgs(question.nixpkgs)}"
+        return {}, inputs
+    if question.expression is not None and not question.impure and question.nixpkgs is None:
+        return {}, inputs
+    found = find_nixpkgs(question.nixpkgs)
+    return ({} if found is None else {"nixpkgs": str(found)}), inputs
+
+
+def _words(kind: str) -> str:
+    """`MissingAttribute` → `missing attribute`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower() or "nix failed"
+
+
+def _place(file: str | None, line: int | None, column: int | None) -> str:
+    return ":".join(str(part) for part in (file, line, column) if part is not None)
+
+
+def _excerpt(source: str, line: int | None, column: int | None) -> list[str]:
+    """The line of ``source``, and a caret below its column; nothing where there is no such line."""
+    lines = source.splitlines()
+    if line is None or not 1 <= line <= len(lines):
+        return []
+    text = lines[line - 1].expandtabs(1)
+    shown = [f"  {line:>5} | {text}"]
+    if column is not None and column >= 1:
+        shown.append(f"        | {' ' * (column - 1)}^")
+    return shown

@@ -1,0 +1,241 @@
+"""VM tests, several at once: as many as ``jobs``, and never more memory than the budget."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ectools.checks.vmtest_steps import Kind, Step, Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ectools.checks.vmtest import VmTest
+    from pynix_eval_shim import BuildEvent, Nix, NixError, Probe
+
+_POLL_SECONDS = 0.2
+_DEPENDENCY_SECONDS = 6 * 3600.0
+"""How long what a test needs may take to be fetched and built; its own time begins after that."""
+_FIRST_WITH_OUTPUTS_OF_DRV = (2, 13)
+
+
+class Verdict(StrEnum):
+    """How a test ended. ERROR is what went wrong before the test itself ran."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one test ended, and after how many ``seconds`` of its own.
+
+    ``reason`` says why it did not pass. ``machine`` is the builder's address where it ran elsewhere.
+    ``known`` says that it had passed before and nothing was run.
+    """
+
+    test: VmTest
+    verdict: Verdict
+    seconds: float = 0.0
+    reason: str | None = None
+    steps: tuple[Step, ...] = ()
+    log: tuple[str, ...] = ()
+    machine: str = ""
+    known: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How many tests at once, how much memory for all, and a timeout in place of the tests' own."""
+
+    jobs: int
+    memory_mib: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Who is told: ``line(test, kind, depth, text)`` as a test prints, ``ended`` for each outcome.
+
+    Both are called from several threads, one at a time.
+    """
+
+    line: Callable[[VmTest, Kind, int, str], None]
+    ended: Callable[[Outcome], None]
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """0: all passed. 1: one failed, timed out, or came to nothing. 3: none did, but one was skipped."""
+    verdicts = {outcome.verdict for outcome in outcomes}
+    if verdicts - {Verdict.PASSED, Verdict.SKIPPED}:
+        return 1
+    return 3 if Verdict.SKIPPED in verdicts else 0
+
+
+def available_memory_mib() -> int:
+    """Three quarters of what the kernel says can be used without swapping (proc(5), MemAvailable)."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024 * 3 // 4
+    return 4096
+
+
+def run_tests(
+    tests: Sequence[VmTest], *, schedule: Schedule, listener: Listener, nix: Nix, probe: Probe
+) -> list[Outcome]:
+    """Run the tests and return how each ended, in the order given. Those that cannot run here are skipped.
+
+    Whatever ends this call early, KeyboardInterrupt too, stops every test that runs, with its builders.
+    """
+    outcomes: dict[str, Outcome] = {}
+    pending: list[VmTest] = []
+    for each in tests:
+        early = _judge_early(each, schedule)
+        if early is None:
+            pending.append(each)
+        else:
+            outcomes[each.name] = early
+            listener.ended(early)
+    # The largest first: it waits for no one, and the small ones fill what it leaves.
+    pending.sort(key=lambda test: -test.memory_mib)
+    lock = threading.Lock()
+    running: dict[Future[Outcome], _Run] = {}
+    with ThreadPoolExecutor(max_workers=max(1, schedule.jobs)) as pool:
+        try:
+            while pending or running:
+                while (test := _next(pending, running, schedule)) is not None:
+                    pending.remove(test)
+                    run = _Run(
+                        test=test, listener=listener, lock=lock, seconds=schedule.seconds or test.seconds
+                    )
+                    running[pool.submit(run.run, nix, probe)] = run
+                done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    run = running.pop(future)
+                    outcomes[run.test.name] = outcome = future.result()
+                    with lock:
+                        listener.ended(outcome)
+                for run in running.values():
+                    run.stop_when_late()
+        except BaseException:
+            for run in running.values():
+                run.stop.set()
+            raise
+    return [outcomes[test.name] for test in tests]
+
+
+def _judge_early(test: VmTest, schedule: Schedule) -> Outcome | None:
+    """The outcome of a test that is not even tried."""
+    if test.broken is not None:
+        return Outcome(test=test, verdict=Verdict.ERROR, reason=f"cannot be evaluated: {test.broken}")
+    if test.obstacle is not None:
+        return Outcome(test=test, verdict=Verdict.SKIPPED, reason=test.obstacle)
+    if test.memory_mib > schedule.memory_mib:
+        reason = f"needs {test.memory_mib} MiB, and the budget is {schedule.memory_mib} MiB (--memory)"
+        return Outcome(test=test, verdict=Verdict.SKIPPED, reason=reason)
+    return None
+
+
+def _next(
+    pending: Sequence[VmTest], running: dict[Future[Outcome], _Run], schedule: Schedule
+) -> VmTest | None:
+    """The first that fits beside those that run."""
+    if len(running) >= schedule.jobs:
+        return None
+    free = schedule.memory_mib - sum(run.test.memory_mib for run in running.values())
+    return next((test for test in pending if test.memory_mib <= free), None)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One test under way; all but ``stop`` and ``late`` belongs to the thread that runs it."""
+
+    test: VmTest
+    listener: Listener
+    lock: threading.Lock
+    seconds: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    late: bool = False
+    began: float | None = None
+    machine: str = ""
+    transcript: Transcript = field(default_factory=Transcript)
+
+    def stop_when_late(self) -> None:
+        """End it where its time is up; the clock starts when its own derivation does."""
+        if self.began is not None and time.monotonic() - self.began > self.seconds:
+            self.late = True
+            self.stop.set()
+
+    def run(self, nix: Nix, probe: Probe) -> Outcome:
+        """Build the test's derivation, and say how it ended."""
+        from pynix_eval_shim import Limits, MissingSystemFeatureError, NixError, StoppedError, build
+
+        # Up to 2.12 the bare path means all outputs, later ones take it for the .drv file itself.
+        outputs = "^*" if probe.release >= _FIRST_WITH_OUTPUTS_OF_DRV else ""
+        limits = Limits(seconds=_DEPENDENCY_SECONDS + self.seconds, memory_bytes=None)
+        try:
+            build(
+                installable=f"{self.test.drv}{outputs}",
+                on_event=self._hear,
+                stop=self.stop,
+                limits=limits,
+                nix=nix,
+            )
+        except MissingSystemFeatureError as error:
+            return self._end(Verdict.SKIPPED, error.message)
+        except StoppedError:
+            if not self.late:
+                return self._end(Verdict.ERROR, "stopped")
+            where = f" in the subtest {self.transcript.under_way!r}" if self.transcript.under_way else ""
+            return self._end(Verdict.TIMED_OUT, f"still running after {self.seconds:g} s{where}; killed")
+        except NixError as error:
+            return self._fail(error)
+        return self._end(Verdict.PASSED, None)
+
+    def _hear(self, event: BuildEvent) -> None:
+        if event.drv != self.test.drv:
+            return
+        if event.line is None:
+            self.began = time.monotonic()
+            self.machine = event.machine
+            return
+        depth = self.transcript.depth
+        kind = self.transcript.hear(event.line)
+        with self.lock:
+            self.listener.line(self.test, kind, min(depth, self.transcript.depth), event.line)
+
+    def _fail(self, error: NixError) -> Outcome:
+        from pynix_eval_shim import BuildFailedError
+
+        if not isinstance(error, BuildFailedError):
+            return self._end(Verdict.ERROR, str(error))
+        if error.drv != self.test.drv:
+            self.transcript.tail.extend(error.log)
+            return self._end(Verdict.ERROR, f"what it needs did not build: {error.message}")
+        failure = next((step for step in self.transcript.steps if step.failure is not None), None)
+        if failure is not None:
+            return self._end(Verdict.FAILED, f"the subtest {failure.name!r} failed: {failure.failure}")
+        where = f" in the subtest {self.transcript.under_way!r}" if self.transcript.under_way else ""
+        return self._end(Verdict.FAILED, f"the test failed{where}")
+
+    def _end(self, verdict: Verdict, reason: str | None) -> Outcome:
+        return Outcome(
+            test=self.test,
+            verdict=verdict,
+            seconds=0.0 if self.began is None else time.monotonic() - self.began,
+            reason=reason,
+            steps=self.transcript.steps,
+            log=tuple(self.transcript.tail),
+            machine=self.machine,
+            known=self.began is None and verdict is Verdict.PASSED,
+        )

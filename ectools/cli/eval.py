@@ -1,0 +1,113 @@
+"""``ectools eval``: a value from the flake, a file or an expression."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ectools import host
+from ectools.checks.evaluation import FailedEvaluationError, Question, answer, find_unwritable
+from ectools.errors import UNSET, EcError
+from ectools.nixlang import RenderError, render
+
+
+@click.command(
+    "eval", epilog="Example: ectools eval --flake .#nixosModules --apply builtins.attrNames --json"
+)
+@click.option("--expr", "expression", metavar="NIX", help="Evaluate this expression.")
+@click.option("--file", type=click.Path(path_type=Path), help="Evaluate this file; it may be impure.")
+@click.option("--flake", metavar="REF#ATTR", help="Evaluate this output of a flake.")
+@click.option("--apply", metavar="FUNCTION", help="Print what this Nix function makes of the value.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Call the value, a function, with this JSON, YAML or TOML file's.",
+)
+@click.option("--impure", is_flag=True, help="Let the expression read files, <names> and the environment.")
+@click.option(
+    "--nixpkgs",
+    metavar="PATH",
+    help="What <nixpkgs> means (implies --impure), or the flake's input of that name. [default: $NIXPKGS]",
+)
+@click.option(
+    "--override-input",
+    "inputs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME REF",
+    help="Replace an input of the flake; its lock file is not touched.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="[default: 300]"
+)
+@click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Of address space. [default: 8192]")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON; a failure is an object with the key error."
+)
+def eval_(
+    *,
+    expression: str | None,
+    file: Path | None,
+    flake: str | None,
+    apply: str | None,
+    data: Path | None,
+    impure: bool,
+    nixpkgs: str | None,
+    inputs: tuple[tuple[str, str], ...],
+    timeout: float | None,
+    memory: int | None,
+    as_json: bool,
+) -> int:
+    """Evaluate Nix and print the value, as Nix text or as JSON; nothing is built.
+
+    A failed evaluation is one error with its kind, its place, the line of source and the trace; exit 1. A
+    derivation is printed as its output path.
+    """
+    if sum(each is not None for each in (expression, file, flake)) != 1:
+        raise click.UsageError("give one of --expr, --file and --flake")
+    if inputs and flake is None:
+        raise click.UsageError("--override-input goes with --flake")
+    question = Question(
+        expression=expression,
+        file=file,
+        flake=flake,
+        apply=apply,
+        data=UNSET if data is None else host.load_value(data),
+        impure=impure,
+        nixpkgs=nixpkgs,
+        override_inputs=dict(inputs),
+        seconds=timeout,
+        memory_mib=memory,
+    )
+    try:
+        value = answer(question)
+    except FailedEvaluationError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"error": error.show_json()}, indent=2, ensure_ascii=False))
+        return 1
+    click.echo(_to_json(value) if as_json else _to_nix(value))
+    return 0
+
+
+def _to_json(value: Any) -> str:
+    place = find_unwritable(value)
+    if place is not None:
+        raise EcError(f"{place}: JSON has no infinity", hint="print the value without --json")
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _to_nix(value: Any) -> str:
+    try:
+        return render(value)
+    except RenderError:
+        # Nix has no literal for an infinity either, and people read repr.
+        if find_unwritable(value) is None:
+            raise
+        return repr(value)
+
+
+COMMAND = eval_

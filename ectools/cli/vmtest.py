@@ -1,0 +1,169 @@
+"""``ectools vmtest``: the NixOS VM tests of a flake."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from ectools.checks import vmtest_report as report
+from ectools.checks import vmtest_run
+from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
+from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_tests
+from ectools.checks.vmtest_steps import Kind
+from ectools.files import write_atomic
+from ectools.log import use_colour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COLOURS = {Kind.SUBTEST: "1", Kind.FAILURE: "31", Kind.CONSOLE: "2"}
+_SHOWN_AFTER_FAILURE = 20
+
+
+@click.command("vmtest", epilog="Example: ectools vmtest ipxe-qemu --jobs 2 --memory 6144 --junit vmtest.xml")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="List the tests, and why one cannot run here.")
+@click.option("--flake", metavar="REF", default=".", show_default=True, help="The flake that has the tests.")
+@click.option("--system", help="The system whose checks are meant. [default: this machine's]")
+@click.option(
+    "--override-input",
+    "inputs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME REF",
+    help="Replace an input of the flake; its lock file is not touched.",
+)
+@click.option("--builders", metavar="BUILDERS", help="Remote builders, as nix.conf(5) writes them.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="How many tests at once. [default: half of the processors]",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Memory for all machines of all tests. [default: three quarters of what is available]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.001),
+    metavar="SECONDS",
+    help="Of each test, in place of its own meta.timeout.",
+)
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the machines' consoles too.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no log while tests run.")
+def vmtest(
+    *,
+    names: tuple[str, ...],
+    only_list: bool,
+    flake: str,
+    system: str | None,
+    inputs: tuple[tuple[str, str], ...],
+    builders: str | None,
+    jobs: int | None,
+    memory: int | None,
+    timeout: float | None,
+    junit: Path | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Run the NixOS VM tests of a flake: its checks.SYSTEM.vm-NAME, through nix build.
+
+    The exit status is 0 where all passed, 1 where one failed, timed out or could not be evaluated or built,
+    and 3 where none did but one could not run here, each with the reason. The time of a test begins when what
+    it needs has been built.
+    """
+    source = Source(flake=flake, system=system, override_inputs=dict(inputs), builders=builders)
+    probe = probe_nix(source)
+    tests = find_tests(source, probe, names)
+    if only_list:
+        _print_list(tests, as_json=as_json)
+        return 0
+    schedule = Schedule(
+        jobs=jobs or max(1, (os.cpu_count() or 1) // 2),
+        memory_mib=memory or vmtest_run.available_memory_mib(),
+        seconds=timeout,
+    )
+    talk = _Talk(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
+    listener = Listener(line=talk.line, ended=talk.ended)
+    with _terminable():
+        outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
+    if junit is not None:
+        write_atomic(junit, f"{report.write_junit(outcomes)}\n".encode())
+    if as_json:
+        click.echo(
+            json.dumps([report.show_outcome_json(each) for each in outcomes], indent=2, ensure_ascii=False)
+        )
+    return vmtest_run.exit_status(outcomes)
+
+
+def _print_list(tests: list[VmTest], *, as_json: bool) -> None:
+    if as_json:
+        listed = [report.show_test_json(test) for test in tests]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    for test in tests:
+        click.echo(report.show_test(test))
+
+
+def _shown(*, verbose: bool, quiet: bool) -> frozenset[Kind]:
+    if quiet:
+        return frozenset()
+    return frozenset(Kind) if verbose else frozenset(Kind) - {Kind.CONSOLE}
+
+
+class _Talk:
+    """Prints the log to standard error as it comes, and each outcome to standard output."""
+
+    def __init__(self, *, shown: frozenset[Kind], quiet: bool, as_json: bool) -> None:
+        self._shown = shown
+        self._quiet = quiet
+        self._as_json = as_json
+        self._colour = use_colour(sys.stderr)
+
+    def line(self, test: VmTest, kind: Kind, depth: int, text: str) -> None:
+        if kind not in self._shown:
+            return
+        code = _COLOURS.get(kind)
+        painted = f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+        click.echo(f"{test.name} | {'  ' * depth}{painted}", err=True)
+
+    def ended(self, outcome: Outcome) -> None:
+        failed = outcome.verdict in (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
+        if failed and Kind.CONSOLE not in self._shown and not self._quiet and outcome.log:
+            click.echo(f"{outcome.test.name}: the last lines, with the machines' consoles:", err=True)
+            for line in outcome.log[-_SHOWN_AFTER_FAILURE:]:
+                click.echo(f"{outcome.test.name} |   {line}", err=True)
+            click.echo(f"{outcome.test.name}: all of it: nix log {outcome.test.drv}", err=True)
+        # With --json, standard output is the array's.
+        click.echo(report.show_outcome(outcome), err=self._as_json)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as an exception, so that no machine is left behind."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise click.exceptions.Exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+COMMAND = vmtest
