@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ectools.docs.reference import Reference
+
 INDEX = "index.md"
 
 
+class Format(StrEnum):
+    """What the reference can be written as."""
+
+    MARKDOWN = "markdown"
+    HTML = "html"
+    MAN = "man"
+    JSON = "json"
+
+
 def build_pages(schemas: Sequence[str] = ()) -> dict[str, bytes]:
-    """File name → content of the option reference, ``INDEX`` among them.
+    """File name → content of the reference in Markdown, ``INDEX`` among them, as ``write_pages`` makes it.
 
     ``schemas`` are names or files; all of this project's where none is given. Raises InputError where there
     is no such schema.
     """
-    from ectools.docs.markdown import write_pages
-    from ectools.docs.model import build_module
-    from ectools.schemas import load_schema, schema_names
+    from ectools.docs.reference import build_reference
 
-    modules = [build_module(load_schema(name)) for name in schemas or schema_names()]
-    return {name: text.encode() for name, text in write_pages(modules).items()}
+    return write_pages(build_reference(schemas), Format.MARKDOWN)
+
+
+def write_pages(reference: Reference, kind: Format) -> dict[str, bytes]:
+    """File name → content of the reference in one format. No two formats have a file of the same name."""
+    if kind is Format.MARKDOWN:
+        from ectools.docs import markdown
+
+        return _encode(markdown.write_pages(reference))
+    if kind is Format.HTML:
+        from ectools.docs import html
+
+        return _encode(html.write_pages(reference))
+    if kind is Format.MAN:
+        from ectools.docs import man
+
+        return _encode(man.write_pages(reference))
+    if kind is Format.JSON:
+        from ectools.docs import data
+
+        return _encode(data.write_pages(reference))
+    assert_never(kind)
+
+
+def _encode(pages: dict[str, str]) -> dict[str, bytes]:
+    # Half of a surrogate pair, which JSON can write and UTF-8 cannot carry, becomes a question mark.
+    return {name: text.encode(errors="replace") for name, text in pages.items()}

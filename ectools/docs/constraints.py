@@ -12,60 +12,85 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _GREATEST = 2**63 - 1
+_PATTERN = "pattern"
+_NOT_PATTERN = "not of the pattern"
+_NOTE = "not in the schema"
+_AS_IT_IS = {_PATTERN, _NOT_PATTERN, _NOTE}
+_LENGTHS = {
+    "minLength": "characters at least",
+    "maxLength": "characters at most",
+    "minItems": "items at least",
+    "maxItems": "items at most",
+}
 
 
 @dataclass(frozen=True)
 class Constraint:
     """One demand. ``of`` says what it is made of where that is not the value itself: ``each item``.
 
-    ``values`` are Nix literals or, for a pattern, the regular expression; ``note`` is set for mere words.
+    ``data`` are JSON values: numbers, those of an enum, a regular expression. ``note`` is set for mere words.
     """
 
     label: str
-    values: tuple[str, ...]
+    data: tuple[Any, ...]
     of: str = ""
     note: bool = False
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The data as people read it: Nix literals or, for a pattern, the regular expression."""
+        return tuple(map(str if self.label in _AS_IT_IS else render, self.data))
+
+    @property
+    def title(self) -> str:
+        """``Each item, minimum``."""
+        label = f"{self.of}, {self.label}" if self.of else self.label
+        return label[0].upper() + label[1:]
 
 
 def find_constraints(option: dict[str, Any], root: dict[str, Any]) -> Iterator[Constraint]:
     """The demands on an option's value, outermost first; those in a submodule belong to its own options."""
-    yield from _constraints(option, root, "")
+    yield from _constraints(option, root, "", ())
 
 
-def _constraints(node: Any, root: dict[str, Any], of: str) -> Iterator[Constraint]:
+def _constraints(node: Any, root: dict[str, Any], of: str, inside: tuple[str, ...]) -> Iterator[Constraint]:
+    """``inside`` are the references that led here, so that a type which holds itself ends."""
     if not isinstance(node, dict):
         return
     if "$ref" in node:
         target = resolve(node["$ref"], root)
-        if "properties" not in target and "anyOf" not in target:
-            yield from _constraints(target, root, of)
+        if node["$ref"] not in inside and "properties" not in target and "anyOf" not in target:
+            yield from _constraints(target, root, of, (*inside, node["$ref"]))
         return
     if "enum" in node:
-        yield Constraint("one of", tuple(render(value) for value in node["enum"]), of)
+        yield Constraint("one of", tuple(node["enum"]), of)
     yield from _numeric(node, of)
     if "pattern" in node:
-        yield Constraint("pattern", (_readable(node["pattern"]),), of)
+        yield Constraint(_PATTERN, (_readable(node["pattern"]),), of)
     if "pattern" in node.get("not", {}):
-        yield Constraint("not of the pattern", (_readable(node["not"]["pattern"]),), of)
-    if "minItems" in node:
-        yield Constraint("items at least", (str(node["minItems"]),), of)
-    if "x-nix-sep" in node and node["x-nix-sep"] not in ("", "\n"):
-        yield Constraint("definitions are joined with", (render(node["x-nix-sep"]),), of)
+        yield Constraint(_NOT_PATTERN, (_readable(node["not"]["pattern"]),), of)
+    for keyword, label in _LENGTHS.items():
+        if keyword in node:
+            yield Constraint(label, (node[keyword],), of)
+    if node.get("x-nix-sep", "") not in ("", "\n"):
+        yield Constraint("definitions are joined with", (node["x-nix-sep"],), of)
     if "x-nix-unrepresentable" in node:
-        yield Constraint("not in the schema", (node["x-nix-unrepresentable"],), of, note=True)
+        yield Constraint(_NOTE, (node["x-nix-unrepresentable"],), of, note=True)
     for branch in (*node.get("anyOf", ()), *node.get("allOf", ())):
-        yield from _constraints(branch, root, of)
-    yield from _constraints(node.get("items"), root, "each item")
-    yield from _constraints(node.get("additionalProperties"), root, "each value")
+        yield from _constraints(branch, root, of, inside)
+    yield from _constraints(node.get("items"), root, "each item", inside)
+    yield from _constraints(node.get("additionalProperties"), root, "each value", inside)
 
 
 def _numeric(node: dict[str, Any], of: str) -> Iterator[Constraint]:
     if "minimum" in node and node["minimum"] != -_GREATEST - 1:
-        yield Constraint("minimum", (render(node["minimum"]),), of)
+        yield Constraint("minimum", (node["minimum"],), of)
     if "exclusiveMinimum" in node:
-        yield Constraint("greater than", (render(node["exclusiveMinimum"]),), of)
+        yield Constraint("greater than", (node["exclusiveMinimum"],), of)
     if "maximum" in node and node["maximum"] != _GREATEST:
-        yield Constraint("maximum", (render(node["maximum"]),), of)
+        yield Constraint("maximum", (node["maximum"],), of)
+    if "exclusiveMaximum" in node:
+        yield Constraint("less than", (node["exclusiveMaximum"],), of)
 
 
 def _readable(pattern: str) -> str:

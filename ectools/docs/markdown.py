@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ectools.docs.model import make_anchor
 from ectools.docs.roles import replace_roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ectools.docs.constraints import Constraint
-    from ectools.docs.model import Code, ModuleDoc, OptionDoc
+    from ectools.docs.model import Code, Declaration, ModuleDoc, OptionDoc
+    from ectools.docs.reference import Reference
 
 
-def write_pages(modules: Sequence[ModuleDoc]) -> dict[str, str]:
+def write_pages(reference: Reference) -> dict[str, str]:
     """File name → text, for all pages of the reference."""
+    modules = reference.modules
     links = {
         option.name: f"{module.name}.md#{option.anchor}" for module in modules for option in module.options
     }
@@ -51,24 +54,37 @@ def _write_option(option: OptionDoc, module: ModuleDoc, links: Mapping[str, str]
         fields.append("- Must be set")
     if option.read_only:
         fields.append("- Read-only")
+    if option.internal:
+        fields.append("- Internal")
     for label, code in (("Default", option.default), ("Example", option.example)):
         if code is not None:
             fields.append(f"- {label}: {_write_code(code, write_role)}")
     if option.declarations:
-        fields.append("- Declared in: " + ", ".join(code_span(place) for place in option.declarations))
+        fields.append("- Declared in: " + ", ".join(map(_write_declaration, option.declarations)))
+    if option.related_packages:
+        fields.append(f"- Related packages: {' '.join(option.related_packages.split())}")
+    if option.formerly:
+        fields.append("- Formerly: " + ", ".join(map(code_span, option.formerly)))
+    anchors = "".join(
+        f'<a id="{anchor}"></a>' for anchor in (option.anchor, *map(make_anchor, option.formerly))
+    )
     return "\n\n".join(
         [
-            f'## <a id="{option.anchor}"></a>`{option.name}`',
-            replace_roles(option.description, write_role),
+            f"## {anchors}{code_span(option.name)}",
+            replace_roles(option.description, write_role) or "No description.",
             "\n".join(fields),
         ]
     )
 
 
 def _write_constraint(constraint: Constraint) -> str:
-    label = f"{constraint.of}, {constraint.label}" if constraint.of else constraint.label
     values = ", ".join(escape(value) if constraint.note else code_span(value) for value in constraint.values)
-    return f"- {label.capitalize()}: {values}"
+    return f"- {constraint.title}: {values}"
+
+
+def _write_declaration(place: Declaration) -> str:
+    text = code_span(place.show())
+    return text if place.url is None else f"[{text}]({place.url})"
 
 
 def _write_code(code: Code, write_role: Callable[[str, str], str]) -> str:

@@ -11,8 +11,9 @@ from ectools.names import resolve, show_path
 from ectools.nixlang import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ectools.docs.links import SourceUrl
     from ectools.schemas import Schema
 
 # The rule of the NixOS manual, so that links to it and to these pages are made alike.
@@ -27,9 +28,25 @@ class Code:
     words: bool = False
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """Where an option is declared: a file, a line from 1 or None, and a link, None where none is known."""
+
+    file: str
+    line: int | None
+    url: str | None = None
+
+    def show(self) -> str:
+        return self.file if self.line is None else f"{self.file}#L{self.line}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptionDoc:
-    """One option. ``path`` may hold ``*`` and ``<name>`` for any index, any name."""
+    """One option. ``path`` may hold ``*`` and ``<name>`` for any index, any name.
+
+    ``description`` and ``related_packages`` are Markdown, empty where there are none; ``formerly`` are the
+    names that it had.
+    """
 
     path: tuple[str, ...]
     name: str
@@ -39,9 +56,12 @@ class OptionDoc:
     constraints: tuple[Constraint, ...]
     default: Code | None
     example: Code | None
-    declarations: tuple[str, ...]
+    declarations: tuple[Declaration, ...]
+    related_packages: str
     read_only: bool
+    internal: bool
     required: bool
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,19 +84,30 @@ class UndocumentedError(EcError):
         self.names = tuple(names)
 
 
-def build_module(schema: Schema) -> ModuleDoc:
-    """The options of a schema that people set: hidden and internal ones are left out.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is shown of the options, and how.
 
-    Raises UndocumentedError.
+    ``internal``: internal options too; hidden ones never. ``source_url``: where declarations link to.
     """
+
+    source_url: SourceUrl | None = None
+    internal: bool = False
+
+
+def build_module(schema: Schema, settings: Settings | None = None) -> ModuleDoc:
+    """The options of a schema that people set, those that decide whether and what before the others."""
+    walk = _Walk(schema.document, settings or Settings())
     path = tuple(schema.document.get("x-nix-path", ()))
-    options = sorted(
-        _walk(schema.document, path, schema.document, set()), key=lambda option: _order(option.path)
-    )
-    undocumented = [option.name for option in options if not option.description]
-    if undocumented:
-        raise UndocumentedError(undocumented)
+    options = sorted(walk.objects(schema.document, path, ()), key=lambda option: _order(option.path))
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
+
+
+def refuse_undocumented(modules: Sequence[ModuleDoc]) -> None:
+    """Raises UndocumentedError with every option that has no description."""
+    names = [option.name for module in modules for option in module.options if not option.description]
+    if names:
+        raise UndocumentedError(names)
 
 
 def make_anchor(name: str) -> str:
@@ -90,25 +121,59 @@ def _order(path: tuple[str, ...]) -> list[tuple[int, str]]:
     return [(rank.get(part, 2), part) for part in path]
 
 
-def _walk(
-    node: dict[str, Any], path: tuple[str, ...], root: dict[str, Any], inside: set[int]
-) -> Iterator[OptionDoc]:
-    """``inside`` are the objects that are being walked, so that a type which holds itself ends."""
-    if id(node) in inside:
-        return
-    inside = inside | {id(node)}
-    for name, option in node.get("properties", {}).items():
-        here = (*path, name)
-        if "x-nix-type" not in option:
-            yield from _walk(option, here, root, inside)
-            continue
-        shown = option.get("x-nix-visible", True)
-        if option.get("x-nix-internal") or shown is False:
-            continue
-        if shown != "transparent":
-            yield _option(option, here, root, required=name in node.get("required", ()))
-        for inner_path, inner in _inner_objects(option, here, root):
-            yield from _walk(inner, inner_path, root, inside)
+class _Walk:
+    """Through one document; ``inside`` are the objects that are being walked, so that recursion ends."""
+
+    def __init__(self, root: dict[str, Any], settings: Settings) -> None:
+        self.root = root
+        self.settings = settings
+
+    def objects(
+        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
+    ) -> Iterator[OptionDoc]:
+        """The options of an object schema that stands at ``path``."""
+        if id(node) in inside:
+            return
+        inside = (*inside, id(node))
+        for name, option in node.get("properties", {}).items():
+            here = (*path, name)
+            if "x-nix-type" not in option:
+                yield from self.objects(option, here, inside)
+                continue
+            shown = option.get("x-nix-visible", True)
+            if shown is False or (option.get("x-nix-internal") and not self.settings.internal):
+                continue
+            if shown != "transparent":
+                yield self.option(option, here, required=name in node.get("required", ()))
+            for inner_path, inner in _inner_objects(option, here, self.root):
+                yield from self.objects(inner, inner_path, inside)
+
+    def option(self, option: dict[str, Any], path: tuple[str, ...], *, required: bool) -> OptionDoc:
+        name = show_path(path)
+        examples = option.get("examples")
+        return OptionDoc(
+            path=path,
+            name=name,
+            anchor=make_anchor(name),
+            description=option.get("description", ""),
+            type=option["x-nix-type"],
+            constraints=tuple(find_constraints(option, self.root)),
+            default=_code(option, "default", option.get("default", _NOTHING)),
+            example=_code(option, "example", examples[0] if examples else _NOTHING),
+            declarations=tuple(map(self.declaration, option.get("x-nix-declarations", ()))),
+            related_packages=option.get("x-nix-related-packages", ""),
+            read_only=option.get("readOnly", False),
+            internal=option.get("x-nix-internal", False),
+            required=required,
+        )
+
+    def declaration(self, place: str) -> Declaration:
+        file, _, line = place.partition("#L")
+        number = int(line) if line.isdigit() else None
+        source_url = self.settings.source_url
+        # An absolute path is of another tree than the one that the template is for.
+        url = None if source_url is None or file.startswith("/") else source_url.fill(file, number)
+        return Declaration(file, number, url)
 
 
 def _inner_objects(
@@ -128,25 +193,6 @@ def _inner_objects(
         yield from _inner_objects(branch, path, root)
     yield from _inner_objects(node.get("items"), (*path, "*"), root)
     yield from _inner_objects(node.get("additionalProperties"), (*path, "<name>"), root)
-
-
-def _option(
-    option: dict[str, Any], path: tuple[str, ...], root: dict[str, Any], *, required: bool
-) -> OptionDoc:
-    name = show_path(path)
-    return OptionDoc(
-        path=path,
-        name=name,
-        anchor=make_anchor(name),
-        description=option.get("description", ""),
-        type=option["x-nix-type"],
-        constraints=tuple(find_constraints(option, root)),
-        default=_code(option, "default", option.get("default", _NOTHING)),
-        example=_code(option, "example", option["examples"][0] if option.get("examples") else _NOTHING),
-        declarations=tuple(option.get("x-nix-declarations", ())),
-        read_only=option.get("readOnly", False),
-        required=required,
-    )
 
 
 _NOTHING = object()

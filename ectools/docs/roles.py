@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ROLE = re.compile(r"\{([a-z]+)\}(`+)(.+?)(?<!`)\2(?!`)", re.DOTALL)
+ROLE = re.compile(r"\{([a-z]+)\}(`+)(.+?)(?<!`)\2(?!`)", re.DOTALL)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 
 
@@ -28,6 +28,6 @@ def replace_roles(text: str, write: Callable[[str, str], str]) -> str:
         else:
             parts[-1][1].append(line)
     return "".join(
-        "".join(lines) if is_code else _ROLE.sub(lambda found: write(found[1], found[3]), "".join(lines))
+        "".join(lines) if is_code else ROLE.sub(lambda found: write(found[1], found[3]), "".join(lines))
         for is_code, lines in parts
     )

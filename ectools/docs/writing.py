@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ectools.files import write_atomic
+from ectools.files import FileError, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+_WRITERS = 16  # the disk takes many fsyncs together in hardly more time than one
 
 
 def write_folder(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
-    """Write every page below ``folder``, which is made where it is missing; returns their paths."""
-    written = []
-    for name, content in pages.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
-        written.append(path)
-    return written
+    """Write every page into ``folder``, which is made where it is missing; returns their paths.
+
+    No page is replaced before all are on the disk; one that is there already, byte for byte, is left alone.
+    Raises FileError and leaves no temporary file behind.
+    """
+    paths = {folder / name: content for name, content in pages.items()}
+    temporary: dict[Path, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            jobs = [
+                pool.submit(_write_temporary, path, content, temporary) for path, content in paths.items()
+            ]
+        for job in jobs:
+            job.result()
+        for path, written in list(temporary.items()):
+            written.replace(path)
+            del temporary[path]
+        sync_folder(folder)
+    except OSError as error:
+        raise FileError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+    finally:
+        for written in temporary.values():
+            with contextlib.suppress(OSError):
+                written.unlink()
+    return list(paths)
+
+
+def _write_temporary(path: Path, content: bytes, temporary: dict[Path, Path]) -> None:
+    """Put the content beside ``path``, fsynced, and note where; nothing where ``path`` has it already."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
+            return
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+    temporary[path] = Path(name)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o644)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def find_stale(folder: Path, pages: Mapping[str, bytes]) -> list[str]:
-    """What in ``folder`` is not as the pages have it, one sentence for each file."""
+    """What in ``folder`` is not as the pages have it, one sentence for each file.
+
+    Files that end like one of the pages but are none of them are named too: they were left by an option or a
+    module that is gone.
+    """
     stale = []
     for name, content in pages.items():
         path = folder / name
@@ -31,4 +73,8 @@ def find_stale(folder: Path, pages: Mapping[str, bytes]) -> list[str]:
             stale.append(f"{path}: is missing")
         elif path.read_bytes() != content:
             stale.append(f"{path}: is not what the schemas say")
+    endings = {Path(name).suffix for name in pages}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in endings and path.name not in pages and not path.name.startswith("."):
+            stale.append(f"{path}: is no page of these options")
     return stale

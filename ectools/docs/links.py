@@ -1,0 +1,51 @@
+"""Where links go: declarations to their source, options to their entry; which links of a text are kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from ectools.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_SAFE = re.compile(r"(?:https?://|mailto:)[^\s]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SourceUrl:
+    """A template such as ``https://example.org/blob/main/{path}#L{line}``."""
+
+    template: str
+
+    def __post_init__(self) -> None:
+        unknown = {name for name in _PLACEHOLDER.findall(self.template) if name not in ("path", "line")}
+        if unknown or "{path}" not in self.template or not self.template.startswith(("https://", "http://")):
+            raise InputError(
+                f"{self.template}: not a template for links to source files",
+                hint="it starts with https:// and holds {path}, and may hold {line}: "
+                "https://example.org/blob/main/{path}#L{line}",
+            )
+
+    def fill(self, path: str, line: int | None) -> str:
+        """The link; where no line is known, what follows ``#`` is left out."""
+        template = self.template if line is not None else self.template.partition("#")[0]
+        return template.replace("{path}", quote(path)).replace("{line}", str(line or 1))
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where options are described: by name, and by anchor."""
+
+    by_name: Mapping[str, str]
+    by_anchor: Mapping[str, str]
+
+    def find(self, href: str) -> str | None:
+        """Where a link in a description leads: None where that is not known or not safe."""
+        if href.startswith("#"):
+            return self.by_anchor.get(href[1:])
+        return href if _SAFE.fullmatch(href) else None

@@ -1,0 +1,106 @@
+"""The whole reference: the modules, and what became of options that were renamed."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ectools.docs.misshapen import find_misshapen
+from ectools.docs.model import ModuleDoc, Settings, build_module, refuse_undocumented
+from ectools.errors import InputError, Problem, ProblemsError
+from ectools.files import read_bytes
+from ectools.schemas import Schema, load_schema, schema_names, schemas_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+REDIRECTS = "redirects.json"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What every format is written from. ``redirects``: former name of an option → the name it has."""
+
+    modules: tuple[ModuleDoc, ...]
+    redirects: Mapping[str, str]
+
+
+def build_reference(
+    schemas: Sequence[str] = (),
+    *,
+    settings: Settings | None = None,
+    redirects: Path | None = None,
+    allow_undocumented: bool = False,
+) -> Reference:
+    """The reference of the named schemas (names or files), or of all of this project's where none is named.
+
+    ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
+    schemas. Raises InputError, UndocumentedError.
+    """
+    own = schemas_folder() / REDIRECTS
+    if redirects is None and not schemas and own.is_file():
+        redirects = own
+    modules = [build_module(_load(name), settings) for name in schemas or schema_names()]
+    if not allow_undocumented:
+        refuse_undocumented(modules)
+    table = {} if redirects is None else _load_redirects(redirects, modules)
+    former: dict[str, list[str]] = defaultdict(list)
+    for old, new in sorted(table.items()):
+        former[new].append(old)
+    return Reference(tuple(_with_former(module, former) for module in modules), table)
+
+
+def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDoc:
+    options = (
+        replace(option, formerly=tuple(former[option.name])) if option.name in former else option
+        for option in module.options
+    )
+    return replace(module, options=tuple(options))
+
+
+def _load_redirects(path: Path, modules: Sequence[ModuleDoc]) -> dict[str, str]:
+    try:
+        table = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(table, dict) or not all(isinstance(new, str) for new in table.values()):
+        raise InputError(f"{path}: not an object of former option names to new ones")
+    known = {option.name for module in modules for option in module.options}
+    resolved = {old: _follow(old, table) for old in table}
+    problems = [
+        Problem(option=old, message=message, file=str(path))
+        for old, new in resolved.items()
+        for message in _refuse_redirect(old, new, known)
+    ]
+    if problems:
+        raise ProblemsError(f"{path}: not every redirect leads somewhere", problems)
+    return resolved
+
+
+def _follow(old: str, table: Mapping[str, str]) -> str:
+    """The end of a chain of renames; a name of the chain itself where it goes round."""
+    seen = {old}
+    while (new := table[old]) in table and new not in seen:
+        seen.add(new)
+        old = new
+    return new
+
+
+def _refuse_redirect(old: str, new: str, known: set[str]) -> Iterator[str]:
+    if old in known:
+        yield "is an option, and cannot be the former name of one"
+    elif new not in known:
+        yield f"leads to {new}, which is no option of these"
+
+
+def _load(name: str) -> Schema:
+    schema = load_schema(name, checked=False)
+    problem = next(find_misshapen(schema.document), None)
+    if problem is not None:
+        raise InputError(
+            f"{name}: not a schema of options: {problem}", hint="ectools schema export writes such schemas"
+        )
+    return schema
