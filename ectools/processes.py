@@ -15,9 +15,12 @@ from ectools.errors import EcError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
+
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class ProcessError(EcError):
@@ -199,7 +202,7 @@ async def start_async(
     new_session: bool = True,
     term_seconds: float = 5.0,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``start`` for asyncio: the same block, the same end."""
+    """``start`` for asyncio: the same block, the same end. The kernel kills the child when we die."""
     import asyncio
 
     try:
@@ -211,6 +214,7 @@ async def start_async(
             env=env,
             pass_fds=pass_fds,
             start_new_session=new_session,
+            preexec_fn=_build_end_with_parent(),
         )
     except FileNotFoundError as error:
         raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error
@@ -220,6 +224,25 @@ async def start_async(
         yield child
     finally:
         await stop_async(child, term_seconds=term_seconds)
+
+
+def _build_end_with_parent() -> Callable[[], None]:
+    """What a child does before it becomes its program: PR_SET_PDEATHSIG of prctl(2).
+
+    It runs between fork and exec, where another thread's locks stay held for ever: so all it needs is
+    looked up here.
+    """
+    import ctypes
+
+    prctl, arguments = ctypes.CDLL(None).prctl, (_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    getppid, leave, parent = os.getppid, os._exit, os.getpid()
+
+    def end_with_parent() -> None:
+        prctl(*arguments)
+        if getppid() != parent:
+            leave(1)  # it died before the kernel was told
+
+    return end_with_parent
 
 
 async def stop_async(child: asyncio.subprocess.Process, *, term_seconds: float) -> int:

@@ -17,7 +17,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.processes import describe_exit, start_async
-from ectools.vm.confine import child_environment, confine
+from ectools.vm.confine import child_environment
 from ectools.vm.console import Tail, pump_lines
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class BootServer:
         argv += ["--root", str(self._root), "--listen-fd", str(descriptor)]
         argv += ["--log-format", "json", "--drain-seconds", "1"]
         async with start_async(
-            confine(argv),
+            argv,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=child_environment(),

@@ -1,4 +1,4 @@
-"""One QEMU process: started confined, spoken to over QMP, its output in the log, its end explained."""
+"""One QEMU process: started, spoken to over QMP, its output in the log, its end explained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ectools.errors import EcError
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.vm.argv import Accelerator, Tap, build_argv
 from ectools.vm.boot_script import FAILURE_MARK
-from ectools.vm.confine import child_environment, confine
+from ectools.vm.confine import child_environment
 from ectools.vm.console import Tail, pump_lines
 from ectools.vm.kvm import FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
@@ -156,7 +156,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
             program=launch.program,
         )
         async with start_async(
-            confine(argv),
+            argv,
             stdin=None if launch.interactive else subprocess.DEVNULL,
             stdout=None if launch.interactive else subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -20,6 +20,7 @@ from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
 from ectools.vm.boot_script import encode_token, find_effective_url
+from ectools.vm.confine import confine_children
 from ectools.vm.disk import hold_disk
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
@@ -42,6 +43,7 @@ class _StoppedError(BaseException):
 
 def run_guest(settings: Settings) -> int:
     """Run the guest to its end; returns the exit status. Raises EcError where something fails."""
+    confine_children()
     try:
         with _stoppable(), _terminal_restored(), prepare(settings) as plan:
             asyncio.run(_run(plan))

@@ -34,7 +34,6 @@ RUNNER = [sys.executable, "-c", "import sys; from ectools.cli.vm import main; sy
 def require_qemu() -> None:
     require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
     require_tool("qemu-img", "install QEMU's tools (Debian: qemu-utils)")
-    require_tool("setpriv", "install util-linux")
 
 
 def stage(root: Path, *, cmdline: str = "", flavour: Flavour = Flavour.CLOUD) -> Path:
@@ -218,6 +217,7 @@ def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     """
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: runs the runner as another user")
+    require_tool("setpriv", "install util-linux")
     state = folder / "state"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
