@@ -41,7 +41,7 @@ let
     else
       null;
 
-  # Between two integers that are not neighbours, and without overflow.
+  # Between two integers that are not neighbours. Newer versions of Nix fail where an integer overflows.
   middle =
     low: high:
     let
@@ -52,7 +52,7 @@ let
   # The last accepted integer on the way from `inside` (accepted) to `outside` (refused).
   edge =
     ok: inside: outside:
-    if inside - outside == 1 || outside - inside == 1 then
+    if (if inside < outside then inside + 1 == outside else outside + 1 == inside) then
       inside
     else
       let
