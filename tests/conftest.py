@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import golden
 from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-golden``."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the comparisons whether they are to write."""
+    golden.UPDATE = bool(config.getoption("--update-golden"))
 
 
 @pytest.fixture(scope="session", name="require_tool")

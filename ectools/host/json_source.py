@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from json import JSONDecodeError, decoder
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,42 @@ _NOT_JSON = {
 
 
 def parse_json(text: str) -> Located:
-    """Parse ``text``. Raises SyntaxProblem for the first thing that is not JSON."""
-    return _Parser(text).parse()
+    """Parse ``text``. Raises SyntaxProblem for the first thing that is not JSON.
+
+    The standard library's parser, many times as fast, reads what is right. Where something is wrong, or
+    someone asks for a place, the parser below reads the text.
+    """
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_refuse_repeated,
+            parse_constant=_refuse,
+            parse_float=_parse,
+            parse_int=_parse,
+        )
+    except (ValueError, RecursionError):
+        return _Parser(text).parse()
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        return _Parser(text).parse()
+    return Located(value, lambda: _Parser(text).parse().places)
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError
+    return value
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _parse(word: str) -> float:
+    number = parse_number(word, is_integer=word.lstrip("-").isdigit())
+    if number is None:
+        raise ValueError(word)
+    return number
 
 
 class _Parser:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.host.located import Located
+    from ectools.host.located import Located, Place
 
 
 class Format(StrEnum):
@@ -24,6 +24,9 @@ class Format(StrEnum):
     TOML = "toml"
     YAML = "yaml"
 
+
+MAX_DEPTH = 50
+"""How deep options may lie: far deeper than they do, and so that walking a schema beside them is safe."""
 
 _SUFFIXES = {".json": Format.JSON, ".toml": Format.TOML, ".yaml": Format.YAML, ".yml": Format.YAML}
 
@@ -52,7 +55,24 @@ def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
     if not isinstance(located.value, dict):
         position = located.find_position(()) or Position(1, 1)
         raise SyntaxProblem("a host description is a table of options", position).as_error(file)
+    place = _find_too_deep(located.value)
+    if place is not None:
+        message = f"nested deeper than {MAX_DEPTH} levels"
+        raise SyntaxProblem(message, located.find_position(place), place=place).as_error(file)
     return HostDescription(file, located)
+
+
+def _find_too_deep(value: Any) -> Place | None:
+    """The first value that lies deeper than options do."""
+    waiting: list[tuple[Place, Any]] = [((), value)]
+    while waiting:
+        place, inner = waiting.pop()
+        if isinstance(inner, (dict, list)):
+            if len(place) >= MAX_DEPTH:
+                return place
+            entries = inner.items() if isinstance(inner, dict) else enumerate(inner)
+            waiting.extend(((*place, step), each) for step, each in entries)
+    return None
 
 
 def load_value(path: Path) -> Any:

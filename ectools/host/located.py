@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
 
-MAX_DEPTH = 50
-"""How deep a file may nest: far deeper than any configuration, and far from the end of Python's stack."""
+MAX_DEPTH = 200
+"""How deep a file may nest, so that no walk of it comes near the end of Python's stack."""
 
 
 @dataclass(frozen=True)

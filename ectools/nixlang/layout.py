@@ -1,6 +1,10 @@
 """Nix expressions → documents, by the rules of RFC 166 as nixfmt --strict applies them.
 
 ``ectools.nixlang.forms`` has the words that the comments use: term, absorbable, simple.
+
+Data and modules come out as nixfmt leaves them. In three corners a tree can be made whose text it would
+change once more: arguments after an interpolation of several lines, a selection on several lines within a
+call, and a pattern of two names within an interpolation that is too wide for its line.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from ectools.nixlang import scalars
+from ectools.nixlang.calls import Argument, Kind, build_call
 from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, indent, nest
 from ectools.nixlang.forms import (
     are_few,
@@ -48,6 +53,7 @@ Items: TypeAlias = list[Item]
 _INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
 _FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
 _FEW_NAMES = 3  # inherited names up to which they stay on one line
+_KINDS = {list: Kind.LIST, tuple: Kind.LIST, Select: Kind.SELECTION}
 
 
 def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
@@ -267,51 +273,21 @@ def _application(
     is_simple: bool = False,
 ) -> Items:
     """A call. ``before`` and ``after`` are gaps that break with it."""
-    before, after = before or [], after or []
-    if len(arguments) > 1 and _is_list(arguments[-1]) and _is_list(arguments[-2]):
-        head = Group(_arguments(function, arguments[:-2]), style=Style.CLEAR)
-        lists = [[Gap.SPACE, *nest([Group(_argument(each))])] for each in arguments[-2:]]
-        return [Group([*before, head, *lists[0], *lists[1], *after])]
-    head_items = [*before, Group(_arguments(function, arguments[:-1]), style=Style.CLEAR)]
-    last = _last_argument(arguments[-1])
-    flat = flatten(head_items) if is_simple else None
-    if flat is not None:
-        space: Items = [Gap.GLUE] if before else []
-        return [Group([*space, flat.lstrip(" "), Gap.GLUE, *last])]
-    return [Group([*head_items, Gap.SPACE, *last, *after])]
-
-
-def _arguments(function: Items, arguments: Sequence[Expr]) -> Items:
-    """The function and its arguments but the last; two lists in a row are broken together."""
-    if not arguments:
-        return function
-    if len(arguments) > 1 and _is_list(arguments[-1]) and _is_list(arguments[-2]):
-        inner = Group(_arguments(function, arguments[:-2]), style=Style.CLEAR)
-        first, second = (Group(_argument(each)) for each in arguments[-2:])
-        pair = Group([Gap.SPACE, first, Gap.SPACE, second])
-        return [Group([inner, *nest([pair])], style=Style.CLEAR)]
-    inner = Group(_arguments(function, arguments[:-1]), style=Style.CLEAR)
-    style = Style.PLAIN if isinstance(arguments[-1], Select) else Style.HUG
-    return [inner, Gap.SPACE, *nest([Group(_argument(arguments[-1]), style=style)])]
+    return build_call(
+        function,
+        [Argument(_argument(each), _KINDS.get(type(each))) for each in arguments],
+        last=_last_argument(arguments[-1]),
+        before=before or [],
+        after=after or [],
+        is_simple=is_simple,
+    )
 
 
 def _argument(expr: Expr) -> Items:
-    if (
-        isinstance(expr, (list, tuple))
-        and expr
-        and len(expr) <= _FEW_ITEMS
-        and all(map(_is_simple_item, expr))
-    ):
+    """An argument that is not the last: a short list of simple items may stand on one line."""
+    if isinstance(expr, (list, tuple)) and 0 < len(expr) <= _FEW_ITEMS and all(map(is_simple, expr)):
         return _list(expr, gap=Gap.SPACE)
     return _term(expr)
-
-
-def _is_simple_item(expr: Expr) -> bool:
-    return is_simple(expr)
-
-
-def _is_list(expr: Expr) -> bool:
-    return isinstance(expr, (list, tuple))
 
 
 def _last_argument(expr: Expr) -> Items:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ectools.names import show_path
-from ectools.nixlang.nodes import Binding, Select, Var
+from ectools.nixlang.nodes import Binding, Inherit, Parameter, Select, Var
 from ectools.nixlang.scalars import RenderError
 
 
@@ -52,7 +52,11 @@ def _list_parts(expr: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
         case _ if dataclasses.is_dataclass(expr):
             for field in dataclasses.fields(expr):
                 value = getattr(expr, field.name)
-                parts = value if isinstance(value, tuple) else (value,)
-                yield from (((), part) for part in parts)
+                for part in value if isinstance(value, tuple) else (value,):
+                    # These stand only in other nodes: on their own they are no expressions.
+                    if isinstance(part, (Binding, Inherit, Parameter)):
+                        yield from _list_parts(part)
+                    else:
+                        yield (), part
         case _:
             pass

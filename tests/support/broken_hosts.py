@@ -50,7 +50,12 @@ JSON: dict[str, Case] = {
     "hexadecimal": ("json", '{"a": 0x1F}', [(1, 7, "a", "'0x1F' is not a JSON value")]),
     "too large": ("json", '{"a": 1e999}', [(1, 7, "a", "too large for a double")]),
     "not UTF-8": ("json", '{"a": "\udcff"}', [(1, 8, FILE, "byte 0xff is not UTF-8")]),
-    "too deep": ("json", "[" * 200, [(1, 52, FILE, "nested deeper than 50 levels")]),
+    "too deep": ("json", "[" * 300, [(1, 202, FILE, "nested deeper than 200 levels")]),
+    "too deep for options": (
+        "json",
+        '{"a": ' * 60 + "1" + "}" * 60,
+        [(1, 301, ".".join("a" * 50), "nested deeper than 50 levels")],
+    ),
 }
 
 YAML: dict[str, Case] = {

@@ -1,21 +1,24 @@
 """Golden files: what a generator wrote, kept in ``tests/golden`` and compared byte by byte.
 
-``UPDATE_GOLDEN=1`` writes them anew; the difference is then read in ``git diff``.
+``pytest --update-golden`` writes them anew; ``git diff`` is then the review.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden"
 
 
+UPDATE = False
+"""Set by ``--update-golden``."""
+
+
 def compare(name: str, text: str) -> None:
     """Fail unless ``text`` is what the golden file ``name`` holds."""
     path = FOLDER / name
-    if os.environ.get("UPDATE_GOLDEN") == "1":
+    if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")
     expected = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -191,6 +191,14 @@ def test_every_tree_has_a_text_of_clean_lines(expr: Any) -> None:
         (lambda: Function(parameters=(Parameter("a"),), bind="a", body=1), "'a' is defined twice"),
         (lambda: render(Call(Var("f"), {"x": [2**63]})), r"^x\[0\]: .*out of Nix's range"),
         (lambda: render(AttrSet((Binding(("a", "b"), 1, "\0"),))), "comment holds a NUL"),
+        (
+            lambda: render(AttrSet((Binding(("a",), 1), Binding(("b", "c"), {"d": ["\0"]})))),
+            r"^b\.c\.d\[0\]: ",
+        ),
+        (
+            lambda: render(Function(parameters=(Parameter("a"), Parameter("b", 2**64, True)), body=1)),
+            "^the integer 18446744073709551616",
+        ),
         (lambda: render(Select(Var("a"), ("\0",))), "NUL"),
         (lambda: render(Interpolated(("\ud800",))), "surrogate"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "host"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "host"
 
 
 def ectools(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
