@@ -106,8 +106,8 @@ def probe_nix(source: Source) -> Probe:
 def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[VmTest]:
     """The named tests (with ``vm-`` or without), or all, by name.
 
-    Raises InputError for a name that is none, CannotRunError where the flake cannot be evaluated here for
-    want of its inputs or has no VM test, EcError where its evaluation fails.
+    Raises InputError for a name that is none, CannotRunError where the flake or an input of it cannot be
+    fetched, or it has no VM test, EcError where its evaluation fails.
     """
     from pynix_eval_shim import FetchFailedError, NixError
 
@@ -116,7 +116,7 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
         known = [name for name in _evaluate(source, f"checks.{system}", _NAMES) if _NAME.fullmatch(name)]
     except FetchFailedError as error:
         raise CannotRunError(
-            f"VM tests cannot be run here: the flake's inputs cannot be had: {error.message}",
+            f"VM tests cannot be run here: {source.flake}, or an input of it, cannot be had: {error.message}",
             hint="--override-input nixpkgs path:PATH takes a nixpkgs that is on this machine",
         ) from error
     except NixError as error:

@@ -1,0 +1,52 @@
+"""The flake of tests/eval/vmtests, with its settings and its pipes, and what is left of its builders."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pynix_eval_shim as shim
+from ectools.checks.vmtest import Source
+from pynix_eval_shim import Nix
+
+FLAKE = Path(__file__).parents[1] / "eval" / "vmtests" / "flake.nix"
+
+
+def make_source(folder: Path, nix: Nix) -> Source:
+    """A copy of the flake in ``folder``; ``left``, ``right`` and ``never`` are pipes in ``folder/pipes``."""
+    flake, pipes = folder / "flake", folder / "pipes"
+    flake.mkdir()
+    pipes.mkdir()
+    for name in ("left", "right", "never"):
+        os.mkfifo(pipes / name)
+    shutil.copyfile(FLAKE, flake / "flake.nix")
+    # Where a sandbox is on, the builder cannot see the pipes.
+    nix = dataclasses.replace(nix, options={**nix.options, "sandbox": "false", "builders": ""})
+    settings = {"system": shim.probe(nix=nix).system, "pipes": str(pipes)}
+    (flake / "settings.json").write_text(json.dumps(settings))
+    return Source(flake=f"path:{flake}", nix=nix)
+
+
+def find_builders(folder: Path) -> list[str]:
+    """The command lines of the processes that wait for the pipe ``never`` of ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"{folder}/pipes/never".encode() in arguments:
+            found.append(arguments.decode("utf-8", "replace"))
+    return found
+
+
+def assert_no_builder(folder: Path) -> None:
+    """No builder of ``folder`` is left, now or soon."""
+    deadline = time.monotonic() + 30
+    while builders := find_builders(folder):
+        assert time.monotonic() < deadline, builders
+        time.sleep(0.05)
