@@ -18,7 +18,7 @@ from ectools.errors import EcError
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.processes import describe_exit, start_async
 from ectools.vm.confine import child_environment
-from ectools.vm.console import Tail, pump_lines
+from ectools.vm.console import Outputs, Tail
 
 if TYPE_CHECKING:
     import socket
@@ -84,41 +84,43 @@ class BootServer:
         argv = [sys.executable, "-P", "-m", "ectools.cli.main", "netboot", "http"]
         argv += ["--root", str(self._root), "--listen-fd", str(descriptor)]
         argv += ["--log-format", "json", "--drain-seconds", "1"]
-        async with start_async(
-            argv,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=child_environment(),
-            pass_fds=[descriptor],
-            term_seconds=_STOP_SECONDS,
-        ) as child:
-            assert child.stderr is not None  # noqa: S101 - it was asked for above
-            pump = asyncio.create_task(pump_lines(child.stderr, self._on_line))
-            answers = asyncio.create_task(self._wait_healthy())
-            try:
-                ended = asyncio.create_task(child.wait())
-                await asyncio.wait(
-                    {ended, answers}, timeout=_READY_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if ended.done() or not answers.done() or not answers.result():
-                    ended.cancel()
-                    return await self._describe_failed_start(child, pump)
-                self._pid = child.pid
-                ready.set()
-                returncode = await ended
-                await asyncio.wait({pump}, timeout=_STOP_SECONDS)
-                return describe_exit(returncode)
-            finally:
-                self._pid = None
-                answers.cancel()
-                pump.cancel()
+        outputs = Outputs()
+        try:
+            async with start_async(
+                argv,
+                stdout=subprocess.DEVNULL,
+                stderr=await outputs.add(self._on_line),
+                env=child_environment(),
+                pass_fds=[descriptor],
+                term_seconds=_STOP_SECONDS,
+            ) as child:
+                outputs.release()
+                return await self._watch(child, outputs, ready)
+        finally:
+            self._pid = None
+            await outputs.finish(seconds=_STOP_SECONDS)
 
-    async def _describe_failed_start(
-        self, child: asyncio.subprocess.Process, pump: asyncio.Task[None]
-    ) -> str:
+    async def _watch(self, child: asyncio.subprocess.Process, outputs: Outputs, ready: asyncio.Event) -> str:
+        ended = asyncio.create_task(child.wait())
+        answers = asyncio.create_task(self._wait_healthy())
+        try:
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait({ended, answers}, timeout=_READY_SECONDS, return_when=first)
+            if ended.done() or not answers.done() or not answers.result():
+                return await self._describe_failed_start(child, outputs)
+            self._pid = child.pid
+            ready.set()
+            returncode = await ended
+            await outputs.finish(seconds=_STOP_SECONDS)
+            return describe_exit(returncode)
+        finally:
+            answers.cancel()
+            ended.cancel()
+
+    async def _describe_failed_start(self, child: asyncio.subprocess.Process, outputs: Outputs) -> str:
         if child.returncode is None:
             return f"no answer on {HEALTH_PATH} within {_READY_SECONDS:g} s"
-        await asyncio.wait({pump}, timeout=_STOP_SECONDS)
+        await outputs.finish(seconds=_STOP_SECONDS)
         return describe_exit(child.returncode)
 
     async def _wait_healthy(self) -> bool:

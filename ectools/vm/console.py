@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 LINE_BYTES = 2000
 TAIL_LINES = 20
+_COLLECT_SECONDS = 0.05
 REDACTED = "***"
 
 # ECMA-48: control sequences, operating system commands, and the other escapes.
@@ -72,15 +74,58 @@ class Tail:
         return list(self._lines)
 
 
-async def pump_lines(
-    stream: asyncio.StreamReader, on_line: Callable[[str], None], *, secrets: tuple[str, ...] = ()
-) -> None:
-    """Call ``on_line`` with each line of ``stream`` that is not empty, until its end."""
-    splitter = LineSplitter()
-    while data := await stream.read(65536):
-        for line in splitter.feed(data):
-            if text := clean_line(line, secrets=secrets):
+class Outputs:
+    """The outputs of one child, each a pipe that is read until its end, line by line.
+
+    A guest's serial port is written byte by byte. So what has come is taken in a few times a second, all at
+    once, instead of waking up for each.
+    """
+
+    def __init__(self, *, secrets: tuple[str, ...] = ()) -> None:
+        self._secrets = secrets
+        self._child_ends: list[int] = []
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    async def add(self, on_line: Callable[[str], None]) -> int:
+        """A descriptor for the child to write to; ``on_line`` gets every line that is not blank."""
+        ours, theirs = os.pipe()
+        self._child_ends.append(theirs)
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+        )
+        self._pumps.add(asyncio.create_task(self._pump(reader, transport, on_line)))
+        return theirs
+
+    def release(self) -> None:
+        """Close the child's ends here, once it has them: its death is then the output's end."""
+        while self._child_ends:
+            os.close(self._child_ends.pop())
+
+    async def finish(self, *, seconds: float) -> None:
+        """After the child's end: take in what is left. A pipe that somebody else holds open is left, in time."""
+        self.release()
+        if self._pumps:
+            _, late = await asyncio.wait(self._pumps, timeout=seconds)
+            for pump in late:
+                pump.cancel()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport, on_line: Callable[[str], None]
+    ) -> None:
+        splitter = LineSplitter()
+        try:
+            while data := await reader.read(65536):
+                self._take(splitter.feed(data), on_line)
+                if not transport.is_closing():
+                    transport.pause_reading()
+                    await asyncio.sleep(_COLLECT_SECONDS)
+                    transport.resume_reading()
+            self._take(splitter.finish(), on_line)
+        finally:
+            transport.close()
+
+    def _take(self, lines: list[bytes], on_line: Callable[[str], None]) -> None:
+        for line in lines:
+            if text := clean_line(line, secrets=self._secrets):
                 on_line(text)
-    for line in splitter.finish():
-        if text := clean_line(line, secrets=secrets):
-            on_line(text)

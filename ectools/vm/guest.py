@@ -15,7 +15,7 @@ from ectools.processes import describe_exit, start_async, stop_async
 from ectools.vm.argv import Accelerator, Tap, build_argv
 from ectools.vm.boot_script import FAILURE_MARK
 from ectools.vm.confine import child_environment
-from ectools.vm.console import Tail, pump_lines
+from ectools.vm.console import Outputs, Tail
 from ectools.vm.kvm import FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
 from ectools.vm.qmp import Qmp, QmpError
@@ -59,6 +59,34 @@ class Launch:
     interactive: bool = False
 
 
+class Record:
+    """What QEMU and the guest's console say: logged, and its last lines kept."""
+
+    def __init__(self) -> None:
+        self.stderr = Tail()
+        self.console = Tail()
+        self.kvm_error = ""
+        """The first line of what QEMU says when KVM cannot go on."""
+
+    def on_console(self, line: str) -> None:
+        self.console.add(line)
+        _log.info("console", line=line)
+        if FAILURE_MARK in line:
+            _log.error("the guest did not boot from the network; its iPXE waits in a shell")
+
+    def on_stderr(self, line: str) -> None:
+        self.stderr.add(line)
+        if not self.kvm_error and "KVM internal error" in line:
+            self.kvm_error = line
+        _log.warning("qemu", line=line)
+
+    def last_words(self) -> str:
+        """QEMU's last lines, indented below a message; the console's where it has said nothing."""
+        if lines := self.stderr.lines():
+            return "".join(f"\n  qemu: {line}" for line in lines)
+        return "".join(f"\n  console: {line}" for line in self.console.lines())
+
+
 @dataclass(kw_only=True)
 class Guest:
     """A started QEMU. ``changed`` is set at every QMP event, ``stopped`` when its virtual CPUs stopped."""
@@ -66,15 +94,12 @@ class Guest:
     process: asyncio.subprocess.Process
     accelerator: Accelerator
     channel: socket.socket
+    said: Record
+    outputs: Outputs
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    stderr: Tail = field(default_factory=Tail)
-    console: Tail = field(default_factory=Tail)
     resets: list[float] = field(default_factory=list)
     shutdown_reason: str | None = None
-    kvm_error: str = ""
-    """The first line of what QEMU says when KVM cannot go on."""
-    pumps: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.qmp = Qmp(on_event=self._on_event)
@@ -103,8 +128,7 @@ class Guest:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self.qmp.drain()
-        if self.pumps:
-            await asyncio.wait(self.pumps, timeout=_DRAIN_SECONDS)
+        await self.outputs.finish(seconds=_DRAIN_SECONDS)
         return returncode
 
     async def wait_started(self) -> str:
@@ -146,8 +170,10 @@ class Guest:
 async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[Guest]:
     """QEMU for the length of the block; what runs at its end gets SIGTERM, ``term_seconds``, then SIGKILL."""
     ours, theirs = socket.socketpair()
-    with ours, contextlib.ExitStack() as theirs_open:
-        theirs_open.enter_context(theirs)
+    said, outputs = Record(), Outputs(secrets=launch.secrets)
+    with ours, contextlib.ExitStack() as child_ends:
+        child_ends.enter_context(theirs)
+        child_ends.callback(outputs.release)
         argv = build_argv(
             launch.settings,
             accelerator=launch.accelerator,
@@ -158,43 +184,24 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
         async with start_async(
             argv,
             stdin=None if launch.interactive else subprocess.DEVNULL,
-            stdout=None if launch.interactive else subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=None if launch.interactive else await outputs.add(said.on_console),
+            stderr=await outputs.add(said.on_stderr),
             env=child_environment(),
             pass_fds=[theirs.fileno(), *([launch.tap.fd] if launch.tap else [])],
             # On a terminal QEMU must stay in the foreground group, or it cannot read from it.
             new_session=not launch.interactive,
             term_seconds=term_seconds,
         ) as process:
-            theirs_open.close()  # so that QEMU's death closes the connection
-            guest = Guest(process=process, accelerator=launch.accelerator, channel=ours)
-            _start_pumps(guest, launch)
+            child_ends.close()  # so that QEMU's death closes the connection and its outputs
+            guest = Guest(
+                process=process, accelerator=launch.accelerator, channel=ours, said=said, outputs=outputs
+            )
             try:
                 yield guest
             finally:
                 await stop_async(process, term_seconds=term_seconds)
                 await guest.wait()
                 await guest.qmp.close()
-                for pump in guest.pumps:
-                    pump.cancel()
-
-
-def _start_pumps(guest: Guest, launch: Launch) -> None:
-    def on_console(line: str) -> None:
-        guest.console.add(line)
-        _log.info("console", line=line)
-        if FAILURE_MARK in line:
-            _log.error("the guest did not boot from the network; its iPXE waits in a shell")
-
-    def on_stderr(line: str) -> None:
-        guest.stderr.add(line)
-        if not guest.kvm_error and "KVM internal error" in line:
-            guest.kvm_error = line
-        _log.warning("qemu", line=line)
-
-    for stream, on_line in [(guest.process.stdout, on_console), (guest.process.stderr, on_stderr)]:
-        if stream is not None:
-            guest.pumps.append(asyncio.create_task(pump_lines(stream, on_line, secrets=launch.secrets)))
 
 
 def explain_end(guest: Guest, returncode: int) -> str:
@@ -207,11 +214,4 @@ def explain_end(guest: Guest, returncode: int) -> str:
         what = "the guest's kernel panicked"
     elif reason is not None:
         what += f", reason {reason}"
-    raise GuestError(what + last_words(guest))
-
-
-def last_words(guest: Guest) -> str:
-    """QEMU's last lines, indented below a message; the console's where it has said nothing."""
-    if lines := guest.stderr.lines():
-        return "".join(f"\n  qemu: {line}" for line in lines)
-    return "".join(f"\n  console: {line}" for line in guest.console.lines())
+    raise GuestError(what + guest.said.last_words())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.vm.argv import Accelerator
-from ectools.vm.guest import GuestError, explain_end, last_words
+from ectools.vm.guest import GuestError, explain_end
 from ectools.vm.kvm import KvmFailure, classify_death, watch_first_boot
 from ectools.vm.stop import Step, stop_guest
 
@@ -88,7 +88,9 @@ class _Watch:
                 # Until here, a guest that stops is KVM's failure; from here on it is an end.
                 waited = {*waited - {tasks.first_boot}, tasks.broken}
             elif tasks.broken.done():
-                raise GuestError(f"the guest cannot go on: {tasks.broken.result()}{last_words(self.guest)}")
+                raise GuestError(
+                    f"the guest cannot go on: {tasks.broken.result()}{self.guest.said.last_words()}"
+                )
 
     async def _watch_first_boot(self) -> KvmFailure | None:
         """Under KVM: its failure, or None once the guest has made progress. Under TCG None at once."""
@@ -105,7 +107,7 @@ class _Watch:
             look,
             changed=self.guest.changed,
             seconds=self.settings.boot.progress_seconds,
-            detail=lambda: self.guest.kvm_error,
+            detail=lambda: self.guest.said.kvm_error,
         )
         if isinstance(result, KvmFailure):
             return result
@@ -115,7 +117,7 @@ class _Watch:
     async def _conclude(self, *, booting: bool) -> KvmFailure | None:
         returncode = await self.guest.wait()
         if booting and self.guest.accelerator is Accelerator.KVM:
-            failure = classify_death(returncode, self.guest.stderr.lines())
+            failure = classify_death(returncode, self.guest.said.stderr.lines())
             if failure is not None:
                 return failure
         _log.info(explain_end(self.guest, returncode))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ectools.vm.console import LINE_BYTES, TAIL_LINES, LineSplitter, Tail, clean_line, pump_lines
+from ectools.vm.console import LINE_BYTES, TAIL_LINES, LineSplitter, Outputs, Tail, clean_line
 
 
 @pytest.mark.parametrize(
@@ -62,14 +63,29 @@ def test_the_tail_keeps_the_last_lines() -> None:
     assert len(tail.lines()) == TAIL_LINES
 
 
-def test_a_stream_is_pumped_to_its_end_and_blank_lines_are_left_out() -> None:
+def test_an_output_is_read_to_its_end_and_blank_lines_are_left_out() -> None:
     async def scenario() -> list[str]:
-        stream = asyncio.StreamReader()
-        stream.feed_data(b"one\r\n\r\n\x1b[2J\ntw")
-        stream.feed_data(b"o\nthree")
-        stream.feed_eof()
         lines: list[str] = []
-        await pump_lines(stream, lines.append)
+        outputs = Outputs(secrets=("t0ken",))
+        descriptor = await outputs.add(lines.append)
+        for part in (b"one\r\n\r\n\x1b[2J\ntw", b"o t0ken\nthree"):
+            os.write(descriptor, part)
+            await asyncio.sleep(0)
+        outputs.release()
+        await outputs.finish(seconds=60)
         return lines
 
-    assert asyncio.run(scenario()) == ["one", "two", "three"]
+    assert asyncio.run(scenario()) == ["one", "two ***", "three"]
+
+
+def test_an_output_that_somebody_else_holds_open_is_left_after_its_time() -> None:
+    async def scenario() -> list[str]:
+        lines: list[str] = []
+        outputs = Outputs()
+        held = os.dup(await outputs.add(lines.append))
+        os.write(held, b"said\nunfinished")
+        await outputs.finish(seconds=0.3)
+        os.close(held)
+        return lines
+
+    assert asyncio.run(scenario()) == ["said"]
