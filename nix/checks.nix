@@ -33,6 +33,15 @@ in
     module = self.nixosModules.ec-ipxe-qemu;
   };
 }
+# VM tests, which `ectools vmtest` finds by their prefix. The guest is an x86-64 machine, and so is its host's QEMU.
+// lib.optionalAttrs (system == "x86_64-linux" && pkgs ? testers && pkgs.testers ? runNixOSTest) {
+  vm-ipxe-qemu = pkgs.testers.runNixOSTest (
+    import ./tests/ipxe-qemu.nix {
+      module = self.nixosModules.ec-ipxe-qemu;
+      demoPayload = pkgs.callPackage ./demo-payload.nix { };
+    }
+  );
+}
 // lib.optionalAttrs (pkgs ? nixfmt) {
   formatting = pkgs.runCommand "every-channel-check-formatting" {
     nativeBuildInputs = [ pkgs.nixfmt ];
