@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,12 +97,13 @@ def test_defaults_and_examples_keep_their_kind(nixpkgs: Path) -> None:
     result = export(
         """
         with import <nixpkgs/lib>;
+        let derivation = { type = "derivation"; name = "p"; outPath = "/x"; }; in
         {
           exact = mkOption { type = types.float; default = 0.1234567890123456; };
           small = mkOption { type = types.float; default = 1.0e-300; };
-          code = mkOption { type = types.str; defaultText = literalExpression "pkgs.x"; default = throw "no"; };
+          code = mkOption { type = types.str; defaultText = literalExpression "pkgs.x"; default = throw ""; };
           words = mkOption { type = types.str; defaultText = literalMD "some *words*"; };
-          drv = mkOption { type = types.package; default = { type = "derivation"; name = "p"; outPath = "/x"; }; };
+          drv = mkOption { type = types.package; default = derivation; };
           fn = mkOption { type = types.functionTo types.int; default = x: 1; };
           tagged = mkOption { type = types.attrs; default = { float = [ 1 2 ]; set = { }; }; };
           unset = mkOption { type = types.nullOr types.str; };
@@ -119,8 +121,29 @@ def test_defaults_and_examples_keep_their_kind(nixpkgs: Path) -> None:
     assert options["fn"]["x-nix-default-text"] == "<function>"
     assert "x-nix-unrepresentable" in options["fn"]
     assert options["tagged"]["default"] == {"float": [1, 2], "set": {}}
-    assert {"exact", "code", "drv"}.isdisjoint(result["required"])
-    assert "must" in result["required"]
+    assert "required" not in result
+
+
+def test_what_must_be_set_in_the_options_of_a_module_and_in_submodules(nixpkgs: Path) -> None:
+    expression = """
+      with import <nixpkgs/lib>;
+      rec {
+        must = mkOption { type = types.str; };
+        may = mkOption { type = types.str; default = ""; };
+        computed = mkOption { type = types.str; defaultText = "x"; };
+        unset = mkOption { type = types.nullOr types.str; };
+        internal = mkOption { type = types.str; internal = true; };
+        group.deep = must;
+        sub = mkOption { type = types.submodule { options = { inherit must may; }; }; default.must = ""; };
+      }
+    """
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+    tree = replace(dump.trees[0], path=("services", "x"))
+    document = export_tree(dump, tree).document
+    unset = [] if dump.empty_is_default else ["unset"]
+    assert sorted(document["required"]) == sorted(["group", "must", *unset])
+    assert document["properties"]["group"]["required"] == ["deep"]
+    assert document["$defs"]["sub"]["required"] == ["must"]
 
 
 def test_the_output_side_of_a_coerced_type(nixpkgs: Path) -> None:
