@@ -69,6 +69,18 @@ def use_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def _goes_to_journal(stream: TextIO) -> bool:
+    """Whether systemd connected this very stream to the journal: $JOURNAL_STREAM is its device and inode.
+
+    systemd.exec(5). The variable alone says nothing: a child inherits it, with its standard error in a pipe.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: TextIO | None = None) -> None:
     """Send the ``ectools`` logger to ``stream`` (standard error). JSON unless the stream is a terminal.
 
@@ -78,8 +90,7 @@ def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: Tex
     as_json = not stream.isatty() if json_lines is None else json_lines
     handler = logging.StreamHandler(stream)
     if as_json:
-        # JOURNAL_STREAM is set by systemd where the stream goes to the journal (systemd.exec(5)).
-        handler.setFormatter(_JsonFormatter(priority="JOURNAL_STREAM" in os.environ))
+        handler.setFormatter(_JsonFormatter(priority=_goes_to_journal(stream)))
     else:
         handler.setFormatter(_HumanFormatter(colour=use_colour(stream)))
     root = logging.getLogger("ectools")

@@ -63,7 +63,8 @@ def ectools() -> None:
 def run_command(command: click.Command, *, prog_name: str) -> int:
     """Run a click command as a program: returns the exit status, and prints every error on standard error.
 
-    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A broken pipe on standard output is not an error.
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A reader that goes away before the end
+    (`ectools docs | head`) is a failure without words, as click has it.
     """
     log.set_up()
     return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
@@ -84,9 +85,9 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
         click.echo(f"{prog_name}: {error.render()}", err=True)
         return error.exit_code
     except BrokenPipeError:
-        # The reader has gone (`ectools docs | head`): keep the interpreter from complaining at exit.
+        # Keep the interpreter from complaining at exit of what it cannot flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0

@@ -105,6 +105,9 @@ in
     SystemCallFilter = [
       "@system-service"
       "~@privileged @resources"
+      # What gives rights up, and under NoNewPrivileges can gain none: setpriv's drop of capabilities, and the filter
+      # that QEMU puts on itself.
+      "capset seccomp"
     ];
     UMask = "0077";
   };

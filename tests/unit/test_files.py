@@ -1,0 +1,89 @@
+"""Files are written whole or not at all, and a lock has one holder."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ectools.files import FileError, LockedError, hold_lock, read_bytes, write_atomic
+
+
+def test_a_written_file_has_its_content_and_mode_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "name"
+    write_atomic(path, b"one", mode=0o600)
+    write_atomic(path, b"two", mode=0o640)
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_keeps_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "name"
+    write_atomic(path, b"old")
+    # In a child: a limit on the size of files is as good as a full disk, and cannot be taken back.
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from ectools.files import FileError, write_atomic\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_atomic(Path(sys.argv[1]), b'x' * 5000)\n"
+        "except FileError as error: print(error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"{path}: cannot be written: File too large\n"
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"missing/name: cannot be written: No such file"):
+        write_atomic(tmp_path / "missing" / "name", b"")
+    with pytest.raises(FileError, match=r"missing: cannot be read: No such file"):
+        read_bytes(tmp_path / "missing")
+
+
+def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with hold_lock(lock, what="the disk"):
+        with pytest.raises(
+            LockedError, match=rf"the disk is in use by another process \(pid {os.getpid()}\)"
+        ):
+            with hold_lock(lock, what="the disk"):
+                pass
+    with hold_lock(lock, what="the disk"):
+        pass
+
+
+def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    program = (
+        "import os, sys; from pathlib import Path; from ectools.files import hold_lock\n"
+        "with hold_lock(Path(sys.argv[1]), what='x'): os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(lock)], check=False).returncode == -9
+    with hold_lock(lock, what="x"):
+        pass
+
+
+def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
+    lock, got = tmp_path / "lock", threading.Event()
+
+    def wait() -> None:
+        with hold_lock(lock, what="x", wait=True):
+            got.set()
+
+    with hold_lock(lock, what="x"):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        assert not got.wait(0.2)
+    assert got.wait(30)
+    waiter.join()

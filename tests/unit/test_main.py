@@ -1,0 +1,68 @@
+"""The command line: what is printed where, and the exit status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ectools.cli.main import COMMANDS
+
+
+def ectools(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ectools.cli.main", *arguments],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_a_help_with_an_example(command: str) -> None:
+    done = ectools(command, "--help", COLUMNS="200")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Example: ectools {command}" in done.stdout
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    program = (
+        "import sys; from ectools.cli.main import ectools\n"
+        "try: ectools(['--help'])\n"
+        "except SystemExit: print([m for m in ('aiohttp', 'jsonschema', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {command} " in done.stdout for command in COMMANDS)
+
+
+def test_an_unknown_command_or_option_is_a_usage_error_on_stderr() -> None:
+    for arguments in (["nonsense"], ["docs", "--nonsense"], ["vm"]):
+        done = ectools(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Usage: ectools" in done.stderr
+
+
+def test_a_reader_that_goes_away_gets_no_complaint() -> None:
+    script = f"{sys.executable} -m ectools.cli.main proposals list | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_bash_completes_commands() -> None:
+    script = "COMP_WORDS='ectools do' COMP_CWORD=1 _ECTOOLS_COMPLETE=bash_complete ectools"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "plain,docs" in done.stdout.splitlines()
