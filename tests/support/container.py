@@ -42,7 +42,7 @@ class Container:
 
 @contextlib.contextmanager
 def boot_container(folder: Path, *, read_only: dict[Path, str]) -> Iterator[Container]:
-    """A container of this machine's root for the length of the block; ``read_only``: path here → path inside."""
+    """A container of this machine's root for the length of the block; ``read_only``: path here → inside."""
     require_tool("systemd-nspawn", "install systemd-container")
     if os.geteuid() != 0:
         give_up("a container with its own systemd takes root")
