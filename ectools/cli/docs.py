@@ -1,4 +1,4 @@
-"""``ectools docs``: the option reference, from the schemas alone."""
+"""``ectools docs``: the option reference, and the changelog of options, from the schemas alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ from pathlib import Path
 
 import click
 
+# The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
+FORMATS = ("markdown", "html", "man", "json")
 
-@click.command("docs", epilog="Example: ectools docs -o ./option-docs")
+_REDIRECTS = click.option(
+    "--redirects",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A JSON object of former option names to new ones. [default: redirects.json beside this project's "
+    "schemas, for these]",
+)
+
+
+@click.group(
+    "docs",
+    invoke_without_command=True,
+    epilog="Example: ectools docs --format html -o ./option-docs",
+)
 @click.option(
     "-o",
     "--output",
@@ -22,20 +36,67 @@ import click
     help="Write nothing; exit 1 where the pages in this folder are not what would be written.",
 )
 @click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    default=FORMATS[:1],
+    show_default=True,
+    help="What to write; may be repeated.",
+)
+@click.option(
     "--schema",
     "schemas",
     multiple=True,
     metavar="NAME|FILE",
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
-def docs(folder: Path | None, checked: Path | None, schemas: tuple[str, ...]) -> int:
-    """Write the option reference from the schemas; Nix is not needed."""
-    from ectools.docs import build_pages
-    from ectools.docs.writing import find_stale, write_folder
+@click.option(
+    "--source-url",
+    metavar="TEMPLATE",
+    help="Where declarations link to: https://example.org/blob/main/{path}#L{line}.",
+)
+@_REDIRECTS
+@click.option("--internal", is_flag=True, help="Document internal options too.")
+@click.option("--allow-undocumented", is_flag=True, help="Options without a description are no error.")
+@click.pass_context
+def docs(
+    context: click.Context,
+    *,
+    folder: Path | None,
+    checked: Path | None,
+    formats: tuple[str, ...],
+    schemas: tuple[str, ...],
+    source_url: str | None,
+    redirects: Path | None,
+    internal: bool,
+    allow_undocumented: bool,
+) -> int | None:
+    """Write the option reference from the schemas; Nix is not needed.
 
+    An option without a description is an error (exit 1), and so is a redirect that leads nowhere (exit 2).
+    """
+    if context.invoked_subcommand is not None:
+        return None
     if (folder is None) == (checked is None):
         raise click.UsageError("give either -o FOLDER or --check FOLDER")
-    pages = build_pages(schemas)
+    from ectools.docs import Format, write_pages
+    from ectools.docs.links import SourceUrl
+    from ectools.docs.model import Settings
+    from ectools.docs.reference import build_reference
+    from ectools.docs.writing import find_stale, write_folder
+
+    reference = build_reference(
+        schemas,
+        settings=Settings(
+            source_url=None if source_url is None else SourceUrl(source_url), internal=internal
+        ),
+        redirects=redirects,
+        allow_undocumented=allow_undocumented,
+    )
+    pages: dict[str, bytes] = {}
+    for name in formats:
+        pages |= write_pages(reference, Format(name))
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:
@@ -45,6 +106,17 @@ def docs(folder: Path | None, checked: Path | None, schemas: tuple[str, ...]) ->
     for path in write_folder(folder, pages):
         click.echo(str(path))
     return 0
+
+
+@docs.command("changelog", epilog="Example: ectools docs changelog ./old-schemas ./schemas")
+@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
+@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@_REDIRECTS
+def changelog(old: Path, new: Path, redirects: Path | None) -> None:
+    """Print what became of the options between two schemas, or two folders of them, as Markdown."""
+    from ectools.docs.changelog import write_changelog
+
+    click.echo(write_changelog(old, new, redirects=redirects), nl=False)
 
 
 COMMAND = docs

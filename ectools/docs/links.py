@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ectools.errors import InputError
 
@@ -39,13 +39,22 @@ class SourceUrl:
 
 @dataclass(frozen=True)
 class Links:
-    """Where options are described: by name, and by anchor."""
+    """Where options are described, as ``page#anchor``: by name, and by anchor; written as seen from ``page``."""
 
     by_name: Mapping[str, str]
     by_anchor: Mapping[str, str]
+    page: str = ""
+
+    def find_option(self, name: str) -> str | None:
+        """Where an option is described; None where it is not."""
+        return self._local(self.by_name.get(name))
 
     def find(self, href: str) -> str | None:
         """Where a link in a description leads: None where that is not known or not safe."""
         if href.startswith("#"):
-            return self.by_anchor.get(href[1:])
+            return self._local(self.by_anchor.get(unquote(href[1:])))
         return href if _SAFE.fullmatch(href) else None
+
+    def _local(self, target: str | None) -> str | None:
+        own = f"{self.page}#"
+        return target[len(self.page) :] if target is not None and target.startswith(own) else target

@@ -46,7 +46,10 @@ def build_reference(
     modules = [build_module(_load(name), settings) for name in schemas or schema_names()]
     if not allow_undocumented:
         refuse_undocumented(modules)
-    table = {} if redirects is None else _load_redirects(redirects, modules)
+    table: dict[str, str] = {}
+    if redirects is not None:
+        table = load_redirects(redirects)
+        _check_redirects(table, modules, redirects)
     former: dict[str, list[str]] = defaultdict(list)
     for old, new in sorted(table.items()):
         former[new].append(old)
@@ -61,23 +64,26 @@ def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDo
     return replace(module, options=tuple(options))
 
 
-def _load_redirects(path: Path, modules: Sequence[ModuleDoc]) -> dict[str, str]:
+def load_redirects(path: Path) -> dict[str, str]:
+    """Former name → name, chains of renames followed to their end. Raises InputError, FileError."""
     try:
         table = json.loads(read_bytes(path))
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     if not isinstance(table, dict) or not all(isinstance(new, str) for new in table.values()):
         raise InputError(f"{path}: not an object of former option names to new ones")
+    return {old: _follow(old, table) for old in table}
+
+
+def _check_redirects(table: Mapping[str, str], modules: Sequence[ModuleDoc], path: Path) -> None:
     known = {option.name for module in modules for option in module.options}
-    resolved = {old: _follow(old, table) for old in table}
     problems = [
         Problem(option=old, message=message, file=str(path))
-        for old, new in resolved.items()
+        for old, new in table.items()
         for message in _refuse_redirect(old, new, known)
     ]
     if problems:
         raise ProblemsError(f"{path}: not every redirect leads somewhere", problems)
-    return resolved
 
 
 def _follow(old: str, table: Mapping[str, str]) -> str:

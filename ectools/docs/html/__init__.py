@@ -1,1 +1,7 @@
 """HTML pages of the options: static, readable without JavaScript, searchable with it."""
+
+from __future__ import annotations
+
+from ectools.docs.html.pages import write_pages
+
+__all__ = ["write_pages"]

@@ -1,0 +1,89 @@
+"""The reference as one page of the manual, ``ectools-options.5``, in the man(7) macros."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ectools import __version__
+from ectools.docs.roff import bold, escape, escape_code, fill, write_blocks, write_code_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.docs.constraints import Constraint
+    from ectools.docs.model import Code, OptionDoc
+    from ectools.docs.reference import Reference
+
+FILE = "ectools-options.5"
+
+# The earliest date of an archive: a page without one is an error, and one of today is another page every day.
+_NO_DATE = 315532800
+
+
+def write_pages(reference: Reference) -> dict[str, str]:
+    """The one page, by its file's name. It is dated ``SOURCE_DATE_EPOCH``, or 1980."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch) if epoch.isdigit() else _NO_DATE))
+    lines = [
+        f'.TH ECTOOLS\\-OPTIONS 5 "{date}" "ectools {escape(__version__)}" "Options"',
+        # A name must not be broken in two, nor a line be filled with spaces: both are read and copied as code.
+        ".nh",
+        ".ad l",
+        ".SH NAME",
+        "ectools\\-options \\- options of NixOS modules",
+        ".SH OPTIONS",
+    ]
+    for module in reference.modules:
+        lines += fill(escape(f"The options of the module {module.name}:"))
+        for option in module.options:
+            lines += _write_entry(option)
+        lines.append(".PP")
+    return {FILE: "\n".join(lines[:-1]) + "\n"}
+
+
+def _write_entry(option: OptionDoc) -> list[str]:
+    lines = [".PP", bold(option.name), ".RS 4", *write_blocks(option.description or "No description.")]
+    separator = ".PP"
+    for label, value in _fields(option):
+        first, *rest = value
+        lines += [separator, *fill(f"\\fI{label}:\\fR {first}"), *rest]
+        separator = ".br"
+    return [*lines, ".RE"]
+
+
+def _fields(option: OptionDoc) -> Iterator[tuple[str, list[str]]]:
+    """Label, and a value: words that are escaped and to be filled, then lines of roff."""
+    yield "Type", [escape(option.type)]
+    for constraint in option.constraints:
+        yield escape(constraint.title), [_show_constraint(constraint)]
+    if option.required:
+        yield "Must be set", ["yes"]
+    if option.read_only:
+        yield "Read-only", ["yes"]
+    if option.internal:
+        yield "Internal", ["yes"]
+    if option.default is not None:
+        yield "Default", _write_code(option.default)
+    if option.example is not None:
+        yield "Example", _write_code(option.example)
+    if option.related_packages:
+        yield "Related packages", ["", *write_blocks(option.related_packages)]
+    if option.formerly:
+        yield "Formerly", [", ".join(map(bold, option.formerly))]
+    if option.declarations:
+        yield (
+            "Declared in",
+            [", ".join(f"\\fI{escape_code(place.show())}\\fR" for place in option.declarations)],
+        )
+
+
+def _show_constraint(constraint: Constraint) -> str:
+    return ", ".join(map(escape if constraint.note else bold, constraint.values))
+
+
+def _write_code(code: Code) -> list[str]:
+    if code.words:
+        return ["", *write_blocks(code.text)]
+    return ["", *write_code_block(code.text)] if "\n" in code.text else [bold(code.text)]
