@@ -28,10 +28,10 @@ _DUMP = click.option(
 
 @click.group("schema", epilog="Example: ectools schema check")
 @click.pass_context
-def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name under which main.py finds each command
+def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which main.py finds each
     """Export JSON Schemas from NixOS modules and check them for drift."""
-    # All of NixOS is a million small objects that stay until the end: looking for garbage among them, again and
-    # again, takes a tenth of the time.
+    # All of NixOS is a million small objects that stay until the end: looking for garbage among them takes a
+    # tenth of the time.
     gc.disable()
     context.call_on_close(gc.enable)
 

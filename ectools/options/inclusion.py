@@ -53,12 +53,14 @@ class Inclusion:
             return all(inside(branch, new) for branch in old["anyOf"])
         if "enum" in old:
             return all(self._accepts(new, value) for value in old["enum"])
-        if "anyOf" in new:
-            return any(inside(old, branch) for branch in new["anyOf"])
         if "allOf" in new:
             return all(inside(old, part) for part in new["allOf"])
+        if "allOf" in old and any(inside(part, new) for part in old["allOf"]):
+            return True
+        if "anyOf" in new:
+            return any(inside(old, branch) for branch in new["anyOf"])
         if "allOf" in old:
-            return any(inside(part, new) for part in old["allOf"])
+            return False
         if "enum" in new or old.get("not") != new.get("not"):
             return False
         kinds = (old.get("type"), new.get("type"))
