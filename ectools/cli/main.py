@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
     "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
+    "doctor": ("ectools.cli.doctor", "Say what this host lacks for each command."),
     "eval": ("ectools.cli.eval", "Evaluate Nix, with typed errors."),
     "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
     "init": ("ectools.cli.init", "Write an example host description to start from."),

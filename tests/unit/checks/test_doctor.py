@@ -1,0 +1,155 @@
+"""What a host lacks, on hosts that lack it: folders of stand-in programs as PATH, ports that are taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ectools.checks import doctor
+from ectools.checks.doctor import Finding, State, examine, is_fit
+
+ALL = ("qemu-system-x86_64", "qemu-img", "apt-get", "dnsmasq", "nix", "nix-instantiate", "git")
+
+
+def install(folder: Path, *names: str, script: str = "echo version 1") -> None:
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that is all of PATH."""
+    monkeypatch.setattr(doctor, "_SYSTEM_FOLDERS", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def find(findings: list[Finding], name: str) -> Finding:
+    (found,) = (finding for finding in findings if finding.name == name)
+    return found
+
+
+def test_what_is_not_there_is_missing_and_said_how_to_get(programs: Path) -> None:
+    install(programs, "qemu-img")
+    findings = examine(["vm"], kvm=lambda: None)
+    qemu = find(findings, "qemu-system-x86_64")
+    assert qemu.state is State.MISSING
+    assert "apt install qemu-system-x86" in (qemu.remedy or "")
+    assert "pkgs.qemu_kvm" in (qemu.remedy or "")
+    assert find(findings, "qemu-img").state is State.OK
+    assert "version 1" in find(findings, "qemu-img").detail
+    assert not is_fit(findings)
+    install(programs, "qemu-system-x86_64")
+    assert is_fit(examine(["vm"], kvm=lambda: None))
+
+
+def test_a_program_that_does_not_run_is_missing(programs: Path) -> None:
+    install(programs, *ALL, script="echo broken >&2; exit 127")
+    found = find(examine(["vm"], kvm=lambda: None), "qemu-img")
+    assert found.state is State.MISSING
+    assert "broken" in found.detail
+
+
+def test_only_what_the_named_commands_need_is_looked_at(programs: Path) -> None:
+    names = {
+        command: {each.name for each in examine([command], kvm=lambda: None)} for command in doctor.COMMANDS
+    }
+    assert "dnsmasq" in names["netboot"]
+    assert names["netboot"].isdisjoint({"KVM", "nix", "qemu-img"})
+    assert names["eval"] == {"nix", "nix-instantiate", "git"}
+    assert set().union(*names.values()) == {each.name for each in examine(kvm=lambda: None)}
+
+
+def test_without_kvm_a_guest_is_slow_and_not_impossible(programs: Path) -> None:
+    install(programs, *ALL)
+    findings = examine(["vm"], kvm=lambda: "/dev/kvm is missing")
+    kvm = find(findings, "KVM")
+    assert kvm.state is State.LIMITED
+    assert "/dev/kvm is missing" in kvm.detail
+    assert is_fit(findings)
+
+
+@pytest.mark.parametrize(("udp", "kind"), [(False, socket.SOCK_STREAM), (True, socket.SOCK_DGRAM)])
+def test_a_port_that_is_taken(udp: bool, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if not udp:
+            taken.listen()
+        port = taken.getsockname()[1]
+        found = doctor._try_port(port, udp=udp, commands=("vm",))
+        assert found.state is State.LIMITED
+        assert "in use" in found.detail
+    assert doctor._try_port(port, udp=udp, commands=("vm",)).state is State.OK
+
+
+def test_a_nix_whose_settings_cannot_be_read(programs: Path) -> None:
+    install(programs, *ALL, script="echo 'nix (Nix) 2.30.1'; [ $# -eq 1 ]")
+    found = find(examine(["eval"], kvm=lambda: None), "nix settings")
+    assert found.state is State.MISSING
+
+
+NIX = """
+case "$*" in
+  --version) echo "nix (Nix) {version}" ;;
+  *show-config*) printf 'system = x86_64-linux\\nsystem-features = {features}\\nbuilders = {builders}\\n' ;;
+  *) echo "error: file 'nixpkgs' was not found in the Nix search path" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "features", "builders", "states"),
+    [
+        ("2.30.1", "kvm nixos-test", "", {"VM tests": State.OK}),
+        ("2.30.1", "nixos-test", "", {"VM tests": State.MISSING}),
+        ("2.30.1", "nixos-test", "ssh://far", {"VM tests": State.LIMITED}),
+        ("2.7.0", "kvm nixos-test", "", {"VM tests": State.OK, "nix version": State.MISSING}),
+    ],
+)
+def test_what_nix_can_do(
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    features: str,
+    builders: str,
+    states: dict[str, State],
+) -> None:
+    monkeypatch.delenv("NIXPKGS", raising=False)
+    install(
+        programs,
+        *ALL,
+        script=NIX.format(version=version, features=features, builders=builders),
+    )
+    findings = examine(["vmtest"], kvm=lambda: None)
+    assert {finding.name: finding.state for finding in findings if finding.name in states} == states
+    assert find(findings, "nixpkgs").state is State.LIMITED
+    monkeypatch.setenv("NIXPKGS", str(programs))
+    assert find(examine(["vmtest"], kvm=lambda: None), "nixpkgs").state is State.MISSING
+
+
+def test_the_command(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "ectools.cli.main", "doctor", *arguments]
+        env = {**os.environ, "PATH": str(tmp_path)}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+    done = run("eval", "--json")
+    assert done.returncode == 1
+    assert {finding["name"]: finding["state"] for finding in json.loads(done.stdout)} == {
+        "nix": "missing",
+        "nix-instantiate": "missing",
+        "git": "limited",
+    }
+    text = run("eval").stdout
+    assert text.startswith(
+        "missing  nix: not on PATH  [eval, schema, vmtest]\n           Debian: apt install"
+    )
+    assert run("netboot").returncode == 0
+    assert run("no-such-command").returncode == 2
