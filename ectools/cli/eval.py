@@ -23,7 +23,7 @@ from ectools.nixlang import RenderError, render
 @click.option("--apply", metavar="FUNCTION", help="Print what this Nix function makes of the value.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Call the value, a function, with this JSON, YAML or TOML file's.",
 )
 @click.option("--impure", is_flag=True, help="Let the expression read files, <names> and the environment.")
