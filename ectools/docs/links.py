@@ -39,7 +39,7 @@ class SourceUrl:
 
 @dataclass(frozen=True)
 class Links:
-    """Where options are described, as ``page#anchor``: by name, and by anchor; written as seen from ``page``."""
+    """Where options are described (``page#anchor``), by name and by anchor; told as seen from ``page``."""
 
     by_name: Mapping[str, str]
     by_anchor: Mapping[str, str]

@@ -28,7 +28,7 @@ def write_pages(reference: Reference) -> dict[str, str]:
     date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch) if epoch.isdigit() else _NO_DATE))
     lines = [
         f'.TH ECTOOLS\\-OPTIONS 5 "{date}" "ectools {escape(__version__)}" "Options"',
-        # A name must not be broken in two, nor a line be filled with spaces: both are read and copied as code.
+        # No name is hyphenated, and no line filled with spaces: code is copied from here.
         ".nh",
         ".ad l",
         ".SH NAME",

@@ -140,7 +140,7 @@ class _Inline:
         font = self.fonts[0]
         return text if font == _ROMAN else f"{font}{text}{_ROMAN}"
 
-    def _part(self, token: Token) -> Iterator[str]:  # noqa: C901 - one branch for each kind of token
+    def _part(self, token: Token) -> Iterator[str]:
         kind = token.type
         if kind in ("strong_open", "em_open"):
             self.fonts.append(_BOLD if kind == "strong_open" else _ITALIC)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.docs.html.text import Text, escape, write_code_block
+from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of functions here, snake_case
+
+from ectools.docs.html.text import Text, write_code_block
 from ectools.docs.model import make_anchor
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Which options stand on which page, and the pages around them.
 
 A module with a prefix has one page. One without, such as all of NixOS, has a page for each first part of its
-options' names, and where that were very long, for the first two parts: which page an option is on follows from
-its name, so that links stay.
+options' names, and where that were very long, for the first two parts: the page of an option follows from its
+name, so that links stay.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of functions here, snake_case
+
 from ectools.docs.html import search
 from ectools.docs.html.entry import write_entry
-from ectools.docs.html.text import Text, escape, quote_href
+from ectools.docs.html.text import Text, quote_href
 from ectools.docs.links import Links
 from ectools.docs.model import make_anchor
 

@@ -5,6 +5,9 @@
   const ENOUGH = 10; // hits from which on a term is not taken for a typing error
   const FRAME_PART = 8; // milliseconds of work before the browser gets its turn
 
+  const LONGEST = 64; // letters of a term that are compared with those of a word
+  const ROWS = Array.from({ length: 3 }, () => new Uint8Array(LONGEST + 4)); // of the table of distances
+
   const anchorOf = (name) => "opt-" + name.replace(/[*<> \[\]:"]/g, "_");
 
   class Index {
@@ -13,6 +16,8 @@
       this.texts = texts;
       this.lower = names.map((name) => name.toLowerCase());
       this.pageOf = counts.flatMap((count, page) => Array(count).fill(pages[page]));
+      // Short names first, and of those alike the one that turns a thing on. Never as much as a hit counts.
+      this.worth = Float32Array.from(this.lower, (name) => (name.endsWith(".enable") ? 3 : 0) - Math.min(name.length, 100) / 10);
       this.numbers = new Map(); // word → its place in the lists below
       this.words = [];
       this.letters = []; // of each word, as bits
@@ -63,7 +68,7 @@
       for (const term of terms) {
         const own = this.scoreTerm(term);
         if (scores === null) scores = own;
-        else for (let i = 0; i < own.length; i++) scores[i] = scores[i] && own[i] ? scores[i] + own[i] : 0;
+        else addWhereBoth(scores, own);
       }
       return scores === null ? { count: 0, options: [] } : best(scores);
     }
@@ -79,21 +84,27 @@
     }
 
     scoreNames(term, scores) {
+      const below = "." + term;
       let hits = 0;
       for (let i = 0; i < scores.length; i++) {
         const name = this.lower[i];
-        const at = name.indexOf(term);
+        let at = name.indexOf(term);
         if (at < 0) continue;
         hits++;
-        const whole = name === term;
-        const last = name.endsWith(term) && name[name.length - term.length - 1] === ".";
-        const starts = at === 0 || name[at - 1] === "." || name.includes("." + term);
-        scores[i] = (whole ? 1000 : last ? 300 : starts ? 200 : 100) + (at === 0 ? 50 : 0) - name.length / 10;
+        if (at > 0 && name[at - 1] !== ".") {
+          const part = name.indexOf(below);
+          if (part >= 0) at = part + 1;
+        }
+        const starts = at === 0 || name[at - 1] === ".";
+        const after = name[at + term.length];
+        const whole = starts && (after === undefined || after === ".");
+        scores[i] = (name === term ? 1000 : whole ? 200 : starts ? 150 : 100) + (at === 0 ? 50 : 0) + this.worth[i];
       }
       return hits;
     }
 
     scoreWords(term, scores) {
+      if (term.length < 2) return 0;
       let hits = 0;
       for (let number = 0; number < this.words.length; number++) {
         const word = this.words[number];
@@ -105,15 +116,13 @@
 
     // A mistyped path: each of its parts by itself.
     scoreParts(term, scores) {
-      const parts = term.split(".").filter(Boolean).map((part) => this.scoreTerm(part));
-      for (let i = 0; i < scores.length; i++) {
-        scores[i] = parts.every((part) => part[i] > 0) ? parts.reduce((sum, part) => sum + part[i], 0) : 0;
-      }
+      scores.fill(1);
+      for (const part of term.split(".").filter(Boolean)) addWhereBoth(scores, this.scoreTerm(part));
       return scores;
     }
 
     scoreLike(term, scores) {
-      if (term.length < 4) return;
+      if (term.length < 4 || term.length > LONGEST) return;
       const most = term.length < 8 ? 1 : 2;
       const letters = lettersOf(term);
       for (let number = 0; number < this.words.length; number++) {
@@ -123,8 +132,8 @@
         if (distance > most) continue;
         const rest = Math.max(0, word.length - term.length - most);
         const worth = 1 / (1 + distance + rest / 8);
-        this.raise(scores, this.inNames[number], 90 * worth);
-        this.raise(scores, this.inTexts[number], 15 * worth);
+        this.raise(scores, this.inNames[number], 40 + 50 * worth);
+        this.raise(scores, this.inTexts[number], 12 + 10 * worth);
       }
     }
 
@@ -132,10 +141,16 @@
       let fresh = 0;
       for (const option of options) {
         if (scores[option] === 0) fresh++;
-        if (scores[option] < score) scores[option] = score;
+        const own = score + this.worth[option];
+        if (scores[option] < own) scores[option] = own;
       }
       return fresh;
     }
+  }
+
+  // Changes `scores`: what only one of the two has is in neither.
+  function addWhereBoth(scores, others) {
+    for (let i = 0; i < scores.length; i++) scores[i] = scores[i] > 0 && others[i] > 0 ? scores[i] + others[i] : 0;
   }
 
   function best(scores) {
@@ -169,26 +184,29 @@
   // `most` for anything above it. Only the band of the table that can stay within `most` is computed.
   function distanceToStart(term, word, most) {
     const width = Math.min(word.length, term.length + most);
-    let before = null;
-    let row = Array.from({ length: width + 1 }, (_, j) => j);
+    let [before, row, next] = ROWS;
+    for (let j = 0; j <= width; j++) row[j] = j;
     for (let i = 1; i <= term.length; i++) {
-      const next = Array(width + 1).fill(most + 1);
-      if (i <= most) next[0] = i;
-      let least = next[0];
-      for (let j = Math.max(1, i - most); j <= Math.min(width, i + most); j++) {
-        const same = term[i - 1] === word[j - 1];
+      const from = Math.max(1, i - most);
+      const to = Math.min(width, i + most);
+      next[from - 1] = from === 1 ? i : most + 1;
+      let least = next[from - 1];
+      for (let j = from; j <= to; j++) {
+        const same = term.charCodeAt(i - 1) === word.charCodeAt(j - 1);
         let cost = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (same ? 0 : 1));
-        if (before && j > 1 && term[i - 1] === word[j - 2] && term[i - 2] === word[j - 1]) {
+        if (i > 1 && j > 1 && term[i - 1] === word[j - 2] && term[i - 2] === word[j - 1]) {
           cost = Math.min(cost, before[j - 2] + 1);
         }
         next[j] = cost;
         if (cost < least) least = cost;
       }
+      for (let j = to + 1; j <= width; j++) next[j] = most + 1;
       if (least > most) return most + 1;
-      before = row;
-      row = next;
+      [before, row, next] = [row, next, before];
     }
-    return Math.min(...row);
+    let least = most + 1;
+    for (let j = Math.max(0, term.length - most); j <= width; j++) least = Math.min(least, row[j]);
+    return least;
   }
 
   let loading = null;
