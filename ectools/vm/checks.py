@@ -91,7 +91,7 @@ def _find_machine_problems(settings: Settings) -> Iterator[Problem]:
             "serial",
             settings.serial,
             bool,
-            "a character device: mon:stdio, or unix:/run/guest.sock,server=on,wait=off",
+            "a character device: mon:stdio, or unix:/var/lib/guest/serial.sock,server=on,wait=off",
         ),
     ]
     for option, value, accepts, expected in forms:
@@ -129,9 +129,10 @@ def _find_path_problems(settings: Settings) -> Iterator[Problem]:
         # A path that is made of a refused one is not the user's mistake.
         if path is None or refused & set(path.parents):
             continue
-        if not (path.is_absolute() and _is_text(str(path))):
+        # systemd ignores a path with ".." in it, and the service could not write there.
+        if not (path.is_absolute() and ".." not in path.parts and _is_text(str(path))):
             refused.add(path)
-            yield _bad(option, str(path), "not usable", "an absolute path, without control characters")
+            yield _bad(option, str(path), "not usable", "an absolute path, without .. or control characters")
 
 
 def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:

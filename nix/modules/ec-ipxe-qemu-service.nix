@@ -2,7 +2,6 @@
 {
   cfg,
   lib,
-  pkgs,
   unit,
   runner,
   checkedSettings,
@@ -36,16 +35,15 @@ in
   after = [
     "local-fs.target"
     "network-online.target"
-  ];
+  ]
+  # Its devices can be allowed only once the kernel knows macvtap.
+  ++ lib.optional cfg.lan.enable "systemd-modules-load.service";
   wants = [ "network-online.target" ];
   wantedBy = [ "multi-user.target" ];
   unitConfig.RequiresMountsFor = map quoted (
     writableFolders
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
   );
-
-  # setpriv: QEMU is started without the runner's capabilities.
-  path = [ pkgs.util-linux ];
 
   serviceConfig = {
     Type = "notify";

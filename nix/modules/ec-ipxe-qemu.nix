@@ -35,6 +35,15 @@ let
     } > $out
   '';
 
+  folders = import ./ec-ipxe-qemu-folders.nix {
+    inherit
+      cfg
+      lib
+      path
+      unit
+      ;
+  };
+
   inherit (lib) mkOption types;
 in
 {
@@ -109,17 +118,21 @@ in
     serial = mkOption {
       type = types.str;
       default = "mon:stdio";
-      example = "unix:/run/guest.sock,server=on,wait=off";
+      example = "unix:/var/lib/every-channel/ipxe-qemu/serial.sock,server=on,wait=off";
       description = ''
         Where the guest's first serial port goes, as QEMU's `-serial` takes it. With `mon:stdio` the console goes
-        to the journal, and to the terminal when the runner is started by hand.
+        to the journal, and to the terminal when the runner is started by hand. A socket or a file can be made in
+        {option}`${path}.stateDir`.
       '';
     };
 
     stateDir = mkOption {
       type = types.str;
       default = "/var/lib/every-channel/ipxe-qemu";
-      description = "Folder of the guest's state: its disk and its TFTP folder. It stays when the service is disabled.";
+      description = ''
+        Folder of the guest's state: its disk and its TFTP folder. It is the guest's own, and all that lies in it is
+        given to the service's user. It stays when the service is disabled.
+      '';
     };
 
     disk = {
@@ -129,7 +142,7 @@ in
         defaultText = lib.literalExpression ''"''${stateDir}/disk.qcow2"'';
         description = ''
           The guest's qcow2 disk. It is made when it is missing and never overwritten. Two runners never use one disk
-          at a time.
+          at a time. Its folder is made too; one that is there already must be writable for the service's user.
         '';
       };
 
@@ -211,8 +224,7 @@ in
           default = null;
           example = "/srv/netboot/current";
           description = ''
-            Folder that holds `kernel`, `initrd` and `netboot.ipxe`. The service's user must be able to read it; it
-            cannot lie below `/home`, `/root` or `/run/user`, which the service does not see.
+            Folder that holds `kernel`, `initrd` and `netboot.ipxe`. The service's user must be able to read it.
           '';
         };
       };
@@ -371,10 +383,12 @@ in
         message = "${path}.boot.http.root must be set when boot.http.enable is true";
       }
       {
-        assertion = cfg.boot.chainTokenFile == null || !lib.hasPrefix builtins.storeDir cfg.boot.chainTokenFile;
+        assertion =
+          cfg.boot.chainTokenFile == null || !lib.hasPrefix "${builtins.storeDir}/" cfg.boot.chainTokenFile;
         message = "${path}.boot.chainTokenFile must not be in the Nix store, which everyone can read";
       }
-    ];
+    ]
+    ++ folders.assertions;
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/ipxe-qemu.json".source = checkedSettings;
@@ -388,31 +402,12 @@ in
 
     boot.kernelModules = lib.mkIf cfg.lan.enable [ "macvtap" ];
 
-    systemd.tmpfiles.settings."10-${unit}" =
-      let
-        owned = {
-          user = unit;
-          group = unit;
-        };
-      in
-      {
-        ${cfg.stateDir}.d = owned // {
-          mode = "0750";
-        };
-        ${cfg.boot.userNet.tftpDir}.d = owned // {
-          mode = "0750";
-        };
-        # A disk that a runner made as root, before there was a user for it.
-        ${cfg.disk.path}.z = owned // {
-          mode = "0600";
-        };
-      };
+    systemd.tmpfiles.settings."10-${unit}" = folders.rules;
 
     systemd.services.${unit} = import ./ec-ipxe-qemu-service.nix {
       inherit
         cfg
         lib
-        pkgs
         unit
         runner
         checkedSettings

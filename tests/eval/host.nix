@@ -8,7 +8,9 @@ let
   host = flake.lib.nixosSystem {
     system = "x86_64-linux";
     modules = [
+      # Twice, as a host has it that uses the flake and the file: it is one module.
       ../../nix/modules/ec-ipxe-qemu.nix
+      (import ../../nix/nixos-modules.nix).default
       {
         system.stateVersion = "26.05";
         boot.loader.grub.enable = false;
@@ -25,5 +27,10 @@ in
   settings = host.config.environment.etc."every-channel/ipxe-qemu.json".source;
   units = builtins.attrNames host.config.systemd.services;
   tmpfiles = host.config.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu" or { };
+  tmpfilesPackage = builtins.head (
+    builtins.filter (
+      package: package.name == "10-every-channel-ipxe-qemu.conf"
+    ) host.config.systemd.tmpfiles.packages
+  );
   users = builtins.attrNames host.config.users.users;
 }

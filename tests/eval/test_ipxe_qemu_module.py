@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 from support.hosts import ROOT, Nix, merge
+from support.needs import give_up
 
 pytestmark = pytest.mark.nix
 
 OPTION = "services.every-channel.ipxe-qemu"
+UNIT = "every-channel-ipxe-qemu"
+DEFAULT_STATE = "/var/lib/every-channel/ipxe-qemu"
 
 
 @pytest.mark.parametrize(
@@ -38,11 +42,35 @@ def test_each_assertion_fires_alone_in_its_words(
     assert evaluate_host("failed", options) == [f"{OPTION}.{message}"]
 
 
+def test_folders_that_the_service_cannot_use_are_refused_by_their_options(evaluate_host: Any) -> None:
+    wrong = {
+        "stateDir": "/",
+        "disk": {"path": "/home/vm/disk.qcow2"},
+        "boot": {
+            "http": {"root": "/tmp"},
+            "userNet": {"bootFile": "/root/ipxe.kpxe", "tftpDir": "/var/lib/"},
+        },
+    }
+    hidden = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
+    own = "must be a folder of the guest's own, because it is given to the service's user"
+    assert evaluate_host("failed", wrong) == [
+        f"{OPTION}.boot.http.root {hidden}",
+        f"{OPTION}.boot.userNet.bootFile {hidden}",
+        f"{OPTION}.disk.path {hidden}",
+        f"{OPTION}.boot.userNet.tftpDir {own}",
+        f"{OPTION}.stateDir {own}",
+    ]
+
+
 @pytest.mark.parametrize(
     "options",
     [
         ROOT,
-        {"boot": {"http": {"enable": False}}},
+        merge(
+            {"boot": {"http": {"enable": False, "root": "/home/not/served"}}},
+            {"boot": {"chainTokenFile": "/nix/storefront/token", "chainUrl": "http://boot.example.org/a"}},
+            {"stateDir": "/vm", "disk": {"path": "/homes/disk.qcow2"}},
+        ),
         merge(ROOT, {"lan": {"enable": True, "macvtap": {"interface": "eth0"}}}),
     ],
 )
@@ -156,11 +184,94 @@ def test_exposure_is_at_most_4(
     assert float(exposure) <= 4.0
 
 
+ODD = """/var/lib/a %n"b'c\\d é"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ROOT,
+        merge(
+            {"stateDir": ODD, "disk": {"path": f"{ODD}/disks/disk"}},
+            {"boot": {"http": {"root": f"{ODD}/root"}}},
+            {"boot": {"chainTokenFile": f"{ODD}/token", "chainUrl": "http://boot.example.org/a.ipxe"}},
+        ),
+    ],
+    ids=["the defaults", "odd paths"],
+)
 def test_systemd_finds_nothing_wrong_with_the_unit(
-    host_unit: Path, require_tool: Callable[[str, str], str]
+    build_host: Callable[..., Path], options: dict[str, Any], require_tool: Callable[[str, str], str]
 ) -> None:
     analyze = require_tool("systemd-analyze", "install systemd")
-    argv = [analyze, "verify", "--man=no", "--recursive-errors=no", str(host_unit)]
+    unit = build_host("unit", options) / "every-channel-ipxe-qemu.service"
+    argv = [analyze, "verify", "--man=no", "--recursive-errors=no", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     mine = [line for line in done.stderr.splitlines() if "ipxe-qemu" in line]
     assert (done.returncode, mine) == (0, [])
+
+
+def make_folders(root: Path, rules: Path, tmpfiles: str) -> None:
+    """Do what systemd-tmpfiles does with ``rules`` below ``root``, where the service's user is 4321."""
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/passwd").write_text(f"root:x:0:0::/:/bin/sh\n{UNIT}:x:4321:4321::/:/bin/sh\n")
+    (root / "etc/group").write_text(f"root:x:0:\n{UNIT}:x:4321:\n")
+    argv = [tmpfiles, "--create", f"--root={root}", str(rules / f"lib/tmpfiles.d/10-{UNIT}.conf")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def owner(path: Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return found.st_uid, found.st_gid, found.st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("options", "folders"),
+    [
+        ({}, [DEFAULT_STATE, f"{DEFAULT_STATE}/tftp"]),
+        ({"stateDir": ODD}, [ODD, f"{ODD}/tftp"]),
+        (
+            merge(
+                {"stateDir": "/vm", "disk": {"path": "/srv/vm/disk"}},
+                {"boot": {"userNet": {"tftpDir": "/vm"}}},
+            ),
+            ["/vm", "/srv/vm"],
+        ),
+    ],
+)
+def test_the_folders_are_made_for_the_services_user(
+    build_host: Callable[..., Path],
+    options: dict[str, Any],
+    folders: list[str],
+    tmp_path: Path,
+    require_tool: Callable[[str, str], str],
+) -> None:
+    tmpfiles = require_root_and(require_tool)
+    make_folders(tmp_path, build_host("tmpfilesPackage", merge(ROOT, options)), tmpfiles)
+    for folder in folders:
+        assert owner(tmp_path / folder.lstrip("/")) == (4321, 4321, 0o750)
+
+
+def test_what_a_runner_made_as_root_is_handed_over_and_nothing_beside_it(
+    build_host: Callable[..., Path], tmp_path: Path, require_tool: Callable[[str, str], str]
+) -> None:
+    tmpfiles = require_root_and(require_tool)
+    state, shared = tmp_path / DEFAULT_STATE.lstrip("/"), tmp_path / "srv/disks"
+    (state / "tftp").mkdir(parents=True)
+    shared.mkdir(parents=True)
+    for file in (state / "disk.qcow2", state / "tftp/undionly.kpxe", tmp_path / "precious"):
+        file.touch(mode=0o644)
+    (state / "link").symlink_to("../../../../precious")
+    rules = build_host("tmpfilesPackage", merge(ROOT, {"disk": {"path": "/srv/disks/other.qcow2"}}))
+    for _ in range(2):
+        make_folders(tmp_path, rules, tmpfiles)
+        assert owner(state / "disk.qcow2")[:2] == owner(state / "tftp/undionly.kpxe")[:2] == (4321, 4321)
+        assert owner(tmp_path / "precious") == (0, 0, 0o644)
+        assert owner(shared) == (0, 0, 0o755)
+        assert owner(state.parent)[:2] == (0, 0)
+
+
+def require_root_and(require_tool: Callable[[str, str], str]) -> str:
+    if os.geteuid() != 0:
+        give_up("only root can give files to another user")
+    return require_tool("systemd-tmpfiles", "install systemd")

@@ -36,6 +36,7 @@ WRONG: list[tuple[str, Any]] = [
     ("vcpus", 4097),
     ("memoryMiB", 2**33),
     ("stateDir", "relative"),
+    ("stateDir", "/var/lib/../guest"),
     ("disk.path", "disk.qcow2"),
     ("disk.path", "/a\nb"),
     ("disk.size", "16 GB"),
