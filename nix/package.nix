@@ -46,7 +46,8 @@ python3Packages.buildPythonApplication {
   pyproject = true;
 
   # An evaluation that must not write to the store (`nix flake check --no-build`) has no filtered copy to read from.
-  src = if builtins.pathExists (builtins.unsafeDiscardStringContext "${source}") then source else ../.;
+  src =
+    if builtins.pathExists (builtins.unsafeDiscardStringContext "${source}") then source else ../.;
 
   build-system = [ python3Packages.hatchling ];
   dependencies = with python3Packages; [

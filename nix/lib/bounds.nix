@@ -60,7 +60,9 @@ let
       in
       if ok probe then edge ok probe outside else edge ok inside probe;
 
-  powers = builtins.genList (n: builtins.foldl' (power: _: power * 2) 1 (builtins.genList (i: i) n)) 62;
+  powers = builtins.genList (
+    n: builtins.foldl' (power: _: power * 2) 1 (builtins.genList (i: i) n)
+  ) 62;
   seeds = [
     0
     10

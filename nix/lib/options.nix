@@ -21,7 +21,10 @@ let
     default = _context: _loc: option: {
       default =
         if option.defaultText or null != null then
-          if builtins.isString option.defaultText then { text = option.defaultText; } else describeValue option.defaultText
+          if builtins.isString option.defaultText then
+            { text = option.defaultText; }
+          else
+            describeValue option.defaultText
         else if option ? default then
           describeValue option.default
         else
@@ -29,7 +32,11 @@ let
     };
 
     description = _context: _loc: option: {
-      description = if option.description or null == null then null else plainText (option.description.text or option.description);
+      description =
+        if option.description or null == null then
+          null
+        else
+          plainText (option.description.text or option.description);
     };
 
     example =

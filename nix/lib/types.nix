@@ -16,7 +16,8 @@ let
 
   # mkOptionType writes `_type`, `check` and `merge` a few lines apart. addCheck, `type // { check = …; }` and the like
   # write them elsewhere.
-  isFarFrom = made: place: made.file != place.file || place.line - made.line > 40 || made.line - place.line > 40;
+  isFarFrom =
+    made: place: made.file != place.file || place.line - made.line > 40 || made.line - place.line > 40;
   checkIsReplaced =
     type:
     let
@@ -24,8 +25,7 @@ let
       check = builtins.unsafeGetAttrPos "check" type;
       merge = builtins.unsafeGetAttrPos "merge" type;
     in
-    made != null
-    && (check != null && isFarFrom made check || merge != null && isFarFrom made merge);
+    made != null && (check != null && isFarFrom made check || merge != null && isFarFrom made merge);
 
   accepts =
     type: v:
@@ -48,10 +48,11 @@ let
         if
           builtins.length list == 1
           && builtins.isAttrs (builtins.head list)
-          && builtins.attrNames (builtins.head list) == [
-            "_file"
-            "imports"
-          ]
+          &&
+            builtins.attrNames (builtins.head list) == [
+              "_file"
+              "imports"
+            ]
         then
           unwrap (builtins.head list).imports
         else
@@ -84,10 +85,11 @@ let
 
   # What `extra` adds to a node whose check may have been replaced.
   checkable =
-    type: extra:
-    base type // extra // (if checkIsReplaced type then { checked = true; } else { });
+    type: extra: base type // extra // (if checkIsReplaced type then { checked = true; } else { });
 
-  child = context: type: name: describeType (below context type) type.nestedTypes.${name};
+  child =
+    context: type: name:
+    describeType (below context type) type.nestedTypes.${name};
   below = context: type: context // { above = [ type ] ++ context.above; };
   element =
     suffix: context: type:
@@ -152,7 +154,9 @@ let
           {
             options = subOptions context type;
           }
-          // (if type.nestedTypes ? freeformType then { freeform = child context type "freeformType"; } else { })
+          // (
+            if type.nestedTypes ? freeformType then { freeform = child context type "freeformType"; } else { }
+          )
       );
     unique = context: type: base type // { elem = element [ ] context type; };
   };
@@ -196,7 +200,10 @@ let
     context: type:
     if lib.hasPrefix "strMatching " type.name then
       checkable type (
-        if (type.functor.payload or null) ? pattern then { inherit (type.functor.payload) pattern; } else { }
+        if (type.functor.payload or null) ? pattern then
+          { inherit (type.functor.payload) pattern; }
+        else
+          { }
       )
     else if lib.hasPrefix "passwdEntry " type.name then
       builtins.removeAttrs (describeType context (

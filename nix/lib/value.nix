@@ -31,7 +31,8 @@ let
       float = isFinite v;
       string = !builtins.hasContext v;
       list = builtins.all isLiteral v;
-      set = !(v ? _type || v ? __functor || v ? outPath) && builtins.all isLiteral (builtins.attrValues v);
+      set =
+        !(v ? _type || v ? __functor || v ? outPath) && builtins.all isLiteral (builtins.attrValues v);
     }
     .${builtins.typeOf v} or false;
 
@@ -63,7 +64,9 @@ in
   describeValue =
     v:
     if v ? _type && v ? text then
-      { ${if v._type == "literalMD" || v._type == "mdDoc" then "markdown" else "text"} = plainText v.text; }
+      {
+        ${if v._type == "literalMD" || v._type == "mdDoc" then "markdown" else "text"} = plainText v.text;
+      }
     else if isLiteral v then
       { value = encode v; }
     else

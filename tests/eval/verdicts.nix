@@ -15,9 +15,7 @@ let
         builtins.attrNames given
       )
     else if
-      builtins.isList given
-      && builtins.isList result
-      && builtins.length given == builtins.length result
+      builtins.isList given && builtins.isList result && builtins.length given == builtins.length result
     then
       builtins.all (index: forceLike (builtins.elemAt given index) (builtins.elemAt result index)) (
         builtins.genList (index: index) (builtins.length given)
