@@ -1,0 +1,45 @@
+"""What a command imports before it does anything: a quick start stays one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"aiohttp", "asyncio", "jsonschema", "markdown_it", "pynix_eval_shim", "pyroute2", "qemu", "yaml"}
+SHOW = """
+import sys
+from ectools.cli.main import main
+sys.argv[0] = "ectools"
+status = main()
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--version"], set()),
+        (["validate", "examples/host.toml"], set()),
+        (["validate", "examples/host.json"], set()),
+        (["validate", "examples/host.yaml"], {"yaml"}),
+        (["vmtest", "--help"], set()),
+        (["eval", "--help"], set()),
+    ],
+)
+def test_a_command_imports_what_it_needs(arguments: list[str], allowed: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (imported,) = [line for line in done.stderr.splitlines() if line.startswith("imported: ")]
+    assert set(imported.split()) & HEAVY <= allowed
