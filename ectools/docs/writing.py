@@ -33,9 +33,10 @@ def write_folder(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
             ]
         for job in jobs:
             job.result()
-        for path, written in list(temporary.items()):
-            written.replace(path)
-            del temporary[path]
+        for path in paths:
+            if path in temporary:
+                temporary[path].replace(path)
+                del temporary[path]
         sync_folder(folder)
     except OSError as error:
         raise FileError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
