@@ -61,7 +61,10 @@ class BootServer:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            how = await self._run_once(ready)
+            try:
+                how = await self._run_once(ready)
+            except EcError as error:
+                how = error.message
             if not ready.is_set():
                 self.gave_up.set_result(
                     BootServerError(self._report(f"the boot HTTP server did not start: {how}"))
@@ -162,19 +165,24 @@ class BootServer:
 
 
 @contextlib.asynccontextmanager
-async def start_boot_server(listener: socket.socket, root: Path) -> AsyncIterator[BootServer]:
-    """A server that answers, for the length of the block. Raises BootServerError where none does."""
+async def start_boot_server(
+    listener: socket.socket, root: Path, *, unless: asyncio.Event
+) -> AsyncIterator[BootServer]:
+    """A server that answers, for the length of the block. Raises BootServerError where none does.
+
+    The block is entered at once, without an answer, when ``unless`` is set meanwhile.
+    """
     server = BootServer(listener, root)
     ready = asyncio.Event()
     running = asyncio.create_task(server.run(ready))
-    waiting = asyncio.create_task(ready.wait())
+    waiting = [asyncio.create_task(event.wait()) for event in (ready, unless)]
     try:
-        await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.is_set():
-            running.result()  # what it raised, where it raised
+        await asyncio.wait({*waiting, running}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
             raise server.gave_up.result()
         yield server
     finally:
-        for task in (waiting, running):
+        for task in (*waiting, running):
             task.cancel()
-        await asyncio.gather(waiting, running, return_exceptions=True)
+        await asyncio.gather(*waiting, running, return_exceptions=True)

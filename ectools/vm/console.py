@@ -103,7 +103,7 @@ class Outputs:
             os.close(self._child_ends.pop())
 
     async def finish(self, *, seconds: float) -> None:
-        """After the child's end: take in what is left. A pipe that somebody else holds open is left, in time."""
+        """After the child's end: take in what is left, for so long where somebody else holds the pipe."""
         self.release()
         if self._pumps:
             _, late = await asyncio.wait(self._pumps, timeout=seconds)

@@ -57,6 +57,10 @@ class Qmp:
         except (QMPError, OSError, EOFError) as error:
             raise QmpError(f"QEMU did not greet on QMP: {error}") from error
 
+    @property
+    def connected(self) -> bool:
+        return self._client.runstate is Runstate.RUNNING
+
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The command's return value. Raises QmpError."""
         try:
@@ -71,7 +75,7 @@ class Qmp:
 
     async def drain(self) -> None:
         """Wait until QEMU's end is closed and every event before that has been handed on."""
-        while self._client.runstate is Runstate.RUNNING:
+        while self.connected:
             await self._client.runstate_changed()
 
     async def close(self) -> None:

@@ -60,7 +60,7 @@ async def stop_guest(guest: Guest, times: Shutdown, request: StopRequest) -> Ste
         (Step.TERMINATE, lambda: _terminate(guest), times.terminate_seconds),
     ]
     for step, act, seconds in steps:
-        if seconds == 0 or (step is Step.POWERDOWN and not await _hears_power_button(guest)):
+        if seconds == 0 or not await _hears(guest, step):
             continue
         _log.info(step, wait_seconds=seconds)
         if await _take(act(), guest=guest, seconds=seconds, request=request):
@@ -88,8 +88,14 @@ async def _take(
         await asyncio.gather(ended, acting, hurried, return_exceptions=True)
 
 
-async def _hears_power_button(guest: Guest) -> bool:
-    """Whether it is worth pressing: a guest that is paused does not hear; of a silent QEMU nobody knows."""
+async def _hears(guest: Guest, step: Step) -> bool:
+    """Whether the step is worth its time. A paused guest hears no power button; of a silent QEMU nobody knows."""
+    if step is Step.TERMINATE:
+        return True
+    if not guest.qmp.connected:
+        return False
+    if step is Step.QUIT:
+        return True
     try:
         async with asyncio.timeout(_STATUS_SECONDS):
             return await guest.status() == "running"

@@ -53,8 +53,10 @@ async def supervise(plan: Plan, stop: StopRequest) -> None:
         if plan.listener is not None and plan.settings.boot.http.root is not None:
             notifier.status("starting the boot HTTP server")
             server = await stack.enter_async_context(
-                start_boot_server(plan.listener, plan.settings.boot.http.root)
+                start_boot_server(plan.listener, plan.settings.boot.http.root, unless=stop.requested)
             )
+            if stop.requested.is_set():
+                return
         accelerator = choose_accelerator(plan.settings)
         while (failure := await _run_guest(plan, accelerator, server, stop, notifier)) is not None:
             fall_back(plan.settings, failure)
@@ -105,17 +107,35 @@ async def _run_guest(
     async with start_guest(launch, term_seconds=term_seconds) as guest:
         _log.info("QEMU started", pid=guest.process.pid, accelerator=accelerator)
         try:
-            await guest.connect()
-            if await guest.wait_started() == "running":
-                _log.info("the guest runs", accelerator=accelerator)
-                notifier.ready()
-                notifier.status(f"the guest runs ({accelerator})")
+            status = await _wait_started(guest, stop)
         except QmpError as error:
             return await _explain_failed_start(guest, plan.settings, error)
+        if status == "running":
+            _log.info("the guest runs", accelerator=accelerator)
+            notifier.ready()
+            notifier.status(f"the guest runs ({accelerator})")
         async with _background(_keep_alive(guest, server, notifier)):
             return await watch_guest(
                 guest, settings=plan.settings, server=server, stop=stop, notifier=notifier
             )
+
+
+async def _wait_started(guest: Guest, stop: StopRequest) -> str | None:
+    """Wait until QMP says how the guest is; None where a stop is requested first. Raises QmpError."""
+
+    async def ask() -> str:
+        await guest.connect()
+        return await guest.wait_started()
+
+    asking = asyncio.create_task(ask())
+    stopping = asyncio.create_task(stop.requested.wait())
+    try:
+        await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return asking.result() if asking.done() else None
+    finally:
+        for task in (asking, stopping):
+            task.cancel()
+        await asyncio.gather(asking, stopping, return_exceptions=True)
 
 
 async def _explain_failed_start(guest: Guest, settings: Settings, error: QmpError) -> KvmFailure | None:

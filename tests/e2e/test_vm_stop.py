@@ -152,6 +152,18 @@ def test_a_signal_during_the_preparation_leaves_nothing(tmp_path: Path) -> None:
     assert not any(map(is_alive, started))
 
 
+@pytest.mark.parametrize("moment", ["disk made", "boot HTTP server is ready", "QEMU started"])
+def test_a_signal_while_it_starts_ends_it_in_order(moment: str, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "state", empty_root(tmp_path / "root"), shutdown=times(0, 60, 60))
+    with start_runner(settings, tmp_path) as runner:
+        runner.wait_event(moment)
+        started = descendants(runner.process.pid)
+        runner.terminate()
+        assert runner.wait() == 0
+    assert not any(map(is_alive, started))
+    assert not runner.text
+
+
 def test_on_a_terminal_the_console_is_the_terminal(tmp_path: Path) -> None:
     """Ctrl-A x, QEMU's own key to quit, reaches it; the terminal is as before afterwards."""
     config = tmp_path / "settings.json"
