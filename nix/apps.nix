@@ -12,10 +12,7 @@ let
   payload = nixpkgs.legacyPackages.x86_64-linux.callPackage ./demo-payload.nix { };
   demo = pkgs.writeShellApplication {
     name = "every-channel-demo";
-    runtimeInputs = [
-      pkgs.qemu_kvm
-      pkgs.util-linux
-    ];
+    runtimeInputs = [ pkgs.qemu_kvm ];
     text = ''exec ${lib.getExe ectools} demo --payload ${payload} "$@"'';
   };
 

@@ -1,19 +1,33 @@
 # The flake's development shell for one system: what ./dev finds by apt elsewhere.
 { pkgs, ectools, ... }:
 let
+  inherit (pkgs) lib;
   formatter = pkgs.callPackage ./format.nix { inherit pkgs; };
 in
 {
   default = pkgs.mkShell {
     inputsFrom = [ ectools ];
-    packages = with pkgs; [
+    packages = [
       formatter
+    ]
+    # Also by itself, for ./dev lint.
+    ++ lib.optional (pkgs ? nixfmt) pkgs.nixfmt
+    ++ (with pkgs; [
       busybox
+      chromium
+      cpio
       dnsmasq
+      git
       iproute2
+      man-db
       nginx
+      nix
       python3
       qemu_kvm
-    ];
+      systemd
+      util-linux
+      xz
+      zstd
+    ]);
   };
 }

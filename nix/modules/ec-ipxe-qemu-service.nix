@@ -103,9 +103,8 @@ in
     SystemCallFilter = [
       "@system-service"
       "~@privileged @resources"
-      # What gives rights up, and under NoNewPrivileges can gain none: setpriv's drop of capabilities, and the filter
-      # that QEMU puts on itself.
-      "capset seccomp"
+      # The filter that QEMU puts on itself; under NoNewPrivileges it can only take rights away.
+      "seccomp"
     ];
     UMask = "0077";
   };
