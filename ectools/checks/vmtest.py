@@ -201,7 +201,6 @@ def find_obstacle(test: VmTest, probe: Probe) -> str | None:
         return f"needs a {test.system} machine, this one is {probe.system}, and no remote builders are set"
     missing = test.features - probe.system_features
     if missing:
-        return f"nix has not the system features {{{', '.join(sorted(missing))}}} here" + (
-            ", because /dev/kvm cannot be used" if "kvm" in missing else ""
-        )
+        reason = f"nix has not the system features {{{', '.join(sorted(missing))}}} here"
+        return f"{reason}; kvm takes a /dev/kvm that nix may open" if "kvm" in missing else reason
     return None

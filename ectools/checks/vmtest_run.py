@@ -206,8 +206,9 @@ class _Run:
         if event.drv != self.test.drv:
             return
         if event.line is None:
-            self.began = time.monotonic()
-            self.machine = event.machine
+            # Twice, where a remote builder's own nix tells of it too.
+            self.began = self.began or time.monotonic()
+            self.machine = self.machine or event.machine
             return
         depth = self.transcript.depth
         kind = self.transcript.hear(event.line)

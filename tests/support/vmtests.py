@@ -8,10 +8,14 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pynix_eval_shim as shim
 from ectools.checks.vmtest import Source
 from pynix_eval_shim import Nix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FLAKE = Path(__file__).parents[1] / "eval" / "vmtests" / "flake.nix"
 
@@ -46,7 +50,12 @@ def find_builders(folder: Path) -> list[str]:
 
 def assert_no_builder(folder: Path) -> None:
     """No builder of ``folder`` is left, now or soon."""
-    deadline = time.monotonic() + 30
-    while builders := find_builders(folder):
-        assert time.monotonic() < deadline, builders
+    wait_until(lambda: not find_builders(folder))
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    """Fail where ``condition`` does not come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds:g} s"
         time.sleep(0.05)
