@@ -46,7 +46,10 @@ def run_guest(settings: Settings) -> int:
     confine_children()
     try:
         with _stoppable(), _terminal_restored(), prepare(settings) as plan:
-            asyncio.run(_run(plan))
+            try:
+                asyncio.run(_run(plan))
+            finally:
+                _ignore_signals()
     except _StoppedError:
         _log.info("stopped before the guest was started")
     return 0
@@ -112,6 +115,7 @@ def _stoppable() -> Iterator[None]:
     """Signals unwind the preparation; asyncio takes them over when the guest starts."""
 
     def unwind(*_: object) -> NoReturn:
+        _ignore_signals()
         raise _StoppedError
 
     before = {number: signal.signal(number, unwind) for number in _SIGNALS}
@@ -120,6 +124,12 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    """What is left is to clean up: it is quick, and must not be cut short."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ async def _take(
 
 
 async def _hears(guest: Guest, step: Step) -> bool:
-    """Whether the step is worth its time. A paused guest hears no power button; of a silent QEMU nobody knows."""
+    """Whether the step is worth its time: a paused guest hears no button; of a silent QEMU nobody knows."""
     if step is Step.TERMINATE:
         return True
     if not guest.qmp.connected:
