@@ -49,6 +49,7 @@ class _Layout:
     """Which page has what: ``pages`` by file name, with their headings and the renamed options they had."""
 
     def __init__(self, reference: Reference) -> None:
+        self._taken = {INDEX}  # in lower case: some file systems know no other
         self.headings: dict[str, str] = {}
         self.pages: dict[str, list[OptionDoc]] = {}
         for module in reference.modules:
@@ -82,11 +83,11 @@ class _Layout:
 
     def _new_page(self, stem: str, heading: str) -> str:
         stem = _UNSAFE.sub("_", stem)
-        taken = {name.lower() for name in (*self.pages, INDEX)}  # some file systems know no case
         name, number = f"{stem}.html", 1
-        while name.lower() in taken:
+        while name.lower() in self._taken:
             number += 1
             name = f"{stem}-{number}.html"
+        self._taken.add(name.lower())
         self.headings[name] = heading
         return name
 
