@@ -4,12 +4,13 @@
     load.py script HOST PORT PATH SECONDS               one new connection after the other; latencies
     load.py slow HOST PORT PATH CONNECTIONS SECONDS     readers that take 1 MB/s each
 
-``downloads`` prints "ready" when every connection has got its first bytes, and a line with the bytes so far for each
-line that it reads. The others print one JSON object at their end.
+``downloads`` prints "ready" when every connection has got its first bytes, and for each line that it reads
+one with the bytes so far. The others print one JSON object at their end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -23,7 +24,9 @@ SLOW_BYTES_PER_SECOND = 1_000_000
 TICK_SECONDS = 0.05
 
 
-def connect(host: str, port: int, path: str, *, receive_buffer: int | None = None) -> tuple[socket.socket, int]:
+def connect(
+    host: str, port: int, path: str, *, receive_buffer: int | None = None
+) -> tuple[socket.socket, int]:
     """A connection whose response has begun, and how many bytes of its body are left to come."""
     client = socket.socket()
     if receive_buffer is not None:
@@ -45,9 +48,8 @@ def request(client: socket.socket, path: str) -> int:
     header, _, body = head.partition(b"\r\n\r\n")
     if b" 200 " not in header.split(b"\r\n")[0]:
         raise ConnectionError(header.decode("latin-1"))
-    length = next(
-        int(line.split(b":")[1]) for line in header.split(b"\r\n") if line.lower().startswith(b"content-length")
-    )
+    fields = [line.partition(b":") for line in header.split(b"\r\n")]
+    length = next(int(value) for name, _, value in fields if name.lower() == b"content-length")
     client.setblocking(False)
     return length - len(body)
 
@@ -96,7 +98,9 @@ def run_script(host: str, port: int, path: str, seconds: float) -> None:
         client.close()
         time.sleep(0.002)
     times.sort()
-    print(json.dumps({"count": len(times), "p50": times[len(times) // 2], "p99": times[int(len(times) * 0.99)]}))
+    print(
+        json.dumps({"count": len(times), "p50": times[len(times) // 2], "p99": times[int(len(times) * 0.99)]})
+    )
 
 
 def run_slow(host: str, port: int, path: str, connections: int, seconds: float) -> None:
@@ -109,13 +113,13 @@ def run_slow(host: str, port: int, path: str, connections: int, seconds: float) 
             wanted = due - got[number]
             if wanted <= 0:
                 continue
-            try:
+            with contextlib.suppress(BlockingIOError):
                 got[number] += client.recv_into(SINK, wanted, socket.MSG_TRUNC)
-            except BlockingIOError:
-                pass
         time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - now)))
     expected = seconds * SLOW_BYTES_PER_SECOND
-    print(json.dumps({"starved": sum(count < 0.85 * expected for count in got), "least": min(got) / expected}))
+    print(
+        json.dumps({"starved": sum(count < 0.85 * expected for count in got), "least": min(got) / expected})
+    )
 
 
 def main(kind: str, host: str, port: str, path: str, *numbers: str) -> None:

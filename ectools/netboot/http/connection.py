@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self.close_after = False
         self._has_body = False
         self.deadline: float | None = self._loop.time() + header_seconds
+        hooks.pump.waiting.add(self)
 
     @property
     def peer(self) -> str | None:
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """The answer has been sent, or given up."""
+        self._hooks.pump.waiting.discard(self)
         self.served += 1
         self.header_bytes = self._ahead = 0
         self._tail = b""
@@ -110,6 +112,7 @@ class Connection(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return 0, Abort.CLIENT_GONE
         sock = cast("socket.socket", self.transport.get_extra_info("socket"))
+        self._hooks.pump.waiting.discard(self)
         transfer = self._transfer = self._hooks.pump.start(sock.fileno(), file, offset=offset, count=count)
         try:
             reason = await transfer.ended
@@ -161,6 +164,7 @@ class Connection(asyncio.Protocol):
         if self.state is State.LINGER:
             return
         if self.state is State.HEADER:
+            self._hooks.pump.waiting.add(self)
             self._scan_header(data)
             if self.header_bytes > MAX_HEADER_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -204,6 +208,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: HTTPStatus) -> None:
         assert self.transport is not None  # noqa: S101 - data and deadlines come to open connections only
         self.state = State.LINGER
+        self._hooks.pump.waiting.discard(self)
         self.deadline = self._loop.time() + LINGER_SECONDS
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         self.transport.write(line.encode())

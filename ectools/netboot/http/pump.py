@@ -1,9 +1,10 @@
-"""Files → sockets: sendfile in slices, in turn, a bounded amount per turn of the event loop.
+"""Files → sockets: sendfile in slices, in turn, for a bounded time per turn of the event loop.
 
 asyncio's own ``loop.sendfile`` hands the whole remaining length to one system call per socket and turn: with
 n fast readers a new connection waits for n socket buffers to fill, at each of the turns that it needs. Here
 the sockets of all downloads have an epoll of their own, which the loop watches as one descriptor. Whoever can
-take bytes queues up; each gets a slice, and after ``TURN_BYTES`` the loop sees to everything else first.
+take bytes queues up, and each gets a slice. While there are downloads only, long turns and large slices spare
+the processor; while anybody waits for something else, short ones let the loop come round to it.
 ``bench/http`` measures it.
 """
 
@@ -25,8 +26,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ectools.netboot.http.webroot import OpenedFile
 
-SLICE_BYTES = 512 << 10
-TURN_BYTES = 1 << 20
+SLICE_BYTES = 4 << 20
+TURN_SECONDS = 0.005
+# While somebody waits: from its connection to its answer a client takes about six turns of the loop.
+HURRIED_SLICE_BYTES = 512 << 10
+HURRIED_TURN_SECONDS = 0.0005
 _DISK_READERS = 4
 
 
@@ -63,9 +67,10 @@ class Transfer:
 
 
 class Pump:
-    """All downloads of one event loop."""
+    """All downloads of one event loop. ``waiting`` holds whoever waits for something else than a download."""
 
     def __init__(self) -> None:
+        self.waiting: set[object] = set()
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._transfers: dict[int, Transfer] = {}
@@ -139,36 +144,37 @@ class Pump:
 
     def _run_turn(self) -> None:
         self._turn_is_due = False
-        left = TURN_BYTES
-        while left > 0 and self._ready:
+        slice_bytes = HURRIED_SLICE_BYTES if self.waiting else SLICE_BYTES
+        end = self._loop.time() + (HURRIED_TURN_SECONDS if self.waiting else TURN_SECONDS)
+        while self._ready and self._loop.time() < end:
             transfer = self._ready.popleft()
             if not transfer.ended.done():
-                left -= self._send_slice(transfer)
+                self._send_slice(transfer, slice_bytes)
         if self._ready:
             self._turn_is_due = True
             self._loop.call_soon(self._run_turn)
 
-    def _send_slice(self, transfer: Transfer) -> int:
-        wanted = min(transfer.remaining, SLICE_BYTES)
+    def _send_slice(self, transfer: Transfer, slice_bytes: int) -> None:
+        wanted = min(transfer.remaining, slice_bytes)
         if wanted == transfer.remaining and _has_changed(transfer.file):
             # The client would hold a mixture of two files and take it for whole.
             self.stop(transfer, Abort.FILE_CHANGED)
-            return 0
+            return
         if not transfer.was_read and self._is_on_disk(transfer, wanted):
             self._read_ahead(transfer, wanted)
-            return 0
+            return
         try:
             sent = os.sendfile(transfer.socket, transfer.file.descriptor, transfer.offset, wanted)
         except BlockingIOError:
             self._watch(transfer)
-            return 0
+            return
         except OSError as error:
             gone = isinstance(error, ConnectionError)
             self.stop(transfer, Abort.CLIENT_GONE if gone else Abort.FILE_UNREADABLE)
-            return 0
+            return
         if sent == 0:  # the file has become shorter
             self.stop(transfer, Abort.FILE_CHANGED)
-            return 0
+            return
         transfer.offset += sent
         transfer.sent += sent
         transfer.remaining -= sent
@@ -181,7 +187,6 @@ class Pump:
             self._ready.append(transfer)
         else:
             self._watch(transfer)
-        return sent
 
     def _watch(self, transfer: Transfer) -> None:
         """The socket is full: it reports itself once, when a good part of its buffer is free again."""

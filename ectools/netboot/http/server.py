@@ -180,6 +180,7 @@ class BootServer:
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._pump.waiting.discard(connection)
         if self._draining and not self._connections:
             self._empty.set()
 
