@@ -48,10 +48,12 @@ in
 
   testScript = ''
     journal = "journalctl --unit ${unit} --output cat"
+    # As the console's line: the runner repeats the last of them where a guest ended badly.
+    boots = f"{journal} | grep '\"line\": \"${mark}'"
 
 
     def wait_for_boots(count: int) -> None:
-        host.wait_until_succeeds(f"test $({journal} | grep -c '${mark}') -ge {count}", timeout=600)
+        host.wait_until_succeeds(f"test $({boots} | wc --lines) -ge {count}", timeout=600)
 
 
     with subtest("the settings file passes the checker"):
@@ -61,8 +63,8 @@ in
     with subtest("the guest boots over iPXE"):
         host.wait_for_unit("${unit}.service")
         wait_for_boots(1)
-        host.succeed(f"{journal} | grep '${mark}' | grep --fixed-strings 'eth0=10.0.2.15'")
-        host.succeed("${lib.getExe pkgs.curl} --fail --silent http://127.0.0.1:8080/netboot.ipxe | grep ec.mark")
+        host.succeed(f"{boots} | grep --fixed-strings 'eth0=10.0.2.15'")
+        host.succeed(f"{journal} | grep boot-http | grep /initrd")
 
     with subtest("the guest and its disk belong to a user of their own"):
         host.succeed("pgrep --uid ${unit} qemu-system")
