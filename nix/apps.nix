@@ -12,7 +12,8 @@ let
   payload = nixpkgs.legacyPackages.x86_64-linux.callPackage ./demo-payload.nix { };
   demo = pkgs.writeShellApplication {
     name = "every-channel-demo";
-    runtimeInputs = [ pkgs.qemu_kvm ];
+    # qemu_kvm emulates its own platform only.
+    runtimeInputs = [ (if pkgs.stdenv.hostPlatform.isx86_64 then pkgs.qemu_kvm else pkgs.qemu) ];
     text = ''exec ${lib.getExe ectools} demo --payload ${payload} "$@"'';
   };
 

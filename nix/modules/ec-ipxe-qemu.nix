@@ -56,7 +56,11 @@ in
       type = types.package;
       default = pkgs.qemu_kvm;
       defaultText = lib.literalExpression "pkgs.qemu_kvm";
-      description = "The QEMU package; it provides `qemu-system-x86_64` and `qemu-img`.";
+      example = lib.literalExpression "pkgs.qemu";
+      description = ''
+        The QEMU package; it provides `qemu-system-x86_64` and `qemu-img`. On other platforms than x86-64, `pkgs.qemu_kvm`
+        does not, and `pkgs.qemu` does.
+      '';
     };
 
     name = mkOption {
@@ -364,7 +368,10 @@ in
         "-device"
         "virtio-balloon-pci"
       ];
-      description = "Further arguments for QEMU, appended in this order.";
+      description = ''
+        Further arguments for QEMU, appended in this order. They do not widen what the service may touch: a device or a
+        folder that they name has to be allowed in the unit's `serviceConfig` too.
+      '';
     };
   };
 
