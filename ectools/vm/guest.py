@@ -29,6 +29,7 @@ _log = log.Log(__name__)
 
 _GREETING_SECONDS = 60.0
 _DRAIN_SECONDS = 3.0
+_WORDS_SECONDS = 1.0
 
 # What a guest's power-off, its reboot under -no-reboot, and a `quit` on a monitor look like (RunState,
 # ShutdownCause).
@@ -65,8 +66,8 @@ class Record:
     def __init__(self) -> None:
         self.stderr = Tail()
         self.console = Tail()
-        self.kvm_error = ""
-        """The first line of what QEMU says when KVM cannot go on."""
+        self._kvm_error = ""
+        self._kvm_failed = asyncio.Event()
 
     def on_console(self, line: str) -> None:
         self.console.add(line)
@@ -76,9 +77,17 @@ class Record:
 
     def on_stderr(self, line: str) -> None:
         self.stderr.add(line)
-        if not self.kvm_error and "KVM internal error" in line:
-            self.kvm_error = line
+        if not self._kvm_error and "KVM internal error" in line:
+            self._kvm_error = line
+            self._kvm_failed.set()
         _log.warning("qemu", line=line)
+
+    async def wait_kvm_error(self) -> str:
+        """What QEMU says when KVM cannot go on, at about the time of its event; nothing where it does not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WORDS_SECONDS):
+                await self._kvm_failed.wait()
+        return self._kvm_error
 
     def last_words(self) -> str:
         """QEMU's last lines, indented below a message; the console's where it has said nothing."""

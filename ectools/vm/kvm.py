@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -120,12 +120,10 @@ class FirstBoot:
     progress: str | None
 
 
-def judge(boot: FirstBoot, *, detail: str = "") -> KvmFailure | None:
-    """Whether this is a guest that KVM does not carry. ``detail`` is what QEMU said last."""
+def judge(boot: FirstBoot) -> KvmFailure | None:
+    """Whether this is a guest that KVM does not carry."""
     if boot.status in {"internal-error", "paused"}:
-        return KvmFailure(
-            trouble=Trouble.STOPPED, detail=f"status {boot.status}" + (f": {detail}" if detail else "")
-        )
+        return KvmFailure(trouble=Trouble.STOPPED, detail=f"status {boot.status}")
     groups = 0
     previous = None
     for time in boot.resets:
@@ -141,11 +139,12 @@ async def watch_first_boot(
     *,
     changed: asyncio.Event,
     seconds: float,
-    detail: Callable[[], str],
+    said: Callable[[], Awaitable[str]],
 ) -> KvmFailure | str:
     """Watch until the guest makes progress (what it was is returned) or KVM turns out not to carry it.
 
-    ``changed`` is set when it is worth looking at once; ``seconds`` is the time for the first progress.
+    ``changed`` is set when it is worth looking at once; ``seconds`` is the time for the first progress;
+    ``said`` returns what QEMU says of a KVM that stopped the guest, or nothing.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -154,8 +153,9 @@ async def watch_first_boot(
         boot = await look()
         if boot.progress is not None:
             return boot.progress
-        if (failure := judge(boot, detail=detail())) is not None:
-            return failure
+        if (failure := judge(boot)) is not None:
+            words = await said() if failure.trouble is Trouble.STOPPED else ""
+            return replace(failure, detail=f"{failure.detail}: {words}") if words else failure
         if loop.time() >= deadline:
             return KvmFailure(trouble=Trouble.NO_PROGRESS, detail=f"{seconds:g} s, status {boot.status}")
         try:

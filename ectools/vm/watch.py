@@ -107,7 +107,7 @@ class _Watch:
             look,
             changed=self.guest.changed,
             seconds=self.settings.boot.progress_seconds,
-            detail=lambda: self.guest.said.kvm_error,
+            said=self.guest.said.wait_kvm_error,
         )
         if isinstance(result, KvmFailure):
             return result

@@ -127,13 +127,15 @@ class Guest:
         return self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
 
 
+async def said() -> str:
+    return "KVM internal error. Suberror: 1"
+
+
 RUNNING = FirstBoot(status="running", resets=(), progress=None)
 
 
 def watch(guest: Guest, seconds: float) -> KvmFailure | str:
-    return asyncio.run(
-        watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, detail=lambda: "said")
-    )
+    return asyncio.run(watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, said=said))
 
 
 def test_progress_ends_the_watch() -> None:
@@ -157,10 +159,8 @@ def test_an_event_is_looked_at_at_once() -> None:
     async def scenario() -> KvmFailure | str:
         asyncio.get_running_loop().call_soon(guest.changed.set)
         async with asyncio.timeout(60):
-            return await watch_first_boot(
-                guest.look, changed=guest.changed, seconds=3600, detail=lambda: "said"
-            )
+            return await watch_first_boot(guest.look, changed=guest.changed, seconds=3600, said=said)
 
     assert asyncio.run(scenario()) == KvmFailure(
-        trouble=Trouble.STOPPED, detail="status internal-error: said"
+        trouble=Trouble.STOPPED, detail="status internal-error: KVM internal error. Suberror: 1"
     )
