@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.container import Container, boot_container
+from support.container import Container, boot_container, find_packages, set_up_service
 from support.guests import BOOT_SECONDS, require_qemu, stage
-from support.needs import give_up
-
-from ectools.processes import ProcessError, run
 
 pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
 
@@ -68,7 +63,7 @@ def service(
 ) -> Iterator[Service]:
     """A booted container in which the host's users, folders and unit are, and the unit was started."""
     require_qemu()
-    packages = _packages_for_the_systems_python()
+    packages = find_packages()
     folder = tmp_path_factory.mktemp("systemd")
     root = stage(folder / "root", cmdline="ec.mark=real")
     root.chmod(0o755)
@@ -84,38 +79,14 @@ def service(
         },
     }
     unit = build_host("unit", options) / f"{UNIT}.service"
-    places = {Path("/nix/store"): "/nix/store", root: "/srv/netboot", packages: "/opt/site-packages"}
+    places = {Path("/nix/store"): "/nix/store", root: "/srv/netboot", **packages}
     places[unit] = f"/etc/systemd/system/{UNIT}.service"
     with boot_container(folder, read_only=places) as container:
-        container.run("ip", "link", "set", "lo", "up")
         container.run("groupadd", "--force", "kvm")
-        container.run("useradd", "--system", "--user-group", UNIT)
         container.run("sh", "-c", "umask 077; cat >/etc/chain-token", stdin=f"{TOKEN}\n")
-        rules = evaluate_host("tmpfiles", options)
-        lines = [
-            f"{rule['type']} {path} {rule['mode']} {rule['user']} {rule['group']} {rule['age']}\n"
-            for path, types in rules.items()
-            for rule in types.values()
-        ]
-        container.run("systemd-tmpfiles", "--create", "-", stdin="".join(lines))
-        # Only for a nixpkgs of placeholders: its Python is the machine's.
-        dropin = "[Service]\nEnvironment=PYTHONPATH=/opt/site-packages\n"
-        container.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
-        container.run("tee", f"/run/systemd/system/{UNIT}.service.d/python.conf", stdin=dropin)
-        container.run("systemctl", "daemon-reload")
+        set_up_service(container, UNIT, evaluate_host("tmpfiles", options))
         container.run("systemctl", "start", "--no-block", UNIT)
         yield Service(container)
-
-
-def _packages_for_the_systems_python() -> Path:
-    """This environment's packages, if the system's Python, which a unit can see, is of the same version."""
-    try:
-        version = run([str(PYTHON), "-c", "import sys; print(*sys.version_info[:2])"]).stdout.split()
-    except ProcessError:
-        give_up(f"{PYTHON} does not run, and a unit sees no Python below /home and /root")
-    if version != [str(part) for part in sys.version_info[:2]]:
-        give_up(f"{PYTHON} is {'.'.join(version)}, and the tests run with another version")
-    return Path(sysconfig.get_path("purelib"))
 
 
 def test_the_guest_comes_up_and_qemu_has_no_rights(service: Service) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.container import Container, boot_container
+from support.container import Container, boot_container, find_packages, set_up_service
 from support.guests import require_qemu, stage
-from support.needs import give_up
 
 from pynix_eval_shim import Nix, build, evaluate
 
@@ -135,44 +132,22 @@ def node(nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def host(node: Node, tmp_path: Path) -> Iterator[Host]:
-    if tuple(sys.version_info[:2]) != _version_of_the_systems_python():
-        give_up("the system's Python, which a unit sees, is not of the version that the tests run with")
-    packages = Path(sysconfig.get_path("purelib"))
     places = {
         Path("/nix/store"): "/nix/store",
-        packages: "/opt/site-packages",
+        **find_packages(),
         node.built["unit"] / f"{UNIT}.service": f"/etc/systemd/system/{UNIT}.service",
     }
     with boot_container(tmp_path, read_only=places) as container:
-        container.run("ip", "link", "set", "lo", "up")
-        container.run("useradd", "--system", "--user-group", UNIT)
-        container.run("mkdir", "-p", "/etc/every-channel", f"/run/systemd/system/{UNIT}.service.d")
+        container.run("mkdir", "-p", "/etc/every-channel")
         container.run("cp", str(node.built["settings"]), "/etc/every-channel/ipxe-qemu.json")
         container.run("ln", "-s", f"{node.built['tools']}/bin/{UNIT}", f"/usr/bin/{UNIT}")
-        lines = [
-            f"{rule['type']} {path} {rule['mode']} {rule['user']} {rule['group']} {rule['age']}\n"
-            for path, types in node.rules.items()
-            for rule in types.values()
-        ]
-        container.run("systemd-tmpfiles", "--create", "-", stdin="".join(lines))
-        python = "[Service]\nEnvironment=PYTHONPATH=/opt/site-packages\n"
-        container.run("tee", f"/run/systemd/system/{UNIT}.service.d/python.conf", stdin=python)
         switch = "/run/current-system/specialisation/disabled/bin/switch-to-configuration"
         container.run("mkdir", "-p", os.path.dirname(switch))
         container.run("tee", switch, stdin=SWITCH)
         container.run("chmod", "+x", switch)
-        container.run("systemctl", "daemon-reload")
+        set_up_service(container, UNIT, node.rules)
         container.run("systemctl", "start", "--no-block", UNIT)
         yield Host(container)
-
-
-def _version_of_the_systems_python() -> tuple[int, ...]:
-    from ectools.processes import ProcessError, run
-
-    with contextlib.suppress(ProcessError):
-        words = run(["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"]).stdout.split()
-        return tuple(int(word) for word in words)
-    return ()
 
 
 def test_the_script_holds_on_a_real_systemd(node: Node, host: Host) -> None:

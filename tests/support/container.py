@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
+import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.needs import give_up, require_tool
 
+from ectools.processes import ProcessError, run
+
 BOOT_SECONDS = 60
+_PYTHON = Path("/usr/bin/python3")
+_PACKAGES = "/opt/site-packages"
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,37 @@ class Container:
         """Properties of a unit by name."""
         lines = self.run("systemctl", "show", "-p", ",".join(properties), unit).splitlines()
         return dict(line.split("=", 1) for line in lines)
+
+
+def find_packages() -> dict[Path, str]:
+    """This environment's packages, and where a service in a container finds them.
+
+    Only where the system's Python, the one that a unit can see, is of the version that the tests run with.
+    """
+    try:
+        version = run([str(_PYTHON), "-c", "import sys; print(*sys.version_info[:2])"]).stdout.split()
+    except ProcessError:
+        give_up(f"{_PYTHON} does not run, and a unit sees no Python below /home and /root")
+    if version != [str(part) for part in sys.version_info[:2]]:
+        give_up(f"{_PYTHON} is {'.'.join(version)}, and the tests run with another version")
+    return {Path(sysconfig.get_path("purelib")): _PACKAGES}
+
+
+def set_up_service(container: Container, unit: str, rules: Mapping[str, Any]) -> None:
+    """The network, the user and the folders (``rules`` of tmpfiles) that the unit's host would have."""
+    container.run("ip", "link", "set", "lo", "up")
+    container.run("useradd", "--system", "--user-group", unit)
+    lines = [
+        f"{rule['type']} {path} {rule['mode']} {rule['user']} {rule['group']} {rule['age']}\n"
+        for path, types in rules.items()
+        for rule in types.values()
+    ]
+    container.run("systemd-tmpfiles", "--create", "-", stdin="".join(lines))
+    # Only for a nixpkgs of placeholders: its Python is the machine's.
+    dropin = f"[Service]\nEnvironment=PYTHONPATH={_PACKAGES}\n"
+    container.run("mkdir", "-p", f"/run/systemd/system/{unit}.service.d")
+    container.run("tee", f"/run/systemd/system/{unit}.service.d/python.conf", stdin=dropin)
+    container.run("systemctl", "daemon-reload")
 
 
 @contextlib.contextmanager
