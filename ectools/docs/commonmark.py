@@ -25,8 +25,16 @@ ADMONITIONS = ("note", "tip", "important", "warning", "caution", "example")
 
 _OPENING = re.compile(r"(:{3,})[ \t]*\{\.([a-z]+)\}[ \t]*")
 _CLOSING = re.compile(r"(:{3,})[ \t]*")
-# Lines that start with a letter, as no list, heading or quotation does, of characters that are no markup.
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 ,.;:'\"/()?%$+@-]*(?:\n[A-Za-z][A-Za-z0-9 ,.;:'\"/()?%$+@-]*)*")
+# Most descriptions are paragraphs of words with some code in them, and are read without the parser, which takes
+# most of the time: lines of characters that are no markup, that start with a letter or with code, as no list,
+# heading or quotation does; code between single backticks, a role before it or not, without spaces at its ends.
+_WORDS = "A-Za-z0-9,.;:'\"/()?%$+@=!|^~#>\\-\u00c0-\u024f\u2010-\u201f\u2022\u2026"
+_CODE = r"(?:\{[a-z]+\})?`[^` \n\0](?:[^`\n\0]*[^` \n\0])?`"
+_LINE = rf"(?:[A-Za-z]|{_CODE})(?:[ {_WORDS}]|{_CODE})*"
+_SIMPLE = re.compile(rf"{_LINE}(?:\n\n?{_LINE})*")
+
+SPAN = re.compile(r"(?:\{([a-z]+)\})?`([^`]+)`")
+"""A role, or none, and the code in a simple text."""
 
 
 def parse(text: str) -> list[Token]:
@@ -34,10 +42,10 @@ def parse(text: str) -> list[Token]:
     return make_parser().parse(text)
 
 
-def is_plain(text: str) -> bool:
-    """Whether ``text`` is one paragraph of words and no markup, which most descriptions are."""
-    # Spaces at the end of a line are a line break, or dropped.
-    return _PLAIN.fullmatch(text) is not None and " \n" not in text and not text.endswith(" ")
+def is_simple(text: str) -> bool:
+    """Whether ``text`` is paragraphs of words and SPANs, an empty line between them, and nothing else."""
+    # Spaces at the end of a line are a line break, or dropped; two spans that touch may be one.
+    return _SIMPLE.fullmatch(text) is not None and " \n" not in text and "``" not in text and text[-1] != " "
 
 
 @functools.cache

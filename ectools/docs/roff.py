@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ectools.docs.commonmark import is_plain, parse
+from ectools.docs.commonmark import SPAN, is_simple, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,9 +75,23 @@ def write_code_block(code: str) -> list[str]:
 
 def write_blocks(markdown: str) -> list[str]:
     """A description, from its first line on: no macro before it."""
-    if is_plain(markdown):
-        return fill(escape(markdown))
+    if is_simple(markdown):
+        paragraphs = (line for part in markdown.split("\n\n") for line in (".PP", *fill(_write_simple(part))))
+        return list(paragraphs)[1:]
     return _Blocks(parse(markdown)).write(".PP")
+
+
+def _write_simple(paragraph: str) -> str:
+    if "`" not in paragraph:
+        return escape(paragraph)
+    inline, text, end = _Inline(_ROMAN), "", 0
+    for found in SPAN.finditer(paragraph):
+        code = (
+            inline.code(found[2]) if found[1] is None else inline.role(found[1], " ".join(found[2].split()))
+        )
+        text += escape(paragraph[end : found.start()]) + code
+        end = found.end()
+    return text + escape(paragraph[end:])
 
 
 class _Blocks:
@@ -149,9 +163,9 @@ class _Inline:
             self.fonts.pop()
             yield self.fonts[-1]
         elif kind == "code_inline":
-            yield self._in(_BOLD, token.content)
+            yield self.code(token.content)
         elif kind == "role":
-            yield self._role(token.meta["role"], token.content)
+            yield self.role(token.meta["role"], token.content)
         elif kind == "softbreak":
             yield " "
         elif kind == "hardbreak":
@@ -166,7 +180,10 @@ class _Inline:
         else:
             yield escape(token.content)
 
-    def _role(self, role: str, content: str) -> str:
+    def code(self, content: str) -> str:
+        return self._in(_BOLD, content)
+
+    def role(self, role: str, content: str) -> str:
         page = _MANPAGE.fullmatch(content)
         if role == "manpage" and page:
             return self._in(_BOLD, page[1]) + escape(page[2])

@@ -23,7 +23,7 @@ _NOISE = re.compile(
     r"\{[a-z]+\}(?=`)"  # roles
     r"|:{3,}(?:[ \t]*\{\.[a-z]+\})?"  # admonitions
     r"|\]\([^)\s]*\)|<?https?://[^\s>)]*>?"  # where links lead
-    r"|\[|\]|[`*<>#\\]+|\s+"
+    r"|\[|\]|[`*<>#\\]+"
 )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of functions here, snake_case
 
-from ectools.docs.commonmark import inline_text, is_plain, make_parser
+from ectools.docs.commonmark import SPAN, inline_text, is_simple, make_parser
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
     from markdown_it import MarkdownIt
@@ -29,10 +31,19 @@ class Text:
 
     def blocks(self, markdown: str) -> str:
         """A description as block elements."""
-        if is_plain(markdown):
-            return f"<p>{escape(markdown)}</p>"
-        html: str = _make_writer().render(markdown, {"links": self.links, "open": []})
-        return html.rstrip("\n")
+        if is_simple(markdown):
+            html = escape(markdown)
+            html = SPAN.sub(self._span, html) if "`" in html else html
+            return f"<p>{html}</p>".replace("\n\n", "</p>\n<p>")
+        rendered: str = _make_writer().render(markdown, {"links": self.links, "open": []})
+        return rendered.rstrip("\n")
+
+    def _span(self, found: re.Match[str]) -> str:
+        """Code in a simple text that is escaped already."""
+        role, content = found.groups()
+        if role is None:
+            return f"<code>{content}</code>"
+        return write_role(role, " ".join(unescape(content).split()), self)
 
     def inline(self, markdown: str) -> str:
         """Words of one line, such as those for a default."""
@@ -85,10 +96,15 @@ def _as_method(rule: Any) -> Any:
 
 
 def _role(tokens: Sequence[Token], index: int, env: dict[str, Any]) -> str:
-    role, content = tokens[index].meta["role"], tokens[index].content
+    # Inside a link there is no other.
+    text = None if env["open"] else Text(env["links"])
+    return write_role(tokens[index].meta["role"], tokens[index].content, text)
+
+
+def write_role(role: str, content: str, text: Text | None) -> str:
+    """What a role says; options are links where ``text`` is given."""
     if role == "option":
-        # Inside a link there is no other.
-        return f"<code>{escape(content)}</code>" if env["open"] else Text(env["links"]).option(content)
+        return f"<code>{escape(content)}</code>" if text is None else text.option(content)
     if role == "manpage":
         return f'<span class="manpage">{escape(content)}</span>'
     return f'<code class="{escape(role)}">{escape(content)}</code>'

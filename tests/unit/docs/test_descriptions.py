@@ -5,10 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ectools.docs.commonmark import is_plain, make_parser
+from ectools.docs.commonmark import is_simple
 from ectools.docs.html.search import make_plain
 from ectools.docs.html.text import Text
 from ectools.docs.links import Links, SourceUrl
@@ -30,10 +30,24 @@ def html(text: str) -> str:
     return Text(LINKS).blocks(text)
 
 
-@given(st.one_of(TEXTS, st.text(alphabet="ab A-+.,:;'\"/()?%$@\n1", max_size=40)))
-def test_what_counts_as_plain_means_the_same_to_the_library(text: str) -> None:
-    if is_plain(text):
-        assert html(text) + "\n" == make_parser().render(text)
+NEARLY_SIMPLE = st.lists(
+    st.sampled_from(
+        [*"aAé01 .,:;'\"/()?%$@+=!|^~#>-•", "\n", "\n\n", "`a`", "`<&> \\`", "{option}`a.b`", "{file}`a  <`"]
+    ),
+    max_size=20,
+).map(lambda parts: "a" + "".join(parts))
+
+
+@given(st.one_of(TEXTS, NEARLY_SIMPLE))
+@settings(max_examples=600)
+def test_what_is_read_without_the_parser_means_the_same_to_it(text: str) -> None:
+    if is_simple(text):
+        simple, roff = html(text), write_blocks(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ectools.docs.html.text.is_simple", lambda _: False)
+            patch.setattr("ectools.docs.roff.is_simple", lambda _: False)
+            assert simple == html(text)
+            assert roff == write_blocks(text)
 
 
 class Tags(HTMLParser):
