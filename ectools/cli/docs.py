@@ -80,12 +80,16 @@ def docs(
         return None
     if (folder is None) == (checked is None):
         raise click.UsageError("give either -o FOLDER or --check FOLDER")
+    import gc
+
     from ectools.docs import Format, write_pages
     from ectools.docs.links import SourceUrl
     from ectools.docs.model import Settings
     from ectools.docs.reference import build_reference
     from ectools.docs.writing import find_stale, write_folder
 
+    # What is made here is held until the program ends: the collector would look through it again and again.
+    gc.disable()
     reference = build_reference(
         schemas,
         settings=Settings(
@@ -103,8 +107,7 @@ def docs(
             click.echo(line)
         return 1 if stale else 0
     assert folder is not None  # noqa: S101 - one of the two is given
-    for path in write_folder(folder, pages):
-        click.echo(str(path))
+    click.echo("\n".join(map(str, write_folder(folder, pages))))
     return 0
 
 

@@ -25,9 +25,9 @@ ADMONITIONS = ("note", "tip", "important", "warning", "caution", "example")
 
 _OPENING = re.compile(r"(:{3,})[ \t]*\{\.([a-z]+)\}[ \t]*")
 _CLOSING = re.compile(r"(:{3,})[ \t]*")
-# Most descriptions are paragraphs of words with some code in them, and are read without the parser, which takes
-# most of the time: lines of characters that are no markup, that start with a letter or with code, as no list,
-# heading or quotation does; code between single backticks, a role before it or not, without spaces at its ends.
+# Most descriptions are paragraphs of words with some code in them, and are read without the parser, which
+# takes most of the time: lines of characters that are no markup, that start with a letter or with code, as
+# no list, heading or quotation does; code between single backticks, with a role before it or without.
 _WORDS = "A-Za-z0-9,.;:'\"/()?%$+@=!|^~#>\\-\u00c0-\u024f\u2010-\u201f\u2022\u2026"
 _CODE = r"(?:\{[a-z]+\})?`[^` \n\0](?:[^`\n\0]*[^` \n\0])?`"
 _LINE = rf"(?:[A-Za-z]|{_CODE})(?:[ {_WORDS}]|{_CODE})*"

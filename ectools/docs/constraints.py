@@ -22,6 +22,13 @@ _LENGTHS = {
     "minItems": "items at least",
     "maxItems": "items at most",
 }
+# Without one of these keywords, which is so for most options, there is nothing to look for.
+_DEMANDS = {
+    *("$ref", "anyOf", "allOf", "items", "additionalProperties"),
+    *("enum", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern", "not"),
+    *_LENGTHS,
+    *("x-nix-sep", "x-nix-unrepresentable"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def find_constraints(option: dict[str, Any], root: dict[str, Any]) -> Iterator[C
 
 def _constraints(node: Any, root: dict[str, Any], of: str, inside: tuple[str, ...]) -> Iterator[Constraint]:
     """``inside`` are the references that led here, so that a type which holds itself ends."""
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or _DEMANDS.isdisjoint(node):
         return
     if "$ref" in node:
         target = resolve(node["$ref"], root)

@@ -42,6 +42,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "x-nix-unrepresentable": str,
 }
 _OF_STRINGS = ("required", "x-nix-declarations", "x-nix-path")
+_HOLDERS = {"properties", "$defs", "anyOf", "allOf", "items", "additionalProperties", "not"}
 _MOST_DEPTH = 200
 
 
@@ -64,31 +65,33 @@ def _find(node: Any, where: str, root: dict[str, Any], depth: int) -> Iterator[s
     if wrong := _find_wrong_keywords(node, where, root):
         yield from wrong
         return
+    if _HOLDERS.isdisjoint(node):
+        return
+    for below, inner in _children(node):
+        yield from _find(inner, f"{where}/{below}", root, depth + 1)
+
+
+def _children(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The schemas in a schema, and where they stand; a property is never a mere boolean."""
     for key in ("properties", "$defs"):
         for name, inner in node.get(key, {}).items():
-            if not isinstance(inner, dict):
-                yield f"{where}/{key}/{name} is no schema"
-                continue
-            yield from _find(inner, f"{where}/{key}/{name}", root, depth + 1)
+            yield f"{key}/{name}", None if isinstance(inner, bool) else inner
     for key in ("anyOf", "allOf"):
         for index, inner in enumerate(node.get(key, ())):
-            yield from _find(inner, f"{where}/{key}/{index}", root, depth + 1)
+            yield f"{key}/{index}", inner
     for key in ("items", "additionalProperties", "not"):
         if key in node:
-            yield from _find(node[key], f"{where}/{key}", root, depth + 1)
+            yield key, node[key]
 
 
 def _find_wrong_keywords(node: dict[str, Any], where: str, root: dict[str, Any]) -> list[str]:
-    wrong = [
-        f"{where}/{key} is not of the right kind"
-        for key, value in node.items()
-        if key in _KINDS and not isinstance(value, _KINDS[key])
-    ]
-    wrong += [
-        f"{where}/{key} holds what is no string"
-        for key in _OF_STRINGS
-        if not wrong and not all(isinstance(item, str) for item in node.get(key, ()))
-    ]
+    wrong = []
+    for key, value in node.items():
+        kind = _KINDS.get(key)
+        if kind is not None and not isinstance(value, kind):
+            wrong.append(f"{where}/{key} is not of the right kind")
+        elif key in _OF_STRINGS and not all(isinstance(item, str) for item in value):
+            wrong.append(f"{where}/{key} holds what is no string")
     if not wrong and "$ref" in node and not _resolves(node["$ref"], root):
         wrong.append(f"{where}/$ref leads nowhere: {node['$ref']}")
     return wrong

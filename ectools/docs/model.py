@@ -176,10 +176,14 @@ class _Walk:
         return Declaration(file, number, url)
 
 
+# The keywords below which a type can hold options of its own.
+_HOLDERS = {"$ref", "properties", "anyOf", "allOf", "items", "additionalProperties"}
+
+
 def _inner_objects(
     node: Any, path: tuple[str, ...], root: dict[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or _HOLDERS.isdisjoint(node):
         return
     if "$ref" in node:
         target = resolve(node["$ref"], root)

@@ -14,7 +14,7 @@ from ectools.files import FileError, sync_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WRITERS = 16  # the disk takes many fsyncs together in hardly more time than one
+_WRITERS = 4  # a disk takes fsyncs together; more threads than this wait for each other
 
 
 def write_folder(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
