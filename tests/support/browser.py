@@ -92,7 +92,8 @@ class Page:
         deadline = time.monotonic() + DEADLINE
         while not self._loaded:
             assert time.monotonic() < deadline, f"{url} does not load"
-            self.evaluate("1")
+            # Reads what has happened; needs no page, because that one may be leading elsewhere already.
+            self.call("Page.getNavigationHistory")
 
     def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression, a promise awaited."""
