@@ -16,16 +16,19 @@ let
 
   # mkOptionType writes `_type`, `check` and `merge` a few lines apart. addCheck, `type // { check = …; }` and the like
   # write them elsewhere.
-  isFarFrom =
-    made: place: made.file != place.file || place.line - made.line > 40 || made.line - place.line > 40;
   checkIsReplaced =
     type:
     let
       made = builtins.unsafeGetAttrPos "_type" type;
-      check = builtins.unsafeGetAttrPos "check" type;
-      merge = builtins.unsafeGetAttrPos "merge" type;
+      isFar =
+        place:
+        place != null
+        && (place.line - made.line > 40 || made.line - place.line > 40 || made.file != place.file);
     in
-    made != null && (check != null && isFarFrom made check || merge != null && isFarFrom made merge);
+    made != null
+    && (
+      isFar (builtins.unsafeGetAttrPos "check" type) || isFar (builtins.unsafeGetAttrPos "merge" type)
+    );
 
   accepts =
     type: v:
@@ -101,14 +104,22 @@ let
       inherit (context) loc;
       above = [ type ] ++ context.above;
     } set;
-  subOptions =
+  describeSubmodule =
     context: type:
-    describeInside context type (
-      builtins.removeAttrs (type.getSubOptions context.loc) [
-        "_module"
-        "_freeformOptions"
-      ]
-    );
+    let
+      set = type.getSubOptions context.loc;
+      # `nestedTypes` has the same, but evaluates the submodule once more for it.
+      freeform = set._module.freeformType.value or type.nestedTypes.freeformType or null;
+    in
+    {
+      options = describeInside context type (
+        builtins.removeAttrs set [
+          "_module"
+          "_freeformOptions"
+        ]
+      );
+    }
+    // (if freeform == null then { } else { freeform = describeType (below context type) freeform; });
 
   # Types that hold others, and so may hold themselves.
   composite = {
@@ -147,17 +158,7 @@ let
     nullOr = context: type: checkable type { elem = element [ ] context type; };
     submodule =
       context: type:
-      checkable type (
-        if context.opaque then
-          { opaque = true; }
-        else
-          {
-            options = subOptions context type;
-          }
-          // (
-            if type.nestedTypes ? freeformType then { freeform = child context type "freeformType"; } else { }
-          )
-      );
+      checkable type (if context.opaque then { opaque = true; } else describeSubmodule context type);
     unique = context: type: base type // { elem = element [ ] context type; };
   };
 

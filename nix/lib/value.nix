@@ -24,27 +24,31 @@ let
   # Whether a value is one that JSON has: no function, path or package in it, and no string that stands for a package.
   isLiteral =
     v:
-    {
-      null = true;
-      bool = true;
-      int = true;
-      float = isFinite v;
-      string = !builtins.hasContext v;
-      list = builtins.all isLiteral v;
-      set =
-        !(v ? _type || v ? __functor || v ? outPath) && builtins.all isLiteral (builtins.attrValues v);
-    }
-    .${builtins.typeOf v} or false;
+    let
+      type = builtins.typeOf v;
+    in
+    if type == "string" then
+      !builtins.hasContext v
+    else if type == "list" then
+      builtins.all isLiteral v
+    else if type == "set" then
+      !(v ? _type || v ? __functor || v ? outPath) && builtins.all isLiteral (builtins.attrValues v)
+    else if type == "float" then
+      isFinite v
+    else
+      type == "bool" || type == "int" || type == "null";
 
   # Attribute sets are wrapped, so that the tag of a float cannot be an attribute of the user's.
   encode =
     v:
-    {
-      float.float = floatParts v;
-      list = map encode v;
-      set.set = builtins.mapAttrs (_: encode) v;
-    }
-    .${builtins.typeOf v} or v;
+    if builtins.isList v then
+      map encode v
+    else if builtins.isAttrs v then
+      { set = builtins.mapAttrs (_: encode) v; }
+    else if builtins.isFloat v then
+      { float = floatParts v; }
+    else
+      v;
 
   plainText = text: builtins.unsafeDiscardStringContext (toString text);
 

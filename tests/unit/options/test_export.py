@@ -16,7 +16,7 @@ from support import golden
 from ectools.errors import InputError
 from ectools.files import FileError
 from ectools.options.dump import Dump, Tree, decode, parse_dump, read_dump
-from ectools.options.export import export_tree
+from ectools.options.export import Export, export_tree
 
 TABLE = Path(__file__).parents[2] / "golden" / "schemas" / "type_table.dump.json"
 
@@ -108,21 +108,29 @@ def encode(value: Any) -> Any:
     return value
 
 
-@given(
-    st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.text()
-        # Nix has no negative zero.
-        | st.floats(-1e18, 1e18).map(lambda number: number + 0.0),
-        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["set", "float", "a"]), inner),
-    )
+TEXT = st.text(st.characters(codec="utf-8"))
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | TEXT
+    # Nix has no negative zero.
+    | st.floats(-1e18, 1e18).map(lambda number: number + 0.0),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["set", "float", "a"]), inner),
 )
+
+
+@given(VALUES)
 def test_a_value_survives_the_dump(value: Any) -> None:
     decoded = decode(json.loads(json.dumps(encode(value))))
     assert decoded == value
     assert json.dumps(decoded) == json.dumps(value)
+
+
+@given(st.dictionaries(TEXT, VALUES))
+def test_the_text_of_a_schema_is_what_json_writes(document: dict[str, Any]) -> None:
+    expected = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    assert Export("name", document, ()).render().decode() == expected
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"version": 2}])
