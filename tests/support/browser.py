@@ -86,14 +86,15 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go there, and wait until all is loaded."""
-        self._loaded = False
         if "loaderId" not in self.call("Page.navigate", url=url):
             return  # another place on the same page
-        deadline = time.monotonic() + DEADLINE
+        self._loaded = False  # only now: what came before the answer was of the page before
         while not self._loaded:
-            assert time.monotonic() < deadline, f"{url} does not load"
-            # Reads what has happened; needs no page, because that one may be leading elsewhere already.
-            self.call("Page.getNavigationHistory")
+            self._loop.run_until_complete(asyncio.wait_for(self._read_event(), DEADLINE))
+
+    async def _read_event(self) -> None:
+        message = json.loads(await self._socket.receive_str())
+        self._note(message.get("method", ""), message.get("params", {}))
 
     def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression, a promise awaited."""
