@@ -114,7 +114,7 @@ def check(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump
     if stale:
         click.echo("run `ectools schema export` to write the schemas anew", err=True)
     else:
-        click.echo(f"{len(exports)} schemas are what the modules say", err=True)
+        click.echo("the schemas are what the modules say", err=True)
     return max(_report_findings(exports), 1 if stale else 0)
 
 
