@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -39,8 +38,6 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     from ectools.docs import INDEX, build_pages
     from ectools.docs.writing import write_folder
 
-    # A demo that is told to end takes its guest with it, as one that is interrupted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     outcome = run_demo(payload=payload, keep=keep, timeout=timeout, talk=sys.stderr)
     write_folder(docs, build_pages())
     index = docs / INDEX

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +16,8 @@ from ectools import __version__, log
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import NoReturn
 
 # Command → (module, one line of help). A command's module is imported only when that command runs, because
 # `ectools --help` and completion must not wait for aiohttp or jsonschema.
@@ -64,11 +68,40 @@ def ectools() -> None:
 def run_command(command: click.Command, *, prog_name: str) -> int:
     """Run a click command as a program: returns the exit status, and prints every error on standard error.
 
-    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A reader that goes away before the end
-    (`ectools docs | head`) is a failure without words, as click has it.
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP. A reader
+    that goes away before the end (`ectools docs | head`) is a failure without words, as click has it.
     """
     log.set_up()
-    return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
+    with _ended_by_exception():
+        return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
+
+
+@contextlib.contextmanager
+def _ended_by_exception() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as an exception, so that no process that it started outlives it.
+
+    What is ignored (`nohup`) stays ignored; a second signal does not break the cleaning up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    taken = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        for each in taken:
+            signal.signal(each, signal.SIG_IGN)
+        raise click.exceptions.Exit(128 + number)
+
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            # A command may have put its own in place, for what is left of the process.
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 - one return a kind of end

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -19,9 +16,6 @@ from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_
 from ectools.checks.vmtest_steps import Kind
 from ectools.files import write_atomic
 from ectools.log import use_colour
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _COLOURS = {Kind.SUBTEST: "1", Kind.FAILURE: "31", Kind.CONSOLE: "2"}
 _SHOWN_AFTER_FAILURE = 20
@@ -98,8 +92,7 @@ def vmtest(
     )
     talk = _Talk(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
     listener = Listener(line=talk.line, ended=talk.ended)
-    with _terminable():
-        outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
+    outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
         write_atomic(junit, f"{report.write_junit(outcomes)}\n".encode())
     if as_json:
@@ -149,21 +142,6 @@ class _Talk:
             click.echo(f"{outcome.test.name}: all of it: nix log {outcome.test.drv}", err=True)
         # With --json, standard output is the array's.
         click.echo(report.show_outcome(outcome), err=self._as_json)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as an exception, so that no machine is left behind."""
-
-    def stop(number: int, _frame: object) -> NoReturn:
-        raise click.exceptions.Exit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 COMMAND = vmtest

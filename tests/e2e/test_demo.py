@@ -84,7 +84,7 @@ def test_a_demo_that_is_told_to_end_takes_its_guest_with_it(tmp_path: Path) -> N
         time.sleep(0.1)
     demo.send_signal(signal.SIGTERM)
     demo.communicate(timeout=BOOT_SECONDS)
-    assert demo.returncode == 130
+    assert demo.returncode == 143
     assert find_processes(str(tmp_path)) == []
 
 

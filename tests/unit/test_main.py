@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +50,39 @@ def test_an_unknown_command_or_option_is_a_usage_error_on_stderr() -> None:
         done = ectools(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert "Usage: ectools" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_a_command_started_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    started = tmp_path / "started"
+    for name in ("nix", "nix-instantiate"):
+        (tmp_path / name).write_text(
+            f"#!/bin/sh\necho $$ > {started}.new; mv {started}.new {started}; sleep 600\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    # Whoever runs the tests may have made Python deaf to what it was deaf to itself.
+    program = (
+        "import signal, sys; from ectools.cli.main import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); sys.exit(main())"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", program, "eval", "--expr", "1"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not started.exists():
+        assert command.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    command.send_signal(number)
+    out, err = command.communicate(timeout=60)
+    assert (command.returncode, out, err.strip()) == (128 + number, "", "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 def test_a_reader_that_goes_away_gets_no_complaint() -> None:
