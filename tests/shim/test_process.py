@@ -155,8 +155,10 @@ class TestMisbehaviour:
         assert shim.evaluate("1", cwd=tmp_path / "other", nix=Nix(program="./nix")) == 77
 
     def test_a_lower_cap_on_memory_stays(self, fake: Callable[[str], Nix]) -> None:
-        nix = fake("ulimit -v")
         kept, lowered = 3 << 30, 2 << 30
+        # The cap is set on a child that has started: a real nix takes longer to load than that, a script may not.
+        wait = f"for i in 1 2 3 4 5 6 7 8 9; do [ $(ulimit -v) = {kept >> 10} ] || break; sleep 0.2; done"
+        nix = fake(f"{wait}; ulimit -v")
         program = (
             "import resource; from pynix_eval_shim import *; "
             f"resource.setrlimit(resource.RLIMIT_AS, ({kept}, {kept})); "
