@@ -156,7 +156,7 @@ class TestMisbehaviour:
 
     def test_a_lower_cap_on_memory_stays(self, fake: Callable[[str], Nix]) -> None:
         kept, lowered = 3 << 30, 2 << 30
-        # The cap is set on a child that has started: a real nix takes longer to load than that, a script less.
+        # The cap is set on a child that runs already: a real nix takes longer to load, a script does not.
         wait = f"for i in 1 2 3 4 5 6 7 8 9; do [ $(ulimit -v) = {kept >> 10} ] || break; sleep 0.2; done"
         nix = fake(f"{wait}; ulimit -v")
         program = (
