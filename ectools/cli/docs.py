@@ -111,15 +111,20 @@ def docs(
     return 0
 
 
-@docs.command("changelog", epilog="Example: ectools docs changelog ./old-schemas ./schemas")
-@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
-@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@docs.command("changelog", epilog="Example: ectools docs changelog v1.0 HEAD")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
 @_REDIRECTS
-def changelog(old: Path, new: Path, redirects: Path | None) -> None:
-    """Print what became of the options between two schemas, or two folders of them, as Markdown."""
-    from ectools.docs.changelog import write_changelog
+def changelog(old: str, new: str, redirects: Path | None) -> None:
+    """Print what became of the options, as Markdown.
 
-    click.echo(write_changelog(old, new, redirects=redirects), nl=False)
+    OLD and NEW are schemas, folders of them, or git revisions of this checkout.
+    """
+    from ectools.docs.changelog import write_changelog
+    from ectools.options.revisions import open_schemas
+
+    with open_schemas(old) as before, open_schemas(new) as after:
+        click.echo(write_changelog(before, after, redirects=redirects), nl=False)
 
 
 COMMAND = docs

@@ -118,22 +118,24 @@ def check(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump
     return max(_report_findings(exports), 1 if stale else 0)
 
 
-@COMMAND.command("diff", epilog="Example: ectools schema diff old.schema.json new.schema.json --json")
-@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
-@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@COMMAND.command("diff", epilog="Example: ectools schema diff v1.0 HEAD --json")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object: the worst kind, and a list of changes.")
 @click.option("--junit", is_flag=True, help="JUnit XML, a test case for each change; breaking ones fail.")
-def diff(old: Path, new: Path, *, as_json: bool, junit: bool) -> int:
-    """Compare two schemas, or two folders of them, by meaning.
+def diff(old: str, new: str, *, as_json: bool, junit: bool) -> int:
+    """Compare two schemas, two folders of them, or those of two git revisions, by meaning.
 
     Exits 0 where nothing differs, 3 where only the words do, 4 where more is valid than before, 5 where what
     was valid no longer is, an option is gone, or a default is another.
     """
     from ectools.options.reporting import compare_paths, exit_status, write_json, write_junit, write_text
+    from ectools.options.revisions import open_schemas
 
     if as_json and junit:
         raise click.UsageError("give either --json or --junit")
-    changes = compare_paths(old, new)
+    with open_schemas(old) as before, open_schemas(new) as after:
+        changes = compare_paths(before, after)
     write = write_json if as_json else write_junit if junit else write_text
     text = write(changes)
     if text:
