@@ -80,4 +80,4 @@ def test_changelog(tmp_path: Path) -> None:
     new.write_text(json.dumps(schema))
     assert run("changelog", old, new).stdout == "### Breaking\n\n- `services.demo.ratio`: it is gone\n"
     assert run("changelog", old, old).stdout == "No option differs.\n"
-    run("changelog", old, tmp_path / "none", status=1)
+    run("changelog", old, tmp_path / "none", status=2)
