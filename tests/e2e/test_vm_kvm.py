@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.guests import empty_root, run_to_end, settings_for, start_runner, unprivileged
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 
 from ectools.vm.kvm import Trouble
 
@@ -104,7 +104,7 @@ def test_a_kvm_that_stops_the_guest(settings: dict[str, Any], tmp_path: Path) ->
     """Where a KVM has this fault, OVMF shows it at once; elsewhere it boots."""
     firmware = next((path for path in map(Path, OVMF) if path.exists()), None)
     if firmware is None:
-        pytest.skip("NO OVMF HERE: install it (Debian: ovmf)")
+        give_up("OVMF is not installed (Debian: ovmf)")
     change = {"cpu": "qemu64", "extraArgs": ["-bios", str(firmware)]}
     settings["boot"]["progressSeconds"] = 30
     with start_runner({**settings, **change}, tmp_path) as runner:
