@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools import __version__, log
+from ectools.cli.lazy import LazyGroup
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
-# Command → (module, one line of help). A command's module is imported only when that command runs, because
-# `ectools --help` and completion must not wait for aiohttp or jsonschema.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
     "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
@@ -37,26 +35,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A click group whose commands live in modules of their own, each as ``COMMAND``."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).COMMAND
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in sorted(COMMANDS.items())])
-
-
 @click.group(
     cls=LazyGroup,
+    modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: ectools docs -o ./option-docs",
 )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ectools.credentials import CHAIN_TOKEN, read_tokens
 from ectools.errors import EcError, InputError
 from ectools.files import read_bytes, write_atomic
 from ectools.vm.boot_script import build_boot_script
@@ -15,14 +13,9 @@ from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ectools.vm.settings import Boot
-
-CREDENTIAL = "chain-token"
-# iPXE before 2020 decodes a URL's query and encodes only some of it again: & and + come out as themselves,
-# and what is not ASCII as garbage. These characters arrive as they are.
-_TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,512}")
-_TOKEN_OPTION = f"{OPTION_PREFIX}.boot.chainTokenFile"
 
 
 def read_token(boot: Boot) -> str | None:
@@ -32,18 +25,9 @@ def read_token(boot: Boot) -> str | None:
     """
     if boot.chain_token_file is None:
         return None
-    path = boot.chain_token_file
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is not None and (credential := Path(folder) / CREDENTIAL).exists():
-        path = credential
-    raw = read_bytes(path).strip(b"\r\n")
-    if _TOKEN.fullmatch(raw) is None:
-        raise InputError(
-            f"{path}: holds no token that iPXE can send",
-            hint="expected one line of 1 to 512 letters, digits and . _ ~ - / = : @ (hexadecimal or "
-            f"URL-safe base64 will do); {_TOKEN_OPTION} names the file",
-        )
-    return raw.decode("ascii")
+    option = f"{OPTION_PREFIX}.boot.chainTokenFile"
+    (token,) = read_tokens(boot.chain_token_file, credential=CHAIN_TOKEN, option=option)
+    return token
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ else, because what is spliced in unchecked could be a command.
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+
+from ectools.boot_urls import URL, add_token
 
 if TYPE_CHECKING:
     from ectools.vm.settings import Boot
@@ -19,9 +19,6 @@ HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
 
 SCRIPT_NAME = "netboot.ipxe"
-
-# RFC 3986: unreserved, reserved, and escapes.
-URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 FAILURE_MARK = "every.channel: NETBOOT FAILED:"
 """What the script's last line before its shell starts with, for whoever reads the console."""
@@ -77,19 +74,6 @@ def find_effective_url(boot: Boot, *, port: int | None = None) -> str:
     else:
         host = f"[{address}]" if address.version == 6 else str(address)
     return f"http://{host}:{boot.http.port if port is None else port}/{SCRIPT_NAME}"
-
-
-def add_token(url: str, token: str) -> str:
-    """``url`` with the query parameter ``token``, percent-encoded; its own query and fragment stay."""
-    parts = urlsplit(url)
-    parameter = f"token={encode_token(token)}"
-    query = f"{parts.query}&{parameter}" if parts.query else parameter
-    return parts._replace(query=query, path=parts.path or "/").geturl()
-
-
-def encode_token(token: str) -> str:
-    """The token as it stands in a URL, and as iPXE may print it."""
-    return quote(token, safe="")
 
 
 def build_boot_script(*, url: str, dns: str, token: str | None = None) -> str:

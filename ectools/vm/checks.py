@@ -9,10 +9,10 @@ import ipaddress
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from ectools.boot_urls import expect_url
 from ectools.errors import Problem
-from ectools.vm.boot_script import HOST_IN_GUEST, URL
+from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -137,7 +137,9 @@ def _find_path_problems(settings: Settings) -> Iterator[Problem]:
 
 def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
     """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
-    if boot.chain_url is not None and (expected := _expect_url(boot.chain_url)):
+    if boot.chain_url is not None and (
+        expected := expect_url(boot.chain_url, secret_from="boot.chainTokenFile")
+    ):
         # What stands before the @ may be a password.
         shown = re.sub(r"//.*@", "//***@", boot.chain_url, flags=re.DOTALL)
         yield _bad("boot.chainUrl", shown, "not usable", expected)
@@ -162,27 +164,6 @@ def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
             # QEMU: "DNS must be different from host", "DHCP must be different from host and DNS".
             expected = "an address other than this host's and the guest's on the user-mode network"
             yield _bad(f"boot.userNet.dnsServers[{index}]", server, "refused by QEMU", expected)
-
-
-def _expect_url(url: str) -> str | None:
-    """None, or what was expected instead."""
-    form = (
-        "an absolute URL of RFC 3986's characters, http, https or tftp: https://boot.example.org/netboot.ipxe"
-    )
-    if URL.fullmatch(url) is None:
-        return form
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return form
-    if parts.scheme not in {"http", "https", "tftp"} or not parts.hostname or port == 0:
-        return form
-    if "@" in parts.netloc:
-        return (
-            "a URL without user and password, which everybody could read; boot.chainTokenFile names a secret"
-        )
-    return None
 
 
 def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.vm.notify import SOCKET_VARIABLE
+from ectools.notify import SOCKET_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,13 @@ import termios
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools import log
+from ectools.boot_urls import encode_token
 from ectools.netboot.http.listen import bind_listener
 from ectools.processes import find_program
 from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
-from ectools.vm.boot_script import encode_token, find_effective_url
+from ectools.vm.boot_script import find_effective_url
 from ectools.vm.confine import confine_children
 from ectools.vm.disk import hold_disk
 from ectools.vm.settings import OPTION_PREFIX

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.notify import Notifier
 from ectools.vm.argv import Accelerator
 from ectools.vm.boot_server import start_boot_server
 from ectools.vm.guest import Launch, explain_end, start_guest
 from ectools.vm.kvm import KvmError, classify_death, probe_kvm
-from ectools.vm.notify import Notifier
 from ectools.vm.qemu_errors import raise_for_settings
 from ectools.vm.qmp import QmpError
 from ectools.vm.watch import watch_guest

@@ -13,10 +13,10 @@ from ectools.vm.kvm import KvmFailure, classify_death, watch_first_boot
 from ectools.vm.stop import Step, stop_guest
 
 if TYPE_CHECKING:
+    from ectools.notify import Notifier
     from ectools.vm.boot_server import BootServer
     from ectools.vm.guest import Guest
     from ectools.vm.kvm import FirstBoot
-    from ectools.vm.notify import Notifier
     from ectools.vm.settings import Settings
     from ectools.vm.stop import StopRequest
 

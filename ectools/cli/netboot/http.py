@@ -1,4 +1,4 @@
-"""``ectools netboot``: serve network-boot artifacts."""
+"""``ectools netboot http``: serve one folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import click
 from ectools import log
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: ectools netboot http --root ./boot --bind-ip 192.0.2.1 --port 8080",
-)
-def netboot() -> None:
-    """Serve network-boot artifacts."""
-
-
-@netboot.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")
+@click.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")
 @click.option(
     "--root", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to serve."
 )
@@ -126,4 +118,4 @@ def http(
         runner.run(run())
 
 
-COMMAND = netboot
+COMMAND = http

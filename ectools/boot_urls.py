@@ -1,0 +1,44 @@
+"""URLs as they stand in an iPXE script: what one may hold, and how a token is put into one."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit
+
+# RFC 3986: unreserved, reserved, and escapes. No blank, quote, backslash or ${: nothing that iPXE expands.
+URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
+
+
+def expect_url(url: str, *, secret_from: str) -> str | None:
+    """None where iPXE can fetch ``url``, else what was expected instead.
+
+    ``secret_from`` is the option that takes what somebody wanted to put before the @.
+    """
+    form = (
+        "an absolute URL of RFC 3986's characters, http, https or tftp: https://boot.example.org/netboot.ipxe"
+    )
+    if URL.fullmatch(url) is None:
+        return form
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return form
+    if parts.scheme not in {"http", "https", "tftp"} or not parts.hostname or port == 0:
+        return form
+    if "@" in parts.netloc:
+        return f"a URL without user and password, which everybody could read; {secret_from} names a secret"
+    return None
+
+
+def add_token(url: str, token: str) -> str:
+    """``url`` with the query parameter ``token``, percent-encoded; its own query and fragment stay."""
+    parts = urlsplit(url)
+    parameter = f"token={encode_token(token)}"
+    query = f"{parts.query}&{parameter}" if parts.query else parameter
+    return parts._replace(query=query, path=parts.path or "/").geturl()
+
+
+def encode_token(token: str) -> str:
+    """The token as it stands in a URL, and as iPXE may print it."""
+    return quote(token, safe="")

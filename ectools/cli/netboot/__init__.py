@@ -1,0 +1,24 @@
+"""``ectools netboot``: one file a subcommand."""
+
+from __future__ import annotations
+
+import click
+
+from ectools.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools netboot http --root ./boot --bind-ip 192.0.2.1 --port 8080",
+)
+def netboot() -> None:
+    """Stage and serve network-boot artifacts."""
+
+
+COMMAND = netboot
