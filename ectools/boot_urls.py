@@ -9,10 +9,10 @@ from urllib.parse import quote, urlsplit
 URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
-def expect_url(url: str, *, secret_from: str) -> str | None:
+def expect_url(url: str, *, instead: str) -> str | None:
     """None where iPXE can fetch ``url``, else what was expected instead.
 
-    ``secret_from`` is the option that takes what somebody wanted to put before the @.
+    ``instead`` is the option that takes what somebody wanted to put before the @.
     """
     form = (
         "an absolute URL of RFC 3986's characters, http, https or tftp: https://boot.example.org/netboot.ipxe"
@@ -27,7 +27,7 @@ def expect_url(url: str, *, secret_from: str) -> str | None:
     if parts.scheme not in {"http", "https", "tftp"} or not parts.hostname or port == 0:
         return form
     if "@" in parts.netloc:
-        return f"a URL without user and password, which everybody could read; {secret_from} names a secret"
+        return f"a URL without user and password, which everybody could read; {instead} names a secret"
     return None
 
 

@@ -39,9 +39,8 @@ let
       }
     );
 
-  # The path stands between single quotes, with C escapes and specifiers (tmpfiles.d(5)).
-  escape = lib.replaceStrings [ "\\" "'" "%" ] [ "\\\\" "\\'" "%%" ];
-  rule = file: lib.nameValuePair (escape file);
+  inherit (import ./systemd.nix { inherit lib; }) tmpfilesPath;
+  rule = file: lib.nameValuePair (tmpfilesPath file);
 
   owned = {
     user = unit;

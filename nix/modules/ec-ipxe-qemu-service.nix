@@ -7,9 +7,7 @@
   checkedSettings,
 }:
 let
-  # Specifiers are expanded in every one of these settings (systemd.unit(5)); lists are split at blanks.
-  plain = lib.replaceStrings [ "%" ] [ "%%" ];
-  quoted = text: ''"${lib.replaceStrings [ ''\'' ''"'' ] [ ''\\'' ''\"'' ] (plain text)}"'';
+  inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
 
   capabilities =
     # NET_ADMIN makes the macvtap link; DAC_OVERRIDE opens its /dev/tapN, which belongs to root. The runner drops both
@@ -45,7 +43,7 @@ in
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
   );
 
-  serviceConfig = {
+  serviceConfig = sandbox // {
     Type = "notify";
     NotifyAccess = "main";
     ExecStart = "${runner} --config ${checkedSettings}";
@@ -67,45 +65,17 @@ in
 
     AmbientCapabilities = capabilities;
     CapabilityBoundingSet = if capabilities == [ ] then "" else capabilities;
-    DevicePolicy = "closed";
     DeviceAllow =
       lib.optional cfg.enableKvm "/dev/kvm rw" ++ lib.optional cfg.lan.enable "char-macvtap rw";
-    KeyringMode = "private";
-    LockPersonality = true;
     # TCG writes the code that it runs.
     MemoryDenyWriteExecute = false;
-    NoNewPrivileges = true;
-    PrivateTmp = true;
-    ProcSubset = "pid";
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHome = true;
-    ProtectHostname = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectKernelTunables = true;
-    ProtectProc = "invisible";
-    ProtectSystem = "strict";
     # "-": a folder that is missing is the runner's to report, in words.
     ReadWritePaths = map (folder: quoted "-${folder}") writableFolders;
-    RemoveIPC = true;
-    RestrictAddressFamilies = [
-      "AF_INET"
-      "AF_INET6"
-      "AF_UNIX"
-    ]
-    ++ lib.optional cfg.lan.enable "AF_NETLINK";
-    RestrictNamespaces = true;
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
-    SystemCallErrorNumber = "EPERM";
-    SystemCallFilter = [
-      "@system-service"
-      "~@privileged @resources"
+    RestrictAddressFamilies =
+      sandbox.RestrictAddressFamilies ++ lib.optional cfg.lan.enable "AF_NETLINK";
+    SystemCallFilter = sandbox.SystemCallFilter ++ [
       # The filter that QEMU puts on itself; under NoNewPrivileges it can only take rights away.
       "seccomp"
     ];
-    UMask = "0077";
   };
 }

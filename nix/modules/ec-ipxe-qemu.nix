@@ -44,6 +44,8 @@ let
       ;
   };
 
+  systemd = import ./systemd.nix { inherit lib; };
+
   inherit (lib) mkOption types;
 in
 {
@@ -389,11 +391,7 @@ in
         assertion = cfg.boot.http.enable -> cfg.boot.http.root != null;
         message = "${path}.boot.http.root must be set when boot.http.enable is true";
       }
-      {
-        assertion =
-          cfg.boot.chainTokenFile == null || !lib.hasPrefix "${builtins.storeDir}/" cfg.boot.chainTokenFile;
-        message = "${path}.boot.chainTokenFile must not be in the Nix store, which everyone can read";
-      }
+      (systemd.refuseStorePath "${path}.boot.chainTokenFile" cfg.boot.chainTokenFile)
     ]
     ++ folders.assertions;
 

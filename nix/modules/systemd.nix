@@ -1,0 +1,54 @@
+# What the modules' units share: text as systemd reads it, the rules for secrets, and the sandbox to start from.
+{ lib }:
+rec {
+  # Specifiers are expanded in nearly every setting (systemd.unit(5)); lists are split at blanks.
+  plain = lib.replaceStrings [ "%" ] [ "%%" ];
+  quoted = text: ''"${lib.replaceStrings [ ''\'' ''"'' ] [ ''\\'' ''\"'' ] (plain text)}"'';
+
+  # An assertion for an option that names a file with a secret.
+  refuseStorePath = option: file: {
+    assertion = file == null || !lib.hasPrefix "${builtins.storeDir}/" file;
+    message = "${option} must not be in the Nix store, which everyone can read";
+  };
+
+  # The path of a tmpfiles rule stands between single quotes, with C escapes and specifiers (tmpfiles.d(5)).
+  tmpfilesPath = lib.replaceStrings [ "\\" "'" "%" ] [ "\\\\" "\\'" "%%" ];
+
+  # Everything that a program can do without which serves files or runs a guest. What a unit needs, it takes back.
+  sandbox = {
+    AmbientCapabilities = [ ];
+    CapabilityBoundingSet = "";
+    DevicePolicy = "closed";
+    KeyringMode = "private";
+    LockPersonality = true;
+    MemoryDenyWriteExecute = true;
+    NoNewPrivileges = true;
+    PrivateTmp = true;
+    ProcSubset = "pid";
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHome = true;
+    ProtectHostname = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectKernelTunables = true;
+    ProtectProc = "invisible";
+    ProtectSystem = "strict";
+    RemoveIPC = true;
+    RestrictAddressFamilies = [
+      "AF_INET"
+      "AF_INET6"
+      "AF_UNIX"
+    ];
+    RestrictNamespaces = true;
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    SystemCallArchitectures = "native";
+    SystemCallErrorNumber = "EPERM";
+    SystemCallFilter = [
+      "@system-service"
+      "~@privileged @resources"
+    ];
+    UMask = "0077";
+  };
+}
