@@ -3,6 +3,7 @@
 let
   modules = {
     ec-ipxe-qemu.imports = [ ./modules/ec-ipxe-qemu.nix ];
+    ec-netboot.imports = [ ./modules/ec-netboot.nix ];
   };
 in
 modules // { default.imports = builtins.attrValues modules; }

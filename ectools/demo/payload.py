@@ -109,8 +109,8 @@ def _build(flavour: Flavour, work: Path) -> None:
     find_program("apt-get", hint=_ELSEWHERE)
     find_program("dpkg-deb", hint=_ELSEWHERE)
     kernel_tree, busybox_tree = work / "kernel-package", work / "busybox-package"
-    _unpack(_find_kernel_package(_PACKAGES[flavour]), kernel_tree)
-    _unpack("busybox-static", busybox_tree)
+    unpack_package(find_kernel_package(flavour), kernel_tree)
+    unpack_package("busybox-static", busybox_tree)
     payload = work / "payload"
     payload.mkdir()
     kernels = list(kernel_tree.glob("boot/vmlinuz-*"))
@@ -125,8 +125,9 @@ def _build(flavour: Flavour, work: Path) -> None:
 _ELSEWHERE = "on a system without Debian's packages, pass --payload DIR, a folder with kernel and initrd"
 
 
-def _find_kernel_package(metapackage: str) -> str:
-    """The package that a metapackage such as linux-image-cloud-amd64 stands for now."""
+def find_kernel_package(flavour: Flavour) -> str:
+    """The package that Debian's metapackage for such a kernel stands for now. Raises PayloadError."""
+    metapackage = _PACKAGES[flavour]
     depends = run(["apt-cache", "depends", "--important", metapackage], timeout=120).stdout
     if match := re.search(r"Depends: (linux-image-\d\S+)", depends):
         return match[1].removesuffix("-unsigned")
@@ -135,7 +136,8 @@ def _find_kernel_package(metapackage: str) -> str:
     )
 
 
-def _unpack(package: str, tree: Path) -> None:
+def unpack_package(package: str, tree: Path) -> None:
+    """Download a Debian package and unpack it in ``tree``, without installing it. Raises PayloadError."""
     downloads = tree.with_name(f"{tree.name}.deb")
     downloads.mkdir()
     try:

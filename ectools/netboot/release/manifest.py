@@ -1,0 +1,198 @@
+"""What a release is, and the JSON of its record: ``releases/<id>/release.json``.
+
+``{format: 1, id, tag, source, archive_name, archive_sha256, staged_at, files: {name: {size, sha256}},
+boot: {kernel, arguments, initrds}}``; hashes are hexadecimal, ``staged_at`` is in seconds since 1970, ``tag`` may
+be null.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from ectools.errors import EcError
+from ectools.netboot.release.names import find_name_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+ID_PATTERN = re.compile(r"sha256-[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ManifestError(EcError):
+    """A release's record cannot be used; the message names every bad field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """One file: its size in bytes, and its SHA-256 in lower-case hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootCommand:
+    """What the release's netboot.ipxe boots. ``kernel`` and ``initrds`` are names of the release's files.
+
+    ``arguments`` are the kernel's, as the script has them: iPXE's variables (``${cmdline}``) are not expanded.
+    """
+
+    kernel: str
+    arguments: tuple[str, ...]
+    initrds: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A staged release. ``source`` is the URL or path of its archive; ``archive_sha256`` is of the archive."""
+
+    id: str
+    tag: str | None
+    source: str
+    archive_name: str
+    archive_sha256: str
+    staged_at: int
+    files: Mapping[str, FileRecord]
+    boot: BootCommand
+
+    @property
+    def size(self) -> int:
+        """The sum of its files' sizes, in bytes."""
+        return sum(file.size for file in self.files.values())
+
+    @property
+    def title(self) -> str:
+        """How people are told of it: its tag where it has one, and its id."""
+        return self.id if self.tag is None else f"{self.tag} ({self.id})"
+
+
+def build_id(files: Mapping[str, FileRecord]) -> str:
+    """The name of a release with these files: the same content has the same, whatever its tag and order."""
+    listing = [[name, files[name].size, files[name].sha256] for name in sorted(files, key=str.encode)]
+    text = json.dumps(listing, ensure_ascii=False, separators=(",", ":"))
+    return f"sha256-{sha256(text.encode()).hexdigest()[:32]}"
+
+
+def render_manifest(release: Release) -> bytes:
+    """The record's JSON, with a newline at its end."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "id": release.id,
+        "tag": release.tag,
+        "source": release.source,
+        "archive_name": release.archive_name,
+        "archive_sha256": release.archive_sha256,
+        "staged_at": release.staged_at,
+        "files": {
+            name: {"size": file.size, "sha256": file.sha256} for name, file in sorted(release.files.items())
+        },
+        "boot": {
+            "kernel": release.boot.kernel,
+            "arguments": list(release.boot.arguments),
+            "initrds": list(release.boot.initrds),
+        },
+    }
+    return (json.dumps(fields, indent=2) + "\n").encode()
+
+
+def parse_manifest(data: bytes, *, where: str) -> Release:
+    """The release that a record describes. ``where`` names the record in the ManifestError of a bad one."""
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{where}: not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise ManifestError(f"{where}: an object was expected")
+    if raw.get("format") != FORMAT:
+        raise ManifestError(
+            f"{where}: format: {raw.get('format')!r}; this program reads {FORMAT}",
+            hint="it was written by another version of ectools",
+        )
+    reader = _Reader()
+    release = Release(
+        id=reader.match(raw, "id", ID_PATTERN),
+        tag=None if raw.get("tag") is None else reader.text(raw, "tag"),
+        source=reader.text(raw, "source"),
+        archive_name=reader.text(raw, "archive_name"),
+        archive_sha256=reader.match(raw, "archive_sha256", _SHA256),
+        staged_at=reader.number(raw, "staged_at"),
+        files=reader.files(raw),
+        boot=reader.boot(raw),
+    )
+    named = (release.boot.kernel, *release.boot.initrds)
+    if not reader.faults and not all(name in release.files for name in named):
+        reader.faults.append("boot: names a file that the release does not hold")
+    if not reader.faults and release.id != build_id(release.files):
+        reader.faults.append("id: is not that of the files listed")
+    if reader.faults:
+        raise ManifestError(f"{where}: cannot be used: {'; '.join(reader.faults)}")
+    return release
+
+
+class _Reader:
+    """Takes fields out of JSON objects; a bad one goes into ``faults``, and something of its type is returned."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def text(self, raw: dict[str, Any], key: str, prefix: str = "") -> str:
+        value = raw.get(key)
+        if isinstance(value, str):
+            return value
+        self.faults.append(f"{prefix}{key}: a string was expected")
+        return ""
+
+    def match(self, raw: dict[str, Any], key: str, pattern: re.Pattern[str], prefix: str = "") -> str:
+        value = raw.get(key)
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        self.faults.append(f"{prefix}{key}: {pattern.pattern} was expected")
+        return ""
+
+    def number(self, raw: dict[str, Any], key: str, prefix: str = "") -> int:
+        value = raw.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.faults.append(f"{prefix}{key}: a number of at least 0 was expected")
+        return 0
+
+    def texts(self, raw: dict[str, Any], key: str, prefix: str) -> tuple[str, ...]:
+        value = raw.get(key)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        self.faults.append(f"{prefix}{key}: an array of strings was expected")
+        return ()
+
+    def object(self, raw: dict[str, Any], key: str) -> dict[str, Any]:
+        value = raw.get(key)
+        if isinstance(value, dict):
+            return value
+        self.faults.append(f"{key}: an object was expected")
+        return {}
+
+    def files(self, raw: dict[str, Any]) -> dict[str, FileRecord]:
+        files = {}
+        listed = self.object(raw, "files")
+        for name in listed:
+            if fault := find_name_fault(name):
+                self.faults.append(f"files: the name {name!r} {fault}")
+            record, prefix = self.object(listed, name), f"files.{name}."
+            files[name] = FileRecord(
+                size=self.number(record, "size", prefix),
+                sha256=self.match(record, "sha256", _SHA256, prefix),
+            )
+        return files
+
+    def boot(self, raw: dict[str, Any]) -> BootCommand:
+        boot = self.object(raw, "boot")
+        return BootCommand(
+            kernel=self.text(boot, "kernel", "boot."),
+            arguments=self.texts(boot, "arguments", "boot."),
+            initrds=self.texts(boot, "initrds", "boot."),
+        )

@@ -1,0 +1,175 @@
+"""The folder of staged releases: what stands in it, and the right to use it.
+
+    releases/<id>/      the files of a release, and release.json
+    current, previous   relative links to one of them, swapped by rename
+    pinned/<id>         an empty file: this release is never collected
+    .staging/           half of something; only touched under the lock
+    .lock               held by whoever changes any of the above
+
+Reading takes no lock: whatever is killed when, ``current`` leads to a whole release. Whoever serves a release
+holds it (``hold``), which keeps collection from removing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.files import FileError, hold_lock
+from ectools.netboot.release.manifest import ID_PATTERN, ManifestError, Release, parse_manifest
+from ectools.netboot.release.names import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_log = log.Log(__name__)
+
+_TARGET = re.compile(rf"releases/({ID_PATTERN.pattern})")
+
+
+class StoreError(EcError):
+    """The store is not as it should be; the message holds the path."""
+
+
+class ReleaseGoneError(EcError):
+    """There is no such release, or it is being removed right now."""
+
+
+class ReleaseStore:
+    """The releases below one state folder. Nothing is made before something is written."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.releases_dir = state_dir / "releases"
+        self.staging_dir = state_dir / ".staging"
+        self.pinned_dir = state_dir / "pinned"
+
+    def folder(self, release_id: str) -> Path:
+        """Where the files of a release stand; whether they do is another question."""
+        if not ID_PATTERN.fullmatch(release_id):
+            raise InputError(
+                f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
+            )
+        return self.releases_dir / release_id
+
+    def find_current(self) -> Release | None:
+        """The release that is served; None before the first staging. Raises StoreError, ManifestError."""
+        return self._find_link("current")
+
+    def find_previous(self) -> Release | None:
+        """The release that a rollback goes to; None where there is none."""
+        return self._find_link("previous")
+
+    def find(self, release_id: str) -> Release | None:
+        """The release of that id; None where it is not staged. Raises ManifestError where its record is bad."""
+        path = self.folder(release_id) / MANIFEST_NAME
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        release = parse_manifest(data, where=str(path))
+        if release.id != release_id:
+            raise ManifestError(f"{path}: id: {release.id} stands in the folder of another")
+        return release
+
+    def list_releases(self) -> list[Release]:
+        """Every staged release, the newest first. One whose record cannot be used is left out, with a warning."""
+        found = []
+        for release_id in self.list_ids():
+            try:
+                release = self.find(release_id)
+            except EcError as error:
+                _log.warning("a release cannot be used", reason=error.message)
+                continue
+            if release is not None:
+                found.append(release)
+        return sorted(found, key=lambda release: (-release.staged_at, release.id))
+
+    def list_ids(self) -> list[str]:
+        """The ids that have a folder, usable or not, in their own order."""
+        return sorted(name for name in self._list_folder(self.releases_dir) if ID_PATTERN.fullmatch(name))
+
+    def list_pinned(self) -> frozenset[str]:
+        """The ids that are pinned, staged or not."""
+        return frozenset(name for name in self._list_folder(self.pinned_dir) if ID_PATTERN.fullmatch(name))
+
+    def find_link_id(self, name: str) -> str | None:
+        """The id that the link ``current`` or ``previous`` leads to; None where there is no link."""
+        link = self.state_dir / name
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"{link}: cannot be read as a link: {error.strerror}",
+                hint="ectools makes it; remove it to stage anew",
+            ) from error
+        matched = _TARGET.fullmatch(target)
+        if matched is None:
+            raise StoreError(
+                f"{link}: leads to {target!r}, which is no release",
+                hint="ectools makes it; remove it to stage anew",
+            )
+        return matched[1]
+
+    @contextlib.contextmanager
+    def hold(self, release_id: str) -> Iterator[Release]:
+        """Keep collection from removing a release for the length of the block (a shared lock on its record).
+
+        Any number may hold one; the kernel drops the lock with its holder. Raises ReleaseGoneError.
+        """
+        path = self.folder(release_id) / MANIFEST_NAME
+        gone = ReleaseGoneError(f"{path.parent}: this release is not there, or is being removed")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise gone from error
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # Whoever removed it meanwhile held the lock while doing so: then this is a file without a name.
+            if os.fstat(descriptor).st_nlink == 0 or (release := self.find(release_id)) is None:
+                raise gone
+            yield release
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """The right to change the store, for the length of the block. Raises LockedError, FileError."""
+        try:
+            self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"{self.state_dir}: cannot be made: {error.strerror}") from error
+        with hold_lock(self.state_dir / ".lock", what=f"the store {self.state_dir}", wait=wait):
+            yield
+
+    def _find_link(self, name: str) -> Release | None:
+        release_id = self.find_link_id(name)
+        if release_id is None:
+            return None
+        release = self.find(release_id)
+        if release is None:
+            raise StoreError(
+                f"{self.state_dir / name}: leads to {release_id}, which is not there",
+                hint="stage a release; somebody removed that folder by hand",
+            )
+        return release
+
+    def _list_folder(self, folder: Path) -> list[str]:
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise FileError(f"{folder}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,370 @@
+# The options of ec-netboot.nix.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.every-channel.netboot;
+  path = "services.every-channel.netboot";
+  protocols = builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json);
+
+  inherit (lib) mkOption types;
+  filePath = types.strMatching "/.*";
+  cidr = types.strMatching "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
+  cidrDescription = "An address stands for itself; IPv4 clients of an IPv6 socket count as IPv4.";
+in
+{
+  options.services.every-channel.netboot = {
+    enable = lib.mkEnableOption "staging and serving of network-boot artifacts";
+
+    listenIP = mkOption {
+      type = types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}";
+      example = "192.0.2.10";
+      description = ''
+        This host's IPv4 address on the clients' network. The boot server listens on it, and DHCP answers name it.
+      '';
+    };
+
+    interface = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "enp3s0";
+      description = ''
+        The interface on the clients' network. Null means the one that has {option}`${path}.listenIP`.
+      '';
+    };
+
+    hostname = mkOption {
+      type = types.str;
+      default = "boot.every.channel";
+      example = "192.0.2.10";
+      description = ''
+        The name or the address that clients are sent to for the boot script and the files. A name has to be known to
+        the DNS server that the clients' DHCP names; an address always works.
+      '';
+    };
+
+    stateDir = mkOption {
+      type = types.str;
+      default = "/var/lib/every-channel/netboot";
+      description = ''
+        Folder of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
+        service's own, and stays when the service is disabled.
+      '';
+    };
+
+    httpPort = mkOption {
+      type = types.port;
+      default = 8080;
+      description = "TCP port of the HTTP server.";
+    };
+
+    httpAllowedCIDRs = mkOption {
+      type = types.listOf cidr;
+      default = [ ];
+      example = [
+        "192.0.2.0/24"
+        "2001:db8::/32"
+      ];
+      description = ''
+        Networks whose clients the HTTP server answers. Empty means everyone who reaches the port. ${cidrDescription}
+      '';
+    };
+
+    trustedProxies = mkOption {
+      type = types.listOf cidr;
+      default = [ ];
+      example = [ "192.0.2.1" ];
+      description = ''
+        Reverse proxies whose word about a client's address (`Forwarded`, `X-Forwarded-For`) is believed. From anyone
+        else these headers mean nothing. ${cidrDescription}
+      '';
+    };
+
+    chainTokenFile = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "/run/secrets/chain-token";
+      description = ''
+        File that holds the token which {option}`${path}.protectedFiles` ask for: one line, or two while one token
+        takes over from another. Boot scripts send the first; both are accepted. The service gets it as a systemd
+        credential; it never enters the Nix store, an argument list or a log. TFTP has no secrets: whoever may fetch the
+        first boot script over it learns the token.
+      '';
+    };
+
+    protectedFiles = mkOption {
+      type = types.listOf (types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]*");
+      default = [ "netboot.ipxe" ];
+      example = [
+        "netboot.ipxe"
+        "initrd"
+      ];
+      description = "Files that are given only to who sends the token of {option}`${path}.chainTokenFile`.";
+    };
+
+    maxConnections = mkOption {
+      type = types.ints.positive;
+      default = 1024;
+      description = "HTTP connections served at once; one more is asked to come again (503 with `Retry-After`).";
+    };
+
+    mirrors = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "https://cache.example.org/netboot" ];
+      description = ''
+        Base URLs that boot scripts try in this order when this server does not answer. Each gives the same paths as
+        this server does.
+      '';
+    };
+
+    tftpBootFilename = mkOption {
+      type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
+      default = protocols.binaries.x86_64.filename;
+      description = ''
+        Name of the x86-64 UEFI boot binary in the TFTP folder: what the router's "Network Boot" names. It has a dot,
+        because a PXE server adds `.0` to a name without one.
+      '';
+    };
+
+    openFirewall = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Open the ports of the services that are enabled, on {option}`${path}.interface` where it is set.";
+    };
+
+    proxyDhcp = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Answer PXE clients beside the network's DHCP server (ProxyDHCP). Without it, the network's DHCP server has to
+          name this host and {option}`${path}.tftpBootFilename`: with UniFi, by its "Network Boot".
+        '';
+      };
+
+      subnet = mkOption {
+        type = types.nullOr (types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}");
+        default = null;
+        example = "192.0.2.0/24";
+        description = "The clients' network, whose requests ProxyDHCP answers.";
+      };
+    };
+
+    release = {
+      host = mkOption {
+        type = types.strMatching "https?://[^ /?#@]+(/[^ ?#]*)?";
+        default = "https://git.every.channel";
+        description = "The Forgejo that publishes the releases.";
+      };
+
+      repo = mkOption {
+        type = types.strMatching "[A-Za-z0-9._-]+/[A-Za-z0-9._-]+";
+        default = "every-channel/every.channel";
+        description = "The repository, as owner and name.";
+      };
+
+      tag = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "boot-v2026.03.02";
+        description = "The release's tag. Null means the latest release.";
+      };
+
+      tarball = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/srv/releases/ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz";
+        description = "A local tarball, in place of a release.";
+      };
+
+      tokenFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/run/secrets/forge-token";
+        description = ''
+          File that holds an access token for a private repository. It is sent to {option}`${path}.release.host` only. The
+          service gets it as a systemd credential.
+        '';
+      };
+
+      artifact = mkOption {
+        type = types.str;
+        default = "ec-runner-x86_64-netboot-*.tar.*";
+        description = "Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match.";
+      };
+
+      requireSums = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Refuse a release that publishes no `SHA256SUMS.txt`. A sum that is published and does not match is always
+          refused.
+        '';
+      };
+
+      signature = {
+        format = mkOption {
+          type = types.nullOr (
+            types.enum [
+              "minisign"
+              "openssl"
+            ]
+          );
+          default = null;
+          description = ''
+            How the release's `SHA256SUMS.txt` is signed: `minisign` (`SHA256SUMS.txt.minisig`) or `openssl` (a detached
+            signature, `SHA256SUMS.txt.sig`). Null means that no signature is looked at.
+          '';
+        };
+
+        publicKeyFile = mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          example = "/etc/every-channel/release-key.pub";
+          description = "The public key that releases must be signed with. It is no secret.";
+        };
+      };
+
+      keep = mkOption {
+        type = types.ints.unsigned;
+        default = 3;
+        description = ''
+          How many releases stay beside the current and the previous one. A release that is pinned or being served is
+          never removed.
+        '';
+      };
+
+      maxUnpackedMiB = mkOption {
+        type = types.ints.positive;
+        default = 8192;
+        description = "How large a release may be once it is unpacked, in MiB.";
+      };
+
+      maxFiles = mkOption {
+        type = types.ints.positive;
+        default = 10000;
+        description = "How many files and folders a release may hold.";
+      };
+
+      refresh = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "daily";
+        description = ''
+          When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot and by
+          `systemctl start every-channel-netboot-stage`.
+        '';
+      };
+    };
+
+    ipxe = {
+      strategy = mkOption {
+        type = types.enum [
+          "autoexec"
+          "embedded"
+          "local"
+          "remote"
+        ];
+        default = "autoexec";
+        description = ''
+          Where the x86-64 UEFI boot binary comes from. `autoexec`: the stock one of {option}`${path}.ipxe.package`, which
+          runs the `autoexec.ipxe` that is written beside it. `embedded`: one with the script inside, built by Nix.
+          `local`: {option}`${path}.ipxe.localFile`. `remote`: {option}`${path}.ipxe.remoteUrl`, downloaded once and
+          checked.
+        '';
+      };
+
+      package = mkOption {
+        type = types.package;
+        default = pkgs.ipxe;
+        defaultText = lib.literalExpression "pkgs.ipxe";
+        description = ''
+          The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
+          look for `autoexec.ipxe`.
+        '';
+      };
+
+      localFile = mkOption {
+        type = types.nullOr filePath;
+        default = null;
+        example = "/srv/ipxe/snponly.efi";
+        description = "The boot binary of the strategy `local`.";
+      };
+
+      embeddedFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "The boot binary of the strategy `embedded`, with the boot script inside.";
+      };
+
+      remoteUrl = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "https://boot.example.org/ipxe.efi";
+        description = "Where the boot binary of the strategy `remote` is downloaded from.";
+      };
+
+      remoteSha256 = mkOption {
+        type = types.nullOr (types.strMatching "[0-9a-fA-F]{64}");
+        default = null;
+        description = "SHA-256 of the boot binary of the strategy `remote`, in hexadecimal.";
+      };
+
+      biosFile = mkOption {
+        type = types.nullOr filePath;
+        default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
+        defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
+        description = ''
+          The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
+        '';
+      };
+
+      ia32File = mkOption {
+        type = types.nullOr filePath;
+        default = null;
+        description = "The boot binary for 32-bit x86 UEFI clients. Null: they are not served.";
+      };
+
+      arm64File = mkOption {
+        type = types.nullOr filePath;
+        default = null;
+        example = lib.literalExpression ''"''${pkgs.pkgsCross.aarch64-multiplatform.ipxe}/snp.efi"'';
+        description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
+      };
+
+      verify = mkOption {
+        type = types.bool;
+        default = true;
+        description = ''
+          Check the SHA-256 of kernel and initrd on the client, where its iPXE can. A client whose iPXE cannot says so and
+          boots.
+        '';
+      };
+
+      attempts = mkOption {
+        type = types.ints.positive;
+        default = 5;
+        description = "How often a boot script tries all sources of a file before it gives up, with growing pauses.";
+      };
+
+      onFailure = mkOption {
+        type = types.enum [
+          "shell"
+          "reboot"
+        ];
+        default = "shell";
+        description = "What a client does when nothing could be booted: an iPXE shell, or a reboot to try again.";
+      };
+
+      rebootSeconds = mkOption {
+        type = types.ints.unsigned;
+        default = 30;
+        description = "How long the error stays on the screen before a reboot.";
+      };
+    };
+  };
+}
