@@ -1,8 +1,8 @@
 """What a release is, and the JSON of its record: ``releases/<id>/release.json``.
 
 ``{format: 1, id, tag, source, archive_name, archive_sha256, staged_at, files: {name: {size, sha256}},
-boot: {kernel, arguments, initrds}}``; hashes are hexadecimal, ``staged_at`` is in seconds since 1970, ``tag`` may
-be null.
+boot: {kernel, arguments, initrds}}``; hashes are hexadecimal, ``staged_at`` is in seconds since 1970, ``tag``
+may be null.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FileRecord:
 class BootCommand:
     """What the release's netboot.ipxe boots. ``kernel`` and ``initrds`` are names of the release's files.
 
-    ``arguments`` are the kernel's, as the script has them: iPXE's variables (``${cmdline}``) are not expanded.
+    ``arguments`` are the kernel's, as the script has them: iPXE's variables (``${cmdline}``) and all.
     """
 
     kernel: str
@@ -50,7 +50,7 @@ class BootCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A staged release. ``source`` is the URL or path of its archive; ``archive_sha256`` is of the archive."""
+    """A staged release. ``source`` is the URL or path of its archive, ``archive_sha256`` the archive's hash."""
 
     id: str
     tag: str | None
@@ -136,7 +136,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
 
 
 class _Reader:
-    """Takes fields out of JSON objects; a bad one goes into ``faults``, and something of its type is returned."""
+    """Takes fields out of JSON objects. A bad one goes into ``faults``, and something of its type is given."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []

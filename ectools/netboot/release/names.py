@@ -1,4 +1,4 @@
-"""Which names a file of a release may have: one spelling each, plain on every file system and in every URL."""
+"""Which names a file of a release may have: plain ones, on every file system and in every URL."""
 
 from __future__ import annotations
 
@@ -17,28 +17,25 @@ def find_name_fault(name: str) -> str | None:
 
     A name is relative, its segments are joined by ``/``, and none of them is empty, ``.`` or ``..``.
     """
-    if not name:
-        return "is empty"
-    if name.startswith("/"):
-        return "is absolute"
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        return "is not UTF-8"
     segments = name.split("/")
-    if ".." in segments:
-        return "leads out of the folder"
-    if "" in segments or "." in segments:
-        return "has an empty segment"
-    if size > MAX_NAME_BYTES or any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
-        return f"is longer than {MAX_NAME_BYTES} bytes, or than {MAX_SEGMENT_BYTES} in a segment"
-    if len(segments) > MAX_DEPTH:
-        return f"lies more than {MAX_DEPTH} folders deep"
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") or char == "\\" for char in name):
-        return "has a control character or a backslash"
-    if name == MANIFEST_NAME:
-        return "is the name of the release's own record"
-    return None
+    sizes = [len(segment.encode("utf-8", "surrogatepass")) for segment in segments]
+    faults = {
+        "is empty": not name,
+        "is absolute": name.startswith("/"),
+        "leads out of the folder": ".." in segments,
+        "has an empty segment": "" in segments or "." in segments,
+        "is not UTF-8": any("\ud800" <= char <= "\udfff" for char in name),
+        "has a control character or a backslash": any(map(_is_odd, name)),
+        f"is longer than {MAX_NAME_BYTES} bytes": sum(sizes) + len(sizes) - 1 > MAX_NAME_BYTES,
+        f"has a segment of more than {MAX_SEGMENT_BYTES} bytes": max(sizes) > MAX_SEGMENT_BYTES,
+        f"lies more than {MAX_DEPTH} folders deep": len(segments) > MAX_DEPTH,
+        "is the name of the release's own record": name == MANIFEST_NAME,
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
+def _is_odd(char: str) -> bool:
+    return char == "\\" or unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
 
 
 def fold_name(name: str) -> str:

@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -27,6 +26,7 @@ from ectools.netboot.release.names import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _log = log.Log(__name__)
 
@@ -67,7 +67,7 @@ class ReleaseStore:
         return self._find_link("previous")
 
     def find(self, release_id: str) -> Release | None:
-        """The release of that id; None where it is not staged. Raises ManifestError where its record is bad."""
+        """The release of that id; None where it is not staged. ManifestError: its record is bad."""
         path = self.folder(release_id) / MANIFEST_NAME
         try:
             data = path.read_bytes()
@@ -81,7 +81,7 @@ class ReleaseStore:
         return release
 
     def list_releases(self) -> list[Release]:
-        """Every staged release, the newest first. One whose record cannot be used is left out, with a warning."""
+        """Every staged release, the newest first; one with a bad record is left out, with a warning."""
         found = []
         for release_id in self.list_ids():
             try:
@@ -168,7 +168,7 @@ class ReleaseStore:
 
     def _list_folder(self, folder: Path) -> list[str]:
         try:
-            return os.listdir(folder)
+            return [entry.name for entry in folder.iterdir()]
         except FileNotFoundError:
             return []
         except OSError as error:
