@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -67,18 +68,27 @@ class Visit:
 Gate = Callable[[Visit], None]
 """An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
 
+Site = Callable[[tuple[bytes, ...]], tuple[bytes, ...] | bytes]
+"""What stands at a path: segments of a file below the root, or the content itself. Raises RefusedError."""
+
 
 class Answerer:
-    """Answers requests from one folder; holds the small files that it has read.
+    """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
 
     ``count_connections`` is asked for the health report.
     """
 
     def __init__(
-        self, settings: HttpSettings, *, gate: Gate | None, count_connections: Callable[[], int]
+        self,
+        settings: HttpSettings,
+        *,
+        gate: Gate | None,
+        site: Site | None,
+        count_connections: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._gate = gate
+        self._site = site
         self._count_connections = count_connections
         self._root = WebRoot(settings.root, store=settings.store)
         self._small_files = SmallFiles()
@@ -114,12 +124,20 @@ class Answerer:
                     headers=request.headers,
                 )
             )
-        path = self._root.find_path(segments)
+        target = segments if self._site is None else self._site(segments)
+        if isinstance(target, bytes):
+            return self._reply(request, segments, describe_content(target), target)
+        return self._answer_file(request, segments, target)
+
+    def _answer_file(
+        self, request: web.BaseRequest, segments: tuple[bytes, ...], target: tuple[bytes, ...]
+    ) -> MemoryReply | FileReply:
+        path = self._root.find_path(target)
         known = self._small_files.find(path)
         if known is not None:
             return self._reply(request, segments, known.validators, known.content)
         with contextlib.ExitStack() as cleanup:
-            file = self._root.open(segments)
+            file = self._root.open(target)
             cleanup.callback(os.close, file.descriptor)
             validators = build_validators(file.status, now=time.time())
             if validators.size > MAX_FILE_BYTES:
@@ -189,6 +207,12 @@ class Answerer:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             reply.force_close()
         return reply
+
+
+def describe_content(content: bytes) -> Validators:
+    """Validators of what is no file: it has no date, and its tag is made of what it holds."""
+    tag = blake2b(content, digest_size=12).hexdigest()
+    return Validators(size=len(content), etag=f'"{tag}"', modified=None)
 
 
 def read_part(file: OpenedFile, *, offset: int, count: int) -> bytes:

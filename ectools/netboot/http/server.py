@@ -17,7 +17,7 @@ from aiohttp.http import HttpProcessingError
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_refusal
-from ectools.netboot.http.answer import Answerer, Gate
+from ectools.netboot.http.answer import Answerer, Gate, Site
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
 from ectools.netboot.http.pump import Abort, Pump
 from ectools.netboot.http.replies import MemoryReply
@@ -46,7 +46,14 @@ _DESCRIPTORS_OF_THE_PROCESS = 64
 class BootServer:
     """Serves one folder on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
 
-    def __init__(self, settings: HttpSettings, *, listener: socket.socket, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        listener: socket.socket,
+        gate: Gate | None = None,
+        site: Site | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         if not isinstance(self._loop, asyncio.SelectorEventLoop):
             raise EcError(
@@ -56,7 +63,9 @@ class BootServer:
         self._settings = settings = replace(
             settings, max_connections=reserve_descriptors(settings.max_connections)
         )
-        self._answerer = Answerer(settings, gate=gate, count_connections=lambda: len(self._connections))
+        self._answerer = Answerer(
+            settings, gate=gate, site=site, count_connections=lambda: len(self._connections)
+        )
         self._answerer.check()
         self._listener = listener
         self._pump = Pump()
@@ -214,6 +223,7 @@ async def serve(
     listener: socket.socket,
     on_ready: Callable[[str, int], None] | None = None,
     gate: Gate | None = None,
+    site: Site | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
@@ -222,7 +232,7 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     with contextlib.closing(listener):
-        server = BootServer(settings, listener=listener, gate=gate)
+        server = BootServer(settings, listener=listener, gate=gate, site=site)
         stop = asyncio.Event()
 
         def on_signal() -> None:

@@ -50,7 +50,7 @@ class BootCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A staged release. ``source`` is the URL or path of its archive, ``archive_sha256`` the archive's hash."""
+    """A staged release. ``source`` is its archive's URL or path, ``archive_sha256`` the archive's hash."""
 
     id: str
     tag: str | None
@@ -136,7 +136,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
 
 
 class _Reader:
-    """Takes fields out of JSON objects. A bad one goes into ``faults``, and something of its type is given."""
+    """Takes fields out of JSON objects. Bad ones go into ``faults``; something of the type is given."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []

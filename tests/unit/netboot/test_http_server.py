@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,53 @@ from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+
+def ask(targets: Iterable[str], settings: HttpSettings, **rules: Any) -> list[bytes]:
+    """The whole answer to a GET of each target, each on a connection of its own."""
+
+    async def scenario() -> list[bytes]:
+        server = BootServer(settings, listener=bind_listener("127.0.0.1", 0), **rules)
+        _, port = server.start()
+        answers = []
+        for target in targets:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode())
+            answers.append(await reader.read())
+            writer.close()
+        assert await server.drain() == 0
+        await server.close()
+        return answers
+
+    return asyncio.run(scenario())
+
+
+def test_a_site_says_what_stands_at_a_path(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/kernel").write_bytes(b"a kernel")
+
+    def site(segments: tuple[bytes, ...]) -> tuple[bytes, ...] | bytes:
+        match segments:
+            case (b"kernel",):
+                return (b"one", b"kernel")
+            case (b"netboot.ipxe",):
+                return b"#!ipxe\n"
+            case (b"gone",):
+                return (b"..", b"secret")
+        raise RefusedError(404, "not found")
+
+    targets = ("/kernel", "/netboot.ipxe", "/one/kernel", "/healthz", "/gone")
+    kernel, script, direct, health, gone = ask(targets, HttpSettings(root=tmp_path), site=site)
+    assert kernel.startswith(b"HTTP/1.1 200 ")
+    assert kernel.endswith(b"\r\n\r\na kernel")
+    assert b'\r\nETag: "' in script
+    assert b"Content-Type: text/plain" in script
+    assert script.endswith(b"\r\n\r\n#!ipxe\n")
+    assert direct.startswith(b"HTTP/1.1 404 ")
+    assert health.startswith(b"HTTP/1.1 200 ")
+    assert gone.startswith(b"HTTP/1.1 404 ")
 
 
 def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> None:
@@ -31,20 +77,9 @@ def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> N
         if visit.query.get("token") != "t0ken":
             raise RefusedError(403, "a token is asked for")
 
-    async def scenario() -> list[bytes]:
-        server = BootServer(HttpSettings(root=tmp_path), listener=bind_listener("127.0.0.1", 0), gate=gate)
-        _, port = server.start()
-        answers = []
-        for target in ("/kernel?token=t0ken", "/ker%6eel?token=t0ken", "/kernel", "/none", "/healthz"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode())
-            answers.append((await reader.read())[9:12])
-            writer.close()
-        assert await server.drain() == 0
-        await server.close()
-        return answers
-
-    assert asyncio.run(scenario()) == [b"200", b"200", b"403", b"403", b"200"]
+    targets = ("/kernel?token=t0ken", "/ker%6eel?token=t0ken", "/kernel", "/none", "/healthz")
+    answers = ask(targets, HttpSettings(root=tmp_path), gate=gate)
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"403", b"403", b"200"]
     assert [visit.path for visit in visits] == [b"kernel", b"kernel", b"kernel", b"none"]
     assert visits[0].peer == "127.0.0.1"
     assert visits[0].method == "GET"
