@@ -110,14 +110,24 @@ def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
     A key whose default is not data (it depends on other options or on packages) stays absent. Raises
     InputError where the file cannot be read, ProblemsError with every bad field where it can.
     """
+    return check_settings(parse_settings(path, schema), schema, where=str(path))
+
+
+def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
+    """The JSON object of a settings file, not yet checked. Raises InputError, ProblemsError."""
     document = _parse(path, where=schema.prefix)
     if not isinstance(document, dict):
         from ectools.explain import kind_of
 
         _refuse(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
+    return document
+
+
+def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> dict[str, Any]:
+    """``document`` with the defaults of what it lacks. Raises ProblemsError, which says ``where``."""
     problems = [*validate(document, schema), *_bad_texts(document, schema.prefix)]
     if problems:
-        raise ProblemsError(f"{path}: {_count(problems)} in the settings", problems)
+        raise ProblemsError(f"{where}: {_count(problems)} in the settings", problems)
     settings = fill_defaults(document, schema)
     assert isinstance(settings, dict)  # noqa: S101 - it was one above
     return settings

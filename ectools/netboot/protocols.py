@@ -44,7 +44,7 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryKind:
-    """``filename`` in the TFTP folder (an option, for x86-64); ``pe_machine`` of UEFI images, None for BIOS."""
+    """``filename`` in the TFTP folder (x86-64's is an option); ``pe_machine`` of UEFI images, or None."""
 
     filename: str
     pe_machine: int | None
