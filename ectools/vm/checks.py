@@ -137,9 +137,7 @@ def _find_path_problems(settings: Settings) -> Iterator[Problem]:
 
 def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
     """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
-    if boot.chain_url is not None and (
-        expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")
-    ):
+    if boot.chain_url is not None and (expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")):
         # What stands before the @ may be a password.
         shown = re.sub(r"//.*@", "//***@", boot.chain_url, flags=re.DOTALL)
         yield _bad("boot.chainUrl", shown, "not usable", expected)
