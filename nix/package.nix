@@ -50,15 +50,20 @@ python3Packages.buildPythonApplication {
     if builtins.pathExists (builtins.unsafeDiscardStringContext "${source}") then source else ../.;
 
   build-system = [ python3Packages.hatchling ];
-  dependencies = with python3Packages; [
-    aiohttp
-    click
-    jsonschema
-    markdown-it-py
-    pyroute2
-    pyyaml
-    qemu-qmp
-  ];
+  dependencies =
+    with python3Packages;
+    [
+      aiohttp
+      click
+      cryptography
+      jsonschema
+      markdown-it-py
+      pyroute2
+      pyyaml
+      qemu-qmp
+      urllib3
+    ]
+    ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ];
 
   doCheck = checked;
   nativeCheckInputs = with python3Packages; [
