@@ -1,0 +1,354 @@
+# The options of ec-ipxe-qemu.nix.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.every-channel.ipxe-qemu;
+  path = "services.every-channel.ipxe-qemu";
+  runner = lib.getExe' config.services.every-channel.toolsPackage "every-channel-ipxe-qemu";
+
+  # Only what the boot script is made of, so that more memory for the guest does not build iPXE again.
+  bootScript = pkgs.runCommand "every-channel.ipxe" { } ''
+    ${runner} --print-boot-script --config ${
+      (pkgs.formats.json { }).generate "boot-script-settings.json" {
+        boot = {
+          inherit (cfg.boot) chainUrl;
+          http = { inherit (cfg.boot.http) bindIp port; };
+          userNet = { inherit (cfg.boot.userNet) dnsServers; };
+        };
+      }
+    } > $out
+  '';
+
+  inherit (lib) mkOption types;
+in
+{
+  options.services.every-channel.ipxe-qemu = {
+    enable = lib.mkEnableOption "a persistent QEMU guest that boots over iPXE";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.qemu_kvm;
+      defaultText = lib.literalExpression "pkgs.qemu_kvm";
+      example = lib.literalExpression "pkgs.qemu";
+      description = ''
+        The QEMU package; it provides `qemu-system-x86_64` and `qemu-img`. On other platforms than x86-64, `pkgs.qemu_kvm`
+        does not, and `pkgs.qemu` does.
+      '';
+    };
+
+    name = mkOption {
+      type = types.str;
+      default = "every-channel-ipxe";
+      description = "The guest's name, as QEMU and the logs show it.";
+    };
+
+    machine = mkOption {
+      type = types.str;
+      default = if cfg.enableKvm then "q35,accel=kvm" else "q35,accel=tcg";
+      defaultText = lib.literalExpression ''if enableKvm then "q35,accel=kvm" else "q35,accel=tcg"'';
+      example = "pc,accel=kvm";
+      description = ''
+        The machine type and its properties, as QEMU's `-machine` takes them. The accelerator in it gives way to
+        {option}`${path}.enableKvm`: `accel=kvm` does not bring KVM back where that is false, and is
+        replaced by `accel=tcg` where KVM turns out not to carry the guest.
+      '';
+    };
+
+    cpu = mkOption {
+      type = types.str;
+      default = if cfg.enableKvm then "host" else "max";
+      defaultText = lib.literalExpression ''if enableKvm then "host" else "max"'';
+      example = "Skylake-Server-v4";
+      description = ''
+        The CPU model, as QEMU's `-cpu` takes it. `host` needs KVM; where the guest runs without it, `max` is
+        used instead.
+      '';
+    };
+
+    enableKvm = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Use KVM when it is available. Where it is not, or where it opens but does not carry a guest, the guest runs
+        under TCG (emulation, many times slower) and a warning says so; see {option}`${path}.requireKvm`.
+      '';
+    };
+
+    requireKvm = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Fail, with the reason, rather than run under TCG when KVM cannot be used.";
+    };
+
+    vcpus = mkOption {
+      type = types.ints.positive;
+      default = 2;
+      description = "Number of virtual CPUs.";
+    };
+
+    memoryMiB = mkOption {
+      type = types.ints.positive;
+      default = 4096;
+      description = "Memory of the guest in MiB.";
+    };
+
+    serial = mkOption {
+      type = types.str;
+      default = "mon:stdio";
+      example = "unix:/var/lib/every-channel/ipxe-qemu/serial.sock,server=on,wait=off";
+      description = ''
+        Where the guest's first serial port goes, as QEMU's `-serial` takes it. With `mon:stdio` the console goes
+        to the journal, and to the terminal when the runner is started by hand. A socket or a file can be made in
+        {option}`${path}.stateDir`.
+      '';
+    };
+
+    stateDir = mkOption {
+      type = types.str;
+      default = "/var/lib/every-channel/ipxe-qemu";
+      description = ''
+        Folder of the guest's state: its disk and its TFTP folder. It is the guest's own, and all that lies in it is
+        given to the service's user. It stays when the service is disabled.
+      '';
+    };
+
+    disk = {
+      path = mkOption {
+        type = types.str;
+        default = "${cfg.stateDir}/disk.qcow2";
+        defaultText = lib.literalExpression ''"''${stateDir}/disk.qcow2"'';
+        description = ''
+          The guest's qcow2 disk. It is made when it is missing and never overwritten. Two runners never use one disk
+          at a time. Its folder is made too; one that is there already must be writable for the service's user.
+        '';
+      };
+
+      size = mkOption {
+        type = types.str;
+        default = "16G";
+        example = "64G";
+        description = ''
+          Virtual size of the disk when it is first made, as `qemu-img` takes it: bytes, or a number with `K`, `M`,
+          `G` or `T`. Changing it later does not resize the disk.
+        '';
+      };
+    };
+
+    boot = {
+      order = mkOption {
+        type = types.str;
+        default = "order=n";
+        example = "order=cn";
+        description = "Boot order, as QEMU's `-boot` takes it: `n` is the network, `c` the disk.";
+      };
+
+      chainUrl = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "https://boot.example.org/netboot.ipxe";
+        description = ''
+          The iPXE script that the guest's boot file goes on to. Null means the local boot HTTP server:
+          `http://10.0.2.2:''${port}/netboot.ipxe`, where 10.0.2.2 is this host as the guest's user-mode network shows
+          it.
+        '';
+      };
+
+      chainTokenFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/run/secrets/chain-token";
+        description = ''
+          File that holds the token which the server of {option}`${path}.boot.chainUrl` asks for; it is
+          sent as the query parameter `token`. The service gets it as a systemd credential; it never enters the Nix
+          store, an argument list or a log. A token needs a boot file that is written at run time, so
+          {option}`${path}.boot.userNet.bootFile` must then be null, which is its default in that case.
+        '';
+      };
+
+      progressSeconds = mkOption {
+        type = types.ints.positive;
+        default = 90;
+        description = ''
+          How long the first boot under KVM may take to show any progress: a request to the boot HTTP server, a
+          connection of the user-mode network, or a read from the disk. After that, KVM counts as unusable.
+        '';
+      };
+
+      http = {
+        enable = mkOption {
+          type = types.bool;
+          default = true;
+          description = "Serve {option}`${path}.boot.http.root` to the guest with the boot HTTP server.";
+        };
+
+        bindIp = mkOption {
+          type = types.str;
+          default = "127.0.0.1";
+          description = ''
+            Address that the boot HTTP server listens on. The guest reaches 127.0.0.1 and 0.0.0.0 of this host as
+            10.0.2.2, and any other address by itself.
+          '';
+        };
+
+        port = mkOption {
+          type = types.port;
+          default = 8080;
+          description = "Port of the boot HTTP server.";
+        };
+
+        root = mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          example = "/srv/netboot/current";
+          description = ''
+            Folder that holds `kernel`, `initrd` and `netboot.ipxe`. The service's user must be able to read it.
+          '';
+        };
+      };
+
+      userNet = {
+        hostname = mkOption {
+          type = types.str;
+          default = "every-channel-ipxe";
+          description = "Host name that the user-mode network's DHCP gives the guest.";
+        };
+
+        dnsServers = mkOption {
+          type = types.listOf types.str;
+          default = [ "1.1.1.1" ];
+          description = "IPv4 addresses of DNS servers for the guest. The first one is applied.";
+        };
+
+        tftpDir = mkOption {
+          type = types.str;
+          default = "${cfg.stateDir}/tftp";
+          defaultText = lib.literalExpression ''"''${stateDir}/tftp"'';
+          description = "Folder that the user-mode network serves to the guest over TFTP. The boot file is put there.";
+        };
+
+        bootFilename = mkOption {
+          type = types.str;
+          default = "undionly.kpxe";
+          description = ''
+            Name of the boot file in the TFTP folder, at most 127 bytes. The runner writes this file at every start.
+          '';
+        };
+
+        bootFile = mkOption {
+          type = types.nullOr types.str;
+          default =
+            if cfg.boot.chainTokenFile == null then
+              "${pkgs.ipxe.override { embedScript = bootScript; }}/undionly.kpxe"
+            else
+              null;
+          defaultText = lib.literalMD ''
+            an `undionly.kpxe` with the boot script embedded, built by Nix; null where a chain token is set, and
+            outside NixOS
+          '';
+          description = ''
+            The file that becomes the boot file. Null means a plain iPXE script, written when the guest starts, which
+            the iPXE in QEMU's own network ROMs runs.
+          '';
+        };
+
+        model = mkOption {
+          type = types.str;
+          default = "e1000";
+          example = "virtio-net-pci";
+          description = "Device model of the boot NIC, as QEMU's `-device` takes it.";
+        };
+      };
+    };
+
+    lan = {
+      enable = lib.mkEnableOption "a second NIC on a real LAN, through macvtap";
+
+      model = mkOption {
+        type = types.str;
+        default = "virtio-net-pci";
+        description = "Device model of the LAN NIC, as QEMU's `-device` takes it.";
+      };
+
+      macvtap = {
+        interface = mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          example = "enp3s0";
+          description = ''
+            The host's interface on that LAN. Host and guest cannot reach each other over it: that is how macvtap
+            works, in every mode.
+          '';
+        };
+
+        name = mkOption {
+          type = types.str;
+          default = "ecqemu0";
+          description = ''
+            Name of the macvtap link, at most 15 bytes. It is made at start and removed at the end; a link of that name
+            that the runner did not make is left alone, and the start fails.
+          '';
+        };
+
+        mode = mkOption {
+          type = types.enum [
+            "private"
+            "vepa"
+            "bridge"
+            "passthru"
+            "source"
+          ];
+          default = "bridge";
+          description = "Mode of the macvtap link, as ip-link(8) describes it.";
+        };
+
+        macAddress = mkOption {
+          type = types.nullOr (types.strMatching "[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}");
+          default = null;
+          example = "02:ec:00:00:00:01";
+          description = ''
+            Hardware address of the link and of the guest's LAN NIC. Null derives one from this machine's
+            identity, the guest's name and its state folder, so that it stays the same from start to start. In the mode
+            `passthru` the link has its interface's own address, and this is not used.
+          '';
+        };
+      };
+    };
+
+    shutdown = {
+      powerdownSeconds = mkOption {
+        type = types.ints.unsigned;
+        default = 60;
+        description = "How long the guest has to power itself down after the ACPI power button was pressed.";
+      };
+
+      quitSeconds = mkOption {
+        type = types.ints.unsigned;
+        default = 10;
+        description = "How long QEMU has to end after it was told to quit.";
+      };
+
+      terminateSeconds = mkOption {
+        type = types.ints.unsigned;
+        default = 10;
+        description = "How long QEMU has to end after SIGTERM; then it gets SIGKILL.";
+      };
+    };
+
+    extraArgs = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [
+        "-device"
+        "virtio-balloon-pci"
+      ];
+      description = ''
+        Further arguments for QEMU, appended in this order. They do not widen what the service may touch: a device or a
+        folder that they name has to be allowed in the unit's `serviceConfig` too.
+      '';
+    };
+  };
+}
