@@ -4,6 +4,9 @@ let
   modules = {
     ec-ipxe-qemu.imports = [ ./modules/ec-ipxe-qemu.nix ];
     ec-netboot.imports = [ ./modules/ec-netboot.nix ];
+    ec-node.imports = [ ./modules/ec-node.nix ];
+    ec-publisher-guest.imports = [ ./modules/ec-publisher-guest.nix ];
+    ec-runner.imports = [ ./modules/ec-runner.nix ];
   };
 in
 modules // { default.imports = builtins.attrValues modules; }

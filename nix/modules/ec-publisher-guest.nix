@@ -1,0 +1,72 @@
+# The publisher guest's profile: a system without a disk of its own, for a virtual machine or a network boot. All that
+# it writes is in memory, so a reboot is a new machine.
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  path = "services.every-channel";
+
+  serial = if pkgs.stdenv.hostPlatform.isAarch64 then "ttyAMA0" else "ttyS0";
+
+  inherit (lib) mkDefault;
+in
+{
+  imports = [ ./ec-node.nix ];
+
+  options.services.every-channel.publisher-guest.enable = lib.mkEnableOption ''
+    the publisher guest's profile: no disk, a serial console, DHCP, a journal in memory, a small system; and the
+    publisher daemon, where {option}`${path}.node.package` brings one'';
+
+  config = lib.mkIf config.services.every-channel.publisher-guest.enable {
+    services.every-channel.node.enable = lib.mkIf options.services.every-channel.node.package.isDefined (
+      mkDefault true
+    );
+
+    # Where the store comes from is the boot's: a netboot image brings one, a virtual machine shares its host's.
+    fileSystems."/" = {
+      device = mkDefault "tmpfs";
+      fsType = mkDefault "tmpfs";
+      options = mkDefault [ "mode=0755" ];
+    };
+    virtualisation.vmVariant.virtualisation.diskImage = mkDefault null;
+
+    boot = {
+      loader.grub.enable = mkDefault false;
+      kernelParams = [
+        "console=tty0"
+        # The last one is /dev/console.
+        "console=${serial},115200n8"
+        # Nobody is there to look: begin again.
+        "panic=30"
+        "boot.panic_on_fail"
+      ];
+      enableContainers = mkDefault false;
+    };
+
+    networking = {
+      useDHCP = mkDefault true;
+      # The DHCP server's to give.
+      hostName = mkDefault "";
+    };
+
+    services.journald.storage = mkDefault "volatile";
+    systemd.coredump.enable = mkDefault false;
+
+    # What nobody will use who never logs in.
+    documentation.enable = mkDefault false;
+    environment.defaultPackages = mkDefault [ ];
+    fonts.fontconfig.enable = mkDefault false;
+    nix.enable = mkDefault false;
+    programs.command-not-found.enable = mkDefault false;
+    xdg = {
+      autostart.enable = mkDefault false;
+      icons.enable = mkDefault false;
+      mime.enable = mkDefault false;
+      sounds.enable = mkDefault false;
+    };
+  };
+}

@@ -1,0 +1,203 @@
+# The overlay root of ec-runner.nix: the root file system read-only, and above it one in memory that takes the writes.
+#
+# The root is mounted as NixOS mounts it, checked and grown before as usual; then, still in stage 1, the overlay comes
+# between it and all that follows. What persists is bound from the real root, writable, over the overlay. So the file
+# system below stays writable, and its mount at /run/every-channel/root is not.
+{
+  config,
+  lib,
+  utils,
+  ...
+}:
+let
+  cfg = config.services.every-channel.runner.overlayRoot;
+  path = "services.every-channel.runner.overlayRoot";
+  enabled = config.services.every-channel.runner.enable && cfg.enable;
+
+  real = "/run/every-channel/root";
+  layer = "/run/every-channel/overlay";
+
+  isBelow = folder: file: file == folder || lib.hasPrefix "${folder}/" file;
+  mountPoints = lib.remove "/" (lib.mapAttrsToList (_: fs: fs.mountPoint) config.fileSystems);
+  hasOwnFileSystem = file: lib.any (mountPoint: isBelow mountPoint file) mountPoints;
+
+  # What has a file system of its own is not on the root. Bound before that is mounted, it would even keep systemd from
+  # mounting it.
+  persistent = lib.filter (file: !hasOwnFileSystem file) (
+    lib.unique (
+      [
+        "/boot"
+        "/nix"
+      ]
+      ++ cfg.persist
+    )
+  );
+
+  # What stage 1 mounts besides the root, without what comes along with another.
+  early = map (fs: fs.mountPoint) (
+    lib.filter (fs: fs.mountPoint != "/" && utils.fsNeededForBoot fs) config.system.build.fileSystems
+  );
+  topmost = lib.filter (file: !lib.any (other: other != file && isBelow other file) early) early;
+
+  forEach = files: step: lib.concatMapStrings (file: "${step file}\n") files;
+  at = folder: file: lib.escapeShellArg (folder + file);
+
+  # For the shells of both stage 1s, with `attempt` before each command that must not fail.
+  #   root       where stage 1 has mounted the root
+  #   take       the option of mount(8) by which the root comes to `real`
+  #   leave      what is done to `root` before the overlay lies on it
+  #   bringBack  what stands between the overlay and the end
+  interpose =
+    {
+      root,
+      take,
+      leave ? "",
+      bringBack ? "",
+    }:
+    ''
+      attempt mkdir -p ${real} ${layer}
+      attempt mount ${take} ${root} ${real}
+      # Of two mounts that share, one would get the overlay that is meant for the other.
+      attempt mount --make-private ${real}
+      ${forEach persistent (file: "attempt mkdir -p ${at real file}")}
+      # Made once, and then the machine's own: DHCP clients are known by it.
+      id=
+      if [ -f ${real}/etc/machine-id ]; then read -r id < ${real}/etc/machine-id || true; fi
+      case $id in *[!0-9a-f]*) id= ;; esac
+      if [ "''${#id}" -ne 32 ] && ! [ -L ${real}/etc/machine-id ]; then
+        attempt mkdir -p ${real}/etc
+        tr -d - < /proc/sys/kernel/random/uuid > ${real}/etc/machine-id
+        attempt chmod 0444 ${real}/etc/machine-id
+      fi
+      ${leave}
+      attempt mount -t tmpfs -o mode=0700,size=${cfg.size} every-channel-overlay ${layer}
+      attempt mkdir ${layer}/upper ${layer}/work
+      # The upper folder's is the mode of /.
+      attempt chmod 0755 ${layer}/upper
+      attempt mount -t overlay -o lowerdir=${real},upperdir=${layer}/upper,workdir=${layer}/work overlay ${root}
+      ${forEach persistent (file: "attempt mount --bind ${at real file} ${at root file}")}
+      ${bringBack}
+      attempt mount -o remount,bind,ro ${real}
+    '';
+
+  inherit (lib) mkOption types;
+in
+{
+  options.services.every-channel.runner.overlayRoot = {
+    enable = lib.mkEnableOption ''
+      the overlay root: the root file system is mounted read-only, and all that is written to it goes to memory and is
+      gone after a reboot, except for {file}`/nix`, {file}`/boot` and {option}`${path}.persist`'';
+
+    persist = mkOption {
+      type = types.listOf (types.strMatching "(/[^/]+)+");
+      default = [
+        "/var/lib/every-channel"
+        "/var/lib/nixos"
+        "/var/lib/systemd/timers"
+      ];
+      example = [
+        "/home"
+        "/var/lib/every-channel"
+        "/var/lib/nixos"
+        "/var/lib/systemd/timers"
+      ];
+      description = ''
+        Folders on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
+        are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
+        default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
+        persist have owners), and when each timer ran last.
+      '';
+    };
+
+    size = mkOption {
+      type = types.strMatching "[0-9]+[kKmMgG%]?";
+      default = "50%";
+      example = "2G";
+      description = ''
+        How much memory the writes may take, as tmpfs(5) counts it. When it is full, writes fail as on a full disk.
+      '';
+    };
+  };
+
+  config = lib.mkIf enabled {
+    assertions = [
+      {
+        assertion = config.fileSystems."/".fsType != "tmpfs";
+        message = ''${path}.enable needs a root file system on a disk, and fileSystems."/" is a tmpfs: switch it off'';
+      }
+      {
+        # GRUB is told the path of a kernel below the mount that it lies in, and takes that mount's root for the file
+        # system's.
+        assertion =
+          config.boot.loader.grub.enable
+          -> lib.all (boot: hasOwnFileSystem boot.path) config.boot.loader.grub.mirroredBoots;
+        message = ''${path}.enable with GRUB needs a file system of its own for /boot: set fileSystems."/boot", or boot with systemd-boot'';
+      }
+    ];
+
+    # A host key that changes with each boot would be useless.
+    services.openssh.hostKeys = lib.mkDefault [
+      {
+        type = "ed25519";
+        path = "/var/lib/every-channel/ssh/ssh_host_ed25519_key";
+      }
+    ];
+
+    boot.initrd = {
+      kernelModules = [ "overlay" ];
+
+      postMountCommands = lib.mkIf (!config.boot.initrd.systemd.enable) (
+        # Before what others do with the root.
+        lib.mkBefore ''
+          attempt() {
+            "$@" && return
+            echo "overlay root: failed: $*"
+            fail
+          }
+          ${interpose {
+            root = "/mnt-root";
+            # With all that is mounted below it.
+            take = "--move";
+            bringBack = forEach topmost (file: "attempt mount --move ${at real file} ${at "/mnt-root" file}");
+          }}
+        ''
+      );
+
+      systemd.services.every-channel-overlay-root = lib.mkIf config.boot.initrd.systemd.enable {
+        description = "Overlay in memory above the read-only root";
+        # Without it there is no system to go on to.
+        requiredBy = [ "initrd-root-fs.target" ];
+        requires = [ "sysroot.mount" ];
+        after = [
+          "sysroot.mount"
+          # It grows the file system by its mount point.
+          "systemd-growfs-root.service"
+        ];
+        before = [
+          "initrd-root-fs.target"
+        ]
+        # What is mounted before the overlay would lie hidden below it.
+        ++ map (file: "${utils.escapeSystemdPath "/sysroot${file}"}.mount") early;
+        unitConfig.DefaultDependencies = false;
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+        };
+        # The mount stays where systemd knows it, below the overlay: moved, it would be a mount unit that failed.
+        script = ''
+          attempt() { "$@"; }
+          ${interpose {
+            root = "/sysroot";
+            take = "--bind";
+            leave = "attempt mount -o remount,bind,ro /sysroot";
+          }}
+        '';
+      };
+    };
+
+    # Both would apply to / what is meant for the file system below the overlay.
+    systemd.services = lib.genAttrs [ "systemd-growfs-root" "systemd-remount-fs" ] (_: {
+      unitConfig.ConditionPathIsMountPoint = "!${layer}";
+    });
+  };
+}
