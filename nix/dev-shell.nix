@@ -15,7 +15,6 @@ in
     ++ (with pkgs; [
       busybox
       chromium
-      cpio
       dnsmasq
       git
       iproute2
