@@ -11,7 +11,7 @@ let
       host = flake.lib.nixosSystem {
         system = "x86_64-linux";
         modules = [
-          ../../nix/modules/ec-ipxe-qemu.nix
+          (import ../../nix/nixos-modules.nix).default
           { system.stateVersion = "26.05"; }
           (/. + module)
         ];
