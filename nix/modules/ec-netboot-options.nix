@@ -1,17 +1,10 @@
-# The options of ec-netboot.nix.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+# The options of ec-netboot.nix, but for those below `ipxe`.
+{ lib, ... }:
 let
-  cfg = config.services.every-channel.netboot;
   path = "services.every-channel.netboot";
   protocols = builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json);
 
   inherit (lib) mkOption types;
-  filePath = types.strMatching "/.*";
   cidr = types.strMatching "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
   cidrDescription = "An address stands for itself; IPv4 clients of an IPv6 socket count as IPv4.";
 in
@@ -258,112 +251,6 @@ in
           When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot and by
           `systemctl start every-channel-netboot-stage`.
         '';
-      };
-    };
-
-    ipxe = {
-      strategy = mkOption {
-        type = types.enum [
-          "autoexec"
-          "embedded"
-          "local"
-          "remote"
-        ];
-        default = "autoexec";
-        description = ''
-          Where the x86-64 UEFI boot binary comes from. `autoexec`: the stock one of {option}`${path}.ipxe.package`, which
-          runs the `autoexec.ipxe` that is written beside it. `embedded`: one with the script inside, built by Nix.
-          `local`: {option}`${path}.ipxe.localFile`. `remote`: {option}`${path}.ipxe.remoteUrl`, downloaded once and
-          checked.
-        '';
-      };
-
-      package = mkOption {
-        type = types.package;
-        default = pkgs.ipxe;
-        defaultText = lib.literalExpression "pkgs.ipxe";
-        description = ''
-          The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
-          look for `autoexec.ipxe`.
-        '';
-      };
-
-      localFile = mkOption {
-        type = types.nullOr filePath;
-        default = null;
-        example = "/srv/ipxe/snponly.efi";
-        description = "The boot binary of the strategy `local`.";
-      };
-
-      embeddedFile = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        description = "The boot binary of the strategy `embedded`, with the boot script inside.";
-      };
-
-      remoteUrl = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        example = "https://boot.example.org/ipxe.efi";
-        description = "Where the boot binary of the strategy `remote` is downloaded from.";
-      };
-
-      remoteSha256 = mkOption {
-        type = types.nullOr (types.strMatching "[0-9a-fA-F]{64}");
-        default = null;
-        description = "SHA-256 of the boot binary of the strategy `remote`, in hexadecimal.";
-      };
-
-      biosFile = mkOption {
-        type = types.nullOr filePath;
-        default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
-        defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
-        description = ''
-          The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
-        '';
-      };
-
-      ia32File = mkOption {
-        type = types.nullOr filePath;
-        default = null;
-        description = "The boot binary for 32-bit x86 UEFI clients. Null: they are not served.";
-      };
-
-      arm64File = mkOption {
-        type = types.nullOr filePath;
-        default = null;
-        example = lib.literalExpression ''"''${pkgs.pkgsCross.aarch64-multiplatform.ipxe}/snp.efi"'';
-        description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
-      };
-
-      verify = mkOption {
-        type = types.bool;
-        default = true;
-        description = ''
-          Check the SHA-256 of kernel and initrd on the client, where its iPXE can. A client whose iPXE cannot says so and
-          boots.
-        '';
-      };
-
-      attempts = mkOption {
-        type = types.ints.positive;
-        default = 5;
-        description = "How often a boot script tries all sources of a file before it gives up, with growing pauses.";
-      };
-
-      onFailure = mkOption {
-        type = types.enum [
-          "shell"
-          "reboot"
-        ];
-        default = "shell";
-        description = "What a client does when nothing could be booted: an iPXE shell, or a reboot to try again.";
-      };
-
-      rebootSeconds = mkOption {
-        type = types.ints.unsigned;
-        default = 30;
-        description = "How long the error stays on the screen before a reboot.";
       };
     };
   };

@@ -4,15 +4,113 @@
 # schemas/ec-netboot.schema.json; the programs that the units start read it with the same schema.
 {
   config,
+  options,
   lib,
   pkgs,
   ...
 }:
+let
+  cfg = config.services.every-channel.netboot;
+  path = "services.every-channel.netboot";
+  unit = "every-channel-netboot";
+  ectools = lib.getExe config.services.every-channel.toolsPackage;
+  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) ports;
+
+  # What the programs read: all options but those that only NixOS acts upon.
+  settings =
+    builtins.removeAttrs cfg [
+      "enable"
+      "openFirewall"
+    ]
+    // {
+      release = builtins.removeAttrs cfg.release [ "refresh" ];
+    };
+  settingsFile = (pkgs.formats.json { }).generate "${unit}-unchecked.json" settings;
+  checkedSettings = pkgs.runCommand "${unit}.json" { } ''
+    ${ectools} netboot serve --check --config ${settingsFile}
+    ${lib.optionalString (cfg.release.refresh != null) ''
+      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar ${lib.escapeShellArg cfg.release.refresh} || {
+        echo ${lib.escapeShellArg "${path}.release.refresh: not a calendar event (systemd.time(7))"} >&2
+        exit 1
+      }
+    ''}
+    cp ${settingsFile} $out
+  '';
+
+  folders = import ./folders.nix {
+    inherit lib path;
+    user = unit;
+  };
+
+  openPorts = {
+    allowedTCPPorts = [ cfg.httpPort ];
+    allowedUDPPorts = [
+      ports.tftp
+    ]
+    ++ lib.optionals cfg.proxyDhcp.enable [
+      ports.dhcp
+      ports.pxe
+    ];
+  };
+in
 {
   imports = [
     ./tools.nix
     ./ec-netboot-options.nix
+    ./ec-netboot-ipxe-options.nix
   ];
 
-  config = lib.mkIf config.services.every-channel.netboot.enable { };
+  config = lib.mkIf cfg.enable {
+    assertions = import ./ec-netboot-assertions.nix {
+      inherit
+        cfg
+        folders
+        lib
+        path
+        ;
+      options = options.services.every-channel.netboot;
+    };
+
+    environment.systemPackages = [ config.services.every-channel.toolsPackage ];
+    environment.etc."every-channel/netboot.json".source = checkedSettings;
+
+    users.users.${unit} = {
+      isSystemUser = true;
+      group = unit;
+      description = "every.channel network boot";
+    };
+    users.groups.${unit} = { };
+
+    systemd.tmpfiles.settings."10-${unit}" = folders.rules [
+      (folders.ownTree cfg.stateDir)
+      (folders.ownFolder "${cfg.stateDir}/tftp")
+    ];
+
+    networking.firewall = lib.mkIf cfg.openFirewall (
+      if cfg.interface == null then openPorts else { interfaces.${cfg.interface} = openPorts; }
+    );
+
+    systemd.services = import ./ec-netboot-services.nix {
+      inherit
+        cfg
+        ectools
+        lib
+        pkgs
+        settings
+        unit
+        ;
+      systemctl = lib.getExe' config.systemd.package "systemctl";
+    };
+
+    systemd.timers."${unit}-stage" = lib.mkIf (cfg.release.refresh != null) {
+      description = "Look for a newer release of the network-boot artifacts";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = cfg.release.refresh;
+        Persistent = true;
+        # Many boot hosts share one forge.
+        RandomizedDelaySec = "5min";
+      };
+    };
+  };
 }

@@ -1,0 +1,63 @@
+# What ec-netboot.nix asserts of its options; the rest of what makes settings wrong is found when they are built.
+{
+  cfg,
+  options,
+  folders,
+  lib,
+  path,
+}:
+let
+  inherit (import ./systemd.nix { inherit lib; }) refuseStorePath;
+
+  # `option` has a value where `condition` holds, which `when` says.
+  needs = condition: when: option: {
+    assertion = condition -> lib.attrByPath (lib.splitString "." option) null cfg != null;
+    message = "${path}.${option} must be set when ${when}";
+  };
+  strategyNeeds =
+    strategy: map (needs (cfg.ipxe.strategy == strategy) ''ipxe.strategy is "${strategy}"'');
+
+  inherit (cfg.release) signature;
+in
+[
+  {
+    assertion = options.listenIP.isDefined;
+    message = "${path}.listenIP must be set: this host's IPv4 address on the clients' network";
+  }
+  (needs cfg.proxyDhcp.enable "proxyDhcp.enable is true" "proxyDhcp.subnet")
+  (needs (
+    signature.format != null
+  ) "release.signature.format is set" "release.signature.publicKeyFile")
+  (needs (
+    signature.publicKeyFile != null
+  ) "release.signature.publicKeyFile is set" "release.signature.format")
+  {
+    assertion = cfg.release.tag == null || cfg.release.tarball == null;
+    message = "${path}.release.tag must be null when release.tarball is set: a tarball takes the release's place";
+  }
+  {
+    assertion = cfg.ipxe.strategy != "embedded" || cfg.chainTokenFile == null;
+    message =
+      ''${path}.ipxe.strategy must not be "embedded" when chainTokenFile is set: ''
+      + "the script with the token would be in the Nix store, which everyone can read";
+  }
+  (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
+  (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
+]
+++ strategyNeeds "embedded" [ "ipxe.embeddedFile" ]
+++ strategyNeeds "local" [ "ipxe.localFile" ]
+++ strategyNeeds "remote" [
+  "ipxe.remoteUrl"
+  "ipxe.remoteSha256"
+]
+++ folders.refuseHidden {
+  inherit (cfg) stateDir;
+  "ipxe.arm64File" = cfg.ipxe.arm64File;
+  "ipxe.biosFile" = cfg.ipxe.biosFile;
+  "ipxe.embeddedFile" = if cfg.ipxe.strategy == "embedded" then cfg.ipxe.embeddedFile else null;
+  "ipxe.ia32File" = cfg.ipxe.ia32File;
+  "ipxe.localFile" = if cfg.ipxe.strategy == "local" then cfg.ipxe.localFile else null;
+  "release.signature.publicKeyFile" = signature.publicKeyFile;
+  "release.tarball" = cfg.release.tarball;
+}
+++ folders.refuseShared "the service's" { inherit (cfg) stateDir; }

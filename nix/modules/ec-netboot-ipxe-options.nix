@@ -1,0 +1,136 @@
+# The options of ec-netboot.nix below `ipxe`.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.every-channel.netboot;
+  path = "services.every-channel.netboot";
+
+  # Only what the script is made of, so that no other change builds iPXE again.
+  embeddedScript = pkgs.runCommand "every-channel-autoexec.ipxe" { } ''
+    ${lib.getExe config.services.every-channel.toolsPackage} netboot ipxe --print autoexec --config ${
+      (pkgs.formats.json { }).generate "autoexec-settings.json" {
+        inherit (cfg) hostname httpPort mirrors;
+        ipxe = { inherit (cfg.ipxe) attempts onFailure rebootSeconds; };
+      }
+    } > $out
+  '';
+
+  inherit (lib) mkOption types;
+  filePath = types.strMatching "/.*";
+in
+{
+  options.services.every-channel.netboot.ipxe = {
+    strategy = mkOption {
+      type = types.enum [
+        "autoexec"
+        "embedded"
+        "local"
+        "remote"
+      ];
+      default = "autoexec";
+      description = ''
+        Where the x86-64 UEFI boot binary comes from. `autoexec`: the stock one of {option}`${path}.ipxe.package`, which
+        runs the `autoexec.ipxe` that is written beside it. `embedded`: one with the script inside, built by Nix.
+        `local`: {option}`${path}.ipxe.localFile`. `remote`: {option}`${path}.ipxe.remoteUrl`, downloaded once and
+        checked.
+      '';
+    };
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.ipxe;
+      defaultText = lib.literalExpression "pkgs.ipxe";
+      description = ''
+        The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
+        look for `autoexec.ipxe`.
+      '';
+    };
+
+    localFile = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      example = "/srv/ipxe/snponly.efi";
+      description = "The boot binary of the strategy `local`.";
+    };
+
+    embeddedFile = mkOption {
+      type = types.nullOr types.str;
+      default =
+        if cfg.ipxe.strategy == "embedded" then
+          "${cfg.ipxe.package.override { embedScript = embeddedScript; }}/ipxe.efi"
+        else
+          null;
+      defaultText = lib.literalMD "an `ipxe.efi` with the boot script inside, built by Nix; null for other strategies";
+      description = "The boot binary of the strategy `embedded`, with the boot script inside.";
+    };
+
+    remoteUrl = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "https://boot.example.org/ipxe.efi";
+      description = "Where the boot binary of the strategy `remote` is downloaded from.";
+    };
+
+    remoteSha256 = mkOption {
+      type = types.nullOr (types.strMatching "[0-9a-fA-F]{64}");
+      default = null;
+      description = "SHA-256 of the boot binary of the strategy `remote`, in hexadecimal.";
+    };
+
+    biosFile = mkOption {
+      type = types.nullOr filePath;
+      default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
+      defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
+      description = ''
+        The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
+      '';
+    };
+
+    ia32File = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      description = "The boot binary for 32-bit x86 UEFI clients. Null: they are not served.";
+    };
+
+    arm64File = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      example = lib.literalExpression ''"''${pkgs.pkgsCross.aarch64-multiplatform.ipxe}/snp.efi"'';
+      description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
+    };
+
+    verify = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Check the SHA-256 of kernel and initrd on the client, where its iPXE can. A client whose iPXE cannot says so and
+        boots.
+      '';
+    };
+
+    attempts = mkOption {
+      type = types.ints.positive;
+      default = 5;
+      description = "How often a boot script tries all sources of a file before it gives up, with growing pauses.";
+    };
+
+    onFailure = mkOption {
+      type = types.enum [
+        "shell"
+        "reboot"
+      ];
+      default = "shell";
+      description = "What a client does when nothing could be booted: an iPXE shell, or a reboot to try again.";
+    };
+
+    rebootSeconds = mkOption {
+      type = types.ints.unsigned;
+      default = 30;
+      description = "How long the error stays on the screen before a reboot.";
+    };
+  };
+}

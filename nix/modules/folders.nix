@@ -1,0 +1,80 @@
+# The folders of the modules' services: which ones can be used, and the tmpfiles rules that make them.
+#
+#   path  the option tree, for messages
+#   user  the service's user, which is its group's name too
+{
+  lib,
+  path,
+  user,
+}:
+let
+  # What ProtectHome and PrivateTmp of the sandbox take out of sight (systemd.nix).
+  hidden = [
+    "/home"
+    "/root"
+    "/run/user"
+    "/tmp"
+    "/var/tmp"
+  ];
+  shared = [
+    "/"
+    "/etc"
+    "/mnt"
+    "/opt"
+    "/run"
+    "/srv"
+    "/usr"
+    "/var"
+    "/var/cache"
+    "/var/lib"
+    "/var/log"
+  ];
+  isHidden = file: lib.any (folder: lib.hasPrefix "${folder}/" "${file}/") hidden;
+  isShared = file: lib.elem (lib.removeSuffix "/" file) (map (lib.removeSuffix "/") shared);
+
+  # An assertion for each of the options (name → value) whose value is of that kind.
+  refuse =
+    isOfKind: rule:
+    lib.mapAttrsToList (
+      option: file: {
+        assertion = file == null || !isOfKind file;
+        message = "${path}.${option} ${rule}";
+      }
+    );
+
+  inherit (import ./systemd.nix { inherit lib; }) tmpfilesPath;
+
+  owner = {
+    inherit user;
+    group = user;
+  };
+  folder = owner // {
+    mode = "0750";
+  };
+in
+{
+  # Files and folders that the service reads or writes: option → path or null.
+  refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hidden}, which the service does not see";
+
+  # Folders that are given to the service's user: option → path.
+  refuseShared =
+    whose:
+    refuse isShared "must be a folder of ${whose} own, because it is given to the service's user";
+
+  # Entries of a tmpfiles file: path → rules. Of two for one path, the first counts.
+  rules = lib.listToAttrs;
+
+  # A folder of the service's own, with all that lies in it: also what somebody made there as root, by hand or before
+  # there was a user for it. (A rule for one file would be refused: from a user's folder, systemd-tmpfiles does not go
+  # on to a file of root's.)
+  ownTree =
+    file:
+    lib.nameValuePair (tmpfilesPath file) {
+      d = folder;
+      Z = owner;
+    };
+  ownFolder = file: lib.nameValuePair (tmpfilesPath file) { d = folder; };
+  # ":" is for a folder that is still to be made: one that is there may be somebody else's.
+  newFolder =
+    file: lib.nameValuePair (tmpfilesPath file) { d = lib.mapAttrs (_: value: ":${value}") folder; };
+}
