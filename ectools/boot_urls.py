@@ -1,9 +1,12 @@
-"""URLs as they stand in an iPXE script: what one may hold, and how a token is put into one."""
+"""What every boot script shares: its URLs, how a token is put into one, and how a failure is told."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import quote, urlsplit
+
+FAILURE_MARK = "every.channel: NETBOOT FAILED:"
+"""What a boot script's error starts with, for whoever reads the console."""
 
 # RFC 3986: unreserved, reserved, and escapes. No blank, quote, backslash or ${: nothing that iPXE expands.
 URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)

@@ -17,6 +17,11 @@ CHAIN_TOKEN = "chain-token"  # noqa: S105 - the credential's name
 _TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,512}")
 
 
+def is_token(text: str) -> bool:
+    """Whether every iPXE can send it."""
+    return text.isascii() and _TOKEN.fullmatch(text.encode("ascii")) is not None
+
+
 def find_secret(path: Path, *, credential: str) -> Path:
     """The file to read: the service manager's copy where it gave one, else ``path``."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")

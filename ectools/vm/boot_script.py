@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from ectools.boot_urls import URL, add_token
+from ectools.boot_urls import FAILURE_MARK, URL, add_token
 
 if TYPE_CHECKING:
     from ectools.vm.settings import Boot
@@ -19,9 +19,6 @@ HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
 
 SCRIPT_NAME = "netboot.ipxe"
-
-FAILURE_MARK = "every.channel: NETBOOT FAILED:"
-"""What the script's last line before its shell starts with, for whoever reads the console."""
 
 DHCP_TRIES = 3
 CHAIN_TRIES = 5

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.boot_urls import FAILURE_MARK
 from ectools.errors import EcError
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.vm.argv import Accelerator, Tap, build_argv
-from ectools.vm.boot_script import FAILURE_MARK
 from ectools.vm.confine import child_environment
 from ectools.vm.console import Outputs, Tail
 from ectools.vm.kvm import FirstBoot
