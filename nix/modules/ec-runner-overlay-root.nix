@@ -131,7 +131,7 @@ in
         assertion =
           config.boot.loader.grub.enable
           -> lib.all (boot: hasOwnFileSystem boot.path) config.boot.loader.grub.mirroredBoots;
-        message = ''${path}.enable with GRUB needs a file system of its own for /boot: set fileSystems."/boot", or boot with systemd-boot'';
+        message = ''${path}.enable with GRUB needs a file system of its own for /boot: set fileSystems."/boot"'';
       }
     ];
 

@@ -1,0 +1,248 @@
+"""The overlay root of the runner, from either stage 1: a reboot leaves what persists, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.container import Container, boot_container
+from support.hosts import merge
+from support.stage1 import boot_scripted, make_image
+from support.systems import Systems
+
+pytestmark = pytest.mark.nix
+
+OPTION = "services.every-channel.runner.overlayRoot"
+SERVICE = "every-channel-overlay-root.service"
+STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd/timers"]
+# Mounted by stage 1, and by stage 2.
+LOG = {"/var/log": {"device": "/dev/disk/by-label/log", "fsType": "ext4"}}
+HOME = {"/home": {"device": "/dev/disk/by-label/home", "fsType": "ext4"}}
+
+both_stages = pytest.mark.parametrize("systemd", [False, True], ids=["scripted", "systemd"])
+
+
+def overlay(*, systemd: bool = False, disks: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """A runner with the overlay root, these options of it, and these file systems beside the root."""
+    return {
+        "services": {
+            "every-channel": {"runner": {"enable": True, "overlayRoot": {"enable": True, **options}}}
+        },
+        "boot": {"initrd": {"systemd": {"enable": systemd}}},
+        "fileSystems": disks or {},
+    }
+
+
+@both_stages
+@pytest.mark.parametrize(
+    ("disks", "options", "expected"),
+    [
+        ({}, {}, ["/boot", "/nix", *STATE]),
+        (
+            HOME | LOG,
+            {"persist": ["/srv/a $b", "/var/log/x", "/homes"]},
+            ["/boot", "/nix", "/srv/a $b", "/homes"],
+        ),
+        ({name: {"device": "/dev/vdb"} for name in ("/boot", "/nix", "/nixos", "/var")}, {}, []),
+    ],
+    ids=["one file system", "some besides", "nothing on the root"],
+)
+def test_what_persists_is_bound_unless_it_has_a_file_system_of_its_own(
+    systems: Systems, systemd: bool, disks: dict[str, Any], options: dict[str, Any], expected: list[str]
+) -> None:
+    script = systems.evaluate("overlayRoot.script", overlay(systemd=systemd, disks=disks, **options))
+    root = "/sysroot" if systemd else "/mnt-root"
+    binds = [
+        shlex.split(line)
+        for line in script.splitlines()
+        if "mount --bind /run" in line or "--bind '/run" in line
+    ]
+    assert [command[1:] for command in binds] == [
+        ["mount", "--bind", f"/run/every-channel/root{path}", f"{root}{path}"] for path in expected
+    ]
+
+
+def test_the_service_stands_between_the_root_and_all_that_stage_1_mounts_besides(systems: Systems) -> None:
+    text = systems.evaluate("overlayRoot.text", overlay(systemd=True, disks=LOG | HOME))
+    lines = text.splitlines()
+    assert "Requires=sysroot.mount" in lines
+    assert "After=sysroot.mount systemd-growfs-root.service" in lines
+    assert "Before=initrd-root-fs.target sysroot-var-log.mount" in lines
+    assert "DefaultDependencies=false" in lines
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"fileSystems": {"/": {"device": "none", "fsType": "tmpfs"}}},
+            'enable needs a root file system on a disk, and fileSystems."/" is a tmpfs: switch it off',
+        ),
+        (
+            {"boot": {"loader": {"grub": {"enable": True, "device": "/dev/vda"}}}},
+            'enable with GRUB needs a file system of its own for /boot: set fileSystems."/boot"',
+        ),
+    ],
+)
+def test_each_assertion_fires_alone(systems: Systems, config: dict[str, Any], message: str) -> None:
+    assert systems.evaluate("failed", merge(overlay(), config)) == [f"{OPTION}.{message}"]
+
+
+def test_grub_with_a_boot_file_system_is_fine(systems: Systems) -> None:
+    boot = {"/boot": {"device": "/dev/vda1", "fsType": "vfat"}}
+    grub = {"boot": {"loader": {"grub": {"enable": True, "device": "/dev/vda"}}}}
+    assert systems.evaluate("failed", merge(overlay(disks=boot), grub)) == []
+
+
+def test_off_there_is_none_of_it(systems: Systems) -> None:
+    runner = {"services": {"every-channel": {"runner": {"enable": True}}}}
+    assert "every-channel" not in systems.evaluate("config.boot.initrd.postMountCommands", runner)
+    only_option = {"services": {"every-channel": {"runner": {"overlayRoot": {"enable": True}}}}}
+    assert "every-channel" not in systems.evaluate("config.boot.initrd.postMountCommands", only_option)
+
+
+def test_the_scripted_stage_1_over_three_boots(systems: Systems, tmp_path: Path) -> None:
+    script = systems.evaluate("overlayRoot.script", overlay(disks=LOG))
+    images = {"": make_image(tmp_path / "root.img"), "/var/log": make_image(tmp_path / "log.img")}
+
+    with boot_scripted(tmp_path, post_mount_commands=script, images=images) as first:
+        root = first.root
+        machine = first.read("cat", root / "etc/machine-id")
+        assert re.fullmatch(r"[0-9a-f]{32}\n", machine)
+        assert first.read("stat", "-c", "%a %u", root) == "755 0\n"
+        assert first.read("findmnt", "-no", "FSTYPE", root) == "overlay\n"
+        # Moved, not mounted again.
+        assert first.run("mountpoint", first.real / "var/log").returncode != 0
+        for file in ("gone", "etc/gone", "nix/kept", "boot/kept", "var/lib/nixos/kept", "var/log/kept"):
+            first.read("sh", "-c", f"echo 1 > {root / file}")
+        refusal = first.run("touch", first.real / "gone")
+        assert "Read-only file system" in refusal.stderr
+
+    for _ in range(2):
+        with boot_scripted(tmp_path, post_mount_commands=script, images=images) as later:
+            found = later.read(
+                "find", root, "-name", "gone", "-o", "-name", "kept", "-type", "f"
+            ).splitlines()
+            assert sorted(Path(each).relative_to(root).as_posix() for each in found) == [
+                "boot/kept",
+                "nix/kept",
+                "var/lib/nixos/kept",
+                "var/log/kept",
+            ]
+            assert later.read("cat", root / "etc/machine-id") == machine
+
+
+def test_a_machine_id_of_which_power_was_cut_is_made_again(systems: Systems, tmp_path: Path) -> None:
+    script = systems.evaluate("overlayRoot.script", overlay())
+    images = {"": make_image(tmp_path / "root.img")}
+    with boot_scripted(tmp_path, post_mount_commands="mkdir /mnt-root/etc", images=images) as boot:
+        boot.read("sh", "-c", f"printf 0123abc > {boot.root}/etc/machine-id")
+    with boot_scripted(tmp_path, post_mount_commands=script, images=images) as boot:
+        assert re.fullmatch(r"[0-9a-f]{32}\n", boot.read("cat", boot.root / "etc/machine-id"))
+
+
+def test_a_root_that_cannot_be_overlaid_ends_stage_1(systems: Systems, tmp_path: Path) -> None:
+    script = systems.evaluate("overlayRoot.script", overlay(persist=["/file/below"]))
+    images = {"": make_image(tmp_path / "root.img")}
+    with boot_scripted(tmp_path, post_mount_commands="touch /mnt-root/file", images=images):
+        pass
+    with pytest.raises(AssertionError, match=r"overlay root: failed: mkdir -p .*/file/below"):
+        with boot_scripted(tmp_path, post_mount_commands=script, images=images):
+            pass
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """A systemd that takes itself for one of an initrd as soon as /etc/initrd-release is there."""
+    folder = tmp_path_factory.mktemp("initrd")
+    with boot_container(folder, read_only={Path("/nix/store"): "/nix/store"}) as container:
+        yield container
+
+
+MOUNTS = {
+    "sysroot.mount": """
+        [Unit]
+        DefaultDependencies=false
+        Before=initrd-root-fs.target
+        [Mount]
+        What=/srv/disk
+        Where=/sysroot
+        Type=none
+        Options=bind
+    """,
+    "sysroot-var-log.mount": """
+        [Unit]
+        DefaultDependencies=false
+        Before=initrd-fs.target
+        [Mount]
+        What=/srv/log
+        Where=/sysroot/var/log
+        Type=none
+        Options=bind
+    """,
+}
+
+
+@pytest.mark.slow
+def test_systemd_in_stage_1_over_two_boots(systems: Systems, machine: Container) -> None:
+    """The built unit, ordered by a real systemd, whose mounts share (which the scripted stage 1's do not)."""
+    unit = systems.build("overlayRoot.unit", overlay(systemd=True, disks=LOG)) / SERVICE
+    machine.run("mount", "-t", "tmpfs", "none", "/srv")
+    # As a disk has it, of which nothing else is mounted.
+    machine.run("mount", "--make-private", "/srv")
+    machine.run("mkdir", "-p", "/srv/disk", "/srv/log", "/sysroot", "/run/systemd/system")
+    machine.run("touch", "/etc/initrd-release")
+    for name, text in {**MOUNTS, SERVICE: unit.read_text()}.items():
+        # The script's own PATH is that of an initrd, which has all its programs in /bin.
+        machine.run("tee", f"/run/systemd/system/{name}", stdin="\n".join(map(str.strip, text.splitlines())))
+    for target, name in (
+        ("initrd-root-fs.target", "sysroot.mount"),
+        ("initrd-root-fs.target", SERVICE),
+        ("initrd-fs.target", "sysroot-var-log.mount"),
+    ):
+        folder = f"/run/systemd/system/{target}.requires"
+        machine.run("mkdir", "-p", folder)
+        machine.run("ln", "-s", f"../{name}", f"{folder}/{name}")
+    machine.run("systemctl", "daemon-reload")
+
+    def boot() -> None:
+        machine.run("systemctl", "start", "initrd-root-fs.target", "initrd-fs.target")
+        assert machine.show(SERVICE, "ActiveState", "Result") == {
+            "ActiveState": "active",
+            "Result": "success",
+        }
+
+    def shut_down() -> None:
+        machine.run("systemctl", "stop", SERVICE)
+        machine.run("umount", "--recursive", "/run/every-channel/root", "/run/every-channel/overlay")
+        while machine.run("sh", "-c", "mountpoint -q /sysroot && echo yes", check=False):
+            machine.run("umount", "--recursive", "/sysroot")
+        deadline = time.monotonic() + 60
+        while machine.show("sysroot.mount", "ActiveState")["ActiveState"] != "inactive":
+            assert time.monotonic() < deadline, "systemd still sees a mount at /sysroot"
+            time.sleep(0.1)
+
+    boot()
+    assert machine.run("stat", "-f", "-c", "%T", "/sysroot").strip() == "overlayfs"
+    # Were the two mounts of the root one group, the overlay would lie on both.
+    assert machine.run("stat", "-f", "-c", "%T", "/run/every-channel/root").strip() == "tmpfs"
+    for file in ("gone", "etc/gone", "nix/kept", "var/log/kept"):
+        machine.run("sh", "-c", f"echo 1 > /sysroot/{file}")
+    for path in ("/run/every-channel/root/gone", "/run/every-channel/root/nix/gone"):
+        assert "Read-only" in machine.run("sh", "-c", f"touch {path} 2>&1 || true")
+    assert machine.run("sh", "-c", "cd /srv && find -name gone -o -name kept -type f | sort").split() == [
+        "./disk/nix/kept",
+        "./log/kept",
+    ]
+
+    shut_down()
+    boot()
+    for file in ("gone", "etc/gone"):
+        machine.run("test", "!", "-e", f"/sysroot/{file}")
+    for file in ("nix/kept", "var/log/kept", "etc/machine-id"):
+        machine.run("test", "-s", f"/sysroot/{file}")
