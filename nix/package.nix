@@ -56,6 +56,7 @@ python3Packages.buildPythonApplication {
       aiohttp
       click
       cryptography
+      dpkt
       jsonschema
       markdown-it-py
       pyroute2

@@ -8,6 +8,7 @@ from ectools.cli.lazy import LazyGroup
 
 COMMANDS = {
     "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
+    "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
 }
 
 

@@ -7,12 +7,15 @@ else returns what can be read, with a note for each thing that cannot.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HEADER = struct.Struct("!4BI2H4s4s4s4s16s64s128s4s")
 _COOKIE = bytes((99, 130, 83, 99))  # RFC 2131, section 3

@@ -65,8 +65,9 @@ def parse_vendor(value: bytes) -> Vendor:
     control = parts.get(VendorOption.DISCOVERY_CONTROL, b"\0")
     prompt = parts.get(VendorOption.MENU_PROMPT)
     item = parts.get(VendorOption.BOOT_ITEM, b"")
-    for number, part, least in ((6, control, 1), (10, prompt, 1), (71, item or None, 4)):
-        if part is not None and len(part) < least:
+    least = {VendorOption.DISCOVERY_CONTROL: 1, VendorOption.MENU_PROMPT: 1, VendorOption.BOOT_ITEM: 4}
+    for number, size in least.items():
+        if len(parts.get(number, bytes(size))) < size:
             notes.append(f"option 43: sub-option {number} is too short")
     return Vendor(
         has_discovery=not _DISCOVERY.isdisjoint(parts),

@@ -1,0 +1,361 @@
+"""What an iPXE script would do, without a machine: its commands are gone through, its files asked for.
+
+A command that concerns the machine (``dhcp``, ``sleep``, a hash) is taken to succeed; ``||``, ``&&``,
+``goto`` and variables are as in iPXE (https://ipxe.org/scripting, https://ipxe.org/cmd), so that mirrors,
+retries and their ends are found as a client finds them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools.netboot.probe.contents import Kind
+from ectools.netboot.probe.ipxe_syntax import find_labels, join_uri, split_commands, split_options
+from ectools.netboot.probe.loads import Load, Role, look_at
+
+if TYPE_CHECKING:
+    from ectools.netboot.probe.fetch import Fetch, Fetched
+
+_MAX_STEPS = 20_000
+_MAX_DEPTH = 16
+_MAX_VALUE = 4096
+_VARIABLE = re.compile(r"\$\{([^{}$]*)\}")
+_ANY = "\0any\0"
+"""A value that only a machine has: equal to whatever it is compared with."""
+
+
+class End(StrEnum):
+    """How a script ends, as ``report`` tells it."""
+
+    BOOT = "boots a kernel"
+    PROGRAM = "starts another program"
+    MENU = "waits for a person"
+    SHELL = "ends in a shell"
+    REBOOT = "restarts the machine"
+    LOCAL = "boots from another device"
+    DONE = "ends without booting"
+    FAILED = "fails"
+    ENDLESS = "tries for ever"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """What is booted."""
+
+    kernel: str
+    arguments: str
+    initrds: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """What a script did, and those that it chained."""
+
+    loads: list[Load] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    boot: Boot | None = None
+
+    def add_load(self, load: Load) -> None:
+        if load not in self.loads:
+            self.loads.append(load)
+
+    def add_note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def run_script(script: bytes, uri: str, *, settings: Mapping[str, str], fetch: Fetch) -> tuple[End, Trace]:
+    """Go through the script that stands at ``uri``. ``settings``: iPXE's variables, by name."""
+    machine = _Machine(settings, fetch)
+    try:
+        end = machine.run(script, uri, depth=0)
+    except _OutOfStepsError:
+        end = End.ENDLESS
+    return (End.DONE if end is None else end), machine.trace
+
+
+class _OutOfStepsError(Exception):
+    """The script goes round and round."""
+
+
+@dataclass
+class _Position:
+    """A line of a script; ``labels`` are where ``goto`` leads."""
+
+    uri: str
+    lines: list[str]
+    labels: dict[str, int]
+    at: int = 0
+    depth: int = 0
+
+
+class _Machine:
+    """iPXE's state: variables, images, what is selected to boot."""
+
+    def __init__(self, settings: Mapping[str, str], fetch: Fetch) -> None:
+        self._settings = dict(settings)
+        self._fetch = fetch
+        self._images: dict[str, tuple[str, Fetched]] = {}
+        self._kernel: tuple[str, str] | None = None
+        self._initrds: list[str] = []
+        self._headers: dict[str, str] = {}
+        self._steps = 0
+        self.trace = Trace()
+
+    def run(self, script: bytes, uri: str, *, depth: int) -> End | None:
+        """None where it came to its end and nothing had failed."""
+        lines = script.decode("utf-8", "replace").splitlines()
+        here = _Position(uri=uri, lines=lines, labels=find_labels(lines), depth=depth)
+        while here.at < len(lines):
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                raise _OutOfStepsError
+            line = lines[here.at]
+            here.at += 1
+            words = line.split()
+            if not words or words[0].startswith(("#", ":")):
+                continue
+            outcome = self._run_line(words, here)
+            if isinstance(outcome, End):
+                return outcome
+            if outcome is _EXIT:
+                return None
+            if outcome is False:
+                return End.FAILED
+        return None
+
+    def _run_line(self, words: list[str], here: _Position) -> Outcome:
+        """Commands joined by || and &&, as iPXE joins them: from left to right."""
+        outcome: Outcome = True
+        for joint, command in split_commands(words):
+            if (joint == "||" and outcome is not False) or (joint == "&&" and outcome is False):
+                continue
+            outcome = self._run_command(command, here)
+            if isinstance(outcome, End) or outcome is _EXIT:
+                return outcome
+        return outcome
+
+    def _run_command(self, words: list[str], here: _Position) -> Outcome:
+        # A variable may be empty, and then no word is left; or hold blanks, and is one word all the same.
+        expanded = [self._expand(word) for word in words]
+        name, arguments = expanded[0], [word for word in expanded[1:] if word]
+        handler = _COMMANDS.get(name)
+        if handler is not None:
+            return handler(self, arguments, here)
+        if name not in _HARMLESS:
+            self.trace.add_note(f"the command {name!r} is not known here, and taken to succeed")
+        return True
+
+    def _expand(self, text: str) -> str:
+        for _ in range(32):
+            found = _VARIABLE.search(text)
+            if found is None:
+                break
+            text = text[: found.start()] + self._look_up(found[1]) + text[found.end() :]
+        return text[:_MAX_VALUE]
+
+    def _look_up(self, name: str) -> str:
+        name, _, form = name.partition(":")
+        self.trace.used.add(name)
+        value = self._settings.get(name, "")
+        if form in ("hexhyp", "hexraw") and value:
+            return value.replace(":", "-" if form == "hexhyp" else "")
+        return value
+
+    # The commands: each takes its words and the position, and says how it went.
+
+    def set(self, words: list[str], _here: _Position) -> Outcome:
+        if words:
+            self._settings[words[0]] = " ".join(words[1:])
+        return bool(words)
+
+    def clear(self, words: list[str], _here: _Position) -> Outcome:
+        for word in words:
+            self._settings.pop(word, None)
+        return True
+
+    def inc(self, words: list[str], _here: _Position) -> Outcome:
+        if not words:
+            return False
+        by = words[1] if len(words) > 1 else "1"
+        try:
+            value = int(self._settings.get(words[0]) or "0", 0) + int(by, 0)
+        except ValueError:
+            return False
+        self._settings[words[0]] = str(value)[:32]
+        return True
+
+    def isset(self, words: list[str], _here: _Position) -> Outcome:
+        return bool(words)
+
+    def iseq(self, words: list[str], _here: _Position) -> Outcome:
+        first, second = (*words, "", "")[:2]
+        return first == second or _ANY in first or _ANY in second
+
+    def goto(self, words: list[str], here: _Position) -> Outcome:
+        if not words or words[0] not in here.labels:
+            self.trace.add_note(f"goto: there is no label {' '.join(words)!r}")
+            return False
+        here.at = here.labels[words[0]]
+        return True
+
+    def exit(self, words: list[str], _here: _Position) -> Outcome:
+        return _EXIT if not words or words[0] == "0" else False
+
+    def hash(self, words: list[str], _here: _Position) -> Outcome:
+        options, _ = split_options(words)
+        name = options.get("--set") or options.get("-s")
+        if name:
+            self._settings[name] = _ANY
+        return True
+
+    def prompt(self, words: list[str], _here: _Position) -> Outcome:
+        # Nobody presses a key: with a time it runs out, without one it waits.
+        options, _ = split_options(words)
+        return False if "--timeout" in options or "-t" in options else End.MENU
+
+    def choose(self, words: list[str], _here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        default = options.get("--default") or options.get("-d")
+        timed = "--timeout" in options or "-t" in options
+        if not (default and timed and rest):
+            return End.MENU
+        self.trace.add_note(f"a menu: after its time, {default!r} is taken")
+        self._settings[rest[0]] = default
+        return True
+
+    def params(self, _words: list[str], _here: _Position) -> Outcome:
+        self._headers = {}
+        return True
+
+    def param(self, words: list[str], _here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        if ("--header" in options or "-H" in options) and len(rest) > 1:
+            self._headers[rest[0]] = " ".join(rest[1:])
+        return True
+
+    def imgfree(self, words: list[str], _here: _Position) -> Outcome:
+        if words:
+            self._images.pop(words[0], None)
+            return True
+        self._images.clear()
+        self._initrds.clear()
+        self._kernel = None
+        return True
+
+    def kernel(self, words: list[str], here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        if not rest:
+            return False
+        load = self._load(Role.KERNEL, rest[0], options, here)
+        if not load.found:
+            return False
+        self._kernel = (load.fetched.uri, " ".join(rest[1:]))
+        return True
+
+    def initrd(self, words: list[str], here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        if not rest:
+            return False
+        load = self._load(Role.INITRD, rest[0], options, here)
+        if load.found and load.fetched.uri not in self._initrds:
+            self._initrds.append(load.fetched.uri)
+        return load.found
+
+    def imgargs(self, words: list[str], _here: _Position) -> Outcome:
+        if self._kernel is not None and words:
+            self._kernel = (self._kernel[0], " ".join(words[1:]))
+        return True
+
+    def boot(self, words: list[str], here: _Position) -> Outcome:
+        _, rest = split_options(words)
+        if rest:
+            return self.chain(words, here)
+        if self._kernel is None:
+            self.trace.add_note("boot: no kernel is selected")
+            return False
+        kernel, arguments = self._kernel
+        self.trace.boot = Boot(kernel=kernel, arguments=arguments, initrds=tuple(self._initrds))
+        return End.BOOT
+
+    def chain(self, words: list[str], here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        if not rest or here.depth >= _MAX_DEPTH:
+            return False
+        load = self._load(Role.SCRIPT, rest[0], options, here)
+        if not load.found or load.contents is None:
+            return False
+        match load.contents.kind:
+            case Kind.SCRIPT:
+                end = self.run(load.fetched.head, load.fetched.uri, depth=here.depth + 1)
+                return (end is None) if end in (None, End.FAILED) else end
+            case Kind.LINUX:
+                self._kernel = (load.fetched.uri, " ".join(rest[1:]))
+                return self.boot([], here)
+            case Kind.EMPTY | Kind.PAGE:
+                return False
+            case _:
+                return End.PROGRAM
+
+    def _load(self, role: Role, word: str, options: Mapping[str, str], here: _Position) -> Load:
+        if word in self._images:
+            return look_at(role, self._images[word][1])
+        uri, _, parameters = word.partition("##")
+        uri = join_uri(here.uri, uri)
+        load = look_at(role, self._fetch(uri, self._headers if parameters else {}))
+        self.trace.add_load(load)
+        if load.found:
+            name = options.get("--name") or options.get("-n") or uri.rpartition("/")[2].partition("?")[0]
+            self._images[name] = (uri, load.fetched)
+        return load
+
+
+class _Exit:
+    """``exit``: the script ends well."""
+
+
+_EXIT = _Exit()
+Outcome = bool | End | _Exit
+_Command = Callable[[_Machine, list[str], _Position], Outcome]
+
+
+def _end(end: End) -> _Command:
+    return lambda _machine, _words, _here: end
+
+
+_COMMANDS: dict[str, _Command] = {
+    **dict.fromkeys(("chain", "imgexec"), _Machine.chain),
+    **dict.fromkeys(("kernel", "imgselect", "imgload"), _Machine.kernel),
+    **dict.fromkeys(("initrd", "imgfetch", "imgget", "module"), _Machine.initrd),
+    **dict.fromkeys(("sha256sum", "sha512sum", "sha1sum", "md5sum"), _Machine.hash),
+    **dict.fromkeys(("sanboot", "fcoe"), _end(End.LOCAL)),
+    **dict.fromkeys(("reboot", "poweroff"), _end(End.REBOOT)),
+    **dict.fromkeys(("login", "config"), _end(End.MENU)),
+    "shell": _end(End.SHELL),
+    "boot": _Machine.boot,
+    "choose": _Machine.choose,
+    "clear": _Machine.clear,
+    "exit": _Machine.exit,
+    "goto": _Machine.goto,
+    "imgargs": _Machine.imgargs,
+    "imgfree": _Machine.imgfree,
+    "inc": _Machine.inc,
+    "iseq": _Machine.iseq,
+    "isset": _Machine.isset,
+    "param": _Machine.param,
+    "params": _Machine.params,
+    "prompt": _Machine.prompt,
+    "set": _Machine.set,
+}
+_HARMLESS = frozenset(
+    {
+        *("colour", "console", "cpair", "cpuid", "dhcp", "echo", "ifclose", "ifconf", "iflinkwait", "ifopen"),
+        *("ifstat", "imgstat", "imgtrust", "imgverify", "item", "menu", "neighbour", "nslookup", "ntp"),
+        *("route", "show", "sleep", "sync", "time", "vcreate", "vdestroy"),
+    }
+)

@@ -1,0 +1,70 @@
+"""Lines of an iPXE script: commands and what joins them, options, labels, URIs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Options that take a value, of the commands that are gone through; all others are flags.
+_VALUED = frozenset(
+    {
+        *("--name", "-n", "--timeout", "-t", "--params", "-p", "--key", "-k"),
+        *("--menu", "-m", "--default", "-d", "--set", "-s"),
+    }
+)
+
+
+def find_labels(lines: list[str]) -> dict[str, int]:
+    """Label → the number of its line, from 0; the first of a name counts."""
+    labels: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        words = line.split()
+        if words and words[0].startswith(":") and len(words[0]) > 1:
+            labels.setdefault(words[0][1:], number)
+    return labels
+
+
+def split_commands(words: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """(what joins it to those before it, the command's words); a comment ends the line."""
+    joint, command = "", list[str]()
+    for word in words:
+        if word.startswith("#"):
+            break
+        if word in ("||", "&&"):
+            if command:
+                yield joint, command
+            joint, command = word, []
+        else:
+            command.append(word)
+    if command:
+        yield joint, command
+
+
+def split_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Options up to the first word that is none, and the rest."""
+    options: dict[str, str] = {}
+    at = 0
+    while at < len(words) and words[at].startswith("-") and len(words[at]) > 1:
+        name, equals, value = words[at].partition("=")
+        at += 1
+        if name == "--":
+            break
+        if not equals and name in _VALUED and at < len(words):
+            value = words[at]
+            at += 1
+        options[name] = value
+    return options, words[at:]
+
+
+def join_uri(base: str, uri: str) -> str:
+    """``uri`` as seen from ``base``, for any scheme."""
+    if "://" in uri:
+        return uri
+    scheme, _, rest = base.partition("://")
+    host, _, path = rest.partition("/")
+    if uri.startswith("/"):
+        return f"{scheme}://{host}{uri}"
+    folder = path.partition("?")[0].rpartition("/")[0]
+    return f"{scheme}://{host}/{folder}/{uri}" if folder else f"{scheme}://{host}/{uri}"

@@ -1,0 +1,47 @@
+"""One file that a client asks for, and what for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools.netboot.probe.contents import Contents, Kind, identify
+from ectools.netboot.probe.fetch import State
+
+if TYPE_CHECKING:
+    from ectools.netboot.probe.fetch import Fetched
+
+
+class Role(StrEnum):
+    """What a file is fetched for."""
+
+    PROGRAM = "program"
+    SCRIPT = "script"
+    KERNEL = "kernel"
+    INITRD = "initrd"
+    FILE = "file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """One file that a client asks for; ``contents`` where it was found."""
+
+    role: Role
+    fetched: Fetched
+    contents: Contents | None = None
+
+    @property
+    def found(self) -> bool:
+        return self.fetched.state is State.FOUND
+
+    @property
+    def is_unreadable(self) -> bool:
+        """It was found, and is nothing that iPXE can run."""
+        return self.contents is not None and self.contents.kind in (Kind.PAGE, Kind.EMPTY)
+
+
+def look_at(role: Role, fetched: Fetched) -> Load:
+    """The load of a file that was asked for."""
+    contents = identify(fetched) if fetched.state is State.FOUND else None
+    return Load(role=role, fetched=fetched, contents=contents)

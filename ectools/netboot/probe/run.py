@@ -1,0 +1,130 @@
+"""The whole probe: asks, follows every architecture, and judges."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ectools.netboot.probe.client import first_client, ipxe_client
+from ectools.netboot.probe.converse import Line, ask_boot_server, discover, hold_lease
+from ectools.netboot.probe.fetch import Fetcher
+from ectools.netboot.probe.follow import follow
+from ectools.netboot.probe.link import find_host, listens_here
+from ectools.netboot.probe.network import find_network_faults, judge
+from ectools.netboot.probe.report import Report
+from ectools.netboot.protocols import load_protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from ipaddress import IPv4Address
+
+    from ectools.netboot.probe.answers import Answer
+    from ectools.netboot.probe.client import Client
+    from ectools.netboot.probe.walk import Walk
+    from ectools.netboot.protocols import Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
+    window for offers, and the time for each other answer. ``mac`` None: the interface's.
+    """
+
+    interface: str | None = None
+    architectures: tuple[int, ...] = ()
+    seconds: float = 5.0
+    mac: bytes | None = None
+    fetch: bool = True
+    lease: bool = False
+
+
+def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None) -> Report:
+    """Ask the network. ``tell`` is given what goes on. Raises InputError, LinkError, LeaseError."""
+    host = find_host()
+    interface = host.choose(request.interface)
+    line = Line(
+        interface=interface,
+        mac=request.mac or interface.mac,
+        seconds=request.seconds,
+        local=host.local,
+        answers_here=listens_here(load_protocols().ports.dhcp),
+    )
+    table = load_protocols().architectures
+    wanted = [each for each in table if not request.architectures or each.number in request.architectures]
+    clients = list(dict.fromkeys([*map(first_client, wanted), *map(ipxe_client, wanted)]))
+    tell(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
+    offers = discover(line, clients)
+    with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
+        walks = _follow_all(addressed, wanted, offers, fetch=request.fetch, tell=tell)
+        address = next((str(each) for each in addressed.interface.addresses), None)
+    return Report(
+        interface=interface.name,
+        mac=line.mac.hex(":"),
+        address=address,
+        seconds=request.seconds,
+        walks=tuple(walks),
+        faults=(
+            *find_network_faults(offers, interface=interface.name),
+            *judge(walks, asked_for=request.architectures),
+        ),
+        notes=tuple(_find_limits(line, fetch=request.fetch, lease=request.lease)),
+    )
+
+
+@contextlib.contextmanager
+def _hold_address(line: Line, offers: Mapping[Client, tuple[Answer, ...]], *, lease: bool) -> Iterator[Line]:
+    """The line, with a leased address for the length of the block where it has none and one is wanted."""
+    found = [(client, offer) for client, group in offers.items() for offer in group if not offer.is_proxy]
+    if line.interface.addresses or not lease or not found:
+        yield line
+        return
+    client, offer = found[0]
+    with hold_lease(line, client, offer) as address:
+        interface = replace(line.interface, addresses=(address,))
+        yield replace(line, interface=interface, local=line.local | {address.ip})
+
+
+def _follow_all(
+    line: Line,
+    architectures: Sequence[Architecture],
+    offers: Mapping[Client, tuple[Answer, ...]],
+    *,
+    fetch: bool,
+    tell: Callable[[str], None],
+) -> list[Walk]:
+    """Every architecture at once: one that waits for a server that is silent holds up no other."""
+    fetcher = Fetcher(line) if fetch else None
+
+    def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
+        return ask_boot_server(line, client, server, item)
+
+    def go(architecture: Architecture) -> Walk:
+        tell(f"{architecture.number} {architecture.name}: following what it is offered")
+        return follow(
+            architecture,
+            offers,
+            fetch=fetcher,
+            ask=ask if line.interface.addresses else None,
+            mac=line.mac.hex(":"),
+        )
+
+    with ThreadPoolExecutor(max_workers=max(1, len(architectures))) as pool:
+        return list(pool.map(go, architectures))
+
+
+def _find_limits(line: Line, *, fetch: bool, lease: bool) -> Iterator[str]:
+    """What this probe could not see."""
+    if line.answers_here:
+        yield (
+            "a DHCP server or proxy runs on this host: it was asked from within, so that a firewall, a switch or"
+            " a VLAN between it and its clients is not seen; probe from another machine for that"
+        )
+    if not fetch:
+        yield "no file was asked for (--no-fetch): whether they are there is not known"
+    elif not line.interface.addresses and not lease:
+        yield (
+            f"{line.interface.name} has no IPv4 address: neither port 4011 nor files can be asked;"
+            " --lease takes an address for the time of the probe"
+        )
