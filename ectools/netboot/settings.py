@@ -42,7 +42,10 @@ class OnFailure(StrEnum):
 
 
 class SignatureFormat(StrEnum):
+    """Who signed: ``minisign -S``, ``ssh-keygen -Y sign -n file``, ``openssl dgst -sha256 -sign``."""
+
     MINISIGN = "minisign"
+    OPENSSH = "openssh"
     OPENSSL = "openssl"
 
 

@@ -7,6 +7,9 @@ import click
 from ectools.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
+    "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
+    "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
     "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
 }

@@ -13,6 +13,7 @@ holds it (``hold``), which keeps collection from removing it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -146,13 +147,29 @@ class ReleaseStore:
 
     @contextlib.contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
-        """The right to change the store, for the length of the block. Raises LockedError, FileError."""
+        """The right to change the store, for the length of the block.
+
+        Raises LockedError, and StoreError for every OSError of the block.
+        """
         try:
             self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.staging_dir.mkdir(mode=0o700, exist_ok=True)
+            with hold_lock(self.state_dir / ".lock", what=f"the store {self.state_dir}", wait=wait):
+                yield
         except OSError as error:
-            raise FileError(f"{self.state_dir}: cannot be made: {error.strerror}") from error
-        with hold_lock(self.state_dir / ".lock", what=f"the store {self.state_dir}", wait=wait):
-            yield
+            raise self._translate(error) from error
+
+    def _translate(self, error: OSError) -> StoreError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return StoreError(
+            f"{error.filename or self.state_dir}: {error.strerror or error}",
+            hint="what is current stays so; "
+            + (
+                "`ectools netboot releases collect` makes room"
+                if full
+                else "this user must be able to write there"
+            ),
+        )
 
     def _find_link(self, name: str) -> Release | None:
         release_id = self.find_link_id(name)

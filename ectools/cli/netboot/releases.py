@@ -1,0 +1,136 @@
+"""``ectools netboot releases``: what is staged, kept, damaged, and no longer needed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools.cli.netboot.state import load_state, show_size, state_options
+from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.release.manifest import Release
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools netboot releases list --state-dir ./netboot",
+)
+def releases() -> None:
+    """Staged releases: list, pin, verify, collect."""
+
+
+@releases.command("list", epilog="Example: ectools netboot releases list --json")
+@state_options
+@click.option("--json", "as_json", is_flag=True, help="Print an array of releases on standard output.")
+def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -> None:
+    """List what is staged, the newest first."""
+    from ectools.netboot.release.manifest import render_manifest
+
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    found = [(release, _find_marks(store, release)) for release in store.list_releases()]
+    if as_json:
+        click.echo(
+            json.dumps([{**json.loads(render_manifest(release)), "marks": marks} for release, marks in found])
+        )
+        return
+    for release, marks in found:
+        staged = datetime.fromtimestamp(release.staged_at, UTC).isoformat(timespec="minutes")
+        words = [
+            release.id,
+            release.tag or "-",
+            staged.replace("+00:00", "Z"),
+            show_size(release.size),
+            *marks,
+        ]
+        click.echo("  ".join(words))
+
+
+@releases.command(epilog="Example: ectools netboot releases pin sha256-0123456789abcdef0123456789abcdef")
+@state_options
+@click.argument("release_id", metavar="ID")
+def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
+    """Keep a release from being collected."""
+    from ectools.netboot.release.pins import pin as pin_release
+
+    release = pin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
+    click.echo(f"{release.title}: pinned")
+
+
+@releases.command(epilog="Example: ectools netboot releases unpin sha256-0123456789abcdef0123456789abcdef")
+@state_options
+@click.argument("release_id", metavar="ID")
+def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
+    """Let a release be collected again."""
+    from ectools.netboot.release.pins import unpin as unpin_release
+
+    done = unpin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
+    click.echo(f"{release_id}: {'no longer pinned' if done else 'was not pinned'}")
+
+
+@releases.command(epilog="Example: ectools netboot releases collect --dry-run")
+@state_options
+@click.option("--keep", type=int, metavar="N", help="How many of the newest to leave.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of {id, tag, fate}.")
+def collect(
+    *, config: Path | None, state_dir: str | None, keep: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Remove old releases: never one that is current, previous, pinned, or being served."""
+    from ectools.netboot.release.collect import collect as collect_releases
+
+    settings = load_state(config, state_dir, **{"release.keep": keep})
+    store = ReleaseStore(settings.state_dir)
+    found = collect_releases(store, keep=settings.release.keep, dry_run=dry_run)
+    if as_json:
+        click.echo(
+            json.dumps(
+                [{"id": each.release.id, "tag": each.release.tag, "fate": each.fate} for each in found]
+            )
+        )
+        return
+    for each in found:
+        fate = "would be removed" if dry_run and each.fate == "removed" else str(each.fate)
+        click.echo(f"{each.release.title}: {fate}")
+
+
+@releases.command(epilog="Example: ectools netboot releases verify")
+@state_options
+@click.argument("release_id", metavar="[ID]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print an array of {id, file, fault}.")
+def verify(*, config: Path | None, state_dir: str | None, release_id: str | None, as_json: bool) -> int:
+    """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""
+    from ectools.netboot.release.verify import find_damage
+
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    faults = []
+    for wanted in store.list_ids() if release_id is None else [release_id]:
+        release = store.find(wanted)
+        if release is None:
+            raise ReleaseGoneError(f"{wanted}: is not staged, or has no record")
+        faults += [(release, damage) for damage in find_damage(release, store.folder(wanted))]
+        if not as_json and all(damaged is not release for damaged, _ in faults):
+            click.echo(f"{release.title}: whole")
+    if as_json:
+        click.echo(
+            json.dumps(
+                [{"id": each.id, "file": damage.name, "fault": damage.fault} for each, damage in faults]
+            )
+        )
+    else:
+        for each, damage in faults:
+            click.echo(f"{each.title}: {damage.name} {damage.fault}")
+    return 1 if faults else 0
+
+
+def _find_marks(store: ReleaseStore, release: Release) -> list[str]:
+    marks = [name for name in ("current", "previous") if store.find_link_id(name) == release.id]
+    return [*marks, "pinned"] if release.id in store.list_pinned() else marks
+
+
+COMMAND = releases

@@ -1,0 +1,90 @@
+"""``ectools netboot stage``: a release from a forge or a tarball, made current."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools.cli.netboot.state import load_state, show_size, state_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(epilog="Example: ectools netboot stage --tag boot-v2026.03.02 --state-dir ./netboot")
+@state_options
+@click.option(
+    "--tarball", metavar="FILE", help="A release's archive on this machine, in place of the forge's."
+)
+@click.option("--host", metavar="URL", help="The forge (a Forgejo).")
+@click.option("--repo", metavar="OWNER/NAME", help="The repository there.")
+@click.option("--tag", metavar="TAG", help="The release's tag.  [default: the latest]")
+@click.option("--artifact", metavar="GLOB", help="The archive's name among the release's files.")
+@click.option("--token-file", metavar="FILE", help="A file with the forge's token, for a private repository.")
+@click.option("--require-sums", is_flag=True, help="Refuse a release without a published SHA256SUMS.txt.")
+@click.option(
+    "--signature-format",
+    metavar="minisign|openssh|openssl",
+    help="How SHA256SUMS.txt must be signed; with --public-key-file.",
+)
+@click.option("--public-key-file", metavar="FILE", help="The pinned public key of that signature.")
+@click.option("--keep", type=int, metavar="N", help="How many releases the collection afterwards leaves.")
+@click.option("--json", "as_json", is_flag=True, help="Print {outcome, release, removed} on standard output.")
+def stage(
+    *,
+    config: Path | None,
+    state_dir: str | None,
+    tarball: str | None,
+    host: str | None,
+    repo: str | None,
+    tag: str | None,
+    artifact: str | None,
+    token_file: str | None,
+    require_sums: bool,
+    signature_format: str | None,
+    public_key_file: str | None,
+    keep: int | None,
+    as_json: bool,
+) -> None:
+    """Fetch a release, check it, unpack it, and make it current.
+
+    What was current stays whole and served until then, and is the previous one afterwards. Without a
+    published SHA256SUMS.txt there is a warning. The same content again changes nothing.
+    """
+    from ectools.netboot.release.manifest import render_manifest
+    from ectools.netboot.release.stage import Outcome
+    from ectools.netboot.release.stage import stage as stage_release
+
+    settings = load_state(
+        config,
+        state_dir,
+        **{
+            "release.tarball": tarball,
+            "release.host": host,
+            "release.repo": repo,
+            "release.tag": tag,
+            "release.artifact": artifact,
+            "release.tokenFile": token_file,
+            "release.requireSums": require_sums or None,
+            "release.signature.format": signature_format,
+            "release.signature.publicKeyFile": public_key_file,
+            "release.keep": keep,
+        },
+    )
+    staged = stage_release(settings)
+    if as_json:
+        release = json.loads(render_manifest(staged.release))
+        removed = [release.id for release in staged.removed]
+        click.echo(json.dumps({"outcome": staged.outcome, "release": release, "removed": removed}))
+        return
+    said = {
+        Outcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
+        Outcome.REUSED: "was there already; current now",
+        Outcome.UNCHANGED: "is current already; nothing changed",
+    }
+    click.echo(f"{staged.release.title}: {said[staged.outcome]}")
+
+
+COMMAND = stage

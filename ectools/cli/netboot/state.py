@@ -1,0 +1,55 @@
+"""What the commands on staged releases share: where they stand, and as whom they are changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ectools.netboot.settings import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ectools.netboot.settings import Settings
+
+T = TypeVar("T")
+
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+)
+_STATE_DIR = click.option("--state-dir", metavar="DIR", help="The state folder, in place of the settings'.")
+
+
+def state_options(command: Callable[..., T]) -> Callable[..., T]:
+    """``--config`` and ``--state-dir``."""
+    return _CONFIG(_STATE_DIR(command))
+
+
+def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
+    """The settings, ready to change what stands in the state folder; ``flags``: dotted option → value.
+
+    Root acts as the folder's owner: what root made, the service could not remove.
+    """
+    from ectools.netboot.load import load_settings
+
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    settings = load_settings(config, flags={"stateDir": state_dir, **flags})
+    if os.geteuid() == 0 and settings.state_dir.is_dir():
+        owner = settings.state_dir.stat()
+        if owner.st_uid != 0:
+            os.setgroups([owner.st_gid])
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
+    return settings
+
+
+def show_size(size: int) -> str:
+    """``293.0 MB``."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} bytes"

@@ -1,0 +1,85 @@
+"""Old releases, removed; never one that is current, previous, pinned, or held by whoever serves it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.files import sync_folder
+from ectools.netboot.release.names import MANIFEST_NAME
+from ectools.netboot.release.swap import recover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+
+_log = log.Log(__name__)
+
+
+class Fate(StrEnum):
+    """What becomes of a release, and why."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    PINNED = "pinned"
+    RECENT = "recent"
+    HELD = "held"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """A release and what became of it."""
+
+    release: Release
+    fate: Fate
+
+
+def collect(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Collected]:
+    """Remove all but the ``keep`` newest and those that are needed; takes the lock. FileError, OSError.
+
+    What a dry run would remove may still be held.
+    """
+    with store.lock():
+        recover(store)
+        return list(collect_locked(store, keep=keep, dry_run=dry_run))
+
+
+def collect_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Collected]:
+    """``collect`` for who holds the lock."""
+    needed = dict.fromkeys(store.list_pinned(), Fate.PINNED)
+    for fate in (Fate.PREVIOUS, Fate.CURRENT):
+        if (release_id := store.find_link_id(fate)) is not None:
+            needed[release_id] = fate
+    for number, release in enumerate(store.list_releases()):
+        fate = needed.get(release.id) or (Fate.RECENT if number < keep else Fate.REMOVED)
+        if fate is Fate.REMOVED and not dry_run and not _remove(store, release):
+            fate = Fate.HELD
+        yield Collected(release=release, fate=fate)
+
+
+def _remove(store: ReleaseStore, release: Release) -> bool:
+    """False: somebody holds it."""
+    folder = store.folder(release.id)
+    descriptor = os.open(folder / MANIFEST_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        doomed = store.staging_dir / f"collected-{release.id}"
+        folder.rename(doomed)
+        sync_folder(store.releases_dir)
+        # Under the lock still, so that whoever waits for it finds the record without a name.
+        (doomed / MANIFEST_NAME).unlink()
+        shutil.rmtree(doomed)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    _log.info("an old release was removed", release=release.title)
+    return True

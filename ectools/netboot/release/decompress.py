@@ -1,0 +1,174 @@
+"""gzip, xz or Zstandard → bytes, in chunks of bounded size, whatever the archive says of itself."""
+
+from __future__ import annotations
+
+import importlib
+import lzma
+import sys
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+from ectools.errors import EcError
+from ectools.netboot.release.limits import WINDOW_LOG, XZ_MEMORY, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+# Larger pieces of output are slower: the allocator maps and clears fresh pages for each.
+CHUNK_BYTES = 128 << 10
+
+_GZIP_WITH_HEADER = 31  # zlib.h, inflateInit2: 15 for the window, 16 for gzip's header
+
+
+class ArchiveError(EcError):
+    """An archive is refused, or broken; the message names it and what is wrong."""
+
+
+class _Decoder(Protocol):
+    """One compressed stream, as ``lzma`` and ``compression.zstd`` have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decoder in the form of the other two."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(_GZIP_WITH_HEADER)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        rest = self._decoder.unconsumed_tail
+        piece = self._decoder.decompress(rest + data if rest else data, max_length)
+        # A full piece may leave output inside zlib with no input to go with it.
+        self.needs_input = not self._decoder.unconsumed_tail and len(piece) < max_length
+        return piece
+
+
+def _start_xz() -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+
+def _start_zstd() -> _Decoder:
+    zstd = _import_zstd()
+    decoder: _Decoder = zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
+    )
+    return decoder
+
+
+_SKIPPABLE = tuple(bytes([0x50 + number, 0x2A, 0x4D, 0x18]) for number in range(16))
+# The first bytes of a stream → its decoder (RFC 1952, the .xz file format, RFC 8878).
+_STARTS: dict[bytes, tuple[str, Callable[[], _Decoder]]] = {
+    b"\x1f\x8b": ("gzip", _Gzip),
+    b"\xfd7zXZ\0": ("xz", _start_xz),
+    b"\x28\xb5\x2f\xfd": ("zstd", _start_zstd),
+    **dict.fromkeys(_SKIPPABLE, ("zstd", _start_zstd)),
+}
+_HEAD = max(map(len, _STARTS))
+
+
+def decompress(chunks: Iterator[bytes], *, archive: str, limits: Limits) -> Iterator[bytes]:
+    """The content of a compressed file that comes in ``chunks``, in pieces of at most CHUNK_BYTES.
+
+    Several streams in a row count as one, zeros between and after them as nothing. Raises ArchiveError, for
+    what is truncated, damaged, of another format, or larger than ``limits`` allow.
+    """
+    counted = _Counted(chunks)
+    unpacked = 0
+    for piece in _decompress(counted, archive):
+        unpacked += len(piece)
+        if unpacked > limits.unpacked_bytes:
+            raise ArchiveError(
+                f"{archive}: unpacks to more than {limits.unpacked_bytes} bytes",
+                hint="release.maxUnpackedMiB is the limit",
+            )
+        if unpacked > limits.free_bytes and unpacked > counted.count * limits.ratio:
+            raise ArchiveError(
+                f"{archive}: unpacks to more than {limits.ratio} times its size: no boot files shrink so far"
+            )
+        yield piece
+
+
+class _Counted:
+    """Chunks, the first of which can be looked at, and how many bytes of them were taken."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.count = 0
+
+    def take(self) -> bytes:
+        """The next chunk; empty at the end."""
+        chunk = next(self._chunks, b"")
+        self.count += len(chunk)
+        return chunk
+
+    def fill(self, head: bytes, size: int) -> bytes:
+        """``head`` and as many chunks after it as make ``size`` bytes, where there are so many."""
+        while len(head) < size and (chunk := self.take()):
+            head += chunk
+        return head
+
+
+def _decompress(chunks: _Counted, archive: str) -> Iterator[bytes]:
+    head, first = chunks.fill(b"", _HEAD), True
+    if not head:
+        raise ArchiveError(f"{archive}: empty")
+    while head:
+        name, start = _find_format(head, archive, first=first)
+        decoder, data = start(), head
+        try:
+            while not decoder.eof:
+                piece = decoder.decompress(data, CHUNK_BYTES)
+                data = b""
+                if piece:
+                    yield piece
+                elif decoder.needs_input and not decoder.eof and not (data := chunks.take()):
+                    raise ArchiveError(f"{archive}: the {name} data end too early: the file is truncated")
+        except _errors(name) as error:
+            raise ArchiveError(f"{archive}: the {name} data are damaged: {error}") from error
+        head, first = _skip_zeros(decoder.unused_data, chunks), False
+
+
+def _skip_zeros(data: bytes, chunks: _Counted) -> bytes:
+    while True:
+        data = data.lstrip(b"\0")
+        if data:
+            return chunks.fill(data, _HEAD)
+        data = chunks.take()
+        if not data:
+            return b""
+
+
+def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callable[[], _Decoder]]:
+    for magic, found in _STARTS.items():
+        if head.startswith(magic):
+            return found
+    if not first:
+        raise ArchiveError(f"{archive}: there is something else after the compressed data")
+    looks = " (it looks like a web page)" if head.lstrip()[:1] == b"<" else ""
+    raise ArchiveError(f"{archive}: not compressed by gzip, xz or zstd{looks}")
+
+
+def _import_zstd() -> ModuleType:
+    """Python's own module, or its backport: nobody pays for the import who has no such archive."""
+    return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+def _errors(name: str) -> tuple[type[Exception], ...]:
+    return (_import_zstd().ZstdError,) if name == "zstd" else (zlib.error, lzma.LZMAError)

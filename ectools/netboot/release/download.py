@@ -1,0 +1,158 @@
+"""An archive as one stream of bytes and its SHA-256, whatever the connection does meanwhile."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from ectools.netboot.release.http_client import FetchError, PassingError, read_steadily, show_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from urllib3.response import BaseHTTPResponse
+
+    from ectools.netboot.release.forge import Asset
+    from ectools.netboot.release.http_client import HttpClient
+
+READ_BYTES = 128 << 10
+# A connection that carried as much as this was worth opening.
+_PROGRESS_BYTES = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class Archive(Protocol):
+    """Where an archive comes from. ``size`` is in bytes, and may become known only on the way."""
+
+    name: str
+    source: str
+    size: int | None
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, once."""
+
+    def sha256(self) -> str:
+        """The hash of what ``chunks`` has given, in hexadecimal."""
+
+
+class LocalArchive:
+    """A file of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.source = str(path)
+        self.size: int | None = path.stat().st_size
+        self._path = path
+        self._digest = sha256()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Raises OSError."""
+        with self._path.open("rb", buffering=0) as file:
+            while chunk := file.read(READ_BYTES):
+                self._digest.update(chunk)
+                yield chunk
+
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._digest.hexdigest()
+
+
+class Download:
+    """An asset of a forge's release. What has arrived is never asked for again, where the server can do that.
+
+    A part from the middle is only joined to what came before where the server names both by one strong entity
+    tag (RFC 9110, section 13.1.5); else the whole is read again, and its beginning must hash the same.
+    """
+
+    def __init__(self, client: HttpClient, asset: Asset) -> None:
+        self.name = asset.name
+        self.source = show_url(asset.url)
+        self.size = asset.size
+        self._client = client
+        self._url = asset.url
+        self._etag: str | None = None
+        self._received = 0
+        self._digest = sha256()
+
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._digest.hexdigest()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Raises FetchError once patience ends, or where the file changed on the server."""
+        failures, mark = 0, 0
+        while True:
+            try:
+                for chunk in self._read_rest():
+                    self._received += len(chunk)
+                    self._digest.update(chunk)
+                    yield chunk
+                self._check_end()
+            except PassingError as error:
+                if self._received - mark >= _PROGRESS_BYTES:
+                    failures = 0
+                failures, mark = failures + 1, self._received
+                self._client.wait(error, failures)
+            else:
+                return
+
+    def _read_rest(self) -> Iterator[bytes]:
+        headers = {}
+        if self._received and self._etag is not None:
+            headers = {"Range": f"bytes={self._received}-", "If-Range": self._etag}
+        with self._client.open(self._url, headers=headers, accept=(200, 206, 416)) as response:
+            body = read_steadily(response, self.source, self._client.patience)
+            if response.status == 200:
+                self._note(response)
+                yield from self._skip(body)
+                return
+            matched = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            changed = response.headers.get("ETag", self._etag) != self._etag
+            if response.status == 416 or matched is None or changed or int(matched[1]) != self._received:
+                raise self._changed()
+            if self.size not in (None, int(matched[3])):
+                raise self._changed()
+            yield from body
+
+    def _note(self, response: BaseHTTPResponse) -> None:
+        etag = response.headers.get("ETag")
+        if self._received and self._etag is not None and etag != self._etag:
+            raise self._changed()
+        self._etag = etag if etag and etag.startswith('"') else None
+        length = response.length_remaining
+        if length is not None and self.size not in (None, length):
+            raise FetchError(
+                f"{self.source}: is {length} bytes long, and {self.size} were announced",
+                hint="the file was replaced, or something in between changes it",
+            )
+        self.size = length if self.size is None else self.size
+
+    def _skip(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        """What follows the part that is there already, which must be the same."""
+        left, digest = self._received, sha256()
+        for part in body:
+            old, new = part[:left], part[left:]
+            if old:
+                digest.update(old)
+                left -= len(old)
+                if not left and digest.digest() != self._digest.digest():
+                    raise self._changed()
+            if new:
+                yield new
+        if left:
+            raise self._changed()
+
+    def _check_end(self) -> None:
+        """For an answer that does not say how long it is."""
+        if self.size is not None and self._received < self.size:
+            raise PassingError(f"{self.source}: ended after {self._received} of {self.size} bytes")
+        if self.size is not None and self._received > self.size:
+            raise FetchError(f"{self.source}: longer than the {self.size} bytes that were announced")
+
+    def _changed(self) -> FetchError:
+        return FetchError(
+            f"{self.source}: changed on the server during its download",
+            hint="stage again, once whoever publishes it is done",
+        )

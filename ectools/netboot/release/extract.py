@@ -1,0 +1,141 @@
+"""The entries of an archive → plain files in a folder of our own, hashed and fsynced as they come.
+
+The folder is new and nobody else's, no link is ever made in it but a hard link between two of its files, and
+every file is made with O_EXCL: so no name can lead out of it, nor over another.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from hashlib import sha256
+from typing import TYPE_CHECKING, NoReturn
+
+from ectools.files import sync_folder
+from ectools.netboot.release.blocks import Blocks
+from ectools.netboot.release.decompress import ArchiveError
+from ectools.netboot.release.manifest import FileRecord
+from ectools.netboot.release.names import fold_name
+from ectools.netboot.release.tar import Entry, Kind, TarReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ectools.netboot.release.limits import Limits
+
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_LINKS = 16
+
+
+def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limits) -> dict[str, FileRecord]:
+    """Unpack a tar archive that comes in ``chunks`` into the empty ``folder``; returns its files.
+
+    Modes, owners and times are not the archive's. A link to a file of the archive becomes that file. Raises
+    ArchiveError, and OSError where the disk refuses; what was written by then is the caller's to remove.
+    """
+    extraction = _Extraction(folder, archive, limits)
+    reader = TarReader(Blocks(chunks, archive=archive))
+    for entry in reader.entries():
+        extraction.add(entry, reader.blocks)
+    extraction.resolve_links()
+    extraction.sync_folders()
+    return extraction.files
+
+
+class _Extraction:
+    def __init__(self, folder: Path, archive: str, limits: Limits) -> None:
+        self.files: dict[str, FileRecord] = {}
+        self._folder = folder
+        self._archive = archive
+        self._limits = limits
+        self._entries = 0
+        self._bytes = 0
+        self._folders: set[str] = set()
+        self._links: dict[str, str] = {}
+        self._linked: dict[str, FileRecord] = {}
+        # Folded name → name, of every file, link and folder.
+        self._taken: dict[str, str] = {}
+
+    def add(self, entry: Entry, blocks: Blocks) -> None:
+        self._entries += 1
+        if self._entries > self._limits.files:
+            self._refuse(
+                f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
+            )
+        self._make_folders(posixpath.dirname(entry.name))
+        if entry.kind is Kind.FOLDER:
+            self._make_folders(entry.name)
+            return
+        self._take_name(entry.name)
+        if entry.kind is Kind.FILE:
+            self.files[entry.name] = self._write(entry, blocks)
+        elif entry.kind is Kind.LINK:
+            self._links[entry.name] = posixpath.join(posixpath.dirname(entry.name), entry.target)
+        else:
+            self._links[entry.name] = entry.target
+
+    def resolve_links(self) -> None:
+        """Each link → another name of the file that it leads to."""
+        for name in self._links:
+            target = name
+            for _ in range(_MAX_LINKS):
+                target = posixpath.normpath(self._links.get(target, target))
+            if target not in self.files:
+                self._refuse(
+                    f"the link {name!r} leads to {self._links[name]!r}, which is no file of the archive",
+                    hint="pack the files themselves (tar --dereference)",
+                )
+            os.link(self._folder / target, self._folder / name)
+            self._linked[name] = self.files[target]
+        self.files |= self._linked
+
+    def sync_folders(self) -> None:
+        """The deepest first: a folder's entry is its parent's content."""
+        for name in sorted(self._folders, key=lambda name: -name.count("/")):
+            sync_folder(self._folder / name)
+        sync_folder(self._folder)
+
+    def _write(self, entry: Entry, blocks: Blocks) -> FileRecord:
+        self._bytes += entry.size
+        if self._bytes > self._limits.unpacked_bytes:
+            self._refuse(
+                f"its files are larger than {self._limits.unpacked_bytes} bytes",
+                hint="release.maxUnpackedMiB is the limit",
+            )
+        digest = sha256()
+        descriptor = os.open(self._folder / entry.name, _NEW_FILE, FILE_MODE)
+        try:
+            os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
+            for piece in blocks.pieces(entry.size):
+                digest.update(piece)
+                rest = piece
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        blocks.skip_padding(entry.size)
+        return FileRecord(size=entry.size, sha256=digest.hexdigest())
+
+    def _make_folders(self, name: str) -> None:
+        if not name or name in self._folders:
+            return
+        self._make_folders(posixpath.dirname(name))
+        self._take_name(name)
+        path = self._folder / name
+        path.mkdir()
+        path.chmod(FOLDER_MODE)
+        self._folders.add(name)
+
+    def _take_name(self, name: str) -> None:
+        folded = fold_name(name)
+        if (other := self._taken.get(folded)) is not None:
+            same = "is there twice" if other == name else f"and {other!r} differ by case or form alone"
+            self._refuse(f"the name {name!r} {same}")
+        self._taken[folded] = name
+
+    def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:
+        raise ArchiveError(f"{self._archive}: {reason}", hint=hint)

@@ -1,0 +1,99 @@
+"""A Forgejo's release → where its archive, sums and signature are (Forgejo API, repoGetReleaseByTag)."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ectools.errors import EcError
+from ectools.netboot.release.http_client import FetchError, find_origin, show_url
+
+if TYPE_CHECKING:
+    from ectools.netboot.release.http_client import HttpClient
+
+MAX_JSON_BYTES = 4 << 20
+
+
+class ForgeError(EcError):
+    """A release lacks something, or the forge's answer is not understood."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """A file of a release; ``size`` in bytes, None where the forge does not say."""
+
+    name: str
+    url: str
+    size: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeRelease:
+    """``where`` names it for people."""
+
+    tag: str
+    where: str
+    assets: tuple[Asset, ...]
+
+    def find_asset(self, name: str) -> Asset | None:
+        """The asset of that name."""
+        return next((asset for asset in self.assets if asset.name == name), None)
+
+    def choose_asset(self, pattern: str) -> Asset:
+        """The one asset whose name a glob matches. Raises ForgeError where there is none, or several."""
+        found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(asset.name for asset in found or self.assets) or "nothing"
+        fault = "several files match" if found else "no file matches"
+        raise ForgeError(
+            f"{self.where}: {fault} {pattern}: it has {names}",
+            hint="release.artifact is the pattern",
+        )
+
+
+def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -> ForgeRelease:
+    """The release of a tag, or the latest. Raises FetchError, ForgeError."""
+    end = "latest" if tag is None else f"tags/{quote(tag, safe='')}"
+    url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
+    shown = show_url(url)
+    data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        page = " but a web page" if data.lstrip()[:1] == b"<" else ""
+        raise ForgeError(
+            f"{shown}: the answer is not JSON{page}", hint="release.host must be a Forgejo's address"
+        ) from error
+    return _parse_release(raw, shown)
+
+
+def _parse_release(raw: Any, where: str) -> ForgeRelease:
+    if not isinstance(raw, dict) or not isinstance(raw.get("tag_name"), str):
+        raise ForgeError(
+            f"{where}: the answer is not a release: it has no tag_name",
+            hint="release.host must be a Forgejo's address",
+        )
+    assets = raw.get("assets") or []
+    if not isinstance(assets, list):
+        raise ForgeError(f"{where}: assets: an array was expected")
+    return ForgeRelease(
+        tag=raw["tag_name"], where=where, assets=tuple(_parse_asset(asset, where) for asset in assets)
+    )
+
+
+def _parse_asset(raw: Any, where: str) -> Asset:
+    name = raw.get("name") if isinstance(raw, dict) else None
+    url = raw.get("browser_download_url") if isinstance(raw, dict) else None
+    if not isinstance(name, str) or not name or "/" in name or not isinstance(url, str):
+        raise ForgeError(f"{where}: assets: a file without a name or a browser_download_url")
+    try:
+        find_origin(url)
+    except FetchError as error:
+        raise ForgeError(f"{where}: {name}: browser_download_url: {error.message}") from error
+    size = raw.get("size")
+    valid = isinstance(size, int) and not isinstance(size, bool) and size > 0
+    return Asset(name=name, url=url, size=size if valid else None)

@@ -1,0 +1,231 @@
+"""GET over HTTP: redirects that keep the token at home, and failures sorted into those worth a second try."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, SSLError
+
+from ectools import __version__, log
+from ectools.errors import EcError
+from ectools.netboot.release.patience import Patience, parse_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+_log = log.Log(__name__)
+
+MAX_REDIRECTS = 8
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PORTS = {"http": 80, "https": 443}
+
+
+class FetchError(EcError):
+    """A server did not give what was asked for. ``status`` is HTTP's, None where there was no answer."""
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class PassingError(FetchError):
+    """The same request may work later. ``retry_after``: seconds that the server asked to wait."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class HttpClient:
+    """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port."""
+
+    def __init__(self, host: str, *, token: str | None, patience: Patience) -> None:
+        self.patience = patience
+        self._home = find_origin(host)
+        self._token = token
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=patience.connect_seconds, read=patience.stall_seconds),
+        )
+
+    @contextlib.contextmanager
+    def open(
+        self, url: str, *, headers: Mapping[str, str] | None = None, accept: tuple[int, ...] = (200,)
+    ) -> Iterator[BaseHTTPResponse]:
+        """The answer to one GET, with redirects followed. FetchError: the status is not in ``accept``."""
+        seen = [url]
+        response = self._get(url, headers or {})
+        try:
+            while response.status in _REDIRECTS:
+                target = self._find_target(response, seen)
+                response.close()
+                seen.append(target)
+                response = self._get(target, headers or {})
+            if response.status not in accept:
+                self._refuse(response, seen[-1])
+            yield response
+        finally:
+            # Not given back to the pool: what was not read would have to be, first.
+            response.close()
+
+    def read(self, url: str, *, limit: int, what: str) -> bytes:
+        """A small document whole, tried again as patience has it. Raises FetchError; ``what`` names it."""
+        failures = 0
+        while True:
+            try:
+                with self.open(url) as response:
+                    return self._read_all(response, url, limit=limit, what=what)
+            except PassingError as error:
+                failures += 1
+                self.wait(error, failures)
+
+    def wait(self, error: PassingError, failures: int) -> None:
+        """Wait before the next attempt; raises ``error`` again where there is none left."""
+        if failures >= self.patience.attempts:
+            raise FetchError(
+                f"{error.message}; given up after {failures} attempts in a row", status=error.status
+            ) from error
+        if error.retry_after is not None and error.retry_after > self.patience.longest_retry_after:
+            raise FetchError(
+                f"{error.message}; it asks to wait {error.retry_after:.0f} s", status=error.status
+            ) from error
+        seconds = self.patience.find_wait(failures, error.retry_after)
+        _log.warning(
+            "trying again", reason=error.message, attempt=failures + 1, wait_seconds=round(seconds, 1)
+        )
+        time.sleep(seconds)
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", **headers}
+        if self._token is not None and find_origin(url) == self._home:
+            sent["Authorization"] = f"token {self._token}"
+        with translate_errors(url):
+            return self._pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
+
+    def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
+        here, location = seen[-1], response.headers.get("Location")
+        if location is None:
+            raise FetchError(f"{show_url(here)}: redirects to nowhere", status=response.status)
+        target = urljoin(here, location)
+        shown = f"{show_url(here)}: redirects to {show_url(target)}"
+        try:
+            origin = find_origin(target)
+        except FetchError as error:
+            raise FetchError(f"{shown}, which is not followed: {error.message}") from error
+        if urlsplit(here).scheme == "https" and origin[0] == "http":
+            raise FetchError(f"{shown}, which is not encrypted: not followed")
+        if target in seen or len(seen) > MAX_REDIRECTS:
+            raise FetchError(f"{shown}: redirects in a circle, or more than {MAX_REDIRECTS}")
+        return target
+
+    def _refuse(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+        status, shown = response.status, show_url(url)
+        if status in _PASSING:
+            raise PassingError(
+                f"{shown}: status {status}",
+                status=status,
+                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+            )
+        home = find_origin(url) == self._home
+        token = "the token" if self._token is not None and home else "a request without a token"
+        raise FetchError(
+            {
+                401: f"{shown}: {token} is refused (status 401)",
+                403: f"{shown}: {token} may not read this (status 403)",
+                404: f"{shown}: not found (status 404)",
+            }.get(status, f"{shown}: status {status}"),
+            hint=_find_hint(status, tokened=self._token is not None),
+            status=status,
+        )
+
+    def _read_all(self, response: BaseHTTPResponse, url: str, *, limit: int, what: str) -> bytes:
+        parts, size = [], 0
+        for part in read_steadily(response, url, self.patience):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise FetchError(f"{show_url(url)}: {what} is larger than {limit} bytes: not read further")
+        return b"".join(parts)
+
+
+def read_steadily(response: BaseHTTPResponse, url: str, patience: Patience) -> Iterator[bytes]:
+    """A response's body as it comes. Raises PassingError where it ends too early, stalls or trickles."""
+    began, got = time.monotonic(), 0
+    while True:
+        with translate_errors(url):
+            part = response.read1(1 << 18, decode_content=False)
+        if not part:
+            missing = response.length_remaining
+            if missing:
+                raise PassingError(f"{show_url(url)}: the connection ended {missing} bytes too early")
+            return
+        got += len(part)
+        yield part
+        now = time.monotonic()
+        if now - began >= patience.stall_seconds:
+            if got < patience.least_rate * (now - began):
+                raise PassingError(f"{show_url(url)}: sends less than {patience.least_rate} bytes a second")
+            began, got = now, 0
+
+
+@contextlib.contextmanager
+def translate_errors(url: str) -> Iterator[None]:
+    """urllib3's errors as ours. Those of TLS do not pass by themselves."""
+    try:
+        yield
+    except (SSLError, LocationParseError) as error:
+        raise FetchError(
+            f"{show_url(url)}: {_show_error(error)}",
+            hint="the certificate must be one that this machine trusts",
+        ) from error
+    except HTTPError as error:
+        raise PassingError(f"{show_url(url)}: {_show_error(error)}") from error
+
+
+def find_origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL. Raises FetchError where it is no plain http or https one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError as error:
+        raise FetchError(f"not a URL: {error}") from error
+    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
+        raise FetchError("not an address of the form http(s)://HOST/…")
+    return parts.scheme, parts.hostname, port
+
+
+def show_url(url: str) -> str:
+    """A URL without what may be a secret in it: user, query, fragment."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(no URL)"
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _find_hint(status: int, *, tokened: bool) -> str | None:
+    if status in (401, 403):
+        return (
+            "the token needs read access to the repository (release.tokenFile)"
+            if tokened
+            else "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
+        )
+    if status == 404:
+        return "release.host, release.repo and release.tag name the release" + (
+            "" if tokened else "; a private repository looks the same without a token"
+        )
+    return None
+
+
+def _show_error(error: HTTPError) -> str:
+    reason = error.__cause__ or error.__context__
+    text = str(reason if isinstance(reason, OSError) and str(reason) else error)
+    return text.rpartition(">: ")[2]

@@ -1,0 +1,26 @@
+"""How much an archive may ask of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+WINDOW_LOG = 27
+"""The largest window of a Zstandard frame, as a power of two: what ``zstd -d`` takes without being told."""
+
+XZ_MEMORY = 128 * MIB
+"""The most that an xz decoder may take: ``xz -9`` asks for 65 MiB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """``unpacked_bytes`` counts all that comes out of the decompressor, ``files`` every entry of the archive.
+
+    Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``.
+    """
+
+    unpacked_bytes: int = 8192 * MIB
+    files: int = 10_000
+    ratio: int = 100
+    free_bytes: int = 256 * MIB

@@ -1,0 +1,142 @@
+"""Where a release comes from: its archive, and the sums and signature published beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.errors import InputError
+from ectools.files import FileError, read_bytes
+from ectools.netboot.release.download import Archive, Download, LocalArchive
+from ectools.netboot.release.forge import find_release
+from ectools.netboot.release.forge_token import find_forge_token
+from ectools.netboot.release.http_client import HttpClient
+from ectools.netboot.release.signature import (
+    MAX_SIGNATURE_BYTES,
+    SUFFIXES,
+    SignatureError,
+    verify_signature,
+)
+from ectools.netboot.release.sums import MAX_SUMS_BYTES, SUMS_NAME, SumsError, find_sum, parse_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ectools.netboot.release.forge import ForgeRelease
+    from ectools.netboot.release.patience import Patience
+    from ectools.netboot.settings import ReleaseSettings, Signature
+
+_log = log.Log(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand."""
+
+    archive: Archive
+    tag: str | None
+    wanted_sha256: str | None
+    sums: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """A place where files stand: ``read(name, limit)`` gives one of them, or None."""
+
+    where: str
+    read: Callable[[str, int], bytes | None]
+
+
+def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
+    """Find the archive and what is published of it; the archive itself is not read yet.
+
+    Raises InputError, FetchError, ForgeError, SumsError, SignatureError.
+    """
+    if settings.tarball is not None:
+        return _find_local(settings, settings.tarball)
+    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), patience=patience)
+    release = find_release(client, host=settings.host, repo=settings.repo, tag=settings.tag)
+    asset = release.choose_asset(settings.artifact)
+    published = _Published(where=release.where, read=_read_assets(client, release))
+    return Origin(
+        archive=Download(client, asset),
+        tag=release.tag,
+        wanted_sha256=_find_wanted(published, asset.name, settings),
+        sums=f"{SUMS_NAME} of {release.tag}",
+    )
+
+
+def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
+    if not tarball.is_file():
+        reason = "is not a file" if tarball.exists() else "there is no such file"
+        raise InputError(
+            f"{tarball}: {reason}", hint="release.tarball, or --tarball, names a release's archive"
+        )
+    folder = tarball.parent
+
+    def read(name: str, limit: int) -> bytes | None:
+        path = folder / name
+        if not path.exists():
+            return None
+        if path.stat().st_size > limit:
+            raise FileError(f"{path}: larger than {limit} bytes")
+        return read_bytes(path)
+
+    published = _Published(where=str(folder), read=read)
+    return Origin(
+        archive=LocalArchive(tarball),
+        tag=None,
+        wanted_sha256=_find_wanted(published, tarball.name, settings),
+        sums=str(folder / SUMS_NAME),
+    )
+
+
+def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, int], bytes | None]:
+    def read(name: str, limit: int) -> bytes | None:
+        asset = release.find_asset(name)
+        return None if asset is None else client.read(asset.url, limit=limit, what=name)
+
+    return read
+
+
+def _find_wanted(published: _Published, archive: str, settings: ReleaseSettings) -> str | None:
+    sums = published.read(SUMS_NAME, MAX_SUMS_BYTES)
+    if sums is None:
+        if settings.require_sums or settings.signature is not None:
+            raise SumsError(
+                f"{published.where}: there is no {SUMS_NAME}, and "
+                + (
+                    "release.requireSums is set" if settings.require_sums else "a signature of it is required"
+                ),
+                hint=f"publish it beside {archive}: `sha256sum {archive} > {SUMS_NAME}`",
+            )
+        _log.warning(
+            f"NO {SUMS_NAME} IS PUBLISHED: nothing tells whether the archive is what it was", archive=archive
+        )
+        return None
+    if settings.signature is not None:
+        _check_signature(published, sums, settings.signature)
+    where = f"{SUMS_NAME} of {published.where}"
+    return find_sum(parse_sums(sums, where=where), archive, where=where)
+
+
+def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> None:
+    name = SUMS_NAME + SUFFIXES[pinned.format]
+    signature = published.read(name, MAX_SIGNATURE_BYTES)
+    if signature is None:
+        raise SignatureError(
+            f"{published.where}: there is no {name}, and release.signature pins a key",
+            hint="a release that is not signed is not staged while a key is pinned",
+        )
+    try:
+        verify_signature(
+            pinned.format, data=sums, signature=signature, public_key=read_bytes(pinned.public_key_file)
+        )
+    except SignatureError as error:
+        raise SignatureError(
+            f"{name} of {published.where}: {error.message} (the key is {pinned.public_key_file})",
+            hint=error.hint or "nothing was staged",
+        ) from error
+    _log.info("the published sums are signed by the pinned key", format=str(pinned.format))

@@ -1,0 +1,72 @@
+"""A whole tree in ``.staging`` → a release in its place, then the current one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.files import sync_folder, write_atomic
+from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
+from ectools.netboot.release.names import MANIFEST_NAME
+from ectools.netboot.release.swap import point
+from ectools.netboot.release.verify import find_damage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.release.store import ReleaseStore
+
+_log = log.Log(__name__)
+
+
+def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
+    """Put ``tree``, the fsynced files of ``release``, in its place; returns the release that stands there.
+
+    One of the same content that is there already stays, with its own tag and time; its damaged files are
+    replaced. Only under the lock. Raises OSError, FileError.
+    """
+    folder = store.folder(release.id)
+    try:
+        known = store.find(release.id)
+    except ManifestError as error:
+        _log.warning("a release's record is damaged; it is staged anew", reason=error.message)
+        known = None
+    if known is not None:
+        _repair(known, folder=folder, tree=tree)
+        return known
+    write_atomic(tree / MANIFEST_NAME, render_manifest(release))
+    tree.chmod(0o755)
+    if not store.releases_dir.is_dir():
+        store.releases_dir.mkdir(mode=0o755)
+        sync_folder(store.state_dir)
+    if os.path.lexists(folder):
+        folder.rename(store.staging_dir / "damaged")
+    tree.rename(folder)
+    sync_folder(store.releases_dir)
+    return release
+
+
+def make_current(store: ReleaseStore, release_id: str) -> bool:
+    """Let ``current`` lead to a release, and ``previous`` to what was current; False: it does already.
+
+    Only under the lock. Raises OSError, StoreError.
+    """
+    before = store.find_link_id("current")
+    if before == release_id:
+        return False
+    if before is not None and not store.folder(before).is_dir():
+        before = None
+    point(store, current=release_id, previous=before)
+    return True
+
+
+def _repair(release: Release, *, folder: Path, tree: Path) -> None:
+    for damage in find_damage(release, folder):
+        if damage.name not in release.files:
+            continue
+        _log.warning("a staged file was damaged, and is replaced", file=damage.name, fault=damage.fault)
+        target = folder / damage.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tree / damage.name).replace(target)
+        sync_folder(target.parent)

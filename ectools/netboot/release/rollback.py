@@ -1,0 +1,46 @@
+"""Back to the release before, and forth again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+from ectools.netboot.release.swap import point, recover
+from ectools.netboot.release.verify import find_damage
+
+if TYPE_CHECKING:
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+
+
+class RollbackError(EcError):
+    """There is nothing to go back to, or it is damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """What is current now, and what was."""
+
+    current: Release
+    previous: Release
+
+
+def roll_back(store: ReleaseStore) -> RolledBack:
+    """Exchange ``current`` and ``previous``; takes the lock. Raises RollbackError, StoreError, OSError."""
+    with store.lock():
+        recover(store)
+        now, before = store.find_current(), store.find_previous()
+        if now is None or before is None or before.id == now.id:
+            raise RollbackError(
+                f"{store.state_dir}: there is no previous release to go back to",
+                hint="`ectools netboot releases list` shows what is staged",
+            )
+        damaged = find_damage(before, store.folder(before.id))
+        if damaged:
+            faults = "; ".join(f"{damage.name} {damage.fault}" for damage in damaged)
+            raise RollbackError(
+                f"the previous release, {before.title}, is damaged: {faults}", hint="stage it again"
+            )
+        point(store, current=before.id, previous=now.id)
+        return RolledBack(current=before, previous=now)

@@ -1,0 +1,41 @@
+"""Signatures of published sums, checked with a pinned public key: ``minisign``, ``openssh``, ``openssl``."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from ectools.errors import EcError
+from ectools.netboot.settings import SignatureFormat
+
+MAX_SIGNATURE_BYTES = 64 << 10
+
+
+class SignatureError(EcError):
+    """A signature is missing, cannot be read, or is not by the pinned key."""
+
+
+SUFFIXES = {
+    SignatureFormat.MINISIGN: ".minisig",
+    SignatureFormat.OPENSSH: ".sig",
+    SignatureFormat.OPENSSL: ".sig",
+}
+"""What the signature's file name adds to that of the signed file."""
+
+
+def verify_signature(kind: SignatureFormat, *, data: bytes, signature: bytes, public_key: bytes) -> None:
+    """Raises SignatureError where ``signature`` is not that of ``data`` by the key.
+
+    ``public_key`` is the content of the pinned key's file.
+    """
+    # Imported here: a release without a signature needs no cryptography.
+    from ectools.netboot.release.signature import minisign, openssh, openssl
+
+    match kind:
+        case SignatureFormat.MINISIGN:
+            minisign.verify(data, signature, public_key)
+        case SignatureFormat.OPENSSH:
+            openssh.verify(data, signature, public_key)
+        case SignatureFormat.OPENSSL:
+            openssl.verify(data, signature, public_key)
+        case _:
+            assert_never(kind)

@@ -1,0 +1,44 @@
+"""``openssl dgst -sha256 -sign KEY`` (RSA, ECDSA) and ``openssl pkeyutl -sign -rawin`` (Ed25519)."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from ectools.netboot.release.signature import SignatureError
+
+MIN_RSA_BITS = 2048
+
+
+def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
+    """Raises SignatureError. The signature is binary and detached, the key PEM (``BEGIN PUBLIC KEY``)."""
+    try:
+        key = load_pem_public_key(public_key)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(
+            "the pinned public key is not PEM: BEGIN PUBLIC KEY was expected",
+            hint="openssl pkey -in PRIVATE.pem -pubout",
+        ) from error
+    try:
+        match key:
+            case RSAPublicKey():
+                if key.key_size < MIN_RSA_BITS:
+                    raise SignatureError(
+                        f"the pinned RSA key has {key.key_size} bits; {MIN_RSA_BITS} are needed"
+                    )
+                key.verify(signature, data, padding.PKCS1v15(), SHA256())
+            case EllipticCurvePublicKey():
+                key.verify(signature, data, ECDSA(SHA256()))
+            case Ed25519PublicKey():
+                key.verify(signature, data)
+            case _:
+                raise SignatureError(
+                    "the pinned public key is of a kind not supported: RSA, ECDSA, Ed25519 are"
+                )
+    except InvalidSignature as error:
+        raise SignatureError("not what the pinned key signed") from error

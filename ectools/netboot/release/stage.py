@@ -1,0 +1,133 @@
+"""An archive → the current release, in one pass; nothing half done is ever left, or served."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
+from ectools.netboot.release.collect import Fate, collect_locked
+from ectools.netboot.release.decompress import ArchiveError, decompress
+from ectools.netboot.release.extract import extract
+from ectools.netboot.release.limits import Limits
+from ectools.netboot.release.manifest import Release, build_id
+from ectools.netboot.release.origin import Origin, find_origin
+from ectools.netboot.release.patience import Patience
+from ectools.netboot.release.progress import watch
+from ectools.netboot.release.publish import make_current, publish
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.release.sums import check_sum
+from ectools.netboot.release.swap import recover
+from ectools.netboot.release.verify import find_damage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.settings import ReleaseSettings, Settings
+
+_log = log.Log(__name__)
+
+
+class Outcome(StrEnum):
+    """What a staging did."""
+
+    STAGED = "staged"
+    """The archive was unpacked, and its release is current now."""
+
+    REUSED = "reused"
+    """The same content was there already, and is current now."""
+
+    UNCHANGED = "unchanged"
+    """The same content was current already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """``removed`` are the old releases that were collected."""
+
+    release: Release
+    outcome: Outcome
+    removed: tuple[Release, ...]
+
+
+def stage(settings: Settings, *, patience: Patience | None = None) -> Staged:
+    """Stage what ``settings.release`` names, and let ``current`` lead to it.
+
+    Raises EcError, in which case ``current`` leads where it did, and nothing is left of the attempt.
+    """
+    store = ReleaseStore(settings.state_dir)
+    with store.lock():
+        recover(store)
+        try:
+            return _stage_locked(store, settings.release, patience or Patience())
+        finally:
+            recover(store)
+
+
+def _stage_locked(store: ReleaseStore, settings: ReleaseSettings, patience: Patience) -> Staged:
+    origin = find_origin(settings, patience)
+    _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
+    release = _find_staged(store, origin)
+    known = release is not None
+    if release is None:
+        tree = store.staging_dir / "tree"
+        unpacked = _unpack(origin, tree, settings)
+        known = store.folder(unpacked.id).is_dir()
+        release = publish(store, tree, unpacked)
+    changed = make_current(store, release.id)
+    removed = tuple(
+        collected.release
+        for collected in collect_locked(store, keep=settings.keep)
+        if collected.fate is Fate.REMOVED
+    )
+    outcome = Outcome.UNCHANGED if not changed else Outcome.REUSED if known else Outcome.STAGED
+    return Staged(release=release, outcome=outcome, removed=removed)
+
+
+def _find_staged(store: ReleaseStore, origin: Origin) -> Release | None:
+    """The release of this very archive where it is there, whole, and need not be downloaded again.
+
+    A file of this machine is read all the same: the published sum may not be its.
+    """
+    if origin.wanted_sha256 is None or origin.tag is None:
+        return None
+    for release in store.list_releases():
+        if release.archive_sha256 == origin.wanted_sha256:
+            damaged = find_damage(release, store.folder(release.id))
+            if not damaged:
+                return release
+            _log.warning("a staged release is damaged; it is downloaded again", release=release.title)
+    return None
+
+
+def _unpack(origin: Origin, tree: Path, settings: ReleaseSettings) -> Release:
+    archive = origin.archive
+    limits = Limits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
+    tree.mkdir(mode=0o700)
+    with contextlib.closing(watch(archive, sys.stderr)) as chunks:
+        unpacked = decompress(chunks, archive=archive.name, limits=limits)
+        files = extract(unpacked, tree, archive=archive.name, limits=limits)
+    if origin.wanted_sha256 is not None:
+        check_sum(archive.sha256(), wanted=origin.wanted_sha256, archive=archive.name, where=origin.sums)
+    if SCRIPT_NAME not in files:
+        raise ArchiveError(
+            f"{archive.name}: has no {SCRIPT_NAME}; it has {', '.join(sorted(files)[:8]) or 'no file'}",
+            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no folder",
+        )
+    with (tree / SCRIPT_NAME).open("rb") as file:
+        boot = parse_boot_command(file.read(MAX_SCRIPT_BYTES + 1), files)
+    return Release(
+        id=build_id(files),
+        tag=origin.tag,
+        source=archive.source,
+        archive_name=archive.name,
+        archive_sha256=archive.sha256(),
+        staged_at=int(time.time()),
+        files=files,
+        boot=boot,
+    )
