@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.settings import HEALTH_PATH
+from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async
 from ectools.vm.confine import child_environment
-from ectools.vm.console import Outputs, Tail
 
 if TYPE_CHECKING:
     import socket

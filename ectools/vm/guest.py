@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.boot_urls import FAILURE_MARK
 from ectools.errors import EcError
+from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.vm.argv import Accelerator, Tap, build_argv
 from ectools.vm.confine import child_environment
-from ectools.vm.console import Outputs, Tail
 from ectools.vm.kvm import FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
 from ectools.vm.qmp import Qmp, QmpError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ectools.vm.console import LINE_BYTES, TAIL_LINES, LineSplitter, Outputs, Tail, clean_line
+from ectools.outputs import LINE_BYTES, TAIL_LINES, LineSplitter, Outputs, Tail, clean_line
 
 
 @pytest.mark.parametrize(
