@@ -120,11 +120,11 @@ def _take_menu(choice: Choice, packet: Answer, ask: Ask | None) -> Answer | None
         waits = "and waits for a person" if vendor.prompt_seconds == WAIT_FOR_EVER else "of several entries"
         entries = ", ".join(repr(each.text) for each in vendor.menu) or "none"
         choice.add_fault(Code.MENU, f"{packet.server} offers a menu {waits}; its entries: {entries}")
+    # EDK2 takes "no menu, and no file either" for the local disk, and gives up.
     item = vendor.menu[0].type if vendor.menu else 0
     if item == 0:
-        choice.add_fault(
-            Code.MENU, f"{packet.server} offers a menu whose first entry is the local disk, or none at all"
-        )
+        if vendor.menu:
+            choice.add_fault(Code.MENU, f"{packet.server} offers a menu that begins with the local disk")
         return None
     servers = vendor.find_servers(item)
     if not servers:

@@ -61,8 +61,8 @@ class Client:
 
     @property
     def title(self) -> str:
-        """``7 x64 UEFI, firmware``."""
-        return f"{self.architecture.number} {self.architecture.name}, {self.stage}"
+        """``7 (firmware)``."""
+        return f"{self.architecture.number} ({self.stage})"
 
     @property
     def is_uefi(self) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import select
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
@@ -169,12 +169,16 @@ def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interf
     mask = offer.message.options.get(_NETMASK, b"")
     netmask = IPv4Address(mask) if len(mask) == 4 else IPv4Address("255.255.255.0")
     address = IPv4Interface(f"{lease.yiaddr}/{netmask}")
-    try:
-        with hold_address(line.interface, address):
+    leased = replace(line, interface=replace(line.interface, addresses=(address,)))
+    with hold_address(line.interface, address):
+        try:
             yield address
-    finally:
-        with Ear(line.interface, _CLIENT_PORT) as ear:
-            _send(line, ear, build_release(lease, server=offer.server))
+        finally:
+            speaker = leased.speak(offer.server, source_port=_CLIENT_PORT)
+            if speaker is not None:
+                with speaker:
+                    release = build_message(build_release(lease, server=offer.server))
+                    speaker.send(release, to=offer.server, port=load_protocols().ports.dhcp)
 
 
 def _wait_for_lease(line: Line, client: Client, request: Message) -> Message:

@@ -118,8 +118,8 @@ def _find_limits(line: Line, *, fetch: bool, lease: bool) -> Iterator[str]:
     """What this probe could not see."""
     if line.answers_here:
         yield (
-            "a DHCP server or proxy runs on this host: it was asked from within, so that a firewall, a switch or"
-            " a VLAN between it and its clients is not seen; probe from another machine for that"
+            "a DHCP server or proxy runs on this host: it was asked from within, so that a firewall or a VLAN"
+            " between it and its clients is not seen; probe from another machine for that"
         )
     if not fetch:
         yield "no file was asked for (--no-fetch): whether they are there is not known"

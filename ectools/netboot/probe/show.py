@@ -117,7 +117,8 @@ def _show_load(load: Load, pen: _Pen) -> str:
 
 def _show_faults(report: Report, pen: _Pen) -> list[str]:
     if not report.faults:
-        return [pen.paint("no fault found", _GREEN)]
+        unseen = any(walk.outcome is Outcome.UNKNOWN for walk in report.walks)
+        return [pen.paint(f"no fault found{' in what could be seen' if unseen else ''}", _GREEN)]
     # The same fault of several clients is told once, with whom it stops.
     groups: dict[tuple[str, str, str, str], list[Fault]] = {}
     for fault in sorted(report.faults, key=lambda each: each.severity is Severity.WARNING):
