@@ -43,6 +43,8 @@ let
     );
 
   inherit (import ./systemd.nix { inherit lib; }) tmpfilesPath;
+  # Types in capitals take globs.
+  glob = file: tmpfilesPath (lib.escape (lib.stringToCharacters ''\*?['') file);
 
   owner = {
     inherit user;
@@ -61,20 +63,15 @@ in
     whose:
     refuse isShared "must be a folder of ${whose} own, because it is given to the service's user";
 
-  # Entries of a tmpfiles file: path → rules. Of two for one path, the first counts.
-  rules = lib.listToAttrs;
+  # The rules of a tmpfiles file: path → type → rule. Of two of one type for one path, the first counts.
+  rules = lib.zipAttrsWith (_: lib.foldl' (first: next: next // first) { });
 
   # A folder of the service's own, with all that lies in it: also what somebody made there as root, by hand or before
   # there was a user for it. (A rule for one file would be refused: from a user's folder, systemd-tmpfiles does not go
   # on to a file of root's.)
   ownTree =
-    file:
-    lib.nameValuePair (tmpfilesPath file) {
-      d = folder;
-      Z = owner;
-    };
-  ownFolder = file: lib.nameValuePair (tmpfilesPath file) { d = folder; };
+    file: lib.recursiveUpdate { ${tmpfilesPath file}.d = folder; } { ${glob file}.Z = owner; };
+  ownFolder = file: { ${tmpfilesPath file}.d = folder; };
   # ":" is for a folder that is still to be made: one that is there may be somebody else's.
-  newFolder =
-    file: lib.nameValuePair (tmpfilesPath file) { d = lib.mapAttrs (_: value: ":${value}") folder; };
+  newFolder = file: { ${tmpfilesPath file}.d = lib.mapAttrs (_: value: ":${value}") folder; };
 }
