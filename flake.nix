@@ -25,6 +25,7 @@
     in
     {
       nixosModules = import ./nix/nixos-modules.nix;
+      nixosConfigurations = import ./nix/hosts { inherit self nixpkgs; };
 
       packages = forEachSystem (import ./nix/packages.nix);
       apps = forEachSystem (import ./nix/apps.nix);

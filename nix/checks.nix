@@ -42,6 +42,7 @@ in
     }
   );
 }
+// import ./tests/eval-systems.nix { inherit pkgs self nixpkgs; }
 // lib.optionalAttrs (pkgs ? nixfmt) {
   formatting = pkgs.runCommand "every-channel-check-formatting" {
     nativeBuildInputs = [ pkgs.nixfmt ];

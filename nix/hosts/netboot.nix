@@ -1,0 +1,47 @@
+# A system that boots over the network: system.build.netboot is one folder with `kernel`, `initrd` and `netboot.ipxe`,
+# and `closure.txt`, the store paths of the system, for `ectools verify-closure`.
+{
+  config,
+  lib,
+  modulesPath,
+  pkgs,
+  ...
+}:
+let
+  inherit (config.system.build)
+    kernel
+    netbootRamdisk
+    squashfsStore
+    toplevel
+    ;
+
+  # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
+  script = pkgs.writeText "netboot.ipxe" ''
+    #!ipxe
+    kernel kernel init=${toplevel}/init initrd=initrd ${toString config.boot.kernelParams} ''${cmdline}
+    initrd initrd
+    boot
+  '';
+
+  closure = pkgs.closureInfo { rootPaths = [ toplevel ]; };
+in
+{
+  imports = [ "${modulesPath}/installer/netboot/netboot.nix" ];
+
+  hardware.enableRedistributableFirmware = lib.mkDefault true;
+
+  system.build.netboot =
+    pkgs.runCommand "${config.system.name}-netboot"
+      {
+        meta.description = "Kernel, initrd and iPXE script of ${config.system.name}";
+      }
+      ''
+        ${pkgs.runtimeShell} ${./refuse-oversized.sh} ${squashfsStore}
+        mkdir $out
+        # Copies: a boot server follows no link out of its root.
+        cp ${kernel}/${config.system.boot.loader.kernelFile} $out/kernel
+        cp ${netbootRamdisk}/initrd $out/initrd
+        cp ${script} $out/netboot.ipxe
+        LC_ALL=C sort ${closure}/store-paths > $out/closure.txt
+      '';
+}
