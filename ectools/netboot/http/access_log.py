@@ -7,6 +7,7 @@ the answer broke off.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractAccessLogger
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ectools.netboot.http.connection import Connection
 
 _log = log.Log(__name__)
+
+_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
 
 
 class AccessLog(AbstractAccessLogger):
@@ -55,8 +58,11 @@ def log_refusal(connection: Connection, status: HTTPStatus) -> None:
 
 
 def printable_path(target: str) -> str:
-    """The path of a request target: no query, no credentials, its first 1000 characters, escaped."""
-    path = target.partition("?")[0]
+    """The path of a request target: no query, no credentials, its first 1000 characters, escaped.
+
+    What follows ``token=`` is left out wherever it stands: somebody may have encoded the question mark.
+    """
+    path = _TOKEN.sub(r"\1***", target.partition("?")[0])
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
     return _escape(path[:1000])

@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import HttpVersion11
 
 from ectools.netboot.http.conditional import Status, Validators, select
 from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
-from ectools.netboot.http.replies import FileReply, MemoryReply
+from ectools.netboot.http.replies import FileReply, MemoryReply, Part
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from multidict import MultiMapping
 
+    from ectools.netboot.http.replies import Delivery
     from ectools.netboot.http.settings import HttpSettings
     from ectools.netboot.http.webroot import OpenedFile
 
@@ -56,20 +58,40 @@ _TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """A request as an access rule sees it. ``path`` is decoded, without a slash in front."""
+    """A request as an access rule sees it. ``segments`` are those of its path, decoded."""
 
     peer: str
     method: str
-    path: bytes
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    segments: tuple[bytes, ...]
+    query: MultiMapping[str]
+    headers: MultiMapping[str]
 
 
 Gate = Callable[[Visit], None]
 """An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
 
-Site = Callable[[tuple[bytes, ...]], tuple[bytes, ...] | bytes]
-"""What stands at a path: segments of a file below the root, or the content itself. Raises RefusedError."""
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What stands at a path: the segments of a file below the root, or the content itself.
+
+    ``ended`` is called once with what became of the answer, whatever did.
+    """
+
+    target: tuple[bytes, ...] | bytes
+    ended: Callable[[Delivery], None] | None = None
+
+
+class Site(Protocol):
+    """Says what stands where, in place of the folder's own layout."""
+
+    def find(self, visit: Visit) -> Found:
+        """What ``visit`` asks for. Raises RefusedError."""
+        ...
+
+    def report(self) -> Mapping[str, Any]:
+        """More fields of the health report, for whoever the gate lets in."""
+        ...
 
 
 class Answerer:
@@ -99,35 +121,27 @@ class Answerer:
 
     def answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
+        found = None
         try:
-            return self._answer(request, surplus=surplus)
+            visit = _read_visit(request)
+            if visit.segments == _HEALTH:
+                return self._report_health(visit)
+            if surplus:
+                raise RefusedError(503, "all connections are taken; try again")
+            if self._gate is not None:
+                self._gate(visit)
+            found = Found(target=visit.segments) if self._site is None else self._site.find(visit)
+            reply = self._answer(request, visit, found)
         except RefusedError as error:
-            return self._refuse(error)
+            reply = self._refuse(error)
+        if found is not None:
+            reply.ended = found.ended
+        return reply
 
-    def _answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
-        if request.method not in ("GET", "HEAD"):
-            raise RefusedError(405, "only GET and HEAD are served")
-        if request.version >= HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
-            raise RefusedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
-        segments = parse_target(request.raw_path)
-        if segments == _HEALTH:
-            return self._report_health()
-        if surplus:
-            raise RefusedError(503, "all connections are taken; try again")
-        if self._gate is not None:
-            self._gate(
-                Visit(
-                    peer=plain_address(request.remote or ""),
-                    method=request.method,
-                    path=b"/".join(segments),
-                    query=request.rel_url.query,
-                    headers=request.headers,
-                )
-            )
-        target = segments if self._site is None else self._site(segments)
-        if isinstance(target, bytes):
-            return self._reply(request, segments, describe_content(target), target)
-        return self._answer_file(request, segments, target)
+    def _answer(self, request: web.BaseRequest, visit: Visit, found: Found) -> MemoryReply | FileReply:
+        if isinstance(found.target, bytes):
+            return self._reply(request, visit.segments, describe_content(found.target), found.target)
+        return self._answer_file(request, visit.segments, found.target)
 
     def _answer_file(
         self, request: web.BaseRequest, segments: tuple[bytes, ...], target: tuple[bytes, ...]
@@ -158,6 +172,7 @@ class Answerer:
         source: bytes | OpenedFile,
     ) -> MemoryReply | FileReply:
         chosen = select(request.method, request.headers, validators)
+        part = Part(start=chosen.start, size=validators.size)
         headers = {"ETag": validators.etag, "Accept-Ranges": "bytes", **_COMMON}
         if validators.last_modified is not None:
             headers["Last-Modified"] = validators.last_modified
@@ -175,27 +190,36 @@ class Answerer:
             )
         if isinstance(source, bytes):
             body = source[chosen.start : chosen.start + chosen.count]
-            return MemoryReply(status=chosen.status, headers=headers, body=body)
+            return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
         if chosen.count <= MAX_FILE_BYTES:
             body = read_part(source, offset=chosen.start, count=chosen.count)
-            return MemoryReply(status=chosen.status, headers=headers, body=body)
-        return FileReply(
-            status=chosen.status, headers=headers, file=source, offset=chosen.start, count=chosen.count
-        )
+            return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
+        return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
-    def _report_health(self) -> MemoryReply:
+    def _report_health(self, visit: Visit) -> MemoryReply:
         root_is_there = self._root.is_there()
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
             "connections": self._count_connections(),
             "max_connections": self._settings.max_connections,
+            **self._report_site(visit),
         }
         return MemoryReply(
             status=200 if root_is_there else 503,
             headers={"Content-Type": "application/json", **_COMMON},
             body=json.dumps(body).encode() + b"\n",
         )
+
+    def _report_site(self, visit: Visit) -> Mapping[str, Any]:
+        if self._site is None:
+            return {}
+        try:
+            if self._gate is not None:
+                self._gate(visit)
+        except RefusedError:
+            return {}
+        return self._site.report()
 
     def _refuse(self, error: RefusedError) -> MemoryReply:
         headers = {"Content-Type": _TEXT, **_COMMON}
@@ -207,6 +231,21 @@ class Answerer:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             reply.force_close()
         return reply
+
+
+def _read_visit(request: web.BaseRequest) -> Visit:
+    """Raises RefusedError: 400, 405."""
+    if request.method not in ("GET", "HEAD"):
+        raise RefusedError(405, "only GET and HEAD are served")
+    if request.version >= HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
+        raise RefusedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
+    return Visit(
+        peer=plain_address(request.remote or ""),
+        method=request.method,
+        segments=parse_target(request.raw_path),
+        query=request.rel_url.query,
+        headers=request.headers,
+    )
 
 
 def describe_content(content: bytes) -> Validators:

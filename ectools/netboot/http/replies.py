@@ -4,24 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from ectools.netboot.http.pump import Abort
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ectools.netboot.http.connection import Connection
     from ectools.netboot.http.webroot import OpenedFile
 
 
-class MemoryReply(web.Response):
-    """An answer from memory. ``sent`` counts the body's bytes that went; ``aborted`` says why not all did."""
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Where a body begins within the whole, and how many bytes the whole has."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What became of an answer. ``reached_end``: the last byte of the file or content was handed over."""
+
+    status: int
+    sent: int
+    reached_end: bool
+
+
+class Reply(web.StreamResponse):
+    """``sent`` counts the body's bytes that went; ``aborted`` says why not all did.
+
+    ``part`` is set where there is a body of something; ``ended`` is told at the end.
+    """
 
     sent = 0
     aborted: Abort | None = None
+    part: Part | None = None
+    ended: Callable[[Delivery], None] | None = None
+
+    def report(self) -> None:
+        """Tell ``ended``."""
+        if self.ended is not None:
+            part = self.part
+            reached = part is not None and self.aborted is None and part.start + self.sent == part.size
+            self.ended(Delivery(status=self.status, sent=self.sent, reached_end=reached))
+
+
+class MemoryReply(Reply, web.Response):
+    """An answer from memory."""
+
+    def __init__(self, *, part: Part | None = None, **response: Any) -> None:
+        super().__init__(**response)
+        self.part = part
 
     async def send(self, request: web.BaseRequest, connection: Connection, *, stall_seconds: float) -> None:
         try:
@@ -38,19 +76,17 @@ class MemoryReply(web.Response):
                 self.sent = len(self.body)
 
 
-class FileReply(web.StreamResponse):
+class FileReply(Reply):
     """An answer whose body is a part of a file; it owns the file's descriptor."""
 
-    sent = 0
-    aborted: Abort | None = None
-
     def __init__(
-        self, *, status: int, headers: Mapping[str, str], file: OpenedFile, offset: int, count: int
+        self, *, status: int, headers: Mapping[str, str], file: OpenedFile, part: Part, count: int
     ) -> None:
         super().__init__(status=status, headers=headers)
         self.content_length = count
+        self.part = part
         self._file = file
-        self._offset = offset
+        self._offset = part.start
         self._count = count
 
     async def send(self, request: web.BaseRequest, connection: Connection, *, stall_seconds: float) -> None:

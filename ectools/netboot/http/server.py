@@ -138,9 +138,12 @@ class BootServer:
         connection.begin(has_body=request.can_read_body)
         try:
             answer = self._answerer.answer(request, surplus=connection.surplus)
-            if connection.close_after or request.can_read_body:
-                answer.force_close()
-            await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
+            try:
+                if connection.close_after or request.can_read_body:
+                    answer.force_close()
+                await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
+            finally:
+                answer.report()
         finally:
             connection.finish()
         return answer

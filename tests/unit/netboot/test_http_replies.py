@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ectools.netboot.http.connection import Connection, Hooks
 from ectools.netboot.http.pump import Pump
-from ectools.netboot.http.replies import FileReply
+from ectools.netboot.http.replies import FileReply, Part
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
             status=200,
             headers={},
             file=OpenedFile(descriptor=descriptor, status=os.fstat(descriptor)),
-            offset=0,
+            part=Part(start=0, size=len(CONTENT)),
             count=len(CONTENT),
         )
         await reply.send(request, connection, stall_seconds=60)

@@ -12,14 +12,15 @@ import pytest
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.http.access_log import printable_path
-from ectools.netboot.http.answer import Visit
+from ectools.netboot.http.answer import Found, Visit
 from ectools.netboot.http.listen import ListenError, adopt_listener, bind_listener
+from ectools.netboot.http.replies import Delivery
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -42,20 +43,31 @@ def ask(targets: Iterable[str], settings: HttpSettings, **rules: Any) -> list[by
     return asyncio.run(scenario())
 
 
-def test_a_site_says_what_stands_at_a_path(tmp_path: Path) -> None:
+class SomeSite:
+    """Two names of its own, and one that leads out of the root."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, Delivery]] = []
+
+    def find(self, visit: Visit) -> Found:
+        name = os.fsdecode(b"/".join(visit.segments))
+        targets: dict[str, tuple[bytes, ...] | bytes] = {
+            "kernel": (b"one", b"kernel"),
+            "netboot.ipxe": b"#!ipxe\n",
+            "gone": (b"..", b"secret"),
+        }
+        if name not in targets:
+            raise RefusedError(404, "not found")
+        return Found(target=targets[name], ended=lambda delivery: self.ended.append((name, delivery)))
+
+    def report(self) -> Mapping[str, Any]:
+        return {"release": "some"}
+
+
+def test_a_site_says_what_stands_at_a_path_and_hears_what_became_of_it(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one/kernel").write_bytes(b"a kernel")
-
-    def site(segments: tuple[bytes, ...]) -> tuple[bytes, ...] | bytes:
-        match segments:
-            case (b"kernel",):
-                return (b"one", b"kernel")
-            case (b"netboot.ipxe",):
-                return b"#!ipxe\n"
-            case (b"gone",):
-                return (b"..", b"secret")
-        raise RefusedError(404, "not found")
-
+    site = SomeSite()
     targets = ("/kernel", "/netboot.ipxe", "/one/kernel", "/healthz", "/gone")
     kernel, script, direct, health, gone = ask(targets, HttpSettings(root=tmp_path), site=site)
     assert kernel.startswith(b"HTTP/1.1 200 ")
@@ -65,7 +77,22 @@ def test_a_site_says_what_stands_at_a_path(tmp_path: Path) -> None:
     assert script.endswith(b"\r\n\r\n#!ipxe\n")
     assert direct.startswith(b"HTTP/1.1 404 ")
     assert health.startswith(b"HTTP/1.1 200 ")
+    assert b'"release": "some"' in health
     assert gone.startswith(b"HTTP/1.1 404 ")
+    assert site.ended == [
+        ("kernel", Delivery(status=200, sent=8, reached_end=True)),
+        ("netboot.ipxe", Delivery(status=200, sent=7, reached_end=True)),
+        ("gone", Delivery(status=404, sent=10, reached_end=False)),
+    ]
+
+
+def test_the_health_report_tells_of_the_site_only_whom_the_access_rule_lets_in(tmp_path: Path) -> None:
+    def gate(_: Visit) -> None:
+        raise RefusedError(403, "not from here")
+
+    (health,) = ask(["/healthz"], HttpSettings(root=tmp_path), gate=gate, site=SomeSite())
+    assert health.startswith(b"HTTP/1.1 200 ")
+    assert b"release" not in health
 
 
 def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> None:
@@ -80,7 +107,7 @@ def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> N
     targets = ("/kernel?token=t0ken", "/ker%6eel?token=t0ken", "/kernel", "/none", "/healthz")
     answers = ask(targets, HttpSettings(root=tmp_path), gate=gate)
     assert [answer[9:12] for answer in answers] == [b"200", b"200", b"403", b"403", b"200"]
-    assert [visit.path for visit in visits] == [b"kernel", b"kernel", b"kernel", b"none"]
+    assert [visit.segments for visit in visits] == [(b"kernel",), (b"kernel",), (b"kernel",), (b"none",)]
     assert visits[0].peer == "127.0.0.1"
     assert visits[0].method == "GET"
     assert visits[0].headers["Host"] == "b"
