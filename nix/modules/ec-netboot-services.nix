@@ -139,7 +139,7 @@ in
       # Downloads in flight have 30 s to end.
       TimeoutStopSec = 60;
       # A connection takes a socket and a file.
-      LimitNOFILE = 4 * cfg.maxConnections + 1024;
+      LimitNOFILE = 4 * lib.min cfg.maxConnections 250000 + 1024;
 
       AmbientCapabilities = capabilities;
       CapabilityBoundingSet = capabilities;

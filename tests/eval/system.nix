@@ -2,7 +2,12 @@
 #
 #   nixpkgs  path of a nixpkgs tree with a flake.nix, as a string
 #   config   the system's configuration, as JSON text; { "package": NAME } stands for a package of that nixpkgs
-{ nixpkgs, config }:
+#   modules  further modules
+{
+  nixpkgs,
+  config,
+  modules ? [ ],
+}:
 let
   flake = builtins.getFlake "path:${nixpkgs}";
   packages = flake.legacyPackages.x86_64-linux;
@@ -33,7 +38,8 @@ let
         };
       }
       (resolve (builtins.fromJSON config))
-    ];
+    ]
+    ++ modules;
   };
   stage1 = system.config.boot.initrd.systemd;
 in
