@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ectools.netboot.probe import contents
-from ectools.netboot.probe.choose import Choice, Target, choose_firmware, choose_http
+from ectools.netboot.probe.choose import Ask, Choice, Target, choose_firmware, choose_http
 from ectools.netboot.probe.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.client import Client, Stage, first_client, ipxe_client
 from ectools.netboot.probe.contents import Kind
@@ -58,6 +58,7 @@ class _Walker:
     ) -> None:
         self.walk = Walk(architecture=architecture)
         self._offers, self._fetch, self._ask, self._mac = offers, fetch, ask, mac
+        self._heard_by_ipxe: Choice | None = None
 
     def go(self) -> None:
         step = self._choose(first_client(self.walk.architecture))
@@ -77,7 +78,7 @@ class _Walker:
 
     def _choose(self, client: Client) -> Step:
         offers = self._offers.get(client, ())
-        ask = None if self._ask is None else lambda server, item, to=self._ask: to(client, server, item)
+        ask = self._bind_ask(client)
         if client.stage is Stage.HTTP:
             choice = choose_http(client, offers)
         elif client.stage is Stage.IPXE:
@@ -91,6 +92,10 @@ class _Walker:
         for each in offers:
             self.walk.notes += [f"{each.source} sent a malformed packet: {note}" for note in each.notes]
         return step
+
+    def _bind_ask(self, client: Client) -> Ask | None:
+        ask = self._ask
+        return None if ask is None else lambda server, item: ask(client, server, item)
 
     def _tell_nothing_offered(self, step: Step) -> None:
         if step.choice.faults:
@@ -248,8 +253,10 @@ class _Walker:
         """What iPXE's own DHCP would say: a script that a firmware's iPXE runs has asked for itself."""
         if step.client.stage is Stage.IPXE:
             return step.choice
-        client = ipxe_client(self.walk.architecture)
-        return choose_ipxe(client, self._offers.get(client, ()), lambda _server, _item: None)
+        if self._heard_by_ipxe is None:
+            client = ipxe_client(self.walk.architecture)
+            self._heard_by_ipxe = choose_ipxe(client, self._offers.get(client, ()), self._bind_ask(client))
+        return self._heard_by_ipxe
 
     def _build_settings(self, step: Step, uri: str) -> dict[str, str]:
         """iPXE's variables, as far as a network gives them (https://ipxe.org/cfg)."""

@@ -141,6 +141,8 @@ class _Machine:
         return outcome
 
     def _run_command(self, words: list[str], here: _Position) -> Outcome:
+        if not words:
+            return True
         # A variable may be empty, and then no word is left; or hold blanks, and is one word all the same.
         expanded = [self._expand(word) for word in words]
         name, arguments = expanded[0], [word for word in expanded[1:] if word]
@@ -171,7 +173,8 @@ class _Machine:
 
     def set(self, words: list[str], _here: _Position) -> Outcome:
         if words:
-            self._settings[words[0]] = " ".join(words[1:])
+            # A type may be named: set tries:int32 0.
+            self._settings[words[0].partition(":")[0]] = " ".join(words[1:])
         return bool(words)
 
     def clear(self, words: list[str], _here: _Position) -> Outcome:

@@ -27,19 +27,20 @@ def find_labels(lines: list[str]) -> dict[str, int]:
 
 
 def split_commands(words: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """(what joins it to those before it, the command's words); a comment ends the line."""
+    """(what joins it to those before it, the command's words); a comment ends the line.
+
+    ``chain … ||`` at a line's end is a command of no words, which does nothing and succeeds.
+    """
     joint, command = "", list[str]()
     for word in words:
         if word.startswith("#"):
             break
         if word in ("||", "&&"):
-            if command:
-                yield joint, command
+            yield joint, command
             joint, command = word, []
         else:
             command.append(word)
-    if command:
-        yield joint, command
+    yield joint, command
 
 
 def split_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
