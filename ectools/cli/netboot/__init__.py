@@ -10,6 +10,7 @@ COMMANDS = {
     "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
+    "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
     "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
 }

@@ -1,0 +1,84 @@
+"""What a boot binary is, by its bytes: its machine, its version, and whether it runs ``autoexec.ipxe``.
+
+UEFI builds are not compressed, so their strings can be read; BIOS builds are, and have no ``autoexec.ipxe``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+_NAME = "autoexec.ipxe"
+_UEFI_APPLICATION = 10
+# iPXE since 2024 says who it is to Secure Boot (SBAT): component, generation, vendor, file, version, URL.
+_SBAT = re.compile(rb"ipxe,\d+,iPXE,[^,\n]+,([^,\n]+),")
+_VERSION = re.compile(rb"\0(\d+\.\d+\.\d+[!-~ ]{0,60})\0")
+# Every iPXE holds this as a script's magic, with a NUL behind it; a script that was built in goes on.
+_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]")
+
+
+class Autoexec(StrEnum):
+    """Where an iPXE fetches ``autoexec.ipxe`` from."""
+
+    NOWHERE = "nowhere"
+    TFTP = "TFTP"
+    TFTP_AND_HTTP = "TFTP and HTTP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryFacts:
+    """``machine``: PE's number, None where it is no UEFI application. ``version``: None where it has none.
+
+    ``autoexec`` and ``embedded`` (a script was built in) say nothing of a BIOS build.
+    """
+
+    machine: int | None
+    is_ipxe: bool
+    version: str | None
+    autoexec: Autoexec
+    embedded: bool
+
+    @property
+    def title(self) -> str:
+        """``iPXE 2.0.0``."""
+        if not self.is_ipxe:
+            return "no iPXE"
+        return "iPXE of an unknown version" if self.version is None else f"iPXE {self.version}"
+
+
+def inspect_binary(data: bytes) -> BinaryFacts:
+    """The facts of a whole file."""
+    found = _SBAT.search(data) or _VERSION.search(data)
+    is_ipxe = b"iPXE" in data
+    return BinaryFacts(
+        machine=find_machine(data),
+        is_ipxe=is_ipxe,
+        version=found[1].decode("ascii", "replace") if found and is_ipxe else None,
+        autoexec=_find_autoexec(data),
+        embedded=_EMBEDDED.search(data) is not None,
+    )
+
+
+def find_machine(data: bytes) -> int | None:
+    """The machine of a UEFI application (Microsoft's "PE Format"); None for all else.
+
+    ``data`` is the file, or as much of its beginning as the headers take.
+    """
+    if not data.startswith(b"MZ") or len(data) < 0x40:
+        return None
+    (offset,) = struct.unpack_from("<I", data, 0x3C)
+    # The signature, the COFF header (20 bytes), the optional header up to its field Subsystem.
+    if data[offset : offset + 4] != b"PE\0\0" or len(data) < offset + 24 + 70:
+        return None
+    (machine,) = struct.unpack_from("<H", data, offset + 4)
+    (subsystem,) = struct.unpack_from("<H", data, offset + 24 + 68)
+    return int(machine) if subsystem == _UEFI_APPLICATION else None
+
+
+def _find_autoexec(data: bytes) -> Autoexec:
+    """By the name's encodings: none before 2021, both until March 2024, then ASCII alone."""
+    if _NAME.encode("ascii") not in data:
+        return Autoexec.NOWHERE
+    return Autoexec.TFTP if _NAME.encode("utf-16-le") in data else Autoexec.TFTP_AND_HTTP

@@ -1,0 +1,49 @@
+"""Releases as they stand in a state folder, without having been staged."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id, render_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ARGUMENTS = ("init=/nix/store/e-nixos/init", "initrd=initrd", "loglevel=4", "${cmdline}")
+
+
+def make_release(
+    files: Mapping[str, bytes] | None = None, *, arguments: tuple[str, ...] = ARGUMENTS
+) -> Release:
+    """A release of these files, the first of which is the kernel and the others initrds."""
+    contents = files or {"bzImage": b"kernel", "initrd": b"initrd"}
+    records = {
+        name: FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in contents.items()
+    }
+    kernel, *initrds = contents
+    return Release(
+        id=build_id(records),
+        tag="boot-v1",
+        source="/srv/release.tar.gz",
+        archive_name="release.tar.gz",
+        archive_sha256="0" * 64,
+        staged_at=1,
+        files=records,
+        boot=BootCommand(kernel=kernel, arguments=arguments, initrds=tuple(initrds)),
+    )
+
+
+def put_release(state_dir: Path, release: Release, files: Mapping[str, bytes]) -> Path:
+    """The folder of ``release`` in a state folder, where ``current`` leads to it."""
+    folder = state_dir / "releases" / release.id
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "release.json").write_bytes(render_manifest(release))
+    current = state_dir / "current"
+    current.unlink(missing_ok=True)
+    current.symlink_to(f"releases/{release.id}")
+    return folder
