@@ -9,6 +9,7 @@ root, no network, no channel.
 """
 
 from pynix_eval_shim.building import Built, FlakeCheck, build, flake_check
+from pynix_eval_shim.closures import find_modified, requisites
 from pynix_eval_shim.errors import (
     AbortedError,
     AssertionFailedError,
@@ -81,7 +82,9 @@ __all__ = [
     "WrongTypeError",
     "build",
     "evaluate",
+    "find_modified",
     "flake_check",
     "parse",
     "probe",
+    "requisites",
 ]

@@ -46,7 +46,7 @@ class Nix:
     offline: bool = False
 
     def find(self, tool: str) -> str:
-        """The path of ``nix`` or ``nix-instantiate``. Raises NixMissingError."""
+        """The path of ``nix``, ``nix-instantiate`` or ``nix-store``. Raises NixMissingError."""
         environment = self.environment()
         found = shutil.which(self.program, path=environment.get("PATH"))
         if found is None:
