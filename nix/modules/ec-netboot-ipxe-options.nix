@@ -78,6 +78,7 @@ in
     remoteSha256 = mkOption {
       type = types.nullOr (types.strMatching "[0-9a-fA-F]{64}");
       default = null;
+      example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
       description = "SHA-256 of the boot binary of the strategy `remote`, in hexadecimal.";
     };
 
@@ -85,6 +86,7 @@ in
       type = types.nullOr filePath;
       default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
       defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
+      example = "/srv/ipxe/undionly.kpxe";
       description = ''
         The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
       '';
@@ -93,13 +95,14 @@ in
     ia32File = mkOption {
       type = types.nullOr filePath;
       default = null;
+      example = "/srv/ipxe/ipxe-ia32.efi";
       description = "The boot binary for 32-bit x86 UEFI clients. Null: they are not served.";
     };
 
     arm64File = mkOption {
       type = types.nullOr filePath;
       default = null;
-      example = lib.literalExpression ''"''${pkgs.pkgsCross.aarch64-multiplatform.ipxe}/snp.efi"'';
+      example = "/srv/ipxe/ipxe-arm64.efi";
       description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
     };
 

@@ -16,11 +16,19 @@ let
           (/. + module)
         ];
       };
-      options = host.config.services.every-channel.ipxe-qemu;
+      services = host.config.services.every-channel;
+      found =
+        service:
+        let
+          value = import ./plain.nix service;
+          attempt = builtins.tryEval (builtins.deepSeq value value);
+        in
+        if attempt.success then attempt.value else null;
     in
     {
-      options = removeAttrs options [ "package" ];
-      qemu = options.package == host.pkgs.qemu_kvm;
+      # One that lacks an option without a default is null.
+      options = builtins.mapAttrs (_: found) services;
+      qemu = services.ipxe-qemu.package == host.pkgs.qemu_kvm;
       failed = builtins.filter (message: builtins.match "services\\.every-channel.*" message != null) (
         map (a: a.message) (builtins.filter (a: !a.assertion) host.config.assertions)
       );

@@ -45,7 +45,9 @@ let
       settingsFiles = mapAttrs (
         _: file: builtins.unsafeDiscardStringContext file.drvPath or "${file}"
       ) settings;
-      options = host.services.every-channel;
+      options = mapAttrs (_: import ./plain.nix) (
+        removeAttrs host.services.every-channel [ "toolsPackage" ]
+      );
       tmpfiles = host.systemd.tmpfiles.settings;
       tmpfilesPackages = builtins.listToAttrs (
         map (value: {
