@@ -204,13 +204,15 @@ in
           type = types.nullOr (
             types.enum [
               "minisign"
+              "openssh"
               "openssl"
             ]
           );
           default = null;
           description = ''
-            How the release's `SHA256SUMS.txt` is signed: `minisign` (`SHA256SUMS.txt.minisig`) or `openssl` (a detached
-            signature, `SHA256SUMS.txt.sig`). Null means that no signature is looked at.
+            How the release's `SHA256SUMS.txt` is signed: `minisign` (`SHA256SUMS.txt.minisig`), `openssh`
+            (`SHA256SUMS.txt.sig`, by `ssh-keygen -Y sign -n file`) or `openssl` (`SHA256SUMS.txt.sig`, detached, by
+            `openssl dgst -sha256 -sign`). Null means that no signature is looked at.
           '';
         };
 
@@ -218,7 +220,10 @@ in
           type = types.nullOr types.str;
           default = null;
           example = "/etc/every-channel/release-key.pub";
-          description = "The public key that releases must be signed with. It is no secret.";
+          description = ''
+            The public key that releases must be signed with, as its tool writes it. It is no secret. While it is set, a
+            release that is not signed by it is not staged.
+          '';
         };
       };
 
