@@ -75,7 +75,9 @@ def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> Non
 
 @releases.command(epilog="Example: ectools netboot releases collect --dry-run")
 @state_options
-@click.option("--keep", type=int, metavar="N", help="How many of the newest to leave.")
+@click.option(
+    "--keep", type=int, metavar="N", help="How many to leave beside the current and the previous one."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print an array of {id, tag, fate}.")
 def collect(

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     help="How SHA256SUMS.txt must be signed; with --public-key-file.",
 )
 @click.option("--public-key-file", metavar="FILE", help="The pinned public key of that signature.")
-@click.option("--keep", type=int, metavar="N", help="How many releases the collection afterwards leaves.")
+@click.option(
+    "--keep", type=int, metavar="N", help="How many releases stay beside the current and the previous one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {outcome, release, removed} on standard output.")
 def stage(
     *,

@@ -43,9 +43,9 @@ class Collected:
 
 
 def collect(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Collected]:
-    """Remove all but the ``keep`` newest and those that are needed; takes the lock. FileError, OSError.
+    """Remove all but those that are needed and the ``keep`` newest others; takes the lock.
 
-    What a dry run would remove may still be held.
+    What a dry run would remove may still be held. Raises FileError, StoreError.
     """
     with store.lock():
         recover(store)
@@ -58,8 +58,10 @@ def collect_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> 
     for fate in (Fate.PREVIOUS, Fate.CURRENT):
         if (release_id := store.find_link_id(fate)) is not None:
             needed[release_id] = fate
-    for number, release in enumerate(store.list_releases()):
-        fate = needed.get(release.id) or (Fate.RECENT if number < keep else Fate.REMOVED)
+    recent = 0
+    for release in store.list_releases():
+        fate = needed.get(release.id) or (Fate.RECENT if recent < keep else Fate.REMOVED)
+        recent += fate is Fate.RECENT
         if fate is Fate.REMOVED and not dry_run and not _remove(store, release):
             fate = Fate.HELD
         yield Collected(release=release, fate=fate)
