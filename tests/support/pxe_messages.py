@@ -74,14 +74,3 @@ def menu(
         parts[10] = bytes((prompt,)) + b"PXE"
     value = b"".join(bytes((number, len(part))) + part for number, part in parts.items() if part)
     return {Option.VENDOR: value + b"\xff"}
-
-
-def uefi_program(machine: int = 0x8664, text: bytes = b"") -> bytes:
-    """The header of a UEFI program, and a text in it."""
-    header = (b"MZ" + bytes(0x3A) + struct.pack("<I", 0x80)).ljust(0x80, b"\0")
-    return header + b"PE\0\0" + struct.pack("<H", machine) + bytes(18) + text + bytes(2000)
-
-
-IPXE = uefi_program(text=b"iPXE initialising devices\0autoexec.ipxe\0#!ipxe\0")
-OLD_IPXE = uefi_program(text=b"iPXE initialising devices\0#!ipxe\0")
-BIOS_IPXE = b"\xea\x05\x00\xc0\x07" + bytes(3000)

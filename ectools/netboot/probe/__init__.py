@@ -4,7 +4,7 @@
 ``frames`` datagrams in Ethernet · ``link`` one interface, and what is heard on it · ``answers`` offers ·
 ``converse`` asks, and collects all answers · ``choose``, ``choose_ipxe`` what a client would take of them ·
 ``tftp``, ``web``, ``fetch`` whether a file is there · ``contents`` what it is · ``loads`` what it is for ·
-``ipxe_syntax``, ``ipxe_script`` what iPXE would do next · ``walk``, ``follow`` one client, from its first
-frame to the kernel · ``network`` what only all answers together show · ``faults`` what is wrong, and what to
-do · ``report``, ``show`` for programs and for people · ``run`` puts them together.
+``ipxe_syntax``, ``ipxe_trace``, ``ipxe_script`` what iPXE would do next · ``walk``, ``follow`` one client,
+from its first frame to the kernel · ``network`` what only all answers together show · ``faults`` what is
+wrong, and what to do · ``report``, ``show`` for programs and for people · ``run`` puts them together.
 """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.netboot.ipxe.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = re.compile(rb"#![gi]pxe\s")
 # The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
-_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]*")
+_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
 _EBC = 0x0EBC
 _MACHINES = {
     0x014C: "x86 UEFI",
@@ -74,7 +74,7 @@ def identify(fetched: Fetched) -> Contents:
         return Contents(kind=Kind.EMPTY)
     if _SCRIPT.match(head):
         return Contents(kind=Kind.SCRIPT)
-    machine = _find_machine(head)
+    machine = find_machine(head)
     # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
     if head[0x202:0x206] == b"HdrS" or head[0x38:0x3C] == b"ARM\x64":
         return Contents(kind=Kind.LINUX, machine=machine)
@@ -83,27 +83,6 @@ def identify(fetched: Fetched) -> Contents:
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return Contents(kind=Kind.PAGE)
     return Contents(kind=Kind.OTHER)
-
-
-def _find_machine(head: bytes) -> int | None:
-    """The machine of a PE image (Microsoft's PE format: e_lfanew at 0x3c, "PE\\0\\0", the COFF header)."""
-    if not head.startswith(b"MZ") or len(head) < 0x40:
-        return None
-    (offset,) = struct.unpack_from("<I", head, 0x3C)
-    if head[offset : offset + 4] != b"PE\0\0" or len(head) < offset + 6:
-        return None
-    return int(struct.unpack_from("<H", head, offset + 4)[0])
-
-
-def is_ipxe(program: bytes) -> bool:
-    """Whether a whole UEFI program is iPXE: they are not compressed."""
-    return b"iPXE" in program
-
-
-def reads_autoexec(program: bytes) -> bool:
-    """Whether a whole UEFI iPXE knows the name ``autoexec.ipxe``: those from before 2022 do not."""
-    name = "autoexec.ipxe"
-    return name.encode() in program or name.encode("utf-16-le") in program
 
 
 def find_embedded_script(program: bytes) -> bytes | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe import contents
+from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
 from ectools.netboot.probe.choose import Ask, Choice, Target, choose_firmware, choose_http
 from ectools.netboot.probe.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.client import Client, Stage, first_client, ipxe_client
-from ectools.netboot.probe.contents import Kind
+from ectools.netboot.probe.contents import Kind, find_embedded_script
 from ectools.netboot.probe.dhcp import NO_ADDRESS
 from ectools.netboot.probe.faults import Code, Severity
-from ectools.netboot.probe.ipxe_script import End, Trace, run_script
+from ectools.netboot.probe.ipxe_script import run_script
 from ectools.netboot.probe.ipxe_syntax import join_uri
+from ectools.netboot.probe.ipxe_trace import End, Trace
 from ectools.netboot.probe.loads import Load, Role, look_at
 from ectools.netboot.probe.walk import Outcome, Step, Walk
 from ectools.netboot.protocols import Binary
@@ -130,19 +131,22 @@ class _Walker:
             self.walk.notes.append(f"{program.fetched.shown} is too large to look into")
             self.walk.outcome = Outcome.UNKNOWN
             return
-        if not contents.is_ipxe(program.fetched.head):
+        facts = inspect_binary(program.fetched.head)
+        if not facts.is_ipxe:
             self.walk.notes.append(
                 f"{program.fetched.shown} is no iPXE: what it loads next is not known here"
             )
             self.walk.outcome = Outcome.UNKNOWN
             return
-        embedded = contents.find_embedded_script(program.fetched.head)
+        embedded = find_embedded_script(program.fetched.head) if facts.embedded else None
         if embedded is not None:
             self.walk.notes.append(f"{program.fetched.shown} has a script built in, which comes first")
             self._run_script(step, embedded, program.fetched.uri, fetch)
             return
         autoexec = self._find_autoexec(step, program, fetch)
-        reads_it = contents.reads_autoexec(program.fetched.head)
+        reads_it = facts.autoexec is Autoexec.TFTP_AND_HTTP or (
+            facts.autoexec is Autoexec.TFTP and step.client.stage is not Stage.HTTP
+        )
         causes: list[tuple[Code, str]] = []
         if autoexec is None:
             causes.append((Code.NO_AUTOEXEC, f"there is no autoexec.ipxe beside {program.fetched.shown}"))
@@ -150,7 +154,9 @@ class _Walker:
             self._run_script(step, autoexec.fetched.head, autoexec.fetched.uri, fetch)
             return
         if not reads_it:
-            causes.append((Code.OLD_IPXE, f"{program.fetched.shown} is an iPXE that knows no autoexec.ipxe"))
+            how = "HTTP" if step.client.stage is Stage.HTTP else "TFTP"
+            message = f"{program.fetched.shown} is {facts.title}, which fetches no autoexec.ipxe over {how}"
+            causes.append((Code.OLD_IPXE, message))
         self._run_ipxe_stage(program, fetch, causes=tuple(causes))
 
     def _find_autoexec(self, step: Step, program: Load, fetch: Fetch) -> Load | None:

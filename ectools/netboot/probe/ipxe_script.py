@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.contents import Kind
-from ectools.netboot.probe.ipxe_syntax import find_labels, join_uri, split_commands, split_options
-from ectools.netboot.probe.loads import Load, Role, look_at
+from ectools.netboot.probe.ipxe_syntax import find_labels, join_uri, name_image, split_commands, split_options
+from ectools.netboot.probe.ipxe_trace import Boot, End, Trace
+from ectools.netboot.probe.loads import Load, Role, guess_role, look_at
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.fetch import Fetch, Fetched
+    from ectools.netboot.probe.fetch import Fetch
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 16
@@ -26,47 +26,6 @@ _MAX_VALUE = 4096
 _VARIABLE = re.compile(r"\$\{([^{}$]*)\}")
 _ANY = "\0any\0"
 """A value that only a machine has: equal to whatever it is compared with."""
-
-
-class End(StrEnum):
-    """How a script ends, as ``report`` tells it."""
-
-    BOOT = "boots a kernel"
-    PROGRAM = "starts another program"
-    MENU = "waits for a person"
-    SHELL = "ends in a shell"
-    REBOOT = "restarts the machine"
-    LOCAL = "boots from another device"
-    DONE = "ends without booting"
-    FAILED = "fails"
-    ENDLESS = "tries for ever"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boot:
-    """What is booted."""
-
-    kernel: str
-    arguments: str
-    initrds: tuple[str, ...]
-
-
-@dataclass(kw_only=True)
-class Trace:
-    """What a script did, and those that it chained."""
-
-    loads: list[Load] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-    boot: Boot | None = None
-
-    def add_load(self, load: Load) -> None:
-        if load not in self.loads:
-            self.loads.append(load)
-
-    def add_note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 def run_script(script: bytes, uri: str, *, settings: Mapping[str, str], fetch: Fetch) -> tuple[End, Trace]:
@@ -94,15 +53,22 @@ class _Position:
     depth: int = 0
 
 
+@dataclass
+class _Image:
+    """A file that was loaded, and the command line that it was given."""
+
+    load: Load
+    arguments: str = ""
+
+
 class _Machine:
     """iPXE's state: variables, images, what is selected to boot."""
 
     def __init__(self, settings: Mapping[str, str], fetch: Fetch) -> None:
         self._settings = dict(settings)
         self._fetch = fetch
-        self._images: dict[str, tuple[str, Fetched]] = {}
-        self._kernel: tuple[str, str] | None = None
-        self._initrds: list[str] = []
+        self._images: dict[str, _Image] = {}
+        self._selected: _Image | None = None
         self._headers: dict[str, str] = {}
         self._steps = 0
         self.trace = Trace()
@@ -202,7 +168,6 @@ class _Machine:
 
     def goto(self, words: list[str], here: _Position) -> Outcome:
         if not words or words[0] not in here.labels:
-            self.trace.add_note(f"goto: there is no label {' '.join(words)!r}")
             return False
         here.at = here.labels[words[0]]
         return True
@@ -243,79 +208,68 @@ class _Machine:
         return True
 
     def imgfree(self, words: list[str], _here: _Position) -> Outcome:
-        if words:
-            self._images.pop(words[0], None)
-            return True
-        self._images.clear()
-        self._initrds.clear()
-        self._kernel = None
+        for name in words or list(self._images):
+            self._images.pop(name, None)
+        return True
+
+    def imgargs(self, words: list[str], _here: _Position) -> Outcome:
+        if not words or words[0] not in self._images:
+            return False
+        self._images[words[0]].arguments = " ".join(words[1:])
         return True
 
     def kernel(self, words: list[str], here: _Position) -> Outcome:
-        options, rest = split_options(words)
-        if not rest:
-            return False
-        load = self._load(Role.KERNEL, rest[0], options, here)
-        if not load.found:
-            return False
-        self._kernel = (load.fetched.uri, " ".join(rest[1:]))
-        return True
+        image = self._acquire(Role.KERNEL, words, here)
+        self._selected = image
+        return image is not None
 
     def initrd(self, words: list[str], here: _Position) -> Outcome:
-        options, rest = split_options(words)
-        if not rest:
-            return False
-        load = self._load(Role.INITRD, rest[0], options, here)
-        if load.found and load.fetched.uri not in self._initrds:
-            self._initrds.append(load.fetched.uri)
-        return load.found
+        return self._acquire(Role.INITRD, words, here) is not None
 
-    def imgargs(self, words: list[str], _here: _Position) -> Outcome:
-        if self._kernel is not None and words:
-            self._kernel = (self._kernel[0], " ".join(words[1:]))
-        return True
+    def imgfetch(self, words: list[str], here: _Position) -> Outcome:
+        return self._acquire(None, words, here) is not None
 
     def boot(self, words: list[str], here: _Position) -> Outcome:
-        _, rest = split_options(words)
-        if rest:
-            return self.chain(words, here)
-        if self._kernel is None:
-            self.trace.add_note("boot: no kernel is selected")
-            return False
-        kernel, arguments = self._kernel
-        self.trace.boot = Boot(kernel=kernel, arguments=arguments, initrds=tuple(self._initrds))
-        return End.BOOT
+        image = self._acquire(Role.SCRIPT, words, here) if words else self._selected
+        return image is not None and self._execute(image, here)
 
-    def chain(self, words: list[str], here: _Position) -> Outcome:
+    def _execute(self, image: _Image, here: _Position) -> Outcome:
+        contents = image.load.contents
+        if contents is None or image.load.is_unreadable or here.depth >= _MAX_DEPTH:
+            return False
+        if contents.kind is Kind.SCRIPT:
+            fetched = image.load.fetched
+            end = self.run(fetched.head, fetched.uri, depth=here.depth + 1)
+            return (end is None) if end in (None, End.FAILED) else end
+        if contents.kind is Kind.LINUX or image.load.role is Role.KERNEL:
+            others = [each.load for each in self._images.values() if each is not image]
+            initrds = [load.fetched.uri for load in others if load.role in (Role.INITRD, Role.FILE)]
+            self.trace.boot = Boot(
+                kernel=image.load.fetched.uri, arguments=image.arguments, initrds=tuple(initrds)
+            )
+            return End.BOOT
+        return End.PROGRAM
+
+    def _acquire(self, role: Role | None, words: list[str], here: _Position) -> _Image | None:
+        """The image that the words name, fetched where there is none of that name; None where it fails."""
         options, rest = split_options(words)
-        if not rest or here.depth >= _MAX_DEPTH:
-            return False
-        load = self._load(Role.SCRIPT, rest[0], options, here)
-        if not load.found or load.contents is None:
-            return False
-        match load.contents.kind:
-            case Kind.SCRIPT:
-                end = self.run(load.fetched.head, load.fetched.uri, depth=here.depth + 1)
-                return (end is None) if end in (None, End.FAILED) else end
-            case Kind.LINUX:
-                self._kernel = (load.fetched.uri, " ".join(rest[1:]))
-                return self.boot([], here)
-            case Kind.EMPTY | Kind.PAGE:
-                return False
-            case _:
-                return End.PROGRAM
-
-    def _load(self, role: Role, word: str, options: Mapping[str, str], here: _Position) -> Load:
-        if word in self._images:
-            return look_at(role, self._images[word][1])
-        uri, _, parameters = word.partition("##")
-        uri = join_uri(here.uri, uri)
-        load = look_at(role, self._fetch(uri, self._headers if parameters else {}))
-        self.trace.add_load(load)
-        if load.found:
-            name = options.get("--name") or options.get("-n") or uri.rpartition("/")[2].partition("?")[0]
-            self._images[name] = (uri, load.fetched)
-        return load
+        if not rest:
+            return None
+        image = self._images.get(rest[0])
+        if image is None:
+            uri, _, parameters = rest[0].partition("##")
+            uri = join_uri(here.uri, uri)
+            fetched = self._fetch(uri, self._headers if parameters else {})
+            load = look_at(role or guess_role(uri), fetched)
+            self.trace.add_load(load)
+            if not load.found:
+                return None
+            image = _Image(load=load)
+            name = options.get("--name") or options.get("-n") or name_image(uri)
+            self._images[name] = image
+        if len(rest) > 1:
+            image.arguments = " ".join(rest[1:])
+        return image
 
 
 class _Exit:
@@ -332,15 +286,15 @@ def _end(end: End) -> _Command:
 
 
 _COMMANDS: dict[str, _Command] = {
-    **dict.fromkeys(("chain", "imgexec"), _Machine.chain),
+    **dict.fromkeys(("boot", "chain", "imgexec"), _Machine.boot),
     **dict.fromkeys(("kernel", "imgselect", "imgload"), _Machine.kernel),
-    **dict.fromkeys(("initrd", "imgfetch", "imgget", "module"), _Machine.initrd),
+    **dict.fromkeys(("initrd", "module"), _Machine.initrd),
+    **dict.fromkeys(("imgfetch", "imgget"), _Machine.imgfetch),
     **dict.fromkeys(("sha256sum", "sha512sum", "sha1sum", "md5sum"), _Machine.hash),
     **dict.fromkeys(("sanboot", "fcoe"), _end(End.LOCAL)),
     **dict.fromkeys(("reboot", "poweroff"), _end(End.REBOOT)),
     **dict.fromkeys(("login", "config"), _end(End.MENU)),
     "shell": _end(End.SHELL),
-    "boot": _Machine.boot,
     "choose": _Machine.choose,
     "clear": _Machine.clear,
     "exit": _Machine.exit,

@@ -69,3 +69,8 @@ def join_uri(base: str, uri: str) -> str:
         return f"{scheme}://{host}{uri}"
     folder = path.partition("?")[0].rpartition("/")[0]
     return f"{scheme}://{host}/{folder}/{uri}" if folder else f"{scheme}://{host}/{uri}"
+
+
+def name_image(uri: str) -> str:
+    """The name that an image has by default: the last part of its path."""
+    return uri.rpartition("/")[2].partition("?")[0]

@@ -41,6 +41,16 @@ class Load:
         return self.contents is not None and self.contents.kind in (Kind.PAGE, Kind.EMPTY)
 
 
+def guess_role(uri: str) -> Role:
+    """What a file is for, by its name, where the command that fetches it does not say."""
+    name = uri.partition("?")[0].rpartition("/")[2].lower()
+    if name.endswith(".ipxe"):
+        return Role.SCRIPT
+    if "initr" in name:
+        return Role.INITRD
+    return Role.KERNEL if any(word in name for word in ("kernel", "linux", "image")) else Role.FILE
+
+
 def look_at(role: Role, fetched: Fetched) -> Load:
     """The load of a file that was asked for."""
     contents = identify(fetched) if fetched.state is State.FOUND else None

@@ -13,7 +13,7 @@ from ectools.netboot.probe.loads import Load, Role
 if TYPE_CHECKING:
     from ectools.netboot.probe.choose import Choice
     from ectools.netboot.probe.client import Client
-    from ectools.netboot.probe.ipxe_script import Boot, End
+    from ectools.netboot.probe.ipxe_trace import Boot, End
     from ectools.netboot.protocols import Architecture
 
 _REFUSED = (

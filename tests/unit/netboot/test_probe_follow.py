@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 import pytest
+from support.boot_binaries import ARM64, UNDIONLY, build_ipxe, build_uefi_application
 from support.pxe_messages import (
-    BIOS_IPXE,
-    IPXE,
-    OLD_IPXE,
     OTHER,
     PROXY,
     ROUTER,
@@ -19,7 +17,6 @@ from support.pxe_messages import (
     lease,
     menu,
     proxy,
-    uefi_program,
 )
 
 from ectools.netboot.probe.answers import Answer
@@ -32,6 +29,7 @@ from ectools.netboot.probe.report import Report, build_json
 from ectools.netboot.probe.show import show_report
 from ectools.netboot.probe.walk import Outcome, Walk
 
+IPXE, OLD_IPXE = build_ipxe(), build_ipxe("1.0.0", autoexec="none")
 TFTP, WEB = "tftp://192.0.2.2", "http://192.0.2.2:8080"
 AUTOEXEC = f"#!ipxe\ndhcp\nchain {WEB}/netboot.ipxe?token=geheim || shell\n".encode()
 NETBOOT = b"#!ipxe\nkernel kernel\ninitrd initrd\nboot\n"
@@ -100,7 +98,7 @@ def test_http_boot_leads_to_the_kernel() -> None:
 
 
 def test_bios_is_told_its_script_by_the_user_class() -> None:
-    files = {**GOOD, f"{TFTP}/undionly.kpxe": BIOS_IPXE}
+    files = {**GOOD, f"{TFTP}/undionly.kpxe": UNDIONLY}
     servers = {PROXY: answer(PROXY, siaddr=PROXY, file="undionly.kpxe", vendor_class="PXEClient")}
     found = walk(
         0,
@@ -127,6 +125,15 @@ def test_an_old_ipxe_beside_an_autoexec() -> None:
     assert codes(found) == [Code.OLD_IPXE, Code.LOOP]
 
 
+def test_an_ipxe_that_is_too_old_for_http_boot_alone() -> None:
+    files = {**GOOD, f"{TFTP}/ec-ipxe.efi": build_ipxe(autoexec="both")}
+    files[f"{WEB}/ec-ipxe.efi"] = build_ipxe(autoexec="both")
+    assert walk(7, (NETWORK_BOOT,), files=files).outcome is Outcome.BOOTS
+    offers = (lease(), proxy(vendor_class="HTTPClient", file=f"{WEB}/ec-ipxe.efi"))
+    found = walk(16, offers, ipxe_offers=(NETWORK_BOOT,), files=files)
+    assert Code.OLD_IPXE in codes(found)
+
+
 def test_an_old_ipxe_that_is_told_its_script_is_no_fault() -> None:
     found = walk(
         7,
@@ -138,14 +145,14 @@ def test_an_old_ipxe_that_is_told_its_script_is_no_fault() -> None:
 
 
 def test_a_script_built_in_comes_first() -> None:
-    embedded = uefi_program(text=b"iPXE\0#!ipxe\0" + AUTOEXEC + b"\0")
+    embedded = build_uefi_application(body=b"iPXE\0#!ipxe \0" + AUTOEXEC + b"\0")
     files = {**GOOD, f"{TFTP}/ec-ipxe.efi": embedded, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nshell\n"}
     assert walk(7, (NETWORK_BOOT,), files=files).outcome is Outcome.BOOTS
 
 
 def test_a_bios_ipxe_that_is_sent_to_itself_may_have_a_script() -> None:
     offer = lease(siaddr=PROXY, file="undionly.kpxe")
-    found = walk(0, (offer,), files={f"{TFTP}/undionly.kpxe": BIOS_IPXE})
+    found = walk(0, (offer,), files={f"{TFTP}/undionly.kpxe": UNDIONLY})
     assert [(fault.code, fault.severity) for fault in found.faults] == [(Code.LOOP, Severity.WARNING)]
     assert found.outcome is Outcome.UNKNOWN
 
@@ -154,8 +161,8 @@ def test_a_bios_ipxe_that_is_sent_to_itself_may_have_a_script() -> None:
     ("number", "content", "words"),
     [
         (0, IPXE, "a UEFI program for x64 UEFI"),
-        (7, BIOS_IPXE, "a program or data"),
-        (7, uefi_program(0xAA64), "a UEFI program for ARM 64-bit UEFI"),
+        (7, UNDIONLY, "a program or data"),
+        (7, build_ipxe(machine=ARM64), "a UEFI program for ARM 64-bit UEFI"),
         (11, IPXE, "a UEFI program for x64 UEFI"),
         (7, b"#!ipxe\nshell\n", "an iPXE script"),
         (7, b"", "an empty file"),
@@ -172,7 +179,7 @@ def test_ebc_is_served_as_x64() -> None:
 
 
 def test_another_program_than_ipxe_ends_what_can_be_seen() -> None:
-    found = walk(7, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": uefi_program(text=b"GRUB")})
+    found = walk(7, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": build_uefi_application(body=b"GRUB")})
     assert (found.outcome, found.faults) == (Outcome.UNKNOWN, [])
 
 
@@ -218,7 +225,7 @@ def test_a_page_in_place_of_a_script() -> None:
         0,
         (lease(siaddr=PROXY, file="undionly.kpxe"),),
         ipxe_offers=(lease(siaddr=PROXY, file="page"),),
-        files={f"{TFTP}/undionly.kpxe": BIOS_IPXE, f"{TFTP}/page": b"<html>"},
+        files={f"{TFTP}/undionly.kpxe": UNDIONLY, f"{TFTP}/page": b"<html>"},
     )
     assert codes(found) == [Code.SCRIPT_UNREADABLE]
 

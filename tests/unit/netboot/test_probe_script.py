@@ -7,11 +7,16 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pxe_messages import uefi_program
+from support.boot_binaries import build_uefi_application
 
+from ectools.netboot.ipxe.script import build_autoexec, build_netboot
+from ectools.netboot.load import load_settings
 from ectools.netboot.probe.fetch import Fetched, State
-from ectools.netboot.probe.ipxe_script import End, Trace, run_script
+from ectools.netboot.probe.ipxe_script import run_script
 from ectools.netboot.probe.ipxe_syntax import join_uri
+from ectools.netboot.probe.ipxe_trace import Boot, End, Trace
+from ectools.netboot.probe.loads import Role
+from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 
 BASE = "http://192.0.2.2:8080"
 HERE = f"{BASE}/autoexec.ipxe"
@@ -135,11 +140,47 @@ def test_ends(script: str, end: End) -> None:
 
 
 def test_a_program_and_a_page() -> None:
-    files = {f"{BASE}/grub.efi": uefi_program(), f"{BASE}/login": b"<html>log in</html>"}
+    files = {f"{BASE}/grub.efi": build_uefi_application(), f"{BASE}/login": b"<html>log in</html>"}
     assert go("chain grub.efi", files)[0] is End.PROGRAM
     end, trace, _ = go("chain login || shell", files)
     assert end is End.SHELL
     assert trace.loads[0].is_unreadable
+
+
+def test_the_products_own_scripts_lead_to_the_kernel() -> None:
+    settings = load_settings(
+        None,
+        flags={"hostname": "192.0.2.9", "mirrors": [BASE], "chainTokenFile": "/run/token"},
+        environment={},
+    )
+    files = {"kernel": FileRecord(size=9, sha256="0" * 64), "initrd": FileRecord(size=9, sha256="1" * 64)}
+    release = Release(
+        id=build_id(files),
+        tag=None,
+        source="here",
+        archive_name="a.tar.gz",
+        archive_sha256="0" * 64,
+        staged_at=1,
+        files=files,
+        boot=BootCommand(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
+    )
+    folder = f"{BASE}/releases/{release.id}"
+    kernel = bytes(0x202) + b"HdrS" + bytes(99)
+    netboot = build_netboot(settings, release, "geheim").encode()
+    web = Web({f"{BASE}/netboot.ipxe": netboot, f"{folder}/kernel": kernel, f"{folder}/initrd": b"i" * 9})
+    first = build_autoexec(settings, "geheim").encode()
+    end, trace = run_script(first, HERE, settings={}, fetch=web)
+    assert end is End.BOOT
+    assert trace.boot == Boot(kernel=f"{folder}/kernel", arguments="init=/x", initrds=(f"{folder}/initrd",))
+    assert web.headers[f"{BASE}/netboot.ipxe"] == {"X-Boot-Token": "geheim"}
+    assert web.headers[f"{folder}/kernel"] == {}
+    # The server's own name comes first, and is not there.
+    assert web.asked[0] == "http://192.0.2.9:8080/netboot.ipxe"
+    del web.files[f"{folder}/kernel"]
+    end, trace = run_script(first, HERE, settings={}, fetch=web)
+    assert end is End.SHELL
+    missing = [load for load in trace.loads if not load.found and "releases" in load.fetched.uri]
+    assert {load.role for load in missing} == {Role.KERNEL}
 
 
 def test_a_kernel_may_be_chained() -> None:

@@ -1,0 +1,51 @@
+"""What a script did, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ectools.netboot.probe.loads import Load
+
+
+class End(StrEnum):
+    """How a script ends, as ``report`` tells it."""
+
+    BOOT = "boots a kernel"
+    PROGRAM = "starts another program"
+    MENU = "waits for a person"
+    SHELL = "ends in a shell"
+    REBOOT = "restarts the machine"
+    LOCAL = "boots from another device"
+    DONE = "ends without booting"
+    FAILED = "fails"
+    ENDLESS = "tries for ever"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """What is booted."""
+
+    kernel: str
+    arguments: str
+    initrds: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """What a script did, and those that it chained."""
+
+    loads: list[Load] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    boot: Boot | None = None
+
+    def add_load(self, load: Load) -> None:
+        if load not in self.loads:
+            self.loads.append(load)
+
+    def add_note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
