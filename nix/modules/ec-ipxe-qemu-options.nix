@@ -121,6 +121,7 @@ in
         type = types.str;
         default = "${cfg.stateDir}/disk.qcow2";
         defaultText = lib.literalExpression ''"''${stateDir}/disk.qcow2"'';
+        example = "/srv/guests/disk.qcow2";
         description = ''
           The guest's qcow2 disk. It is made when it is missing and never overwritten. Two runners never use one disk
           at a time. Its folder is made too; one that is there already must be writable for the service's user.
@@ -188,6 +189,7 @@ in
         bindIp = mkOption {
           type = types.str;
           default = "127.0.0.1";
+          example = "0.0.0.0";
           description = ''
             Address that the boot HTTP server listens on. The guest reaches 127.0.0.1 and 0.0.0.0 of this host as
             10.0.2.2, and any other address by itself.
@@ -220,6 +222,7 @@ in
         dnsServers = mkOption {
           type = types.listOf types.str;
           default = [ "1.1.1.1" ];
+          example = [ "9.9.9.9" ];
           description = "IPv4 addresses of DNS servers for the guest. The first one is applied.";
         };
 
@@ -227,6 +230,7 @@ in
           type = types.str;
           default = "${cfg.stateDir}/tftp";
           defaultText = lib.literalExpression ''"''${stateDir}/tftp"'';
+          example = "/srv/guests/tftp";
           description = "Folder that the user-mode network serves to the guest over TFTP. The boot file is put there.";
         };
 
@@ -249,6 +253,7 @@ in
             an `undionly.kpxe` with the boot script embedded, built by Nix; null where a chain token is set, and
             outside NixOS
           '';
+          example = "/srv/ipxe/undionly.kpxe";
           description = ''
             The file that becomes the boot file. Null means a plain iPXE script, written when the guest starts, which
             the iPXE in QEMU's own network ROMs runs.

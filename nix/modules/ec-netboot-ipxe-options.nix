@@ -65,6 +65,7 @@ in
         else
           null;
       defaultText = lib.literalMD "an `ipxe.efi` with the boot script inside, built by Nix; null for other strategies";
+      example = "/srv/ipxe/embedded.efi";
       description = "The boot binary of the strategy `embedded`, with the boot script inside.";
     };
 
