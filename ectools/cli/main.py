@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
     "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
     "validate": ("ectools.cli.validate", "Check host descriptions, with line and column."),
+    "verify-closure": (
+        "ectools.cli.verify_closure",
+        "Build this system again, and compare it with what runs or was published.",
+    ),
     "vmtest": ("ectools.cli.vmtest", "Run the NixOS VM tests of a flake."),
     "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
 }

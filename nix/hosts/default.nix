@@ -4,12 +4,15 @@ let
   inherit (nixpkgs.lib) mapAttrs;
 
   build =
-    platform: modules:
+    platform: name: modules:
     nixpkgs.lib.nixosSystem {
       modules = [
         self.nixosModules.default
         ./common.nix
-        { nixpkgs.hostPlatform = platform; }
+        {
+          nixpkgs.hostPlatform = platform;
+          services.every-channel.runner.configuration = name;
+        }
       ]
       ++ modules;
     };
@@ -53,4 +56,4 @@ let
     ];
   };
 in
-mapAttrs (_: build "x86_64-linux") x86_64 // mapAttrs (_: build "aarch64-linux") aarch64
+mapAttrs (build "x86_64-linux") x86_64 // mapAttrs (build "aarch64-linux") aarch64

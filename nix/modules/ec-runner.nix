@@ -50,10 +50,25 @@ in
         imports this module sets it to its own `self`.
       '';
     };
+
+    configuration = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "ec-runner-x86_64";
+      description = ''
+        Name of this system among the flake's `nixosConfigurations`: what `ectools verify-closure` builds that is told
+        no other.
+      '';
+    };
   };
 
   config = lib.mkIf cfg.enable {
-    environment.etc."every-channel/flake".source = cfg.flake;
+    environment.etc = {
+      "every-channel/flake".source = cfg.flake;
+      "every-channel/configuration" = lib.mkIf (cfg.configuration != null) {
+        text = cfg.configuration + "\n";
+      };
+    };
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
 
     # What building from the flake takes.

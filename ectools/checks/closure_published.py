@@ -1,0 +1,116 @@
+"""The closure of a published system: a folder or an archive as network boot has it, or a plain listing.
+
+A release's ``netboot.ipxe`` names the system (``init=/nix/store/…/init``); its ``closure.txt``, where it has
+one, lists the system's store paths, one a line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ectools.checks.closure import STORE_PATH, Closure, Origin, read_requisites
+from ectools.checks.evaluation import FailedEvaluationError
+from ectools.errors import InputError
+from ectools.files import read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LISTING = "closure.txt"
+SCRIPT = "netboot.ipxe"
+_LISTING_BYTES = 16 << 20
+_CHUNK = 1 << 20
+_STARTS_OF_ARCHIVES = (b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+
+
+def read_published(path: Path) -> Closure:
+    """The closure of a release's folder, a release's archive, or a listing. Raises InputError and others.
+
+    A release without a listing is known by its system alone, unless that is in this machine's store.
+    """
+    if path.is_dir():
+        return _read_release(str(path), _read_folder(path))
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder")
+    with path.open("rb") as file:
+        start = file.read(max(map(len, _STARTS_OF_ARCHIVES)))
+    if start.startswith(_STARTS_OF_ARCHIVES):
+        return _read_release(str(path), _read_archive(path))
+    paths = _parse_listing(str(path), read_bytes(path))
+    systems = [each for each in paths if each.partition("-")[2].startswith("nixos-system-")]
+    toplevel = systems[0] if len(systems) == 1 else None
+    return Closure(origin=Origin.PUBLISHED, source=str(path), toplevel=toplevel, paths=paths)
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    return {name: read_bytes(folder / name) for name in (SCRIPT, LISTING) if (folder / name).is_file()}
+
+
+def _read_archive(path: Path) -> dict[str, bytes]:
+    """The two small files of an archive; the others are read past."""
+    from ectools.netboot.release.blocks import Blocks
+    from ectools.netboot.release.decompress import decompress
+    from ectools.netboot.release.limits import Limits
+    from ectools.netboot.release.tar import Kind, TarReader
+
+    chunks = decompress(_read_chunks(path), archive=str(path), limits=Limits())
+    reader = TarReader(Blocks(chunks, archive=str(path)))
+    found = {}
+    for entry in reader.entries():
+        if entry.kind is not Kind.FILE:
+            continue
+        name = entry.name.rsplit("/", 1)[-1]
+        if name in (SCRIPT, LISTING) and entry.size <= _LISTING_BYTES:
+            found[name] = reader.blocks.take(entry.size)
+        else:
+            for _ in reader.blocks.pieces(entry.size):
+                pass
+        reader.blocks.skip_padding(entry.size)
+    return found
+
+
+def _read_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _read_release(source: str, files: Mapping[str, bytes]) -> Closure:
+    if SCRIPT not in files:
+        raise InputError(
+            f"{source}: holds no {SCRIPT}",
+            hint="a release of network boot, or a list of store paths, was expected",
+        )
+    toplevel = _find_system(source, files[SCRIPT])
+    if LISTING in files:
+        paths = _parse_listing(f"{source}: {LISTING}", files[LISTING])
+        if toplevel not in paths:
+            raise InputError(f"{source}: {LISTING} does not list {toplevel}, which {SCRIPT} boots")
+        return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=paths)
+    try:
+        known = read_requisites(toplevel)
+    except FailedEvaluationError:
+        return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=None)
+    return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=known)
+
+
+def _find_system(source: str, script: bytes) -> str:
+    systems = {
+        match[0]
+        for word in script.decode("utf-8", "replace").split()
+        if word.startswith("init=") and (match := STORE_PATH.match(word.removeprefix("init=")))
+    }
+    if len(systems) != 1:
+        raise InputError(f"{source}: {SCRIPT} names {len(systems)} systems by init=/nix/store/…, not one")
+    return systems.pop()
+
+
+def _parse_listing(source: str, text: bytes) -> frozenset[str]:
+    lines = text.decode("utf-8", "replace").split()
+    bad = next((line for line in lines if not STORE_PATH.fullmatch(line)), None)
+    if bad is not None:
+        raise InputError(f"{source}: {bad[:100]!r} is no store path; one a line was expected")
+    if not lines:
+        raise InputError(f"{source}: lists no store path")
+    return frozenset(lines)
