@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import read_bytes
-from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
+from ectools.netboot.ipxe.binary import Autoexec, BinaryFacts, inspect_binary
 from ectools.netboot.protocols import Binary, load_protocols
 from ectools.netboot.settings import OPTION_PREFIX, Strategy
 
@@ -69,7 +70,7 @@ def choose_binaries(settings: Settings, *, present: bytes | None = None) -> dict
 def _choose_x86_64(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
     match ipxe.strategy:
         case Strategy.AUTOEXEC:
-            return _find_stock(ipxe.package)
+            return find_stock(ipxe.package).data
         case Strategy.LOCAL | Strategy.EMBEDDED:
             path = ipxe.local_file if ipxe.strategy is Strategy.LOCAL else ipxe.embedded_file
             assert path is not None  # noqa: S101 - checks.py has seen to it
@@ -81,8 +82,21 @@ def _choose_x86_64(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
     assert_never(ipxe.strategy)
 
 
-def _find_stock(package: Path | None) -> bytes:
-    """The first stock binary that runs ``autoexec.ipxe``, with a warning where it does over TFTP only."""
+@dataclass(frozen=True, kw_only=True)
+class StockBinary:
+    """A stock iPXE that runs ``autoexec.ipxe``."""
+
+    path: Path
+    data: bytes
+    facts: BinaryFacts
+
+
+def find_stock(package: Path | None) -> StockBinary:
+    """The first stock binary that runs ``autoexec.ipxe``, with a warning where it does over TFTP only.
+
+    ``package`` None: it is looked for where distributions put it. Raises BinaryError, which names each one
+    that was found and why it will not do.
+    """
     folders = _STOCK_FOLDERS if package is None else (package,)
     refused = []
     for path in _list_stock(folders):
@@ -105,7 +119,7 @@ def _find_stock(package: Path | None) -> bytes:
                 version=facts.version,
                 hint=_NEWER,
             )
-        return data
+        return StockBinary(path=path, data=data, facts=facts)
     looked = ", ".join(map(str, folders))
     if refused:
         raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ectools.checks import doctor
-from ectools.checks.doctor import Finding, State, examine, is_fit
+from ectools.checks.doctor import Finding, State, boot_host, examine, is_fit
+from ectools.checks.doctor import programs as programs_module
 
 ALL = ("qemu-system-x86_64", "qemu-img", "apt-get", "dnsmasq", "nix", "nix-instantiate", "git")
 
@@ -26,7 +27,7 @@ def install(folder: Path, *names: str, script: str = "echo version 1") -> None:
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that is all of PATH."""
-    monkeypatch.setattr(doctor, "_SYSTEM_FOLDERS", "")
+    monkeypatch.setattr(programs_module, "_SYSTEM_FOLDERS", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -83,10 +84,21 @@ def test_a_port_that_is_taken(udp: bool, kind: socket.SocketKind) -> None:
         if not udp:
             taken.listen()
         port = taken.getsockname()[1]
-        found = doctor._try_port(port, udp=udp, commands=("vm",))
+        found = boot_host.try_port(port, udp=udp, commands=("vm",))
         assert found.state is State.LIMITED
         assert "in use" in found.detail
-    assert doctor._try_port(port, udp=udp, commands=("vm",)).state is State.OK
+    assert boot_host.try_port(port, udp=udp, commands=("vm",)).state is State.OK
+
+
+def test_a_boot_host_without_a_boot_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("ectools.netboot.ipxe.choose._STOCK_FOLDERS", (tmp_path,))
+    found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
+    assert found.state is State.LIMITED
+    assert str(tmp_path) in found.detail
+    (tmp_path / "ipxe.efi").write_bytes(b"MZ, and no more")
+    found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
+    assert "ipxe.efi" in found.detail
+    assert "Debian 13" in (found.remedy or "")
 
 
 def test_a_nix_whose_settings_cannot_be_read(programs: Path) -> None:

@@ -1,0 +1,72 @@
+"""What serving network boot needs of this host: free ports, the right to take them, a boot binary."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.kernel import has_capability, read_kernel_file
+from ectools.netboot.ipxe.choose import BinaryError, find_stock
+from ectools.netboot.protocols import load_protocols
+
+_CAP_NET_BIND_SERVICE = 10
+_FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def look_at_udp_ports() -> list[Finding]:
+    """TFTP's, and ProxyDHCP's two."""
+    ports = load_protocols().ports
+    return [try_port(port, udp=True, commands=("netboot",)) for port in (ports.tftp, ports.dhcp, ports.pxe)]
+
+
+def look_at_port_rights() -> Finding:
+    """Whether this user may serve TFTP and DHCP."""
+    name, commands = "privileged ports", ("netboot",)
+    first_free = read_kernel_file(str(_FIRST_FREE_PORT)).strip() or "1024"
+    if has_capability(_CAP_NET_BIND_SERVICE) or int(first_free) <= load_protocols().ports.dhcp:
+        return Finding(name=name, commands=commands, state=State.OK, detail="this user may take them")
+    return Finding(
+        name=name,
+        commands=commands,
+        state=State.LIMITED,
+        detail="this user may not take ports below "
+        + first_free
+        + "; serve cannot answer TFTP when started by it",
+        remedy="start it as a service, or as root",
+    )
+
+
+def look_at_boot_binary() -> Finding:
+    """The stock iPXE of the default strategy."""
+    name, commands = "iPXE", ("netboot",)
+    try:
+        found = find_stock(None)
+    except BinaryError as error:
+        return Finding(
+            name=name, commands=commands, state=State.LIMITED, detail=error.message, remedy=error.hint
+        )
+    return Finding(name=name, commands=commands, state=State.OK, detail=f"{found.facts.title} ({found.path})")
+
+
+def try_port(port: int, *, udp: bool, commands: tuple[str, ...]) -> Finding:
+    """Bind the port as its server would, and let it go."""
+    name, address = f"port {port}/{'udp' if udp else 'tcp'}", "0.0.0.0" if udp else "127.0.0.1"  # noqa: S104 - as dnsmasq does
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if not udp:
+            # As servers do: a connection that has just ended does not hold the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            return Finding(
+                name=name,
+                commands=commands,
+                state=State.LIMITED,
+                detail=f"{address}: {error.strerror}",
+                remedy="stop what listens there, or choose another port" if in_use else "run it as a service",
+            )
+    return Finding(name=name, commands=commands, state=State.OK, detail=f"free on {address}")
