@@ -12,6 +12,7 @@ COMMANDS = {
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
     "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
     "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
+    "serve": ("ectools.cli.netboot.serve", "Serve what is staged: HTTP, TFTP, and ProxyDHCP."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
 }
 

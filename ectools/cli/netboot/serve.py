@@ -1,0 +1,114 @@
+"""``ectools netboot serve``: HTTP, TFTP and ProxyDHCP for what is staged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools import log
+from ectools.netboot.settings import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ectools.netboot.serve.run import Ready
+    from ectools.netboot.settings import Settings
+
+
+@click.command(epilog="Example: ectools netboot serve --listen-ip 192.0.2.10 --hostname 192.0.2.10")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+)
+@click.option("--state-dir", metavar="DIR", help="The state folder, in place of the settings'.")
+@click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
+@click.option("--interface", metavar="NAME", help="The interface that has it.")
+@click.option("--hostname", metavar="NAME", help="The name or address that clients are sent to.")
+@click.option("--http-port", type=int, metavar="N", help="TCP port of the HTTP server.")
+@click.option("--proxy-subnet", metavar="CIDR", help="Answer PXE clients of this network (ProxyDHCP).")
+@click.option("--check", "only_check", is_flag=True, help="Check the settings; the machine is not looked at.")
+@click.option("--print-dnsmasq", is_flag=True, help="Print dnsmasq's configuration, start nothing.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
+)
+@click.option("--json", "as_json", is_flag=True, help="When ready, print {url, ip, port, release}.")
+def serve(
+    *,
+    config: Path | None,
+    state_dir: str | None,
+    listen_ip: str | None,
+    interface: str | None,
+    hostname: str | None,
+    http_port: int | None,
+    proxy_subnet: str | None,
+    only_check: bool,
+    print_dnsmasq: bool,
+    log_format: str,
+    as_json: bool,
+) -> None:
+    """Serve the current release over HTTP, and the boot files over TFTP, until SIGTERM or SIGINT.
+
+    dnsmasq does TFTP, and ProxyDHCP where it is enabled; their ports take root or CAP_NET_BIND_SERVICE, and
+    ProxyDHCP CAP_NET_ADMIN too. A release that is staged meanwhile is served at once. SIGHUP reads settings
+    and tokens again.
+    """
+    if only_check and print_dnsmasq:
+        raise click.UsageError("--check and --print-dnsmasq exclude each other")
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    flags = {
+        "stateDir": state_dir,
+        "listenIP": listen_ip,
+        "interface": interface,
+        "hostname": hostname,
+        "httpPort": http_port,
+        "proxyDhcp.subnet": proxy_subnet,
+    }
+
+    def load() -> Settings:
+        from ectools.netboot.load import load_settings
+
+        return load_settings(config, flags=flags, serving=True)
+
+    if only_check:
+        load()
+        click.echo("the settings can be used", err=True)
+    elif print_dnsmasq:
+        _print_dnsmasq(load())
+    else:
+        _serve(load, log_format=log_format, as_json=as_json)
+
+
+def _print_dnsmasq(settings: Settings) -> None:
+    from ectools.netboot.dnsmasq.check import list_boot_files
+    from ectools.netboot.dnsmasq.model import build_boot_services
+    from ectools.netboot.dnsmasq.render import render_configuration
+
+    services = build_boot_services(settings, present=list_boot_files(settings.tftp_dir))
+    click.echo(render_configuration(services), nl=False)
+
+
+def _serve(load: Callable[[], Settings], *, log_format: str, as_json: bool) -> None:
+    from ectools.netboot.serve.run import serve_boot
+
+    if log_format != "auto":
+        log.set_up(json_lines=log_format == "json")
+
+    def announce(ready: Ready) -> None:
+        if as_json:
+            click.echo(json.dumps(asdict(ready)))
+
+    serve_boot(load, on_ready=announce)
+
+
+COMMAND = serve

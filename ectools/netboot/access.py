@@ -1,0 +1,73 @@
+"""Who gets what over HTTP: first the network that a client is in, then the token that a file asks for."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from ectools.credentials import CHAIN_TOKEN, read_tokens
+from ectools.netboot.forwarded import Networks, find_client
+from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.ipxe.script import TOKEN_HEADER
+from ectools.netboot.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from ectools.netboot.forwarded import Address
+    from ectools.netboot.http.answer import Visit
+    from ectools.netboot.settings import Settings
+
+TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
+RELEASES = b"releases"
+_MAX_TOKENS = 2
+
+
+def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
+    """The tokens that are accepted; boot scripts send the first. None where no file is set.
+
+    Raises FileError and InputError, neither of which shows it.
+    """
+    if settings.chain_token_file is None:
+        return ()
+    return read_tokens(
+        settings.chain_token_file,
+        credential=CHAIN_TOKEN,
+        option=f"{OPTION_PREFIX}.chainTokenFile",
+        at_most=_MAX_TOKENS,
+    )
+
+
+class Access:
+    """The access rules of the settings, as the HTTP server's gate."""
+
+    def __init__(self, settings: Settings, tokens: tuple[str, ...]) -> None:
+        self._allowed = Networks(settings.allowed_cidrs)
+        self._proxies = Networks(settings.trusted_proxies)
+        self._protected = frozenset(name.encode() for name in settings.protected_files)
+        self._tokens = tuple(token.encode() for token in tokens)
+
+    def find_client(self, visit: Visit) -> Address | None:
+        """Whose visit it is: the peer, or whom a trusted proxy asks for. None: nobody can tell."""
+        return find_client(visit.peer, visit.headers, proxies=self._proxies)
+
+    def check(self, visit: Visit) -> None:
+        """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""
+        if self._allowed:
+            client = self.find_client(visit)
+            if client is None or client not in self._allowed:
+                raise RefusedError(403, "not allowed from here")
+        if self._tokens and self._asks_for_token(visit.segments) and not self._has_token(visit):
+            raise RefusedError(403, "a token is needed")
+
+    def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
+        """By the file's name within its release, or in the root."""
+        name = segments[2:] if segments[0] == RELEASES else segments
+        return b"/".join(name) in self._protected
+
+    def _has_token(self, visit: Visit) -> bool:
+        given = {*visit.headers.getall(TOKEN_HEADER, []), *visit.query.getall(TOKEN_PARAMETER, [])}
+        if len(given) != 1:
+            # Of several that differ, a cache in between may have looked at another than we would.
+            return False
+        token = given.pop().encode("utf-8", "surrogatepass")
+        # All of them, so that the time does not tell which of them it was.
+        return sum(hmac.compare_digest(token, each) for each in self._tokens) > 0

@@ -1,0 +1,95 @@
+"""The model against the TFTP folder, and its configuration against dnsmasq, before either is relied on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+from ectools.netboot.dnsmasq.model import BootServicesError
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME
+from ectools.processes import ProcessError, find_program, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ectools.netboot.dnsmasq.model import BootServices
+
+PROGRAM = "dnsmasq"
+_TEST_SECONDS = 30
+# dnsmasq takes a comma for the next field, and adds ".0" to a name without a dot.
+_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII)
+
+
+def find_dnsmasq() -> str:
+    """The program's path. Raises ProgramMissingError."""
+    return find_program(PROGRAM, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
+
+
+def list_boot_files(folder: Path) -> frozenset[str]:
+    """The regular files in the TFTP folder; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()
+
+
+def find_faults(services: BootServices) -> list[str]:
+    """What is wrong with what is offered, a sentence each."""
+    return [*_find_double_offers(services), *_find_bad_names(services), *_find_unreadable(services)]
+
+
+def check_services(services: BootServices, configuration: str, *, program: str) -> None:
+    """Raises BootServicesError with every fault, and EcError where dnsmasq refuses the configuration."""
+    if faults := find_faults(services):
+        raise BootServicesError(
+            "what TFTP and ProxyDHCP are to offer cannot be: " + "; ".join(faults),
+            hint="`ectools netboot ipxe` puts the boot files there",
+        )
+    try:
+        run(
+            [program, "--test", "--conf-file=-"],
+            stdin=configuration,
+            env=build_environment(),
+            timeout=_TEST_SECONDS,
+        )
+    except ProcessError as error:
+        reason = error.stderr.strip() or error.message
+        raise EcError(
+            f"dnsmasq refuses the configuration that was made for it: {reason}",
+            hint="`ectools netboot serve --print-dnsmasq` shows it; dnsmasq 2.80 is new enough",
+        ) from error
+
+
+def build_environment() -> dict[str, str]:
+    """dnsmasq's: its messages are read, so they must not be translated."""
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
+
+
+def _find_double_offers(services: BootServices) -> Iterator[str]:
+    counts = Counter(offer.architecture.number for offer in services.offers)
+    for number, count in counts.items():
+        if count > 1:
+            yield f"architecture {number} has {count} services"
+
+
+def _find_bad_names(services: BootServices) -> Iterator[str]:
+    for filename in sorted({offer.filename for offer in services.offers}):
+        if _FILENAME.fullmatch(filename) is None:
+            yield f"{filename!r} is no name that dnsmasq can offer: letters, digits, _ and -, and a dot"
+
+
+def _find_unreadable(services: BootServices) -> Iterator[str]:
+    names = {offer.filename for offer in services.offers}
+    if services.proxy is not None:
+        names.add(AUTOEXEC_NAME)
+    for name in sorted(names):
+        path = services.tftp_dir / name
+        if not path.is_file():
+            yield f"{path} is not there"
+        elif not os.access(path, os.R_OK):
+            yield f"{path} cannot be read by this user"

@@ -1,0 +1,143 @@
+"""dnsmasq's log → events: who asked, and what was sent.
+
+Recorded from dnsmasq 2.90 with ``log-facility=-``, ``log-dhcp`` and ``LC_ALL=C``: one line a fact, in front
+of it the part that speaks and its process, ``dnsmasq-tftp[7]: ``; without a process where it dies at its
+start. With ``log-dhcp`` a DHCP exchange has many lines, each beginning with the exchange's number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from ectools import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = log.Log(__name__)
+
+_LINE = re.compile(r"dnsmasq(?:-(?P<part>[a-z]+))?(?P<pid>\[\d+\])?: (?P<text>.*)", re.DOTALL)
+_SENT = re.compile(r"sent (?P<path>.+) to (?P<client>\S+)")
+_FAILED = re.compile(r"failed sending (?P<path>.+) to (?P<client>\S+)")
+_MISSING = re.compile(r"file (?P<path>.*) not found for (?P<client>\S+)")
+_GAVE_UP = re.compile(r"error \d+ (?P<reason>.*) received from (?P<client>\S+)")
+_EXCHANGE = re.compile(r"(?P<number>\d+) (?P<fact>.*)")
+_ASKED = re.compile(r"PXE\(\S+\) (?:\d+(?:\.\d+){3} )?(?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2})+) (?P<what>.*)")
+_IGNORED = "proxy-ignored"
+# Exchanges that were begun and not answered: a flood of them must not fill the memory.
+_MAX_EXCHANGES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Exchange:
+    """What the lines of one DHCP exchange have told so far."""
+
+    vendor_class: str | None = None
+    ipxe: bool = False
+    mac: str | None = None
+    file: str | None = None
+
+
+class DnsmasqLog:
+    """Takes the lines in order. ``started`` is called when dnsmasq has opened its sockets, ``delivered`` with
+    a client's address and the name of the file that TFTP has sent it whole.
+    """
+
+    def __init__(self, *, started: Callable[[], None], delivered: Callable[[str, str], None]) -> None:
+        self._started = started
+        self._delivered = delivered
+        self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()
+
+    def feed(self, line: str) -> bool:
+        """Take one line. Whether it belongs in the report of a failure."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            _log.warning("dnsmasq", line=line)
+            return True
+        text = found["text"].rstrip()
+        match found["part"]:
+            case "tftp":
+                return self._take_tftp(text)
+            case "dhcp":
+                return self._take_dhcp(text)
+        if found["pid"] is None:
+            return True  # its last words
+        if text.startswith("started, version"):
+            self._started()
+        _log.debug("dnsmasq", line=text)
+        return False
+
+    def _take_tftp(self, text: str) -> bool:
+        if sent := _SENT.fullmatch(text):
+            name = PurePosixPath(sent["path"]).name
+            _log.info("TFTP has sent a file", client=sent["client"], file=name)
+            self._delivered(sent["client"], name)
+        elif missing := _MISSING.fullmatch(text):
+            # A warning would be too much: firmware and iPXE try names of which most hosts have none.
+            name = PurePosixPath(missing["path"]).name
+            _log.info("TFTP was asked for a file that is not there", client=missing["client"], file=name)
+        elif gave_up := _GAVE_UP.fullmatch(text):
+            # Firmware asks for the size first, and breaks off.
+            _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
+        elif failed := _FAILED.fullmatch(text):
+            name = PurePosixPath(failed["path"]).name
+            _log.warning("TFTP could not send a file to its end", client=failed["client"], file=name)
+        elif text.startswith("TFTP root is"):
+            _log.debug("dnsmasq", line=text)
+        else:
+            _log.warning("TFTP", line=text)
+            return True
+        return False
+
+    def _take_dhcp(self, text: str) -> bool:
+        found = _EXCHANGE.fullmatch(text)
+        if found is None:
+            if text.startswith("DHCP, proxy on subnet"):
+                _log.debug("dnsmasq", line=text)
+                return False
+            _log.warning("ProxyDHCP", line=text)
+            return True
+        self._take_fact(found["number"], found["fact"])
+        return False
+
+    def _take_fact(self, number: str, fact: str) -> None:
+        exchange = self._exchanges.pop(number, _Exchange())
+        name, _, value = fact.partition(": ")
+        match name:
+            case "vendor class":
+                exchange = replace(exchange, vendor_class=value)
+            case "user class":
+                exchange = replace(exchange, ipxe=value == "iPXE")
+            case "bootfile name":
+                exchange = replace(exchange, file=value)
+            case "sent size":
+                # The first of the answer's options: everything before them has been told. Of the others,
+                # nothing is kept.
+                if exchange.mac is not None:
+                    _tell(exchange)
+                return
+            case _:
+                if asked := _ASKED.fullmatch(fact):
+                    exchange = replace(exchange, mac=asked["mac"])
+                    if asked["what"] == _IGNORED:
+                        _log.warning(
+                            "ProxyDHCP has no boot binary for this client",
+                            mac=exchange.mac,
+                            vendor_class=exchange.vendor_class,
+                        )
+                        return
+        self._exchanges[number] = exchange
+        if len(self._exchanges) > _MAX_EXCHANGES:
+            self._exchanges.popitem(last=False)
+
+
+def _tell(exchange: _Exchange) -> None:
+    fields = {"mac": exchange.mac, "vendor_class": exchange.vendor_class, "ipxe": exchange.ipxe}
+    if exchange.file is None:
+        _log.info("ProxyDHCP asked a client to come to its PXE service", **fields)
+    else:
+        _log.info("ProxyDHCP has named a boot file", **fields, file=exchange.file)

@@ -1,0 +1,91 @@
+"""What TFTP and ProxyDHCP serve: the one model that dnsmasq's configuration is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME
+from ectools.netboot.protocols import Binary, Transport, load_protocols
+from ectools.netboot.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address, IPv4Network
+    from pathlib import Path
+
+    from ectools.netboot.protocols import Architecture
+    from ectools.netboot.settings import Settings
+
+
+class BootServicesError(EcError):
+    """What is to be offered cannot be; the message names each fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A client architecture, and the file in the TFTP folder that its clients load."""
+
+    architecture: Architecture
+    filename: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """ProxyDHCP: which network it answers, and where clients of HTTP find the TFTP folder's files.
+
+    ``base_url`` holds this host's address, because firmware may have no DNS server yet.
+    """
+
+    subnet: IPv4Network
+    base_url: str
+
+    @property
+    def script_url(self) -> str:
+        """Where clients that run iPXE already are sent."""
+        return f"{self.base_url}/{AUTOEXEC_NAME}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootServices:
+    """Everything beside HTTP. ``proxy`` None: another DHCP server names this host and the file."""
+
+    listen_ip: IPv4Address
+    tftp_dir: Path
+    offers: tuple[Offer, ...]
+    proxy: Proxy | None
+
+
+def build_filenames(settings: Settings) -> Mapping[Binary, str]:
+    """The names that boot binaries have in the TFTP folder."""
+    names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
+    return {**names, Binary.X86_64: settings.tftp_boot_filename}
+
+
+def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootServices:
+    """The services for the binaries that are ``present`` in the TFTP folder.
+
+    An architecture without its binary is not offered. Raises BootServicesError where ProxyDHCP has nothing
+    to offer at all.
+    """
+    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
+    names = build_filenames(settings)
+    offers = tuple(
+        Offer(architecture=each, filename=names[each.binary])
+        for each in load_protocols().architectures
+        if names[each.binary] in present
+    )
+    proxy = None
+    if settings.proxy_dhcp.enable:
+        assert settings.proxy_dhcp.subnet is not None  # noqa: S101 - checks.py has seen to it
+        if not any(offer.architecture.transport is Transport.TFTP for offer in offers):
+            raise BootServicesError(
+                f"{OPTION_PREFIX}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "
+                "so there is nothing to offer",
+                hint="`ectools netboot ipxe` puts the binaries there",
+            )
+        proxy = Proxy(
+            subnet=settings.proxy_dhcp.subnet, base_url=f"http://{settings.listen_ip}:{settings.http_port}"
+        )
+    return BootServices(listen_ip=settings.listen_ip, tftp_dir=settings.tftp_dir, offers=offers, proxy=proxy)

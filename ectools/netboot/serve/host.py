@@ -1,0 +1,114 @@
+"""What serving needs of this host, looked at before anything starts: an address, an interface, ports."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError, InputError
+from ectools.files import FileError
+from ectools.netboot.protocols import load_protocols
+from ectools.netboot.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from ectools.netboot.settings import Settings
+
+
+class HostError(EcError):
+    """This host cannot serve: an address, an interface or a port is not to be had."""
+
+
+def check_host(settings: Settings) -> None:
+    """Raises HostError where the address or the interface is not this host's, or a UDP port not to be had.
+
+    TCP's port is found out about when it is bound.
+    """
+    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
+    _check_address(settings.listen_ip, settings.interface)
+    ports = load_protocols().ports
+    _check_port(settings.listen_ip, ports.tftp, "TFTP")
+    if settings.proxy_dhcp.enable:
+        for port in (ports.dhcp, ports.pxe):
+            # dnsmasq hears broadcasts with a socket for all addresses, which several may have.
+            _check_port(None, port, "ProxyDHCP")
+
+
+def make_folders(settings: Settings) -> None:
+    """The state folder and the TFTP folder, where they are missing. Raises FileError."""
+    for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
+        try:
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"{folder}: cannot be made: {error.strerror}",
+                hint=f"{OPTION_PREFIX}.stateDir names the folder",
+            ) from error
+
+
+def _check_address(address: IPv4Address, interface: str | None) -> None:
+    found = _find_interfaces(address)
+    if not found:
+        raise HostError(
+            f"{OPTION_PREFIX}.listenIP: {address} is no address of this host",
+            hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
+        )
+    if interface is None or interface in found:
+        return
+    known = [name for _, name in socket.if_nameindex()]
+    if interface not in known:
+        raise InputError(
+            f"{OPTION_PREFIX}.interface: there is no interface {interface}",
+            hint=f"there are: {', '.join(known)}",
+        )
+    raise HostError(
+        f"{OPTION_PREFIX}.interface: {interface} does not have the address {address} of listenIP",
+        hint=f"{', '.join(found)} has it",
+    )
+
+
+def _find_interfaces(address: IPv4Address) -> list[str]:
+    """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
+    from pyroute2 import IPRoute  # it takes a while to load
+
+    with IPRoute() as netlink:
+        held = [
+            (
+                f"{each.get_attr('IFA_LOCAL') or each.get_attr('IFA_ADDRESS')}",
+                each["index"],
+                each["prefixlen"],
+            )
+            for each in netlink.get_addr(family=socket.AF_INET)
+        ]
+    return [
+        socket.if_indextoname(index)
+        for text, index, _ in held
+        if text == str(address) or (address.is_loopback and text.startswith("127."))
+    ]
+
+
+def _check_port(address: IPv4Address | None, port: int, what: str) -> None:
+    where = f"{address or '*'}:{port}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        if address is None:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            probe.bind(("" if address is None else str(address), port))
+        except OSError as error:
+            raise HostError(
+                f"{what} cannot have UDP {where}: {error.strerror}", hint=_hint(error.errno, port)
+            ) from error
+
+
+def _hint(number: int | None, port: int) -> str | None:
+    if number == errno.EADDRINUSE:
+        return f"another program has the port (ss -lunp 'sport = :{port}' names it): stop it"
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            "firmware knows no other ports, and those below 1024 need root (sudo), or CAP_NET_BIND_SERVICE "
+            "(ProxyDHCP: CAP_NET_ADMIN too)"
+        )
+    return None

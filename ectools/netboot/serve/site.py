@@ -1,0 +1,212 @@
+"""What stands where over HTTP, and of which release.
+
+    /netboot.ipxe               the second script, made for the current release
+    /releases/<id>/<file>       a file of that release
+    /<file>                     a file of the current release
+    /autoexec.ipxe, /<binary>   the boot files of the TFTP folder, which come before a release's files
+
+``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
+the one before stays.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.access import RELEASES, Access
+from ectools.netboot.dnsmasq.model import build_filenames
+from ectools.netboot.http.answer import Found
+from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
+from ectools.netboot.release.manifest import ID_PATTERN
+from ectools.netboot.release.store import ReleaseGoneError
+from ectools.netboot.serve.held import HeldReleases
+from ectools.netboot.serve.nodes import NodeLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ectools.netboot.http.answer import Visit
+    from ectools.netboot.http.replies import Delivery
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.settings import Settings
+
+_log = log.Log(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a reload replaces. ``token`` is what scripts send."""
+
+    settings: Settings
+    access: Access
+    token: str | None
+
+    @classmethod
+    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> Rules:
+        return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Current:
+    release: Release
+    script: bytes
+    rules: Rules
+
+
+class BootSite:
+    """The site of one store. ``details`` are further fields of the health report."""
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        rules: Rules,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        details: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._details = details
+        self._held = HeldReleases(store, clock=clock)
+        self._current: _Current | None = None
+        self._complaint: str | None = None
+        self.nodes = NodeLog(clock=clock)
+
+    def check(self, visit: Visit) -> None:
+        """The gate."""
+        self._rules.access.check(visit)
+
+    def set_rules(self, rules: Rules) -> None:
+        """From now on; downloads in flight go on. Raises EcError where the script cannot be made by them."""
+        if self._current is not None:
+            self._current = self._build(self._current.release, rules)
+        self._rules = rules
+
+    def find(self, visit: Visit) -> Found:
+        match visit.segments:
+            case (name,) if name == NETBOOT_NAME.encode():
+                return self._find_script(visit)
+            case (name,) if name in self._list_boot_files():
+                return self._find_boot_file(visit, name)
+            case (first, release_id, *rest) if first == RELEASES and rest:
+                return self._find_release_file(visit, release_id, tuple(rest))
+        return self._find_file(visit, self._need_current().release, visit.segments)
+
+    def report(self) -> Mapping[str, Any]:
+        release = self.refresh()
+        return {
+            "release": None if release is None else release.id,
+            "tag": None if release is None else release.tag,
+            "boots": self.nodes.boots,
+            **self._details(),
+        }
+
+    def refresh(self) -> Release | None:
+        """The release that is served now, after a look at what is current; None where there is none."""
+        try:
+            release_id = self._store.find_link_id("current")
+            if release_id is None:
+                self._current = None
+            elif self._current is None or self._current.release.id != release_id:
+                self._switch(release_id)
+            self._complaint = None
+        except EcError as error:
+            self._complain(error)
+        return None if self._current is None else self._current.release
+
+    def sweep(self) -> None:
+        """Let go of releases that nobody uses any more."""
+        release = self.refresh()
+        self._held.sweep(current=None if release is None else release.id)
+
+    def close(self) -> None:
+        self._held.close()
+
+    def _switch(self, release_id: str) -> None:
+        before = self._current
+        self._current = self._build(self._held.take(release_id), self._rules)
+        release = self._current.release
+        _log.info(
+            "a release is served",
+            release=release.id,
+            tag=release.tag,
+            before=None if before is None else before.release.id,
+        )
+
+    def _build(self, release: Release, rules: Rules) -> _Current:
+        script = build_netboot(rules.settings, release, rules.token).encode("ascii")
+        return _Current(release=release, script=script, rules=rules)
+
+    def _complain(self, error: EcError) -> None:
+        if error.message != self._complaint:
+            self._complaint = error.message
+            serving = None if self._current is None else self._current.release.id
+            _log.error("the current release cannot be served", reason=error.message, serving=serving)
+
+    def _need_current(self) -> _Current:
+        self.refresh()
+        if self._current is None:
+            reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
+            raise RefusedError(503, f"{reason}; try again")
+        return self._current
+
+    def _list_boot_files(self) -> frozenset[bytes]:
+        names = (*build_filenames(self._rules.settings).values(), AUTOEXEC_NAME)
+        return frozenset(name.encode() for name in names)
+
+    def _find_script(self, visit: Visit) -> Found:
+        current = self._need_current()
+        client = self._name_client(visit)
+        release = current.release
+
+        def ended(delivery: Delivery) -> None:
+            self.nodes.script(client, release, delivery)
+
+        # Who has its script will come for its files.
+        self._held.take(release.id)
+        return Found(target=current.script, ended=ended)
+
+    def _find_boot_file(self, visit: Visit, name: bytes) -> Found:
+        client = self._name_client(visit)
+
+        def ended(delivery: Delivery) -> None:
+            if delivery.reached_end:
+                self.nodes.first_stage(client, name.decode())
+
+        return Found(target=(self._rules.settings.tftp_dir.name.encode(), name), ended=ended)
+
+    def _find_release_file(self, visit: Visit, release_id: bytes, name: tuple[bytes, ...]) -> Found:
+        text = release_id.decode("ascii", "replace")
+        if not ID_PATTERN.fullmatch(text):
+            raise RefusedError(404, "not found")
+        try:
+            release = self._held.take(text)
+        except ReleaseGoneError as error:
+            raise RefusedError(404, "not found") from error
+        except EcError as error:
+            _log.error("a release cannot be served", release=text, reason=error.message)
+            raise RefusedError(500, "the release cannot be served") from error
+        return self._find_file(visit, release, name)
+
+    def _find_file(self, visit: Visit, release: Release, segments: tuple[bytes, ...]) -> Found:
+        name = b"/".join(segments).decode("utf-8", "replace")
+        if name not in release.files:
+            raise RefusedError(404, "not found")
+        self._held.take(release.id)
+        self._held.begin(release.id)
+        client = self._name_client(visit)
+
+        def ended(delivery: Delivery) -> None:
+            self._held.end(release.id)
+            self.nodes.file(client, release, name, delivery)
+
+        return Found(target=(RELEASES, release.id.encode(), *segments), ended=ended)
+
+    def _name_client(self, visit: Visit) -> str:
+        return str(self._rules.access.find_client(visit) or "unknown")
