@@ -26,7 +26,7 @@ _KERNEL_NAMES = ("bzImage", "Image", "zImage", "vmlinuz", "vmlinux")
 # Settings that a node has without anybody's `set`: https://ipxe.org/cfg
 _SETTING = re.compile(
     r"\$\{(cmdline|uuid|serial|asset|manufacturer|product|platform|buildarch"
-    r"|(net[0-9X]+/)?(mac|ip|netmask|gateway|dns|hostname|domain))(:[a-z]+)?\}"
+    r"|(net[0-9X]+/)?(mac|ip|netmask|gateway|dns|hostname|domain))(:[a-z0-9]+)?\}"
 )
 _IGNORED = frozenset({"dhcp", "echo", "imgfree"})
 """Commands that say nothing of what is booted."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -13,8 +15,6 @@ from ectools.netboot.release.swap import point
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ectools.netboot.release.store import ReleaseStore
 
 _log = log.Log(__name__)
@@ -33,7 +33,7 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
         _log.warning("a release's record is damaged; it is staged anew", reason=error.message)
         known = None
     if known is not None:
-        _repair(known, folder=folder, tree=tree)
+        _repair(store, known, tree)
         return known
     write_atomic(tree / MANIFEST_NAME, render_manifest(release))
     tree.chmod(0o755)
@@ -41,7 +41,7 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
         store.releases_dir.mkdir(mode=0o755)
         sync_folder(store.state_dir)
     if os.path.lexists(folder):
-        folder.rename(store.staging_dir / "damaged")
+        _set_aside(store, folder)
     tree.rename(folder)
     sync_folder(store.releases_dir)
     return release
@@ -61,12 +61,20 @@ def make_current(store: ReleaseStore, release_id: str) -> bool:
     return True
 
 
-def _repair(release: Release, *, folder: Path, tree: Path) -> None:
+def _set_aside(store: ReleaseStore, path: Path) -> None:
+    """To where the end of the staging removes it."""
+    path.rename(Path(tempfile.mkdtemp(dir=store.staging_dir)) / path.name)
+
+
+def _repair(store: ReleaseStore, release: Release, tree: Path) -> None:
+    folder = store.folder(release.id)
     for damage in find_damage(release, folder):
         if damage.name not in release.files:
             continue
         _log.warning("a staged file was damaged, and is replaced", file=damage.name, fault=damage.fault)
         target = folder / damage.name
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir() and not target.is_symlink():
+            _set_aside(store, target)
         (tree / damage.name).replace(target)
         sync_folder(target.parent)

@@ -47,14 +47,16 @@ def _find_fault(path: Path, record: FileRecord) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return f"cannot be opened: {error.strerror}"
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return "is not a file"
         if status.st_size != record.size:
             return f"has {status.st_size} bytes; {record.size} were staged"
-        try:
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
     return None if digest == record.sha256 else "its content is not what was staged"

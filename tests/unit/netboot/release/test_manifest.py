@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ectools.netboot.release.manifest import (
+    BootCommand,
+    FileRecord,
+    ManifestError,
+    Release,
+    build_id,
+    parse_manifest,
+    render_manifest,
+)
+from ectools.netboot.release.names import find_name_fault, fold_name
+
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: find_name_fault(name) is None)
+RECORDS = st.builds(
+    FileRecord, size=st.integers(0, 2**63), sha256=st.binary(min_size=32, max_size=32).map(bytes.hex)
+)
+FILES = st.dictionaries(NAMES, RECORDS, min_size=1, max_size=6)
+TEXT = st.text(max_size=20)
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> Release:
+    files = draw(FILES)
+    name = st.sampled_from(sorted(files))
+    return Release(
+        id=build_id(files),
+        tag=draw(st.none() | TEXT),
+        source=draw(TEXT),
+        archive_name=draw(TEXT),
+        archive_sha256=draw(RECORDS).sha256,
+        staged_at=draw(st.integers(0, 2**40)),
+        files=files,
+        boot=BootCommand(
+            kernel=draw(name),
+            arguments=tuple(draw(st.lists(TEXT, max_size=4))),
+            initrds=tuple(draw(st.lists(name, max_size=3))),
+        ),
+    )
+
+
+@given(releases())
+def test_a_record_is_read_as_it_was_written(release: Release) -> None:
+    assert parse_manifest(render_manifest(release), where="release.json") == release
+
+
+@given(FILES, st.randoms())
+def test_the_id_does_not_depend_on_order(files: dict[str, FileRecord], random: Any) -> None:
+    names = list(files)
+    random.shuffle(names)
+    assert build_id({name: files[name] for name in names}) == build_id(files)
+
+
+@given(FILES, FILES)
+def test_other_content_has_another_id(one: dict[str, FileRecord], other: dict[str, FileRecord]) -> None:
+    assume(one != other)
+    assert build_id(one) != build_id(other)
+
+
+@given(FILES)
+def test_a_name_is_a_part_of_the_content(files: dict[str, FileRecord]) -> None:
+    name = min(files)
+    assume(f"{name}x" not in files and find_name_fault(f"{name}x") is None)
+    renamed = {f"{key}x" if key == name else key: record for key, record in files.items()}
+    assert build_id(renamed) != build_id(files)
+
+
+GOOD = Release(
+    id=build_id({"kernel": FileRecord(size=1, sha256="0" * 64)}),
+    tag=None,
+    source="/x",
+    archive_name="x",
+    archive_sha256="0" * 64,
+    staged_at=0,
+    files={"kernel": FileRecord(size=1, sha256="0" * 64)},
+    boot=BootCommand(kernel="kernel", arguments=(), initrds=()),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "format: 2; this program reads 1"),
+        ({"id": "../../etc"}, "id: sha256-"),
+        ({"id": "sha256-" + "0" * 32}, "is not that of the files"),
+        ({"tag": 7}, "tag: a string"),
+        ({"source": None}, "source: a string"),
+        ({"archive_sha256": "00"}, "archive_sha256:"),
+        ({"staged_at": -1}, "staged_at: a number"),
+        ({"staged_at": True}, "staged_at: a number"),
+        ({"files": []}, "files: an object"),
+        ({"files": {"kernel": 1}}, "kernel: an object"),
+        ({"files": {"../x": {"size": 1, "sha256": "0" * 64}}}, "leads out of the folder"),
+        ({"files": {"kernel": {"size": 1.5, "sha256": "0" * 64}}}, "files.kernel.size"),
+        ({"boot": {"kernel": "other", "arguments": [], "initrds": []}}, "boot: names a file"),
+        ({"boot": {"kernel": "kernel", "arguments": "x", "initrds": [1]}}, "boot.arguments.*boot.initrds"),
+    ],
+)
+def test_a_bad_record(change: dict[str, Any], words: str) -> None:
+    raw = {**json.loads(render_manifest(GOOD)), **change}
+    with pytest.raises(ManifestError, match=words):
+        parse_manifest(json.dumps(raw).encode(), where="release.json")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100000])
+def test_what_is_no_record(data: bytes) -> None:
+    with pytest.raises(ManifestError, match=r"release\.json"):
+        parse_manifest(data, where="release.json")
+
+
+def test_what_a_release_tells_of_itself() -> None:
+    assert (GOOD.size, GOOD.title) == (1, GOOD.id)
+    assert replace(GOOD, tag="boot-v1").title == f"boot-v1 ({GOOD.id})"
+
+
+@given(st.text(max_size=40))
+def test_a_good_name_has_one_spelling(name: str) -> None:
+    if find_name_fault(name) is None:
+        assert not name.startswith("/")
+        assert all(segment not in ("", ".", "..") for segment in name.split("/"))
+        assert fold_name(fold_name(name)) == fold_name(name)

@@ -1,0 +1,312 @@
+"""The store as its users see it: staging again, rolling back, pinning, collecting, holding, damage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
+
+from ectools.errors import EcError, InputError
+from ectools.files import LockedError
+from ectools.netboot.release import extract as extract_module
+from ectools.netboot.release.collect import Fate, collect
+from ectools.netboot.release.pins import pin, unpin
+from ectools.netboot.release.rollback import RollbackError, roll_back
+from ectools.netboot.release.stage import Outcome, Staged, stage
+from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
+from ectools.netboot.release.verify import find_damage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def store(state_dir: Path) -> ReleaseStore:
+    return ReleaseStore(state_dir)
+
+
+def stage_text(state_dir: Path, text: str, *, keep: int = 3) -> Staged:
+    """Stage a release whose content is made of ``text``."""
+    archive = write_archive(state_dir.parent, release_files(text))
+    return stage(build_settings(state_dir, release_tarball=str(archive), release_keep=keep))
+
+
+def links(store: ReleaseStore) -> tuple[str | None, str | None]:
+    return store.find_link_id("current"), store.find_link_id("previous")
+
+
+def test_an_empty_store_is_no_error(store: ReleaseStore) -> None:
+    assert (store.find_current(), store.find_previous(), store.list_releases()) == (None, None, [])
+    assert not store.state_dir.exists()
+
+
+def test_what_is_staged(store: ReleaseStore, state_dir: Path) -> None:
+    staged = stage_text(state_dir, "one")
+    release = check_whole(state_dir)
+    assert release == staged.release == store.find(staged.release.id) == store.list_releases()[0]
+    assert staged.outcome is Outcome.STAGED
+    assert release.boot.kernel == "kernel"
+    assert (state_dir / "current").readlink().as_posix() == f"releases/{release.id}"
+    assert sorted(os.listdir(state_dir)) == [".lock", ".staging", "current", "releases"]
+    assert os.listdir(state_dir / ".staging") == []
+
+
+def test_the_same_content_again_changes_nothing(store: ReleaseStore, state_dir: Path) -> None:
+    stage_text(state_dir, "one")
+    stage_text(state_dir, "two")
+    before = snapshot(state_dir)
+    # Another compression is another archive, and the same release.
+    archive = write_archive(state_dir.parent, release_files("two"), "again.tar.zst")
+    assert stage(build_settings(state_dir, release_tarball=str(archive))).outcome is Outcome.UNCHANGED
+    assert snapshot(state_dir) == before
+
+
+def test_content_that_is_there_is_used_again(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    assert stage_text(state_dir, "one").outcome is Outcome.REUSED
+    assert links(store) == (one, two)
+
+
+def test_rolling_back_twice_returns(store: ReleaseStore, state_dir: Path) -> None:
+    with pytest.raises(RollbackError, match="no previous release"):
+        roll_back(store)
+    one = stage_text(state_dir, "one").release.id
+    with pytest.raises(RollbackError, match="no previous release"):
+        roll_back(store)
+    two = stage_text(state_dir, "two").release.id
+    done = roll_back(store)
+    assert (done.current.id, done.previous.id) == links(store) == (one, two)
+    roll_back(store)
+    assert links(store) == (two, one)
+    assert check_whole(state_dir)
+
+
+def test_no_rollback_to_what_is_damaged(store: ReleaseStore, state_dir: Path) -> None:
+    one = stage_text(state_dir, "one").release.id
+    two = stage_text(state_dir, "two").release.id
+    (store.folder(one) / "initrd").write_bytes(b"bad")
+    with pytest.raises(RollbackError, match="initrd has 3 bytes"):
+        roll_back(store)
+    assert links(store) == (two, one)
+
+
+def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) -> None:
+    ids = [stage_text(state_dir, str(number), keep=99).release.id for number in range(7)]
+    for number, release_id in enumerate(ids):
+        record = store.folder(release_id) / "release.json"
+        record.write_text(record.read_text().replace('"staged_at": ', f'"staged_at": {number + 1}'))
+    pin(store, ids[0])
+    with store.hold(ids[1]):
+        dry = {each.release.id: each.fate for each in collect(store, keep=1, dry_run=True)}
+        assert sorted(os.listdir(store.releases_dir)) == sorted(ids)
+        found = {each.release.id: each.fate for each in collect(store, keep=1)}
+    expected = [Fate.PINNED, Fate.HELD, Fate.REMOVED, Fate.REMOVED, Fate.RECENT, Fate.PREVIOUS, Fate.CURRENT]
+    assert [found[release_id] for release_id in ids] == expected
+    assert [dry[release_id] for release_id in ids] == [
+        Fate.REMOVED if fate is Fate.HELD else fate for fate in expected
+    ]
+    assert sorted(os.listdir(store.releases_dir)) == sorted({*ids} - {ids[2], ids[3]})
+    assert unpin(store, ids[0])
+    assert not unpin(store, ids[0])
+    collect(store, keep=0)
+    assert sorted(os.listdir(store.releases_dir)) == sorted(ids[-2:])
+    assert os.listdir(store.staging_dir) == []
+
+
+def test_staging_collects(store: ReleaseStore, state_dir: Path) -> None:
+    ids = [stage_text(state_dir, str(number), keep=0).release.id for number in range(4)]
+    assert set(store.list_ids()) == set(ids[-2:])
+
+
+def test_holding(store: ReleaseStore, state_dir: Path) -> None:
+    one = stage_text(state_dir, "one").release.id
+    with store.hold(one) as release, store.hold(one):
+        assert release.id == one
+        stage_text(state_dir, "two")
+        stage_text(state_dir, "three", keep=0)
+        assert check_files(store, one)
+    stage_text(state_dir, "four", keep=0)
+    assert store.find(one) is None
+    with pytest.raises(ReleaseGoneError), store.hold(one):
+        pass
+
+
+def check_files(store: ReleaseStore, release_id: str) -> bool:
+    release = store.find(release_id)
+    return release is not None and not find_damage(release, store.folder(release_id))
+
+
+def test_who_waits_to_hold_what_is_being_removed_is_told(store: ReleaseStore, state_dir: Path) -> None:
+    import fcntl
+
+    one = stage_text(state_dir, "one").release.id
+    record = store.folder(one) / "release.json"
+    said: list[object] = []
+
+    def hold() -> None:
+        try:
+            with store.hold(one):
+                said.append("held")
+        except ReleaseGoneError as error:
+            said.append(error)
+
+    with record.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=hold)
+        waiting.start()
+        # In either order of the two, the record has no name when the lock is given up.
+        record.unlink()
+    waiting.join(60)
+    assert len(said) == 1
+    assert isinstance(said[0], ReleaseGoneError)
+
+
+def test_pins(store: ReleaseStore, state_dir: Path) -> None:
+    with pytest.raises(ReleaseGoneError, match="is not staged"):
+        pin(store, "sha256-" + "0" * 32)
+    for bad in ("", "..", "../../etc", "sha256-", "current"):
+        for act in (pin, unpin):
+            with pytest.raises(InputError, match="is no release's id"):
+                act(store, bad)
+    one = stage_text(state_dir, "one").release.id
+    pin(store, one)
+    assert (state_dir / "pinned" / one).read_bytes() == b""
+    assert store.list_pinned() == {one}
+
+
+def test_one_at_a_time(store: ReleaseStore, state_dir: Path) -> None:
+    stage_text(state_dir, "one")
+    before = snapshot(state_dir)
+    with store.lock():
+        for act in (
+            lambda: stage_text(state_dir, "two"),
+            lambda: roll_back(store),
+            lambda: collect(store, keep=0),
+        ):
+            with pytest.raises(LockedError, match="in use by another process"):
+                act()
+    assert snapshot(state_dir) == before
+
+
+def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
+    release = stage_text(state_dir, "one").release
+    folder = store.folder(release.id)
+    (folder / "kernel").write_bytes(b"bad")
+    (folder / "initrd").unlink()
+    (folder / "netboot.ipxe").unlink()
+    (folder / "netboot.ipxe").mkdir()
+    (folder / "extra").write_bytes(b"not ours")
+    assert {(damage.name, damage.fault.partition(":")[0]) for damage in find_damage(release, folder)} == {
+        ("kernel", f"has 3 bytes; {release.files['kernel'].size} were staged"),
+        ("initrd", "cannot be opened"),
+        ("netboot.ipxe", "is not a file"),
+        ("extra", "is not in the release's record"),
+    }
+    assert stage_text(state_dir, "one").outcome is Outcome.UNCHANGED
+    (folder / "extra").unlink()
+    assert check_whole(state_dir)
+
+
+@pytest.mark.parametrize("name", ["kernel", "netboot.ipxe"])
+def test_damage_of_every_kind_is_found(name: str, store: ReleaseStore, state_dir: Path) -> None:
+    release = stage_text(state_dir, "one").release
+    path = store.folder(release.id) / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"?")
+    assert find_damage(release, path.parent)[0].fault == "its content is not what was staged"
+    path.unlink()
+    path.mkdir()
+    assert "is not a file" in find_damage(release, path.parent)[0].fault
+    path.rmdir()
+    path.symlink_to("/etc/passwd")
+    assert "cannot be opened" in find_damage(release, path.parent)[0].fault
+    path.unlink()
+    os.mkfifo(path)
+    assert find_damage(release, path.parent)[0].fault == "is not a file"
+
+
+def test_a_damaged_record(store: ReleaseStore, state_dir: Path) -> None:
+    one = stage_text(state_dir, "one").release.id
+    (store.folder(one) / "release.json").write_text("{}")
+    with pytest.raises(EcError, match=r"release\.json: format"):
+        store.find_current()
+    assert store.list_releases() == []
+    assert stage_text(state_dir, "one").release.id == one
+    assert check_whole(state_dir)
+
+
+@pytest.mark.parametrize("target", ["/etc", "releases/../../etc", "releases/sha256-0", "nowhere"])
+def test_a_link_that_is_not_ours(target: str, store: ReleaseStore, state_dir: Path) -> None:
+    stage_text(state_dir, "one")
+    (state_dir / "current").unlink()
+    (state_dir / "current").symlink_to(target)
+    with pytest.raises(StoreError, match="which is no release"):
+        store.find_current()
+
+
+def test_a_release_that_somebody_removed(store: ReleaseStore, state_dir: Path) -> None:
+    import shutil
+
+    one = stage_text(state_dir, "one").release.id
+    shutil.rmtree(store.folder(one))
+    with pytest.raises(StoreError, match="is not there"):
+        store.find_current()
+    two = stage_text(state_dir, "two").release.id
+    assert links(store) == (two, None)
+
+
+def test_what_a_kill_left_is_cleared(store: ReleaseStore, state_dir: Path) -> None:
+    stage_text(state_dir, "one")
+    (state_dir / ".staging" / "tree" / "a").mkdir(parents=True)
+    (state_dir / ".staging" / "tree" / "a" / "kernel").write_bytes(b"half")
+    (state_dir / ".staging" / "swap.new").mkdir()
+    (state_dir / ".staging" / "swap.new" / "current").symlink_to("releases/none")
+    stage_text(state_dir, "two")
+    assert os.listdir(state_dir / ".staging") == []
+    assert check_whole(state_dir)
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_swap_that_was_decided_is_carried_out(done: int, store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    decided = state_dir / ".staging" / "swap"
+    decided.mkdir()
+    (decided / "previous").symlink_to(f"releases/{two}")
+    (decided / "current").symlink_to(f"releases/{one}")
+    if done:
+        (decided / "previous").rename(state_dir / "previous")
+        assert links(store) == (two, two)
+    collect(store, keep=3)
+    assert links(store) == (one, two)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_fails_at_the_end(
+    number: int, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsync(2) is where a network file system says that it is full."""
+    stage_text(state_dir, "one")
+    before = snapshot(state_dir)
+
+    def fail(_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(extract_module, "sync_folder", fail)
+    with pytest.raises(StoreError, match=os.strerror(number)):
+        stage_text(state_dir, "two")
+    assert snapshot(state_dir) == before
+
+
+def test_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, release_files())
+    with pytest.raises(StoreError, match="Not a directory"):
+        stage(build_settings(archive / "state", release_tarball=str(archive)))
