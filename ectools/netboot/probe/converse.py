@@ -38,6 +38,8 @@ _CLIENT_PORT = 68
 _BOOT_REPLY = 2
 _RESEND_SECONDS = 1.5
 _NETMASK = 1
+_MAX_OFFERS, _MAX_NOTES = 16, 8
+"""EDK2 keeps 16 offers."""
 
 
 class LeaseError(EcError):
@@ -74,22 +76,70 @@ class Line:
         return Speaker(self.interface, address=address, here=here, source_port=0 if here else source_port)
 
 
-def discover(line: Line, clients: Sequence[Client]) -> dict[Client, tuple[Answer, ...]]:
-    """All offers to each client, in the order in which they came."""
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """All offers to each client, in the order in which they came, and what came that was none."""
+
+    offers: Mapping[Client, tuple[Answer, ...]]
+    notes: tuple[str, ...]
+
+
+def discover(line: Line, clients: Sequence[Client]) -> Heard:
+    """Ask as every client, and listen for the whole window."""
     asked = {secrets.randbits(32): client for client in clients}
-    offers: dict[Client, list[Answer]] = {client: [] for client in clients}
-    started = time.monotonic()
+    hearing = _Hearing(asked)
     with Ear(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
         for round_ in range(max(1, int(line.seconds / _RESEND_SECONDS))):
             for xid, client in asked.items():
                 # As a client does: it asks again while nobody has answered.
-                if not offers[client]:
-                    elapsed = int(time.monotonic() - started)
-                    _send(line, ear, build_discover(client, mac=line.mac, xid=xid, seconds=elapsed))
-            end = min((round_ + 1) * _RESEND_SECONDS, line.seconds)
-            _collect(ear, asked, offers, started=started, seconds=end)
-        _collect(ear, asked, offers, started=started, seconds=line.seconds)
-    return {client: tuple(found) for client, found in offers.items()}
+                if not hearing.offers[client]:
+                    seconds = int(hearing.elapsed)
+                    _send(line, ear, build_discover(client, mac=line.mac, xid=xid, seconds=seconds))
+            hearing.collect(ear, until=min((round_ + 1) * _RESEND_SECONDS, line.seconds))
+        hearing.collect(ear, until=line.seconds)
+    return Heard(
+        offers={client: tuple(found) for client, found in hearing.offers.items()},
+        notes=tuple(hearing.notes),
+    )
+
+
+class _Hearing:
+    """Sorts what comes in by whom it answers. It keeps so much and no more: anybody can send."""
+
+    def __init__(self, asked: Mapping[int, Client]) -> None:
+        self._asked = asked
+        self._started = time.monotonic()
+        self.offers: dict[Client, list[Answer]] = {client: [] for client in asked.values()}
+        self.notes: list[str] = []
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def collect(self, ear: Ear, *, until: float) -> None:
+        """Listen until so many seconds after the start."""
+        while (left := until - self.elapsed) > 0:
+            select.select([ear], [], [], left)
+            for datagram in ear.read():
+                self._take(datagram)
+
+    def _take(self, datagram: Datagram) -> None:
+        try:
+            answer = _read_answer(datagram, seconds=self.elapsed)
+        except PacketError as error:
+            note = f"{datagram.source} sent what is no DHCP message to port 68: {error.message}"
+            if note not in self.notes and len(self.notes) < _MAX_NOTES:
+                self.notes.append(note)
+            return
+        client = self._asked.get(answer.message.xid)
+        if client is None or answer.message.op != _BOOT_REPLY:
+            return
+        if answer.message.kind not in (MessageType.OFFER, None):
+            return
+        found = self.offers[client]
+        known = any((one.message, one.source) == (answer.message, answer.source) for one in found)
+        if not known and len(found) < _MAX_OFFERS:
+            found.append(answer)
 
 
 def _send(line: Line, ear: Ear, message: Message) -> None:
@@ -109,32 +159,10 @@ def _send(line: Line, ear: Ear, message: Message) -> None:
     )
 
 
-def _collect(
-    ear: Ear,
-    asked: Mapping[int, Client],
-    offers: dict[Client, list[Answer]],
-    *,
-    started: float,
-    seconds: float,
-) -> None:
-    while (left := started + seconds - time.monotonic()) > 0:
-        select.select([ear], [], [], left)
-        for each in ear.read():
-            answer = _read_answer(each, seconds=time.monotonic() - started)
-            client = None if answer is None else asked.get(answer.message.xid)
-            if answer is None or client is None or answer.message.kind not in (MessageType.OFFER, None):
-                continue
-            known = [(one.message, one.source) for one in offers[client]]
-            if (answer.message, answer.source) not in known:
-                offers[client].append(answer)
-
-
-def _read_answer(datagram: Datagram, *, seconds: float) -> Answer | None:
-    with contextlib.suppress(PacketError):
-        message = parse_message(datagram.payload)
-        if message.op == _BOOT_REPLY:
-            return Answer(message=message, source=datagram.source, port=datagram.source_port, seconds=seconds)
-    return None
+def _read_answer(datagram: Datagram, *, seconds: float) -> Answer:
+    """Raises PacketError."""
+    message = parse_message(datagram.payload)
+    return Answer(message=message, source=datagram.source, port=datagram.source_port, seconds=seconds)
 
 
 def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int | None) -> Answer | None:
@@ -165,7 +193,7 @@ def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int |
 def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interface]:
     """Take what was offered, give it to the interface for the length of the block, and give it back."""
     request = build_lease_request(offer.message, client, server=offer.server)
-    lease = _wait_for_lease(line, client, request)
+    lease = _wait_for_lease(line, request)
     mask = offer.message.options.get(_NETMASK, b"")
     netmask = IPv4Address(mask) if len(mask) == 4 else IPv4Address("255.255.255.0")
     address = IPv4Interface(f"{lease.yiaddr}/{netmask}")
@@ -181,19 +209,19 @@ def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interf
                     speaker.send(release, to=offer.server, port=load_protocols().ports.dhcp)
 
 
-def _wait_for_lease(line: Line, client: Client, request: Message) -> Message:
-    offers: dict[int, Client] = {request.xid: client}
+def _wait_for_lease(line: Line, request: Message) -> Message:
     with Ear(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
         _send(line, ear, request)
         deadline = time.monotonic() + line.seconds
         while (left := deadline - time.monotonic()) > 0:
             select.select([ear], [], [], left)
             for each in ear.read():
-                answer = _read_answer(each, seconds=0)
-                if answer is None or answer.message.xid not in offers:
-                    continue
-                if answer.message.kind is MessageType.ACK:
-                    return answer.message
-                if answer.message.kind is MessageType.NAK:
-                    raise LeaseError(f"{answer.server}: refuses the address that it had offered")
+                with contextlib.suppress(PacketError):
+                    message = parse_message(each.payload)
+                    if message.xid != request.xid or message.op != _BOOT_REPLY:
+                        continue
+                    if message.kind is MessageType.ACK:
+                        return message
+                    if message.kind is MessageType.NAK:
+                        raise LeaseError(f"{each.source}: refuses the address that it had offered")
     raise LeaseError("no DHCP server gave the address that it had offered")

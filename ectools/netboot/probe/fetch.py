@@ -20,7 +20,7 @@ from ectools.netboot.probe.link import LinkError
 if TYPE_CHECKING:
     from ectools.netboot.probe.converse import Line
 
-_TOKEN = re.compile(r"(?<=[?&]token=)[^&#]*")
+_TOKEN = re.compile(r"(?<=[?&]token=)[^&#\s…]+")
 BEGINNING = 64 * 1024
 """Bytes of a file that are asked for where nobody needs more."""
 

@@ -231,7 +231,7 @@ class _Walker:
         self._check_next_server(step, trace)
         if end is End.PROGRAM:
             self.walk.outcome = Outcome.UNKNOWN
-        elif not booted and all(load.found for load in trace.loads):
+        elif not booted and not any(load.is_unreadable or not load.found for load in trace.loads):
             self._tell_end(end, uri)
 
     def _tell_end(self, end: End, uri: str) -> None:

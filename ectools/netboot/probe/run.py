@@ -55,7 +55,8 @@ def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None)
     wanted = [each for each in table if not request.architectures or each.number in request.architectures]
     clients = list(dict.fromkeys([*map(first_client, wanted), *map(ipxe_client, wanted)]))
     tell(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
-    offers = discover(line, clients)
+    heard = discover(line, clients)
+    offers = heard.offers
     with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
         walks = _follow_all(addressed, wanted, offers, fetch=request.fetch, tell=tell)
         address = next((str(each) for each in addressed.interface.addresses), None)
@@ -69,7 +70,7 @@ def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None)
             *find_network_faults(offers, interface=interface.name),
             *judge(walks, asked_for=request.architectures),
         ),
-        notes=tuple(_find_limits(line, fetch=request.fetch, lease=request.lease)),
+        notes=(*heard.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
     )
 
 
