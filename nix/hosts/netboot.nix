@@ -10,18 +10,11 @@
 let
   inherit (config.system.build)
     kernel
+    netbootIpxeScript
     netbootRamdisk
     squashfsStore
     toplevel
     ;
-
-  # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
-  script = pkgs.writeText "netboot.ipxe" ''
-    #!ipxe
-    kernel kernel init=${toplevel}/init initrd=initrd ${toString config.boot.kernelParams} ''${cmdline}
-    initrd initrd
-    boot
-  '';
 
   closure = pkgs.closureInfo { rootPaths = [ toplevel ]; };
 in
@@ -29,6 +22,16 @@ in
   imports = [ "${modulesPath}/installer/netboot/netboot.nix" ];
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
+
+  # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
+  system.build.netbootIpxeScript = lib.mkForce (
+    pkgs.writeTextDir "netboot.ipxe" ''
+      #!ipxe
+      kernel kernel init=${toplevel}/init initrd=initrd ${toString config.boot.kernelParams} ''${cmdline}
+      initrd initrd
+      boot
+    ''
+  );
 
   system.build.netboot =
     pkgs.runCommand "${config.system.name}-netboot"
@@ -41,7 +44,7 @@ in
         # Copies: a boot server follows no link out of its root.
         cp ${kernel}/${config.system.boot.loader.kernelFile} $out/kernel
         cp ${netbootRamdisk}/initrd $out/initrd
-        cp ${script} $out/netboot.ipxe
+        cp ${netbootIpxeScript}/netboot.ipxe $out/netboot.ipxe
         LC_ALL=C sort ${closure}/store-paths > $out/closure.txt
       '';
 }
