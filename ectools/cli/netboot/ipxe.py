@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli.netboot.state import become_owner, load_given, state_options
 from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.settings import Settings
 
 PLACEHOLDER = "TOKEN"
 """Stands for the token in what is printed."""
 
 
 @click.command(epilog="Example: ectools netboot ipxe --hostname 192.0.2.10 --state-dir ./netboot")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The settings, as JSON.")
-@click.option("--state-dir", metavar="DIR", help="Folder of all that is served.")
+@state_options
 @click.option("--hostname", metavar="HOST", help="Name or address that clients are sent to.")
 @click.option("--http-port", type=int, metavar="N", help="TCP port of the HTTP server.")
 @click.option(
@@ -32,36 +36,32 @@ PLACEHOLDER = "TOKEN"
     help=f"Print a script, with {PLACEHOLDER} for a token, and write nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print {folder, files, written, removed}.")
-def ipxe(*, config: Path | None, script: str | None, as_json: bool, **options: Any) -> None:
+def ipxe(
+    *, config: Path | None, state_dir: str | None, script: str | None, as_json: bool, **options: Any
+) -> None:
     """Write the boot binaries and autoexec.ipxe into the TFTP folder.
 
     netboot.ipxe is the script of the release that is staged; the server makes it for each request.
     """
-    from ectools.credentials import CHAIN_TOKEN, read_tokens
+    from ectools.netboot.access import read_chain_tokens
     from ectools.netboot.ipxe.install import install_boot_files
-    from ectools.netboot.load import load_settings
-    from ectools.netboot.settings import OPTION_PREFIX
 
     local = options["local_file"]
-    settings = load_settings(
-        config,
-        flags={
-            "stateDir": options["state_dir"],
-            "hostname": options["hostname"],
-            "httpPort": options["http_port"],
-            "ipxe.strategy": options["strategy"] or (None if local is None else "local"),
-            "ipxe.localFile": local,
-        },
-    )
-    token_file = settings.chain_token_file
+    flags = {
+        "hostname": options["hostname"],
+        "httpPort": options["http_port"],
+        "ipxe.strategy": options["strategy"] or (None if local is None else "local"),
+        "ipxe.localFile": local,
+    }
+    settings = load_given(config, state_dir, **flags)
     if script is not None:
-        click.echo(_build(script, settings, None if token_file is None else PLACEHOLDER), nl=False)
+        token = None if settings.chain_token_file is None else PLACEHOLDER
+        click.echo(_build(script, settings, token), nl=False)
         return
-    token = None
-    if token_file is not None:
-        option = f"{OPTION_PREFIX}.chainTokenFile"
-        token = read_tokens(token_file, credential=CHAIN_TOKEN, option=option, at_most=2)[0]
-    done = install_boot_files(settings, token)
+    tokens = read_chain_tokens(settings)
+    # Only now: the tokens may be root's alone to read.
+    become_owner(settings.state_dir)
+    done = install_boot_files(settings, tokens[0] if tokens else None)
     if as_json:
         names = {"files": done.files, "written": done.written, "removed": done.removed}
         click.echo(json.dumps({"folder": str(done.folder), **names}))
@@ -72,7 +72,7 @@ def ipxe(*, config: Path | None, script: str | None, as_json: bool, **options: A
         click.echo(f"{done.folder / name} (removed: no longer configured)")
 
 
-def _build(script: str, settings: Any, token: str | None) -> str:
+def _build(script: str, settings: Settings, token: str | None) -> str:
     from ectools.netboot.ipxe.script import build_autoexec, build_netboot
     from ectools.netboot.release.store import ReleaseStore
 

@@ -32,22 +32,29 @@ def state_options(command: Callable[..., T]) -> Callable[..., T]:
 
 
 def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
-    """The settings, ready to change what stands in the state folder; ``flags``: dotted option → value.
+    """The settings, ready to change what stands in the state folder; ``flags``: dotted option → value."""
+    settings = load_given(config, state_dir, **flags)
+    become_owner(settings.state_dir)
+    return settings
 
-    Root acts as the folder's owner: what root made, the service could not remove.
-    """
+
+def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
+    """The settings of the file given, or of the default one; ``flags``: dotted option → value."""
     from ectools.netboot.load import load_settings
 
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG
-    settings = load_settings(config, flags={"stateDir": state_dir, **flags})
-    if os.geteuid() == 0 and settings.state_dir.is_dir():
-        owner = settings.state_dir.stat()
+    return load_settings(config, flags={"stateDir": state_dir, **flags})
+
+
+def become_owner(state_dir: Path) -> None:
+    """Root acts as the folder's owner from here on: what root made, the service could not remove."""
+    if os.geteuid() == 0 and state_dir.is_dir():
+        owner = state_dir.stat()
         if owner.st_uid != 0:
             os.setgroups([owner.st_gid])
             os.setegid(owner.st_gid)
             os.seteuid(owner.st_uid)
-    return settings
 
 
 def show_size(size: int) -> str:
