@@ -28,10 +28,6 @@ in
   proposals = ectoolsCheck "proposals" "proposals lint";
   schemas = ectoolsCheck "schemas" "schema check --dump ${optionsDump}";
   docs = ectoolsCheck "docs" "docs --check docs/options";
-  module-ec-ipxe-qemu = import ./tests/eval-ipxe-qemu.nix {
-    inherit nixpkgs system;
-    module = self.nixosModules.ec-ipxe-qemu;
-  };
 }
 # VM tests, which `ectools vmtest` finds by their prefix. The guest is an x86-64 machine, and so is its host's QEMU.
 // lib.optionalAttrs (system == "x86_64-linux" && pkgs ? testers && pkgs.testers ? runNixOSTest) {

@@ -66,6 +66,39 @@ lib.mapAttrs' (name: host: lib.nameValuePair "host-${name}" (evaluated name host
   ) self.nixosConfigurations
 )
 // {
+  module-ec-ipxe-qemu =
+    (build self.nixosModules.ec-ipxe-qemu {
+      services.every-channel.ipxe-qemu = {
+        enable = true;
+        boot.http.root = "/srv/netboot/current";
+      };
+    }).systemd.units."every-channel-ipxe-qemu.service".unit;
+
+  module-ec-netboot =
+    let
+      inherit
+        (build self.nixosModules.ec-netboot {
+          services.every-channel.netboot = {
+            enable = true;
+            listenIP = "192.0.2.10";
+          };
+        })
+        systemd
+        ;
+    in
+    pkgs.linkFarm "every-channel-check-netboot" (
+      map
+        (name: {
+          inherit name;
+          path = systemd.units.${name}.unit;
+        })
+        [
+          "every-channel-netboot-ipxe.service"
+          "every-channel-netboot-stage.service"
+          "every-channel-netboot.service"
+        ]
+    );
+
   module-ec-node =
     (build self.nixosModules.ec-node {
       services.every-channel.node = {
