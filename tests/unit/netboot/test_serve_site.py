@@ -1,0 +1,283 @@
+"""Which release's files stand where, which releases are held, and what the nodes' steps come to."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+from support.staged import make_release, put_release
+
+from ectools import log
+from ectools.netboot.http.answer import Found, Visit
+from ectools.netboot.http.replies import Delivery
+from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.load import load_settings
+from ectools.netboot.release.collect import Fate, collect
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.serve.held import LINGER_SECONDS
+from ectools.netboot.serve.site import BootSite, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ectools.netboot.release.manifest import Release
+
+WHOLE = Delivery(status=200, sent=10, reached_end=True)
+BROKEN = Delivery(status=200, sent=5, reached_end=False)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """A state folder with its site, whose clock stands still."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.store = ReleaseStore(folder)
+        self.site = BootSite(self.store, self.rules(), clock=self.clock)
+        self.log = io.StringIO()
+        log.set_up(json_lines=True, stream=self.log)
+
+    def rules(self, *tokens: str, **options: Any) -> Rules:
+        flags = {"stateDir": str(self.folder), "hostname": "192.0.2.10", **options}
+        return Rules.build(load_settings(None, flags=flags, environment={}), tokens)
+
+    def stage(self, text: str) -> Release:
+        files = {"bzImage": f"kernel {text}".encode(), "initrd": b"initrd", "more/notes.txt": b"notes"}
+        release = make_release({name: files[name] for name in ("bzImage", "initrd", "more/notes.txt")})
+        (self.folder / "releases" / release.id / "more").mkdir(parents=True)
+        for name, data in files.items():
+            (self.folder / "releases" / release.id / name).write_bytes(data)
+        staged = self.folder / "elsewhere"
+        put_release(staged, release, {"bzImage": b"", "initrd": b""})
+        (staged / "releases" / release.id / "release.json").rename(
+            self.folder / "releases" / release.id / "release.json"
+        )
+        self.point(release.id)
+        return release
+
+    def point(self, release_id: str) -> None:
+        link = self.folder / ".new"
+        link.symlink_to(f"releases/{release_id}")
+        link.rename(self.folder / "current")
+
+    def find(self, path: str, *, peer: str = "192.0.2.7") -> Found:
+        return self.site.find(
+            Visit(
+                peer=peer,
+                method="GET",
+                segments=tuple(part.encode() for part in path.split("/")),
+                query=MultiDict(),
+                headers=CIMultiDict(),
+            )
+        )
+
+    def status(self, path: str) -> int:
+        try:
+            self.find(path)
+        except RefusedError as error:
+            return error.status
+        return 200
+
+    def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
+        found = self.find(path, peer=peer)
+        assert found.ended is not None
+        found.ended(delivery)
+
+    def collect(self) -> dict[str, Fate]:
+        (self.folder / ".staging").mkdir(exist_ok=True)
+        return {each.release.id: each.fate for each in collect(self.store, keep=0)}
+
+    def events(self, word: str) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [entry for entry in entries if word in entry["event"]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.site.close()
+    log.set_up()
+
+
+def test_before_anything_is_staged_nodes_are_asked_to_come_again(world: World) -> None:
+    for path in ("netboot.ipxe", "bzImage", "none"):
+        assert world.status(path) == 503
+    assert world.status("releases/sha256-" + "0" * 32 + "/bzImage") == 404
+    assert world.site.report()["release"] is None
+
+
+def test_the_layout(world: World) -> None:
+    release = world.stage("one")
+    home = (b"releases", release.id.encode())
+    assert world.find("bzImage").target == (*home, b"bzImage")
+    assert world.find("more/notes.txt").target == (*home, b"more", b"notes.txt")
+    assert world.find(f"releases/{release.id}/initrd").target == (*home, b"initrd")
+    assert world.find("autoexec.ipxe").target == (b"tftp", b"autoexec.ipxe")
+    assert world.find("ec-ipxe.efi").target == (b"tftp", b"ec-ipxe.efi")
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert script.startswith(b"#!ipxe\n")
+    assert f"/releases/{release.id}/bzImage".encode() in script
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "none",
+        "release.json",
+        "releases",
+        "releases/",
+        "releases/current/bzImage",
+        "current/bzImage",
+        "previous/bzImage",
+        "more",
+        "more/",
+        "bzImage/",
+        "tftp/ec-ipxe.efi",
+        "tftp/autoexec.ipxe",
+        "tftp.json",
+        ".lock",
+        "other.efi",
+        "releases/ID",
+        "releases/ID/",
+        "releases/ID/release.json",
+        "releases/ID/none",
+        "releases/ID/more",
+        "releases/ID/autoexec.ipxe",
+        "releases/ID/releases/ID/bzImage",
+        "releases/sha256-" + "0" * 32 + "/bzImage",
+        "releases/sha256-" + "0" * 31 + "/bzImage",
+        "releases/SHA256-" + "0" * 32 + "/bzImage",
+        "RELEASES/ID/bzImage",
+    ],
+)
+def test_all_else_is_not_found(world: World, path: str) -> None:
+    release = world.stage("one")
+    assert world.status(path.replace("ID", release.id)) == 404
+
+
+def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_uses_it(world: World) -> None:
+    old = world.stage("one")
+    world.find("netboot.ipxe")
+    download = world.find(f"releases/{old.id}/initrd")
+    new = world.stage("two")
+    assert world.find("bzImage").target == (b"releases", new.id.encode(), b"bzImage")
+    assert world.find(f"releases/{old.id}/bzImage").ended is not None
+    world.fetch(f"releases/{old.id}/bzImage")
+    world.clock.now += 100 * LINGER_SECONDS
+    world.site.sweep()
+    assert world.collect()[old.id] is Fate.HELD
+    # The two downloads that were begun above end now.
+    assert download.ended is not None
+    download.ended(WHOLE)
+    world.site._held.end(old.id)
+    world.clock.now += LINGER_SECONDS - 1
+    world.site.sweep()
+    assert world.collect()[old.id] is Fate.HELD
+    world.clock.now += 2
+    world.site.sweep()
+    assert world.collect() == {new.id: Fate.CURRENT, old.id: Fate.REMOVED}
+    assert world.status(f"releases/{old.id}/bzImage") == 404
+
+
+def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
+    old = world.stage("one")
+    world.site.sweep()
+    world.clock.now += 100 * LINGER_SECONDS
+    world.site.sweep()
+    (world.folder / "current").unlink()
+    assert world.collect()[old.id] is Fate.HELD
+
+
+def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> None:
+    old = world.stage("one")
+    world.find("bzImage")
+    world.point("sha256-" + "f" * 32)
+    for _ in range(3):
+        assert world.find("bzImage").target == (b"releases", old.id.encode(), b"bzImage")
+    (complaint,) = world.events("cannot be served")
+    assert complaint["serving"] == old.id
+    new = world.stage("two")
+    assert world.site.report()["release"] == new.id
+
+
+def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> None:
+    release = make_release({"bzImage": b"kernel"}, arguments=("a b",))
+    put_release(world.folder, release, {"bzImage": b"kernel"})
+    assert world.status("netboot.ipxe") == 503
+    (complaint,) = world.events("cannot be served")
+    assert "a b" in complaint["reason"]
+
+
+def test_new_rules_make_another_script(world: World) -> None:
+    world.stage("one")
+    world.site.set_rules(world.rules("t0ken", protectedFiles=["netboot.ipxe", "initrd"]))
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert b"t0ken" in script
+    world.site.set_rules(world.rules(hostname="192.0.2.99"))
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert b"http://192.0.2.99:8080" in script
+    assert b"t0ken" not in script
+
+
+def test_a_boot_is_told_when_a_node_has_all_of_it(world: World) -> None:
+    release = world.stage("one")
+    world.site.nodes.first_stage("192.0.2.7", "ec-ipxe.efi")
+    world.clock.now += 1
+    world.fetch("autoexec.ipxe")
+    world.fetch("netboot.ipxe")
+    world.fetch("bzImage")
+    world.fetch("more/notes.txt")  # an initrd of this one
+    assert world.site.report()["boots"] == 0
+    world.clock.now += 4
+    world.fetch("initrd", BROKEN)
+    assert world.site.report()["boots"] == 0
+    world.fetch("initrd")
+    (boot,) = world.events("everything")
+    assert (boot["client"], boot["release"], boot["tag"]) == ("192.0.2.7", release.id, "boot-v1")
+    assert boot["seconds"] == 5
+    assert len(world.events("not fetch a boot file to its end")) == 1
+    assert world.site.report()["boots"] == 1
+
+
+def test_nodes_are_told_apart_and_a_second_boot_is_a_second_one(world: World) -> None:
+    world.stage("one")
+    for peer in ("192.0.2.7", "192.0.2.8", "192.0.2.7"):
+        world.clock.now += 100
+        for path in ("netboot.ipxe", "bzImage", "more/notes.txt"):
+            world.fetch(path, peer=peer)
+    world.clock.now += 3
+    world.fetch("initrd", peer="192.0.2.8")
+    world.fetch("initrd", peer="192.0.2.7")
+    boots = world.events("everything")
+    assert [(boot["client"], boot["seconds"]) for boot in boots] == [("192.0.2.8", 103), ("192.0.2.7", 3)]
+
+
+def test_files_of_two_releases_are_no_boot(world: World) -> None:
+    world.stage("one")
+    for path in ("netboot.ipxe", "bzImage", "more/notes.txt"):
+        world.fetch(path)
+    world.stage("two")
+    world.fetch("initrd")
+    assert world.site.report()["boots"] == 0
+
+
+def test_nodes_fill_no_memory(world: World) -> None:
+    for number in range(10_000):
+        world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
+    assert len(world.site.nodes._nodes) <= 4096
