@@ -15,6 +15,7 @@ from ectools.netboot.probe.dhcp import PacketError
 
 BROADCAST_MAC = b"\xff" * 6
 BROADCAST = IPv4Address("255.255.255.255")
+_IPV4, _UDP = b"\x08\x00", bytes((17,))
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>; Python has no name for it
 
 
@@ -45,13 +46,16 @@ def build_frame(datagram: Datagram) -> bytes:
 
 def parse_frame(frame: bytes) -> Datagram:
     """The datagram in a frame. Raises PacketError where there is none, or only a fragment of one."""
+    # dpkt would take all else apart too, tunnels in tunnels, and break on some (IPv6's fragment header).
+    if frame[12:14] != _IPV4 or frame[23:24] != _UDP:
+        raise PacketError("no UDP datagram over IPv4")
     try:
         ethernet = dpkt.ethernet.Ethernet(frame)
     except dpkt.Error as error:
         raise PacketError(f"no Ethernet frame: {error}") from error
     ip = ethernet.data
     if not isinstance(ip, dpkt.ip.IP) or not isinstance(ip.data, dpkt.udp.UDP):
-        raise PacketError("no UDP datagram over IPv4")
+        raise PacketError("no whole UDP datagram over IPv4")
     udp = ip.data
     if ip.mf or ip.offset:
         raise PacketError("a fragment of a datagram")

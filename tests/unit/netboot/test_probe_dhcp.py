@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address
 
+import dpkt.ethernet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +106,18 @@ def test_a_frame_carries_its_datagram(
     assert parse_frame(frame) == datagram
     # Ethernet pads what is short.
     assert parse_frame(frame.ljust(60, b"\0")) == datagram
+
+
+def test_a_tunnel_is_no_datagram() -> None:
+    """IPv6 in IPv4, with hop-by-hop options behind a fragment header: it broke the library."""
+    ipv4 = bytes((0x45, 0, 0, 140, 0, 0, 0, 0, 64, 41, 0, 0)) + bytes(8)
+    ipv6 = bytes((0x60, 0, 0, 0, 0, 80, 44, 64)) + bytes(32)
+    fragment, options = bytes(8), bytes((59, 0)) + bytes(6)
+    frame = bytes(12) + b"\x08\x00" + ipv4 + ipv6 + fragment + options + bytes(64)
+    with pytest.raises(AttributeError):  # once the library holds, the guard may go
+        dpkt.ethernet.Ethernet(frame)
+    with pytest.raises(PacketError, match="no UDP datagram"):
+        parse_frame(frame)
 
 
 def test_long_options_are_joined_also_across_overloaded_fields() -> None:
