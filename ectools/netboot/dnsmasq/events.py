@@ -51,6 +51,7 @@ class DnsmasqLog:
         self._started = started
         self._delivered = delivered
         self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()
+        self._broke_off: str | None = None
 
     def feed(self, line: str) -> bool:
         """Take one line. Whether it belongs in the report of a failure."""
@@ -72,8 +73,13 @@ class DnsmasqLog:
         return False
 
     def _take_tftp(self, text: str) -> bool:
+        broke_off, self._broke_off = self._broke_off, None
         if sent := _SENT.fullmatch(text):
             name = PurePosixPath(sent["path"]).name
+            if sent["client"] == broke_off:
+                # dnsmasq's words for a transfer that was broken off before its first block.
+                _log.debug("TFTP was asked for a file's size", client=broke_off, file=name)
+                return False
             _log.info("TFTP has sent a file", client=sent["client"], file=name)
             self._delivered(sent["client"], name)
         elif missing := _MISSING.fullmatch(text):
@@ -82,6 +88,7 @@ class DnsmasqLog:
             _log.info("TFTP was asked for a file that is not there", client=missing["client"], file=name)
         elif gave_up := _GAVE_UP.fullmatch(text):
             # Firmware asks for the size first, and breaks off.
+            self._broke_off = gave_up["client"]
             _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
         elif failed := _FAILED.fullmatch(text):
             name = PurePosixPath(failed["path"]).name

@@ -50,6 +50,7 @@ dnsmasq-dhcp[1]: 4107 tags: unserved, e0
 TFTP = """\
 dnsmasq-tftp[1]: error 8 User aborted the transfer received from 192.168.77.9
 dnsmasq-tftp[1]: sent /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
+dnsmasq-tftp[1]: sent /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
 dnsmasq-tftp[1]: file /var/lib/every-channel/netboot/tftp/none.efi not found for 192.168.77.9
 dnsmasq-tftp[1]: failed sending /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
 dnsmasq-tftp[1]: cannot access /var/lib/every-channel/netboot/tftp/a.efi: Permission denied
