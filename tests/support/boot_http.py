@@ -33,12 +33,21 @@ class Response:
 class Client:
     """A connection to the server. What came after a response's end is kept for the next one."""
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        receive_buffer: int | None = None,
+        address: str = "127.0.0.1",
+        source: str | None = None,
+    ) -> None:
         self.socket = socket.socket()
+        if source is not None:
+            self.socket.bind((source, 0))
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE_SECONDS)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((address, port))
         self._data = b""
 
     def __enter__(self) -> Self:

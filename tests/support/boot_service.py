@@ -1,0 +1,181 @@
+"""``ectools netboot serve`` as a process, on a loopback address of its own, and what it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.boot_http import DEADLINE_SECONDS, Client, Server, wait_until
+from support.needs import require_tool
+from support.staged import make_release, put_release
+
+from ectools.netboot.release.publish import make_current
+from ectools.netboot.release.store import ReleaseStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ectools.netboot.release.manifest import Release
+
+TOKEN, NEXT_TOKEN, SECRET = "f00d-token-one", "f00d-token-two", b"nobody is to see this"
+
+
+@dataclass
+class Service(Server):
+    """A running boot server. ``settings_file`` and ``state_dir`` are its own."""
+
+    address: str
+    settings_file: Path
+    state_dir: Path
+
+    def connect(self, *, receive_buffer: int | None = None, source: str | None = None) -> Client:
+        return Client(self.port, receive_buffer=receive_buffer, address=self.address, source=source)
+
+    def events(self, words: str) -> list[dict[str, Any]]:
+        return [line for line in self.log() if words in line["event"]]
+
+    def wait_for_event(self, words: str, *, count: int = 1) -> dict[str, Any]:
+        wait_until(lambda: len(self.events(words)) >= count, f"{count} times {words!r} in the log")
+        return self.events(words)[-1]
+
+    def health(self) -> dict[str, Any]:
+        body = json.loads(self.get("/healthz").body)
+        assert isinstance(body, dict)
+        return body
+
+    def change(self, **options: Any) -> None:
+        """Other settings, not yet read again."""
+        raw = json.loads(self.settings_file.read_text())
+        self.settings_file.write_text(json.dumps({**raw, **options}))
+
+    def reload(self) -> None:
+        """SIGHUP, and the end of what it causes."""
+        words = ("have been read again", "the old ones stay in force")
+        before = sum(len(self.events(each)) for each in words)
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum(len(self.events(each)) for each in words) > before, "the reload is done")
+
+    def find_dnsmasq(self) -> int:
+        """dnsmasq's process."""
+        pid = self.events("dnsmasq serves")[-1]["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+
+def require_boot_services() -> None:
+    """What dnsmasq takes to serve TFTP."""
+    require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
+    if os.geteuid() != 0:
+        pytest.skip("NEEDS ROOT: firmware's TFTP port is 69")
+    require_tool("setpriv", "install util-linux")
+
+
+def choose_address() -> str:
+    """A loopback address that is nobody else's: the port of TFTP is the same for all."""
+    for _ in range(100):
+        address = "127." + ".".join(str(1 + byte % 254) for byte in os.urandom(3))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            with contextlib.suppress(OSError):
+                probe.bind((address, 69))
+                return address
+    raise AssertionError("no loopback address has a free port 69")
+
+
+def choose_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port = probe.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+def stage(state_dir: Path, files: Mapping[str, bytes]) -> Release:
+    """A release of these files, made current as staging does it."""
+    release = make_release(files)
+    store = ReleaseStore(state_dir)
+    current = store.find_link_id("current")
+    with store.lock(wait=True):
+        (state_dir / ".staging").mkdir(exist_ok=True)
+        if current is None:
+            put_release(state_dir, release, files)
+        else:
+            put_release(state_dir / ".staging" / "made", release, files)
+            made = state_dir / ".staging" / "made" / "releases" / release.id
+            made.rename(state_dir / "releases" / release.id)
+            make_current(store, release.id)
+    return release
+
+
+def write_settings(folder: Path, **options: Any) -> Path:
+    """A settings file for a loopback address of its own."""
+    address = choose_address()
+    raw = {
+        "listenIP": address,
+        "hostname": address,
+        "httpPort": choose_port(address),
+        "stateDir": str(folder / "state"),
+        **options,
+    }
+    path = folder / "netboot.json"
+    path.write_text(json.dumps(raw))
+    return path
+
+
+def write_tokens(folder: Path, *tokens: str) -> Path:
+    path = folder / "chain-token"
+    path.write_text("".join(f"{token}\n" for token in tokens))
+    path.chmod(0o600)
+    return path
+
+
+def build_argv(settings_file: Path, *arguments: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "ectools.cli.main", "netboot", "serve"),
+        *("--config", str(settings_file), *arguments),
+    ]
+
+
+@contextlib.contextmanager
+def boot_service(
+    settings_file: Path, *, wrapper: Sequence[str] = (), env: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """``ectools netboot serve``, ready; asked to stop at the block's end, and killed where it does not."""
+    raw = json.loads(settings_file.read_text())
+    log_file = settings_file.with_suffix(".log")
+    argv = [*wrapper, *build_argv(settings_file, "--json", "--log-format", "json")]
+    with (
+        log_file.open("w") as log,
+        subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(env or {})}
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, log_file.read_text()
+            ready = json.loads(line)
+            yield Service(
+                process,
+                ready["port"],
+                log_file,
+                address=raw["listenIP"],
+                settings_file=settings_file,
+                state_dir=Path(raw["stateDir"]),
+            )
+        finally:
+            # Twice: the second one drops the downloads that a failed test has left.
+            for _ in range(2):
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(DEADLINE_SECONDS)
+            finally:
+                process.kill()
