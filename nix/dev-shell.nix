@@ -19,6 +19,7 @@ in
       git
       iproute2
       man-db
+      nftables
       nginx
       nix
       python3

@@ -1,0 +1,140 @@
+"""The probe against the product's own boot host, set up by hand as the guide does it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.boot_binaries import UNDIONLY, build_ipxe
+from support.boot_service import require_boot_services
+from support.probe_lab import BOOT, ECTOOLS, ProbeLab, build_probe_lab
+from support.releases import release_files, write_archive
+
+from ectools.netboot.probe.faults import Code
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+TOKEN = "t0ken-of-the-chain"
+NETWORK_BOOT = f"dhcp-boot=ec-ipxe.efi,,{BOOT}"
+KERNEL = bytes(0x202) + b"HdrS" + bytes(50_000)
+
+
+class BootHost:
+    """A settings file, and the commands of the guide run with it."""
+
+    def __init__(self, lab: ProbeLab, **options: Any) -> None:
+        self.lab = lab
+        folder = lab.folder
+        (folder / "ipxe.efi").write_bytes(build_ipxe())
+        (folder / "undionly.kpxe").write_bytes(UNDIONLY)
+        self.token_file = folder / "token"
+        self.token_file.write_text(TOKEN)
+        self.config = folder / "netboot.json"
+        settings = {
+            "listenIP": BOOT,
+            "hostname": BOOT,
+            "interface": "eth0",
+            "stateDir": str(folder / "state"),
+            "chainTokenFile": str(self.token_file),
+            "ipxe": {
+                "strategy": "local",
+                "localFile": str(folder / "ipxe.efi"),
+                "biosFile": str(folder / "undionly.kpxe"),
+            },
+            **options,
+        }
+        self.config.write_text(json.dumps(settings))
+
+    def run(self, *words: str) -> None:
+        argv = [*ECTOOLS, "netboot", *words, "--config", str(self.config)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+
+    def stage(self) -> None:
+        files = {**release_files(), "kernel": KERNEL}
+        self.run("stage", "--tarball", str(write_archive(self.lab.folder, files)))
+
+    def serve(self) -> None:
+        argv = [*self.lab.inside("boot"), *ECTOOLS, "netboot", "serve", "--config", str(self.config)]
+        log = (self.lab.folder / "serve.log").open("w")
+        server = subprocess.Popen([*argv, "--json"], stdout=subprocess.PIPE, stderr=log, text=True)
+        self.lab.stack.callback(log.close)
+        self.lab.stack.callback(server.wait)
+        self.lab.stack.callback(server.terminate)
+        assert server.stdout is not None
+        assert server.stdout.readline(), (self.lab.folder / "serve.log").read_text()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[ProbeLab]:
+    require_boot_services()
+    with build_probe_lab(tmp_path) as lab:
+        yield lab
+
+
+PROXY = {"proxyDhcp": {"enable": True, "subnet": "192.168.77.0/24"}}
+MODES = {
+    "unifi": ((NETWORK_BOOT,), {}, {7, 9}),
+    "proxy": ((), PROXY, {0, 7, 9, 16}),
+    "both": ((NETWORK_BOOT,), PROXY, {7, 9, 16}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_boot_host_as_the_guide_sets_it_up(lab: ProbeLab, mode: str) -> None:
+    router, options, booting = MODES[mode]
+    lab.start_router(*router)
+    host = BootHost(lab, **options)
+    host.stage()
+    host.run("ipxe")
+    host.serve()
+    probed = lab.probe()
+    found = {number for number in (0, 6, 7, 9, 11, 16, 19) if probed.outcome(number) == "boots"}
+    assert found == booting, json.dumps(probed.report, indent=1)
+    assert probed.codes == set(), json.dumps(probed.report, indent=1)
+    assert probed.status == 0
+    assert TOKEN not in json.dumps(probed.report)
+    boot = probed.architecture(7)["boot"]
+    assert boot["kernel"].startswith(f"http://{BOOT}:8080/releases/sha256-")
+    # On the boot host itself it is the same.
+    assert lab.probe("--arch", "7", name="boot").outcome(7) == "boots"
+    assert lab.leased() == []
+
+
+def test_a_token_that_was_changed_without_writing_the_script_anew(lab: ProbeLab) -> None:
+    lab.start_router(NETWORK_BOOT)
+    host = BootHost(lab)
+    host.stage()
+    host.run("ipxe")
+    host.token_file.write_text("another-t0ken")
+    host.serve()
+    probed = lab.probe("--arch", "7")
+    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
+    assert "403" in probed.fault(Code.FILE_MISSING_HTTP)["message"]
+    assert "ectools netboot ipxe writes it anew" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+
+
+def test_a_client_that_is_not_allowed(lab: ProbeLab) -> None:
+    lab.start_router(NETWORK_BOOT)
+    host = BootHost(lab, httpAllowedCIDRs=["192.0.2.0/24"])
+    host.stage()
+    host.run("ipxe")
+    host.serve()
+    probed = lab.probe("--arch", "7")
+    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
+    assert "not allowed from here" in probed.fault(Code.FILE_MISSING_HTTP)["message"]
+    assert "httpAllowedCIDRs" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+
+
+def test_nothing_is_staged(lab: ProbeLab) -> None:
+    lab.start_router(NETWORK_BOOT)
+    host = BootHost(lab)
+    host.run("ipxe")
+    host.serve()
+    probed = lab.probe("--arch", "7")
+    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
+    assert "stage" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
