@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.container import Container, boot_container
 from support.hosts import merge
+from support.machine import Machine
+from support.machine_image import find_image
+from support.machine_nspawn import boot_nspawn
+from support.machine_store import build_store
 from support.stage1 import boot_scripted, make_image
 from support.systems import Systems
 
@@ -157,11 +160,19 @@ def test_a_root_that_cannot_be_overlaid_ends_stage_1(systems: Systems, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+def built(systems: Systems) -> Path:
+    """The built unit."""
+    return systems.build("overlayRoot.unit", overlay(systemd=True, disks=LOG)) / SERVICE
+
+
+@pytest.fixture(scope="module")
+def machine(
+    built: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
     """A systemd that takes itself for one of an initrd as soon as /etc/initrd-release is there."""
     folder = tmp_path_factory.mktemp("initrd")
-    with boot_container(folder, read_only={Path("/nix/store"): "/nix/store"}) as container:
-        yield container
+    with boot_nspawn(folder, find_image(), build_store(folder, [built.parent], nix_env)) as booted:
+        yield booted
 
 
 MOUNTS = {
@@ -189,15 +200,14 @@ MOUNTS = {
 
 
 @pytest.mark.slow
-def test_systemd_in_stage_1_over_two_boots(systems: Systems, machine: Container) -> None:
+def test_systemd_in_stage_1_over_two_boots(built: Path, machine: Machine) -> None:
     """The built unit, ordered by a real systemd, whose mounts share (which the scripted stage 1's do not)."""
-    unit = systems.build("overlayRoot.unit", overlay(systemd=True, disks=LOG)) / SERVICE
     machine.run("mount", "-t", "tmpfs", "none", "/srv")
     # As a disk has it, of which nothing else is mounted.
     machine.run("mount", "--make-private", "/srv")
     machine.run("mkdir", "-p", "/srv/disk", "/srv/log", "/sysroot", "/run/systemd/system")
     machine.run("touch", "/etc/initrd-release")
-    for name, text in {**MOUNTS, SERVICE: unit.read_text()}.items():
+    for name, text in {**MOUNTS, SERVICE: built.read_text()}.items():
         # The script's own PATH is that of an initrd, which has all its programs in /bin.
         machine.run("tee", f"/run/systemd/system/{name}", stdin="\n".join(map(str.strip, text.splitlines())))
     for target, name in (

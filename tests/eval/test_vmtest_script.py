@@ -1,22 +1,26 @@
 """The script of the VM test ipxe-qemu on a real systemd: each of its steps does what it says.
 
-The driver's `host` is a container of this machine, with the node's unit, settings, user and folders in it.
-What stands in is the switch to the specialisation, because another distribution has none.
+The driver's `host` is a machine that has gone over to the node's unit, settings, user and folders.
+What stands in is the switch to the specialisation, because another distribution has none (support/switch.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.container import Container, boot_container, find_packages, set_up_service
+from support.activation import SWITCH, Hosts
 from support.guests import require_qemu, stage
+from support.machine import Machine
+from support.machine_image import find_image
+from support.machine_nspawn import boot_nspawn
+from support.machine_store import build_store
+from support.switch import NOTHING
 
 from pynix_eval_shim import Nix, build, evaluate
 
@@ -44,25 +48,32 @@ let
     ];
   };
   inherit (test.nodes) host;
+  inherit (host.systemd.units."every-channel-ipxe-qemu.service") unit wantedBy;
+  rules = builtins.head (
+    builtins.filter (
+      package: package.name == "10-every-channel-ipxe-qemu.conf"
+    ) host.systemd.tmpfiles.packages
+  );
 in
 {
   script = builtins.unsafeDiscardStringContext test.config.testScriptString;
-  rules = host.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu";
-  built = {
-    unit = host.systemd.units."every-channel-ipxe-qemu.service".unit;
-    settings = host.environment.etc."every-channel/ipxe-qemu.json".source;
-    tools = host.services.every-channel.toolsPackage;
-  };
+  built = pkgs.writeText "host.json" (builtins.toJSON {
+    units."every-channel-ipxe-qemu.service" = {
+      inherit wantedBy;
+      file = "${unit}/every-channel-ipxe-qemu.service";
+      requiredBy = [ ];
+    };
+    etc."every-channel/ipxe-qemu.json" = "${host.environment.etc."every-channel/ipxe-qemu.json".source}";
+    tmpfiles = [ "${rules}/lib/tmpfiles.d/${rules.name}" ];
+    users.every-channel-ipxe-qemu = {
+      group = "every-channel-ipxe-qemu";
+      extraGroups = [ ];
+    };
+    groups = [ "every-channel-ipxe-qemu" ];
+    kernelModules = [ ];
+    tools = "${host.services.every-channel.toolsPackage}";
+  });
 }
-"""
-
-SWITCH = f"""#!/bin/sh
-set -e
-systemctl stop {UNIT}.service
-umount /etc/systemd/system/{UNIT}.service
-rm /etc/systemd/system/{UNIT}.service /etc/every-channel/ipxe-qemu.json
-rm -r /run/systemd/system/{UNIT}.service.d
-systemctl daemon-reload
 """
 
 
@@ -70,12 +81,10 @@ systemctl daemon-reload
 class Host:
     """The driver's machine, as far as the script uses it (nixos/lib/test-driver)."""
 
-    container: Container
+    machine: Machine
 
     def execute(self, command: str) -> tuple[bool, str]:
-        done = self.container.run(
-            "bash", "-c", f"set -euo pipefail; ({command}) 2>&1 && echo :yes || echo :no"
-        )
+        done = self.machine.run("bash", "-c", f"set -euo pipefail; ({command}) 2>&1 && echo :yes || echo :no")
         output, _, verdict = done.rpartition(":")
         return verdict == "yes\n", output
 
@@ -102,16 +111,15 @@ class Host:
         self.wait_until_succeeds(f"systemctl is-active {unit}")
 
     def journal(self) -> str:
-        return self.container.run("journalctl", "--unit", UNIT, "--no-pager")[-6000:]
+        return self.machine.run("journalctl", "--unit", UNIT, "--no-pager")[-6000:]
 
 
 @dataclass(frozen=True)
 class Node:
-    """The node of the test, built: its script, its folders' rules, and paths in the store by name."""
+    """The node of the test: its script, and what its host brings, built."""
 
     script: str
-    rules: Mapping[str, Any]
-    built: Mapping[str, Path]
+    hosts: Hosts
 
 
 @pytest.fixture(scope="module")
@@ -120,34 +128,25 @@ def node(nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.Tem
     payload = stage(tmp_path_factory.mktemp("payload") / "root")
     data = {"root": str(ROOT), "nixpkgs": str(nixpkgs), "payload": str(payload)}
     nix = Nix(env=nix_env, offline=True)
-    parts = evaluate(NODE, data=data, apply="t: { inherit (t) script rules; }", impure=True, nix=nix)
-    built = {
-        name: Path(
-            build(f"args: (({NODE}) args).built.{name}", data=data, impure=True, nix=nix)[0].outputs["out"]
-        )
-        for name in ("unit", "settings", "tools")
-    }
-    return Node(parts["script"], parts["rules"], built)
+    script = evaluate(NODE, data=data, apply="t: t.script", impure=True, nix=nix)
+    built = build(f"args: (({NODE}) args).built", data=data, impure=True, nix=nix)
+    path = Path(built[0].outputs["out"])
+    return Node(script, Hosts(path, {"host": json.loads(path.read_text())}))
 
 
 @pytest.fixture
-def host(node: Node, tmp_path: Path) -> Iterator[Host]:
-    places = {
-        Path("/nix/store"): "/nix/store",
-        **find_packages(),
-        node.built["unit"] / f"{UNIT}.service": f"/etc/systemd/system/{UNIT}.service",
-    }
-    with boot_container(tmp_path, read_only=places) as container:
-        container.run("mkdir", "-p", "/etc/every-channel")
-        container.run("cp", str(node.built["settings"]), "/etc/every-channel/ipxe-qemu.json")
-        container.run("ln", "-s", f"{node.built['tools']}/bin/{UNIT}", f"/usr/bin/{UNIT}")
-        switch = "/run/current-system/specialisation/disabled/bin/switch-to-configuration"
-        container.run("mkdir", "-p", os.path.dirname(switch))
-        container.run("tee", switch, stdin=SWITCH)
-        container.run("chmod", "+x", switch)
-        set_up_service(container, UNIT, node.rules)
-        container.run("systemctl", "start", "--no-block", UNIT)
-        yield Host(container)
+def host(node: Node, nix_env: Mapping[str, str], tmp_path: Path) -> Iterator[Host]:
+    store = build_store(tmp_path, [node.hosts.path], nix_env)
+    with boot_nspawn(tmp_path, find_image(), store) as machine:
+        tools = node.hosts.named["host"]["tools"]
+        machine.run("ln", "-s", f"{tools}/bin/{UNIT}", f"/usr/bin/{UNIT}")
+        machine.write("/usr/lib/switch.py", SWITCH.read_text())
+        machine.write("/usr/lib/off.json", json.dumps(NOTHING))
+        specialisation = "/run/current-system/specialisation/disabled/bin/switch-to-configuration"
+        script = "#!/bin/sh\npython3 /usr/lib/switch.py </usr/lib/off.json\n"
+        machine.write(specialisation, script, mode="0755")
+        node.hosts.activate(machine, "host")
+        yield Host(machine)
 
 
 def test_the_script_holds_on_a_real_systemd(node: Node, host: Host) -> None:

@@ -1,0 +1,242 @@
+"""Built units, settings, users and folders on a real systemd, as they are: from the boot to their end.
+
+Each service (support/unit_cases.py) in each kind of machine (support/machine.py); the tests of one follow one
+another on one machine, as the days of a host do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.activation import OFF, Hosts, build_hosts
+from support.guests import require_qemu
+from support.machine import Machine
+from support.machine_image import find_image
+from support.machine_nspawn import boot_nspawn
+from support.machine_qemu import QemuMachine, boot_qemu
+from support.machine_store import build_store
+from support.unit_cases import CASES, TOKEN, Case, is_answering, measure
+
+pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+
+PROBE = Path(__file__).parents[1] / "support" / "unit_probe.py"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the services on a machine."""
+
+    case: Case
+    machine: Machine
+    hosts: Hosts
+
+    @property
+    def unit(self) -> str:
+        return f"{self.case.unit}.service"
+
+    def show(self, name: str) -> str:
+        return self.machine.show(self.unit, name)[name]
+
+    def wait_ready(self) -> None:
+        """Until its unit is active: then it answers, without a further wait."""
+        self.machine.wait_active(self.unit)
+        if self.case.ready_port is not None:
+            assert is_answering(self.machine, self.case.ready_port)
+
+    def wait_serving(self) -> None:
+        """Until it does its work, for what of it may take its time."""
+        self.wait_ready()
+        self.machine.wait(lambda: self.case.serves(self.machine), f"{self.case.name} at work", unit=self.unit)
+
+    def find_owner(self, name: str) -> str:
+        """Mode, user and group of a path in its state folder."""
+        path = f"{self.case.state}/{name}".rstrip("/")
+        return self.machine.run("stat", "--format=%a %U %G", path).strip()
+
+    def processes(self) -> list[str]:
+        """The command lines of its user's processes."""
+        argv = ["pgrep", "--uid", self.case.unit, "--list-full"]
+        return self.machine.run(*argv, check=False).splitlines()
+
+    def secrets_seen(self) -> str:
+        """All command lines of the machine, and all of its journal."""
+        said = self.machine.run("journalctl", "--no-pager", "--output=cat")
+        return said + self.machine.shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False)
+
+
+@pytest.fixture(scope="module")
+def hosts(nixpkgs: Path, nix_env: Mapping[str, str]) -> Hosts:
+    configs: dict[str, Mapping[str, Any]] = {}
+    for case in CASES.values():
+        configs |= {case.name: case.config, f"{case.name}-changed": case.changed}
+    return build_hosts(configs, nixpkgs=nixpkgs, nix_env=nix_env)
+
+
+@pytest.fixture(scope="module", params=["nspawn", "qemu"])
+def machine(
+    request: pytest.FixtureRequest,
+    hosts: Hosts,
+    nix_env: Mapping[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Machine]:
+    require_qemu()
+    folder = tmp_path_factory.mktemp(f"machine-{request.param}")
+    boot = {"nspawn": boot_nspawn, "qemu": boot_qemu}[request.param]
+    store = build_store(folder, [hosts.path], nix_env)
+    with boot(folder, find_image(), store) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def service(request: pytest.FixtureRequest, machine: Machine, hosts: Hosts) -> Iterator[Service]:
+    """The service as its host's next boot brings it up; in a container, as the switch to the host does."""
+    case = CASES[request.param]
+    for key, text in case.files.items():
+        mode, path = key.split(" ")
+        machine.write(path, text, mode=mode)
+    hosts.activate(machine, case.name)
+    if isinstance(machine, QemuMachine):
+        machine.reboot()
+    yield Service(case, machine, hosts)
+    hosts.activate(machine, OFF)
+
+
+def test_it_comes_up_in_order_and_is_ready_when_it_says_so(service: Service) -> None:
+    service.wait_ready()
+    reached = {
+        name: int(service.machine.show(name, key)[key])
+        for name, key in (
+            ("local-fs.target", "ActiveEnterTimestampMonotonic"),
+            ("network-online.target", "ActiveEnterTimestampMonotonic"),
+            (service.unit, "ExecMainStartTimestampMonotonic"),
+        )
+    }
+    assert 0 < reached["local-fs.target"] < reached[service.unit]
+    assert 0 < reached["network-online.target"] < reached[service.unit]
+    assert service.show("NRestarts") == "0"
+    assert service.unit in service.machine.show("multi-user.target", "Wants")["Wants"].split()
+    service.wait_serving()
+
+
+def test_its_state_has_the_right_owners(service: Service) -> None:
+    for name in service.case.owned:
+        assert service.find_owner(name) == service.case.owned[name], name
+
+
+def test_its_journal_is_of_events_and_without_secrets(service: Service) -> None:
+    entries = service.machine.entries(service.unit)
+    assert entries
+    assert all({"event", "level"} <= entry.keys() for entry in entries)
+    encoded = "a%2Fsecret%3Dtoken%3A7"
+    seen = service.secrets_seen()
+    assert TOKEN not in seen
+    assert encoded not in seen
+
+
+def test_its_credential_is_for_it_alone(service: Service) -> None:
+    if service.case.credential is None:
+        pytest.skip("this service has no secret")
+    path = f"/run/credentials/{service.unit}/{service.case.credential}"
+    assert service.machine.run("cat", path) == f"{TOKEN}\n"
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    for argv in (["cat", path], ["ls", path.rpartition("/")[0]]):
+        done = service.machine.execute([*as_nobody, *argv])
+        assert done.status != 0
+        assert "Permission denied" in done.stderr
+    environment = service.machine.run("cat", f"/proc/{service.show('MainPID')}/environ")
+    assert TOKEN not in environment
+
+
+def test_it_is_started_again_after_its_end(service: Service) -> None:
+    service.machine.run("kill", "-KILL", service.show("MainPID"))
+    service.machine.wait(lambda: service.show("NRestarts") == "1", "a restart", unit=service.unit)
+    service.wait_ready()
+
+
+def test_it_outlives_the_death_of_its_server(service: Service) -> None:
+    if service.case.server is None:
+        pytest.skip("this service serves by itself")
+    find = ["pgrep", "--parent", service.show("MainPID"), "--full", service.case.server]
+    (before,) = service.machine.run(*find).split()
+    service.machine.run("kill", "-KILL", before)
+
+    def has_another() -> bool:
+        return service.machine.run(*find, check=False).split() not in ([], [before])
+
+    service.machine.wait(has_another, "another server", unit=service.unit)
+    assert service.show("NRestarts") == "1"
+    service.wait_ready()
+
+
+def test_its_sandbox_holds(service: Service) -> None:
+    """A probe in the unit's own program's place: all else of the unit is as it is."""
+    machine = service.machine
+    machine.write("/usr/lib/unit_probe.py", PROBE.read_text())
+    forbidden = [f"{folder}/probe" for folder in ("", "/etc", "/usr", "/srv", "/var/lib", "/nix", "/boot")]
+    asked = {
+        "paths": [*forbidden, f"{service.case.state}/probe", "/tmp/probe"],
+        "credential": service.case.credential,
+    }
+    file = machine.show(service.unit, "FragmentPath")["FragmentPath"]
+    units = "/run/systemd/system"
+    machine.run("mkdir", "-p", units)
+    machine.write(f"{units}/probe.service", machine.run("cat", file))
+    words = json.dumps(asked).replace('"', '\\"')
+    machine.write(
+        f"{units}/probe.service.d/probe.conf",
+        "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStartPost=\n"
+        # The folder is the running service's too.
+        "RuntimeDirectoryPreserve=yes\n"
+        f'ExecStart=/usr/bin/python3 /usr/lib/unit_probe.py "{words}"\n',
+    )
+    machine.run("systemctl", "daemon-reload")
+    try:
+        machine.run("systemctl", "start", "probe.service", check=False)
+        (found,) = [entry["probe"] for entry in machine.entries("probe.service")]
+    finally:
+        machine.run("rm", "-r", f"{units}/probe.service", f"{units}/probe.service.d")
+        machine.run("systemctl", "daemon-reload")
+    assert found["uid"] == int(machine.run("id", "--user", service.case.unit))
+    writes = found["writes"]
+    # Not EACCES: what its user may not do anyway says nothing of the sandbox.
+    assert {path: writes[path] for path in forbidden} == dict.fromkeys(forbidden, "EROFS")
+    assert [path for path in writes if writes[path] == "yes"] == [f"{service.case.state}/probe", "/tmp/probe"]
+    assert machine.run("find", "/tmp", "-name", "probe") == ""
+    allowed = {name for name, answer in found["families"].items() if answer == "yes"}
+    assert allowed == service.case.families
+    assert (found["no_new_privileges"], found["seccomp"]) == ("1", "2")
+    assert found["namespace"] == "EPERM"
+    assert found["homes"] == []
+    if service.case.credential is not None:
+        assert found["credential"] == hashlib.sha256(f"{TOKEN}\n".encode()).hexdigest()
+    bounds = {int(value, 16) for value in found["capabilities"].values()}
+    assert bounds <= {0, service.case.capabilities}
+
+
+def test_a_second_activation_takes_up_new_settings(service: Service) -> None:
+    run = service.show("InvocationID")
+    service.hosts.activate(service.machine, service.case.name)
+    assert service.show("InvocationID") == run, "nothing has changed, and it was started again"
+    service.hosts.activate(service.machine, f"{service.case.name}-changed")
+    service.wait_ready()
+    assert service.show("InvocationID") != run
+    assert service.case.says_changed(service.machine)
+
+
+def test_disabled_it_stops_in_time_and_leaves_nothing_but_its_state(service: Service) -> None:
+    assert service.processes()
+    seconds = measure(lambda: service.hosts.activate(service.machine, OFF))
+    assert seconds < service.case.stop_seconds
+    assert f"{service.unit}: Deactivated successfully." in service.machine.journal(service.unit)[-2000:]
+    assert service.show("LoadState") == "not-found"
+    assert service.show("ActiveState") == "inactive"
+    assert service.processes() == []
+    assert service.machine.run("find", "/etc", "!", "-type", "d", "-path", "*every-channel*") == ""
+    for name in service.case.kept:
+        assert service.find_owner(name) == service.case.owned[name], name
