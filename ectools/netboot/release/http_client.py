@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, SSLError
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationParseError, SSLError
 
 from ectools import __version__, log
 from ectools.errors import EcError
@@ -162,9 +162,6 @@ def read_steadily(response: BaseHTTPResponse, url: str, patience: Patience) -> I
         with translate_errors(url):
             part = response.read1(1 << 18, decode_content=False)
         if not part:
-            missing = response.length_remaining
-            if missing:
-                raise PassingError(f"{show_url(url)}: the connection ended {missing} bytes too early")
             return
         got += len(part)
         yield part
@@ -227,5 +224,7 @@ def _find_hint(status: int, *, tokened: bool) -> str | None:
 
 def _show_error(error: HTTPError) -> str:
     reason = error.__cause__ or error.__context__
+    if isinstance(reason, IncompleteRead) and reason.expected:
+        return f"the connection ended {reason.expected} bytes too early"
     text = str(reason if isinstance(reason, OSError) and str(reason) else error)
     return text.rpartition(">: ")[2]

@@ -1,0 +1,177 @@
+"""``ectools netboot stage``, ``rollback`` and ``releases`` as programs: what they print, say, and leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.forge import stalls, start_forge
+from support.releases import (
+    ARCHIVE,
+    build_tar,
+    check_whole,
+    compress,
+    release_files,
+    snapshot,
+    write_archive,
+)
+
+from ectools.netboot.release.store import ReleaseStore
+
+NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
+SECRET = "s3cret-forge-token"
+
+
+def run(*arguments: str | Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    done = subprocess.run(
+        [*NETBOOT, *map(str, arguments)], capture_output=True, text=True, env=env, timeout=300, check=False
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def read(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_a_day_of_a_boot_host(tmp_path: Path) -> None:
+    state = ("--state-dir", tmp_path / "state")
+    ids = []
+    for text in ("one", "two", "three"):
+        archive = write_archive(tmp_path, release_files(text))
+        staged = read(run("stage", "--tarball", archive, *state, "--json"))
+        assert (staged["outcome"], staged["removed"]) == ("staged", [])
+        ids.append(staged["release"]["id"])
+    one, two, three = ids
+    again = run("stage", "--tarball", archive, *state)
+    assert again.stdout == f"{three}: is current already; nothing changed\n"
+    assert "NO SHA256SUMS.txt IS PUBLISHED" in again.stderr
+
+    assert read(run("rollback", *state, "--json")) == {"current": two, "previous": three}
+    assert run("rollback", *state).stdout == f"{three}: current now, in place of {two}\n"
+    assert run("releases", "pin", one, *state).stdout == f"{one}: pinned\n"
+    listed = {each["id"]: each["marks"] for each in read(run("releases", "list", *state, "--json"))}
+    assert listed == {one: ["pinned"], two: ["previous"], three: ["current"]}
+    assert f"{one}  -  " in run("releases", "list", *state).stdout
+
+    assert "removed" not in run("releases", "collect", "--keep", "0", *state).stdout
+    assert run("releases", "unpin", one, *state).stdout == f"{one}: no longer pinned\n"
+    dry = run("releases", "collect", "--keep", "0", "--dry-run", *state)
+    assert f"{one}: would be removed" in dry.stdout
+    fates = {
+        each["id"]: each["fate"] for each in read(run("releases", "collect", "--keep", "0", *state, "--json"))
+    }
+    assert fates == {one: "removed", two: "previous", three: "current"}
+
+    assert run("releases", "verify", *state).stdout.count(": whole\n") == 2
+    (tmp_path / "state" / "previous" / "initrd").write_bytes(b"bad")
+    damaged = run("releases", "verify", *state, status=1)
+    assert f"{two}: initrd has 3 bytes" in damaged.stdout
+    assert read(run("releases", "verify", two, *state, "--json", status=1))[0]["file"] == "initrd"
+    assert "is damaged: initrd has 3 bytes" in run("rollback", *state, status=1).stderr
+
+
+def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
+    state = ("--state-dir", tmp_path / "state")
+    for arguments, words in (
+        (("stage", "--tarball", tmp_path / "none.tar.gz", *state), "there is no such file"),
+        (("stage", "--tarball", tmp_path, *state), "is not a file"),
+        (("stage", "--repo", "x", "--host", "ftp://x", *state), "release.host"),
+        (("stage", "--signature-format", "pgp", *state), "release.signature.format"),
+        (("stage", "--signature-format", "minisign", *state), "release.signature.publicKeyFile"),
+        (("stage", "--config", tmp_path / "none.json"), "none.json"),
+        (("releases", "pin", "nonsense", *state), "is no release's id"),
+        (("releases", "pin", *state), "ID"),
+        (("stage", "--token", "x", *state), "--token"),
+    ):
+        done = run(*arguments, status=2)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "state" / "releases").exists()
+    assert "no previous release" in run("rollback", *state, status=1).stderr
+
+
+def test_settings_from_a_file_and_the_environment(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, release_files())
+    config = tmp_path / "netboot.json"
+    settings = {
+        "listenIP": "192.0.2.1",
+        "stateDir": str(tmp_path / "state"),
+        "release": {"requireSums": True},
+    }
+    config.write_text(json.dumps(settings))
+    variable = {"EVERY_CHANNEL_NETBOOT_TARBALL": str(archive)}
+    done = run("stage", "--config", config, status=1, **variable)
+    assert "there is no SHA256SUMS.txt, and release.requireSums is set" in done.stderr
+    sums = subprocess.run(["sha256sum", ARCHIVE], cwd=tmp_path, capture_output=True, check=True).stdout
+    (tmp_path / "SHA256SUMS.txt").write_bytes(sums)
+    run("stage", "--config", config, **variable)
+    assert check_whole(tmp_path / "state")
+
+
+def test_the_token_is_nowhere_to_be_seen(tmp_path: Path) -> None:
+    data = compress(build_tar(release_files()))
+    token_file = tmp_path / "token"
+    token_file.write_text(SECRET)
+    with start_forge(data) as forge:
+        forge.on_archive(stalls(data[:100], length=len(data)))
+        argv = [
+            *NETBOOT,
+            "stage",
+            "--host",
+            forge.url,
+            "--repo",
+            "owner/name",
+            "--token-file",
+            str(token_file),
+        ]
+        argv += ["--state-dir", str(tmp_path / "state")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            try:
+                # It downloads when the forge has seen its request: look at it then.
+                while not forge.asked_archive() and child.poll() is None:
+                    os.sched_yield()
+                for name in ("cmdline", "environ"):
+                    assert SECRET.encode() not in Path(f"/proc/{child.pid}/{name}").read_bytes()
+            finally:
+                child.terminate()
+            stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert SECRET not in stdout + stderr
+    assert forge.seen[0][1]["Authorization"] == f"token {SECRET}"
+    # SIGTERM in the middle leaves nothing.
+    assert snapshot(tmp_path / "state") == {".staging": "folder"}
+
+
+@pytest.mark.parametrize("bad", [b"", b"not an archive", compress(build_tar({"kernel": b"x"}))])
+def test_nothing_is_left_of_what_fails(bad: bytes, tmp_path: Path) -> None:
+    run("stage", "--tarball", write_archive(tmp_path, release_files()), "--state-dir", tmp_path / "state")
+    before = snapshot(tmp_path / "state")
+    (tmp_path / ARCHIVE).write_bytes(bad)
+    done = run("stage", "--tarball", tmp_path / ARCHIVE, "--state-dir", tmp_path / "state", status=1)
+    assert done.stderr.splitlines()[-1].startswith(("ectools: ", "  hint: "))
+    assert "Traceback" not in done.stderr
+    assert snapshot(tmp_path / "state") == before
+
+
+def test_root_leaves_files_that_the_service_can_remove(tmp_path: Path) -> None:
+    from support.needs import give_up
+
+    if os.geteuid() != 0:
+        give_up("only root can act as another user")
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    run("stage", "--tarball", write_archive(tmp_path, release_files()), "--state-dir", state)
+    assert {path.lstat().st_uid for path in state.rglob("*")} == {65534}
+    assert ReleaseStore(state).find_current()
