@@ -35,7 +35,12 @@ _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
 # What a reload leaves as it is: sockets and folders are taken at the start.
-_FIXED = ("listen_ip", "http_port", "state_dir", "max_connections")
+_FIXED = {
+    "listen_ip": "listenIP",
+    "http_port": "httpPort",
+    "state_dir": "stateDir",
+    "max_connections": "maxConnections",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,13 +226,13 @@ class _Boot:
         _log.info("the boot server has stopped", dropped=dropped)
 
     def _apply(self, plan: _Plan) -> None:
-        fixed = [
-            name for name in _FIXED if getattr(plan.settings, name) != getattr(self._plan.settings, name)
+        changed = [
+            f"{OPTION_PREFIX}.{option}"
+            for name, option in _FIXED.items()
+            if getattr(plan.settings, name) != getattr(self._plan.settings, name)
         ]
-        if fixed:
-            raise EcError(
-                f"these change with a restart only: {', '.join(f'{OPTION_PREFIX}.{name}' for name in fixed)}"
-            )
+        if changed:
+            raise EcError(f"a restart is needed to change {', '.join(changed)}")
         self._site.set_rules(plan.rules)
         self._dnsmasq.reconfigure(plan.configuration, proxy=plan.services.proxy is not None)
         self._plan = plan

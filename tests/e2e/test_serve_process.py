@@ -1,0 +1,371 @@
+"""The life of ``ectools netboot serve``: its start, new releases, new tokens, dnsmasq's deaths, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.boot_http import DEADLINE_SECONDS, wait_until
+from support.boot_service import (
+    NEXT_TOKEN,
+    TOKEN,
+    Service,
+    boot_service,
+    build_argv,
+    choose_address,
+    require_boot_services,
+    stage,
+    write_settings,
+    write_tokens,
+)
+
+from ectools.netboot.release.collect import Fate, collect
+from ectools.netboot.release.store import ReleaseStore
+from ectools.processes import ProcessError, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BIG = 64 << 20
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    require_boot_services()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    (folder / "tftp").mkdir(parents=True)
+    (folder / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    (folder / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    (folder / "tftp" / "autoexec.ipxe").chmod(0o640)
+    return folder
+
+
+def release_files(text: str, *, size: int = 100) -> dict[str, bytes]:
+    return {"bzImage": b"kernel " + text.encode(), "initrd": text.encode() * size}
+
+
+def fetch_tftp(service: Service, name: str) -> bytes:
+    """A file over TFTP, octet by octet (RFC 1350), without any option."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(DEADLINE_SECONDS)
+        client.sendto(b"\0\1" + name.encode() + b"\0octet\0", (service.address, 69))
+        content = b""
+        while True:
+            packet, server = client.recvfrom(2048)
+            if packet[:2] == b"\0\5":
+                raise FileNotFoundError(packet[4:])
+            content += packet[4:]
+            client.sendto(b"\0\4" + packet[2:4], server)
+            if len(packet) < 516:
+                return content
+
+
+def test_everything_is_served_and_each_step_of_a_boot_is_told(tmp_path: Path, state: Path) -> None:
+    release = stage(state, release_files("one"))
+    with boot_service(write_settings(tmp_path)) as service:
+        assert fetch_tftp(service, "ec-ipxe.efi") == b"a boot binary"
+        assert fetch_tftp(service, "autoexec.ipxe") == b"#!ipxe\n"
+        with pytest.raises(FileNotFoundError):
+            fetch_tftp(service, "../../netboot.json")
+        script = service.get("/netboot.ipxe")
+        assert f"/releases/{release.id}/bzImage".encode() in script.body
+        assert service.get(f"/releases/{release.id}/bzImage").body == b"kernel one"
+        assert service.get("/initrd").body == b"one" * 100
+        boot = service.wait_for_event("a node has everything it boots from")
+        assert (boot["release"], boot["tag"], boot["client"]) == (release.id, "boot-v1", "127.0.0.1")
+        wait_until(lambda: service.events("TFTP has sent a file"), "TFTP tells what it sent")
+        assert service.events("TFTP has sent a file")[0]["file"] == "ec-ipxe.efi"
+        health = service.health()
+        assert (health["release"], health["boots"], health["dnsmasq"]) == (release.id, 1, "running")
+        assert service.stop() == 0
+    assert service.log()[-1]["event"] == "the boot server has stopped"
+
+
+def test_nothing_staged_is_no_reason_not_to_start(tmp_path: Path, state: Path) -> None:
+    with boot_service(write_settings(tmp_path)) as service:
+        assert service.events("no release is staged")[0]["level"] == "warning"
+        response = service.get("/netboot.ipxe")
+        assert (response.status, response.body) == (503, b"no release is staged yet; try again\n")
+        assert int(response.headers["retry-after"]) > 0
+        assert service.health()["release"] is None
+        assert fetch_tftp(service, "ec-ipxe.efi") == b"a boot binary"
+        release = stage(state, release_files("one"))
+        assert service.get("/bzImage").body == b"kernel one"
+        assert service.health()["release"] == release.id
+
+
+def test_a_swap_during_a_download(tmp_path: Path, state: Path) -> None:
+    """Who had begun gets all of the old release, who comes now the new one; and no file goes meanwhile."""
+    content = os.urandom(BIG)
+    old = stage(state, {"bzImage": b"kernel one", "initrd": content})
+    with boot_service(write_settings(tmp_path)) as service:
+        assert old.id.encode() in service.get("/netboot.ipxe").body
+        with service.connect(receive_buffer=64 << 10) as client:
+            client.send(f"/releases/{old.id}/initrd")
+            assert client.read_header()[0] == 200
+            begun = client.read(1 << 20)
+            new = stage(state, release_files("two"))
+            newest = stage(state, release_files("three"))
+            script = service.get("/netboot.ipxe").body
+            assert newest.id.encode() in script
+            assert old.id.encode() not in script
+            fates = {each.release.id: each.fate for each in collect(ReleaseStore(state), keep=0)}
+            assert fates == {newest.id: Fate.CURRENT, new.id: Fate.PREVIOUS, old.id: Fate.HELD}
+            # A node that has the old script, or whose download broke off, still gets the old files.
+            assert service.get(f"/releases/{old.id}/bzImage").body == b"kernel one"
+            rest = {"Range": f"bytes={BIG - 10}-"}
+            assert service.get(f"/releases/{old.id}/initrd", rest).body == content[-10:]
+            whole = begun + client.read(BIG - len(begun))
+        assert hashlib.sha256(whole).hexdigest() == old.files["initrd"].sha256
+        assert [line for line in service.requests() if "aborted" in line] == []
+
+
+def test_two_tokens_take_turns_without_a_pause(tmp_path: Path, state: Path) -> None:
+    stage(state, {"bzImage": b"kernel", "initrd": bytes(BIG)})
+    tokens = write_tokens(tmp_path, TOKEN)
+    with boot_service(write_settings(tmp_path, chainTokenFile=str(tokens))) as service:
+
+        def accepted() -> list[bool]:
+            paths = (f"/netboot.ipxe?token={token}" for token in (TOKEN, NEXT_TOKEN))
+            return [service.get(path).status == 200 for path in paths]
+
+        with service.connect(receive_buffer=64 << 10) as download:
+            download.send("/initrd")
+            assert download.read_header()[0] == 200
+            assert accepted() == [True, False]
+            write_tokens(tmp_path, TOKEN, NEXT_TOKEN)
+            assert accepted() == [True, False]
+            service.reload()
+            assert accepted() == [True, True]
+            tokens.write_text("not a token\n")
+            service.reload()
+            assert accepted() == [True, True]
+            assert "holds no token" in service.events("the old ones stay in force")[0]["reason"]
+            write_tokens(tmp_path, NEXT_TOKEN)
+            service.reload()
+            assert accepted() == [False, True]
+            assert len(download.read(BIG)) == BIG
+        assert TOKEN not in service.log_file.read_text()
+
+
+def test_a_reload_takes_new_rules_and_refuses_what_takes_a_restart(tmp_path: Path, state: Path) -> None:
+    stage(state, release_files("one"))
+    with boot_service(write_settings(tmp_path)) as service:
+        first = service.find_dnsmasq()
+        service.change(httpAllowedCIDRs=["192.0.2.0/24"])
+        service.reload()
+        assert service.get("/bzImage").status == 403
+        assert service.find_dnsmasq() == first, "what did not change is not started again"
+        service.change(httpAllowedCIDRs=[], httpPort=1)
+        service.reload()
+        assert "services.every-channel.netboot.httpPort" in service.events("the old ones stay")[0]["reason"]
+        assert service.get("/bzImage").status == 403
+        service.settings_file.write_text("{")
+        service.reload()
+        assert service.get("/healthz").status == 200
+
+
+def test_dnsmasq_that_is_killed_is_started_again(tmp_path: Path, state: Path) -> None:
+    with boot_service(write_settings(tmp_path)) as service:
+        for number in range(1, 4):
+            os.kill(service.find_dnsmasq(), signal.SIGKILL)
+            service.wait_for_event("dnsmasq serves", count=number + 1)
+            assert service.events("dnsmasq died")[-1]["how"] == "killed by SIGKILL"
+            assert fetch_tftp(service, "ec-ipxe.efi") == b"a boot binary"
+        assert service.health()["dnsmasq"] == "running"
+
+
+def test_dnsmasq_that_cannot_be_kept_running_ends_the_service(tmp_path: Path, state: Path) -> None:
+    stage(state, {"bzImage": b"kernel", "initrd": bytes(BIG)})
+    with boot_service(write_settings(tmp_path)) as service:
+        with service.connect(receive_buffer=64 << 10) as download:
+            download.send("/initrd")
+            assert download.read_header()[0] == 200
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+                os.kill(service.find_dnsmasq(), signal.SIGKILL)
+                wait_until(lambda: is_bound(thief, service.address), "its port is another's")
+                wait_until(lambda: service.events("stopping"), "the service gives up")
+                assert len(download.read(BIG)) == BIG
+                assert service.process.wait(DEADLINE_SECONDS) == 1
+        text = service.log_file.read_text()
+        assert "dnsmasq died 6 times in a row: exit status 2" in text
+        assert "failed to create listening socket" in text
+        assert "Traceback" not in text
+
+
+def is_bound(thief: socket.socket, address: str) -> bool:
+    try:
+        thief.bind((address, 69))
+    except OSError:
+        return False
+    return True
+
+
+def test_half_open_connections_hold_nobody_up(tmp_path: Path, state: Path) -> None:
+    stage(state, {"bzImage": b"kernel", "initrd": bytes(BIG)})
+    with boot_service(write_settings(tmp_path)) as service, contextlib.ExitStack() as stack:
+        for number in range(500):
+            client = stack.enter_context(service.connect())
+            client.socket.sendall(b"GET /netboot.ipxe HTTP/1.1\r\nX: "[: 1 + number % 30])
+        assert service.get("/netboot.ipxe").status == 200
+        assert len(service.get("/initrd").body) == BIG
+        assert service.health()["connections"] > 500
+        assert fetch_tftp(service, "ec-ipxe.efi") == b"a boot binary"
+
+
+def test_sigterm_lets_downloads_end_and_leaves_no_process(tmp_path: Path, state: Path) -> None:
+    stage(state, {"bzImage": b"kernel", "initrd": bytes(BIG)})
+    with boot_service(write_settings(tmp_path)) as service:
+        dnsmasq = service.find_dnsmasq()
+        with service.connect(receive_buffer=64 << 10) as download:
+            download.send("/initrd")
+            assert download.read_header()[0] == 200
+            service.process.send_signal(signal.SIGTERM)
+            service.wait_for_event("stopping")
+            assert not Path(f"/proc/{dnsmasq}").exists()
+            assert len(download.read(BIG)) == BIG
+        assert service.process.wait(DEADLINE_SECONDS) == 0
+        assert service.log()[-1]["dropped"] == 0
+
+
+def test_a_kill_leaves_no_dnsmasq_behind(tmp_path: Path, state: Path) -> None:
+    with boot_service(write_settings(tmp_path)) as service:
+        dnsmasq = Path(f"/proc/{service.find_dnsmasq()}")
+        service.process.kill()
+        wait_until(lambda: not dnsmasq.exists(), "dnsmasq has gone too")
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The service manager's end of sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.settimeout(DEADLINE_SECONDS)
+        yield end
+
+
+def test_the_service_manager_is_told(tmp_path: Path, state: Path, manager: socket.socket) -> None:
+    def hear(wanted: str) -> None:
+        while not manager.recv(4096).decode().startswith(wanted):
+            pass
+
+    env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+    with boot_service(write_settings(tmp_path), env=env) as service:
+        hear("READY=1")
+        hear("STATUS=no release is staged; dnsmasq is running")
+        hear("WATCHDOG=1")
+        release = stage(state, release_files("one"))
+        hear(f"STATUS=serving boot-v1 ({release.id})")
+        service.process.send_signal(signal.SIGHUP)
+        hear("RELOADING=1\nMONOTONIC_USEC=")
+        hear("READY=1")
+        service.process.send_signal(signal.SIGTERM)
+        hear("STOPPING=1")
+
+
+def refuse(settings: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """A start that fails: its status and what it said."""
+    done = subprocess.run(
+        build_argv(settings, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        ({"listenIP": "192.0.2.77"}, 1, ["listenIP: 192.0.2.77 is no address of this host", "hint: "]),
+        ({"interface": "none0"}, 2, ["netboot.interface: there is no interface none0", "hint: there are: "]),
+        ({"chainTokenFile": "/none/token"}, 1, ["/none/token: cannot be read: No such file"]),
+        ({"stateDir": "/dev/null/state"}, 1, ["/dev/null/state: cannot be made: Not a directory"]),
+        ({"listenIP": "boot.example"}, 2, ["listenIP"]),
+        ({"hostname": "-"}, 2, ["hostname"]),
+    ],
+)
+def test_starts_that_are_refused(
+    tmp_path: Path, options: dict[str, Any], status: int, words: list[str]
+) -> None:
+    returncode, text = refuse(write_settings(tmp_path, **options))
+    assert returncode == status
+    for word in words:
+        assert word in text
+
+
+def test_an_interface_without_the_address(tmp_path: Path) -> None:
+    other = next(name for _, name in socket.if_nameindex() if name != "lo")
+    returncode, text = refuse(write_settings(tmp_path, interface=other))
+    assert returncode == 1
+    assert f"interface: {other} does not have the address 127." in text
+    assert "hint: lo has it" in text
+
+
+def test_ports_that_are_taken(tmp_path: Path, state: Path) -> None:
+    settings = write_settings(tmp_path)
+    raw = json.loads(settings.read_text())
+    with socket.create_server((raw["listenIP"], raw["httpPort"])):
+        returncode, text = refuse(settings)
+    assert returncode == 1
+    assert f"{raw['listenIP']}:{raw['httpPort']}: cannot listen: Address already in use" in text
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((raw["listenIP"], 69))
+        returncode, text = refuse(settings)
+    assert returncode == 1
+    assert f"TFTP cannot have UDP {raw['listenIP']}:69: Address already in use" in text
+    assert "sport = :69" in text
+
+
+def test_without_dnsmasq_the_package_is_named(tmp_path: Path) -> None:
+    returncode, text = refuse(write_settings(tmp_path), PATH="/none")
+    assert returncode == 1
+    assert "dnsmasq: program not found" in text
+    assert "dnsmasq-base" in text
+
+
+def test_without_the_right_to_low_ports_it_says_so(tmp_path: Path, state: Path) -> None:
+    settings = write_settings(tmp_path)
+    without = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
+    argv = [*without, *build_argv(settings)]
+    with pytest.raises(ProcessError) as caught:
+        run(argv, timeout=DEADLINE_SECONDS)
+    assert caught.value.returncode == 1
+    assert ":69: Permission denied" in caught.value.stderr
+    assert "CAP_NET_BIND_SERVICE" in caught.value.stderr
+
+
+def test_settings_are_checked_without_a_look_at_the_machine(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, listenIP="192.0.2.77", stateDir="/none/at/all")
+    assert "can be used" in run([*build_argv(settings), "--check"]).stderr
+    text = run([*build_argv(settings), "--print-dnsmasq"]).stdout
+    assert "listen-address=192.0.2.77\n" in text
+    assert not Path("/none").exists()
+
+
+def test_two_services_on_one_host(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with (
+        boot_service(write_settings(tmp_path / "a")) as one,
+        boot_service(write_settings(tmp_path / "b")) as two,
+    ):
+        assert one.address != two.address
+        assert one.health()["status"] == two.health()["status"] == "ok"
+    assert choose_address().startswith("127.")
