@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backports import zstd
 
 from ectools.netboot.load import load_settings
+from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.release.verify import find_damage
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.settings import Settings
+
+zstd = import_zstd()
 
 ARCHIVE = "ec-runner-x86_64-netboot-test.tar.gz"
 SCRIPT = b"""#!ipxe

@@ -7,6 +7,7 @@ import click
 from ectools.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "pack": ("ectools.cli.netboot.pack", "Make a release's archive and sums from a netboot output."),
     "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),

@@ -7,5 +7,5 @@
 into its place · ``swap`` the links to it · ``collect`` what is old.
 
 ``store`` where all this stands · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way
-back.
+back · ``pack`` an archive from a netboot output.
 """

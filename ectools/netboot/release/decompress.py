@@ -65,7 +65,7 @@ def _start_xz() -> _Decoder:
 
 
 def _start_zstd() -> _Decoder:
-    zstd = _import_zstd()
+    zstd = import_zstd()
     decoder: _Decoder = zstd.ZstdDecompressor(
         options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
     )
@@ -165,10 +165,10 @@ def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callab
     raise ArchiveError(f"{archive}: not compressed by gzip, xz or zstd{looks}")
 
 
-def _import_zstd() -> ModuleType:
+def import_zstd() -> ModuleType:
     """Python's own module, or its backport: nobody pays for the import who has no such archive."""
     return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 def _errors(name: str) -> tuple[type[Exception], ...]:
-    return (_import_zstd().ZstdError,) if name == "zstd" else (zlib.error, lzma.LZMAError)
+    return (import_zstd().ZstdError,) if name == "zstd" else (zlib.error, lzma.LZMAError)

@@ -1,4 +1,4 @@
-"""Signatures of published sums, checked with a pinned public key: ``minisign``, ``openssh``, ``openssl``."""
+"""Signatures of published sums, made and checked as ``minisign``, ``openssh`` and ``openssl`` do."""
 
 from __future__ import annotations
 
@@ -20,6 +20,25 @@ SUFFIXES = {
     SignatureFormat.OPENSSL: ".sig",
 }
 """What the signature's file name adds to that of the signed file."""
+
+
+def make_signature(kind: SignatureFormat, *, data: bytes, private_key: bytes) -> bytes:
+    """The signature's file; the same key and data give the same. Raises SignatureError.
+
+    ``private_key`` is the content of the key's file, which must not be encrypted.
+    """
+    # As below.
+    from ectools.netboot.release.signature import minisign, openssh, openssl
+
+    match kind:
+        case SignatureFormat.MINISIGN:
+            return minisign.sign(data, private_key)
+        case SignatureFormat.OPENSSH:
+            return openssh.sign(data, private_key)
+        case SignatureFormat.OPENSSL:
+            return openssl.sign(data, private_key)
+        case _:
+            assert_never(kind)
 
 
 def verify_signature(kind: SignatureFormat, *, data: bytes, signature: bytes, public_key: bytes) -> None:

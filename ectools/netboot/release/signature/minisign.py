@@ -7,11 +7,12 @@ import binascii
 from hashlib import blake2b
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ectools.netboot.release.signature import SignatureError
 
-_KEY_ID, _KEY, _SIGNATURE = 8, 32, 64
+_KEY_ID, _KEY, _SIGNATURE, _CHECKSUM = 8, 32, 64, 32
+_PRIVATE_HEAD = 2 + 2 + 2 + 32 + 8 + 8
 _LEGACY, _HASHED = b"Ed", b"ED"
 _TRUSTED = "trusted comment: "
 
@@ -33,6 +34,39 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
         key.verify(of_all, by_key + comment)
     except InvalidSignature as error:
         raise SignatureError(f"not what the key {_show(key_id)} signed") from error
+
+
+def sign(data: bytes, private_key: bytes) -> bytes:
+    """As ``minisign -S`` does, but for the time, which two runs would not share. Raises SignatureError."""
+    key_id, key = _parse_private(private_key)
+    by_key = key.sign(blake2b(data).digest())
+    comment = b"file:SHA256SUMS.txt\thashed"
+    lines = (
+        b"untrusted comment: signature from ectools",
+        base64.b64encode(_HASHED + key_id + by_key),
+        _TRUSTED.encode() + comment,
+        base64.b64encode(key.sign(by_key + comment)),
+    )
+    return b"\n".join(lines) + b"\n"
+
+
+def _parse_private(text: bytes) -> tuple[bytes, Ed25519PrivateKey]:
+    """``Ed``, key derivation, ``B2``, salt and limits; then id, seed, public key and a checksum."""
+    lines = _split(text, "the private key")
+    raw = _decode(lines[-1], "the private key") if lines else b""
+    if len(raw) != _PRIVATE_HEAD + _KEY_ID + 2 * _KEY + _CHECKSUM or raw[:2] != _LEGACY or raw[4:6] != b"B2":
+        raise SignatureError("not a private key of minisign")
+    if raw[2:4] != b"\0\0":
+        raise SignatureError(
+            "the private key of minisign is encrypted",
+            hint="make one with `minisign -G -W`, or sign SHA256SUMS.txt with minisign itself",
+        )
+    start = _PRIVATE_HEAD + _KEY_ID
+    key = Ed25519PrivateKey.from_private_bytes(raw[start : start + _KEY])
+    # minisign leaves the checksum of a key that is not encrypted empty.
+    if key.public_key().public_bytes_raw() != raw[start + _KEY : start + 2 * _KEY]:
+        raise SignatureError("the private key of minisign is damaged: it is not that of its public key")
+    return raw[_PRIVATE_HEAD:start], key
 
 
 def _parse_key(text: bytes) -> tuple[bytes, Ed25519PublicKey]:

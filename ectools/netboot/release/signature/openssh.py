@@ -10,11 +10,16 @@ import re
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
 
 from ectools.netboot.release.signature import SignatureError
 from ectools.netboot.release.signature.openssl import MIN_RSA_BITS
@@ -47,14 +52,40 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
         raise SignatureError(f"signed for {namespace!r}; the namespace {NAMESPACE.decode()!r} was expected")
     if hash_name not in (b"sha256", b"sha512"):
         raise SignatureError(f"made with the hash {hash_name!r}; sha256 and sha512 are supported")
-    digest = hashlib.new(hash_name.decode(), data).digest()
-    signed = _MAGIC + b"".join(_pack(field) for field in (namespace, reserved, hash_name, digest))
+    signed = _build_signed(data, hash_name, reserved)
     inner = _Fields(blob)
     algorithm, raw = inner.take(), inner.take()
     try:
         _verify_raw(key, algorithm=algorithm, raw=raw, signed=signed)
     except InvalidSignature as error:
         raise SignatureError("not what the pinned key signed") from error
+
+
+def sign(data: bytes, private_key: bytes) -> bytes:
+    """Armoured, with SHA-512. Raises SignatureError. The key is an OpenSSH private key (Ed25519, RSA)."""
+    try:
+        key = load_ssh_private_key(private_key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("not a private key of OpenSSH, or an encrypted one") from error
+    signed = _build_signed(data, b"sha512", b"")
+    match key:
+        case Ed25519PrivateKey():
+            algorithm, raw = b"ssh-ed25519", key.sign(signed)
+        case RSAPrivateKey():
+            algorithm, raw = b"rsa-sha2-512", key.sign(signed, padding.PKCS1v15(), SHA512())
+        case _:
+            # ECDSA's would differ from run to run.
+            raise SignatureError("the private key is of a kind not supported: Ed25519 and RSA are")
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    fields = (base64.b64decode(line.split()[1]), NAMESPACE, b"", b"sha512", _pack(algorithm) + _pack(raw))
+    body = base64.b64encode(_MAGIC + (1).to_bytes(4, "big") + b"".join(map(_pack, fields)))
+    lines = [body[start : start + 70] for start in range(0, len(body), 70)]
+    return b"\n".join([b"-----BEGIN SSH SIGNATURE-----", *lines, b"-----END SSH SIGNATURE-----", b""])
+
+
+def _build_signed(data: bytes, hash_name: bytes, reserved: bytes) -> bytes:
+    digest = hashlib.new(hash_name.decode(), data).digest()
+    return _MAGIC + b"".join(map(_pack, (NAMESPACE, reserved, hash_name, digest)))
 
 
 def _verify_raw(key: object, *, algorithm: bytes, raw: bytes, signed: bytes) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from ectools.netboot.release.signature import SignatureError
 
@@ -42,3 +46,20 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
                 )
     except InvalidSignature as error:
         raise SignatureError("not what the pinned key signed") from error
+
+
+def sign(data: bytes, private_key: bytes) -> bytes:
+    """Detached and binary. Raises SignatureError. The key is PEM."""
+    try:
+        key = load_pem_private_key(private_key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("not a private key in PEM, or an encrypted one") from error
+    match key:
+        case RSAPrivateKey():
+            return key.sign(data, padding.PKCS1v15(), SHA256())
+        case EllipticCurvePrivateKey():
+            return key.sign(data, ECDSA(SHA256(), deterministic_signing=True))
+        case Ed25519PrivateKey():
+            return key.sign(data)
+        case _:
+            raise SignatureError("the private key is of a kind not supported: RSA, ECDSA, Ed25519 are")

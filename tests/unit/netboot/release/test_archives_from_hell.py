@@ -6,7 +6,6 @@ import gzip
 from typing import TYPE_CHECKING
 
 import pytest
-from backports import zstd
 from support.releases import (
     ARCHIVE,
     TAR_END,
@@ -20,6 +19,7 @@ from support.releases import (
     tar_file,
     tar_header,
     write_archive,
+    zstd,
 )
 
 from ectools.errors import EcError

@@ -1,0 +1,81 @@
+"""``ectools netboot pack``: a release's archive from a netboot output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: ectools netboot pack ./result --tag boot-v2026.03.02 -o ./release")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--tag", required=True, metavar="TAG", help="The release's tag, a part of the archive's name.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where to write.  [default: here]",
+)
+@click.option("--system", type=click.Choice(["x86_64", "aarch64"]), default="x86_64", show_default=True)
+@click.option("--format", "suffix", type=click.Choice(["gz", "xz", "zst"]), default="gz", show_default=True)
+@click.option(
+    "--signature-format",
+    type=click.Choice(["minisign", "openssh", "openssl"]),
+    help="Sign SHA256SUMS.txt so; with --key-file.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The private key, not encrypted; it is read and nothing else.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print {archive, sha256, sums, signature}.")
+def pack(
+    *,
+    folder: Path,
+    tag: str,
+    out: Path,
+    system: str,
+    suffix: str,
+    signature_format: str | None,
+    key_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a release's archive from FOLDER: kernel, initrd, netboot.ipxe, as Nix builds them.
+
+    The archive ec-runner-SYSTEM-netboot-TAG.tar.gz is the same at every run, byte by byte. Its sum goes into
+    SHA256SUMS.txt beside it, where the sums of other archives stay.
+    """
+    if (signature_format is None) != (key_file is None):
+        raise click.UsageError("--signature-format and --key-file go together")
+    from ectools.netboot.release.pack import Compression, SigningKey, System
+    from ectools.netboot.release.pack import pack as pack_release
+    from ectools.netboot.settings import SignatureFormat
+
+    key = None
+    if signature_format is not None and key_file is not None:
+        key = SigningKey(format=SignatureFormat(signature_format), file=key_file)
+    packed = pack_release(
+        folder, out, tag=tag, system=System(system), compression=Compression(suffix), key=key
+    )
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "archive": str(packed.archive),
+                    "sha256": packed.sha256,
+                    "sums": str(packed.sums),
+                    "signature": None if packed.signature is None else str(packed.signature),
+                }
+            )
+        )
+        return
+    for path in (packed.archive, packed.sums, packed.signature):
+        if path is not None:
+            click.echo(path)
+
+
+COMMAND = pack

@@ -1,0 +1,198 @@
+"""A netboot output (kernel, initrd, netboot.ipxe) → a release's archive and sums, the same at every run.
+
+Names are sorted; owners, modes and times are fixed; folders have no entries. What could not be staged is not
+packed. The bytes depend on the versions of the compressing libraries, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import os
+import re
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, assert_never, cast
+
+from ectools.errors import EcError, InputError
+from ectools.files import read_bytes, sync_folder, write_atomic
+from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
+from ectools.netboot.release.decompress import import_zstd
+from ectools.netboot.release.names import find_name_fault
+from ectools.netboot.release.signature import SUFFIXES, make_signature
+from ectools.netboot.release.sums import SUMS_NAME, parse_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ectools.netboot.settings import SignatureFormat
+
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_MTIME = 1  # what Nix gives every file in its store
+_XZ_PRESET = 6
+_GZIP_LEVEL = 6
+_ZSTD_LEVEL = 10
+
+
+class PackError(EcError):
+    """A folder is no netboot output, or the archive cannot be written."""
+
+
+class Compression(StrEnum):
+    """The archive's suffix."""
+
+    GZIP = "gz"
+    XZ = "xz"
+    ZSTD = "zst"
+
+
+class System(StrEnum):
+    """Whose boot files they are."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKey:
+    """``file`` holds a private key that is not encrypted."""
+
+    format: SignatureFormat
+    file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What was written; ``signature`` is None where nobody signed."""
+
+    archive: Path
+    sha256: str
+    sums: Path
+    signature: Path | None
+
+
+def pack(
+    folder: Path,
+    out: Path,
+    *,
+    tag: str,
+    system: System = System.X86_64,
+    compression: Compression = Compression.GZIP,
+    key: SigningKey | None = None,
+) -> Packed:
+    """Write the archive of ``folder`` and its SHA256SUMS.txt to ``out``; other archives' sums stay in that.
+
+    Links are followed: an output of Nix is made of them. Raises PackError, InputError, BootCommandError,
+    SignatureError, FileError.
+    """
+    if not _TAG.fullmatch(tag):
+        raise InputError(
+            f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
+        )
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{out}: lies in the folder that is packed", hint="write the archive somewhere else")
+    files = _find_files(folder)
+    with files[SCRIPT_NAME].open("rb") as script:
+        parse_boot_command(script.read(MAX_SCRIPT_BYTES + 1), files)
+    archive = out / f"ec-runner-{system}-netboot-{tag}.tar.{compression}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        digest = _write_archive(files, archive, compression)
+    except OSError as error:
+        raise PackError(f"{error.filename or archive}: {error.strerror or error}") from error
+    sums = out / SUMS_NAME
+    listed = parse_sums(read_bytes(sums), where=str(sums)) if sums.exists() else {}
+    listed[archive.name] = digest
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode()
+    write_atomic(sums, text)
+    return Packed(archive=archive, sha256=digest, sums=sums, signature=_sign(sums, text, key))
+
+
+def _find_files(folder: Path) -> dict[str, Path]:
+    """Name → file, of all below ``folder`` but what Nix keeps for itself (``nix-support``)."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: not a folder", hint="name a netboot output: result of `nix build …netboot`"
+        )
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name.split("/")[0] == "nix-support" or (path.is_dir() and not path.is_symlink()):
+            continue
+        if not path.is_file():
+            raise PackError(f"{path}: not a file, nor a link to one")
+        if fault := find_name_fault(name):
+            raise PackError(f"{path}: its name {fault}")
+        found[name] = path
+    if SCRIPT_NAME not in found:
+        raise PackError(
+            f"{folder}: has no {SCRIPT_NAME}", hint="name a netboot output: kernel, initrd and netboot.ipxe"
+        )
+    return found
+
+
+def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compression) -> str:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{archive.name}.", dir=archive.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)
+            hashed = _Hashed(file)
+            with _compress(cast("IO[bytes]", hashed), compression) as compressed:
+                _write_tar(files, compressed)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(archive)
+        sync_folder(archive.parent)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return hashed.digest.hexdigest()
+
+
+def _write_tar(files: Mapping[str, Path], to: IO[bytes]) -> None:
+    with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(files, key=str.encode):
+            member = tarfile.TarInfo(name)
+            member.mtime, member.mode = _MTIME, 0o644
+            with files[name].open("rb") as content:
+                member.size = os.fstat(content.fileno()).st_size
+                tar.addfile(member, content)
+
+
+class _Hashed:
+    """A file that is written, and hashed as it is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _compress(to: IO[bytes], compression: Compression) -> IO[bytes]:
+    match compression:
+        case Compression.GZIP:
+            return cast("IO[bytes]", gzip.GzipFile("", "wb", _GZIP_LEVEL, to, mtime=0))
+        case Compression.XZ:
+            return lzma.open(to, "wb", preset=_XZ_PRESET)
+        case Compression.ZSTD:
+            zstd = import_zstd()
+            return cast("IO[bytes]", zstd.ZstdFile(to, "wb", level=_ZSTD_LEVEL))
+        case _:
+            assert_never(compression)
+
+
+def _sign(sums: Path, text: bytes, key: SigningKey | None) -> Path | None:
+    if key is None:
+        return None
+    path = sums.with_name(sums.name + SUFFIXES[key.format])
+    write_atomic(path, make_signature(key.format, data=text, private_key=read_bytes(key.file)))
+    return path

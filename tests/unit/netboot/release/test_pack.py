@@ -1,0 +1,268 @@
+"""Packing: the same bytes at every run, and what comes back out of them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.needs import require_tool
+from support.releases import SCRIPT, build_settings, check_whole, release_files
+
+from ectools.errors import EcError
+from ectools.netboot.release.names import find_name_fault, fold_name
+from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, pack
+from ectools.netboot.release.signature import SUFFIXES, SignatureError, make_signature, verify_signature
+from ectools.netboot.release.stage import stage
+from ectools.netboot.settings import SignatureFormat
+
+EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+
+
+def write_tree(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "tree", release_files())
+
+
+def read(packed: Packed) -> list[bytes]:
+    return [path.read_bytes() for path in (packed.archive, packed.sums, packed.signature) if path is not None]
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_two_runs_are_identical(compression: Compression, tree: Path, tmp_path: Path) -> None:
+    first = pack(tree, tmp_path / "a", tag="boot-v1", compression=compression)
+    # Another folder, other owners' bits, other times, another order of making.
+    other = write_tree(tmp_path / "other", dict(reversed(release_files().items())))
+    for path in other.iterdir():
+        path.chmod(0o600)
+        os.utime(path, (1e9, 1e9))
+    second = pack(other, tmp_path / "b", tag="boot-v1", compression=compression)
+    assert first.archive.name == f"ec-runner-x86_64-netboot-boot-v1.tar.{compression}"
+    assert read(first) == read(second)
+    assert read(first) == read(pack(tree, tmp_path / "a", tag="boot-v1", compression=compression))
+
+
+def test_what_is_packed_is_what_is_staged(tree: Path, tmp_path: Path) -> None:
+    (tree / "nix-support").mkdir()
+    (tree / "nix-support" / "hydra-build-products").write_text("not a boot file")
+    (tree / "linked").symlink_to(tree / "kernel")
+    packed = pack(tree, tmp_path / "out", tag="boot-v1", system=System.AARCH64)
+    stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive), release_requireSums=True))
+    release = check_whole(tmp_path / "state")
+    assert release is not None
+    assert set(release.files) == {"kernel", "initrd", "netboot.ipxe", "linked"}
+    assert release.archive_sha256 == packed.sha256 == sha256(packed.archive.read_bytes()).hexdigest()
+
+
+NAME = st.text("abcÄß☃ .-_", min_size=1, max_size=12)
+NAMES = (
+    st.lists(NAME, min_size=1, max_size=3).map("/".join).filter(lambda name: find_name_fault(name) is None)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5), st.sampled_from(Compression))
+def test_packing_and_staging_change_nothing(extra: dict[str, bytes], compression: Compression) -> None:
+    folded = [fold_name(name) for name in extra]
+    parents = {fold_name(str(parent)) for name in extra for parent in Path(name).parents}
+    if len(set(folded)) < len(folded) or parents & set(folded):
+        return  # the file system, or staging, takes two of them for one
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+        top = Path(name)
+        files = {**extra, **release_files()}
+        packed = pack(write_tree(top / "tree", files), top / "out", tag="x", compression=compression)
+        staged = stage(build_settings(top / "state", release_tarball=str(packed.archive)))
+        folder = top / "state" / "current"
+        assert {name: (folder / name).read_bytes() for name in staged.release.files} == files
+
+
+def test_long_names_and_sizes_past_a_gigabyte_of_octal(tree: Path, tmp_path: Path) -> None:
+    write_tree(tree, {"d/" + "n" * 250: b"x"})
+    packed = pack(tree, tmp_path / "out", tag="x")
+    staged = stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive)))
+    assert "d/" + "n" * 250 in staged.release.files
+
+
+def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
+    one = pack(tree, tmp_path / "out", tag="x")
+    two = pack(tree, tmp_path / "out", tag="x", system=System.AARCH64)
+    lines = two.sums.read_text().splitlines()
+    assert lines == sorted(
+        [f"{one.sha256}  {one.archive.name}", f"{two.sha256}  {two.archive.name}"], key=lambda x: x[66:]
+    )
+    program = require_tool("sha256sum", "it is part of coreutils")
+    subprocess.run([program, "--check", "--strict", two.sums.name], cwd=tmp_path / "out", check=True)
+
+
+@pytest.mark.parametrize(
+    ("files", "tag", "words"),
+    [
+        ({"kernel": b"", "initrd": b""}, "x", "has no netboot.ipxe"),
+        ({"netboot.ipxe": SCRIPT}, "x", "netboot.ipxe:4: bzImage is not in"),
+        ({**release_files(), "a\nb": b""}, "x", "control character"),
+        ({**release_files(), "release.json": b""}, "x", "own record"),
+        (release_files(), "../x", "not a tag"),
+        (release_files(), "a/b", "not a tag"),
+        (release_files(), "", "not a tag"),
+    ],
+)
+def test_what_cannot_be_packed(files: dict[str, bytes], tag: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(EcError, match=words):
+        pack(write_tree(tmp_path / "tree", files), tmp_path / "out", tag=tag)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_things_than_files(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(EcError, match="not a folder"):
+        pack(tree / "kernel", tmp_path / "out", tag="x")
+    with pytest.raises(EcError, match="lies in the folder that is packed"):
+        pack(tree, tree / "out", tag="x")
+    os.mkfifo(tree / "pipe")
+    with pytest.raises(EcError, match="pipe: not a file"):
+        pack(tree, tmp_path / "out", tag="x")
+    (tree / "pipe").unlink()
+    (tree / "dangling").symlink_to("nowhere")
+    with pytest.raises(EcError, match="dangling: not a file"):
+        pack(tree, tmp_path / "out", tag="x")
+
+
+def make_key(kind: str, folder: Path) -> tuple[SigningKey, bytes]:
+    """A private key made by the real program, and its public one."""
+    program, _, variant = kind.partition(" ")
+    private, public = folder / "private", folder / "private.pub"
+    if program == "minisign":
+        argv = [require_tool("minisign", "Debian: minisign"), "-G", "-W", "-s", private, "-p", public]
+        subprocess.run(argv, check=True, capture_output=True)
+    elif program == "openssh":
+        argv = [
+            require_tool("ssh-keygen", "Debian: openssh-client"),
+            "-q",
+            "-t",
+            variant,
+            "-N",
+            "",
+            "-f",
+            private,
+        ]
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    else:
+        tool = require_tool("openssl", "Debian: openssl")
+        curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if variant == "EC" else []
+        subprocess.run(
+            [tool, "genpkey", "-algorithm", variant, *curve, "-out", private], check=True, capture_output=True
+        )
+        subprocess.run([tool, "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    return SigningKey(format=SignatureFormat(program), file=private), public.read_bytes()
+
+
+def verify_by_program(kind: str, folder: Path, signed: Path, signature: Path) -> None:
+    """The tool itself takes it."""
+    program, _, variant = kind.partition(" ")
+    public = folder / "private.pub"
+    if program == "minisign":
+        argv = ["minisign", "-V", "-p", public, "-x", signature, "-m", signed]
+    elif program == "openssh":
+        (folder / "allowed").write_text("me " + public.read_text())
+        argv = [
+            "ssh-keygen",
+            "-Y",
+            "verify",
+            "-f",
+            folder / "allowed",
+            "-I",
+            "me",
+            "-n",
+            "file",
+            "-s",
+            signature,
+        ]
+    elif variant == "ED25519":
+        argv = [
+            "openssl",
+            "pkeyutl",
+            "-verify",
+            "-rawin",
+            "-pubin",
+            "-inkey",
+            public,
+            "-in",
+            signed,
+            "-sigfile",
+            signature,
+        ]
+    else:
+        argv = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", signature, signed]
+    subprocess.run(argv, check=True, capture_output=True, input=signed.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["minisign", "openssh ed25519", "openssh rsa", "openssl RSA", "openssl EC", "openssl ED25519"],
+)
+def test_signing(kind: str, tree: Path, tmp_path: Path) -> None:
+    key, public = make_key(kind, tmp_path)
+    packed = pack(tree, tmp_path / "out", tag="x", key=key)
+    assert packed.signature is not None
+    assert packed.signature.name == f"SHA256SUMS.txt{SUFFIXES[key.format]}"
+    verify_by_program(kind, tmp_path, packed.sums, packed.signature)
+    verify_signature(
+        key.format, data=packed.sums.read_bytes(), signature=packed.signature.read_bytes(), public_key=public
+    )
+    assert read(packed) == read(pack(tree, tmp_path / "again", tag="x", key=key))
+    (tmp_path / "key.pub").write_bytes(public)
+    flags = {
+        "release_signature.format": str(key.format),
+        "release_signature.publicKeyFile": str(tmp_path / "key.pub"),
+    }
+    stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive), **flags))
+
+
+def test_what_minisign_signs_is_taken(tree: Path, tmp_path: Path) -> None:
+    _, public = make_key("minisign", tmp_path)
+    packed = pack(tree, tmp_path / "out", tag="x")
+    for legacy in ([], ["-l"]):
+        argv = ["minisign", "-S", *legacy, "-s", tmp_path / "private", "-m", packed.sums]
+        subprocess.run(argv, check=True, capture_output=True)
+        signature = packed.sums.with_name("SHA256SUMS.txt.minisig").read_bytes()
+        data = packed.sums.read_bytes()
+        verify_signature(SignatureFormat.MINISIGN, data=data, signature=signature, public_key=public)
+
+
+@pytest.mark.parametrize("form", SignatureFormat)
+@pytest.mark.parametrize("junk", [b"", b"nonsense", b"\xff\xfe", b"untrusted comment: x\n" + b"A" * 212])
+def test_keys_that_are_none(form: SignatureFormat, junk: bytes) -> None:
+    with pytest.raises(SignatureError):
+        make_signature(form, data=b"x", private_key=junk)
+
+
+def test_an_encrypted_key_is_told(tmp_path: Path) -> None:
+    tool = require_tool("ssh-keygen", "Debian: openssh-client")
+    argv = [tool, "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "id"]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    with pytest.raises(SignatureError, match="encrypted"):
+        make_signature(SignatureFormat.OPENSSH, data=b"x", private_key=(tmp_path / "id").read_bytes())
+
+
+def test_the_example_is_what_it_is_made_of(tmp_path: Path) -> None:
+    """Uncompressed: another zlib may compress otherwise."""
+    packed = pack(EXAMPLES / "netboot-release", tmp_path, tag="example")
+    committed = EXAMPLES / packed.archive.name
+    assert gzip.decompress(committed.read_bytes()) == gzip.decompress(packed.archive.read_bytes())
+    digest = sha256(committed.read_bytes()).hexdigest()
+    assert (EXAMPLES / "SHA256SUMS.txt").read_text() == f"{digest}  {committed.name}\n"
+    stage(build_settings(tmp_path / "state", release_tarball=str(committed), release_requireSums=True))
+    assert check_whole(tmp_path / "state")
