@@ -32,9 +32,10 @@ let
       {
         system.stateVersion = "26.05";
         boot.loader.grub.enable = flake.lib.mkDefault false;
+        # Less than a default: the publisher guest's profile has one of its own.
         fileSystems."/" = {
-          device = flake.lib.mkDefault "/dev/disk/by-label/root";
-          fsType = flake.lib.mkDefault "ext4";
+          device = flake.lib.mkOverride 1400 "/dev/disk/by-label/root";
+          fsType = flake.lib.mkOverride 1400 "ext4";
         };
       }
       (resolve (builtins.fromJSON config))
@@ -47,6 +48,26 @@ in
   inherit (system) config options pkgs;
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) system.config.assertions);
 
+  etc = builtins.mapAttrs (_: file: toString file.source) {
+    inherit (system.config.environment.etc) "every-channel/configuration" "every-channel/flake";
+  };
+  users = builtins.attrNames system.config.users.users;
+  profile = {
+    etc = builtins.attrNames system.config.environment.etc;
+    gc = { inherit (system.config.nix.gc) automatic dates options; };
+    inherit (system.config.services.journald) storage;
+    bootEntries = builtins.mapAttrs (_: loader: loader.configurationLimit) {
+      inherit (system.config.boot.loader) generic-extlinux-compatible grub systemd-boot;
+    };
+    inherit (system.config.services.openssh) hostKeys;
+    inherit (system.config.boot) kernelParams;
+    root = system.config.fileSystems."/".fsType;
+    inherit (system.config.networking) useDHCP;
+    node = system.config.services.every-channel.node.enable;
+  };
+  flakeSource =
+    packages.runCommand "flake-source" { }
+      "ln -s ${system.config.environment.etc."every-channel/flake".source} $out";
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
 
   overlayRoot =

@@ -1,0 +1,109 @@
+"""The flake's systems: what each is for, evaluated, and what of them can be run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ectools.checks.closure_published import read_published
+from ectools.netboot.release.boot_command import parse_boot_command
+from pynix_eval_shim import build, evaluate
+
+pytestmark = [pytest.mark.nix, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OVERSIZED = ROOT / "nix/hosts/refuse-oversized.sh"
+LARGEST = 4 * 1024**3 - 1
+
+SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services) every-channel; in {
+  platform = config.nixpkgs.hostPlatform.system;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  inherit (config) warnings;
+  runner = every-channel.runner.enable;
+  overlayRoot = every-channel.runner.overlayRoot.enable;
+  inherit (every-channel.runner) configuration;
+  publisher = every-channel.publisher-guest.enable;
+  root = config.fileSystems."/".fsType;
+  guest = every-channel.ipxe-qemu.enable;
+  lan = every-channel.ipxe-qemu.lan.enable;
+  tcp = config.networking.firewall.allowedTCPPorts;
+  udp = config.networking.firewall.allowedUDPPorts;
+  passwords = config.services.openssh.enable && config.services.openssh.settings.PasswordAuthentication;
+})"""
+
+
+@pytest.fixture(scope="module")
+def hosts(nixpkgs: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=SUMMARY,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    return found
+
+
+def test_no_system_has_a_failed_assertion_or_a_warning(hosts: dict[str, dict[str, Any]]) -> None:
+    assert [each for host in hosts.values() for each in host["failed"] + host["warnings"]] == []
+
+
+def test_each_system_is_of_the_platform_in_its_name_and_knows_its_name(
+    hosts: dict[str, dict[str, Any]],
+) -> None:
+    for name, host in hosts.items():
+        assert host["platform"] == ("aarch64-linux" if "aarch64" in name else "x86_64-linux")
+        assert host["configuration"] == name
+
+
+def test_installed_runners_alone_have_the_overlay_root(hosts: dict[str, dict[str, Any]]) -> None:
+    with_overlay = {name for name, host in hosts.items() if host["overlayRoot"]}
+    assert with_overlay == {"ec-runner-x86_64", "ec-runner-aarch64"}
+    assert all(host["runner"] for name, host in hosts.items() if name.startswith("ec-runner-"))
+
+
+def test_publishers_have_no_disk(hosts: dict[str, dict[str, Any]]) -> None:
+    publishers = {name: host for name, host in hosts.items() if host["publisher"]}
+    assert set(publishers) == {"ec-publisher-x86_64", "ec-publisher-x86_64-netboot"}
+    assert {host["root"] for host in publishers.values()} == {"tmpfs"}
+
+
+def test_the_forge_has_one_guest_that_is_on_no_lan(hosts: dict[str, dict[str, Any]]) -> None:
+    assert [name for name, host in hosts.items() if host["guest"]] == ["ecp-forge"]
+    forge = hosts["ecp-forge"]
+    assert not forge["lan"]
+    assert (forge["tcp"], forge["udp"]) == ([22], [])
+
+
+def test_nobody_logs_in_with_a_password(hosts: dict[str, dict[str, Any]]) -> None:
+    assert not any(host["passwords"] for host in hosts.values())
+
+
+@pytest.mark.parametrize("name", ["ec-runner-x86_64-netboot", "ec-publisher-x86_64-netboot"])
+def test_the_script_of_a_netboot_system_is_one_that_can_be_staged(
+    nixpkgs: Path, name: str, tmp_path: Path
+) -> None:
+    (built,) = build(
+        installable=f"{ROOT}#nixosConfigurations.{name}.config.system.build.netbootIpxeScript",
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    script = Path(built.outputs["out"]) / "netboot.ipxe"
+    command = parse_boot_command(script.read_bytes(), ["kernel", "initrd", "netboot.ipxe", "closure.txt"])
+    assert (command.kernel, command.initrds) == ("kernel", ("initrd",))
+    assert "${cmdline}" in command.arguments
+    (tmp_path / "netboot.ipxe").write_bytes(script.read_bytes())
+    assert f"init={read_published(tmp_path).toplevel}/init" in command.arguments
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_store_that_an_initrd_would_drop_is_refused(tmp_path: Path, excess: int) -> None:
+    store = tmp_path / "nix-store.squashfs"
+    with store.open("wb") as file:
+        file.truncate(LARGEST + excess)
+    # As the store holds it: by a link.
+    (tmp_path / "link").symlink_to(store)
+    argv = ["sh", str(OVERSIZED), str(tmp_path / "link")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == excess
+    assert (f"has {LARGEST + 1} bytes" in done.stderr) == bool(excess)
