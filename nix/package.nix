@@ -18,7 +18,7 @@ let
     "schemas"
   ]
   ++ lib.optionals checked [
-    "docs/options"
+    "docs"
     "evolution"
     "examples"
     "nix"
@@ -71,6 +71,7 @@ python3Packages.buildPythonApplication {
     hypothesis
     pytest-timeout
     pytestCheckHook
+    scapy
   ];
   enabledTestPaths = [ "tests/unit" ];
 

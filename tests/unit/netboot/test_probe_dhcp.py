@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from typing import Any
 
 import dpkt.ethernet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.needs import give_up
 from support.pxe_messages import client_of, menu
 
 from ectools.netboot.probe.client import build_boot_request, build_discover
@@ -120,6 +122,15 @@ def test_a_tunnel_is_no_datagram() -> None:
         parse_frame(frame)
 
 
+def require_scapy() -> Any:
+    """Its DHCP layer."""
+    try:
+        from scapy.layers import dhcp
+    except ImportError:
+        give_up("scapy is not installed (pip install scapy)")
+    return dhcp
+
+
 def test_long_options_are_joined_also_across_overloaded_fields() -> None:
     """RFC 3396, section 5: options, then file, then sname."""
     message = Message(op=2, xid=1, chaddr=MAC, options={52: b"\x03", 67: b"ab"})
@@ -182,7 +193,7 @@ def test_a_message_type_of_another_length_is_none() -> None:
 @pytest.mark.parametrize("number", [0, 6, 7, 9, 11, 16, 19])
 @pytest.mark.parametrize("ipxe", [False, True])
 def test_another_library_reads_what_a_client_says(number: int, ipxe: bool) -> None:
-    dhcp = pytest.importorskip("scapy.layers.dhcp", reason="needs scapy")
+    dhcp = require_scapy()
     client = client_of(number, ipxe=ipxe)
     data = build_message(build_discover(client, mac=MAC, xid=7, seconds=3))
     packet = dhcp.BOOTP(data)
@@ -196,7 +207,7 @@ def test_another_library_reads_what_a_client_says(number: int, ipxe: bool) -> No
 
 
 def test_what_another_library_writes_is_read() -> None:
-    dhcp = pytest.importorskip("scapy.layers.dhcp", reason="needs scapy")
+    dhcp = require_scapy()
     written = dhcp.BOOTP(op=2, xid=9, yiaddr="192.0.2.9", siaddr="192.0.2.2", chaddr=MAC, file=b"a.efi")
     written /= dhcp.DHCP(
         options=[

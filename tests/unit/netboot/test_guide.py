@@ -1,0 +1,101 @@
+"""The guide of network boot says what the programs say: every code, every command, every option."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from ectools.cli.main import ectools
+from ectools.netboot.load import load_settings
+from ectools.netboot.probe.faults import REMEDIES, Code
+from ectools.netboot.protocols import load_protocols
+
+ROOT = Path(__file__).resolve().parents[3]
+GUIDE = ROOT / "docs" / "NUC_UNIFI_NETBOOT.md"
+TEXT = GUIDE.read_text()
+SCHEMA = json.loads((ROOT / "schemas" / "ec-netboot.schema.json").read_text())
+
+
+def find_commands(text: str) -> list[str]:
+    """Every ``ectools …`` of an indented block or of inline code; the comment behind it left out."""
+    blocks = re.findall(r"^    (?:sudo )?(ectools .+)$", text, re.MULTILINE)
+    inline = re.findall(r"`(?:sudo )?(ectools [^`]+)`", text)
+    return sorted({re.split(r"\s+#|\s{2,}", command)[0].strip() for command in (*blocks, *inline)})
+
+
+@pytest.mark.parametrize("command", find_commands(TEXT))
+def test_every_command_is_one(command: str) -> None:
+    group: click.Command = ectools
+    context = click.Context(group)
+    words = shlex.split(command)[1:]
+    while isinstance(group, click.Group):
+        found = group.get_command(context, words.pop(0))
+        assert found is not None, command
+        group = found
+    # The words are parsed as they would be, and nothing is run.
+    group.make_context(command, words, parent=context)
+
+
+def test_the_commands_are_found() -> None:
+    assert len(find_commands(TEXT)) > 15
+    assert "ectools netboot serve --check" in find_commands(TEXT)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_code_of_the_probe_is_explained(code: Code) -> None:
+    assert re.search(rf"^- (?:`[a-z0-9-]+`, )*`{code}`", TEXT, re.MULTILINE)
+
+
+def test_no_code_is_explained_that_is_none() -> None:
+    troubles = TEXT.partition("## When it does not boot")[2]
+    named = {
+        name
+        for line in re.findall(r"^- ((?:`[a-z0-9-]+`(?:, )?)+):", troubles, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", line)
+    }
+    assert named == set(Code)
+
+
+def find_option(name: str) -> bool:
+    found = SCHEMA
+    for part in name.split("."):
+        while "properties" not in found and "anyOf" in found:
+            found = next(each for each in found["anyOf"] if "properties" in each)
+        if part not in found.get("properties", {}):
+            return False
+        found = found["properties"][part]
+    return True
+
+
+@pytest.mark.parametrize("text", [TEXT, *REMEDIES.values()])
+def test_every_option_is_one(text: str) -> None:
+    dotted = {
+        name
+        for name in re.findall(r"\b(?:proxyDhcp|ipxe|release)\.[A-Za-z]+\b", text)
+        if not name.endswith((".efi", ".org"))
+    }
+    named = dotted | set(re.findall(r"`(listenIP|hostname|interface|[a-z]+[A-Z][A-Za-z]+)`", text))
+    assert all(find_option(name) for name in named), sorted(name for name in named if not find_option(name))
+
+
+def test_the_settings_are_settings(tmp_path: Path) -> None:
+    (found,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    path = tmp_path / "netboot.json"
+    path.write_text(found)
+    settings = load_settings(path, flags={}, environment={})
+    assert settings.proxy_dhcp.enable
+    assert str(settings.listen_ip) == "192.0.2.10"
+
+
+def test_files_and_ports_are_the_programs_own() -> None:
+    table = load_protocols()
+    assert f"UDP {table.ports.dhcp} and UDP {table.ports.pxe}" in TEXT
+    assert SCHEMA["properties"]["tftpBootFilename"]["default"] in TEXT
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (GUIDE.parent / link).exists(), link
+    assert (ROOT / "ectools/netboot/probe/report.py").exists()
