@@ -122,6 +122,10 @@ in
   config = lib.mkIf enabled {
     assertions = [
       {
+        assertion = config.boot.initrd.enable;
+        message = "${path}.enable needs a stage 1 of the system's own, and boot.initrd.enable is false: switch it off";
+      }
+      {
         assertion = config.fileSystems."/".fsType != "tmpfs";
         message = ''${path}.enable needs a root file system on a disk, and fileSystems."/" is a tmpfs: switch it off'';
       }
@@ -175,9 +179,18 @@ in
         ];
         before = [
           "initrd-root-fs.target"
+          # It makes the folders of the overlay at /etc, where there is one.
+          "rw-etc.service"
         ]
         # What is mounted before the overlay would lie hidden below it.
-        ++ map (file: "${utils.escapeSystemdPath "/sysroot${file}"}.mount") early;
+        ++ map (file: "${utils.escapeSystemdPath file}.mount") (
+          lib.unique (
+            map (file: "/sysroot${file}") early
+            ++ lib.filter (lib.hasPrefix "/sysroot/") (
+              map (mount: mount.where) config.boot.initrd.systemd.mounts
+            )
+          )
+        );
         unitConfig.DefaultDependencies = false;
         serviceConfig = {
           Type = "oneshot";

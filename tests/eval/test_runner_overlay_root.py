@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,11 +72,12 @@ def test_what_persists_is_bound_unless_it_has_a_file_system_of_its_own(
 
 
 def test_the_service_stands_between_the_root_and_all_that_stage_1_mounts_besides(systems: Systems) -> None:
-    text = systems.evaluate("overlayRoot.text", overlay(systemd=True, disks=LOG | HOME))
+    etc = {"boot": {"initrd": {"systemd": {"mounts": [{"where": "/sysroot/etc", "what": "overlay"}]}}}}
+    text = systems.evaluate("overlayRoot.text", merge(overlay(systemd=True, disks=LOG | HOME), etc))
     lines = text.splitlines()
     assert "Requires=sysroot.mount" in lines
     assert "After=sysroot.mount systemd-growfs-root.service" in lines
-    assert "Before=initrd-root-fs.target sysroot-var-log.mount" in lines
+    assert "Before=initrd-root-fs.target rw-etc.service sysroot-var-log.mount sysroot-etc.mount" in lines
     assert "DefaultDependencies=false" in lines
 
 
@@ -109,6 +111,12 @@ def test_off_there_is_none_of_it(systems: Systems) -> None:
     assert "every-channel" not in systems.evaluate("config.boot.initrd.postMountCommands", only_option)
 
 
+def read_features(image: Path) -> str:
+    """The features of an ext4, of which needs_recovery says that it is in use, or was not left clean."""
+    found = subprocess.run(["dumpe2fs", "-h", str(image)], capture_output=True, text=True, check=True).stdout
+    return next(line for line in found.splitlines() if line.startswith("Filesystem features:"))
+
+
 def test_the_scripted_stage_1_over_three_boots(systems: Systems, tmp_path: Path) -> None:
     script = systems.evaluate("overlayRoot.script", overlay(disks=LOG))
     images = {"": make_image(tmp_path / "root.img"), "/var/log": make_image(tmp_path / "log.img")}
@@ -121,10 +129,16 @@ def test_the_scripted_stage_1_over_three_boots(systems: Systems, tmp_path: Path)
         assert first.read("findmnt", "-no", "FSTYPE", root) == "overlay\n"
         # Moved, not mounted again.
         assert first.run("mountpoint", first.real / "var/log").returncode != 0
+        assert "needs_recovery" in read_features(images[""])
         for file in ("gone", "etc/gone", "nix/kept", "boot/kept", "var/lib/nixos/kept", "var/log/kept"):
             first.read("sh", "-c", f"echo 1 > {root / file}")
         refusal = first.run("touch", first.real / "gone")
         assert "Read-only file system" in refusal.stderr
+        # Stage 2 does this to a root that it finds.
+        first.read("mount", "-n", "-o", "remount,rw", "none", root)
+        # systemd-shutdown does this to what it cannot unmount. It must reach the disk below the overlay.
+        first.read("mount", "-o", "remount,ro", root / "nix")
+        assert "needs_recovery" not in read_features(images[""])
 
     for _ in range(2):
         with boot_scripted(tmp_path, post_mount_commands=script, images=images) as later:
