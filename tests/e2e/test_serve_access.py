@@ -244,7 +244,8 @@ def with_odd_requests() -> Iterator[Attempt]:
     yield Attempt("no host", get("/bzImage", host=""), 400)
     yield Attempt("two hosts", get("/bzImage", "Host: other"), 400)
     yield Attempt("a version to come", get("/initrd", version="HTTP/9.9"), 400)
-    yield Attempt("no version", b"GET /initrd\r\n\r\n", NEEDED)
+    yield Attempt("no version", b"GET /initrd\r\n\r\n", 505)
+    yield Attempt("a version without its protocol", get("/initrd", version="HTTP/2.0"), 505)
     yield Attempt("a large field", get("/initrd", "X: " + "x" * 9000), 400)
     yield Attempt("a large header", get("/initrd", *["X: " + "x" * 4000] * 8), 431)
     yield Attempt("a large target", get("/" + "x" * 9000), 400)
@@ -309,7 +310,7 @@ def test_attempt(service: Service, release_id: list[str], attempt: Attempt) -> N
         client.socket.sendall(request)
         client.socket.shutdown(1)  # nothing more is to come, so the answer is all there is
         answer = client.read()
-    statuses = re.findall(rb"^HTTP/[01]\.[019] (\d+) ", answer, re.MULTILINE)
+    statuses = re.findall(rb"^HTTP/\d\.\d (\d+) ", answer, re.MULTILINE)
     assert statuses == [b"%d" % attempt.status], answer
     for secret in (SECRET, KERNEL, TOKEN.encode(), NEXT_TOKEN.encode(), b"imgargs"):
         # Of a request that cannot be parsed, a part is quoted to who sent it.

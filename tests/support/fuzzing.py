@@ -36,11 +36,12 @@ def fuzz(
     folder: Path,
     seconds: int = 20,
     least_runs: int = 1000,
+    words: Iterable[bytes] = (),
 ) -> None:
     """Feed ``target`` for ``seconds``, guided by the coverage of ``packages``; fail with what breaks it.
 
-    ``seeds`` are good inputs to begin with; ``folder`` takes corpus and findings. Fewer than ``least_runs``
-    fail too: it did not do its work then.
+    ``seeds`` are good inputs to begin with, ``words`` what inputs are made of; ``folder`` takes corpus and
+    findings. Fewer than ``least_runs`` fail too: it did not do its work then.
     """
     if platform.machine() != "x86_64":
         pytest.skip("NO ATHERIS FOR THIS MACHINE: it is built for x86-64 alone")
@@ -53,6 +54,9 @@ def fuzz(
     argv = [sys.executable, "-m", "support.fuzzing", target, ",".join(packages), "--"]
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=10", "-rss_limit_mb=2048"]
     options += ["-print_final_stats=1", "-close_fd_mask=1", f"-artifact_prefix={folder}/"]
+    if lines := [f'"{_escape(word)}"\n' for word in words]:
+        (folder / "words").write_text("".join(lines))
+        options.append(f"-dict={folder / 'words'}")
     done = subprocess.run(
         [*argv, *options, str(corpus)],
         cwd=TESTS,
@@ -73,6 +77,10 @@ def fuzz(
     runs = _RUNS.search(done.stderr)
     assert runs is not None, report
     assert int(runs[1]) >= least_runs, f"{target}: {runs[1]} runs in {seconds} s"
+
+
+def _escape(word: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in word)
 
 
 def main(arguments: Sequence[str]) -> None:

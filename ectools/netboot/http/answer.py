@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiohttp import HttpVersion11
+from aiohttp import HttpVersion10, HttpVersion11
 
 from ectools.netboot.http.conditional import Status, Validators, select
 from ectools.netboot.http.listen import plain_address
@@ -234,10 +234,12 @@ class Answerer:
 
 
 def _read_visit(request: web.BaseRequest) -> Visit:
-    """Raises RefusedError: 400, 405."""
+    """Raises RefusedError: 400, 405, 505."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise RefusedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
     if request.method not in ("GET", "HEAD"):
         raise RefusedError(405, "only GET and HEAD are served")
-    if request.version >= HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
+    if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
         raise RefusedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
     return Visit(
         peer=plain_address(request.remote or ""),
