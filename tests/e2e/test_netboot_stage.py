@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.forge import stalls, start_forge
+from support.forge import paced, stalls, start_forge
 from support.releases import (
     ARCHIVE,
     build_tar,
@@ -26,6 +30,12 @@ from ectools.netboot.release.store import ReleaseStore
 
 NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 SECRET = "s3cret-forge-token"
+# In a small process of its own: a child's figure begins with that of whoever forked it.
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def run(*arguments: str | Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -175,3 +185,67 @@ def test_root_leaves_files_that_the_service_can_remove(tmp_path: Path) -> None:
     run("stage", "--tarball", write_archive(tmp_path, release_files()), "--state-dir", state)
     assert {path.lstat().st_uid for path in state.rglob("*")} == {65534}
     assert ReleaseStore(state).find_current()
+
+
+def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
+    data = gzip.compress(build_tar({**release_files(), "more": os.urandom(1 << 20)}), 0)
+    with start_forge(data) as forge:
+        forge.on_archive(paced(data, seconds=1.0))
+        controller, terminal = pty.openpty()
+        argv = [
+            *NETBOOT,
+            "stage",
+            "--host",
+            forge.url,
+            "--repo",
+            "owner/name",
+            "--state-dir",
+            str(tmp_path / "state"),
+        ]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=terminal) as child:
+            os.close(terminal)
+            shown = b""
+            # Linux has a read end with EIO once the last writer is gone.
+            with contextlib.suppress(OSError):
+                while part := os.read(controller, 65536):
+                    shown += part
+        os.close(controller)
+    assert child.returncode == 0
+    text = shown.decode(errors="replace")
+    assert re.search(r"netboot-test\.tar\.gz {2}\[█+·+\] +\d+% .*MB/s", text)
+    assert '"event"' not in text
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
+def test_memory_does_not_depend_on_the_size(kind: str, tmp_path: Path) -> None:
+    files = {**release_files(), "zeros": bytes(160 << 20)}
+    archive = write_archive(tmp_path, files, f"large.tar.{kind}")
+    argv = [*NETBOOT, "stage", "--tarball", str(archive), "--state-dir", str(tmp_path / "state")]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *argv], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < 80_000, "in kB"
+
+
+def test_packing_as_a_program(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, data in release_files().items():
+        (tree / name).write_bytes(data)
+    done = run("pack", tree, "--tag", "boot-v1", "-o", tmp_path / "out", "--format", "zst")
+    assert done.stdout.splitlines() == [
+        str(tmp_path / "out" / name)
+        for name in ("ec-runner-x86_64-netboot-boot-v1.tar.zst", "SHA256SUMS.txt")
+    ]
+    packed = read(
+        run("pack", tree, "--tag", "boot-v1", "-o", tmp_path / "again", "--format", "zst", "--json")
+    )
+    assert Path(packed["archive"]).read_bytes() == Path(done.stdout.splitlines()[0]).read_bytes()
+    run("stage", "--tarball", packed["archive"], "--state-dir", tmp_path / "state", "--require-sums")
+    assert check_whole(tmp_path / "state")
+    for arguments in (
+        ("pack", tree),
+        ("pack", tree, "--tag", "a/b"),
+        ("pack", tmp_path / "none", "--tag", "x"),
+        ("pack", tree, "--tag", "x", "--key-file", "k"),
+    ):
+        assert "Traceback" not in run(*arguments, "-o", tmp_path / "bad", status=2).stderr
+    assert not (tmp_path / "bad").exists()

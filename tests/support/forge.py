@@ -232,6 +232,18 @@ def trickles(data: bytes) -> Answer:
     return answer
 
 
+def paced(data: bytes, *, seconds: float) -> Answer:
+    """A file that takes so long."""
+
+    def answer(request: Request) -> None:
+        request.start(200, len(data), {"ETag": ETAG})
+        for start in range(0, len(data), len(data) // 20):
+            request.wfile.write(data[start : start + len(data) // 20])
+            request.server.forge.stopping.wait(seconds / 20)
+
+    return answer
+
+
 def hangs_up(request: Request) -> None:
     """Closes without a word."""
     request.connection.close()

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from ectools.netboot.load import load_settings
 from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.collect import Fate, collect_locked
 from ectools.netboot.release.decompress import ArchiveError, decompress
@@ -80,13 +81,21 @@ def _stage_locked(store: ReleaseStore, settings: ReleaseSettings, patience: Pati
         known = store.folder(unpacked.id).is_dir()
         release = publish(store, tree, unpacked)
     changed = make_current(store, release.id)
-    removed = tuple(
-        collected.release
-        for collected in collect_locked(store, keep=settings.keep)
-        if collected.fate is Fate.REMOVED
-    )
+    removed = _collect_old(store, settings.keep)
     outcome = Outcome.UNCHANGED if not changed else Outcome.REUSED if known else Outcome.STAGED
     return Staged(release=release, outcome=outcome, removed=removed)
+
+
+def _collect_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
+    """The release is staged by now: what goes wrong here is worth a warning alone."""
+    removed = []
+    try:
+        for collected in collect_locked(store, keep=keep):
+            if collected.fate is Fate.REMOVED:
+                removed.append(collected.release)
+    except (OSError, EcError) as error:
+        _log.warning("old releases could not be removed", reason=str(error))
+    return tuple(removed)
 
 
 def _find_staged(store: ReleaseStore, origin: Origin) -> Release | None:

@@ -18,7 +18,6 @@ from support.releases import (
     snapshot,
     tar_file,
     tar_header,
-    write_archive,
     zstd,
 )
 
@@ -162,79 +161,68 @@ STREAMS: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.fixture
-def state_dir(tmp_path: Path) -> Path:
-    """A state folder in which a good release is current."""
-    (tmp_path / "first").mkdir()
-    state = tmp_path / "state"
-    stage(
-        build_settings(state, release_tarball=str(write_archive(tmp_path / "first", release_files("zero"))))
-    )
-    return state
-
-
-def refuse(state_dir: Path, archive: bytes, words: str) -> None:
+def refuse(staged_dir: Path, archive: bytes, words: str) -> None:
     """Staging ``archive`` fails with these words, and changes nothing anywhere."""
-    path = state_dir.parent / "hell" / ARCHIVE
+    path = staged_dir.parent / "hell" / ARCHIVE
     path.parent.mkdir()
     path.write_bytes(archive)
-    before = snapshot(state_dir.parent)
+    before = snapshot(staged_dir.parent)
     with pytest.raises(EcError, match=words) as caught:
-        stage(build_settings(state_dir, release_tarball=str(path)))
+        stage(build_settings(staged_dir, release_tarball=str(path)))
     assert caught.value.message.startswith((ARCHIVE, "netboot.ipxe"))
-    assert snapshot(state_dir.parent) == before
+    assert snapshot(staged_dir.parent) == before
 
 
 @pytest.mark.parametrize("name", TARS)
-def test_a_tar_archive_from_hell(name: str, state_dir: Path) -> None:
+def test_a_tar_archive_from_hell(name: str, staged_dir: Path) -> None:
     tar, words = TARS[name]
-    refuse(state_dir, compress(tar), words)
+    refuse(staged_dir, compress(tar), words)
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_from_hell(name: str, state_dir: Path) -> None:
-    refuse(state_dir, *STREAMS[name])
+def test_a_stream_from_hell(name: str, staged_dir: Path) -> None:
+    refuse(staged_dir, *STREAMS[name])
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
-def test_a_bomb_of_bytes(kind: str, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_bytes(kind: str, staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=8 * MIB)
     refuse(
-        state_dir,
+        staged_dir,
         compress(GOOD + tar_header(b"zeros", size=7 * MIB) + bytes(9 * MIB), kind),
         "unpacks to more than",
     )
 
 
-def test_a_bomb_of_bytes_after_the_end(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_bytes_after_the_end(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=8 * MIB)
-    refuse(state_dir, compress(after() + bytes(16 * MIB)), "unpacks to more than")
+    refuse(staged_dir, compress(after() + bytes(16 * MIB)), "unpacks to more than")
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
-def test_a_bomb_by_its_ratio(kind: str, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_by_its_ratio(kind: str, staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, free_bytes=4 * MIB)
-    refuse(state_dir, compress(after(tar_file(b"zeros", bytes(8 * MIB))), kind), "100 times")
+    refuse(staged_dir, compress(after(tar_file(b"zeros", bytes(8 * MIB))), kind), "100 times")
 
 
-def test_a_bomb_of_entries(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
     refuse(
-        state_dir,
+        staged_dir,
         compress(after(*[tar_file(b"%d" % number) for number in range(60)])),
         "more than 50 entries",
     )
 
 
-def test_a_bomb_of_folders_named_again(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_folders_named_again(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
-    refuse(state_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
+    refuse(staged_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
 
 
-def test_a_bomb_of_compressed_streams(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_compressed_streams(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=MIB)
     refuse(
-        state_dir,
+        staged_dir,
         compress(GOOD) + gzip.compress(bytes(MIB)) * 3,
         "unpacks to more than|block of zeros|after the end",
     )
@@ -249,20 +237,20 @@ def use_limits(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
     monkeypatch.setattr(stage_module, "Limits", build)
 
 
-def test_every_truncation_is_noticed(state_dir: Path) -> None:
+def test_every_truncation_is_noticed(staged_dir: Path) -> None:
     for kind in ("gz", "xz", "zst"):
         whole = compress(after(), kind)
         for size in sorted({0, 1, 2, 5, 11, len(whole) // 2, *range(len(whole) - 12, len(whole))}):
-            path = state_dir.parent / ARCHIVE
+            path = staged_dir.parent / ARCHIVE
             path.write_bytes(whole[:size])
             with pytest.raises(EcError):
-                stage(build_settings(state_dir, release_tarball=str(path)))
+                stage(build_settings(staged_dir, release_tarball=str(path)))
 
 
-def test_several_streams_and_padding_count_as_one(state_dir: Path) -> None:
+def test_several_streams_and_padding_count_as_one(staged_dir: Path) -> None:
     tar = after()
     half = len(tar) // 2
     for kind in ("gz", "xz", "zst"):
-        path = state_dir.parent / f"parts.tar.{kind}"
+        path = staged_dir.parent / f"parts.tar.{kind}"
         path.write_bytes(compress(tar[:half], kind) + compress(tar[half:], kind) + bytes(512))
-        stage(build_settings(state_dir, release_tarball=str(path)))
+        stage(build_settings(staged_dir, release_tarball=str(path)))

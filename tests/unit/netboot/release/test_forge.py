@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
 import ssl
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -16,13 +13,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support.fetching import DATA, HALF, SECRET, fetch, refuse
 from support.forge import (
     API,
     DOWNLOADS,
-    ETAG,
     Forge,
     body,
-    chunked,
     hangs_up,
     nonsense,
     ranged,
@@ -31,92 +27,27 @@ from support.forge import (
     start_forge,
     status,
     trickles,
-    unframed,
     whole,
 )
 from support.releases import (
     ARCHIVE,
-    build_settings,
-    build_tar,
     check_whole,
-    release_files,
-    snapshot,
-    write_archive,
 )
 
 from ectools import log
-from ectools.errors import EcError
 from ectools.netboot.release.patience import Patience, parse_retry_after
-from ectools.netboot.release.stage import Outcome, Staged, stage
+from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.forge import Answer
 
-SECRET = "s3cret-forge-token"
-FILES = {**release_files(), "initrd": os.urandom(3 << 20)}
-# Stored, so that other content has the same size.
-DATA = gzip.compress(build_tar(FILES), 0)
-OTHER = gzip.compress(build_tar({**FILES, "initrd": FILES["initrd"][::-1]}), 0)
-HALF = len(DATA) // 2
-PATIENCE = Patience(
-    attempts=3,
-    first_wait=0.01,
-    longest_wait=0.02,
-    longest_retry_after=3,
-    connect_seconds=60,
-    stall_seconds=60,
-)
 
-
-@pytest.fixture
-def forge() -> Iterator[Forge]:
-    with start_forge(DATA) as started:
-        yield started
-
-
-@pytest.fixture
-def state_dir(tmp_path: Path) -> Path:
-    """A state folder in which another release is current."""
-    state = tmp_path / "state"
-    stage(build_settings(state, release_tarball=str(write_archive(tmp_path, release_files("zero")))))
-    return state
-
-
-def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) -> Staged:
-    """Stage from the forge, with a token."""
-    token_file = state_dir.parent / "token"
-    token_file.write_text(f"{SECRET}\n")
-    settings = build_settings(
-        state_dir,
-        **{
-            "release_host": forge.url,
-            "release_repo": "owner/name",
-            "release_tokenFile": str(token_file),
-            "release_requireSums": True,
-            **flags,
-        },
-    )
-    return stage(settings, patience=replace(PATIENCE, stall_seconds=stall))
-
-
-def refuse(state_dir: Path, forge: Forge, words: str, *, stall: float = 60, **flags: object) -> EcError:
-    """Staging fails with these words, quickly enough, and leaves nothing."""
-    (state_dir.parent / "token").write_text(f"{SECRET}\n")
-    before = snapshot(state_dir.parent)
-    with pytest.raises(EcError, match=words) as caught:
-        fetch(state_dir, forge, stall=stall, **flags)
-    assert snapshot(state_dir.parent) == before
-    assert SECRET not in caught.value.render()
-    return caught.value
-
-
-def test_a_release_from_a_forge(forge: Forge, state_dir: Path) -> None:
-    staged = fetch(state_dir, forge, release_tag="boot-v1")
+def test_a_release_from_a_forge(forge: Forge, staged_dir: Path) -> None:
+    staged = fetch(staged_dir, forge, release_tag="boot-v1")
     assert staged.outcome is Outcome.STAGED
-    release = check_whole(state_dir)
+    release = check_whole(staged_dir)
     assert release is not None
     assert (release.tag, release.source) == ("boot-v1", f"{forge.url}{DOWNLOADS}/{ARCHIVE}")
     assert [path for path, _ in forge.seen] == [
@@ -127,19 +58,19 @@ def test_a_release_from_a_forge(forge: Forge, state_dir: Path) -> None:
     assert all(headers["Authorization"] == f"token {SECRET}" for _, headers in forge.seen)
 
 
-def test_the_latest_and_what_is_there_is_not_downloaded_again(forge: Forge, state_dir: Path) -> None:
-    fetch(state_dir, forge)
-    assert fetch(state_dir, forge).outcome is Outcome.UNCHANGED
+def test_the_latest_and_what_is_there_is_not_downloaded_again(forge: Forge, staged_dir: Path) -> None:
+    fetch(staged_dir, forge)
+    assert fetch(staged_dir, forge).outcome is Outcome.UNCHANGED
     assert len(forge.asked_archive()) == 1
     # Unless it is damaged.
-    (state_dir / "current" / "kernel").write_bytes(b"bad")
-    fetch(state_dir, forge)
+    (staged_dir / "current" / "kernel").write_bytes(b"bad")
+    fetch(staged_dir, forge)
     assert len(forge.asked_archive()) == 2
-    assert check_whole(state_dir)
+    assert check_whole(staged_dir)
 
 
-def test_a_public_release_needs_no_token(forge: Forge, state_dir: Path) -> None:
-    fetch(state_dir, forge, release_tokenFile=None)
+def test_a_public_release_needs_no_token(forge: Forge, staged_dir: Path) -> None:
+    fetch(staged_dir, forge, release_tokenFile=None)
     assert all("Authorization" not in headers for _, headers in forge.seen)
 
 
@@ -183,117 +114,29 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
 
 
 @pytest.mark.parametrize("name", RELEASES)
-def test_a_forge_from_hell(name: str, forge: Forge, state_dir: Path) -> None:
+def test_a_forge_from_hell(name: str, forge: Forge, staged_dir: Path) -> None:
     answers, words = RELEASES[name]
     forge.on_release(*answers)
-    refuse(state_dir, forge, words, stall=0.3 if name in SLOW else 60)
+    refuse(
+        staged_dir, forge, words, stall=0.3 if name in {"no answer", "no more", "a byte now and then"} else 60
+    )
 
 
-SLOW = {"no answer", "no more", "a byte now and then", "stalls", "trickles"}
-
-# What happens to requests for the archive → words of the refusal.
-ARCHIVES: dict[str, tuple[list[Answer], str]] = {
-    "404": ([status(404)], "not found"),
-    "500 for ever": ([status(500)], "status 500; given up"),
-    "a web page": ([body(b"<html>" + b" " * (len(DATA) - 6))], "looks like a web page"),
-    "shorter than announced": (
-        [whole(DATA[:-1])],
-        f"is {len(DATA) - 1} bytes long, and {len(DATA)} were announced",
-    ),
-    "longer than announced": ([whole(DATA + b"x")], f"is {len(DATA) + 1} bytes long"),
-    "wrong content": ([whole(DATA[:-8] + bytes(8))], "damaged"),
-    "other content": ([whole(OTHER)], "its SHA-256 is"),
-    "cut for ever": ([ranged(DATA, cut=5000)], "bytes too early; given up"),
-    "cut for ever, no length": ([unframed(DATA[:5000])], f"ended after 5000 of {len(DATA)} bytes; given up"),
-    "cut chunks": ([chunked(DATA[:50000], cut=True)], "given up"),
-    "stalls": ([stalls(DATA[:5000], length=len(DATA))], "given up"),
-    "trickles": ([trickles(DATA)], "less than 1024 bytes a second; given up"),
-    "changed meanwhile": ([ranged(DATA, cut=HALF), ranged(DATA, etag='"second"')], "changed on the server"),
-    "changed, without Range": (
-        [whole(DATA, cut=HALF), whole(DATA, etag='"second"')],
-        "changed on the server",
-    ),
-    "changed, without ETag": (
-        [whole(DATA, etag=None, cut=HALF), whole(b"x" + DATA[1:], etag=None)],
-        "changed on the server",
-    ),
-    "gone meanwhile": ([ranged(DATA, cut=HALF), status(404)], "not found"),
-    "no such range": ([ranged(DATA, cut=HALF), status(416)], "changed on the server"),
-    "another range": (
-        [ranged(DATA, cut=HALF), status(206, ETag=ETAG, Content_Range=f"bytes 0-14/{len(DATA)}")],
-        "changed on the server",
-    ),
-    "a range of something longer": (
-        [ranged(DATA, cut=HALF), status(206, ETag=ETAG, Content_Range=f"bytes {HALF}-99/{len(DATA) + 1}")],
-        "changed on the server",
-    ),
-    "a range without a range": ([ranged(DATA, cut=HALF), status(206, ETag=ETAG)], "changed on the server"),
-    "an unasked range": ([status(206, ETag=ETAG, Content_Range=f"bytes 5-19/{len(DATA)}")], "changed on the"),
-}
-
-
-@pytest.mark.parametrize("name", ARCHIVES)
-def test_an_archive_that_does_not_arrive(name: str, forge: Forge, state_dir: Path) -> None:
-    answers, words = ARCHIVES[name]
-    forge.on_archive(*answers)
-    refuse(state_dir, forge, words, stall=0.3 if name in SLOW else 60)
-
-
-@pytest.mark.parametrize(
-    ("answers", "requests"),
-    [
-        ([ranged(DATA, cut=HALF), ranged(DATA)], 2),
-        ([ranged(DATA, cut=size) for size in (1, 1200000, 10, 1200000)] + [ranged(DATA)], 5),
-        ([whole(DATA, cut=HALF), whole(DATA)], 2),
-        ([whole(DATA, etag=None, cut=HALF), whole(DATA, etag=None)], 2),
-        ([whole(DATA, etag='W/"weak"', cut=HALF), whole(DATA, etag='W/"weak"')], 2),
-        ([unframed(DATA[:HALF]), ranged(DATA)], 2),
-        ([chunked(DATA[:HALF], cut=True), ranged(DATA)], 2),
-        ([chunked(DATA)], 1),
-        ([unframed(DATA)], 1),
-        ([hangs_up, status(503), ranged(DATA)], 3),
-        ([status(503, Retry_After="0"), status(429, Retry_After="0"), ranged(DATA)], 3),
-    ],
-)
-def test_an_archive_that_arrives_in_the_end(
-    answers: list[Answer], requests: int, forge: Forge, state_dir: Path
-) -> None:
-    forge.on_archive(*answers)
-    assert fetch(state_dir, forge).outcome is Outcome.STAGED
-    assert check_whole(state_dir)
-    assert len(forge.asked_archive()) == requests
-
-
-def test_a_stall_is_given_up(forge: Forge, state_dir: Path) -> None:
-    forge.on_archive(stalls(DATA[:HALF], length=len(DATA)), ranged(DATA))
-    fetch(state_dir, forge, stall=2)
-    assert check_whole(state_dir)
-    assert len(forge.asked_archive()) > 1
-
-
-def test_what_has_arrived_is_not_asked_for_again(forge: Forge, state_dir: Path) -> None:
-    forge.on_archive(ranged(DATA, cut=HALF), ranged(DATA))
-    fetch(state_dir, forge)
-    first, second = forge.asked_archive()
-    assert "Range" not in first
-    assert (second["Range"], second["If-Range"]) == (f"bytes={HALF}-", ETAG)
-
-
-def test_retry_after_is_honoured(forge: Forge, state_dir: Path) -> None:
+def test_retry_after_is_honoured(forge: Forge, staged_dir: Path) -> None:
     release = forge.answers[f"{API}/latest"]
     forge.on_release(status(429, Retry_After="1"), *release)
     began = time.monotonic()
-    fetch(state_dir, forge)
+    fetch(staged_dir, forge)
     assert time.monotonic() - began >= 1
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_the_token_stays_at_home(code: int, forge: Forge, state_dir: Path) -> None:
+def test_the_token_stays_at_home(code: int, forge: Forge, staged_dir: Path) -> None:
     with start_forge(DATA) as other:
         forge.on_archive(redirect("/moved?signature=hidden", code))
         forge.answers["/moved?signature=hidden"] = [redirect(f"{other.url}/elsewhere", code)]
         other.answers["/elsewhere"] = [ranged(DATA, cut=HALF), ranged(DATA)]
-        fetch(state_dir, forge)
+        fetch(staged_dir, forge)
         assert [headers.get("Authorization") for headers in forge.asked("/moved?signature=hidden")] == [
             f"token {SECRET}"
         ] * 2
@@ -303,37 +146,37 @@ def test_the_token_stays_at_home(code: int, forge: Forge, state_dir: Path) -> No
             assert "Authorization" not in headers
 
 
-def test_the_token_does_not_follow_an_asset_elsewhere(forge: Forge, state_dir: Path) -> None:
+def test_the_token_does_not_follow_an_asset_elsewhere(forge: Forge, staged_dir: Path) -> None:
     with start_forge(DATA) as other:
         forge.answers[f"{API}/latest"] = other.answers[f"{API}/latest"]
-        fetch(state_dir, forge)
+        fetch(staged_dir, forge)
         assert all("Authorization" not in headers for _, headers in other.seen)
 
 
 def test_no_log_line_holds_the_token(
-    forge: Forge, state_dir: Path, capfd: pytest.CaptureFixture[str]
+    forge: Forge, staged_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.set_up(verbose=True)
     forge.on_archive(status(503), redirect("/moved?signature=hidden"))
     forge.answers["/moved?signature=hidden"] = [ranged(DATA, cut=HALF), ranged(DATA)]
-    fetch(state_dir, forge)
+    fetch(staged_dir, forge)
     said = "".join(capfd.readouterr())
     assert "trying again" in said
     assert SECRET not in said
     assert "hidden" not in said
 
 
-def test_many_redirects(forge: Forge, state_dir: Path) -> None:
+def test_many_redirects(forge: Forge, staged_dir: Path) -> None:
     for number in range(20):
         forge.answers[f"/{number}"] = [redirect(f"/{number + 1}")]
     forge.on_archive(redirect("/0"))
-    refuse(state_dir, forge, "or more than 8")
+    refuse(staged_dir, forge, "or more than 8")
 
 
-def test_nobody_there(forge: Forge, state_dir: Path) -> None:
+def test_nobody_there(forge: Forge, staged_dir: Path) -> None:
     with start_forge() as gone:
         pass
-    refuse(state_dir, gone, "refused; given up after 3 attempts")
+    refuse(staged_dir, gone, "refused; given up after 3 attempts")
 
 
 @pytest.mark.parametrize(
@@ -346,45 +189,45 @@ def test_nobody_there(forge: Forge, state_dir: Path) -> None:
         ),
     ],
 )
-def test_which_archive(assets: list[str], words: str, forge: Forge, state_dir: Path) -> None:
+def test_which_archive(assets: list[str], words: str, forge: Forge, staged_dir: Path) -> None:
     forge.publish(assets=[{"name": name, "browser_download_url": f"{forge.url}/{name}"} for name in assets])
-    refuse(state_dir, forge, words)
+    refuse(staged_dir, forge, words)
     forge.publish()
-    fetch(state_dir, forge, release_artifact="*-test.tar.gz")
+    fetch(staged_dir, forge, release_artifact="*-test.tar.gz")
 
 
-def test_no_sums_published(forge: Forge, state_dir: Path) -> None:
+def test_no_sums_published(forge: Forge, staged_dir: Path) -> None:
     url = f"{forge.url}{DOWNLOADS}/{ARCHIVE}"
     forge.publish(assets=[{"name": ARCHIVE, "browser_download_url": url}])
-    refuse(state_dir, forge, r"there is no SHA256SUMS\.txt")
-    assert fetch(state_dir, forge, release_requireSums=None).outcome is Outcome.STAGED
+    refuse(staged_dir, forge, r"there is no SHA256SUMS\.txt")
+    assert fetch(staged_dir, forge, release_requireSums=None).outcome is Outcome.STAGED
 
 
-def test_sums_that_are_a_web_page(forge: Forge, state_dir: Path) -> None:
+def test_sums_that_are_a_web_page(forge: Forge, staged_dir: Path) -> None:
     forge.publish(sums="<html>Sign in</html>")
-    refuse(state_dir, forge, "not a line of sha256sum")
+    refuse(staged_dir, forge, "not a line of sha256sum")
     assert forge.asked_archive() == []
 
 
 @pytest.mark.parametrize("token", ["", "\n", "two words", "two\nlines", "nul\0", "umläut"])
-def test_a_token_that_is_none(token: str, forge: Forge, state_dir: Path) -> None:
-    path = state_dir.parent / "bad-token"
+def test_a_token_that_is_none(token: str, forge: Forge, staged_dir: Path) -> None:
+    path = staged_dir.parent / "bad-token"
     path.write_text(token)
-    error = refuse(state_dir, forge, "holds no token", release_tokenFile=str(path))
+    error = refuse(staged_dir, forge, "holds no token", release_tokenFile=str(path))
     assert token.strip() == "" or token not in error.render()
     assert forge.seen == []
 
 
 def test_where_the_token_comes_from(
-    forge: Forge, state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forge: Forge, staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERY_CHANNEL_FORGE_TOKEN", "from-the-environment")
-    fetch(state_dir, forge, release_tokenFile=None)
+    fetch(staged_dir, forge, release_tokenFile=None)
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "forge-token").write_text("from-the-credential")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    fetch(state_dir, forge)
+    fetch(staged_dir, forge)
     tokens = {headers["Authorization"] for _, headers in forge.seen}
     assert tokens == {"token from-the-environment", "token from-the-credential"}
 
@@ -418,18 +261,18 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     return context, path
 
 
-def test_tls(tls: tuple[ssl.SSLContext, Path], state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls(tls: tuple[ssl.SSLContext, Path], staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, certificate = tls
     with start_forge(DATA, tls=context) as forge, start_forge(DATA) as plain:
-        error = refuse(state_dir, forge, "certificate verify failed")
+        error = refuse(staged_dir, forge, "certificate verify failed")
         assert "certificate must be one that this machine trusts" in error.render()
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         answers = dict(forge.answers)
         forge.on_archive(redirect(f"{plain.url}/elsewhere"))
-        refuse(state_dir, forge, "which is not encrypted: not followed")
+        refuse(staged_dir, forge, "which is not encrypted: not followed")
         assert plain.seen == []
         forge.answers = answers
-        assert fetch(state_dir, forge).outcome is Outcome.STAGED
+        assert fetch(staged_dir, forge).outcome is Outcome.STAGED
 
 
 def test_retry_after_forms() -> None:
