@@ -36,13 +36,21 @@ def _draw(chunks: Iterator[bytes], archive: Archive, stream: TextIO) -> Iterator
             if now - drawn >= _REDRAW_SECONDS:
                 drawn = now
                 line = render_progress(done, archive.size, now - began)
-                room = shutil.get_terminal_size((80, 24)).columns - 1
-                stream.write(f"\r\x1b[K{f'{archive.name}  {line}'[-room:]}")
+                stream.write(f"\r\x1b[K{_fit(archive.name, line)}")
                 stream.flush()
             yield chunk
     finally:
         stream.write("\r\x1b[K")
         stream.flush()
+
+
+def _fit(name: str, line: str) -> str:
+    """Both in one row of the terminal: of a long name, its end."""
+    columns = shutil.get_terminal_size((80, 24)).columns - 1
+    room = columns - len(line) - 2
+    if room < 2:
+        return line[:columns]
+    return f"{name if len(name) <= room else '…' + name[1 - room :]}  {line}"
 
 
 def render_progress(done: int, size: int | None, seconds: float) -> str:
