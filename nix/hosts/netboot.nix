@@ -41,7 +41,7 @@ in
       ''
         ${pkgs.runtimeShell} ${./refuse-oversized.sh} ${squashfsStore}
         mkdir $out
-        # Copies: a boot server follows no link out of its root.
+        # Copies: not every server follows a link out of its root.
         cp ${kernel}/${config.system.boot.loader.kernelFile} $out/kernel
         cp ${netbootRamdisk}/initrd $out/initrd
         cp ${netbootIpxeScript}/netboot.ipxe $out/netboot.ipxe
