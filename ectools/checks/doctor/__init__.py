@@ -13,7 +13,7 @@ from ectools.checks.doctor.boot_host import (
 )
 from ectools.checks.doctor.findings import Finding, State
 from ectools.checks.doctor.guest import look_at_kvm, look_at_macvtap, look_at_memory
-from ectools.checks.doctor.nix_host import look_at_nix
+from ectools.checks.doctor.nix_host import NIX_COMMANDS, look_at_nix
 from ectools.checks.doctor.programs import PROGRAMS, find_program
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Finding", "State", "examine", "is_fit"]
 
-COMMANDS = ("demo", "eval", "netboot", "schema", "vm", "vmtest")
+COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
 """The commands that need more than this package; all others run wherever Python does."""
 
 
@@ -41,7 +41,7 @@ def examine(
         findings.append(try_port(8080, udp=False, commands=("netboot", "vm")))
     if "netboot" in wanted:
         findings += [*look_at_udp_ports(), look_at_port_rights(), look_at_boot_binary()]
-    if wanted & {"eval", "schema", "vmtest"} and shutil.which("nix" if nix is None else nix.program):
+    if wanted & set(NIX_COMMANDS) and shutil.which("nix" if nix is None else nix.program):
         findings += look_at_nix(nix, wanted)
     return findings
 

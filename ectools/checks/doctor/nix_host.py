@@ -11,13 +11,14 @@ from ectools.nixpkgs import find_nixpkgs
 if TYPE_CHECKING:
     from pynix_eval_shim import Nix, Probe
 
+NIX_COMMANDS = ("eval", "schema", "verify-closure", "vmtest")
 _OLDEST_NIX = (2, 8)
 
 
 def look_at_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
     from pynix_eval_shim import NixError, probe
 
-    commands = ("eval", "schema", "vmtest")
+    commands = NIX_COMMANDS
     try:
         probed = probe(nix=nix)
     except NixError as error:

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.nix_host import NIX_COMMANDS
 from ectools.processes import ProcessError, run
 
 _VERSION_SECONDS = 60.0
@@ -43,11 +44,12 @@ PROGRAMS = (
         remedy=packages("dnsmasq-base", "dnsmasq"),
         without="`netboot serve` cannot start: it does TFTP and ProxyDHCP",
     ),
-    Program(name="nix", commands=("eval", "schema", "vmtest"), remedy=packages("nix-bin", "nix")),
+    Program(name="nix", commands=NIX_COMMANDS, remedy=packages("nix-bin", "nix")),
     Program(name="nix-instantiate", commands=("eval", "schema"), remedy=packages("nix-bin", "nix")),
+    Program(name="nix-store", commands=("verify-closure",), remedy=packages("nix-bin", "nix")),
     Program(
         name="git",
-        commands=("eval", "vmtest"),
+        commands=("eval", "verify-closure", "vmtest"),
         remedy=packages("git", "git"),
         without="a flake in a git checkout cannot be read",
     ),
