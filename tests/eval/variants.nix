@@ -4,7 +4,12 @@
 #   configs  path of a JSON file: an array of configurations, as system.nix takes them
 { nixpkgs, configs }:
 let
-  inherit (import "${nixpkgs}/lib") filterAttrs hasPrefix mapAttrs;
+  inherit (import "${nixpkgs}/lib")
+    filterAttrs
+    hasPrefix
+    hasSuffix
+    mapAttrs
+    ;
 
   # Once for all, because each evaluation of it reads the source.
   packages = (builtins.getFlake "path:${nixpkgs}").legacyPackages.x86_64-linux;
@@ -39,14 +44,14 @@ let
       };
       settings = mapAttrs (_: file: file.source) (
         filterAttrs (
-          name: _: hasPrefix "every-channel/" name && name != "every-channel/flake"
+          name: _: hasPrefix "every-channel/" name && hasSuffix ".json" name
         ) host.environment.etc
       );
       settingsFiles = mapAttrs (
         _: file: builtins.unsafeDiscardStringContext file.drvPath or "${file}"
       ) settings;
       options = mapAttrs (_: import ./plain.nix) (
-        removeAttrs host.services.every-channel [ "toolsPackage" ]
+        filterAttrs (name: service: name != "toolsPackage" && service.enable) host.services.every-channel
       );
       tmpfiles = host.systemd.tmpfiles.settings;
       tmpfilesPackages = builtins.listToAttrs (
