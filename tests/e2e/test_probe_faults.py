@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,14 @@ def no_initrd(lab: ProbeLab) -> None:
     unifi(lab)
 
 
+def tampered_kernel(lab: ProbeLab) -> None:
+    expected = hashlib.sha256(KERNEL).hexdigest()
+    check = f"sha256sum --set d kernel && iseq ${{d}} {expected} || shell"
+    (lab.web / "netboot.ipxe").write_text(f"#!ipxe\nkernel kernel\n{check}\nboot\n")
+    (lab.web / "kernel").write_bytes(KERNEL[:-1] + b"\x01")
+    unifi(lab)
+
+
 CASES: list[Case] = [
     (no_server, 7, {Code.NO_DHCP_ANSWER}, "no DHCP server offers an address on eth0"),
     (router_alone, 7, {Code.NO_BOOT_ANSWER}, "nobody says what to boot"),
@@ -253,6 +262,7 @@ CASES: list[Case] = [
     (next_server, 7, {Code.NEXT_SERVER_IS_ROUTER, Code.HTTP_SILENT}, f"sets to {ROUTER}"),
     (shell, 7, {Code.NO_KERNEL_NAMED}, "the script ends in a shell"),
     (no_kernel, 7, {Code.KERNEL_MISSING}, f"{WEB}/kernel: HTTP status 404"),
+    (tampered_kernel, 7, {Code.WRONG_SHA256}, f"{WEB}/kernel has the SHA-256"),
     (no_initrd, 7, {Code.INITRD_MISSING}, f"{WEB}/initrd: HTTP status 404"),
 ]
 
@@ -261,7 +271,7 @@ CASES: list[Case] = [
 def test_a_fault_is_named(lab: ProbeLab, case: Case) -> None:
     set_up, number, codes, words = case
     set_up(lab)
-    probed = lab.probe("--arch", str(number))
+    probed = lab.probe("--arch", str(number), *(["--verify"] if set_up is tampered_kernel else []))
     assert probed.codes == codes, probed.report
     assert probed.status == 1
     messages = [fault["message"] for fault in probed.report["faults"]]  # type: ignore[index]  # asserted
@@ -272,6 +282,11 @@ def test_a_fault_is_named(lab: ProbeLab, case: Case) -> None:
 
 def test_every_code_is_set_up() -> None:
     assert {code for _, _, codes, _ in CASES for code in codes} == set(Code)
+
+
+def test_what_is_not_compared_is_taken_to_be_right(lab: ProbeLab) -> None:
+    tampered_kernel(lab)
+    assert lab.probe("--arch", "7").outcome(7) == "boots"
 
 
 REFUSING = """

@@ -98,6 +98,10 @@ def test_a_boot_host_as_the_guide_sets_it_up(lab: ProbeLab, mode: str) -> None:
     assert probed.codes == set(), json.dumps(probed.report, indent=1)
     assert probed.status == 0
     assert TOKEN not in json.dumps(probed.report)
+    if mode != "proxy":
+        # A BIOS is given the router's file, by firmware or by iPXE, and that is for UEFI.
+        assert probed.outcome(0) == "stops"
+        assert Code.WRONG_ARCHITECTURE in probed.warnings
     boot = probed.architecture(7)["boot"]
     assert boot["kernel"].startswith(f"http://{BOOT}:8080/releases/sha256-")
     # On the boot host itself it is the same.
@@ -116,6 +120,21 @@ def test_a_token_that_was_changed_without_writing_the_script_anew(lab: ProbeLab)
     assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
     assert "403" in probed.fault(Code.FILE_MISSING_HTTP)["message"]
     assert "ectools netboot ipxe writes it anew" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+
+
+def test_a_kernel_that_was_changed_on_the_server(lab: ProbeLab) -> None:
+    lab.start_router(NETWORK_BOOT)
+    host = BootHost(lab)
+    host.stage()
+    host.run("ipxe")
+    host.serve()
+    assert lab.probe("--arch", "7", "--verify").status == 0
+    kernel = (lab.folder / "state/current/kernel").resolve()
+    kernel.chmod(0o644)
+    kernel.write_bytes(KERNEL[:-1] + b"\x01")
+    probed = lab.probe("--arch", "7", "--verify")
+    assert probed.codes == {Code.WRONG_SHA256}, probed.report
+    assert "/kernel has the SHA-256" in probed.fault(Code.WRONG_SHA256)["message"]
 
 
 def test_a_client_that_is_not_allowed(lab: ProbeLab) -> None:

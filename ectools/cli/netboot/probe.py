@@ -70,6 +70,11 @@ def _check_architectures(
     is_flag=True,
     help="Where the interface has no IPv4 address: take a lease for the time of the probe, and give it back.",
 )
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Load all of kernel and initrd, and compare the SHA-256 that the boot script expects.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object on standard output.")
 def probe(
     *,
@@ -79,6 +84,7 @@ def probe(
     mac: bytes | None,
     no_fetch: bool,
     lease: bool,
+    verify: bool,
     as_json: bool,
 ) -> int:
     """Ask the network as the firmware of a node would, and as iPXE would: who answers what, what would be
@@ -88,6 +94,8 @@ def probe(
     what it is. It needs the right to send frames (CAP_NET_RAW). Exits 1 where a fault was found, 2 for wrong
     usage; a warning is no fault.
     """
+    if no_fetch and (verify or lease):
+        raise click.UsageError("--no-fetch goes with neither --verify nor --lease")
     from ectools.netboot.probe.report import build_json
     from ectools.netboot.probe.run import Request, probe
     from ectools.netboot.probe.show import show_report
@@ -103,6 +111,7 @@ def probe(
         mac=mac,
         fetch=not no_fetch,
         lease=lease,
+        verify=verify,
     )
     report = probe(request, tell=tell)
     if as_json:

@@ -36,6 +36,7 @@ class Code(StrEnum):
     NO_KERNEL_NAMED = "no-kernel-named"
     KERNEL_MISSING = "kernel-missing"
     INITRD_MISSING = "initrd-missing"
+    WRONG_SHA256 = "wrong-sha256"
 
 
 class Severity(StrEnum):
@@ -106,6 +107,10 @@ REMEDIES: dict[Code, str] = {
     Code.NO_KERNEL_NAMED: "let the script name a kernel and boot it: ectools netboot ipxe --print netboot",
     Code.KERNEL_MISSING: "stage a release: ectools netboot stage",
     Code.INITRD_MISSING: "stage a release: ectools netboot stage",
+    Code.WRONG_SHA256: (
+        "ectools netboot releases verify tells which file is damaged; stage the release again, or roll back;"
+        " a mirror must give what this server gives"
+    ),
 }
 
 

@@ -61,6 +61,8 @@ class Fetched:
 
 Fetch = Callable[..., Fetched]
 """``fetch(uri, headers={}, limit=BEGINNING)``."""
+FindDigest = Callable[[str, Mapping[str, str]], str | None]
+"""(URI, headers) → SHA-256 in hexadecimal, or None."""
 
 
 def hide_token(text: str) -> str:
@@ -74,6 +76,7 @@ class Fetcher:
     def __init__(self, line: Line) -> None:
         self._line = line
         self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Fetched] = {}
+        self._digests: dict[str, str | None] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def __call__(self, uri: str, headers: Mapping[str, str] | None = None, limit: int = BEGINNING) -> Fetched:
@@ -83,6 +86,22 @@ class Fetcher:
             if known is None or (known.state is State.FOUND and not known.whole and len(known.head) < limit):
                 known = self._known[key] = self._fetch(uri, headers or {}, limit)
         return known
+
+    def find_digest(self, uri: str, headers: Mapping[str, str]) -> str | None:
+        """SHA-256 of all that HTTP gives, in lower-case hexadecimal; None where it cannot be had."""
+        server = resolve(urlsplit(uri).hostname or "")
+        if server is None or not uri.startswith(("http://", "https://")):
+            return None
+        with self._locks[uri]:
+            if uri not in self._digests:
+                reply = web.read_digest(
+                    uri, seconds=self._line.seconds, source=self._find_source(server), headers=headers
+                )
+                self._digests[uri] = reply.data.decode() if reply.status == 200 else None
+        return self._digests[uri]
+
+    def _find_source(self, server: IPv4Address) -> IPv4Address | None:
+        return None if server in self._line.local else self._line.find_address(server)
 
     def _fetch(self, uri: str, headers: Mapping[str, str], limit: int) -> Fetched:
         try:
@@ -120,12 +139,11 @@ class Fetcher:
         return Fetched(uri=uri, state=State.FOUND, size=reply.size, head=reply.data, whole=reply.whole)
 
     def _fetch_web(self, uri: str, server: IPv4Address, headers: Mapping[str, str], limit: int) -> Fetched:
-        here = server in self._line.local
         reply = web.read_beginning(
             uri,
             limit=limit,
             seconds=self._line.seconds,
-            source=None if here else self._line.find_address(server),
+            source=self._find_source(server),
             headers=headers,
         )
         detail = f"redirected to {hide_token(reply.redirected)}" if reply.redirected else ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.fetch import Fetch
+    from ectools.netboot.probe.fetch import Fetch, FindDigest
     from ectools.netboot.protocols import Architecture
 
 _PROGRAM_BYTES = 4 * 1024 * 1024
@@ -40,9 +40,10 @@ def follow(
     fetch: Fetch | None,
     ask: AskClient | None,
     mac: str,
+    find_digest: FindDigest | None = None,
 ) -> Walk:
     """Go the whole way. Without ``fetch`` it ends where the first file would be asked for."""
-    walker = _Walker(architecture, offers, fetch=fetch, ask=ask, mac=mac)
+    walker = _Walker(architecture, offers, fetch=fetch, ask=ask, mac=mac, find_digest=find_digest)
     walker.go()
     return walker.walk
 
@@ -56,9 +57,11 @@ class _Walker:
         fetch: Fetch | None,
         ask: AskClient | None,
         mac: str,
+        find_digest: FindDigest | None,
     ) -> None:
         self.walk = Walk(architecture=architecture)
         self._offers, self._fetch, self._ask, self._mac = offers, fetch, ask, mac
+        self._find_digest = find_digest
         self._heard_by_ipxe: Choice | None = None
 
     def go(self) -> None:
@@ -116,12 +119,7 @@ class _Walker:
             self.walk.tell_missing(load)
             return None
         if not load.contents.runs_on(self.walk.architecture):
-            self.walk.add_fault(
-                Code.WRONG_ARCHITECTURE,
-                f"{load.fetched.shown} is {load.contents.text}:"
-                f" a client of architecture {self.walk.architecture.number}"
-                f" ({self.walk.architecture.name}) cannot start it",
-            )
+            self.walk.tell_wrong_architecture(load)
             return None
         return load
 
@@ -209,12 +207,15 @@ class _Walker:
     def _tell_other_program(self, load: Load, program: Load, causes: tuple[tuple[Code, str], ...]) -> None:
         if load.fetched.head[:4096] == program.fetched.head[:4096]:
             self._tell_loop(program, causes)
-            return
-        self.walk.notes.append(f"{load.fetched.shown} is no script: what it loads next is not known here")
-        self.walk.outcome = Outcome.UNKNOWN
+        elif load.contents is not None and load.contents.runs_on(self.walk.architecture):
+            self.walk.notes.append(f"{load.fetched.shown} is no script: what it loads next is not known here")
+            self.walk.outcome = Outcome.UNKNOWN
+        else:
+            self.walk.tell_wrong_architecture(load)
 
     def _run_script(self, step: Step, script: bytes, uri: str, fetch: Fetch) -> None:
-        end, trace = run_script(script, uri, settings=self._build_settings(step, uri), fetch=fetch)
+        settings = self._build_settings(step, uri)
+        end, trace = run_script(script, uri, settings=settings, fetch=fetch, find_digest=self._find_digest)
         step.loads += [load for load in trace.loads if load not in step.loads]
         step.end = end
         self.walk.notes += [note for note in trace.notes if note not in self.walk.notes]
@@ -228,10 +229,17 @@ class _Walker:
                 self.walk.tell_missing(load, severity=severity)
             elif load.role is Role.SCRIPT and load.is_unreadable:
                 self.walk.tell_unreadable(load)
+        for wrong in trace.mismatches:
+            message = f"{wrong.uri} has the SHA-256 {wrong.digest}; the script expects {wrong.expected}"
+            self.walk.add_fault(Code.WRONG_SHA256, message, severity=severity)
         self._check_next_server(step, trace)
         if end is End.PROGRAM:
             self.walk.outcome = Outcome.UNKNOWN
-        elif not booted and not any(load.is_unreadable or not load.found for load in trace.loads):
+        elif (
+            not booted
+            and not trace.mismatches
+            and all(load.found and not load.is_unreadable for load in trace.loads)
+        ):
             self._tell_end(end, uri)
 
     def _tell_end(self, end: End, uri: str) -> None:

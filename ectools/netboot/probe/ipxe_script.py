@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.contents import Kind
 from ectools.netboot.probe.ipxe_syntax import find_labels, join_uri, name_image, split_commands, split_options
-from ectools.netboot.probe.ipxe_trace import Boot, End, Trace
+from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.loads import Load, Role, guess_role, look_at
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.fetch import Fetch
+    from ectools.netboot.probe.fetch import Fetch, FindDigest
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 16
@@ -28,9 +28,19 @@ _ANY = "\0any\0"
 """A value that only a machine has: equal to whatever it is compared with."""
 
 
-def run_script(script: bytes, uri: str, *, settings: Mapping[str, str], fetch: Fetch) -> tuple[End, Trace]:
-    """Go through the script that stands at ``uri``. ``settings``: iPXE's variables, by name."""
-    machine = _Machine(settings, fetch)
+def run_script(
+    script: bytes,
+    uri: str,
+    *,
+    settings: Mapping[str, str],
+    fetch: Fetch,
+    find_digest: FindDigest | None = None,
+) -> tuple[End, Trace]:
+    """Go through the script that stands at ``uri``. ``settings``: iPXE's variables, by name.
+
+    With ``find_digest``, what ``sha256sum`` compares is compared; else it is taken to be right.
+    """
+    machine = _Machine(settings, fetch, find_digest)
     try:
         end = machine.run(script, uri, depth=0)
     except _OutOfStepsError:
@@ -58,15 +68,17 @@ class _Image:
     """A file that was loaded, and the command line that it was given."""
 
     load: Load
+    headers: Mapping[str, str]
     arguments: str = ""
 
 
 class _Machine:
     """iPXE's state: variables, images, what is selected to boot."""
 
-    def __init__(self, settings: Mapping[str, str], fetch: Fetch) -> None:
+    def __init__(self, settings: Mapping[str, str], fetch: Fetch, find_digest: FindDigest | None) -> None:
         self._settings = dict(settings)
-        self._fetch = fetch
+        self._fetch, self._find_digest = fetch, find_digest
+        self._digests: dict[str, str] = {}
         self._images: dict[str, _Image] = {}
         self._selected: _Image | None = None
         self._headers: dict[str, str] = {}
@@ -164,7 +176,13 @@ class _Machine:
 
     def iseq(self, words: list[str], _here: _Position) -> Outcome:
         first, second = (*words, "", "")[:2]
-        return first == second or _ANY in first or _ANY in second
+        if first == second or _ANY in first or _ANY in second:
+            return True
+        uri = self._digests.get(first)
+        mismatch = None if uri is None else Mismatch(uri=uri, digest=first, expected=second)
+        if mismatch is not None and mismatch not in self.trace.mismatches:
+            self.trace.mismatches.append(mismatch)
+        return False
 
     def goto(self, words: list[str], here: _Position) -> Outcome:
         if not words or words[0] not in here.labels:
@@ -176,10 +194,23 @@ class _Machine:
         return _EXIT if not words or words[0] == "0" else False
 
     def hash(self, words: list[str], _here: _Position) -> Outcome:
-        options, _ = split_options(words)
+        options, rest = split_options(words)
         name = options.get("--set") or options.get("-s")
         if name:
             self._settings[name] = _ANY
+        return bool(rest) and rest[0] in self._images
+
+    def sha256(self, words: list[str], here: _Position) -> Outcome:
+        options, rest = split_options(words)
+        image = self._images.get(rest[0]) if rest else None
+        name = options.get("--set") or options.get("-s")
+        if self._find_digest is None or image is None or not name:
+            return self.hash(words, here)
+        digest = self._find_digest(image.load.fetched.uri, image.headers)
+        if digest is None:
+            return self.hash(words, here)
+        self._digests[digest] = image.load.fetched.uri
+        self._settings[name] = digest
         return True
 
     def prompt(self, words: list[str], _here: _Position) -> Outcome:
@@ -259,12 +290,13 @@ class _Machine:
         if image is None:
             uri, _, parameters = rest[0].partition("##")
             uri = join_uri(here.uri, uri)
-            fetched = self._fetch(uri, self._headers if parameters else {})
+            headers = dict(self._headers) if parameters else {}
+            fetched = self._fetch(uri, headers)
             load = look_at(role or guess_role(uri), fetched)
             self.trace.add_load(load)
             if not load.found:
                 return None
-            image = _Image(load=load)
+            image = _Image(load=load, headers=headers)
             name = options.get("--name") or options.get("-n") or name_image(uri)
             self._images[name] = image
         if len(rest) > 1:
@@ -290,7 +322,7 @@ _COMMANDS: dict[str, _Command] = {
     **dict.fromkeys(("kernel", "imgselect", "imgload"), _Machine.kernel),
     **dict.fromkeys(("initrd", "module"), _Machine.initrd),
     **dict.fromkeys(("imgfetch", "imgget"), _Machine.imgfetch),
-    **dict.fromkeys(("sha256sum", "sha512sum", "sha1sum", "md5sum"), _Machine.hash),
+    **dict.fromkeys(("sha512sum", "sha1sum", "md5sum"), _Machine.hash),
     **dict.fromkeys(("sanboot", "fcoe"), _end(End.LOCAL)),
     **dict.fromkeys(("reboot", "poweroff"), _end(End.REBOOT)),
     **dict.fromkeys(("login", "config"), _end(End.MENU)),
@@ -308,6 +340,7 @@ _COMMANDS: dict[str, _Command] = {
     "params": _Machine.params,
     "prompt": _Machine.prompt,
     "set": _Machine.set,
+    "sha256sum": _Machine.sha256,
 }
 _HARMLESS = frozenset(
     {

@@ -33,6 +33,15 @@ class Boot:
     initrds: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """A file that is not what the script expects, by its SHA-256."""
+
+    uri: str
+    digest: str
+    expected: str
+
+
 @dataclass(kw_only=True)
 class Trace:
     """What a script did, and those that it chained."""
@@ -41,6 +50,7 @@ class Trace:
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     boot: Boot | None = None
+    mismatches: list[Mismatch] = field(default_factory=list)
 
     def add_load(self, load: Load) -> None:
         if load not in self.loads:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
-    window for offers, and the time for each other answer. ``mac`` None: the interface's.
+    window for offers, and the time for each other answer. ``mac`` None: the interface's. ``verify``: load
+    what a script compares with a SHA-256, and compare it.
     """
 
     interface: str | None = None
@@ -38,6 +39,7 @@ class Request:
     mac: bytes | None = None
     fetch: bool = True
     lease: bool = False
+    verify: bool = False
 
 
 def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None) -> Report:
@@ -58,7 +60,8 @@ def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None)
     heard = discover(line, clients)
     offers = heard.offers
     with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
-        walks = _follow_all(addressed, wanted, offers, fetch=request.fetch, tell=tell)
+        fetcher = Fetcher(addressed) if request.fetch else None
+        walks = _follow_all(addressed, wanted, offers, fetcher=fetcher, verify=request.verify, tell=tell)
         address = next((str(each) for each in addressed.interface.addresses), None)
     return Report(
         interface=interface.name,
@@ -92,11 +95,11 @@ def _follow_all(
     architectures: Sequence[Architecture],
     offers: Mapping[Client, tuple[Answer, ...]],
     *,
-    fetch: bool,
+    fetcher: Fetcher | None,
+    verify: bool,
     tell: Callable[[str], None],
 ) -> list[Walk]:
     """Every architecture at once: one that waits for a server that is silent holds up no other."""
-    fetcher = Fetcher(line) if fetch else None
 
     def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
         return ask_boot_server(line, client, server, item)
@@ -109,6 +112,7 @@ def _follow_all(
             fetch=fetcher,
             ask=ask if line.interface.addresses else None,
             mac=line.mac.hex(":"),
+            find_digest=fetcher.find_digest if fetcher is not None and verify else None,
         )
 
     with ThreadPoolExecutor(max_workers=max(1, len(architectures))) as pool:

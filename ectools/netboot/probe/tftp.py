@@ -19,6 +19,7 @@ _BLOCK_BYTES = 1408
 """Fits an Ethernet frame with every header; what iPXE asks for is near."""
 _DEFAULT_BLOCK_BYTES = 512
 _RESEND_SECONDS = 1.0
+_MOST_SECONDS = 60.0
 
 
 class Opcode(IntEnum):
@@ -65,9 +66,10 @@ def read_beginning(
     """Fetch up to about ``limit`` bytes, then tell the server to stop. ``seconds`` is for each answer."""
     transfer = _Transfer(speaker, server, limit=limit)
     transfer.send(build_read(name), port=load_protocols().ports.tftp)
+    deadline = time.monotonic() + _MOST_SECONDS
     while True:
         packet = transfer.wait(seconds)
-        if packet is None:
+        if packet is None or time.monotonic() > deadline:
             heard = transfer.port is not None
             error = "the transfer broke off" if heard else None
             return TftpReply(silent=not heard, error=error, size=transfer.size)

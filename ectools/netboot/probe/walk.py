@@ -91,3 +91,12 @@ class Walk:
         """A file that is there, and no script."""
         what = load.contents.text if load.contents is not None else "nothing"
         self.add_fault(Code.SCRIPT_UNREADABLE, f"{load.fetched.shown} is {what}, where iPXE expects a script")
+
+    def tell_wrong_architecture(self, load: Load) -> None:
+        """A file that is there, and does not run on this machine."""
+        what = load.contents.text if load.contents is not None else "nothing"
+        self.add_fault(
+            Code.WRONG_ARCHITECTURE,
+            f"{load.fetched.shown} is {what}: a client of architecture {self.architecture.number}"
+            f" ({self.architecture.name}) cannot start it",
+        )

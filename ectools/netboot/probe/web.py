@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.client
 import re
+import socket
 import ssl
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MAX_REDIRECTS = 5
+_MOST_SECONDS, _MOST_DIGEST_SECONDS = 60.0, 1800.0
+_PART_BYTES = 1024 * 1024
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
@@ -30,32 +37,70 @@ class WebReply:
     redirected: str | None = None
 
 
+_Read = Callable[[http.client.HTTPResponse], WebReply]
+
+
 def read_beginning(
     url: str, *, limit: int, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
 ) -> WebReply:
     """GET the first ``limit`` bytes. ``seconds`` is for each step; redirects are followed, as iPXE does."""
+
+    def read(response: http.client.HTTPResponse) -> WebReply:
+        data = response.read(limit)
+        total = _TOTAL.fullmatch(response.getheader("Content-Range") or "")
+        length = response.getheader("Content-Length") or ""
+        size = int(total[1]) if total else int(length) if length.isascii() and length.isdigit() else None
+        whole = len(data) == size if size is not None else len(data) < limit
+        return WebReply(status=response.status, size=size, data=data, whole=whole)
+
+    ranged = {"Range": f"bytes=0-{limit - 1}", **headers}
+    return _get(url, read, seconds=seconds, most=_MOST_SECONDS, source=source, headers=ranged)
+
+
+def read_digest(
+    url: str, *, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
+) -> WebReply:
+    """GET all of it, and keep its SHA-256 alone, as ``data`` in hexadecimal."""
+
+    def read(response: http.client.HTTPResponse) -> WebReply:
+        digest, size = hashlib.sha256(), 0
+        while part := response.read(_PART_BYTES):
+            digest.update(part)
+            size += len(part)
+        return WebReply(status=response.status, size=size, data=digest.hexdigest().encode(), whole=True)
+
+    return _get(url, read, seconds=seconds, most=_MOST_DIGEST_SECONDS, source=source, headers=headers)
+
+
+def _get(
+    url: str,
+    read: _Read,
+    *,
+    seconds: float,
+    most: float,
+    source: IPv4Address | None,
+    headers: Mapping[str, str],
+) -> WebReply:
     redirected = None
     for _ in range(_MAX_REDIRECTS):
         try:
-            reply, location = _ask(url, limit=limit, seconds=seconds, source=source, headers=headers)
+            with _open(url, seconds=seconds, most=most, source=source, headers=headers) as response:
+                location = response.getheader("Location") if response.status in _REDIRECTS else None
+                if location is None:
+                    return replace(read(response), redirected=redirected)
+            url = redirected = urljoin(url, location)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return WebReply(status=None, error=str(error) or type(error).__name__, redirected=redirected)
-        if location is None:
-            return WebReply(
-                status=reply.status,
-                size=reply.size,
-                data=reply.data,
-                whole=reply.whole,
-                redirected=redirected,
-            )
-        url = redirected = urljoin(url, location)
-        headers = {}  # a token is for the host that it was meant for
+        # A token is for the host that it was meant for.
+        headers = {name: value for name, value in headers.items() if name == "Range"}
     return WebReply(status=None, error=f"more than {_MAX_REDIRECTS} redirects", redirected=redirected)
 
 
-def _ask(
-    url: str, *, limit: int, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
-) -> tuple[WebReply, str | None]:
+@contextlib.contextmanager
+def _open(
+    url: str, *, seconds: float, most: float, source: IPv4Address | None, headers: Mapping[str, str]
+) -> Iterator[http.client.HTTPResponse]:
+    """The answer to a GET, its body unread. After ``most`` seconds it breaks off, however it drips."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"no URL: {url[:200]}")
@@ -72,24 +117,21 @@ def _ask(
             parts.hostname, parts.port, timeout=seconds, source_address=here
         )
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-    try:
-        connection.request(
-            "GET",
-            target,
-            headers={
-                "Range": f"bytes=0-{limit - 1}",
-                "User-Agent": "ectools-probe",
-                "Connection": "close",
-                **headers,
-            },
-        )
-        response = connection.getresponse()
-        location = response.getheader("Location") if response.status in _REDIRECTS else None
-        data = response.read(limit)
-        total = _TOTAL.fullmatch(response.getheader("Content-Range") or "")
-        length = response.getheader("Content-Length") or ""
-        size = int(total[1]) if total else int(length) if length.isascii() and length.isdigit() else None
-        whole = len(data) == size if size is not None else len(data) < limit
-        return WebReply(status=response.status, size=size, data=data, whole=whole), location
-    finally:
-        connection.close()
+    with contextlib.closing(connection):
+        connection.connect()
+        timer = threading.Timer(most, _break_off, [connection.sock])
+        timer.daemon = True
+        timer.start()
+        try:
+            connection.request(
+                "GET", target, headers={"User-Agent": "ectools-probe", "Connection": "close", **headers}
+            )
+            with connection.getresponse() as response:
+                yield response
+        finally:
+            timer.cancel()
+
+
+def _break_off(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ from ectools.netboot.load import load_settings
 from ectools.netboot.probe.fetch import Fetched, State
 from ectools.netboot.probe.ipxe_script import run_script
 from ectools.netboot.probe.ipxe_syntax import join_uri
-from ectools.netboot.probe.ipxe_trace import Boot, End, Trace
+from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.loads import Role
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 
@@ -108,6 +108,19 @@ def test_variables() -> None:
 def test_a_hash_is_taken_to_be_the_one_that_is_expected() -> None:
     end, _, _ = go("kernel kernel\nsha256sum --set d kernel\niseq ${d} 0123abcd || reboot\nboot")
     assert end is End.BOOT
+
+
+def test_a_hash_is_compared_where_it_can_be_had() -> None:
+    script = b"#!ipxe\nkernel kernel\nsha256sum --set d kernel\niseq ${d} 0123abcd || reboot\nboot\n"
+
+    def run(digest: str | None) -> tuple[End, Trace]:
+        return run_script(script, HERE, settings={}, fetch=Web(FILES), find_digest=lambda _u, _h: digest)
+
+    assert run("0123abcd")[0] is End.BOOT
+    assert run(None)[0] is End.BOOT
+    end, trace = run("deadbeef")
+    assert end is End.REBOOT
+    assert trace.mismatches == [Mismatch(uri=f"{BASE}/kernel", digest="deadbeef", expected="0123abcd")]
 
 
 def test_a_header_goes_with_the_uri_that_asks_for_it() -> None:
