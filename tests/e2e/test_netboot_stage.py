@@ -91,7 +91,7 @@ def test_a_day_of_a_boot_host(tmp_path: Path) -> None:
 def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
     state = ("--state-dir", tmp_path / "state")
     for arguments, words in (
-        (("stage", "--tarball", tmp_path / "none.tar.gz", *state), "there is no such file"),
+        (("stage", "--tarball", tmp_path / "none.tar.gz", *state), "No such file"),
         (("stage", "--tarball", tmp_path, *state), "is not a file"),
         (("stage", "--repo", "x", "--host", "ftp://x", *state), "release.host"),
         (("stage", "--signature-format", "pgp", *state), "release.signature.format"),
@@ -202,7 +202,8 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
             "--state-dir",
             str(tmp_path / "state"),
         ]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=terminal) as child:
+        env = {**os.environ, "COLUMNS": "80"}
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=terminal, env=env) as child:
             os.close(terminal)
             shown = b""
             # Linux has a read end with EIO once the last writer is gone.

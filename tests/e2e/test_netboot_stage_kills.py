@@ -134,7 +134,7 @@ def test_killed_before_each_operation_of_a_staging(small_archives: dict[str, Pat
         assert check_whole(state) == three
         assert ReleaseStore(state).find_link_id("previous") == two
         assert set(ReleaseStore(state).list_ids()) == {two, three.id}
-        assert os.listdir(state / ".staging") == []
+        assert os.listdir(state / ".staging") == os.listdir(state / ".changing") == []
         if not died:
             break
     assert not died

@@ -123,8 +123,8 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
                 found[key] = path.read_bytes()
             else:
                 found[key] = "folder"
-    found.pop(".lock", None)  # holds the last holder's process id
-    return found
+    # These hold the last holder's process id.
+    return {name: data for name, data in found.items() if not name.endswith(".lock")}
 
 
 def check_whole(state_dir: Path) -> Release | None:

@@ -27,9 +27,9 @@ def rollback(*, config: Path | None, state_dir: str | None, as_json: bool) -> No
     settings = load_state(config, state_dir)
     done = roll_back(ReleaseStore(settings.state_dir))
     if as_json:
-        click.echo(json.dumps({"current": done.current.id, "previous": done.previous.id}))
+        click.echo(json.dumps({"current": done.current.id, "previous": done.previous}))
     else:
-        click.echo(f"{done.current.title}: current now, in place of {done.previous.title}")
+        click.echo(f"{done.current.title}: current now, in place of {done.previous}")
 
 
 COMMAND = rollback

@@ -73,7 +73,7 @@ def _remove(store: ReleaseStore, release: Release) -> bool:
     descriptor = os.open(folder / MANIFEST_NAME, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        doomed = store.staging_dir / f"collected-{release.id}"
+        doomed = store.changing_dir / f"collected-{release.id}"
         folder.rename(doomed)
         sync_folder(store.releases_dir)
         # Under the lock still, so that whoever waits for it finds the record without a name.

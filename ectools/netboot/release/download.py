@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
+from ectools.files import FileError
 from ectools.netboot.release.http_client import FetchError, PassingError, read_steadily, show_url
 
 if TYPE_CHECKING:
@@ -40,19 +41,29 @@ class Archive(Protocol):
 class LocalArchive:
     """A file of this machine."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, size: int) -> None:
         self.name = path.name
         self.source = str(path)
-        self.size: int | None = path.stat().st_size
+        self.size: int | None = size
         self._path = path
         self._digest = sha256()
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises OSError."""
-        with self._path.open("rb", buffering=0) as file:
-            while chunk := file.read(READ_BYTES):
+        """Raises FileError."""
+        try:
+            file = self._path.open("rb", buffering=0)
+        except OSError as error:
+            raise FileError(f"{self._path}: cannot be read: {error.strerror}") from error
+        with file:
+            while chunk := self._read(file):
                 self._digest.update(chunk)
                 yield chunk
+
+    def _read(self, file: IO[bytes]) -> bytes:
+        try:
+            return file.read(READ_BYTES)
+        except OSError as error:
+            raise FileError(f"{self._path}: cannot be read: {error.strerror}") from error
 
     def sha256(self) -> str:
         """In hexadecimal."""

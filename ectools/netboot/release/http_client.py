@@ -133,15 +133,15 @@ class HttpClient:
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
-        home = find_origin(url) == self._home
-        token = "the token" if self._token is not None and home else "a request without a token"
+        at_home = find_origin(url) == self._home
+        token = "the token" if self._token is not None and at_home else "a request without a token"
         raise FetchError(
             {
                 401: f"{shown}: {token} is refused (status 401)",
                 403: f"{shown}: {token} may not read this (status 403)",
                 404: f"{shown}: not found (status 404)",
             }.get(status, f"{shown}: status {status}"),
-            hint=_find_hint(status, tokened=self._token is not None),
+            hint=_find_hint(status, tokened=self._token is not None, at_home=at_home),
             status=status,
         )
 
@@ -208,7 +208,9 @@ def show_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _find_hint(status: int, *, tokened: bool) -> str | None:
+def _find_hint(status: int, *, tokened: bool, at_home: bool) -> str | None:
+    if status in (401, 403, 404) and tokened and not at_home:
+        return "the token goes to release.host alone, and this is another host, port or scheme"
     if status in (401, 403):
         return (
             "the token needs read access to the repository (release.tokenFile)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,11 +70,13 @@ def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
 
 
 def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
-    if not tarball.is_file():
-        reason = "is not a file" if tarball.exists() else "there is no such file"
-        raise InputError(
-            f"{tarball}: {reason}", hint="release.tarball, or --tarball, names a release's archive"
-        )
+    hint = "release.tarball, or --tarball, names a release's archive"
+    try:
+        status = tarball.stat()
+    except OSError as error:
+        raise InputError(f"{tarball}: cannot be read: {error.strerror}", hint=hint) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{tarball}: is not a file", hint=hint)
     folder = tarball.parent
 
     def read(name: str, limit: int) -> bytes | None:
@@ -86,7 +89,7 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
 
     published = _Published(where=str(folder), read=read)
     return Origin(
-        archive=LocalArchive(tarball),
+        archive=LocalArchive(tarball, size=status.st_size),
         tag=None,
         wanted_sha256=_find_wanted(published, tarball.name, settings),
         sums=str(folder / SUMS_NAME),

@@ -62,8 +62,8 @@ def make_current(store: ReleaseStore, release_id: str) -> bool:
 
 
 def _set_aside(store: ReleaseStore, path: Path) -> None:
-    """To where the end of the staging removes it."""
-    path.rename(Path(tempfile.mkdtemp(dir=store.staging_dir)) / path.name)
+    """To where ``recover`` removes it."""
+    path.rename(Path(tempfile.mkdtemp(dir=store.changing_dir)) / path.name)
 
 
 def _repair(store: ReleaseStore, release: Release, tree: Path) -> None:

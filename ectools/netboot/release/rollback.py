@@ -20,18 +20,19 @@ class RollbackError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class RolledBack:
-    """What is current now, and what was."""
+    """What is current now, and the id of what was."""
 
     current: Release
-    previous: Release
+    previous: str
 
 
 def roll_back(store: ReleaseStore) -> RolledBack:
     """Exchange ``current`` and ``previous``; takes the lock. Raises RollbackError, StoreError, OSError."""
     with store.lock():
         recover(store)
-        now, before = store.find_current(), store.find_previous()
-        if now is None or before is None or before.id == now.id:
+        # By its link: what is current may be damaged, or gone.
+        now, before = store.find_link_id("current"), store.find_previous()
+        if now is None or before is None or before.id == now:
             raise RollbackError(
                 f"{store.state_dir}: there is no previous release to go back to",
                 hint="`ectools netboot releases list` shows what is staged",
@@ -42,5 +43,5 @@ def roll_back(store: ReleaseStore) -> RolledBack:
             raise RollbackError(
                 f"the previous release, {before.title}, is damaged: {faults}", hint="stage it again"
             )
-        point(store, current=before.id, previous=now.id)
+        point(store, current=before.id, previous=now)
         return RolledBack(current=before, previous=now)

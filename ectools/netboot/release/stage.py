@@ -21,7 +21,7 @@ from ectools.netboot.release.origin import Origin, find_origin
 from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.progress import watch
 from ectools.netboot.release.publish import make_current, publish
-from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.sums import check_sum
 from ectools.netboot.release.swap import recover
 from ectools.netboot.release.verify import find_damage
@@ -62,26 +62,26 @@ def stage(settings: Settings, *, patience: Patience | None = None) -> Staged:
     Raises EcError, in which case ``current`` leads where it did, and nothing is left of the attempt.
     """
     store = ReleaseStore(settings.state_dir)
-    with store.lock():
-        recover(store)
-        try:
-            return _stage_locked(store, settings.release, patience or Patience())
-        finally:
+    with store.lock_staging() as folder, contextlib.ExitStack() as held:
+        origin = find_origin(settings.release, patience or Patience())
+        _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
+        tree = folder / "tree"
+        release = _find_staged(store, origin, held) or _unpack(origin, tree, settings.release)
+        with store.lock():
             recover(store)
+            try:
+                return _take_in(store, tree, release, keep=settings.release.keep)
+            finally:
+                recover(store)
 
 
-def _stage_locked(store: ReleaseStore, settings: ReleaseSettings, patience: Patience) -> Staged:
-    origin = find_origin(settings, patience)
-    _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
-    release = _find_staged(store, origin)
-    known = release is not None
-    if release is None:
-        tree = store.staging_dir / "tree"
-        unpacked = _unpack(origin, tree, settings)
-        known = store.folder(unpacked.id).is_dir()
-        release = publish(store, tree, unpacked)
+def _take_in(store: ReleaseStore, tree: Path, release: Release, *, keep: int) -> Staged:
+    """Make ``release`` current; where ``tree`` is there, it holds its files."""
+    known = store.folder(release.id).is_dir()
+    if tree.is_dir():
+        release = publish(store, tree, release)
     changed = make_current(store, release.id)
-    removed = _collect_old(store, settings.keep)
+    removed = _collect_old(store, keep)
     outcome = Outcome.UNCHANGED if not changed else Outcome.REUSED if known else Outcome.STAGED
     return Staged(release=release, outcome=outcome, removed=removed)
 
@@ -98,19 +98,23 @@ def _collect_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
     return tuple(removed)
 
 
-def _find_staged(store: ReleaseStore, origin: Origin) -> Release | None:
+def _find_staged(store: ReleaseStore, origin: Origin, held: contextlib.ExitStack) -> Release | None:
     """The release of this very archive where it is there, whole, and need not be downloaded again.
 
-    A file of this machine is read all the same: the published sum may not be its.
+    It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
     if origin.wanted_sha256 is None or origin.tag is None:
         return None
     for release in store.list_releases():
-        if release.archive_sha256 == origin.wanted_sha256:
-            damaged = find_damage(release, store.folder(release.id))
-            if not damaged:
-                return release
-            _log.warning("a staged release is damaged; it is downloaded again", release=release.title)
+        if release.archive_sha256 != origin.wanted_sha256:
+            continue
+        try:
+            held.enter_context(store.hold(release.id))
+        except ReleaseGoneError:
+            continue
+        if not find_damage(release, store.folder(release.id)):
+            return release
+        _log.warning("a staged release is damaged; it is downloaded again", release=release.title)
     return None
 
 

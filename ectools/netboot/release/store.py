@@ -3,8 +3,9 @@
     releases/<id>/      the files of a release, and release.json
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
-    .staging/           half of something; only touched under the lock
-    .lock               held by whoever changes any of the above
+    .staging/           a release on its way in; for whoever holds .staging.lock, for as long as it takes
+    .changing/          links on their way in, releases on their way out; for whoever holds .lock, as all
+                        above, for a moment: nobody waits for a download to roll back
 
 Reading takes no lock: whatever is killed when, ``current`` leads to a whole release. Whoever serves a release
 holds it (``hold``), which keeps collection from removing it.
@@ -17,6 +18,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -49,6 +51,7 @@ class ReleaseStore:
         self.state_dir = state_dir
         self.releases_dir = state_dir / "releases"
         self.staging_dir = state_dir / ".staging"
+        self.changing_dir = state_dir / ".changing"
         self.pinned_dir = state_dir / "pinned"
 
     def folder(self, release_id: str) -> Path:
@@ -146,15 +149,33 @@ class ReleaseStore:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def lock(self, *, wait: bool = False) -> Iterator[None]:
-        """The right to change the store, for the length of the block.
+    def lock(self) -> Iterator[None]:
+        """The right to change the store, for the length of the block; waits for whoever has it.
 
-        Raises LockedError, and StoreError for every OSError of the block.
+        Raises StoreError for every OSError of the block.
         """
+        with self._hold(self.changing_dir, lock=".lock", wait=True):
+            yield
+
+    @contextlib.contextmanager
+    def lock_staging(self) -> Iterator[Path]:
+        """The one staging at a time, for the length of the block: a folder that is empty before and after.
+
+        Raises LockedError at once where somebody else has it, StoreError for every OSError of the block.
+        """
+        with self._hold(self.staging_dir, lock=".staging.lock", wait=False):
+            clear_folder(self.staging_dir)
+            try:
+                yield self.staging_dir
+            finally:
+                clear_folder(self.staging_dir)
+
+    @contextlib.contextmanager
+    def _hold(self, folder: Path, *, lock: str, wait: bool) -> Iterator[None]:
         try:
             self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self.staging_dir.mkdir(mode=0o700, exist_ok=True)
-            with hold_lock(self.state_dir / ".lock", what=f"the store {self.state_dir}", wait=wait):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with hold_lock(self.state_dir / lock, what=f"the store {self.state_dir}", wait=wait):
                 yield
         except OSError as error:
             raise self._translate(error) from error
@@ -190,3 +211,12 @@ class ReleaseStore:
             return []
         except OSError as error:
             raise FileError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove all that is in a folder. Raises OSError."""
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()

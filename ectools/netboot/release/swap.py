@@ -1,17 +1,17 @@
 """``current`` and ``previous``, changed together: each by a rename, and both or, after a crash, both later.
 
-The new links are made in ``.staging/swap.new``, and its renaming to ``.staging/swap`` is the decision. From
-then on whoever next takes the lock carries out what is left of it. ``current`` leads to a whole release
+The new links are made in ``.changing/swap.new``, and its renaming to ``.changing/swap`` is the decision.
+From then on whoever next takes the lock carries out what is left of it. ``current`` leads to a whole release
 before, between and after.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from typing import TYPE_CHECKING
 
 from ectools.files import sync_folder
+from ectools.netboot.release.store import clear_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,14 @@ _LINKS = ("previous", "current")
 
 def point(store: ReleaseStore, *, current: str, previous: str | None) -> None:
     """Let the links lead to these releases, which must be there. Only under the lock. Raises OSError."""
-    decided, new = _decided(store), store.staging_dir / "swap.new"
+    decided, new = _decided(store), store.changing_dir / "swap.new"
     new.mkdir()
     for name, release_id in zip(_LINKS, (previous, current), strict=True):
         if release_id is not None:
             (new / name).symlink_to(f"releases/{release_id}")
     sync_folder(new)
     new.rename(decided)
-    sync_folder(store.staging_dir)
+    sync_folder(store.changing_dir)
     _carry_out(store)
 
 
@@ -42,11 +42,7 @@ def recover(store: ReleaseStore) -> None:
     """
     if _decided(store).is_dir():
         _carry_out(store)
-    for left in store.staging_dir.iterdir():
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
+    clear_folder(store.changing_dir)
 
 
 def _carry_out(store: ReleaseStore) -> None:
@@ -59,4 +55,4 @@ def _carry_out(store: ReleaseStore) -> None:
 
 
 def _decided(store: ReleaseStore) -> Path:
-    return store.staging_dir / "swap"
+    return store.changing_dir / "swap"

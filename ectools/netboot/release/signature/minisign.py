@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from hashlib import blake2b
 
 from cryptography.exceptions import InvalidSignature
@@ -98,7 +97,7 @@ def _split(text: bytes, what: str) -> list[str]:
 def _decode(line: str, what: str) -> bytes:
     try:
         return base64.b64decode(line.strip(), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise SignatureError(f"{what} has a line that is not base64") from error
 
 

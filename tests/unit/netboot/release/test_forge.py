@@ -153,6 +153,14 @@ def test_the_token_does_not_follow_an_asset_elsewhere(forge: Forge, staged_dir: 
         assert all("Authorization" not in headers for _, headers in other.seen)
 
 
+def test_a_private_file_elsewhere_is_explained(forge: Forge, staged_dir: Path) -> None:
+    with start_forge(DATA) as other:
+        other.answers = {}
+        forge.on_archive(redirect(f"{other.url}/private"))
+        error = refuse(staged_dir, forge, "not found")
+        assert "the token goes to release.host alone" in error.render()
+
+
 def test_no_log_line_holds_the_token(
     forge: Forge, staged_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,15 @@ def test_what_is_staged(store: ReleaseStore, state_dir: Path) -> None:
     assert staged.outcome is Outcome.STAGED
     assert release.boot.kernel == "kernel"
     assert (state_dir / "current").readlink().as_posix() == f"releases/{release.id}"
-    assert sorted(os.listdir(state_dir)) == [".lock", ".staging", "current", "releases"]
-    assert os.listdir(state_dir / ".staging") == []
+    assert sorted(os.listdir(state_dir)) == [
+        ".changing",
+        ".lock",
+        ".staging",
+        ".staging.lock",
+        "current",
+        "releases",
+    ]
+    assert os.listdir(state_dir / ".staging") == os.listdir(state_dir / ".changing") == []
 
 
 def test_the_same_content_again_changes_nothing(store: ReleaseStore, state_dir: Path) -> None:
@@ -84,7 +92,7 @@ def test_rolling_back_twice_returns(store: ReleaseStore, state_dir: Path) -> Non
         roll_back(store)
     two = stage_text(state_dir, "two").release.id
     done = roll_back(store)
-    assert (done.current.id, done.previous.id) == links(store) == (one, two)
+    assert (done.current.id, done.previous) == links(store) == (one, two)
     roll_back(store)
     assert links(store) == (two, one)
     assert check_whole(state_dir)
@@ -97,6 +105,16 @@ def test_no_rollback_to_what_is_damaged(store: ReleaseStore, state_dir: Path) ->
     with pytest.raises(RollbackError, match="initrd has 3 bytes"):
         roll_back(store)
     assert links(store) == (two, one)
+
+
+def test_rolling_back_from_what_is_gone(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    shutil.rmtree(store.folder(two))
+    roll_back(store)
+    assert links(store) == (one, two)
+    assert check_whole(state_dir)
+    with pytest.raises(StoreError, match="is not there"):
+        roll_back(store)
 
 
 def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) -> None:
@@ -119,7 +137,7 @@ def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) 
     assert not unpin(store, ids[0])
     collect(store, keep=0)
     assert sorted(os.listdir(store.releases_dir)) == sorted(ids[-2:])
-    assert os.listdir(store.staging_dir) == []
+    assert os.listdir(store.changing_dir) == []
 
 
 def test_staging_collects(store: ReleaseStore, state_dir: Path) -> None:
@@ -183,18 +201,17 @@ def test_pins(store: ReleaseStore, state_dir: Path) -> None:
     assert store.list_pinned() == {one}
 
 
-def test_one_at_a_time(store: ReleaseStore, state_dir: Path) -> None:
-    stage_text(state_dir, "one")
-    before = snapshot(state_dir)
-    with store.lock():
-        for act in (
-            lambda: stage_text(state_dir, "two"),
-            lambda: roll_back(store),
-            lambda: collect(store, keep=0),
-        ):
-            with pytest.raises(LockedError, match="in use by another process"):
-                act()
-    assert snapshot(state_dir) == before
+def test_one_staging_at_a_time_and_nobody_waits_for_it(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    with store.lock_staging() as folder:
+        (folder / "tree").mkdir()
+        with pytest.raises(LockedError, match="in use by another process"):
+            stage_text(state_dir, "three")
+        roll_back(store)
+        collect(store, keep=0)
+        pin(store, one)
+        assert (folder / "tree").is_dir()
+    assert links(store) == (one, two)
 
 
 def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
@@ -254,8 +271,6 @@ def test_a_link_that_is_not_ours(target: str, store: ReleaseStore, state_dir: Pa
 
 
 def test_a_release_that_somebody_removed(store: ReleaseStore, state_dir: Path) -> None:
-    import shutil
-
     one = stage_text(state_dir, "one").release.id
     shutil.rmtree(store.folder(one))
     with pytest.raises(StoreError, match="is not there"):
@@ -268,17 +283,17 @@ def test_what_a_kill_left_is_cleared(store: ReleaseStore, state_dir: Path) -> No
     stage_text(state_dir, "one")
     (state_dir / ".staging" / "tree" / "a").mkdir(parents=True)
     (state_dir / ".staging" / "tree" / "a" / "kernel").write_bytes(b"half")
-    (state_dir / ".staging" / "swap.new").mkdir()
-    (state_dir / ".staging" / "swap.new" / "current").symlink_to("releases/none")
+    (state_dir / ".changing" / "swap.new").mkdir()
+    (state_dir / ".changing" / "swap.new" / "current").symlink_to("releases/none")
     stage_text(state_dir, "two")
-    assert os.listdir(state_dir / ".staging") == []
+    assert os.listdir(state_dir / ".staging") == os.listdir(state_dir / ".changing") == []
     assert check_whole(state_dir)
 
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_a_swap_that_was_decided_is_carried_out(done: int, store: ReleaseStore, state_dir: Path) -> None:
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
-    decided = state_dir / ".staging" / "swap"
+    decided = state_dir / ".changing" / "swap"
     decided.mkdir()
     (decided / "previous").symlink_to(f"releases/{two}")
     (decided / "current").symlink_to(f"releases/{one}")
