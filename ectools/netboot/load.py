@@ -28,7 +28,14 @@ VARIABLES = {
     "EVERY_CHANNEL_NETBOOT_PROXY_SUBNET": "proxyDhcp.subnet",
 }
 # Which people give relative to where they are.
-_PATHS = ("stateDir", "chainTokenFile", "release.tarball", "release.tokenFile", "ipxe.localFile")
+_PATHS = (
+    "stateDir",
+    "chainTokenFile",
+    "release.tarball",
+    "release.tokenFile",
+    "release.signature.publicKeyFile",
+    "ipxe.localFile",
+)
 # Stands in for the one option without a default while nothing is served.
 _ANY = "0.0.0.0"  # noqa: S104 - never listened on
 # Each of these makes the other one of a lower source void.
