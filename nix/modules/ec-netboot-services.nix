@@ -15,7 +15,7 @@ let
   online = [ "network-online.target" ];
   command = verb: "${ectools} netboot ${verb} --config /etc/every-channel/netboot.json";
 
-  # The units read one file; each is started again only for a change of what it acts upon.
+  # The units read one file; each takes note of the changes of what it acts upon, and of no other.
   changesOf = names: [ (builtins.toJSON (lib.getAttrs names settings)) ];
 
   credential = name: file: lib.optional (file != null) "${name}:${plain file}";
@@ -39,6 +39,14 @@ let
   };
 
   remote = cfg.ipxe.strategy == "remote";
+
+  # What a running server cannot change. (What is in the unit itself needs no mention.)
+  fixed = [
+    "httpPort"
+    "listenIP"
+    "maxConnections"
+    "stateDir"
+  ];
 
   # dnsmasq's: TFTP's port; NET_ADMIN, without which it is no DHCP server, reaches clients that have no address yet.
   capabilities = [
@@ -70,6 +78,8 @@ in
       // {
         RemainAfterExit = true;
         ExecStart = command "ipxe";
+        # What TFTP offers depends on the binaries that are there. "+": the service's user may not speak to the manager.
+        ExecStartPost = "-+${systemctl} --no-block try-reload-or-restart ${unit}.service";
         LoadCredential = credential "chain-token" cfg.chainTokenFile;
         TimeoutStartSec = 300;
         PrivateDevices = true;
@@ -102,8 +112,6 @@ in
       // retrying
       // {
         ExecStart = command "stage";
-        # "+": the service's user may not speak to the service manager.
-        ExecStartPost = "-+${systemctl} --no-block try-reload-or-restart ${unit}.service";
         LoadCredential = credential "forge-token" cfg.release.tokenFile;
         PrivateDevices = true;
       };
@@ -120,7 +128,11 @@ in
     wants = [ "${unit}-ipxe.service" ] ++ online;
     wantedBy = [ "multi-user.target" ];
     unitConfig.RequiresMountsFor = [ (quoted cfg.stateDir) ];
-    restartTriggers = changesOf (builtins.attrNames (builtins.removeAttrs settings [ "release" ]));
+    restartTriggers = changesOf fixed;
+    # Downloads go on over a reload.
+    reloadTriggers = changesOf (
+      builtins.attrNames (builtins.removeAttrs settings ([ "release" ] ++ fixed))
+    );
     path = [ pkgs.dnsmasq ];
     serviceConfig = common // {
       Type = "notify";
@@ -128,8 +140,6 @@ in
       ExecStart = command "serve";
       ExecReload = "${lib.getExe' pkgs.coreutils "kill"} -HUP $MAINPID";
       LoadCredential = credential "chain-token" cfg.chainTokenFile;
-      RuntimeDirectory = unit;
-      RuntimeDirectoryMode = "0700";
 
       Restart = "always";
       RestartSec = 5;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,11 @@ from typing import Any
 import pytest
 from support.hosts import merge
 from support.needs import give_up
+from support.option_values import PACKAGE, list_options
 from support.variants import Variants
+
+from ectools.errors import EcError
+from ectools.schemas import load_schema
 
 pytestmark = pytest.mark.nix
 
@@ -216,23 +221,78 @@ def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Varia
     assert given == [chain, chain, forge]
 
 
-def test_a_change_starts_only_those_units_again_that_it_concerns(variants: Variants) -> None:
-    cases: list[tuple[dict[str, Any], set[str]]] = [
-        ({"httpPort": 8081}, {UNIT, f"{UNIT}-ipxe"}),
-        ({"httpAllowedCIDRs": ["192.0.2.0/24"]}, {UNIT}),
-        ({"maxConnections": 99}, {UNIT}),
-        ({"interface": "enp3s0"}, {UNIT}),
-        ({"release": {"tag": "boot-v2"}}, {f"{UNIT}-stage"}),
-        ({"release": {"keep": 9}}, {f"{UNIT}-stage"}),
-        ({"release": {"refresh": "weekly"}}, set()),
-        ({"openFirewall": False}, set()),
-        ({"stateDir": "/srv/netboot"}, set(UNITS)),
+def find_reaction(before: str, after: str) -> str | None:
+    """What switch-to-configuration of NixOS does with a running unit that has become another."""
+    differing = set(before.splitlines()) ^ set(after.splitlines())
+    if not differing:
+        return None
+    only = all(line.startswith("X-Reload-Triggers=") for line in differing)
+    return "reload" if only else "restart"
+
+
+def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -> None:
+    serve, ipxe, stage = (f"{name}.service" for name in UNITS)
+    cases: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"httpPort": 8081}, {serve: "restart", ipxe: "restart"}),
+        ({"maxConnections": 99}, {serve: "restart"}),
+        ({"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}}, {serve: "restart"}),
+        ({"httpAllowedCIDRs": ["192.0.2.0/24"]}, {serve: "reload"}),
+        ({"interface": "enp3s0"}, {serve: "reload"}),
+        ({"hostname": "192.0.2.10"}, {serve: "reload", ipxe: "restart"}),
+        ({"ipxe": {"onFailure": "reboot"}}, {serve: "reload", ipxe: "restart"}),
+        ({"release": {"tag": "boot-v2"}}, {stage: "restart"}),
+        ({"release": {"keep": 9}}, {stage: "restart"}),
+        ({"release": {"refresh": "weekly"}}, {}),
+        ({"openFirewall": False}, {}),
+        ({"stateDir": "/srv/netboot"}, {serve: "restart", ipxe: "restart", stage: "restart"}),
     ]
     configs = [host(LISTEN), *(host(merge(LISTEN, change)) for change, _ in cases)]
-    before, *after = [found["unitFiles"] for found in variants.evaluate(["unitFiles"], configs)]
-    for (change, restarted), files in zip(cases, after, strict=True):
-        changed = {name for name in UNITS if before[f"{name}.service"] != files[f"{name}.service"]}
-        assert changed == restarted, change
+    before, *after = [found["texts"] for found in variants.evaluate(["texts"], configs)]
+    for (change, expected), texts in zip(cases, after, strict=True):
+        reactions = {unit: find_reaction(before[unit], texts[unit]) for unit in (serve, ipxe, stage)}
+        assert {unit: each for unit, each in reactions.items() if each} == expected, change
+
+
+def read_triggers(unit: Path, kind: str) -> set[str]:
+    """The options that a unit's X-Restart-Triggers or X-Reload-Triggers are made of."""
+    (file,) = re.findall(rf"^X-{kind}-Triggers=(.*)$", unit.read_text(), re.MULTILINE)
+    return set(json.loads(Path(file).read_text()))
+
+
+def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variants: Variants) -> None:
+    from ectools.netboot.serve.run import _FIXED
+
+    unit = build_unit(variants, LISTEN, UNIT)
+    assert read_triggers(unit, "Restart") == set(_FIXED.values())
+    (found,) = variants.evaluate(["options"], [host(LISTEN)])
+    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall", "release"} - set(_FIXED.values())
+    assert read_triggers(unit, "Reload") == rest
+
+
+def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
+    variants: Variants, tmp_path: Path
+) -> None:
+    from ectools.netboot.ipxe.script import build_autoexec
+    from ectools.netboot.load import load_settings
+
+    def build_script(options: dict[str, Any]) -> str:
+        (tmp_path / "settings.json").write_text(json.dumps(options))
+        settings = load_settings(tmp_path / "settings.json", environment={})
+        return build_autoexec(settings, None if settings.chain_token_file is None else "token")
+
+    noted = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-ipxe"), "Restart")
+    known = {"chainTokenFile": "/run/token", "ipxe": {"localFile": "/a"}, **LISTEN}
+    before = build_script(known)
+    for option in list_options(load_schema("ec-netboot")):
+        for value in option.values:
+            if option.path == ("ipxe", "strategy") or value == PACKAGE:
+                continue
+            changed = option.set_to(value)["services"]["every-channel"]["netboot"]
+            try:
+                after = build_script(merge(known, changed))
+            except EcError:
+                continue  # does not fit the others
+            assert after == before or option.path[0] in noted, option.name
 
 
 @pytest.mark.parametrize("name", UNITS)
