@@ -72,7 +72,6 @@ class HttpClient:
                 self._refuse(response, seen[-1])
             yield response
         finally:
-            # Not given back to the pool: what was not read would have to be, first.
             response.close()
 
     def read(self, url: str, *, limit: int, what: str) -> bytes:
@@ -103,9 +102,12 @@ class HttpClient:
         time.sleep(seconds)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", **headers}
+        sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
+        sent |= headers
         if self._token is not None and find_origin(url) == self._home:
             sent["Authorization"] = f"token {self._token}"
+        # A connection that was kept may be closed by the server at the very moment of the next request.
+        self._pool.clear()
         with translate_errors(url):
             return self._pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
 
