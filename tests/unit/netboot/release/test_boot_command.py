@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.releases import SCRIPT
 
@@ -114,6 +114,7 @@ WORD = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(WORD, max_size=5), max_size=6))
 def test_any_script_is_read_or_refused(lines: list[list[str]]) -> None:
     with contextlib.suppress(BootCommandError):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ectools.netboot.release.manifest import (
@@ -47,11 +47,13 @@ def releases(draw: st.DrawFn) -> Release:
     )
 
 
+@settings(deadline=None)
 @given(releases())
 def test_a_record_is_read_as_it_was_written(release: Release) -> None:
     assert parse_manifest(render_manifest(release), where="release.json") == release
 
 
+@settings(deadline=None)
 @given(FILES, st.randoms())
 def test_the_id_does_not_depend_on_order(files: dict[str, FileRecord], random: Any) -> None:
     names = list(files)
@@ -59,12 +61,14 @@ def test_the_id_does_not_depend_on_order(files: dict[str, FileRecord], random: A
     assert build_id({name: files[name] for name in names}) == build_id(files)
 
 
+@settings(deadline=None)
 @given(FILES, FILES)
 def test_other_content_has_another_id(one: dict[str, FileRecord], other: dict[str, FileRecord]) -> None:
     assume(one != other)
     assert build_id(one) != build_id(other)
 
 
+@settings(deadline=None)
 @given(FILES)
 def test_a_name_is_a_part_of_the_content(files: dict[str, FileRecord]) -> None:
     name = min(files)
@@ -121,6 +125,7 @@ def test_what_a_release_tells_of_itself() -> None:
     assert replace(GOOD, tag="boot-v1").title == f"boot-v1 ({GOOD.id})"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_a_good_name_has_one_spelling(name: str) -> None:
     if find_name_fault(name) is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.needs import require_tool
 from support.releases import build_settings, check_whole, release_files, write_archive
@@ -164,6 +164,7 @@ def test_a_weak_key(tmp_path: Path) -> None:
         verify_signature(SignatureFormat.OPENSSL, data=DATA, signature=sign(DATA), public_key=public)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SignatureFormat), st.binary(max_size=200))
 def test_no_bytes_do_more_than_raise(form: SignatureFormat, junk: bytes) -> None:
     armoured = (

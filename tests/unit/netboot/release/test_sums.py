@@ -5,7 +5,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.needs import require_tool
 from support.releases import (
@@ -84,6 +84,7 @@ def test_sums_that_are_not_text() -> None:
         parse_sums(b"\xff\xfe" + f"{A}  x".encode("utf-16-le"), where="SUMS")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_do_more_than_raise(data: bytes) -> None:
     with contextlib.suppress(SumsError):
