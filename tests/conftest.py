@@ -84,7 +84,14 @@ def _find_nixpkgs(nix_env: Mapping[str, str]) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what could not run, and why, in one line a reason: nobody scrolls up for a skip."""
+    """Say what could not run, and why, in one line a reason: nobody scrolls up for a skip.
+
+    Before that, what a test has to tell beside that it passed: its property ``summary``.
+    """
+    for report in terminalreporter.stats.get("passed", []):
+        for name, text in report.user_properties:
+            if name == "summary":
+                terminalreporter.write_line(text)
     skipped: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         skipped[report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)] += 1

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
 
 class RecordingServer:
-    """On a free port of 127.0.0.1; ``targets`` are the request targets with their queries, in order."""
+    """On a free port of 127.0.0.1; ``targets`` are the request targets with their queries, in order.
+
+    ``tokens`` are the values of ``X-Boot-Token``, one a request; None where there was none.
+    """
 
     def __init__(self, root: Path) -> None:
         targets: list[str] = []
+        tokens: list[str | None] = []
         self.targets = targets
+        self.tokens = tokens
 
         class Handler(SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
                 targets.append(self.path)
+                tokens.append(self.headers.get("X-Boot-Token"))
                 super().do_GET()
 
             def log_message(self, *_: Any) -> None:
