@@ -144,7 +144,7 @@ async def _answer(server: BootServer, data: bytes) -> bytes:
     """What one connection answers to ``data``, which comes in two parts, and its end."""
     wire = Wire()
     protocol = cast("asyncio.Protocol", server._http())
-    connection = wire.connection = Connection(protocol, server._hooks, surplus=False, header_seconds=10)
+    connection = wire.connection = Connection(protocol, server._hooks, header_seconds=10)
     connection.connection_made(wire)
     half = len(data) // 2
     for part in (data[:half], data[half:]):

@@ -53,13 +53,10 @@ class Hooks:
 class Connection(asyncio.Protocol):
     """Stands between the transport and aiohttp's protocol (``inner``).
 
-    ``surplus`` marks one above the limit of connections: its request will be answered 503.
     ``transport.get_protocol()`` finds it from a request.
     """
 
-    def __init__(
-        self, inner: asyncio.Protocol, hooks: Hooks, *, surplus: bool, header_seconds: float
-    ) -> None:
+    def __init__(self, inner: asyncio.Protocol, hooks: Hooks, *, header_seconds: float) -> None:
         self._inner = inner
         self._hooks = hooks
         self._header_seconds = header_seconds
@@ -68,7 +65,6 @@ class Connection(asyncio.Protocol):
         self._ahead = 0
         self._transfer: Transfer | None = None
         self.transport: asyncio.Transport | None = None
-        self.surplus = surplus
         self.state = State.HEADER
         self.header_bytes = 0
         self.served = 0

@@ -82,6 +82,7 @@ class BootServer:
         )
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[object]] = set()
+        self._busy = 0
         self._draining = False
         self._dropped = 0
         self._empty = asyncio.Event()
@@ -136,8 +137,11 @@ class BootServer:
             reply.aborted = Abort.CLIENT_GONE
             return reply
         connection.begin(has_body=request.can_read_body)
+        self._busy += 1
         try:
-            answer = self._answerer.answer(request, surplus=connection.surplus)
+            # Counted here and not where a connection is accepted: one that has just ended takes no place.
+            surplus = self._busy > self._settings.max_connections
+            answer = self._answerer.answer(request, surplus=surplus)
             try:
                 if connection.close_after or request.can_read_body:
                     answer.force_close()
@@ -145,6 +149,7 @@ class BootServer:
             finally:
                 answer.report()
         finally:
+            self._busy -= 1
             connection.finish()
         return answer
 
@@ -171,14 +176,10 @@ class BootServer:
         if held >= self._settings.max_connections + SURPLUS_CONNECTIONS:
             client.close()
             return
-        surplus = held >= self._settings.max_connections
         seconds = self._settings.header_seconds
-        connection = Connection(
-            self._http(),
-            self._hooks,
-            surplus=surplus,
-            header_seconds=min(seconds, SURPLUS_HEADER_SECONDS) if surplus else seconds,
-        )
+        if held >= self._settings.max_connections:
+            seconds = min(seconds, SURPLUS_HEADER_SECONDS)
+        connection = Connection(self._http(), self._hooks, header_seconds=seconds)
         self._connections.add(connection)
         client.setblocking(False)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
