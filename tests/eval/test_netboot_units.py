@@ -1,0 +1,191 @@
+"""The units of ec-netboot: their order, their rights, and which change concerns which."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hosts import merge
+from support.netboot_hosts import (
+    EVERYTHING,
+    LISTEN,
+    PROXY,
+    REMOTE,
+    UNIT,
+    UNITS,
+    build_unit,
+    host,
+    read_units,
+)
+from support.option_values import PACKAGE, list_options
+from support.variants import Variants
+
+from ectools.errors import EcError
+from ectools.schemas import load_schema
+
+pytestmark = pytest.mark.nix
+
+
+def test_the_units_start_in_their_order_and_the_server_waits_for_no_forge(variants: Variants) -> None:
+    serve, ipxe, stage = read_units(variants, LISTEN)
+    assert f"After=local-fs.target {UNIT}-ipxe.service network-online.target" in serve
+    assert f"Wants={UNIT}-ipxe.service network-online.target" in serve
+    assert f"After=local-fs.target {UNIT}.service network-online.target" in stage
+    assert "Wants=network-online.target" in stage
+    assert "After=local-fs.target" in ipxe
+    for unit in (serve, ipxe, stage):
+        assert "WantedBy=multi-user.target" in unit
+        assert not [line for line in unit if line.startswith(("Requires=", "BindsTo="))]
+
+
+def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
+    serve, ipxe, stage = read_units(variants, LISTEN)
+    assert {"Type=notify", "Restart=always", "RestartSec=5", "WatchdogSec=60"} <= set(serve)
+    assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
+    assert {"Type=oneshot", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
+    # A timer starts nothing that is active.
+    assert "RemainAfterExit=true" not in stage
+
+
+def test_a_binary_from_elsewhere_is_fetched_over_the_network(variants: Variants) -> None:
+    ipxe = read_units(variants, REMOTE)[1]
+    assert "After=local-fs.target network-online.target" in ipxe
+    assert "Restart=on-failure" in ipxe
+    assert "PrivateNetwork=true" not in ipxe
+    assert "RestrictAddressFamilies=AF_INET" in ipxe
+
+
+def test_a_calendar_event_makes_a_timer(variants: Variants) -> None:
+    options = merge(LISTEN, {"release": {"refresh": "Mon 04:00"}})
+    without, found = variants.evaluate(["texts"], [host(LISTEN), host(options)])
+    timer = found["texts"][f"{UNIT}-stage.timer"].splitlines()
+    assert {"OnCalendar=Mon 04:00", "Persistent=true"} <= set(timer)
+    assert f"{UNIT}-stage.timer" not in without["texts"]
+
+
+def test_only_proxy_dhcp_takes_the_right_to_administer_the_network(variants: Variants) -> None:
+    for options, expected in (
+        (LISTEN, {"CAP_NET_BIND_SERVICE"}),
+        (PROXY, {"CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN"}),
+    ):
+        unit = read_units(variants, options)[0]
+        for setting in ("AmbientCapabilities", "CapabilityBoundingSet"):
+            assert {line.partition("=")[2] for line in unit if line.startswith(setting)} == expected
+
+
+def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Variants) -> None:
+    secrets = merge(LISTEN, {"chainTokenFile": "/run/a", "release": {"tokenFile": "/run/b"}})
+    serve, ipxe, stage = read_units(variants, secrets)
+    given = [[line for line in unit if line.startswith("LoadCredential")] for unit in (serve, ipxe, stage)]
+    chain, forge = ["LoadCredential=chain-token:/run/a"], ["LoadCredential=forge-token:/run/b"]
+    assert given == [chain, chain, forge]
+
+
+def find_reaction(before: str, after: str) -> str | None:
+    """What switch-to-configuration of NixOS does with a running unit that has become another."""
+    differing = set(before.splitlines()) ^ set(after.splitlines())
+    if not differing:
+        return None
+    only = all(line.startswith("X-Reload-Triggers=") for line in differing)
+    return "reload" if only else "restart"
+
+
+def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -> None:
+    serve, ipxe, stage = (f"{name}.service" for name in UNITS)
+    cases: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"httpPort": 8081}, {serve: "restart", ipxe: "restart"}),
+        ({"maxConnections": 99}, {serve: "restart"}),
+        ({"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}}, {serve: "restart"}),
+        ({"httpAllowedCIDRs": ["192.0.2.0/24"]}, {serve: "reload"}),
+        ({"interface": "enp3s0"}, {serve: "reload"}),
+        ({"hostname": "192.0.2.10"}, {serve: "reload", ipxe: "restart"}),
+        ({"ipxe": {"onFailure": "reboot"}}, {serve: "reload", ipxe: "restart"}),
+        ({"release": {"tag": "boot-v2"}}, {stage: "restart"}),
+        ({"release": {"keep": 9}}, {stage: "restart"}),
+        ({"release": {"refresh": "weekly"}}, {}),
+        ({"openFirewall": False}, {}),
+        ({"stateDir": "/srv/netboot"}, {serve: "restart", ipxe: "restart", stage: "restart"}),
+    ]
+    configs = [host(LISTEN), *(host(merge(LISTEN, change)) for change, _ in cases)]
+    before, *after = [found["texts"] for found in variants.evaluate(["texts"], configs)]
+    for (change, expected), texts in zip(cases, after, strict=True):
+        reactions = {unit: find_reaction(before[unit], texts[unit]) for unit in (serve, ipxe, stage)}
+        assert {unit: each for unit, each in reactions.items() if each} == expected, change
+
+
+def read_triggers(unit: Path, kind: str) -> set[str]:
+    """The options that a unit's X-Restart-Triggers or X-Reload-Triggers are made of."""
+    (file,) = re.findall(rf"^X-{kind}-Triggers=(.*)$", unit.read_text(), re.MULTILINE)
+    return set(json.loads(Path(file).read_text()))
+
+
+def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variants: Variants) -> None:
+    from ectools.netboot.serve.run import _FIXED
+
+    unit = build_unit(variants, LISTEN, UNIT)
+    assert read_triggers(unit, "Restart") == set(_FIXED.values())
+    (found,) = variants.evaluate(["options"], [host(LISTEN)])
+    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall", "release"} - set(_FIXED.values())
+    assert read_triggers(unit, "Reload") == rest
+
+
+def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
+    variants: Variants, tmp_path: Path
+) -> None:
+    from ectools.netboot.ipxe.script import build_autoexec
+    from ectools.netboot.load import load_settings
+
+    def build_script(options: dict[str, Any]) -> str:
+        (tmp_path / "settings.json").write_text(json.dumps(options))
+        settings = load_settings(tmp_path / "settings.json", environment={})
+        return build_autoexec(settings, None if settings.chain_token_file is None else "token")
+
+    noted = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-ipxe"), "Restart")
+    known = {"chainTokenFile": "/run/token", "ipxe": {"localFile": "/a"}, **LISTEN}
+    before = build_script(known)
+    for option in list_options(load_schema("ec-netboot")):
+        for value in option.values:
+            if option.path == ("ipxe", "strategy") or value == PACKAGE:
+                continue
+            changed = option.set_to(value)["services"]["every-channel"]["netboot"]
+            try:
+                after = build_script(merge(known, changed))
+            except EcError:
+                continue  # does not fit the others
+            assert after == before or option.path[0] in noted, option.name
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("options", [LISTEN, EVERYTHING, REMOTE], ids=["defaults", "everything", "remote"])
+def test_exposure(
+    variants: Variants, options: dict[str, Any], name: str, require_tool: Callable[[str, str], str]
+) -> None:
+    analyze = require_tool("systemd-analyze", "install systemd")
+    unit = build_unit(variants, options, name)
+    most = 3.0 if name == UNIT else 2.5
+    argv = [analyze, "security", "--offline=true", f"--threshold={most * 10:g}", "--no-pager", str(unit)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-600:]
+    (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    assert float(exposure) <= most
+
+
+@pytest.mark.parametrize("options", [LISTEN, EVERYTHING], ids=["the defaults", "odd paths"])
+def test_systemd_finds_nothing_wrong_with_the_units(
+    variants: Variants, options: dict[str, Any], require_tool: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    analyze = require_tool("systemd-analyze", "install systemd")
+    # Growing pauses are of systemd 254, and an older one takes them for mistakes.
+    newer = re.compile(r"^Restart(Steps|MaxDelaySec)=.*\n", re.MULTILINE)
+    files = [tmp_path / f"{name}.service" for name in UNITS]
+    for file in files:
+        file.write_text(newer.sub("", build_unit(variants, options, file.stem).read_text()))
+    argv = [analyze, "verify", "--man=no", "--recursive-errors=no", *map(str, files)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    mine = [line for line in done.stderr.splitlines() if "netboot" in line]
+    assert (done.returncode, mine) == (0, [])
