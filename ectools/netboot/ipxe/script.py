@@ -10,7 +10,6 @@ iPXE splits a line at blanks, then expands ``${…}`` in each word, and again in
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from ectools.boot_urls import FAILURE_MARK, URL, encode_token
 from ectools.credentials import is_token
 from ectools.errors import EcError
 from ectools.netboot.ipxe.reasons import REASONS
+from ectools.netboot.release.boot_command import is_bootable_name, is_script_argument
 from ectools.netboot.settings import OnFailure
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ STALL_SECONDS = 60
 """A download that makes no progress for so long has failed."""
 FIRST_PAUSE = 2
 LONGEST_PAUSE = 32
-
-# Names become images' names and parts of URLs: nothing in them that any iPXE encodes.
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
-_ARGUMENT = re.compile(r"(?:\$\{(?!ec-)[A-Za-z0-9/.:_-]+\}|\$(?!\{)|[!-#%-~])+", re.ASCII)
-_TERMINATORS = frozenset({"||", "&&", ";"})
 
 
 class ScriptError(EcError):
@@ -308,7 +303,7 @@ def _check_base(url: str) -> str:
 
 
 def _check_file(name: str) -> str:
-    if _FILE.fullmatch(name) is None:
+    if not is_bootable_name(name):
         raise ScriptError(
             f"{name!r}: a boot script cannot name this file",
             hint="files that are booted have names of letters, digits and . _ -",
@@ -317,7 +312,7 @@ def _check_file(name: str) -> str:
 
 
 def _check_argument(argument: str) -> str:
-    if _ARGUMENT.fullmatch(argument) is None or argument in _TERMINATORS or argument.startswith("#"):
+    if not is_script_argument(argument):
         raise ScriptError(
             f"{argument!r}: a boot script cannot hold this argument of the kernel",
             hint="printable ASCII without blanks, with ${cmdline} and the like at most",

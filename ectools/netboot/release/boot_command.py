@@ -31,15 +31,34 @@ _SETTING = re.compile(
 _IGNORED = frozenset({"dhcp", "echo", "imgfree"})
 """Commands that say nothing of what is booted."""
 
+# Names become images' names and parts of URLs: nothing in them that any iPXE encodes.
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
+# ec-… are the variables of the script that is served.
+_ARGUMENT = re.compile(r"(?:\$\{(?!ec-)[A-Za-z0-9/.:_-]+\}|\$(?!\{)|[!-#%-~])+", re.ASCII)
+_TERMINATORS = frozenset({"||", "&&", ";"})
+"""Words that end a command of iPXE (src/core/exec.c)."""
+
 
 class BootCommandError(EcError):
     """A release's netboot.ipxe cannot be used; the message holds the line."""
+
+
+def is_bootable_name(name: str) -> bool:
+    """Whether a boot script can name this file of a release."""
+    return _FILE.fullmatch(name) is not None
+
+
+def is_script_argument(argument: str) -> bool:
+    """Whether a boot script can hold this argument of the kernel, and iPXE takes it for one."""
+    plain = _ARGUMENT.fullmatch(argument) is not None
+    return plain and argument not in _TERMINATORS and not argument.startswith("#")
 
 
 def parse_boot_command(script: bytes, files: Collection[str]) -> BootCommand:
     """The kernel, its arguments and the initrds, as names of ``files``. Raises BootCommandError.
 
     A name may be absolute, and the kernel may have NixOS's name for it where the file is called ``kernel``.
+    What is returned is what the script that is served can say.
     """
     if len(script) > MAX_SCRIPT_BYTES:
         raise BootCommandError(f"{SCRIPT_NAME}: larger than {MAX_SCRIPT_BYTES} bytes: no boot script")
@@ -70,6 +89,11 @@ def _join_lines(text: str) -> list[tuple[int, str]]:
     return joined
 
 
+def _drop_comment(words: list[str]) -> list[str]:
+    """iPXE reads no further than a word that begins with ``#``."""
+    return words[: next((index for index, word in enumerate(words) if word.startswith("#")), None)]
+
+
 class _Parser:
     def __init__(self, files: Collection[str]) -> None:
         self._files = files
@@ -82,8 +106,8 @@ class _Parser:
 
     def read(self, number: int, line: str) -> None:
         self._line, self._text = number, line.strip()
-        words = self._text.split()
-        if not words or words[0].startswith("#") or words[0] in _IGNORED:
+        words = _drop_comment(self._text.split())
+        if not words or words[0] in _IGNORED:
             return
         if self._boots:
             self._refuse("a command stands after boot, which does not return")
@@ -102,6 +126,13 @@ class _Parser:
         if self._kernel is None or not self._boots:
             missing = "kernel" if self._kernel is None else "boot"
             raise BootCommandError(f"{SCRIPT_NAME}: has no {missing} command")
+        files = [self._kernel, *self._initrds]
+        if len({posixpath.basename(name) for name in files}) != len(files):
+            raise BootCommandError(
+                f"{SCRIPT_NAME}: boots several files of one name, and iPXE knows images by name"
+            )
+        if self._arguments and self._arguments[-1].endswith("\\"):
+            raise BootCommandError(f"{SCRIPT_NAME}: the kernel's last argument ends in a backslash")
         images = {posixpath.basename(name) for name in self._initrds} | {"initrd.magic"}
         for argument in self._arguments:
             key, separator, name = argument.partition("=")
@@ -121,6 +152,8 @@ class _Parser:
                 self._refuse("conditions are not supported")
             if "${" in _SETTING.sub("", argument):
                 self._refuse(f"{argument} has a variable that only a script of your own could have set")
+            if not is_script_argument(argument):
+                self._refuse(f"{argument!r} is not printable ASCII, or ends the command in iPXE")
         self._arguments = tuple(arguments)
 
     def _read_initrd(self, words: list[str]) -> None:
@@ -154,6 +187,8 @@ class _Parser:
         found = next((candidate for candidate in candidates if candidate in self._files), None)
         if found is None:
             self._refuse(f"{name} is not in the release, which has {', '.join(sorted(self._files))}")
+        if not is_bootable_name(found):
+            self._refuse(f"the name {found!r} has other characters than letters, digits and . _ -")
         return found
 
     def _refuse(self, reason: str) -> NoReturn:

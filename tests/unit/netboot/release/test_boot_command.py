@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.releases import SCRIPT
+from support.releases import SCRIPT, build_settings
 
+from ectools.netboot.ipxe.script import build_netboot
 from ectools.netboot.release.boot_command import BootCommandError, parse_boot_command
-from ectools.netboot.release.manifest import BootCommand
+from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 
-FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra")
+FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
 
 
 def parse(*lines: str) -> BootCommand:
@@ -40,6 +42,10 @@ def test_what_nixos_writes() -> None:
             ["initrd initrd", "initrd boot/extra", "kernel kernel", "boot"],
             ("kernel", (), ("initrd", "boot/extra")),
         ),
+        (
+            ["kernel kernel a #b && c", "initrd initrd # the only one", "boot #"],
+            ("kernel", ("a",), ("initrd",)),
+        ),
         (["kernel kernel initrd=initrd.magic x", "boot"], ("kernel", ("initrd.magic", "x"), ())),
         (
             ["kernel kernel ip=${net0/ip:ipv4} m=${mac}", "boot"],
@@ -65,7 +71,7 @@ def test_forms_of_the_script(
     [
         (
             ["kernel other", "boot"],
-            "netboot.ipxe:2: other is not in the release, which has boot/extra, initrd",
+            "netboot.ipxe:2: other is not in the release, which has boot/extra, boot/initrd",
         ),
         (["kernel kernel", "initrd none", "boot"], "netboot.ipxe:3: none is not in"),
         (["kernel http://192.0.2.1/kernel", "boot"], "netboot.ipxe:2: http://192.0.2.1/kernel is no file"),
@@ -86,6 +92,11 @@ def test_forms_of_the_script(
         (["boot"], "has no kernel command"),
         (["kernel kernel"], "has no boot command"),
         (["kernel kernel initrd=other", "initrd initrd", "boot"], "told initrd=other"),
+        (["kernel kernel a ; shell", "boot"], "';' is not printable ASCII, or ends the command"),
+        (["kernel kernel a=\u00e9", "boot"], "'a=\u00e9' is not printable ASCII"),
+        (["kernel kernel", "initrd in(i)trd", "boot"], "the name 'in(i)trd' has other characters"),
+        (["kernel kernel", "initrd boot/initrd", "initrd initrd", "boot"], "several files of one name"),
+        (["kernel kernel a\\ # more", "boot"], "ends in a backslash"),
     ],
 )
 def test_what_is_refused(lines: list[str], words: str) -> None:
@@ -110,8 +121,10 @@ def test_what_is_no_script(script: bytes, words: str) -> None:
 
 
 WORD = st.sampled_from(
-    ["kernel", "initrd", "boot", "--name", "-n", "||", "\\", "#", "a=b", "${cmdline}", "${", "/", ""]
+    ["kernel", "initrd", "boot", "--name", "-n", "||", ";", "\\", "#", "a=b", "${cmdline}", "${", "/", ""]
 )
+NAME = st.sampled_from([*FILES, "bzImage"])
+BOOTED = WORD | NAME | st.text(st.characters(exclude_categories=("Cc", "Cs", "Z")), max_size=4)
 
 
 @settings(deadline=None)
@@ -120,3 +133,25 @@ def test_any_script_is_read_or_refused(lines: list[list[str]]) -> None:
     with contextlib.suppress(BootCommandError):
         found = parse(*map(" ".join, lines))
         assert {found.kernel, *found.initrds} <= set(FILES)
+
+
+@given(NAME, st.lists(BOOTED, max_size=4), st.lists(NAME, max_size=3))
+def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initrds: list[str]) -> None:
+    with contextlib.suppress(BootCommandError):
+        boot = parse(
+            " ".join(["kernel", kernel, *arguments]), *(f"initrd {name}" for name in initrds), "boot"
+        )
+        files = dict.fromkeys(FILES, FileRecord(size=0, sha256="0" * 64))
+        release = Release(
+            id=build_id(files),
+            tag=None,
+            source="",
+            archive_name="",
+            archive_sha256="",
+            staged_at=0,
+            files=files,
+            boot=boot,
+        )
+        assert f"set ec-path /releases/{release.id}/{boot.kernel}\n" in build_netboot(
+            build_settings(Path("/state")), release, None
+        )
