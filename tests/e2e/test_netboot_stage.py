@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.forge import paced, stalls, start_forge
+from support.needs import give_up, require_tool
 from support.releases import (
     ARCHIVE,
     build_tar,
@@ -172,19 +173,31 @@ def test_nothing_is_left_of_what_fails(bad: bytes, tmp_path: Path) -> None:
 
 
 def test_root_leaves_files_that_the_service_can_remove(tmp_path: Path) -> None:
-    from support.needs import give_up
-
     if os.geteuid() != 0:
         give_up("only root can act as another user")
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     state = tmp_path / "state"
     state.mkdir()
     os.chown(state, 65534, 65534)
-    run("stage", "--tarball", write_archive(tmp_path, release_files()), "--state-dir", state)
+    # The archive, and the way to it, are root's alone.
+    archive = write_archive(tmp_path, release_files())
+    archive.chmod(0o600)
+    tmp_path.chmod(0o700)
+    run("stage", "--tarball", archive, "--state-dir", state)
     assert {path.lstat().st_uid for path in state.rglob("*")} == {65534}
     assert ReleaseStore(state).find_current()
+
+
+def test_root_who_cannot_act_as_the_owner_is_told_so(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        give_up("only root can make a folder another user's")
+    mapped_root = [require_tool("unshare", "install util-linux"), "--map-root-user"]
+    if subprocess.run([*mapped_root, "true"], check=False).returncode != 0:
+        give_up("this kernel gives no user namespace")
+    os.chown(tmp_path, 65534, 65534)
+    argv = [*mapped_root, *NETBOOT, "rollback", "--state-dir", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert f"{tmp_path}: is the user 65534's" in done.stderr
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
