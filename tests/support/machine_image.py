@@ -27,6 +27,9 @@ PACKAGES = (
     *("python3", "qemu-system-x86", "qemu-utils", "dnsmasq-base", "nftables"),
 )
 
+LAN_ADDRESS = "192.168.77.2"
+"""A machine's address on its interface lan0."""
+
 AGENT = Path(__file__).with_name("machine_agent.py")
 
 _FILES = {
@@ -49,14 +52,22 @@ _FILES = {
     "ConditionVirtualization=!container\n"
     "[Service]\n"
     "ExecStart=/usr/bin/python3 -u /usr/lib/machine_agent.py\n",
-    # Stands for a host's network manager, with its own end that network-online.target waits for.
+    # Stands for a host's network manager, which network-online.target waits for. A machine without a card has
+    # a LAN that nobody else is in.
+    "usr/sbin/network-up": "#!/bin/sh\n"
+    "set -e\n"
+    "ip link set lo up\n"
+    "ip link show lan0 >/dev/null 2>&1 || ip link set eth0 name lan0 2>/dev/null ||\n"
+    "  { ip link add lan0 type veth peer name lan1 && ip link set lan1 up; }\n"
+    f"ip address replace {LAN_ADDRESS}/24 dev lan0\n"
+    "ip link set lan0 up\n",
     "etc/systemd/system/network-up.service": "[Unit]\n"
     "Wants=network.target\n"
     "Before=network.target network-online.target\n"
     "[Service]\n"
     "Type=oneshot\n"
     "RemainAfterExit=yes\n"
-    "ExecStart=ip link set lo up\n",
+    "ExecStart=network-up\n",
     "etc/systemd/journald.conf.d/machine.conf": "[Journal]\nStorage=persistent\nRateLimitBurst=0\n",
     "usr/lib/python3/dist-packages/machine.pth": "/nix/python\n",
 }
@@ -143,7 +154,8 @@ def _build_image(work: Path, sources: list[str]) -> None:
     for name, text in _FILES.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
-    (tree / "sbin/machine-init").chmod(0o755)
+    for name in ("machine-init", "network-up"):
+        (tree / "sbin" / name).chmod(0o755)
     shutil.copyfile(AGENT, tree / "usr/lib/machine_agent.py")
     (tree / "nix").mkdir()
     units = tree / "etc/systemd/system"

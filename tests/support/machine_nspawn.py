@@ -55,9 +55,17 @@ class NspawnMachine(Machine):
 
 @contextlib.contextmanager
 def boot_nspawn(
-    folder: Path, image: Image, store: Store, *, read_only: Mapping[Path, str] | None = None
+    folder: Path,
+    image: Image,
+    store: Store,
+    *,
+    read_only: Mapping[Path, str] | None = None,
+    namespace: str | None = None,
 ) -> Iterator[NspawnMachine]:
-    """A machine for the length of the block; ``read_only``: further paths here → inside."""
+    """A machine for the length of the block; ``read_only``: further paths here → inside.
+
+    ``namespace``: the named network namespace whose interfaces it has; None: one of its own.
+    """
     require_tool("systemd-nspawn", "install systemd-container")
     places = {store.folder: "/nix", **(read_only or {})}
     console = folder / "console"
@@ -65,7 +73,10 @@ def boot_nspawn(
         process = subprocess.Popen(
             [
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
-                *("--volatile=overlay", "--private-network", "--console=pipe"),
+                *("--volatile=overlay", "--console=pipe"),
+                f"--network-namespace-path=/run/netns/{namespace}" if namespace else "--private-network",
+                # Goes with a network of its own, but not with one that is there.
+                "--capability=CAP_NET_ADMIN",
                 *(f"--machine=ec-{os.getpid()}", "-D", str(image.tree)),
                 *(f"--bind-ro={outside}:{inside}" for outside, inside in places.items()),
                 "systemd.unit=multi-user.target",
@@ -82,8 +93,6 @@ def boot_nspawn(
         leader = os.pidfd_open(number)
         machine = NspawnMachine(number, console)
         _wait_running(machine)
-        # A container with a network of its own has it down.
-        machine.run("ip", "link", "set", "lo", "up")
         yield machine
     finally:
         process.terminate()

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from support.machine import COMMAND_SECONDS, Done, Machine, MachineError
 from support.machine_image import Image
@@ -41,7 +42,8 @@ class QemuMachine(Machine):
             self._channel.sendall(json.dumps(request).encode() + b"\n")
         except OSError as error:
             raise self._error(f"{list(argv)}: cannot be sent: {error}") from error
-        return Done(**self._receive(COMMAND_SECONDS + 60))
+        answer = self._receive(COMMAND_SECONDS + 60)
+        return Done(answer["status"], answer["stdout"], answer["stderr"])
 
     def read_console(self) -> str:
         return self._console.read_text(errors="replace")
@@ -65,7 +67,7 @@ class QemuMachine(Machine):
         self.run("systemctl", "reboot", "--no-block")
         self.wait_boot()
 
-    def _receive(self, seconds: float) -> dict[str, str]:
+    def _receive(self, seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while b"\n" not in self._pending:
             self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -79,7 +81,7 @@ class QemuMachine(Machine):
                 raise self._error("the machine died")
             self._pending += data
         line, _, self._pending = self._pending.partition(b"\n")
-        answer: dict[str, str] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def _error(self, message: str) -> MachineError:
@@ -88,20 +90,20 @@ class QemuMachine(Machine):
 
 @contextlib.contextmanager
 def boot_qemu(
-    folder: Path, image: Image, store: Store, *, devices: Sequence[str] = ()
+    folder: Path, image: Image, store: Store, *, wrapper: Sequence[str] = (), devices: Sequence[str] = ()
 ) -> Iterator[QemuMachine]:
-    """A machine for the length of the block; ``devices`` are further arguments for QEMU.
+    """A machine for the length of the block; ``wrapper`` starts QEMU, ``devices`` are further arguments.
 
     A boot that fails is tried once more: emulated guests hang, rarely.
     """
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
     with contextlib.ExitStack() as stack:
         try:
-            machine = stack.enter_context(_start_qemu(qemu, folder, image, store, devices))
+            machine = stack.enter_context(_start_qemu([*wrapper, qemu], folder, image, store, devices))
             machine.wait_boot()
         except MachineError as first:
             stack.close()
-            machine = stack.enter_context(_start_qemu(qemu, folder, image, store, devices))
+            machine = stack.enter_context(_start_qemu([*wrapper, qemu], folder, image, store, devices))
             try:
                 machine.wait_boot()
             except MachineError as second:
@@ -111,7 +113,7 @@ def boot_qemu(
 
 @contextlib.contextmanager
 def _start_qemu(
-    qemu: str, folder: Path, image: Image, store: Store, devices: Sequence[str]
+    program: Sequence[str], folder: Path, image: Image, store: Store, devices: Sequence[str]
 ) -> Iterator[QemuMachine]:
     console = folder / "console"
     console.write_bytes(b"")
@@ -119,7 +121,7 @@ def _start_qemu(
     with here, (folder / "qemu.stderr").open("wb") as errors:
         with there:
             process = subprocess.Popen(
-                [qemu, *_build_argv(image, store, console, there.fileno()), *devices],
+                [*program, *_build_argv(image, store, console, there.fileno()), *devices],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

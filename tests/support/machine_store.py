@@ -19,14 +19,23 @@ from ectools.processes import ProcessError, run
 
 @dataclass(frozen=True)
 class Store:
-    """What stands at /nix of a machine, as a folder and as an ext4 disk: ``store`` and ``python``."""
+    """What stands at /nix of a machine, as a folder and as an ext4 disk: ``store``, ``python``, ``files``."""
 
     folder: Path
     disk: Path
 
 
-def build_store(folder: Path, paths: Iterable[Path], nix_env: Mapping[str, str]) -> Store:
-    """The closure of store paths, and the Python packages that the product needs, for a machine's /nix."""
+def build_store(
+    folder: Path,
+    paths: Iterable[Path],
+    nix_env: Mapping[str, str],
+    *,
+    files: Mapping[str, Path] | None = None,
+) -> Store:
+    """The closure of store paths, and the Python packages that the product needs, for a machine's /nix.
+
+    ``files``: further ones, by their names in /nix/files.
+    """
     nix = Path(tempfile.mkdtemp(prefix="nix-", dir=folder))
     nix.chmod(0o755)
     (nix / "store").mkdir()
@@ -40,6 +49,9 @@ def build_store(folder: Path, paths: Iterable[Path], nix_env: Mapping[str, str])
     closure = query.stdout.split()
     run(["cp", "--archive", "--reflink=auto", *closure, str(nix / "store")], timeout=300)
     _copy_python(nix / "python")
+    (nix / "files").mkdir()
+    for name, source in (files or {}).items():
+        shutil.copyfile(source, nix / "files" / name)
     # As nixpkgs' real packages have it: the store cannot be written to when a program starts.
     sources = [str(path) for path in nix.glob("store/*-source")]
     if sources:

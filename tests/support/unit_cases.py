@@ -8,10 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from support.boot_binaries import find_ipxe
+from support.boot_host import build_tarball
 from support.machine import Machine
+from support.machine_image import LAN_ADDRESS
 
+from ectools.demo.payload import build_payload
+
+LAN = f"{LAN_ADDRESS.rpartition('.')[0]}.0/24"
+TARBALL = "ec-runner-x86_64-netboot-test.tar.gz"
 TOKEN = "a/secret=token:7"
 """What every service's credential holds."""
 
@@ -35,15 +43,18 @@ class Case:
     """Path below ``state`` → mode, user and group, once it serves."""
     kept: tuple[str, ...]
     """Those of the paths that stay when the service is disabled."""
+    credential: str
+    """The name of its only secret."""
+    writes: bool = True
+    """Whether it may write to its state folder."""
     capabilities: int = 0
     """The bounding set, where it is not empty."""
-    credential: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     """Files of the machine's administrator: mode and path → text."""
     server: str | None = None
     """Pattern of the command line of a child that it starts again when it dies."""
-    ready_port: int | None = None
-    """The TCP port that answers as soon as the unit is active."""
+    ready: tuple[str, int] | None = None
+    """The address and TCP port that answer as soon as the unit is active."""
     stop_seconds: float = 30
     """How long a stop may take; systemd's own time for it is longer."""
 
@@ -107,17 +118,136 @@ def _guest_case() -> Case:
             "0644 /srv/netboot/netboot.ipxe": "#!ipxe\nshell\n",
         },
         server="netboot http",
-        ready_port=8080,
+        ready=("127.0.0.1", 8080),
     )
 
 
-CASES = {case.name: case for case in (_guest_case(),)}
+_DAEMON = """#!/usr/bin/python3
+import json, os, signal, sys
+
+def say(event, **more):
+    print(json.dumps({"event": event, "level": "info", **more}), flush=True)
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+with open(sys.argv[sys.argv.index("--config") + 1]) as file:
+    say("settings", settings=json.load(file))
+with open(os.environ["CREDENTIALS_DIRECTORY"] + "/publish-key") as key, open("published", "w") as state:
+    say("publishing", key_length=len(key.read()), state=state.write("1"))
+while True:
+    signal.pause()
+"""
 
 
-def is_answering(machine: Machine, port: int) -> bool:
-    """Whether a TCP connection to the machine's own port is taken."""
-    script = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10)"
-    return machine.execute(["python3", "-c", script, str(port)]).status == 0
+def _node_case() -> Case:
+    unit = "every-channel-node"
+
+    def configure(level: str) -> dict[str, Any]:
+        options = {
+            "enable": True,
+            # A placeholder, as all packages are: its programs are the machine's.
+            "package": {"package": "coreutils"},
+            "settings": {"log": {"level": level}},
+            "credentials": {"publish-key": "/etc/publish-key"},
+        }
+        return {"services": {"every-channel": {"node": options}}}
+
+    def find(machine: Machine, event: str) -> list[dict[str, Any]]:
+        return [entry for entry in machine.entries(unit, this_run=True) if entry["event"] == event]
+
+    return Case(
+        name="node",
+        unit=unit,
+        state="/var/lib/every-channel/node",
+        config=configure("info"),
+        changed=configure("debug"),
+        serves=lambda machine: bool(find(machine, "publishing")),
+        says_changed=lambda machine: find(machine, "settings")[0]["settings"] == {"log": {"level": "debug"}},
+        families=frozenset({"UNIX", "INET", "INET6", "NETLINK"}),
+        owned={"": f"750 {unit} {unit}", "published": f"600 {unit} {unit}"},
+        kept=("", "published"),
+        credential="publish-key",
+        files={"0600 /etc/publish-key": f"{TOKEN}\n", "0755 /usr/bin/ec-node": _DAEMON},
+    )
+
+
+def _netboot_case() -> Case:
+    unit = "every-channel-netboot"
+    base = f"http://{LAN_ADDRESS}:8080"
+    options = {
+        "enable": True,
+        "listenIP": LAN_ADDRESS,
+        "hostname": LAN_ADDRESS,
+        "interface": "lan0",
+        "chainTokenFile": "/etc/chain-token",
+        "proxyDhcp": {"enable": True, "subnet": LAN},
+        "release": {"tarball": f"/nix/files/{TARBALL}"},
+        # The placeholder packages of a nixpkgs for evaluation have no iPXE.
+        "ipxe": {
+            "strategy": "local",
+            "localFile": "/nix/files/ipxe-amd64.efi",
+            "biosFile": "/nix/files/undionly.kpxe",
+        },
+    }
+    config = {
+        "networking": {"nftables": {"enable": True}},
+        "services": {"every-channel": {"netboot": options}},
+    }
+    changed = {"protectedFiles": ["netboot.ipxe", "initrd"]}
+    return Case(
+        name="netboot",
+        unit=unit,
+        state="/var/lib/every-channel/netboot",
+        config=config,
+        changed=_merge(config, {"services": {"every-channel": {"netboot": changed}}}),
+        says_changed=lambda machine: fetch(machine, f"{base}/initrd") == 403,
+        serves=lambda machine: fetch(machine, f"{base}/initrd") == 200,
+        families=frozenset({"UNIX", "INET", "INET6", "NETLINK"}),
+        owned={
+            "": f"750 {unit} {unit}",
+            "tftp": f"750 {unit} {unit}",
+            "tftp/autoexec.ipxe": f"640 {unit} {unit}",
+            "current": f"777 {unit} {unit}",
+        },
+        kept=("", "tftp", "current"),
+        writes=False,
+        # CAP_NET_BIND_SERVICE and CAP_NET_ADMIN.
+        capabilities=1 << 10 | 1 << 12,
+        credential="chain-token",
+        files={"0600 /etc/chain-token": f"{TOKEN}\n"},
+        server="dnsmasq",
+        ready=(LAN_ADDRESS, 8080),
+        stop_seconds=40,
+    )
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """What the services find in /nix/files: boot binaries, and a release."""
+    binaries = find_ipxe("forky") / "usr/lib/ipxe"
+    tarball = build_tarball(folder / TARBALL, build_payload(), mark="machine")
+    return {TARBALL: tarball, **{name: binaries / name for name in ("ipxe-amd64.efi", "undionly.kpxe")}}
+
+
+CASES = {case.name: case for case in (_guest_case(), _node_case(), _netboot_case())}
+
+
+def is_answering(machine: Machine, address: str, port: int) -> bool:
+    """Whether the machine takes a TCP connection to itself."""
+    script = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)"
+    return machine.execute(["python3", "-c", script, address, str(port)]).status == 0
+
+
+def fetch(machine: Machine, url: str) -> int:
+    """The status that the machine gets when it asks itself for a URL; 0 where nobody answers."""
+    script = """
+import sys, urllib.request, urllib.error
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=60).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+except OSError:
+    print(0)
+"""
+    return int(machine.run("python3", "-c", script, url))
 
 
 def measure(act: Callable[[], object]) -> float:
