@@ -170,7 +170,10 @@ in
       systemd.services.every-channel-overlay-root = lib.mkIf config.boot.initrd.systemd.enable {
         description = "Overlay in memory above the read-only root";
         # Without it there is no system to go on to.
-        requiredBy = [ "initrd-root-fs.target" ];
+        requiredBy = [
+          "initrd-root-fs.target"
+          "initrd-fs.target"
+        ];
         requires = [ "sysroot.mount" ];
         after = [
           "sysroot.mount"
@@ -208,9 +211,21 @@ in
       };
     };
 
-    # Both would apply to / what is meant for the file system below the overlay.
-    systemd.services = lib.genAttrs [ "systemd-growfs-root" "systemd-remount-fs" ] (_: {
-      unitConfig.ConditionPathIsMountPoint = "!${layer}";
-    });
+    systemd = {
+      # Both would apply to / what is meant for the file system below the overlay.
+      services = lib.genAttrs [ "systemd-growfs-root" "systemd-remount-fs" ] (_: {
+        unitConfig.ConditionPathIsMountPoint = "!${layer}";
+      });
+
+      # systemd-shutdown makes every file system read-only that it finds mounted, so that it is left clean. The overlay
+      # holds this one until the end, and without this mount nothing would lead to it by then.
+      units."${utils.escapeSystemdPath real}.mount" = {
+        overrideStrategy = "asDropin";
+        text = ''
+          [Unit]
+          DefaultDependencies=no
+        '';
+      };
+    };
   };
 }
