@@ -16,8 +16,10 @@ in
       busybox
       chromium
       dnsmasq
+      e2fsprogs
       git
       iproute2
+      kmod
       man-db
       nftables
       nginx

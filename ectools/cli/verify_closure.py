@@ -17,6 +17,7 @@ from ectools.checks.closure import (
     rebuild_closure,
 )
 from ectools.checks.closure_published import read_published
+from ectools.files import read_bytes
 from ectools.nixpkgs import find_nixpkgs
 
 _FLAKE = "/etc/every-channel/flake"
@@ -74,7 +75,7 @@ def verify_closure(
     if name is None:
         if not _NAME.is_file():
             raise click.UsageError(f"name the nixosConfiguration: there is no {_NAME} to take it from")
-        name = _NAME.read_text(encoding="utf-8").strip()
+        name = read_bytes(_NAME).decode("utf-8", "replace").strip()
     if contents and published is not None:
         raise click.UsageError("--contents reads this machine's store, and does not go with --published")
     overrides = dict(inputs)

@@ -6,6 +6,7 @@
 {
   config,
   lib,
+  options,
   utils,
   ...
 }:
@@ -150,23 +151,6 @@ in
     boot.initrd = {
       kernelModules = [ "overlay" ];
 
-      postMountCommands = lib.mkIf (!config.boot.initrd.systemd.enable) (
-        # Before what others do with the root.
-        lib.mkBefore ''
-          attempt() {
-            "$@" && return
-            echo "overlay root: failed: $*"
-            fail
-          }
-          ${interpose {
-            root = "/mnt-root";
-            # With all that is mounted below it.
-            take = "--move";
-            bringBack = forEach topmost (file: "attempt mount --move ${at real file} ${at "/mnt-root" file}");
-          }}
-        ''
-      );
-
       systemd.services.every-channel-overlay-root = lib.mkIf config.boot.initrd.systemd.enable {
         description = "Overlay in memory above the read-only root";
         # Without it there is no system to go on to.
@@ -182,6 +166,7 @@ in
         ];
         before = [
           "initrd-root-fs.target"
+          "initrd-fs.target"
           # It makes the folders of the overlay at /etc, where there is one.
           "rw-etc.service"
         ]
@@ -209,6 +194,25 @@ in
           }}
         '';
       };
+    }
+    # A nixpkgs without a scripted stage 1 has no such option.
+    // lib.optionalAttrs (options ? boot.initrd.postMountCommands) {
+      postMountCommands = lib.mkIf (!config.boot.initrd.systemd.enable) (
+        # Before what others do with the root.
+        lib.mkBefore ''
+          attempt() {
+            "$@" && return
+            echo "overlay root: failed: $*"
+            fail
+          }
+          ${interpose {
+            root = "/mnt-root";
+            # With all that is mounted below it.
+            take = "--move";
+            bringBack = forEach topmost (file: "attempt mount --move ${at real file} ${at "/mnt-root" file}");
+          }}
+        ''
+      );
     };
 
     systemd = {

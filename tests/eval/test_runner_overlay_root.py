@@ -77,7 +77,10 @@ def test_the_service_stands_between_the_root_and_all_that_stage_1_mounts_besides
     lines = text.splitlines()
     assert "Requires=sysroot.mount" in lines
     assert "After=sysroot.mount systemd-growfs-root.service" in lines
-    assert "Before=initrd-root-fs.target rw-etc.service sysroot-var-log.mount sysroot-etc.mount" in lines
+    assert (
+        "Before=initrd-root-fs.target initrd-fs.target rw-etc.service sysroot-var-log.mount sysroot-etc.mount"
+        in lines
+    )
     assert "DefaultDependencies=false" in lines
 
 
