@@ -105,7 +105,15 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
         done = run(*arguments, status=2)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
-    assert not (tmp_path / "state" / "releases").exists()
+    unknown = "sha256-" + "0" * 32
+    for words in (
+        ("rollback",),
+        *(("releases", *rest) for rest in (("collect",), ("pin", unknown), ("unpin", unknown))),
+    ):
+        assert "nothing was ever staged there" in run(*words, *state, status=1).stderr
+    assert run("releases", "list", *state).stdout == ""
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "state").mkdir()
     assert "no previous release" in run("rollback", *state, status=1).stderr
 
 

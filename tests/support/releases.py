@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.netboot.load import load_settings
 from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.release.verify import find_damage
+from ectools.netboot.release.verify import check_staged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,5 +132,5 @@ def check_whole(state_dir: Path) -> Release | None:
     store = ReleaseStore(state_dir)
     release = store.find_current()
     if release is not None:
-        assert find_damage(release, store.folder(release.id)) == []
+        assert check_staged(store, release.id).damage == ()
     return release

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.netboot.state import load_state, show_size, state_options
-from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore
+from ectools.netboot.release.store import ReleaseStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,27 +107,22 @@ def collect(
 @click.option("--json", "as_json", is_flag=True, help="Print an array of {id, file, fault}.")
 def verify(*, config: Path | None, state_dir: str | None, release_id: str | None, as_json: bool) -> int:
     """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""
-    from ectools.netboot.release.verify import find_damage
+    from ectools.netboot.release.verify import check_staged
 
     store = ReleaseStore(load_state(config, state_dir).state_dir)
-    faults = []
-    for wanted in store.list_ids() if release_id is None else [release_id]:
-        release = store.find(wanted)
-        if release is None:
-            raise ReleaseGoneError(f"{wanted}: is not staged, or has no record")
-        faults += [(release, damage) for damage in find_damage(release, store.folder(wanted))]
-        if not as_json and all(damaged is not release for damaged, _ in faults):
-            click.echo(f"{release.title}: whole")
+    wanted = store.list_ids() if release_id is None else [release_id]
+    found = []
+    for checked in (check_staged(store, each) for each in wanted):
+        found += [(checked, damage) for damage in checked.damage]
+        if not as_json and not checked.damage:
+            click.echo(f"{checked.title}: whole")
     if as_json:
-        click.echo(
-            json.dumps(
-                [{"id": each.id, "file": damage.name, "fault": damage.fault} for each, damage in faults]
-            )
-        )
+        faults = [{"id": each.id, "file": damage.name, "fault": damage.fault} for each, damage in found]
+        click.echo(json.dumps(faults))
     else:
-        for each, damage in faults:
+        for each, damage in found:
             click.echo(f"{each.title}: {damage.name} {damage.fault}")
-    return 1 if faults else 0
+    return 1 if found else 0
 
 
 def _find_marks(store: ReleaseStore, release: Release) -> list[str]:

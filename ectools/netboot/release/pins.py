@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.files import sync_folder
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def pin(store: ReleaseStore, release_id: str) -> Release:
     """Keep a release from being collected; takes the lock. Raises ReleaseGoneError, FileError."""
+    store.folder(release_id)
     with store.lock():
         release = store.find(release_id)
         if release is None:
@@ -21,6 +23,8 @@ def pin(store: ReleaseStore, release_id: str) -> Release:
             )
         store.pinned_dir.mkdir(mode=0o755, exist_ok=True)
         (store.pinned_dir / release_id).touch()
+        sync_folder(store.pinned_dir)
+        sync_folder(store.state_dir)
         return release
 
 

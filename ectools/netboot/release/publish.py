@@ -69,8 +69,6 @@ def _set_aside(store: ReleaseStore, path: Path) -> None:
 def _repair(store: ReleaseStore, release: Release, tree: Path) -> None:
     folder = store.folder(release.id)
     for damage in find_damage(release, folder):
-        if damage.name not in release.files:
-            continue
         _log.warning("a staged file was damaged, and is replaced", file=damage.name, fault=damage.fault)
         target = folder / damage.name
         target.parent.mkdir(parents=True, exist_ok=True)

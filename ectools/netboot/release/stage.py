@@ -62,8 +62,9 @@ def stage(settings: Settings, *, patience: Patience | None = None) -> Staged:
     Raises EcError, in which case ``current`` leads where it did, and nothing is left of the attempt.
     """
     store = ReleaseStore(settings.state_dir)
+    # Before there is a folder: a name that is wrong shall leave none.
+    origin = find_origin(settings.release, patience or Patience())
     with store.lock_staging() as folder, contextlib.ExitStack() as held:
-        origin = find_origin(settings.release, patience or Patience())
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
         tree = folder / "tree"
         release = _find_staged(store, origin, held) or _unpack(origin, tree, settings.release)

@@ -152,8 +152,17 @@ class ReleaseStore:
     def lock(self) -> Iterator[None]:
         """The right to change the store, for the length of the block; waits for whoever has it.
 
-        Raises StoreError for every OSError of the block.
+        Raises StoreError where there is none, and for every OSError of the block.
         """
+        try:
+            self.state_dir.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.state_dir}: there is no such folder: nothing was ever staged there",
+                hint="stateDir, or --state-dir, names it",
+            ) from error
+        except OSError as error:
+            raise self._translate(error) from error
         with self._hold(self.changing_dir, lock=".lock", wait=True):
             yield
 
@@ -163,6 +172,10 @@ class ReleaseStore:
 
         Raises LockedError at once where somebody else has it, StoreError for every OSError of the block.
         """
+        try:
+            self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._translate(error) from error
         with self._hold(self.staging_dir, lock=".staging.lock", wait=False):
             clear_folder(self.staging_dir)
             try:
@@ -173,7 +186,6 @@ class ReleaseStore:
     @contextlib.contextmanager
     def _hold(self, folder: Path, *, lock: str, wait: bool) -> Iterator[None]:
         try:
-            self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
             with hold_lock(self.state_dir / lock, what=f"the store {self.state_dir}", wait=wait):
                 yield
@@ -181,15 +193,16 @@ class ReleaseStore:
             raise self._translate(error) from error
 
     def _translate(self, error: OSError) -> StoreError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                advice = "`ectools netboot releases collect` makes room"
+            case errno.EEXIST | errno.ENOTDIR:
+                advice = "a folder was expected there"
+            case _:
+                advice = "this user must be able to write there"
         return StoreError(
             f"{error.filename or self.state_dir}: {error.strerror or error}",
-            hint="what is current stays so; "
-            + (
-                "`ectools netboot releases collect` makes room"
-                if full
-                else "this user must be able to write there"
-            ),
+            hint=f"what is current stays so; {advice}",
         )
 
     def _find_link(self, name: str) -> Release | None:

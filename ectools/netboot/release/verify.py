@@ -8,12 +8,15 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.netboot.release.manifest import ManifestError
 from ectools.netboot.release.names import MANIFEST_NAME
+from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.release.manifest import FileRecord, Release
+    from ectools.netboot.release.store import ReleaseStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +27,46 @@ class Damage:
     fault: str
 
 
-def find_damage(release: Release, folder: Path) -> list[Damage]:
-    """Every file of a release that is not as its record says, and every one that it does not list.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A staged release, named for people, and all that is wrong with it."""
 
-    Raises OSError where the folder cannot be read.
-    """
+    id: str
+    title: str
+    damage: tuple[Damage, ...]
+
+
+def check_staged(store: ReleaseStore, release_id: str) -> Checked:
+    """Read all of a staged release again, its record too. Raises ReleaseGoneError where it is not staged."""
+    folder = store.folder(release_id)
+    try:
+        release = store.find(release_id)
+    except ManifestError as error:
+        damage = Damage(name=MANIFEST_NAME, fault=f"is bad: {error.message}")
+        return Checked(id=release_id, title=release_id, damage=(damage,))
+    if release is not None:
+        found = (*find_damage(release, folder), *_find_strays(release, folder))
+        return Checked(id=release_id, title=release.title, damage=found)
+    if not folder.is_dir():
+        raise ReleaseGoneError(
+            f"{release_id} is not staged", hint="`ectools netboot releases list` shows what is"
+        )
+    return Checked(id=release_id, title=release_id, damage=(Damage(name=MANIFEST_NAME, fault="is missing"),))
+
+
+def find_damage(release: Release, folder: Path) -> list[Damage]:
+    """Every file of a release that is not as its record says."""
     found = []
     for name, record in sorted(release.files.items()):
         fault = _find_fault(folder / name, record)
         if fault is not None:
             found.append(Damage(name=name, fault=fault))
+    return found
+
+
+def _find_strays(release: Release, folder: Path) -> list[Damage]:
+    """Every file that the record does not list: nobody is served one, and nothing is the worse for it."""
+    found = []
     for parent, _, names in os.walk(folder):
         for name in names:
             relative = os.path.relpath(os.path.join(parent, name), folder)  # noqa: PTH118 - os.walk gives strings

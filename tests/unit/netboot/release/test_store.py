@@ -19,7 +19,7 @@ from ectools.netboot.release.pins import pin, unpin
 from ectools.netboot.release.rollback import RollbackError, roll_back
 from ectools.netboot.release.stage import Outcome, Staged, stage
 from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
-from ectools.netboot.release.verify import find_damage
+from ectools.netboot.release.verify import check_staged, find_damage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_content_that_is_there_is_used_again(store: ReleaseStore, state_dir: Pat
 
 
 def test_rolling_back_twice_returns(store: ReleaseStore, state_dir: Path) -> None:
-    with pytest.raises(RollbackError, match="no previous release"):
+    with pytest.raises(StoreError, match="nothing was ever staged there"):
         roll_back(store)
     one = stage_text(state_dir, "one").release.id
     with pytest.raises(RollbackError, match="no previous release"):
@@ -189,13 +189,14 @@ def test_who_waits_to_hold_what_is_being_removed_is_told(store: ReleaseStore, st
 
 
 def test_pins(store: ReleaseStore, state_dir: Path) -> None:
-    with pytest.raises(ReleaseGoneError, match="is not staged"):
-        pin(store, "sha256-" + "0" * 32)
     for bad in ("", "..", "../../etc", "sha256-", "current"):
         for act in (pin, unpin):
             with pytest.raises(InputError, match="is no release's id"):
                 act(store, bad)
+    assert not state_dir.exists()
     one = stage_text(state_dir, "one").release.id
+    with pytest.raises(ReleaseGoneError, match="is not staged"):
+        pin(store, "sha256-" + "0" * 32)
     pin(store, one)
     assert (state_dir / "pinned" / one).read_bytes() == b""
     assert store.list_pinned() == {one}
@@ -222,7 +223,8 @@ def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
     (folder / "netboot.ipxe").unlink()
     (folder / "netboot.ipxe").mkdir()
     (folder / "extra").write_bytes(b"not ours")
-    assert {(damage.name, damage.fault.partition(":")[0]) for damage in find_damage(release, folder)} == {
+    damage = check_staged(store, release.id).damage
+    assert {(each.name, each.fault.partition(":")[0]) for each in damage} == {
         ("kernel", f"has 3 bytes; {release.files['kernel'].size} were staged"),
         ("initrd", "cannot be opened"),
         ("netboot.ipxe", "is not a file"),
@@ -231,6 +233,14 @@ def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
     assert stage_text(state_dir, "one").outcome is Outcome.UNCHANGED
     (folder / "extra").unlink()
     assert check_whole(state_dir)
+
+
+def test_a_file_that_is_not_of_the_release_is_in_nobodys_way(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    (store.folder(one) / "notes.txt").write_text("an operator's")
+    assert [damage.name for damage in check_staged(store, one).damage] == ["notes.txt"]
+    assert roll_back(store).current.id == one
+    assert links(store) == (one, two)
 
 
 @pytest.mark.parametrize("name", ["kernel", "netboot.ipxe"])
@@ -257,6 +267,9 @@ def test_a_damaged_record(store: ReleaseStore, state_dir: Path) -> None:
     with pytest.raises(EcError, match=r"release\.json: format"):
         store.find_current()
     assert store.list_releases() == []
+    (damage,) = check_staged(store, one).damage
+    assert damage.name == "release.json"
+    assert "release.json: format" in damage.fault
     assert stage_text(state_dir, "one").release.id == one
     assert check_whole(state_dir)
 
