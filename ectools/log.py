@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+# Made once: json.dumps makes one a call for these options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 _COLOUR = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31;1"}
 
 
@@ -33,7 +35,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        text = json.dumps(line, ensure_ascii=False, default=str)
+        text = _ENCODER.encode(line)
         return f"<{_PRIORITY.get(record.levelno, 6)}>{text}" if self._priority else text
 
 
@@ -93,6 +95,8 @@ def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: Tex
         handler.setFormatter(_JsonFormatter(priority=_goes_to_journal(stream)))
     else:
         handler.setFormatter(_HumanFormatter(colour=use_colour(stream)))
+    # Nobody reads these, and each costs a call for every record (logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger("ectools")
     root.handlers[:] = [handler]
     root.propagate = False
@@ -106,13 +110,20 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
-        self._logger.debug(event, extra={"fields": fields})
+        self._say(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        self._logger.info(event, extra={"fields": fields})
+        self._say(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        self._logger.warning(event, extra={"fields": fields})
+        self._say(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        self._logger.error(event, extra={"fields": fields})
+        self._say(logging.ERROR, event, fields)
+
+    def _say(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        """Like Logger.log, but for a look at the stack: a storm of requests logs thousands of lines."""
+        logger = self._logger
+        if logger.isEnabledFor(level):
+            extra = {"fields": fields}
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), None, extra=extra))
