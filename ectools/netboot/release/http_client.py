@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, IncompleteRead, LocationParseError, SSLError
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SSLError
 
 from ectools import __version__, log
 from ectools.errors import EcError
 from ectools.netboot.release.patience import Patience, parse_retry_after
+from ectools.netboot.release.proxies import find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +27,8 @@ MAX_REDIRECTS = 8
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PORTS = {"http": 80, "https": 443}
+# X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)
+_OUT_OF_TIME = (9, 10)
 
 
 class FetchError(EcError):
@@ -44,16 +48,16 @@ class PassingError(FetchError):
 
 
 class HttpClient:
-    """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port."""
+    """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port.
+
+    The environment's proxies are used.
+    """
 
     def __init__(self, host: str, *, token: str | None, patience: Patience) -> None:
         self.patience = patience
         self._home = find_origin(host)
         self._token = token
-        self._pool = urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(connect=patience.connect_seconds, read=patience.stall_seconds),
-        )
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     @contextlib.contextmanager
     def open(
@@ -108,19 +112,21 @@ class HttpClient:
             sent["Authorization"] = f"token {self._token}"
         # A connection that was kept may be closed by the server at the very moment of the next request.
         self._pool.clear()
-        with translate_errors(url):
-            return self._pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
+        proxy = find_proxy(url)
+        with translate_errors(url, proxy=proxy):
+            pool = self._pools.get(proxy) or self._pools.setdefault(proxy, _start_pool(proxy, self.patience))
+            return pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
 
     def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
         here, location = seen[-1], response.headers.get("Location")
         if location is None:
             raise FetchError(f"{show_url(here)}: redirects to nowhere", status=response.status)
-        target = urljoin(here, location)
-        shown = f"{show_url(here)}: redirects to {show_url(target)}"
         try:
+            target = urljoin(here, location)
             origin = find_origin(target)
-        except FetchError as error:
-            raise FetchError(f"{shown}, which is not followed: {error.message}") from error
+        except (FetchError, ValueError) as error:
+            raise FetchError(f"{show_url(here)}: redirects to what is not followed: {error}") from error
+        shown = f"{show_url(here)}: redirects to {show_url(target)}"
         if urlsplit(here).scheme == "https" and origin[0] == "http":
             raise FetchError(f"{shown}, which is not encrypted: not followed")
         if target in seen or len(seen) > MAX_REDIRECTS:
@@ -174,18 +180,38 @@ def read_steadily(response: BaseHTTPResponse, url: str, patience: Patience) -> I
             began, got = now, 0
 
 
+def _start_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
+    timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.stall_seconds)
+    if proxy is None:
+        return urllib3.PoolManager(retries=False, timeout=timeout)
+    user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+    headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, retries=False, timeout=timeout)
+
+
 @contextlib.contextmanager
-def translate_errors(url: str) -> Iterator[None]:
-    """urllib3's errors as ours. Those of TLS do not pass by themselves."""
+def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
+    """urllib3's errors as ours. A connection that ends is worth a second try, a certificate is not."""
+    shown = show_url(url) if proxy is None else f"{show_url(url)} (through the proxy {show_url(proxy)})"
     try:
         yield
-    except (SSLError, LocationParseError) as error:
-        raise FetchError(
-            f"{show_url(url)}: {_show_error(error)}",
-            hint="the certificate must be one that this machine trusts",
-        ) from error
+    except SSLError as error:
+        reason = error.__cause__ or error.__context__
+        if isinstance(reason, ssl.SSLEOFError):
+            raise PassingError(f"{shown}: {_show_error(error)}") from error
+        if not isinstance(reason, ssl.SSLCertVerificationError):
+            hint = "is this a port of TLS, and nothing in between that speaks something else?"
+        elif reason.verify_code in _OUT_OF_TIME:
+            hint = "the certificate is not of this time: is this machine's clock right?"
+        else:
+            hint = (
+                "the certificate must be one that this machine trusts; SSL_CERT_FILE names a file of others"
+            )
+        raise FetchError(f"{shown}: {_show_error(error)}", hint=hint) from error
+    except (LocationValueError, ValueError) as error:
+        raise FetchError(f"{shown}: {error}", hint="is the address right, and the proxy's?") from error
     except HTTPError as error:
-        raise PassingError(f"{show_url(url)}: {_show_error(error)}") from error
+        raise PassingError(f"{shown}: {_show_error(error)}") from error
 
 
 def find_origin(url: str) -> tuple[str, str, int]:
@@ -219,6 +245,8 @@ def _find_hint(status: int, *, tokened: bool, at_home: bool) -> str | None:
             if tokened
             else "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
         )
+    if status == 407:
+        return "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
     if status == 404:
         return "release.host, release.repo and release.tag name the release" + (
             "" if tokened else "; a private repository looks the same without a token"
