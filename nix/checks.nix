@@ -29,15 +29,10 @@ in
   schemas = ectoolsCheck "schemas" "schema check --dump ${optionsDump}";
   docs = ectoolsCheck "docs" "docs --check docs/options";
 }
-# VM tests, which `ectools vmtest` finds by their prefix. The guest is an x86-64 machine, and so is its host's QEMU.
-// lib.optionalAttrs (system == "x86_64-linux" && pkgs ? testers && pkgs.testers ? runNixOSTest) {
-  vm-ipxe-qemu = pkgs.testers.runNixOSTest (
-    import ./tests/ipxe-qemu.nix {
-      module = self.nixosModules.ec-ipxe-qemu;
-      demoPayload = pkgs.callPackage ./demo-payload.nix { };
-    }
-  );
-}
+# VM tests, which `ectools vmtest` finds by their prefix. What boots in them is x86-64 firmware or an x86-64 guest.
+// lib.optionalAttrs (system == "x86_64-linux" && pkgs ? testers && pkgs.testers ? runNixOSTest) (
+  import ./tests { inherit pkgs self; }
+)
 // import ./tests/eval-systems.nix { inherit pkgs self nixpkgs; }
 // lib.optionalAttrs (pkgs ? nixfmt) {
   formatting = pkgs.runCommand "every-channel-check-formatting" {

@@ -1,0 +1,39 @@
+# The VM tests, by their names among the flake's checks.
+#
+#   extra  a module of the NixOS test framework that each test gets too
+{
+  pkgs,
+  self,
+  extra ? { },
+}:
+let
+  inherit (self) nixosModules;
+  demoPayload = pkgs.callPackage ../demo-payload.nix { };
+
+  make =
+    name: test:
+    pkgs.lib.nameValuePair "vm-${name}" (
+      pkgs.testers.runNixOSTest {
+        imports = [
+          test
+          extra
+        ];
+      }
+    );
+in
+pkgs.lib.mapAttrs' make {
+  forge = import ./forge.nix {
+    module = nixosModules.default;
+    inherit demoPayload;
+  };
+  ipxe-qemu = import ./ipxe-qemu.nix {
+    module = nixosModules.ec-ipxe-qemu;
+    inherit demoPayload;
+  };
+  netboot = import ./netboot.nix {
+    module = nixosModules.ec-netboot;
+    inherit demoPayload;
+  };
+  node = import ./node.nix { module = nixosModules.ec-node; };
+  runner = import ./runner.nix { module = nixosModules.ec-runner; };
+}

@@ -1,0 +1,169 @@
+"""The flake's own VM tests, as far as can be told without running them: machines, scripts, the listing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools.checks.vmtest import Source, find_tests, probe_nix
+from pynix_eval_shim import Nix, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = pytest.mark.nix
+
+ROOT = Path(__file__).parents[2]
+# Test → machine → the specialisations that its script goes over to.
+MACHINES: dict[str, dict[str, list[str]]] = {
+    "forge": {"forge": []},
+    "ipxe-qemu": {"host": ["disabled"]},
+    "netboot": {"boot": ["disabled", "next", "proxy"], "client": [], "router": ["network-boot"]},
+    "node": {"machine": ["disabled"]},
+    "runner": {"scripted": [], "systemd": []},
+}
+# Test → what its script looks for in logs, and the program that says it.
+SAID = {
+    "forge": {"EC-GUEST-UP": "ectools/demo/init.sh"},
+    "ipxe-qemu": {
+        "EC-GUEST-UP": "ectools/demo/init.sh",
+        "asked the guest to power itself down": "ectools/vm/stop.py",
+        "told QEMU to quit": "ectools/vm/stop.py",
+        "sent QEMU SIG": "ectools/vm/stop.py",
+    },
+    "netboot": {
+        "EC-GUEST-UP": "ectools/demo/init.sh",
+        "TFTP has sent a file": "ectools/netboot/dnsmasq/events.py",
+        "a node has everything it boots from": "ectools/netboot/serve/nodes.py",
+        "X-Boot-Token": "ectools/netboot/ipxe/script.py",
+    },
+}
+
+TESTS = """
+{ root, nixpkgs }:
+let
+  pkgs = import nixpkgs { system = "x86_64-linux"; };
+  inherit (pkgs) lib;
+  tests = import (root + "/nix/tests") {
+    inherit pkgs;
+    self.nixosModules = import (root + "/nix/nixos-modules.nix");
+    # A tree that only evaluates does not hand its platform on to the nodes.
+    extra = lib.optionalAttrs (builtins.pathExists (nixpkgs + "/nixos-module.nix")) {
+      defaults.nixpkgs.hostPlatform = "x86_64-linux";
+    };
+  };
+  describe = config: {
+    failed = map (each: each.message) (builtins.filter (each: !each.assertion) config.assertions);
+    inherit (config) warnings;
+    units = builtins.filter (lib.hasPrefix "every-channel") (builtins.attrNames config.systemd.services);
+  };
+in
+lib.mapAttrs' (name: test: lib.nameValuePair (lib.removePrefix "vm-" name) {
+  script = builtins.unsafeDiscardStringContext test.config.testScriptString;
+  machines = builtins.mapAttrs (_: node: {
+    base = describe node;
+    specialisations = builtins.mapAttrs (_: each: describe each.configuration) node.specialisation;
+  }) test.nodes;
+}) tests
+"""
+
+
+@pytest.fixture(scope="module")
+def found(nixpkgs: Path, nix_env: Mapping[str, str]) -> dict[str, Any]:
+    data = {"root": str(ROOT), "nixpkgs": str(nixpkgs)}
+    value: dict[str, Any] = evaluate(TESTS, data=data, impure=True, nix=Nix(env=nix_env, offline=True))
+    return value
+
+
+def test_the_tests_are_these(found: dict[str, Any]) -> None:
+    machines = {
+        name: {machine: sorted(node["specialisations"]) for machine, node in test["machines"].items()}
+        for name, test in found.items()
+    }
+    assert machines == MACHINES
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_machines_hold_their_assertions_without_a_warning(name: str, found: dict[str, Any]) -> None:
+    for machine, node in found[name]["machines"].items():
+        for which, config in {"": node["base"], **node["specialisations"]}.items():
+            assert (config["failed"], config["warnings"]) == ([], []), (machine, which)
+
+
+@pytest.mark.parametrize("name", ["ipxe-qemu", "netboot", "node"])
+def test_what_is_disabled_has_no_unit(name: str, found: dict[str, Any]) -> None:
+    (node,) = [node for node in found[name]["machines"].values() if "disabled" in node["specialisations"]]
+    assert node["base"]["units"]
+    assert node["specialisations"]["disabled"]["units"] == []
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_script_is_python_that_calls_what_the_driver_has(
+    name: str, found: dict[str, Any], nixpkgs: Path
+) -> None:
+    script = found[name]["script"]
+    machines = {*MACHINES[name], "machine"}
+    called = {
+        node.func.attr
+        for node in ast.walk(ast.parse(script))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in machines
+    }
+    assert {"succeed", "fail"} & called
+    driver = "".join(path.read_text() for path in (nixpkgs / "nixos/lib/test-driver").rglob("*.py"))
+    assert [each for each in sorted(called) if f"def {each}(" not in driver] == []
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_script_passes_the_driver_s_own_lint(name: str, found: dict[str, Any]) -> None:
+    """The driver has pyflakes look at a script before it runs; ruff knows the same rules."""
+    known = ",".join((*MACHINES[name], "machine", "subtest", "start_all"))
+    argv = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select=F",
+        f"--config=builtins=[{quote(known)}]",
+    ]
+    done = subprocess.run(
+        [*argv, "-"], input=found[name]["script"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def quote(names: str) -> str:
+    return ",".join(f'"{name}"' for name in names.split(","))
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_the_script_waits_for_is_what_the_programs_say(name: str, found: dict[str, Any]) -> None:
+    for words, program in SAID[name].items():
+        assert words in found[name]["script"]
+        assert words in (ROOT / program).read_text(), program
+
+
+def test_they_are_listed_and_say_whether_they_can_run_here(nixpkgs: Path, nix_env: Mapping[str, str]) -> None:
+    nix = Nix(env=nix_env, offline=True)
+    source = Source(
+        flake=f"git+file://{ROOT}",
+        system="x86_64-linux",
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+        nix=nix,
+    )
+    tests = find_tests(source, probe_nix(source))
+    assert [test.name for test in tests] == [f"vm-{name}" for name in MACHINES]
+    for test in tests:
+        assert test.broken is None
+        assert sorted(test.nodes) == sorted(MACHINES[test.name.removeprefix("vm-")])
+        assert 900 <= test.seconds <= 3600
+        placeholder = "nixos-test" not in (test.features or ())
+        assert placeholder == ("placeholder" in (test.obstacle or ""))
