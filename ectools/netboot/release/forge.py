@@ -78,7 +78,7 @@ def _parse_release(raw: Any, where: str) -> ForgeRelease:
             hint="release.host must be a Forgejo's address",
         )
     if not raw["tag_name"].isprintable():
-        raise ForgeError(f"{where}: tag_name: {ascii(raw['tag_name'][:100])} has characters that no tag has")
+        raise ForgeError(f"{where}: tag_name: {raw['tag_name'][:100]!a} has characters that no tag has")
     assets = raw.get("assets") or []
     if not isinstance(assets, list):
         raise ForgeError(f"{where}: assets: an array was expected")
@@ -93,7 +93,7 @@ def _parse_asset(raw: Any, where: str) -> Asset:
     if not isinstance(name, str) or not name or "/" in name or not isinstance(url, str):
         raise ForgeError(f"{where}: assets: a file without a name or a browser_download_url")
     if not name.isprintable():
-        raise ForgeError(f"{where}: assets: {ascii(name[:100])} has characters that cannot be shown")
+        raise ForgeError(f"{where}: assets: {name[:100]!a} has characters that cannot be shown")
     try:
         find_origin(url)
     except FetchError as error:

@@ -57,7 +57,6 @@ class HttpClient:
         self.patience = patience
         self._home = find_origin(host)
         self._token = token
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     @contextlib.contextmanager
     def open(
@@ -110,12 +109,12 @@ class HttpClient:
         sent |= headers
         if self._token is not None and find_origin(url) == self._home:
             sent["Authorization"] = f"token {self._token}"
-        # A connection that was kept may be closed by the server at the very moment of the next request.
-        self._pool.clear()
         proxy = find_proxy(url)
         with translate_errors(url, proxy=proxy):
-            pool = self._pools.get(proxy) or self._pools.setdefault(proxy, _start_pool(proxy, self.patience))
-            return pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
+            # Anew: a connection that was kept may be closed at the very moment of the next request.
+            return _start_pool(proxy, self.patience).request(
+                "GET", url, headers=sent, redirect=False, preload_content=False
+            )
 
     def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
         here, location = seen[-1], response.headers.get("Location")
@@ -123,10 +122,13 @@ class HttpClient:
             raise FetchError(f"{show_url(here)}: redirects to nowhere", status=response.status)
         try:
             target = urljoin(here, location)
-            origin = find_origin(target)
-        except (FetchError, ValueError) as error:
-            raise FetchError(f"{show_url(here)}: redirects to what is not followed: {error}") from error
+        except ValueError as error:
+            raise FetchError(f"{show_url(here)}: redirects to no URL: {error}") from error
         shown = f"{show_url(here)}: redirects to {show_url(target)}"
+        try:
+            origin = find_origin(target)
+        except FetchError as error:
+            raise FetchError(f"{shown}, which is not followed: {error.message}") from error
         if urlsplit(here).scheme == "https" and origin[0] == "http":
             raise FetchError(f"{shown}, which is not encrypted: not followed")
         if target in seen or len(seen) > MAX_REDIRECTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import time
@@ -36,6 +37,7 @@ from support.releases import (
 
 from ectools import log
 from ectools.netboot.release.patience import Patience, parse_retry_after
+from ectools.netboot.release.proxies import find_proxy
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:
@@ -106,6 +108,13 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
     "a byte now and then": ([trickles(b" " * 1000)], "less than 1024 bytes a second; given up"),
     "hanging up": ([hangs_up], "given up after 3 attempts"),
     "another protocol": ([nonsense], "given up after 3 attempts"),
+    "a redirect to no URL": (
+        [redirect("http://[bad/")],
+        "redirects to no URL: Invalid IPv6 URL",
+    ),
+    "a redirect to no host's name": ([redirect("http://.../")], "label empty or too long"),
+    "a tag that is no text": ([body(b'{"tag_name": "\\ud800"}')], "characters that no tag has"),
+    "a tag for a terminal": ([body(b'{"tag_name": "\\u001b[2J"}')], "characters that no tag has"),
     "a redirect to nowhere": ([status(302)], "redirects to nowhere"),
     "a redirect to a file": ([redirect("file:///etc/passwd")], "which is not followed"),
     "a redirect with a password": ([redirect("http://a:b@127.0.0.1/")], "which is not followed"),
@@ -113,13 +122,14 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
 }
 
 
+STALLS = {"no answer": 0.3, "no more": 0.3, "a byte now and then": 1.0}
+
+
 @pytest.mark.parametrize("name", RELEASES)
 def test_a_forge_from_hell(name: str, forge: Forge, staged_dir: Path) -> None:
     answers, words = RELEASES[name]
     forge.on_release(*answers)
-    refuse(
-        staged_dir, forge, words, stall=0.3 if name in {"no answer", "no more", "a byte now and then"} else 60
-    )
+    refuse(staged_dir, forge, words, stall=STALLS.get(name, 60))
 
 
 def test_retry_after_is_honoured(forge: Forge, staged_dir: Path) -> None:
@@ -274,6 +284,10 @@ def test_tls(tls: tuple[ssl.SSLContext, Path], staged_dir: Path, monkeypatch: py
     with start_forge(DATA, tls=context) as forge, start_forge(DATA) as plain:
         error = refuse(staged_dir, forge, "certificate verify failed")
         assert "certificate must be one that this machine trusts" in error.render()
+        other = forge.url.replace("https", "http")
+        refuse(staged_dir, forge, "given up after 3 attempts", release_host=other)
+        tls_to_plain = plain.url.replace("http", "https")
+        assert "is this a port of TLS" in refuse(staged_dir, forge, "SSL", release_host=tls_to_plain).render()
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         answers = dict(forge.answers)
         forge.on_archive(redirect(f"{plain.url}/elsewhere"))
@@ -299,3 +313,59 @@ def test_waits_grow_and_stay_bounded() -> None:
     assert 7.5 <= waits[-1] <= 12.5
     assert patience.find_wait(1, 20) == 20
     assert patience.find_wait(1, 9e9) == 30
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's environment says."""
+    for scheme in ("http", "https", "all", "no"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "expected"),
+    [
+        ("http://forge.example/x", "", "http://proxy:3128"),
+        ("https://forge.example", "", "http://secure:3128"),
+        ("http://forge.example", "other.example", "http://proxy:3128"),
+        ("http://forge.example:3000", "forge.example", None),
+        ("http://git.forge.example", ".forge.example", None),
+        ("http://forge.example", "*", None),
+        ("http://192.0.2.7", "192.0.2.0/24", None),
+        ("http://[2001:db8::7]:80/", "x, 2001:db8::/32", None),
+        ("http://[2001:db8::7]/", "192.0.2.0/24", "http://proxy:3128"),
+        ("http://127.0.0.1:3000", "", None),
+        ("http://[::1]", "", None),
+        ("http://localhost", "", None),
+    ],
+)
+def test_which_proxy(url: str, no_proxy: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_proxy(url) is None
+    monkeypatch.setenv("http_proxy", "proxy:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert find_proxy(url) == expected
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_through_a_proxy(forge: Forge, staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forge of the tests is the proxy too: it is asked for URLs of a host that nobody finds."""
+    host = "http://forge.invalid"
+    proxy = forge.url.replace("http://", "http://operator:p%40ss@")
+    monkeypatch.setenv("http_proxy", proxy)
+    refuse(staged_dir, forge, r"forge.invalid/.*: not found", release_host=host)
+    there = Forge(url=host, archive=forge.archive)
+    there.publish()
+    forge.answers = {host + path: answers for path, answers in there.answers.items()}
+    assert fetch(staged_dir, forge, release_host=host).outcome is Outcome.STAGED
+    _, headers = forge.seen[-1]
+    assert headers["proxy-authorization"] == "Basic " + base64.b64encode(b"operator:p@ss").decode()
+    forge.answers[f"{host}{API}/latest"] = [status(407)]
+    assert "http_proxy" in refuse(staged_dir, forge, "status 407", release_host=host).render()
+    monkeypatch.setenv("http_proxy", "http://operator:p%40ss@127.0.0.1:1")
+    error = refuse(staged_dir, forge, r"through the proxy http://127\.0\.0\.1:1\)", release_host=host)
+    assert "p%40ss" not in error.render()
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    refuse(staged_dir, forge, "socks5", release_host=host)

@@ -1,0 +1,42 @@
+"""Which proxy the environment names for a URL, as Python has it; no_proxy may hold networks, as for curl."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def find_proxy(url: str) -> str | None:
+    """The proxy's URL (http_proxy, https_proxy, all_proxy; no_proxy); None: straight to the server.
+
+    What is on this machine is reached without one.
+    """
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    host = parts.hostname or ""
+    if not proxy or host == "localhost" or proxy_bypass(f"{host}:{parts.port or ''}".rstrip(":")):
+        return None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        if address.is_loopback or any(
+            address in network for network in _list_networks(proxies.get("no", ""))
+        ):
+            return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _list_networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    for text in no_proxy.split(","):
+        try:
+            yield ipaddress.ip_network(text.strip(" []"), strict=False)
+        except ValueError:
+            continue  # a host's name
