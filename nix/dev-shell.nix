@@ -21,9 +21,12 @@ in
       iproute2
       kmod
       man-db
+      minisign
       nftables
       nginx
       nix
+      openssh
+      openssl
       python3
       qemu_kvm
       systemd

@@ -45,7 +45,7 @@ def build_initrd(
     links: Mapping[str, str],
 ) -> Path:
     """An initrd in ``folder``: ``files`` by content, ``copies`` of folders, ``links`` by target."""
-    cpio = require_tool("cpio", "install cpio")
+    busybox = require_tool("busybox", "install busybox-static")
     root = folder / "initrd"
     for name in (
         "dev",
@@ -92,10 +92,11 @@ def build_initrd(
     listing = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     with image.open("wb") as output:
         subprocess.run(
-            [cpio, "--create", "--format=newc", "--quiet"],
+            [busybox, "cpio", "-o", "-H", "newc"],
             cwd=root,
             input=listing.encode(),
             stdout=output,
+            stderr=subprocess.DEVNULL,
             check=True,
         )
     return image
