@@ -94,6 +94,7 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
     for arguments, words in (
         (("stage", "--tarball", tmp_path / "none.tar.gz", *state), "No such file"),
         (("stage", "--tarball", tmp_path, *state), "is not a file"),
+        (("stage", "--tarball", "x.tar.gz", "--tag", "boot-v1", *state), "exclude each other"),
         (("stage", "--repo", "x", "--host", "ftp://x", *state), "release.host"),
         (("stage", "--signature-format", "pgp", *state), "release.signature.format"),
         (("stage", "--signature-format", "minisign", *state), "release.signature.publicKeyFile"),

@@ -55,6 +55,10 @@ def stage(
     What was current stays whole and served until then, and is the previous one afterwards. Without a
     published SHA256SUMS.txt there is a warning. The same content again changes nothing.
     """
+    if tarball is not None and tag is not None:
+        raise click.UsageError(
+            "--tarball and --tag exclude each other: an archive, or a release of the forge"
+        )
     from ectools.netboot.release.manifest import render_manifest
     from ectools.netboot.release.stage import Outcome
     from ectools.netboot.release.stage import stage as stage_release

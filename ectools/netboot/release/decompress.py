@@ -141,8 +141,18 @@ def _decompress(chunks: _Counted, archive: str) -> Iterator[bytes]:
                 elif decoder.needs_input and not decoder.eof and not (data := chunks.take()):
                     raise ArchiveError(f"{archive}: the {name} data end too early: the file is truncated")
         except _errors(name) as error:
-            raise ArchiveError(f"{archive}: the {name} data are damaged: {error}") from error
+            raise _refuse_data(archive, name, error) from error
         head, first = _skip_zeros(decoder.unused_data, chunks), False
+
+
+def _refuse_data(archive: str, name: str, error: Exception) -> ArchiveError:
+    # In the words of liblzma and libzstd: there is nothing else to tell it from damage by.
+    if "memory" not in str(error).lower():
+        return ArchiveError(f"{archive}: the {name} data are damaged: {error}")
+    return ArchiveError(
+        f"{archive}: the {name} data need too much memory to unpack: {error}",
+        hint="pack it with a smaller window: `xz -9`, or `zstd --long=27`, at most",
+    )
 
 
 def _skip_zeros(data: bytes, chunks: _Counted) -> bytes:
@@ -162,7 +172,10 @@ def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callab
     if not first:
         raise ArchiveError(f"{archive}: there is something else after the compressed data")
     looks = " (it looks like a web page)" if head.lstrip()[:1] == b"<" else ""
-    raise ArchiveError(f"{archive}: not compressed by gzip, xz or zstd{looks}")
+    raise ArchiveError(
+        f"{archive}: not compressed by gzip, xz or zstd{looks}",
+        hint=None if looks else "a plain tar archive is not taken: compress it",
+    )
 
 
 def import_zstd() -> ModuleType:

@@ -62,10 +62,7 @@ class _Extraction:
 
     def add(self, entry: Entry, blocks: Blocks) -> None:
         self._entries += 1
-        if self._entries > self._limits.files:
-            self._refuse(
-                f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
-            )
+        self._check_count(self._entries)
         self._make_folders(posixpath.dirname(entry.name))
         if entry.kind is Kind.FOLDER:
             self._make_folders(entry.name)
@@ -143,6 +140,14 @@ class _Extraction:
             same = "is there twice" if other == name else f"and {other!r} differ by case or form alone"
             self._refuse(f"the name {name!r} {same}")
         self._taken[folded] = name
+        # A name may have folders that are no entries of their own.
+        self._check_count(len(self._taken))
+
+    def _check_count(self, count: int) -> None:
+        if count > self._limits.files:
+            self._refuse(
+                f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
+            )
 
     def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:
         raise ArchiveError(f"{self._archive}: {reason}", hint=hint)

@@ -15,7 +15,9 @@ XZ_MEMORY = 128 * MIB
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """``unpacked_bytes`` counts all that comes out of the decompressor, ``files`` every entry of the archive.
+    """``unpacked_bytes`` counts all that comes out of the decompressor.
+
+    ``files`` is held against the number of entries, and of names: of files and of the folders above them.
 
     Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``.
     """

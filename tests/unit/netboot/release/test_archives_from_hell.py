@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,7 +157,11 @@ STREAMS: dict[str, tuple[bytes, str]] = {
         "damaged",
     ),
     # A frame header that asks for the window 2^29 (RFC 8878, section 3.1.1.1.2), and one raw block.
-    "zst, window of 512 MiB": (b"\x28\xb5\x2f\xfd\x00\x98" + b"\x21\x00\x00" + b"kern", "damaged"),
+    "zst, window of 512 MiB": (b"\x28\xb5\x2f\xfd\x00\x98" + b"\x21\x00\x00" + b"kern", "too much memory"),
+    "xz, dictionary of 512 MiB": (
+        lzma.compress(after(), filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 512 * MIB}]),
+        "too much memory",
+    ),
     "something after the gzip data": (compress(after(), "gz") + b"evil", "something else after"),
 }
 
@@ -217,6 +222,15 @@ def test_a_bomb_of_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_bomb_of_folders_named_again(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
     refuse(staged_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
+
+
+def test_a_bomb_of_folders_that_are_no_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_limits(monkeypatch, files=50)
+    refuse(
+        staged_dir,
+        compress(after(*[tar_file(b"%d/a/b/c/d/e/f" % number) for number in range(10)])),
+        "more than 50 entries",
+    )
 
 
 def test_a_bomb_of_compressed_streams(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
