@@ -35,7 +35,7 @@ in
     };
 
     # The test's default is another one than the host's.
-    networking.hostName = "ecp-forge";
+    networking.hostName = "forge";
 
     services.every-channel.ipxe-qemu = {
       # Nested KVM is not everywhere.

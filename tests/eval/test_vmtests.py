@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,8 @@ in
 lib.mapAttrs' (name: test: lib.nameValuePair (lib.removePrefix "vm-" name) {
   script = builtins.unsafeDiscardStringContext test.config.testScriptString;
   machines = builtins.mapAttrs (_: node: {
+    # What the script calls it.
+    inherit (node.system) name;
     base = describe node;
     specialisations = builtins.mapAttrs (_: each: describe each.configuration) node.specialisation;
   }) test.nodes;
@@ -102,46 +105,45 @@ def test_what_is_disabled_has_no_unit(name: str, found: dict[str, Any]) -> None:
     assert node["specialisations"]["disabled"]["units"] == []
 
 
-@pytest.mark.parametrize("name", MACHINES)
-def test_the_script_is_python_that_calls_what_the_driver_has(
-    name: str, found: dict[str, Any], nixpkgs: Path
+def test_the_scripts_pass_the_driver_s_own_checks(
+    found: dict[str, Any], nixpkgs: Path, tmp_path: Path
 ) -> None:
-    script = found[name]["script"]
-    machines = {*MACHINES[name], "machine"}
-    called = {
-        node.func.attr
-        for node in ast.walk(ast.parse(script))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id in machines
-    }
-    assert {"succeed", "fail"} & called
-    driver = "".join(path.read_text() for path in (nixpkgs / "nixos/lib/test-driver").rglob("*.py"))
-    assert [each for each in sorted(called) if f"def {each}(" not in driver] == []
-
-
-@pytest.mark.parametrize("name", MACHINES)
-def test_the_script_passes_the_driver_s_own_lint(name: str, found: dict[str, Any]) -> None:
-    """The driver has pyflakes look at a script before it runs; ruff knows the same rules."""
-    known = ",".join((*MACHINES[name], "machine", "subtest", "start_all"))
-    argv = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--isolated",
-        "--select=F",
-        f"--config=builtins=[{quote(known)}]",
-    ]
-    done = subprocess.run(
-        [*argv, "-"], input=found[name]["script"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-
-
-def quote(names: str) -> str:
-    return ",".join(f'"{name}"' for name in names.split(","))
+    """Before it starts a machine, the driver runs mypy and pyflakes over the script; ruff knows the rules."""
+    library = nixpkgs / "nixos/lib"
+    declarations = (library / "test-script-prepend.py").read_text()
+    typed, plain, names = tmp_path / "typed", tmp_path / "plain", {"subtest", "machine"}
+    typed.mkdir()
+    plain.mkdir()
+    for name, test in found.items():
+        machines = [node["name"] for node in test["machines"].values()]
+        # What the driver calls the only machine of a test too.
+        machines += ["machine"] if len(machines) == 1 and machines != ["machine"] else []
+        types = "".join(f"{machine}: Machine\n" for machine in machines)
+        names.update(machines)
+        file = f"{name.replace('-', '_')}.py"
+        (typed / file).write_text(f"{declarations}\n{types}{test['script']}")
+        (plain / file).write_text(test["script"])
+    silent = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+    for argv in (
+        ["mypy", "--no-implicit-optional", *silent, *map(str, typed.iterdir())],
+        [
+            "ruff",
+            "check",
+            "--isolated",
+            "--select=F",
+            f"--config=builtins={json.dumps(sorted(names))}",
+            "plain",
+        ],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *argv],
+            env={**os.environ, "MYPYPATH": str(library / "test-driver")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", SAID)
