@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 ID_PATTERN = re.compile(r"sha256-[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ANEW = "stage its archive again: that writes the record anew"
+_LAST_SECOND = 253402300799
+"""The end of the year 9999."""
 
 
 class ManifestError(EcError):
@@ -106,9 +109,9 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: not JSON: {error}") from error
+        raise ManifestError(f"{where}: not JSON: {error}", hint=_ANEW) from error
     if not isinstance(raw, dict):
-        raise ManifestError(f"{where}: an object was expected")
+        raise ManifestError(f"{where}: an object was expected", hint=_ANEW)
     if raw.get("format") != FORMAT:
         raise ManifestError(
             f"{where}: format: {raw.get('format')!r}; this program reads {FORMAT}",
@@ -121,7 +124,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
         source=reader.text(raw, "source"),
         archive_name=reader.text(raw, "archive_name"),
         archive_sha256=reader.match(raw, "archive_sha256", _SHA256),
-        staged_at=reader.number(raw, "staged_at"),
+        staged_at=reader.number(raw, "staged_at", at_most=_LAST_SECOND),
         files=reader.files(raw),
         boot=reader.boot(raw),
     )
@@ -131,7 +134,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
     if not reader.faults and release.id != build_id(release.files):
         reader.faults.append("id: is not that of the files listed")
     if reader.faults:
-        raise ManifestError(f"{where}: cannot be used: {'; '.join(reader.faults)}")
+        raise ManifestError(f"{where}: cannot be used: {'; '.join(reader.faults)}", hint=_ANEW)
     return release
 
 
@@ -155,11 +158,11 @@ class _Reader:
         self.faults.append(f"{prefix}{key}: {pattern.pattern} was expected")
         return ""
 
-    def number(self, raw: dict[str, Any], key: str, prefix: str = "") -> int:
+    def number(self, raw: dict[str, Any], key: str, prefix: str = "", *, at_most: int = 1 << 63) -> int:
         value = raw.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= at_most:
             return value
-        self.faults.append(f"{prefix}{key}: a number of at least 0 was expected")
+        self.faults.append(f"{prefix}{key}: a number from 0 to {at_most} was expected")
         return 0
 
     def texts(self, raw: dict[str, Any], key: str, prefix: str) -> tuple[str, ...]:

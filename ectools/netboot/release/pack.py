@@ -15,21 +15,24 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, assert_never, cast
 
+from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import read_bytes, sync_folder, write_atomic
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.decompress import import_zstd
-from ectools.netboot.release.names import find_name_fault
+from ectools.netboot.release.names import find_name_fault, fold_name
 from ectools.netboot.release.signature import SUFFIXES, make_signature
 from ectools.netboot.release.sums import SUMS_NAME, parse_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ectools.netboot.settings import SignatureFormat
+
+_log = log.Log(__name__)
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _MTIME = 1  # what Nix gives every file in its store
@@ -98,6 +101,9 @@ def pack(
     files = _find_files(folder)
     with files[SCRIPT_NAME].open("rb") as script:
         parse_boot_command(script.read(MAX_SCRIPT_BYTES + 1), files)
+    if key is not None:
+        # Before anything is written: a key that cannot sign.
+        make_signature(key.format, data=b"", private_key=read_bytes(key.file))
     archive = out / f"ec-runner-{system}-netboot-{tag}.tar.{compression}"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -105,11 +111,17 @@ def pack(
     except OSError as error:
         raise PackError(f"{error.filename or archive}: {error.strerror or error}") from error
     sums = out / SUMS_NAME
-    listed = parse_sums(read_bytes(sums), where=str(sums)) if sums.exists() else {}
+    before = read_bytes(sums) if sums.exists() else b""
+    listed = parse_sums(before, where=str(sums)) if before else {}
     listed[archive.name] = digest
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode()
     write_atomic(sums, text)
-    return Packed(archive=archive, sha256=digest, sums=sums, signature=_sign(sums, text, key))
+    signature = _sign(sums, text, key)
+    for suffix in sorted(set(SUFFIXES.values())):
+        other = sums.with_name(sums.name + suffix)
+        if text != before and other != signature and other.exists():
+            _log.warning("the sums have changed, and this is a signature of the old ones", file=str(other))
+    return Packed(archive=archive, sha256=digest, sums=sums, signature=signature)
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
@@ -128,11 +140,21 @@ def _find_files(folder: Path) -> dict[str, Path]:
         if fault := find_name_fault(name):
             raise PackError(f"{path}: its name {fault}")
         found[name] = path
+    _check_apart(folder, found)
     if SCRIPT_NAME not in found:
         raise PackError(
             f"{folder}: has no {SCRIPT_NAME}", hint="name a netboot output: kernel, initrd and netboot.ipxe"
         )
     return found
+
+
+def _check_apart(folder: Path, names: Iterable[str]) -> None:
+    taken: dict[str, str] = {}
+    for name in names:
+        for part in (name, *map(str, PurePosixPath(name).parents)):
+            other = taken.setdefault(fold_name(part), part)
+            if other != part:
+                raise PackError(f"{folder / part}: its name and {other!r} differ by case or form alone")
 
 
 def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compression) -> str:

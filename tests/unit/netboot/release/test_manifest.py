@@ -37,7 +37,7 @@ def releases(draw: st.DrawFn) -> Release:
         source=draw(TEXT),
         archive_name=draw(TEXT),
         archive_sha256=draw(RECORDS).sha256,
-        staged_at=draw(st.integers(0, 2**40)),
+        staged_at=draw(st.integers(0, 2**37)),
         files=files,
         boot=BootCommand(
             kernel=draw(name),
@@ -100,6 +100,7 @@ GOOD = Release(
         ({"archive_sha256": "00"}, "archive_sha256:"),
         ({"staged_at": -1}, "staged_at: a number"),
         ({"staged_at": True}, "staged_at: a number"),
+        ({"staged_at": 10**12}, "staged_at: a number"),
         ({"files": []}, "files: an object"),
         ({"files": {"kernel": 1}}, "kernel: an object"),
         ({"files": {"../x": {"size": 1, "sha256": "0" * 64}}}, "leads out of the folder"),

@@ -115,6 +115,8 @@ def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
         ({"netboot.ipxe": SCRIPT}, "x", "netboot.ipxe:4: bzImage is not in"),
         ({**release_files(), "a\nb": b""}, "x", "control character"),
         ({**release_files(), "release.json": b""}, "x", "own record"),
+        ({**release_files(), "Kernel": b""}, "x", "differ by case"),
+        ({**release_files(), "a/x": b"", "A/y": b""}, "x", "differ by case"),
         (release_files(), "../x", "not a tag"),
         (release_files(), "a/b", "not a tag"),
         (release_files(), "", "not a tag"),
@@ -229,6 +231,26 @@ def test_signing(kind: str, tree: Path, tmp_path: Path) -> None:
         "release_signature.publicKeyFile": str(tmp_path / "key.pub"),
     }
     stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive), **flags))
+
+
+def test_a_key_that_cannot_sign_leaves_nothing(tree: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.key"
+    bad.write_text("no key")
+    key = SigningKey(format=SignatureFormat.OPENSSL, file=bad)
+    with pytest.raises(SignatureError, match="not a private key"):
+        pack(tree, tmp_path / "out", tag="x", key=key)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_signature_that_no_longer_fits_is_told(
+    tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, _ = make_key("openssl ED25519", tmp_path)
+    pack(tree, tmp_path / "out", tag="x", key=key)
+    pack(tree, tmp_path / "out", tag="x")
+    assert caplog.messages == []
+    pack(tree, tmp_path / "out", tag="y")
+    assert caplog.messages == ["the sums have changed, and this is a signature of the old ones"]
 
 
 def test_what_minisign_signs_is_taken(tree: Path, tmp_path: Path) -> None:
