@@ -60,7 +60,12 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     end = "latest" if tag is None else f"tags/{quote(tag, safe='')}"
     url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
     shown = show_url(url)
-    data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
+    try:
+        data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
+    except FetchError as error:
+        if tag is None and error.status == 404:
+            error.hint = f"{error.hint}; the latest is no draft and no prerelease: release.tag may name one"
+        raise
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:

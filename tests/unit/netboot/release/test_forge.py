@@ -214,6 +214,14 @@ def test_which_archive(assets: list[str], words: str, forge: Forge, staged_dir: 
     fetch(staged_dir, forge, release_artifact="*-test.tar.gz")
 
 
+def test_no_latest_release(forge: Forge, staged_dir: Path) -> None:
+    forge.on_release(status(404))
+    assert "no draft and no prerelease" in refuse(staged_dir, forge, "status 404").render()
+    forge.answers = {}
+    error = refuse(staged_dir, forge, "status 404", release_tag="boot-v1")
+    assert "prerelease" not in error.render()
+
+
 def test_no_sums_published(forge: Forge, staged_dir: Path) -> None:
     url = f"{forge.url}{DOWNLOADS}/{ARCHIVE}"
     forge.publish(assets=[{"name": ARCHIVE, "browser_download_url": url}])
