@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ectools import log
 from ectools.errors import EcError, InputError
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
     from pynix_eval_shim import Nix, NixError, Probe
 
+_log = log.Log(__name__)
+
 PREFIX = "vm-"
 FEATURE = "nixos-test"
+_NIXPKGS = "nixpkgs"
+"""The flake input that a tree on this machine may stand in for."""
 _DEFAULT_SECONDS = 3600.0
 _DEFAULT_NODE_MIB = 1024  # virtualisation.memorySize's own default
 _NAMES = f"""checks: builtins.filter
@@ -106,7 +111,8 @@ def probe_nix(source: Source) -> Probe:
 def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[VmTest]:
     """The named tests (with ``vm-`` or without), or all, by name.
 
-    Raises InputError for a name that is none, CannotRunError where the flake or an input of it cannot be
+    Where no nixpkgs is given and the locked one cannot be fetched, ``<nixpkgs>`` takes its place, with a
+    warning. Raises InputError for a name that is none, CannotRunError where the flake or an input cannot be
     fetched, or it has no VM test, EcError where its evaluation fails.
     """
     from pynix_eval_shim import FetchFailedError, NixError
@@ -115,6 +121,18 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
     try:
         known = [name for name in _evaluate(source, f"checks.{system}", _NAMES) if _NAME.fullmatch(name)]
     except FetchFailedError as error:
+        local = None if _NIXPKGS in source.override_inputs else _find_channel(source)
+        if local is not None:
+            inputs = {**source.override_inputs, _NIXPKGS: f"path:{local}"}
+            try:
+                tests = find_tests(replace(source, override_inputs=inputs), probe, names)
+            except InputError:
+                raise
+            except EcError:
+                pass  # what is said below is the reason for it
+            else:
+                _log.warning("the flake's nixpkgs cannot be fetched: <nixpkgs> took its place", nixpkgs=local)
+                return tests
         raise CannotRunError(
             f"VM tests cannot be run here: {source.flake}, or an input of it, cannot be had: {error.message}",
             hint="--override-input nixpkgs path:PATH takes a nixpkgs that is on this machine",
@@ -136,6 +154,18 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
     # One evaluation each, so that a broken test spoils no other; few at a time, for their memory.
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(lambda name: _describe(source, probe, f"checks.{system}", name), chosen))
+
+
+def _find_channel(source: Source) -> str | None:
+    """Where ``<nixpkgs>`` is, without links: a flake is no link."""
+    from pynix_eval_shim import NixError, evaluate
+
+    try:
+        found = evaluate("toString <nixpkgs>", impure=True, nix=make_nix(source))
+    except NixError:
+        return None
+    path = Path(str(found)).resolve()
+    return str(path) if (path / "flake.nix").is_file() else None
 
 
 def _evaluate(source: Source, attribute: str, apply: str) -> Any:

@@ -16,6 +16,7 @@ from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_
 from ectools.checks.vmtest_steps import Kind
 from ectools.files import write_atomic
 from ectools.log import use_colour
+from ectools.nixpkgs import find_nixpkgs
 
 _COLOURS = {Kind.SUBTEST: "1", Kind.FAILURE: "31", Kind.CONSOLE: "2"}
 _SHOWN_AFTER_FAILURE = 20
@@ -75,11 +76,16 @@ def vmtest(
 ) -> int:
     """Run the NixOS VM tests of a flake: its checks.SYSTEM.vm-NAME, through nix build.
 
+    Its nixpkgs is the one of --override-input, else of $NIXPKGS, else the locked one; where that cannot be
+    fetched, <nixpkgs>.
+
     The exit status is 0 where all passed, 1 where one failed, timed out or could not be evaluated or built,
     and 3 where none did but one could not run here, each with the reason. The time of a test begins when what
     it needs has been built.
     """
-    source = Source(flake=flake, system=system, override_inputs=dict(inputs), builders=builders)
+    named = find_nixpkgs(None)
+    given = {} if named is None else {"nixpkgs": f"path:{named}"}
+    source = Source(flake=flake, system=system, override_inputs={**given, **dict(inputs)}, builders=builders)
     probe = probe_nix(source)
     tests = find_tests(source, probe, names)
     if only_list:

@@ -232,6 +232,28 @@ def test_an_interrupt_from_outside_leaves_no_builder(source: Source, tmp_path: P
     assert_no_builder(tmp_path)
 
 
+def test_a_channel_stands_in_for_a_nixpkgs_that_cannot_be_fetched(
+    any_nix: Nix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = probe_nix(Source(nix=any_nix)).system
+    channel, flake = tmp_path / "channel", tmp_path / "flake"
+    for folder in (channel, flake):
+        folder.mkdir()
+    derivation = """derivation {
+      name = "vm-test"; builder = "/bin/sh"; system = "x86_64-linux";
+      requiredSystemFeatures = [ "nixos-test" ];
+    }"""
+    (channel / "flake.nix").write_text(f"{{ outputs = _: {{ test = {derivation}; }}; }}")
+    (flake / "flake.nix").write_text(f"""{{
+      inputs.nixpkgs.url = "git+file:///no/such/nixpkgs";
+      outputs = {{ nixpkgs, ... }}: {{ checks.{system}.vm-one = nixpkgs.test; }};
+    }}""")
+    monkeypatch.setenv("NIX_PATH", f"nixpkgs={channel}")
+    (test,) = find(Source(flake=f"path:{flake}", nix=any_nix))
+    assert test.name == "vm-one"
+    assert test.broken is None
+
+
 def test_a_flake_that_cannot_be_used(any_nix: Nix, tmp_path: Path) -> None:
     def flake(text: str) -> Source:
         folder = tmp_path / str(uuid.uuid4())
