@@ -168,7 +168,10 @@ class TarReader:
             if size > len(data) or not record.endswith(b"\n") or not separator:
                 self._refuse("a pax record cannot be read")
             if key.startswith(b"GNU.sparse") or key in (b"hdrcharset", b"charset"):
-                self._refuse(f"the pax record {key.decode('ascii', 'replace')} is not supported")
+                self._refuse(
+                    f"the pax record {key.decode('ascii', 'replace')} is not supported",
+                    hint="pack with UTF-8 names, and without --sparse",
+                )
             if key in records:
                 self._refuse(f"the pax record {key.decode('ascii', 'replace')} is there twice")
             records[key] = value
@@ -180,7 +183,10 @@ class TarReader:
         shown = repr(raw_name.decode("utf-8", "backslashreplace"))
         kind = _KINDS.get(header.type)
         if kind is None:
-            self._refuse(f"{shown} is {_REFUSED.get(header.type, f'of the unknown type {header.type!r}')}")
+            self._refuse(
+                f"{shown} is {_REFUSED.get(header.type, f'of the unknown type {header.type!r}')}",
+                hint="a release holds files and folders; tar packs them so without --sparse and the like",
+            )
         try:
             name = raw_name.decode()
             target = (header.link if extension.link is None else extension.link).decode()
@@ -198,8 +204,8 @@ class TarReader:
             self._refuse(f"{shown} is a {kind} with content")
         return Entry(name=name, kind=kind, size=size, target=target)
 
-    def _refuse(self, reason: str) -> NoReturn:
-        raise ArchiveError(f"{self.blocks.archive}: {reason}")
+    def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:
+        raise ArchiveError(f"{self.blocks.archive}: {reason}", hint=hint)
 
 
 def _strip(name: str) -> str:

@@ -258,9 +258,8 @@ def test_where_the_token_comes_from(
     assert tokens == {"token from-the-environment", "token from-the-credential"}
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context for 127.0.0.1, and the certificate that it shows."""
+def build_tls(tmp_path: Path, *, days: tuple[int, int] = (-1, 1)) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for 127.0.0.1, and the certificate that it shows, good between two days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "forge")])
     now = datetime.now(UTC)
@@ -270,8 +269,8 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -287,8 +286,18 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     return context, path
 
 
-def test_tls(tls: tuple[ssl.SSLContext, Path], staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, certificate = tls
+@pytest.mark.parametrize("days", [(-9, -1), (1, 9)])
+def test_a_certificate_of_another_time(
+    days: tuple[int, int], staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, certificate = build_tls(tmp_path, days=days)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with start_forge(DATA, tls=context) as forge:
+        assert "machine's clock" in refuse(staged_dir, forge, "certificate verify failed").render()
+
+
+def test_tls(staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, certificate = build_tls(tmp_path)
     with start_forge(DATA, tls=context) as forge, start_forge(DATA) as plain:
         error = refuse(staged_dir, forge, "certificate verify failed")
         assert "certificate must be one that this machine trusts" in error.render()
