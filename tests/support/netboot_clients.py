@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-BOOT_SECONDS = 240
+BOOT_SECONDS = 400
 """A boot takes 20 to 30 s on a quiet machine; this one emulates, and may be loaded."""
 
 # Cursor movements and colours; a character that is taken back at once.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import secrets
 import subprocess
@@ -66,10 +67,10 @@ class Lab:
         netdev = f"tap,ifname={name},script=no,downscript=no"
         return Plug(netdev=netdev, wrapper=tuple(self.inside(self.switch)), tap=name)
 
-    def count_received(self, plug: Plug) -> int:
-        """Bytes that the machine behind a tap has been sent."""
-        path = f"/sys/class/net/{plug.tap}/statistics/tx_bytes"
-        return int(run([*self.inside(self.switch), "cat", path]))
+    def count_received(self) -> dict[str, int]:
+        """Tap → bytes that the machine behind it has been sent."""
+        links = json.loads(self.ip(self.switch, "-json", "-statistics", "link", "show"))
+        return {link["ifname"]: link["stats64"]["tx"]["bytes"] for link in links}
 
     def find_address(self, mac: str) -> str | None:
         """The address that the router leased to a card."""
@@ -90,11 +91,11 @@ def run(argv: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def build_netboot_lab(folder: Path, *, boot_file: str | None = None) -> Iterator[Lab]:
+def build_netboot_lab(folder: Path, *, boot_file: str | None = None, leases: bool = True) -> Iterator[Lab]:
     """The network, up and with DHCP, for the length of the block. Takes root.
 
     ``boot_file``: the router names the boot host (siaddr) and this file to every client, as UniFi's "Network
-    Boot" does; None: it gives leases alone.
+    Boot" does; None: it gives leases alone. ``leases``: whether it has a DHCP server.
     """
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes network namespaces")
@@ -121,7 +122,8 @@ def build_netboot_lab(folder: Path, *, boot_file: str | None = None) -> Iterator
             lab.ip(namespace, "address", "add", f"{address}/24", "dev", "lan0")
             lab.ip(namespace, "link", "set", "lan0", "up")
         lab.ip(lab.router, "address", "add", "fd77::1/64", "dev", "lan0", "nodad")
-        stack.enter_context(_run_router(lab, dnsmasq, boot_file))
+        if leases:
+            stack.enter_context(_run_router(lab, dnsmasq, boot_file))
         yield lab
 
 
