@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,23 +49,26 @@ def stage_argv(archive: Path, state: Path) -> list[str]:
 @pytest.mark.slow
 def test_killed_at_a_hundred_random_points(archives: dict[str, Path], tmp_path: Path) -> None:
     state = tmp_path / "state"
-    began = time.monotonic()
     subprocess.run(stage_argv(archives["one"], state), check=True, capture_output=True)
-    whole_run = time.monotonic() - began
-    killed = 0
     rng = random.Random(4)
-    for number in range(KILLS):
-        argv = stage_argv(archives[NAMES[number % 3]], state)
-        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+    killed, window = 0, 0.1
+    for archive in itertools.cycle(archives.values()):
+        with subprocess.Popen(stage_argv(archive, state), stderr=subprocess.PIPE) as child:
+            assert child.stderr
+            # Python has started, and the work begins.
+            assert any(b'"event": "staging"' in line for line in child.stderr)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                # Python takes about the first half of it to start.
-                child.wait(whole_run * rng.uniform(0.3, 1.1))
+                child.wait(rng.uniform(0, window))
             child.kill()
-        killed += child.returncode == -signal.SIGKILL
+        assert child.returncode in (0, -signal.SIGKILL)
+        # About one in five ends before it is killed: so the points reach up to the end, on any machine.
+        window *= 1.05 if child.returncode else 0.8
         assert check_whole(state) is not None
         previous = ReleaseStore(state).find_previous()
         assert previous is None or ReleaseStore(state).find(previous.id)
-    assert killed > KILLS // 2
+        killed += child.returncode != 0
+        if killed == KILLS:
+            break
     subprocess.run(stage_argv(archives["two"], state), check=True, capture_output=True)
     release = check_whole(state)
     assert release is not None
