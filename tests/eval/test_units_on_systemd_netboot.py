@@ -22,7 +22,10 @@ from support.unit_cases import CASES, find_files
 
 from ectools.demo.payload import UP_MARK
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow]
+pytestmark = [
+    *(pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow),
+    pytest.mark.timeout(1200),
+]
 
 CASE = CASES["netboot"]
 OTHER = "10.77.0"

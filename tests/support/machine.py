@@ -18,6 +18,9 @@ COMMAND_SECONDS = 300
 WAIT_SECONDS = 240
 """For what takes seconds on a quiet machine; this one emulates, and may be loaded."""
 
+DIES_WITH_TESTS = ["setpriv", "--pdeathsig", "TERM", "--"]
+"""Before a machine's argv: it ends with the process that started it, however that ends."""
+
 T = TypeVar("T")
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from support.machine import COMMAND_SECONDS, Done, Machine, MachineError
+from support.machine import COMMAND_SECONDS, DIES_WITH_TESTS, Done, Machine, MachineError
 from support.machine_image import Image
 from support.machine_store import Store
 from support.needs import give_up, require_tool
@@ -67,12 +67,13 @@ def boot_nspawn(
     ``namespace``: the named network namespace whose interfaces it has; None: one of its own.
     """
     require_tool("systemd-nspawn", "install systemd-container")
+    require_tool("setpriv", "install util-linux")
     places = {store.folder: "/nix", **(read_only or {})}
     console = folder / "console"
     with console.open("wb") as output:
         process = subprocess.Popen(
             [
-                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
+                *(*DIES_WITH_TESTS, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
                 *("--volatile=overlay", "--console=pipe"),
                 f"--network-namespace-path=/run/netns/{namespace}" if namespace else "--private-network",
                 # Goes with a network of its own, but not with one that is there.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.machine import COMMAND_SECONDS, Done, Machine, MachineError
+from support.machine import COMMAND_SECONDS, DIES_WITH_TESTS, Done, Machine, MachineError
 from support.machine_image import Image
 from support.machine_store import Store
 from support.needs import require_tool
@@ -121,7 +121,7 @@ def _start_qemu(
     with here, (folder / "qemu.stderr").open("wb") as errors:
         with there:
             process = subprocess.Popen(
-                [*program, *_build_argv(image, store, console, there.fileno()), *devices],
+                [*DIES_WITH_TESTS, *program, *_build_argv(image, store, console, there.fileno()), *devices],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

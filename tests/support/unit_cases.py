@@ -45,6 +45,8 @@ class Case:
     """Those of the paths that stay when the service is disabled."""
     credential: str
     """The name of its only secret."""
+    kinds: tuple[str, ...] = ("nspawn", "qemu")
+    """The kinds of machine that it runs in."""
     writes: bool = True
     """Whether it may write to its state folder."""
     capabilities: int = 0
@@ -67,7 +69,8 @@ def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _guest_case() -> Case:
+def _guest_case(*, lan: bool) -> Case:
+    """With a LAN where the kernel is the machine's own: a container has no /dev/tapN."""
     unit = "every-channel-ipxe-qemu"
     options = {
         "enable": True,
@@ -82,11 +85,13 @@ def _guest_case() -> Case:
         },
         # The guest stays in iPXE, which knows no power button.
         "shutdown": {"powerdownSeconds": 1},
+        "lan": {"enable": lan, "macvtap": {"interface": "lan0"}},
     }
     config = {"services": {"every-channel": {"ipxe-qemu": options}}}
     changed = {"services": {"every-channel": {"ipxe-qemu": {"name": "another-name"}}}}
 
     def serves(machine: Machine) -> bool:
+        assert machine.execute(["test", "-e", "/sys/class/net/ecqemu0"]).status == (0 if lan else 1)
         return any(
             entry["event"] == "request" and entry["path"] == "/netboot.ipxe"
             for entry in machine.entries(unit, this_run=True)
@@ -96,14 +101,17 @@ def _guest_case() -> Case:
         return "another-name" in machine.run("pgrep", "--list-full", "--full", "qemu-system-x86_64 ")
 
     return Case(
-        name="ipxe-qemu",
+        name="ipxe-qemu-lan" if lan else "ipxe-qemu",
+        kinds=("qemu",) if lan else ("nspawn",),
         unit=unit,
         state="/var/lib/every-channel/ipxe-qemu",
         config=config,
         changed=_merge(config, changed),
         says_changed=says_changed,
         serves=serves,
-        families=frozenset({"UNIX", "INET", "INET6"}),
+        families=frozenset({"UNIX", "INET", "INET6", *(["NETLINK"] if lan else [])}),
+        # CAP_DAC_OVERRIDE and CAP_NET_ADMIN.
+        capabilities=1 << 1 | 1 << 12 if lan else 0,
         owned={
             "": f"750 {unit} {unit}",
             "tftp": f"750 {unit} {unit}",
@@ -227,7 +235,9 @@ def find_files(folder: Path) -> dict[str, Path]:
     return {TARBALL: tarball, **{name: binaries / name for name in ("ipxe-amd64.efi", "undionly.kpxe")}}
 
 
-CASES = {case.name: case for case in (_guest_case(), _node_case(), _netboot_case())}
+CASES = {
+    case.name: case for case in (_guest_case(lan=False), _guest_case(lan=True), _node_case(), _netboot_case())
+}
 
 
 def is_answering(machine: Machine, address: str, port: int) -> bool:
