@@ -56,7 +56,7 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
 @click.argument("release_id", metavar="ID")
 def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Keep a release from being collected."""
-    from ectools.netboot.release.pins import pin as pin_release
+    from ectools.netboot.release.marks import pin as pin_release
 
     release = pin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
     click.echo(f"{release.title}: pinned")
@@ -67,7 +67,7 @@ def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
 @click.argument("release_id", metavar="ID")
 def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Let a release be collected again."""
-    from ectools.netboot.release.pins import unpin as unpin_release
+    from ectools.netboot.release.marks import unpin as unpin_release
 
     done = unpin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
     click.echo(f"{release_id}: {'no longer pinned' if done else 'was not pinned'}")
@@ -126,8 +126,11 @@ def verify(*, config: Path | None, state_dir: str | None, release_id: str | None
 
 
 def _find_marks(store: ReleaseStore, release: Release) -> list[str]:
-    marks = [name for name in ("current", "previous") if store.find_link_id(name) == release.id]
-    return [*marks, "pinned"] if release.id in store.list_pinned() else marks
+    sets = {"pinned": store.list_pinned(), "withdrawn": store.list_withdrawn()}
+    return [
+        *(name for name in ("current", "previous") if store.find_link_id(name) == release.id),
+        *(name for name, ids in sets.items() if release.id in ids),
+    ]
 
 
 COMMAND = releases

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def rollback(*, config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Make the previous release current, and the current one previous; a second time returns.
 
-    The next `ectools netboot stage` goes by the settings again: to stay with an older one, set release.tag.
+    What was current is withdrawn: `ectools netboot stage` leaves it aside from now on, until a rollback leads
+    to it again or --accept-withdrawn says so.
     """
     from ectools.netboot.release.rollback import roll_back
     from ectools.netboot.release.store import ReleaseStore

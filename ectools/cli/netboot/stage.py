@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keep", type=int, metavar="N", help="How many releases stay beside the current and the previous one."
 )
+@click.option("--accept-withdrawn", is_flag=True, help="Make it current even where it was rolled back from.")
 @click.option("--json", "as_json", is_flag=True, help="Print {outcome, release, removed} on standard output.")
 def stage(
     *,
@@ -48,12 +49,14 @@ def stage(
     signature_format: str | None,
     public_key_file: str | None,
     keep: int | None,
+    accept_withdrawn: bool,
     as_json: bool,
 ) -> None:
     """Fetch a release, check it, unpack it, and make it current.
 
     What was current stays whole and served until then, and is the previous one afterwards. Without a
-    published SHA256SUMS.txt there is a warning. The same content again changes nothing.
+    published SHA256SUMS.txt there is a warning. The same content again changes nothing. A release that was
+    rolled back from is staged, and does not become current again by itself.
     """
     if tarball is not None and tag is not None:
         raise click.UsageError(
@@ -79,7 +82,7 @@ def stage(
             "release.keep": keep,
         },
     )
-    staged = stage_release(settings)
+    staged = stage_release(settings, accept_withdrawn=accept_withdrawn)
     if as_json:
         release = json.loads(render_manifest(staged.release))
         removed = [release.id for release in staged.removed]
@@ -89,6 +92,7 @@ def stage(
         Outcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
         Outcome.REUSED: "was there already; current now",
         Outcome.UNCHANGED: "is current already; nothing changed",
+        Outcome.WITHDRAWN: "was rolled back from, and is not made current; --accept-withdrawn would do so",
     }
     click.echo(f"{staged.release.title}: {said[staged.outcome]}")
 

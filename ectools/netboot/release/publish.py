@@ -47,18 +47,15 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
     return release
 
 
-def make_current(store: ReleaseStore, release_id: str) -> bool:
-    """Let ``current`` lead to a release, and ``previous`` to what was current; False: it does already.
+def make_current(store: ReleaseStore, release_id: str) -> None:
+    """Let ``current`` lead to a release, and ``previous`` to what was current, which is another one.
 
     Only under the lock. Raises OSError, StoreError.
     """
     before = store.find_link_id("current")
-    if before == release_id:
-        return False
     if before is not None and not store.folder(before).is_dir():
         before = None
     point(store, current=release_id, previous=before)
-    return True
 
 
 def _set_aside(store: ReleaseStore, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Back to the release before, and forth again."""
+"""Back to the release before, which withdraws the one that was current; and forth again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
+from ectools.netboot.release.marks import mark, unmark
 from ectools.netboot.release.swap import point, recover
 from ectools.netboot.release.verify import find_damage
 
@@ -27,7 +28,11 @@ class RolledBack:
 
 
 def roll_back(store: ReleaseStore) -> RolledBack:
-    """Exchange ``current`` and ``previous``; takes the lock. Raises RollbackError, StoreError, OSError."""
+    """Exchange ``current`` and ``previous``; takes the lock. Raises RollbackError, StoreError, OSError.
+
+    What was current is withdrawn: no staging makes it current again unless it is told to. Going forth again, to
+    one that was withdrawn, only takes that back.
+    """
     with store.lock():
         recover(store)
         # By its link: what is current may be damaged, or gone.
@@ -43,5 +48,10 @@ def roll_back(store: ReleaseStore) -> RolledBack:
             raise RollbackError(
                 f"the previous release, {before.title}, is damaged: {faults}", hint="stage it again"
             )
+        going_forth = before.id in store.list_withdrawn()
+        if not going_forth:
+            mark(store.withdrawn_dir, now)
         point(store, current=before.id, previous=now)
+        if going_forth:
+            unmark(store.withdrawn_dir, before.id)
         return RolledBack(current=before, previous=now)

@@ -17,6 +17,7 @@ from ectools.netboot.release.decompress import ArchiveError, decompress
 from ectools.netboot.release.extract import extract
 from ectools.netboot.release.limits import Limits
 from ectools.netboot.release.manifest import Release, build_id
+from ectools.netboot.release.marks import unmark
 from ectools.netboot.release.origin import Origin, find_origin
 from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.progress import watch
@@ -46,6 +47,9 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     """The same content was current already."""
 
+    WITHDRAWN = "withdrawn"
+    """The release was rolled back from: it is there, and what was current stays so."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
@@ -56,10 +60,12 @@ class Staged:
     removed: tuple[Release, ...]
 
 
-def stage(settings: Settings, *, patience: Patience | None = None) -> Staged:
+def stage(settings: Settings, *, patience: Patience | None = None, accept_withdrawn: bool = False) -> Staged:
     """Stage what ``settings.release`` names, and let ``current`` lead to it.
 
-    Raises EcError, in which case ``current`` leads where it did, and nothing is left of the attempt.
+    One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
+    undo a rollback. Raises EcError, in which case ``current`` leads where it did, and nothing is left of the
+    attempt.
     """
     store = ReleaseStore(settings.state_dir)
     # Before there is a folder: a name that is wrong shall leave none.
@@ -71,20 +77,26 @@ def stage(settings: Settings, *, patience: Patience | None = None) -> Staged:
         with store.lock():
             recover(store)
             try:
-                return _take_in(store, tree, release, keep=settings.release.keep)
+                known = store.folder(release.id).is_dir()
+                if tree.is_dir():
+                    release = publish(store, tree, release)
+                outcome = _choose(store, release, known=known, accept_withdrawn=accept_withdrawn)
+                removed = _collect_old(store, settings.release.keep)
+                return Staged(release=release, outcome=outcome, removed=removed)
             finally:
                 recover(store)
 
 
-def _take_in(store: ReleaseStore, tree: Path, release: Release, *, keep: int) -> Staged:
-    """Make ``release`` current; where ``tree`` is there, it holds its files."""
-    known = store.folder(release.id).is_dir()
-    if tree.is_dir():
-        release = publish(store, tree, release)
-    changed = make_current(store, release.id)
-    removed = _collect_old(store, keep)
-    outcome = Outcome.UNCHANGED if not changed else Outcome.REUSED if known else Outcome.STAGED
-    return Staged(release=release, outcome=outcome, removed=removed)
+def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> Outcome:
+    """Make a release that is in its place current, unless somebody went back from it."""
+    if store.find_link_id("current") == release.id:
+        return Outcome.UNCHANGED
+    if release.id in store.list_withdrawn() and not accept_withdrawn:
+        _log.warning("this release was rolled back from; what is current stays so", release=release.title)
+        return Outcome.WITHDRAWN
+    make_current(store, release.id)
+    unmark(store.withdrawn_dir, release.id)
+    return Outcome.REUSED if known else Outcome.STAGED
 
 
 def _collect_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:

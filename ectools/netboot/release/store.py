@@ -3,6 +3,7 @@
     releases/<id>/      the files of a release, and release.json
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
+    withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
     .staging/           a release on its way in; for whoever holds .staging.lock, for as long as it takes
     .changing/          links on their way in, releases on their way out; for whoever holds .lock, as all
                         above, for a moment: nobody waits for a download to roll back
@@ -53,6 +54,7 @@ class ReleaseStore:
         self.staging_dir = state_dir / ".staging"
         self.changing_dir = state_dir / ".changing"
         self.pinned_dir = state_dir / "pinned"
+        self.withdrawn_dir = state_dir / "withdrawn"
 
     def folder(self, release_id: str) -> Path:
         """Where the files of a release stand; whether they do is another question."""
@@ -103,7 +105,11 @@ class ReleaseStore:
 
     def list_pinned(self) -> frozenset[str]:
         """The ids that are pinned, staged or not."""
-        return frozenset(name for name in self._list_folder(self.pinned_dir) if ID_PATTERN.fullmatch(name))
+        return self._list_marks(self.pinned_dir)
+
+    def list_withdrawn(self) -> frozenset[str]:
+        """The ids that were rolled back from, staged or not."""
+        return self._list_marks(self.withdrawn_dir)
 
     def find_link_id(self, name: str) -> str | None:
         """The id that the link ``current`` or ``previous`` leads to; None where there is no link."""
@@ -216,6 +222,9 @@ class ReleaseStore:
                 hint="stage a release; somebody removed that folder by hand",
             )
         return release
+
+    def _list_marks(self, folder: Path) -> frozenset[str]:
+        return frozenset(name for name in self._list_folder(folder) if ID_PATTERN.fullmatch(name))
 
     def _list_folder(self, folder: Path) -> list[str]:
         try:

@@ -15,7 +15,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import LockedError
 from ectools.netboot.release import extract as extract_module
 from ectools.netboot.release.collect import Fate, collect
-from ectools.netboot.release.pins import pin, unpin
+from ectools.netboot.release.marks import pin, unpin
 from ectools.netboot.release.rollback import RollbackError, roll_back
 from ectools.netboot.release.stage import Outcome, Staged, stage
 from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
@@ -35,10 +35,11 @@ def store(state_dir: Path) -> ReleaseStore:
     return ReleaseStore(state_dir)
 
 
-def stage_text(state_dir: Path, text: str, *, keep: int = 3) -> Staged:
+def stage_text(state_dir: Path, text: str, *, keep: int = 3, accept_withdrawn: bool = False) -> Staged:
     """Stage a release whose content is made of ``text``."""
     archive = write_archive(state_dir.parent, release_files(text))
-    return stage(build_settings(state_dir, release_tarball=str(archive), release_keep=keep))
+    settings = build_settings(state_dir, release_tarball=str(archive), release_keep=keep)
+    return stage(settings, accept_withdrawn=accept_withdrawn)
 
 
 def links(store: ReleaseStore) -> tuple[str | None, str | None]:
@@ -96,6 +97,29 @@ def test_rolling_back_twice_returns(store: ReleaseStore, state_dir: Path) -> Non
     roll_back(store)
     assert links(store) == (two, one)
     assert check_whole(state_dir)
+
+
+def test_a_rollback_is_not_undone_by_the_next_refresh(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    roll_back(store)
+    assert store.list_withdrawn() == {two}
+    assert stage_text(state_dir, "two").outcome is Outcome.WITHDRAWN
+    assert links(store) == (one, two)
+    # The next release is nobody's bad one; the withdrawn one stays so behind it.
+    three = stage_text(state_dir, "three").release.id
+    assert stage_text(state_dir, "two").outcome is Outcome.WITHDRAWN
+    assert links(store) == (three, one)
+    assert stage_text(state_dir, "two", accept_withdrawn=True).outcome is Outcome.REUSED
+    assert links(store) == (two, three)
+    assert not store.list_withdrawn()
+
+
+def test_going_back_to_it_accepts_what_was_withdrawn(store: ReleaseStore, state_dir: Path) -> None:
+    one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
+    roll_back(store)
+    roll_back(store)
+    assert not store.list_withdrawn()
+    assert links(store) == (two, one)
 
 
 def test_no_rollback_to_what_is_damaged(store: ReleaseStore, state_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Releases that stay whatever comes after them."""
+"""What is said of a release by an empty file of its name: that it is pinned, or withdrawn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from ectools.files import sync_folder
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
 
@@ -21,10 +23,7 @@ def pin(store: ReleaseStore, release_id: str) -> Release:
             raise ReleaseGoneError(
                 f"{release_id} is not staged", hint="`ectools netboot releases list` shows what is"
             )
-        store.pinned_dir.mkdir(mode=0o755, exist_ok=True)
-        (store.pinned_dir / release_id).touch()
-        sync_folder(store.pinned_dir)
-        sync_folder(store.state_dir)
+        mark(store.pinned_dir, release_id)
         return release
 
 
@@ -32,7 +31,22 @@ def unpin(store: ReleaseStore, release_id: str) -> bool:
     """Let a release be collected again; takes the lock. False: it was not pinned. Raises StoreError."""
     store.folder(release_id)
     with store.lock():
-        if release_id not in store.list_pinned():
-            return False
-        (store.pinned_dir / release_id).unlink()
-        return True
+        return unmark(store.pinned_dir, release_id)
+
+
+def mark(folder: Path, release_id: str) -> None:
+    """Only under the lock. Raises OSError, FileError."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    (folder / release_id).touch()
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def unmark(folder: Path, release_id: str) -> bool:
+    """False: it was not marked. Only under the lock. Raises OSError, FileError."""
+    try:
+        (folder / release_id).unlink()
+    except FileNotFoundError:
+        return False
+    sync_folder(folder)
+    return True
