@@ -7,7 +7,10 @@ let
   stateDir = "/var/lib/every-channel/netboot";
   tokenFile = "/run/chain-token";
   token = "vm-test-token";
-  subnet = "192.168.1.0/24";
+  # The first three numbers of a machine's network.
+  networkOf =
+    config:
+    lib.concatStringsSep "." (lib.take 3 (lib.splitString "." config.networking.primaryIPAddress));
 
   # The demo's guest, which says MARK when it is up.
   release =
@@ -36,6 +39,9 @@ in
   nodes = {
     boot =
       { config, ... }:
+      let
+        subnet = "${networkOf config}.0/24";
+      in
       {
         imports = [ module ];
 
@@ -70,7 +76,7 @@ in
       };
 
     router =
-      { nodes, ... }:
+      { config, nodes, ... }:
       {
         virtualisation.vlans = [ 1 ];
         networking.firewall.allowedUDPPorts = [ 67 ];
@@ -83,7 +89,7 @@ in
             interface = "eth1";
             bind-dynamic = true;
             dhcp-authoritative = true;
-            dhcp-range = [ "192.168.1.100,192.168.1.199,1h" ];
+            dhcp-range = [ "${networkOf config}.100,${networkOf config}.199,1h" ];
             log-dhcp = true;
           };
         };
@@ -128,7 +134,7 @@ in
 
       def boot_client(mark: str) -> None:
           client.start()
-          client.wait_for_console_text(f"EC-GUEST-UP {mark} eth0=192.168.1.1", timeout=900)
+          client.wait_for_console_text(f"EC-GUEST-UP {mark} eth0=${networkOf nodes.boot}.1", timeout=900)
           client.crash()
 
 
