@@ -1,1 +1,1 @@
-"""Network boot: the HTTP server of boot artifacts."""
+"""Network boot: releases are staged, served over HTTP and TFTP, booted by iPXE, and probed."""

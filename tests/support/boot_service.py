@@ -103,7 +103,7 @@ def stage(state_dir: Path, files: Mapping[str, bytes]) -> Release:
     release = make_release(files)
     store = ReleaseStore(state_dir)
     current = store.find_link_id("current")
-    with store.lock(wait=True):
+    with store.lock():
         (state_dir / ".staging").mkdir(exist_ok=True)
         if current is None:
             put_release(state_dir, release, files)

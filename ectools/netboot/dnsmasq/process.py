@@ -94,6 +94,8 @@ class Dnsmasq:
                 how = await self._run_once(ready)
             except EcError as error:
                 how = error.render()
+            except OSError as error:  # no descriptors, no memory
+                how = str(error)
             if how is None:
                 _log.info("dnsmasq is started again with its new configuration")
                 pause, restarts = _FIRST_PAUSE_SECONDS, 0

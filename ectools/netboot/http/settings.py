@@ -13,7 +13,7 @@ HEALTH_PATH = "/healthz"
 class HttpSettings:
     """``root`` is the folder whose files are served; times are in seconds.
 
-    ``max_connections`` are served at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
+    ``max_connections`` are answered at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
     A header must be complete ``header_seconds`` after the connection opened or the previous response
     ended. A client that takes nothing for ``stall_seconds`` is dropped. When asked to stop, the server lets
     downloads in flight end for up to ``drain_seconds``. Links that lead out of the root are followed into
