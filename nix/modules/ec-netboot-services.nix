@@ -4,6 +4,8 @@
   ectools,
   lib,
   pkgs,
+  # How this host reaches the world (networking.proxy): units do not have it by themselves.
+  proxyVariables,
   settings,
   systemctl,
   unit,
@@ -72,6 +74,7 @@ in
       "stateDir"
       "tftpBootFilename"
     ];
+    environment = lib.optionalAttrs remote proxyVariables;
     serviceConfig =
       writing
       // lib.optionalAttrs remote retrying
@@ -107,11 +110,14 @@ in
       "release"
       "stateDir"
     ];
+    environment = proxyVariables;
     serviceConfig =
       writing
       // retrying
       // {
         ExecStart = command "stage";
+        # A forge that drips must not keep the next attempt away for ever.
+        TimeoutStartSec = "12h";
         LoadCredential = credential "forge-token" cfg.release.tokenFile;
         PrivateDevices = true;
       };

@@ -99,6 +99,7 @@ in
         settings
         unit
         ;
+      proxyVariables = config.networking.proxy.envVars;
       systemctl = lib.getExe' config.systemd.package "systemctl";
     };
 

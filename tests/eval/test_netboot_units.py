@@ -48,6 +48,7 @@ def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
     assert {"Type=notify", "Restart=always", "RestartSec=5", "WatchdogSec=60"} <= set(serve)
     assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
     assert {"Type=oneshot", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
+    assert "TimeoutStartSec=12h" in stage
     # A timer starts nothing that is active.
     assert "RemainAfterExit=true" not in stage
 
@@ -189,3 +190,12 @@ def test_systemd_finds_nothing_wrong_with_the_units(
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     mine = [line for line in done.stderr.splitlines() if "netboot" in line]
     assert (done.returncode, mine) == (0, [])
+
+
+def test_the_hosts_proxy_is_the_proxy_of_what_downloads(variants: Variants) -> None:
+    through = {"networking": {"proxy": {"default": "http://192.0.2.1:3128", "noProxy": "127.0.0.1"}}}
+    configurations = [merge(host(options), through) for options in (LISTEN, REMOTE)]
+    stock, remote = (each["texts"] for each in variants.evaluate(["texts"], configurations))
+    line = 'Environment="https_proxy=http://192.0.2.1:3128"'
+    for texts, names in ((stock, {"stage"}), (remote, {"stage", "ipxe"})):
+        assert {name for name in ("stage", "ipxe") if line in texts[f"{UNIT}-{name}.service"]} == names
