@@ -30,8 +30,8 @@ class RolledBack:
 def roll_back(store: ReleaseStore) -> RolledBack:
     """Exchange ``current`` and ``previous``; takes the lock. Raises RollbackError, StoreError, OSError.
 
-    What was current is withdrawn: no staging makes it current again unless it is told to. Going forth again, to
-    one that was withdrawn, only takes that back.
+    What was current is withdrawn: no staging makes it current again unless it is told to. Going forth, to one
+    that was withdrawn, only takes that back.
     """
     with store.lock():
         recover(store)
