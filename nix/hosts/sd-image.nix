@@ -2,4 +2,7 @@
 { modulesPath, ... }:
 {
   imports = [ "${modulesPath}/installer/sd-card/sd-image-aarch64.nix" ];
+
+  # An installer's tools and file systems, with ZFS and a host ID that all machines would share.
+  disabledModules = [ "profiles/base.nix" ];
 }

@@ -27,6 +27,8 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
   inherit (every-channel.runner) configuration;
   publisher = every-channel.publisher-guest.enable;
   root = config.fileSystems."/".fsType;
+  zfs = config.boot.supportedFilesystems.zfs or false;
+  inherit (config.networking) hostId;
   guest = every-channel.ipxe-qemu.enable;
   lan = every-channel.ipxe-qemu.lan.enable;
   tcp = config.networking.firewall.allowedTCPPorts;
@@ -67,6 +69,11 @@ def test_publishers_have_no_disk(hosts: dict[str, dict[str, Any]]) -> None:
     publishers = {name: host for name, host in hosts.items() if host["publisher"]}
     assert set(publishers) == {"ec-publisher-x86_64", "ec-publisher-x86_64-netboot"}
     assert {host["root"] for host in publishers.values()} == {"tmpfs"}
+
+
+def test_no_system_is_an_installer(hosts: dict[str, dict[str, Any]]) -> None:
+    """Installers have ZFS, of which nixpkgs warns, and all of them one host ID."""
+    assert not [name for name, host in hosts.items() if host["zfs"] or host["hostId"]]
 
 
 def test_the_forge_has_one_guest_that_is_on_no_lan(hosts: dict[str, dict[str, Any]]) -> None:
