@@ -12,6 +12,7 @@ let
 
   serial = if pkgs.stdenv.hostPlatform.isAarch64 then "ttyAMA0" else "ttyS0";
 
+  inherit (import ./systemd.nix { inherit lib; }) volatileJournal;
   inherit (lib) mkDefault;
 in
 {
@@ -53,7 +54,7 @@ in
       hostName = mkDefault "";
     };
 
-    services.journald.storage = mkDefault "volatile";
+    services.journald = volatileJournal options.services.journald;
     systemd.coredump.enable = mkDefault false;
 
     # What nobody will use who never logs in.

@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  options,
   ...
 }:
 let
@@ -26,6 +27,7 @@ let
       ];
   };
 
+  inherit (import ./systemd.nix { inherit lib; }) volatileJournal;
   inherit (lib) mkDefault mkOption types;
 in
 {
@@ -77,7 +79,7 @@ in
       "flakes"
     ];
 
-    services.journald.storage = mkDefault "volatile";
+    services.journald = volatileJournal options.services.journald;
 
     nix.gc = {
       automatic = mkDefault true;

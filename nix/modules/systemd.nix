@@ -1,4 +1,5 @@
-# What the modules' units share: text as systemd reads it, the rules for secrets, and the sandbox to start from.
+# What the modules share that is systemd's: text as it reads it, the rules for secrets, the sandbox that units start from,
+# the journal in memory.
 { lib }:
 rec {
   # Specifiers are expanded in nearly every setting (systemd.unit(5)); lists are split at blanks.
@@ -13,6 +14,15 @@ rec {
 
   # The path of a tmpfiles rule stands between single quotes, with C escapes and specifiers (tmpfiles.d(5)).
   tmpfilesPath = lib.replaceStrings [ "\\" "'" "%" ] [ "\\\\" "\\'" "%%" ];
+
+  # The definitions of services.journald for a journal in memory; nixpkgs renames the option after 26.05. `journald` are
+  # its options.
+  volatileJournal =
+    journald:
+    if journald ? settings then
+      { settings.Journal.Storage = lib.mkDefault "volatile"; }
+    else
+      { storage = lib.mkDefault "volatile"; };
 
   # Everything that a program can do without which serves files or runs a guest. What a unit needs, it takes back.
   sandbox = {

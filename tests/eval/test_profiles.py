@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,18 @@ def test_the_defaults_of_an_unattended_box(systems: Systems) -> None:
     assert found["gc"] == {"automatic": True, "dates": ["weekly"], "options": "--delete-older-than 14d"}
     assert set(found["bootEntries"].values()) == {10}
     assert {key["path"].rpartition("/")[0] for key in found["hostKeys"]} == {"/etc/ssh"}
+
+
+@pytest.mark.parametrize("profile", [RUNNER, GUEST])
+def test_the_journal_is_in_memory_where_nixpkgs_has_renamed_the_option(
+    systems: Systems, profile: dict[str, Any]
+) -> None:
+    settings = "lib.mkOption { type = with lib.types; attrsOf (attrsOf str); }"
+    renamed = f"[ ({{ lib, ... }}: {{ options.services.journald.settings = {settings}; }}) ]"
+    program = ["nix-instantiate", "--eval", "--strict", "--json", "--arg", "modules", renamed]
+    done = systems.run(program, "config.services.journald.settings", profile)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"Journal": {"Storage": "volatile"}}
 
 
 def test_a_host_may_have_it_otherwise(systems: Systems) -> None:
