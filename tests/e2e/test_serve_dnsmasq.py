@@ -140,6 +140,20 @@ def test_what_is_offered_changes_with_a_reload(lab: ProbeLab, home: Path) -> Non
         assert lab.probe("--arch", "7").outcome(7) == "boots"
 
 
+def test_a_reload_to_proxy_dhcp_leaves_tftp_alone_where_its_port_is_taken(lab: ProbeLab, home: Path) -> None:
+    settings = prepare(home)
+    with serve(lab, settings) as service:
+        bound = "socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 67))"
+        source = f"import signal, socket; s = {bound}; print(1, flush=True); signal.pause()"
+        lab.start_program("boot", source)
+        service.change(proxyDhcp={"enable": True, "subnet": NETWORK})
+        service.reload()
+        reason = service.events("the old ones stay in force")[0]["reason"]
+        assert "ProxyDHCP cannot have UDP *:67: Address already in use" in reason
+        assert len(service.events("dnsmasq serves")) == 1
+        assert service.events("dnsmasq died") == []
+
+
 def test_a_rack_that_is_switched_on_gets_its_files_over_tftp(lab: ProbeLab, home: Path) -> None:
     """A hundred clients at once, of whom nobody is turned away."""
     settings = prepare(home)

@@ -36,12 +36,17 @@ def check_host(settings: Settings) -> None:
     """
     assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     _check_address(settings.listen_ip, settings.interface)
-    ports = load_protocols().ports
-    _check_port(settings.listen_ip, ports.tftp, "TFTP")
+    _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
     if settings.proxy_dhcp.enable:
-        for port in (ports.dhcp, ports.pxe):
-            # dnsmasq hears broadcasts with a socket for all addresses, which several may have.
-            _check_port(None, port, "ProxyDHCP")
+        check_proxy_ports()
+
+
+def check_proxy_ports() -> None:
+    """Raises HostError where a port of ProxyDHCP is not to be had."""
+    ports = load_protocols().ports
+    for port in (ports.dhcp, ports.pxe):
+        # dnsmasq hears broadcasts with a socket for all addresses, which several may have.
+        _check_port(None, port, "ProxyDHCP")
 
 
 def make_folders(settings: Settings) -> None:

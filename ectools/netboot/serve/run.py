@@ -20,7 +20,7 @@ from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.host import check_host, make_folders
+from ectools.netboot.serve.host import check_host, check_proxy_ports, make_folders
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
@@ -233,6 +233,8 @@ class _Boot:
         ]
         if changed:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
+        if plan.services.proxy is not None and self._plan.services.proxy is None:
+            check_proxy_ports()
         self._site.set_rules(plan.rules)
         self._dnsmasq.reconfigure(plan.configuration, proxy=plan.services.proxy is not None)
         self._plan = plan
