@@ -1,8 +1,7 @@
 """The script of the VM test netboot, run: each of its steps does what it says.
 
 Its boot host is a container with the node's units; its router is a network namespace with the node's own
-dnsmasq configuration; its client is the same firmware in the same QEMU. The switch to a specialisation stands
-in, because another distribution has none, and nothing here has a firewall.
+dnsmasq configuration; its client is the same firmware in the same QEMU. Nothing here has a firewall.
 """
 
 from __future__ import annotations
@@ -18,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.activation import OFF, Hosts
+from support.activation import Hosts
 from support.boot_binaries import find_ipxe
 from support.guests import require_qemu, stage, wait_until
-from support.machine import Machine
 from support.machine_image import LAN_ADDRESS, find_image
 from support.machine_nspawn import boot_nspawn
 from support.machine_store import build_store
 from support.needs import require_tool
 from support.netboot_clients import Client, Firmware, start_client
 from support.netboot_lab import ROUTER_IP, Lab, build_netboot_lab
-from support.vm_driver import DriverMachine
+from support.vm_driver import DriverMachine, SystemdMachine, run_test_script
 
 from pynix_eval_shim import Nix, build, evaluate
 
@@ -80,7 +78,6 @@ in
     builtins.toJSON (
       builtins.mapAttrs (_: describe) (systems test.nodes.boot)
       // {
-        off = describe (test.nodes.boot.specialisation.disabled.configuration);
         tools = "${toolsPackage}";
       }
     )
@@ -88,28 +85,6 @@ in
   routers = builtins.mapAttrs (_: config: config.services.dnsmasq.settings) (systems test.nodes.router);
 }
 """
-
-
-class Boot(DriverMachine):
-    """The boot host in its container."""
-
-    def __init__(self, machine: Machine, hosts: Hosts) -> None:
-        super().__init__(self._activate)
-        self._machine, self._hosts = machine, hosts
-
-    def call(self, script: str) -> tuple[int, str]:
-        done = self._machine.execute(["bash", "-c", script])
-        return done.status, done.stdout + done.stderr
-
-    def report(self) -> str:
-        return self._machine.report(None)
-
-    def _activate(self, specialisation: str) -> None:
-        self._hosts.activate(self._machine, specialisation)
-        # As the real one: it ends when all is started.
-        self._machine.wait(
-            lambda: "No jobs" in self._machine.run("systemctl", "list-jobs"), "everything is started"
-        )
 
 
 class Router(DriverMachine):
@@ -240,27 +215,14 @@ def machines(nodes: Nodes, nix_env: Mapping[str, str], tmp_path: Path) -> Iterat
         # A tmpfiles rule of the whole host, of which only the modules' are here.
         machine.write("/run/chain-token", "vm-test-token", mode="0600")
         machine.run("ln", "-s", f"{named['tools']}/bin/ectools", "/usr/bin/ectools")
-        boot, router = Boot(machine, hosts), Router(lab, nodes.routers)
+        boot, router = SystemdMachine(machine, hosts), Router(lab, nodes.routers)
         client = FirmwareClient(lab, tmp_path / "client")
         stack.callback(client.crash)
         stack.callback(router.stop)
         router.switch("")
-        hosts.activate(machine, OFF)
         hosts.activate(machine, "")
         yield {"boot": boot, "router": router, "client": client}
 
 
 def test_the_script_holds_for_real_firmware(nodes: Nodes, machines: dict[str, Any]) -> None:
-    passed: list[str] = []
-
-    @contextlib.contextmanager
-    def subtest(name: str) -> Iterator[None]:
-        try:
-            yield
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}\n{machines['boot'].report()}") from error
-        passed.append(name)
-
-    exec(compile(nodes.script, "testScript", "exec"), {**machines, "subtest": subtest})
-    assert len(passed) == nodes.script.count("with subtest(")
-    assert len(passed) > 6
+    run_test_script(nodes.script, machines, machines["boot"].report)

@@ -1,17 +1,25 @@
 """The NixOS test driver's machines, as far as the scripts in nix/tests use them, over machines that are here.
 
-See nixos/lib/test-driver in nixpkgs for what each method promises.
+See nixos/lib/test-driver in nixpkgs for what each method promises. The switch to a specialisation stands in,
+because another distribution has none (support/switch.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-# A specialisation's, or the one that the machine was booted with.
-_SWITCH = re.compile(r"/run/booted-system/(?:specialisation/([\w-]+)/)?bin/switch-to-configuration test")
+from support.activation import Hosts
+from support.machine import Machine
+
+# A specialisation's, or the one of the system without any.
+_SWITCH = re.compile(
+    r"/run/(?:booted|current)-system/(?:specialisation/([\w-]+)/)?bin/switch-to-configuration test"
+)
 
 
 class DriverMachine(ABC):
@@ -58,3 +66,41 @@ class DriverMachine(ABC):
 
     def wait_for_unit(self, unit: str) -> None:
         self.wait_until_succeeds(f"systemctl is-active {unit}")
+
+
+class SystemdMachine(DriverMachine):
+    """A machine with a systemd of its own; ``hosts`` are its systems by specialisation."""
+
+    def __init__(self, machine: Machine, hosts: Hosts) -> None:
+        super().__init__(self.activate)
+        self._machine, self._hosts = machine, hosts
+
+    def call(self, script: str) -> tuple[int, str]:
+        done = self._machine.execute(["bash", "-c", script])
+        return done.status, done.stdout + done.stderr
+
+    def report(self) -> str:
+        return self._machine.report(None)
+
+    def activate(self, specialisation: str) -> None:
+        """Go over to one of its systems, to the end of all that this starts."""
+        self._hosts.activate(self._machine, specialisation)
+        self._machine.wait(
+            lambda: "No jobs" in self._machine.run("systemctl", "list-jobs"), "everything is started"
+        )
+
+
+def run_test_script(script: str, machines: Mapping[str, Any], report: Callable[[], str]) -> None:
+    """Run a test's script to its end; ``report`` explains a step that fails."""
+    passed: list[str] = []
+
+    @contextlib.contextmanager
+    def subtest(name: str) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}\n{report()}") from error
+        passed.append(name)
+
+    exec(compile(script, "testScript", "exec"), {**machines, "subtest": subtest})
+    assert len(passed) == script.count("with subtest(") > 0
