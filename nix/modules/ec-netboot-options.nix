@@ -253,8 +253,9 @@ in
         default = null;
         example = "daily";
         description = ''
-          When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot and by
-          `systemctl start every-channel-netboot-stage`.
+          When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot, when the system
+          is switched to another configuration, and by `systemctl start every-channel-netboot-stage`; a calendar event
+          comes on top of these.
         '';
       };
     };
