@@ -105,8 +105,9 @@ def _find_path_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for option, path in paths.items():
         if path is None:
             continue
-        if not path.startswith("/"):
-            yield _bad(option, path, "not absolute", "a path that starts with /")
+        # systemd ignores a path with ".." in it, and the service could not write there.
+        if not path.startswith("/") or ".." in path.split("/") or not path.isprintable():
+            yield _bad(option, path, "not usable", "an absolute path, without .. or control characters")
         elif option in ("chainTokenFile", "release.tokenFile") and path.startswith(_STORE):
             yield _bad(option, path, "in the Nix store, which everyone can read", "a path outside of it")
 

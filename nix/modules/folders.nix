@@ -18,8 +18,10 @@ let
   ];
   shared = [
     "/"
+    "/boot"
     "/etc"
     "/mnt"
+    "/nix"
     "/opt"
     "/run"
     "/srv"
@@ -27,10 +29,15 @@ let
     "/var"
     "/var/cache"
     "/var/lib"
+    # Other services of ours have theirs below it, and a runner its SSH host keys.
+    "/var/lib/every-channel"
     "/var/log"
   ];
-  isHidden = file: lib.any (folder: lib.hasPrefix "${folder}/" "${file}/") hidden;
-  isShared = file: lib.elem (lib.removeSuffix "/" file) (map (lib.removeSuffix "/") shared);
+  # As the file system reads it: "//a/./b/" is /a/b.
+  partsOf = file: lib.filter (part: part != "" && part != ".") (lib.splitString "/" file);
+  isBelow = folder: file: lib.take (lib.length (partsOf folder)) (partsOf file) == partsOf folder;
+  isHidden = file: lib.any (folder: isBelow folder file) hidden;
+  isShared = file: lib.any (folder: partsOf folder == partsOf file) shared;
 
   # An assertion for each of the options (name → value) whose value is of that kind.
   refuse =

@@ -76,9 +76,12 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         merge(LISTEN, {"release": {"tokenFile": "/nix/store/0000-token"}}),
         "release.tokenFile must not be in the Nix store, which everyone can read",
     ),
-    (
-        merge(LISTEN, {"stateDir": "/srv/"}),
-        "stateDir must be a folder of the service's own, because it is given to the service's user",
+    *(
+        (
+            merge(LISTEN, {"stateDir": shared}),
+            "stateDir must be a folder of the service's own, because it is given to the service's user",
+        )
+        for shared in ("/srv/", "//etc/.", "/var/lib/every-channel")
     ),
 ]
 FINE = [

@@ -41,6 +41,8 @@ def test_the_settings_file_holds_all_but_what_only_nixos_acts_upon(variants: Var
         ({"httpAllowedCIDRs": ["192.0.2.1/24"]}, "httpAllowedCIDRs[0]"),
         ({"proxyDhcp": {"enable": True, "subnet": "198.51.100.0/24"}}, "proxyDhcp.subnet"),
         ({"release": {"refresh": "whenever"}}, "release.refresh"),
+        ({"stateDir": "netboot"}, "stateDir"),
+        ({"stateDir": "/srv/netboot/../../etc"}, "stateDir"),
     ],
 )
 def test_a_value_that_only_the_program_can_judge_fails_the_build_with_its_option(
