@@ -56,6 +56,12 @@ def test_a_host_may_have_it_otherwise(systems: Systems) -> None:
     assert found["bootEntries"]["systemd-boot"] == 3
 
 
+def test_a_runner_that_is_a_publisher_guest_too_collects_no_store(systems: Systems) -> None:
+    both = merge(RUNNER, GUEST)
+    assert systems.evaluate("failed", both) == []
+    assert not read_profile(systems, both)["gc"]["automatic"]
+
+
 def test_without_the_profile_none_of_it(systems: Systems) -> None:
     found = read_profile(systems, {})
     assert found["storage"] == "persistent"
