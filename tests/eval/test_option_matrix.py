@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.hosts import merge
-from support.option_values import PACKAGE, Option, list_options
+from support.option_matrix import ENABLED, GUEST, HOST, OPTIONS, host, turn_on_everything
+from support.option_values import PACKAGE, Option
 from support.variants import Variants
 
 from ectools.errors import ProblemsError
-from ectools.schemas import load_schema, schema_names
 
 pytestmark = [pytest.mark.nix, pytest.mark.slow]
 
 PREFIX = "services.every-channel"
-OPTIONS = {
-    options[0].service: options for options in (list_options(load_schema(name)) for name in schema_names())
-}
-NEEDED: dict[str, dict[str, Any]] = {
-    "ipxe-qemu": {"boot": {"http": {"root": "/srv/netboot/current"}}},
-    "netboot": {"listenIP": "192.0.2.10"},
-    "node": {"package": PACKAGE},
-}
-"""What a module must be told."""
 REFUSED = {
     "ipxe-qemu": "ipxe-qemu.boot.http.root must be set when boot.http.enable is true",
     "netboot": "netboot.listenIP must be set: this host's IPv4 address on the clients' network",
@@ -71,25 +62,9 @@ BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.http.port", "0"): ["boot.http.port"],
 }
 """(option, value) → the options that the check of the settings file names; no other change is refused."""
-TOGETHER: dict[str, Any] = {
-    "ipxe-qemu.boot.userNet.bootFile": None,
-    "ipxe-qemu.enableKvm": True,
-    "netboot.ipxe.strategy": "local",
-    "netboot.release.tag": None,
-}
-"""Values that all others can stand beside."""
-
-ENABLED = {service: {"enable": True, **NEEDED.get(service, {})} for service in OPTIONS}
-# A machine is a guest without a disk, or it is a host.
-GUEST = {"publisher-guest": ENABLED["publisher-guest"]}
-HOST = {service: options for service, options in ENABLED.items() if service not in GUEST}
 SECRET = "/nix/store/00000000000000000000000000000000-secret"
 # What an option with a secret is called. A public key is none.
 IS_SECRET = re.compile(r"token|secret|passw|credential|(?<!public)key", re.IGNORECASE)
-
-
-def host(*services: dict[str, Any]) -> dict[str, Any]:
-    return {"services": {"every-channel": merge(*services)}}
 
 
 @dataclass(frozen=True)
@@ -194,15 +169,7 @@ def test_enabled_with_what_is_needed(variants: Variants) -> None:
 
 
 def test_with_everything_on(variants: Variants, tmp_path: Path) -> None:
-    def full(services: Iterable[str]) -> dict[str, Any]:
-        options = [option for service in services for option in OPTIONS[service]]
-        values = [TOGETHER.get(option.name, option.values[0]) for option in options]
-        return merge(
-            host({service: ENABLED[service] for service in services}),
-            *(option.set_to(value) for option, value in zip(options, values, strict=True)),
-        )
-
-    configs = [full(HOST), *(full([service]) for service in OPTIONS)]
+    configs = [turn_on_everything(HOST), *(turn_on_everything([service]) for service in OPTIONS)]
     found = variants.evaluate(["failed", "warnings", "options"], configs)
     for each in found:
         assert (each["failed"], each["warnings"]) == ([], [])
