@@ -68,6 +68,9 @@ def _find_address_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         hostname.rpartition(".")[2].isdecimal() and _parse(ipaddress.IPv4Address, hostname) is None
     ):
         yield _bad("hostname", hostname, "not usable", "a host name, or an IPv4 address: 192.0.2.10")
+    if raw["httpPort"] == 0:
+        # The scripts name the port, and are written before the server is bound.
+        yield _bad("httpPort", 0, "not usable", "the port that clients are sent to: 8080")
     filename = raw["tftpBootFilename"]
     if len(filename) > _MAX_BOOT_FILENAME:
         yield _bad("tftpBootFilename", filename, "too long", f"at most {_MAX_BOOT_FILENAME} bytes")

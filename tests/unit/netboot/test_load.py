@@ -102,6 +102,7 @@ def test_only_a_server_needs_an_address(tmp_path: Path) -> None:
         ({"hostname": "${ip}"}, ["hostname"]),
         ({"hostname": "-a"}, ["hostname"]),
         ({"hostname": ""}, ["hostname"]),
+        ({"httpPort": 0}, ["httpPort"]),
         ({"tftpBootFilename": "a." + "b" * 200}, ["tftpBootFilename"]),
         ({"mirrors": ["ftp://a/b", "http://a/b?c", "http://u:pa55@a/"]}, [f"mirrors[{n}]" for n in range(3)]),
         ({"httpAllowedCIDRs": ["192.0.2.1/24", "::/129"]}, ["httpAllowedCIDRs[0]", "httpAllowedCIDRs[1]"]),
