@@ -237,7 +237,9 @@ def test_a_second_activation_takes_up_new_settings(service: Service) -> None:
     service.hosts.activate(service.machine, f"{service.case.name}-changed")
     service.wait_ready()
     assert service.show("InvocationID") != run
-    assert service.case.says_changed(service.machine)
+    service.machine.wait(
+        lambda: service.case.says_changed(service.machine), "the changed settings", unit=service.unit
+    )
 
 
 def test_disabled_it_stops_in_time_and_leaves_nothing_but_its_state(service: Service) -> None:

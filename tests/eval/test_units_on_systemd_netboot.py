@@ -88,6 +88,11 @@ def serve(machine: Machine, hosts: Hosts, name: str) -> None:
     machine.wait_active("nftables.service")
     machine.wait_active(CASE.unit)
     machine.wait(lambda: CASE.serves(machine), "it serves a release", unit=CASE.unit)
+    machine.wait_ended(f"{CASE.unit}-stage")
+    written = machine.show(f"{CASE.unit}-ipxe", "ActiveState", "SubState", "ExecMainExitTimestampMonotonic")
+    started = machine.show(CASE.unit, "ExecMainStartTimestampMonotonic")
+    assert (written["ActiveState"], written["SubState"]) == ("active", "exited")
+    assert int(written["ExecMainExitTimestampMonotonic"]) < int(started["ExecMainStartTimestampMonotonic"])
 
 
 def expect_boot(lab: Lab, machine: Machine, firmware: Firmware, folder: Path) -> None:

@@ -105,6 +105,13 @@ class Machine(ABC):
 
         self.wait(is_active, f"{unit} is active", unit=unit, seconds=seconds)
 
+    def wait_ended(self, unit: str) -> None:
+        """Until a unit that runs to its end has done so, well."""
+        self.wait(
+            lambda: self.show(unit, "ActiveState")["ActiveState"] in ("inactive", "failed"), f"{unit} ended"
+        )
+        assert self.show(unit, "Result")["Result"] == "success", self.report(unit)
+
     def report(self, unit: str | None) -> str:
         """The last lines of a unit's journal, or of all of it, and of the console: for a failure."""
         which = ["--unit", unit] if unit else []

@@ -169,7 +169,9 @@ def _node_case() -> Case:
         config=configure("info"),
         changed=configure("debug"),
         serves=lambda machine: bool(find(machine, "publishing")),
-        says_changed=lambda machine: find(machine, "settings")[0]["settings"] == {"log": {"level": "debug"}},
+        says_changed=lambda machine: any(
+            entry["settings"] == {"log": {"level": "debug"}} for entry in find(machine, "settings")
+        ),
         families=frozenset({"UNIX", "INET", "INET6", "NETLINK"}),
         owned={"": f"750 {unit} {unit}", "published": f"600 {unit} {unit}"},
         kept=("", "published"),
