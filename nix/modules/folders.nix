@@ -62,6 +62,8 @@ let
   };
 in
 {
+  inherit isBelow;
+
   # Files and folders that the service reads or writes: option → path or null.
   refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hidden}, which the service does not see";
 

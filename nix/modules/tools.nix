@@ -1,5 +1,25 @@
-# What the modules share: the package whose programs their units start.
-{ lib, pkgs, ... }:
+# What the modules share: the package whose programs their units start, and what must hold between them.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  path = "services.every-channel";
+  services = config.services.every-channel;
+  inherit
+    (import ./folders.nix {
+      inherit lib path;
+      user = null;
+    })
+    isBelow
+    ;
+
+  # Not every system imports both.
+  isEnabled = name: services.${name}.enable or false;
+  inherit (services) ipxe-qemu netboot;
+in
 {
   options.services.every-channel.toolsPackage = lib.mkOption {
     type = lib.types.package;
@@ -10,4 +30,13 @@
       files pass when the system is built.
     '';
   };
+
+  config.assertions = [
+    {
+      assertion =
+        isEnabled "ipxe-qemu" && isEnabled "netboot"
+        -> !isBelow ipxe-qemu.stateDir netboot.stateDir && !isBelow netboot.stateDir ipxe-qemu.stateDir;
+      message = "${path}.netboot.stateDir and ${path}.ipxe-qemu.stateDir must be apart, because each is given to another user";
+    }
+  ];
 }

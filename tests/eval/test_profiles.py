@@ -62,6 +62,21 @@ def test_a_runner_that_is_a_publisher_guest_too_collects_no_store(systems: Syste
     assert not read_profile(systems, both)["gc"]["automatic"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "apart"), [("/srv/ec", False), ("/srv/ec/guest/", False), ("/srv/ecs", True)]
+)
+def test_the_folders_of_two_services_are_apart(systems: Systems, folder: str, apart: bool) -> None:
+    netboot = {"enable": True, "listenIP": "192.0.2.10", "stateDir": "/srv/ec"}
+    guest = {"enable": True, "stateDir": folder, "boot": {"http": {"root": "/srv/netboot"}}}
+    failed = systems.evaluate(
+        "failed", {"services": {"every-channel": {"netboot": netboot, "ipxe-qemu": guest}}}
+    )
+    own = (
+        "services.every-channel.netboot.stateDir and services.every-channel.ipxe-qemu.stateDir must be apart"
+    )
+    assert [message.partition(",")[0] for message in failed] == ([] if apart else [own])
+
+
 def test_without_the_profile_none_of_it(systems: Systems) -> None:
     found = read_profile(systems, {})
     assert found["storage"] == "persistent"
