@@ -60,6 +60,7 @@ FIRES: dict[tuple[str, str], list[str]] = {
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],
     ("ipxe-qemu.boot.http.port", "0"): ["boot.http.port"],
+    ("netboot.httpPort", "0"): ["httpPort"],
 }
 """(option, value) → the options that the check of the settings file names; no other change is refused."""
 SECRET = "/nix/store/00000000000000000000000000000000-secret"
