@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.activation import Hosts, build_hosts
+from support.activation import OFF, Hosts, build_hosts
 from support.guests import require_qemu
 from support.hosts import merge
 from support.machine import Machine
@@ -142,7 +142,7 @@ def test_a_uefi_machine_boots_from_a_machine(
     lab: Lab, hosts: Hosts, store: Store, tmp_path: Path, container: Machine
 ) -> None:
     # The container's address is the machine's from here on.
-    container.run("systemctl", "stop", CASE.unit)
+    hosts.activate(container, OFF)
     container.run("ip", "link", "set", "lan0", "down")
     plug = lab.add_plug()
     card = ["-netdev", f"{plug.netdev},id=lan"]
