@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -33,6 +34,11 @@ class Delivery:
     status: int
     sent: int
     reached_end: bool
+
+    @property
+    def of_content(self) -> bool:
+        """Whether the body was of what was asked for, whole or in part, and not an error's words."""
+        return self.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 
 
 class Reply(web.StreamResponse):

@@ -58,7 +58,7 @@ class NodeLog:
     def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
         """The node asked for a file of a release."""
         wanted = {release.boot.kernel, *release.boot.initrds}
-        if name not in wanted or delivery.sent == 0:
+        if name not in wanted or delivery.sent == 0 or not delivery.of_content:
             return
         node = self._find(client)
         fields = {"client": client, "file": name, "release": release.id, "bytes": delivery.sent}

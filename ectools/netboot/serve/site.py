@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
+# What the root answers where a file that the release's manifest lists is gone, closed or broken.
+_NOT_THERE = frozenset({403, 404, 500})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -204,6 +207,14 @@ class BootSite:
 
         def ended(delivery: Delivery) -> None:
             self._held.end(release.id)
+            if delivery.status in _NOT_THERE:
+                _log.error(
+                    "a file of a release cannot be served",
+                    release=release.id,
+                    file=name,
+                    status=delivery.status,
+                    hint="`ectools netboot releases verify` compares what is on the disk",
+                )
             self.nodes.file(client, release, name, delivery)
 
         return Found(target=(RELEASES, release.id.encode(), *segments), ended=ended)

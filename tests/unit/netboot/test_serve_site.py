@@ -255,6 +255,23 @@ def test_a_boot_is_told_when_a_node_has_all_of_it(world: World) -> None:
     assert world.site.report()["boots"] == 1
 
 
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_file_of_a_release_that_is_gone_is_the_servers_fault(world: World, status: int) -> None:
+    """The words of the error are no part of the file."""
+    release = world.stage("one")
+    world.fetch("bzImage", Delivery(status=status, sent=10, reached_end=False))
+    (event,) = world.events("a file of a release cannot be served")
+    assert (event["level"], event["release"], event["file"]) == ("error", release.id, "bzImage")
+    assert world.events("a node") == []
+
+
+def test_what_a_client_need_not_or_may_not_have_is_nobodys_fault(world: World) -> None:
+    world.stage("one")
+    for status in (304, 412, 416, 503):
+        world.fetch("bzImage", Delivery(status=status, sent=0, reached_end=False))
+    assert world.events("cannot be served") == world.events("a node") == []
+
+
 def test_nodes_are_told_apart_and_a_second_boot_is_a_second_one(world: World) -> None:
     world.stage("one")
     for peer in ("192.0.2.7", "192.0.2.8", "192.0.2.7"):
