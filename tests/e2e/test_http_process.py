@@ -59,7 +59,7 @@ def test_the_log(root: Path, tmp_path: Path) -> None:
     with boot_server(root, tmp_path / "log") as server:
         server.get("/netboot.ipxe")
         server.get("/initrd", {"Range": "bytes=0-9"}, method="GET")
-        server.get("/none", method="HEAD")
+        server.get("/none", {"Range": "token=x"}, method="HEAD")
         server.send_raw(b"nonsense\r\n\r\n")
         with server.connect() as client:
             client.socket.sendall(b"x" * 20000)
@@ -77,7 +77,7 @@ def test_the_log(root: Path, tmp_path: Path) -> None:
     assert [tuple(line.get(key) for key in keys) for line in requests] == [
         ("GET", "/netboot.ipxe", 200, 7, None),
         ("GET", "/initrd", 206, 10, "bytes=0-9"),
-        ("HEAD", "/none", 404, 0, None),
+        ("HEAD", "/none", 404, 0, "token=***"),
         (None, None, 400, 0, None),
         (None, None, 431, 0, None),
     ]
@@ -226,6 +226,7 @@ def test_a_port_in_use(root: Path, listener: socket.socket) -> None:
         (["--listen-fd", "3", "--port", "80"], 2, "--listen-fd takes the place of --bind-ip and --port"),
         (["--max-connections", "0"], 2, "--max-connections"),
         (["--header-seconds", "0"], 2, "--header-seconds"),
+        (["--drain-seconds", "inf"], 2, "inf is no time in seconds"),
         (["--listen-fd", "77"], 2, "--listen-fd 77: Bad file descriptor"),
     ],
 )

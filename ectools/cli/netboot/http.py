@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ectools import log
+from ectools.cli.seconds import Seconds
 
 
 @click.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")
@@ -32,7 +33,7 @@ from ectools import log
 )
 @click.option(
     "--header-seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     default=10.0,
     show_default=True,
     metavar="S",
@@ -40,7 +41,7 @@ from ectools import log
 )
 @click.option(
     "--stall-seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -48,7 +49,7 @@ from ectools import log
 )
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=30.0,
     show_default=True,
     metavar="S",

@@ -48,7 +48,7 @@ class AccessLog(AbstractAccessLogger):
             # aiohttp's own answer to what it could not parse: there is no method and no path.
             fields["method"] = fields["path"] = None
         if "Range" in request.headers:
-            fields["range"] = _escape(request.headers["Range"][:100])
+            fields["range"] = _escape(_hide(request.headers["Range"])[:100])
         _log.info("request", **fields)
 
 
@@ -62,10 +62,14 @@ def printable_path(target: str) -> str:
 
     What follows ``token=`` is left out wherever it stands: somebody may have encoded the question mark.
     """
-    path = _TOKEN.sub(r"\1***", target.partition("?")[0])
+    path = _hide(target.partition("?")[0])
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
     return _escape(path[:1000])
+
+
+def _hide(text: str) -> str:
+    return _TOKEN.sub(r"\1***", text)
 
 
 def _escape(text: str) -> str:
