@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ectools.cli.seconds import Seconds
+
 
 @click.command("demo", epilog="Example: ectools demo --docs ./option-docs")
 @click.option(
@@ -24,7 +26,7 @@ import click
 )
 @click.option("--keep", is_flag=True, help="Leave the guest running, and say how to stop it.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for the boot."
+    "--timeout", type=Seconds(min=1), default=300.0, show_default=True, help="Seconds for the boot."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_json: bool) -> None:

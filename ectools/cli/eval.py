@@ -10,6 +10,7 @@ import click
 
 from ectools import host
 from ectools.checks.evaluation import FailedEvaluationError, Question, answer, find_unwritable
+from ectools.cli.seconds import Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
 
@@ -40,9 +41,7 @@ from ectools.nixlang import RenderError, render
     metavar="NAME REF",
     help="Replace an input of the flake; its lock file is not touched.",
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="[default: 300]"
-)
+@click.option("--timeout", type=Seconds(min=0, min_open=True), metavar="SECONDS", help="[default: 300]")
 @click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Of address space. [default: 8192]")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON; a failure is an object with the key error."

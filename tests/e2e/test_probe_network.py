@@ -133,6 +133,7 @@ def test_without_the_right_to_send_frames_it_says_so(lab: ProbeLab) -> None:
         (["--mac", "eth0"], 2, "02:00:00:12:34:56"),
         (["--mac", "01:00:00:00:00:00"], 2, "expected the address of one machine"),
         (["--timeout", "0"], 2, "0.5<=x<=120"),
+        (["--timeout", "nan"], 2, "nan is no time in seconds"),
         (["--no-fetch", "--verify"], 2, "--no-fetch goes with neither"),
     ],
 )

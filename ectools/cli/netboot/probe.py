@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from ectools.cli.seconds import Seconds
 from ectools.log import use_colour
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
@@ -52,7 +53,7 @@ def _check_architectures(
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.5, max=120),
+    type=Seconds(min=0.5, max=120),
     default=5.0,
     show_default=True,
     metavar="S",
