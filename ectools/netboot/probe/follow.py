@@ -108,8 +108,10 @@ class _Walker:
             self.walk.outcome = Outcome.UNKNOWN
             return
         self.walk.outcome = Outcome.NOT_OFFERED
-        if step.choice.offers:
+        if any(not each.is_proxy for each in step.choice.offers):
             self.walk.add_fault(Code.NO_BOOT_ANSWER, "an address is offered, and nobody says what to boot")
+        elif step.choice.offers:
+            self.walk.add_fault(Code.NO_DHCP_ANSWER, "a proxy answers, and nobody offers an address")
 
     def _load_program(self, step: Step, target: Target, fetch: Fetch) -> Load | None:
         """The first program, whole where it is small; None where it is not there or does not run."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ectools.netboot.probe.client import Client
     from ectools.netboot.probe.walk import Walk
 
-_MILD = frozenset({Code.NO_BOOT_ANSWER, Code.WRONG_ARCHITECTURE})
+_MILD = frozenset({Code.NO_BOOT_ANSWER, Code.NO_DHCP_ANSWER, Code.WRONG_ARCHITECTURE})
 
 
 def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interface: str) -> list[Fault]:

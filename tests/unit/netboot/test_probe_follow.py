@@ -263,6 +263,14 @@ def test_a_lease_alone_is_no_offer() -> None:
     assert walk(7, ()).outcome is Outcome.NOT_OFFERED
 
 
+def test_a_proxy_alone_gives_no_address() -> None:
+    """It does say what to boot: what is missing is the DHCP server's answer."""
+    found = walk(7, (proxy(siaddr=PROXY),))
+    assert (found.outcome, codes(found)) == (Outcome.NOT_OFFERED, [Code.NO_DHCP_ANSWER])
+    booting = walk(16, (lease(), proxy(vendor_class="HTTPClient", siaddr=PROXY, file=f"{WEB}/ec-ipxe.efi")))
+    assert [fault.severity for fault in judge([booting, found], asked_for=())] == [Severity.WARNING]
+
+
 def test_without_fetching_it_ends_at_the_first_file() -> None:
     found = walk(7, (NETWORK_BOOT,), fetching=False)
     assert (found.outcome, found.faults) == (Outcome.UNKNOWN, [])
