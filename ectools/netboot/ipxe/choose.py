@@ -139,12 +139,17 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
         return present
     if urlsplit(url).scheme not in {"http", "https"}:
         raise InputError(f"{OPTION_PREFIX}.ipxe.remoteUrl: {url}: only http and https can be downloaded from")
-    from ectools.netboot.release.http_client import HttpClient
+    from ectools.netboot.release.http_client import FetchError, HttpClient
     from ectools.netboot.release.patience import Patience
 
-    data = HttpClient(url, token=None, patience=Patience()).read(
-        url, limit=_MAX_REMOTE, what="the boot binary"
-    )
+    client = HttpClient(url, token=None, patience=Patience())
+    try:
+        data = client.read(url, limit=_MAX_REMOTE, what="the boot binary")
+    except FetchError as error:
+        # The hints of these are about a forge.
+        mine = error.hint is None or error.status in (401, 403, 404)
+        hint = f"{OPTION_PREFIX}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
+        raise BinaryError(error.message, hint=hint) from error
     got = hashlib.sha256(data).hexdigest()
     if got != pinned.lower():
         raise BinaryError(

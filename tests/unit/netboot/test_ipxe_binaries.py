@@ -163,10 +163,11 @@ def test_a_name_cannot_be_given_twice(tmp_path: Path) -> None:
 class _Remote(http.server.BaseHTTPRequestHandler):
     content = b""
     asked = 0
+    status = 200
 
     def do_GET(self) -> None:
         type(self).asked += 1
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Length", str(len(self.content)))
         self.end_headers()
         self.wfile.write(self.content)
@@ -201,6 +202,16 @@ def test_a_remote_binary_that_is_not_the_pinned_one_is_refused(remote: Any) -> N
     handler.content = build_ipxe()
     with pytest.raises(BinaryError, match=f"has the SHA-256 {hashlib.sha256(handler.content).hexdigest()}"):
         choose_binaries(settings_of(strategy="remote", remoteUrl=url, remoteSha256="0" * 64))
+
+
+def test_a_remote_binary_that_is_not_there_names_its_own_option(remote: Any) -> None:
+    handler, url = remote
+    handler.status = 404
+    with pytest.raises(BinaryError, match="not found") as caught:
+        choose_binaries(settings_of(strategy="remote", remoteUrl=url, remoteSha256="0" * 64))
+    assert caught.value.hint is not None
+    assert "ipxe.remoteUrl" in caught.value.hint
+    assert "release" not in caught.value.hint
 
 
 def test_a_remote_url_that_cannot_be_downloaded_from(remote: Any) -> None:
