@@ -23,6 +23,8 @@ from support.boot_service import (
     write_tokens,
 )
 
+from ectools.netboot.ipxe.script import build_autoexec
+from ectools.netboot.load import load_settings
 from ectools.netboot.release.collect import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
 
@@ -167,9 +169,35 @@ def test_a_reload_takes_new_rules_and_refuses_what_takes_a_restart(tmp_path: Pat
         service.reload()
         assert "services.every-channel.netboot.httpPort" in service.events("the old ones stay")[0]["reason"]
         assert service.get("/bzImage").status == 403
+        service.change(httpPort=service.port, interface="no-such-link")
+        service.reload()
+        assert "no-such-link" in service.events("the old ones stay")[1]["reason"]
         service.settings_file.write_text("{")
         service.reload()
         assert service.get("/healthz").status == 200
+
+
+def test_a_first_script_of_other_settings_is_told_of(tmp_path: Path, state: Path) -> None:
+    settings_file = write_settings(tmp_path, chainTokenFile=str(write_tokens(tmp_path, TOKEN)))
+
+    def write_script() -> None:
+        script = build_autoexec(load_settings(settings_file, environment={}), TOKEN)
+        (state / "tftp" / "autoexec.ipxe").write_text(script)
+
+    words = "the first boot script is not what these settings make"
+    write_script()
+    with boot_service(settings_file) as service:
+        assert service.events(words) == []
+        service.change(hostname="boot.example.org")
+        service.reload()
+        assert service.events(words)[0]["level"] == "warning"
+        write_script()
+        service.reload()
+        write_tokens(tmp_path, NEXT_TOKEN, TOKEN)
+        service.reload()
+        assert len(service.events(words)) == 2, "once for the host, once for the token"
+        for token in (TOKEN, NEXT_TOKEN):
+            assert token not in service.log_file.read_text()
 
 
 def test_dnsmasq_that_is_killed_is_started_again(tmp_path: Path, state: Path) -> None:

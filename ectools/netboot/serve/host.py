@@ -35,7 +35,7 @@ def check_host(settings: Settings) -> None:
     TCP's port is found out about when it is bound.
     """
     assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
-    _check_address(settings.listen_ip, settings.interface)
+    check_address(settings.listen_ip, settings.interface)
     _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
     if settings.proxy_dhcp.enable:
         check_proxy_ports()
@@ -61,7 +61,8 @@ def make_folders(settings: Settings) -> None:
             ) from error
 
 
-def _check_address(address: IPv4Address, interface: str | None) -> None:
+def check_address(address: IPv4Address, interface: str | None) -> None:
+    """Raises HostError or InputError where the address, or ``interface`` with it, is not this host's."""
     found = _find_interfaces(address)
     if not found:
         raise HostError(

@@ -18,9 +18,9 @@ from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.host import check_host, check_proxy_ports, make_folders
+from ectools.netboot.serve.host import check_address, check_host, check_proxy_ports, make_folders
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
@@ -91,9 +91,26 @@ def _prepare(settings: Settings) -> _Plan:
             file=str(settings.tftp_dir / name),
             hint="`ectools netboot ipxe` writes it",
         )
+    _warn_of_other_script(settings, rules.token)
     return _Plan(
         settings=settings, rules=rules, services=services, configuration=configuration, program=program
     )
+
+
+def _warn_of_other_script(settings: Settings, token: str | None) -> None:
+    """The first script is written by another command, and may name another host or send another token."""
+    path = settings.tftp_dir / AUTOEXEC_NAME
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return
+    if found != build_autoexec(settings, token).encode("ascii"):
+        _log.warning(
+            "the first boot script is not what these settings make: it may send clients elsewhere, or with "
+            "another token",
+            file=str(path),
+            hint="`ectools netboot ipxe` with the same settings writes it anew",
+        )
 
 
 async def _serve(
@@ -233,6 +250,10 @@ class _Boot:
         ]
         if changed:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
+        if plan.settings.interface != self._plan.settings.interface:
+            # Nothing is bound to it: but the next start would fail.
+            assert plan.settings.listen_ip is not None  # noqa: S101 - it is what it was
+            check_address(plan.settings.listen_ip, plan.settings.interface)
         if plan.services.proxy is not None and self._plan.services.proxy is None:
             check_proxy_ports()
         self._site.set_rules(plan.rules)
