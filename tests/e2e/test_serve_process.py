@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import socket
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 from support.boot_http import DEADLINE_SECONDS, wait_until
 from support.boot_service import (
     NEXT_TOKEN,
+    SECRET,
     TOKEN,
     Service,
     boot_service,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIG = 64 << 20
+OWNER = 65533
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +178,25 @@ def test_a_reload_takes_new_rules_and_refuses_what_takes_a_restart(tmp_path: Pat
         service.settings_file.write_text("{")
         service.reload()
         assert service.get("/healthz").status == 200
+
+
+def test_root_serves_no_more_than_the_owner_of_the_state_folder_may_read(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ectools-serve-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        (home / "secret").write_bytes(SECRET)
+        (home / "secret").chmod(0o600)
+        (home / "state").mkdir()
+        os.chown(home / "state", OWNER, OWNER)
+        with boot_service(write_settings(tmp_path, stateDir=str(home / "state"))) as service:
+            folder = home / "state" / "tftp"
+            assert folder.stat().st_uid == OWNER, "who may fill it"
+            (folder / "open.efi").write_bytes(b"a boot binary")
+            (folder / "link.efi").symlink_to(home / "secret")
+            assert fetch_tftp(service, "open.efi") == b"a boot binary"
+            with pytest.raises(FileNotFoundError):
+                fetch_tftp(service, "link.efi")
+            assert f"\nUid:\t{OWNER}\t" in Path(f"/proc/{service.find_dnsmasq()}/status").read_text()
 
 
 def test_a_first_script_of_other_settings_is_told_of(tmp_path: Path, state: Path) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.files import FileError
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, find_program, start_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+    from pathlib import Path
     from typing import Any
 
 _log = log.Log(__name__)
@@ -27,7 +30,7 @@ _MAX_RESTARTS = 5
 _FIRST_PAUSE_SECONDS = 0.2
 # One that ran for so long was not dead on arrival: the restarts are counted anew.
 _HEALTHY_SECONDS = 60.0
-_NOBODY = "65534"
+_NOBODY = 65534
 
 
 class DnsmasqError(EcError):
@@ -41,34 +44,73 @@ class DnsmasqState(StrEnum):
     FAILED = "failed"
 
 
-def build_argv(program: str, *, proxy: bool, as_root: bool) -> list[str]:
-    """dnsmasq's command line; the configuration comes on its standard input.
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """As whom root starts dnsmasq. ``reads_all``: it may read files whoever they belong to."""
+
+    uid: int
+    gid: int
+    reads_all: bool
+
+
+def find_identity(folders: Iterable[Path]) -> Identity:
+    """Nobody, who reads what is root's alone; or the owner of the first of ``folders`` that is not root's.
+
+    Whoever owns one of them chooses what is served from it, by a link too: that must not be more than what
+    the owner may read. Raises FileError.
+    """
+    for folder in folders:
+        try:
+            status = folder.stat()
+        except OSError as error:
+            raise FileError(f"{folder}: cannot be served: {error.strerror}") from error
+        if status.st_uid != 0:
+            return Identity(uid=status.st_uid, gid=status.st_gid, reads_all=False)
+    return Identity(uid=_NOBODY, gid=_NOBODY, reads_all=True)
+
+
+def build_argv(program: str, *, proxy: bool, identity: Identity | None) -> list[str]:
+    """dnsmasq's command line; the configuration comes on its standard input. ``identity`` None: as it is.
 
     It needs CAP_NET_BIND_SERVICE for TFTP's and DHCP's ports, and CAP_NET_ADMIN to be a DHCP server at all.
-    From root it gets these, the right to read the boot files wherever they are, and no more.
+    From root it gets these, the right to read that its identity has, and no more.
     """
     argv = [program, "--conf-file=-"]
-    if not as_root:
+    if identity is None:
         return argv
-    capabilities = ["net_bind_service", "dac_read_search", *(["net_admin"] if proxy else [])]
+    capabilities = ["net_bind_service"]
+    if identity.reads_all:
+        capabilities.append("dac_read_search")
+    if proxy:
+        capabilities.append("net_admin")
     granted = ",".join(["-all", *(f"+{capability}" for capability in capabilities)])
-    setpriv = find_program("setpriv", hint="install util-linux: root starts dnsmasq as nobody with it")
+    setpriv = find_program("setpriv", hint="install util-linux: root starts dnsmasq as another user with it")
     return [
-        *(setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"),
+        *(setpriv, f"--reuid={identity.uid}", f"--regid={identity.gid}", "--clear-groups", "--no-new-privs"),
         *(f"--inh-caps={granted}", f"--ambient-caps={granted}", f"--bounding-set={granted}"),
         *("--pdeathsig=KILL", "--", *argv),
     ]
 
 
 class Dnsmasq:
-    """``gave_up`` is set once no dnsmasq can be kept running."""
+    """``folders`` are those that decide what it serves: root does not serve more than their owner may read.
+
+    ``gave_up`` is set once no dnsmasq can be kept running.
+    """
 
     def __init__(
-        self, program: str, configuration: str, *, proxy: bool, delivered: Callable[[str, str], None]
+        self,
+        program: str,
+        configuration: str,
+        *,
+        proxy: bool,
+        folders: tuple[Path, ...],
+        delivered: Callable[[str, str], None],
     ) -> None:
         self._program = program
         self._configuration = configuration
         self._proxy = proxy
+        self._folders = folders
         self._delivered = delivered
         self._changed = asyncio.Event()
         self._tail = Tail()
@@ -131,7 +173,8 @@ class Dnsmasq:
                 self._tail.add(line)
 
         outputs = Outputs()
-        argv = build_argv(self._program, proxy=self._proxy, as_root=os.geteuid() == 0)
+        identity = find_identity(self._folders) if os.geteuid() == 0 else None
+        argv = build_argv(self._program, proxy=self._proxy, identity=identity)
         with _readable(self._configuration) as configuration:
             try:
                 async with start_async(

@@ -50,10 +50,18 @@ def check_proxy_ports() -> None:
 
 
 def make_folders(settings: Settings) -> None:
-    """The state folder and the TFTP folder, where they are missing. Raises FileError."""
+    """The state folder and the TFTP folder, where they are missing. Raises FileError.
+
+    The latter is its owner's who has the former: the command that fills it may not be root's.
+    """
     for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
         try:
+            if folder.is_dir():
+                continue
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            owner = settings.state_dir.stat()
+            if os.geteuid() == 0 and owner.st_uid != 0:
+                os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
         except OSError as error:
             raise FileError(
                 f"{folder}: cannot be made: {error.strerror}",

@@ -160,6 +160,7 @@ class _Boot:
             plan.program,
             plan.configuration,
             proxy=plan.services.proxy is not None,
+            folders=(plan.settings.state_dir, plan.settings.tftp_dir),
             delivered=self._site.nodes.first_stage,
         )
 
