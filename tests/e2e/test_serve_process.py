@@ -279,10 +279,12 @@ def test_sigterm_lets_downloads_end_and_leaves_no_process(tmp_path: Path, state:
             assert download.read_header()[0] == 200
             service.process.send_signal(signal.SIGTERM)
             service.wait_for_event("stopping")
+            service.process.send_signal(signal.SIGHUP)
             assert not Path(f"/proc/{dnsmasq}").exists()
             assert len(download.read(BIG)) == BIG
         assert service.process.wait(DEADLINE_SECONDS) == 0
         assert service.log()[-1]["dropped"] == 0
+        assert service.events("have been read again") == [], "who stops takes no new settings"
 
 
 def test_a_kill_leaves_no_dnsmasq_behind(tmp_path: Path, state: Path) -> None:

@@ -172,6 +172,8 @@ class _Boot:
 
     def reload(self) -> None:
         """Read settings and tokens again; what is wrong with them leaves the old ones in force."""
+        if self._stop.is_set():
+            return
         self._notifier.reloading()
         try:
             self._apply(_prepare(self._load()))
