@@ -22,6 +22,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 TOGETHER: dict[str, Any] = {
     "ipxe-qemu.boot.userNet.bootFile": None,
     "ipxe-qemu.enableKvm": True,
+    "netboot.httpPort": 8081,
     "netboot.ipxe.strategy": "local",
     "netboot.release.tag": None,
 }
