@@ -129,6 +129,23 @@ def test_a_proxy_without_its_capability_says_which_one(lab: ProbeLab, home: Path
     assert "process is missing required capability NET_ADMIN" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tftp", "tftp: cannot be read: Permission denied"),
+        ("tftp/autoexec.ipxe", "autoexec.ipxe cannot be read by this user"),
+    ],
+)
+def test_boot_files_of_somebody_else_are_refused(lab: ProbeLab, home: Path, name: str, words: str) -> None:
+    """A binary without its script loads itself for ever, in the router's mode too."""
+    settings = prepare(home)
+    os.chown(home / "state" / name, 0, 0)
+    with pytest.raises(AssertionError) as caught:
+        with serve(lab, settings, *ambient("net_bind_service")):
+            pass
+    assert words in str(caught.value)
+
+
 def test_what_is_offered_changes_with_a_reload(lab: ProbeLab, home: Path) -> None:
     settings = prepare(home, "undionly.kpxe", proxyDhcp={"enable": True, "subnet": NETWORK})
     lab.start_router()

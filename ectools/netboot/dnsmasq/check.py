@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
+from ectools.files import FileError
 from ectools.netboot.dnsmasq.model import BootServicesError
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.processes import ProcessError, find_program, run
@@ -30,12 +31,17 @@ def find_dnsmasq() -> str:
 
 
 def list_boot_files(folder: Path) -> frozenset[str]:
-    """The regular files in the TFTP folder; none where there is no folder."""
+    """The regular files in the TFTP folder; none where there is no folder. Raises FileError."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:
+    except FileNotFoundError:
         return frozenset()
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be read: {error.strerror}",
+            hint="it is served as the user who runs this command: that user has to own or to read it",
+        ) from error
 
 
 def find_faults(services: BootServices) -> list[str]:
@@ -85,7 +91,8 @@ def _find_bad_names(services: BootServices) -> Iterator[str]:
 
 def _find_unreadable(services: BootServices) -> Iterator[str]:
     names = {offer.filename for offer in services.offers}
-    if services.proxy is not None:
+    if services.proxy is not None or os.path.lexists(services.tftp_dir / AUTOEXEC_NAME):
+        # A binary that cannot have its script loads itself for ever.
         names.add(AUTOEXEC_NAME)
     for name in sorted(names):
         path = services.tftp_dir / name

@@ -52,6 +52,7 @@ class DnsmasqLog:
         self._delivered = delivered
         self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()
         self._broke_off: str | None = None
+        self._serves = False
 
     def feed(self, line: str) -> bool:
         """Take one line. Whether it belongs in the report of a failure."""
@@ -68,9 +69,10 @@ class DnsmasqLog:
         if found["pid"] is None:
             return True  # its last words
         if text.startswith("started, version"):
+            self._serves = True
             self._started()
         _log.debug("dnsmasq", line=text)
-        return False
+        return not self._serves  # it says there why it does not start
 
     def _take_tftp(self, text: str) -> bool:
         broke_off, self._broke_off = self._broke_off, None

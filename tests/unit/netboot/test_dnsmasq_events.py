@@ -142,6 +142,16 @@ def test_tftp(reader: Reader) -> None:
     assert len(reader.reported) == 1
 
 
+def test_why_it_does_not_start_is_kept_for_the_report(reader: Reader) -> None:
+    """Recorded from dnsmasq 2.90, which names its process by then."""
+    lines = (
+        "dnsmasq[7]: TFTP directory /srv/tftp inaccessible: Permission denied",
+        "dnsmasq[7]: FAILED to start up",
+    )
+    assert reader.read("\n".join(lines)) == []
+    assert reader.reported == list(lines)
+
+
 def test_last_words_are_kept_for_the_report(reader: Reader) -> None:
     words = "dnsmasq: failed to create listening socket for 192.168.77.2: Address already in use"
     assert reader.read(words + "\nsetpriv: nothing\n")[0]["line"] == "setpriv: nothing"
