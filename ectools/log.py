@@ -121,9 +121,16 @@ class Log:
     def error(self, event: str, **fields: Any) -> None:
         self._say(logging.ERROR, event, fields)
 
-    def _say(self, level: int, event: str, fields: dict[str, Any]) -> None:
+    def exception(self, event: str, error: BaseException, **fields: Any) -> None:
+        """An error that is a fault of this program: its traceback stands below it."""
+        self._say(logging.ERROR, event, fields, error)
+
+    def _say(
+        self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None
+    ) -> None:
         """Like Logger.log, but for a look at the stack: a storm of requests logs thousands of lines."""
         logger = self._logger
         if logger.isEnabledFor(level):
+            trace = None if error is None else (type(error), error, error.__traceback__)
             extra = {"fields": fields}
-            logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), None, extra=extra))
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), trace, extra=extra))

@@ -1,0 +1,128 @@
+"""Work that an event loop does again and again, and that no exception can end.
+
+A callback that schedules its next turn on its last line dies at its first exception, and nobody is told: the
+process looks healthy, and what the timer enforced is enforced no more. Here the next turn is arranged before
+the work is done. What the work raises is logged, with its traceback, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_log = log.Log(__name__)
+
+_REPORT_SECONDS = 60.0
+
+
+class Guard:
+    """Runs callbacks of an event loop so that their exceptions stay here.
+
+    A fault that repeats itself is logged once a minute, with how often it came meanwhile. ``failures`` is
+    their number. ``clock`` gives seconds that only grow.
+    """
+
+    def __init__(self, name: str, *, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.failures = 0
+        self._clock = clock
+        self._reported: float | None = None
+        self._unreported = 0
+
+    def call(self, work: Callable[..., object], *arguments: Any) -> bool:
+        """Call it. Whether it returned."""
+        try:
+            work(*arguments)
+        except Exception as error:
+            self.report(error)
+            return False
+        return True
+
+    def report(self, error: Exception) -> None:
+        """Log an exception, unless one was logged a moment ago."""
+        self.failures += 1
+        now = self._clock()
+        if self._reported is not None and now - self._reported < _REPORT_SECONDS:
+            self._unreported += 1
+            return
+        _log.exception(
+            "a fault of this program; it goes on",
+            error,
+            where=self.name,
+            reason=f"{type(error).__name__}: {error}",
+            unreported=self._unreported,
+        )
+        self._reported, self._unreported = now, 0
+
+
+class Periodic:
+    """``work`` every ``seconds``, from ``start`` to ``stop``. A turn that is late is not made up for.
+
+    ``last_success`` is the loop's time at which a turn last returned, None before the first: what a watchdog
+    asks for.
+    """
+
+    def __init__(self, work: Callable[[], object], *, seconds: float, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = work
+        self._seconds = seconds
+        self._handle: asyncio.TimerHandle | None = None
+        self.guard = Guard(name, clock=self._loop.time)
+        self.last_success: float | None = None
+
+    def start(self) -> None:
+        """Do the work now, and from now on."""
+        self.stop()
+        self._turn()
+
+    def stop(self) -> None:
+        """No further turn."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def is_late(self, *, periods: float = 3.0, grace: float = 5.0) -> bool:
+        """Whether no turn has returned for so many periods and ``grace`` seconds."""
+        if self._handle is None or self.last_success is None:
+            return True
+        return self._loop.time() - self.last_success > periods * self._seconds + grace
+
+    def _turn(self) -> None:
+        # First of all: nothing that the work does can lose the next turn.
+        self._handle = self._loop.call_later(self._seconds, self._turn)
+        if self.guard.call(self._work):
+            self.last_success = self._loop.time()
+
+
+async def repeat(work: Callable[[], Awaitable[object]], *, seconds: float, name: str) -> None:
+    """``Periodic`` for what has to be waited for: until cancelled, with ``seconds`` between two turns."""
+    guard = Guard(name, clock=asyncio.get_running_loop().time)
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            guard.report(error)
+        await asyncio.sleep(seconds)
+
+
+def report_unseen_failures(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the exceptions of callbacks and of tasks that nobody looked at in this program's own log.
+
+    asyncio tells its own logger, which nobody reads here. That is a last resort: what runs for long has a
+    ``Guard`` of its own.
+    """
+
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        event = str(context.get("message") or "a fault of this program")
+        if isinstance(error, BaseException):
+            _log.exception(event, error, reason=f"{type(error).__name__}: {error}")
+        else:
+            _log.error(event)
+
+    loop.set_exception_handler(report)
