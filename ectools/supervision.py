@@ -179,6 +179,8 @@ async def tasks(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[Sequence[async
         yield running
     finally:
         for task in running:
-            task.cancel()
+            # To cancel one that has failed would count as a look at its exception.
+            if not task.done():
+                task.cancel()
         if running:
             await asyncio.wait(running)
