@@ -97,7 +97,7 @@ class Site(Protocol):
 class Answerer:
     """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
 
-    ``count_connections`` is asked for the health report.
+    ``report`` gives further fields of the health report.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class Answerer:
         *,
         gate: Gate | None,
         site: Site | None,
-        count_connections: Callable[[], int],
+        report: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._settings = settings
         self._gate = gate
         self._site = site
-        self._count_connections = count_connections
+        self._report = report
         self._root = WebRoot(settings.root, store=settings.store)
         self._small_files = SmallFiles()
 
@@ -119,17 +119,17 @@ class Answerer:
         """Raises InputError where the root cannot be served."""
         self._root.check()
 
-    def answer(self, request: web.BaseRequest, *, surplus: bool) -> MemoryReply | FileReply:
+    def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
         found = None
         try:
             visit = _read_visit(request)
             if visit.segments == _HEALTH:
                 return self._report_health(visit)
-            if surplus:
-                raise RefusedError(503, "all connections are taken; try again")
             if self._gate is not None:
                 self._gate(visit)
+            if overload:
+                raise RefusedError(503, "all connections are taken; try again")
             found = Found(target=visit.segments) if self._site is None else self._site.find(visit)
             reply = self._answer(request, visit, found)
         except RefusedError as error:
@@ -201,8 +201,7 @@ class Answerer:
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
-            "connections": self._count_connections(),
-            "max_connections": self._settings.max_connections,
+            **self._report(),
             **self._report_site(visit),
         }
         return MemoryReply(

@@ -7,18 +7,22 @@ take, how large it may be and what may be sent ahead, and it tells a download th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+from ectools.netboot.http.admission import Loss
 from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.pump import Abort
+from ectools.netboot.http.slots import Use
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from ectools.netboot.http.admission import Admission
     from ectools.netboot.http.pump import Pump, Transfer
     from ectools.netboot.http.webroot import OpenedFile
 
@@ -46,6 +50,8 @@ class Hooks:
     """What a connection shares with the others. ``refused`` is told of answers that aiohttp did not give."""
 
     pump: Pump
+    admission: Admission
+    retry_after_seconds: int
     lost: Callable[[Connection], None]
     refused: Callable[[Connection, HTTPStatus], None]
 
@@ -70,7 +76,8 @@ class Connection(asyncio.Protocol):
         self.served = 0
         self.close_after = False
         self._has_body = False
-        self.deadline: float | None = self._loop.time() + header_seconds
+        self.since = self._loop.time()
+        self.deadline: float | None = self.since + header_seconds
         hooks.pump.waiting.add(self)
 
     @property
@@ -83,7 +90,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, *, has_body: bool) -> None:
         """A request is being answered: its client is no longer waited for."""
-        self.state = State.BUSY
+        self._turn_to(State.BUSY, Use.WORK)
         self.deadline = None
         self._has_body = has_body
 
@@ -95,11 +102,11 @@ class Connection(asyncio.Protocol):
         self._tail = b""
         if self._has_body:
             # aiohttp reads it for a while and closes, as the answer has told the client.
-            self.state = State.REST
-            self.deadline = self._loop.time() + LINGER_SECONDS
+            self._turn_to(State.REST, Use.REST)
+            self.deadline = self.since + LINGER_SECONDS
             return
-        self.state = State.HEADER
-        self.deadline = self._loop.time() + self._header_seconds
+        self._turn_to(State.HEADER, Use.REST)
+        self.deadline = self.since + self._header_seconds
         if self.close_after and self.transport is not None:
             self.transport.close()
 
@@ -135,6 +142,30 @@ class Connection(asyncio.Protocol):
             self._hooks.pump.stop(self._transfer, reason)
         if self.transport is not None:
             self.transport.abort()
+
+    def make_room(self, loss: Loss) -> None:
+        """End for another's sake. Who has sent nothing yet, or half a request, is told to come again."""
+        if self.transport is None:
+            return
+        if loss is not Loss.RESTING:
+            self.abort(Abort.MADE_ROOM)
+            return
+        if self.state is State.HEADER and (self.header_bytes or not self.served):
+            # Told apart from a refusal: of a crowd, not each is worth a line in the log.
+            self._write_status(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.state = State.LINGER
+        self.transport.close()
+
+    def mark_slow(self, now: float, seconds: float, least_rate: float) -> None:
+        """Whether an answer that has taken ``seconds`` gets along, as the server's slots see it."""
+        if self.state is not State.BUSY or now - self.since < seconds:
+            return
+        if self._transfer is None:
+            slow = True  # an answer from memory, which takes no time
+        else:
+            rate = self._hooks.pump.measure_rate(self._transfer, seconds)
+            slow = rate is not None and rate < least_rate
+        self._hooks.admission.use(self, Use.SLOW if slow else Use.WORK)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -187,11 +218,13 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._transfer is not None:
-            self._hooks.pump.stop(self._transfer, Abort.CLIENT_GONE)
-        self._inner.connection_lost(exc)
-        self._hooks.lost(self)
-        self.transport = None
+        # Whatever fails on the way, the slot is given back.
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(setattr, self, "transport", None)
+            at_end.callback(self._hooks.lost, self)
+            at_end.callback(self._inner.connection_lost, exc)
+            if self._transfer is not None:
+                self._hooks.pump.stop(self._transfer, Abort.CLIENT_GONE)
 
     def _scan_header(self, data: bytes) -> None:
         seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
@@ -201,12 +234,28 @@ class Connection(asyncio.Protocol):
             self.header_bytes += len(data)
             self._tail = seen[-3:]
 
+    def _turn_to(self, state: State, use: Use) -> None:
+        self.state = state
+        self.since = self._loop.time()
+        self._hooks.admission.use(self, use)
+
     def _refuse(self, status: HTTPStatus) -> None:
         assert self.transport is not None  # noqa: S101 - data and deadlines come to open connections only
-        self.state = State.LINGER
+        self._turn_to(State.LINGER, Use.REST)
         self._hooks.pump.waiting.discard(self)
-        self.deadline = self._loop.time() + LINGER_SECONDS
-        line = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        self.transport.write(line.encode())
-        self.transport.write_eof()
+        self.deadline = self.since + LINGER_SECONDS
+        self._write_status(status)
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client hung up at this very moment (shutdown(2): ENOTCONN): there is nobody to linger for.
+            self.transport.abort()
         self._hooks.refused(self, status)
+
+    def _write_status(self, status: HTTPStatus) -> None:
+        assert self.transport is not None  # noqa: S101 - as above
+        fields = ["Content-Length: 0", "Connection: close"]
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            fields.append(f"Retry-After: {self._hooks.retry_after_seconds}")
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *fields]
+        self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())

@@ -10,7 +10,7 @@ import stat
 
 from ectools.errors import EcError, InputError
 
-BACKLOG = 1024
+BACKLOG = 4096
 """Connections that the kernel queues before they are accepted (it caps this at net.core.somaxconn)."""
 
 

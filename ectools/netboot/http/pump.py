@@ -23,7 +23,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.netboot.http.memory import identify
+from ectools.timers import Guard
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ectools.netboot.http.webroot import OpenedFile
 
 SLICE_BYTES = 4 << 20
@@ -41,6 +46,8 @@ class Abort(StrEnum):
     CLIENT_STALLED = "client stalled"
     FILE_CHANGED = "file changed"
     FILE_UNREADABLE = "file unreadable"
+    FAULT = "fault of the server"
+    MADE_ROOM = "made room for others"
     NO_DESCRIPTOR = "out of descriptors"
     SHUTDOWN = "shutdown"
 
@@ -51,7 +58,8 @@ class Transfer:
 
     ``progress`` is the loop's time when the client last took something, ``unread`` what its socket held when
     that was last doubted; ``was_read`` says that the next slice was read from disk for it, ``watched`` that
-    the socket is registered.
+    the socket is registered. ``measured``: when the client had taken how many bytes; ``rate``: in bytes per
+    second, since the time before.
     """
 
     socket: int
@@ -64,6 +72,8 @@ class Transfer:
     unread: int | None = None
     was_read: bool = False
     watched: bool = False
+    measured: tuple[float, int] | None = None
+    rate: float | None = None
 
 
 class Pump:
@@ -72,6 +82,8 @@ class Pump:
     def __init__(self) -> None:
         self.waiting: set[object] = set()
         self._loop = asyncio.get_running_loop()
+        self.guard = Guard("downloads", clock=self._loop.time)
+        """Of what is done for one transfer: its failure ends that one, and no other."""
         self._epoll = select.epoll()
         self._transfers: dict[int, Transfer] = {}
         self._ready: deque[Transfer] = deque()
@@ -104,23 +116,45 @@ class Pump:
             return
         transfer.ended.set_result(reason)
         del self._transfers[transfer.socket]
-        if transfer.watched:
-            # Explicitly, because the original descriptor would keep the registration alive (epoll(7), Q6).
-            self._epoll.unregister(transfer.socket)
-        os.close(transfer.socket)
+        try:
+            if transfer.watched:
+                # Explicitly: the original descriptor would keep the registration alive (epoll(7), Q6).
+                self._epoll.unregister(transfer.socket)
+        finally:
+            os.close(transfer.socket)
 
     def stop_stalled(self, seconds: float) -> None:
         """End the transfers whose client has taken nothing for so long."""
         oldest = self._loop.time() - seconds
         for transfer in [each for each in self._transfers.values() if each.progress < oldest]:
-            # A socket asks for more only when a third of its buffer is free, and for a slow client that takes
-            # a while: what counts is whether the buffer has shrunk.
-            unread = _count_unread(transfer.socket)
-            if transfer.unread is None or unread < transfer.unread:
-                transfer.unread = unread
-                transfer.progress = self._loop.time()
-            else:
-                self.stop(transfer, Abort.CLIENT_STALLED)
+            self._guarded(self._stop_if_stalled, transfer)
+
+    def _stop_if_stalled(self, transfer: Transfer) -> None:
+        # A socket asks for more only when a third of its buffer is free, and for a slow client that takes a
+        # while: what counts is whether the buffer has shrunk.
+        unread = _count_unread(transfer.socket)
+        if transfer.unread is None or unread < transfer.unread:
+            transfer.unread = unread
+            transfer.progress = self._loop.time()
+        else:
+            self.stop(transfer, Abort.CLIENT_STALLED)
+
+    def measure_rate(self, transfer: Transfer, seconds: float) -> float | None:
+        """Bytes per second that the client has taken over the last ``seconds`` or more.
+
+        None where it was not measured for so long yet: measuring begins with the first call. What lies in the
+        socket's buffer was not taken.
+        """
+        now, taken = self._loop.time(), transfer.sent - _count_unread(transfer.socket)
+        if transfer.measured is None or now - transfer.measured[0] > 4 * seconds:
+            transfer.measured = (now, taken)
+            return None
+        began, before = transfer.measured
+        if now - began < seconds:
+            return transfer.rate
+        transfer.rate = (taken - before) / (now - began)
+        transfer.measured = (now, taken)
+        return transfer.rate
 
     def close(self) -> None:
         """End everything."""
@@ -130,9 +164,16 @@ class Pump:
         self._epoll.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
+    def _guarded(self, work: Callable[..., None], transfer: Transfer, *arguments: object) -> None:
+        """Work for one transfer, which a fault of ours ends, and it alone."""
+        if not self.guard.call(work, transfer, *arguments):
+            self.guard.call(self.stop, transfer, Abort.FAULT)
+
     def _collect(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
-            self._ready.append(self._transfers[descriptor])
+            transfer = self._transfers.get(descriptor)
+            if transfer is not None:
+                self._ready.append(transfer)
         if not self._turn_is_due:
             self._run_turn()
 
@@ -149,7 +190,7 @@ class Pump:
         while self._ready and self._loop.time() < end:
             transfer = self._ready.popleft()
             if not transfer.ended.done():
-                self._send_slice(transfer, slice_bytes)
+                self._guarded(self._send_slice, transfer, slice_bytes)
         if self._ready:
             self._turn_is_due = True
             self._loop.call_soon(self._run_turn)
@@ -229,8 +270,16 @@ def _read(descriptor: int, offset: int, count: int) -> None:
 
 
 def _has_changed(file: OpenedFile) -> bool:
-    now = os.fstat(file.descriptor)
-    return (now.st_size, now.st_mtime_ns) != (file.status.st_size, file.status.st_mtime_ns)
+    """Whether what is open may hold other bytes than when it was opened.
+
+    The change time tells, which nobody can set: also where a file was written in place and its date put back.
+    To give the file another name, or to take one, changes it as well, and not the content: a rename over the
+    file does just that.
+    """
+    now, before = os.fstat(file.descriptor), file.status
+    if now.st_nlink != before.st_nlink:
+        return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+    return identify(now) != identify(before)
 
 
 def _count_unread(socket: int) -> int:

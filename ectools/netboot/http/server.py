@@ -9,7 +9,7 @@ import resource
 import signal
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -17,30 +17,39 @@ from aiohttp.http import HttpProcessingError
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_refusal
+from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
 from ectools.netboot.http.answer import Answerer, Gate, Site
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
 from ectools.netboot.http.pump import Abort, Pump
 from ectools.netboot.http.replies import MemoryReply
+from ectools.netboot.http.self_check import ask_health
+from ectools.timers import Guard, Periodic, report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ectools.netboot.http.replies import FileReply
     from ectools.netboot.http.settings import HttpSettings
 
 _log = log.Log(__name__)
 
-SURPLUS_CONNECTIONS = 256
-"""Above ``max_connections``, so many are accepted to be told 503; further ones are closed at once."""
-SURPLUS_HEADER_SECONDS = 2.0
+LOBBY_HEADER_SECONDS = 2.0
+"""What who is to be turned away gets to send its request."""
 DRAIN_GRACE_SECONDS = 1.0
 """When draining, what a client that has connected gets to send its first request."""
-_ACCEPTS_PER_TURN = 64
+_ACCEPTS_PER_TURN = 16
 _ACCEPT_RETRY_SECONDS = 0.5
 # A connection's socket, its file, and the socket's duplicate for the download.
 _DESCRIPTORS_PER_CONNECTION = 3
-_DESCRIPTORS_OF_THE_PROCESS = 64
+# Its own, and those of connections that made room in this turn.
+_DESCRIPTORS_OF_THE_PROCESS = 64 + _ACCEPTS_PER_TURN
+# While slots are short, a download has to get along, or make room for who needs one.
+_SLOW_SECONDS = 10.0
+_LEAST_BYTES_PER_SECOND = 32 << 10
+_SELF_CHECK_SECONDS = 10.0
+_DEADLINES_SECONDS = 0.1
+_EXPIRED_PER_TURN = 64
 
 
 class BootServer:
@@ -53,6 +62,7 @@ class BootServer:
         listener: socket.socket,
         gate: Gate | None = None,
         site: Site | None = None,
+        classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         if not isinstance(self._loop, asyncio.SelectorEventLoop):
@@ -63,13 +73,18 @@ class BootServer:
         self._settings = settings = replace(
             settings, max_connections=reserve_descriptors(settings.max_connections)
         )
-        self._answerer = Answerer(
-            settings, gate=gate, site=site, count_connections=lambda: len(self._connections)
-        )
+        self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
+        self._answerer = Answerer(settings, gate=gate, site=site, report=self._report)
         self._answerer.check()
         self._listener = listener
         self._pump = Pump()
-        self._hooks = Hooks(pump=self._pump, lost=self._forget, refused=log_refusal)
+        self._hooks = Hooks(
+            pump=self._pump,
+            admission=self.admission,
+            retry_after_seconds=settings.retry_after_seconds,
+            lost=self._forget,
+            refused=log_refusal,
+        )
         self._http = web.Server(
             self._handle,
             access_log_class=AccessLog,
@@ -82,19 +97,41 @@ class BootServer:
         )
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[object]] = set()
-        self._busy = 0
+        self._accepts_again: float | None = None
+        self._guard = Guard("connections", clock=self._loop.time)
         self._draining = False
         self._dropped = 0
         self._empty = asyncio.Event()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._deadlines = Periodic(
+            self._enforce_deadlines, seconds=_DEADLINES_SECONDS, name="deadlines of connections"
+        )
+        self._upkeep = Periodic(
+            self._keep_up, seconds=min(1.0, settings.stall_seconds / 4), name="upkeep of connections"
+        )
 
     def start(self) -> tuple[str, int]:
         """Accept connections from now on. Returns the address and port that the socket is bound to."""
         self._listener.setblocking(False)
         self._loop.add_reader(self._listener.fileno(), self._accept)
-        self._sweep()
+        self._deadlines.start()
+        self._upkeep.start()
         ip, port = self._listener.getsockname()[:2]
         return ip, port
+
+    async def check_itself(self, *, seconds: float = _SELF_CHECK_SECONDS) -> str | None:
+        """Ask this server over HTTP, through its own socket, whether it serves: None, or why not.
+
+        What a watchdog wants to know: that connections are accepted, requests answered, and deadlines kept.
+        """
+        for timer in (self._deadlines, self._upkeep):
+            if timer.is_late():
+                return f"late: {timer.guard.name}"
+        return await ask_health(self._listener, self.admission, seconds=seconds)
+
+    def faults(self) -> int:
+        """How many exceptions were caught where none may get through."""
+        guards = (self._guard, self._pump.guard, self._deadlines.guard, self._upkeep.guard)
+        return sum(guard.failures for guard in guards)
 
     async def drain(self) -> int:
         """Accept no more, let what is in flight end, and drop what takes longer than ``drain_seconds``.
@@ -108,7 +145,6 @@ class BootServer:
         grace = self._loop.time() + min(DRAIN_GRACE_SECONDS, self._settings.drain_seconds)
         for connection in list(self._connections):
             connection.drain(grace)
-        self._loop.call_at(grace, self._sweep)
         if self._connections:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_seconds):
@@ -124,8 +160,8 @@ class BootServer:
 
     async def close(self) -> None:
         """Release everything; for after ``drain``."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        self._deadlines.stop()
+        self._upkeep.stop()
         await self._http.shutdown(timeout=1.0)
         self._pump.close()
 
@@ -136,53 +172,48 @@ class BootServer:
             reply = MemoryReply(status=HTTPStatus.REQUEST_TIMEOUT)
             reply.aborted = Abort.CLIENT_GONE
             return reply
+        served = self.admission.is_served(connection)
         connection.begin(has_body=request.can_read_body)
-        self._busy += 1
         try:
-            # Counted here and not where a connection is accepted: one that has just ended takes no place.
-            surplus = self._busy > self._settings.max_connections
-            answer = self._answerer.answer(request, surplus=surplus)
+            answer = self._answerer.answer(request, overload=not served)
             try:
-                if connection.close_after or request.can_read_body:
+                if connection.close_after or request.can_read_body or not served:
                     answer.force_close()
                 await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
             finally:
                 answer.report()
         finally:
-            self._busy -= 1
             connection.finish()
         return answer
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                client, _ = self._listener.accept()
+                client, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 # Out of descriptors or memory: the queue stays readable, so looking again at once would spin.
                 _log.error("connections cannot be accepted", reason=error.strerror)
                 self._loop.remove_reader(self._listener.fileno())
-                self._loop.call_later(_ACCEPT_RETRY_SECONDS, self._resume_accepting)
+                self._accepts_again = self._loop.time() + _ACCEPT_RETRY_SECONDS
                 return
-            self._open(client)
+            if not self._guard.call(self._open, client, address):
+                client.close()
 
-    def _resume_accepting(self) -> None:
-        if not self._draining:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
-
-    def _open(self, client: socket.socket) -> None:
-        held = len(self._connections)
-        if held >= self._settings.max_connections + SURPLUS_CONNECTIONS:
+    def _open(self, client: socket.socket, address: tuple[str, int]) -> None:
+        place = self.admission.find_place(*address[:2])
+        if place is None:
             client.close()
             return
         seconds = self._settings.header_seconds
-        if held >= self._settings.max_connections:
-            seconds = min(seconds, SURPLUS_HEADER_SECONDS)
-        connection = Connection(self._http(), self._hooks, header_seconds=seconds)
-        self._connections.add(connection)
+        if place.room is self.admission.lobby:
+            seconds = min(seconds, LOBBY_HEADER_SECONDS)
         client.setblocking(False)
+        connection = Connection(self._http(), self._hooks, header_seconds=seconds)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
+        self._connections.add(connection)
+        self.admission.enter(connection, place)
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, connection))
 
@@ -192,22 +223,44 @@ class BootServer:
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
+        self.admission.leave(connection)
         self._connections.discard(connection)
         self._pump.waiting.discard(connection)
         if self._draining and not self._connections:
             self._empty.set()
 
-    def _sweep(self) -> None:
-        """Enforce the deadlines, again and again."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+    def _enforce_deadlines(self) -> None:
+        """Not all at once where a crowd's deadlines have passed together: in between, others are served."""
         now = self._loop.time()
-        for connection in list(self._connections):
-            if connection.deadline is not None and connection.deadline <= now:
-                connection.expire()
+        due = [each for each in self._connections if each.deadline is not None and each.deadline <= now]
+        for connection in due[:_EXPIRED_PER_TURN]:
+            self._guarded(connection.expire, connection)
+
+    def _keep_up(self) -> None:
+        """What is to be looked at now and then, and need not be at once."""
+        now = self._loop.time()
+        if self.admission.slots.short:
+            for connection in list(self._connections):
+                self._guarded(connection.mark_slow, connection, now, _SLOW_SECONDS, _LEAST_BYTES_PER_SECOND)
         self._pump.stop_stalled(self._settings.stall_seconds)
-        period = min(1.0, self._settings.header_seconds / 4, self._settings.stall_seconds / 4)
-        self._sweeper = self._loop.call_later(period, self._sweep)
+        self.admission.report()
+        if self._accepts_again is not None and self._accepts_again <= now and not self._draining:
+            self._accepts_again = None
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _guarded(self, work: Callable[..., None], connection: Connection, *arguments: object) -> None:
+        """Work for one connection: where it fails, that one is dropped, and the others get their turn."""
+        if not self._guard.call(work, *arguments):
+            self._guard.call(connection.abort, Abort.FAULT)
+
+    def _report(self) -> Mapping[str, Any]:
+        slots = self.admission.slots
+        return {
+            "connections": len(slots),
+            "max_connections": slots.capacity,
+            "turned_away": self.admission.describe(),
+            "faults": self.faults(),
+        }
 
 
 def _aiohttp_log() -> logging.Logger:
@@ -235,6 +288,7 @@ async def serve(
     address and port. Raises InputError where the root cannot be served.
     """
     loop = asyncio.get_running_loop()
+    report_unseen_failures(loop)
     with contextlib.closing(listener):
         server = BootServer(settings, listener=listener, gate=gate, site=site)
         stop = asyncio.Event()
@@ -265,14 +319,14 @@ def reserve_descriptors(max_connections: int) -> int:
 
     Returns how many the hard limit allows. Raises EcError where it allows none.
     """
-    needed = _DESCRIPTORS_PER_CONNECTION * max_connections + SURPLUS_CONNECTIONS + _DESCRIPTORS_OF_THE_PROCESS
+    needed = _DESCRIPTORS_PER_CONNECTION * max_connections + LOBBY_CONNECTIONS + _DESCRIPTORS_OF_THE_PROCESS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed and soft != resource.RLIM_INFINITY:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return max_connections
-    possible = (soft - SURPLUS_CONNECTIONS - _DESCRIPTORS_OF_THE_PROCESS) // _DESCRIPTORS_PER_CONNECTION
+    possible = (soft - LOBBY_CONNECTIONS - _DESCRIPTORS_OF_THE_PROCESS) // _DESCRIPTORS_PER_CONNECTION
     if possible < 1:
         raise EcError(
             f"at most {soft} files may be open, and {needed} are needed for {max_connections} connections",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from ectools.netboot.http.admission import Admission
 from ectools.netboot.http.connection import Connection, Hooks
 from ectools.netboot.http.pump import Pump
 from ectools.netboot.http.replies import FileReply, Part
@@ -44,7 +45,13 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
 
     async def scenario() -> bytes:
         loop = asyncio.get_running_loop()
-        hooks = Hooks(pump=Pump(), lost=lambda _: None, refused=lambda *_: None)
+        hooks = Hooks(
+            pump=Pump(),
+            admission=Admission(1),
+            retry_after_seconds=5,
+            lost=lambda _: None,
+            refused=lambda *_: None,
+        )
         server = web.Server(handle)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             reader, writer = await asyncio.open_connection(*listener.getsockname())

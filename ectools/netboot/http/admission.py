@@ -1,0 +1,211 @@
+"""Who may come in: a slot for those who have a right to one, a place in the lobby to be told why not.
+
+Looked at where a connection is accepted, before a byte of it is read. The *lobby* has few places and little
+time: what asks from there is answered 503, or 403 where its network is not served, and ``/healthz`` as ever.
+Where the lobby is full too, or one address has its share of it, the connection is closed at once. Every kind
+of turning away is counted, and told in the log, once in a while and with its number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from ectools import log
+from ectools.netboot.http.slots import Slots, Use, share_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_log = log.Log(__name__)
+
+LOBBY_CONNECTIONS = 192
+"""Above ``max_connections``, so many are accepted to be told why they are not served."""
+LOBBY_CONNECTIONS_PER_ADDRESS = 8
+_REPORT_SECONDS = 10.0
+# A newcomer does not put out what its own address began just before: else a crowd that comes again and
+# again would have the server do nothing but take it in.
+_UNDISTURBED_SECONDS = 5.0
+_MAX_REPORTED_ADDRESSES = 1024
+
+
+class Standing(Enum):
+    """What is known of an address before it says anything."""
+
+    CLIENT = auto()
+    PROXY = auto()  # trusted to speak for others: it has no share, because it has the shares of many
+    STRANGER = auto()  # of a network that is not served
+
+
+class Loss(StrEnum):
+    """Why a client was turned away, or a connection ended before its time; the value is what people read."""
+
+    OVERLOAD = "all connections are taken"
+    STRANGER = "not of an allowed network"
+    RESTING = "a resting connection made room"
+    SLOW = "a slow download made room"
+    SHARE = "an address above its share made room"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a connection goes, a slot or the lobby (``room``), and as whose.
+
+    ``share`` None: a trusted proxy's.
+    """
+
+    room: Slots[Guest]
+    share: str | None
+    standing: Standing
+
+
+_LOSS_BY_USE = {Use.REST: Loss.RESTING, Use.SLOW: Loss.SLOW, Use.WORK: Loss.SHARE}
+
+
+class Guest(Protocol):
+    """A connection, as admission sees it. ``since`` is the time at which it came to what it does."""
+
+    since: float
+
+    def make_room(self, loss: Loss) -> None:
+        """End, for another's sake."""
+        ...
+
+
+class Admission:
+    """Slots, lobby and counts of one server. ``classify`` is asked for each client's address.
+
+    ``clock`` gives seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._classify = classify
+        self._clock = clock
+        self.slots: Slots[Guest] = Slots(capacity)
+        self.lobby: Slots[Guest] = Slots(LOBBY_CONNECTIONS)
+        self.losses: Counter[Loss] = Counter()
+        """How often since the start."""
+        self.accepted = 0
+        self._own: set[tuple[str, int]] = set()
+        self._places: dict[Guest, Place] = {}
+        self._unreported: dict[Loss, Counter[str]] = {}
+        self._reported = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self.slots) + len(self.lobby)
+
+    def expect_own(self, address: tuple[str, int]) -> None:
+        """A connection from this address and port is the server's own, to see whether it answers."""
+        self._own.add(address)
+
+    def forget_own(self, address: tuple[str, int]) -> None:
+        """It has been made, or given up."""
+        self._own.discard(address)
+
+    def find_place(self, ip: str, port: int) -> Place | None:
+        """Where a connection that was just accepted goes; None: nowhere, it is to be closed.
+
+        What has to make room for it has been told to.
+        """
+        self.accepted += 1
+        if self._own and (ip, port) in self._own:
+            return Place(room=self.lobby, share=None, standing=Standing.PROXY)
+        standing = self._classify(ip)
+        share = None if standing is Standing.PROXY else share_of(ip)
+        if standing is not Standing.STRANGER and self._make_room(self.slots, share):
+            return Place(room=self.slots, share=share, standing=standing)
+        self._lose(Loss.STRANGER if standing is Standing.STRANGER else Loss.OVERLOAD, share)
+        if share is not None and self.lobby.held_by(share) >= LOBBY_CONNECTIONS_PER_ADDRESS:
+            return None
+        if self._make_room(self.lobby, share):
+            return Place(room=self.lobby, share=share, standing=standing)
+        return None
+
+    def enter(self, connection: Guest, place: Place) -> None:
+        """It has come to its place."""
+        self._places[connection] = place
+        place.room.add(connection, place.share)
+
+    def leave(self, connection: Guest) -> None:
+        """It has ended, or soon will; more than once does no harm."""
+        self._places.pop(connection, None)
+        self.slots.remove(connection)
+        self.lobby.remove(connection)
+
+    def is_served(self, connection: Guest) -> bool:
+        """Whether its request may be answered: it has a slot, or gets one that has become free meanwhile.
+
+        Not by making room: who is in the lobby was weighed a moment ago.
+        """
+        if connection in self.slots:
+            return True
+        place = self._places.get(connection)
+        if place is None or place.standing is Standing.STRANGER:
+            return False
+        if len(self.slots) >= self.slots.capacity:
+            return False
+        use = self.lobby.find_use(connection)
+        self.leave(connection)
+        self.enter(connection, replace(place, room=self.slots))
+        self.slots.use(connection, use)
+        return True
+
+    def use(self, connection: Guest, use: Use) -> None:
+        """What it does from now on."""
+        self.slots.use(connection, use)
+        self.lobby.use(connection, use)
+
+    def report(self) -> None:
+        """Tell the log who was turned away since the last time; to be called now and then."""
+        now = self._clock()
+        if not self._unreported or now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = now
+        for loss, addresses in self._unreported.items():
+            ((address, most),) = addresses.most_common(1)
+            _log.warning(
+                "clients are turned away",
+                reason=loss,
+                count=addresses.total(),
+                addresses=len(addresses),
+                most_from=address,
+                of_these=most,
+                connections=len(self.slots),
+                max_connections=self.slots.capacity,
+            )
+        self._unreported = {}
+
+    def describe(self) -> Mapping[str, int]:
+        """``losses`` by their names, for a report."""
+        return {loss.name.lower(): self.losses[loss] for loss in Loss}
+
+    def _make_room(self, place: Slots[Guest], share: str | None) -> bool:
+        room, victim = place.find_room(share)
+        if victim is None:
+            return room
+        theirs = self._places[victim].share
+        own = share is not None and theirs == share
+        if own and self._clock() - victim.since < _UNDISTURBED_SECONDS:
+            return False
+        loss = _LOSS_BY_USE[place.find_use(victim)]
+        self._lose(loss, theirs)
+        self.leave(victim)
+        victim.make_room(loss)
+        return True
+
+    def _lose(self, loss: Loss, share: str | None) -> None:
+        self.losses[loss] += 1
+        address = share or "a trusted proxy"
+        unreported = self._unreported.setdefault(loss, Counter())
+        if address not in unreported and len(unreported) >= _MAX_REPORTED_ADDRESSES:
+            address = "others"
+        unreported[address] += 1
