@@ -285,6 +285,30 @@ def test_a_file_that_is_rewritten_in_place_is_not_passed_off_as_whole(server: Se
         assert len(client.read()) < SPARSE
 
 
+def test_a_file_that_is_rewritten_in_place_with_its_old_date_is_not_passed_off_as_whole(
+    server: Server, root: Path
+) -> None:
+    sparse_file(root / "restored", SPARSE)
+    os.utime(root / "restored", (LONG_AGO, LONG_AGO))
+    with start_download(server, "/restored") as client:
+        with (root / "restored").open("r+b") as file:
+            file.seek(SPARSE // 2)
+            file.write(b"other content")
+        os.utime(root / "restored", (LONG_AGO, LONG_AGO))
+        assert len(client.read()) < SPARSE
+
+
+def test_another_name_for_a_file_does_not_end_its_download(server: Server, root: Path) -> None:
+    """Where releases share files by hard links, and where they are collected."""
+    sparse_file(root / "linked", SPARSE)
+    with start_download(server, "/linked") as client:
+        os.link(root / "linked", root / "other name")
+        assert client.read(SPARSE) == bytes(SPARSE)
+    with start_download(server, "/linked") as client:
+        (root / "linked").unlink()
+        assert client.read(SPARSE) == bytes(SPARSE)
+
+
 def test_a_file_that_is_replaced_by_rename_is_sent_as_it_was(server: Server, root: Path) -> None:
     sparse_file(root / "replaced", SPARSE)
     with start_download(server, "/replaced") as client:

@@ -270,7 +270,7 @@ def test_a_low_limit_of_open_files_lowers_the_cap(root: Path, tmp_path: Path) ->
             assert json.loads(body)["max_connections"] == warning["allowed"]
         finally:
             process.kill()
-    done = run("sh", "-c", 'ulimit -n 300 && exec "$@"', "sh", *argv)
+    done = run("sh", "-c", 'ulimit -n 250 && exec "$@"', "sh", *argv)
     assert done.returncode == 1
     assert "LimitNOFILE" in done.stderr
 
