@@ -8,6 +8,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ectools.timers import Guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -87,14 +89,23 @@ class Outputs:
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def add(self, on_line: Callable[[str], None]) -> int:
-        """A descriptor for the child to write to; ``on_line`` gets every line that is not blank."""
+        """A descriptor for the child to write to; ``on_line`` gets every line that is not blank.
+
+        What ``on_line`` raises is logged, and the output is read on: the child would wait for ever at a pipe
+        that nobody reads. Raises OSError where no pipe can be had.
+        """
         ours, theirs = os.pipe()
         self._child_ends.append(theirs)
+        file = os.fdopen(ours, "rb", buffering=0)
         reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
-        )
-        self._pumps.add(asyncio.create_task(self._pump(reader, transport, on_line)))
+        loop = asyncio.get_running_loop()
+        try:
+            transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+        except BaseException:
+            file.close()
+            raise
+        guard = Guard("a line of a child's output", clock=loop.time)
+        self._pumps.add(asyncio.create_task(self._pump(reader, transport, on_line, guard)))
         return theirs
 
     def release(self) -> None:
@@ -111,21 +122,25 @@ class Outputs:
                 pump.cancel()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport, on_line: Callable[[str], None]
+        self,
+        reader: asyncio.StreamReader,
+        transport: asyncio.ReadTransport,
+        on_line: Callable[[str], None],
+        guard: Guard,
     ) -> None:
         splitter = LineSplitter()
         try:
             while data := await reader.read(65536):
-                self._take(splitter.feed(data), on_line)
+                self._take(splitter.feed(data), on_line, guard)
                 if not transport.is_closing():
                     transport.pause_reading()
                     await asyncio.sleep(_COLLECT_SECONDS)
                     transport.resume_reading()
-            self._take(splitter.finish(), on_line)
+            self._take(splitter.finish(), on_line, guard)
         finally:
             transport.close()
 
-    def _take(self, lines: list[bytes], on_line: Callable[[str], None]) -> None:
+    def _take(self, lines: list[bytes], on_line: Callable[[str], None], guard: Guard) -> None:
         for line in lines:
             if text := clean_line(line, secrets=self._secrets):
-                on_line(text)
+                guard.call(on_line, text)

@@ -56,6 +56,13 @@ class ProxyDhcp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TftpSettings:
+    """``max_transfers``: at once, of all clients."""
+
+    max_transfers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """The pinned key that a release's sums are signed with."""
 
@@ -116,6 +123,7 @@ class Settings:
     max_connections: int
     mirrors: tuple[str, ...]
     tftp_boot_filename: str
+    tftp: TftpSettings
     proxy_dhcp: ProxyDhcp
     release: ReleaseSettings
     ipxe: IpxeSettings
@@ -148,6 +156,7 @@ def build_settings(raw: Mapping[str, Any]) -> Settings:
         max_connections=int(raw["maxConnections"]),
         mirrors=tuple(mirror.rstrip("/") for mirror in raw["mirrors"]),
         tftp_boot_filename=raw["tftpBootFilename"],
+        tftp=TftpSettings(max_transfers=int(raw["tftp"]["maxTransfers"])),
         proxy_dhcp=ProxyDhcp(
             enable=raw["proxyDhcp"]["enable"],
             subnet=None if subnet is None else ipaddress.IPv4Network(subnet),

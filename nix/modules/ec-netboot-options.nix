@@ -123,6 +123,15 @@ in
       '';
     };
 
+    tftp.maxTransfers = mkOption {
+      type = types.ints.positive;
+      default = 4096;
+      description = ''
+        TFTP transfers at once; further reads wait until one ends. One address gets an eighth of them, but at least 32,
+        so that a client that reads and says nothing more shuts nobody out.
+      '';
+    };
+
     openFirewall = mkOption {
       type = types.bool;
       default = true;

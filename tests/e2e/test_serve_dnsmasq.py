@@ -153,7 +153,7 @@ def test_what_is_offered_changes_with_a_reload(lab: ProbeLab, home: Path) -> Non
         assert lab.probe("--arch", "7").outcome(7) != "boots"
         (home / "state" / "tftp" / "ec-ipxe.efi").write_bytes(build_ipxe())
         service.reload()
-        service.wait_for_event("dnsmasq serves", count=2)
+        service.wait_for_dnsmasq(2)
         assert lab.probe("--arch", "7").outcome(7) == "boots"
 
 

@@ -66,9 +66,16 @@ class Service(Server):
 
     def find_dnsmasq(self) -> int:
         """dnsmasq's process."""
-        pid = self.events("dnsmasq serves")[-1]["pid"]
+        pid = self._dnsmasq_starts()[-1]["pid"]
         assert isinstance(pid, int)
         return pid
+
+    def wait_for_dnsmasq(self, count: int) -> None:
+        """Until dnsmasq has been started so many times, and serves."""
+        wait_until(lambda: len(self._dnsmasq_starts()) >= count, f"dnsmasq has started {count} times")
+
+    def _dnsmasq_starts(self) -> list[dict[str, Any]]:
+        return [line for line in self.log() if line["event"] == "dnsmasq serves"]
 
 
 def require_boot_services() -> None:

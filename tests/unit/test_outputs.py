@@ -89,3 +89,39 @@ def test_an_output_that_somebody_else_holds_open_is_left_after_its_time() -> Non
         return lines
 
     assert asyncio.run(scenario()) == ["said"]
+
+
+def test_an_output_is_read_on_whatever_its_reader_raises() -> None:
+    """More than a pipe holds: a child whose output nobody reads waits in write(2) for ever."""
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        raise KeyError(line)
+
+    async def scenario() -> None:
+        outputs = Outputs()
+        descriptor = await outputs.add(take)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            await asyncio.to_thread(file.write, b"a line of sixteen\n" * 20_000)
+            await asyncio.to_thread(file.flush)
+        await outputs.finish(seconds=60)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert len(lines) == 20_000
+
+
+def test_a_pipe_that_cannot_be_listened_to_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")  # epoll_ctl(2): max_user_watches
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "connect_read_pipe", fail)
+        before = os.listdir("/proc/self/fd")
+        outputs = Outputs()
+        with pytest.raises(OSError, match="No space"):
+            await outputs.add(print)
+        outputs.release()
+        assert os.listdir("/proc/self/fd") == before
+
+    asyncio.run(scenario())

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 @click.option("--check", "only_check", is_flag=True, help="Check the settings; the machine is not looked at.")
 @click.option("--print-dnsmasq", is_flag=True, help="Print dnsmasq's configuration, start nothing.")
 @click.option(
+    "--dnsmasq-reports",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Serve HTTP alone: `ectools netboot dnsmasq` does the rest, and reports to this socket.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["auto", "json", "text"]),
     default="auto",
@@ -53,6 +59,7 @@ def serve(
     proxy_subnet: str | None,
     only_check: bool,
     print_dnsmasq: bool,
+    dnsmasq_reports: Path | None,
     log_format: str,
     as_json: bool,
 ) -> None:
@@ -86,7 +93,7 @@ def serve(
     elif print_dnsmasq:
         _print_dnsmasq(load())
     else:
-        _serve(load, log_format=log_format, as_json=as_json)
+        _serve(load, dnsmasq_reports=dnsmasq_reports, log_format=log_format, as_json=as_json)
 
 
 def _print_dnsmasq(settings: Settings) -> None:
@@ -98,7 +105,9 @@ def _print_dnsmasq(settings: Settings) -> None:
     click.echo(render_configuration(services), nl=False)
 
 
-def _serve(load: Callable[[], Settings], *, log_format: str, as_json: bool) -> None:
+def _serve(
+    load: Callable[[], Settings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
+) -> None:
     from ectools.netboot.serve.run import serve_boot
 
     if log_format != "auto":
@@ -108,7 +117,7 @@ def _serve(load: Callable[[], Settings], *, log_format: str, as_json: bool) -> N
         if as_json:
             click.echo(json.dumps(asdict(ready)))
 
-    serve_boot(load, on_ready=announce)
+    serve_boot(load, on_ready=announce, dnsmasq_reports=dnsmasq_reports)
 
 
 COMMAND = serve

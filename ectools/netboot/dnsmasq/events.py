@@ -14,9 +14,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.netboot.dnsmasq.ask import NO_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ectools.log_limit import LogLimit
 
 _log = log.Log(__name__)
 
@@ -44,12 +47,16 @@ class _Exchange:
 
 class DnsmasqLog:
     """Takes the lines in order. ``started`` is called when dnsmasq has opened its sockets, ``delivered`` with
-    a client's address and the name of the file that TFTP has sent it whole.
+    a client's address and the name of the file that TFTP has sent it whole. ``limit`` bounds what is logged:
+    who can send packets to dnsmasq decides how much it says.
     """
 
-    def __init__(self, *, started: Callable[[], None], delivered: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, *, started: Callable[[], None], delivered: Callable[[str, str], None], limit: LogLimit
+    ) -> None:
         self._started = started
         self._delivered = delivered
+        self._limit = limit
         self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()
         self._broke_off: str | None = None
         self._serves = False
@@ -58,7 +65,7 @@ class DnsmasqLog:
         """Take one line. Whether it belongs in the report of a failure."""
         found = _LINE.fullmatch(line)
         if found is None:
-            _log.warning("dnsmasq", line=line)
+            self._say(_log.warning, "dnsmasq", line=line)
             return True
         text = found["text"].rstrip()
         match found["part"]:
@@ -82,23 +89,29 @@ class DnsmasqLog:
                 # dnsmasq's words for a transfer that was broken off before its first block.
                 _log.debug("TFTP was asked for a file's size", client=broke_off, file=name)
                 return False
-            _log.info("TFTP has sent a file", client=sent["client"], file=name)
+            self._say(_log.info, "TFTP has sent a file", client=sent["client"], file=name)
             self._delivered(sent["client"], name)
         elif missing := _MISSING.fullmatch(text):
             # A warning would be too much: firmware and iPXE try names of which most hosts have none.
             name = PurePosixPath(missing["path"]).name
-            _log.info("TFTP was asked for a file that is not there", client=missing["client"], file=name)
+            if name == NO_FILE:
+                return False  # its own supervisor asks whether it is there
+            self._say(
+                _log.info, "TFTP was asked for a file that is not there", client=missing["client"], file=name
+            )
         elif gave_up := _GAVE_UP.fullmatch(text):
             # Firmware asks for the size first, and breaks off.
             self._broke_off = gave_up["client"]
             _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
         elif failed := _FAILED.fullmatch(text):
             name = PurePosixPath(failed["path"]).name
-            _log.warning("TFTP could not send a file to its end", client=failed["client"], file=name)
+            self._say(
+                _log.warning, "TFTP could not send a file to its end", client=failed["client"], file=name
+            )
         elif text.startswith("TFTP root is"):
             _log.debug("dnsmasq", line=text)
         else:
-            _log.warning("TFTP", line=text)
+            self._say(_log.warning, "TFTP", line=text)
             return True
         return False
 
@@ -108,7 +121,7 @@ class DnsmasqLog:
             if text.startswith("DHCP, proxy on subnet"):
                 _log.debug("dnsmasq", line=text)
                 return False
-            _log.warning("ProxyDHCP", line=text)
+            self._say(_log.warning, "ProxyDHCP", line=text)
             return True
         self._take_fact(found["number"], found["fact"])
         return False
@@ -127,13 +140,14 @@ class DnsmasqLog:
                 # The first of the answer's options: everything before them has been told. Of the others,
                 # nothing is kept.
                 if exchange.mac is not None:
-                    _tell(exchange)
+                    self._tell(exchange)
                 return
             case _:
                 if asked := _ASKED.fullmatch(fact):
                     exchange = replace(exchange, mac=asked["mac"])
                     if asked["what"] == _IGNORED:
-                        _log.warning(
+                        self._say(
+                            _log.warning,
                             "ProxyDHCP has no boot binary for this client",
                             mac=exchange.mac,
                             vendor_class=exchange.vendor_class,
@@ -143,10 +157,13 @@ class DnsmasqLog:
         if len(self._exchanges) > _MAX_EXCHANGES:
             self._exchanges.popitem(last=False)
 
+    def _tell(self, exchange: _Exchange) -> None:
+        fields = {"mac": exchange.mac, "vendor_class": exchange.vendor_class, "ipxe": exchange.ipxe}
+        if exchange.file is None:
+            self._say(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
+        else:
+            self._say(_log.info, "ProxyDHCP has named a boot file", **fields, file=exchange.file)
 
-def _tell(exchange: _Exchange) -> None:
-    fields = {"mac": exchange.mac, "vendor_class": exchange.vendor_class, "ipxe": exchange.ipxe}
-    if exchange.file is None:
-        _log.info("ProxyDHCP asked a client to come to its PXE service", **fields)
-    else:
-        _log.info("ProxyDHCP has named a boot file", **fields, file=exchange.file)
+    def _say(self, say: Callable[..., None], event: str, **fields: object) -> None:
+        if self._limit.take(len(event) + sum(len(str(value)) for value in fields.values())):
+            say(event, **fields)

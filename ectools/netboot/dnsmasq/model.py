@@ -53,6 +53,7 @@ class BootServices:
 
     listen_ip: IPv4Address
     tftp_dir: Path
+    max_transfers: int
     offers: tuple[Offer, ...]
     proxy: Proxy | None
 
@@ -88,4 +89,10 @@ def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootS
         proxy = Proxy(
             subnet=settings.proxy_dhcp.subnet, base_url=f"http://{settings.listen_ip}:{settings.http_port}"
         )
-    return BootServices(listen_ip=settings.listen_ip, tftp_dir=settings.tftp_dir, offers=offers, proxy=proxy)
+    return BootServices(
+        listen_ip=settings.listen_ip,
+        tftp_dir=settings.tftp_dir,
+        max_transfers=settings.tftp.max_transfers,
+        offers=offers,
+        proxy=proxy,
+    )

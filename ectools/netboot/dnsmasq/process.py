@@ -1,4 +1,4 @@
-"""dnsmasq as a child: unprivileged, its log read, started anew where it dies or has another configuration."""
+"""dnsmasq as a child: unprivileged, its log read, started anew where it dies, hangs or has another plan."""
 
 from __future__ import annotations
 
@@ -6,42 +6,36 @@ import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError
 from ectools.files import FileError
+from ectools.log_limit import LogLimit
+from ectools.netboot.dnsmasq.ask import Watched, watch
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
+from ectools.netboot.dnsmasq.share import Share
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, find_program, start_async
+from ectools.supervision import ChildState, RestartPolicy, Supervisor, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Any
+
+    from ectools.netboot.dnsmasq.plan import DnsmasqPlan
+    from ectools.netboot.dnsmasq.share import Table
 
 _log = log.Log(__name__)
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
-_MAX_RESTARTS = 5
-_FIRST_PAUSE_SECONDS = 0.2
-# One that ran for so long was not dead on arrival: the restarts are counted anew.
-_HEALTHY_SECONDS = 60.0
+# HTTP goes on without TFTP, so it is tried again for ever.
+_POLICY = RestartPolicy(longest_pause=30.0)
+_REFUSED_SECONDS = 60.0
 _NOBODY = 65534
-
-
-class DnsmasqError(EcError):
-    """dnsmasq cannot be started, or not kept alive; its last words are in the message."""
-
-
-class DnsmasqState(StrEnum):
-    STARTING = "starting"
-    RUNNING = "running"
-    RESTARTING = "restarting"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,89 +87,88 @@ def build_argv(program: str, *, proxy: bool, identity: Identity | None) -> list[
 
 
 class Dnsmasq:
-    """``folders`` are those that decide what it serves: root does not serve more than their owner may read.
+    """``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
 
-    ``gave_up`` is set once no dnsmasq can be kept running.
+    ``table``: the limit per address that this process loads and removes; None: somebody else does.
     """
 
     def __init__(
         self,
-        program: str,
-        configuration: str,
+        plan: DnsmasqPlan,
         *,
-        proxy: bool,
-        folders: tuple[Path, ...],
         delivered: Callable[[str, str], None],
+        changed: Callable[[ChildState], None] = lambda _: None,
+        table: Table | None = None,
     ) -> None:
-        self._program = program
-        self._configuration = configuration
-        self._proxy = proxy
-        self._folders = folders
+        self._plan = plan
         self._delivered = delivered
-        self._changed = asyncio.Event()
+        self._table = table
+        self._replanned = asyncio.Event()
         self._tail = Tail()
-        self.state = DnsmasqState.STARTING
+        self._limit = LogLimit("dnsmasq")
+        self._supervisor = Supervisor(self._run_once, what="dnsmasq", policy=_POLICY, changed=changed)
         self.pid: int | None = None
-        self.gave_up: asyncio.Future[DnsmasqError] = asyncio.get_running_loop().create_future()
+        self.answered: float | None = None
+        """The loop's time of the last sign of life of the one that runs."""
 
-    def reconfigure(self, configuration: str, *, proxy: bool) -> bool:
-        """Start it again with another configuration, which it reads only then; whether it is another."""
-        if configuration == self._configuration:
+    @property
+    def state(self) -> ChildState:
+        return self._supervisor.state
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again because it had ended or hung."""
+        return self._supervisor.restarts
+
+    def details(self) -> Mapping[str, Any]:
+        """Further fields of the health report."""
+        return {"dnsmasq_restarts": self._supervisor.restarts}
+
+    def reconfigure(self, plan: DnsmasqPlan) -> bool:
+        """Start it again with another plan, which it reads only then; whether it is another."""
+        if plan == self._plan:
             return False
-        self._configuration, self._proxy = configuration, proxy
-        self._changed.set()
+        self._plan = plan
+        self._replanned.set()
         return True
 
-    async def run(self, ready: asyncio.Event) -> None:
-        """Keep it running until cancelled; sets ``ready`` when the first one serves."""
-        pause, restarts = _FIRST_PAUSE_SECONDS, 0
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            try:
-                how = await self._run_once(ready)
-            except EcError as error:
-                how = error.render()
-            except OSError as error:  # no descriptors, no memory
-                how = str(error)
-            if how is None:
-                _log.info("dnsmasq is started again with its new configuration")
-                pause, restarts = _FIRST_PAUSE_SECONDS, 0
-                continue
-            if not ready.is_set():
-                self._give_up(f"dnsmasq did not start: {how}")
-                return
-            if loop.time() - began > _HEALTHY_SECONDS:
-                pause, restarts = _FIRST_PAUSE_SECONDS, 0
-            restarts += 1
-            if restarts > _MAX_RESTARTS:
-                self._give_up(f"dnsmasq died {restarts} times in a row: {how}")
-                return
-            self.state = DnsmasqState.RESTARTING
-            _log.error("dnsmasq died; it is started again", how=how, pause_seconds=pause)
-            await asyncio.sleep(pause)
-            pause *= 2
+    @contextlib.asynccontextmanager
+    async def running(self, *, unless: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
+        """dnsmasq for the length of the block, as ``Supervisor.running``: entered once it serves."""
+        try:
+            async with tasks(self._tell_refused()), self._supervisor.running(unless=unless) as running:
+                yield running
+        finally:
+            self._limit.close()
+            if self._table is not None:
+                await asyncio.to_thread(self._table.remove)
 
-    def _give_up(self, text: str) -> None:
-        self.state = DnsmasqState.FAILED
-        lines = "".join(f"\n  {line}" for line in self._tail.lines())
-        self.gave_up.set_result(DnsmasqError(text + lines))
+    async def _tell_refused(self) -> None:
+        while self._table is not None:
+            await asyncio.sleep(_REFUSED_SECONDS)
+            if refused := await asyncio.to_thread(self._table.count_refused):
+                _log.warning("TFTP turned away who has his share of the transfers", requests=refused)
 
-    async def _run_once(self, ready: asyncio.Event) -> str | None:
-        """One dnsmasq, to its end: how it ended, or None where it was ended for a new configuration."""
-        self._changed.clear()
+    async def _run_once(self, serves: Callable[[], None]) -> str | None:
+        """One dnsmasq, to its end: how it ended, or None where it was ended for a new plan."""
+        self._replanned.clear()
         self._tail = Tail()
-        started = asyncio.Event()
-        events = DnsmasqLog(started=started.set, delivered=self._delivered)
+        plan, started = self._plan, asyncio.Event()
+        events = DnsmasqLog(started=started.set, delivered=self._delivered, limit=self._limit)
 
         def on_line(line: str) -> None:
             if events.feed(line):
                 self._tail.add(line)
 
         outputs = Outputs()
-        identity = find_identity(self._folders) if os.geteuid() == 0 else None
-        argv = build_argv(self._program, proxy=self._proxy, identity=identity)
-        with _readable(self._configuration) as configuration:
+        identity = find_identity(plan.folders) if os.geteuid() == 0 else None
+        if self._table is not None:
+            uid = os.geteuid() if identity is None else identity.uid
+            services = plan.services
+            share = Share(address=services.listen_ip, max_transfers=services.max_transfers, uid=uid)
+            await asyncio.to_thread(self._table.load, share)
+        argv = build_argv(plan.program, proxy=plan.services.proxy is not None, identity=identity)
+        with _readable(plan.configuration) as configuration:
             try:
                 async with start_async(
                     argv,
@@ -186,31 +179,60 @@ class Dnsmasq:
                     term_seconds=_STOP_SECONDS,
                 ) as child:
                     outputs.release()
-                    return await self._watch(child, started, outputs, ready)
+                    return await self._follow(child, started, outputs, serves)
             finally:
-                self.pid = None
+                self.pid = self.answered = None
                 await outputs.finish(seconds=_STOP_SECONDS)
 
-    async def _watch(
+    async def _follow(
         self,
         child: asyncio.subprocess.Process,
         started: asyncio.Event,
         outputs: Outputs,
-        ready: asyncio.Event,
+        serves: Callable[[], None],
     ) -> str | None:
-        async with _tasks(child.wait(), started.wait(), self._changed.wait()) as (ended, serves, changed):
+        async with tasks(child.wait(), started.wait(), self._replanned.wait()) as (ended, speaks, replanned):
             first = asyncio.FIRST_COMPLETED
-            await asyncio.wait({ended, serves, changed}, timeout=_START_SECONDS, return_when=first)
-            if serves.done() and not ended.done():
-                self.pid, self.state = child.pid, DnsmasqState.RUNNING
-                _log.info("dnsmasq serves", pid=child.pid, proxy_dhcp=self._proxy)
-                ready.set()
-                await asyncio.wait({ended, changed}, return_when=first)
+            await asyncio.wait({ended, speaks, replanned}, timeout=_START_SECONDS, return_when=first)
+            if speaks.done() and not ended.done():
+                self.pid = child.pid
+                _log.info("dnsmasq serves", pid=child.pid, proxy_dhcp=self._plan.services.proxy is not None)
+                serves()
+                async with tasks(self._watch(child.pid)) as (hung,):
+                    await asyncio.wait({ended, replanned, hung}, return_when=first)
+                    if hung.done() and not ended.done():
+                        return str(hung.result())
             if ended.done():
                 await outputs.finish(seconds=_STOP_SECONDS)
                 assert child.returncode is not None  # noqa: S101 - it has ended
-                return ": ".join([describe_exit(child.returncode), *self._tail.lines()[-1:]])
-            return None if changed.done() else f"it did not say within {_START_SECONDS:g} s that it serves"
+                return self._describe_end(child.returncode)
+        if replanned.done():
+            _log.info("dnsmasq is started again with its new configuration")
+            return None
+        return f"it did not say within {_START_SECONDS:g} s that it serves"
+
+    async def _watch(self, pid: int) -> str:
+        services = self._plan.services
+        loop = asyncio.get_running_loop()
+
+        def answered() -> None:
+            self.answered = loop.time()
+
+        answered()
+        watched = Watched(
+            pid=pid,
+            address=services.listen_ip,
+            folder=services.tftp_dir,
+            files=(AUTOEXEC_NAME, *(offer.filename for offer in services.offers)),
+            max_transfers=services.max_transfers,
+        )
+        return await watch(watched, answered=answered)
+
+    def _describe_end(self, status: int) -> str:
+        lines = self._tail.lines()
+        if not self._supervisor.served.is_set():
+            return describe_exit(status) + "".join(f"\n  {line}" for line in lines)
+        return ": ".join([describe_exit(status), *lines[-1:]])
 
 
 @contextlib.contextmanager
@@ -223,14 +245,3 @@ def _readable(text: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextlib.asynccontextmanager
-async def _tasks(*work: Coroutine[Any, Any, object]) -> AsyncIterator[Sequence[asyncio.Task[object]]]:
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

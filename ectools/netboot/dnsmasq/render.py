@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ectools.netboot.dnsmasq.model import BootServices, Offer, Proxy
 
-# Each node's first seconds: a rack that is switched on comes all at once.
-_MAX_TRANSFERS = 512
 _MENU_TEXT = "every.channel"
 
 
@@ -40,7 +38,7 @@ def _render(services: BootServices) -> Iterator[str]:
         "",
         "enable-tftp",
         f"tftp-root={_quote_path(services.tftp_dir)}",
-        f"tftp-max={_MAX_TRANSFERS}",
+        f"tftp-max={services.max_transfers}",
     )
     # Without a range there is no DHCP at all. Naming the interface as one without DHCP would end TFTP too.
     if services.proxy is not None:

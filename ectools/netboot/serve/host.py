@@ -49,6 +49,16 @@ def check_proxy_ports() -> None:
         _check_port(None, port, "ProxyDHCP")
 
 
+def check_reloaded(settings: Settings, before: Settings) -> None:
+    """What a start would find of this host, as far as other settings change it. Raises EcError."""
+    if settings.interface != before.interface:
+        # Nothing is bound to it: but the next start would fail.
+        assert settings.listen_ip is not None  # noqa: S101 - it is what it was
+        check_address(settings.listen_ip, settings.interface)
+    if settings.proxy_dhcp.enable and not before.proxy_dhcp.enable:
+        check_proxy_ports()
+
+
 def make_folders(settings: Settings) -> None:
     """The state folder and the TFTP folder, where they are missing. Raises FileError.
 

@@ -1,33 +1,38 @@
-"""The boot server's life: look at the host, start HTTP and dnsmasq, watch, reload, stop."""
+"""The boot server's life: look at the host, start HTTP and dnsmasq, watch, reload, stop.
+
+dnsmasq may be another process's (``serve/dnsmasq.py``): then this one hears of it, and does HTTP alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.access import read_chain_tokens
-from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
-from ectools.netboot.dnsmasq.model import BootServices, build_boot_services
+from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
-from ectools.netboot.dnsmasq.render import render_configuration
+from ectools.netboot.dnsmasq.reports import DnsmasqReports
+from ectools.netboot.dnsmasq.share import Table
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.host import check_address, check_host, check_proxy_ports, make_folders
+from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
+from ectools.netboot.serve.reload import Reloader
+from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ectools.netboot.settings import Settings
 
@@ -55,46 +60,44 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
+    """``dnsmasq`` is None where it is another process's."""
+
     settings: Settings
     rules: Rules
-    services: BootServices
-    configuration: str
-    program: str
+    dnsmasq: DnsmasqPlan | None
 
 
-def serve_boot(load: Callable[[], Settings], *, on_ready: Callable[[Ready], None]) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError."""
-    plan = _prepare(load())
-    assert plan.settings.listen_ip is not None  # noqa: S101 - _prepare has seen to it
-    check_host(plan.settings)
-    listener = bind_listener(str(plan.settings.listen_ip), plan.settings.http_port)
+def serve_boot(
+    load: Callable[[], Settings], *, on_ready: Callable[[Ready], None], dnsmasq_reports: Path | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError.
+
+    ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket.
+    """
+    with_dnsmasq = dnsmasq_reports is None
+    plan = _prepare(load(), with_dnsmasq=with_dnsmasq)
+    listen_ip = plan.settings.listen_ip
+    assert listen_ip is not None  # noqa: S101 - settings of a server have it
+    if with_dnsmasq:
+        check_host(plan.settings)
+    else:
+        check_address(listen_ip, plan.settings.interface)
+    listener = bind_listener(str(listen_ip), plan.settings.http_port)
     # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
     with (
         contextlib.closing(listener),
         asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
     ):
-        runner.run(_serve(plan, load, listener, on_ready))
+        runner.run(_serve(plan, load, listener, on_ready, dnsmasq_reports))
 
 
-def _prepare(settings: Settings) -> _Plan:
-    """Everything that can be known to be wrong before anything serves."""
-    program = find_dnsmasq()
+def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
+    """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_folders(settings)
     rules = Rules.build(settings, read_chain_tokens(settings))
-    present = list_boot_files(settings.tftp_dir)
-    services = build_boot_services(settings, present=present)
-    configuration = render_configuration(services)
-    check_services(services, configuration, program=program)
-    for name in sorted({settings.tftp_boot_filename, AUTOEXEC_NAME} - present):
-        _log.warning(
-            "a boot file is missing, and clients of TFTP will not get on",
-            file=str(settings.tftp_dir / name),
-            hint="`ectools netboot ipxe` writes it",
-        )
+    dnsmasq = build_plan(settings) if with_dnsmasq else None
     _warn_of_other_script(settings, rules.token)
-    return _Plan(
-        settings=settings, rules=rules, services=services, configuration=configuration, program=program
-    )
+    return _Plan(settings=settings, rules=rules, dnsmasq=dnsmasq)
 
 
 def _warn_of_other_script(settings: Settings, token: str | None) -> None:
@@ -114,24 +117,15 @@ def _warn_of_other_script(settings: Settings, token: str | None) -> None:
 
 
 async def _serve(
-    plan: _Plan, load: Callable[[], Settings], listener: socket.socket, on_ready: Callable[[Ready], None]
+    plan: _Plan,
+    load: Callable[[], Settings],
+    listener: socket.socket,
+    on_ready: Callable[[Ready], None],
+    dnsmasq_reports: Path | None,
 ) -> None:
-    boot = _Boot(plan, load, listener, on_ready)
-    loop = asyncio.get_running_loop()
-    handlers: Mapping[signal.Signals, Callable[[], None]] = {
-        signal.SIGTERM: boot.ask_to_stop,
-        signal.SIGINT: boot.ask_to_stop,
-        signal.SIGHUP: boot.reload,
-    }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
+    boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports)
+    with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
         await boot.run()
-    finally:
-        for number in handlers:
-            # One more signal must not make an orderly end a death on the last metres.
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
 
 
 class _Boot:
@@ -143,6 +137,7 @@ class _Boot:
         load: Callable[[], Settings],
         listener: socket.socket,
         on_ready: Callable[[Ready], None],
+        dnsmasq_reports: Path | None,
     ) -> None:
         self._plan = plan
         self._load = load
@@ -156,13 +151,16 @@ class _Boot:
             gate=self._site.check,
             site=self._site,
         )
-        self._dnsmasq = Dnsmasq(
-            plan.program,
-            plan.configuration,
-            proxy=plan.services.proxy is not None,
-            folders=(plan.settings.state_dir, plan.settings.tftp_dir),
-            delivered=self._site.nodes.first_stage,
-        )
+        self._dnsmasq = self._build_dnsmasq(dnsmasq_reports)
+        self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
+
+    def _build_dnsmasq(self, reports: Path | None) -> Dnsmasq | DnsmasqReports:
+        delivered = self._site.nodes.first_stage
+        plan = self._plan.dnsmasq
+        if plan is None:
+            assert reports is not None  # noqa: S101 - without a plan it is another's
+            return DnsmasqReports(reports, delivered=delivered)
+        return Dnsmasq(plan, delivered=delivered, table=Table.of_program(plan.services.listen_ip))
 
     def ask_to_stop(self) -> None:
         """A second time: drop everything."""
@@ -170,27 +168,14 @@ class _Boot:
             self._server.abort()
         self._stop.set()
 
-    def reload(self) -> None:
-        """Read settings and tokens again; what is wrong with them leaves the old ones in force."""
-        if self._stop.is_set():
-            return
-        self._notifier.reloading()
-        try:
-            self._apply(_prepare(self._load()))
-        except EcError as error:
-            _log.error("the settings cannot be used; the old ones stay in force", reason=error.render())
-        else:
-            _log.info("the settings have been read again")
-        self._notifier.ready()
-
     async def run(self) -> None:
-        """Serve until asked to stop. Raises DnsmasqError where dnsmasq cannot be kept running."""
+        """Serve until asked to stop. Raises ChildFailedError where dnsmasq does not start."""
         settings = self._plan.settings
         self._notifier.status("starting")
         ip, port = self._server.start()
         try:
-            async with self._run_dnsmasq() as serving:
-                if serving:
+            async with self._dnsmasq.running(unless=self._stop) as dnsmasq:
+                if not self._stop.is_set():
                     release = self._site.refresh()
                     if release is None:
                         _log.warning(
@@ -203,37 +188,24 @@ class _Boot:
                     ready = Ready(url=url, ip=ip, port=port, release=None if release is None else release.id)
                     self._on_ready(ready)
                     self._notifier.ready()
-                    await self._watch()
+                    async with self.reloader.running():
+                        await self._watch(dnsmasq)
         finally:
             await self._end()
-        if self._dnsmasq.gave_up.done():
-            raise self._dnsmasq.gave_up.result()
 
-    @contextlib.asynccontextmanager
-    async def _run_dnsmasq(self) -> AsyncIterator[bool]:
-        """dnsmasq for the length of the block; whether it serves: it may give up, or a stop be asked for."""
-        ready = asyncio.Event()
-        running = asyncio.create_task(self._dnsmasq.run(ready))
-        waiting = [asyncio.create_task(event.wait()) for event in (ready, self._stop)]
-        try:
-            await asyncio.wait({*waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-            yield ready.is_set() and not self._stop.is_set()
-        finally:
-            for task in (*waiting, running):
-                task.cancel()
-            await asyncio.gather(*waiting, running, return_exceptions=True)
-
-    async def _watch(self) -> None:
-        """Until a stop is asked for or dnsmasq gives up."""
+    async def _watch(self, dnsmasq: asyncio.Future[None]) -> None:
+        """Until a stop is asked for. Raises what ends ``dnsmasq``."""
         period = min(_LOOK_SECONDS, (self._notifier.watchdog_seconds or _LOOK_SECONDS * 2) / 2)
         stopping = asyncio.create_task(self._stop.wait())
-        ends: set[asyncio.Future[Any]] = {stopping, self._dnsmasq.gave_up}
+        ends: set[asyncio.Future[Any]] = {stopping, dnsmasq}
         try:
             while not any(end.done() for end in ends):
                 self._site.sweep()
                 self._notifier.alive()
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
+            if dnsmasq.done():
+                dnsmasq.result()
         finally:
             stopping.cancel()
 
@@ -245,6 +217,9 @@ class _Boot:
         self._site.close()
         _log.info("the boot server has stopped", dropped=dropped)
 
+    def _prepare(self) -> _Plan:
+        return _prepare(self._load(), with_dnsmasq=self._plan.dnsmasq is not None)
+
     def _apply(self, plan: _Plan) -> None:
         changed = [
             f"{OPTION_PREFIX}.{option}"
@@ -253,18 +228,16 @@ class _Boot:
         ]
         if changed:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
-        if plan.settings.interface != self._plan.settings.interface:
-            # Nothing is bound to it: but the next start would fail.
-            assert plan.settings.listen_ip is not None  # noqa: S101 - it is what it was
-            check_address(plan.settings.listen_ip, plan.settings.interface)
-        if plan.services.proxy is not None and self._plan.services.proxy is None:
-            check_proxy_ports()
+        if plan.dnsmasq is not None:
+            check_reloaded(plan.settings, self._plan.settings)
         self._site.set_rules(plan.rules)
-        self._dnsmasq.reconfigure(plan.configuration, proxy=plan.services.proxy is not None)
+        if plan.dnsmasq is not None and isinstance(self._dnsmasq, Dnsmasq):
+            self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
 
     def _report(self) -> Mapping[str, Any]:
-        return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": self._plan.services.proxy is not None}
+        proxy = self._plan.settings.proxy_dhcp.enable
+        return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
 
     def _describe(self) -> str:
         release = self._site.refresh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools import log
+from ectools.log_limit import LogLimit, LogRate
+from ectools.netboot.dnsmasq.ask import NO_FILE
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 
 if TYPE_CHECKING:
@@ -60,11 +63,15 @@ dnsmasq-tftp[1]: cannot access /var/lib/every-channel/netboot/tftp/a.efi: Permis
 class Reader:
     """What the lines lead to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rate: LogRate | None = None) -> None:
         self.stream = io.StringIO()
         self.started = 0
         self.delivered: list[tuple[str, str]] = []
-        self.log = DnsmasqLog(started=self._start, delivered=lambda *what: self.delivered.append(what))
+        self.log = DnsmasqLog(
+            started=self._start,
+            delivered=lambda *what: self.delivered.append(what),
+            limit=LogLimit("dnsmasq", rate=rate),
+        )
         self.reported: list[str] = []
 
     def _start(self) -> None:
@@ -157,3 +164,27 @@ def test_last_words_are_kept_for_the_report(reader: Reader) -> None:
     assert reader.read(words + "\nsetpriv: nothing\n")[0]["line"] == "setpriv: nothing"
     assert reader.reported == [words, "setpriv: nothing"]
     assert reader.started == 0
+
+
+def test_who_asks_on_and_on_does_not_fill_the_log() -> None:
+    reader = Reader(rate=LogRate(burst_lines=3, lines_per_second=0.001))
+
+    async def flood() -> list[dict[str, Any]]:
+        line = "dnsmasq-tftp[1]: file /srv/tftp/none.efi not found for 192.168.77.9\n"
+        sent = "dnsmasq-tftp[1]: sent /srv/tftp/ec-ipxe.efi to 192.168.77.8\n"
+        return reader.read(line * 50 + sent)
+
+    try:
+        told = [entry["event"] for entry in asyncio.run(flood())]
+    finally:
+        log.set_up()
+    assert told[:3] == ["TFTP was asked for a file that is not there"] * 3
+    assert len(told) == 4
+    assert "left out of the log" in told[3]
+    # What is counted is not what is logged.
+    assert reader.delivered == [("192.168.77.8", "ec-ipxe.efi")]
+
+
+def test_the_supervisors_own_question_is_not_told(reader: Reader) -> None:
+    assert reader.read(f"dnsmasq-tftp[1]: file /srv/tftp/{NO_FILE} not found for 192.168.77.2\n") == []
+    assert (reader.reported, reader.delivered) == ([], [])

@@ -121,6 +121,7 @@ def test_faults_are_found_together(tmp_path: Path) -> None:
     services = BootServices(
         listen_ip=ipaddress.IPv4Address("192.0.2.10"),
         tftp_dir=tmp_path,
+        max_transfers=9,
         offers=tuple(
             Offer(architecture=seven, filename=name) for name in ("there.efi", "gone.efi", "nodot", "a,b.efi")
         ),

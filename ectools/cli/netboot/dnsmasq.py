@@ -1,0 +1,68 @@
+"""``ectools netboot dnsmasq``: TFTP and ProxyDHCP in a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools import log
+from ectools.netboot.settings import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from ectools.netboot.settings import Settings
+
+
+@click.command(epilog="Example: ectools netboot dnsmasq --config netboot.json --reports /run/netboot/dnsmasq")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+)
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Tell `ectools netboot serve --dnsmasq-reports SOCKET` what dnsmasq does.",
+)
+@click.option(
+    "--load-limit",
+    metavar="USER",
+    help="Load the limit per address for a dnsmasq that runs as USER (nftables), start nothing.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
+)
+def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None, log_format: str) -> None:
+    """Serve the boot files over TFTP, and ProxyDHCP where it is enabled, until SIGTERM or SIGINT.
+
+    `ectools netboot serve` does that too; this is for a service manager, which gives this process the rights
+    to its ports, and the one that serves HTTP none. SIGHUP reads the settings again.
+    """
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    if log_format != "auto":
+        log.set_up(json_lines=log_format == "json")
+
+    def load() -> Settings:
+        from ectools.netboot.load import load_settings
+
+        return load_settings(config, serving=True)
+
+    if load_limit is not None:
+        from ectools.netboot.dnsmasq.share import load_unit_table
+
+        load_unit_table(load(), user=load_limit)
+    else:
+        from ectools.netboot.serve.dnsmasq import serve_dnsmasq
+
+        serve_dnsmasq(load, reports=reports)
+
+
+COMMAND = dnsmasq

@@ -1,0 +1,80 @@
+"""What dnsmasq is started with, made of the settings and of this host, and checked before it is relied on."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
+from ectools.netboot.dnsmasq.model import build_boot_services
+from ectools.netboot.dnsmasq.render import render_configuration
+from ectools.netboot.ipxe.script import AUTOEXEC_NAME
+from ectools.netboot.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.dnsmasq.model import BootServices
+    from ectools.netboot.settings import Settings
+
+_log = log.Log(__name__)
+
+# What dnsmasq 2.90 keeps of its open files for other things (50), and the boot files themselves.
+_OTHER_FILES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsmasqPlan:
+    """``folders`` decide what it serves: root does not serve more than their owner may read."""
+
+    program: str
+    services: BootServices
+    configuration: str
+    folders: tuple[Path, ...]
+
+
+def build_plan(settings: Settings) -> DnsmasqPlan:
+    """Raises EcError for everything that can be known to be wrong before dnsmasq is started.
+
+    It starts processes and reads files: off an event loop that serves. The limit of open files is raised,
+    where transfers need it.
+    """
+    program = find_dnsmasq()
+    present = list_boot_files(settings.tftp_dir)
+    services = build_boot_services(settings, present=present)
+    services = replace(services, max_transfers=fit_transfers(services.max_transfers))
+    configuration = render_configuration(services)
+    check_services(services, configuration, program=program)
+    for name in sorted({settings.tftp_boot_filename, AUTOEXEC_NAME} - present):
+        _log.warning(
+            "a boot file is missing, and clients of TFTP will not get on",
+            file=str(settings.tftp_dir / name),
+            hint="`ectools netboot ipxe` writes it",
+        )
+    return DnsmasqPlan(
+        program=program,
+        services=services,
+        configuration=configuration,
+        folders=(settings.state_dir, settings.tftp_dir),
+    )
+
+
+def fit_transfers(wanted: int) -> int:
+    """As many transfers as this process and its children may have sockets for, at most ``wanted``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    fitting = max(1, most - _OTHER_FILES)
+    if fitting < wanted:
+        _log.warning(
+            f"{OPTION_PREFIX}.tftp.maxTransfers: this process may not have so many open files",
+            wanted=wanted,
+            transfers=fitting,
+            hint=f"`ulimit -n {wanted + _OTHER_FILES}` by root, before it is started",
+        )
+    return fitting

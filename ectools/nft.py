@@ -1,0 +1,57 @@
+"""Tables of nftables that are ours alone: each loaded whole and removed whole, beside every other firewall.
+
+nft(8): what one ``nft -f`` reads is one transaction, so a packet sees the old table or the new one. No other
+table is looked at or changed: a packet has to pass all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+from ectools.processes import ProcessError, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAM = "nft"
+_SECONDS = 30.0
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+
+
+def find_nft() -> str | None:
+    """The program's path; None where it is not installed. An ordinary user's PATH is without sbin."""
+    return shutil.which(PROGRAM, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def render_load(family: str, name: str, body: str) -> str:
+    """The transaction that makes ``table FAMILY NAME`` what ``body`` says, whether there was one or not."""
+    return f"{render_removal(family, name)}table {family} {name} {{\n{body}}}\n"
+
+
+def render_removal(family: str, name: str) -> str:
+    """The transaction after which the table is not there. To remove one that is not there is an error."""
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a table")
+    return f"table {family} {name}\ndelete table {family} {name}\n"
+
+
+def apply(program: str, transaction: str) -> None:
+    """Raises ProcessError: no right (CAP_NET_ADMIN), no nf_tables in the kernel, or a mistake in the text."""
+    run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
+
+
+def read_counters(program: str, family: str, name: str) -> Mapping[str, int]:
+    """The packets that each named counter of the table has counted. Raises ProcessError."""
+    argv = [program, "--json", "list", "counters", "table", family, name]
+    said = run(argv, timeout=_SECONDS).stdout
+    try:
+        found = [entry["counter"] for entry in json.loads(said)["nftables"] if "counter" in entry]
+        return {each["name"]: int(each["packets"]) for each in found}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProcessError(
+            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=said
+        ) from error
