@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,33 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def open_regular(path: Path, *, flags: int = os.O_RDONLY, mode: int = 0o600, follow: bool = True) -> int:
+    """A descriptor of the regular file ``path``, which the caller closes; it is not inherited by children.
+
+    Never waits: opening a fifo waits for its other end, and a device for whatever it likes. ``flags`` is the
+    access of open(2), with O_CREAT and ``mode`` where the file may be missing. ``follow=False`` refuses a
+    symbolic link as the last part of the path. Raises FileError; its ``__cause__`` is the OSError, if any.
+    """
+    # O_NONBLOCK says nothing to a regular file; O_NOCTTY keeps a terminal from becoming the process's own.
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        # ENXIO: a fifo without a reader, or a socket.
+        if error.errno == errno.ENXIO:
+            raise FileError(f"{path}: not a regular file") from error
+        if error.errno == errno.ELOOP and not follow:
+            raise FileError(f"{path}: is a symbolic link, and a regular file was expected") from error
+        raise FileError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileError(f"{path}: not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 @contextlib.contextmanager
