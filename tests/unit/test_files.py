@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ectools.files import FileError, LockedError, hold_lock, open_regular, read_bytes, write_atomic
+from ectools.files import (
+    FileError,
+    LockedError,
+    hold_lock,
+    open_regular,
+    read_bytes,
+    read_regular,
+    write_atomic,
+)
 
 
 def test_a_written_file_has_its_content_and_mode_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -112,7 +120,7 @@ def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
     lock, got = tmp_path / "lock", threading.Event()
 
     def wait() -> None:
-        with hold_lock(lock, what="x", wait=True):
+        with hold_lock(lock, what="x", wait_seconds=60):
             got.set()
 
     with hold_lock(lock, what="x"):
@@ -121,3 +129,24 @@ def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
         assert not got.wait(0.2)
     assert got.wait(30)
     waiter.join()
+
+
+def test_a_wait_for_a_lock_ends_and_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lock = tmp_path / "lock"
+    caplog.set_level("INFO", logger="ectools")
+    with hold_lock(lock, what="the disk"):
+        with pytest.raises(LockedError, match=rf"\(pid {os.getpid()}\), after \d s still"):
+            with hold_lock(lock, what="the disk", wait_seconds=1.2):
+                pass
+    assert caplog.messages == [
+        f"waiting for the disk, which is in use by another process (pid {os.getpid()})"
+    ]
+
+
+def test_a_small_file_is_read_and_a_large_or_endless_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", limit=5) == b"12345"
+    with pytest.raises(FileError, match="file: is larger than 4 bytes"):
+        read_regular(tmp_path / "file", limit=4)
+    with pytest.raises(FileError, match="/dev/zero: not a regular file"):
+        read_regular(Path("/dev/zero"), limit=5)

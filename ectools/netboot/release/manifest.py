@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+MAX_MANIFEST_BYTES = 128 << 20
+"""More than a hundred thousand files with the longest names need."""
 ID_PATTERN = re.compile(r"sha256-[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANEW = "stage its archive again: that writes the record anew"

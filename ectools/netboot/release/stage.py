@@ -22,7 +22,7 @@ from ectools.netboot.release.origin import Origin, find_origin
 from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.progress import watch
 from ectools.netboot.release.publish import make_current, publish
-from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.sums import check_sum
 from ectools.netboot.release.swap import recover
 from ectools.netboot.release.verify import find_damage
@@ -123,7 +123,7 @@ def _find_staged(store: ReleaseStore, origin: Origin, held: contextlib.ExitStack
             continue
         try:
             held.enter_context(store.hold(release.id))
-        except ReleaseGoneError:
+        except (ReleaseGoneError, ReleaseBusyError):
             continue
         if not find_damage(release, store.folder(release.id)):
             return release
