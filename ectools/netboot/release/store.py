@@ -173,7 +173,7 @@ class ReleaseStore:
                     f"{path}: another process has an exclusive lock on it",
                     hint=f"collecting releases takes it for a moment; `fuser -v {path}` says who has it",
                 ) from error
-            # Whoever removed it meanwhile held the lock while doing so: then this file has no name, or another.
+            # Whoever removed it meanwhile held the lock while doing so: then this file has no name by now.
             if not _is_same_file(descriptor, path):
                 raise gone
             yield self._read_record(descriptor, release_id)
