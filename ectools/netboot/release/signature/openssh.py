@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from ectools.errors import cut
 from ectools.netboot.release.signature import SignatureError, decode_base64, ed25519
 from ectools.netboot.release.signature.openssl import MIN_RSA_BITS
 
@@ -50,9 +51,11 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
     if signer != pinned:
         raise SignatureError("signed by another key than the pinned one")
     if namespace != NAMESPACE:
-        raise SignatureError(f"signed for {namespace!r}; the namespace {NAMESPACE.decode()!r} was expected")
+        raise SignatureError(
+            f"signed for {cut(repr(namespace))}; the namespace {NAMESPACE.decode()!r} was expected"
+        )
     if hash_name not in (b"sha256", b"sha512"):
-        raise SignatureError(f"made with the hash {hash_name!r}; sha256 and sha512 are supported")
+        raise SignatureError(f"made with the hash {cut(repr(hash_name))}; sha256 and sha512 are supported")
     signed = _build_signed(data, hash_name, reserved)
     inner = _Fields(blob)
     algorithm, raw = inner.take(), inner.take()
@@ -104,9 +107,7 @@ def _verify_raw(key: object, *, algorithm: bytes, raw: bytes, signed: bytes) -> 
             numbers.expect(b"")
             key.verify(encode_dss_signature(r, s), signed, ECDSA(_CURVE_HASH[key.curve.name]))
         case _:
-            raise SignatureError(
-                f"made by a kind of key not supported ({algorithm.decode('ascii', 'replace')})"
-            )
+            raise SignatureError(f"made by a kind of key not supported ({cut(repr(algorithm))})")
 
 
 def _unarmour(signature: bytes) -> bytes:
