@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 UNSET: Any = object()
 """Marks a problem that has no value to show (``None`` is a value: JSON's null)."""
+
+
+MAX_SHOWN = 8
+"""How many items of a list a message names."""
+
+MAX_SHOWN_CHARS = 200
+"""How much of a foreign text a message holds."""
+
+
+def cut(text: str) -> str:
+    """A foreign text for a message: whole where it is short, else its beginning and how long it is."""
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}… ({len(text)} characters)"
+
+
+def show_list(items: Collection[str], *, nothing: str = "nothing", joint: str = ", ") -> str:
+    """Items for a message: the first MAX_SHOWN of them, each cut, and how many more there are."""
+    shown = joint.join(cut(item) for item in itertools.islice(items, MAX_SHOWN))
+    more = len(items) - MAX_SHOWN
+    return f"{shown}{joint}and {more} more" if more > 0 else shown or nothing
 
 
 class EcError(Exception):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,10 @@ from ectools.errors import EcError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_READ_BYTES = 1 << 20
+_ASK_SECONDS = 0.05
+_SILENT_SECONDS = 1.0
 
 
 class FileError(EcError):
@@ -67,11 +74,61 @@ def read_bytes(path: Path) -> bytes:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def open_regular(path: Path, *, flags: int = os.O_RDONLY, mode: int = 0o600, follow: bool = True) -> int:
+    """A descriptor of the regular file ``path``, which the caller closes; it is not inherited by children.
+
+    Never waits: opening a fifo waits for its other end, and a device for whatever it likes. ``flags`` is the
+    access of open(2), with O_CREAT and ``mode`` where the file may be missing. ``follow=False`` refuses a
+    symbolic link as the last part of the path. Raises FileError; its ``__cause__`` is the OSError, if any.
+    """
+    # O_NONBLOCK says nothing to a regular file; O_NOCTTY keeps a terminal from becoming the process's own.
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        # ENXIO: a fifo without a reader, or a socket.
+        if error.errno == errno.ENXIO:
+            raise FileError(f"{path}: not a regular file") from error
+        if error.errno == errno.ELOOP and not follow:
+            raise FileError(f"{path}: is a symbolic link, and a regular file was expected") from error
+        raise FileError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileError(f"{path}: not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_descriptor(descriptor: int, path: Path, *, limit: int) -> bytes:
+    """All that an open file holds, at most ``limit`` bytes. ``path`` names it in the FileError."""
+    data = bytearray()
+    try:
+        while part := os.read(descriptor, min(limit + 1 - len(data), _READ_BYTES)):
+            data += part
+            if len(data) > limit:
+                raise FileError(f"{path}: is larger than {limit} bytes: not read further")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return bytes(data)
+
+
+def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; waits for no fifo. Raises FileError."""
+    descriptor = open_regular(path, follow=follow)
+    try:
+        return read_descriptor(descriptor, path, limit=limit)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
-def hold_lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
+def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (made where missing) for the length of the block.
 
-    ``what`` names the locked thing for the LockedError that a second holder gets at once, unless it waits.
+    ``what`` names the locked thing for the LockedError that a second holder gets after ``wait_seconds``; one
+    who waits for longer than a moment says for whom.
     The kernel drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
     removing it would let two holders lock two different files of one name.
     """
@@ -80,16 +137,37 @@ def hold_lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise FileError(f"{path}: the lock file cannot be opened: {error.strerror or error}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            raise LockedError(
-                f"{what} is in use by another process" + (f" (pid {holder})" if holder else ""),
-                hint=f"stop the other one first; the lock is {path}",
-            ) from error
+        _take_lock(descriptor, path, what=what, wait_seconds=wait_seconds)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take_lock(descriptor: int, path: Path, *, what: str, wait_seconds: float) -> None:
+    # Asked again and again: flock(2) itself waits without an end, and signal handlers are not ours to set.
+    began = time.monotonic()
+    said = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            waited = time.monotonic() - began
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            by = "another process" + (f" (pid {holder})" if holder.isdigit() else "")
+            if waited >= wait_seconds:
+                raise LockedError(
+                    f"{what} is in use by {by}" + (f", after {waited:.0f} s still" if wait_seconds else ""),
+                    hint=f"stop the other one first; the lock is {path}",
+                ) from error
+            if not said and waited >= _SILENT_SECONDS:
+                from ectools import log  # not at the top: most commands that read a file never log
+
+                said = True
+                log.Log(__name__).info(
+                    f"waiting for {what}, which is in use by {by}", at_most_seconds=wait_seconds
+                )
+            time.sleep(_ASK_SECONDS)
+        else:
+            return

@@ -46,6 +46,9 @@ _MODULES = (
     *("virtio_pci", "virtio_net", "e1000", "e1000e", "evdev", "button"),
 )
 
+_BUILD_SECONDS = 1800.0
+"""How long another caller may take to download and build."""
+
 _POWER_OFF = "#!/bin/busybox sh\nexec poweroff -f\n"
 
 
@@ -97,7 +100,7 @@ def build_payload(flavour: Flavour = Flavour.CLOUD, *, cache: Path | None = None
     recipe = "\0".join([flavour, *_MODULES, _read("init.sh"), _read("lease.sh"), _POWER_OFF])
     folder = cache / f"payload-{flavour}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
-    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait=True):
+    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait_seconds=_BUILD_SECONDS):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as work:
                 _build(flavour, Path(work))

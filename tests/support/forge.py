@@ -205,6 +205,33 @@ def chunked(data: bytes, *, cut: bool = False) -> Answer:
     return answer
 
 
+def endless(data: bytes, more: bytes = bytes(65536), *, length: int | None = None) -> Answer:
+    """In chunks, which never end: first ``data``, then ``more``. ``length``: is announced all the same."""
+
+    def answer(request: Request) -> None:
+        request.start(200, length, {"ETag": ETAG, "Transfer-Encoding": "chunked"})
+        part = data
+        while not request.server.forge.stopping.is_set():
+            request.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            part = more
+
+    return answer
+
+
+def ranged_endless(data: bytes) -> Answer:
+    """The range that was asked for, and what comes after it without an end."""
+
+    def answer(request: Request) -> None:
+        start = int(request.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        headers = {"ETag": ETAG, "Transfer-Encoding": "chunked"}
+        headers["Content-Range"] = f"bytes {start}-{start + 9}/{len(data)}"
+        request.start(206, None, headers)
+        while not request.server.forge.stopping.is_set():
+            request.wfile.write(b"10\r\n%s\r\n" % data[start : start + 16])
+
+    return answer
+
+
 def stalls(data: bytes = b"", *, length: int = 1000) -> Answer:
     """Sends some, and then nothing, until the forge stops."""
 

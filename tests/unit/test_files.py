@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ectools.files import FileError, LockedError, hold_lock, read_bytes, write_atomic
+from ectools.files import (
+    FileError,
+    LockedError,
+    hold_lock,
+    open_regular,
+    read_bytes,
+    read_regular,
+    write_atomic,
+)
 
 
 def test_a_written_file_has_its_content_and_mode_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -51,6 +60,39 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         read_bytes(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_CREAT])
+def test_only_a_regular_file_is_opened_and_nothing_is_waited_for(tmp_path: Path, flags: int) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "socket"))
+    others = [tmp_path / "fifo", tmp_path / "socket", Path("/dev/null"), Path("/dev/ptmx")]
+    for path in others:
+        with pytest.raises(FileError, match=f"{path}: not a regular file"):
+            open_regular(path, flags=flags)
+    (tmp_path / "link").symlink_to("fifo")
+    with pytest.raises(FileError, match="link: not a regular file"):
+        open_regular(tmp_path / "link", flags=flags)
+    with pytest.raises(FileError, match=f"{tmp_path}: (not a regular file|cannot be opened: Is a directory)"):
+        open_regular(tmp_path, flags=flags)
+    server.close()
+
+
+def test_a_regular_file_is_opened_and_a_link_to_one_where_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    for path in (tmp_path / "file", tmp_path / "link"):
+        with os.fdopen(open_regular(path), "rb") as file:
+            assert file.read() == b"content"
+            assert not os.get_inheritable(file.fileno())
+    with pytest.raises(FileError, match="link: is a symbolic link"):
+        open_regular(tmp_path / "link", follow=False)
+    with pytest.raises(FileError, match="missing: cannot be opened: No such file") as caught:
+        open_regular(tmp_path / "missing")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    os.close(open_regular(tmp_path / "made", flags=os.O_RDWR | os.O_CREAT, mode=0o640, follow=False))
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with hold_lock(lock, what="the disk"):
@@ -78,7 +120,7 @@ def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
     lock, got = tmp_path / "lock", threading.Event()
 
     def wait() -> None:
-        with hold_lock(lock, what="x", wait=True):
+        with hold_lock(lock, what="x", wait_seconds=60):
             got.set()
 
     with hold_lock(lock, what="x"):
@@ -87,3 +129,24 @@ def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
         assert not got.wait(0.2)
     assert got.wait(30)
     waiter.join()
+
+
+def test_a_wait_for_a_lock_ends_and_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lock = tmp_path / "lock"
+    caplog.set_level("INFO", logger="ectools")
+    with hold_lock(lock, what="the disk"):
+        with pytest.raises(LockedError, match=rf"\(pid {os.getpid()}\), after \d s still"):
+            with hold_lock(lock, what="the disk", wait_seconds=1.2):
+                pass
+    assert caplog.messages == [
+        f"waiting for the disk, which is in use by another process (pid {os.getpid()})"
+    ]
+
+
+def test_a_small_file_is_read_and_a_large_or_endless_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", limit=5) == b"12345"
+    with pytest.raises(FileError, match="file: is larger than 4 bytes"):
+        read_regular(tmp_path / "file", limit=4)
+    with pytest.raises(FileError, match="/dev/zero: not a regular file"):
+        read_regular(Path("/dev/zero"), limit=5)

@@ -11,7 +11,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from ectools.errors import EcError
+from ectools.errors import EcError, cut, show_list
 from ectools.netboot.release.manifest import BootCommand
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Parser:
                 self._refuse("boot with arguments is not supported")
             self._boots = True
         else:
-            self._refuse(f"the command {words[0]} is not supported: kernel, initrd and boot are")
+            self._refuse(f"the command {cut(words[0])} is not supported: kernel, initrd and boot are")
 
     def finish(self) -> BootCommand:
         if self._kernel is None or not self._boots:
@@ -138,7 +138,7 @@ class _Parser:
             key, separator, name = argument.partition("=")
             if key == "initrd" and separator and name not in images:
                 raise BootCommandError(
-                    f"{SCRIPT_NAME}: the kernel is told {argument}, and no such initrd is loaded"
+                    f"{SCRIPT_NAME}: the kernel is told {cut(argument)}, and no such initrd is loaded"
                 )
         return BootCommand(kernel=self._kernel, arguments=self._arguments, initrds=tuple(self._initrds))
 
@@ -151,18 +151,18 @@ class _Parser:
             if argument in ("||", "&&"):
                 self._refuse("conditions are not supported")
             if "${" in _SETTING.sub("", argument):
-                self._refuse(f"{argument} has a variable that only a script of your own could have set")
+                self._refuse(f"{cut(argument)} has a variable that only a script of your own could have set")
             if not is_script_argument(argument):
-                self._refuse(f"{argument!r} is not printable ASCII, or ends the command in iPXE")
+                self._refuse(f"{cut(repr(argument))} is not printable ASCII, or ends the command in iPXE")
         self._arguments = tuple(arguments)
 
     def _read_initrd(self, words: list[str]) -> None:
         name, rest = self._take_name(words, "initrd")
         if rest:
-            self._refuse(f"an initrd with arguments ({' '.join(rest)}) is not supported")
+            self._refuse(f"an initrd with arguments ({cut(' '.join(rest))}) is not supported")
         file = self._find_file(name, others=())
         if file in self._initrds:
-            self._refuse(f"the initrd {name} a second time")
+            self._refuse(f"the initrd {cut(name)} a second time")
         self._initrds.append(file)
 
     def _take_name(self, words: list[str], command: str) -> tuple[str, list[str]]:
@@ -171,7 +171,7 @@ class _Parser:
         while words and words[0].startswith("-"):
             option, separator, value = words[0].partition("=")
             if option not in ("-n", "--name"):
-                self._refuse(f"the option {option} is not supported")
+                self._refuse(f"the option {cut(option)} is not supported")
             given, words = (value, words[1:]) if separator else (" ".join(words[1:2]), words[2:])
         if not words:
             self._refuse(f"{command} names no file")
@@ -182,14 +182,14 @@ class _Parser:
 
     def _find_file(self, name: str, *, others: tuple[str, ...]) -> str:
         if "${" in name or "://" in name:
-            self._refuse(f"{name} is no file of the release: a plain name was expected")
+            self._refuse(f"{cut(name)} is no file of the release: a plain name was expected")
         candidates = (name, *others, posixpath.basename(name))
         found = next((candidate for candidate in candidates if candidate in self._files), None)
         if found is None:
-            self._refuse(f"{name} is not in the release, which has {', '.join(sorted(self._files))}")
+            self._refuse(f"{cut(name)} is not in the release, which has {show_list(sorted(self._files))}")
         if not is_bootable_name(found):
-            self._refuse(f"the name {found!r} has other characters than letters, digits and . _ -")
+            self._refuse(f"the name {cut(repr(found))} has other characters than letters, digits and . _ -")
         return found
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise BootCommandError(f"{SCRIPT_NAME}:{self._line}: {reason}\n  {self._text[:200]}")
+        raise BootCommandError(f"{SCRIPT_NAME}:{self._line}: {reason}\n  {cut(self._text)}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.files import sync_folder
 from ectools.netboot.release.names import MANIFEST_NAME
+from ectools.netboot.release.store import StoreError
 from ectools.netboot.release.swap import recover
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def collect_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> 
 def _remove(store: ReleaseStore, release: Release) -> bool:
     """False: somebody holds it."""
     folder = store.folder(release.id)
-    descriptor = os.open(folder / MANIFEST_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = store.open_record(release.id)
+    if descriptor is None:
+        raise StoreError(f"{folder / MANIFEST_NAME}: was removed meanwhile, without the store's lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         doomed = store.changing_dir / f"collected-{release.id}"

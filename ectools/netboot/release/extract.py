@@ -11,6 +11,7 @@ import posixpath
 from hashlib import sha256
 from typing import TYPE_CHECKING, NoReturn
 
+from ectools.errors import cut
 from ectools.files import sync_folder
 from ectools.netboot.release.blocks import Blocks
 from ectools.netboot.release.decompress import ArchiveError
@@ -83,7 +84,7 @@ class _Extraction:
                 target = posixpath.normpath(self._links.get(target, target))
             if target not in self.files:
                 self._refuse(
-                    f"the link {name!r} leads to {self._links[name]!r}, which is no file of the archive",
+                    f"the link {name!r} leads to {cut(repr(self._links[name]))}, which is no file of it",
                     hint="pack the files themselves (tar --dereference)",
                 )
             os.link(self._folder / target, self._folder / name)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ectools.errors import EcError
+from ectools.errors import EcError, cut, show_list
 from ectools.netboot.release.http_client import FetchError, find_origin, show_url
 
 if TYPE_CHECKING:
     from ectools.netboot.release.http_client import HttpClient
 
 MAX_JSON_BYTES = 4 << 20
+_MAX_NAME = 255
 
 
 class ForgeError(EcError):
@@ -47,7 +48,7 @@ class ForgeRelease:
         found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
         if len(found) == 1:
             return found[0]
-        names = ", ".join(asset.name for asset in found or self.assets) or "nothing"
+        names = show_list([asset.name for asset in found or self.assets])
         fault = "several files match" if found else "no file matches"
         raise ForgeError(
             f"{self.where}: {fault} {pattern}: it has {names}",
@@ -73,7 +74,13 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
         raise ForgeError(
             f"{shown}: the answer is not JSON{page}", hint="release.host must be a Forgejo's address"
         ) from error
-    return _parse_release(raw, shown)
+    release = _parse_release(raw, shown)
+    if tag is not None and release.tag != tag:
+        raise ForgeError(
+            f"{shown}: the forge answers with the release {release.tag!r}, and {tag!r} was asked for",
+            hint="nothing was staged; does something in between answer for the forge?",
+        )
+    return release
 
 
 def _parse_release(raw: Any, where: str) -> ForgeRelease:
@@ -82,8 +89,7 @@ def _parse_release(raw: Any, where: str) -> ForgeRelease:
             f"{where}: the answer is not a release: it has no tag_name",
             hint="release.host must be a Forgejo's address",
         )
-    if not raw["tag_name"].isprintable():
-        raise ForgeError(f"{where}: tag_name: {raw['tag_name'][:100]!a} has characters that no tag has")
+    _check_text(raw["tag_name"], f"{where}: tag_name")
     assets = raw.get("assets") or []
     if not isinstance(assets, list):
         raise ForgeError(f"{where}: assets: an array was expected")
@@ -97,8 +103,7 @@ def _parse_asset(raw: Any, where: str) -> Asset:
     url = raw.get("browser_download_url") if isinstance(raw, dict) else None
     if not isinstance(name, str) or not name or "/" in name or not isinstance(url, str):
         raise ForgeError(f"{where}: assets: a file without a name or a browser_download_url")
-    if not name.isprintable():
-        raise ForgeError(f"{where}: assets: {name[:100]!a} has characters that cannot be shown")
+    _check_text(name, f"{where}: assets")
     try:
         find_origin(url)
     except FetchError as error:
@@ -106,3 +111,11 @@ def _parse_asset(raw: Any, where: str) -> Asset:
     size = raw.get("size")
     valid = isinstance(size, int) and not isinstance(size, bool) and size > 0
     return Asset(name=name, url=url, size=size if valid else None)
+
+
+def _check_text(text: str, where: str) -> None:
+    """A tag, or a file's name: what people are shown, and what is looked for by it."""
+    if len(text) > _MAX_NAME:
+        raise ForgeError(f"{where}: {cut(ascii(text))} is longer than {_MAX_NAME} characters")
+    if not text.isprintable():
+        raise ForgeError(f"{where}: {cut(ascii(text))} has characters that cannot be shown")

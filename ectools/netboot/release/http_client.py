@@ -12,7 +12,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SSLError
 
 from ectools import __version__, log
-from ectools.errors import EcError
+from ectools.errors import EcError, cut
 from ectools.netboot.release.patience import Patience, parse_retry_after
 from ectools.netboot.release.proxies import find_proxy
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 MAX_REDIRECTS = 8
+_MAX_URL = 4096
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PORTS = {"http": 80, "https": 443}
@@ -50,7 +51,7 @@ class PassingError(FetchError):
 class HttpClient:
     """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port.
 
-    The environment's proxies are used.
+    Where that is https, nothing is fetched without, whoever names it. The environment's proxies are used.
     """
 
     def __init__(self, host: str, *, token: str | None, patience: Patience) -> None:
@@ -77,16 +78,23 @@ class HttpClient:
         finally:
             response.close()
 
-    def read(self, url: str, *, limit: int, what: str) -> bytes:
-        """A small document whole, tried again as patience has it. Raises FetchError; ``what`` names it."""
+    def read(self, url: str, *, limit: int, what: str, size: int | None = None) -> bytes:
+        """A small document whole, tried again as patience has it. Raises FetchError; ``what`` names it.
+
+        ``size`` is how many bytes were announced for it, where that is known.
+        """
         failures = 0
         while True:
             try:
                 with self.open(url) as response:
-                    return self._read_all(response, url, limit=limit, what=what)
+                    data = self._read_all(response, url, limit=limit, what=what, size=size)
             except PassingError as error:
                 failures += 1
                 self.wait(error, failures)
+                continue
+            if size is not None and len(data) < size:
+                raise FetchError(f"{show_url(url)}: is {len(data)} bytes long, and {size} were announced")
+            return data
 
     def wait(self, error: PassingError, failures: int) -> None:
         """Wait before the next attempt; raises ``error`` again where there is none left."""
@@ -109,6 +117,11 @@ class HttpClient:
         sent |= headers
         if self._token is not None and find_origin(url) == self._home:
             sent["Authorization"] = f"token {self._token}"
+        if self._home[0] == "https" and urlsplit(url).scheme != "https":
+            raise FetchError(
+                f"{show_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
+                hint="the forge must name its files by https too (Forgejo: ROOT_URL)",
+            )
         proxy = find_proxy(url)
         with translate_errors(url, proxy=proxy):
             # Anew: a connection that was kept may be closed at the very moment of the next request.
@@ -124,7 +137,7 @@ class HttpClient:
             target = urljoin(here, location)
         except ValueError as error:
             raise FetchError(f"{show_url(here)}: redirects to no URL: {error}") from error
-        shown = f"{show_url(here)}: redirects to {show_url(target)}"
+        shown = f"{show_url(here)}: redirects to {cut(show_url(target))}"
         try:
             origin = find_origin(target)
         except FetchError as error:
@@ -155,24 +168,38 @@ class HttpClient:
             status=status,
         )
 
-    def _read_all(self, response: BaseHTTPResponse, url: str, *, limit: int, what: str) -> bytes:
-        parts, size = [], 0
-        for part in read_steadily(response, url, self.patience):
+    def _read_all(
+        self, response: BaseHTTPResponse, url: str, *, limit: int, what: str, size: int | None
+    ) -> bytes:
+        parts, count = [], 0
+        for part in read_steadily(response, url, self.patience, size=size):
             parts.append(part)
-            size += len(part)
-            if size > limit:
+            count += len(part)
+            if count > limit:
                 raise FetchError(f"{show_url(url)}: {what} is larger than {limit} bytes: not read further")
         return b"".join(parts)
 
 
-def read_steadily(response: BaseHTTPResponse, url: str, patience: Patience) -> Iterator[bytes]:
-    """A response's body as it comes. Raises PassingError where it ends too early, stalls or trickles."""
+def read_steadily(
+    response: BaseHTTPResponse, url: str, patience: Patience, *, size: int | None
+) -> Iterator[bytes]:
+    """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
+
+    Raises PassingError where it ends too early, stalls or trickles, FetchError once more than that has come.
+    """
+    length = response.headers.get("Content-Length")
+    if length is not None and "Transfer-Encoding" in response.headers:
+        # RFC 9112, section 6.3: an attempt to smuggle, or a fault.
+        raise FetchError(f"{show_url(url)}: announces {cut(length)} bytes, and then chunks without a number")
+    left = size
     began, got = time.monotonic(), 0
     while True:
         with translate_errors(url):
             part = response.read1(1 << 18, decode_content=False)
         if not part:
             return
+        if left is not None and (left := left - len(part)) < 0:
+            raise FetchError(f"{show_url(url)}: longer than the {size} bytes that were announced")
         got += len(part)
         yield part
         now = time.monotonic()
@@ -223,6 +250,8 @@ def find_origin(url: str) -> tuple[str, str, int]:
         port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise FetchError(f"not a URL: {error}") from error
+    if len(url) > _MAX_URL:
+        raise FetchError(f"longer than {_MAX_URL} characters")
     if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
         raise FetchError("not an address of the form http(s)://HOST/…")
     return parts.scheme, parts.hostname, port

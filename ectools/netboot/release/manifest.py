@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ectools.errors import EcError
+from ectools.errors import EcError, cut, show_list
 from ectools.netboot.release.names import find_name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+MAX_MANIFEST_BYTES = 128 << 20
+"""More than a hundred thousand files with the longest names need."""
 ID_PATTERN = re.compile(r"sha256-[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANEW = "stage its archive again: that writes the record anew"
@@ -114,7 +116,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
         raise ManifestError(f"{where}: an object was expected", hint=_ANEW)
     if raw.get("format") != FORMAT:
         raise ManifestError(
-            f"{where}: format: {raw.get('format')!r}; this program reads {FORMAT}",
+            f"{where}: format: {cut(repr(raw.get('format')))}; this program reads {FORMAT}",
             hint="it was written by another version of ectools",
         )
     reader = _Reader()
@@ -134,7 +136,7 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
     if not reader.faults and release.id != build_id(release.files):
         reader.faults.append("id: is not that of the files listed")
     if reader.faults:
-        raise ManifestError(f"{where}: cannot be used: {'; '.join(reader.faults)}", hint=_ANEW)
+        raise ManifestError(f"{where}: cannot be used: {show_list(reader.faults, joint='; ')}", hint=_ANEW)
     return release
 
 

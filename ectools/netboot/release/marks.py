@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from ectools.files import sync_folder
+from ectools.files import open_regular, sync_folder
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def unpin(store: ReleaseStore, release_id: str) -> bool:
 def mark(folder: Path, release_id: str) -> None:
     """Only under the lock. Raises OSError, FileError."""
     folder.mkdir(mode=0o755, exist_ok=True)
-    (folder / release_id).touch()
+    os.close(open_regular(folder / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
     sync_folder(folder)
     sync_folder(folder.parent)
 

@@ -99,7 +99,9 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
 def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, int], bytes | None]:
     def read(name: str, limit: int) -> bytes | None:
         asset = release.find_asset(name)
-        return None if asset is None else client.read(asset.url, limit=limit, what=name)
+        if asset is None:
+            return None
+        return client.read(asset.url, limit=limit, what=name, size=asset.size)
 
     return read
 

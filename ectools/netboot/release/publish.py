@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.files import sync_folder, write_atomic
+from ectools.files import FileError, sync_folder, write_atomic
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
 from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.swap import point
@@ -29,7 +29,7 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
     folder = store.folder(release.id)
     try:
         known = store.find(release.id)
-    except ManifestError as error:
+    except (FileError, ManifestError) as error:
         _log.warning("a release's record is damaged; it is staged anew", reason=error.message)
         known = None
     if known is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.errors import EcError
+from ectools.errors import EcError, show_list
 from ectools.netboot.release.marks import mark, unmark
 from ectools.netboot.release.swap import point, recover
 from ectools.netboot.release.verify import find_damage
@@ -44,7 +44,7 @@ def roll_back(store: ReleaseStore) -> RolledBack:
             )
         damaged = find_damage(before, store.folder(before.id))
         if damaged:
-            faults = "; ".join(f"{damage.name} {damage.fault}" for damage in damaged)
+            faults = show_list([f"{damage.name} {damage.fault}" for damage in damaged], joint="; ")
             raise RollbackError(
                 f"the previous release, {before.title}, is damaged: {faults}", hint="stage it again"
             )

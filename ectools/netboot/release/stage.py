@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError
+from ectools.errors import EcError, show_list
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.collect import Fate, collect_locked
 from ectools.netboot.release.decompress import ArchiveError, decompress
@@ -22,7 +22,7 @@ from ectools.netboot.release.origin import Origin, find_origin
 from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.progress import watch
 from ectools.netboot.release.publish import make_current, publish
-from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.sums import check_sum
 from ectools.netboot.release.swap import recover
 from ectools.netboot.release.verify import find_damage
@@ -123,7 +123,7 @@ def _find_staged(store: ReleaseStore, origin: Origin, held: contextlib.ExitStack
             continue
         try:
             held.enter_context(store.hold(release.id))
-        except ReleaseGoneError:
+        except (ReleaseGoneError, ReleaseBusyError):
             continue
         if not find_damage(release, store.folder(release.id)):
             return release
@@ -142,7 +142,7 @@ def _unpack(origin: Origin, tree: Path, settings: ReleaseSettings) -> Release:
         check_sum(archive.sha256(), wanted=origin.wanted_sha256, archive=archive.name, where=origin.sums)
     if SCRIPT_NAME not in files:
         raise ArchiveError(
-            f"{archive.name}: has no {SCRIPT_NAME}; it has {', '.join(sorted(files)[:8]) or 'no file'}",
+            f"{archive.name}: has no {SCRIPT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
             hint="a release's archive holds kernel, initrd and netboot.ipxe, in no folder",
         )
     with (tree / SCRIPT_NAME).open("rb") as file:

@@ -24,8 +24,14 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import FileError, hold_lock
-from ectools.netboot.release.manifest import ID_PATTERN, ManifestError, Release, parse_manifest
+from ectools.files import FileError, hold_lock, open_regular, read_descriptor
+from ectools.netboot.release.manifest import (
+    ID_PATTERN,
+    MAX_MANIFEST_BYTES,
+    ManifestError,
+    Release,
+    parse_manifest,
+)
 from ectools.netboot.release.names import MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -37,12 +43,20 @@ _log = log.Log(__name__)
 _TARGET = re.compile(rf"releases/({ID_PATTERN.pattern})")
 
 
+LOCK_SECONDS = 300.0
+"""How long a command waits for the store: the longest that is done under its lock reads a whole release."""
+
+
 class StoreError(EcError):
     """The store is not as it should be; the message holds the path."""
 
 
 class ReleaseGoneError(EcError):
     """There is no such release, or it is being removed right now."""
+
+
+class ReleaseBusyError(EcError):
+    """Somebody has a release for himself right now; the same may work in a moment."""
 
 
 class ReleaseStore:
@@ -74,17 +88,25 @@ class ReleaseStore:
 
     def find(self, release_id: str) -> Release | None:
         """The release of that id; None where it is not staged. ManifestError: its record is bad."""
-        path = self.folder(release_id) / MANIFEST_NAME
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        descriptor = self.open_record(release_id)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-        release = parse_manifest(data, where=str(path))
-        if release.id != release_id:
-            raise ManifestError(f"{path}: id: {release.id} stands in the folder of another")
-        return release
+        try:
+            return self._read_record(descriptor, release_id)
+        finally:
+            os.close(descriptor)
+
+    def open_record(self, release_id: str) -> int | None:
+        """A descriptor of a release's record, which the caller closes; None where there is none.
+
+        Raises FileError, also for whatever is no regular file: nobody waits for a fifo.
+        """
+        try:
+            return open_regular(self.folder(release_id) / MANIFEST_NAME, follow=False)
+        except FileError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                return None
+            raise
 
     def list_releases(self) -> list[Release]:
         """Every staged release, the newest first; one with a bad record is left out, with a warning."""
@@ -135,30 +157,34 @@ class ReleaseStore:
     def hold(self, release_id: str) -> Iterator[Release]:
         """Keep collection from removing a release for the length of the block (a shared lock on its record).
 
-        Any number may hold one; the kernel drops the lock with its holder. Raises ReleaseGoneError.
+        Any number may hold one; the kernel drops the lock with its holder. Never waits: raises
+        ReleaseGoneError, ReleaseBusyError where somebody else has locked it, FileError, ManifestError.
         """
         path = self.folder(release_id) / MANIFEST_NAME
         gone = ReleaseGoneError(f"{path.parent}: this release is not there, or is being removed")
+        descriptor = self.open_record(release_id)
+        if descriptor is None:
+            raise gone
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise gone from error
-        except OSError as error:
-            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            # Whoever removed it meanwhile held the lock while doing so: then this is a file without a name.
-            if os.fstat(descriptor).st_nlink == 0 or (release := self.find(release_id)) is None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ReleaseBusyError(
+                    f"{path}: another process has an exclusive lock on it",
+                    hint=f"collecting releases takes it for a moment; `fuser -v {path}` says who has it",
+                ) from error
+            # Whoever removed it meanwhile held the lock while doing so: then this file has no name by now.
+            if not _is_same_file(descriptor, path):
                 raise gone
-            yield release
+            yield self._read_record(descriptor, release_id)
         finally:
             os.close(descriptor)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """The right to change the store, for the length of the block; waits for whoever has it.
+        """The right to change the store, for the length of the block; waits LOCK_SECONDS for whoever has it.
 
-        Raises StoreError where there is none, and for every OSError of the block.
+        Raises StoreError where there is no store, LockedError, StoreError for every OSError of the block.
         """
         try:
             self.state_dir.stat()
@@ -169,7 +195,7 @@ class ReleaseStore:
             ) from error
         except OSError as error:
             raise self._translate(error) from error
-        with self._hold(self.changing_dir, lock=".lock", wait=True):
+        with self._hold(self.changing_dir, lock=".lock", wait_seconds=LOCK_SECONDS):
             yield
 
     @contextlib.contextmanager
@@ -182,7 +208,7 @@ class ReleaseStore:
             self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise self._translate(error) from error
-        with self._hold(self.staging_dir, lock=".staging.lock", wait=False):
+        with self._hold(self.staging_dir, lock=".staging.lock", wait_seconds=0):
             clear_folder(self.staging_dir)
             try:
                 yield self.staging_dir
@@ -190,10 +216,11 @@ class ReleaseStore:
                 clear_folder(self.staging_dir)
 
     @contextlib.contextmanager
-    def _hold(self, folder: Path, *, lock: str, wait: bool) -> Iterator[None]:
+    def _hold(self, folder: Path, *, lock: str, wait_seconds: float) -> Iterator[None]:
+        what = f"the store {self.state_dir}"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            with hold_lock(self.state_dir / lock, what=f"the store {self.state_dir}", wait=wait):
+            with hold_lock(self.state_dir / lock, what=what, wait_seconds=wait_seconds):
                 yield
         except OSError as error:
             raise self._translate(error) from error
@@ -210,6 +237,14 @@ class ReleaseStore:
             f"{error.filename or self.state_dir}: {error.strerror or error}",
             hint=f"what is current stays so; {advice}",
         )
+
+    def _read_record(self, descriptor: int, release_id: str) -> Release:
+        path = self.folder(release_id) / MANIFEST_NAME
+        data = read_descriptor(descriptor, path, limit=MAX_MANIFEST_BYTES)
+        release = parse_manifest(data, where=str(path))
+        if release.id != release_id:
+            raise ManifestError(f"{path}: id: {release.id} stands in the folder of another")
+        return release
 
     def _find_link(self, name: str) -> Release | None:
         release_id = self.find_link_id(name)
@@ -233,6 +268,13 @@ class ReleaseStore:
             return []
         except OSError as error:
             raise FileError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def clear_folder(folder: Path) -> None:

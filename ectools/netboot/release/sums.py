@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ectools.errors import EcError
+from ectools.errors import EcError, cut, show_list
 
 SUMS_NAME = "SHA256SUMS.txt"
 MAX_SUMS_BYTES = 1 << 20
@@ -40,7 +40,7 @@ def parse_sums(data: bytes, *, where: str) -> dict[str, str]:
             )
         digest, name = matched[1].lower(), matched[2].removeprefix("./")
         if sums.setdefault(name, digest) != digest:
-            raise SumsError(f"{where}:{number}: {name} is listed twice, with different sums")
+            raise SumsError(f"{where}:{number}: {cut(name)} is listed twice, with different sums")
     if not sums:
         raise SumsError(f"{where}: lists nothing", hint="it should hold what `sha256sum ARCHIVE` prints")
     return sums
@@ -50,9 +50,8 @@ def find_sum(sums: dict[str, str], name: str, *, where: str) -> str:
     """The sum of the archive ``name``. Raises SumsError where it is not listed."""
     if name in sums:
         return sums[name]
-    listed = ", ".join(sorted(sums)[:8])
     raise SumsError(
-        f"{where}: {name} is not listed in it; listed are {listed}",
+        f"{where}: {name} is not listed in it; listed are {show_list(sorted(sums))}",
         hint="an archive that is not listed cannot be checked: publish the sums anew",
     )
 

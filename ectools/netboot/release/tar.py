@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
+from ectools.errors import cut
 from ectools.netboot.release.blocks import BLOCK, Blocks
 from ectools.netboot.release.decompress import ArchiveError
 from ectools.netboot.release.names import find_name_fault
@@ -150,7 +151,7 @@ class TarReader:
             return extension
         size = known.get(b"size")
         if size is not None and not (size.isdigit() and size.isascii() and len(size) < 19):
-            self._refuse(f"an entry's size is no number: {size!r}")
+            self._refuse(f"an entry's size is no number: {cut(repr(size))}")
         return _Extension(
             name=known.get(b"path", extension.name),
             link=known.get(b"linkpath", extension.link),
@@ -169,18 +170,18 @@ class TarReader:
                 self._refuse("a pax record cannot be read")
             if key.startswith(b"GNU.sparse") or key in (b"hdrcharset", b"charset"):
                 self._refuse(
-                    f"the pax record {key.decode('ascii', 'replace')} is not supported",
+                    f"the pax record {_show_key(key)} is not supported",
                     hint="pack with UTF-8 names, and without --sparse",
                 )
             if key in records:
-                self._refuse(f"the pax record {key.decode('ascii', 'replace')} is there twice")
+                self._refuse(f"the pax record {_show_key(key)} is there twice")
             records[key] = value
             data = data[size:]
         return records
 
     def _build_entry(self, header: _Header, extension: _Extension) -> Entry | None:
         raw_name = header.name if extension.name is None else extension.name
-        shown = repr(raw_name.decode("utf-8", "backslashreplace"))
+        shown = cut(repr(raw_name.decode("utf-8", "backslashreplace")))
         kind = _KINDS.get(header.type)
         if kind is None:
             self._refuse(
@@ -215,11 +216,14 @@ def _strip(name: str) -> str:
     return name.rstrip("/") if name.strip("/") else name
 
 
+def _show_key(key: bytes) -> str:
+    return cut(key.decode("ascii", "replace"))
+
+
 def _has_right_sum(raw: bytes) -> bool:
     digits = raw[148:156].strip(b" \0")
     if not digits or digits.strip(b"01234567"):
         return False
-    body = raw[:148] + b" " * 8 + raw[156:]
-    signed = sum(byte - 256 if byte > 127 else byte for byte in body)
+    said, body = int(digits, 8), raw[:148] + b" " * 8 + raw[156:]
     # Some old archivers summed signed characters.
-    return int(digits, 8) in (sum(body), signed)
+    return said == sum(body) or said == sum(memoryview(body).cast("b"))

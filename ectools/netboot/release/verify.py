@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.files import FileError
 from ectools.netboot.release.manifest import ManifestError
 from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.store import ReleaseGoneError
@@ -41,7 +42,7 @@ def check_staged(store: ReleaseStore, release_id: str) -> Checked:
     folder = store.folder(release_id)
     try:
         release = store.find(release_id)
-    except ManifestError as error:
+    except (FileError, ManifestError) as error:
         damage = Damage(name=MANIFEST_NAME, fault=f"is bad: {error.message}")
         return Checked(id=release_id, title=release_id, damage=(damage,))
     if release is not None:

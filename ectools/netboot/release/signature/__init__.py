@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import assert_never
 
 from ectools.errors import EcError
@@ -20,6 +21,14 @@ SUFFIXES = {
     SignatureFormat.OPENSSL: ".sig",
 }
 """What the signature's file name adds to that of the signed file."""
+
+
+def decode_base64(text: bytes) -> bytes:
+    """Bytes of base64 in its one form, without spaces (RFC 4648, section 3.5). Raises ValueError."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw) != text:
+        raise ValueError("base64 whose last bits are not zero")
+    return raw
 
 
 def make_signature(kind: SignatureFormat, *, data: bytes, private_key: bytes) -> bytes:

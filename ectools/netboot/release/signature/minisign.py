@@ -8,7 +8,7 @@ from hashlib import blake2b
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ectools.netboot.release.signature import SignatureError
+from ectools.netboot.release.signature import SignatureError, decode_base64, ed25519
 
 _KEY_ID, _KEY, _SIGNATURE, _CHECKSUM = 8, 32, 64, 32
 _PRIVATE_HEAD = 2 + 2 + 2 + 32 + 8 + 8
@@ -29,8 +29,8 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
             hint="if the publisher changed keys, pin the new one",
         )
     try:
-        key.verify(by_key, blake2b(data).digest() if kind == _HASHED else data)
-        key.verify(of_all, by_key + comment)
+        ed25519.verify(key, by_key, blake2b(data).digest() if kind == _HASHED else data)
+        ed25519.verify(key, of_all, by_key + comment)
     except InvalidSignature as error:
         raise SignatureError(f"not what the key {_show(key_id)} signed") from error
 
@@ -73,7 +73,9 @@ def _parse_key(text: bytes) -> tuple[bytes, Ed25519PublicKey]:
     raw = _decode(lines[-1], "the public key") if lines else b""
     if len(raw) != 2 + _KEY_ID + _KEY or raw[:2] != _LEGACY:
         raise SignatureError("the pinned public key is not minisign's: a line of 56 characters was expected")
-    return raw[2 : 2 + _KEY_ID], Ed25519PublicKey.from_public_bytes(raw[2 + _KEY_ID :])
+    key = Ed25519PublicKey.from_public_bytes(raw[2 + _KEY_ID :])
+    ed25519.check_public_key(key)
+    return raw[2 : 2 + _KEY_ID], key
 
 
 def _parse_signature(text: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
@@ -96,7 +98,7 @@ def _split(text: bytes, what: str) -> list[str]:
 
 def _decode(line: str, what: str) -> bytes:
     try:
-        return base64.b64decode(line.strip(), validate=True)
+        return decode_base64(line.strip().encode())
     except ValueError as error:
         raise SignatureError(f"{what} has a line that is not base64") from error
 

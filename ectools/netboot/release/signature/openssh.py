@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 
@@ -21,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from ectools.netboot.release.signature import SignatureError
+from ectools.errors import cut
+from ectools.netboot.release.signature import SignatureError, decode_base64, ed25519
 from ectools.netboot.release.signature.openssl import MIN_RSA_BITS
 
 NAMESPACE = b"file"
@@ -36,12 +36,14 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
     """Raises SignatureError. ``public_key`` is a line of an id_….pub file: type, base64, comment."""
     words = public_key.split()
     try:
-        pinned = base64.b64decode(words[1], validate=True)
+        pinned = decode_base64(words[1])
         key = load_ssh_public_key(b" ".join(words[:2]))
     except (IndexError, ValueError, UnsupportedAlgorithm) as error:
         raise SignatureError(
             "the pinned public key is not OpenSSH's: a line like `ssh-ed25519 AAAA…` was expected"
         ) from error
+    if isinstance(key, Ed25519PublicKey):
+        ed25519.check_public_key(key)
     fields = _Fields(_unarmour(signature))
     fields.expect(_MAGIC + (1).to_bytes(4, "big"))
     signer, namespace, reserved, hash_name, blob = (fields.take() for _ in range(5))
@@ -49,12 +51,15 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
     if signer != pinned:
         raise SignatureError("signed by another key than the pinned one")
     if namespace != NAMESPACE:
-        raise SignatureError(f"signed for {namespace!r}; the namespace {NAMESPACE.decode()!r} was expected")
+        raise SignatureError(
+            f"signed for {cut(repr(namespace))}; the namespace {NAMESPACE.decode()!r} was expected"
+        )
     if hash_name not in (b"sha256", b"sha512"):
-        raise SignatureError(f"made with the hash {hash_name!r}; sha256 and sha512 are supported")
+        raise SignatureError(f"made with the hash {cut(repr(hash_name))}; sha256 and sha512 are supported")
     signed = _build_signed(data, hash_name, reserved)
     inner = _Fields(blob)
     algorithm, raw = inner.take(), inner.take()
+    inner.expect(b"")
     try:
         _verify_raw(key, algorithm=algorithm, raw=raw, signed=signed)
     except InvalidSignature as error:
@@ -91,29 +96,35 @@ def _build_signed(data: bytes, hash_name: bytes, reserved: bytes) -> bytes:
 def _verify_raw(key: object, *, algorithm: bytes, raw: bytes, signed: bytes) -> None:
     match key:
         case Ed25519PublicKey() if algorithm == b"ssh-ed25519":
-            key.verify(raw, signed)
+            ed25519.verify(key, raw, signed)
         case RSAPublicKey() if algorithm in _RSA_HASH and key.key_size >= MIN_RSA_BITS:
             key.verify(raw, signed, padding.PKCS1v15(), _RSA_HASH[algorithm])
         case EllipticCurvePublicKey() if (
             algorithm.startswith(b"ecdsa-sha2-") and key.curve.name in _CURVE_HASH
         ):
             numbers = _Fields(raw)
-            r, s = (int.from_bytes(numbers.take(), "big") for _ in range(2))
+            r, s = (_read_positive(numbers.take()) for _ in range(2))
+            numbers.expect(b"")
             key.verify(encode_dss_signature(r, s), signed, ECDSA(_CURVE_HASH[key.curve.name]))
         case _:
-            raise SignatureError(
-                f"made by a kind of key not supported ({algorithm.decode('ascii', 'replace')})"
-            )
+            raise SignatureError(f"made by a kind of key not supported ({cut(repr(algorithm))})")
 
 
 def _unarmour(signature: bytes) -> bytes:
     matched = _ARMOUR.fullmatch(signature)
     try:
         if matched:
-            return base64.b64decode(b"".join(matched[1].split()), validate=True)
-    except binascii.Error:
+            return decode_base64(b"".join(matched[1].split()))
+    except ValueError:
         pass
     raise SignatureError("not a signature of OpenSSH: BEGIN SSH SIGNATURE was expected")
+
+
+def _read_positive(field: bytes) -> int:
+    """An mpint (RFC 4251, section 5), which has one form, and no sign here."""
+    if not field or field[0] & 0x80 or (field[0] == 0 and not field[1:2] >= b"\x80"):
+        raise SignatureError("not a signature of OpenSSH: a number in it is malformed")
+    return int.from_bytes(field, "big")
 
 
 def _pack(field: bytes) -> bytes:

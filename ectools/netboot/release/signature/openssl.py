@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from ectools.netboot.release.signature import SignatureError
+from ectools.netboot.release.signature import SignatureError, ed25519
 
 MIN_RSA_BITS = 2048
 
@@ -39,7 +39,8 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
             case EllipticCurvePublicKey():
                 key.verify(signature, data, ECDSA(SHA256()))
             case Ed25519PublicKey():
-                key.verify(signature, data)
+                ed25519.check_public_key(key)
+                ed25519.verify(key, signature, data)
             case _:
                 raise SignatureError(
                     "the pinned public key is of a kind not supported: RSA, ECDSA, Ed25519 are"

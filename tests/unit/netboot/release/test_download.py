@@ -11,8 +11,10 @@ from support.forge import (
     Forge,
     body,
     chunked,
+    endless,
     hangs_up,
     ranged,
+    ranged_endless,
     stalls,
     status,
     trickles,
@@ -66,6 +68,12 @@ ARCHIVES: dict[str, tuple[list[Answer], str]] = {
         "changed on the server",
     ),
     "a range without a range": ([ranged(DATA, cut=HALF), status(206, ETag=ETAG)], "changed on the server"),
+    "a range that ends before it begins": (
+        [ranged(DATA, cut=HALF), status(206, ETag=ETAG, Content_Range=f"bytes {HALF}-99/{len(DATA)}")],
+        "changed on the server",
+    ),
+    "a range without an end": ([ranged(DATA, cut=HALF), ranged_endless(DATA)], "longer than the 10 bytes"),
+    "chunks without an end": ([endless(DATA)], f"longer than the {len(DATA)} bytes that were announced"),
     "an unasked range": ([status(206, ETag=ETAG, Content_Range=f"bytes 5-19/{len(DATA)}")], "changed on the"),
 }
 

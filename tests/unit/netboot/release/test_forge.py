@@ -20,6 +20,7 @@ from support.forge import (
     DOWNLOADS,
     Forge,
     body,
+    endless,
     hangs_up,
     nonsense,
     ranged,
@@ -113,8 +114,28 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
         "redirects to no URL: Invalid IPv6 URL",
     ),
     "a redirect to no host's name": ([redirect("http://.../")], "label empty or too long"),
-    "a tag that is no text": ([body(b'{"tag_name": "\\ud800"}')], "characters that no tag has"),
-    "a tag for a terminal": ([body(b'{"tag_name": "\\u001b[2J"}')], "characters that no tag has"),
+    "a tag that is no text": ([body(b'{"tag_name": "\\ud800"}')], "characters that cannot be shown"),
+    "a tag for a terminal": ([body(b'{"tag_name": "\\u001b[2J"}')], "characters that cannot be shown"),
+    "a tag that is long": ([body(b'{"tag_name": "%s"}' % (b"x" * 300))], "is longer than 255 characters"),
+    "an asset with a long name": (
+        [body(b'{"tag_name": "x", "assets": [{"name": "%s", "browser_download_url": ""}]}' % (b"x" * 300))],
+        "is longer than 255 characters",
+    ),
+    "an asset with a long address": (
+        [
+            body(
+                b'{"tag_name": "x", "assets": [{"name": "a", "browser_download_url": "http://%s"}]}'
+                % (b"x" * 9000)
+            )
+        ],
+        "browser_download_url: longer than 4096 characters",
+    ),
+    "an answer without an end": ([endless(b'{"tag_name": "x"')], "larger than 4194304 bytes"),
+    "a length, and chunks": ([endless(b"{}", length=2)], "announces 2 bytes, and then chunks"),
+    "a redirect to a long address": (
+        [redirect("/" + "x" * 9000)],
+        r"x… \(\d+ characters\), which is not followed",
+    ),
     "a redirect to nowhere": ([status(302)], "redirects to nowhere"),
     "a redirect to a file": ([redirect("file:///etc/passwd")], "which is not followed"),
     "a redirect with a password": ([redirect("http://a:b@127.0.0.1/")], "which is not followed"),
@@ -214,6 +235,31 @@ def test_which_archive(assets: list[str], words: str, forge: Forge, staged_dir: 
     fetch(staged_dir, forge, release_artifact="*-test.tar.gz")
 
 
+def test_another_release_than_was_asked_for(forge: Forge, staged_dir: Path) -> None:
+    forge.answers[f"{API}/tags/boot-v2"] = forge.answers[f"{API}/tags/boot-v1"]
+    words = "answers with the release 'boot-v1', and 'boot-v2' was asked for"
+    refuse(staged_dir, forge, words, release_tag="boot-v2")
+    assert len(forge.seen) == 1
+
+
+def test_of_many_files_a_few_are_told(forge: Forge, staged_dir: Path) -> None:
+    asset = {"browser_download_url": f"{forge.url}/x"}
+    forge.publish(assets=[{"name": f"{number}-{'x' * 100}.iso", **asset} for number in range(20_000)])
+    error = refuse(staged_dir, forge, "no file matches .* and 19992 more")
+    assert len(error.render()) < 2000
+
+
+def test_sums_are_as_long_as_announced(forge: Forge, staged_dir: Path) -> None:
+    path = f"{DOWNLOADS}/SHA256SUMS.txt"
+    (sums,) = forge.answers[path]
+    forge.answers[path] = [endless(b"#" * 64)]
+    refuse(staged_dir, forge, r"SHA256SUMS\.txt: longer than the \d+ bytes that were announced")
+    forge.answers[path] = [body(b"#")]
+    refuse(staged_dir, forge, r"SHA256SUMS\.txt: is 1 bytes long, and \d+ were announced")
+    forge.answers[path] = [sums]
+    fetch(staged_dir, forge)
+
+
 def test_no_latest_release(forge: Forge, staged_dir: Path) -> None:
     forge.on_release(status(404))
     assert "no draft and no prerelease" in refuse(staged_dir, forge, "status 404").render()
@@ -309,6 +355,11 @@ def test_tls(staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         answers = dict(forge.answers)
         forge.on_archive(redirect(f"{plain.url}/elsewhere"))
         refuse(staged_dir, forge, "which is not encrypted: not followed")
+        assert plain.seen == []
+        forge.answers = dict(answers)
+        forge.answers[f"{API}/latest"] = plain.answers[f"{API}/latest"]
+        error = refuse(staged_dir, forge, "is not encrypted, and 127.0.0.1 is asked over https: not fetched")
+        assert "ROOT_URL" in error.render()
         assert plain.seen == []
         forge.answers = answers
         assert fetch(staged_dir, forge).outcome is Outcome.STAGED

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
 from ectools.errors import EcError, InputError
-from ectools.files import LockedError
+from ectools.files import FileError, LockedError
 from ectools.netboot.release import extract as extract_module
+from ectools.netboot.release import store as store_module
 from ectools.netboot.release.collect import Fate, collect
 from ectools.netboot.release.marks import pin, unpin
 from ectools.netboot.release.rollback import RollbackError, roll_back
 from ectools.netboot.release.stage import Outcome, Staged, stage
-from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore, StoreError
 from ectools.netboot.release.verify import check_staged, find_damage
 
 if TYPE_CHECKING:
@@ -187,29 +188,78 @@ def check_files(store: ReleaseStore, release_id: str) -> bool:
     return release is not None and not find_damage(release, store.folder(release_id))
 
 
-def test_who_waits_to_hold_what_is_being_removed_is_told(store: ReleaseStore, state_dir: Path) -> None:
-    import fcntl
-
+def test_nobody_waits_for_a_lock_on_a_release(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
     record = store.folder(one) / "release.json"
-    said: list[object] = []
-
-    def hold() -> None:
-        try:
-            with store.hold(one):
-                said.append("held")
-        except ReleaseGoneError as error:
-            said.append(error)
-
     with record.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=hold)
-        waiting.start()
-        # In either order of the two, the record has no name when the lock is given up.
+        with pytest.raises(ReleaseBusyError, match=r"release\.json: another process has an exclusive lock"):
+            with store.hold(one):
+                pass
+        assert store.find(one)
+        assert [each.fate for each in collect(store, keep=0)] == [Fate.CURRENT]
+    with store.hold(one):
+        pass
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_release_that_is_replaced_meanwhile_is_not_held(
+    again: bool, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stage_text(state_dir, "one").release.id
+    record = store.folder(one) / "release.json"
+
+    def replace(descriptor: int, operation: int) -> None:
+        # In either order of the two, the record has no name, or is another file, once there is the lock.
+        content = record.read_bytes()
         record.unlink()
-    waiting.join(60)
-    assert len(said) == 1
-    assert isinstance(said[0], ReleaseGoneError)
+        if again:
+            record.write_bytes(content)
+
+    monkeypatch.setattr(store_module.fcntl, "flock", replace)
+    with pytest.raises(ReleaseGoneError), store.hold(one):
+        pass
+
+
+@pytest.mark.parametrize("name", ["release.json", "pin"])
+def test_nobody_waits_for_a_fifo_in_the_store(name: str, store: ReleaseStore, state_dir: Path) -> None:
+    one = stage_text(state_dir, "one").release.id
+    if name == "release.json":
+        path = store.folder(one) / name
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(FileError, match=r"release\.json: not a regular file"), store.hold(one):
+            pass
+        with pytest.raises(FileError, match=r"release\.json: not a regular file"):
+            store.find_current()
+        assert store.list_releases() == []
+        assert [damage.name for damage in check_staged(store, one).damage] == ["release.json"]
+        assert stage_text(state_dir, "one").outcome is Outcome.UNCHANGED
+        assert check_whole(state_dir)
+    else:
+        pin(store, one)
+        (state_dir / "pinned" / one).unlink()
+        os.mkfifo(state_dir / "pinned" / one)
+        with pytest.raises(FileError, match="not a regular file"):
+            pin(store, one)
+        assert unpin(store, one)
+
+
+def test_a_record_without_an_end_is_not_read(store: ReleaseStore, state_dir: Path) -> None:
+    one = stage_text(state_dir, "one").release.id
+    os.truncate(store.folder(one) / "release.json", 1 << 40)
+    with pytest.raises(FileError, match=r"release\.json: is larger than \d+ bytes"), store.hold(one):
+        pass
+
+
+def test_a_command_waits_for_the_store_with_a_bound_and_says_for_whom(
+    store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage_text(state_dir, "one")
+    monkeypatch.setattr(store_module, "LOCK_SECONDS", 0.2)
+    with store.lock():
+        with pytest.raises(LockedError, match=rf"is in use by another process \(pid {os.getpid()}\)"):
+            roll_back(store)
 
 
 def test_pins(store: ReleaseStore, state_dir: Path) -> None:
