@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 from typing import TYPE_CHECKING
 
 from ectools.credentials import CHAIN_TOKEN, read_tokens
-from ectools.netboot.forwarded import Networks, find_client
+from ectools.netboot.forwarded import Networks, find_client, parse_address
+from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.ipxe.script import TOKEN_HEADER
 from ectools.netboot.settings import OPTION_PREFIX
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"
 _MAX_TOKENS = 2
+_KNOWN_ADDRESSES = 4096
 
 
 def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
@@ -44,10 +47,21 @@ class Access:
         self._proxies = Networks(settings.trusted_proxies)
         self._protected = frozenset(name.encode() for name in settings.protected_files)
         self._tokens = tuple(token.encode() for token in tokens)
+        # Asked for each connection, before it has shown that it is worth any time.
+        self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
 
     def find_client(self, visit: Visit) -> Address | None:
         """Whose visit it is: the peer, or whom a trusted proxy asks for. None: nobody can tell."""
         return find_client(visit.peer, visit.headers, proxies=self._proxies)
+
+    def _classify(self, ip: str) -> Standing:
+        """What is known of a peer by its address alone."""
+        address = parse_address(ip)
+        if address is not None and address in self._proxies:
+            return Standing.PROXY
+        if self._allowed and (address is None or address not in self._allowed):
+            return Standing.STRANGER
+        return Standing.CLIENT
 
     def check(self, visit: Visit) -> None:
         """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiohttp import HttpVersion10, HttpVersion11
 
 from ectools.netboot.http.conditional import Status, Validators, select
+from ectools.netboot.http.files import Files
 from ectools.netboot.http.listen import plain_address
-from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.memory import SmallFile
 from ectools.netboot.http.replies import FileReply, MemoryReply, Part
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
@@ -85,11 +86,11 @@ class Found:
 class Site(Protocol):
     """Says what stands where, in place of the folder's own layout."""
 
-    def find(self, visit: Visit) -> Found:
+    async def find(self, visit: Visit) -> Found:
         """What ``visit`` asks for. Raises RefusedError."""
         ...
 
-    def report(self) -> Mapping[str, Any]:
+    async def report(self) -> Mapping[str, Any]:
         """More fields of the health report, for whoever the gate lets in."""
         ...
 
@@ -113,56 +114,47 @@ class Answerer:
         self._site = site
         self._report = report
         self._root = WebRoot(settings.root, store=settings.store)
-        self._small_files = SmallFiles()
+        self._files = Files(self._root)
 
     def check(self) -> None:
         """Raises InputError where the root cannot be served."""
         self._root.check()
 
-    def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
+    def close(self) -> None:
+        self._files.close()
+
+    async def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
         found = None
         try:
             visit = _read_visit(request)
             if visit.segments == _HEALTH:
-                return self._report_health(visit)
+                return await self._report_health(visit)
             if self._gate is not None:
                 self._gate(visit)
             if overload:
                 raise RefusedError(503, "all connections are taken; try again")
-            found = Found(target=visit.segments) if self._site is None else self._site.find(visit)
-            reply = self._answer(request, visit, found)
+            found = Found(target=visit.segments) if self._site is None else await self._site.find(visit)
+            reply = await self._answer(request, visit, found)
         except RefusedError as error:
             reply = self._refuse(error)
         if found is not None:
             reply.ended = found.ended
         return reply
 
-    def _answer(self, request: web.BaseRequest, visit: Visit, found: Found) -> MemoryReply | FileReply:
+    async def _answer(self, request: web.BaseRequest, visit: Visit, found: Found) -> MemoryReply | FileReply:
         if isinstance(found.target, bytes):
             return self._reply(request, visit.segments, describe_content(found.target), found.target)
-        return self._answer_file(request, visit.segments, found.target)
-
-    def _answer_file(
-        self, request: web.BaseRequest, segments: tuple[bytes, ...], target: tuple[bytes, ...]
-    ) -> MemoryReply | FileReply:
-        path = self._root.find_path(target)
-        known = self._small_files.find(path)
-        if known is not None:
-            return self._reply(request, segments, known.validators, known.content)
+        file = await self._files.get(found.target)
+        if isinstance(file, SmallFile):
+            return self._reply(request, visit.segments, file.validators, file.content)
         with contextlib.ExitStack() as cleanup:
-            file = self._root.open(target)
             cleanup.callback(os.close, file.descriptor)
             validators = build_validators(file.status, now=time.time())
-            if validators.size > MAX_FILE_BYTES:
-                reply = self._reply(request, segments, validators, file)
-                if isinstance(reply, FileReply):
-                    cleanup.pop_all()
-                return reply
-            content = read_part(file, offset=0, count=validators.size)
-        small = SmallFile(content=content, validators=validators, status=file.status)
-        self._small_files.remember(path, small, now=time.time())
-        return self._reply(request, segments, validators, content)
+            reply = self._reply(request, visit.segments, validators, file)
+            if isinstance(reply, FileReply):
+                cleanup.pop_all()
+            return reply
 
     def _reply(
         self,
@@ -191,18 +183,15 @@ class Answerer:
         if isinstance(source, bytes):
             body = source[chosen.start : chosen.start + chosen.count]
             return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
-        if chosen.count <= MAX_FILE_BYTES:
-            body = read_part(source, offset=chosen.start, count=chosen.count)
-            return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
         return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
-    def _report_health(self, visit: Visit) -> MemoryReply:
-        root_is_there = self._root.is_there()
+    async def _report_health(self, visit: Visit) -> MemoryReply:
+        root_is_there = await self._files.is_root_there()
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
             **self._report(),
-            **self._report_site(visit),
+            **await self._report_site(visit),
         }
         return MemoryReply(
             status=200 if root_is_there else 503,
@@ -210,7 +199,7 @@ class Answerer:
             body=json.dumps(body).encode() + b"\n",
         )
 
-    def _report_site(self, visit: Visit) -> Mapping[str, Any]:
+    async def _report_site(self, visit: Visit) -> Mapping[str, Any]:
         if self._site is None:
             return {}
         try:
@@ -218,7 +207,7 @@ class Answerer:
                 self._gate(visit)
         except RefusedError:
             return {}
-        return self._site.report()
+        return await self._site.report()
 
     def _refuse(self, error: RefusedError) -> MemoryReply:
         headers = {"Content-Type": _TEXT, **_COMMON}
@@ -253,15 +242,3 @@ def describe_content(content: bytes) -> Validators:
     """Validators of what is no file: it has no date, and its tag is made of what it holds."""
     tag = blake2b(content, digest_size=12).hexdigest()
     return Validators(size=len(content), etag=f'"{tag}"', modified=None)
-
-
-def read_part(file: OpenedFile, *, offset: int, count: int) -> bytes:
-    """``count`` bytes of an opened file. Raises RefusedError: 503 where it changes meanwhile, else 500."""
-    try:
-        content = os.pread(file.descriptor, count, offset)
-        now = os.fstat(file.descriptor)
-    except OSError as error:
-        raise RefusedError(500, "the file cannot be read") from error
-    if len(content) != count or identify(now) != identify(file.status):
-        raise RefusedError(503, "the file is being replaced; try again")
-    return content

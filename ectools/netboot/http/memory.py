@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import os
+
     from ectools.netboot.http.conditional import Validators
 
 MAX_FILE_BYTES = 64 << 10
@@ -25,22 +26,24 @@ class SmallFile:
 
 
 class SmallFiles:
-    """The most recently asked for. One stat(2) tells whether a file is still the one that was read."""
+    """The most recently asked for. Its stat(2) tells whether a file is still the one that was read."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[bytes, SmallFile] = OrderedDict()
         self._total = 0
 
-    def find(self, path: bytes) -> SmallFile | None:
-        """The content of ``path`` where it is known and still current."""
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._files
+
+    def find(self, path: bytes, status: os.stat_result | None) -> SmallFile | None:
+        """The content of ``path`` where it is known and still current.
+
+        ``status`` is the path's own, links followed; None where there is no such file any more.
+        """
         known = self._files.get(path)
         if known is None:
             return None
-        try:
-            current = identify(os.stat(path)) == identify(known.status)  # noqa: PTH116 - paths are bytes
-        except OSError:
-            current = False
-        if not current:
+        if status is None or identify(status) != identify(known.status):
             self._forget(path)
             return None
         self._files.move_to_end(path)

@@ -164,6 +164,7 @@ class BootServer:
         self._upkeep.stop()
         await self._http.shutdown(timeout=1.0)
         self._pump.close()
+        self._answerer.close()
 
     async def _handle(self, request: web.BaseRequest) -> MemoryReply | FileReply:
         connection = request.transport.get_protocol() if request.transport else None
@@ -175,7 +176,7 @@ class BootServer:
         served = self.admission.is_served(connection)
         connection.begin(has_body=request.can_read_body)
         try:
-            answer = self._answerer.answer(request, overload=not served)
+            answer = await self._answerer.answer(request, overload=not served)
             try:
                 if connection.close_after or request.can_read_body or not served:
                     answer.force_close()

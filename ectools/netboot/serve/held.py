@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,21 +32,45 @@ class HeldReleases:
         self._store = store
         self._clock = clock
         self._holds: dict[str, _Hold] = {}
+        self._opening: dict[str, asyncio.Task[_Hold]] = {}
 
-    def take(self, release_id: str) -> Release:
-        """The release, held from now on. Raises ReleaseGoneError where it is not there, EcError."""
+    async def take(self, release_id: str) -> Release:
+        """The release, held from now on. Raises ReleaseGoneError where it is not there, EcError.
+
+        One that is not held yet is read by a thread, once for all who ask for it meanwhile.
+        """
         hold = self._holds.get(release_id)
         if hold is None:
-            with contextlib.ExitStack() as stack:
-                release = stack.enter_context(self._store.hold(release_id))
-                hold = _Hold(release=release, used=self._clock(), stack=stack.pop_all())
-            self._holds[release_id] = hold
+            opening = self._opening.get(release_id)
+            if opening is None:
+                opening = self._opening[release_id] = asyncio.create_task(self._open(release_id))
+            # Shielded: who asked may go away, and the others still want it.
+            hold = await asyncio.shield(opening)
         hold.used = self._clock()
         return hold.release
 
+    def keep(self, release_id: str) -> None:
+        """A release that is held is in use at this moment."""
+        self._holds[release_id].used = self._clock()
+
+    async def _open(self, release_id: str) -> _Hold:
+        try:
+            hold = await asyncio.to_thread(self._read, release_id)
+            self._holds[release_id] = hold
+            return hold
+        finally:
+            del self._opening[release_id]
+
+    def _read(self, release_id: str) -> _Hold:
+        with contextlib.ExitStack() as stack:
+            release = stack.enter_context(self._store.hold(release_id))
+            return _Hold(release=release, used=self._clock(), stack=stack.pop_all())
+
     def begin(self, release_id: str) -> None:
         """A download of a release that was taken begins."""
-        self._holds[release_id].downloads += 1
+        hold = self._holds[release_id]
+        hold.downloads += 1
+        hold.used = self._clock()
 
     def end(self, release_id: str) -> None:
         """It has ended."""

@@ -28,6 +28,7 @@ from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
+from ectools.timers import report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
@@ -123,6 +124,7 @@ async def _serve(
     on_ready: Callable[[Ready], None],
     dnsmasq_reports: Path | None,
 ) -> None:
+    report_unseen_failures(asyncio.get_running_loop())
     boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports)
     with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
         await boot.run()
@@ -150,8 +152,10 @@ class _Boot:
             listener=listener,
             gate=self._site.check,
             site=self._site,
+            classify=self._site.classify,
         )
         self._dnsmasq = self._build_dnsmasq(dnsmasq_reports)
+        self._trouble: str | None = None
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     def _build_dnsmasq(self, reports: Path | None) -> Dnsmasq | DnsmasqReports:
@@ -176,7 +180,7 @@ class _Boot:
         try:
             async with self._dnsmasq.running(unless=self._stop) as dnsmasq:
                 if not self._stop.is_set():
-                    release = self._site.refresh()
+                    release = await self._site.refresh()
                     if release is None:
                         _log.warning(
                             "no release is staged: clients are asked to come again until one is",
@@ -200,14 +204,23 @@ class _Boot:
         ends: set[asyncio.Future[Any]] = {stopping, dnsmasq}
         try:
             while not any(end.done() for end in ends):
-                self._site.sweep()
-                self._notifier.alive()
+                await self._site.sweep()
+                await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
             if dnsmasq.done():
                 dnsmasq.result()
         finally:
             stopping.cancel()
+
+    async def _look_after_itself(self, seconds: float) -> None:
+        """Feed the service manager's watchdog, as long as this server answers itself."""
+        trouble = await self._server.check_itself(seconds=seconds)
+        if trouble is None:
+            self._notifier.alive()
+        elif trouble != self._trouble:
+            _log.error("the boot server does not answer itself; its watchdog is not fed", reason=trouble)
+        self._trouble = trouble
 
     async def _end(self) -> None:
         self._notifier.stopping()
@@ -240,6 +253,6 @@ class _Boot:
         return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
 
     def _describe(self) -> str:
-        release = self._site.refresh()
+        release = self._site.release
         serving = "no release is staged" if release is None else f"serving {release.title}"
         return f"{serving}; dnsmasq is {self._dnsmasq.state}; {self._site.nodes.boots} boots"

@@ -6,11 +6,12 @@
     /autoexec.ipxe, /<binary>   the boot files of the TFTP folder, which come before a release's files
 
 ``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
-the one before stays.
+the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from ectools.netboot.http.answer import Found
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.release.manifest import ID_PATTERN
-from ectools.netboot.release.store import ReleaseGoneError
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.serve.held import HeldReleases
 from ectools.netboot.serve.nodes import NodeLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ectools.netboot.http.admission import Standing
     from ectools.netboot.http.answer import Visit
     from ectools.netboot.http.replies import Delivery
     from ectools.netboot.release.manifest import Release
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
+_LOOK_SECONDS = 5.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
 _NOT_THERE = frozenset({403, 404, 500})
 
@@ -79,11 +82,16 @@ class BootSite:
         self._held = HeldReleases(store, clock=clock)
         self._current: _Current | None = None
         self._complaint: str | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.nodes = NodeLog(clock=clock)
 
     def check(self, visit: Visit) -> None:
         """The gate."""
         self._rules.access.check(visit)
+
+    def classify(self, ip: str) -> Standing:
+        """What a client's address is, before it says anything."""
+        return self._rules.access.classify(ip)
 
     def set_rules(self, rules: Rules) -> None:
         """From now on; downloads in flight go on. Raises EcError where the script cannot be made by them."""
@@ -91,18 +99,19 @@ class BootSite:
             self._current = self._build(self._current.release, rules)
         self._rules = rules
 
-    def find(self, visit: Visit) -> Found:
+    async def find(self, visit: Visit) -> Found:
         match visit.segments:
             case (name,) if name == NETBOOT_NAME.encode():
-                return self._find_script(visit)
+                return await self._find_script(visit)
             case (name,) if name in self._list_boot_files():
                 return self._find_boot_file(visit, name)
             case (first, release_id, *rest) if first == RELEASES and rest:
-                return self._find_release_file(visit, release_id, tuple(rest))
-        return self._find_file(visit, self._need_current().release, visit.segments)
+                return await self._find_release_file(visit, release_id, tuple(rest))
+        current = await self._need_current()
+        return self._find_file(visit, current.release, visit.segments)
 
-    def report(self) -> Mapping[str, Any]:
-        release = self.refresh()
+    async def report(self) -> Mapping[str, Any]:
+        release = await self.refresh()
         return {
             "release": None if release is None else release.id,
             "tag": None if release is None else release.tag,
@@ -110,30 +119,50 @@ class BootSite:
             **self._details(),
         }
 
-    def refresh(self) -> Release | None:
-        """The release that is served now, after a look at what is current; None where there is none."""
-        try:
-            release_id = self._store.find_link_id("current")
-            if release_id is None:
-                self._current = None
-            elif self._current is None or self._current.release.id != release_id:
-                self._switch(release_id)
-            self._complaint = None
-        except EcError as error:
-            self._complain(error)
+    async def refresh(self) -> Release | None:
+        """The release that is served now, after a look at what is current; None where there is none.
+
+        A look that does not end soon, because the disk hangs, leaves what is known in force.
+        """
+        # A look that began before this request may have seen what was current before it: then one more.
+        for _ in range(2):
+            ours = self._looking is None
+            looking = self._looking = self._looking or asyncio.create_task(self._look())
+            done, _ = await asyncio.wait({looking}, timeout=_LOOK_SECONDS)
+            if ours or not done:
+                break
+        return self.release
+
+    @property
+    def release(self) -> Release | None:
+        """The release that was current at the last look."""
         return None if self._current is None else self._current.release
 
-    def sweep(self) -> None:
+    async def sweep(self) -> None:
         """Let go of releases that nobody uses any more."""
-        release = self.refresh()
+        release = await self.refresh()
         self._held.sweep(current=None if release is None else release.id)
 
     def close(self) -> None:
         self._held.close()
 
-    def _switch(self, release_id: str) -> None:
+    async def _look(self) -> None:
+        try:
+            release_id = await asyncio.to_thread(self._store.find_link_id, "current")
+            if release_id is None:
+                self._current = None
+            elif self._current is None or self._current.release.id != release_id:
+                await self._switch(release_id)
+            self._complaint = None
+        except EcError as error:
+            self._complain(error)
+        finally:
+            self._looking = None
+
+    async def _switch(self, release_id: str) -> None:
         before = self._current
-        self._current = self._build(self._held.take(release_id), self._rules)
+        release = await self._held.take(release_id)
+        self._current = self._build(release, self._rules)
         release = self._current.release
         _log.info(
             "a release is served",
@@ -152,8 +181,8 @@ class BootSite:
             serving = None if self._current is None else self._current.release.id
             _log.error("the current release cannot be served", reason=error.message, serving=serving)
 
-    def _need_current(self) -> _Current:
-        self.refresh()
+    async def _need_current(self) -> _Current:
+        await self.refresh()
         if self._current is None:
             reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
             raise RefusedError(503, f"{reason}; try again")
@@ -163,8 +192,8 @@ class BootSite:
         names = (*build_filenames(self._rules.settings).values(), AUTOEXEC_NAME)
         return frozenset(name.encode() for name in names)
 
-    def _find_script(self, visit: Visit) -> Found:
-        current = self._need_current()
+    async def _find_script(self, visit: Visit) -> Found:
+        current = await self._need_current()
         client = self._name_client(visit)
         release = current.release
 
@@ -172,7 +201,7 @@ class BootSite:
             self.nodes.script(client, release, delivery)
 
         # Who has its script will come for its files.
-        self._held.take(release.id)
+        self._held.keep(release.id)
         return Found(target=current.script, ended=ended)
 
     def _find_boot_file(self, visit: Visit, name: bytes) -> Found:
@@ -184,14 +213,16 @@ class BootSite:
 
         return Found(target=(self._rules.settings.tftp_dir.name.encode(), name), ended=ended)
 
-    def _find_release_file(self, visit: Visit, release_id: bytes, name: tuple[bytes, ...]) -> Found:
+    async def _find_release_file(self, visit: Visit, release_id: bytes, name: tuple[bytes, ...]) -> Found:
         text = release_id.decode("ascii", "replace")
         if not ID_PATTERN.fullmatch(text):
             raise RefusedError(404, "not found")
         try:
-            release = self._held.take(text)
+            release = await self._held.take(text)
         except ReleaseGoneError as error:
             raise RefusedError(404, "not found") from error
+        except ReleaseBusyError as error:
+            raise RefusedError(503, "the release is locked at the moment; try again") from error
         except EcError as error:
             _log.error("a release cannot be served", release=text, reason=error.message)
             raise RefusedError(500, "the release cannot be served") from error
@@ -201,7 +232,6 @@ class BootSite:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
             raise RefusedError(404, "not found")
-        self._held.take(release.id)
         self._held.begin(release.id)
         client = self._name_client(visit)
 

@@ -23,7 +23,7 @@ def remember(files: SmallFiles, path: Path, *, age: float = SETTLED) -> None:
 
 
 def find(files: SmallFiles, path: Path) -> bytes | None:
-    known = files.find(os.fsencode(path))
+    known = files.find(os.fsencode(path), path.stat() if path.exists() else None)
     return None if known is None else known.content
 
 

@@ -49,7 +49,7 @@ class SomeSite:
     def __init__(self) -> None:
         self.ended: list[tuple[str, Delivery]] = []
 
-    def find(self, visit: Visit) -> Found:
+    async def find(self, visit: Visit) -> Found:
         name = os.fsdecode(b"/".join(visit.segments))
         targets: dict[str, tuple[bytes, ...] | bytes] = {
             "kernel": (b"one", b"kernel"),
@@ -60,7 +60,7 @@ class SomeSite:
             raise RefusedError(404, "not found")
         return Found(target=targets[name], ended=lambda delivery: self.ended.append((name, delivery)))
 
-    def report(self) -> Mapping[str, Any]:
+    async def report(self) -> Mapping[str, Any]:
         return {"release": "some"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class World:
         self.clock = Clock()
         self.store = ReleaseStore(folder)
         self.site = BootSite(self.store, self.rules(), clock=self.clock)
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
         self.log = io.StringIO()
         log.set_up(json_lines=True, stream=self.log)
 
@@ -72,15 +75,14 @@ class World:
         link.rename(self.folder / "current")
 
     def find(self, path: str, *, peer: str = "192.0.2.7") -> Found:
-        return self.site.find(
-            Visit(
-                peer=peer,
-                method="GET",
-                segments=tuple(part.encode() for part in path.split("/")),
-                query=MultiDict(),
-                headers=CIMultiDict(),
-            )
+        visit = Visit(
+            peer=peer,
+            method="GET",
+            segments=tuple(part.encode() for part in path.split("/")),
+            query=MultiDict(),
+            headers=CIMultiDict(),
         )
+        return self.run(self.site.find(visit))
 
     def status(self, path: str) -> int:
         try:
@@ -108,6 +110,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.site.close()
+    world.runner.close()
     log.set_up()
 
 
@@ -115,7 +118,7 @@ def test_before_anything_is_staged_nodes_are_asked_to_come_again(world: World) -
     for path in ("netboot.ipxe", "bzImage", "none"):
         assert world.status(path) == 503
     assert world.status("releases/sha256-" + "0" * 32 + "/bzImage") == 404
-    assert world.site.report()["release"] is None
+    assert world.run(world.site.report())["release"] is None
 
 
 def test_the_layout(world: World) -> None:
@@ -178,26 +181,26 @@ def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_use
     assert world.find(f"releases/{old.id}/bzImage").ended is not None
     world.fetch(f"releases/{old.id}/bzImage")
     world.clock.now += 100 * LINGER_SECONDS
-    world.site.sweep()
+    world.run(world.site.sweep())
     assert world.collect()[old.id] is Fate.HELD
     # The two downloads that were begun above end now.
     assert download.ended is not None
     download.ended(WHOLE)
     world.site._held.end(old.id)
     world.clock.now += LINGER_SECONDS - 1
-    world.site.sweep()
+    world.run(world.site.sweep())
     assert world.collect()[old.id] is Fate.HELD
     world.clock.now += 2
-    world.site.sweep()
+    world.run(world.site.sweep())
     assert world.collect() == {new.id: Fate.CURRENT, old.id: Fate.REMOVED}
     assert world.status(f"releases/{old.id}/bzImage") == 404
 
 
 def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
     old = world.stage("one")
-    world.site.sweep()
+    world.run(world.site.sweep())
     world.clock.now += 100 * LINGER_SECONDS
-    world.site.sweep()
+    world.run(world.site.sweep())
     (world.folder / "current").unlink()
     assert world.collect()[old.id] is Fate.HELD
 
@@ -211,7 +214,7 @@ def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> 
     (complaint,) = world.events("cannot be served")
     assert complaint["serving"] == old.id
     new = world.stage("two")
-    assert world.site.report()["release"] == new.id
+    assert world.run(world.site.report())["release"] == new.id
 
 
 def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> None:
@@ -243,16 +246,16 @@ def test_a_boot_is_told_when_a_node_has_all_of_it(world: World) -> None:
     world.fetch("netboot.ipxe")
     world.fetch("bzImage")
     world.fetch("more/notes.txt")  # an initrd of this one
-    assert world.site.report()["boots"] == 0
+    assert world.run(world.site.report())["boots"] == 0
     world.clock.now += 4
     world.fetch("initrd", BROKEN)
-    assert world.site.report()["boots"] == 0
+    assert world.run(world.site.report())["boots"] == 0
     world.fetch("initrd")
     (boot,) = world.events("everything")
     assert (boot["client"], boot["release"], boot["tag"]) == ("192.0.2.7", release.id, "boot-v1")
     assert boot["seconds"] == 5
     assert len(world.events("not fetch a boot file to its end")) == 1
-    assert world.site.report()["boots"] == 1
+    assert world.run(world.site.report())["boots"] == 1
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -291,7 +294,7 @@ def test_files_of_two_releases_are_no_boot(world: World) -> None:
         world.fetch(path)
     world.stage("two")
     world.fetch("initrd")
-    assert world.site.report()["boots"] == 0
+    assert world.run(world.site.report())["boots"] == 0
 
 
 def test_nodes_fill_no_memory(world: World) -> None:

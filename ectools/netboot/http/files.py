@@ -1,0 +1,101 @@
+"""Files for answers, opened and read where nobody waits for the disk but who asked.
+
+The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads. A
+disk that hangs holds up those who want something of it, and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ectools.netboot.http.cached import stat_cached
+from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.webroot import RefusedError, build_validators
+
+if TYPE_CHECKING:
+    from ectools.netboot.http.webroot import OpenedFile, WebRoot
+
+_THREADS = 8
+_HEALTH_SECONDS = 5.0
+
+
+class Files:
+    """The files of one root, from one event loop."""
+
+    def __init__(self, root: WebRoot) -> None:
+        self._root = root
+        self._small_files = SmallFiles()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
+
+    async def get(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+        """A small file's content, or an opened file, which is the caller's to close. Raises RefusedError."""
+        path = self._root.find_path(segments)
+        known = await self._find_known(path)
+        if known is not None:
+            return known
+        found = await self._open(segments)
+        if isinstance(found, SmallFile):
+            self._small_files.remember(path, found, now=time.time())
+        return found
+
+    async def is_root_there(self) -> bool:
+        """Whether the root can be served now; a disk that does not say so soon does not have it."""
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._root.is_there)
+        done, _ = await asyncio.wait({asked}, timeout=_HEALTH_SECONDS)
+        return bool(done) and asked.result()
+
+    def close(self) -> None:
+        """Let the threads end; nobody waits for one that hangs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _find_known(self, path: bytes) -> SmallFile | None:
+        if path not in self._small_files:
+            return None
+        try:
+            status = stat_cached(path)
+            if status is None:
+                loop = asyncio.get_running_loop()
+                status = await loop.run_in_executor(self._threads, os.stat, path)
+        except OSError:
+            status = None
+        return self._small_files.find(path, status)
+
+    async def _open(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+        opening = self._threads.submit(load, self._root, segments)
+        try:
+            return await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            # Whoever asked is gone; what is opened meanwhile belongs to nobody.
+            opening.add_done_callback(_close)
+            raise
+
+
+def load(root: WebRoot, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+    """Open a file, and read it where it is small. It may take its time. Raises RefusedError."""
+    file = root.open(segments)
+    if file.status.st_size > MAX_FILE_BYTES:
+        return file
+    try:
+        content = os.pread(file.descriptor, file.status.st_size, 0)
+        now = os.fstat(file.descriptor)
+    except OSError as error:
+        raise RefusedError(500, "the file cannot be read") from error
+    finally:
+        os.close(file.descriptor)
+    if len(content) != file.status.st_size or identify(now) != identify(file.status):
+        raise RefusedError(503, "the file is being replaced; try again")
+    return SmallFile(
+        content=content, validators=build_validators(file.status, now=time.time()), status=file.status
+    )
+
+
+def _close(opening: Future[SmallFile | OpenedFile]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    found = opening.result()
+    if not isinstance(found, SmallFile):
+        os.close(found.descriptor)
