@@ -2,12 +2,13 @@
 
     crowd.py KIND HOST PORT COUNT ADDRESSES         COUNT connections from so many addresses, until standard
                                                     input ends; "ready" once each was made, or turned away
-    crowd.py others HOST PORT PATH SECONDS RATE     so many requests a second, each on a new connection from one
-                                                    of 200 other addresses; prints one JSON object
+    crowd.py hang-up HOST PORT COUNT SECONDS        half a header each, and gone around the moment of its 408
+    crowd.py others HOST PORT PATH SECONDS RATE     so many requests a second, each on a new connection from
+                                                    one of 200 other addresses; prints one JSON object
 
 KIND: half-open (half a header), idle (not a byte), kept-alive (a request, and then nothing), slow-reading (a
-download at 1 KB/s), slow-sending (a header at a byte a second), hang-up (half a header, and gone at the moment of
-its 408). Whoever is cut off comes again after about a second. Addresses are of 127.0.0.0/8, so Linux needs no setup.
+download at 1 KB/s), slow-sending (a header at a byte a second). Whoever is cut off comes again after about a
+second. Addresses are of 127.0.0.0/8, so that Linux needs no setup.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.boot_urls import expect_url
 from ectools.errors import Problem
-from ectools.netboot.settings import OPTION_PREFIX, Strategy
+from ectools.netboot.settings import OPTION_PREFIX, Strategy, parse_listen_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +34,7 @@ def find_problems(raw: Mapping[str, Any]) -> list[Problem]:
         *_find_path_problems(raw),
         *_find_proxy_problems(raw),
         *_find_release_problems(raw["release"]),
+        *_find_fleet_problems(raw["fleet"]),
         *_find_ipxe_problems(raw["ipxe"], tokened=raw["chainTokenFile"] is not None),
     ]
 
@@ -147,6 +148,15 @@ def _find_release_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             None,
             "must be set together with the other of release.signature",
             "format and publicKeyFile, or neither",
+        )
+
+
+def _find_fleet_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    try:
+        parse_listen_address(raw["listen"])
+    except ValueError:
+        yield _bad(
+            "fleet.listen", raw["listen"], "not usable", "an address and a port: 127.0.0.1:9090, [::1]:9090"
         )
 
 

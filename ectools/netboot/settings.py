@@ -108,6 +108,21 @@ class IpxeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListenAddress:
+    """An address of this host, and a TCP port."""
+
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetSettings:
+    """``listen``: where health and metrics are answered, None for nowhere of their own."""
+
+    listen: ListenAddress | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """``listen_ip`` is None only where nothing is to be served."""
 
@@ -127,6 +142,7 @@ class Settings:
     proxy_dhcp: ProxyDhcp
     release: ReleaseSettings
     ipxe: IpxeSettings
+    fleet: FleetSettings
 
     @property
     def base_url(self) -> str:
@@ -163,7 +179,19 @@ def build_settings(raw: Mapping[str, Any]) -> Settings:
         ),
         release=_build_release(raw["release"]),
         ipxe=_build_ipxe(raw["ipxe"]),
+        fleet=FleetSettings(listen=parse_listen_address(raw["fleet"]["listen"])),
     )
+
+
+def parse_listen_address(text: str | None) -> ListenAddress | None:
+    """``127.0.0.1:9090`` or ``[::1]:9090``; None for None. Raises ValueError where it is neither."""
+    if text is None:
+        return None
+    ip, _, port = text.rpartition(":")
+    bare = ip.removeprefix("[").removesuffix("]")
+    if (":" in bare) != (ip != bare) or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(text)
+    return ListenAddress(ip=ipaddress.ip_address(bare), port=int(port))
 
 
 def _build_release(raw: Mapping[str, Any]) -> ReleaseSettings:

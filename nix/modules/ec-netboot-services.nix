@@ -44,6 +44,7 @@ let
 
   # What a running server cannot change. (What is in the unit itself needs no mention.)
   fixed = [
+    "fleet"
     "httpPort"
     "listenIP"
     "maxConnections"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.boot_http import DEADLINE_SECONDS, Client, Server, wait_until
+from support.boot_http import DEADLINE_SECONDS, Client, Response, Server, wait_until
 from support.needs import require_tool
 from support.staged import make_release, put_release
 
@@ -46,6 +46,13 @@ class Service(Server):
     def wait_for_event(self, words: str, *, count: int = 1) -> dict[str, Any]:
         wait_until(lambda: len(self.events(words)) >= count, f"{count} times {words!r} in the log")
         return self.events(words)[-1]
+
+    def watch(self, path: str) -> Response:
+        """The answer of the listener for those who watch the server."""
+        listen = json.loads(self.settings_file.read_text())["fleet"]["listen"]
+        address, _, port = listen.rpartition(":")
+        with Client(int(port), address=address) as client:
+            return client.request(path, {"Connection": "close"})
 
     def health(self) -> dict[str, Any]:
         body = json.loads(self.get("/healthz").body)
@@ -130,6 +137,8 @@ def write_settings(folder: Path, **options: Any) -> Path:
         "hostname": address,
         "httpPort": choose_port(address),
         "stateDir": str(folder / "state"),
+        # A port of its own, as each of these servers needs one.
+        "fleet": {"listen": f"{address}:{choose_port(address)}"},
         **options,
     }
     path = folder / "netboot.json"

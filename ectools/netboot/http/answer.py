@@ -76,10 +76,11 @@ Gate = Callable[[Visit], None]
 class Found:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
-    ``ended`` is called once with what became of the answer, whatever did.
+    ``ended`` is called once with what became of the answer, whatever did. ``content_type`` None: by the name.
     """
 
     target: tuple[bytes, ...] | bytes
+    content_type: str | None = None
     ended: Callable[[Delivery], None] | None = None
 
 
@@ -144,17 +145,20 @@ class Answerer:
 
     async def _answer(self, request: web.BaseRequest, visit: Visit, found: Found) -> MemoryReply | FileReply:
         if isinstance(found.target, bytes):
-            return self._reply(request, visit.segments, describe_content(found.target), found.target)
+            reply = self._reply(request, visit.segments, describe_content(found.target), found.target)
+            if found.content_type is not None and "Content-Type" in reply.headers:
+                reply.headers["Content-Type"] = found.content_type
+            return reply
         file = await self._files.get(found.target)
         if isinstance(file, SmallFile):
             return self._reply(request, visit.segments, file.validators, file.content)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(os.close, file.descriptor)
             validators = build_validators(file.status, now=time.time())
-            reply = self._reply(request, visit.segments, validators, file)
-            if isinstance(reply, FileReply):
+            answer = self._reply(request, visit.segments, validators, file)
+            if isinstance(answer, FileReply):
                 cleanup.pop_all()
-            return reply
+            return answer
 
     def _reply(
         self,

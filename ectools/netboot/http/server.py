@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import signal
+from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class BootServer:
             settings, max_connections=reserve_descriptors(settings.max_connections)
         )
         self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
-        self._answerer = Answerer(settings, gate=gate, site=site, report=self._report)
+        self._answerer = Answerer(settings, gate=gate, site=site, report=self.describe)
         self._answerer.check()
         self._listener = listener
         self._pump = Pump()
@@ -101,6 +102,10 @@ class BootServer:
         self._guard = Guard("connections", clock=self._loop.time)
         self._draining = False
         self._dropped = 0
+        self.answers: Counter[int] = Counter()
+        """How many, by their status."""
+        self.sent_bytes = 0
+        """Of bodies, handed to the network."""
         self._empty = asyncio.Event()
         self._deadlines = Periodic(
             self._enforce_deadlines, seconds=_DEADLINES_SECONDS, name="deadlines of connections"
@@ -182,6 +187,8 @@ class BootServer:
                     answer.force_close()
                 await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
             finally:
+                self.answers[answer.status] += 1
+                self.sent_bytes += answer.sent
                 answer.report()
         finally:
             connection.finish()
@@ -254,7 +261,8 @@ class BootServer:
         if not self._guard.call(work, *arguments):
             self._guard.call(connection.abort, Abort.FAULT)
 
-    def _report(self) -> Mapping[str, Any]:
+    def describe(self) -> Mapping[str, Any]:
+        """Fields of the health report."""
         slots = self.admission.slots
         return {
             "connections": len(slots),

@@ -23,11 +23,14 @@ from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
+from ectools.netboot.serve.metrics import render_metrics
 from ectools.netboot.serve.reload import Reloader
 from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
+from ectools.netboot.serve.status import StatusListener, StatusSite
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
+from ectools.supervision import ChildState
 from ectools.timers import report_unseen_failures
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ _FIXED = {
     "http_port": "httpPort",
     "state_dir": "stateDir",
     "max_connections": "maxConnections",
+    "fleet": "fleet.listen",
 }
 
 
@@ -156,6 +160,11 @@ class _Boot:
         )
         self._dnsmasq = self._build_dnsmasq(dnsmasq_reports)
         self._trouble: str | None = None
+        self._status = StatusListener(
+            plan.settings.fleet.listen,
+            root=plan.settings.state_dir,
+            site=StatusSite(metrics=self._render_metrics, health=self._describe_health),
+        )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     def _build_dnsmasq(self, reports: Path | None) -> Dnsmasq | DnsmasqReports:
@@ -177,6 +186,7 @@ class _Boot:
         settings = self._plan.settings
         self._notifier.status("starting")
         ip, port = self._server.start()
+        self._status.keep_open()
         try:
             async with self._dnsmasq.running(unless=self._stop) as dnsmasq:
                 if not self._stop.is_set():
@@ -205,6 +215,7 @@ class _Boot:
         try:
             while not any(end.done() for end in ends):
                 await self._site.sweep()
+                self._status.keep_open()
                 await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
@@ -227,6 +238,7 @@ class _Boot:
         _log.info("stopping: downloads in flight may end; a second signal drops them")
         dropped = await self._server.drain()
         await self._server.close()
+        await self._status.close()
         self._site.close()
         _log.info("the boot server has stopped", dropped=dropped)
 
@@ -251,6 +263,17 @@ class _Boot:
     def _report(self) -> Mapping[str, Any]:
         proxy = self._plan.settings.proxy_dhcp.enable
         return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
+
+    async def _describe_health(self) -> Mapping[str, Any]:
+        return {**self._server.describe(), **await self._site.report()}
+
+    def _render_metrics(self) -> str:
+        return render_metrics(
+            self._server,
+            boots=self._site.nodes.boots,
+            dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
+            release_staged=self._site.release is not None,
+        )
 
     def _describe(self) -> str:
         release = self._site.release
