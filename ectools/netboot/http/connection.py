@@ -2,12 +2,16 @@
 
 aiohttp parses and answers; this sees the bytes pass and keeps the time. It bounds how long a header may
 take, how large it may be and what may be sent ahead, and it tells a download that its client has gone.
+
+aiohttp's protocol is made when the first header is there: a crowd that never sends one must be cheap. From
+then on it gets each byte as it comes, because it may hold a part of the next request already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
@@ -32,7 +36,8 @@ MAX_AHEAD_BYTES = 64 << 10
 """What may come while a request is being answered; more is thrown away, and the connection closed."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
-_HEADER_END = b"\r\n\r\n"
+# The field lines' end, also as one that is about to be refused writes it.
+_HEADER_END = re.compile(rb"\n\r?\n")
 
 
 class State(Enum):
@@ -57,13 +62,17 @@ class Hooks:
 
 
 class Connection(asyncio.Protocol):
-    """Stands between the transport and aiohttp's protocol (``inner``).
+    """Stands between the transport and aiohttp's protocol, which ``make_inner`` makes.
 
     ``transport.get_protocol()`` finds it from a request.
     """
 
-    def __init__(self, inner: asyncio.Protocol, hooks: Hooks, *, header_seconds: float) -> None:
-        self._inner = inner
+    def __init__(
+        self, make_inner: Callable[[], asyncio.Protocol], hooks: Hooks, *, header_seconds: float
+    ) -> None:
+        self._make_inner = make_inner
+        self._inner: asyncio.Protocol | None = None
+        self._first = b""
         self._hooks = hooks
         self._header_seconds = header_seconds
         self._loop = asyncio.get_running_loop()
@@ -185,22 +194,30 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         # So that a drained writer means that every byte has left the process, and a file may follow it.
         self.transport.set_write_buffer_limits(high=0)
-        self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self.state is State.LINGER:
             return
         if self.state is State.HEADER:
             self._hooks.pump.waiting.add(self)
-            self._scan_header(data)
+            complete = self._scan_header(data)
             if self.header_bytes > MAX_HEADER_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
+            if self._inner is None:
+                self._first += data
+                if not complete:
+                    return
+                data, self._first = self._first, b""
         elif self.state is State.BUSY:
             self._ahead += len(data)
             if self._ahead > MAX_AHEAD_BYTES:
                 self.close_after = True
                 return
+        if self._inner is None:
+            assert self.transport is not None  # noqa: S101 - data comes to open connections only
+            self._inner = self._make_inner()
+            self._inner.connection_made(self.transport)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -208,31 +225,37 @@ class Connection(asyncio.Protocol):
             # The client has no more requests, and yet it may read its answer (RFC 9112, section 9.6).
             self.close_after = True
             return True
-        self._inner.eof_received()
+        if self._inner is not None:
+            self._inner.eof_received()
         return None
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        if self._inner is not None:
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        if self._inner is not None:
+            self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Whatever fails on the way, the slot is given back.
         with contextlib.ExitStack() as at_end:
             at_end.callback(setattr, self, "transport", None)
             at_end.callback(self._hooks.lost, self)
-            at_end.callback(self._inner.connection_lost, exc)
+            if self._inner is not None:
+                at_end.callback(self._inner.connection_lost, exc)
             if self._transfer is not None:
                 self._hooks.pump.stop(self._transfer, Abort.CLIENT_GONE)
 
-    def _scan_header(self, data: bytes) -> None:
+    def _scan_header(self, data: bytes) -> bool:
+        """Whether a header is complete with ``data``."""
         seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
-        if _HEADER_END in seen:
+        if _HEADER_END.search(seen):
             self.state = State.ANSWER
-        else:
-            self.header_bytes += len(data)
-            self._tail = seen[-3:]
+            return True
+        self.header_bytes += len(data)
+        self._tail = seen[-3:]
+        return False
 
     def _turn_to(self, state: State, use: Use) -> None:
         self.state = state

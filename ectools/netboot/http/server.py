@@ -49,8 +49,8 @@ _DESCRIPTORS_OF_THE_PROCESS = 64 + _ACCEPTS_PER_TURN
 _SLOW_SECONDS = 10.0
 _LEAST_BYTES_PER_SECOND = 32 << 10
 _SELF_CHECK_SECONDS = 10.0
-_DEADLINES_SECONDS = 0.1
-_EXPIRED_PER_TURN = 64
+_DEADLINES_SECONDS = 0.05
+_EXPIRED_PER_TURN = 16
 
 
 class BootServer:
@@ -218,7 +218,7 @@ class BootServer:
         if place.room is self.admission.lobby:
             seconds = min(seconds, LOBBY_HEADER_SECONDS)
         client.setblocking(False)
-        connection = Connection(self._http(), self._hooks, header_seconds=seconds)
+        connection = Connection(self._http, self._hooks, header_seconds=seconds)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
         self._connections.add(connection)
         self.admission.enter(connection, place)
@@ -241,7 +241,7 @@ class BootServer:
         """Not all at once where a crowd's deadlines have passed together: in between, others are served."""
         now = self._loop.time()
         due = [each for each in self._connections if each.deadline is not None and each.deadline <= now]
-        for connection in due[:_EXPIRED_PER_TURN]:
+        for connection in due[: max(_EXPIRED_PER_TURN, len(due) // 16)]:
             self._guarded(connection.expire, connection)
 
     def _keep_up(self) -> None:

@@ -4,8 +4,8 @@ There are ``capacity`` slots. While some are free, everybody gets one. When none
 
 1. of the address that holds the most, where that is at least two more than the newcomer's address holds: so
    an address's share grows while others are not in need, and shrinks to an equal one when they are;
-2. else of a connection of its own address, or of an address that holds more than its own, which is at rest
-   (nothing is being sent to it) or slow.
+2. else of a connection of its own address that is at rest (nothing is being sent to it) or slow;
+3. else, where its address holds none at all, of any other's that is.
 
 Of one address those at rest make room first, the one that has rested longest before the others, then slow
 downloads, then what came last. All of it takes the same time however many connections there are: to turn a
@@ -19,7 +19,10 @@ import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 C = TypeVar("C")
 
@@ -52,7 +55,7 @@ class Use(Enum):
 
 
 _YIELDING = (Use.REST, Use.SLOW)
-# Of those that rest longest, whether they are of an address that may be asked to: a bound, not a search.
+# Of those that rest longest, past trusted proxies' connections: a bound, not a search.
 _LOOKED_AT = 16
 
 
@@ -106,12 +109,12 @@ class Slots(Generic[C]):
             heaviest = next(iter(self._by_count[self._most]))
             return True, _first_to_go(self._shares[heaviest])
         for use in _YIELDING:
-            own = {} if share is None or not held else self._shares[share].by_use[use]
-            if own:
-                return True, next(iter(own))
-            for connection in itertools.islice(self._yielding[use], _LOOKED_AT):
-                other, _ = self._uses[connection]
-                if other is not None and self._shares[other].count > held:
+            if share is not None and held:
+                candidates: Iterable[C] = self._shares[share].by_use[use]
+            else:
+                candidates = itertools.islice(self._yielding[use], _LOOKED_AT)
+            for connection in candidates:
+                if self._uses[connection][0] is not None:
                     return True, connection
         return False, None
 

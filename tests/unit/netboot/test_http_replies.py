@@ -56,7 +56,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
         with socket.create_server(("127.0.0.1", 0)) as listener:
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             accepted, _ = listener.accept()
-        await loop.connect_accepted_socket(lambda: Connection(server(), hooks, header_seconds=60), accepted)
+        await loop.connect_accepted_socket(lambda: Connection(server, hooks, header_seconds=60), accepted)
         writer.write(b"GET /kernel HTTP/1.1\r\nHost: boot\r\nConnection: close\r\n\r\n")
         received = await reader.read()
         writer.close()
