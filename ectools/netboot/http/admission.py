@@ -197,7 +197,8 @@ class Admission:
         if own and self._clock() - victim.since < _UNDISTURBED_SECONDS:
             return False
         loss = _LOSS_BY_USE[place.find_use(victim)]
-        self._lose(loss, theirs)
+        if place is self.slots:  # who leaves the lobby was counted when it came there
+            self._lose(loss, theirs)
         self.leave(victim)
         victim.make_room(loss)
         return True
