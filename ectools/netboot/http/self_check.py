@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -37,11 +39,14 @@ async def _ask(listener: socket.socket, admission: Admission) -> bytes:
     ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - read, not bound
     with socket.socket(listener.family, socket.SOCK_STREAM) as client:
         client.setblocking(False)
-        client.bind((ip, 0))
+        # Not bound first: a unit may allow this process no port but the server's own (SocketBindDeny). The
+        # port is known as soon as the connection is begun, and accepted only in a later turn of this loop.
+        begun = client.connect_ex((ip, port))
+        if begun not in (0, errno.EINPROGRESS):
+            raise OSError(begun, os.strerror(begun))
         own = client.getsockname()[:2]
         admission.expect_own(own)
         try:
-            await loop.sock_connect(client, (ip, port))
             await loop.sock_sendall(client, _REQUEST)
             return await loop.sock_recv(client, 256)
         finally:
