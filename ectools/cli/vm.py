@@ -34,6 +34,15 @@ def _config_option(command: Callable[..., T]) -> Callable[..., T]:
     )(command)
 
 
+def _require_filter_option(command: Callable[..., T]) -> Callable[..., T]:
+    return click.option(
+        "--require-loopback-filter",
+        "require_filter",
+        is_flag=True,
+        help="Fail where the guest can reach all of this host's loopback, in place of a warning.",
+    )(command)
+
+
 @click.group(context_settings=_CONTEXT, epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
 def vm() -> None:
     """Run a persistent QEMU guest that boots over iPXE."""
@@ -41,9 +50,10 @@ def vm() -> None:
 
 @vm.command(epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
 @_config_option
-def run(*, config: Path) -> int:
+@_require_filter_option
+def run(*, config: Path, require_filter: bool) -> int:
     """Run the guest until it powers itself off, or SIGTERM or SIGINT ends it."""
-    return _run(config)
+    return _run(config, require_filter=require_filter)
 
 
 @vm.command(epilog="Example: ectools vm argv --config examples/ipxe-qemu.json --accel tcg --json")
@@ -78,6 +88,30 @@ def boot_script(*, config: Path) -> None:
     _print_boot_script(config)
 
 
+@vm.command(
+    "loopback-filter",
+    epilog="Example: sudo ectools vm loopback-filter --config examples/ipxe-qemu.json --user guest",
+)
+@_config_option
+@click.option("--user", required=True, metavar="USER", help="The user, not root, that QEMU will run as.")
+@click.option("--print", "only_print", is_flag=True, help="Print the nftables rules, load nothing.")
+def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
+    """Keep a user from this host's loopback, but for what the guest needs of it, until SIGTERM or SIGINT.
+
+    The nftables rules are for all of the user's programs, and go when this one ends. It needs root, or
+    CAP_NET_ADMIN.
+    """
+    from ectools.vm.load import load_settings
+    from ectools.vm.loopback_filter import build_filter, find_user, hold_filter
+
+    uid = find_user(user)
+    rules = build_filter(load_settings(config), uid=uid)
+    if only_print:
+        click.echo(rules, nl=False)
+    else:
+        hold_filter(rules, uid=uid)
+
+
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
 @_config_option
 def check(*, config: Path) -> None:
@@ -92,7 +126,10 @@ def check(*, config: Path) -> None:
 @_config_option
 @click.option("--check", "only_check", is_flag=True, help="Check the settings, start nothing.")
 @click.option("--print-boot-script", is_flag=True, help="Print the guest's iPXE script, start nothing.")
-def every_channel_ipxe_qemu(*, config: Path, only_check: bool, print_boot_script: bool) -> int:
+@_require_filter_option
+def every_channel_ipxe_qemu(
+    *, config: Path, only_check: bool, print_boot_script: bool, require_filter: bool
+) -> int:
     """Run a persistent QEMU guest that boots over iPXE.
 
     It runs until the guest powers itself off, or SIGTERM or SIGINT ends it. Exit status: 0 the guest was
@@ -106,7 +143,7 @@ def every_channel_ipxe_qemu(*, config: Path, only_check: bool, print_boot_script
     if print_boot_script:
         _print_boot_script(config)
         return 0
-    return _run(config)
+    return _run(config, require_filter=require_filter)
 
 
 def _check(config: Path) -> None:
@@ -132,11 +169,11 @@ def _print_boot_script(config: Path) -> None:
     click.echo(script, nl=False)
 
 
-def _run(config: Path) -> int:
+def _run(config: Path, *, require_filter: bool) -> int:
     from ectools.vm.load import load_settings
     from ectools.vm.runner import run_guest
 
-    return run_guest(load_settings(config))
+    return run_guest(load_settings(config), require_filter=require_filter)
 
 
 COMMAND = vm

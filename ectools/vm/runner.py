@@ -23,6 +23,7 @@ from ectools.vm.boot_root import check_boot_root
 from ectools.vm.boot_script import find_effective_url
 from ectools.vm.confine import confine_children
 from ectools.vm.disk import hold_disk
+from ectools.vm.loopback_filter import check_loopback
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
 from ectools.vm.supervise import Plan, supervise
@@ -42,8 +43,12 @@ class _StoppedError(BaseException):
     """A signal came while the guest was being prepared: unwind, and end in order."""
 
 
-def run_guest(settings: Settings) -> int:
-    """Run the guest to its end; returns the exit status. Raises EcError where something fails."""
+def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
+    """Run the guest to its end; returns the exit status. Raises EcError where something fails.
+
+    ``require_filter``: that the guest can reach this host's loopback is an error, not a warning.
+    """
+    check_loopback(settings, required=require_filter)
     confine_children()
     try:
         with _stoppable(), _terminal_restored(), prepare(settings) as plan:

@@ -30,6 +30,13 @@ class MacvtapMode(StrEnum):
     SOURCE = "source"
 
 
+class HostLoopback(StrEnum):
+    """What of this host's loopback the guest may reach."""
+
+    BOOT_SERVER = "boot-server"
+    ALL = "all"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Disk:
     path: Path
@@ -52,6 +59,7 @@ class UserNet:
     boot_filename: str
     boot_file: Path | None
     model: str
+    host_loopback: HostLoopback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +162,7 @@ def _build_boot(raw: Mapping[str, Any], *, state_dir: Path) -> Boot:
             boot_filename=user_net["bootFilename"],
             boot_file=_optional_path(user_net.get("bootFile")),
             model=user_net["model"],
+            host_loopback=HostLoopback(user_net["hostLoopback"]),
         ),
     )
 

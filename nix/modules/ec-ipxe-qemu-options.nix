@@ -93,7 +93,10 @@ in
     memoryMiB = mkOption {
       type = types.ints.positive;
       default = 4096;
-      description = "Memory of the guest in MiB.";
+      description = ''
+        Memory of the guest in MiB. The service may use this, 32 MiB for each virtual CPU, and 1536 MiB for QEMU itself
+        and the boot HTTP server (its `MemoryMax`); raise that where {option}`${path}.extraArgs` ask for more.
+      '';
     };
 
     serial = mkOption {
@@ -265,6 +268,24 @@ in
           default = "e1000";
           example = "virtio-net-pci";
           description = "Device model of the boot NIC, as QEMU's `-device` takes it.";
+        };
+
+        hostLoopback = mkOption {
+          type = types.enum [
+            "boot-server"
+            "all"
+          ];
+          default = "boot-server";
+          description = ''
+            What of this host's loopback (127.0.0.0/8 and ::1) the guest may reach, as 10.0.2.2 or in any other way.
+            `boot-server`: the boot HTTP server; the port of {option}`${path}.boot.chainUrl` where that names 10.0.2.2;
+            and DNS where {option}`${path}.boot.userNet.dnsServers` names a resolver there. nftables rules for the
+            service's user hold it to that, those connections too that QEMU makes for
+            {option}`${path}.serial` or {option}`${path}.extraArgs`; without the rules the service does not start.
+            `all`: every service that listens there, as QEMU's user-mode network has it by itself.
+
+            Neither limits what the guest reaches elsewhere, this host's other addresses included.
+          '';
         };
       };
     };

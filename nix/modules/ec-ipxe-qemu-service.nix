@@ -5,6 +5,7 @@
   unit,
   runner,
   checkedSettings,
+  isFiltered,
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
@@ -46,7 +47,8 @@ in
   serviceConfig = sandbox // {
     Type = "notify";
     NotifyAccess = "main";
-    ExecStart = "${runner} --config ${checkedSettings}";
+    ExecStart =
+      "${runner} --config ${checkedSettings}" + lib.optionalString isFiltered " --require-loopback-filter";
     WorkingDirectory = plain cfg.stateDir;
     User = unit;
     Group = unit;
@@ -71,11 +73,19 @@ in
     MemoryDenyWriteExecute = false;
     # "-": a folder that is missing is the runner's to report, in words.
     ReadWritePaths = map (folder: quoted "-${folder}") writableFolders;
+    # A bound, not a reservation: QEMU's translation cache under TCG has up to 1024 MiB; the rest is for QEMU
+    # itself, the runner and the boot HTTP server. Pages of the disk count too, and are given back.
+    MemoryMax = lib.mkDefault "${toString (cfg.memoryMiB + 32 * cfg.vcpus + 1536)}M";
+    PrivateMounts = true;
+    # Capabilities in a user namespace are none over the host's network.
+    PrivateUsers = capabilities == [ ];
     RestrictAddressFamilies =
       sandbox.RestrictAddressFamilies ++ lib.optional cfg.lan.enable "AF_NETLINK";
     SystemCallFilter = sandbox.SystemCallFilter ++ [
       # The filter that QEMU puts on itself; under NoNewPrivileges it can only take rights away.
       "seccomp"
     ];
+    # QEMU's virtual CPUs, and its workers (64 for its disks) and those of the boot HTTP server.
+    TasksMax = lib.mkDefault (cfg.vcpus + 256);
   };
 }

@@ -32,6 +32,8 @@ let
   };
 
   systemd = import ./systemd.nix { inherit lib; };
+
+  isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
   imports = [
@@ -52,6 +54,10 @@ in
       {
         assertion = cfg.boot.http.enable -> cfg.boot.http.root != null;
         message = "${path}.boot.http.root must be set when boot.http.enable is true";
+      }
+      {
+        assertion = isFiltered && cfg.boot.http.enable -> cfg.boot.http.port != 0;
+        message = "${path}.boot.http.port must not be 0 unless boot.userNet.hostLoopback is \"all\"";
       }
       (systemd.refuseStorePath "${path}.boot.chainTokenFile" cfg.boot.chainTokenFile)
     ]
@@ -78,7 +84,16 @@ in
         unit
         runner
         checkedSettings
+        isFiltered
         ;
     };
+
+    systemd.services."${unit}-loopback" = lib.mkIf isFiltered (
+      import ./ec-ipxe-qemu-loopback.nix {
+        inherit lib unit checkedSettings;
+        inherit (pkgs) nftables;
+        ectools = lib.getExe config.services.every-channel.toolsPackage;
+      }
+    );
   };
 }

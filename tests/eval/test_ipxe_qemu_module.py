@@ -34,6 +34,10 @@ DEFAULT_STATE = "/var/lib/every-channel/ipxe-qemu"
             merge(ROOT, {"boot": {"chainTokenFile": "/nix/store/0000-token"}}),
             "boot.chainTokenFile must not be in the Nix store, which everyone can read",
         ),
+        (
+            merge(ROOT, {"boot": {"http": {"port": 0}, "userNet": {"bootFile": None}}}),
+            'boot.http.port must not be 0 unless boot.userNet.hostLoopback is "all"',
+        ),
     ],
 )
 def test_each_assertion_fires_alone_in_its_words(
@@ -143,6 +147,31 @@ def test_the_unit_says_what_the_interface_promises(host_unit: Path) -> None:
         assert line in text.splitlines()
 
 
+def test_the_guest_starts_with_its_loopback_filter_unless_it_may_reach_all(
+    build_host: Callable[..., Path], evaluate_host: Any, host_unit: Path
+) -> None:
+    assert host_unit.read_text().count("--require-loopback-filter") == 1
+    lines = (build_host("filterUnit", ROOT) / f"{UNIT}-loopback.service").read_text().splitlines()
+    assert {f"Before={UNIT}.service", f"WantedBy={UNIT}.service", "StopWhenUnneeded=true"} <= set(lines)
+    every = merge(ROOT, {"boot": {"userNet": {"hostLoopback": "all"}}})
+    assert "loopback" not in (build_host("unit", every) / f"{UNIT}.service").read_text()
+    assert f"{UNIT}-loopback" not in evaluate_host("units", every)
+
+
+@pytest.mark.parametrize(
+    ("options", "memory", "tasks"),
+    [
+        ({}, 4096 + 64 + 1536, 258),
+        ({"memoryMiB": 512, "vcpus": 4}, 512 + 128 + 1536, 260),
+    ],
+)
+def test_the_unit_is_bounded_by_what_the_guest_is_given(
+    build_host: Callable[..., Path], options: dict[str, Any], memory: int, tasks: int
+) -> None:
+    text = (build_host("unit", merge(ROOT, options)) / f"{UNIT}.service").read_text()
+    assert {f"MemoryMax={memory}M", f"TasksMax={tasks}"} <= set(text.splitlines())
+
+
 def test_more_memory_changes_the_settings_but_not_the_boot_file(evaluate_host: Any) -> None:
     small = evaluate_host("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 512}))
     large = evaluate_host("config.services.every-channel.ipxe-qemu", merge(ROOT, {"memoryMiB": 1024}))
@@ -167,21 +196,29 @@ def test_the_chain_token_comes_as_a_credential_and_stays_out_of_the_boot_file(
     assert json.loads(build_host("settings", options).read_text())["boot"]["userNet"]["bootFile"] is None
 
 
+LAN = merge(ROOT, {"lan": {"enable": True, "macvtap": {"interface": "eth0"}}})
+
+
 @pytest.mark.parametrize(
-    "options",
-    [ROOT, merge(ROOT, {"lan": {"enable": True, "macvtap": {"interface": "eth0"}}})],
-    ids=["user-mode network", "with a LAN"],
+    ("attribute", "options", "most"),
+    # The LAN's link is made with CAP_NET_ADMIN and CAP_DAC_OVERRIDE, which no user namespace has.
+    [("unit", ROOT, 1.5), ("unit", LAN, 2.0), ("filterUnit", ROOT, 1.2)],
+    ids=["user-mode network", "with a LAN", "loopback filter"],
 )
-def test_exposure_is_at_most_4(
-    build_host: Callable[..., Path], options: dict[str, Any], require_tool: Callable[[str, str], str]
+def test_exposure_is_bounded(
+    build_host: Callable[..., Path],
+    require_tool: Callable[[str, str], str],
+    attribute: str,
+    options: dict[str, Any],
+    most: float,
 ) -> None:
     analyze = require_tool("systemd-analyze", "install systemd")
-    unit = build_host("unit", options) / "every-channel-ipxe-qemu.service"
-    argv = [analyze, "security", "--offline=true", "--threshold=40", "--no-pager", str(unit)]
+    (unit,) = build_host(attribute, options).glob("*.service")
+    argv = [analyze, "security", "--offline=true", f"--threshold={most * 10:g}", "--no-pager", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-600:]
     (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
-    assert float(exposure) <= 4.0
+    assert float(exposure) <= most
 
 
 ODD = """/var/lib/a %n"b'c\\d é"""
