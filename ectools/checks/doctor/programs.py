@@ -33,6 +33,12 @@ PROGRAMS = (
     ),
     Program(name="qemu-img", commands=("demo", "vm"), remedy=packages("qemu-utils", "qemu_kvm")),
     Program(
+        name="nft",
+        commands=("vm",),
+        remedy=packages("nftables", "nftables"),
+        without="`vm loopback-filter` cannot keep a guest from this host's loopback",
+    ),
+    Program(
         name="apt-get",
         commands=("demo",),
         remedy="pass --payload DIR, or run the flake's app: nix run .#demo",
