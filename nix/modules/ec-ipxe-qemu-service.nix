@@ -6,6 +6,7 @@
   runner,
   checkedSettings,
   isFiltered,
+  filterUnit,
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
@@ -39,6 +40,8 @@ in
   ++ lib.optional cfg.lan.enable "systemd-modules-load.service";
   wants = [ "network-online.target" ];
   wantedBy = [ "multi-user.target" ];
+  # Where the filter is to be started anew, no guest runs meanwhile.
+  restartTriggers = lib.optional isFiltered filterUnit;
   unitConfig.RequiresMountsFor = map quoted (
     writableFolders
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root

@@ -33,6 +33,7 @@ let
 
   systemd = import ./systemd.nix { inherit lib; };
 
+  filter = "${unit}-loopback";
   isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
@@ -86,9 +87,10 @@ in
         checkedSettings
         isFiltered
         ;
+      filterUnit = config.systemd.units."${filter}.service".unit;
     };
 
-    systemd.services."${unit}-loopback" = lib.mkIf isFiltered (
+    systemd.services.${filter} = lib.mkIf isFiltered (
       import ./ec-ipxe-qemu-loopback.nix {
         inherit lib unit checkedSettings;
         inherit (pkgs) nftables;

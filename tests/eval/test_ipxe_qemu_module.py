@@ -151,7 +151,10 @@ def test_the_guest_starts_with_its_loopback_filter_unless_it_may_reach_all(
     build_host: Callable[..., Path], evaluate_host: Any, host_unit: Path
 ) -> None:
     assert host_unit.read_text().count("--require-loopback-filter") == 1
-    lines = (build_host("filterUnit", ROOT) / f"{UNIT}-loopback.service").read_text().splitlines()
+    filter_unit = build_host("filterUnit", ROOT)
+    (triggers,) = re.findall(r"^X-Restart-Triggers=(\S+)$", host_unit.read_text(), re.MULTILINE)
+    assert str(filter_unit) in Path(triggers).read_text(), "a changed filter restarts the guest"
+    lines = (filter_unit / f"{UNIT}-loopback.service").read_text().splitlines()
     assert {f"Before={UNIT}.service", f"WantedBy={UNIT}.service", "StopWhenUnneeded=true"} <= set(lines)
     every = merge(ROOT, {"boot": {"userNet": {"hostLoopback": "all"}}})
     assert "loopback" not in (build_host("unit", every) / f"{UNIT}.service").read_text()
