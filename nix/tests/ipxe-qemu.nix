@@ -71,6 +71,16 @@ in
         owner = host.succeed("stat --format '%U %a' ${stateDir}/disk.qcow2").strip()
         assert owner == "${unit} 600", owner
 
+    with subtest("of the host's loopback, the guest's user reaches the boot server alone"):
+        connect = "bash -c '</dev/tcp/127.0.0.1/{}'"
+        as_guest = "runuser --user ${unit} -- "
+        host.succeed(
+            "systemd-run --unit=private systemd-socket-activate --listen=127.0.0.1:9001 --accept --inetd cat"
+        )
+        host.wait_until_succeeds(connect.format(9001))
+        host.fail(as_guest + connect.format(9001))
+        host.succeed(as_guest + connect.format(8080))
+
     with subtest("a guest that dies is started again, on the same disk"):
         inode = host.succeed("stat --format %i ${stateDir}/disk.qcow2")
         host.succeed("pkill --signal KILL --uid ${unit} qemu-system")

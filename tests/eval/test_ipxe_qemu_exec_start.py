@@ -37,6 +37,8 @@ def test_the_built_exec_start_boots_a_guest(build_host: Callable[..., Path], tmp
         {"enableKvm": False, "machine": "q35,accel=tcg", "cpu": "max"},
         # The placeholder packages of a nixpkgs for evaluation have no iPXE: QEMU's own runs the plain script.
         {"boot": {"userNet": {"model": "virtio-net-pci", "bootFile": None}}},
+        # This process's user has no filter: that one's unit is tried in test_units_on_systemd_loopback.py.
+        {"boot": {"userNet": {"hostLoopback": "all"}}},
         {"boot": {"http": {"root": str(root), "port": 0}}},
     )
     unit = read_unit(build_host("unit", options) / "every-channel-ipxe-qemu.service")

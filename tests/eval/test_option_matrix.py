@@ -35,6 +35,9 @@ REFUSED = {
 SIGNATURE = "netboot.release.signature"
 FIRES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.userNet.dnsServers", "[]"): ["ipxe-qemu.boot.userNet.dnsServers must not be empty"],
+    ("ipxe-qemu.boot.http.port", "0"): [
+        'ipxe-qemu.boot.http.port must not be 0 unless boot.userNet.hostLoopback is "all"'
+    ],
     ("ipxe-qemu.lan.enable", "true"): ["ipxe-qemu.lan.macvtap.interface must be set when lan.enable is true"],
     ("netboot.proxyDhcp.enable", "true"): [
         "netboot.proxyDhcp.subnet must be set when proxyDhcp.enable is true"
@@ -59,7 +62,6 @@ FIRES: dict[tuple[str, str], list[str]] = {
 """(option, value) → the assertions that fire; for all others, none does."""
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],
-    ("ipxe-qemu.boot.http.port", "0"): ["boot.http.port"],
     ("netboot.httpPort", "0"): ["httpPort"],
 }
 """(option, value) → the options that the check of the settings file names; no other change is refused."""
