@@ -67,7 +67,13 @@ def check_loopback(settings: Settings, *, required: bool) -> None:
 
     Where it is not: raises LoopbackError if that is ``required``, and else warns.
     """
-    if settings.boot.user_net.host_loopback is HostLoopback.ALL or (address := find_unfiltered()) is None:
+    if settings.boot.user_net.host_loopback is HostLoopback.ALL:
+        return
+    try:
+        address = find_unfiltered()
+    except OSError as error:
+        raise LoopbackError(f"the loopback cannot be tried: {error.strerror}", hint=OPTION) from error
+    if address is None:
         return
     message = "the guest can reach every service on this host's loopback"
     remedy = f'have ectools vm loopback-filter run, or set {OPTION} to "{HostLoopback.ALL}"'

@@ -48,10 +48,9 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
     ``require_filter``: that the guest can reach this host's loopback is an error, not a warning.
     """
-    check_loopback(settings, required=require_filter)
     confine_children()
     try:
-        with _stoppable(), _terminal_restored(), prepare(settings) as plan:
+        with _stoppable(), _terminal_restored(), prepare(settings, require_filter=require_filter) as plan:
             try:
                 asyncio.run(_run(plan))
             finally:
@@ -62,7 +61,7 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def prepare(settings: Settings) -> Iterator[Plan]:
+def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Plan]:
     """Everything that QEMU needs, for the length of the block. What is wrong on this host is found here."""
     program = _find_qemu(settings, PROGRAM)
     image_program = _find_qemu(settings, IMAGE_PROGRAM)
@@ -71,6 +70,8 @@ def prepare(settings: Settings) -> Iterator[Plan]:
         listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
         url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
         token = read_token(settings.boot)
+        # As the user that QEMU runs as: it is that one's loopback.
+        check_loopback(settings, required=require_filter)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))
         stack.enter_context(hold_boot_file(settings.boot, url=url, token=token))
         yield Plan(
