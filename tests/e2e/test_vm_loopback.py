@@ -99,6 +99,8 @@ class Place:
         finally:
             child.kill()
             child.wait()
+            # Its nft dies after it, and the table with that.
+            wait_until(lambda: not self.has_table(), seconds=60, what="no rules")
 
 
 @pytest.fixture
