@@ -162,3 +162,32 @@ def test_a_console_without_end_is_bounded_in_the_log(tmp_path: Path) -> None:
         runner.terminate()
         assert runner.wait() == 0
     assert 1000 < logged <= 20_000
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_guest_its_life(tmp_path: Path, manager: ServiceManager) -> None:
+    """The firmware reads its first sector, and QEMU stops the guest instead of telling it of the error."""
+    # Each rule fails one read. QEMU itself takes the first, when it guesses the disk's geometry.
+    rule = {"event": "none", "iotype": "read", "errno": 5, "once": True}
+    disk = {
+        "driver": "blkdebug",
+        "node-name": "bad",
+        "image": {"driver": "null-co", "size": 1 << 20, "read-zeroes": True},
+        "inject-error": [rule] * 3,
+    }
+    settings = settings_for(
+        tmp_path / "state",
+        empty_root(tmp_path / "root"),
+        shutdown=SHUTDOWN,
+        extraArgs=[
+            *("-blockdev", json.dumps(disk)),
+            *("-device", "virtio-blk-pci,drive=bad,rerror=stop,bootindex=0"),
+        ],
+    )
+    with start_runner(settings, tmp_path, env=environment(manager, watchdog_seconds=60)) as runner:
+        qemu = runner.wait_guest_pid()
+        runner.wait_event("the guest's disk failed")
+        runner.wait_event("the guest is paused", status="io-error")
+        runner.wait_event("the guest runs again")
+        assert is_alive(qemu)
+        runner.terminate()
+        assert runner.wait() == 0
