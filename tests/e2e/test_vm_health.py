@@ -164,7 +164,9 @@ def test_a_console_without_end_is_bounded_in_the_log(tmp_path: Path) -> None:
     assert 1000 < logged <= 20_000
 
 
-def test_a_disk_that_fails_for_a_while_costs_no_guest_its_life(tmp_path: Path, manager: ServiceManager) -> None:
+def test_a_disk_that_fails_for_a_while_costs_no_guest_its_life(
+    tmp_path: Path, manager: ServiceManager
+) -> None:
     """The firmware reads its first sector, and QEMU stops the guest instead of telling it of the error."""
     # Each rule fails one read. QEMU itself takes the first, when it guesses the disk's geometry.
     rule = {"event": "none", "iotype": "read", "errno": 5, "once": True}
