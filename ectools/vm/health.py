@@ -46,6 +46,7 @@ PAUSE_SECONDS = 24 * 3600.0
 ALIVE = frozenset({"running", "suspended"})
 _BROKEN = "internal-error"
 _DISK_FAILED = "io-error"
+_POWERED_OFF = "shutdown"
 
 _TURN_SECONDS = 15.0
 # STOP and RESUME are looked at when they come, and many in a row no oftener than this.
@@ -55,6 +56,8 @@ _LEAST_TURN_SECONDS = 0.1
 _SLOW_SECONDS = 20.0
 _GIVE_UP_SECONDS = 120.0
 _FIRST_REMINDER_SECONDS = 60.0
+# For so long a guest that has powered itself off, and a connection that is gone, are taken for QEMU's end.
+_END_SECONDS = 5.0
 # A guest that was told to go on after a disk's failure, and for so long did not stop again, runs.
 _RETRY_SECONDS = 10.0
 
@@ -101,6 +104,8 @@ class Health:
                 if (why := await self.turn()) is not None:
                     return why
             except QmpError as error:
+                if not self._guest.qmp.connected:
+                    await asyncio.sleep(_END_SECONDS)  # it is QEMU's end, mostly, and that ends this watch
                 self._tell_silent(error.message)
             except Exception as error:
                 self._guard.report(error)
@@ -142,6 +147,8 @@ class Health:
         if watched and now - pause.since > PAUSE_SECONDS:
             return f"it has been held for {_show(now - pause.since)}: {state}"
         self._notifier.alive()
+        if state == _POWERED_OFF and now - pause.since < _END_SECONDS:
+            return None
         self._say(pause.describe(now))
         if now >= pause.remind_at:
             pause.remind_at = now + max(_FIRST_REMINDER_SECONDS, now - pause.since)

@@ -39,6 +39,10 @@ class QmpServer:
     def send_event(self, name: str, data: dict[str, Any] | None = None) -> None:
         self._say({"event": name, "data": data or {}, "timestamp": {"seconds": 1, "microseconds": 2}})
 
+    def hang_up(self) -> None:
+        assert self._writer is not None
+        self._writer.close()
+
     async def run(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._channel)
         self._say(GREETING)

@@ -89,7 +89,7 @@ def bench(
 # RunState of qapi/run-state.json, QEMU 9; "colo" and "preconfig" come and go with its versions.
 HELD = [
     *("colo", "debug", "finish-migrate", "guest-panicked", "inmigrate", "io-error", "paused", "postmigrate"),
-    *("preconfig", "prelaunch", "restore-vm", "save-vm", "shutdown", "watchdog", "a-later-one"),
+    *("preconfig", "prelaunch", "restore-vm", "save-vm", "watchdog", "a-later-one"),
 ]
 
 
@@ -118,6 +118,39 @@ def test_a_guest_that_is_held_is_told_and_lives_for_the_stated_time(state: str, 
         assert "WATCHDOG=1" in bench.heard()
         assert await bench.turn(state, after=2) == f"it has been held for 24 h 0 min: {state}"
         assert bench.heard() == []
+
+    bench.run(scenario)
+
+
+def test_a_guest_that_powers_itself_off_is_held_only_where_qemu_stays(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("shutdown")
+        await bench.turn("shutdown", after=4)
+        assert bench.told() == []
+        assert bench.heard() == ["WATCHDOG=1", "WATCHDOG=1"]
+        await bench.turn("shutdown", after=10)
+        ((event, fields),) = bench.told()
+        assert (event, fields["status"], fields["paused_seconds"]) == ("the guest is paused", "shutdown", 14)
+
+    bench.run(scenario)
+
+
+def test_the_end_of_the_connection_is_told_only_where_qemu_lives_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_END_SECONDS", 0.3)
+
+    async def scenario(bench: Bench) -> None:
+        bench.qemu.hang_up()
+        watching = asyncio.create_task(bench.health.watch())
+        await asyncio.sleep(0.1)
+        assert bench.told() == []
+        while not (told := bench.told()):  # noqa: ASYNC110 - the log has no event to wait for
+            await asyncio.sleep(0.01)
+        assert [event for event, _ in told] == ["QEMU does not answer"]
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        assert "WATCHDOG=1" not in bench.heard()
 
     bench.run(scenario)
 
