@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 from ectools.errors import InputError
-from ectools.files import read_bytes
+from ectools.files import read_regular
 
 CHAIN_TOKEN = "chain-token"  # noqa: S105 - the credential's name
 """Name of the credential that holds what a boot script asks for."""
+
+_MAX_BYTES = 64 << 10
 
 # iPXE before 2020 decodes a URL's query and encodes only some of it again: & and + come out as themselves,
 # and what is not ASCII as garbage. These characters arrive as they are.
@@ -36,7 +38,7 @@ def read_tokens(path: Path, *, credential: str, option: str, at_most: int = 1) -
     Raises FileError where it cannot be read, InputError where it holds anything else. Neither shows it.
     """
     found = find_secret(path, credential=credential)
-    lines = read_bytes(found).strip(b"\r\n").splitlines()
+    lines = read_regular(found, limit=_MAX_BYTES).strip(b"\r\n").splitlines()
     if not 1 <= len(lines) <= at_most or not all(_TOKEN.fullmatch(line) for line in lines):
         lines_wanted = "one line" if at_most == 1 else f"one to {at_most} lines, each"
         raise InputError(

@@ -116,7 +116,13 @@ def read_descriptor(descriptor: int, path: Path, *, limit: int) -> bytes:
 
 def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
     """The content of a regular file of at most ``limit`` bytes; waits for no fifo. Raises FileError."""
-    descriptor = open_regular(path, follow=follow)
+    try:
+        descriptor = open_regular(path, follow=follow)
+    except FileError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno not in {errno.ENXIO, errno.ELOOP}:
+            raise FileError(f"{path}: cannot be read: {cause.strerror or cause}") from cause
+        raise
     try:
         return read_descriptor(descriptor, path, limit=limit)
     finally:

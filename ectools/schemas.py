@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
+from ectools.files import FileError, read_regular
 from ectools.names import resolve, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PACKAGE = Path(__file__).resolve().parent
+_SETTINGS_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
         if not path.is_file():
             known = ", ".join(schema_names()) or "none"
             raise InputError(f"{given}: there is no schema of that name", hint=f"the names are: {known}")
-    document = _parse(path, where="")
+    document = _parse(_read(path), path, where="")
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON Schema: it is no object")
     if checked and path.parent != schemas_folder():
@@ -115,7 +117,11 @@ def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
 
 def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
     """The JSON object of a settings file, not yet checked. Raises InputError, ProblemsError."""
-    document = _parse(path, where=schema.prefix)
+    try:
+        raw = read_regular(path, limit=_SETTINGS_BYTES)
+    except FileError as error:
+        raise InputError(error.message) from error
+    document = _parse(raw, path, where=schema.prefix)
     if not isinstance(document, dict):
         from ectools.explain import kind_of
 
@@ -182,12 +188,15 @@ def _branch(value: Any, node: Any, root: dict[str, Any]) -> dict[str, Any]:
 # --- JSON files ---------------------------------------------------------------------------------
 
 
-def _parse(path: Path, *, where: str) -> Any:
-    """The JSON value of a file, strictly. ``where`` names what the file is about in the problems raised."""
+def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _parse(raw: bytes, path: Path, *, where: str) -> Any:
+    """The JSON value of a file, strictly. ``where`` names what the file is about in the problems raised."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
+from ectools.files import FileError, open_regular
 from ectools.vm.boot_script import SCRIPT_NAME
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -46,10 +47,10 @@ def check_boot_root(boot: Boot) -> None:
 
 def _check_kernel(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             head = file.read(_MAGIC_AT + len(_MAGIC))
             there = os.fstat(file.fileno()).st_size
-    except OSError:
+    except (FileError, OSError):
         return  # the script need not name it; a request for it is answered by the server
     if head[_MAGIC_AT:] != _MAGIC:
         return  # another kind of kernel

@@ -1,4 +1,4 @@
-"""The boot HTTP server as a child: waited for, listened to, and restarted where it dies.
+"""The boot HTTP server as a child: waited for, listened to, and started again for as long as the guest runs.
 
 The runner binds the socket and keeps it. A port that is taken is an error before anything starts, and while
 a new server starts, connections queue instead of being refused.
@@ -11,78 +11,63 @@ import contextlib
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.log_limit import LogLimit
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async
+from ectools.supervision import ChildFailedError, RestartPolicy, Supervisor, tasks
 from ectools.vm.confine import child_environment
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from ectools.supervision import ChildState
 
 _log = log.Log(__name__)
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
-_MAX_RESTARTS = 5
-_FIRST_PAUSE_SECONDS = 0.2
-# A server that ran for so long was not dead on arrival: the restarts are counted anew.
-_HEALTHY_SECONDS = 60.0
+_END_SECONDS = 2.0
+# An error and its hint.
+_WORDS = 2
+# A server that does not answer so often in a row, each within its time, serves nobody.
+_CHECK_SECONDS = 30.0
+_ANSWER_SECONDS = 20.0
+_MISSED_CHECKS = 3
+# A guest that is up does without it, and one that reboots waits for it: it is never given up.
+_POLICY = RestartPolicy(longest_pause=10.0)
 
 
 class BootServerError(EcError):
-    """The boot HTTP server cannot be started, or not kept alive."""
+    """The boot HTTP server cannot be started."""
 
 
 class BootServer:
-    """``requested`` is set at a guest's first request, ``gave_up`` once no server can be kept running."""
+    """``requested`` is set at a guest's first request. ``changed`` is told whether a server runs."""
 
-    def __init__(self, listener: socket.socket, root: Path) -> None:
+    def __init__(
+        self, listener: socket.socket, root: Path, *, changed: Callable[[ChildState], None] = lambda _: None
+    ) -> None:
         self._listener = listener
         self._root = root
-        self._pid: int | None = None
         self._tail = Tail()
+        # Who makes requests without end must not hide what the server says of itself.
+        self._requests = LogLimit("boot-http requests")
+        self._said = LogLimit("boot-http")
         self.requested = asyncio.Event()
-        self.gave_up: asyncio.Future[BootServerError] = asyncio.get_running_loop().create_future()
+        self.supervisor = Supervisor(
+            self._run_once, what="the boot HTTP server", policy=_POLICY, changed=changed
+        )
 
-    @property
-    def pid(self) -> int | None:
-        """The running server's process; None while there is none."""
-        return self._pid
-
-    async def run(self, ready: asyncio.Event) -> None:
-        """Keep a server running until cancelled; sets ``ready`` when the first one answers."""
-        pause, restarts = _FIRST_PAUSE_SECONDS, 0
-        loop = asyncio.get_running_loop()
-        while True:
-            started = loop.time()
-            try:
-                how = await self._run_once(ready)
-            except EcError as error:
-                how = error.message
-            if not ready.is_set():
-                self.gave_up.set_result(
-                    BootServerError(self._report(f"the boot HTTP server did not start: {how}"))
-                )
-                return
-            if loop.time() - started > _HEALTHY_SECONDS:
-                pause, restarts = _FIRST_PAUSE_SECONDS, 0
-            restarts += 1
-            if restarts > _MAX_RESTARTS:
-                text = f"the boot HTTP server died {restarts} times in a row: {how}"
-                self.gave_up.set_result(BootServerError(self._report(text)))
-                return
-            _log.error("the boot HTTP server died; it is started again", how=how, pause_seconds=pause)
-            await asyncio.sleep(pause)
-            pause *= 2
-
-    async def _run_once(self, ready: asyncio.Event) -> str:
+    async def _run_once(self, serves: Callable[[], None]) -> str:
         """One server, to its end; returns how it ended."""
+        self._tail = Tail()
         descriptor = self._listener.fileno()
         argv = [sys.executable, "-P", "-m", "ectools.cli.main", "netboot", "http"]
         argv += ["--root", str(self._root), "--listen-fd", str(descriptor)]
@@ -98,47 +83,59 @@ class BootServer:
                 term_seconds=_STOP_SECONDS,
             ) as child:
                 outputs.release()
-                return await self._watch(child, outputs, ready)
+                return await self._watch(child, outputs, serves)
         finally:
-            self._pid = None
             await outputs.finish(seconds=_STOP_SECONDS)
 
-    async def _watch(self, child: asyncio.subprocess.Process, outputs: Outputs, ready: asyncio.Event) -> str:
-        ended = asyncio.create_task(child.wait())
-        answers = asyncio.create_task(self._wait_healthy())
-        try:
+    async def _watch(
+        self, child: asyncio.subprocess.Process, outputs: Outputs, serves: Callable[[], None]
+    ) -> str:
+        async with tasks(child.wait(), self._answers(seconds=_READY_SECONDS)) as (ended, answers):
             first = asyncio.FIRST_COMPLETED
-            await asyncio.wait({ended, answers}, timeout=_READY_SECONDS, return_when=first)
-            if ended.done() or not answers.done() or not answers.result():
-                return await self._describe_failed_start(child, outputs)
-            self._pid = child.pid
-            ready.set()
-            returncode = await ended
+            await asyncio.wait({ended, answers}, return_when=first)
+            if answers.done() and answers.result() and not ended.done():
+                serves()
+                silent = await self._wait_silent(ended)
+            else:
+                silent = f"it does not answer on {HEALTH_PATH}"
+                # One that dies closes the connection a moment before it has ended.
+                await asyncio.wait({ended}, timeout=_END_SECONDS)
+            if not ended.done():
+                return silent
             await outputs.finish(seconds=_STOP_SECONDS)
-            return describe_exit(returncode)
-        finally:
-            answers.cancel()
-            ended.cancel()
+            # Where none has served yet, all of its last lines are reported.
+            last_words = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
+            return ": ".join([describe_exit(ended.result()), *(line.strip() for line in last_words)])
 
-    async def _describe_failed_start(self, child: asyncio.subprocess.Process, outputs: Outputs) -> str:
-        if child.returncode is None:
-            return f"no answer on {HEALTH_PATH} within {_READY_SECONDS:g} s"
-        await outputs.finish(seconds=_STOP_SECONDS)
-        return describe_exit(child.returncode)
+    async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
+        """Until the process ends or answers no more, and how the latter was seen."""
+        missed = 0
+        while missed < _MISSED_CHECKS:
+            await asyncio.wait({ended}, timeout=_CHECK_SECONDS)
+            if ended.done():
+                break
+            # The question of one that dies meanwhile is left to the next one.
+            async with tasks(self._answers(seconds=_ANSWER_SECONDS)) as (asking,):
+                await asyncio.wait({ended, asking}, return_when=asyncio.FIRST_COMPLETED)
+                missed = 0 if asking.done() and asking.result() else missed + 1
+        return f"it did not answer on {HEALTH_PATH} {missed} times in a row"
 
-    async def _wait_healthy(self) -> bool:
+    async def _answers(self, *, seconds: float) -> bool:
         """Ask once: the connection waits in the socket's queue until the server takes it."""
         ip, port = self._listener.getsockname()[:2]
         ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - read, not bound
+        request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        writer = None
         try:
-            reader, writer = await asyncio.open_connection(ip, port)
-            writer.write(
-                f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-            )
-            status = await reader.readline()
-            writer.close()
-        except OSError:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_connection(ip, port)
+                writer.write(request.encode())
+                status = await reader.readline()
+        except (OSError, ValueError):  # ValueError: a line without end
             return False
+        finally:
+            if writer is not None:
+                writer.close()
         return status.split(b" ")[1:2] == [b"200"]
 
     def _on_line(self, line: str) -> None:
@@ -148,41 +145,48 @@ class BootServer:
             event, level = entry.pop("event"), entry.pop("level")
         except (ValueError, AttributeError, KeyError, TypeError):
             self._tail.add(line)
-            _log.warning("boot-http", line=line)
+            if self._said.take(len(line)):
+                _log.warning("boot-http", line=line)
             return
         entry.pop("time", None)
+        limit = self._said
         if event == "request":
             if entry.get("path") == HEALTH_PATH:
                 return
             self.requested.set()
+            limit = self._requests
         if level in {"error", "warning", "critical"}:
             self._tail.add(f"{event} {entry}")
-        talk = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
-        talk.get(level, _log.info)(event, **{"source": "boot-http", **entry})
+        if limit.take(len(line)):
+            _pass_on(str(event), level, entry)
 
-    def _report(self, text: str) -> str:
+    def report(self, text: str) -> str:
+        """``text`` with the server's last lines below it."""
         return text + "".join(f"\n  boot-http: {line}" for line in self._tail.lines())
+
+    def close(self) -> None:
+        self._requests.close()
+        self._said.close()
+
+
+def _pass_on(event: str, level: object, fields: dict[str, Any]) -> None:
+    talk = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
+    talk.get(str(level), _log.info)(event, **{"source": "boot-http", **fields})
 
 
 @contextlib.asynccontextmanager
 async def start_boot_server(
-    listener: socket.socket, root: Path, *, unless: asyncio.Event
+    listener: socket.socket, root: Path, *, unless: asyncio.Event, changed: Callable[[ChildState], None]
 ) -> AsyncIterator[BootServer]:
     """A server that answers, for the length of the block. Raises BootServerError where none does.
 
     The block is entered at once, without an answer, when ``unless`` is set meanwhile.
     """
-    server = BootServer(listener, root)
-    ready = asyncio.Event()
-    running = asyncio.create_task(server.run(ready))
-    waiting = [asyncio.create_task(event.wait()) for event in (ready, unless)]
-    try:
-        await asyncio.wait({*waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-            raise server.gave_up.result()
+    server = BootServer(listener, root, changed=changed)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(server.close)
+        try:
+            await stack.enter_async_context(server.supervisor.running(unless=unless))
+        except ChildFailedError as error:
+            raise BootServerError(server.report(error.message)) from None
         yield server
-    finally:
-        for task in (*waiting, running):
-            task.cancel()
-        await asyncio.gather(*waiting, running, return_exceptions=True)

@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import socket
 import subprocess
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.boot_urls import FAILURE_MARK
 from ectools.errors import EcError
+from ectools.log_limit import LogLimit, LogRate
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async, stop_async
+from ectools.timers import Guard
 from ectools.vm.argv import Accelerator, Tap, build_argv
 from ectools.vm.confine import child_environment
-from ectools.vm.kvm import FirstBoot
+from ectools.vm.kvm import RESETS_IN_A_ROW, FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
 from ectools.vm.qmp import Qmp, QmpError
 
@@ -28,8 +32,11 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _GREETING_SECONDS = 60.0
+STATUS_SECONDS = 20.0
 _DRAIN_SECONDS = 3.0
 _WORDS_SECONDS = 1.0
+# A guest can bring about an event of QEMU's as often as it likes.
+_EVENT_RATE = LogRate(burst_lines=100, burst_bytes=100_000, lines_per_second=0.2, bytes_per_second=200.0)
 
 # What a guest's power-off, its reboot under -no-reboot, and a `quit` on a monitor look like (RunState,
 # ShutdownCause).
@@ -61,26 +68,41 @@ class Launch:
 
 
 class Record:
-    """What QEMU and the guest's console say: logged, and its last lines kept."""
+    """What QEMU and the guest's console say: logged as far as the log takes it, and its last lines kept."""
 
     def __init__(self) -> None:
         self.stderr = Tail()
         self.console = Tail()
+        self._stderr_limit = LogLimit("qemu")
+        self._console_limit = LogLimit("console")
+        self._event_limit = LogLimit("qemu events", rate=_EVENT_RATE)
         self._kvm_error = ""
         self._kvm_failed = asyncio.Event()
 
     def on_console(self, line: str) -> None:
         self.console.add(line)
-        _log.info("console", line=line)
+        if self._console_limit.take(len(line)):
+            _log.info("console", line=line)
         if FAILURE_MARK in line:
-            _log.error("the guest did not boot from the network; its iPXE waits in a shell")
+            self.tell("the guest did not boot from the network; its iPXE waits in a shell")
+
+    def tell(self, event: str, data: Mapping[str, Any] | None = None) -> None:
+        """An error that the guest can bring about: logged, unless there were many of late."""
+        fields = {"data": dict(data)} if data else {}
+        if self._event_limit.take(len(event) + len(str(fields))):
+            _log.error(event, **fields)
 
     def on_stderr(self, line: str) -> None:
         self.stderr.add(line)
         if not self._kvm_error and "KVM internal error" in line:
             self._kvm_error = line
             self._kvm_failed.set()
-        _log.warning("qemu", line=line)
+        if self._stderr_limit.take(len(line)):
+            _log.warning("qemu", line=line)
+
+    def close(self) -> None:
+        for limit in (self._stderr_limit, self._console_limit, self._event_limit):
+            limit.close()
 
     async def wait_kvm_error(self) -> str:
         """What QEMU says when KVM cannot go on, at about the time of its event; nothing where it does not."""
@@ -98,7 +120,11 @@ class Record:
 
 @dataclass(kw_only=True)
 class Guest:
-    """A started QEMU. ``changed`` is set at every QMP event, ``stopped`` when its virtual CPUs stopped."""
+    """A started QEMU.
+
+    ``changed`` is set at every QMP event, ``state_changed`` when the virtual CPUs were stopped or went on.
+    ``resets`` are the last ones' times.
+    """
 
     process: asyncio.subprocess.Process
     accelerator: Accelerator
@@ -106,12 +132,13 @@ class Guest:
     said: Record
     outputs: Outputs
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    resets: list[float] = field(default_factory=list)
+    state_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    resets: deque[float] = field(default_factory=lambda: deque(maxlen=RESETS_IN_A_ROW))
     shutdown_reason: str | None = None
 
     def __post_init__(self) -> None:
         self.qmp = Qmp(on_event=self._on_event)
+        self._guard = Guard("a look at the guest", clock=time.monotonic)
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         match name:
@@ -119,12 +146,12 @@ class Guest:
                 self.resets.append(asyncio.get_running_loop().time())
             case "SHUTDOWN":
                 self.shutdown_reason = str(data.get("reason", ""))
-            case "STOP":
-                self.stopped.set()
+            case "STOP" | "RESUME" | "SUSPEND" | "WAKEUP":
+                self.state_changed.set()
             case "GUEST_PANICKED":
-                _log.error("the guest's kernel panicked", **data)
+                self.said.tell("the guest's kernel panicked", data)
             case "BLOCK_IO_ERROR":
-                _log.error("the guest's disk failed", **data)
+                self.said.tell("the guest's disk failed", data)
         self.changed.set()
 
     async def connect(self) -> None:
@@ -144,34 +171,30 @@ class Guest:
         """The first run state after QEMU has set the machine up: ``running``. Raises QmpError."""
         while True:
             self.changed.clear()
-            if (status := await self.status()) != "prelaunch":
+            if (status := await self.status(seconds=_GREETING_SECONDS)) != "prelaunch":
                 return status
             await self.changed.wait()  # for RESUME
 
-    async def wait_broken(self) -> str:
-        """Wait until QEMU reports an error that no guest comes back from; a pause is none."""
-        while True:
-            await self.stopped.wait()
-            self.stopped.clear()
-            with contextlib.suppress(QmpError):
-                status = await self.status()
-                if status == "internal-error":
-                    return status
-                if status not in {"running", "shutdown"}:
-                    _log.warning("the guest is paused", status=status)
-
-    async def status(self) -> str:
+    async def status(self, *, seconds: float = STATUS_SECONDS) -> str:
         """QMP's run state: ``running``, ``paused``, ``internal-error``, … Raises QmpError."""
-        return str((await self.qmp.execute("query-status"))["status"])
+        answer = await self.qmp.execute("query-status", seconds=seconds)
+        try:
+            return str(answer["status"])
+        except (LookupError, TypeError) as error:
+            raise QmpError(f"QMP query-status: {str(answer)[:200]} has no status") from error
 
     async def look(self) -> FirstBoot:
-        """What the first boot has come to."""
+        """What the first boot has come to, as far as QEMU says it."""
         status, progress = "no answer", None
-        with contextlib.suppress(QmpError):
+        try:
             status = await self.status()
             usernet = await self.qmp.execute("human-monitor-command", {"command-line": "info usernet"})
             blockstats = await self.qmp.execute("query-blockstats")
             progress = find_network_progress(usernet) or find_disk_progress(blockstats)
+        except QmpError:
+            pass
+        except Exception as error:
+            self._guard.report(error)  # an answer of another shape is no reason to end a guest
         return FirstBoot(status=status, resets=tuple(self.resets), progress=progress)
 
 
@@ -180,7 +203,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
     """QEMU for the length of the block; what runs at its end gets SIGTERM, ``term_seconds``, then SIGKILL."""
     ours, theirs = socket.socketpair()
     said, outputs = Record(), Outputs(secrets=launch.secrets)
-    with ours, contextlib.ExitStack() as child_ends:
+    with ours, contextlib.closing(said), contextlib.ExitStack() as child_ends:
         child_ends.enter_context(theirs)
         child_ends.callback(outputs.release)
         argv = build_argv(

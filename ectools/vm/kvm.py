@@ -25,7 +25,7 @@ DEVICE = "/dev/kvm"
 _POLL_SECONDS = 1.0
 # One crash of a guest makes several RESET events: the CPU's, then the firmware's own.
 _RESET_GROUP_SECONDS = 5.0
-_RESETS_IN_A_ROW = 6
+RESETS_IN_A_ROW = 6
 
 
 class Trouble(StrEnum):
@@ -129,7 +129,7 @@ def judge(boot: FirstBoot) -> KvmFailure | None:
     for time in boot.resets:
         groups += previous is None or time - previous > _RESET_GROUP_SECONDS
         previous = time
-    if groups > 1 or len(boot.resets) >= _RESETS_IN_A_ROW:
+    if groups > 1 or len(boot.resets) >= RESETS_IN_A_ROW:
         return KvmFailure(trouble=Trouble.RESETS, detail=f"{len(boot.resets)} resets")
     return None
 

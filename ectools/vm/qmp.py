@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
 from ectools.errors import EcError
+from ectools.timers import Guard
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +24,7 @@ logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 logging.getLogger("qemu.qmp").propagate = False
 
 _REPLY_SECONDS = 20.0
+_CLOSE_SECONDS = 5.0
 
 
 class QmpError(EcError):
@@ -34,10 +37,12 @@ class _Events(EventListener):
     def __init__(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         super().__init__()
         self._on_event = on_event
+        self._guard = Guard("an event of QEMU's", clock=time.monotonic)
 
     async def put(self, event: Message) -> None:
+        # What is raised here would end the connection.
         data = event.get("data")
-        self._on_event(str(event["event"]), data if isinstance(data, dict) else {})
+        self._guard.call(self._on_event, str(event["event"]), data if isinstance(data, dict) else {})
 
 
 class Qmp:
@@ -45,6 +50,8 @@ class Qmp:
 
     def __init__(self, *, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._client = QMPClient()
+        # The library's own listener keeps every event for ever, and cannot be removed.
+        self._client.events.event_filter = lambda _: False
         self._client.register_listener(_Events(on_event))
 
     async def connect(self, channel: socket.socket, *, seconds: float) -> None:
@@ -61,15 +68,21 @@ class Qmp:
     def connected(self) -> bool:
         return self._client.runstate is Runstate.RUNNING
 
-    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """The command's return value. Raises QmpError."""
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        seconds: float = _REPLY_SECONDS,
+    ) -> Any:
+        """The command's return value. Raises QmpError, also where there is none within ``seconds``."""
         try:
-            async with asyncio.timeout(_REPLY_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._client.execute(command, arguments)
         except ExecuteError as error:
             raise QmpError(f"QMP {command}: {error}") from error
         except TimeoutError as error:
-            raise QmpError(f"QMP {command}: no answer within {_REPLY_SECONDS:g} s") from error
+            raise QmpError(f"QMP {command}: no answer within {seconds:g} s") from error
         except (QMPError, OSError, EOFError) as error:
             raise QmpError(f"QMP {command}: the connection is gone") from error
 
@@ -79,6 +92,8 @@ class Qmp:
             await self._client.runstate_changed()
 
     async def close(self) -> None:
-        # disconnect() raises what ended the connection, which is QEMU's end.
-        with contextlib.suppress(QMPError, OSError, EOFError):
-            await self._client.disconnect()
+        # disconnect() raises what ended the connection, which is QEMU's end. It waits until all that was
+        # said has been written, which a QEMU that hangs does not read.
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._client.disconnect()

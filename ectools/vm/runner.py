@@ -17,6 +17,7 @@ from ectools import log
 from ectools.boot_urls import encode_token
 from ectools.netboot.http.listen import bind_listener
 from ectools.processes import find_program
+from ectools.timers import report_unseen_failures
 from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
@@ -87,6 +88,7 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Pla
 async def _run(plan: Plan) -> None:
     stop = StopRequest()
     loop = asyncio.get_running_loop()
+    report_unseen_failures(loop)
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.ask)
     await supervise(plan, stop)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.supervision import tasks
 from ectools.vm.qmp import QmpError
 
 if TYPE_CHECKING:
@@ -76,16 +77,10 @@ async def _take(
     act: Coroutine[Any, Any, None], *, guest: Guest, seconds: float, request: StopRequest
 ) -> bool:
     """One step: whether QEMU ended within its time."""
-    ended = asyncio.create_task(guest.process.wait())
-    acting = asyncio.create_task(act)
-    hurried = asyncio.create_task(request.hurried())
-    try:
+    # What the act itself raises does not shorten the guest's time; the loop reports it.
+    async with tasks(guest.process.wait(), act, request.hurried()) as (ended, _, hurried):
         await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return ended.done()
-    finally:
-        for task in (ended, acting, hurried):
-            task.cancel()
-        await asyncio.gather(ended, acting, hurried, return_exceptions=True)
 
 
 async def _hears(guest: Guest, step: Step) -> bool:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.notify import Notifier
+from ectools.supervision import tasks
 from ectools.vm.argv import Accelerator
 from ectools.vm.boot_server import start_boot_server
 from ectools.vm.guest import Launch, explain_end, start_guest
+from ectools.vm.health import ALIVE, Health
 from ectools.vm.kvm import KvmError, classify_death, probe_kvm
 from ectools.vm.qemu_errors import raise_for_settings
 from ectools.vm.qmp import QmpError
+from ectools.vm.status_line import StatusLine
 from ectools.vm.watch import watch_guest
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Coroutine
 
     from ectools.vm.argv import Tap
     from ectools.vm.boot_server import BootServer
@@ -46,22 +48,27 @@ class Plan:
 
 
 async def supervise(plan: Plan, stop: StopRequest) -> None:
-    """Run the guest to its end. Returns where that was orderly, raises EcError where not."""
+    """Run the guest to its end. Returns where that was orderly, raises EcError where not.
+
+    The guest starts once the boot HTTP server answers, and runs on where that dies.
+    """
     notifier = Notifier()
+    status = StatusLine(notifier)
     async with contextlib.AsyncExitStack() as stack:
         server = None
-        if plan.listener is not None and plan.settings.boot.http.root is not None:
-            notifier.status("starting the boot HTTP server")
+        if plan.listener is not None and (root := plan.settings.boot.http.root) is not None:
+            status.guest("starting the boot HTTP server")
             server = await stack.enter_async_context(
-                start_boot_server(plan.listener, plan.settings.boot.http.root, unless=stop.requested)
+                start_boot_server(plan.listener, root, unless=stop.requested, changed=status.boot_server)
             )
             if stop.requested.is_set():
                 return
+        run = _Run(plan, server, stop, notifier, status)
         accelerator = choose_accelerator(plan.settings)
-        while (failure := await _run_guest(plan, accelerator, server, stop, notifier)) is not None:
+        while (failure := await run.run_guest(accelerator)) is not None:
             fall_back(plan.settings, failure)
             accelerator = Accelerator.TCG
-        notifier.status("the guest has ended")
+        status.guest("the guest has ended")
 
 
 def choose_accelerator(settings: Settings) -> Accelerator:
@@ -86,37 +93,46 @@ def fall_back(settings: Settings, failure: KvmFailure) -> None:
     )
 
 
-async def _run_guest(
-    plan: Plan,
-    accelerator: Accelerator,
-    server: BootServer | None,
-    stop: StopRequest,
-    notifier: Notifier,
-) -> KvmFailure | None:
-    """One QEMU, to its end. None: that was in order. A failure: KVM does not carry the guest. Else raises."""
-    launch = Launch(
-        settings=plan.settings,
-        accelerator=accelerator,
-        program=plan.program,
-        tap=plan.tap,
-        secrets=plan.secrets,
-        interactive=plan.interactive,
-    )
-    notifier.status(f"starting the guest ({accelerator})")
-    term_seconds = plan.settings.shutdown.terminate_seconds
-    async with start_guest(launch, term_seconds=term_seconds) as guest:
-        _log.info("QEMU started", pid=guest.process.pid, accelerator=accelerator)
-        try:
-            status = await _wait_started(guest, stop)
-        except QmpError as error:
-            return await _explain_failed_start(guest, plan.settings, error)
-        if status == "running":
-            _log.info("the guest runs", accelerator=accelerator)
-            notifier.ready()
-            notifier.status(f"the guest runs ({accelerator})")
-        async with _background(_keep_alive(guest, server, notifier)):
+@dataclass(frozen=True)
+class _Run:
+    plan: Plan
+    server: BootServer | None
+    stop: StopRequest
+    notifier: Notifier
+    status: StatusLine
+
+    async def run_guest(self, accelerator: Accelerator) -> KvmFailure | None:
+        """One QEMU, to its end.
+
+        None: that was in order. A failure: KVM does not carry the guest. Else raises.
+        """
+        settings = self.plan.settings
+        launch = Launch(
+            settings=settings,
+            accelerator=accelerator,
+            program=self.plan.program,
+            tap=self.plan.tap,
+            secrets=self.plan.secrets,
+            interactive=self.plan.interactive,
+        )
+        self.status.guest(f"starting the guest ({accelerator})")
+        async with start_guest(launch, term_seconds=settings.shutdown.terminate_seconds) as guest:
+            _log.info("QEMU started", pid=guest.process.pid, accelerator=accelerator)
+            try:
+                state = await _wait_started(guest, self.stop)
+            except QmpError as error:
+                return await _explain_failed_start(guest, settings, error)
+            runs = f"the guest runs ({accelerator})"
+            if state in ALIVE:
+                _log.info("the guest runs", accelerator=accelerator)
+                self.notifier.ready()
+                self.status.guest(runs)
             return await watch_guest(
-                guest, settings=plan.settings, server=server, stop=stop, notifier=notifier
+                guest,
+                settings=settings,
+                server=self.server,
+                stop=self.stop,
+                health=Health(guest, notifier=self.notifier, status=self.status, runs=runs),
             )
 
 
@@ -127,15 +143,9 @@ async def _wait_started(guest: Guest, stop: StopRequest) -> str | None:
         await guest.connect()
         return await guest.wait_started()
 
-    asking = asyncio.create_task(ask())
-    stopping = asyncio.create_task(stop.requested.wait())
-    try:
+    async with tasks(ask(), stop.requested.wait()) as (asking, stopping):
         await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return asking.result() if asking.done() else None
-    finally:
-        for task in (asking, stopping):
-            task.cancel()
-        await asyncio.gather(asking, stopping, return_exceptions=True)
+        return str(asking.result()) if asking.done() else None
 
 
 async def _explain_failed_start(guest: Guest, settings: Settings, error: QmpError) -> KvmFailure | None:
@@ -151,25 +161,3 @@ async def _explain_failed_start(guest: Guest, settings: Settings, error: QmpErro
     raise_for_settings(settings, stderr)
     explain_end(guest, returncode)
     raise error
-
-
-@contextlib.asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _keep_alive(guest: Guest, server: BootServer | None, notifier: Notifier) -> None:
-    """Feed the service manager's watchdog, as long as QEMU answers and the boot HTTP server lives."""
-    if notifier.watchdog_seconds is None:
-        return
-    while True:
-        with contextlib.suppress(QmpError):
-            await guest.status()
-            if server is None or server.pid is not None:
-                notifier.alive()
-        await asyncio.sleep(notifier.watchdog_seconds / 2)

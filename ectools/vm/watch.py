@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.supervision import tasks
 from ectools.vm.argv import Accelerator
 from ectools.vm.guest import GuestError, explain_end
 from ectools.vm.kvm import KvmFailure, classify_death, watch_first_boot
 from ectools.vm.stop import Step, stop_guest
 
 if TYPE_CHECKING:
-    from ectools.notify import Notifier
+    from collections.abc import Sequence
+
     from ectools.vm.boot_server import BootServer
     from ectools.vm.guest import Guest
+    from ectools.vm.health import Health
     from ectools.vm.kvm import FirstBoot
     from ectools.vm.settings import Settings
     from ectools.vm.stop import StopRequest
@@ -24,31 +27,23 @@ _log = log.Log(__name__)
 
 
 async def watch_guest(
-    guest: Guest, *, settings: Settings, server: BootServer | None, stop: StopRequest, notifier: Notifier
+    guest: Guest,
+    *,
+    settings: Settings,
+    server: BootServer | None,
+    stop: StopRequest,
+    health: Health,
 ) -> KvmFailure | None:
-    """Wait for the end of a guest that runs, or bring it about.
+    """Wait for the end of a guest that runs, or bring it about. A boot server that died is no end.
 
     None: it ended in order. A failure: KVM does not carry this guest (QEMU may still run). Anything else
     raises.
     """
-    watch = _Watch(guest, settings, server, stop, notifier)
-    tasks = watch.start()
-    try:
-        return await watch.wait(tasks)
-    finally:
-        for task in (tasks.ended, tasks.stopping, tasks.first_boot, tasks.broken):
-            task.cancel()
-        await asyncio.gather(
-            tasks.ended, tasks.stopping, tasks.first_boot, tasks.broken, return_exceptions=True
-        )
-
-
-@dataclass(frozen=True)
-class _Tasks:
-    ended: asyncio.Task[int]
-    stopping: asyncio.Task[bool]
-    first_boot: asyncio.Task[KvmFailure | None]
-    broken: asyncio.Task[str]
+    watch = _Watch(guest, settings, server, stop, health)
+    async with tasks(
+        guest.process.wait(), stop.requested.wait(), watch.watch_first_boot(), health.watch()
+    ) as running:
+        return await watch.wait(running)
 
 
 @dataclass(frozen=True)
@@ -57,42 +52,28 @@ class _Watch:
     settings: Settings
     server: BootServer | None
     stop: StopRequest
-    notifier: Notifier
+    health: Health
 
-    def start(self) -> _Tasks:
-        return _Tasks(
-            ended=asyncio.create_task(self.guest.process.wait()),
-            stopping=asyncio.create_task(self.stop.requested.wait()),
-            first_boot=asyncio.create_task(self._watch_first_boot()),
-            broken=asyncio.create_task(self.guest.wait_broken()),
-        )
-
-    async def wait(self, tasks: _Tasks) -> KvmFailure | None:
-        waited: set[asyncio.Future[Any]] = {tasks.ended, tasks.stopping, tasks.first_boot}
-        if self.server is not None:
-            waited.add(self.server.gave_up)
+    async def wait(self, running: Sequence[asyncio.Task[Any]]) -> KvmFailure | None:
+        ended, stopping, first_boot, broken = running
+        waited = {ended, stopping, first_boot}
         while True:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if tasks.ended.done():
-                return await self._conclude(booting=not tasks.first_boot.done())
-            if tasks.stopping.done():
+            if ended.done():
+                return await self._conclude(booting=not first_boot.done())
+            if stopping.done():
                 await self._end()
                 return None
-            if self.server is not None and self.server.gave_up.done():
-                _log.error("the guest is stopped, because the boot HTTP server cannot be kept running")
-                await self._end()
-                raise self.server.gave_up.result()
-            if tasks.first_boot in waited:
-                if (failure := tasks.first_boot.result()) is not None:
+            if first_boot in waited:
+                failure: KvmFailure | None = first_boot.result()
+                if failure is not None:
                     return failure
                 # Until here, a guest that stops is KVM's failure; from here on it is an end.
-                waited = {*waited - {tasks.first_boot}, tasks.broken}
-            elif tasks.broken.done():
-                raise GuestError(
-                    f"the guest cannot go on: {tasks.broken.result()}{self.guest.said.last_words()}"
-                )
+                waited = {ended, stopping, broken}
+            elif broken.done():
+                raise GuestError(f"the guest cannot go on: {broken.result()}{self.guest.said.last_words()}")
 
-    async def _watch_first_boot(self) -> KvmFailure | None:
+    async def watch_first_boot(self) -> KvmFailure | None:
         """Under KVM: its failure, or None once the guest has made progress. Under TCG None at once."""
         if self.guest.accelerator is not Accelerator.KVM:
             return None
@@ -124,8 +105,7 @@ class _Watch:
         return None
 
     async def _end(self) -> None:
-        self.notifier.stopping()
-        self.notifier.status("stopping the guest")
+        self.health.end()
         step = await stop_guest(self.guest, self.settings.shutdown, self.stop)
         talk = _log.info if step is Step.POWERDOWN else _log.warning
         talk("the guest has ended", how=step)

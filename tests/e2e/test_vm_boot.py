@@ -51,6 +51,8 @@ def test_a_guest_boots_and_powers_itself_off(tmp_path: Path, manager: ServiceMan
         runner.wait_up("one eth0=10.0.2.15")
         assert runner.wait() == 0
     assert runner.events("the guest powered itself off")
+    # Its CPUs stop a moment before QEMU ends: that is no pause, and no silence.
+    assert not {"the guest is paused", "QEMU does not answer"} & {entry["event"] for entry in runner.entries}
     assert runner.requests() == ["/netboot.ipxe", "/kernel", "/initrd"]
     assert inside[0].endswith("qemu-system-x86_64")
     assert "guest=a,,b=c d" in inside

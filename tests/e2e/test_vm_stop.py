@@ -102,22 +102,6 @@ def test_a_qemu_that_hangs_is_killed_and_the_watchdog_not_fed_meanwhile(tmp_path
     manager.close()
 
 
-def test_a_boot_http_server_that_cannot_be_kept_running_ends_the_guest_in_order(tmp_path: Path) -> None:
-    root = empty_root(tmp_path / "root")
-    settings = settings_for(tmp_path / "state", root, shutdown=times(0, 60, 60))
-    with start_runner(settings, tmp_path) as runner:
-        runner.wait_guest_pid()
-        # Its root is gone: no server comes up any more.
-        root.rename(tmp_path / "elsewhere")
-        (server,) = [pid for pid in descendants(runner.process.pid) if "netboot" in argv_of(pid)]
-        os.kill(server, signal.SIGKILL)
-        assert runner.wait() == 1
-    assert len(runner.events("the boot HTTP server died; it is started again")) == 5
-    assert "the boot HTTP server died 6 times in a row" in "\n".join(runner.text)
-    assert str(root) in "\n".join(runner.text)
-    assert runner.events("the guest has ended")[0]["how"] == "told QEMU to quit"
-
-
 def test_a_qemu_that_is_killed_is_a_failure_with_its_last_words(tmp_path: Path) -> None:
     with start_runner(settings_for(tmp_path / "state", empty_root(tmp_path / "root")), tmp_path) as runner:
         os.kill(runner.wait_guest_pid(), signal.SIGKILL)

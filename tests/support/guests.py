@@ -290,5 +290,10 @@ class ServiceManager:
         with self._lock:
             return self.messages.count(message)
 
+    def statuses(self) -> list[str]:
+        """What ``systemctl status`` showed, in its order."""
+        with self._lock:
+            return [text.removeprefix("STATUS=") for text in self.messages if text.startswith("STATUS=")]
+
     def close(self) -> None:
         self._socket.close()

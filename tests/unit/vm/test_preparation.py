@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
+from ectools.vm.load import load_settings
 from ectools.vm.macvtap import build_mark, derive_mac, find_mac
 
 if TYPE_CHECKING:
@@ -166,3 +168,28 @@ def test_a_mark_fits_into_an_alias(tmp_path: Path) -> None:
     long = [build_mark(tmp_path / ("é" * 200) / name) for name in ("a", "b")]
     assert max(len(mark.encode()) for mark in long) < 256
     assert long[0] != long[1]
+
+
+@pytest.mark.timeout(60)
+def test_no_fifo_is_waited_for(tmp_path: Path, settings_of: Callable[..., Settings]) -> None:
+    """Opening one for reading waits until somebody writes, which nobody does."""
+    fifo = tmp_path / "kernel"
+    os.mkfifo(fifo)
+    with pytest.raises(FileError, match="kernel: not a regular file"):
+        read_token(token_settings(settings_of, fifo).boot)
+    with pytest.raises(InputError, match="kernel: not a regular file"):
+        load_settings(fifo)
+    (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
+    # The script need not name it, and the server answers a request for it.
+    check_boot_root(settings_of({"boot": {"http": {"root": str(tmp_path)}}}).boot)
+
+
+@pytest.mark.timeout(60)
+def test_a_file_without_end_is_not_read_to_it(settings_of: Callable[..., Settings], tmp_path: Path) -> None:
+    huge = tmp_path / "huge"
+    huge.touch()
+    os.truncate(huge, 1 << 40)
+    with pytest.raises(FileError, match="huge: is larger than"):
+        read_token(token_settings(settings_of, huge).boot)
+    with pytest.raises(InputError, match="huge: is larger than"):
+        load_settings(huge)
