@@ -54,8 +54,9 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     from ectools.netboot.release.limits import Limits
     from ectools.netboot.release.tar import Kind, TarReader
 
-    chunks = decompress(_read_chunks(path), archive=str(path), limits=Limits())
-    reader = TarReader(Blocks(chunks, archive=str(path)))
+    limits = Limits()
+    chunks = decompress(_read_chunks(path), archive=str(path), limits=limits)
+    reader = TarReader(Blocks(chunks, archive=str(path)), limits=limits)
     found = {}
     for entry in reader.entries():
         if entry.kind is not Kind.FILE:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Larger pieces of output are slower: the allocator maps and clears fresh pages for each.
 CHUNK_BYTES = 128 << 10
+_FIRST_BYTES = 4 << 10
 
 _GZIP_WITH_HEADER = 31  # zlib.h, inflateInit2: 15 for the window, 16 for gzip's header
 
@@ -87,62 +88,102 @@ def decompress(chunks: Iterator[bytes], *, archive: str, limits: Limits) -> Iter
     """The content of a compressed file that comes in ``chunks``, in pieces of at most CHUNK_BYTES.
 
     Several streams in a row count as one, zeros between and after them as nothing. Raises ArchiveError, for
-    what is truncated, damaged, of another format, or larger than ``limits`` allow.
+    what is truncated, damaged, of another format, or asks for more than ``limits`` allow.
     """
-    counted = _Counted(chunks)
-    unpacked = 0
-    for piece in _decompress(counted, archive):
-        unpacked += len(piece)
-        if unpacked > limits.unpacked_bytes:
+    given = _Input(chunks, archive, limits)
+    for piece in _decompress(given, archive):
+        given.unpacked += len(piece)
+        if given.unpacked > limits.unpacked_bytes:
             raise ArchiveError(
                 f"{archive}: unpacks to more than {limits.unpacked_bytes} bytes",
                 hint="release.maxUnpackedMiB is the limit",
             )
-        if unpacked > limits.free_bytes and unpacked > counted.count * limits.ratio:
+        if given.unpacked > limits.free_bytes and given.unpacked > given.count * limits.ratio:
             raise ArchiveError(
                 f"{archive}: unpacks to more than {limits.ratio} times its size: no boot files shrink so far"
             )
         yield piece
 
 
-class _Counted:
-    """Chunks, the first of which can be looked at, and how many bytes of them were taken."""
+class _Input:
+    """Chunks, taken in pieces, and what came of them so far: ``count`` bytes became ``unpacked`` ones.
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    What unpacks to nothing costs time all the same: so it is counted here, where all of it passes.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], archive: str, limits: Limits) -> None:
         self._chunks = chunks
+        self._archive = archive
+        self._limits = limits
+        # The next is the last.
+        self._parts: list[bytes | memoryview] = []
+        self._streams = 0
         self.count = 0
+        self.unpacked = 0
 
-    def take(self) -> bytes:
-        """The next chunk; empty at the end."""
-        chunk = next(self._chunks, b"")
-        self.count += len(chunk)
-        return chunk
+    def take(self, size: int) -> bytes:
+        """The next bytes, at most ``size`` of them; none at the end."""
+        if not self._parts:
+            chunk = next(self._chunks, b"")
+            self.count += len(chunk)
+            if self.count > 2 * self.unpacked + self._limits.idle_bytes:
+                raise ArchiveError(f"{self._archive}: {self.count} bytes of it unpack to {self.unpacked}")
+            self._parts.append(chunk)
+        part = self._parts.pop()
+        if len(part) > size:
+            view = memoryview(part)
+            self.give_back(view[size:])
+            part = view[:size]
+        return part if isinstance(part, bytes) else bytes(part)
 
-    def fill(self, head: bytes, size: int) -> bytes:
-        """``head`` and as many chunks after it as make ``size`` bytes, where there are so many."""
-        while len(head) < size and (chunk := self.take()):
-            head += chunk
+    def give_back(self, data: bytes | memoryview) -> None:
+        """Let ``data`` be what is taken next."""
+        if data:
+            self._parts.append(data)
+
+    def take_head(self) -> bytes:
+        """The first bytes after zeros: enough to know a format by, if there are as many; none at the end."""
+        head = b""
+        while len(head) < _HEAD and (piece := self.take(_FIRST_BYTES)):
+            head = (head + piece).lstrip(b"\0")
         return head
 
+    def count_stream(self) -> None:
+        """Another stream begins."""
+        self._streams += 1
+        past = self._streams - self._limits.free_streams
+        if past > 0 and self.unpacked < past * self._limits.stream_bytes:
+            raise ArchiveError(
+                f"{self._archive}: is made of {self._streams} streams, and unpacks to {self.unpacked} bytes"
+            )
 
-def _decompress(chunks: _Counted, archive: str) -> Iterator[bytes]:
-    head, first = chunks.fill(b"", _HEAD), True
+
+def _decompress(given: _Input, archive: str) -> Iterator[bytes]:
+    head = given.take(_FIRST_BYTES)
+    while len(head) < _HEAD and (piece := given.take(_FIRST_BYTES)):
+        head += piece
     if not head:
         raise ArchiveError(f"{archive}: empty")
+    first = True
     while head:
         name, start = _find_format(head, archive, first=first)
-        decoder, data = start(), head
+        given.count_stream()
+        decoder, data, size = start(), head, _FIRST_BYTES
         try:
             while not decoder.eof:
                 piece = decoder.decompress(data, CHUNK_BYTES)
                 data = b""
                 if piece:
                     yield piece
-                elif decoder.needs_input and not decoder.eof and not (data := chunks.take()):
-                    raise ArchiveError(f"{archive}: the {name} data end too early: the file is truncated")
+                elif decoder.needs_input and not decoder.eof:
+                    # Little at first: what is left after the end of a stream is copied.
+                    if not (data := given.take(size)):
+                        raise ArchiveError(f"{archive}: the {name} data end too early: the file is truncated")
+                    size = min(2 * size, CHUNK_BYTES)
         except _errors(name) as error:
             raise _refuse_data(archive, name, error) from error
-        head, first = _skip_zeros(decoder.unused_data, chunks), False
+        given.give_back(decoder.unused_data)
+        head, first = given.take_head(), False
 
 
 def _refuse_data(archive: str, name: str, error: Exception) -> ArchiveError:
@@ -153,16 +194,6 @@ def _refuse_data(archive: str, name: str, error: Exception) -> ArchiveError:
         f"{archive}: the {name} data need too much memory to unpack: {error}",
         hint="pack it with a smaller window: `xz -9`, or `zstd --long=27`, at most",
     )
-
-
-def _skip_zeros(data: bytes, chunks: _Counted) -> bytes:
-    while True:
-        data = data.lstrip(b"\0")
-        if data:
-            return chunks.fill(data, _HEAD)
-        data = chunks.take()
-        if not data:
-            return b""
 
 
 def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callable[[], _Decoder]]:

@@ -39,7 +39,7 @@ def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limi
     ArchiveError, and OSError where the disk refuses; what was written by then is the caller's to remove.
     """
     extraction = _Extraction(folder, archive, limits)
-    reader = TarReader(Blocks(chunks, archive=archive))
+    reader = TarReader(Blocks(chunks, archive=archive), limits=limits)
     for entry in reader.entries():
         extraction.add(entry, reader.blocks)
     extraction.resolve_links()
@@ -53,7 +53,6 @@ class _Extraction:
         self._folder = folder
         self._archive = archive
         self._limits = limits
-        self._entries = 0
         self._bytes = 0
         self._folders: set[str] = set()
         self._links: dict[str, str] = {}
@@ -62,8 +61,6 @@ class _Extraction:
         self._taken: dict[str, str] = {}
 
     def add(self, entry: Entry, blocks: Blocks) -> None:
-        self._entries += 1
-        self._check_count(self._entries)
         self._make_folders(posixpath.dirname(entry.name))
         if entry.kind is Kind.FOLDER:
             self._make_folders(entry.name)
@@ -141,13 +138,11 @@ class _Extraction:
             same = "is there twice" if other == name else f"and {other!r} differ by case or form alone"
             self._refuse(f"the name {name!r} {same}")
         self._taken[folded] = name
-        # A name may have folders that are no entries of their own.
-        self._check_count(len(self._taken))
-
-    def _check_count(self, count: int) -> None:
-        if count > self._limits.files:
+        # A name may have folders that are no entries of their own: those were not counted.
+        if len(self._taken) > self._limits.files:
             self._refuse(
-                f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
+                f"it has more than {self._limits.files} names, of files and the folders above them",
+                hint="release.maxFiles is the limit",
             )
 
     def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:

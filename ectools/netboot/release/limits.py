@@ -19,10 +19,16 @@ class Limits:
 
     ``files`` is held against the number of entries, and of names: of files and of the folders above them.
 
-    Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``.
+    Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``. It may be twice as
+    large as what it unpacks to, and ``idle_bytes`` more: padding, empty blocks, frames to be skipped. Of more
+    than ``free_streams`` compressed streams in a row, each further one must have brought ``stream_bytes`` on
+    average (bgzip's blocks bring 64 KiB).
     """
 
     unpacked_bytes: int = 8192 * MIB
     files: int = 10_000
     ratio: int = 100
     free_bytes: int = 256 * MIB
+    idle_bytes: int = 16 * MIB
+    free_streams: int = 1000
+    stream_bytes: int = 4096

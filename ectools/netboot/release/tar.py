@@ -19,8 +19,13 @@ from ectools.netboot.release.names import find_name_fault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ectools.netboot.release.limits import Limits
+
 MAX_EXTENSION_BYTES = 64 << 10
 _MAX_EXTENSIONS = 8
+# Of all extended headers together: at the start, and for each entry.
+_EXTENDED_BYTES = 1 << 20
+_EXTENDED_BYTES_EACH = 4 << 10
 _ZEROS = bytes(BLOCK)
 
 
@@ -76,8 +81,11 @@ _REFUSED = {
 class TarReader:
     """Reads each entry once, in order. ``blocks`` stand at the content of the entry that was last given."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, *, limits: Limits) -> None:
         self.blocks = blocks
+        self._limits = limits
+        self._entries = 0
+        self._extended = 0
 
     def entries(self) -> Iterator[Entry]:
         """All entries but the folder ``.`` itself; the content of a file must be read before the next.
@@ -85,6 +93,7 @@ class TarReader:
         Raises ArchiveError.
         """
         while True:
+            self._entries += 1
             extension = _Extension()
             for _ in range(_MAX_EXTENSIONS):
                 header = self._read_header()
@@ -98,6 +107,10 @@ class TarReader:
                 extension = self._extend(extension, header)
             else:
                 self._refuse("an entry has too many extended headers")
+            if self._entries > self._limits.files:
+                self._refuse(
+                    f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
+                )
             entry = self._build_entry(header, extension)
             if entry is not None:
                 yield entry
@@ -137,6 +150,9 @@ class TarReader:
     def _extend(self, extension: _Extension, header: _Header) -> _Extension:
         if header.size > MAX_EXTENSION_BYTES:
             self._refuse("an extended header is larger than any name or number needs")
+        self._extended += header.size
+        if self._extended > _EXTENDED_BYTES + _EXTENDED_BYTES_EACH * self._entries:
+            self._refuse("its extended headers are larger than any names and numbers need")
         data = self.blocks.take(header.size)
         self.blocks.skip_padding(header.size)
         if header.type == b"L":
@@ -161,12 +177,13 @@ class TarReader:
     def _parse_records(self, data: bytes) -> dict[bytes, bytes]:
         """``LENGTH KEY=VALUE\\n``…, where LENGTH counts all of the record."""
         records: dict[bytes, bytes] = {}
-        while data:
-            length, _, _ = data[:20].partition(b" ")
-            size = int(length) if length.isdigit() else 0
-            record = data[len(length) + 1 : size]
+        start = 0
+        while start < len(data):
+            length, _, _ = data[start : start + 20].partition(b" ")
+            end = start + (int(length) if length.isdigit() else 0)
+            record = data[start + len(length) + 1 : end]
             key, separator, value = record[:-1].partition(b"=")
-            if size > len(data) or not record.endswith(b"\n") or not separator:
+            if end > len(data) or not record.endswith(b"\n") or not separator:
                 self._refuse("a pax record cannot be read")
             if key.startswith(b"GNU.sparse") or key in (b"hdrcharset", b"charset"):
                 self._refuse(
@@ -176,7 +193,7 @@ class TarReader:
             if key in records:
                 self._refuse(f"the pax record {_show_key(key)} is there twice")
             records[key] = value
-            data = data[size:]
+            start = end
         return records
 
     def _build_entry(self, header: _Header, extension: _Extension) -> Entry | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.releases import (
     ARCHIVE,
+    SCRIPT,
     TAR_END,
     build_settings,
     build_tar,
@@ -166,7 +167,7 @@ STREAMS: dict[str, tuple[bytes, str]] = {
 }
 
 
-def refuse(staged_dir: Path, archive: bytes, words: str) -> None:
+def refuse(staged_dir: Path, archive: bytes, words: str) -> EcError:
     """Staging ``archive`` fails with these words, and changes nothing anywhere."""
     path = staged_dir.parent / "hell" / ARCHIVE
     path.parent.mkdir()
@@ -176,6 +177,7 @@ def refuse(staged_dir: Path, archive: bytes, words: str) -> None:
         stage(build_settings(staged_dir, release_tarball=str(path)))
     assert caught.value.message.startswith((ARCHIVE, "netboot.ipxe"))
     assert snapshot(staged_dir.parent) == before
+    return caught.value
 
 
 @pytest.mark.parametrize("name", TARS)
@@ -229,7 +231,7 @@ def test_a_bomb_of_folders_that_are_no_entries(staged_dir: Path, monkeypatch: py
     refuse(
         staged_dir,
         compress(after(*[tar_file(b"%d/a/b/c/d/e/f" % number) for number in range(10)])),
-        "more than 50 entries",
+        "more than 50 names",
     )
 
 
@@ -240,6 +242,53 @@ def test_a_bomb_of_compressed_streams(staged_dir: Path, monkeypatch: pytest.Monk
         compress(GOOD) + gzip.compress(bytes(MIB)) * 3,
         "unpacks to more than|block of zeros|after the end",
     )
+
+
+EMPTY = {kind: compress(b"", kind) for kind in ("gz", "xz", "zst")}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [*(EMPTY[kind] * 2000 for kind in EMPTY), (b"\x50\x2a\x4d\x18" + bytes(4)) * 2000],
+    ids=[*EMPTY, "frames to be skipped"],
+)
+def test_a_bomb_of_empty_streams(more: bytes, staged_dir: Path) -> None:
+    refuse(staged_dir, compress(after()) + more, r"is made of \d{4} streams, and unpacks to \d{5} bytes")
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        compress(after()) + bytes(6 * MIB),
+        # Blocks without content: stored (RFC 1951, section 3.2.4), raw (RFC 8878, section 3.1.1.2).
+        EMPTY["gz"][:10] + b"\0\0\0\xff\xff" * MIB,
+        b"\x28\xb5\x2f\xfd\x00\x58" + b"\0\0\0" * (2 * MIB),
+        b"\x50\x2a\x4d\x18" + (5 * MIB).to_bytes(4, "little") + bytes(5 * MIB),
+    ],
+    ids=["zeros", "gz", "zst", "a frame to be skipped"],
+)
+def test_a_bomb_that_unpacks_to_nothing(
+    archive: bytes, staged_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_limits(monkeypatch, idle_bytes=4 * MIB)
+    refuse(staged_dir, archive, r"[45]\d{6} bytes of it unpack to \d+$")
+
+
+def test_a_bomb_of_folders_without_a_name(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_limits(monkeypatch, files=50)
+    refuse(staged_dir, compress(after(*[tar_header(b"./", kind=b"5")] * 60)), "more than 50 entries")
+
+
+def test_a_bomb_of_extended_headers(staged_dir: Path) -> None:
+    records = pax({b"comment %d" % number: b"x" for number in range(3000)}) * 7
+    entries = [records + tar_file(b"%d" % number) for number in range(8)]
+    refuse(staged_dir, compress(after(*entries)), "extended headers are larger than")
+
+
+def test_of_many_names_a_few_are_told(staged_dir: Path) -> None:
+    files = {f"{number:05}-{'x' * 80}": b"" for number in range(2000)}
+    error = refuse(staged_dir, compress(build_tar({**files, "netboot.ipxe": SCRIPT})), "and 1993 more")
+    assert len(error.render()) < 1500
 
 
 def use_limits(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
@@ -268,3 +317,14 @@ def test_several_streams_and_padding_count_as_one(staged_dir: Path) -> None:
         path = staged_dir.parent / f"parts.tar.{kind}"
         path.write_bytes(compress(tar[:half], kind) + compress(tar[half:], kind) + bytes(512))
         stage(build_settings(staged_dir, release_tarball=str(path)))
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
+def test_an_archive_in_many_small_streams(kind: str, staged_dir: Path) -> None:
+    """As bgzip and pzstd make them."""
+    tar = build_tar(release_files(size=3 * MIB))
+    path = staged_dir.parent / f"parts.tar.{kind}"
+    parts = [compress(tar[start : start + 4096], kind) for start in range(0, len(tar), 4096)]
+    assert len(parts) > 1500
+    path.write_bytes(b"".join(parts))
+    stage(build_settings(staged_dir, release_tarball=str(path)))
