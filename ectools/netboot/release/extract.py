@@ -1,4 +1,4 @@
-"""The entries of an archive → plain files in a folder of our own, hashed and fsynced as they come.
+"""The entries of an archive → plain files in a folder of our own, hashed as they come, at last on the disk.
 
 The folder is new and nobody else's, no link is ever made in it but a hard link between two of its files, and
 every file is made with O_EXCL: so no name can lead out of it, nor over another.
@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools.errors import cut
-from ectools.files import sync_folder
+from ectools.files import sync_file_system, sync_folder
 from ectools.netboot.release.blocks import Blocks
 from ectools.netboot.release.decompress import ArchiveError
 from ectools.netboot.release.manifest import FileRecord
@@ -31,6 +31,10 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 16
 _WRITE_BEHIND = 8 << 20
 
+SYNC_EACH = 256
+"""So many files and folders are fsynced one by one, which leaves alone what others write there. Where there
+are more, each would cost a turn of the disk: then all of the file system is synced at once."""
+
 
 def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limits) -> dict[str, FileRecord]:
     """Unpack a tar archive that comes in ``chunks`` into the empty ``folder``; returns its files.
@@ -40,10 +44,18 @@ def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limi
     """
     extraction = _Extraction(folder, archive, limits)
     reader = TarReader(Blocks(chunks, archive=archive), limits=limits)
-    for entry in reader.entries():
-        extraction.add(entry, reader.blocks)
-    extraction.resolve_links()
-    extraction.sync_folders()
+    # Opened now: it is told of each write that fails from here on.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for entry in reader.entries():
+            extraction.add(entry, reader.blocks)
+        extraction.resolve_links()
+        if extraction.is_large:
+            sync_file_system(descriptor)
+        else:
+            extraction.sync_folders()
+    finally:
+        os.close(descriptor)
     return extraction.files
 
 
@@ -59,6 +71,11 @@ class _Extraction:
         self._linked: dict[str, FileRecord] = {}
         # Folded name → name, of every file, link and folder.
         self._taken: dict[str, str] = {}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there is too much to sync one by one; once it is so, it stays so."""
+        return len(self.files) + len(self._folders) >= SYNC_EACH
 
     def add(self, entry: Entry, blocks: Blocks) -> None:
         self._make_folders(posixpath.dirname(entry.name))
@@ -116,7 +133,8 @@ class _Extraction:
                     # Linux begins to write these pages out, so that fsync finds little left to wait for.
                     os.posix_fadvise(descriptor, sent, written - sent, os.POSIX_FADV_DONTNEED)
                     sent = written
-            os.fsync(descriptor)
+            if not self.is_large:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         blocks.skip_padding(entry.size)

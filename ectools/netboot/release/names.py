@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 MANIFEST_NAME = "release.json"
@@ -12,11 +13,22 @@ MAX_SEGMENT_BYTES = 255
 MAX_DEPTH = 16
 
 
+# What nearly all names are: for these one look is enough, and a release may have many.
+_SEGMENT = rf"(?!\.\.?(?:/|\Z))[A-Za-z0-9._+-]{{1,{MAX_SEGMENT_BYTES}}}"
+_PLAIN = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,{MAX_DEPTH - 1}}}")
+
+
 def find_name_fault(name: str) -> str | None:
     """Why ``name`` cannot be a file of a release (a sentence's end: ``is absolute``); None where it can.
 
     A name is relative, its segments are joined by ``/``, and none of them is empty, ``.`` or ``..``.
     """
+    if len(name) <= MAX_NAME_BYTES and name != MANIFEST_NAME and _PLAIN.fullmatch(name):
+        return None
+    return _look_closer(name)
+
+
+def _look_closer(name: str) -> str | None:
     segments = name.split("/")
     sizes = [len(segment.encode("utf-8", "surrogatepass")) for segment in segments]
     faults = {
@@ -40,4 +52,6 @@ def _is_odd(char: str) -> bool:
 
 def fold_name(name: str) -> str:
     """What two names share that a file system may take for one: case and Unicode form are ignored."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import show_list
 from ectools.files import FileError, sync_folder, write_atomic
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
 from ectools.netboot.release.names import MANIFEST_NAME
@@ -65,11 +66,15 @@ def _set_aside(store: ReleaseStore, path: Path) -> None:
 
 def _repair(store: ReleaseStore, release: Release, tree: Path) -> None:
     folder = store.folder(release.id)
-    for damage in find_damage(release, folder):
-        _log.warning("a staged file was damaged, and is replaced", file=damage.name, fault=damage.fault)
+    damaged = find_damage(release, folder)
+    if damaged:
+        faults = show_list([f"{damage.name} {damage.fault}" for damage in damaged], joint="; ")
+        _log.warning("staged files were damaged, and are replaced", count=len(damaged), faults=faults)
+    for damage in damaged:
         target = folder / damage.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir() and not target.is_symlink():
             _set_aside(store, target)
         (tree / damage.name).replace(target)
-        sync_folder(target.parent)
+    for parent in {(folder / damage.name).parent for damage in damaged}:
+        sync_folder(parent)

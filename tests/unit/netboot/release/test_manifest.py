@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from ectools.netboot.release.manifest import (
     parse_manifest,
     render_manifest,
 )
-from ectools.netboot.release.names import find_name_fault, fold_name
+from ectools.netboot.release.names import _look_closer, find_name_fault, fold_name
 
 NAMES = st.text(min_size=1, max_size=20).filter(lambda name: find_name_fault(name) is None)
 RECORDS = st.builds(
@@ -133,3 +134,23 @@ def test_a_good_name_has_one_spelling(name: str) -> None:
         assert not name.startswith("/")
         assert all(segment not in ("", ".", "..") for segment in name.split("/"))
         assert fold_name(fold_name(name)) == fold_name(name)
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=20),
+        st.text(alphabet="a.-/Z\n", max_size=12),
+        st.builds(str.__mul__, st.sampled_from(["a", "a/", "ab/c", "./", "../"]), st.integers(0, 600)),
+        st.sampled_from(["release.json", "release.json/a", "a/release.json", "release.jso", "a\n", "\u00e9"]),
+    )
+)
+def test_one_look_says_what_a_closer_one_says(name: str) -> None:
+    assert find_name_fault(name) == _look_closer(name)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters(max_codepoint=0x180), max_size=20))
+def test_names_are_folded_by_unicodes_rules(name: str) -> None:
+    form = "NFKC"
+    assert fold_name(name) == unicodedata.normalize(form, unicodedata.normalize(form, name).casefold())

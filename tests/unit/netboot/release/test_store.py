@@ -12,7 +12,7 @@ import pytest
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
 from ectools.errors import EcError, InputError
-from ectools.files import FileError, LockedError
+from ectools.files import FileError, LockedError, sync_file_system
 from ectools.netboot.release import extract as extract_module
 from ectools.netboot.release import store as store_module
 from ectools.netboot.release.collect import Fate, collect
@@ -391,21 +391,49 @@ def test_a_swap_that_was_decided_is_carried_out(done: int, store: ReleaseStore, 
     assert links(store) == (one, two)
 
 
+@pytest.mark.parametrize("call", ["sync_folder", "sync_file_system"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_fails_at_the_end(
-    number: int, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, call: str, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """fsync(2) is where a network file system says that it is full."""
+    """fsync(2) and syncfs(2) are where a network file system says that it is full."""
     stage_text(state_dir, "one")
     before = snapshot(state_dir)
 
     def fail(_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(extract_module, "sync_folder", fail)
+    monkeypatch.setattr(extract_module, call, fail)
+    if call == "sync_file_system":
+        monkeypatch.setattr(extract_module, "SYNC_EACH", 2)
     with pytest.raises(StoreError, match=os.strerror(number)):
         stage_text(state_dir, "two")
     assert snapshot(state_dir) == before
+
+
+def test_many_files_are_synced_at_once_and_before_they_are_published(
+    store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[object] = []
+
+    def sync(descriptor: int) -> None:
+        tree = state_dir / ".staging" / "tree"
+        assert os.path.samestat(os.fstat(descriptor), tree.stat())
+        # All is written by now, and nothing of it in its place.
+        assert len([path for path in (tree / "extra").iterdir() if path.read_bytes() == b"x"]) == 1000
+        assert store.list_ids() == []
+        sync_file_system(descriptor)
+        synced.append(tree)
+
+    fsynced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(extract_module, "sync_file_system", sync)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (fsynced.append(descriptor), fsync(descriptor)))
+    files = {**release_files(), **{f"extra/{number}": b"x" for number in range(1000)}}
+    stage(build_settings(state_dir, release_tarball=str(write_archive(state_dir.parent, files))))
+    assert len(synced) == 1
+    assert len(fsynced) < extract_module.SYNC_EACH + 20
+    assert check_whole(state_dir)
 
 
 def test_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
