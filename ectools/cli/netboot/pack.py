@@ -32,6 +32,12 @@ import click
     metavar="FILE",
     help="The private key, not encrypted; it is read and nothing else.",
 )
+@click.option(
+    "--timestamp",
+    type=click.IntRange(0, 99_999_999_999),
+    metavar="SECONDS",
+    help="When it is released, since 1970.  [default: the day in the tag]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {archive, sha256, sums, signature}.")
 def pack(
     *,
@@ -42,12 +48,14 @@ def pack(
     suffix: str,
     signature_format: str | None,
     key_file: Path | None,
+    timestamp: int | None,
     as_json: bool,
 ) -> None:
     """Make a release's archive from FOLDER: kernel, initrd, netboot.ipxe, as Nix builds them.
 
     The archive ec-runner-SYSTEM-netboot-TAG.tar.gz is the same at every run, byte by byte. Its sum goes into
-    SHA256SUMS.txt beside it, where the sums of other archives stay.
+    SHA256SUMS.txt beside it, where the sums of other archives stay, and so does the time of its release, by
+    which a boot server knows an older release from a newer one.
     """
     if (signature_format is None) != (key_file is None):
         raise click.UsageError("--signature-format and --key-file go together")
@@ -59,7 +67,13 @@ def pack(
     if signature_format is not None and key_file is not None:
         key = SigningKey(format=SignatureFormat(signature_format), file=key_file)
     packed = pack_release(
-        folder, out, tag=tag, system=System(system), compression=Compression(suffix), key=key
+        folder,
+        out,
+        tag=tag,
+        system=System(system),
+        compression=Compression(suffix),
+        key=key,
+        released_at=timestamp,
     )
     if as_json:
         click.echo(

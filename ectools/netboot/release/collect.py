@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.files import sync_folder
+from ectools.netboot.release.age import forget_time
 from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.store import StoreError
 from ectools.netboot.release.swap import recover
@@ -82,6 +83,7 @@ def _remove(store: ReleaseStore, release: Release) -> bool:
         # Under the lock still, so that whoever waits for it finds the record without a name.
         (doomed / MANIFEST_NAME).unlink()
         shutil.rmtree(doomed)
+        forget_time(store, release.id)
     except BlockingIOError:
         return False
     finally:

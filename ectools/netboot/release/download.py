@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol
 
-from ectools.files import FileError
+from ectools.files import FileError, open_regular
 from ectools.netboot.release.http_client import FetchError, PassingError, read_steadily, show_url
 
 if TYPE_CHECKING:
@@ -50,11 +51,7 @@ class LocalArchive:
 
     def chunks(self) -> Iterator[bytes]:
         """Raises FileError."""
-        try:
-            file = self._path.open("rb", buffering=0)
-        except OSError as error:
-            raise FileError(f"{self._path}: cannot be read: {error.strerror}") from error
-        with file:
+        with os.fdopen(open_regular(self._path), "rb", buffering=0) as file:
             while chunk := self._read(file):
                 self._digest.update(chunk)
                 yield chunk

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ectools.credentials import find_secret
 from ectools.errors import InputError
-from ectools.files import read_bytes
+from ectools.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CREDENTIAL = "forge-token"
 VARIABLE = "EVERY_CHANNEL_FORGE_TOKEN"
 
+_MAX_BYTES = 64 << 10
 # What a header can carry, without a space (RFC 9110, section 5.5).
 _TOKEN = re.compile(rb"[\x21-\x7e]{1,4096}")
 
@@ -29,7 +30,7 @@ def find_forge_token(token_file: Path | None, *, environment: Mapping[str, str] 
     environment = os.environ if environment is None else environment
     if token_file is not None:
         path = find_secret(token_file, credential=CREDENTIAL)
-        return _check(read_bytes(path), str(path))
+        return _check(read_regular(path, limit=_MAX_BYTES), str(path))
     variable = environment.get(VARIABLE)
     return _check(os.fsencode(variable), f"${VARIABLE}") if variable else None
 

@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import InputError
-from ectools.files import FileError, read_bytes
+from ectools.files import read_regular
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.release.http_client import HttpClient
 from ectools.netboot.release.signature import (
+    MAX_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
     SUFFIXES,
     SignatureError,
     verify_signature,
 )
-from ectools.netboot.release.sums import MAX_SUMS_BYTES, SUMS_NAME, SumsError, find_sum, parse_sums
+from ectools.netboot.release.sums import (
+    MAX_SUMS_BYTES,
+    SUMS_NAME,
+    SumsError,
+    find_sum,
+    parse_sums,
+    parse_times,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +42,17 @@ _log = log.Log(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand."""
+    """``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand.
+
+    ``released_at`` is what a pinned key has signed, in seconds since 1970; None where it says nothing.
+    """
 
     archive: Archive
     tag: str | None
     wanted_sha256: str | None
     sums: str
+    is_signed: bool
+    released_at: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +74,14 @@ def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
     release = find_release(client, host=settings.host, repo=settings.repo, tag=settings.tag)
     asset = release.choose_asset(settings.artifact)
     published = _Published(where=release.where, read=_read_assets(client, release))
+    wanted, released_at = _find_wanted(published, asset.name, settings)
     return Origin(
         archive=Download(client, asset),
         tag=release.tag,
-        wanted_sha256=_find_wanted(published, asset.name, settings),
+        wanted_sha256=wanted,
         sums=f"{SUMS_NAME} of {release.tag}",
+        is_signed=settings.signature is not None,
+        released_at=released_at,
     )
 
 
@@ -81,18 +97,17 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
 
     def read(name: str, limit: int) -> bytes | None:
         path = folder / name
-        if not path.exists():
-            return None
-        if path.stat().st_size > limit:
-            raise FileError(f"{path}: larger than {limit} bytes")
-        return read_bytes(path)
+        return read_regular(path, limit=limit) if path.exists() else None
 
     published = _Published(where=str(folder), read=read)
+    wanted, released_at = _find_wanted(published, tarball.name, settings)
     return Origin(
         archive=LocalArchive(tarball, size=status.st_size),
         tag=None,
-        wanted_sha256=_find_wanted(published, tarball.name, settings),
+        wanted_sha256=wanted,
         sums=str(folder / SUMS_NAME),
+        is_signed=settings.signature is not None,
+        released_at=released_at,
     )
 
 
@@ -106,7 +121,10 @@ def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, in
     return read
 
 
-def _find_wanted(published: _Published, archive: str, settings: ReleaseSettings) -> str | None:
+def _find_wanted(
+    published: _Published, archive: str, settings: ReleaseSettings
+) -> tuple[str | None, int | None]:
+    """The archive's sum, and when it was released, where that is signed."""
     sums = published.read(SUMS_NAME, MAX_SUMS_BYTES)
     if sums is None:
         if settings.require_sums or settings.signature is not None:
@@ -120,14 +138,20 @@ def _find_wanted(published: _Published, archive: str, settings: ReleaseSettings)
         _log.warning(
             f"NO {SUMS_NAME} IS PUBLISHED: nothing tells whether the archive is what it was", archive=archive
         )
-        return None
-    if settings.signature is not None:
-        _check_signature(published, sums, settings.signature)
+        return None, None
     where = f"{SUMS_NAME} of {published.where}"
-    return find_sum(parse_sums(sums, where=where), archive, where=where)
+    released_at = None
+    if settings.signature is not None:
+        signed_at = _check_signature(published, sums, settings.signature)
+    wanted = find_sum(parse_sums(sums, where=where), archive, where=where)
+    if settings.signature is not None:
+        # The publisher's own word of this archive goes before when all of the file was signed.
+        released_at = parse_times(sums, where=where).get(archive, signed_at)
+    return wanted, released_at
 
 
-def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> None:
+def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> int | None:
+    """When they were signed, where that is known."""
     name = SUMS_NAME + SUFFIXES[pinned.format]
     signature = published.read(name, MAX_SIGNATURE_BYTES)
     if signature is None:
@@ -136,12 +160,12 @@ def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> N
             hint="a release that is not signed is not staged while a key is pinned",
         )
     try:
-        verify_signature(
-            pinned.format, data=sums, signature=signature, public_key=read_bytes(pinned.public_key_file)
-        )
+        key = read_regular(pinned.public_key_file, limit=MAX_KEY_BYTES)
+        signed_at = verify_signature(pinned.format, data=sums, signature=signature, public_key=key)
     except SignatureError as error:
         raise SignatureError(
             f"{name} of {published.where}: {error.message} (the key is {pinned.public_key_file})",
             hint=error.hint or "nothing was staged",
         ) from error
     _log.info("the published sums are signed by the pinned key", format=str(pinned.format))
+    return signed_at

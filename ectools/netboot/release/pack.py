@@ -14,18 +14,19 @@ import re
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, assert_never, cast
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import read_bytes, sync_folder, write_atomic
+from ectools.files import read_regular, sync_folder, write_atomic
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.names import find_name_fault, fold_name
-from ectools.netboot.release.signature import SUFFIXES, make_signature
-from ectools.netboot.release.sums import SUMS_NAME, parse_sums
+from ectools.netboot.release.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
+from ectools.netboot.release.sums import MAX_SUMS_BYTES, SUMS_NAME, parse_sums, parse_times, render_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_DAY = re.compile(r"(?:^|-)v([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([0-9]{1,4}))?$")
 _MTIME = 1  # what Nix gives every file in its store
 _XZ_PRESET = 6
 _GZIP_LEVEL = 6
@@ -86,10 +88,12 @@ def pack(
     system: System = System.X86_64,
     compression: Compression = Compression.GZIP,
     key: SigningKey | None = None,
+    released_at: int | None = None,
 ) -> Packed:
     """Write the archive of ``folder`` and its SHA256SUMS.txt to ``out``; other archives' sums stay in that.
 
-    Links are followed: an output of Nix is made of them. Raises PackError, InputError, BootCommandError,
+    ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says. Links
+    are followed: an output of Nix is made of them. Raises PackError, InputError, BootCommandError,
     SignatureError, FileError.
     """
     if not _TAG.fullmatch(tag):
@@ -103,7 +107,7 @@ def pack(
         parse_boot_command(script.read(MAX_SCRIPT_BYTES + 1), files)
     if key is not None:
         # Before anything is written: a key that cannot sign.
-        make_signature(key.format, data=b"", private_key=read_bytes(key.file))
+        make_signature(key.format, data=b"", private_key=read_regular(key.file, limit=MAX_KEY_BYTES))
     archive = out / f"ec-runner-{system}-netboot-{tag}.tar.{compression}"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -111,10 +115,19 @@ def pack(
     except OSError as error:
         raise PackError(f"{error.filename or archive}: {error.strerror or error}") from error
     sums = out / SUMS_NAME
-    before = read_bytes(sums) if sums.exists() else b""
+    before = read_regular(sums, limit=MAX_SUMS_BYTES) if sums.exists() else b""
     listed = parse_sums(before, where=str(sums)) if before else {}
     listed[archive.name] = digest
-    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode()
+    times = parse_times(before, where=str(sums))
+    times.pop(archive.name, None)
+    if (time := find_tag_time(tag) if released_at is None else released_at) is not None:
+        times[archive.name] = time
+    elif key is not None:
+        _log.warning(
+            "the tag names no day: by these sums no boot server can tell an old release from a new one",
+            tag=tag,
+        )
+    text = render_sums(listed, times)
     write_atomic(sums, text)
     signature = _sign(sums, text, key)
     for suffix in sorted(set(SUFFIXES.values())):
@@ -122,6 +135,21 @@ def pack(
         if text != before and other != signature and other.exists():
             _log.warning("the sums have changed, and this is a signature of the old ones", file=str(other))
     return Packed(archive=archive, sha256=digest, sums=sums, signature=signature)
+
+
+def find_tag_time(tag: str) -> int | None:
+    """When a release was made, by its tag: ``boot-v2026.03.02``, and ``boot-v2026.03.02.1`` a second later.
+
+    In seconds since 1970; None where the tag names no day.
+    """
+    matched = _DAY.search(tag)
+    if matched is None:
+        return None
+    year, month, day, number = (int(group or 0) for group in matched.groups())
+    try:
+        return int(datetime(year, month, day, tzinfo=UTC).timestamp()) + number
+    except ValueError:
+        return None
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
@@ -216,5 +244,7 @@ def _sign(sums: Path, text: bytes, key: SigningKey | None) -> Path | None:
     if key is None:
         return None
     path = sums.with_name(sums.name + SUFFIXES[key.format])
-    write_atomic(path, make_signature(key.format, data=text, private_key=read_bytes(key.file)))
+    write_atomic(
+        path, make_signature(key.format, data=text, private_key=read_regular(key.file, limit=MAX_KEY_BYTES))
+    )
     return path

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, show_list
+from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.collect import Fate, collect_locked
 from ectools.netboot.release.decompress import ArchiveError, decompress
@@ -72,6 +73,8 @@ def stage(settings: Settings, *, patience: Patience | None = None, accept_withdr
     origin = find_origin(settings.release, patience or Patience())
     with store.lock_staging() as folder, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
+        if settings.release.tag is None and settings.release.tarball is None:
+            check_age(store, origin)
         tree = folder / "tree"
         release = _find_staged(store, origin, held) or _unpack(origin, tree, settings.release)
         with store.lock():
@@ -80,6 +83,8 @@ def stage(settings: Settings, *, patience: Patience | None = None, accept_withdr
                 known = store.folder(release.id).is_dir()
                 if tree.is_dir():
                     release = publish(store, tree, release)
+                if origin.released_at is not None:
+                    note_time(store, release.id, origin.released_at)
                 outcome = _choose(store, release, known=known, accept_withdrawn=accept_withdrawn)
                 removed = _collect_old(store, settings.release.keep)
                 return Staged(release=release, outcome=outcome, removed=removed)

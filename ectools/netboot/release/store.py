@@ -3,6 +3,7 @@
     releases/<id>/      the files of a release, and release.json
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
+    released/<id>       when the release was published, in seconds since 1970, where that was signed
     withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
     .staging/           a release on its way in; for whoever holds .staging.lock, for as long as it takes
     .changing/          links on their way in, releases on their way out; for whoever holds .lock, as all
@@ -68,6 +69,7 @@ class ReleaseStore:
         self.staging_dir = state_dir / ".staging"
         self.changing_dir = state_dir / ".changing"
         self.pinned_dir = state_dir / "pinned"
+        self.released_dir = state_dir / "released"
         self.withdrawn_dir = state_dir / "withdrawn"
 
     def folder(self, release_id: str) -> Path:

@@ -1,16 +1,27 @@
-"""SHA256SUMS.txt, as ``sha256sum`` writes it."""
+"""SHA256SUMS.txt, as ``sha256sum`` writes it, and in its comments when the archives were released (ECP-0090).
+
+# timestamp: 1772409600  ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, cut, show_list
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SUMS_NAME = "SHA256SUMS.txt"
 MAX_SUMS_BYTES = 1 << 20
 
 _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 _BSD = re.compile(r"SHA256 \(.*\) = ")
+
+
+_TIMESTAMP = "# timestamp:"
+_TIME = re.compile(rf"{_TIMESTAMP} ([0-9]{{1,11}})  (.+)")
 
 
 class SumsError(EcError):
@@ -44,6 +55,38 @@ def parse_sums(data: bytes, *, where: str) -> dict[str, str]:
     if not sums:
         raise SumsError(f"{where}: lists nothing", hint="it should hold what `sha256sum ARCHIVE` prints")
     return sums
+
+
+def parse_times(data: bytes, *, where: str) -> dict[str, int]:
+    """File name → when it was released, in seconds since 1970, of sums that ``parse_sums`` has accepted.
+
+    A file without such a line has none. Raises SumsError.
+    """
+    times: dict[str, int] = {}
+    for number, raw in enumerate(data.decode("utf-8-sig").split("\n"), start=1):
+        line = raw.removesuffix("\r")
+        if not line.startswith(_TIMESTAMP):
+            continue
+        matched = _TIME.fullmatch(line)
+        if matched is None:
+            raise SumsError(
+                f"{where}:{number}: not a time of release: {cut(ascii(line))}",
+                hint=f"the line is `{_TIMESTAMP} SECONDS  NAME`, in seconds since 1970",
+            )
+        seconds, name = int(matched[1]), matched[2].removeprefix("./")
+        if times.setdefault(name, seconds) != seconds:
+            raise SumsError(f"{where}:{number}: {cut(name)} has two times of release")
+    return times
+
+
+def render_sums(sums: Mapping[str, str], times: Mapping[str, int]) -> bytes:
+    """The file, sorted by name; where there is a time of release, it stands before the sum."""
+    lines = []
+    for name in sorted(sums):
+        if name in times:
+            lines.append(f"{_TIMESTAMP} {times[name]}  {name}\n")
+        lines.append(f"{sums[name]}  {name}\n")
+    return "".join(lines).encode()
 
 
 def find_sum(sums: dict[str, str], name: str, *, where: str) -> str:

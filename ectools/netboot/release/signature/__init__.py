@@ -9,6 +9,7 @@ from ectools.errors import EcError
 from ectools.netboot.settings import SignatureFormat
 
 MAX_SIGNATURE_BYTES = 64 << 10
+MAX_KEY_BYTES = 64 << 10
 
 
 class SignatureError(EcError):
@@ -50,20 +51,24 @@ def make_signature(kind: SignatureFormat, *, data: bytes, private_key: bytes) ->
             assert_never(kind)
 
 
-def verify_signature(kind: SignatureFormat, *, data: bytes, signature: bytes, public_key: bytes) -> None:
+def verify_signature(
+    kind: SignatureFormat, *, data: bytes, signature: bytes, public_key: bytes
+) -> int | None:
     """Raises SignatureError where ``signature`` is not that of ``data`` by the key.
 
-    ``public_key`` is the content of the pinned key's file.
+    ``public_key`` is the content of the pinned key's file. Returns when it was signed, in seconds since 1970,
+    where the signature says so, which only minisign's do.
     """
     # Imported here: a release without a signature needs no cryptography.
     from ectools.netboot.release.signature import minisign, openssh, openssl
 
     match kind:
         case SignatureFormat.MINISIGN:
-            minisign.verify(data, signature, public_key)
+            return minisign.verify(data, signature, public_key)
         case SignatureFormat.OPENSSH:
             openssh.verify(data, signature, public_key)
         case SignatureFormat.OPENSSL:
             openssl.verify(data, signature, public_key)
         case _:
             assert_never(kind)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from hashlib import blake2b
 
 from cryptography.exceptions import InvalidSignature
@@ -14,12 +15,14 @@ _KEY_ID, _KEY, _SIGNATURE, _CHECKSUM = 8, 32, 64, 32
 _PRIVATE_HEAD = 2 + 2 + 2 + 32 + 8 + 8
 _LEGACY, _HASHED = b"Ed", b"ED"
 _TRUSTED = "trusted comment: "
+_TIMESTAMP = re.compile(rb"(?:^|\t)timestamp:([0-9]{1,11})(?=\t|$)")
 
 
-def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
-    """Raises SignatureError. Both kinds are taken: of the data (legacy), and of their BLAKE2b-512.
+def verify(data: bytes, signature: bytes, public_key: bytes) -> int | None:
+    """When it was signed, in seconds since 1970, where the trusted comment says so. Raises SignatureError.
 
-    The trusted comment is signed too, and checked.
+    Both kinds are taken: of the data (legacy), and of their BLAKE2b-512. The trusted comment is signed too,
+    and checked.
     """
     key_id, key = _parse_key(public_key)
     kind, signer, by_key, comment, of_all = _parse_signature(signature)
@@ -33,6 +36,8 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
         ed25519.verify(key, of_all, by_key + comment)
     except InvalidSignature as error:
         raise SignatureError(f"not what the key {_show(key_id)} signed") from error
+    matched = _TIMESTAMP.search(comment)
+    return int(matched[1]) if matched else None
 
 
 def sign(data: bytes, private_key: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from support.releases import (
 )
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.netboot.release.patience import Patience, parse_retry_after
 from ectools.netboot.release.proxies import find_proxy
 from ectools.netboot.release.stage import Outcome
@@ -287,6 +289,14 @@ def test_a_token_that_is_none(token: str, forge: Forge, staged_dir: Path) -> Non
     path.write_text(token)
     error = refuse(staged_dir, forge, "holds no token", release_tokenFile=str(path))
     assert token.strip() == "" or token not in error.render()
+    assert forge.seen == []
+
+
+def test_a_token_without_an_end(forge: Forge, staged_dir: Path) -> None:
+    path = staged_dir.parent / "bad-token"
+    os.mkfifo(path)
+    with pytest.raises(EcError, match="bad-token: not a regular file"):
+        fetch(staged_dir, forge, release_tokenFile=str(path))
     assert forge.seen == []
 
 

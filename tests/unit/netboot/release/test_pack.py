@@ -17,9 +17,10 @@ from support.releases import SCRIPT, build_settings, check_whole, release_files
 
 from ectools.errors import EcError
 from ectools.netboot.release.names import find_name_fault, fold_name
-from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, pack
+from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, find_tag_time, pack
 from ectools.netboot.release.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 from ectools.netboot.release.stage import stage
+from ectools.netboot.release.sums import parse_times
 from ectools.netboot.settings import SignatureFormat
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
@@ -106,6 +107,46 @@ def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
     )
     program = require_tool("sha256sum", "it is part of coreutils")
     subprocess.run([program, "--check", "--strict", two.sums.name], cwd=tmp_path / "out", check=True)
+
+
+def test_the_sums_say_when_each_archive_was_released(
+    tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, _ = make_key("openssl ED25519", tmp_path)
+    pack(tree, tmp_path / "out", tag="boot-v2026.03.02")
+    pack(tree, tmp_path / "out", tag="boot-v2026.03.02.1", system=System.AARCH64)
+    pack(tree, tmp_path / "out", tag="other", released_at=7)
+    packed = pack(tree, tmp_path / "out", tag="another", key=key)
+    assert caplog.messages == [
+        "the tag names no day: by these sums no boot server can tell an old release from a new one"
+    ]
+    name = "ec-runner-x86_64-netboot"
+    assert parse_times(packed.sums.read_bytes(), where="SUMS") == {
+        f"{name}-boot-v2026.03.02.tar.gz": 1772409600,
+        "ec-runner-aarch64-netboot-boot-v2026.03.02.1.tar.gz": 1772409601,
+        f"{name}-other.tar.gz": 7,
+    }
+    program = require_tool("sha256sum", "it is part of coreutils")
+    subprocess.run([program, "--check", "--strict", packed.sums.name], cwd=tmp_path / "out", check=True)
+    # Packed again, it is what it is called now.
+    packed = pack(tree, tmp_path / "out", tag="other")
+    assert f"{name}-other.tar.gz" not in parse_times(packed.sums.read_bytes(), where="SUMS")
+
+
+@pytest.mark.parametrize(
+    ("tag", "seconds"),
+    [
+        ("boot-v2026.03.02", 1772409600),
+        ("v2026.03.02.12", 1772409612),
+        ("boot-v2026.02.30", None),
+        ("boot-v2026.3.2", None),
+        ("boot-v1", None),
+        ("xv2026.03.02", None),
+        ("boot-v2026.03.02-rc1", None),
+    ],
+)
+def test_the_day_in_a_tag(tag: str, seconds: int | None) -> None:
+    assert find_tag_time(tag) == seconds
 
 
 @pytest.mark.parametrize(
@@ -246,8 +287,8 @@ def test_a_signature_that_no_longer_fits_is_told(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key, _ = make_key("openssl ED25519", tmp_path)
-    pack(tree, tmp_path / "out", tag="x", key=key)
-    pack(tree, tmp_path / "out", tag="x")
+    pack(tree, tmp_path / "out", tag="boot-v2026.03.02", key=key)
+    pack(tree, tmp_path / "out", tag="boot-v2026.03.02")
     assert caplog.messages == []
     pack(tree, tmp_path / "out", tag="y")
     assert caplog.messages == ["the sums have changed, and this is a signature of the old ones"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from support.releases import (
 )
 
 from ectools.errors import EcError
+from ectools.netboot.release import download as download_module
+from ectools.netboot.release import origin as origin_module
 from ectools.netboot.release.stage import Outcome, stage
 from ectools.netboot.release.sums import SumsError, find_sum, parse_sums
 
@@ -133,4 +136,40 @@ def test_sums_of_many_megabytes_are_not_read(tmp_path: Path) -> None:
     with (tmp_path / "SHA256SUMS.txt").open("wb") as file:
         file.truncate(1 << 30)
     with pytest.raises(EcError, match="larger than"):
+        stage(build_settings(tmp_path / "state", release_tarball=str(archive)))
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS.txt", "key.pub", "SHA256SUMS.txt.minisig"])
+def test_nobody_waits_for_a_fifo_or_reads_without_an_end(name: str, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, release_files())
+    pinned = {
+        "release_signature.format": "minisign",
+        "release_signature.publicKeyFile": str(tmp_path / "key.pub"),
+    }
+    sums = subprocess.run(["sha256sum", archive.name], cwd=tmp_path, capture_output=True, check=True).stdout
+    for other in ("SHA256SUMS.txt", "key.pub", "SHA256SUMS.txt.minisig"):
+        (tmp_path / other).write_bytes(sums)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    settings = build_settings(tmp_path / "state", release_tarball=str(archive), **pinned)
+    with pytest.raises(EcError, match=f"{name}: not a regular file"):
+        stage(settings)
+    (tmp_path / name).unlink()
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 1 << 40)
+    with pytest.raises(EcError, match=f"{name}: is larger than"):
+        stage(settings)
+
+
+def test_an_archive_that_becomes_a_fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_archive(tmp_path, release_files())
+    archive_class = download_module.LocalArchive
+
+    def swap(path: Path, *, size: int) -> download_module.LocalArchive:
+        path.unlink()
+        os.mkfifo(path)
+        return archive_class(path, size=size)
+
+    monkeypatch.setattr(origin_module, "LocalArchive", swap)
+    with pytest.raises(EcError, match=f"{ARCHIVE}: not a regular file"):
         stage(build_settings(tmp_path / "state", release_tarball=str(archive)))
