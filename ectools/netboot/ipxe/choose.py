@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import read_bytes
+from ectools.files import read_regular
 from ectools.netboot.ipxe.binary import Autoexec, BinaryFacts, inspect_binary
 from ectools.netboot.protocols import Binary, load_protocols
 from ectools.netboot.settings import OPTION_PREFIX, Strategy
@@ -39,7 +39,7 @@ _NEWER = (
     "take one of 2024 or later: Debian 13's package ipxe, nixpkgs' ipxe, or one from https://ipxe.org; "
     f'where it is not installed, {OPTION_PREFIX}.ipxe.strategy "local" and ipxe.localFile name the file'
 )
-_MAX_REMOTE = 64 * 1024**2
+_MAX_BINARY = 64 * 1024**2
 # A BIOS program is loaded below 640 KiB.
 _MAX_BIOS = 640 * 1024
 
@@ -100,7 +100,7 @@ def find_stock(package: Path | None) -> StockBinary:
     folders = _STOCK_FOLDERS if package is None else (package,)
     refused = []
     for path in _list_stock(folders):
-        data = read_bytes(path)
+        data = read_regular(path, limit=_MAX_BINARY)
         facts = inspect_binary(data)
         fault = find_fault(data, Binary.X86_64)
         if fault is None and facts.autoexec is Autoexec.NOWHERE:
@@ -144,7 +144,7 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
 
     client = HttpClient(url, token=None, patience=Patience())
     try:
-        data = client.read(url, limit=_MAX_REMOTE, what="the boot binary")
+        data = client.read(url, limit=_MAX_BINARY, what="the boot binary")
     except FetchError as error:
         # The hints of these are about a forge.
         mine = error.hint is None or error.status in (401, 403, 404)
@@ -162,7 +162,7 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
 
 
 def _read_checked(path: Path, binary: Binary) -> bytes:
-    data = read_bytes(path)
+    data = read_regular(path, limit=_MAX_BINARY)
     _expect(data, binary, str(path))
     return data
 
