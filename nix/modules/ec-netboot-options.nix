@@ -245,7 +245,8 @@ in
           example = "/etc/every-channel/release-key.pub";
           description = ''
             The public key that releases must be signed with, as its tool writes it. It is no secret. While it is set, a
-            release that is not signed by it is not staged.
+            release that is not signed by it is not staged, nor one that is signed as older than the current one, unless
+            {option}`${path}.release.tag` or {option}`${path}.release.tarball` names it.
           '';
         };
       };
