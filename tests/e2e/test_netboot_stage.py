@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.forge import paced, stalls, start_forge
+from support.forge import API, Forge, body, paced, ranged, stalls, start_forge
 from support.needs import give_up, require_tool
 from support.releases import (
     ARCHIVE,
@@ -168,6 +168,61 @@ def test_the_token_is_nowhere_to_be_seen(tmp_path: Path) -> None:
     assert forge.seen[0][1]["Authorization"] == f"token {SECRET}"
     # SIGTERM in the middle leaves nothing.
     assert snapshot(tmp_path / "state") == {".staging": "folder"}
+
+
+def publish(forge: Forge, folder: Path, tag: str) -> None:
+    """The files of ``folder`` as the forge's latest release."""
+    place = f"/owner/name/releases/download/{tag}"
+    assets = [
+        {
+            "name": path.name,
+            "size": path.stat().st_size,
+            "browser_download_url": f"{forge.url}{place}/{path.name}",
+        }
+        for path in folder.iterdir()
+    ]
+    answer = [body(json.dumps({"tag_name": tag, "assets": assets}).encode())]
+    forge.answers = {f"{API}/latest": answer, f"{API}/tags/{tag}": answer}
+    for path in folder.iterdir():
+        forge.answers[f"{place}/{path.name}"] = [ranged(path.read_bytes())]
+
+
+def test_a_forge_that_offers_an_old_release_as_its_latest(tmp_path: Path) -> None:
+    program = require_tool("ssh-keygen", "Debian: openssh-client")
+    key = tmp_path / "id"
+    subprocess.run([program, "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    old, new = "boot-v2026.03.02", "boot-v2026.03.02.1"
+    for tag in (old, new):
+        tree = tmp_path / f"tree-{tag}"
+        tree.mkdir()
+        for name, data in release_files(tag).items():
+            (tree / name).write_bytes(data)
+        run(
+            "pack",
+            tree,
+            "--tag",
+            tag,
+            "-o",
+            tmp_path / tag,
+            "--signature-format",
+            "openssh",
+            "--key-file",
+            key,
+        )
+    pinned = ("--signature-format", "openssh", "--public-key-file", key.with_suffix(".pub"))
+    with start_forge() as forge:
+        arguments = ("stage", "--host", forge.url, "--repo", "owner/name", *pinned)
+        state = ("--state-dir", tmp_path / "state")
+        publish(forge, tmp_path / new, new)
+        run(*arguments, *state)
+        publish(forge, tmp_path / old, old)
+        done = run(*arguments, *state, status=1)
+        assert "as of 2026-03-02T00:00:00Z, and what is current, boot-v2026.03.02.1 (sha256-" in done.stderr
+        assert "--tag boot-v2026.03.02" in done.stderr
+        release = check_whole(tmp_path / "state")
+        assert release is not None
+        assert release.tag == new
+        assert read(run(*arguments, "--tag", old, *state, "--json"))["outcome"] == "staged"
 
 
 @pytest.mark.parametrize("bad", [b"", b"not an archive", compress(build_tar({"kernel": b"x"}))])
