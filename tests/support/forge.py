@@ -218,6 +218,24 @@ def endless(data: bytes, more: bytes = bytes(65536), *, length: int | None = Non
     return answer
 
 
+def answers_before(request: Request) -> None:
+    """Answers before the answer (RFC 9110, section 15.2), which never comes."""
+    while not request.server.forge.stopping.is_set():
+        request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
+def trailed(data: bytes) -> Answer:
+    """In one chunk, and a trailer without an end."""
+
+    def answer(request: Request) -> None:
+        request.start(200, None, {"ETag": ETAG, "Transfer-Encoding": "chunked"})
+        request.wfile.write(b"%x\r\n%s\r\n0\r\n" % (len(data), data))
+        while not request.server.forge.stopping.is_set():
+            request.wfile.write(b"X-More: and more\r\n" * 100)
+
+    return answer
+
+
 def ranged_endless(data: bytes) -> Answer:
     """The range that was asked for, and what comes after it without an end."""
 

@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SS
 
 from ectools import __version__, log
 from ectools.errors import EcError, cut
+from ectools.netboot.release.http_lines import bound_lines
 from ectools.netboot.release.patience import Patience, parse_retry_after
 from ectools.netboot.release.proxies import find_proxy
 
@@ -212,10 +213,10 @@ def read_steadily(
 def _start_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
     timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.stall_seconds)
     if proxy is None:
-        return urllib3.PoolManager(retries=False, timeout=timeout)
+        return bound_lines(urllib3.PoolManager(retries=False, timeout=timeout))
     user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
     headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
-    return urllib3.ProxyManager(proxy, proxy_headers=headers, retries=False, timeout=timeout)
+    return bound_lines(urllib3.ProxyManager(proxy, proxy_headers=headers, retries=False, timeout=timeout))
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from support.forge import (
     API,
     DOWNLOADS,
     Forge,
+    answers_before,
     body,
     endless,
     hangs_up,
@@ -29,6 +30,7 @@ from support.forge import (
     stalls,
     start_forge,
     status,
+    trailed,
     trickles,
     whole,
 )
@@ -133,6 +135,8 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
         "browser_download_url: longer than 4096 characters",
     ),
     "an answer without an end": ([endless(b'{"tag_name": "x"')], "larger than 4194304 bytes"),
+    "answers before an answer": ([answers_before], r"1001 lines around 0 bytes of content.*; given up"),
+    "a trailer without an end": ([trailed(b"{}")], r"\d+ lines around \d+ bytes of content.*; given up"),
     "a length, and chunks": ([endless(b"{}", length=2)], "announces 2 bytes, and then chunks"),
     "a redirect to a long address": (
         [redirect("/" + "x" * 9000)],
