@@ -1,0 +1,354 @@
+"""As whom a program works: the user that its folder belongs to, with no more rights than it needs.
+
+One rule for all programs that root may start: whoever may write a folder is who the program becomes there,
+because they choose what its files and links are. Where that is not one user, it refuses. Who may write a
+folder is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the folder and by
+each one on the way to it, since whoever may write one of those can put another in its place.
+
+Not by libcap or python-prctl: neither is needed for three system calls, and both take a compiler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import grp
+import os
+import pwd
+import stat
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+# <linux/prctl.h> and <linux/capability.h>
+_PR_SET_KEEPCAPS = 8
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION = 0x20080522
+_CAPABILITIES = 64
+
+NOBODY = 65534
+"""The user and the group without rights. NFS shares them, and whatever else has no user of its own."""
+
+_MAX_LINKS = 40  # as the kernel counts (path_resolution(7))
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Capability(IntEnum):
+    """Of capabilities(7), those that a program of ours has a use for."""
+
+    DAC_OVERRIDE = 1
+    DAC_READ_SEARCH = 2
+    SETPCAP = 8
+    NET_BIND_SERVICE = 10
+    NET_ADMIN = 12
+
+
+class PrivilegeError(EcError):
+    """A right cannot be given up, or another user not be become."""
+
+
+class UnsafeFolderError(PrivilegeError):
+    """Root does not work in this folder: it is not one user's alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A user as the kernel knows it: its group, and the further groups that it is in."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The user's name, or its number."""
+        return describe_user(self.uid)
+
+
+ROOT = Identity(uid=0, gid=0)
+
+
+def describe_user(uid: int) -> str:
+    """The user's name, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def find_identity(uid: int) -> Identity:
+    """A user with the groups that the system's database gives it; without an entry there, nobody's group.
+
+    Not with the folder's group: below a set-group-ID bit that may be one that the user is not in.
+    """
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Identity(uid=uid, gid=NOBODY)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return Identity(uid=uid, gid=entry.pw_gid, groups=tuple(sorted(set(groups) - {entry.pw_gid})))
+
+
+def find_user(name: str) -> Identity | None:
+    """The user of that name; None where there is none."""
+    try:
+        return find_identity(pwd.getpwnam(name).pw_uid)
+    except KeyError:
+        return None
+
+
+# --- Who may write a folder ---------------------------------------------------------------------------------
+
+
+def find_folder_user(*folders: Path) -> Identity:
+    """The one user who may write all of these folders beside root; ROOT where nobody else may.
+
+    One that is missing is judged by the way to where it would be made. Raises UnsafeFolderError where there
+    are several such users, where a group or everybody may write one (the mask of a POSIX ACL stands in the
+    bits of the group), where root's folder stands in another user's, and where two are not the same user's.
+    """
+    found = [(folder, _find_one_user(folder)) for folder in folders]
+    first, identity = found[0]
+    for folder, other in found[1:]:
+        if other != identity:
+            raise UnsafeFolderError(
+                f"{folder}: is {other.name}'s to write, and {first} is {identity.name}'s",
+                hint="make both folders, and let one user own them",
+            )
+    return identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    path: Path
+    status: os.stat_result
+    last: bool
+
+
+def _find_one_user(folder: Path) -> Identity:
+    entries = _list_entries(folder)
+    owners: dict[int, Path] = {}
+    for entry in entries:
+        owners.setdefault(entry.status.st_uid, entry.path)
+        # The bits of a link say nothing. A sticky folder lets nobody replace what is another's (unlink(2)),
+        # but everybody make what is missing there.
+        sticky = entry.status.st_mode & stat.S_ISVTX and entry is not entries[-1]
+        if sticky or stat.S_ISLNK(entry.status.st_mode):
+            continue
+        if entry.status.st_mode & _WRITABLE_BY_OTHERS:
+            raise _shared_folder(entry, folder)
+    users = sorted(owners.keys() - {0})
+    if not users:
+        return ROOT
+    if len(users) > 1:
+        named = " and ".join(f"{describe_user(uid)} (by {owners[uid]})" for uid in users)
+        raise UnsafeFolderError(
+            f"{folder}: several users may write or replace it: {named}; root does not work there",
+            hint="choose a folder on a way that is root's and one user's alone",
+        )
+    end = entries[-1]
+    if end.last and end.status.st_uid == 0:
+        user = describe_user(users[0])
+        raise UnsafeFolderError(
+            f"{folder}: is root's, and {user} may replace it (by {owners[users[0]]}): root does not work so",
+            hint=f"chown -R {user} {end.path}, or choose a folder that no other user's folder leads to",
+        )
+    return find_identity(users[0])
+
+
+def _shared_folder(entry: _Entry, folder: Path) -> UnsafeFolderError:
+    everybody = bool(entry.status.st_mode & stat.S_IWOTH)
+    who = "everybody" if everybody else f"the group {_describe_group(entry.status.st_gid)}"
+    way = "" if entry.last else f" on the way to {folder}"
+    if entry.status.st_mode & stat.S_ISVTX:
+        hint = f"make a folder of its own there first: {folder if not entry.last else folder / 'NAME'}"
+    else:
+        hint = f"chmod {'go-w' if everybody else 'g-w'} {entry.path}, or choose another folder"
+    return UnsafeFolderError(
+        f"{entry.path}:{way} may be written by {who}; root does not work where others choose its files",
+        hint=hint,
+    )
+
+
+def _describe_group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _list_entries(folder: Path) -> list[_Entry]:
+    """All that the kernel goes through on the way to ``folder``, links too, up to where something is missing.
+
+    Each is opened in the one before, so that what is judged is one way that was there. The last one is marked
+    where it is the folder itself.
+    """
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    todo = [*reversed(folder.absolute().parts[1:])]
+    where, links = Path("/"), 0
+    with contextlib.ExitStack() as descriptors:
+
+        def open_entry(name: str, at: int | None) -> int:
+            descriptor = os.open(name, flags, dir_fd=at)
+            descriptors.callback(os.close, descriptor)
+            return descriptor
+
+        try:
+            at = open_entry("/", None)
+            found = [_Entry(path=where, status=os.fstat(at), last=not todo)]
+            while todo:
+                name = todo.pop()
+                entry = open_entry(name, at)
+                status = os.fstat(entry)
+                is_link = stat.S_ISLNK(status.st_mode)
+                found.append(_Entry(path=where / name, status=status, last=not todo and not is_link))
+                if not is_link:
+                    at, where = entry, where / name
+                    continue
+                links += 1
+                if links > _MAX_LINKS:
+                    raise UnsafeFolderError(f"{folder}: there are too many links on the way to it")
+                target = PurePath(os.readlink("", dir_fd=entry))
+                if target.is_absolute():
+                    at, where = open_entry("/", None), Path("/")
+                todo += reversed(target.parts[target.is_absolute() :])
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # whoever uses it says so, or makes it
+        except OSError as error:
+            raise PrivilegeError(f"{folder}: cannot be looked at: {error.strerror}") from error
+    return found
+
+
+# --- Rights, given up ---------------------------------------------------------------------------------------
+
+
+def work_as_folder_user(*folders: Path, keep: Collection[Capability] = ()) -> Identity | None:
+    """Root becomes, for good, the user that the folders belong to; returns it, or None where nothing changed.
+
+    Whoever is not root stays as they are: they cannot do more than they could by hand. Raises
+    UnsafeFolderError, PrivilegeError.
+    """
+    if os.geteuid() != 0:
+        return None
+    identity = find_folder_user(*folders)
+    if identity.uid == 0:
+        return None
+    try:
+        drop_privileges(identity, keep=keep)
+    except PrivilegeError as error:
+        raise PrivilegeError(
+            f"{folders[0]}: is the user {identity.uid}'s, as whom root cannot act here: {error.message}",
+            hint="run the command as that user",
+        ) from error
+    return identity
+
+
+def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) -> None:
+    """Root becomes ``identity`` and does not come back: the real, the effective and the saved ids are its.
+
+    ``keep``: the capabilities that stay, in force; what root itself lacks, as in a container, is left out.
+    No program that is started from here on gains a right. Raises PrivilegeError.
+    """
+    confine_children()
+    kept = _capabilities().permitted & _mask(keep)
+    if kept:
+        _prctl(_PR_SET_KEEPCAPS, 1)
+    try:
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
+    _set_capabilities(effective=kept, permitted=kept)
+
+
+def limit_capabilities(*keep: Capability) -> None:
+    """Of its capabilities the process has these alone from here on, and not in force (see ``raised``)."""
+    _set_capabilities(effective=0, permitted=_capabilities().permitted & _mask(keep))
+
+
+@contextlib.contextmanager
+def raised(*capabilities: Capability) -> Iterator[None]:
+    """These capabilities in force for the length of the block, of this thread; what it lacks is left out."""
+    before = _capabilities()
+    _set_capabilities(
+        effective=before.effective | (before.permitted & _mask(capabilities)), permitted=before.permitted
+    )
+    try:
+        yield
+    finally:
+        permitted = _capabilities().permitted
+        _set_capabilities(effective=before.effective & permitted, permitted=permitted)
+
+
+def confine_children() -> None:
+    """From now on no program that this process starts gets or gains a capability; the process keeps its own.
+
+    Not by setpriv(1), which calls capset(2) and needs a process of its own. To root, execve(2) would give
+    everything back: so the bounding set goes as well.
+    """
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    if _capabilities().effective & 1 << Capability.SETPCAP:
+        for capability in range(_CAPABILITIES):
+            # What is past the kernel's last one is an error, and nothing to drop.
+            if not _call_prctl(_PR_CAPBSET_DROP, capability):
+                break
+
+
+# --- capset(2), prctl(2) ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Capabilities:
+    effective: int
+    permitted: int
+
+
+def _mask(capabilities: Collection[Capability]) -> int:
+    return sum(1 << capability for capability in set(capabilities))
+
+
+def _capabilities() -> _Capabilities:
+    """The calling thread's."""
+    low_high = (ctypes.c_uint32 * 6)()
+    _call("capget", low_high)
+    return _Capabilities(effective=low_high[0] | low_high[3] << 32, permitted=low_high[1] | low_high[4] << 32)
+
+
+def _set_capabilities(*, effective: int, permitted: int) -> None:
+    """The calling thread's; nothing is inherited. Asks only for a change: a filter may deny it."""
+    if _capabilities() == _Capabilities(effective=effective, permitted=permitted):
+        return
+    words = [effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, 0, effective >> 32, permitted >> 32, 0]
+    _call("capset", (ctypes.c_uint32 * 6)(*words))
+
+
+def _call(name: str, sets: ctypes.Array[ctypes.c_uint32]) -> None:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(header, sets) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise PrivilegeError(
+            f"capabilities cannot be given up: {name}(2): {reason}",
+            hint="a unit's SystemCallFilter must let capset(2) pass",
+        )
+
+
+def _prctl(option: int, argument: int) -> None:
+    if not _call_prctl(option, argument):
+        reason = os.strerror(ctypes.get_errno())
+        raise PrivilegeError(f"privileges cannot be given up: prctl({option}): {reason}")
+
+
+def _call_prctl(option: int, argument: int) -> bool:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return bool(prctl(option, *(ctypes.c_ulong(value) for value in (argument, 0, 0, 0))) == 0)
