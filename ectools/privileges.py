@@ -5,55 +5,36 @@ because they choose what its files and links are. Where that is not one user, it
 folder is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the folder and by
 each one on the way to it, since whoever may write one of those can put another in its place.
 
-Not by libcap or python-prctl: neither is needed for three system calls, and both take a compiler.
+What the kernel is asked for is in ``ectools.capabilities``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import grp
 import os
 import pwd
 import stat
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from ectools.errors import EcError
+from ectools.capabilities import (
+    Capability,
+    PrivilegeError,
+    confine_children,
+    keep_capabilities_over_setuid,
+    set_capabilities,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-# <linux/prctl.h> and <linux/capability.h>
-_PR_SET_KEEPCAPS = 8
-_PR_CAPBSET_DROP = 24
-_PR_SET_NO_NEW_PRIVS = 38
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
-_CAPABILITY_VERSION = 0x20080522
-_CAPABILITIES = 64
+    from collections.abc import Collection
 
 NOBODY = 65534
 """The user and the group without rights. NFS shares them, and whatever else has no user of its own."""
 
 _MAX_LINKS = 40  # as the kernel counts (path_resolution(7))
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
-
-class Capability(IntEnum):
-    """Of capabilities(7), those that a program of ours has a use for."""
-
-    DAC_OVERRIDE = 1
-    DAC_READ_SEARCH = 2
-    SETPCAP = 8
-    NET_BIND_SERVICE = 10
-    NET_ADMIN = 12
-
-
-class PrivilegeError(EcError):
-    """A right cannot be given up, or another user not be become."""
 
 
 class UnsafeFolderError(PrivilegeError):
@@ -258,97 +239,13 @@ def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) ->
     ``keep``: the capabilities that stay, in force; what root itself lacks, as in a container, is left out.
     No program that is started from here on gains a right. Raises PrivilegeError.
     """
-    confine_children()
-    kept = _capabilities().permitted & _mask(keep)
-    if kept:
-        _prctl(_PR_SET_KEEPCAPS, 1)
+    confine_children(keep=keep)
+    if keep:
+        keep_capabilities_over_setuid()
     try:
         os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     except OSError as error:
         raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
-    _set_capabilities(effective=kept, permitted=kept)
-
-
-def limit_capabilities(*keep: Capability) -> None:
-    """Of its capabilities the process has these alone from here on, and not in force (see ``raised``)."""
-    _set_capabilities(effective=0, permitted=_capabilities().permitted & _mask(keep))
-
-
-@contextlib.contextmanager
-def raised(*capabilities: Capability) -> Iterator[None]:
-    """These capabilities in force for the length of the block, of this thread; what it lacks is left out."""
-    before = _capabilities()
-    _set_capabilities(
-        effective=before.effective | (before.permitted & _mask(capabilities)), permitted=before.permitted
-    )
-    try:
-        yield
-    finally:
-        permitted = _capabilities().permitted
-        _set_capabilities(effective=before.effective & permitted, permitted=permitted)
-
-
-def confine_children() -> None:
-    """From now on no program that this process starts gets or gains a capability; the process keeps its own.
-
-    Not by setpriv(1), which calls capset(2) and needs a process of its own. To root, execve(2) would give
-    everything back: so the bounding set goes as well.
-    """
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    if _capabilities().effective & 1 << Capability.SETPCAP:
-        for capability in range(_CAPABILITIES):
-            # What is past the kernel's last one is an error, and nothing to drop.
-            if not _call_prctl(_PR_CAPBSET_DROP, capability):
-                break
-
-
-# --- capset(2), prctl(2) ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Capabilities:
-    effective: int
-    permitted: int
-
-
-def _mask(capabilities: Collection[Capability]) -> int:
-    return sum(1 << capability for capability in set(capabilities))
-
-
-def _capabilities() -> _Capabilities:
-    """The calling thread's."""
-    low_high = (ctypes.c_uint32 * 6)()
-    _call("capget", low_high)
-    return _Capabilities(effective=low_high[0] | low_high[3] << 32, permitted=low_high[1] | low_high[4] << 32)
-
-
-def _set_capabilities(*, effective: int, permitted: int) -> None:
-    """The calling thread's; nothing is inherited. Asks only for a change: a filter may deny it."""
-    if _capabilities() == _Capabilities(effective=effective, permitted=permitted):
-        return
-    words = [effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, 0, effective >> 32, permitted >> 32, 0]
-    _call("capset", (ctypes.c_uint32 * 6)(*words))
-
-
-def _call(name: str, sets: ctypes.Array[ctypes.c_uint32]) -> None:
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    if getattr(ctypes.CDLL(None, use_errno=True), name)(header, sets) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise PrivilegeError(
-            f"capabilities cannot be given up: {name}(2): {reason}",
-            hint="a unit's SystemCallFilter must let capset(2) pass",
-        )
-
-
-def _prctl(option: int, argument: int) -> None:
-    if not _call_prctl(option, argument):
-        reason = os.strerror(ctypes.get_errno())
-        raise PrivilegeError(f"privileges cannot be given up: prctl({option}): {reason}")
-
-
-def _call_prctl(option: int, argument: int) -> bool:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return bool(prctl(option, *(ctypes.c_ulong(value) for value in (argument, 0, 0, 0))) == 0)
+    set_capabilities(effective=keep, permitted=keep)

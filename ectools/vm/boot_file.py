@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
+from ectools.capabilities import lowered
 from ectools.credentials import CHAIN_TOKEN, read_tokens
 from ectools.errors import EcError, InputError
-from ectools.files import read_bytes, write_atomic
+from ectools.files import open_regular, write_atomic
 from ectools.vm.boot_script import build_boot_script
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -39,7 +41,8 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
     net = boot.user_net
     path = net.tftp_dir / net.boot_filename
     if net.boot_file is not None:
-        content = read_bytes(net.boot_file)
+        with lowered(), os.fdopen(open_regular(net.boot_file), "rb") as given:
+            content = given.read()
         if not content:
             raise InputError(
                 f"{net.boot_file}: empty", hint=f"{OPTION_PREFIX}.boot.userNet.bootFile is an iPXE"

@@ -175,6 +175,7 @@ def start_runner(
 ) -> Iterator[Runner]:
     """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv."""
     require_qemu()
+    open_to_guest(settings, folder)
     config = folder / f"settings-{len(list(folder.iterdir()))}.json"
     config.write_text(json.dumps(settings))
     process = subprocess.Popen(
@@ -209,6 +210,28 @@ def run_to_end(settings: Mapping[str, Any], folder: Path, **more: Any) -> tuple[
 NOBODY = 65534
 
 
+def open_to_guest(settings: Mapping[str, Any], folder: Path) -> None:
+    """As root: what the guest writes becomes nobody's, as whom root's runner works; ``folder`` its way in.
+
+    A state folder that is another user's already stays so.
+    """
+    if os.geteuid() != 0:
+        return
+    state = Path(str(settings["stateDir"]))
+    disk = Path(str(settings.get("disk", {}).get("path", state / "disk")))
+    for path in (folder, state.parent, disk.parent, state, *state.rglob("*")):
+        if os.path.lexists(path) and path.lstat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    open_way(folder)
+
+
+def open_way(folder: Path) -> None:
+    """Let other users pass through pytest's folders."""
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
+            parent.chmod(0o755)
+
+
 def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     """A wrapper that runs its command as nobody, as a unit's user: with these ambient capabilities, or none.
 
@@ -221,9 +244,7 @@ def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     state = folder / "state"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
-            parent.chmod(0o755)
+    open_way(folder)
     wrapper = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if capabilities:
         wrapper += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
