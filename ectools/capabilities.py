@@ -61,6 +61,16 @@ def limit_capabilities(*keep: Capability) -> None:
     set_capabilities(effective=(), permitted=keep)
 
 
+def forget_capability(capability: Capability) -> None:
+    """The thread has no further use for it."""
+    before = _read()
+    _write(
+        _Sets(
+            effective=before.effective & ~(1 << capability), permitted=before.permitted & ~(1 << capability)
+        )
+    )
+
+
 @contextlib.contextmanager
 def raised(*capabilities: Capability) -> Iterator[None]:
     """These in force for the length of the block, beside what is; one that the thread lacks is left out."""

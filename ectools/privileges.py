@@ -28,7 +28,7 @@ from ectools.capabilities import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 NOBODY = 65534
 """The user and the group without rights. NFS shares them, and whatever else has no user of its own."""
@@ -249,3 +249,28 @@ def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) ->
     except OSError as error:
         raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
     set_capabilities(effective=keep, permitted=keep)
+
+
+@contextlib.contextmanager
+def acting_as(identity: Identity) -> Iterator[None]:
+    """Root's files are made and opened as that user's for the length of the block; it is root again after it.
+
+    For a program that needs root once more: what it runs in the block could become root too. Nothing happens
+    where the process is that user already. Raises PrivilegeError.
+    """
+    if os.geteuid() == identity.uid:
+        yield
+        return
+    groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
+    try:
+        os.setgroups(identity.groups)
+        os.setegid(identity.gid)
+        os.seteuid(identity.uid)
+    except OSError as error:
+        raise PrivilegeError(f"root cannot act as the user {identity.name}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)

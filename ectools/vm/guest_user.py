@@ -56,7 +56,7 @@ def become_guest_user(settings: Settings) -> None:
         limit_capabilities(*kept)
         return
     # An interpreter below /root: modules are loaded when they are needed, and the boot HTTP server is a
-    # process of its own. QEMU does not get it; what the guest's user can choose is opened without (``lowered``).
+    # process of its own. QEMU does not get it; what the user can choose is opened without it (``lowered``).
     _log.info("this program is out of that user's reach, and keeps the right to read its own files")
     set_capabilities(effective=(_READ,), permitted=(*kept, _READ))
 

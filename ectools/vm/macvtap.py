@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.capabilities import Capability, limit_capabilities, raised
+from ectools.capabilities import Capability, forget_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
 from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
@@ -104,7 +104,7 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
     )
     try:
         # The node is open: the right to pass over permissions is not needed any more.
-        limit_capabilities(Capability.NET_ADMIN)
+        forget_capability(Capability.DAC_OVERRIDE)
         yield Tap(fd=descriptor, mac=address)
     finally:
         os.close(descriptor)

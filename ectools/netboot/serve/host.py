@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,6 +16,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
 from ectools.netboot.settings import OPTION_PREFIX
+from ectools.privileges import acting_as, find_folder_user
 
 if TYPE_CHECKING:
     from ectools.netboot.settings import Settings
@@ -60,23 +62,23 @@ def check_reloaded(settings: Settings, before: Settings) -> None:
 
 
 def make_folders(settings: Settings) -> None:
-    """The state folder and the TFTP folder, where they are missing. Raises FileError.
+    """The state folder and the TFTP folder, where they are missing.
 
-    The latter is its owner's who has the former: the command that fills it may not be root's.
+    Root makes them as the user whose they are to be, since the command that fills them may not be root's.
+    Raises FileError, UnsafeFolderError.
     """
-    for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
-        try:
-            if folder.is_dir():
-                continue
-            folder.mkdir(mode=mode, parents=True, exist_ok=True)
-            owner = settings.state_dir.stat()
-            if os.geteuid() == 0 and owner.st_uid != 0:
-                os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
-        except OSError as error:
-            raise FileError(
-                f"{folder}: cannot be made: {error.strerror}",
-                hint=f"{OPTION_PREFIX}.stateDir names the folder",
-            ) from error
+    as_root = os.geteuid() == 0
+    with acting_as(find_folder_user(settings.state_dir)) if as_root else contextlib.nullcontext():
+        for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
+            try:
+                folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            except OSError as error:
+                raise FileError(
+                    f"{folder}: cannot be made: {error.strerror}",
+                    hint=f"{OPTION_PREFIX}.stateDir names the folder",
+                ) from error
+    if as_root:
+        find_folder_user(settings.state_dir, settings.tftp_dir)
 
 
 def check_address(address: IPv4Address, interface: str | None) -> None:
