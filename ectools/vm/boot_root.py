@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ectools.capabilities import lowered
 from ectools.errors import InputError
 from ectools.vm.boot_script import SCRIPT_NAME
 from ectools.vm.settings import OPTION_PREFIX
@@ -46,7 +47,7 @@ def check_boot_root(boot: Boot) -> None:
 
 def _check_kernel(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with lowered(), path.open("rb") as file:
             head = file.read(_MAGIC_AT + len(_MAGIC))
             there = os.fstat(file.fileno()).st_size
     except OSError:

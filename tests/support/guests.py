@@ -172,10 +172,15 @@ def start_runner(
     wrapper: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     kill_at_end: bool = True,
+    kept_as_it_is: bool = False,
 ) -> Iterator[Runner]:
-    """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv."""
+    """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv.
+
+    The guest's folders are made nobody's where they would be root's, unless they are to be kept.
+    """
     require_qemu()
-    open_to_guest(settings, folder)
+    if not kept_as_it_is:
+        open_to_guest(settings, folder)
     config = folder / f"settings-{len(list(folder.iterdir()))}.json"
     config.write_text(json.dumps(settings))
     process = subprocess.Popen(
