@@ -75,21 +75,8 @@ def forget_capability(capability: Capability) -> None:
 def raised(*capabilities: Capability) -> Iterator[None]:
     """These in force for the length of the block, beside what is; one that the thread lacks is left out."""
     before = _read()
-    wanted = before.effective | _mask(capabilities)
-    with _in_force(wanted & before.permitted, before):
-        yield
-
-
-@contextlib.contextmanager
-def lowered() -> Iterator[None]:
-    """None in force for the length of the block: a file is opened with the user's own rights."""
-    with _in_force(0, _read()):
-        yield
-
-
-@contextlib.contextmanager
-def _in_force(effective: int, before: _Sets) -> Iterator[None]:
-    _write(_Sets(effective=effective, permitted=before.permitted))
+    wanted = before.effective | (before.permitted & _mask(capabilities))
+    _write(_Sets(effective=wanted, permitted=before.permitted))
     try:
         yield
     finally:

@@ -10,25 +10,33 @@ What the kernel is asked for is in ``ectools.capabilities``.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import grp
+import importlib
 import os
 import pwd
 import stat
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ectools.capabilities import (
     Capability,
     PrivilegeError,
     confine_children,
     keep_capabilities_over_setuid,
+    limit_capabilities,
+    raised,
     set_capabilities,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 NOBODY = 65534
 """The user and the group without rights. NFS shares them, and whatever else has no user of its own."""
@@ -249,6 +257,30 @@ def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) ->
     except OSError as error:
         raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
     set_capabilities(effective=keep, permitted=keep)
+
+
+def limit_to_user(*keep: Capability) -> None:
+    """The process has its user's rights alone from here on; ``keep`` stays, out of force (``raised``).
+
+    Where its user cannot read the program itself, as with root's interpreter below /root, an import has the
+    right to read for as long as it takes: modules are loaded when they are needed. Only where the process has
+    that right. Raises PrivilegeError.
+    """
+    own_files = [path for path in (sys.executable, *sys.path) if os.path.exists(path)]  # noqa: PTH110
+    limit_capabilities(*keep, Capability.DAC_READ_SEARCH)
+    if all(os.access(path, os.R_OK) for path in own_files):
+        limit_capabilities(*keep)
+        return
+    builtins.__import__ = _with_right_to_read(builtins.__import__)
+    importlib.import_module = _with_right_to_read(importlib.import_module)
+
+
+def _with_right_to_read(load: Callable[_P, _T]) -> Callable[_P, _T]:
+    def load_as_root(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with raised(Capability.DAC_READ_SEARCH):
+            return load(*args, **kwargs)
+
+    return load_as_root
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from ectools.capabilities import lowered
 from ectools.credentials import CHAIN_TOKEN, read_tokens
 from ectools.errors import EcError, InputError
 from ectools.files import open_regular, write_atomic
@@ -41,7 +40,7 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
     net = boot.user_net
     path = net.tftp_dir / net.boot_filename
     if net.boot_file is not None:
-        with lowered(), os.fdopen(open_regular(net.boot_file), "rb") as given:
+        with os.fdopen(open_regular(net.boot_file), "rb") as given:
             content = given.read()
         if not content:
             raise InputError(

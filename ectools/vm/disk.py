@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.capabilities import lowered
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, hold_lock, open_regular, sync_folder
 from ectools.processes import ProcessError, run
@@ -104,7 +103,7 @@ def _hint(reason: str) -> str:
 def _check(path: Path) -> None:
     try:
         # A link is refused: QEMU would write to whatever it leads to.
-        with lowered(), os.fdopen(open_regular(path, follow=False), "rb") as file:
+        with os.fdopen(open_regular(path, follow=False), "rb") as file:
             head = file.read(8)
     except FileError as error:
         raise DiskError(

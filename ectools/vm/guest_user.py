@@ -7,7 +7,6 @@ service's user, which needs the folders to be its: not ``nobody``, whose process
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,9 @@ from ectools.capabilities import (
     Capability,
     PrivilegeError,
     confine_children,
-    limit_capabilities,
-    set_capabilities,
 )
 from ectools.files import FileError
-from ectools.privileges import Identity, drop_privileges, find_folder_user, find_user
+from ectools.privileges import Identity, drop_privileges, find_folder_user, find_user, limit_to_user
 from ectools.vm.kvm import DEVICE
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-_READ = Capability.DAC_READ_SEARCH
 SERVICE_USER = "every-channel-ipxe-qemu"
 """The user of the NixOS module's unit."""
 
@@ -43,22 +39,13 @@ def become_guest_user(settings: Settings) -> None:
     Raises UnsafeFolderError, PrivilegeError, FileError.
     """
     kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan.enable else ()
-    if os.geteuid() != 0:
+    if os.geteuid() == 0:
+        identity = _find_guest_user(settings)
+        drop_privileges(identity, keep=(*kept, Capability.DAC_READ_SEARCH))
+        _log.info("root does not run the guest", user=identity.name, uid=identity.uid)
+    else:
         confine_children()
-        limit_capabilities(*kept)
-        return
-    identity = _find_guest_user(settings)
-    own_files = [path for path in (sys.executable, *sys.path) if os.path.exists(path)]  # noqa: PTH110 - strings
-    drop_privileges(identity, keep=(*kept, _READ))
-    _log.info("root does not run the guest", user=identity.name, uid=identity.uid)
-    limit_capabilities(*kept, _READ)
-    if all(os.access(path, os.R_OK) for path in own_files):
-        limit_capabilities(*kept)
-        return
-    # An interpreter below /root: modules are loaded when they are needed, and the boot HTTP server is a
-    # process of its own. QEMU does not get it; what the user can choose is opened without it (``lowered``).
-    _log.info("this program is out of that user's reach, and keeps the right to read its own files")
-    set_capabilities(effective=(_READ,), permitted=(*kept, _READ))
+    limit_to_user(*kept)
 
 
 def _find_guest_user(settings: Settings) -> Identity:

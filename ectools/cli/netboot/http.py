@@ -83,10 +83,10 @@ def http(
     import os
     import signal
 
-    from ectools.capabilities import limit_capabilities
     from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
     from ectools.netboot.http.server import serve
     from ectools.netboot.http.settings import HttpSettings
+    from ectools.privileges import limit_to_user
 
     if log_format != "auto":
         log.set_up(json_lines=log_format == "json")
@@ -111,7 +111,7 @@ def http(
 
     if os.geteuid() != 0:
         # What it took to come so far: it serves with the rights of its user.
-        limit_capabilities()
+        limit_to_user()
 
     async def run() -> None:
         await serve(settings, listener=listener, on_ready=announce)
