@@ -130,10 +130,9 @@ def _find_one_user(folder: Path) -> Identity:
         owners.setdefault(entry.status.st_uid, entry.path)
         # The bits of a link say nothing. A sticky folder lets nobody replace what is another's (unlink(2)),
         # but everybody make what is missing there.
-        sticky = entry.status.st_mode & stat.S_ISVTX and entry is not entries[-1]
-        if sticky or stat.S_ISLNK(entry.status.st_mode):
-            continue
-        if entry.status.st_mode & _WRITABLE_BY_OTHERS:
+        mode = entry.status.st_mode
+        sticky = mode & stat.S_ISVTX and entry is not entries[-1]
+        if stat.S_ISDIR(mode) and mode & _WRITABLE_BY_OTHERS and not sticky:
             raise _shared_folder(entry, folder)
     users = sorted(owners.keys() - {0})
     if not users:

@@ -252,7 +252,9 @@ def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     open_way(folder)
     wrapper = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if capabilities:
-        wrapper += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+        # The last is for an interpreter below /root, and no right in the rest of the run (limit_to_user).
+        granted = f"{capabilities},+dac_read_search"
+        wrapper += [f"--inh-caps={granted}", f"--ambient-caps={granted}"]
     probe = subprocess.run([*wrapper, sys.executable, "-c", "import ectools.vm.runner"], check=False)
     if probe.returncode != 0:
         pytest.skip(f"OUT OF REACH: another user cannot run {sys.executable}")
