@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ectools import host
 from ectools.demo.draw import Drawing
-from ectools.demo.payload import UP_MARK, Payload, build_payload, stage_payload
+from ectools.demo.payload import UP_MARK, Payload, build_payload, open_to_guest, stage_payload
 from ectools.demo.stages import Stage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
 from ectools.files import write_atomic
-from ectools.privileges import NOBODY, find_identity, find_user
 from ectools.processes import describe_exit, launch, stop
-from ectools.vm.guest_user import SERVICE_USER
 
 if TYPE_CHECKING:
     import subprocess
@@ -69,7 +67,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) 
         mark = secrets.token_hex(8)
         stage_payload(parts, folder / "root", cmdline=f"ec.mark={mark}")
         config = _write_settings(folder, talk=talk)
-        _open_to_guest(folder)
+        open_to_guest(folder, state=folder / "state", root=folder / "root")
         log = folder / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
         _say(talk, "boot", "seconds a stage, and since the start")
@@ -118,21 +116,6 @@ def _choose_place() -> Path:
         if place.is_dir() and all(each.stat().st_mode & stat.S_IXOTH for each in (place, *place.parents)):
             return place
     return chosen
-
-
-def _open_to_guest(folder: Path) -> None:
-    """As root: the state folder is the guest's user's, who also reads the boot files.
-
-    The service's user, where there is one; else nobody: a guest without a secret, for some minutes.
-    """
-    if os.geteuid() != 0:
-        return
-    user = find_user(SERVICE_USER) or find_identity(NOBODY)
-    os.chown(folder / "state", user.uid, user.gid)
-    folder.chmod(0o711)
-    (folder / "root").chmod(0o755)
-    for path in (folder / "root").iterdir():
-        path.chmod(0o644)
 
 
 def _start_runner(argv: list[str], log: Path) -> subprocess.Popen[bytes]:
