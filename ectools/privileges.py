@@ -26,6 +26,7 @@ from ectools.capabilities import (
     Capability,
     PrivilegeError,
     confine_children,
+    has_capability,
     keep_capabilities_over_setuid,
     limit_capabilities,
     raised,
@@ -267,7 +268,7 @@ def limit_to_user(*keep: Capability) -> None:
     """
     own_files = [path for path in (sys.executable, *sys.path) if os.path.exists(path)]  # noqa: PTH110
     limit_capabilities(*keep, Capability.DAC_READ_SEARCH)
-    if all(os.access(path, os.R_OK) for path in own_files):
+    if not has_capability(Capability.DAC_READ_SEARCH) or all(os.access(path, os.R_OK) for path in own_files):
         limit_capabilities(*keep)
         return
     builtins.__import__ = _with_right_to_read(builtins.__import__)

@@ -19,6 +19,8 @@ from ectools.netboot.settings import OPTION_PREFIX
 from ectools.privileges import acting_as, find_folder_user
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ectools.netboot.settings import Settings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
@@ -68,17 +70,22 @@ def make_folders(settings: Settings) -> None:
     Raises FileError, UnsafeFolderError.
     """
     as_root = os.geteuid() == 0
-    with acting_as(find_folder_user(settings.state_dir)) if as_root else contextlib.nullcontext():
-        for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
-            try:
-                folder.mkdir(mode=mode, parents=True, exist_ok=True)
-            except OSError as error:
-                raise FileError(
-                    f"{folder}: cannot be made: {error.strerror}",
-                    hint=f"{OPTION_PREFIX}.stateDir names the folder",
-                ) from error
+    # Not at a reload, when they are there: it is another thread's, and threads have one user (setresuid(2)).
+    if not (settings.state_dir.is_dir() and settings.tftp_dir.is_dir()):
+        with acting_as(find_folder_user(settings.state_dir)) if as_root else contextlib.nullcontext():
+            _make_folder(settings.state_dir, 0o750)
+            _make_folder(settings.tftp_dir, 0o755)
     if as_root:
         find_folder_user(settings.state_dir, settings.tftp_dir)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names the folder"
+        ) from error
 
 
 def check_address(address: IPv4Address, interface: str | None) -> None:
