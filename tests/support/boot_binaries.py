@@ -46,7 +46,7 @@ def find_ipxe(suite: str) -> Path:
     cache = cache_folder()
     tree = cache / f"ipxe-{suite}"
     cache.mkdir(parents=True, exist_ok=True)
-    with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait=True):
+    with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=1800):
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
                 try:

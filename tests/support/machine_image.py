@@ -103,7 +103,7 @@ def find_image() -> Image:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"machine-{key}"
-    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait=True):
+    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait_seconds=1800):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as work:
                 try:
