@@ -304,6 +304,7 @@ class ServiceManager:
         self.address = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
+        path.chmod(0o777)  # as systemd's: it looks at who sends
         self.messages: list[str] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
