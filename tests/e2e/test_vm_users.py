@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -49,7 +50,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def alices(home: Path, **more: Any) -> dict[str, Any]:
-    return settings_for(home / "alice/state", home / "root", **more)
+    times = {"powerdownSeconds": 0, "quitSeconds": 60, "terminateSeconds": 60}
+    return settings_for(home / "alice/state", home / "root", shutdown=times, **more)
 
 
 def make_state(home: Path, *, owner: int = ALICE, mode: int = 0o750) -> Path:
@@ -63,6 +65,15 @@ def make_state(home: Path, *, owner: int = ALICE, mode: int = 0o750) -> Path:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
+
+
+def privileged_port() -> int:
+    """A free one that takes root to listen on."""
+    for port in range(1023, 600, -1):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port below 1024 is free")
 
 
 def fetch(port: int, path: str) -> tuple[int, bytes]:
@@ -84,8 +95,10 @@ def see_refusal(settings: dict[str, Any], home: Path, words: str, *, status: int
 
 def test_the_runner_and_all_that_it_starts_are_the_folders_user(home: Path) -> None:
     settings = alices(home)
+    settings["boot"]["http"]["port"] = port = privileged_port()
     with start_runner(settings, home, kept_as_it_is=True) as runner:
         qemu = runner.wait_guest_pid()
+        assert fetch(port, "/netboot.ipxe")[0] == 200
         pids = [runner.process.pid, *descendants(runner.process.pid)]
         assert qemu in pids
         assert len(pids) == 3
