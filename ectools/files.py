@@ -151,10 +151,7 @@ def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[N
     The kernel drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
     removing it would let two holders lock two different files of one name.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise FileError(f"{path}: the lock file cannot be opened: {error.strerror or error}") from error
+    descriptor = _open_lock(path)
     try:
         _take_lock(descriptor, path, what=what, wait_seconds=wait_seconds)
         os.ftruncate(descriptor, 0)
@@ -162,6 +159,22 @@ def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[N
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """A lock file is written to: one that somebody else made, or that has another name, may be anything."""
+    hint = f"user {os.geteuid()} locks a file of its own: remove what is there, where no program holds it"
+    try:
+        descriptor = open_regular(path, flags=os.O_RDWR | os.O_CREAT, follow=False)
+    except FileError as error:
+        raise FileError(f"the lock file {error.message}", hint=hint) from error.__cause__
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    if status.st_nlink != 1:
+        raise FileError(f"the lock file {path}: has {status.st_nlink} names, and one was expected", hint=hint)
+    raise FileError(f"the lock file {path}: is user {status.st_uid}'s", hint=hint)
 
 
 def _take_lock(descriptor: int, path: Path, *, what: str, wait_seconds: float) -> None:

@@ -11,13 +11,16 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.capabilities import build_grant
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
+
+    from ectools.capabilities import Capability
 
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -201,8 +204,12 @@ async def start_async(
     pass_fds: Sequence[int] = (),
     new_session: bool = True,
     term_seconds: float = 5.0,
+    capabilities: Collection[Capability] = (),
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``start`` for asyncio: the same block, the same end. The kernel kills the child when we die."""
+    """``start`` for asyncio: the same block, the same end. The kernel kills the child when we die.
+
+    ``capabilities`` are those of ours that the child gets; without them it is not root and gets none.
+    """
     import asyncio
 
     try:
@@ -214,7 +221,7 @@ async def start_async(
             env=env,
             pass_fds=pass_fds,
             start_new_session=new_session,
-            preexec_fn=_build_end_with_parent(),
+            preexec_fn=_build_preparation(capabilities),
         )
     except FileNotFoundError as error:
         raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error
@@ -226,8 +233,22 @@ async def start_async(
         await stop_async(child, term_seconds=term_seconds)
 
 
+def _build_preparation(capabilities: Collection[Capability]) -> Callable[[], None]:
+    """What a child does before it becomes its program."""
+    end_with_parent = _build_end_with_parent()
+    if not capabilities:
+        return end_with_parent
+    grant = build_grant(*capabilities)
+
+    def prepare() -> None:
+        grant()
+        end_with_parent()
+
+    return prepare
+
+
 def _build_end_with_parent() -> Callable[[], None]:
-    """What a child does before it becomes its program: PR_SET_PDEATHSIG of prctl(2).
+    """PR_SET_PDEATHSIG of prctl(2), for a child.
 
     It runs between fork and exec, where another thread's locks stay held for ever: so all it needs is
     looked up here.

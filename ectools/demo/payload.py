@@ -20,7 +20,9 @@ from pathlib import Path
 
 from ectools.errors import EcError, InputError
 from ectools.files import hold_lock, write_atomic
+from ectools.privileges import NOBODY, find_identity, find_user
 from ectools.processes import ProcessError, find_program, run
+from ectools.vm.guest_user import SERVICE_USER
 
 UP_MARK = "EC-GUEST-UP"
 """How the line of a guest that is up starts; the word of ``ec.mark=`` and the NICs' addresses follow."""
@@ -84,6 +86,21 @@ def stage_payload(payload: Payload, root: Path, *, cmdline: str = "") -> None:
     arguments = f"console=ttyS0 panic=-1 initrd=initrd {cmdline}".rstrip()
     script = f"#!ipxe\nkernel kernel {arguments}\ninitrd initrd\nboot\n"
     write_atomic(root / "netboot.ipxe", script.encode())
+
+
+def open_to_guest(folder: Path, *, state: Path, root: Path) -> None:
+    """As root: ``state`` becomes the guest's user's, who also gets to ``root``; both are in ``folder``.
+
+    That is the service's user, where there is one; else nobody: a guest without a secret, for some minutes.
+    """
+    if os.geteuid() != 0:
+        return
+    user = find_user(SERVICE_USER) or find_identity(NOBODY)
+    os.chown(state, user.uid, user.gid)
+    folder.chmod(0o711)
+    root.chmod(0o755)
+    for path in root.iterdir():
+        path.chmod(0o644)
 
 
 def cache_folder() -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ectools import host
 from ectools.demo.draw import Drawing
-from ectools.demo.payload import UP_MARK, Payload, build_payload, stage_payload
+from ectools.demo.payload import UP_MARK, Payload, build_payload, open_to_guest, stage_payload
 from ectools.demo.stages import Stage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
 from ectools.files import write_atomic
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("services", "every-channel", "ipxe-qemu")
 _POLL_SECONDS = 0.05
+_OPEN_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp(3) makes a folder of its own there
 _STOP_SECONDS = 100.0
 """A little more than the runner takes to ask, to wait and to kill, with the default times."""
 
@@ -59,11 +62,12 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) 
     else:
         parts = Payload.load(payload)
     with ExitStack() as undo:
-        folder = Path(tempfile.mkdtemp(prefix="ectools-demo-"))
+        folder = Path(tempfile.mkdtemp(prefix="ectools-demo-", dir=_choose_place()))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         mark = secrets.token_hex(8)
         stage_payload(parts, folder / "root", cmdline=f"ec.mark={mark}")
         config = _write_settings(folder, talk=talk)
+        open_to_guest(folder, state=folder / "state", root=folder / "root")
         log = folder / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
         _say(talk, "boot", "seconds a stage, and since the start")
@@ -101,6 +105,17 @@ def _write_settings(folder: Path, *, talk: TextIO) -> Path:
     write_atomic(config, json.dumps(settings, indent=2).encode() + b"\n")
     _say(talk, "settings", "valid; the same file that the NixOS module writes")
     return config
+
+
+def _choose_place() -> Path:
+    """The folder for temporary ones; as root, one to which other users get, since the guest runs as one."""
+    chosen = Path(tempfile.gettempdir()).absolute()
+    if os.geteuid() != 0:
+        return chosen
+    for place in (chosen, *map(Path, _OPEN_PLACES)):
+        if place.is_dir() and all(each.stat().st_mode & stat.S_IXOTH for each in (place, *place.parents)):
+            return place
+    return chosen
 
 
 def _start_runner(argv: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ectools.credentials import CHAIN_TOKEN, read_tokens
 from ectools.errors import EcError, InputError
-from ectools.files import read_bytes, write_atomic
+from ectools.files import read_regular, write_atomic
 from ectools.vm.boot_script import build_boot_script
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.vm.settings import Boot
+
+
+_MAX_BYTES = 64 << 20  # of a boot file; an iPXE has less than one
 
 
 def read_token(boot: Boot) -> str | None:
@@ -39,7 +42,7 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
     net = boot.user_net
     path = net.tftp_dir / net.boot_filename
     if net.boot_file is not None:
-        content = read_bytes(net.boot_file)
+        content = read_regular(net.boot_file, limit=_MAX_BYTES)
         if not content:
             raise InputError(
                 f"{net.boot_file}: empty", hint=f"{OPTION_PREFIX}.boot.userNet.bootFile is an iPXE"

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.capabilities import Capability, has_capability
 from ectools.errors import EcError
 from ectools.log_limit import LogLimit
 from ectools.netboot.http.settings import HEALTH_PATH
@@ -81,6 +82,10 @@ class BootServer:
                 env=child_environment(),
                 pass_fds=[descriptor],
                 term_seconds=_STOP_SECONDS,
+                # Until it serves, where only that lets it read its own program (guest_user.py).
+                capabilities=(Capability.DAC_READ_SEARCH,)
+                if has_capability(Capability.DAC_READ_SEARCH)
+                else (),
             ) as child:
                 outputs.release()
                 return await self._watch(child, outputs, serves)

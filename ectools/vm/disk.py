@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import hold_lock, sync_folder
+from ectools.files import FileError, hold_lock, open_regular, sync_folder
 from ectools.processes import ProcessError, run
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -102,8 +102,13 @@ def _hint(reason: str) -> str:
 
 def _check(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        # A link is refused: QEMU would write to whatever it leads to.
+        with os.fdopen(open_regular(path, follow=False), "rb") as file:
             head = file.read(8)
+    except FileError as error:
+        raise DiskError(
+            f"{error.message}; the disk is left as it is", hint=f"{_OPTION} names the disk's own file"
+        ) from error
     except OSError as error:
         raise DiskError(f"{path}: the disk cannot be read: {error.strerror}", hint=_OPTION) from error
     if not (head.startswith(_MAGIC) and int.from_bytes(head[4:8], "big") in {2, 3}):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.capabilities import Capability, forget_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
 from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
@@ -86,7 +87,7 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
     macvtap = settings.lan.macvtap
     mark = build_mark(settings.disk.path)
     mac = find_mac(settings)
-    with _netlink(macvtap) as netlink:
+    with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
         lower = _find_lower(netlink, macvtap)
         for tries_left in reversed(range(_TRIES)):
             _remove_own(netlink, macvtap.name, mark)
@@ -102,10 +103,12 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
         "macvtap link made", name=macvtap.name, interface=macvtap.interface, mac=address, mode=macvtap.mode
     )
     try:
+        # The node is open: the right to pass over permissions is not needed any more.
+        forget_capability(Capability.DAC_OVERRIDE)
         yield Tap(fd=descriptor, mac=address)
     finally:
         os.close(descriptor)
-        with _netlink(macvtap) as netlink:
+        with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
             _remove_own(netlink, macvtap.name, mark)
 
 
@@ -196,7 +199,8 @@ def _open_node(name: str, index: int) -> int:
     if node.stat().st_rdev != os.makedev(major, minor):
         raise _NodeTakenError(f"{node}: is not the device of {name}, but another network namespace's")
     try:
-        return os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        with raised(Capability.DAC_OVERRIDE):
+            return os.open(node, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         hint = "it is root's: CAP_DAC_OVERRIDE opens it (the module's unit has it)"
         raise MacvtapError(f"{node}: cannot be opened: {error.strerror}", hint=hint) from error

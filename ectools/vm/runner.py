@@ -22,8 +22,8 @@ from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
 from ectools.vm.boot_script import find_effective_url
-from ectools.vm.confine import confine_children
 from ectools.vm.disk import hold_disk
+from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
@@ -49,7 +49,6 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
     ``require_filter``: that the guest can reach this host's loopback is an error, not a warning.
     """
-    confine_children()
     try:
         with _stoppable(), _terminal_restored(), prepare(settings, require_filter=require_filter) as plan:
             try:
@@ -67,10 +66,12 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Pla
     program = _find_qemu(settings, PROGRAM)
     image_program = _find_qemu(settings, IMAGE_PROGRAM)
     with contextlib.ExitStack() as stack:
-        check_boot_root(settings.boot)
+        # What may take root: a port below 1024, and a token that is root's alone.
         listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
-        url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
         token = read_token(settings.boot)
+        become_guest_user(settings)
+        check_boot_root(settings.boot)
+        url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
         # As the user that QEMU runs as: it is that one's loopback.
         check_loopback(settings, required=require_filter)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))

@@ -12,8 +12,8 @@ let
   inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
 
   capabilities =
-    # NET_ADMIN makes the macvtap link; DAC_OVERRIDE opens its /dev/tapN, which belongs to root. The runner drops both
-    # before it starts QEMU.
+    # NET_ADMIN makes the macvtap link; DAC_OVERRIDE opens its /dev/tapN, which belongs to root. In force they are for
+    # these alone, and QEMU has neither.
     lib.optionals cfg.lan.enable [
       "CAP_NET_ADMIN"
       "CAP_DAC_OVERRIDE"
@@ -87,7 +87,9 @@ in
     SystemCallFilter = sandbox.SystemCallFilter ++ [
       # The filter that QEMU puts on itself; under NoNewPrivileges it can only take rights away.
       "seccomp"
-    ];
+    ]
+    # With it the runner gives capabilities up.
+    ++ lib.optional (capabilities != [ ]) "capset";
     # QEMU's virtual CPUs, and its workers (64 for its disks) and those of the boot HTTP server.
     TasksMax = lib.mkDefault (cfg.vcpus + 256);
   };

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.guests import open_way
 from support.needs import require_tool
 
 from ectools.demo.stages import Stage
@@ -22,7 +23,8 @@ BOOT_SECONDS = 280
 
 
 @pytest.fixture(autouse=True)
-def _tools() -> None:
+def _tools(tmp_path: Path) -> None:
+    open_way(tmp_path)  # to the guest's user, where root starts the demo
     require_tool("qemu-system-x86_64", "install qemu-system-x86")
     require_tool("apt-get", "the demo's payload is made from Debian's packages")
 

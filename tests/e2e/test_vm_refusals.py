@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.guests import (
+    NOBODY,
     RUNNER,
     descendants,
     empty_root,
@@ -109,7 +110,7 @@ def test_a_disk_is_never_overwritten(tmp_path: Path, root: Path) -> None:
     assert disk.read_bytes() == b"somebody's raw image"
     disk.unlink()
     disk.symlink_to(tmp_path / "nowhere")
-    assert "No such file" in said(settings_for(tmp_path / "state", root), tmp_path, status=1)
+    assert "is a symbolic link" in said(settings_for(tmp_path / "state", root), tmp_path, status=1)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -132,7 +133,9 @@ def mounted(folder: Path, options: str, then: str = "") -> list[str]:
         pytest.skip("NEEDS ROOT: mounts a file system")
     require_tool("unshare", "install util-linux")
     folder.mkdir()
-    script = f'mount -t tmpfs -o {options} ec-test "$0" {then} && exec "$@"'
+    script = (
+        f'mount -t tmpfs -o {options},mode=755,uid={NOBODY},gid={NOBODY} ec-test "$0" {then} && exec "$@"'
+    )
     return ["unshare", "--mount", "sh", "-c", script, str(folder)]
 
 

@@ -21,6 +21,7 @@ from support.guests import (
     descendants,
     empty_root,
     is_alive,
+    open_to_guest,
     settings_for,
     stage,
     start_runner,
@@ -150,8 +151,10 @@ def test_a_signal_while_it_starts_ends_it_in_order(moment: str, tmp_path: Path) 
 
 def test_on_a_terminal_the_console_is_the_terminal(tmp_path: Path) -> None:
     """Ctrl-A x, QEMU's own key to quit, reaches it; the terminal is as before afterwards."""
+    settings = settings_for(tmp_path / "state", empty_root(tmp_path / "root"))
+    open_to_guest(settings, tmp_path)
     config = tmp_path / "settings.json"
-    config.write_text(json.dumps(settings_for(tmp_path / "state", empty_root(tmp_path / "root"))))
+    config.write_text(json.dumps(settings))
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     child = subprocess.Popen(

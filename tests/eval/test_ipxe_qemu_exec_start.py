@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.guests import Runner, require_qemu, stage
+from support.guests import Runner, open_to_guest, require_qemu, stage
 from support.hosts import merge
 
 pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
@@ -32,6 +32,7 @@ def test_the_built_exec_start_boots_a_guest(build_host: Callable[..., Path], tmp
     root = stage(tmp_path / "root", cmdline="ec.mark=built-unit")
     state = tmp_path / "state"
     (state / "tftp").mkdir(parents=True)  # tmpfiles' work
+    open_to_guest({"stateDir": str(state)}, tmp_path)
     options: dict[str, Any] = merge(
         {"stateDir": str(state), "memoryMiB": 256, "vcpus": 1, "disk": {"size": "64M"}},
         {"enableKvm": False, "machine": "q35,accel=tcg", "cpu": "max"},

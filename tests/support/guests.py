@@ -172,9 +172,15 @@ def start_runner(
     wrapper: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     kill_at_end: bool = True,
+    kept_as_it_is: bool = False,
 ) -> Iterator[Runner]:
-    """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv."""
+    """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv.
+
+    The guest's folders are made nobody's where they would be root's, unless they are to be kept.
+    """
     require_qemu()
+    if not kept_as_it_is:
+        open_to_guest(settings, folder)
     config = folder / f"settings-{len(list(folder.iterdir()))}.json"
     config.write_text(json.dumps(settings))
     process = subprocess.Popen(
@@ -209,6 +215,28 @@ def run_to_end(settings: Mapping[str, Any], folder: Path, **more: Any) -> tuple[
 NOBODY = 65534
 
 
+def open_to_guest(settings: Mapping[str, Any], folder: Path) -> None:
+    """As root: what the guest writes becomes nobody's, as whom root's runner works; ``folder`` its way in.
+
+    A state folder that is another user's already stays so.
+    """
+    if os.geteuid() != 0:
+        return
+    state = Path(str(settings["stateDir"]))
+    disk = Path(str(settings.get("disk", {}).get("path", state / "disk")))
+    for path in (folder, state.parent, disk.parent, state, *state.rglob("*")):
+        if os.path.lexists(path) and path.lstat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    open_way(folder)
+
+
+def open_way(folder: Path) -> None:
+    """Let other users pass through pytest's folders."""
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
+            parent.chmod(0o755)
+
+
 def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     """A wrapper that runs its command as nobody, as a unit's user: with these ambient capabilities, or none.
 
@@ -221,12 +249,12 @@ def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
     state = folder / "state"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
-            parent.chmod(0o755)
+    open_way(folder)
     wrapper = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if capabilities:
-        wrapper += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+        # The last is for an interpreter below /root, and no right in the rest of the run (limit_to_user).
+        granted = f"{capabilities},+dac_read_search"
+        wrapper += [f"--inh-caps={granted}", f"--ambient-caps={granted}"]
     probe = subprocess.run([*wrapper, sys.executable, "-c", "import ectools.vm.runner"], check=False)
     if probe.returncode != 0:
         pytest.skip(f"OUT OF REACH: another user cannot run {sys.executable}")
@@ -276,6 +304,7 @@ class ServiceManager:
         self.address = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
+        path.chmod(0o777)  # as systemd's: it looks at who sends
         self.messages: list[str] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()

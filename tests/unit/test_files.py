@@ -105,6 +105,32 @@ def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> N
         pass
 
 
+def test_nothing_is_locked_or_written_but_a_file_of_our_own_with_one_name(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"somebody's")
+
+    def see(words: str) -> None:
+        with pytest.raises(FileError, match=f"the lock file {tmp_path}/lock: {words}") as caught:
+            with hold_lock(tmp_path / "lock", what="the disk"):
+                pass
+        assert "remove what is there" in str(caught.value.hint)
+        (tmp_path / "lock").unlink()
+        assert (tmp_path / "other").read_bytes() == b"somebody's"
+
+    (tmp_path / "lock").symlink_to("other")
+    see("is a symbolic link")
+    (tmp_path / "lock").symlink_to("missing")
+    see("is a symbolic link")
+    assert not (tmp_path / "missing").exists()
+    os.link(tmp_path / "other", tmp_path / "lock")
+    see("has 2 names, and one was expected")
+    os.mkfifo(tmp_path / "lock")
+    see("not a regular file")
+    if os.geteuid() == 0:
+        (tmp_path / "lock").touch()
+        os.chown(tmp_path / "lock", 65534, 65534)
+        see("is user 65534's")
+
+
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     program = (

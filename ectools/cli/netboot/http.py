@@ -80,11 +80,13 @@ def http(
     if listen_fd is not None and (bind_ip is not None or port is not None):
         raise click.UsageError("--listen-fd takes the place of --bind-ip and --port: give one or the other")
     import asyncio
+    import os
     import signal
 
     from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
     from ectools.netboot.http.server import serve
     from ectools.netboot.http.settings import HttpSettings
+    from ectools.privileges import limit_to_user
 
     if log_format != "auto":
         log.set_up(json_lines=log_format == "json")
@@ -106,6 +108,10 @@ def http(
         if listen_fd is not None
         else bind_listener(bind_ip or "127.0.0.1", 8080 if port is None else port)
     )
+
+    if os.geteuid() != 0:
+        # What it took to come so far: it serves with the rights of its user.
+        limit_to_user()
 
     async def run() -> None:
         await serve(settings, listener=listener, on_ready=announce)

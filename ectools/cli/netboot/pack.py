@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ectools.cli.netboot.state import become_owner
+
 
 @click.command(epilog="Example: ectools netboot pack ./result --tag boot-v2026.03.02 -o ./release")
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -59,6 +61,7 @@ def pack(
     """
     if (signature_format is None) != (key_file is None):
         raise click.UsageError("--signature-format and --key-file go together")
+    become_owner(out)
     from ectools.netboot.release.pack import Compression, SigningKey, System
     from ectools.netboot.release.pack import pack as pack_release
     from ectools.netboot.settings import SignatureFormat

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ectools.errors import EcError
 from ectools.netboot.settings import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
     from ectools.netboot.settings import Settings
 
 T = TypeVar("T")
-
-# <linux/capability.h>
-_CAPABILITY_VERSION = 0x20080522
-_CAP_DAC_READ_SEARCH = 2
 
 _CONFIG = click.option(
     "--config",
@@ -52,37 +47,19 @@ def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> Sett
     return load_settings(config, flags={"stateDir": state_dir, **flags})
 
 
-def become_owner(state_dir: Path) -> None:
-    """Root acts as the folder's owner from here on: what root made, the service could not remove.
+def become_owner(folder: Path) -> None:
+    """Root is from here on, and for good, the user whose the folder is (``ectools.privileges`` has the rule).
 
     It reads what root may read all the same: a token that is root's alone, an archive below /root, and its
-    own modules, which are loaded when they are needed.
+    own modules, which are loaded when they are needed. Raises UnsafeFolderError, PrivilegeError.
     """
-    if os.geteuid() != 0 or not state_dir.is_dir():
+    if os.geteuid() != 0:
         return
-    owner = state_dir.stat()
-    if owner.st_uid == 0:
-        return
-    # Not at the top: nobody but root needs it. Not below: its files may be root's alone.
-    import ctypes
+    # Not at the top: nobody but root needs it.
+    from ectools.capabilities import Capability
+    from ectools.privileges import work_as_folder_user
 
-    try:
-        os.setgroups([owner.st_gid])
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-    except OSError as error:
-        raise EcError(
-            f"{state_dir}: is the user {owner.st_uid}'s, as whom root cannot act here: {error.strerror}",
-            hint="run the command as that user",
-        ) from error
-    # seteuid(2) took every capability. This one comes back; a container may lack it, and goes without.
-    libc = ctypes.CDLL(None)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    # Effective, permitted and inheritable: of the lower 32 capabilities, and of the others.
-    sets = (ctypes.c_uint32 * 6)()
-    if libc.capget(header, sets) == 0:
-        sets[0] |= sets[1] & 1 << _CAP_DAC_READ_SEARCH
-        libc.capset(header, sets)
+    work_as_folder_user(folder, keep=(Capability.DAC_READ_SEARCH,))
 
 
 def show_size(size: int) -> str:

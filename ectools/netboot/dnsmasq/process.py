@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.files import FileError
 from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq.ask import Watched, watch
 from ectools.netboot.dnsmasq.check import build_environment
@@ -17,6 +16,7 @@ from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.share import Share
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.outputs import Outputs, Tail
+from ectools.privileges import NOBODY, find_folder_user
 from ectools.processes import describe_exit, find_program, start_async
 from ectools.supervision import ChildState, RestartPolicy, Supervisor, tasks
 
@@ -35,7 +35,6 @@ _STOP_SECONDS = 5.0
 # HTTP goes on without TFTP, so it is tried again for ever.
 _POLICY = RestartPolicy(longest_pause=30.0)
 _REFUSED_SECONDS = 60.0
-_NOBODY = 65534
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +47,15 @@ class Identity:
 
 
 def find_identity(folders: Iterable[Path]) -> Identity:
-    """Nobody, who reads what is root's alone; or the owner of the first of ``folders`` that is not root's.
+    """The user who may write the ``folders``; nobody, who reads what is root's alone, where root alone may.
 
-    Whoever owns one of them chooses what is served from it, by a link too: that must not be more than what
-    the owner may read. Raises FileError.
+    Whoever may write one of them chooses what is served from it, by a link too: that must not be more than
+    what they may read. Raises UnsafeFolderError.
     """
-    for folder in folders:
-        try:
-            status = folder.stat()
-        except OSError as error:
-            raise FileError(f"{folder}: cannot be served: {error.strerror}") from error
-        if status.st_uid != 0:
-            return Identity(uid=status.st_uid, gid=status.st_gid, reads_all=False)
-    return Identity(uid=_NOBODY, gid=_NOBODY, reads_all=True)
+    user = find_folder_user(*folders)
+    if user.uid == 0:
+        return Identity(uid=NOBODY, gid=NOBODY, reads_all=True)
+    return Identity(uid=user.uid, gid=user.gid, reads_all=False)
 
 
 def build_argv(program: str, *, proxy: bool, identity: Identity | None) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
-from ectools.files import FileError, hold_lock, read_bytes, sync_folder, write_atomic
+from ectools.files import FileError, hold_lock, open_regular, sync_folder, write_atomic
 from ectools.netboot.ipxe.choose import choose_binaries
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.settings import OPTION_PREFIX
@@ -79,7 +80,10 @@ def _install(record: Path, folder: Path, files: dict[str, bytes]) -> Installed:
 
 def _find(path: Path) -> bytes | None:
     """The content of a regular file; None where there is none."""
-    return read_bytes(path) if path.is_file() and not path.is_symlink() else None
+    if not path.is_file() or path.is_symlink():
+        return None
+    with os.fdopen(open_regular(path, follow=False), "rb") as file:
+        return file.read()
 
 
 def _remove(path: Path, sha256: str) -> bool:
@@ -96,8 +100,8 @@ def _remove(path: Path, sha256: str) -> bool:
 def _read_record(path: Path) -> dict[str, str]:
     """What we wrote before; nothing where the record is missing or is no record: then nothing is removed."""
     raw = None
-    with contextlib.suppress(ValueError, RecursionError, FileNotFoundError):
-        raw = json.loads(path.read_bytes())
+    with contextlib.suppress(ValueError, RecursionError):
+        raw = json.loads(_find(path) or b"null")
     if not isinstance(raw, dict):
         return {}
     return {name: sha256 for name, sha256 in raw.items() if isinstance(sha256, str) and "/" not in name}

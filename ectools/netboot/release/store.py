@@ -222,6 +222,9 @@ class ReleaseStore:
         what = f"the store {self.state_dir}"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.is_symlink():
+                # Whoever holds the lock removes all that is in it.
+                raise NotADirectoryError(errno.ENOTDIR, "is a link", str(folder))
             with hold_lock(self.state_dir / lock, what=what, wait_seconds=wait_seconds):
                 yield
         except OSError as error:

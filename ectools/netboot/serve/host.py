@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,8 +16,11 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
 from ectools.netboot.settings import OPTION_PREFIX
+from ectools.privileges import acting_as, find_folder_user
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ectools.netboot.settings import Settings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
@@ -60,23 +64,28 @@ def check_reloaded(settings: Settings, before: Settings) -> None:
 
 
 def make_folders(settings: Settings) -> None:
-    """The state folder and the TFTP folder, where they are missing. Raises FileError.
+    """The state folder and the TFTP folder, where they are missing.
 
-    The latter is its owner's who has the former: the command that fills it may not be root's.
+    Root makes them as the user whose they are to be, since the command that fills them may not be root's.
+    Raises FileError, UnsafeFolderError.
     """
-    for folder, mode in ((settings.state_dir, 0o750), (settings.tftp_dir, 0o755)):
-        try:
-            if folder.is_dir():
-                continue
-            folder.mkdir(mode=mode, parents=True, exist_ok=True)
-            owner = settings.state_dir.stat()
-            if os.geteuid() == 0 and owner.st_uid != 0:
-                os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
-        except OSError as error:
-            raise FileError(
-                f"{folder}: cannot be made: {error.strerror}",
-                hint=f"{OPTION_PREFIX}.stateDir names the folder",
-            ) from error
+    as_root = os.geteuid() == 0
+    # Not at a reload, when they are there: it is another thread's, and threads have one user (setresuid(2)).
+    if not (settings.state_dir.is_dir() and settings.tftp_dir.is_dir()):
+        with acting_as(find_folder_user(settings.state_dir)) if as_root else contextlib.nullcontext():
+            _make_folder(settings.state_dir, 0o750)
+            _make_folder(settings.tftp_dir, 0o755)
+    if as_root:
+        find_folder_user(settings.state_dir, settings.tftp_dir)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names the folder"
+        ) from error
 
 
 def check_address(address: IPv4Address, interface: str | None) -> None:

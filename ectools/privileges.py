@@ -1,0 +1,308 @@
+"""As whom a program works: the user that its folder belongs to, with no more rights than it needs.
+
+One rule for all programs that root may start: whoever may write a folder is who the program becomes there,
+because they choose what its files and links are. Where that is not one user, it refuses. Who may write a
+folder is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the folder and by
+each one on the way to it, since whoever may write one of those can put another in its place.
+
+What the kernel is asked for is in ``ectools.capabilities``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import grp
+import importlib
+import os
+import pwd
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ectools.capabilities import (
+    Capability,
+    PrivilegeError,
+    confine_children,
+    has_capability,
+    keep_capabilities_over_setuid,
+    limit_capabilities,
+    raised,
+    set_capabilities,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+NOBODY = 65534
+"""The user and the group without rights. NFS shares them, and whatever else has no user of its own."""
+
+_MAX_LINKS = 40  # as the kernel counts (path_resolution(7))
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class UnsafeFolderError(PrivilegeError):
+    """Root does not work in this folder: it is not one user's alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A user as the kernel knows it: its group, and the further groups that it is in."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The user's name, or its number."""
+        return describe_user(self.uid)
+
+
+ROOT = Identity(uid=0, gid=0)
+
+
+def describe_user(uid: int) -> str:
+    """The user's name, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def find_identity(uid: int) -> Identity:
+    """A user with the groups that the system's database gives it; without an entry there, nobody's group.
+
+    Not with the folder's group: below a set-group-ID bit that may be one that the user is not in.
+    """
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Identity(uid=uid, gid=NOBODY)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return Identity(uid=uid, gid=entry.pw_gid, groups=tuple(sorted(set(groups) - {entry.pw_gid})))
+
+
+def find_user(name: str) -> Identity | None:
+    """The user of that name; None where there is none."""
+    try:
+        return find_identity(pwd.getpwnam(name).pw_uid)
+    except KeyError:
+        return None
+
+
+# --- Who may write a folder ---------------------------------------------------------------------------------
+
+
+def find_folder_user(*folders: Path) -> Identity:
+    """The one user who may write all of these folders beside root; ROOT where nobody else may.
+
+    One that is missing is judged by the way to where it would be made. Raises UnsafeFolderError where there
+    are several such users, where a group or everybody may write one (the mask of a POSIX ACL stands in the
+    bits of the group), where root's folder stands in another user's, and where two are not the same user's.
+    """
+    found = [(folder, _find_one_user(folder)) for folder in folders]
+    first, identity = found[0]
+    for folder, other in found[1:]:
+        if other != identity:
+            raise UnsafeFolderError(
+                f"{folder}: is {other.name}'s to write, and {first} is {identity.name}'s",
+                hint="make both folders, and let one user own them",
+            )
+    return identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    path: Path
+    status: os.stat_result
+    last: bool
+
+
+def _find_one_user(folder: Path) -> Identity:
+    entries = _list_entries(folder)
+    owners: dict[int, Path] = {}
+    for entry in entries:
+        owners.setdefault(entry.status.st_uid, entry.path)
+        # The bits of a link say nothing. A sticky folder lets nobody replace what is another's (unlink(2)),
+        # but everybody make what is missing there.
+        mode = entry.status.st_mode
+        sticky = mode & stat.S_ISVTX and entry is not entries[-1]
+        if stat.S_ISDIR(mode) and mode & _WRITABLE_BY_OTHERS and not sticky:
+            raise _shared_folder(entry, folder)
+    users = sorted(owners.keys() - {0})
+    if not users:
+        return ROOT
+    if len(users) > 1:
+        named = " and ".join(f"{describe_user(uid)} (by {owners[uid]})" for uid in users)
+        raise UnsafeFolderError(
+            f"{folder}: several users may write or replace it: {named}; root does not work there",
+            hint="choose a folder on a way that is root's and one user's alone",
+        )
+    end = entries[-1]
+    if end.last and end.status.st_uid == 0:
+        user = describe_user(users[0])
+        raise UnsafeFolderError(
+            f"{folder}: is root's, and {user} may replace it (by {owners[users[0]]}): root does not work so",
+            hint=f"chown -R {user} {end.path}, or choose a folder that no other user's folder leads to",
+        )
+    return find_identity(users[0])
+
+
+def _shared_folder(entry: _Entry, folder: Path) -> UnsafeFolderError:
+    everybody = bool(entry.status.st_mode & stat.S_IWOTH)
+    who = "everybody" if everybody else f"the group {_describe_group(entry.status.st_gid)}"
+    way = "" if entry.last else f" on the way to {folder}"
+    if entry.status.st_mode & stat.S_ISVTX:
+        hint = f"make a folder of its own there first: {folder if not entry.last else folder / 'NAME'}"
+    else:
+        hint = f"chmod {'go-w' if everybody else 'g-w'} {entry.path}, or choose another folder"
+    return UnsafeFolderError(
+        f"{entry.path}:{way} may be written by {who}; root does not work where others choose its files",
+        hint=hint,
+    )
+
+
+def _describe_group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _list_entries(folder: Path) -> list[_Entry]:
+    """All that the kernel goes through on the way to ``folder``, links too, up to where something is missing.
+
+    Each is opened in the one before, so that what is judged is one way that was there. The last one is marked
+    where it is the folder itself.
+    """
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    todo = [*reversed(folder.absolute().parts[1:])]
+    where, links = Path("/"), 0
+    with contextlib.ExitStack() as descriptors:
+
+        def open_entry(name: str, at: int | None) -> int:
+            descriptor = os.open(name, flags, dir_fd=at)
+            descriptors.callback(os.close, descriptor)
+            return descriptor
+
+        try:
+            at = open_entry("/", None)
+            found = [_Entry(path=where, status=os.fstat(at), last=not todo)]
+            while todo:
+                name = todo.pop()
+                entry = open_entry(name, at)
+                status = os.fstat(entry)
+                is_link = stat.S_ISLNK(status.st_mode)
+                found.append(_Entry(path=where / name, status=status, last=not todo and not is_link))
+                if not is_link:
+                    at, where = entry, where / name
+                    continue
+                links += 1
+                if links > _MAX_LINKS:
+                    raise UnsafeFolderError(f"{folder}: there are too many links on the way to it")
+                target = PurePath(os.readlink("", dir_fd=entry))
+                if target.is_absolute():
+                    at, where = open_entry("/", None), Path("/")
+                todo += reversed(target.parts[target.is_absolute() :])
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # whoever uses it says so, or makes it
+        except OSError as error:
+            raise PrivilegeError(f"{folder}: cannot be looked at: {error.strerror}") from error
+    return found
+
+
+# --- Rights, given up ---------------------------------------------------------------------------------------
+
+
+def work_as_folder_user(*folders: Path, keep: Collection[Capability] = ()) -> Identity | None:
+    """Root becomes, for good, the user that the folders belong to; returns it, or None where nothing changed.
+
+    Whoever is not root stays as they are: they cannot do more than they could by hand. Raises
+    UnsafeFolderError, PrivilegeError.
+    """
+    if os.geteuid() != 0:
+        return None
+    identity = find_folder_user(*folders)
+    if identity.uid == 0:
+        return None
+    try:
+        drop_privileges(identity, keep=keep)
+    except PrivilegeError as error:
+        raise PrivilegeError(
+            f"{folders[0]}: is the user {identity.uid}'s, as whom root cannot act here: {error.message}",
+            hint="run the command as that user",
+        ) from error
+    return identity
+
+
+def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) -> None:
+    """Root becomes ``identity`` and does not come back: the real, the effective and the saved ids are its.
+
+    ``keep``: the capabilities that stay, in force; what root itself lacks, as in a container, is left out.
+    No program that is started from here on gains a right. Raises PrivilegeError.
+    """
+    confine_children(keep=keep)
+    if keep:
+        keep_capabilities_over_setuid()
+    try:
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
+    set_capabilities(effective=keep, permitted=keep)
+
+
+def limit_to_user(*keep: Capability) -> None:
+    """The process has its user's rights alone from here on; ``keep`` stays, out of force (``raised``).
+
+    Where its user cannot read the program itself, as with root's interpreter below /root, an import has the
+    right to read for as long as it takes: modules are loaded when they are needed. Only where the process has
+    that right. Raises PrivilegeError.
+    """
+    own_files = [path for path in (sys.executable, *sys.path) if os.path.exists(path)]  # noqa: PTH110
+    limit_capabilities(*keep, Capability.DAC_READ_SEARCH)
+    if not has_capability(Capability.DAC_READ_SEARCH) or all(os.access(path, os.R_OK) for path in own_files):
+        limit_capabilities(*keep)
+        return
+    builtins.__import__ = _with_right_to_read(builtins.__import__)
+    importlib.import_module = _with_right_to_read(importlib.import_module)
+
+
+def _with_right_to_read(load: Callable[_P, _T]) -> Callable[_P, _T]:
+    def load_as_root(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with raised(Capability.DAC_READ_SEARCH):
+            return load(*args, **kwargs)
+
+    return load_as_root
+
+
+@contextlib.contextmanager
+def acting_as(identity: Identity) -> Iterator[None]:
+    """Root's files are made and opened as that user's for the length of the block; it is root again after it.
+
+    For a program that needs root once more: what it runs in the block could become root too. Nothing happens
+    where the process is that user already. Raises PrivilegeError.
+    """
+    if os.geteuid() == identity.uid:
+        yield
+        return
+    groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
+    try:
+        os.setgroups(identity.groups)
+        os.setegid(identity.gid)
+        os.seteuid(identity.uid)
+    except OSError as error:
+        raise PrivilegeError(f"root cannot act as the user {identity.name}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)

@@ -1,0 +1,93 @@
+"""As whom the runner works, and with it QEMU, the disk and the boot file: never as root.
+
+Root's runner becomes the user that the guest's folders belong to. In folders of root's own it becomes the
+service's user, which needs the folders to be its: not ``nobody``, whose processes and files others share.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.capabilities import (
+    Capability,
+    PrivilegeError,
+    confine_children,
+)
+from ectools.files import FileError
+from ectools.privileges import Identity, drop_privileges, find_folder_user, find_user, limit_to_user
+from ectools.vm.kvm import DEVICE
+from ectools.vm.settings import OPTION_PREFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.vm.settings import Settings
+
+_log = log.Log(__name__)
+
+SERVICE_USER = "every-channel-ipxe-qemu"
+"""The user of the NixOS module's unit."""
+
+
+def become_guest_user(settings: Settings) -> None:
+    """From here on, and for good, the process has the rights that the guest's files take, and no more.
+
+    What the macvtap link needs is kept out of force (``raised`` brings it back for a moment); all else goes.
+    Raises UnsafeFolderError, PrivilegeError, FileError.
+    """
+    kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan.enable else ()
+    if os.geteuid() == 0:
+        identity = _find_guest_user(settings)
+        drop_privileges(identity, keep=(*kept, Capability.DAC_READ_SEARCH))
+        _log.info("root does not run the guest", user=identity.name, uid=identity.uid)
+    else:
+        confine_children()
+    limit_to_user(*kept)
+
+
+def _find_guest_user(settings: Settings) -> Identity:
+    folders = (settings.state_dir, settings.disk.path.parent, settings.boot.user_net.tftp_dir)
+    identity = find_folder_user(*folders)
+    if identity.uid != 0:
+        return _with_kvm(settings, identity)
+    user = find_user(SERVICE_USER)
+    if user is None:
+        raise PrivilegeError(
+            f"{settings.state_dir}: is root's, and QEMU does not run as root",
+            hint=f"give it to an unprivileged user (chown -R USER {settings.state_dir}), or make one for it: "
+            f"useradd --system {SERVICE_USER}",
+        )
+    if not settings.state_dir.exists():
+        _make_folder(settings.state_dir, user)
+    if find_folder_user(*folders) != user:
+        raise PrivilegeError(
+            f"{settings.state_dir}: is root's, and QEMU runs as {SERVICE_USER}",
+            hint=f"chown -R {SERVICE_USER} {settings.state_dir}; the same for the folders of "
+            f"{OPTION_PREFIX}.disk.path and boot.userNet.tftpDir",
+        )
+    return _with_kvm(settings, user)
+
+
+def _make_folder(folder: Path, user: Identity) -> None:
+    """On a way that only root may write, so that nobody puts another in its place meanwhile."""
+    try:
+        folder.mkdir(mode=0o750, parents=True)
+        os.chown(folder, user.uid, user.gid, follow_symlinks=False)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names it"
+        ) from error
+
+
+def _with_kvm(settings: Settings, user: Identity) -> Identity:
+    """With the group that ``/dev/kvm`` is open to (kvm, mostly), as in the module's unit; never root's."""
+    try:
+        device = os.stat(DEVICE)  # noqa: PTH116 - a device's name, not a path of ours
+    except OSError:
+        return user
+    if not settings.enable_kvm or device.st_gid == 0 or device.st_mode & 0o060 != 0o060:
+        return user
+    return replace(user, groups=(*user.groups, device.st_gid))

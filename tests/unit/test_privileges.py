@@ -1,0 +1,251 @@
+"""Who root becomes in a folder, and that it does not come back; real users, so most of it takes root."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools.privileges import (
+    NOBODY,
+    ROOT,
+    Identity,
+    UnsafeFolderError,
+    acting_as,
+    find_folder_user,
+    find_identity,
+    find_user,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ALICE, BOB = 64001, 64002
+"""Users without an entry anywhere."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: makes folders of other users")
+
+
+def make(path: Path, *, owner: int = 0, mode: int = 0o755) -> Path:
+    path.mkdir()
+    os.chown(path, owner, owner)
+    path.chmod(mode)
+    return path
+
+
+@needs_root
+def test_whoever_may_write_a_folder_or_the_way_to_it_is_who_root_becomes(tmp_path: Path) -> None:
+    assert find_folder_user(tmp_path) == ROOT
+    assert find_folder_user(tmp_path / "missing/below") == ROOT
+    home = make(tmp_path / "alice", owner=ALICE)
+    # Not the folder's group: set-group-ID folders hand theirs on to whoever makes one there.
+    assert find_folder_user(home) == Identity(uid=ALICE, gid=NOBODY)
+    assert find_folder_user(home / "missing/below") == find_identity(ALICE)
+    make(home / "state", owner=ALICE)
+    make(home / "state/tftp", owner=ALICE)
+    assert find_folder_user(home / "state", home / "state/tftp") == find_identity(ALICE)
+    shared = make(tmp_path / "shared", mode=0o1777)
+    assert find_folder_user(make(shared / "alices", owner=ALICE)) == find_identity(ALICE)
+    assert find_folder_user(make(shared / "roots")) == ROOT
+    (tmp_path / "link").symlink_to(home)
+    assert find_folder_user(tmp_path / "link/state") == find_identity(ALICE)
+
+
+def refuse_group(folder: Path) -> Path:
+    return make(folder / "state", owner=ALICE, mode=0o775)
+
+
+def refuse_everybody(folder: Path) -> Path:
+    return make(folder / "state", mode=0o777)
+
+
+def refuse_sticky(folder: Path) -> Path:
+    return make(folder / "state", mode=0o1777)
+
+
+def refuse_missing_in_sticky(folder: Path) -> Path:
+    return make(folder / "tmp", mode=0o1777) / "missing"
+
+
+def refuse_parent_of_group(folder: Path) -> Path:
+    return make(make(folder / "way", mode=0o775) / "state", owner=ALICE)
+
+
+def refuse_two_users(folder: Path) -> Path:
+    return make(make(folder / "alice", owner=ALICE) / "bobs", owner=BOB)
+
+
+def refuse_roots_below_another(folder: Path) -> Path:
+    return make(make(folder / "alice", owner=ALICE) / "roots")
+
+
+def refuse_link_of_another(folder: Path) -> Path:
+    shared = make(folder / "tmp", mode=0o1777)
+    (shared / "link").symlink_to(make(folder / "roots"))
+    os.chown(shared / "link", BOB, BOB, follow_symlinks=False)
+    return shared / "link"
+
+
+def refuse_link_to_shared(folder: Path) -> Path:
+    (folder / "link").symlink_to("way/../way/state")
+    make(make(folder / "way", mode=0o777) / "state")
+    return folder / "link"
+
+
+def refuse_loop(folder: Path) -> Path:
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    return folder / "one"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (refuse_group, f"state: may be written by the group {ALICE}"),
+        (refuse_everybody, "state: may be written by everybody"),
+        (refuse_sticky, "state: may be written by everybody"),
+        (refuse_missing_in_sticky, "may be written by everybody"),
+        (refuse_parent_of_group, "may be written by the group root"),
+        (refuse_two_users, f"several users may write or replace it: {ALICE} "),
+        (refuse_roots_below_another, f"is root's, and {ALICE} may replace it"),
+        (refuse_link_of_another, f"is root's, and {BOB} may replace it"),
+        (refuse_link_to_shared, "may be written by everybody"),
+        (refuse_loop, "too many links"),
+    ],
+)
+def test_root_refuses_what_is_not_one_users_alone(
+    build: Callable[[Path], Path], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsafeFolderError) as caught:
+        find_folder_user(build(tmp_path))
+    assert words in caught.value.message
+    assert str(tmp_path) in caught.value.message
+
+
+@needs_root
+def test_an_access_control_list_counts_as_the_group_does(tmp_path: Path) -> None:
+    folder = make(tmp_path / "state", owner=ALICE)
+    # <linux/posix_acl_xattr.h>, version 2: user::rwx, user:BOB:rwx, group::r-x, mask::rwx, other::r-x.
+    entries = [(1, 7, -1), (2, 7, BOB), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
+    packed = b"".join(
+        tag.to_bytes(2, "little") + right.to_bytes(2, "little") + (uid & 0xFFFFFFFF).to_bytes(4, "little")
+        for tag, right, uid in entries
+    )
+    try:
+        os.setxattr(folder, "system.posix_acl_access", (2).to_bytes(4, "little") + packed)
+    except OSError as error:
+        pytest.skip(f"MISSING ON THIS MACHINE: no ACLs on {tmp_path}: {error.strerror}")
+    with pytest.raises(UnsafeFolderError, match="may be written by the group"):
+        find_folder_user(folder)
+
+
+@needs_root
+def test_folders_of_different_users_are_refused(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", owner=ALICE), make(tmp_path / "two", owner=BOB)
+    with pytest.raises(UnsafeFolderError, match=f"two: is {BOB}'s to write, and .*one is {ALICE}'s"):
+        find_folder_user(one, two)
+    with pytest.raises(UnsafeFolderError, match="is root's to write"):
+        find_folder_user(one, tmp_path / "missing")
+
+
+@needs_root
+def test_acting_as_another_user_ends_with_the_block(tmp_path: Path) -> None:
+    folder = make(tmp_path / "state", owner=ALICE)
+    tmp_path.chmod(0o755)
+    before = (os.geteuid(), os.getegid(), os.getgroups())
+    with acting_as(find_identity(ALICE)):
+        assert (os.geteuid(), os.getegid(), os.getgroups()) == (ALICE, NOBODY, [])
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
+    assert folder.stat().st_uid == ALICE
+
+
+def test_users_by_name() -> None:
+    assert find_user("no-such-user-here") is None
+    assert find_user("root") == find_identity(0)
+
+
+DROP = """
+import json, os, subprocess, sys
+from pathlib import Path
+from ectools.capabilities import Capability, forget_capability, has_capability, limit_capabilities, raised
+from ectools.privileges import drop_privileges, find_identity, work_as_folder_user
+def show():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return {name: fields[name].split() for name in ("Uid", "Gid", "CapEff", "CapPrm", "NoNewPrivs")}
+child = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
+"""
+
+
+def drop(source: str, *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", DROP + source, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_root
+def test_root_that_has_become_another_does_not_come_back() -> None:
+    shown = drop(f"""
+drop_privileges(find_identity({ALICE}), keep=[Capability.NET_ADMIN, Capability.DAC_READ_SEARCH])
+all_ids, groups = show(), os.getgroups()
+limit_capabilities(Capability.NET_ADMIN)
+limited = show()
+with raised(Capability.NET_ADMIN, Capability.DAC_READ_SEARCH):
+    in_force = show()
+forget_capability(Capability.NET_ADMIN)
+none = show()
+back = []
+for call in (os.setuid, os.seteuid, os.setgid):
+    try:
+        call(0)
+        back.append(call.__name__)
+    except PermissionError:
+        pass
+print(json.dumps([all_ids, groups, limited, in_force, none, back]))
+""")
+    dropped, groups, limited, in_force, none, back = shown
+    assert dropped["Uid"] == [str(ALICE)] * 4
+    assert dropped["Gid"] == [str(NOBODY)] * 4
+    assert groups == []
+    assert dropped["NoNewPrivs"] == ["1"]
+    net_admin, read = 1 << 12, 1 << 2
+    held = [int(each["CapEff"][0], 16) for each in (dropped, limited, in_force, none)]
+    assert held == [net_admin | read, 0, net_admin, 0]
+    assert int(limited["CapPrm"][0], 16) == net_admin
+    assert int(none["CapPrm"][0], 16) == 0
+    assert back == []
+
+
+@needs_root
+def test_a_child_gets_the_capability_that_it_is_given_and_no_other() -> None:
+    shown = drop(f"""
+from ectools.capabilities import build_grant
+kept = [Capability.DAC_READ_SEARCH, Capability.NET_ADMIN]
+drop_privileges(find_identity({ALICE}), keep=kept)
+found = []
+for granted in ([], [Capability.DAC_READ_SEARCH]):
+    text = subprocess.run(["/bin/cat", "/proc/self/status"], preexec_fn=build_grant(*granted),
+                          capture_output=True, text=True).stdout
+    found.append([int(line.split()[1], 16) for line in text.splitlines() if line.startswith("CapEff")][0])
+print(json.dumps(found))
+""")
+    assert shown == [0, 1 << 2]
+
+
+@needs_root
+def test_only_root_becomes_the_folders_user(tmp_path: Path) -> None:
+    folder = make(tmp_path / "state", owner=ALICE)
+    source = """
+became = work_as_folder_user(Path(sys.argv[1]))
+print(json.dumps([None if became is None else became.uid, list(os.getresuid())]))
+"""
+    assert drop(source, str(folder)) == [ALICE, [ALICE] * 3]
+    assert drop(source, str(tmp_path)) == [None, [0] * 3]
