@@ -1,4 +1,4 @@
-# The units of ec-netboot.nix: boot binaries and first script, staging, serving.
+# The units of ec-netboot.nix: boot binaries and first script, staging, serving over HTTP, and dnsmasq for the rest.
 {
   cfg,
   ectools,
@@ -9,6 +9,8 @@
   settings,
   systemctl,
   unit,
+  # dnsmasq's own user, who is of the unit's group.
+  dnsmasqUser,
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
@@ -22,13 +24,23 @@ let
 
   credential = name: file: lib.optional (file != null) "${name}:${plain file}";
 
+  # Each unit's memory in MiB, and its processes and threads: several times of what they take at their work.
+  bounds = memory: tasks: {
+    MemoryMax = "${toString memory}M";
+    TasksMax = tasks;
+  };
+
   common = sandbox // {
     User = unit;
     Group = unit;
+    PrivateMounts = true;
     WorkingDirectory = plain cfg.stateDir;
   };
   writing = common // {
     Type = "oneshot";
+    PrivateDevices = true;
+    PrivateUsers = true;
+    SocketBindDeny = "any";
     # "-": a folder that is missing is the program's to report, in words.
     ReadWritePaths = [ (quoted "-${cfg.stateDir}") ];
   };
@@ -51,11 +63,32 @@ let
     "stateDir"
   ];
 
-  # dnsmasq's: TFTP's port; NET_ADMIN, without which it is no DHCP server, reaches clients that have no address yet.
-  capabilities = [
+  # dnsmasq's alone. What is in its unit itself needs no mention, and what it takes up by a reload comes with HTTP's.
+  fixedOfDnsmasq = [ "tftp" ];
+
+  serving = common // {
+    Type = "notify";
+    NotifyAccess = "main";
+    ExecReload = "${lib.getExe' pkgs.coreutils "kill"} -HUP $MAINPID";
+    Restart = "always";
+    RestartSec = 5;
+    TimeoutStartSec = 120;
+    WatchdogSec = 60;
+    KillMode = "mixed";
+    PrivateDevices = true;
+  };
+  dnsmasqReports = "/run/${unit}/dnsmasq";
+
+  privilegedPort = cfg.httpPort < 1024;
+  httpCapabilities = lib.optional privilegedPort "CAP_NET_BIND_SERVICE";
+
+  # TFTP's port; NET_ADMIN, without which dnsmasq is no DHCP server, reaches clients that have no address yet.
+  dnsmasqCapabilities = [
     "CAP_NET_BIND_SERVICE"
   ]
   ++ lib.optional cfg.proxyDhcp.enable "CAP_NET_ADMIN";
+  # The name is the program's (ectools/netboot/dnsmasq/share.py).
+  tftpTable = "ip every_channel_tftp";
 in
 {
   "${unit}-ipxe" = {
@@ -86,9 +119,10 @@ in
         ExecStartPost = "-+${systemctl} --no-block try-reload-or-restart ${unit}.service";
         LoadCredential = credential "chain-token" cfg.chainTokenFile;
         TimeoutStartSec = 300;
-        PrivateDevices = true;
       }
+      // bounds 256 64
       // lib.optionalAttrs (!remote) {
+        IPAddressDeny = "any";
         PrivateNetwork = true;
         RestrictAddressFamilies = [ "AF_UNIX" ];
       };
@@ -120,51 +154,111 @@ in
         # A forge that drips must not keep the next attempt away for ever.
         TimeoutStartSec = "12h";
         LoadCredential = credential "forge-token" cfg.release.tokenFile;
-        PrivateDevices = true;
-      };
+      }
+      // bounds 512 64;
   };
 
+  # The boot server for people: to start, stop, restart or reload it takes dnsmasq's unit along.
   ${unit} = {
-    description = "every.channel network boot: HTTP, TFTP${lib.optionalString cfg.proxyDhcp.enable ", ProxyDHCP"}";
+    description = "every.channel network boot: HTTP";
     inherit documentation;
     after = [
       "local-fs.target"
       "${unit}-ipxe.service"
     ]
     ++ online;
-    wants = [ "${unit}-ipxe.service" ] ++ online;
+    wants = [
+      "${unit}-dnsmasq.service"
+      "${unit}-ipxe.service"
+    ]
+    ++ online;
     wantedBy = [ "multi-user.target" ];
-    unitConfig.RequiresMountsFor = [ (quoted cfg.stateDir) ];
+    unitConfig = {
+      PropagatesReloadTo = [ "${unit}-dnsmasq.service" ];
+      RequiresMountsFor = [ (quoted cfg.stateDir) ];
+    };
     restartTriggers = changesOf fixed;
     # Downloads go on over a reload.
     reloadTriggers = changesOf (
-      builtins.attrNames (builtins.removeAttrs settings ([ "release" ] ++ fixed))
+      builtins.attrNames (builtins.removeAttrs settings ([ "release" ] ++ fixed ++ fixedOfDnsmasq))
     );
-    path = [ pkgs.dnsmasq ];
-    serviceConfig = common // {
-      Type = "notify";
-      NotifyAccess = "main";
-      ExecStart = command "serve";
-      ExecReload = "${lib.getExe' pkgs.coreutils "kill"} -HUP $MAINPID";
-      LoadCredential = credential "chain-token" cfg.chainTokenFile;
+    serviceConfig =
+      serving
+      // {
+        ExecStart = "${command "serve"} --dnsmasq-reports ${dnsmasqReports}";
+        LoadCredential = credential "chain-token" cfg.chainTokenFile;
+        RuntimeDirectory = unit;
+        RuntimeDirectoryMode = "0750";
 
-      Restart = "always";
-      RestartSec = 5;
-      TimeoutStartSec = 120;
-      WatchdogSec = 60;
-      KillMode = "mixed";
-      # Downloads in flight have 30 s to end.
-      TimeoutStopSec = 60;
-      # A connection takes a socket and a file.
-      LimitNOFILE = 4 * lib.min cfg.maxConnections 250000 + 1024;
+        # Downloads in flight have 30 s to end.
+        TimeoutStopSec = 60;
+        # A connection takes a socket and a file.
+        LimitNOFILE = 4 * lib.min cfg.maxConnections 250000 + 1024;
 
-      AmbientCapabilities = capabilities;
-      CapabilityBoundingSet = capabilities;
-      PrivateDevices = true;
-      RestrictAddressFamilies = sandbox.RestrictAddressFamilies ++ [
-        # How dnsmasq learns of interfaces and addresses.
-        "AF_NETLINK"
-      ];
-    };
+        AmbientCapabilities = httpCapabilities;
+        CapabilityBoundingSet = if privilegedPort then httpCapabilities else "";
+        # A capability in a user namespace of its own is none for the host's ports.
+        PrivateUsers = !privilegedPort;
+        SocketBindDeny = "any";
+        SocketBindAllow = "ipv4:tcp:${toString cfg.httpPort}";
+      }
+      # A connection's buffers in the kernel count too.
+      // bounds (256 + lib.min cfg.maxConnections 250000) 128
+      // lib.optionalAttrs (cfg.httpAllowedCIDRs != [ ]) {
+        IPAddressDeny = "any";
+        IPAddressAllow = lib.unique (
+          cfg.httpAllowedCIDRs
+          ++ cfg.trustedProxies
+          ++ [
+            "localhost"
+            cfg.listenIP
+          ]
+        );
+      };
+  };
+
+  "${unit}-dnsmasq" = {
+    description = "every.channel network boot: TFTP${lib.optionalString cfg.proxyDhcp.enable ", ProxyDHCP"}";
+    inherit documentation;
+    after = [
+      "local-fs.target"
+      "${unit}-ipxe.service"
+      "${unit}.service"
+    ]
+    ++ online;
+    # Who gets the first script comes for the next one over HTTP.
+    partOf = [ "${unit}.service" ];
+    unitConfig.RequiresMountsFor = [ (quoted cfg.stateDir) ];
+    restartTriggers = changesOf fixedOfDnsmasq;
+    path = [
+      pkgs.dnsmasq
+      pkgs.nftables
+    ];
+    serviceConfig =
+      serving
+      // {
+        User = dnsmasqUser;
+        # "+": a table of nftables is root's. TFTP is served without it too.
+        ExecStartPre = "-+${command "dnsmasq"} --load-limit ${dnsmasqUser}";
+        ExecStart = "${command "dnsmasq"} --reports ${dnsmasqReports}";
+        ExecStopPost = ''-+${lib.getExe' pkgs.nftables "nft"} "table ${tftpTable}; delete table ${tftpTable}"'';
+
+        TimeoutStopSec = 30;
+        # A transfer takes a socket.
+        LimitNOFILE = lib.min cfg.tftp.maxTransfers 250000 + 1024;
+
+        AmbientCapabilities = dnsmasqCapabilities;
+        CapabilityBoundingSet = dnsmasqCapabilities;
+        RestrictAddressFamilies = [
+          "AF_INET"
+          "AF_UNIX"
+          # How dnsmasq learns of interfaces and addresses.
+          "AF_NETLINK"
+        ];
+        # Each transfer has a port that the kernel chooses.
+        SocketBindDeny = "any";
+        SocketBindAllow = "ipv4:udp";
+      }
+      // bounds (256 + lib.min cfg.tftp.maxTransfers 250000 / 32) 64;
   };
 }

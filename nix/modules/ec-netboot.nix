@@ -13,6 +13,7 @@ let
   cfg = config.services.every-channel.netboot;
   path = "services.every-channel.netboot";
   unit = "every-channel-netboot";
+  dnsmasqUser = "${unit}-dnsmasq";
   ectools = lib.getExe config.services.every-channel.toolsPackage;
   inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) ports;
 
@@ -79,6 +80,11 @@ in
       group = unit;
       description = "every.channel network boot";
     };
+    users.users.${dnsmasqUser} = {
+      isSystemUser = true;
+      group = unit;
+      description = "every.channel network boot: dnsmasq";
+    };
     users.groups.${unit} = { };
 
     systemd.tmpfiles.settings."10-${unit}" = folders.rules [
@@ -93,6 +99,7 @@ in
     systemd.services = import ./ec-netboot-services.nix {
       inherit
         cfg
+        dnsmasqUser
         ectools
         lib
         pkgs

@@ -120,7 +120,7 @@ in
     { nodes, ... }:
     ''
       url = "http://${nodes.boot.networking.primaryIPAddress}:8080/netboot.ipxe"
-      journal = "journalctl --unit ${unit} --output cat"
+      journal = "journalctl --unit '${unit}*' --output cat"
 
 
       def show(name: str, unit: str = "${unit}.service") -> str:
@@ -158,7 +158,8 @@ in
       with subtest("state and processes belong to a user of their own"):
           owner = boot.succeed("stat --format '%U %a' ${stateDir}").strip()
           assert owner == "${unit} 750", owner
-          boot.succeed("pgrep --uid ${unit} dnsmasq")
+          boot.wait_for_unit("${unit}-dnsmasq.service")
+          boot.succeed("pgrep --uid ${unit}-dnsmasq dnsmasq")
 
       with subtest("the script is given to who sends the token, and to nobody else"):
           router.succeed(f"curl --fail --silent --header 'X-Boot-Token: ${token}' {url} | grep ec.mark=first")
@@ -182,6 +183,7 @@ in
           switch(router)
           switch(boot, "proxy")
           boot.wait_for_unit("${unit}.service")
+          boot.wait_for_unit("${unit}-dnsmasq.service")
           boot_client("second")
           assert first_stages() == 2, first_stages()
 
@@ -192,6 +194,7 @@ in
       with subtest("what is disabled leaves its state folder, and nothing else"):
           switch(boot, "disabled")
           boot.fail("systemctl cat ${unit}.service")
+          boot.fail("systemctl cat ${unit}-dnsmasq.service")
           boot.fail("pgrep dnsmasq")
           boot.fail("test -e /etc/every-channel/netboot.json")
           boot.succeed("test -s ${stateDir}/current/kernel")

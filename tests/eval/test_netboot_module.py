@@ -121,7 +121,7 @@ def test_disabled_leaves_nothing(variants: Variants) -> None:
     assert off["left"]["units"] == off["left"]["users"] == off["left"]["files"] == []
     assert not [name for name in off["left"]["tmpfiles"] if "every-channel" in name]
     assert off["firewall"] == {"tcp": [], "udp": [], "interfaces": {}}
-    assert on["left"]["users"] == [UNIT]
+    assert on["left"]["users"] == [UNIT, f"{UNIT}-dnsmasq"]
     assert on["left"]["files"] == ["every-channel/netboot.json"]
 
 

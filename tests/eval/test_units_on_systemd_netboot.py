@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,74 @@ def test_a_bios_machine_boots_from_a_container(
 ) -> None:
     serve(container, hosts, "proxy")
     expect_boot(lab, container, Firmware.SEABIOS, tmp_path)
+
+
+def find_dnsmasq(machine: Machine) -> str:
+    """The process of dnsmasq itself; an empty text where there is none."""
+    return machine.run("pgrep", "--uid", f"{CASE.unit}-dnsmasq", "--exact", "dnsmasq", check=False).strip()
+
+
+def ask_health(machine: Machine) -> dict[str, Any]:
+    url = f"http://{LAN_ADDRESS}:8080/healthz"
+    script = (
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode())"
+    )
+    found = json.loads(machine.run("python3", "-c", script, url))
+    assert isinstance(found, dict)
+    return found
+
+
+def has_table(machine: Machine) -> bool:
+    return machine.execute(["nft", "list", "table", "ip", "every_channel_tftp"]).status == 0
+
+
+def test_dnsmasqs_unit_follows_the_boot_servers(container: Machine, hosts: Hosts) -> None:
+    """Who starts, stops, restarts or reloads the boot server does so to its TFTP too."""
+    dnsmasq = f"{CASE.unit}-dnsmasq.service"
+    serve(container, hosts, "proxy")
+    container.wait_active(dnsmasq)
+    assert has_table(container)
+    container.wait(lambda: ask_health(container)["dnsmasq"] == "running", "reports", unit=dnsmasq)
+    # CAP_NET_BIND_SERVICE and CAP_NET_ADMIN, for the one process alone.
+    for unit, expected in ((CASE.unit, 0), (dnsmasq, 1 << 10 | 1 << 12)):
+        pid = container.show(unit, "MainPID")["MainPID"]
+        text = container.run("cat", f"/proc/{pid}/status")
+        held = [int(line.split()[1], 16) for line in text.splitlines() if line.startswith("Cap")]
+        assert set(held) <= {0, expected}, unit
+
+    container.run("systemctl", "reload", CASE.unit)
+    container.wait(
+        lambda: any("read again" in each["event"] for each in container.entries(dnsmasq, this_run=True)),
+        "the reload reaches dnsmasq's unit",
+        unit=dnsmasq,
+    )
+
+    run = container.show(dnsmasq, "InvocationID")
+    container.run("systemctl", "restart", CASE.unit)
+    container.wait_active(dnsmasq)
+    assert container.show(dnsmasq, "InvocationID") != run
+
+    stopped = find_dnsmasq(container)
+    container.run("kill", "-STOP", stopped)
+    container.wait(
+        lambda: find_dnsmasq(container) not in ("", stopped), "one that hangs is replaced", unit=dnsmasq
+    )
+    assert container.show(dnsmasq, "NRestarts")["NRestarts"] == "0"
+
+    container.run("kill", "-KILL", container.show(dnsmasq, "MainPID")["MainPID"])
+    container.wait(
+        lambda: container.show(dnsmasq, "NRestarts")["NRestarts"] == "1", "a restart", unit=dnsmasq
+    )
+    container.wait_active(dnsmasq)
+    assert has_table(container)
+    container.wait(lambda: ask_health(container)["dnsmasq"] == "running", "reports", unit=dnsmasq)
+
+    container.run("systemctl", "stop", CASE.unit)
+    container.wait(lambda: find_dnsmasq(container) == "", "dnsmasq has ended", unit=dnsmasq)
+    assert not has_table(container)
+    container.run("systemctl", "start", CASE.unit)
+    container.wait_active(dnsmasq)
+    assert has_table(container)
 
 
 @pytest.mark.parametrize(

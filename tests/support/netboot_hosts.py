@@ -10,7 +10,7 @@ from support.variants import Variants
 
 OPTION = "services.every-channel.netboot"
 UNIT = "every-channel-netboot"
-UNITS = (UNIT, f"{UNIT}-ipxe", f"{UNIT}-stage")
+UNITS = (UNIT, f"{UNIT}-ipxe", f"{UNIT}-stage", f"{UNIT}-dnsmasq")
 SETTINGS = 'settings."every-channel/netboot.json"'
 STATE = "/var/lib/every-channel/netboot"
 LISTEN: dict[str, Any] = {"listenIP": "192.0.2.10"}
