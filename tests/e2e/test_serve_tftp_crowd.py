@@ -1,0 +1,147 @@
+"""A crowd of reads from one address, and what others get of TFTP meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.boot_http import wait_until
+from support.boot_service import Service, boot_service, require_boot_services, write_settings
+from support.lan import run
+from support.needs import require_tool
+from support.probe_lab import BOOT, ProbeLab, build_probe_lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.netns
+
+TABLE = f"every_channel_tftp_{BOOT.replace('.', '_')}"
+
+# Sends reads and says so; `silent` says nothing more, `slow` acknowledges what it has every second.
+CROWD = """
+import resource, select, socket, sys, time
+server, count, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, max(count + 100, 4096)))
+poll, clients, last = select.epoll(), {}, {}
+for number in range(count):
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setblocking(False)
+    options = b"blksize\\x008\\0" if kind == "slow" else b""
+    client.sendto(b"\\0\\1ec-ipxe.efi\\0octet\\0" + options, (server, 69))
+    clients[client.fileno()] = client
+    poll.register(client, select.EPOLLIN)
+    if number % 20 == 0:
+        time.sleep(0.002)  # what is lost before it arrives takes no transfer
+print("sent", flush=True)
+while True:
+    end = time.monotonic() + 1
+    while (left := end - time.monotonic()) > 0:
+        for number, _ in poll.poll(left):
+            data, address = clients[number].recvfrom(2000)
+            last[number] = (data[2:4] if data[1] == 3 else b"\\0\\0", address)
+    if kind == "slow":
+        for number, (block, address) in last.items():
+            clients[number].sendto(b"\\0\\4" + block, address)
+"""
+
+# A hundred clients, one after another, each from an address of its own: how many get the file.
+OTHERS = """
+import json, socket, sys, time
+server, prefix = sys.argv[1:]
+seconds = []
+for last in range(100, 200):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((prefix + str(last), 0))
+        client.settimeout(5)
+        began = time.monotonic()
+        client.sendto(b"\\0\\1ec-ipxe.efi\\0octet\\0blksize\\x001400\\0", (server, 69))
+        try:
+            while True:
+                data, address = client.recvfrom(2000)
+                client.sendto(b"\\0\\4" + (data[2:4] if data[1] == 3 else b"\\0\\0"), address)
+                if data[1] == 3 and len(data) < 1404:
+                    break
+        except TimeoutError:
+            continue
+        seconds.append(time.monotonic() - began)
+print(json.dumps(sorted(seconds)))
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[ProbeLab]:
+    require_boot_services()
+    require_tool("nft", "install nftables")
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    with build_probe_lab(folder) as built:
+        inside = ["ip", "-netns", built.namespace("client")]
+        for last in range(100, 200):
+            run([*inside, "address", "add", f"192.168.77.{last}/24", "dev", "eth0"])
+        yield built
+
+
+def serve(lab: ProbeLab, folder: Path, *, transfers: int) -> Path:
+    tftp = folder / "state" / "tftp"
+    tftp.mkdir(parents=True)
+    (tftp / "ec-ipxe.efi").write_bytes(os.urandom(50_000))
+    (tftp / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    options = {"listenIP": BOOT, "hostname": BOOT, "httpPort": 8080}
+    return write_settings(folder, **options, tftp={"maxTransfers": transfers})
+
+
+def list_table(lab: ProbeLab) -> str:
+    argv = [*lab.inside("boot"), "nft", "list", "table", "ip", TABLE]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def count_served(lab: ProbeLab) -> int:
+    argv = [*lab.inside("client"), sys.executable, "-c", OTHERS, BOOT, "192.168.77."]
+    return len(json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout))
+
+
+def count_transfers(service: Service) -> int:
+    """Descriptors of dnsmasq: some of its own, and one a transfer."""
+    return len(os.listdir(f"/proc/{service.find_dnsmasq()}/fd"))
+
+
+@pytest.mark.parametrize(
+    ("transfers", "count", "kind"), [(256, 600, "silent"), (256, 600, "slow"), (4096, 5000, "silent")]
+)
+def test_one_address_shuts_nobody_out(
+    lab: ProbeLab, tmp_path: Path, transfers: int, count: int, kind: str
+) -> None:
+    settings = serve(lab, tmp_path, transfers=transfers)
+    with boot_service(settings, wrapper=lab.inside("boot")) as service:
+        lab.start_program("other", CROWD, BOOT, str(count), kind)
+        share = transfers // 8
+        wait_until(lambda: count_transfers(service) >= share, "the crowd has its share")
+        assert count_served(lab) >= 99
+        # What had arrived before the kernel knew that there were too many is served too.
+        assert count_transfers(service) < max(3 * share, share + 200)
+        assert f"ct count over {share}" in list_table(lab)
+        assert "counter refused {\n\t\tpackets 0 " not in list_table(lab)
+        assert service.events("dnsmasq died") == []
+    assert list_table(lab) == ""
+
+
+def test_where_the_table_cannot_be_loaded_tftp_is_served_and_it_is_said_once(
+    lab: ProbeLab, tmp_path: Path
+) -> None:
+    settings = serve(lab, tmp_path, transfers=64)
+    (tmp_path / "bin").mkdir()
+    broken = tmp_path / "bin" / "nft"
+    broken.write_text("#!/bin/sh\necho 'no nf_tables in this kernel' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    with boot_service(settings, wrapper=lab.inside("boot"), env=env) as service:
+        service.reload()
+        (told,) = service.events("TFTP has no limit per address")
+        assert "no nf_tables in this kernel" in told["reason"]
+        assert count_served(lab) == 100
