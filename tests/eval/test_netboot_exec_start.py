@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.
 UNIT = "every-channel-netboot"
 # Where a host has what is built.
 SETTINGS = "/etc/every-channel/netboot.json"
+REPORTS = f"/run/{UNIT}/dnsmasq"
 
 
 def read_unit(path: Path) -> dict[str, list[str]]:
@@ -40,12 +41,13 @@ def read_unit(path: Path) -> dict[str, list[str]]:
 
 
 def build_command(
-    variants: Variants, config: Any, name: str, settings: Path
+    variants: Variants, config: Any, name: str, settings: Path, reports: Path
 ) -> tuple[list[str], Mapping[str, str]]:
-    """A unit's ExecStart and its environment."""
+    """A unit's ExecStart and its environment; the socket of dnsmasq's reports is ``reports``."""
     unit = read_unit(variants.build(f'units."{name}.service"', config) / f"{name}.service")
     (exec_start,) = unit["ExecStart"]
-    argv = [str(settings) if word == SETTINGS else word for word in shlex.split(exec_start)]
+    elsewhere = {SETTINGS: str(settings), REPORTS: str(reports)}
+    argv = [elsewhere.get(word, word) for word in shlex.split(exec_start)]
     assert str(settings) in argv
     environment = dict(shlex.split(line)[0].split("=", 1) for line in unit["Environment"])
     # Placeholder packages have the machine's programs, but for those of /usr/sbin. EC_PYTHON: what runs ours.
@@ -75,26 +77,35 @@ def test_firmware_boots_from_the_built_units(variants: Variants, tmp_path: Path)
     config = {"services": {"every-channel": {"netboot": options}}}
     settings = variants.build('settings."every-channel/netboot.json"', config)
     commands = [
-        build_command(variants, config, name, settings) for name in (f"{UNIT}-ipxe", UNIT, f"{UNIT}-stage")
+        build_command(variants, config, name, settings, tmp_path / "reports")
+        for name in (f"{UNIT}-ipxe", UNIT, f"{UNIT}-dnsmasq", f"{UNIT}-stage")
     ]
     (tmp_path / "client").mkdir()
     with build_netboot_lab(tmp_path) as lab:
-        ipxe, serve, stage = (([*lab.inside(lab.boot), *argv], environment) for argv, environment in commands)
+        ipxe, serve, dnsmasq, stage = (
+            ([*lab.inside(lab.boot), *argv], environment) for argv, environment in commands
+        )
         run(*ipxe)
         log = tmp_path / "serve.log"
         with log.open("w") as sink:
-            server = subprocess.Popen(serve[0], env=serve[1], stderr=sink, cwd=state)
+            servers = [
+                subprocess.Popen(argv, env=environment, stderr=sink, cwd=state)
+                for argv, environment in (serve, dnsmasq)
+            ]
         try:
-            wait_until(lambda: "the boot server is ready" in log.read_text(), "the built unit serves")
+            for words in ("the boot server is ready", "dnsmasq serves"):
+                wait_until(lambda words=words: words in log.read_text(), f"of the built units: {words}")
             assert fetch(lab, "/netboot.ipxe") == 503
             run(*stage)
             with start_client(lab.add_plug(), Firmware.OVMF_PXE, tmp_path / "client") as client:
                 client.wait_for(f"{UP_MARK} built-units")
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(60) == 0, log.read_text()[-3000:]
+            for server in servers:
+                server.send_signal(signal.SIGTERM)
+                assert server.wait(60) == 0, log.read_text()[-3000:]
         finally:
-            server.kill()
-            server.wait()
+            for server in servers:
+                server.kill()
+                server.wait()
 
 
 def run(argv: list[str], environment: Mapping[str, str]) -> None:

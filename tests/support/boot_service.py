@@ -162,12 +162,16 @@ def build_argv(settings_file: Path, *arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def boot_service(
-    settings_file: Path, *, wrapper: Sequence[str] = (), env: Mapping[str, str] | None = None
+    settings_file: Path,
+    *,
+    wrapper: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """``ectools netboot serve``, ready; asked to stop at the block's end, and killed where it does not."""
     raw = json.loads(settings_file.read_text())
     log_file = settings_file.with_suffix(".log")
-    argv = [*wrapper, *build_argv(settings_file, "--json", "--log-format", "json")]
+    argv = [*wrapper, *build_argv(settings_file, "--json", "--log-format", "json", *arguments)]
     with (
         log_file.open("w") as log,
         subprocess.Popen(
