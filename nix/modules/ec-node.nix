@@ -182,6 +182,9 @@ in
             Type = "exec";
             PrivateDevices = true;
             PrivateUsers = true;
+            # What the daemon takes is not known here: that it cannot take the host's, is.
+            MemoryMax = "80%";
+            TasksMax = 1024;
             # Netlink tells a daemon which addresses the host has.
             RestrictAddressFamilies = sandbox.RestrictAddressFamilies ++ [ "AF_NETLINK" ];
             StateDirectory = "every-channel/node";

@@ -113,6 +113,8 @@ def test_what_the_options_say_is_in_the_unit(systems: Systems) -> None:
         "StartLimitIntervalSec=0",
         "StateDirectory=every-channel/node",
         "Wants=network-online.target",
+        "MemoryMax=80%",
+        "TasksMax=1024",
     ):
         assert line in lines
 
