@@ -79,7 +79,12 @@ let
   };
   dnsmasqReports = "/run/${unit}/dnsmasq";
 
-  privilegedPort = cfg.httpPort < 1024;
+  # The listener for health and metrics: null, or an address (IPv6 in brackets), a colon and a port.
+  status = cfg.fleet.listen;
+  statusPort = lib.toIntBase10 (lib.last (lib.splitString ":" status));
+  statusIsLocal = status == null || lib.hasPrefix "127." status || lib.hasPrefix "[::1]" status;
+
+  privilegedPort = cfg.httpPort < 1024 || status != null && statusPort < 1024;
   httpCapabilities = lib.optional privilegedPort "CAP_NET_BIND_SERVICE";
 
   # TFTP's port; NET_ADMIN, without which dnsmasq is no DHCP server, reaches clients that have no address yet.
@@ -200,11 +205,17 @@ in
         # A capability in a user namespace of its own is none for the host's ports.
         PrivateUsers = !privilegedPort;
         SocketBindDeny = "any";
-        SocketBindAllow = "ipv4:tcp:${toString cfg.httpPort}";
+        SocketBindAllow = [
+          "ipv4:tcp:${toString cfg.httpPort}"
+        ]
+        ++ lib.optional (
+          status != null
+        ) "${if lib.hasPrefix "[" status then "ipv6" else "ipv4"}:tcp:${toString statusPort}";
       }
       # A connection's buffers in the kernel count too.
       // bounds (256 + lib.min cfg.maxConnections 250000) 128
-      // lib.optionalAttrs (cfg.httpAllowedCIDRs != [ ]) {
+      # Who asks for health and metrics from elsewhere is in no option.
+      // lib.optionalAttrs (cfg.httpAllowedCIDRs != [ ] && statusIsLocal) {
         IPAddressDeny = "any";
         IPAddressAllow = lib.unique (
           cfg.httpAllowedCIDRs
@@ -226,6 +237,7 @@ in
       "${unit}.service"
     ]
     ++ online;
+    wants = online;
     # Who gets the first script comes for the next one over HTTP.
     partOf = [ "${unit}.service" ];
     unitConfig.RequiresMountsFor = [ (quoted cfg.stateDir) ];

@@ -95,6 +95,25 @@ def test_who_may_not_ask_over_http_reaches_no_process(variants: Variants) -> Non
     assert {line.partition("=")[2] for line in some if line.startswith("IPAddressAllow=")} == {
         *("192.0.2.0/24", "2001:db8::/32", "192.0.2.1", "localhost", "192.0.2.10")
     }
+    # Who watches the boot server need not be one of its clients.
+    watched = read_units(variants, merge(LISTEN, options | {"fleet": {"listen": "192.0.2.10:9090"}}))[0]
+    assert [line for line in watched if line.startswith("IPAddress")] == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "allowed"),
+    [
+        ("127.0.0.1:9090", {"ipv4:tcp:8080", "ipv4:tcp:9090"}),
+        ("[::1]:09091", {"ipv4:tcp:8080", "ipv6:tcp:9091"}),
+        (None, {"ipv4:tcp:8080"}),
+    ],
+)
+def test_http_may_have_its_ports_and_no_other(
+    variants: Variants, listen: str | None, allowed: set[str]
+) -> None:
+    unit = read_units(variants, merge(LISTEN, {"fleet": {"listen": listen}}))[0]
+    assert "SocketBindDeny=any" in unit
+    assert {line.partition("=")[2] for line in unit if line.startswith("SocketBindAllow=")} == allowed
 
 
 def test_a_binary_from_elsewhere_is_fetched_over_the_network(variants: Variants) -> None:
@@ -185,9 +204,10 @@ def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variant
     from ectools.netboot.serve.run import _FIXED
 
     unit = build_unit(variants, LISTEN, UNIT)
-    assert read_triggers(unit, "Restart") == set(_FIXED.values())
+    fixed = {option.partition(".")[0] for option in _FIXED.values()}
+    assert read_triggers(unit, "Restart") == fixed
     (found,) = variants.evaluate(["options"], [host(LISTEN)])
-    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall", "release"} - set(_FIXED.values())
+    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall", "release"} - fixed
     dnsmasqs = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-dnsmasq"), "Restart")
     assert read_triggers(unit, "Reload") == rest - dnsmasqs
 
