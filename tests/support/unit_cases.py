@@ -189,6 +189,8 @@ def _netboot_case() -> Case:
         "hostname": LAN_ADDRESS,
         "interface": "lan0",
         "chainTokenFile": "/etc/chain-token",
+        # The unit has them from the kernel, too.
+        "httpAllowedCIDRs": [LAN],
         "proxyDhcp": {"enable": True, "subnet": LAN},
         "release": {"tarball": f"/nix/files/{TARBALL}"},
         # The placeholder packages of a nixpkgs for evaluation have no iPXE.
