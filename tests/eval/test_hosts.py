@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ectools.checks.closure_published import read_published
 from ectools.netboot.release.boot_command import parse_boot_command
-from pynix_eval_shim import build, evaluate
+from pynix_eval_shim import Nix, build, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 pytestmark = [pytest.mark.nix, pytest.mark.slow]
 
@@ -89,9 +92,10 @@ def test_nobody_logs_in_with_a_password(hosts: dict[str, dict[str, Any]]) -> Non
 
 @pytest.mark.parametrize("name", ["ec-runner-x86_64-netboot", "ec-publisher-x86_64-netboot"])
 def test_the_script_of_a_netboot_system_is_one_that_can_be_staged(
-    nixpkgs: Path, name: str, tmp_path: Path
+    nixpkgs: Path, nix_env: Mapping[str, str], name: str
 ) -> None:
     (built,) = build(
+        nix=Nix(env=nix_env),
         installable=f"{ROOT}#nixosConfigurations.{name}.config.system.build.netbootIpxeScript",
         override_inputs={"nixpkgs": f"path:{nixpkgs}"},
     )
