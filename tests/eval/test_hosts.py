@@ -92,7 +92,7 @@ def test_nobody_logs_in_with_a_password(hosts: dict[str, dict[str, Any]]) -> Non
 
 @pytest.mark.parametrize("name", ["ec-runner-x86_64-netboot", "ec-publisher-x86_64-netboot"])
 def test_the_script_of_a_netboot_system_is_one_that_can_be_staged(
-    nixpkgs: Path, nix_env: Mapping[str, str], name: str
+    nixpkgs: Path, nix_env: Mapping[str, str], name: str, tmp_path: Path
 ) -> None:
     (built,) = build(
         nix=Nix(env=nix_env),
