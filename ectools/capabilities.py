@@ -22,6 +22,7 @@ _PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_IS_SET = 1
 _PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _VERSION = 0x20080522
@@ -100,7 +101,7 @@ def confine_children(*, keep: Collection[Capability] = ()) -> None:
     if _read().effective & 1 << Capability.SETPCAP:
         for capability in range(_COUNT):
             # What is past the kernel's last one is an error, and nothing to drop.
-            if not _mask(keep) & 1 << capability and not _call_prctl(_PR_CAPBSET_DROP, capability):
+            if not _mask(keep) & 1 << capability and _call_prctl(_PR_CAPBSET_DROP, capability) != 0:
                 break
 
 
@@ -124,6 +125,32 @@ def build_grant(*capabilities: Capability) -> Callable[[], None]:
             prctl(*arguments)
 
     return grant
+
+
+@contextlib.contextmanager
+def handed_on(*capabilities: Capability) -> Iterator[None]:
+    """The programs that this thread starts in the block get these of its capabilities, as far as it has them.
+
+    Root's programs have them anyway. ``build_grant`` is for one child, started on an event loop.
+    """
+    before = _read()
+    missing = [
+        capability
+        for capability in capabilities
+        if os.geteuid() != 0 and before.permitted & 1 << capability and not _is_ambient(capability)
+    ]
+    if not missing:
+        yield
+        return
+    inherited = _read_inheritable()
+    _call("capset", _pack(before, inheritable=inherited | _mask(missing)))
+    try:
+        for capability in missing:
+            _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability)
+        yield
+    finally:
+        # What is not inheritable does not stay ambient (capabilities(7)).
+        _call("capset", _pack(_read(), inheritable=inherited))
 
 
 @dataclass(frozen=True)
@@ -151,9 +178,23 @@ def _pack(sets: _Sets, *, inheritable: int = 0) -> ctypes.Array[ctypes.c_uint32]
 
 def _read() -> _Sets:
     """The calling thread's."""
+    words = _get()
+    return _Sets(effective=words[0] | words[3] << 32, permitted=words[1] | words[4] << 32)
+
+
+def _read_inheritable() -> int:
+    words = _get()
+    return int(words[2] | words[5] << 32)
+
+
+def _get() -> ctypes.Array[ctypes.c_uint32]:
     words = (ctypes.c_uint32 * 6)()
     _call("capget", words)
-    return _Sets(effective=words[0] | words[3] << 32, permitted=words[1] | words[4] << 32)
+    return words
+
+
+def _is_ambient(capability: Capability) -> bool:
+    return _call_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_IS_SET, capability) == 1
 
 
 def _write(sets: _Sets) -> None:
@@ -171,12 +212,14 @@ def _call(name: str, words: ctypes.Array[ctypes.c_uint32]) -> None:
         )
 
 
-def _prctl(option: int, argument: int) -> None:
-    if not _call_prctl(option, argument):
+def _prctl(option: int, *arguments: int) -> None:
+    if _call_prctl(option, *arguments) != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise PrivilegeError(f"privileges cannot be given up: prctl({option}): {reason}")
+        raise PrivilegeError(f"privileges cannot be changed: prctl({option}): {reason}")
 
 
-def _call_prctl(option: int, argument: int) -> bool:
+def _call_prctl(option: int, *arguments: int) -> int:
+    """What prctl(2) returns: -1 for an error."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return bool(prctl(option, *(ctypes.c_ulong(value) for value in (argument, 0, 0, 0))) == 0)
+    filled = (*arguments, 0, 0, 0, 0)[:4]
+    return int(prctl(option, *(ctypes.c_ulong(value) for value in filled)))

@@ -12,6 +12,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
+from ectools.capabilities import Capability, handed_on
 from ectools.processes import ProcessError, run
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ def render_removal(family: str, name: str) -> str:
 
 def apply(program: str, transaction: str) -> None:
     """Raises ProcessError: no right (CAP_NET_ADMIN), no nf_tables in the kernel, or a mistake in the text."""
-    run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
+    with handed_on(Capability.NET_ADMIN):
+        run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
 
 
 def read_counters(program: str, family: str, name: str) -> Mapping[str, int]:
     """The packets that each named counter of the table has counted. Raises ProcessError."""
     argv = [program, "--json", "list", "counters", "table", family, name]
-    said = run(argv, timeout=_SECONDS).stdout
+    with handed_on(Capability.NET_ADMIN):
+        said = run(argv, timeout=_SECONDS).stdout
     try:
         found = [entry["counter"] for entry in json.loads(said)["nftables"] if "counter" in entry]
         return {each["name"]: int(each["packets"]) for each in found}

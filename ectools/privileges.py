@@ -284,25 +284,22 @@ def _with_right_to_read(load: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 @contextlib.contextmanager
-def acting_as(identity: Identity) -> Iterator[None]:
-    """Root's files are made and opened as that user's for the length of the block; it is root again after it.
+def root_reads(file: Path | None) -> Iterator[None]:
+    """A file of root's can be read for the length of the block, by a program that has kept that right.
 
-    For a program that needs root once more: what it runs in the block could become root too. Nothing happens
-    where the process is that user already. Raises PrivilegeError.
+    It is in force for this thread alone, and only where root alone may write the file and all that leads to
+    it: whoever else may would choose what is read. Nothing happens where ``file`` is None.
     """
-    if os.geteuid() == identity.uid:
+    with contextlib.ExitStack() as right:
+        if file is not None and os.geteuid() != 0:
+            right.enter_context(raised(Capability.DAC_READ_SEARCH))
+            if not _is_roots_alone(file):
+                right.close()
         yield
-        return
-    groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
+
+
+def _is_roots_alone(file: Path) -> bool:
     try:
-        os.setgroups(identity.groups)
-        os.setegid(identity.gid)
-        os.seteuid(identity.uid)
-    except OSError as error:
-        raise PrivilegeError(f"root cannot act as the user {identity.name}: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        os.seteuid(uid)
-        os.setegid(gid)
-        os.setgroups(groups)
+        return _find_one_user(file).uid == 0
+    except PrivilegeError:
+        return False

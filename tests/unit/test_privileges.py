@@ -16,7 +16,6 @@ from ectools.privileges import (
     ROOT,
     Identity,
     UnsafeFolderError,
-    acting_as,
     find_folder_user,
     find_identity,
     find_user,
@@ -152,17 +151,6 @@ def test_folders_of_different_users_are_refused(tmp_path: Path) -> None:
         find_folder_user(one, two)
     with pytest.raises(UnsafeFolderError, match="is root's to write"):
         find_folder_user(one, tmp_path / "missing")
-
-
-@needs_root
-def test_acting_as_another_user_ends_with_the_block(tmp_path: Path) -> None:
-    folder = make(tmp_path / "state", owner=ALICE)
-    tmp_path.chmod(0o755)
-    before = (os.geteuid(), os.getegid(), os.getgroups())
-    with acting_as(find_identity(ALICE)):
-        assert (os.geteuid(), os.getegid(), os.getgroups()) == (ALICE, NOBODY, [])
-    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
-    assert folder.stat().st_uid == ALICE
 
 
 def test_users_by_name() -> None:

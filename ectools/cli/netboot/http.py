@@ -76,17 +76,21 @@ def http(
     log_format: str,
     as_json: bool,
 ) -> None:
-    """Serve the files of one folder over HTTP, until SIGTERM or SIGINT."""
+    """Serve the files of one folder over HTTP, until SIGTERM or SIGINT.
+
+    Root becomes the user that the folder belongs to.
+    """
     if listen_fd is not None and (bind_ip is not None or port is not None):
         raise click.UsageError("--listen-fd takes the place of --bind-ip and --port: give one or the other")
     import asyncio
     import os
     import signal
 
+    from ectools.capabilities import Capability
     from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
     from ectools.netboot.http.server import serve
     from ectools.netboot.http.settings import HttpSettings
-    from ectools.privileges import limit_to_user
+    from ectools.privileges import limit_to_user, work_as_folder_user
 
     if log_format != "auto":
         log.set_up(json_lines=log_format == "json")
@@ -109,6 +113,8 @@ def http(
         else bind_listener(bind_ip or "127.0.0.1", 8080 if port is None else port)
     )
 
+    # Its modules are loaded when they are needed, and may be below /root.
+    work_as_folder_user(root, keep=(Capability.DAC_READ_SEARCH,))
     if os.geteuid() != 0:
         # What it took to come so far: it serves with the rights of its user.
         limit_to_user()

@@ -66,8 +66,8 @@ def serve(
     """Serve the current release over HTTP, and the boot files over TFTP, until SIGTERM or SIGINT.
 
     dnsmasq does TFTP, and ProxyDHCP where it is enabled; their ports take root or CAP_NET_BIND_SERVICE, and
-    ProxyDHCP CAP_NET_ADMIN too. A release that is staged meanwhile is served at once. SIGHUP reads settings
-    and tokens again.
+    ProxyDHCP CAP_NET_ADMIN too. Root becomes the user that the state folder belongs to. A release that is
+    staged meanwhile is served at once. SIGHUP reads settings and tokens again.
     """
     if only_check and print_dnsmasq:
         raise click.UsageError("--check and --print-dnsmasq exclude each other")
@@ -84,8 +84,10 @@ def serve(
 
     def load() -> Settings:
         from ectools.netboot.load import load_settings
+        from ectools.privileges import root_reads
 
-        return load_settings(config, flags=flags, serving=True)
+        with root_reads(config):
+            return load_settings(config, flags=flags, serving=True)
 
     if only_check:
         load()

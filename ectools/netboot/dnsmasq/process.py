@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.capabilities import Capability
 from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq.ask import Watched, watch
 from ectools.netboot.dnsmasq.check import build_environment
@@ -21,7 +22,7 @@ from ectools.processes import describe_exit, find_program, start_async
 from ectools.supervision import ChildState, RestartPolicy, Supervisor, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -85,6 +86,7 @@ class Dnsmasq:
     """``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
 
     ``table``: the limit per address that this process loads and removes; None: somebody else does.
+    ``grants``: those of this process's capabilities that dnsmasq gets where it needs them.
     """
 
     def __init__(
@@ -94,10 +96,12 @@ class Dnsmasq:
         delivered: Callable[[str, str], None],
         changed: Callable[[ChildState], None] = lambda _: None,
         table: Table | None = None,
+        grants: Collection[Capability] = (),
     ) -> None:
         self._plan = plan
         self._delivered = delivered
         self._table = table
+        self._grants = frozenset(grants)
         self._replanned = asyncio.Event()
         self._tail = Tail()
         self._limit = LogLimit("dnsmasq")
@@ -162,7 +166,9 @@ class Dnsmasq:
             services = plan.services
             share = Share(address=services.listen_ip, max_transfers=services.max_transfers, uid=uid)
             await asyncio.to_thread(self._table.load, share)
-        argv = build_argv(plan.program, proxy=plan.services.proxy is not None, identity=identity)
+        proxy = plan.services.proxy is not None
+        argv = build_argv(plan.program, proxy=proxy, identity=identity)
+        needed = {Capability.NET_BIND_SERVICE, *([Capability.NET_ADMIN] if proxy else [])}
         with _readable(plan.configuration) as configuration:
             try:
                 async with start_async(
@@ -172,6 +178,7 @@ class Dnsmasq:
                     stderr=await outputs.add(on_line),
                     env=build_environment(),
                     term_seconds=_STOP_SECONDS,
+                    capabilities=self._grants & needed,
                 ) as child:
                     outputs.release()
                     return await self._follow(child, started, outputs, serves)

@@ -10,12 +10,12 @@ reads its requests.
 from __future__ import annotations
 
 import contextlib
-import os
 import pwd
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.capabilities import Capability, has_capability
 from ectools.errors import EcError, InputError
 from ectools.netboot.protocols import load_protocols
 from ectools.nft import apply, find_nft, read_counters, render_load, render_removal
@@ -108,7 +108,7 @@ def load_unit_table(settings: Settings, *, user: str) -> None:
 
 
 class Table:
-    """One table, loaded and removed by root. Nothing here raises: TFTP is served without it too."""
+    """One table, loaded and removed with CAP_NET_ADMIN. Nothing here raises: TFTP is served without too."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -125,8 +125,8 @@ class Table:
         """Load it, in place of one of the same name."""
         if share.address.is_loopback:
             return  # nobody else is there
-        if os.geteuid() != 0:
-            self._tell("only root may load it")
+        if not has_capability(Capability.NET_ADMIN):
+            self._tell("it takes root, or CAP_NET_ADMIN")
             return
         program = find_nft()
         if program is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import errno
 import fcntl
 import os
@@ -16,7 +15,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
 from ectools.netboot.settings import OPTION_PREFIX
-from ectools.privileges import acting_as, find_folder_user
+from ectools.privileges import UnsafeFolderError, find_folder_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,17 +65,16 @@ def check_reloaded(settings: Settings, before: Settings) -> None:
 def make_folders(settings: Settings) -> None:
     """The state folder and the TFTP folder, where they are missing.
 
-    Root makes them as the user whose they are to be, since the command that fills them may not be root's.
+    Whose they are has been settled before (``serve/rights.py``): root is here in folders of its own.
     Raises FileError, UnsafeFolderError.
     """
-    as_root = os.geteuid() == 0
-    # Not at a reload, when they are there: it is another thread's, and threads have one user (setresuid(2)).
-    if not (settings.state_dir.is_dir() and settings.tftp_dir.is_dir()):
-        with acting_as(find_folder_user(settings.state_dir)) if as_root else contextlib.nullcontext():
-            _make_folder(settings.state_dir, 0o750)
-            _make_folder(settings.tftp_dir, 0o755)
-    if as_root:
-        find_folder_user(settings.state_dir, settings.tftp_dir)
+    _make_folder(settings.state_dir, 0o750)
+    _make_folder(settings.tftp_dir, 0o755)
+    if os.geteuid() == 0 and (owner := find_folder_user(settings.state_dir, settings.tftp_dir)).uid != 0:
+        raise UnsafeFolderError(
+            f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",
+            hint="start the boot server again: it becomes the folder's user then",
+        )
 
 
 def _make_folder(folder: Path, mode: int) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.access import read_chain_tokens
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -25,6 +24,7 @@ from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
 from ectools.netboot.serve.metrics import render_metrics
 from ectools.netboot.serve.reload import Reloader
+from ectools.netboot.serve.rights import become_boot_user, read_tokens_of_root
 from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.serve.status import StatusListener, StatusSite
@@ -35,9 +35,10 @@ from ectools.timers import report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    from ectools.capabilities import Capability
     from ectools.netboot.settings import Settings
 
 _log = log.Log(__name__)
@@ -80,7 +81,9 @@ def serve_boot(
     ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket.
     """
     with_dnsmasq = dnsmasq_reports is None
-    plan = _prepare(load(), with_dnsmasq=with_dnsmasq)
+    settings = load()
+    grants = become_boot_user(settings, with_dnsmasq=with_dnsmasq)
+    plan = _prepare(settings, with_dnsmasq=with_dnsmasq)
     listen_ip = plan.settings.listen_ip
     assert listen_ip is not None  # noqa: S101 - settings of a server have it
     if with_dnsmasq:
@@ -93,13 +96,13 @@ def serve_boot(
         contextlib.closing(listener),
         asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
     ):
-        runner.run(_serve(plan, load, listener, on_ready, dnsmasq_reports))
+        runner.run(_serve(plan, load, listener, on_ready, dnsmasq_reports, grants=grants))
 
 
 def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_folders(settings)
-    rules = Rules.build(settings, read_chain_tokens(settings))
+    rules = Rules.build(settings, read_tokens_of_root(settings))
     dnsmasq = build_plan(settings) if with_dnsmasq else None
     _warn_of_other_script(settings, rules.token)
     return _Plan(settings=settings, rules=rules, dnsmasq=dnsmasq)
@@ -127,9 +130,11 @@ async def _serve(
     listener: socket.socket,
     on_ready: Callable[[Ready], None],
     dnsmasq_reports: Path | None,
+    *,
+    grants: Collection[Capability],
 ) -> None:
     report_unseen_failures(asyncio.get_running_loop())
-    boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports)
+    boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports, grants=grants)
     with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
         await boot.run()
 
@@ -144,6 +149,8 @@ class _Boot:
         listener: socket.socket,
         on_ready: Callable[[Ready], None],
         dnsmasq_reports: Path | None,
+        *,
+        grants: Collection[Capability],
     ) -> None:
         self._plan = plan
         self._load = load
@@ -158,7 +165,7 @@ class _Boot:
             site=self._site,
             classify=self._site.classify,
         )
-        self._dnsmasq = self._build_dnsmasq(dnsmasq_reports)
+        self._dnsmasq = self._build_dnsmasq(dnsmasq_reports, grants)
         self._trouble: str | None = None
         self._status = StatusListener(
             plan.settings.fleet.listen,
@@ -167,13 +174,16 @@ class _Boot:
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
-    def _build_dnsmasq(self, reports: Path | None) -> Dnsmasq | DnsmasqReports:
+    def _build_dnsmasq(
+        self, reports: Path | None, grants: Collection[Capability]
+    ) -> Dnsmasq | DnsmasqReports:
         delivered = self._site.nodes.first_stage
         plan = self._plan.dnsmasq
         if plan is None:
             assert reports is not None  # noqa: S101 - without a plan it is another's
             return DnsmasqReports(reports, delivered=delivered)
-        return Dnsmasq(plan, delivered=delivered, table=Table.of_program(plan.services.listen_ip))
+        table = Table.of_program(plan.services.listen_ip)
+        return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
 
     def ask_to_stop(self) -> None:
         """A second time: drop everything."""
