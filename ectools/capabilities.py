@@ -85,6 +85,17 @@ def raised(*capabilities: Capability) -> Iterator[None]:
         _write(_Sets(effective=before.effective & permitted, permitted=permitted))
 
 
+@contextlib.contextmanager
+def lowered(capability: Capability) -> Iterator[None]:
+    """Out of force for the length of the block."""
+    before = _read()
+    _write(_Sets(effective=before.effective & ~(1 << capability), permitted=before.permitted))
+    try:
+        yield
+    finally:
+        _write(before)
+
+
 def keep_capabilities_over_setuid() -> None:
     """They stay permitted when root becomes another user, which would take them all."""
     _prctl(_PR_SET_KEEPCAPS, 1)

@@ -29,6 +29,7 @@ from ectools.capabilities import (
     has_capability,
     keep_capabilities_over_setuid,
     limit_capabilities,
+    lowered,
     raised,
     set_capabilities,
 )
@@ -287,14 +288,17 @@ def _with_right_to_read(load: Callable[_P, _T]) -> Callable[_P, _T]:
 def root_reads(file: Path | None) -> Iterator[None]:
     """A file of root's can be read for the length of the block, by a program that has kept that right.
 
-    It is in force for this thread alone, and only where root alone may write the file and all that leads to
-    it: whoever else may would choose what is read. Nothing happens where ``file`` is None.
+    Only where root alone may write the file and all that leads to it: whoever else may would choose what is
+    read, so the right is out of force then. This is the thread's alone. Nothing happens to root itself, and
+    where ``file`` is None.
     """
-    with contextlib.ExitStack() as right:
-        if file is not None and os.geteuid() != 0:
-            right.enter_context(raised(Capability.DAC_READ_SEARCH))
-            if not _is_roots_alone(file):
-                right.close()
+    if file is None or os.geteuid() == 0:
+        yield
+        return
+    read = Capability.DAC_READ_SEARCH
+    with raised(read):
+        roots = _is_roots_alone(file)
+    with raised(read) if roots else lowered(read):
         yield
 
 

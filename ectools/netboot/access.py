@@ -6,12 +6,15 @@ import functools
 import hmac
 from typing import TYPE_CHECKING
 
-from ectools.credentials import CHAIN_TOKEN, read_tokens
+from ectools.capabilities import Capability, raised
+from ectools.credentials import CHAIN_TOKEN, find_secret, read_tokens
+from ectools.files import FileError
 from ectools.netboot.forwarded import Networks, find_client, parse_address
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.ipxe.script import TOKEN_HEADER
 from ectools.netboot.settings import OPTION_PREFIX
+from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
     from ectools.netboot.forwarded import Address
@@ -27,16 +30,23 @@ _KNOWN_ADDRESSES = 4096
 def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
     """The tokens that are accepted; boot scripts send the first. None where no file is set.
 
-    Raises FileError and InputError, neither of which shows it.
+    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
+    its user's rights: the scripts hold what is read. Raises FileError and InputError, neither shows it.
     """
     if settings.chain_token_file is None:
         return ()
-    return read_tokens(
-        settings.chain_token_file,
-        credential=CHAIN_TOKEN,
-        option=f"{OPTION_PREFIX}.chainTokenFile",
-        at_most=_MAX_TOKENS,
-    )
+    option = f"{OPTION_PREFIX}.chainTokenFile"
+    with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
+        file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
+    try:
+        with root_reads(file):
+            return read_tokens(file, credential=CHAIN_TOKEN, option=option, at_most=_MAX_TOKENS)
+    except FileError as error:
+        raise FileError(
+            error.message,
+            hint=f"{option} names a file that the state folder's user may read, or one of root's in a folder "
+            "that root alone may write",
+        ) from error
 
 
 class Access:

@@ -7,10 +7,12 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.boot_binaries import build_ipxe
 from support.boot_http import DEADLINE_SECONDS, boot_server, wait_until
 from support.boot_http import build_argv as build_http_argv
 from support.boot_service import (
@@ -18,7 +20,6 @@ from support.boot_service import (
     TOKEN,
     Service,
     boot_service,
-    build_argv,
     require_boot_services,
     stage,
     write_settings,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: acts in the folders of other users")
 
+NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001
 SECRET = b"root's alone\n"
 READ, BIND, NET = Capability.DAC_READ_SEARCH, Capability.NET_BIND_SERVICE, Capability.NET_ADMIN
@@ -143,8 +145,25 @@ def test_settings_and_tokens_of_roots_are_read_again(home: Path) -> None:
         assert service.events("the old ones stay in force") == []
 
 
+def test_dnsmasq_by_itself_becomes_that_user_too(home: Path) -> None:
+    require_boot_services()
+    settings = write_settings(home)
+    argv = [*NETBOOT, "dnsmasq", "--config", str(settings), "--log-format", "json"]
+    with (home / "log").open("w") as log, subprocess.Popen(argv, stderr=log) as process:
+        try:
+            service = Service(process, 0, home / "log", address="", settings_file=settings, state_dir=home)
+            service.wait_for_dnsmasq(1)
+            assert rights(process.pid) == ([ALICE] * 4, mask(BIND), mask(READ, BIND, NET))
+            assert rights(service.find_dnsmasq()) == ([ALICE] * 4, mask(BIND), mask(BIND))
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
 @pytest.mark.parametrize("plant", ["symbolic", "hard"])
-def test_a_token_is_not_read_with_roots_right_where_alice_chooses_the_file(home: Path, plant: str) -> None:
+@pytest.mark.parametrize("command", ["serve", "ipxe"])
+def test_a_token_is_not_read_with_roots_right_where_alice_chooses_the_file(
+    home: Path, plant: str, command: str
+) -> None:
     """What it holds would be in the boot scripts."""
     require_boot_services()
     token = home / "state/token"
@@ -153,8 +172,11 @@ def test_a_token_is_not_read_with_roots_right_where_alice_chooses_the_file(home:
         token.symlink_to(secret)
     else:
         os.link(secret, token)
-    settings = write_settings(home, chainTokenFile=str(token))
-    done = subprocess.run(build_argv(settings), capture_output=True, text=True, timeout=300, check=False)
+    (home / "ipxe.efi").write_bytes(build_ipxe())
+    ipxe = {"strategy": "local", "localFile": str(home / "ipxe.efi")}
+    settings = write_settings(home, chainTokenFile=str(token), ipxe=ipxe)
+    argv = [*NETBOOT, command, "--config", str(settings)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{token}: cannot be read: Permission denied" in done.stderr
     assert "a folder that root alone may write" in done.stderr
@@ -252,6 +274,6 @@ def test_the_http_server_becomes_the_folders_user(home: Path) -> None:
         assert server.get("/linked").status == 403
     root.chmod(0o775)
     argv = build_http_argv(root, "--port", "0")
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
     assert done.returncode == 1
     assert f"{root}: may be written by the group {ALICE}" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.guests import open_way
 
 from ectools.privileges import (
     NOBODY,
@@ -237,3 +238,53 @@ print(json.dumps([None if became is None else became.uid, list(os.getresuid())])
 """
     assert drop(source, str(folder)) == [ALICE, [ALICE] * 3]
     assert drop(source, str(tmp_path)) == [None, [0] * 3]
+
+
+@needs_root
+def test_programs_that_a_block_starts_get_what_is_handed_on_and_others_nothing() -> None:
+    shown = drop(f"""
+from ectools.capabilities import handed_on, set_capabilities
+kept = [Capability.DAC_READ_SEARCH, Capability.NET_ADMIN]
+drop_privileges(find_identity({ALICE}), keep=kept)
+limit_capabilities(*kept)
+def held():
+    text = subprocess.run(["/bin/cat", "/proc/self/status"], capture_output=True, text=True).stdout
+    return [int(line.split()[1], 16) for line in text.splitlines() if line.startswith("CapPrm")][0]
+found = [held()]
+with handed_on(Capability.NET_ADMIN, Capability.SETPCAP):
+    found.append(held())
+    with handed_on(Capability.NET_ADMIN):
+        pass
+    found.append(held())
+print(json.dumps([*found, held(), int(show()["CapEff"][0], 16)]))
+""")
+    assert shown == [0, 1 << 12, 1 << 12, 0, 0]
+
+
+@needs_root
+@pytest.mark.parametrize("in_force", [True, False])
+def test_a_file_is_read_with_roots_right_where_it_is_roots_alone(tmp_path: Path, in_force: bool) -> None:
+    private = make(tmp_path / "private", mode=0o700)
+    (private / "secret").write_text("root's")
+    home = make(tmp_path / "home", owner=ALICE)
+    (home / "link").symlink_to(private / "secret")
+    os.link(private / "secret", home / "hard")
+    (private / "secret").chmod(0o600)
+    (home / "own").write_text("her own")
+    open_way(tmp_path)
+    source = f"""
+from ectools.privileges import root_reads
+drop_privileges(find_identity({ALICE}), keep=[Capability.DAC_READ_SEARCH])
+if not {in_force}:
+    limit_capabilities(Capability.DAC_READ_SEARCH)
+found = []
+for file in map(Path, sys.argv[1:]):
+    try:
+        with root_reads(file):
+            found.append(file.read_text())
+    except PermissionError:
+        found.append(None)
+print(json.dumps([found, int(show()["CapEff"][0], 16)]))
+"""
+    files = [str(path) for path in (private / "secret", home / "link", home / "hard", home / "own")]
+    assert drop(source, *files) == [["root's", None, None, "her own"], in_force << 2]

@@ -52,8 +52,10 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
 
     def load() -> Settings:
         from ectools.netboot.load import load_settings
+        from ectools.privileges import root_reads
 
-        return load_settings(config, serving=True)
+        with root_reads(config):
+            return load_settings(config, serving=True)
 
     if load_limit is not None:
         from ectools.netboot.dnsmasq.share import load_unit_table

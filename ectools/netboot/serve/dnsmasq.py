@@ -16,6 +16,7 @@ from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import REPORT_SECONDS, ReportSender
 from ectools.netboot.serve.host import check_host, check_reloaded
 from ectools.netboot.serve.reload import Reloader
+from ectools.netboot.serve.rights import become_boot_user
 from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.settings import OPTION_PREFIX
 from ectools.notify import Notifier
@@ -23,9 +24,10 @@ from ectools.supervision import ChildState
 from ectools.timers import Periodic, report_unseen_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from ectools.capabilities import Capability
     from ectools.netboot.settings import Settings
 
 _log = log.Log(__name__)
@@ -37,18 +39,25 @@ _MOST_SILENT_SECONDS = 4 * (PAUSE_SECONDS + ANSWER_SECONDS)
 def serve_dnsmasq(load: Callable[[], Settings], *, reports: Path | None) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError."""
     settings = load()
+    grants = become_boot_user(settings, with_dnsmasq=True)
     plan = build_plan(settings)
     check_host(settings)
     # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(_DnsmasqService.serve(settings, plan, load, reports))
+        runner.run(_DnsmasqService.serve(settings, plan, load, reports, grants=grants))
 
 
 class _DnsmasqService:
     """One dnsmasq, while it is kept running."""
 
     def __init__(
-        self, settings: Settings, plan: DnsmasqPlan, load: Callable[[], Settings], reports: Path | None
+        self,
+        settings: Settings,
+        plan: DnsmasqPlan,
+        load: Callable[[], Settings],
+        reports: Path | None,
+        *,
+        grants: Collection[Capability],
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -56,15 +65,23 @@ class _DnsmasqService:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reports = None if reports is None else ReportSender(reports)
-        self._dnsmasq = Dnsmasq(plan, delivered=self._delivered, changed=lambda _: self._tell())
+        self._dnsmasq = Dnsmasq(
+            plan, delivered=self._delivered, changed=lambda _: self._tell(), grants=grants
+        )
         self._reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     @classmethod
     async def serve(
-        cls, settings: Settings, plan: DnsmasqPlan, load: Callable[[], Settings], reports: Path | None
+        cls,
+        settings: Settings,
+        plan: DnsmasqPlan,
+        load: Callable[[], Settings],
+        reports: Path | None,
+        *,
+        grants: Collection[Capability],
     ) -> None:
         report_unseen_failures(asyncio.get_running_loop())
-        service = cls(settings, plan, load, reports)
+        service = cls(settings, plan, load, reports, grants=grants)
         with handle_signals(stop=service._stop.set, reload=service._reloader.ask):
             await service._run()
 

@@ -16,12 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.capabilities import Capability, raised, set_capabilities
-from ectools.credentials import CHAIN_TOKEN, find_secret
-from ectools.files import FileError
-from ectools.netboot.access import read_chain_tokens
-from ectools.netboot.settings import OPTION_PREFIX
-from ectools.privileges import limit_to_user, root_reads, work_as_folder_user
+from ectools.capabilities import Capability, set_capabilities
+from ectools.privileges import limit_to_user, work_as_folder_user
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,20 +45,3 @@ def become_boot_user(settings: Settings, *, with_dnsmasq: bool) -> Collection[Ca
     set_capabilities(effective={Capability.NET_BIND_SERVICE}, permitted=keep)
     _log.info("root does not serve a folder of another's", user=identity.name, uid=identity.uid)
     return for_dnsmasq
-
-
-def read_tokens_of_root(settings: Settings) -> tuple[str, ...]:
-    """``read_chain_tokens``, of a file that is root's alone too. Raises FileError and InputError."""
-    if settings.chain_token_file is None:
-        return ()
-    with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
-        file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
-    try:
-        with root_reads(file):
-            return read_chain_tokens(settings)
-    except FileError as error:
-        raise FileError(
-            error.message,
-            hint=f"{OPTION_PREFIX}.chainTokenFile is a file that the state folder's user may read, or one of "
-            "root's in a folder that root alone may write",
-        ) from error

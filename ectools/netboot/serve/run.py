@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.netboot.access import read_chain_tokens
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -24,7 +25,7 @@ from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
 from ectools.netboot.serve.metrics import render_metrics
 from ectools.netboot.serve.reload import Reloader
-from ectools.netboot.serve.rights import become_boot_user, read_tokens_of_root
+from ectools.netboot.serve.rights import become_boot_user
 from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.serve.status import StatusListener, StatusSite
@@ -102,7 +103,7 @@ def serve_boot(
 def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_folders(settings)
-    rules = Rules.build(settings, read_tokens_of_root(settings))
+    rules = Rules.build(settings, read_chain_tokens(settings))
     dnsmasq = build_plan(settings) if with_dnsmasq else None
     _warn_of_other_script(settings, rules.token)
     return _Plan(settings=settings, rules=rules, dnsmasq=dnsmasq)
