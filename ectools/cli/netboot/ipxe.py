@@ -58,9 +58,9 @@ def ipxe(
         token = None if settings.chain_token_file is None else PLACEHOLDER
         click.echo(_build(script, settings, token), nl=False)
         return
-    tokens = read_chain_tokens(settings)
-    # Only now: the tokens may be root's alone to read.
+    # Before the tokens are read: the script that holds one can be read by that user.
     become_owner(settings.state_dir)
+    tokens = read_chain_tokens(settings)
     done = install_boot_files(settings, tokens[0] if tokens else None)
     if as_json:
         names = {"files": done.files, "written": done.written, "removed": done.removed}
