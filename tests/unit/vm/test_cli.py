@@ -45,6 +45,27 @@ def test_the_schema_was_walked() -> None:
     assert {("boot", "http", "root"), ("extraArgs",), ("lan", "macvtap", "mode")} <= set(OPTIONS)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        '"$0" -P -m ectools.cli.main vm check --config <(cat "$1")',
+        'cat "$1" | "$0" -P -m ectools.cli.main vm check --config /dev/stdin',
+        '"$0" -P -m ectools.cli.main vm check --config /dev/stdin < "$1"',
+        '"$0" -P -m ectools.cli.main vm check --config /proc/self/fd/9 9< "$1"',
+    ],
+)
+def test_settings_come_from_a_pipe_as_well(command: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, EXAMPLE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(": the settings can be used\n")
+
+
 @pytest.mark.parametrize("path", OPTIONS, ids=".".join)
 @pytest.mark.parametrize("arguments", [["--check"], []], ids=["check", "run"])
 def test_a_field_of_the_wrong_type_is_named_and_nothing_is_started(
