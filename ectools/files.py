@@ -171,10 +171,11 @@ def _find_stream(path: Path) -> int | None:
         return None
     descriptor = int(named[1] or 0)
     try:
-        status = os.fstat(descriptor)
+        mode = os.fstat(descriptor).st_mode
+        access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except (OSError, OverflowError):
         return None  # opening it says why
-    return None if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) else descriptor
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or access == os.O_WRONLY else descriptor
 
 
 def _read_stream(descriptor: int, path: Path, *, limit: int, seconds: float) -> bytes:

@@ -99,6 +99,8 @@ def test_a_pipe_whose_writer_says_nothing_is_given_up(monkeypatch: pytest.Monkey
         pipe.write(b"{")
         with pytest.raises(FileError, match=rf"/dev/fd/{ours}: has not come to its end within 0.2 s"):
             read_input(Path(f"/dev/fd/{ours}"), limit=7)
+        with pytest.raises(FileError, match="not a regular file"):
+            read_input(Path(f"/dev/fd/{theirs}"), limit=7)
 
 
 @pytest.mark.parametrize("place", ["fifo", "link", "/dev/null"])
