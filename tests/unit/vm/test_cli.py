@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ectools.cli.vm import COMMAND, every_channel_ipxe_qemu
-from ectools.errors import ProblemsError
+from ectools.errors import InputError, ProblemsError
 from ectools.schemas import load_schema
 from ectools.vm.settings import OPTION_PREFIX, SCHEMA_NAME
 
@@ -171,3 +171,16 @@ def test_what_runs_in_a_nix_build_loads_only_click_and_jsonschema(arguments: lis
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--user", "daemon", "--remove"]])
+def test_a_link_is_made_for_a_user_or_removed(arguments: list[str]) -> None:
+    result = CliRunner().invoke(COMMAND, ["lan-link", "--config", str(EXAMPLE), *arguments])
+    assert result.exit_code == 2
+    assert "give --user, or --remove" in result.stderr
+
+
+def test_there_is_no_link_without_a_lan() -> None:
+    result = CliRunner().invoke(COMMAND, ["lan-link", "--config", str(EXAMPLE), "--remove"])
+    assert isinstance(result.exception, InputError)
+    assert f"{OPTION_PREFIX}.lan.enable: is false" in result.exception.message
