@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ectools.errors import InputError
-from ectools.files import read_regular
+from ectools.files import read_input
 
 CHAIN_TOKEN = "chain-token"  # noqa: S105 - the credential's name
 """Name of the credential that holds what a boot script asks for."""
@@ -38,7 +38,7 @@ def read_tokens(path: Path, *, credential: str, option: str, at_most: int = 1) -
     Raises FileError where it cannot be read, InputError where it holds anything else. Neither shows it.
     """
     found = find_secret(path, credential=credential)
-    lines = read_regular(found, limit=_MAX_BYTES).strip(b"\r\n").splitlines()
+    lines = read_input(found, limit=_MAX_BYTES).strip(b"\r\n").splitlines()
     if not 1 <= len(lines) <= at_most or not all(_TOKEN.fullmatch(line) for line in lines):
         lines_wanted = "one line" if at_most == 1 else f"one to {at_most} lines, each"
         raise InputError(

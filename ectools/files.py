@@ -6,6 +6,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import select
 import stat
 import time
 from pathlib import Path
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 20
 _ASK_SECONDS = 0.05
 _SILENT_SECONDS = 1.0
+_STREAM_SECONDS = 600.0
+# Not resolved: what these lead to has another name, or none.
+_OPEN_ALREADY = re.compile(r"/dev/stdin|/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
 
 
 class FileError(EcError):
@@ -121,10 +126,14 @@ def read_descriptor(descriptor: int, path: Path, *, limit: int) -> bytes:
         while part := os.read(descriptor, min(limit + 1 - len(data), _READ_BYTES)):
             data += part
             if len(data) > limit:
-                raise FileError(f"{path}: is larger than {limit} bytes: not read further")
+                raise _too_large(path, limit)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
     return bytes(data)
+
+
+def _too_large(path: Path, limit: int) -> FileError:
+    return FileError(f"{path}: is larger than {limit} bytes: not read further")
 
 
 def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
@@ -140,6 +149,53 @@ def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
         return read_descriptor(descriptor, path, limit=limit)
     finally:
         os.close(descriptor)
+
+
+def read_input(path: Path, *, limit: int) -> bytes:
+    """What a person names to be read, as ``read_regular`` does; a pipe too that the program was started with.
+
+    Such a one has the name of an open descriptor: ``/dev/stdin``, or what a shell makes of ``<(COMMAND)``.
+    Nothing waits in open(2) then; the writer has ``_STREAM_SECONDS``, since it may be a ``nix eval``. A pipe
+    gives its content once. Raises FileError.
+    """
+    descriptor = _find_stream(path)
+    if descriptor is None:
+        return read_regular(path, limit=limit)
+    return _read_stream(descriptor, path, limit=limit, seconds=_STREAM_SECONDS)
+
+
+def _find_stream(path: Path) -> int | None:
+    """The open descriptor that ``path`` names; None where that is a file, which is opened anew."""
+    named = _OPEN_ALREADY.fullmatch(str(path))
+    if named is None:
+        return None
+    descriptor = int(named[1] or 0)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+    except (OSError, OverflowError):
+        return None  # opening it says why
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or access == os.O_WRONLY else descriptor
+
+
+def _read_stream(descriptor: int, path: Path, *, limit: int, seconds: float) -> bytes:
+    data = bytearray()
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000):
+        try:
+            part = os.read(descriptor, min(limit + 1 - len(data), _READ_BYTES))
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+        data += part
+        if len(data) > limit:
+            raise _too_large(path, limit)
+        if not part:
+            return bytes(data)
+    raise FileError(f"{path}: has not come to its end within {seconds:g} s")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
-from ectools.files import FileError, read_regular
+from ectools.files import FileError, read_input
 from ectools.names import resolve, show_path
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
 def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
     """The JSON object of a settings file, not yet checked. Raises InputError, ProblemsError."""
     try:
-        raw = read_regular(path, limit=_SETTINGS_BYTES)
+        raw = read_input(path, limit=_SETTINGS_BYTES)
     except FileError as error:
         raise InputError(error.message) from error
     document = _parse(raw, path, where=schema.prefix)

@@ -102,14 +102,40 @@ def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
     CAP_NET_ADMIN.
     """
     from ectools.vm.load import load_settings
-    from ectools.vm.loopback_filter import build_filter, find_user, hold_filter
+    from ectools.vm.loopback_filter import build_filter, hold_filter
 
-    uid = find_user(user)
+    uid = _find_uid(user)
     rules = build_filter(load_settings(config), uid=uid)
     if only_print:
         click.echo(rules, nl=False)
     else:
         hold_filter(rules, uid=uid)
+
+
+@vm.command(
+    "lan-link",
+    epilog="Example: sudo ectools vm lan-link --config examples/ipxe-qemu.json --user guest",
+)
+@_config_option
+@click.option("--user", metavar="USER", help="The user, not root, that QEMU will run as.")
+@click.option("--remove", is_flag=True, help="Remove the link that was made.")
+def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
+    """Make the macvtap link of the guest's LAN NIC for a user who may not, and leave it there.
+
+    The guest is started afterwards, by that user. It needs root, or CAP_NET_ADMIN and CAP_CHOWN.
+    """
+    if remove == (user is not None):
+        raise click.UsageError("give --user, or --remove in its place")
+    from ectools.vm.load import load_settings
+    from ectools.vm.macvtap import make_link, remove_link
+
+    settings = load_settings(config)
+    if not settings.lan.enable:
+        raise InputError(f"{OPTION_PREFIX}.lan.enable: is false", hint="without a LAN there is no link")
+    if user is None:
+        remove_link(settings)
+    else:
+        make_link(settings, uid=_find_uid(user))
 
 
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
@@ -144,6 +170,21 @@ def every_channel_ipxe_qemu(
         _print_boot_script(config)
         return 0
     return _run(config, require_filter=require_filter)
+
+
+def _find_uid(user: str) -> int:
+    """The number of the user that a guest will run as. Raises InputError: there is none, or it is root."""
+    from ectools.privileges import find_user
+
+    identity = find_user(user)
+    if identity is None:
+        raise InputError(f"--user {user}: there is no such user", hint="the one that QEMU runs as")
+    if identity.uid == 0:
+        raise InputError(
+            f"--user {user}: a guest does not run as root, and this would be for all of the system",
+            hint="run the guest as a user of its own",
+        )
+    return identity.uid
 
 
 def _check(config: Path) -> None:

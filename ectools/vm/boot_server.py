@@ -150,7 +150,7 @@ class BootServer:
             event, level = entry.pop("event"), entry.pop("level")
         except (ValueError, AttributeError, KeyError, TypeError):
             self._tail.add(line)
-            if self._said.take(len(line)):
+            if self._said.take(len(line.encode())):
                 _log.warning("boot-http", line=line)
             return
         entry.pop("time", None)
@@ -162,7 +162,7 @@ class BootServer:
             limit = self._requests
         if level in {"error", "warning", "critical"}:
             self._tail.add(f"{event} {entry}")
-        if limit.take(len(line)):
+        if limit.take(len(line.encode())):
             _pass_on(str(event), level, entry)
 
     def report(self, text: str) -> str:

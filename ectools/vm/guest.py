@@ -25,7 +25,7 @@ from ectools.vm.progress import find_disk_progress, find_network_progress
 from ectools.vm.qmp import Qmp, QmpError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from ectools.vm.settings import Settings
 
@@ -35,6 +35,8 @@ _GREETING_SECONDS = 60.0
 STATUS_SECONDS = 20.0
 _DRAIN_SECONDS = 3.0
 _WORDS_SECONDS = 1.0
+# Of a QEMU that was broken out of, a word may be megabytes.
+_WORD_LENGTH = 64
 # A guest can bring about an event of QEMU's as often as it likes.
 _EVENT_RATE = LogRate(burst_lines=100, burst_bytes=100_000, lines_per_second=0.2, bytes_per_second=200.0)
 
@@ -76,12 +78,13 @@ class Record:
         self._stderr_limit = LogLimit("qemu")
         self._console_limit = LogLimit("console")
         self._event_limit = LogLimit("qemu events", rate=_EVENT_RATE)
+        self._state_limit = LogLimit("guest state", rate=_EVENT_RATE)
         self._kvm_error = ""
         self._kvm_failed = asyncio.Event()
 
     def on_console(self, line: str) -> None:
         self.console.add(line)
-        if self._console_limit.take(len(line)):
+        if self._console_limit.take(len(line.encode())):
             _log.info("console", line=line)
         if FAILURE_MARK in line:
             self.tell("the guest did not boot from the network; its iPXE waits in a shell")
@@ -92,16 +95,24 @@ class Record:
         if self._event_limit.take(len(event) + len(str(fields))):
             _log.error(event, **fields)
 
+    def tell_state(self, say: Callable[..., None], event: str, **fields: Any) -> None:
+        """How the guest is, which it can change at will: ``say`` logs it, unless it changed much of late.
+
+        Not by the limit of ``tell``: a disk that fails again and again does not hide that the guest stands.
+        """
+        if self._state_limit.take(len(event) + len(str(fields))):
+            say(event, **fields)
+
     def on_stderr(self, line: str) -> None:
         self.stderr.add(line)
         if not self._kvm_error and "KVM internal error" in line:
             self._kvm_error = line
             self._kvm_failed.set()
-        if self._stderr_limit.take(len(line)):
+        if self._stderr_limit.take(len(line.encode())):
             _log.warning("qemu", line=line)
 
     def close(self) -> None:
-        for limit in (self._stderr_limit, self._console_limit, self._event_limit):
+        for limit in (self._stderr_limit, self._console_limit, self._event_limit, self._state_limit):
             limit.close()
 
     async def wait_kvm_error(self) -> str:
@@ -145,7 +156,7 @@ class Guest:
             case "RESET":
                 self.resets.append(asyncio.get_running_loop().time())
             case "SHUTDOWN":
-                self.shutdown_reason = str(data.get("reason", ""))
+                self.shutdown_reason = str(data.get("reason", ""))[:_WORD_LENGTH]
             case "STOP" | "RESUME" | "SUSPEND" | "WAKEUP":
                 self.state_changed.set()
             case "GUEST_PANICKED":
@@ -179,7 +190,7 @@ class Guest:
         """QMP's run state: ``running``, ``paused``, ``internal-error``, … Raises QmpError."""
         answer = await self.qmp.execute("query-status", seconds=seconds)
         try:
-            return str(answer["status"])
+            return str(answer["status"])[:_WORD_LENGTH]
         except (LookupError, TypeError) as error:
             raise QmpError(f"QMP query-status: {str(answer)[:200]} has no status") from error
 

@@ -86,6 +86,7 @@ class Health:
         self._pause: _Pause | None = None
         self._silent_since: float | None = None
         self._ending = False
+        self._tell = guest.said.tell_state
 
     def end(self) -> None:
         """The guest is being stopped: that is what the status line says from now on."""
@@ -132,7 +133,9 @@ class Health:
                 self._tell_silent(f"no answer on QMP for {_SLOW_SECONDS:g} s")
             state = str(await asking)
         if self._silent_since is not None:
-            _log.info("QEMU answers again", after_seconds=round(self._clock() - self._silent_since))
+            self._tell(
+                _log.info, "QEMU answers again", after_seconds=round(self._clock() - self._silent_since)
+            )
             self._silent_since = None
             self._say(self._runs if self._pause is None else self._pause.describe(self._clock()))
         return state
@@ -153,7 +156,8 @@ class Health:
         if now >= pause.remind_at:
             pause.remind_at = now + max(_FIRST_REMINDER_SECONDS, now - pause.since)
             left = {"watchdog_seconds_left": round(pause.since + PAUSE_SECONDS - now)} if watched else {}
-            _log.warning("the guest is paused", status=state, paused_seconds=round(now - pause.since), **left)
+            seconds = round(now - pause.since)
+            self._tell(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
         if state == _DISK_FAILED:
             pause.retried_at = now
             with contextlib.suppress(QmpError):  # what is wrong then, the next turn sees
@@ -164,7 +168,8 @@ class Health:
         if self._pause is not None:
             if self._clock() - self._pause.retried_at < _RETRY_SECONDS:
                 return  # it runs to its next request, which may fail as the last one did
-            _log.info("the guest runs again", paused_seconds=round(self._clock() - self._pause.since))
+            seconds = round(self._clock() - self._pause.since)
+            self._tell(_log.info, "the guest runs again", paused_seconds=seconds)
             self._pause = None
             self._notifier.ready()  # it may have been started paused
         self._say(self._runs if state == "running" else f"{self._runs}: {state}")
@@ -176,7 +181,7 @@ class Health:
     def _tell_silent(self, reason: str) -> None:
         if self._silent_since is None:
             self._silent_since = self._clock()
-            _log.error("QEMU does not answer", reason=reason)
+            self._tell(_log.error, "QEMU does not answer", reason=reason)
             self._say("QEMU does not answer")
 
 

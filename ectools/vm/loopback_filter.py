@@ -7,7 +7,6 @@ of its own.
 from __future__ import annotations
 
 import asyncio
-import pwd
 import signal
 import subprocess
 import tempfile
@@ -35,20 +34,6 @@ _END_SECONDS = 5.0
 
 class LoopbackError(EcError):
     """The guest cannot be kept from this host's loopback; the message holds the reason."""
-
-
-def find_user(name: str) -> int:
-    """The number of a user to write rules for. Raises InputError: there is none, or it is root."""
-    try:
-        uid = pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError) as error:
-        raise InputError(f"--user {name}: there is no such user", hint="the one that QEMU runs as") from error
-    if uid == 0:
-        raise InputError(
-            f"--user {name}: the rules would cut the whole system off its loopback",
-            hint="run the guest as a user of its own",
-        )
-    return uid
 
 
 def build_filter(settings: Settings, *, uid: int) -> str:

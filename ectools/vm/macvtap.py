@@ -1,5 +1,8 @@
 """The macvtap link of the LAN NIC: made, marked as this guest's, opened for QEMU, and removed at the end.
 
+A runner that may make links does all of that. One that may not, as in the module's unit, opens the link that
+``make_link`` made for it, in a process of its own; so what serves the guest has no right over the network.
+
 The mark is the link's alias (``ip link show`` prints it). A link with this guest's mark is what a runner
 left that was killed: the disk's lock says that no other one runs. Any other link of the name is somebody
 else's.
@@ -14,18 +17,20 @@ import hmac
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
-from ectools.capabilities import Capability, forget_capability, raised
+from ectools.capabilities import Capability, forget_capability, has_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
 from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ectools.vm.settings import Macvtap, Settings
+
+_T = TypeVar("_T")
 
 _log = log.Log(__name__)
 
@@ -37,6 +42,7 @@ _NODE_SECONDS = 10.0
 # new one.
 _TRIES = 8
 _OPTION = f"{OPTION_PREFIX}.lan.macvtap"
+_MAKE = "making it needs CAP_NET_ADMIN: run as root, or have root run ectools vm lan-link for this user"
 
 
 class MacvtapError(EcError):
@@ -80,10 +86,53 @@ def find_mac(settings: Settings, *, machine_id_file: Path = Path("/etc/machine-i
 
 @contextlib.contextmanager
 def hold_macvtap(settings: Settings) -> Iterator[Tap]:
-    """The link and its open device for the length of the block; the disk's lock is held around it.
+    """The link's open device for the length of the block; the disk's lock is held around it.
 
-    Raises InputError (no such interface), MacvtapError.
+    The link is made for it, where this process may do that. Raises InputError (no such interface),
+    MacvtapError.
     """
+    made_here = has_capability(Capability.NET_ADMIN)
+    if made_here:
+        descriptor, address = _make(settings, take=_open_node)
+        # The node is open: the right to pass over permissions is not needed any more.
+        forget_capability(Capability.DAC_OVERRIDE)
+    else:
+        index, address = _find_made(settings)
+        descriptor = _open_node(settings.lan.macvtap.name, index)
+    try:
+        yield Tap(fd=descriptor, mac=address)
+    finally:
+        os.close(descriptor)
+        if made_here:
+            remove_link(settings)
+
+
+def make_link(settings: Settings, *, uid: int) -> None:
+    """The link, for a runner of the user ``uid`` that may not make one: its device becomes that user's.
+
+    One with this guest's mark is made anew. Raises InputError (no such interface), MacvtapError.
+    """
+
+    def give(name: str, index: int) -> None:
+        node = _find_node(name, index)
+        try:
+            os.chown(node, uid, -1, follow_symlinks=False)
+        except OSError as error:
+            hint = "giving it to a user needs CAP_CHOWN"
+            raise MacvtapError(f"{node}: cannot be given away: {error.strerror}", hint=hint) from error
+
+    _make(settings, take=give)
+
+
+def remove_link(settings: Settings) -> None:
+    """Remove the link, where it is there. Raises MacvtapError, also where it is not this guest's."""
+    macvtap = settings.lan.macvtap
+    with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
+        _remove_own(netlink, macvtap.name, build_mark(settings.disk.path))
+
+
+def _make(settings: Settings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
+    """A new link: what ``take`` makes of its name and its index, and its address."""
     macvtap = settings.lan.macvtap
     mark = build_mark(settings.disk.path)
     mac = find_mac(settings)
@@ -92,8 +141,8 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
         for tries_left in reversed(range(_TRIES)):
             _remove_own(netlink, macvtap.name, mark)
             try:
-                index, address = _make(netlink, macvtap, lower=lower, mac=mac, mark=mark)
-                descriptor = _open_node(macvtap.name, index)
+                index, address = _add(netlink, macvtap, lower=lower, mac=mac, mark=mark)
+                taken = take(macvtap.name, index)
                 break
             except BaseException as error:
                 _remove_own(netlink, macvtap.name, mark)
@@ -102,14 +151,25 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
     _log.info(
         "macvtap link made", name=macvtap.name, interface=macvtap.interface, mac=address, mode=macvtap.mode
     )
+    return taken, address
+
+
+def _find_made(settings: Settings) -> tuple[int, str]:
+    """The index and the address of the link that was made for this guest; netlink is not asked for it."""
+    name = settings.lan.macvtap.name
+    link = Path("/sys/class/net") / name
     try:
-        # The node is open: the right to pass over permissions is not needed any more.
-        forget_capability(Capability.DAC_OVERRIDE)
-        yield Tap(fd=descriptor, mac=address)
-    finally:
-        os.close(descriptor)
-        with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
-            _remove_own(netlink, macvtap.name, mark)
+        index, address = int((link / "ifindex").read_text()), (link / "address").read_text().strip()
+        alias = (link / "ifalias").read_text().removesuffix("\n")
+    except FileNotFoundError:
+        raise MacvtapError(
+            f"{name}: there is no such link, and this user may not make it", hint=_MAKE
+        ) from None
+    except (OSError, ValueError) as error:
+        raise MacvtapError(f"{link}: cannot be read: {error}", hint=_MAKE) from error
+    if alias != build_mark(settings.disk.path):
+        raise _foreign_link(name, alias)
+    return index, address
 
 
 @contextlib.contextmanager
@@ -123,7 +183,7 @@ def _netlink(macvtap: Macvtap) -> Iterator[Any]:
     except NetlinkError as error:
         reason = os.strerror(error.code)
         hints = {
-            errno.EPERM: "making a link needs CAP_NET_ADMIN: run as root, or as the module's unit",
+            errno.EPERM: "making a link needs CAP_NET_ADMIN: run as root",
             errno.EBUSY: f"{macvtap.interface} is used by a bridge, a bond or a macvtap in the mode passthru",
             errno.EOPNOTSUPP: "this kernel has no macvtap: modprobe macvtap",
         }
@@ -155,15 +215,19 @@ def _remove_own(netlink: Any, name: str, mark: str) -> None:
     (link,) = netlink.get_links(found[0])
     alias = link.get_attr("IFLA_IFALIAS")
     if alias != mark:
-        raise MacvtapError(
-            f"{name}: there is a link of that name which this guest did not make"
-            + (f" (its alias is {alias})" if alias else ""),
-            hint=f"set {_OPTION}.name to another name, or remove it: ip link delete {name}",
-        )
+        raise _foreign_link(name, alias)
     netlink.link("del", index=found[0])
 
 
-def _make(netlink: Any, macvtap: Macvtap, *, lower: int, mac: str | None, mark: str) -> tuple[int, str]:
+def _foreign_link(name: str, alias: str | None) -> MacvtapError:
+    return MacvtapError(
+        f"{name}: there is a link of that name which this guest did not make"
+        + (f" (its alias is {alias})" if alias else ""),
+        hint=f"set {_OPTION}.name to another name, or remove it: ip link delete {name}",
+    )
+
+
+def _add(netlink: Any, macvtap: Macvtap, *, lower: int, mac: str | None, mark: str) -> tuple[int, str]:
     """Make the link, mark it and bring it up; returns its index and its address."""
     address = {} if mac is None else {"address": mac}
     netlink.link(
@@ -186,7 +250,17 @@ class _NodeTakenError(MacvtapError):
 
 
 def _open_node(name: str, index: int) -> int:
-    """The link's ``/dev/tapN``, open for reading and writing, once udev or devtmpfs has made it."""
+    """The link's ``/dev/tapN``, open for reading and writing."""
+    node = _find_node(name, index)
+    try:
+        with raised(Capability.DAC_OVERRIDE):
+            return os.open(node, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise MacvtapError(f"{node}: cannot be opened: {error.strerror}", hint=_MAKE) from error
+
+
+def _find_node(name: str, index: int) -> Path:
+    """The link's ``/dev/tapN``, once udev or devtmpfs has made it."""
     node, number = Path(f"/dev/tap{index}"), Path(f"/sys/class/net/{name}/tap{index}/dev")
     deadline = time.monotonic() + _NODE_SECONDS
     while not number.exists():
@@ -198,12 +272,7 @@ def _open_node(name: str, index: int) -> int:
         _pause(deadline, f"{node}: the device node of {name} did not appear", hint)
     if node.stat().st_rdev != os.makedev(major, minor):
         raise _NodeTakenError(f"{node}: is not the device of {name}, but another network namespace's")
-    try:
-        with raised(Capability.DAC_OVERRIDE):
-            return os.open(node, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        hint = "it is root's: CAP_DAC_OVERRIDE opens it (the module's unit has it)"
-        raise MacvtapError(f"{node}: cannot be opened: {error.strerror}", hint=hint) from error
+    return node
 
 
 def _pause(deadline: float, message: str, hint: str) -> None:

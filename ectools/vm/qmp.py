@@ -25,6 +25,7 @@ logging.getLogger("qemu.qmp").propagate = False
 
 _REPLY_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
+_REASON_LENGTH = 500
 
 
 class QmpError(EcError):
@@ -62,7 +63,7 @@ class Qmp:
         except TimeoutError as error:
             raise QmpError(f"QEMU did not greet on QMP within {seconds:g} s") from error
         except (QMPError, OSError, EOFError) as error:
-            raise QmpError(f"QEMU did not greet on QMP: {error}") from error
+            raise QmpError(f"QEMU did not greet on QMP: {str(error)[:_REASON_LENGTH]}") from error
 
     @property
     def connected(self) -> bool:
@@ -80,7 +81,7 @@ class Qmp:
             async with asyncio.timeout(seconds):
                 return await self._client.execute(command, arguments)
         except ExecuteError as error:
-            raise QmpError(f"QMP {command}: {error}") from error
+            raise QmpError(f"QMP {command}: {str(error)[:_REASON_LENGTH]}") from error
         except TimeoutError as error:
             raise QmpError(f"QMP {command}: no answer within {seconds:g} s") from error
         except (QMPError, OSError, EOFError) as error:

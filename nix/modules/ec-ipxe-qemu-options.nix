@@ -315,7 +315,7 @@ in
           default = "ecqemu0";
           description = ''
             Name of the macvtap link, at most 15 bytes. It is made at start and removed at the end; a link of that name
-            that the runner did not make is left alone, and the start fails.
+            that was not made for this guest is left alone, and the start fails.
           '';
         };
 

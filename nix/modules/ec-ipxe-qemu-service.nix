@@ -7,18 +7,14 @@
   checkedSettings,
   isFiltered,
   filterUnit,
+  lanUnit,
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
 
-  capabilities =
-    # NET_ADMIN makes the macvtap link; DAC_OVERRIDE opens its /dev/tapN, which belongs to root. In force they are for
-    # these alone, and QEMU has neither.
-    lib.optionals cfg.lan.enable [
-      "CAP_NET_ADMIN"
-      "CAP_DAC_OVERRIDE"
-    ]
-    ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.port < 1024) "CAP_NET_BIND_SERVICE";
+  capabilities = lib.optional (
+    cfg.boot.http.enable && cfg.boot.http.port < 1024
+  ) "CAP_NET_BIND_SERVICE";
 
   writableFolders = lib.unique [
     cfg.stateDir
@@ -40,8 +36,8 @@ in
   ++ lib.optional cfg.lan.enable "systemd-modules-load.service";
   wants = [ "network-online.target" ];
   wantedBy = [ "multi-user.target" ];
-  # Where the filter is to be started anew, no guest runs meanwhile.
-  restartTriggers = lib.optional isFiltered filterUnit;
+  # Where the filter or the link is to be made anew, no guest runs meanwhile.
+  restartTriggers = lib.optional isFiltered filterUnit ++ lib.optional cfg.lan.enable lanUnit;
   unitConfig.RequiresMountsFor = map quoted (
     writableFolders
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
@@ -82,8 +78,6 @@ in
     PrivateMounts = true;
     # Capabilities in a user namespace are none over the host's network.
     PrivateUsers = capabilities == [ ];
-    RestrictAddressFamilies =
-      sandbox.RestrictAddressFamilies ++ lib.optional cfg.lan.enable "AF_NETLINK";
     SystemCallFilter = sandbox.SystemCallFilter ++ [
       # The filter that QEMU puts on itself; under NoNewPrivileges it can only take rights away.
       "seccomp"

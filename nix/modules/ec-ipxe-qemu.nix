@@ -34,6 +34,7 @@ let
   systemd = import ./systemd.nix { inherit lib; };
 
   filter = "${unit}-loopback";
+  lan = "${unit}-lan";
   isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
@@ -88,7 +89,15 @@ in
         isFiltered
         ;
       filterUnit = config.systemd.units."${filter}.service".unit;
+      lanUnit = config.systemd.units."${lan}.service".unit;
     };
+
+    systemd.services.${lan} = lib.mkIf cfg.lan.enable (
+      import ./ec-ipxe-qemu-lan.nix {
+        inherit lib unit checkedSettings;
+        ectools = lib.getExe config.services.every-channel.toolsPackage;
+      }
+    );
 
     systemd.services.${filter} = lib.mkIf isFiltered (
       import ./ec-ipxe-qemu-loopback.nix {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,7 @@ from support.guests import (
     start_runner,
     unprivileged,
 )
-from support.lan import SUBNET, Lan, build_lan
+from support.lan import SUBNET, Lan, build_lan, run
 
 from ectools.vm.macvtap import build_mark
 
@@ -45,6 +47,24 @@ def lan_settings(folder: Path, root: Path | None = None, **macvtap: Any) -> dict
     return settings_for(folder / "state", root, lan=lan, shutdown=times)
 
 
+def lan_link(lan: Lan, settings: dict[str, Any], folder: Path, *arguments: str) -> None:
+    """Make the link, or remove it, as root."""
+    config = folder / "lan-link.json"
+    config.write_text(json.dumps(settings))
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ectools.cli.main",
+        "vm",
+        "lan-link",
+        "--config",
+        str(config),
+        *arguments,
+    ]
+    run([*lan.wrapper, *argv])
+
+
 def lan_mac(runner: Runner) -> str:
     """The address of the guest's LAN NIC, as QEMU was told."""
     (device,) = [word for word in argv_of(runner.wait_guest_pid()) if ",netdev=lan0" in word]
@@ -53,10 +73,11 @@ def lan_mac(runner: Runner) -> str:
 
 @pytest.mark.slow
 def test_a_guest_gets_a_lease_from_the_lan(lan: Lan, tmp_path: Path) -> None:
-    """As the unit runs it: not root, with NET_ADMIN and DAC_OVERRIDE, which QEMU does not get."""
-    user = unprivileged(tmp_path, capabilities="+net_admin,+dac_override")
+    """As the unit runs it: without any right, over a link that another process made."""
+    user = unprivileged(tmp_path, capabilities="+dac_read_search")
     root = stage(tmp_path / "root", cmdline="ec.mark=lan")
     settings = lan_settings(tmp_path, root)
+    lan_link(lan, settings, tmp_path, "--user", "nobody")
     with start_runner(settings, tmp_path, wrapper=[*lan.wrapper, *user]) as runner:
         qemu = runner.wait_guest_pid()
         mac = lan_mac(runner)
@@ -72,10 +93,28 @@ def test_a_guest_gets_a_lease_from_the_lan(lan: Lan, tmp_path: Path) -> None:
         assert mac in lan.macs()
         runner.terminate()
         assert runner.wait() == 0
+    # It stays for the next start, until it is removed.
+    assert lan.link(NAME) == link
+    lan_link(lan, settings, tmp_path, "--remove")
     assert lan.link(NAME) is None
-    # The same address at the next start.
+    # The same address of a new one.
+    lan_link(lan, settings, tmp_path, "--user", "nobody")
     with start_runner(settings, tmp_path, wrapper=[*lan.wrapper, *user]) as again:
         assert lan_mac(again) == mac
+
+
+def test_a_link_that_was_made_for_others_is_not_opened(lan: Lan, tmp_path: Path) -> None:
+    user = unprivileged(tmp_path)
+    settings = lan_settings(tmp_path)
+    lan_link(lan, {**settings, "stateDir": str(tmp_path / "other")}, tmp_path, "--user", "nobody")
+    status, runner = run_to_end(settings, tmp_path, wrapper=[*lan.wrapper, *user])
+    assert status == 1
+    assert "a link of that name which this guest did not make" in runner.text[0]
+    lan_link(lan, {**settings, "stateDir": str(tmp_path / "other")}, tmp_path, "--remove")
+    lan_link(lan, settings, tmp_path, "--user", "daemon")
+    status, runner = run_to_end(settings, tmp_path, wrapper=[*lan.wrapper, *user])
+    assert status == 1
+    assert "cannot be opened: Permission denied" in runner.text[0]
 
 
 def test_the_link_of_a_runner_that_was_killed_is_made_anew(lan: Lan, tmp_path: Path) -> None:
@@ -137,7 +176,7 @@ def test_without_the_capability_the_start_fails_and_says_so(lan: Lan, tmp_path: 
     user = unprivileged(tmp_path)
     status, runner = run_to_end(lan_settings(tmp_path), tmp_path, wrapper=[*lan.wrapper, *user])
     assert status == 1
-    assert "Operation not permitted" in runner.text[0]
+    assert "there is no such link, and this user may not make it" in runner.text[0]
     assert "CAP_NET_ADMIN" in runner.text[1]
 
 

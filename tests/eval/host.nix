@@ -24,6 +24,7 @@ in
   inherit (host) config;
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) host.config.assertions);
   unit = host.config.systemd.units."every-channel-ipxe-qemu.service".unit;
+  lanUnit = host.config.systemd.units."every-channel-ipxe-qemu-lan.service".unit;
   filterUnit = host.config.systemd.units."every-channel-ipxe-qemu-loopback.service".unit;
   settings = host.config.environment.etc."every-channel/ipxe-qemu.json".source;
   units = builtins.attrNames host.config.systemd.services;

@@ -204,9 +204,8 @@ LAN = merge(ROOT, {"lan": {"enable": True, "macvtap": {"interface": "eth0"}}})
 
 @pytest.mark.parametrize(
     ("attribute", "options", "most"),
-    # The LAN's link is made with CAP_NET_ADMIN and CAP_DAC_OVERRIDE, which no user namespace has.
-    [("unit", ROOT, 1.5), ("unit", LAN, 2.0), ("filterUnit", ROOT, 1.2)],
-    ids=["user-mode network", "with a LAN", "loopback filter"],
+    [("unit", ROOT, 1.5), ("unit", LAN, 1.5), ("lanUnit", LAN, 1.6), ("filterUnit", ROOT, 1.2)],
+    ids=["user-mode network", "with a LAN", "link to the LAN", "loopback filter"],
 )
 def test_exposure_is_bounded(
     build_host: Callable[..., Path],

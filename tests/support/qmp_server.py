@@ -21,7 +21,8 @@ GREETING = {
 
 
 class QmpServer:
-    """Answers ``query-status`` with ``state``, once ``answering`` is set; ``answers`` has those of others.
+    """Answers ``query-status`` with ``state``, once ``answering`` is set; ``answers`` has those of others,
+    and ``errors`` what is answered with one.
 
     ``asked`` are the commands in their order; ``garbled`` is how many of the next answers hold nothing.
     """
@@ -33,6 +34,7 @@ class QmpServer:
         self.answering = asyncio.Event()
         self.answering.set()
         self.answers: dict[str, Any] = {}
+        self.errors: dict[str, str] = {}
         self.asked: list[str] = []
         self.garbled = 0
 
@@ -68,6 +70,8 @@ class QmpServer:
                 self.garbled -= 1
                 value = {}
         answer = {"return": value}
+        if name in self.errors:
+            answer = {"error": {"class": "GenericError", "desc": self.errors[name]}}
         self._say({**answer, "id": command["id"]} if "id" in command else answer)
 
     def _say(self, message: dict[str, Any]) -> None:

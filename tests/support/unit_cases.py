@@ -109,9 +109,8 @@ def _guest_case(*, lan: bool) -> Case:
         changed=_merge(config, changed),
         says_changed=says_changed,
         serves=serves,
-        families=frozenset({"UNIX", "INET", "INET6", *(["NETLINK"] if lan else [])}),
-        # CAP_DAC_OVERRIDE and CAP_NET_ADMIN.
-        capabilities=1 << 1 | 1 << 12 if lan else 0,
+        families=frozenset({"UNIX", "INET", "INET6"}),
+        capabilities=0,
         owned={
             "": f"750 {unit} {unit}",
             "tftp": f"750 {unit} {unit}",

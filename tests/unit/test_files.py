@@ -18,6 +18,7 @@ from ectools.files import (
     hold_lock,
     open_regular,
     read_bytes,
+    read_input,
     read_regular,
     write_atomic,
 )
@@ -58,6 +59,56 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         write_atomic(tmp_path / "missing" / "name", b"")
     with pytest.raises(FileError, match=r"missing: cannot be read: No such file"):
         read_bytes(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/thread-self/fd/{}"])
+def test_what_is_open_already_is_read_as_it_is(tmp_path: Path, name: str) -> None:
+    ours, theirs = os.pipe()
+    path = Path(name.format(ours))
+    with os.fdopen(ours), os.fdopen(theirs, "wb", buffering=0) as pipe:
+        # Whole, although it comes in pieces and its writer takes its time; a pipe holds 64 KiB.
+
+        def write() -> None:
+            for _ in range(4):
+                pipe.write(b"x" * 50_000)
+            pipe.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert read_input(path, limit=200_000) == b"x" * 200_000
+        writer.join()
+    left, right = socket.socketpair()
+    with left, right:
+        right.sendall(b"12345")
+        with pytest.raises(FileError, match="is larger than 4 bytes"):
+            read_input(Path(name.format(left.fileno())), limit=4)
+    # A file is opened anew: from its beginning, as often as somebody asks.
+    (tmp_path / "file").write_bytes(b"content")
+    with (tmp_path / "file").open("rb") as file:
+        assert file.read(3) == b"con"
+        for _ in range(2):
+            assert read_input(Path(name.format(file.fileno())), limit=7) == b"content"
+    with pytest.raises(FileError, match="cannot be read: No such file"):
+        read_input(Path(name.format(99_999)), limit=7)
+
+
+def test_a_pipe_whose_writer_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ectools.files._STREAM_SECONDS", 0.2)
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "wb", buffering=0) as pipe:
+        pipe.write(b"{")
+        with pytest.raises(FileError, match=rf"/dev/fd/{ours}: has not come to its end within 0.2 s"):
+            read_input(Path(f"/dev/fd/{ours}"), limit=7)
+        with pytest.raises(FileError, match="not a regular file"):
+            read_input(Path(f"/dev/fd/{theirs}"), limit=7)
+
+
+@pytest.mark.parametrize("place", ["fifo", "link", "/dev/null"])
+def test_any_other_name_is_a_regular_files(tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    with pytest.raises(FileError, match=r"not a regular file|cannot be read"):
+        read_input(tmp_path / place, limit=7)
 
 
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_CREAT])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ectools.credentials import find_secret
 from ectools.errors import InputError
-from ectools.files import read_regular
+from ectools.files import read_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def find_forge_token(token_file: Path | None, *, environment: Mapping[str, str] 
     environment = os.environ if environment is None else environment
     if token_file is not None:
         path = find_secret(token_file, credential=CREDENTIAL)
-        return _check(read_regular(path, limit=_MAX_BYTES), str(path))
+        return _check(read_input(path, limit=_MAX_BYTES), str(path))
     variable = environment.get(VARIABLE)
     return _check(os.fsencode(variable), f"${VARIABLE}") if variable else None
 

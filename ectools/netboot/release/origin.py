@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import InputError
-from ectools.files import read_regular
+from ectools.files import read_input, read_regular
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
 from ectools.netboot.release.forge_token import find_forge_token
@@ -160,7 +160,7 @@ def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> i
             hint="a release that is not signed is not staged while a key is pinned",
         )
     try:
-        key = read_regular(pinned.public_key_file, limit=MAX_KEY_BYTES)
+        key = read_input(pinned.public_key_file, limit=MAX_KEY_BYTES)
         signed_at = verify_signature(pinned.format, data=sums, signature=signature, public_key=key)
     except SignatureError as error:
         raise SignatureError(

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, assert_never, cast
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import read_regular, sync_folder, write_atomic
+from ectools.files import read_input, read_regular, sync_folder, write_atomic
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.names import find_name_fault, fold_name
@@ -105,9 +105,11 @@ def pack(
     files = _find_files(folder)
     with files[SCRIPT_NAME].open("rb") as script:
         parse_boot_command(script.read(MAX_SCRIPT_BYTES + 1), files)
+    private_key = b""
     if key is not None:
-        # Before anything is written: a key that cannot sign.
-        make_signature(key.format, data=b"", private_key=read_regular(key.file, limit=MAX_KEY_BYTES))
+        # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
+        private_key = read_input(key.file, limit=MAX_KEY_BYTES)
+        make_signature(key.format, data=b"", private_key=private_key)
     archive = out / f"ec-runner-{system}-netboot-{tag}.tar.{compression}"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def pack(
         )
     text = render_sums(listed, times)
     write_atomic(sums, text)
-    signature = _sign(sums, text, key)
+    signature = None if key is None else _sign(sums, text, key.format, private_key=private_key)
     for suffix in sorted(set(SUFFIXES.values())):
         other = sums.with_name(sums.name + suffix)
         if text != before and other != signature and other.exists():
@@ -240,11 +242,7 @@ def _compress(to: IO[bytes], compression: Compression) -> IO[bytes]:
             assert_never(compression)
 
 
-def _sign(sums: Path, text: bytes, key: SigningKey | None) -> Path | None:
-    if key is None:
-        return None
-    path = sums.with_name(sums.name + SUFFIXES[key.format])
-    write_atomic(
-        path, make_signature(key.format, data=text, private_key=read_regular(key.file, limit=MAX_KEY_BYTES))
-    )
+def _sign(sums: Path, text: bytes, form: SignatureFormat, *, private_key: bytes) -> Path:
+    path = sums.with_name(sums.name + SUFFIXES[form])
+    write_atomic(path, make_signature(form, data=text, private_key=private_key))
     return path

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ectools.cli.vm import COMMAND, every_channel_ipxe_qemu
-from ectools.errors import ProblemsError
+from ectools.errors import InputError, ProblemsError
 from ectools.schemas import load_schema
 from ectools.vm.settings import OPTION_PREFIX, SCHEMA_NAME
 
@@ -43,6 +43,27 @@ def write(folder: Path, document: Any) -> str:
 def test_the_schema_was_walked() -> None:
     assert len(OPTIONS) > 35
     assert {("boot", "http", "root"), ("extraArgs",), ("lan", "macvtap", "mode")} <= set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        '"$0" -P -m ectools.cli.main vm check --config <(cat "$1")',
+        'cat "$1" | "$0" -P -m ectools.cli.main vm check --config /dev/stdin',
+        '"$0" -P -m ectools.cli.main vm check --config /dev/stdin < "$1"',
+        '"$0" -P -m ectools.cli.main vm check --config /proc/self/fd/9 9< "$1"',
+    ],
+)
+def test_settings_come_from_a_pipe_as_well(command: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, EXAMPLE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(": the settings can be used\n")
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=".".join)
@@ -150,3 +171,16 @@ def test_what_runs_in_a_nix_build_loads_only_click_and_jsonschema(arguments: lis
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--user", "daemon", "--remove"]])
+def test_a_link_is_made_for_a_user_or_removed(arguments: list[str]) -> None:
+    result = CliRunner().invoke(COMMAND, ["lan-link", "--config", str(EXAMPLE), *arguments])
+    assert result.exit_code == 2
+    assert "give --user, or --remove" in result.stderr
+
+
+def test_there_is_no_link_without_a_lan() -> None:
+    result = CliRunner().invoke(COMMAND, ["lan-link", "--config", str(EXAMPLE), "--remove"])
+    assert isinstance(result.exception, InputError)
+    assert f"{OPTION_PREFIX}.lan.enable: is false" in result.exception.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -10,7 +11,7 @@ from support.qmp_server import guest_without_qemu
 
 from ectools.boot_urls import FAILURE_MARK
 from ectools.log_limit import LogRate
-from ectools.outputs import TAIL_LINES
+from ectools.outputs import LINE_BYTES, TAIL_LINES, clean_line
 from ectools.vm.guest import Record
 from ectools.vm.kvm import RESETS_IN_A_ROW
 from ectools.vm.qmp import QmpError
@@ -118,3 +119,16 @@ def test_answers_of_another_shape_are_no_progress_and_no_traceback() -> None:
                 await guest.status()
 
     asyncio.run(scenario())
+
+
+def test_what_the_log_takes_is_counted_as_it_is_written(log: pytest.LogCaptureFixture) -> None:
+    """A byte that is no text becomes three, so 174 of these lines are the burst of 1 MiB."""
+
+    async def flood() -> None:
+        with contextlib.closing(Record()) as said:
+            for _ in range(1000):
+                said.on_console(clean_line(b"\xff" * LINE_BYTES))
+
+    asyncio.run(flood())
+    taken = [record for record in log.records if record.getMessage() == "console"]
+    assert 174 <= len(taken) < 300

@@ -313,3 +313,28 @@ def test_a_guest_that_is_being_stopped_says_so_to_its_end(bench: Bench) -> None:
         ]
 
     bench.run(scenario)
+
+
+def test_a_qemu_that_changes_its_mind_without_an_end_does_not_fill_the_log(bench: Bench) -> None:
+    """What a guest that broke out of it can say: any state, as often as it is asked, and of any length."""
+
+    async def scenario(bench: Bench) -> None:
+        for _ in range(300):
+            await bench.turn("x" * 100_000)
+            await bench.turn("running")
+            bench.heard()
+
+    bench.run(scenario)
+    told = bench.told()
+    assert 100 <= len(told) <= 110
+    assert sum(len(str(entry)) for entry in told) < 30_000
+
+
+def test_an_error_of_qemus_is_cut(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.qemu.errors = {"query-status": "x" * 100_000}
+        with pytest.raises(QmpError) as caught:
+            await bench.turn("running")
+        assert len(caught.value.message) < 1000
+
+    bench.run(scenario)

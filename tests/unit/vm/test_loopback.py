@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ectools.cli.vm import COMMAND
 from ectools.errors import InputError
 from ectools.vm import loopback_filter
 from ectools.vm.loopback import build_rules, find_openings, find_unfiltered
-from ectools.vm.loopback_filter import LoopbackError, build_filter, check_loopback, find_user
+from ectools.vm.loopback_filter import LoopbackError, build_filter, check_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +74,16 @@ def test_a_port_that_is_not_known_beforehand_is_refused(settings_of: Callable[..
         build_filter(settings, uid=994)
 
 
-def test_the_user_must_be_one_and_not_root() -> None:
-    with pytest.raises(InputError, match="no such user"):
-        find_user("nobody of that name")
-    with pytest.raises(InputError, match="whole system"):
-        find_user("root")
+@pytest.mark.parametrize("command", ["loopback-filter", "lan-link"])
+def test_the_user_must_be_one_and_not_root(command: str, tmp_path: Path) -> None:
+    config = tmp_path / "settings.json"
+    config.write_text(
+        '{"boot": {"http": {"root": "/"}}, "lan": {"enable": true, "macvtap": {"interface": "x"}}}'
+    )
+    for user, reason in (("nobody of that name", "no such user"), ("root", "does not run as root")):
+        result = CliRunner().invoke(COMMAND, [command, "--config", str(config), "--user", user])
+        assert isinstance(result.exception, InputError)
+        assert reason in result.exception.message
 
 
 def test_this_users_loopback_is_open() -> None:
@@ -104,5 +110,5 @@ def test_the_rules_can_be_printed() -> None:
     arguments = ["loopback-filter", "--config", str(EXAMPLE), "--user", user, "--print"]
     result = CliRunner().invoke(COMMAND, arguments)
     assert result.exit_code == 0
-    assert f"meta skuid {find_user(user)} ip daddr 127.0.0.0/8" in result.stdout
+    assert f"meta skuid {pwd.getpwnam(user).pw_uid} ip daddr 127.0.0.0/8" in result.stdout
     assert "tcp dport 8080 accept" in result.stdout

@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import tempfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
     )
     program = require_tool("sha256sum", "it is part of coreutils")
     subprocess.run([program, "--check", "--strict", two.sums.name], cwd=tmp_path / "out", check=True)
+
+
+def test_a_key_may_come_from_a_pipe(tree: Path, tmp_path: Path) -> None:
+    key, _ = make_key("openssl ED25519", tmp_path)
+    in_file = pack(tree, tmp_path / "out", tag="x", key=key).signature
+    with subprocess.Popen(["cat", key.file], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        piped = replace(key, file=Path(f"/dev/fd/{cat.stdout.fileno()}"))
+        by_pipe = pack(tree, tmp_path / "again", tag="x", key=piped).signature
+    assert in_file is not None
+    assert by_pipe is not None
+    assert by_pipe.read_bytes() == in_file.read_bytes()
 
 
 def test_the_sums_say_when_each_archive_was_released(
