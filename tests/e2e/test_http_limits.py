@@ -82,8 +82,10 @@ def test_a_download_may_take_longer_than_a_header(server: Server) -> None:
         b"GET /netboot.ipxe HTTP/1.1\r\nHost: boot\r\nX: " + b"x" * (3 << 20) + b"\r\n\r\n",
         b"GET /netboot.ipxe HTTP/1.1\r\nHost: boot\r\n" + b"X: x\r\n" * (500 << 10) + b"\r\n",
         b"\0" * (3 << 20),
+        b"\r\n" * (3 << 19),
+        b"\n" * (3 << 20),
     ],
-    ids=["line", "field", "fields", "zeros"],
+    ids=["line", "field", "fields", "zeros", "empty lines", "newlines"],
 )
 def test_a_header_of_three_megabytes_is_refused_and_the_refusal_arrives(
     server: Server, header: bytes

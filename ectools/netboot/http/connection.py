@@ -36,8 +36,10 @@ MAX_AHEAD_BYTES = 64 << 10
 """What may come while a request is being answered; more is thrown away, and the connection closed."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
-# The field lines' end, also as one that is about to be refused writes it.
-_HEADER_END = re.compile(rb"\n\r?\n")
+# The field lines' end, also as one that is about to be refused writes it. Empty lines may come before a request
+# (RFC 9112, section 2.2), and end nothing.
+_HEADER_END = re.compile(rb"[^\r\n]\r*\n\r?\n")
+_LONGEST_HEADER_END = 5
 
 
 class State(Enum):
@@ -198,7 +200,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state is State.LINGER:
             return
-        if self.state is State.HEADER:
+        # ANSWER too: where more comes then, aiohttp does not have the header that was seen here.
+        if self.state in (State.HEADER, State.ANSWER):
             self._hooks.pump.waiting.add(self)
             complete = self._scan_header(data)
             if self.header_bytes > MAX_HEADER_BYTES:
@@ -250,11 +253,11 @@ class Connection(asyncio.Protocol):
     def _scan_header(self, data: bytes) -> bool:
         """Whether a header is complete with ``data``."""
         seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
-        if _HEADER_END.search(seen):
+        if self.state is State.HEADER and _HEADER_END.search(seen):
             self.state = State.ANSWER
             return True
         self.header_bytes += len(data)
-        self._tail = seen[-3:]
+        self._tail = seen[1 - _LONGEST_HEADER_END :]
         return False
 
     def _turn_to(self, state: State, use: Use) -> None:
