@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.boot_http import DEADLINE_SECONDS, Client, Server, boot_server, wait_until
+from support.hanging_mount import hanging_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,3 +275,23 @@ def test_five_hundred_downloads_at_once_fit_in_memory_and_none_starves(root: Pat
         assert resident * 1024 < 64_000_000
         for client in clients:
             client.socket.close()
+
+
+def test_a_mount_that_hangs_holds_up_nobody_who_wants_nothing_of_it(tmp_path: Path) -> None:
+    """However many wait for it: the threads that open files are not all theirs."""
+    root = tmp_path / "boot"
+    (root / "hangs").mkdir(parents=True)
+    (root / "netboot.ipxe").write_bytes(b"#!ipxe\n")
+    (root / "initrd").write_bytes(bytes(1 << 20))
+    with (
+        boot_server(root, tmp_path / "log") as server,
+        contextlib.ExitStack() as waiting,
+        hanging_mount(root / "hangs"),
+    ):
+        for number in range(40):
+            client = waiting.enter_context(server.connect())
+            client.send(f"/hangs/{number}")
+        wait_until(lambda: json.loads(server.get("/healthz").body)["connections"] > 40, "all of them wait")
+        assert server.get("/netboot.ipxe").body == b"#!ipxe\n"
+        assert server.get("/initrd").body == bytes(1 << 20)
+        assert json.loads(server.get("/healthz").body)["status"] == "ok"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.boot_http import Client, wait_until
+from support.boot_http import DEADLINE_SECONDS, Client, wait_until
 from support.boot_service import (
     Service,
     boot_service,
@@ -24,6 +24,7 @@ from support.boot_service import (
     stage,
     write_settings,
 )
+from support.hanging_mount import hanging_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,6 +204,20 @@ def test_the_watchdog_is_fed_by_an_answer_over_http_alone(tmp_path: Path, state:
             assert len(watchdog_messages(manager, 20)) == 3
             for client in full:
                 client.socket.close()
+
+
+def test_a_disk_that_hangs_is_no_reason_to_end_the_server(tmp_path: Path, state: Path) -> None:
+    """A restart brings no disk back: health says that the root is gone, and the watchdog is fed."""
+    stage(state, FILES)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "6000000"}
+        with boot_service(write_settings(tmp_path), env=env) as service, hanging_mount(state):
+            assert json.loads(service.get("/healthz").body)["root"] is False
+            watchdog_messages(manager, 0.1)
+            manager.settimeout(DEADLINE_SECONDS)
+            while manager.recv(4096) != b"WATCHDOG=1":
+                assert not service.events("does not answer itself")
 
 
 def stack_of_clients(service: Service) -> list[Client]:

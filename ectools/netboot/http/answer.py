@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -190,12 +191,14 @@ class Answerer:
         return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
     async def _report_health(self, visit: Visit) -> MemoryReply:
-        root_is_there = await self._files.is_root_there()
+        root_is_there, of_site = await asyncio.gather(
+            self._files.is_root_there(), self._report_site(visit)
+        )
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
             **self._report(),
-            **await self._report_site(visit),
+            **of_site,
         }
         return MemoryReply(
             status=200 if root_is_there else 503,

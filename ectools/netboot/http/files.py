@@ -1,7 +1,8 @@
 """Files for answers, opened and read where nobody waits for the disk but who asked.
 
-The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads. A
-disk that hangs holds up those who want something of it, and nobody else.
+The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads, of
+which no one thing that stands in the root may take more than a share. So a mount below it that hangs holds up
+those who want something of it, and nobody else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from ectools.netboot.http.cached import stat_cached
 from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
@@ -19,8 +21,10 @@ from ectools.netboot.http.webroot import RefusedError, build_validators
 if TYPE_CHECKING:
     from ectools.netboot.http.webroot import OpenedFile, WebRoot
 
-_THREADS = 8
-_HEALTH_SECONDS = 5.0
+_THREADS = 32
+_THREADS_OF_ONE = 8
+"""For all that is asked for below one name in the root."""
+_HEALTH_SECONDS = 2.0
 
 
 class Files:
@@ -30,11 +34,14 @@ class Files:
         self._root = root
         self._small_files = SmallFiles()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
+        self._turns: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
+        self._health_thread = ThreadPoolExecutor(1, thread_name_prefix="health")
+        self._health: asyncio.Future[bool] | None = None
 
     async def get(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
         """A small file's content, or an opened file, which is the caller's to close. Raises RefusedError."""
         path = self._root.find_path(segments)
-        known = await self._find_known(path)
+        known = await self._find_known(path, segments)
         if known is not None:
             return known
         found = await self._open(segments)
@@ -44,34 +51,45 @@ class Files:
 
     async def is_root_there(self) -> bool:
         """Whether the root can be served now; a disk that does not say so soon does not have it."""
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._root.is_there)
+        if self._health is None or self._health.done():
+            # One look for all who ask meanwhile: where it hangs, it does so once.
+            loop = asyncio.get_running_loop()
+            self._health = loop.run_in_executor(self._health_thread, self._root.is_there)
+        asked = self._health
         done, _ = await asyncio.wait({asked}, timeout=_HEALTH_SECONDS)
         return bool(done) and asked.result()
 
     def close(self) -> None:
-        """Let the threads end; nobody waits for one that hangs."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end. One that hangs is waited for by the process's end alone."""
+        for threads in (self._threads, self._health_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _find_known(self, path: bytes) -> SmallFile | None:
+    def _turn(self, segments: tuple[bytes, ...]) -> asyncio.Semaphore:
+        """The right to one of the threads that what stands in the root by the first name may take."""
+        return self._turns.setdefault(segments[0], asyncio.Semaphore(_THREADS_OF_ONE))
+
+    async def _find_known(self, path: bytes, segments: tuple[bytes, ...]) -> SmallFile | None:
         if path not in self._small_files:
             return None
         try:
             status = stat_cached(path)
             if status is None:
                 loop = asyncio.get_running_loop()
-                status = await loop.run_in_executor(self._threads, os.stat, path)
+                async with self._turn(segments):
+                    status = await loop.run_in_executor(self._threads, os.stat, path)
         except OSError:
             status = None
         return self._small_files.find(path, status)
 
     async def _open(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
-        opening = self._threads.submit(load, self._root, segments)
-        try:
-            return await asyncio.wrap_future(opening)
-        except asyncio.CancelledError:
-            # Whoever asked is gone; what is opened meanwhile belongs to nobody.
-            opening.add_done_callback(_close)
-            raise
+        async with self._turn(segments):
+            opening = self._threads.submit(load, self._root, segments)
+            try:
+                return await asyncio.wrap_future(opening)
+            except asyncio.CancelledError:
+                # Whoever asked is gone; what is opened meanwhile belongs to nobody.
+                opening.add_done_callback(_close)
+                raise
 
 
 def load(root: WebRoot, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:

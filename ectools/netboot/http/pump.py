@@ -17,7 +17,7 @@ import os
 import select
 import struct
 import termios
-from collections import deque
+from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -89,7 +89,10 @@ class Pump:
         self._ready: deque[Transfer] = deque()
         self._turn_is_due = False
         self._probe = bytearray(1)
-        self._readers = ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="disk")
+        # By device, so that one that hangs holds up no other's files; there are few.
+        self._readers: defaultdict[int, ThreadPoolExecutor] = defaultdict(
+            lambda: ThreadPoolExecutor(_DISK_READERS, thread_name_prefix="disk")
+        )
         self._loop.add_reader(self._epoll.fileno(), self._collect)
 
     def start(self, socket: int, file: OpenedFile, *, offset: int, count: int) -> Transfer:
@@ -162,7 +165,8 @@ class Pump:
             self.stop(transfer, Abort.SHUTDOWN)
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for readers in self._readers.values():
+            readers.shutdown(wait=False, cancel_futures=True)
 
     def _guarded(self, work: Callable[..., None], transfer: Transfer, *arguments: object) -> None:
         """Work for one transfer, which a fault of ours ends, and it alone."""
@@ -257,9 +261,9 @@ class Pump:
             if not transfer.ended.done():
                 self._enqueue(transfer)
 
-        reading = self._loop.run_in_executor(
-            self._readers, _read, transfer.file.descriptor, transfer.offset, count
-        )
+        file = transfer.file
+        readers = self._readers[file.status.st_dev]
+        reading = self._loop.run_in_executor(readers, _read, file.descriptor, transfer.offset, count)
         reading.add_done_callback(enqueue)
 
 

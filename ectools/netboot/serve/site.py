@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
+# A report is the watchdog's too, which a disk that hangs must not starve (``BootServer.check_itself``).
+_LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
 _NOT_THERE = frozenset({403, 404, 500})
 
@@ -111,7 +113,7 @@ class BootSite:
         return self._find_file(visit, current.release, visit.segments)
 
     async def report(self) -> Mapping[str, Any]:
-        release = await self.refresh()
+        release = await self.refresh(seconds=_LOOK_SECONDS_OF_REPORT)
         return {
             "release": None if release is None else release.id,
             "tag": None if release is None else release.tag,
@@ -119,16 +121,16 @@ class BootSite:
             **self._details(),
         }
 
-    async def refresh(self) -> Release | None:
+    async def refresh(self, *, seconds: float = _LOOK_SECONDS) -> Release | None:
         """The release that is served now, after a look at what is current; None where there is none.
 
-        A look that does not end soon, because the disk hangs, leaves what is known in force.
+        A look that does not end within ``seconds``, because the disk hangs, leaves what is known in force.
         """
         # A look that began before this request may have seen what was current before it: then one more.
         for _ in range(2):
             ours = self._looking is None
             looking = self._looking = self._looking or asyncio.create_task(self._look())
-            done, _ = await asyncio.wait({looking}, timeout=_LOOK_SECONDS)
+            done, _ = await asyncio.wait({looking}, timeout=seconds)
             if ours or not done:
                 break
         return self.release

@@ -1,0 +1,41 @@
+"""A filesystem that hangs: whoever looks into it waits for an answer that does not come."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.needs import give_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MNT_DETACH = 2  # <sys/mount.h>
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def hanging_mount(folder: Path) -> Iterator[None]:
+    """FUSE on ``folder`` for the length of the block, whose server is this process, and never answers (fuse(4)).
+
+    At the block's end those who wait get an error.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("NEEDS ROOT: a mount that hangs")
+    if not Path("/dev/fuse").exists():
+        give_up("there is no /dev/fuse; load the module fuse")
+    server = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other"
+        if _libc.mount(b"hanging", os.fsencode(folder), b"fuse", 0, options.encode()):
+            give_up(f"a FUSE filesystem cannot be mounted: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            _libc.umount2(os.fsencode(folder), _MNT_DETACH)
+    finally:
+        os.close(server)
