@@ -170,6 +170,23 @@ def test_a_status_address_that_is_taken_is_no_reason_not_to_boot(tmp_path: Path,
         assert service.watch("/healthz").status == 200
 
 
+def test_a_status_address_that_is_freed_while_the_store_is_away_ends_nothing(
+    tmp_path: Path, state: Path
+) -> None:
+    stage(state, FILES)
+    settings = write_settings(tmp_path)
+    address, _, port = json.loads(settings.read_text())["fleet"]["listen"].rpartition(":")
+    with contextlib.ExitStack() as taken:
+        taken.enter_context(socket.create_server((address, int(port))))
+        with boot_service(settings) as service:
+            state.rename(tmp_path / "away")
+            taken.close()
+            service.wait_for_event("the status listener cannot be had", count=2)
+            (tmp_path / "away").rename(state)
+            service.wait_for_event("health and metrics are there")
+            assert service.watch("/healthz").status == 200
+
+
 @pytest.mark.parametrize("listen", ["9090", "localhost:9090", "127.0.0.1:0", "::1:9090", "[127.0.0.1]:80"])
 def test_what_is_no_address_for_the_status_listener_is_refused(tmp_path: Path, listen: str) -> None:
     settings = write_settings(tmp_path, fleet={"listen": listen})

@@ -6,6 +6,7 @@ server boots nodes also where this address cannot be had: then it says so, and t
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
@@ -60,9 +61,13 @@ class StatusListener:
         """Open it where it is to be and is not; to be called now and then."""
         if self._address is None or self._server is not None:
             return
-        where = format_address(str(self._address.ip), self._address.port)
+        ip, port = str(self._address.ip), self._address.port
+        settings = HttpSettings(root=self._root, max_connections=_CONNECTIONS, drain_seconds=1.0)
         try:
-            listener = bind_listener(str(self._address.ip), self._address.port)
+            with contextlib.ExitStack() as cleanup:
+                listener = cleanup.enter_context(bind_listener(ip, port))
+                self._server = BootServer(settings, listener=listener, site=self._site)
+                cleanup.pop_all()
         except EcError as error:
             if error.message != self._complaint:
                 _log.warning(
@@ -70,10 +75,8 @@ class StatusListener:
                 )
             self._complaint = error.message
             return
-        settings = HttpSettings(root=self._root, max_connections=_CONNECTIONS, drain_seconds=1.0)
-        self._server = BootServer(settings, listener=listener, site=self._site)
         self._server.start()
-        _log.info("health and metrics are there", url=f"http://{where}/")
+        _log.info("health and metrics are there", url=f"http://{format_address(ip, port)}/")
 
     async def close(self) -> None:
         """Let go of it."""
