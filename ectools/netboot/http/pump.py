@@ -37,6 +37,8 @@ TURN_SECONDS = 0.005
 HURRIED_SLICE_BYTES = 512 << 10
 HURRIED_TURN_SECONDS = 0.0005
 _DISK_READERS = 4
+# What the kernel reads ahead at once (read_ahead_kb): seldom less of a file than that is in memory.
+_PROBE_BYTES = 128 << 10
 
 
 class Abort(StrEnum):
@@ -243,13 +245,15 @@ class Pump:
             transfer.watched = True
 
     def _is_on_disk(self, transfer: Transfer, count: int) -> bool:
-        """Whether the end of the next slice would have to be waited for, and everybody with it."""
-        try:
-            os.preadv(transfer.file.descriptor, [self._probe], transfer.offset + count - 1, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # a filesystem that cannot tell; what else may be wrong, sendfile will say
+        """Whether a part of the next slice would have to be waited for, and everybody with it."""
+        end = transfer.offset + count
+        for position in (*range(transfer.offset, end - 1, _PROBE_BYTES), end - 1):
+            try:
+                os.preadv(transfer.file.descriptor, [self._probe], position, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False  # a filesystem that cannot tell; what else may be wrong, sendfile will say
         return False
 
     def _read_ahead(self, transfer: Transfer, count: int) -> None:

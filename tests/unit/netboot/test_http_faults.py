@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.pump import Abort, Pump
+from ectools.netboot.http.pump import SLICE_BYTES, Abort, Pump, Transfer
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import OpenedFile
@@ -155,6 +155,50 @@ def test_a_download_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Mo
         return reasons, received, pump.guard.failures
 
     assert asyncio.run(scenario()) == ([Abort.FAULT, None], SIZE, 1)
+
+
+def test_a_slice_of_which_only_the_end_is_in_memory_is_read_by_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another's range of the same file may have brought the end: the loop would wait for the rest."""
+    path = tmp_path / "initrd"
+    path.write_bytes(os.urandom(SIZE))
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, SIZE, os.POSIX_FADV_DONTNEED)
+    os.pread(descriptor, 1, SLICE_BYTES - 1)
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        pass
+    else:
+        pytest.skip("this filesystem is in memory as a whole")
+    read: list[int] = []
+    read_ahead = Pump._read_ahead
+
+    def note(self: Pump, transfer: Transfer, count: int) -> None:
+        read.append(transfer.offset)
+        read_ahead(self, transfer, count)
+
+    monkeypatch.setattr(Pump, "_read_ahead", note)
+
+    async def scenario() -> None:
+        pump = Pump()
+        ours, theirs = socket.socketpair()
+        for each in (ours, theirs):
+            each.setblocking(False)
+        file = OpenedFile(descriptor=descriptor, status=os.fstat(descriptor))
+        transfer = pump.start(ours.fileno(), file, offset=0, count=SIZE)
+        async with asyncio.timeout(60):
+            await asyncio.get_running_loop().sock_recv(theirs, 1)
+        pump.stop(transfer, None)
+        pump.close()
+        ours.close()
+        theirs.close()
+
+    asyncio.run(scenario())
+    os.close(descriptor)
+    assert read[:1] == [0]
 
 
 def test_what_cannot_be_measured_of_one_download_stops_no_other(
