@@ -15,14 +15,10 @@ crowd away must be cheap.
 from __future__ import annotations
 
 import ipaddress
-import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 C = TypeVar("C")
 
@@ -55,8 +51,6 @@ class Use(Enum):
 
 
 _YIELDING = (Use.REST, Use.SLOW)
-# Of those that rest longest, past trusted proxies' connections: a bound, not a search.
-_LOOKED_AT = 16
 
 
 @dataclass(eq=False)
@@ -79,6 +73,7 @@ class Slots(Generic[C]):
         # How many addresses hold how many: the shares of one size, and the largest size that there is.
         self._by_count: dict[int, OrderedDict[str, None]] = {}
         self._most = 0
+        # Of all addresses, by what they do; a trusted proxy's are in none, because they never make room.
         self._yielding: dict[Use, OrderedDict[C, None]] = {use: OrderedDict() for use in _YIELDING}
 
     def __len__(self) -> int:
@@ -108,14 +103,10 @@ class Slots(Generic[C]):
         if self._most >= held + 2:
             heaviest = next(iter(self._by_count[self._most]))
             return True, _first_to_go(self._shares[heaviest])
+        by_use = self._shares[share].by_use if share is not None and held else self._yielding
         for use in _YIELDING:
-            if share is not None and held:
-                candidates: Iterable[C] = self._shares[share].by_use[use]
-            else:
-                candidates = itertools.islice(self._yielding[use], _LOOKED_AT)
-            for connection in candidates:
-                if self._uses[connection][0] is not None:
-                    return True, connection
+            if by_use[use]:
+                return True, next(iter(by_use[use]))
         return False, None
 
     def add(self, connection: C, share: str | None) -> None:
@@ -150,16 +141,21 @@ class Slots(Generic[C]):
         self._place(connection, share, use)
 
     def _place(self, connection: C, share: str | None, use: Use) -> None:
+        if share is None:
+            return
         if use in self._yielding:
             self._yielding[use][connection] = None
-        if share is not None:
-            self._shares.setdefault(share, _Share()).by_use[use][connection] = None
+        found = self._shares.get(share)
+        if found is None:
+            found = self._shares[share] = _Share()
+        found.by_use[use][connection] = None
 
     def _unplace(self, connection: C, share: str | None, use: Use) -> None:
+        if share is None:
+            return
         if use in self._yielding:
             del self._yielding[use][connection]
-        if share is not None:
-            del self._shares[share].by_use[use][connection]
+        del self._shares[share].by_use[use][connection]
 
     def _count(self, share: str, step: int) -> None:
         found = self._shares[share]

@@ -79,6 +79,14 @@ def test_a_slow_download_makes_room_where_nobody_rests() -> None:
     assert take(slots, "y", "a") == (False, None)
 
 
+def test_a_trusted_proxys_connections_stand_in_nobodys_way_to_make_room() -> None:
+    slots: Slots[str] = Slots(101)
+    for number in range(100):
+        take(slots, str(number), None)
+    take(slots, "a1", "a")
+    assert take(slots, "b1", "b") == (True, "a1")
+
+
 def test_a_trusted_proxy_is_never_the_one_to_make_room() -> None:
     slots: Slots[str] = Slots(3)
     for number in range(3):
