@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @contextlib.contextmanager
 def hanging_mount(folder: Path) -> Iterator[None]:
-    """FUSE on ``folder`` for the length of the block, whose server is this process, and never answers (fuse(4)).
+    """FUSE on ``folder`` for the length of the block; its server, this process, never answers (fuse(4)).
 
     At the block's end those who wait get an error.
     """

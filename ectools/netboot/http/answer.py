@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.replies import Delivery
     from ectools.netboot.http.settings import HttpSettings
     from ectools.netboot.http.webroot import OpenedFile
+    from ectools.timers import Guard
 
 _HEALTH = (HEALTH_PATH.removeprefix("/").encode(),)
 _OCTETS = "application/octet-stream"
@@ -100,7 +101,7 @@ class Site(Protocol):
 class Answerer:
     """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
 
-    ``report`` gives further fields of the health report.
+    ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class Answerer:
         gate: Gate | None,
         site: Site | None,
         report: Callable[[], Mapping[str, Any]],
+        guard: Guard,
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._gate = gate
         self._site = site
         self._report = report
@@ -140,6 +143,9 @@ class Answerer:
             reply = await self._answer(request, visit, found)
         except RefusedError as error:
             reply = self._refuse(error)
+        except Exception as error:
+            self._guard.report(error)
+            reply = self._refuse(RefusedError(500, "a fault of the server"))
         if found is not None:
             reply.ended = found.ended
         return reply
@@ -191,9 +197,7 @@ class Answerer:
         return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
     async def _report_health(self, visit: Visit) -> MemoryReply:
-        root_is_there, of_site = await asyncio.gather(
-            self._files.is_root_there(), self._report_site(visit)
-        )
+        root_is_there, of_site = await asyncio.gather(self._files.is_root_there(), self._report_site(visit))
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,

@@ -36,8 +36,8 @@ MAX_AHEAD_BYTES = 64 << 10
 """What may come while a request is being answered; more is thrown away, and the connection closed."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
-# The field lines' end, also as one that is about to be refused writes it. Empty lines may come before a request
-# (RFC 9112, section 2.2), and end nothing.
+# The field lines' end, also as one that is about to be refused writes it. Empty lines may come before a
+# request (RFC 9112, section 2.2), and end nothing.
 _HEADER_END = re.compile(rb"[^\r\n]\r*\n\r?\n")
 _LONGEST_HEADER_END = 5
 

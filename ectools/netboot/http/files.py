@@ -1,8 +1,8 @@
 """Files for answers, opened and read where nobody waits for the disk but who asked.
 
-The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads, of
-which no one thing that stands in the root may take more than a share. So a mount below it that hangs holds up
-those who want something of it, and nobody else.
+The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads,
+of which all that is below one name in the root has a share. So a mount there that hangs holds up those who
+want something of it, and nobody else.
 """
 
 from __future__ import annotations

@@ -75,7 +75,10 @@ class BootServer:
             settings, max_connections=reserve_descriptors(settings.max_connections)
         )
         self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
-        self._answerer = Answerer(settings, gate=gate, site=site, report=self.describe)
+        self._requests_guard = Guard("requests", clock=self._loop.time)
+        self._answerer = Answerer(
+            settings, gate=gate, site=site, report=self.describe, guard=self._requests_guard
+        )
         self._answerer.check()
         self._listener = listener
         self._pump = Pump()
@@ -106,6 +109,8 @@ class BootServer:
         """How many, by their status."""
         self.sent_bytes = 0
         """Of bodies, handed to the network."""
+        self.other_guards: list[Guard] = []
+        """Of what belongs to this server, and is not made here: their failures are counted as its own."""
         self._empty = asyncio.Event()
         self._deadlines = Periodic(
             self._enforce_deadlines, seconds=_DEADLINES_SECONDS, name="deadlines of connections"
@@ -135,7 +140,8 @@ class BootServer:
 
     def faults(self) -> int:
         """How many exceptions were caught where none may get through."""
-        guards = (self._guard, self._pump.guard, self._deadlines.guard, self._upkeep.guard)
+        timers = (self._deadlines.guard, self._upkeep.guard)
+        guards = (self._guard, self._requests_guard, self._pump.guard, *timers, *self.other_guards)
         return sum(guard.failures for guard in guards)
 
     async def drain(self) -> int:
@@ -186,10 +192,14 @@ class BootServer:
                 if connection.close_after or request.can_read_body or not served:
                     answer.force_close()
                 await answer.send(request, connection, stall_seconds=self._settings.stall_seconds)
+            except Exception as error:
+                self._requests_guard.report(error)
+                answer.aborted = Abort.FAULT
+                connection.abort(Abort.FAULT)
             finally:
                 self.answers[answer.status] += 1
                 self.sent_bytes += answer.sent
-                answer.report()
+                self._requests_guard.call(answer.report)
         finally:
             connection.finish()
         return answer

@@ -166,6 +166,7 @@ class _Boot:
             site=self._site,
             classify=self._site.classify,
         )
+        self._server.other_guards.append(self._site.guard)
         self._dnsmasq = self._build_dnsmasq(dnsmasq_reports, grants)
         self._trouble: str | None = None
         self._status = StatusListener(

@@ -27,6 +27,7 @@ from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.serve.held import HeldReleases
 from ectools.netboot.serve.nodes import NodeLog
+from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ class BootSite:
         self._current: _Current | None = None
         self._complaint: str | None = None
         self._looking: asyncio.Task[None] | None = None
+        self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = NodeLog(clock=clock)
 
     def check(self, visit: Visit) -> None:
@@ -158,6 +160,9 @@ class BootSite:
             self._complaint = None
         except EcError as error:
             self._complain(error)
+        except Exception as error:
+            # Nobody asks this task how it ended.
+            self.guard.report(error)
         finally:
             self._looking = None
 

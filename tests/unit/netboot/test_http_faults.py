@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.web_protocol import RequestHandler
 
+from ectools.netboot.http.answer import Found
 from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.pump import SLICE_BYTES, Abort, Pump, Transfer
@@ -18,16 +19,25 @@ from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
+
+    from ectools.netboot.http.answer import Site, Visit
+    from ectools.netboot.http.replies import Delivery
 
 SIZE = 8 << 20
 
 
-def serve(root: Path, scenario: Callable[[BootServer, int], Awaitable[None]], **options: float) -> None:
+def serve(
+    root: Path,
+    scenario: Callable[[BootServer, int], Awaitable[None]],
+    *,
+    site: Site | None = None,
+    **options: float,
+) -> None:
     async def run() -> None:
         settings = HttpSettings(root=root, **options)
-        server = BootServer(settings, listener=bind_listener("127.0.0.1", 0))
+        server = BootServer(settings, listener=bind_listener("127.0.0.1", 0), site=site)
         _, port = server.start()
         async with asyncio.timeout(60):
             await scenario(server, port)
@@ -155,6 +165,47 @@ def test_a_download_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Mo
         return reasons, received, pump.guard.failures
 
     assert asyncio.run(scenario()) == ([Abort.FAULT, None], SIZE, 1)
+
+
+class FaultySite:
+    """A fault where an answer is looked for, one where its file is opened, and one where its end is heard."""
+
+    def __init__(self) -> None:
+        self.ended: list[int] = []
+
+    async def find(self, visit: Visit) -> Found:
+        if visit.segments == (b"find",):
+            raise ZeroDivisionError
+        if visit.segments == (b"open",):
+            return Found(target=(b"a", "no bytes"), ended=self._note)  # type: ignore[arg-type]
+        return Found(target=b"content", ended=self._fail)
+
+    async def report(self) -> Mapping[str, Any]:
+        return {}
+
+    def _note(self, delivery: Delivery) -> None:
+        self.ended.append(delivery.status)
+
+    def _fail(self, delivery: Delivery) -> None:
+        raise ZeroDivisionError
+
+
+def test_a_fault_in_an_answer_is_counted_told_once_and_its_end_is_heard(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = FaultySite()
+
+    async def scenario(server: BootServer, port: int) -> None:
+        for _ in range(3):
+            assert (await get(port, "/find")).startswith(b"HTTP/1.1 500 ")
+            assert (await get(port, "/open")).startswith(b"HTTP/1.1 500 ")
+            assert (await get(port, "/end")).endswith(b"\r\n\r\ncontent")
+        assert server.faults() == 9
+        assert server.answers == {500: 6, 200: 3}
+
+    serve(root, scenario, site=site)
+    assert site.ended == [500] * 3
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
 def test_a_slice_of_which_only_the_end_is_in_memory_is_read_by_a_thread(

@@ -217,6 +217,22 @@ def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> 
     assert world.run(world.site.report())["release"] == new.id
 
 
+def test_a_fault_of_a_look_is_counted_told_once_and_leaves_what_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = world.stage("one")
+    world.find("netboot.ipxe")
+
+    def fail(name: str) -> str:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(world.store, "find_link_id", fail)
+    for _ in range(3):
+        assert release.id.encode() in world.find("netboot.ipxe").target
+    assert world.site.guard.failures == 3
+    assert len(world.events("a fault of this program")) == 1
+
+
 def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> None:
     release = make_release({"bzImage": b"kernel"}, arguments=("a b",))
     put_release(world.folder, release, {"bzImage": b"kernel"})
