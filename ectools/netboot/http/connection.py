@@ -155,13 +155,14 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def make_room(self, loss: Loss) -> None:
-        """End for another's sake. Who has sent nothing yet, or half a request, is told to come again."""
+        """End for another's sake. Who was never answered, or has begun a request, is told to come again."""
         if self.transport is None:
             return
         if loss is not Loss.RESTING:
             self.abort(Abort.MADE_ROOM)
             return
-        if self.state is State.HEADER and (self.header_bytes or not self.served):
+        begun = self.state is State.HEADER and (self.header_bytes or not self.served)
+        if begun or self.state is State.ANSWER:
             # Told apart from a refusal: of a crowd, not each is worth a line in the log.
             self._write_status(HTTPStatus.SERVICE_UNAVAILABLE)
         self.state = State.LINGER

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 C = TypeVar("C")
 
-_IPV6_SHARE_BITS = 64
+_IPV6_SHARE = ~0 << 64
 _MAPPED = "::ffff:"
 
 
@@ -39,7 +39,7 @@ def share_of(ip: str) -> str:
         number = int(ipaddress.IPv6Address(ip))
     except ValueError:
         return ip
-    return f"{number >> (128 - _IPV6_SHARE_BITS):016x}::/64"
+    return f"{ipaddress.IPv6Address(number & _IPV6_SHARE)}/64"
 
 
 class Use(Enum):

@@ -68,12 +68,11 @@ class StatusListener:
                 listener = cleanup.enter_context(bind_listener(ip, port))
                 self._server = BootServer(settings, listener=listener, site=self._site)
                 cleanup.pop_all()
-        except EcError as error:
-            if error.message != self._complaint:
-                _log.warning(
-                    "the status listener cannot be had; nodes boot without it", reason=error.render()
-                )
-            self._complaint = error.message
+        except (EcError, OSError) as error:  # OSError: out of descriptors or memory
+            reason = error.render() if isinstance(error, EcError) else str(error)
+            if reason != self._complaint:
+                _log.warning("the status listener cannot be had; nodes boot without it", reason=reason)
+            self._complaint = reason
             return
         self._server.start()
         _log.info("health and metrics are there", url=f"http://{format_address(ip, port)}/")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp.web_protocol import RequestHandler
 
+from ectools.netboot.http.admission import Loss
 from ectools.netboot.http.answer import Found
 from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.listen import bind_listener
@@ -165,6 +166,20 @@ def test_a_download_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Mo
         return reasons, received, pump.guard.failures
 
     assert asyncio.run(scenario()) == ([Abort.FAULT, None], SIZE, 1)
+
+
+def test_who_makes_room_before_its_request_is_taken_up_is_told(root: Path) -> None:
+    async def scenario(server: BootServer, _: int) -> None:
+        ours, theirs = socket.socketpair()
+        connection = Connection(asyncio.Protocol, server._hooks, header_seconds=5)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+        connection.make_room(Loss.RESTING)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        writer.close()
+
+    serve(root, scenario)
 
 
 class FaultySite:

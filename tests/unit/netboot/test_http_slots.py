@@ -114,6 +114,10 @@ def test_an_ipv6_host_is_its_network(one: str, other: str, same: bool) -> None:
     assert (share_of(one) == share_of(other)) is same
 
 
+def test_a_share_is_written_as_people_write_a_network() -> None:
+    assert share_of("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+
+
 class Model:
     """The slow and obvious way to the same counts."""
 
