@@ -8,11 +8,13 @@ import ipaddress
 import os
 import signal
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
+from support.hanging_mount import hanging_mount
 
 from ectools.netboot.dnsmasq.ask import NO_FILE, Watched, ask, watch
 
@@ -95,3 +97,26 @@ def test_one_without_a_free_transfer_is_silent_and_alive(service: Service) -> No
         how, signs = asyncio.run(watch_for(service, 4))
     assert how is None
     assert signs >= 1
+
+
+def test_a_folder_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
+    watched = Watched(
+        pid=os.getpid(),
+        address=ipaddress.IPv4Address("127.0.0.1"),
+        folder=tmp_path,
+        files=("autoexec.ipxe",),
+        max_transfers=TRANSFERS,
+    )
+    went_on = threading.Event()
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(watch(watched, answered=lambda: None, pause_seconds=0.01))
+        await asyncio.sleep(0.2)
+        went_on.set()
+        watching.cancel()
+
+    thread = threading.Thread(target=lambda: asyncio.run(scenario()))
+    with hanging_mount(tmp_path):
+        thread.start()
+        assert went_on.wait(10)
+    thread.join()

@@ -100,7 +100,8 @@ async def watch(
         await asyncio.sleep(pause_seconds)
         sleeps = _count_sleeps(watched.pid)
         try:
-            heard = await ask(watched.address, _choose_file(watched), seconds=answer_seconds)
+            name = await asyncio.to_thread(_choose_file, watched)  # a disk that hangs holds up this alone
+            heard = await ask(watched.address, name, seconds=answer_seconds)
         except OSError as error:  # no descriptors, no memory: nothing is known of dnsmasq
             _log.warning("dnsmasq cannot be asked whether it is there", reason=error.strerror or str(error))
             continue
