@@ -201,8 +201,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state is State.LINGER:
             return
-        # ANSWER too: where more comes then, aiohttp does not have the header that was seen here.
-        if self.state in (State.HEADER, State.ANSWER):
+        if self.state is State.HEADER:
             self._hooks.pump.waiting.add(self)
             complete = self._scan_header(data)
             if self.header_bytes > MAX_HEADER_BYTES:
@@ -254,7 +253,7 @@ class Connection(asyncio.Protocol):
     def _scan_header(self, data: bytes) -> bool:
         """Whether a header is complete with ``data``."""
         seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
-        if self.state is State.HEADER and _HEADER_END.search(seen):
+        if _HEADER_END.search(seen):
             self.state = State.ANSWER
             return True
         self.header_bytes += len(data)
