@@ -13,7 +13,7 @@ import re
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from support.staged import make_release, put_release
 
@@ -23,6 +23,9 @@ from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.load import load_settings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.site import BootSite, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGES = ("ectools", "aiohttp", "yarl", "multidict")
 TOKEN, SECRET, KERNEL, FIRST = "f00d-token", b"nobody is to see this", b"the kernel" * 9, b"#!ipxe\n# first\n"
@@ -143,8 +146,8 @@ async def _build_server(root: Path, site: BootSite) -> BootServer:
 async def _answer(server: BootServer, data: bytes) -> bytes:
     """What one connection answers to ``data``, which comes in two parts, and its end."""
     wire = Wire()
-    protocol = cast("asyncio.Protocol", server._http())
-    connection = wire.connection = Connection(protocol, server._hooks, header_seconds=10)
+    make_inner = cast("Callable[[], asyncio.Protocol]", server._http)
+    connection = wire.connection = Connection(make_inner, server._hooks, header_seconds=10)
     connection.connection_made(wire)
     half = len(data) // 2
     for part in (data[:half], data[half:]):
