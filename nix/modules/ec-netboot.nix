@@ -83,7 +83,7 @@ in
     users.users.${dnsmasqUser} = {
       isSystemUser = true;
       group = unit;
-      description = "every.channel network boot: dnsmasq";
+      description = "every.channel network boot, dnsmasq";
     };
     users.groups.${unit} = { };
 

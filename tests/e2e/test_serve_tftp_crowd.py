@@ -134,6 +134,34 @@ def test_one_address_shuts_nobody_out(
     assert list_table(lab) == ""
 
 
+# As many new connections as an address never makes by TFTP, and a download of many packets.
+FETCH = """
+import json, socket, sys
+server, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+answered = 0
+for number in range(count):
+    with socket.create_connection((server, port), timeout=5) as client:
+        client.settimeout(10)
+        client.sendall(b"GET /ec-ipxe.efi HTTP/1.1\\r\\nHost: b\\r\\nConnection: close\\r\\n\\r\\n")
+        size = 0
+        while got := client.recv(1 << 20):
+            size += len(got)
+        answered += size > 50_000
+print(answered)
+"""
+
+
+def test_http_is_none_of_the_tables_business(lab: ProbeLab, tmp_path: Path) -> None:
+    """Neither its rate nor its connections count, not even those of an address that TFTP refuses."""
+    settings = serve(lab, tmp_path, transfers=256)
+    with boot_service(settings, wrapper=lab.inside("boot")) as service:
+        lab.start_program("client", CROWD, BOOT, "600", "silent")
+        wait_until(lambda: count_transfers(service) >= 32, "the crowd has its share")
+        argv = [*lab.inside("client"), sys.executable, "-c", FETCH, BOOT, "8080", "300"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("300\n", "")
+
+
 def test_where_the_table_cannot_be_loaded_tftp_is_served_and_it_is_said_once(
     lab: ProbeLab, tmp_path: Path
 ) -> None:

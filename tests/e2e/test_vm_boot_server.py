@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import io
+import json
 import os
 import signal
 import urllib.request
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.guests import argv_of, children, empty_root, wait_until
 
+from ectools import log
 from ectools.netboot.http.listen import bind_listener
 from ectools.supervision import ChildState, RestartPolicy
 from ectools.vm import boot_server
@@ -141,10 +143,10 @@ def test_before_the_guest_one_that_cannot_start_is_an_error(listener: socket.soc
 
 
 def test_requests_without_end_do_not_hide_what_the_server_says(
-    listener: socket.socket, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="ectools")
+    lines = io.StringIO()
+    log.set_up(json_lines=True, stream=lines)
 
     async def flood() -> None:
         server = BootServer(listener, tmp_path)
@@ -155,7 +157,10 @@ def test_requests_without_end_do_not_hide_what_the_server_says(
         assert "the disk fails" in server.report("")
         server.close()
 
-    asyncio.run(flood())
-    events = [record.getMessage() for record in caplog.records]
+    try:
+        asyncio.run(flood())
+    finally:
+        log.set_up()
+    events = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
     assert 10_000 <= events.count("request") < 11_000
     assert "the disk fails" in events

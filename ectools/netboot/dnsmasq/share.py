@@ -75,6 +75,7 @@ def render_share(share: Share) -> str:
   chain output {{
     type filter hook output priority filter; policy accept;
     oifname "lo" accept
+    meta l4proto != udp accept
     meta skuid != {share.uid} accept
     ip saddr != {share.address} accept
     udp sport < 1024 accept
@@ -84,6 +85,7 @@ def render_share(share: Share) -> str:
   chain input {{
     type filter hook input priority filter; policy accept;
     iifname "lo" accept
+    meta l4proto != udp accept
     ip daddr != {share.address} accept
     udp dport != {port} accept
     udp sport {_OTHER_PORTS} jump refuse

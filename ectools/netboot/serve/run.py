@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.files import FileError, read_regular
 from ectools.netboot.access import read_chain_tokens
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
+_MAX_SCRIPT_BYTES = 1 << 20
 # What a reload leaves as it is: sockets and folders are taken at the start.
 _FIXED = {
     "listen_ip": "listenIP",
@@ -113,8 +115,8 @@ def _warn_of_other_script(settings: Settings, token: str | None) -> None:
     """The first script is written by another command, and may name another host or send another token."""
     path = settings.tftp_dir / AUTOEXEC_NAME
     try:
-        found = path.read_bytes()
-    except OSError:
+        found = read_regular(path, limit=_MAX_SCRIPT_BYTES)
+    except FileError:
         return
     if found != build_autoexec(settings, token).encode("ascii"):
         _log.warning(
