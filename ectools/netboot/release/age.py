@@ -52,12 +52,17 @@ def check_age(store: ReleaseStore, origin: Origin) -> None:
             title = release.title
             if release.archive_sha256 == origin.wanted_sha256:
                 return
-    age = "without a time" if origin.released_at is None else f"as of {_show(origin.released_at)}"
+    if origin.released_at is None:
+        age = "without a time"
+        advice = "its publisher can sign the sums with one (`ectools netboot pack --timestamp`, ECP-0090)"
+    else:
+        age = f"as of {_show(origin.released_at)}"
+        advice = "does the forge offer an old release as its latest?"
     named = "by its tag" if origin.tag is None else f"by `--tag {shlex.quote(origin.tag)}` or release.tag"
     raise OlderReleaseError(
         f"{origin.archive.source}: is signed {age}, and what is current, {title}, as of {_show(known)}: "
         "an older release is not staged unless it is asked for by name",
-        hint=f"does the forge offer an old release as its latest? {named}, or by --tarball, it is staged",
+        hint=f"{advice}; {named}, or by --tarball, it is staged all the same",
     )
 
 

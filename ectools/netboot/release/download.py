@@ -122,6 +122,8 @@ class Download:
             first, last, size = map(int, matched.groups())
             if first != self._received or not first <= last < size or self.size not in (None, size):
                 raise self._changed()
+            # Known by now; and a server may give less than was asked for (RFC 9110, section 15.3.7).
+            self.size = size
             yield from self._read(response, last + 1 - first)
 
     def _read(self, response: BaseHTTPResponse, size: int | None) -> Iterator[bytes]:

@@ -33,27 +33,39 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class ForgeRelease:
-    """``where`` names it for people."""
+    """``where`` names it for people. What is wrong with a file matters to who wants that one."""
 
     tag: str
     where: str
     assets: tuple[Asset, ...]
 
     def find_asset(self, name: str) -> Asset | None:
-        """The asset of that name."""
-        return next((asset for asset in self.assets if asset.name == name), None)
+        """The asset of that name. Raises ForgeError where its address is none."""
+        found = next((asset for asset in self.assets if asset.name == name), None)
+        return None if found is None else self._check(found)
 
     def choose_asset(self, pattern: str) -> Asset:
-        """The one asset whose name a glob matches. Raises ForgeError where there is none, or several."""
+        """The one asset whose name a glob matches. Raises ForgeError where there is none, or several.
+
+        So it does where the one's name or address is bad.
+        """
         found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
         if len(found) == 1:
-            return found[0]
-        names = show_list([asset.name for asset in found or self.assets])
+            return self._check(found[0])
+        names = show_list([_show(asset.name) for asset in found or self.assets])
         fault = "several files match" if found else "no file matches"
         raise ForgeError(
             f"{self.where}: {fault} {pattern}: it has {names}",
             hint="release.artifact is the pattern",
         )
+
+    def _check(self, asset: Asset) -> Asset:
+        _check_text(asset.name, f"{self.where}: assets")
+        try:
+            find_origin(asset.url)
+        except FetchError as error:
+            raise ForgeError(f"{self.where}: {asset.name}: browser_download_url: {error.message}") from error
+        return asset
 
 
 def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -> ForgeRelease:
@@ -78,7 +90,9 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     if tag is not None and release.tag != tag:
         raise ForgeError(
             f"{shown}: the forge answers with the release {release.tag!r}, and {tag!r} was asked for",
-            hint="nothing was staged; does something in between answer for the forge?",
+            hint="release.tag must be written as the forge writes it"
+            if release.tag.casefold() == tag.casefold()
+            else "nothing was staged; does something in between answer for the forge?",
         )
     return release
 
@@ -103,14 +117,13 @@ def _parse_asset(raw: Any, where: str) -> Asset:
     url = raw.get("browser_download_url") if isinstance(raw, dict) else None
     if not isinstance(name, str) or not name or "/" in name or not isinstance(url, str):
         raise ForgeError(f"{where}: assets: a file without a name or a browser_download_url")
-    _check_text(name, f"{where}: assets")
-    try:
-        find_origin(url)
-    except FetchError as error:
-        raise ForgeError(f"{where}: {name}: browser_download_url: {error.message}") from error
     size = raw.get("size")
     valid = isinstance(size, int) and not isinstance(size, bool) and size > 0
     return Asset(name=name, url=url, size=size if valid else None)
+
+
+def _show(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _check_text(text: str, where: str) -> None:

@@ -187,27 +187,29 @@ def read_steadily(
     """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
 
     Raises PassingError where it ends too early, stalls or trickles, FetchError once more than that has come.
+    What the caller does with a part (a disk may take its time) is not the server's slowness.
     """
     length = response.headers.get("Content-Length")
     if length is not None and "Transfer-Encoding" in response.headers:
         # RFC 9112, section 6.3: an attempt to smuggle, or a fault.
         raise FetchError(f"{show_url(url)}: announces {cut(length)} bytes, and then chunks without a number")
     left = size
-    began, got = time.monotonic(), 0
+    waited, got = 0.0, 0
     while True:
+        began = time.monotonic()
         with translate_errors(url):
             part = response.read1(1 << 18, decode_content=False)
+        waited += time.monotonic() - began
         if not part:
             return
         if left is not None and (left := left - len(part)) < 0:
             raise FetchError(f"{show_url(url)}: longer than the {size} bytes that were announced")
         got += len(part)
         yield part
-        now = time.monotonic()
-        if now - began >= patience.stall_seconds:
-            if got < patience.least_rate * (now - began):
+        if waited >= patience.stall_seconds:
+            if got < patience.least_rate * waited:
                 raise PassingError(f"{show_url(url)}: sends less than {patience.least_rate} bytes a second")
-            began, got = now, 0
+            waited, got = 0.0, 0
 
 
 def _start_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:

@@ -36,8 +36,8 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
     if known is not None:
         _repair(store, known, tree)
         return known
-    write_atomic(tree / MANIFEST_NAME, render_manifest(release))
     tree.chmod(0o755)
+    write_atomic(tree / MANIFEST_NAME, render_manifest(release))  # which syncs the folder, its mode too
     if not store.releases_dir.is_dir():
         store.releases_dir.mkdir(mode=0o755)
         sync_folder(store.state_dir)

@@ -188,7 +188,7 @@ class TarReader:
             if key.startswith(b"GNU.sparse") or key in (b"hdrcharset", b"charset"):
                 self._refuse(
                     f"the pax record {_show_key(key)} is not supported",
-                    hint="pack with UTF-8 names, and without --sparse",
+                    hint="pack with UTF-8 names, and without --sparse (bsdtar: with --no-read-sparse)",
                 )
             if key in records:
                 self._refuse(f"the pax record {_show_key(key)} is there twice")

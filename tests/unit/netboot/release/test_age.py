@@ -113,8 +113,10 @@ def test_a_time_that_is_not_known(publisher: Publisher, caplog: pytest.LogCaptur
     assert publisher.stage().outcome is Outcome.STAGED
     # From here on it would be a way around.
     publisher.offer("one", "one")
-    with pytest.raises(OlderReleaseError, match="is signed without a time"):
+    with pytest.raises(OlderReleaseError, match="is signed without a time") as caught:
         publisher.stage()
+    assert "pack --timestamp" in caught.value.render()
+    assert "--tag one" in caught.value.render()
     publisher.offer("three-again", "three")
     assert publisher.stage().outcome is Outcome.UNCHANGED
     publisher.offer("one", "one")

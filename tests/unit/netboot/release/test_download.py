@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,13 +23,16 @@ from support.forge import (
     whole,
 )
 from support.releases import check_whole
+from urllib3 import HTTPResponse
 
+from ectools.netboot.release.http_client import read_steadily
+from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.forge import Answer
+    from support.forge import Answer, Request
 
 
 # What happens to requests for the archive → words of the refusal.
@@ -115,6 +119,28 @@ def test_a_stall_is_given_up(forge: Forge, staged_dir: Path) -> None:
     fetch(staged_dir, forge, stall=2)
     assert check_whole(staged_dir)
     assert len(forge.asked_archive()) > 1
+
+
+def test_a_server_may_give_less_than_the_range_that_was_asked_for(forge: Forge, staged_dir: Path) -> None:
+    def answer_part(request: Request) -> None:
+        wanted = f"bytes {HALF}-{HALF + 999}/{len(DATA)}"
+        request.start(206, 1000, {"ETag": ETAG, "Content-Range": wanted})
+        request.wfile.write(DATA[HALF : HALF + 1000])
+
+    forge.publish(size=0)  # the forge does not say
+    forge.on_archive(chunked(DATA[:HALF], cut=True), answer_part, ranged(DATA))
+    assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+    assert forge.asked_archive()[2]["Range"] == f"bytes={HALF + 1000}-"
+
+
+def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    response = HTTPResponse(BytesIO(bytes(3 << 18)), preload_content=False)
+    for part in read_steadily(response, "http://forge/file", Patience(), size=3 << 18):
+        assert part
+        now += 1000
+    assert now > 1000
 
 
 def test_what_has_arrived_is_not_asked_for_again(forge: Forge, staged_dir: Path) -> None:

@@ -81,6 +81,13 @@ def test_a_public_release_needs_no_token(forge: Forge, staged_dir: Path) -> None
     assert all("Authorization" not in headers for _, headers in forge.seen)
 
 
+def offer(name: str, url: str = "http://127.0.0.1/") -> Answer:
+    """A release with one asset."""
+    return body(
+        json.dumps({"tag_name": "x", "assets": [{"name": name, "browser_download_url": url}]}).encode()
+    )
+
+
 # What the forge says of the release → words of the refusal.
 RELEASES: dict[str, tuple[list[Answer], str]] = {
     "401": ([status(401)], "the token is refused .status 401"),
@@ -101,7 +108,7 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
     "assets that are none": ([body(b'{"tag_name": "x", "assets": {"a": 1}}')], "assets: an array"),
     "an asset without a name": ([body(b'{"tag_name": "x", "assets": [{}]}')], "without a name"),
     "an asset elsewhere": (
-        [body(b'{"tag_name": "x", "assets": [{"name": "a", "browser_download_url": "file:///etc/passwd"}]}')],
+        [offer(ARCHIVE, "file:///etc/passwd")],
         "browser_download_url: not an address",
     ),
     "no assets": ([body(b'{"tag_name": "x", "assets": null}')], "no file matches .*it has nothing"),
@@ -122,16 +129,11 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
     "a tag for a terminal": ([body(b'{"tag_name": "\\u001b[2J"}')], "characters that cannot be shown"),
     "a tag that is long": ([body(b'{"tag_name": "%s"}' % (b"x" * 300))], "is longer than 255 characters"),
     "an asset with a long name": (
-        [body(b'{"tag_name": "x", "assets": [{"name": "%s", "browser_download_url": ""}]}' % (b"x" * 300))],
+        [offer(f"{ARCHIVE.removesuffix('.gz')}.{'x' * 300}")],
         "is longer than 255 characters",
     ),
     "an asset with a long address": (
-        [
-            body(
-                b'{"tag_name": "x", "assets": [{"name": "a", "browser_download_url": "http://%s"}]}'
-                % (b"x" * 9000)
-            )
-        ],
+        [offer(ARCHIVE, "http://" + "x" * 9000)],
         "browser_download_url: longer than 4096 characters",
     ),
     "an answer without an end": ([endless(b'{"tag_name": "x"')], "larger than 4194304 bytes"),
@@ -157,6 +159,21 @@ def test_a_forge_from_hell(name: str, forge: Forge, staged_dir: Path) -> None:
     answers, words = RELEASES[name]
     forge.on_release(*answers)
     refuse(staged_dir, forge, words, stall=STALLS.get(name, 60))
+
+
+def test_other_files_of_a_release_may_be_odd(forge: Forge, staged_dir: Path) -> None:
+    names = [ARCHIVE, "SHA256SUMS.txt"]
+    wanted = [{"name": name, "browser_download_url": f"{forge.url}{DOWNLOADS}/{name}"} for name in names]
+    odd = [
+        # As macOS names it: with a space that is not printable, as Python has it.
+        {"name": "Screenshot at 9.41\u202fAM.png", "browser_download_url": f"{forge.url}/1"},
+        {"name": "mirror", "browser_download_url": "ftp://example.org/boot"},
+        {"name": "x" * 300, "browser_download_url": f"{forge.url}/2"},
+    ]
+    forge.publish(assets=[*odd, *wanted])
+    assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+    refused = refuse(staged_dir, forge, "no file matches nothing", release_artifact="nothing")
+    assert r"it has 'Screenshot at 9.41\u202fAM.png', mirror, xxx" in refused.message
 
 
 def test_retry_after_is_honoured(forge: Forge, staged_dir: Path) -> None:
@@ -246,6 +263,10 @@ def test_another_release_than_was_asked_for(forge: Forge, staged_dir: Path) -> N
     words = "answers with the release 'boot-v1', and 'boot-v2' was asked for"
     refuse(staged_dir, forge, words, release_tag="boot-v2")
     assert len(forge.seen) == 1
+    # Forges look tags up whatever their case.
+    forge.answers[f"{API}/tags/Boot-v1"] = forge.answers[f"{API}/tags/boot-v1"]
+    refused = refuse(staged_dir, forge, "answers with the release 'boot-v1'", release_tag="Boot-v1")
+    assert "as the forge writes it" in refused.render()
 
 
 def test_of_many_files_a_few_are_told(forge: Forge, staged_dir: Path) -> None:
