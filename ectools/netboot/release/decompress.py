@@ -100,7 +100,8 @@ def decompress(chunks: Iterator[bytes], *, archive: str, limits: Limits) -> Iter
             )
         if given.unpacked > limits.free_bytes and given.unpacked > given.count * limits.ratio:
             raise ArchiveError(
-                f"{archive}: unpacks to more than {limits.ratio} times its size: no boot files shrink so far"
+                f"{archive}: unpacks to more than {limits.ratio} times its size: no boot files shrink so far",
+                hint="what is mostly zeros (a disk's image) must be compressed before it is packed",
             )
         yield piece
 

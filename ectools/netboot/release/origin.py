@@ -145,8 +145,10 @@ def _find_wanted(
         signed_at = _check_signature(published, sums, settings.signature)
     wanted = find_sum(parse_sums(sums, where=where), archive, where=where)
     if settings.signature is not None:
-        # The publisher's own word of this archive goes before when all of the file was signed.
-        released_at = parse_times(sums, where=where).get(archive, signed_at)
+        # The publisher's own word of this archive goes before when all of the file was signed. Where there is
+        # such a word of others alone, this one may be an old archive whose sum was kept: nothing is known.
+        times = parse_times(sums, where=where)
+        released_at = times.get(archive) if times else signed_at
     return wanted, released_at
 
 

@@ -25,7 +25,7 @@ from ectools.netboot.release.sums import SumsError, parse_times, render_sums
 from ectools.netboot.settings import SignatureFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 SUMS = "SHA256SUMS.txt"
@@ -43,13 +43,22 @@ class Publisher:
     sign: Callable[[bytes], bytes]
 
     def offer(
-        self, tag: str, text: str, seconds: int | None = None, *, signature: bytes | None = None
+        self,
+        tag: str,
+        text: str,
+        seconds: int | None = None,
+        *,
+        signature: bytes | None = None,
+        beside: Mapping[str, int] | None = None,
     ) -> None:
-        """The release ``tag``, whose content is made of ``text``, released then; as the latest one."""
+        """The release ``tag``, whose content is made of ``text``, released then; as the latest one.
+
+        ``beside`` are other archives that the sums list, and when they were released.
+        """
         archive = compress(build_tar(release_files(text)))
-        sums = render_sums(
-            {ARCHIVE: hashlib.sha256(archive).hexdigest()}, {} if seconds is None else {ARCHIVE: seconds}
-        )
+        times = dict(beside or {})
+        listed = {ARCHIVE: hashlib.sha256(archive).hexdigest(), **dict.fromkeys(times, "0" * 64)}
+        sums = render_sums(listed, times if seconds is None else {ARCHIVE: seconds, **times})
         name = SUMS + SUFFIXES[self.form]
         files = {ARCHIVE: archive, SUMS: sums, name: signature or self.sign(sums)}
         assets = [
@@ -166,7 +175,9 @@ def test_without_a_pinned_key_nothing_is_known(publisher: Publisher) -> None:
 def test_minisigns_own_time(forge: Forge, tmp_path: Path) -> None:
     key = Minisign()
 
-    def offer(name: str, comment: bytes, seconds: int | None = None) -> Publisher:
+    def offer(
+        name: str, comment: bytes, seconds: int | None = None, beside: Mapping[str, int] | None = None
+    ) -> Publisher:
         publisher = Publisher(
             forge=forge,
             state=tmp_path / "state",
@@ -174,7 +185,7 @@ def test_minisigns_own_time(forge: Forge, tmp_path: Path) -> None:
             public=key.public(),
             sign=lambda data: key.sign(data, comment),
         )
-        publisher.offer(name, name, seconds)
+        publisher.offer(name, name, seconds, beside=beside)
         return publisher
 
     offer("two", b"timestamp:1700000002\tfile:SHA256SUMS.txt\thashed").stage()
@@ -186,6 +197,9 @@ def test_minisigns_own_time(forge: Forge, tmp_path: Path) -> None:
     # The time of the archive goes before that of its signature.
     with pytest.raises(OlderReleaseError):
         offer("one", b"timestamp:1800000000", 1700000001).stage()
+    # It is not the time of an archive from before there were any, whose sum stays beside those of new ones.
+    with pytest.raises(OlderReleaseError, match="without a time"):
+        offer("one", b"timestamp:1800000000", beside={"new.tar.gz": 1800000000}).stage()
     assert offer("three", b"timestamp:1", 1700000003).stage().outcome is Outcome.STAGED
 
 
