@@ -12,8 +12,8 @@ import pytest
 from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
 from support.lan import run
-from support.needs import require_tool
-from support.probe_lab import BOOT, ProbeLab, build_probe_lab
+from support.needs import give_up, require_tool
+from support.probe_lab import BOOT, CLIENT, ProbeLab, build_probe_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,6 +160,50 @@ def test_http_is_none_of_the_tables_business(lab: ProbeLab, tmp_path: Path) -> N
         argv = [*lab.inside("client"), sys.executable, "-c", FETCH, BOOT, "8080", "300"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert (done.stdout, done.stderr) == ("300\n", "")
+
+
+# Sends a packet from each of so many ports, to a host at the other end of a tunnel.
+MANY_PORTS = """
+import socket, sys, time
+address, count = sys.argv[1], int(sys.argv[2])
+for number in range(count):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.sendto(b"x", (address, 1024 + number))
+    if number % 20 == 0:
+        time.sleep(0.002)
+"""
+
+
+def count_vxlan(lab: ProbeLab) -> int:
+    argv = [*lab.inside("client"), "nft", "--json", "list", "counters", "table", "ip", "seen"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    (packets,) = [each["counter"]["packets"] for each in json.loads(said)["nftables"] if "counter" in each]
+    return int(packets)
+
+
+def test_a_tunnel_of_the_hosts_is_none_of_the_tables_business(lab: ProbeLab, tmp_path: Path) -> None:
+    """VXLAN has a port for each flow that it carries, and what it carries for others is of no socket here."""
+    boot, other = (["ip", "-netns", lab.namespace(name)] for name in ("boot", "other"))
+    vxlan = ["type", "vxlan", "id", "5", "local", BOOT, "remote", CLIENT, "dstport", "4789"]
+    made = subprocess.run([*boot, "link", "add", "vx0", *vxlan], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        give_up(f"no VXLAN in this kernel: {made.stderr.strip()}")
+    run([*boot, "link", "add", "br0", "type", "bridge"])
+    run([*boot, "link", "add", "g0", "type", "veth", "peer", "name", "g0", "netns", lab.namespace("other")])
+    for port in ("vx0", "g0"):
+        run([*boot, "link", "set", port, "master", "br0", "up"])
+    run([*boot, "link", "set", "br0", "up"])
+    run([*other, "link", "set", "g0", "up"])
+    run([*other, "address", "add", "198.51.100.1/24", "dev", "g0"])
+    run([*other, "neighbour", "add", "198.51.100.2", "lladdr", "02:00:00:00:00:02", "dev", "g0"])
+    count = "table ip seen {\n counter vxlan { }\n chain c {\n type filter hook input priority 0;\n"
+    count += f" ip saddr {BOOT} udp dport 4789 counter name vxlan\n }}\n}}\n"
+    nft = [*lab.inside("client"), "nft", "-f", "-"]
+    subprocess.run(nft, input=count, text=True, check=True)
+    with boot_service(serve(lab, tmp_path, transfers=256), wrapper=lab.inside("boot")):
+        run([*lab.inside("other"), sys.executable, "-c", MANY_PORTS, "198.51.100.2", "400"])
+        wait_until(lambda: count_vxlan(lab) > 300, "the tunnel has carried them")
+        assert "ct count over 32" in list_table(lab)
 
 
 def test_where_the_table_cannot_be_loaded_tftp_is_served_and_it_is_said_once(

@@ -56,7 +56,11 @@ class Share:
 
 
 def render_share(share: Share) -> str:
-    """The table's body. This host's own requests are let through: it asks whether dnsmasq is there."""
+    """The table's body. This host's own requests are let through: it asks whether dnsmasq is there.
+
+    Each hook has one rule, which says what is dnsmasq's. Rules that accept what is not would let on to the
+    next whatever has not what they look at: packets that are the kernel's own (VXLAN, WireGuard) have no user.
+    """
     most, port = share.transfers, load_protocols().ports.tftp
     return f"""\
   set transfers {{ type ipv4_addr; size {_MAX_ADDRESSES}; flags dynamic; }}
@@ -72,25 +76,23 @@ def render_share(share: Share) -> str:
     update @crowded {{ ip daddr }}
     drop
   }}
-  chain output {{
-    type filter hook output priority filter; policy accept;
-    oifname "lo" accept
-    meta l4proto != udp accept
-    meta skuid != {share.uid} accept
-    ip saddr != {share.address} accept
+  chain ask {{
+    udp sport {_OTHER_PORTS} jump refuse
+    ip saddr @crowded jump refuse
+    update @asking {{ ip saddr limit rate over {max(1, most // 16)}/second burst {most} packets }} jump refuse
+  }}
+  chain answer {{
     udp sport < 1024 accept
     udp dport {_OTHER_PORTS} accept
     ct state {{ new, related }} add @transfers {{ ip daddr ct count over {most} }} jump crowd
   }}
+  chain output {{
+    type filter hook output priority filter; policy accept;
+    oifname != "lo" ip saddr {share.address} meta l4proto udp meta skuid {share.uid} jump answer
+  }}
   chain input {{
     type filter hook input priority filter; policy accept;
-    iifname "lo" accept
-    meta l4proto != udp accept
-    ip daddr != {share.address} accept
-    udp dport != {port} accept
-    udp sport {_OTHER_PORTS} jump refuse
-    ip saddr @crowded jump refuse
-    update @asking {{ ip saddr limit rate over {max(1, most // 16)}/second burst {most} packets }} jump refuse
+    iifname != "lo" ip daddr {share.address} udp dport {port} jump ask
   }}
 """
 
