@@ -180,6 +180,7 @@ in
     wantedBy = [ "multi-user.target" ];
     unitConfig = {
       PropagatesReloadTo = [ "${unit}-dnsmasq.service" ];
+      StartLimitIntervalSec = 0;
       RequiresMountsFor = [ (quoted cfg.stateDir) ];
     };
     restartTriggers = changesOf fixed;
@@ -240,7 +241,11 @@ in
     wants = online;
     # Who gets the first script comes for the next one over HTTP.
     partOf = [ "${unit}.service" ];
-    unitConfig.RequiresMountsFor = [ (quoted cfg.stateDir) ];
+    unitConfig = {
+      RequiresMountsFor = [ (quoted cfg.stateDir) ];
+      # It is started again by itself and with the boot server: as often as both, and never given up.
+      StartLimitIntervalSec = 0;
+    };
     restartTriggers = changesOf fixedOfDnsmasq;
     path = [
       pkgs.dnsmasq

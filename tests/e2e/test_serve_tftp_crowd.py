@@ -13,7 +13,7 @@ from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
 from support.lan import run
 from support.needs import give_up, require_tool
-from support.probe_lab import BOOT, CLIENT, ProbeLab, build_probe_lab
+from support.probe_lab import BOOT, CLIENT, ECTOOLS, ProbeLab, build_probe_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +204,18 @@ def test_a_tunnel_of_the_hosts_is_none_of_the_tables_business(lab: ProbeLab, tmp
         run([*lab.inside("other"), sys.executable, "-c", MANY_PORTS, "198.51.100.2", "400"])
         wait_until(lambda: count_vxlan(lab) > 300, "the tunnel has carried them")
         assert "ct count over 32" in list_table(lab)
+
+
+@pytest.mark.parametrize("transfers", [2000, 10**12])
+def test_the_units_share_is_of_the_transfers_that_there_can_be(
+    lab: ProbeLab, tmp_path: Path, transfers: int
+) -> None:
+    settings = serve(lab, tmp_path, transfers=transfers)
+    unit = ["prlimit", "--nofile=1128:1128", *ECTOOLS, "netboot", "dnsmasq", "--config", str(settings)]
+    run([*lab.inside("boot"), *unit, "--load-limit", "nobody"])
+    argv = [*lab.inside("boot"), "nft", "list", "table", "ip", "every_channel_tftp"]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert "ct count over 125 " in listed
 
 
 def test_where_the_table_cannot_be_loaded_tftp_is_served_and_it_is_said_once(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.capabilities import Capability, has_capability
 from ectools.errors import EcError, InputError
+from ectools.netboot.dnsmasq.plan import fit_transfers
 from ectools.netboot.protocols import load_protocols
 from ectools.nft import apply, find_nft, read_counters, render_load, render_removal
 
@@ -59,7 +60,7 @@ def render_share(share: Share) -> str:
     """The table's body. This host's own requests are let through: it asks whether dnsmasq is there.
 
     Each hook has one rule, which says what is dnsmasq's. Rules that accept what is not would let on to the
-    next whatever has not what they look at: packets that are the kernel's own (VXLAN, WireGuard) have no user.
+    next whatever lacks what they look at: packets that are the kernel's own (VXLAN, WireGuard) have no user.
     """
     most, port = share.transfers, load_protocols().ports.tftp
     return f"""\
@@ -107,7 +108,9 @@ def load_unit_table(settings: Settings, *, user: str) -> None:
     except KeyError as error:
         raise InputError(f"there is no user {user}", hint="name the one that dnsmasq runs as") from error
     assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
-    share = Share(address=settings.listen_ip, max_transfers=settings.tftp.max_transfers, uid=uid)
+    # dnsmasq is started with the same limit of open files. More than it has would leave no share to others.
+    transfers = fit_transfers(settings.tftp.max_transfers)
+    share = Share(address=settings.listen_ip, max_transfers=transfers, uid=uid)
     Table(UNIT_TABLE).load(share)
 
 
