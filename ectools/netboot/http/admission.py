@@ -29,6 +29,8 @@ _REPORT_SECONDS = 10.0
 # A newcomer does not put out what its own address began just before: else a crowd that comes again and
 # again would have the server do nothing but take it in.
 _UNDISTURBED_SECONDS = 5.0
+# And all of a crowd comes to that age together.
+_OWN_SECONDS = 0.01
 _MAX_REPORTED_ADDRESSES = 1024
 
 
@@ -98,7 +100,7 @@ class Admission:
         self._own: set[tuple[str, int]] = set()
         self._places: dict[Guest, Place] = {}
         self._unreported: dict[Loss, Counter[str]] = {}
-        self._reported = float("-inf")
+        self._reported = self._gave_way_to_its_own = float("-inf")
 
     def __len__(self) -> int:
         return len(self.slots) + len(self.lobby)
@@ -194,8 +196,11 @@ class Admission:
             return room
         theirs = self._places[victim].share
         own = share is not None and theirs == share
-        if own and self._clock() - victim.since < _UNDISTURBED_SECONDS:
-            return False
+        now = self._clock()
+        if own:
+            if now - victim.since < _UNDISTURBED_SECONDS or now - self._gave_way_to_its_own < _OWN_SECONDS:
+                return False
+            self._gave_way_to_its_own = now
         loss = _LOSS_BY_USE[place.find_use(victim)]
         if place is self.slots:  # who leaves the lobby was counted when it came there
             self._lose(loss, theirs)

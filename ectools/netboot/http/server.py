@@ -21,6 +21,7 @@ from ectools.netboot.http.access_log import AccessLog, log_refusal
 from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
 from ectools.netboot.http.answer import Answerer, Gate, Site
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
+from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.pump import Abort, Pump
 from ectools.netboot.http.replies import MemoryReply
 from ectools.netboot.http.self_check import ask_health
@@ -320,6 +321,7 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         ip, port = server.start()
+        settle_memory()
         _log.info("boot HTTP server is ready", ip=ip, port=port, root=str(settings.root))
         if on_ready is not None:
             on_ready(ip, port)

@@ -18,6 +18,7 @@ from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
 from ectools.netboot.dnsmasq.share import Table
+from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
@@ -214,6 +215,7 @@ class _Boot:
                     url = f"http://{settings.hostname}:{port}/"
                     _log.info("the boot server is ready", ip=ip, port=port, url=url)
                     ready = Ready(url=url, ip=ip, port=port, release=None if release is None else release.id)
+                    settle_memory()
                     self._on_ready(ready)
                     self._notifier.ready()
                     async with self.reloader.running():
