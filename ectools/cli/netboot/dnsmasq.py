@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ectools import log
+from ectools.cli.log_format import log_format_option, use_log_format
 from ectools.netboot.settings import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
     metavar="USER",
     help="Load the limit per address for a dnsmasq that runs as USER (nftables), start nothing.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "json", "text"]),
-    default="auto",
-    show_default=True,
-    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
-)
+@log_format_option
 def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None, log_format: str) -> None:
     """Serve the boot files over TFTP, and ProxyDHCP where it is enabled, until SIGTERM or SIGINT.
 
@@ -47,8 +41,7 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
     """
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG
-    if log_format != "auto":
-        log.set_up(json_lines=log_format == "json")
+    use_log_format(log_format)
 
     def load() -> Settings:
         from ectools.netboot.load import load_settings

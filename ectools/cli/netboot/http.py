@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ectools import log
+from ectools.cli.log_format import log_format_option, use_log_format
 from ectools.cli.seconds import Seconds
 
 
@@ -55,13 +55,7 @@ from ectools.cli.seconds import Seconds
     metavar="S",
     help="On SIGTERM or SIGINT, time for downloads in flight to end.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "json", "text"]),
-    default="auto",
-    show_default=True,
-    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
-)
+@log_format_option
 @click.option("--json", "as_json", is_flag=True, help="When ready, print {url, ip, port} on standard output.")
 def http(
     *,
@@ -92,8 +86,7 @@ def http(
     from ectools.netboot.http.settings import HttpSettings
     from ectools.privileges import limit_to_user, work_as_folder_user
 
-    if log_format != "auto":
-        log.set_up(json_lines=log_format == "json")
+    use_log_format(log_format)
     settings = HttpSettings(
         root=root,
         max_connections=max_connections,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ectools import log
+from ectools.cli.log_format import log_format_option, use_log_format
 from ectools.netboot.settings import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ if TYPE_CHECKING:
     metavar="SOCKET",
     help="Serve HTTP alone: `ectools netboot dnsmasq` does the rest, and reports to this socket.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "json", "text"]),
-    default="auto",
-    show_default=True,
-    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
-)
+@log_format_option
 @click.option("--json", "as_json", is_flag=True, help="When ready, print {url, ip, port, release}.")
 def serve(
     *,
@@ -112,8 +106,7 @@ def _serve(
 ) -> None:
     from ectools.netboot.serve.run import serve_boot
 
-    if log_format != "auto":
-        log.set_up(json_lines=log_format == "json")
+    use_log_format(log_format)
 
     def announce(ready: Ready) -> None:
         if as_json:

@@ -1,0 +1,33 @@
+"""``--log-format`` of the commands that serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ectools import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_OPTION = click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="Form of the lines on standard error; auto is text on a terminal and JSON elsewhere.",
+)
+
+
+def log_format_option(command: Callable[..., T]) -> Callable[..., T]:
+    """The option, as the parameter ``log_format``."""
+    return _OPTION(command)
+
+
+def use_log_format(log_format: str) -> None:
+    """Have the log as the option says; ``auto`` is what it is already."""
+    if log_format != "auto":
+        log.set_up(json_lines=log_format == "json")
