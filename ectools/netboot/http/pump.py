@@ -39,6 +39,7 @@ HURRIED_TURN_SECONDS = 0.0005
 _DISK_READERS = 4
 # What the kernel reads ahead at once (read_ahead_kb): seldom less of a file than that is in memory.
 _PROBE_BYTES = 128 << 10
+_PROBED_SECONDS = 2.0
 
 
 class Abort(StrEnum):
@@ -60,8 +61,8 @@ class Transfer:
 
     ``progress`` is the loop's time when the client last took something, ``unread`` what its socket held when
     that was last doubted; ``was_read`` says that the next slice was read from disk for it, ``watched`` that
-    the socket is registered. ``measured``: when the client had taken how many bytes; ``rate``: in bytes per
-    second, since the time before.
+    the socket is registered. Up to ``probed_to`` the file was seen in memory, at ``probed_at`` or later.
+    ``measured``: when the client had taken how many bytes; ``rate``: in bytes per second, since then.
     """
 
     socket: int
@@ -73,6 +74,8 @@ class Transfer:
     sent: int = 0
     unread: int | None = None
     was_read: bool = False
+    probed_to: int = 0
+    probed_at: float = float("-inf")
     watched: bool = False
     measured: tuple[float, int] | None = None
     rate: float | None = None
@@ -245,15 +248,26 @@ class Pump:
             transfer.watched = True
 
     def _is_on_disk(self, transfer: Transfer, count: int) -> bool:
-        """Whether a part of the next slice would have to be waited for, and everybody with it."""
-        end = transfer.offset + count
-        for position in (*range(transfer.offset, end - 1, _PROBE_BYTES), end - 1):
+        """Whether a part of the next slice would have to be waited for, and everybody with it.
+
+        A client that takes little at a time has the same bytes before it again and again: what was in memory
+        a moment ago is not asked for anew.
+        """
+        end, now = transfer.offset + count, self._loop.time()
+        fresh = now - transfer.probed_at < _PROBED_SECONDS
+        start = max(transfer.offset, transfer.probed_to) if fresh else transfer.offset
+        if start >= end:
+            return False
+        for position in (*range(start, end - 1, _PROBE_BYTES), end - 1):
             try:
                 os.preadv(transfer.file.descriptor, [self._probe], position, os.RWF_NOWAIT)
             except BlockingIOError:
                 return True
             except OSError:
                 return False  # a filesystem that cannot tell; what else may be wrong, sendfile will say
+        if not fresh:
+            transfer.probed_at = now
+        transfer.probed_to = end
         return False
 
     def _read_ahead(self, transfer: Transfer, count: int) -> None:
