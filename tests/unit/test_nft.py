@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
+from support.needs import give_up, require_tool
 
 from ectools.nft import find_nft, render_load, render_removal
 
@@ -29,9 +29,12 @@ def test_a_table_has_a_plain_name(name: str) -> None:
 
 @pytest.mark.netns
 def test_a_table_is_loaded_twice_read_and_removed_twice_and_others_stay() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("NEEDS ROOT: a table is loaded in a network namespace")
+    require_tool("unshare", "install util-linux")
     nft = find_nft()
-    if nft is None or os.geteuid() != 0 or shutil.which("unshare") is None:
-        pytest.skip("NEEDS ROOT, nft and unshare: a table is loaded in a network namespace")
+    if nft is None:
+        give_up("nft is not to be found; install nftables")
     source = (
         "import socket, subprocess, sys\n"
         "from ectools.nft import apply, read_counters, render_load, render_removal\n"
