@@ -231,7 +231,7 @@ def test_proxy_dhcp_and_the_share_of_an_address(lab: ProbeLab, home: Path) -> No
         for count in (1, 2):
             service.wait_for_dnsmasq(count)
             assert rights(service.find_dnsmasq()) == ([ALICE] * 4, mask(BIND, NET), mask(BIND, NET))
-            assert f"meta skuid != {ALICE} accept" in list_table(lab)
+            assert f"meta skuid {ALICE} jump answer" in list_table(lab)
             lab.probe("--arch", "7")
             service.wait_for_event("ProxyDHCP has named a boot file", count=count)
             os.kill(service.find_dnsmasq(), signal.SIGKILL)
