@@ -11,7 +11,7 @@ import pytest
 from support.releases import build_settings, build_tar, release_files, snapshot
 
 from ectools.errors import EcError
-from ectools.netboot.release.patience import Patience
+from ectools.fetch.retry import Patience
 from ectools.netboot.release.stage import Staged, stage
 
 if TYPE_CHECKING:

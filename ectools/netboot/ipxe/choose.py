@@ -139,8 +139,8 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
         return present
     if urlsplit(url).scheme not in {"http", "https"}:
         raise InputError(f"{OPTION_PREFIX}.ipxe.remoteUrl: {url}: only http and https can be downloaded from")
-    from ectools.netboot.release.http_client import FetchError, HttpClient
-    from ectools.netboot.release.patience import Patience
+    from ectools.fetch.client import FetchError, HttpClient
+    from ectools.fetch.retry import Patience
 
     client = HttpClient(url, token=None, patience=Patience())
     try:

@@ -7,8 +7,8 @@ import re
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol
 
+from ectools.fetch.client import FetchError, PassingError, read_steadily, show_url
 from ectools.files import FileError, open_regular
-from ectools.netboot.release.http_client import FetchError, PassingError, read_steadily, show_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
+    from ectools.fetch.client import HttpClient
     from ectools.netboot.release.forge import Asset
-    from ectools.netboot.release.http_client import HttpClient
 
 READ_BYTES = 128 << 10
 # A connection that carried as much as this was worth opening.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ectools.errors import EcError, cut, show_list
-from ectools.netboot.release.http_client import FetchError, find_origin, show_url
+from ectools.fetch.client import FetchError, find_origin, show_url
 
 if TYPE_CHECKING:
-    from ectools.netboot.release.http_client import HttpClient
+    from ectools.fetch.client import HttpClient
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_NAME = 255

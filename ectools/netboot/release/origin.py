@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import InputError
+from ectools.fetch.client import HttpClient
 from ectools.files import read_input, read_regular
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
 from ectools.netboot.release.forge_token import find_forge_token
-from ectools.netboot.release.http_client import HttpClient
 from ectools.netboot.release.signature import (
     MAX_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ectools.fetch.retry import Patience
     from ectools.netboot.release.forge import ForgeRelease
-    from ectools.netboot.release.patience import Patience
     from ectools.netboot.settings import ReleaseSettings, Signature
 
 _log = log.Log(__name__)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, show_list
+from ectools.fetch.retry import Patience
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.collect import Fate, collect_locked
@@ -20,7 +21,6 @@ from ectools.netboot.release.limits import Limits
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.marks import unmark
 from ectools.netboot.release.origin import Origin, find_origin
-from ectools.netboot.release.patience import Patience
 from ectools.netboot.release.progress import watch
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore

@@ -25,8 +25,8 @@ from support.forge import (
 from support.releases import check_whole
 from urllib3 import HTTPResponse
 
-from ectools.netboot.release.http_client import read_steadily
-from ectools.netboot.release.patience import Patience
+from ectools.fetch.client import read_steadily
+from ectools.fetch.retry import Patience
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ from support.releases import (
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.release.patience import Patience, parse_retry_after
-from ectools.netboot.release.proxies import find_proxy
+from ectools.fetch.env_proxy import find_proxy
+from ectools.fetch.retry import Patience, parse_retry_after
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:

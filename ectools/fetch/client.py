@@ -13,9 +13,9 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SS
 
 from ectools import __version__, log
 from ectools.errors import EcError, cut
-from ectools.netboot.release.http_lines import bound_lines
-from ectools.netboot.release.patience import Patience, parse_retry_after
-from ectools.netboot.release.proxies import find_proxy
+from ectools.fetch.env_proxy import find_proxy
+from ectools.fetch.response_lines import bound_lines
+from ectools.fetch.retry import Patience, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
