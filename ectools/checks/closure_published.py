@@ -49,10 +49,10 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
 
 def _read_archive(path: Path) -> dict[str, bytes]:
     """The two small files of an archive; the others are read past."""
-    from ectools.netboot.release.blocks import Blocks
-    from ectools.netboot.release.decompress import decompress
-    from ectools.netboot.release.limits import Limits
-    from ectools.netboot.release.tar import Kind, TarReader
+    from ectools.archive.blocks import Blocks
+    from ectools.archive.decompress import decompress
+    from ectools.archive.limits import Limits
+    from ectools.archive.tar import Kind, TarReader
 
     limits = Limits()
     chunks = decompress(_read_chunks(path), archive=str(path), limits=limits)

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ectools.archive.decompress import import_zstd
 from ectools.netboot.load import load_settings
-from ectools.netboot.release.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.release.verify import check_staged
 

@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.archive.names import MANIFEST_NAME
 from ectools.files import sync_folder
 from ectools.netboot.release.age import forget_time
-from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.store import StoreError
 from ectools.netboot.release.swap import recover
 

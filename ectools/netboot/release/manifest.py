@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from ectools.archive.names import find_name_fault
 from ectools.errors import EcError, cut, show_list
-from ectools.netboot.release.names import find_name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import show_list
 from ectools.files import FileError, sync_folder, write_atomic
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
-from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.swap import point
 from ectools.netboot.release.verify import find_damage
 

@@ -10,14 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.archive.decompress import ArchiveError, decompress
+from ectools.archive.extract import extract
+from ectools.archive.limits import Limits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import Patience
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
 from ectools.netboot.release.collect import Fate, collect_locked
-from ectools.netboot.release.decompress import ArchiveError, decompress
-from ectools.netboot.release.extract import extract
-from ectools.netboot.release.limits import Limits
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.marks import unmark
 from ectools.netboot.release.origin import Origin, find_origin

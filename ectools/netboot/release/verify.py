@@ -8,9 +8,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.archive.names import MANIFEST_NAME
 from ectools.files import FileError
 from ectools.netboot.release.manifest import ManifestError
-from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ectools.archive.names import _look_closer, find_name_fault, fold_name
 from ectools.netboot.release.manifest import (
     BootCommand,
     FileRecord,
@@ -18,7 +19,6 @@ from ectools.netboot.release.manifest import (
     parse_manifest,
     render_manifest,
 )
-from ectools.netboot.release.names import _look_closer, find_name_fault, fold_name
 
 NAMES = st.text(min_size=1, max_size=20).filter(lambda name: find_name_fault(name) is None)
 RECORDS = st.builds(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.needs import require_tool
 from support.releases import SCRIPT, build_settings, check_whole, release_files
 
+from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError
-from ectools.netboot.release.names import find_name_fault, fold_name
 from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, find_tag_time, pack
 from ectools.netboot.release.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 from ectools.netboot.release.stage import stage

@@ -23,9 +23,9 @@ from support.releases import (
     zstd,
 )
 
+from ectools.archive.limits import Limits
 from ectools.errors import EcError
 from ectools.netboot.release import stage as stage_module
-from ectools.netboot.release.limits import Limits
 from ectools.netboot.release.stage import stage
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
+from ectools.archive.limits import WINDOW_LOG, XZ_MEMORY, Limits
 from ectools.errors import EcError
-from ectools.netboot.release.limits import WINDOW_LOG, XZ_MEMORY, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

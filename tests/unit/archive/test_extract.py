@@ -28,9 +28,9 @@ from support.releases import (
     tar_header,
 )
 
-from ectools.netboot.release.decompress import ArchiveError
-from ectools.netboot.release.extract import extract
-from ectools.netboot.release.limits import Limits
+from ectools.archive.decompress import ArchiveError
+from ectools.archive.extract import extract
+from ectools.archive.limits import Limits
 from ectools.netboot.release.manifest import FileRecord
 from ectools.netboot.release.stage import stage
 

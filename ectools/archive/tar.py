@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
+from ectools.archive.blocks import BLOCK, Blocks
+from ectools.archive.decompress import ArchiveError
+from ectools.archive.names import find_name_fault
 from ectools.errors import cut
-from ectools.netboot.release.blocks import BLOCK, Blocks
-from ectools.netboot.release.decompress import ArchiveError
-from ectools.netboot.release.names import find_name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.netboot.release.limits import Limits
+    from ectools.archive.limits import Limits
 
 MAX_EXTENSION_BYTES = 64 << 10
 _MAX_EXTENSIONS = 8

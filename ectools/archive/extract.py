@@ -11,19 +11,19 @@ import posixpath
 from hashlib import sha256
 from typing import TYPE_CHECKING, NoReturn
 
+from ectools.archive.blocks import Blocks
+from ectools.archive.decompress import ArchiveError
+from ectools.archive.names import fold_name
+from ectools.archive.tar import Entry, Kind, TarReader
 from ectools.errors import cut
 from ectools.files import sync_file_system, sync_folder
-from ectools.netboot.release.blocks import Blocks
-from ectools.netboot.release.decompress import ArchiveError
 from ectools.netboot.release.manifest import FileRecord
-from ectools.netboot.release.names import fold_name
-from ectools.netboot.release.tar import Entry, Kind, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ectools.netboot.release.limits import Limits
+    from ectools.archive.limits import Limits
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755

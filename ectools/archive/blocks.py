@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.release.decompress import ArchiveError
+from ectools.archive.decompress import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
