@@ -7,8 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.boot_urls import expect_url
 from ectools.errors import Problem
+from ectools.ipxe.urls import expect_url
 from ectools.netboot.settings import OPTION_PREFIX, Strategy, parse_listen_address
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from ectools.boot_urls import FAILURE_MARK, URL, add_token
+from ectools.ipxe.urls import FAILURE_MARK, URL, add_token
 
 if TYPE_CHECKING:
     from ectools.vm.settings import Boot

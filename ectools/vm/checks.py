@@ -10,8 +10,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.boot_urls import expect_url
 from ectools.errors import Problem
+from ectools.ipxe.urls import expect_url
 from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split
 from ectools.vm.settings import OPTION_PREFIX

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.boot_urls import FAILURE_MARK
 from ectools.errors import EcError
+from ectools.ipxe.urls import FAILURE_MARK
 from ectools.log_limit import LogLimit, LogRate
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async, stop_async

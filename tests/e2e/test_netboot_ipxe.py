@@ -14,8 +14,8 @@ from support.netboot_clients import Client, Firmware, Plug, start_client
 from support.recording_http import RecordingServer
 from support.staged import make_release
 
-from ectools.boot_urls import FAILURE_MARK
 from ectools.demo.payload import UP_MARK, build_payload
+from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
 from ectools.netboot.ipxe.choose import BinaryError, choose_binaries
 from ectools.netboot.ipxe.script import build_autoexec, build_netboot

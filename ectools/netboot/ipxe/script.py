@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.boot_urls import FAILURE_MARK, URL, encode_token
 from ectools.credentials import is_token
 from ectools.errors import EcError
-from ectools.netboot.ipxe.reasons import REASONS
+from ectools.ipxe.errors import REASONS
+from ectools.ipxe.urls import FAILURE_MARK, URL, encode_token
 from ectools.netboot.release.boot_command import is_bootable_name, is_script_argument
 from ectools.netboot.settings import OnFailure
 

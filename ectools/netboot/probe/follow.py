@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.language import join_uri
 from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
 from ectools.netboot.probe.choose import Ask, Choice, Target, choose_firmware, choose_http
 from ectools.netboot.probe.choose_ipxe import choose_ipxe
@@ -13,7 +14,6 @@ from ectools.netboot.probe.contents import Kind, find_embedded_script
 from ectools.netboot.probe.dhcp import NO_ADDRESS
 from ectools.netboot.probe.faults import Code, Severity
 from ectools.netboot.probe.ipxe_script import run_script
-from ectools.netboot.probe.ipxe_syntax import join_uri
 from ectools.netboot.probe.ipxe_trace import End, Trace
 from ectools.netboot.probe.loads import Load, Role, look_at
 from ectools.netboot.probe.walk import Outcome, Step, Walk

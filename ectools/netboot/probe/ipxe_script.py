@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.language import find_labels, join_uri, name_image, split_commands, split_options
 from ectools.netboot.probe.contents import Kind
-from ectools.netboot.probe.ipxe_syntax import find_labels, join_uri, name_image, split_commands, split_options
 from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.loads import Load, Role, guess_role, look_at
 

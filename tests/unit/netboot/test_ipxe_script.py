@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.golden import compare
 from support.staged import ARGUMENTS, make_release
 
-from ectools.boot_urls import URL
-from ectools.netboot.ipxe.reasons import REASONS
+from ectools.ipxe.errors import REASONS
+from ectools.ipxe.urls import URL
 from ectools.netboot.ipxe.script import ScriptError, build_autoexec, build_netboot
 from ectools.netboot.load import load_settings
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.boot_binaries import build_uefi_application
 
+from ectools.ipxe.language import join_uri
 from ectools.netboot.ipxe.script import build_autoexec, build_netboot
 from ectools.netboot.load import load_settings
 from ectools.netboot.probe.fetch import Fetched, State
 from ectools.netboot.probe.ipxe_script import run_script
-from ectools.netboot.probe.ipxe_syntax import join_uri
 from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.loads import Role
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id

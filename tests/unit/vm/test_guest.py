@@ -9,7 +9,7 @@ import logging
 import pytest
 from support.qmp_server import guest_without_qemu
 
-from ectools.boot_urls import FAILURE_MARK
+from ectools.ipxe.urls import FAILURE_MARK
 from ectools.log_limit import LogRate
 from ectools.outputs import LINE_BYTES, TAIL_LINES, clean_line
 from ectools.vm.guest import Record
