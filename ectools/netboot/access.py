@@ -13,13 +13,13 @@ from ectools.netboot.forwarded import Networks, find_client, parse_address
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.ipxe.script import TOKEN_HEADER
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
     from ectools.netboot.forwarded import Address
     from ectools.netboot.http.answer import Visit
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"

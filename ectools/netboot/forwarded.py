@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from multidict import MultiMapping
 
-    from ectools.netboot.settings import Network
+    from ectools.netboot.settings.model import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -19,15 +19,15 @@ from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
 from ectools.netboot.ipxe.choose import BinaryError, choose_binaries
 from ectools.netboot.ipxe.script import build_autoexec, build_netboot
-from ectools.netboot.load import load_settings
 from ectools.netboot.protocols import Binary
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 HOST = "10.0.2.2"
 MARK = "ages"

@@ -26,9 +26,9 @@ from support.boot_service import (
 )
 
 from ectools.netboot.ipxe.script import build_autoexec
-from ectools.netboot.load import load_settings
 from ectools.netboot.release.collect import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -217,7 +217,7 @@ def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
     variants: Variants, tmp_path: Path
 ) -> None:
     from ectools.netboot.ipxe.script import build_autoexec
-    from ectools.netboot.load import load_settings
+    from ectools.netboot.settings.load import load_settings
 
     def build_script(options: dict[str, Any]) -> str:
         (tmp_path / "settings.json").write_text(json.dumps(options))

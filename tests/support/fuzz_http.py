@@ -20,9 +20,9 @@ from support.staged import make_release, put_release
 from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
-from ectools.netboot.load import load_settings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.site import BootSite, Rules
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

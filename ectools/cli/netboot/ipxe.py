@@ -13,7 +13,7 @@ from ectools.errors import EcError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 PLACEHOLDER = "TOKEN"
 """Stands for the token in what is printed."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings import DEFAULT_CONFIG
+from ectools.netboot.settings.model import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.netboot.serve.run import Ready
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 
 @click.command(epilog="Example: ectools netboot serve --listen-ip 192.0.2.10 --hostname 192.0.2.10")
@@ -77,7 +77,7 @@ def serve(
     }
 
     def load() -> Settings:
-        from ectools.netboot.load import load_settings
+        from ectools.netboot.settings.load import load_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):

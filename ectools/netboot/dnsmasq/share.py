@@ -24,7 +24,7 @@ from ectools.nft import apply, find_nft, read_counters, render_load, render_remo
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

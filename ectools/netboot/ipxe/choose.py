@@ -13,12 +13,12 @@ from ectools.errors import EcError, InputError
 from ectools.files import read_regular
 from ectools.netboot.ipxe.binary import Autoexec, BinaryFacts, inspect_binary
 from ectools.netboot.protocols import Binary, load_protocols
-from ectools.netboot.settings import OPTION_PREFIX, Strategy
+from ectools.netboot.settings.model import OPTION_PREFIX, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.netboot.settings import IpxeSettings, Settings
+    from ectools.netboot.settings.model import IpxeSettings, Settings
 
 _log = log.Log(__name__)
 

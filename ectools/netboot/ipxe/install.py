@@ -17,12 +17,12 @@ from ectools.errors import InputError
 from ectools.files import FileError, hold_lock, open_regular, sync_folder, write_atomic
 from ectools.netboot.ipxe.choose import choose_binaries
 from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _RECORD = "tftp.json"
 _BINARY_MODE = 0o644

@@ -18,13 +18,13 @@ from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import FAILURE_MARK, URL, encode_token
 from ectools.netboot.release.boot_command import is_bootable_name, is_script_argument
-from ectools.netboot.settings import OnFailure
+from ectools.netboot.settings.model import OnFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 AUTOEXEC_NAME = "autoexec.ipxe"
 """What a UEFI iPXE looks for in the folder that it came from."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ectools.fetch.retry import Patience
     from ectools.netboot.release.forge import ForgeRelease
-    from ectools.netboot.settings import ReleaseSettings, Signature
+    from ectools.netboot.settings.model import ReleaseSettings, Signature
 
 _log = log.Log(__name__)
 

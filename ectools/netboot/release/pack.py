@@ -31,7 +31,7 @@ from ectools.netboot.release.sums import MAX_SUMS_BYTES, SUMS_NAME, parse_sums, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ectools.netboot.settings import SignatureFormat
+    from ectools.netboot.settings.model import SignatureFormat
 
 _log = log.Log(__name__)
 

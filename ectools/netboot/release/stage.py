@@ -31,7 +31,7 @@ from ectools.netboot.release.verify import find_damage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import ReleaseSettings, Settings
+    from ectools.netboot.settings.model import ReleaseSettings, Settings
 
 _log = log.Log(__name__)
 

@@ -18,7 +18,7 @@ from ectools.netboot.serve.host import check_host, check_reloaded
 from ectools.netboot.serve.reload import Reloader
 from ectools.netboot.serve.rights import become_boot_user
 from ectools.netboot.serve.signals import handle_signals
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import Periodic, report_unseen_failures
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

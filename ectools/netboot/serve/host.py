@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import UnsafeFolderError, find_folder_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
 # struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.

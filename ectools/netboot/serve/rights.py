@@ -22,7 +22,7 @@ from ectools.privileges import limit_to_user, work_as_folder_user
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

@@ -31,7 +31,7 @@ from ectools.netboot.serve.rights import become_boot_user
 from ectools.netboot.serve.signals import handle_signals
 from ectools.netboot.serve.site import BootSite, Rules
 from ectools.netboot.serve.status import StatusListener, StatusSite
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import report_unseen_failures
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

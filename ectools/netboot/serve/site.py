@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.replies import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

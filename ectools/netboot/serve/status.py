@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.http.answer import Visit
-    from ectools.netboot.settings import ListenAddress
+    from ectools.netboot.settings.model import ListenAddress
 
 _log = log.Log(__name__)
 

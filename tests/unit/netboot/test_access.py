@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from ectools.netboot.access import Access, read_chain_tokens
 from ectools.netboot.http.answer import Visit
 from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.load import load_settings
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,9 +22,9 @@ from ectools.netboot.dnsmasq.model import (
     build_filenames,
 )
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.load import load_settings
 from ectools.netboot.protocols import Binary, Transport, load_protocols
-from ectools.netboot.settings import Settings
+from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.model import Settings
 
 ALL = ("undionly.kpxe", "ec-ipxe-ia32.efi", "ec-ipxe.efi", "ec-ipxe-arm64.efi", "autoexec.ipxe")
 PROXY = {"proxyDhcp.subnet": "192.0.2.0/24"}

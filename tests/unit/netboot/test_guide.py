@@ -11,9 +11,9 @@ import click
 import pytest
 
 from ectools.cli.main import ectools
-from ectools.netboot.load import load_settings
 from ectools.netboot.probe.faults import REMEDIES, Code
 from ectools.netboot.protocols import load_protocols
+from ectools.netboot.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "NUC_UNIFI_NETBOOT.md"

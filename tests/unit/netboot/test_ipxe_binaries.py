@@ -15,13 +15,13 @@ from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.netboot.ipxe.binary import Autoexec, find_machine, inspect_binary
 from ectools.netboot.ipxe.choose import BinaryError, choose_binaries, find_fault
-from ectools.netboot.load import load_settings
 from ectools.netboot.protocols import Binary
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 
 def settings_of(**ipxe: Any) -> Settings:

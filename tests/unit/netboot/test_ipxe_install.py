@@ -14,12 +14,12 @@ from ectools.errors import EcError
 from ectools.files import LockedError, hold_lock
 from ectools.netboot.ipxe import install
 from ectools.netboot.ipxe.install import install_boot_files
-from ectools.netboot.load import load_settings
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from support.staged import ARGUMENTS, make_release
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import URL
 from ectools.netboot.ipxe.script import ScriptError, build_autoexec, build_netboot
-from ectools.netboot.load import load_settings
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 TOKENS = st.from_regex(r"[A-Za-z0-9._~/=:@-]{1,512}", fullmatch=True).filter(lambda text: "\n" not in text)
 # What is near to what passes, and what is far from it.

@@ -11,12 +11,12 @@ from support.boot_binaries import build_uefi_application
 
 from ectools.ipxe.language import join_uri
 from ectools.netboot.ipxe.script import build_autoexec, build_netboot
-from ectools.netboot.load import load_settings
 from ectools.netboot.probe.fetch import Fetched, State
 from ectools.netboot.probe.ipxe_script import run_script
 from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.loads import Role
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
+from ectools.netboot.settings.load import load_settings
 
 BASE = "http://192.0.2.2:8080"
 HERE = f"{BASE}/autoexec.ipxe"

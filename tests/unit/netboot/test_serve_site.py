@@ -15,11 +15,11 @@ from ectools import log
 from ectools.netboot.http.answer import Found, Visit
 from ectools.netboot.http.replies import Delivery
 from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.load import load_settings
 from ectools.netboot.release.collect import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.held import LINGER_SECONDS
 from ectools.netboot.serve.site import BootSite, Rules
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

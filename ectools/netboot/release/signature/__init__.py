@@ -6,7 +6,7 @@ import base64
 from typing import assert_never
 
 from ectools.errors import EcError
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 MAX_SIGNATURE_BYTES = 64 << 10
 MAX_KEY_BYTES = 64 << 10

@@ -22,7 +22,7 @@ from ectools.netboot.release.signature import SUFFIXES
 from ectools.netboot.release.stage import Outcome, Staged, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
 from ectools.netboot.release.sums import SumsError, parse_times, render_sums
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

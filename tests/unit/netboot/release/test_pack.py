@@ -22,7 +22,7 @@ from ectools.netboot.release.pack import Compression, Packed, SigningKey, System
 from ectools.netboot.release.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 from ectools.netboot.release.stage import stage
 from ectools.netboot.release.sums import parse_times
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 

@@ -16,7 +16,7 @@ from support.signing import Minisign, make, openssh, openssl
 from ectools.errors import EcError
 from ectools.netboot.release.signature import SignatureError, verify_signature
 from ectools.netboot.release.stage import stage
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 if TYPE_CHECKING:
     pass

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.signing import Minisign, make
 
 from ectools.netboot.release.signature import SignatureError, verify_signature
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ectools.errors import ProblemsError
-from ectools.netboot.load import load_settings
-from ectools.netboot.settings import Settings
+from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.model import Settings
 
 HERE = {"listenIP": "192.0.2.10"}
 

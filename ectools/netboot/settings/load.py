@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import ProblemsError
-from ectools.netboot.checks import find_problems
-from ectools.netboot.settings import SCHEMA_NAME, Settings, build_settings
+from ectools.netboot.settings.checks import find_problems
+from ectools.netboot.settings.model import SCHEMA_NAME, Settings, build_settings
 from ectools.schemas import check_settings, load_schema, parse_settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.errors import Problem
 from ectools.ipxe.urls import expect_url
-from ectools.netboot.settings import OPTION_PREFIX, Strategy, parse_listen_address
+from ectools.netboot.settings.model import OPTION_PREFIX, Strategy, parse_listen_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
