@@ -13,13 +13,6 @@ from ectools.files import read_input, read_regular
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
 from ectools.netboot.release.forge_token import find_forge_token
-from ectools.netboot.release.signature import (
-    MAX_KEY_BYTES,
-    MAX_SIGNATURE_BYTES,
-    SUFFIXES,
-    SignatureError,
-    verify_signature,
-)
 from ectools.netboot.release.sums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
@@ -27,6 +20,13 @@ from ectools.netboot.release.sums import (
     find_sum,
     parse_sums,
     parse_times,
+)
+from ectools.netboot.signature import (
+    MAX_KEY_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SUFFIXES,
+    SignatureError,
+    verify_signature,
 )
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ectools.netboot.release.signature import SignatureError, decode_base64, ed25519
+from ectools.netboot.signature import SignatureError, decode_base64, ed25519
 
 _KEY_ID, _KEY, _SIGNATURE, _CHECKSUM = 8, 32, 64, 32
 _PRIVATE_HEAD = 2 + 2 + 2 + 32 + 8 + 8

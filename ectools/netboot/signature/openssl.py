@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from ectools.netboot.release.signature import SignatureError, ed25519
+from ectools.netboot.signature import SignatureError, ed25519
 
 MIN_RSA_BITS = 2048
 

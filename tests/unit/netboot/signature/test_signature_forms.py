@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.signing import Minisign, make
 
-from ectools.netboot.release.signature import SignatureError, verify_signature
 from ectools.netboot.settings.model import SignatureFormat
+from ectools.netboot.signature import SignatureError, verify_signature
 
 if TYPE_CHECKING:
     from pathlib import Path

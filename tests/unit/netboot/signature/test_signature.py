@@ -14,9 +14,9 @@ from support.releases import build_settings, check_whole, release_files, write_a
 from support.signing import Minisign, make, openssh, openssl
 
 from ectools.errors import EcError
-from ectools.netboot.release.signature import SignatureError, verify_signature
 from ectools.netboot.release.stage import stage
 from ectools.netboot.settings.model import SignatureFormat
+from ectools.netboot.signature import SignatureError, verify_signature
 
 if TYPE_CHECKING:
     pass

@@ -38,7 +38,7 @@ def make_signature(kind: SignatureFormat, *, data: bytes, private_key: bytes) ->
     ``private_key`` is the content of the key's file, which must not be encrypted.
     """
     # As below.
-    from ectools.netboot.release.signature import minisign, openssh, openssl
+    from ectools.netboot.signature import minisign, openssh, openssl
 
     match kind:
         case SignatureFormat.MINISIGN:
@@ -60,7 +60,7 @@ def verify_signature(
     where the signature says so, which only minisign's do.
     """
     # Imported here: a release without a signature needs no cryptography.
-    from ectools.netboot.release.signature import minisign, openssh, openssl
+    from ectools.netboot.signature import minisign, openssh, openssl
 
     match kind:
         case SignatureFormat.MINISIGN:

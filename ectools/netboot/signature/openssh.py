@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ectools.errors import cut
-from ectools.netboot.release.signature import SignatureError, decode_base64, ed25519
-from ectools.netboot.release.signature.openssl import MIN_RSA_BITS
+from ectools.netboot.signature import SignatureError, decode_base64, ed25519
+from ectools.netboot.signature.openssl import MIN_RSA_BITS
 
 NAMESPACE = b"file"
 
