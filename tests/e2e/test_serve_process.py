@@ -26,7 +26,7 @@ from support.boot_service import (
 )
 
 from ectools.netboot.ipxe.script import build_autoexec
-from ectools.netboot.release.collect import Fate, collect
+from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.settings.load import load_settings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.checks.closure_published import read_published
-from ectools.netboot.release.boot_command import parse_boot_command
+from ectools.netboot.release.boot_entry import parse_boot_command
 from pynix_eval_shim import Nix, build, evaluate
 
 if TYPE_CHECKING:

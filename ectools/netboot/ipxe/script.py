@@ -17,7 +17,7 @@ from ectools.credentials import is_token
 from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import FAILURE_MARK, URL, encode_token
-from ectools.netboot.release.boot_command import is_bootable_name, is_script_argument
+from ectools.netboot.release.boot_entry import is_bootable_name, is_script_argument
 from ectools.netboot.settings.model import OnFailure
 
 if TYPE_CHECKING:

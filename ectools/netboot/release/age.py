@@ -18,7 +18,7 @@ from ectools.files import FileError, read_regular, sync_folder, write_atomic
 from ectools.netboot.release.store import StoreError
 
 if TYPE_CHECKING:
-    from ectools.netboot.release.origin import Origin
+    from ectools.netboot.release.source import Origin
     from ectools.netboot.release.store import ReleaseStore
 
 _log = log.Log(__name__)

@@ -24,8 +24,8 @@ from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError, InputError
 from ectools.files import read_input, read_regular, sync_folder, write_atomic
-from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
-from ectools.netboot.release.sums import MAX_SUMS_BYTES, SUMS_NAME, parse_sums, parse_times, render_sums
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
+from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_sums, parse_times, render_sums
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from ectools import log
 from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import show_list
 from ectools.files import FileError, sync_folder, write_atomic
+from ectools.netboot.release.activation import point
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
-from ectools.netboot.release.swap import point
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, show_list
-from ectools.netboot.release.marks import mark, unmark
-from ectools.netboot.release.swap import point, recover
+from ectools.netboot.release.activation import point, recover
+from ectools.netboot.release.pins import mark, unmark
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:

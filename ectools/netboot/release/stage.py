@@ -15,17 +15,17 @@ from ectools.archive.extract import extract
 from ectools.archive.limits import Limits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import Patience
+from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_command import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
-from ectools.netboot.release.collect import Fate, collect_locked
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
+from ectools.netboot.release.checksums import check_sum
 from ectools.netboot.release.manifest import Release, build_id
-from ectools.netboot.release.marks import unmark
-from ectools.netboot.release.origin import Origin, find_origin
+from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.progress import watch
+from ectools.netboot.release.prune import Fate, collect_locked
 from ectools.netboot.release.publish import make_current, publish
+from ectools.netboot.release.source import Origin, find_origin
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
-from ectools.netboot.release.sums import check_sum
-from ectools.netboot.release.swap import recover
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ectools import log
 from ectools.netboot.http.answer import Found, Visit
 from ectools.netboot.http.replies import Delivery
 from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.release.collect import Fate, collect
+from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.held import LINGER_SECONDS
 from ectools.netboot.serve.site import BootSite, Rules

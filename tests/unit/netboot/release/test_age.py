@@ -16,11 +16,11 @@ from support.signing import Minisign, make
 
 from ectools.errors import EcError
 from ectools.netboot.release.age import OlderReleaseError, find_time
-from ectools.netboot.release.collect import collect
+from ectools.netboot.release.checksums import SumsError, parse_times, render_sums
+from ectools.netboot.release.prune import collect
 from ectools.netboot.release.rollback import roll_back
 from ectools.netboot.release.stage import Outcome, Staged, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
-from ectools.netboot.release.sums import SumsError, parse_times, render_sums
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES
 

@@ -18,9 +18,9 @@ from support.releases import SCRIPT, build_settings, check_whole, release_files
 
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError
+from ectools.netboot.release.checksums import parse_times
 from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, find_tag_time, pack
 from ectools.netboot.release.stage import stage
-from ectools.netboot.release.sums import parse_times
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 

@@ -15,8 +15,8 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError, LockedError, sync_file_system
 from ectools.netboot.release import extract as extract_module
 from ectools.netboot.release import store as store_module
-from ectools.netboot.release.collect import Fate, collect
-from ectools.netboot.release.marks import pin, unpin
+from ectools.netboot.release.pins import pin, unpin
+from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.rollback import RollbackError, roll_back
 from ectools.netboot.release.stage import Outcome, Staged, stage
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore, StoreError

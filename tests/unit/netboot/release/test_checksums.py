@@ -21,8 +21,8 @@ from support.releases import (
 from ectools.errors import EcError
 from ectools.netboot.release import download as download_module
 from ectools.netboot.release import origin as origin_module
+from ectools.netboot.release.checksums import SumsError, find_sum, parse_sums
 from ectools.netboot.release.stage import Outcome, stage
-from ectools.netboot.release.sums import SumsError, find_sum, parse_sums
 
 if TYPE_CHECKING:
     from pathlib import Path

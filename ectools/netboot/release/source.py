@@ -10,10 +10,7 @@ from ectools import log
 from ectools.errors import InputError
 from ectools.fetch.client import HttpClient
 from ectools.files import read_input, read_regular
-from ectools.netboot.release.download import Archive, Download, LocalArchive
-from ectools.netboot.release.forge import find_release
-from ectools.netboot.release.forge_token import find_forge_token
-from ectools.netboot.release.sums import (
+from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
     SumsError,
@@ -21,6 +18,9 @@ from ectools.netboot.release.sums import (
     parse_sums,
     parse_times,
 )
+from ectools.netboot.release.download import Archive, Download, LocalArchive
+from ectools.netboot.release.forge import find_release
+from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.signature import (
     MAX_KEY_BYTES,
     MAX_SIGNATURE_BYTES,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.names import MANIFEST_NAME
 from ectools.files import sync_folder
+from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import forget_time
 from ectools.netboot.release.store import StoreError
-from ectools.netboot.release.swap import recover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.releases import SCRIPT, build_settings
 
 from ectools.netboot.ipxe.script import build_netboot
-from ectools.netboot.release.boot_command import BootCommandError, parse_boot_command
+from ectools.netboot.release.boot_entry import BootCommandError, parse_boot_command
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
