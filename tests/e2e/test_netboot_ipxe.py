@@ -16,9 +16,9 @@ from support.staged import make_release
 
 from ectools.demo.payload import UP_MARK, build_payload
 from ectools.ipxe.urls import FAILURE_MARK
-from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
-from ectools.netboot.ipxe.choose import BinaryError, choose_binaries
-from ectools.netboot.ipxe.script import build_autoexec, build_netboot
+from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
+from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
+from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_settings
 

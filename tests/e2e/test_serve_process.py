@@ -25,7 +25,7 @@ from support.boot_service import (
     write_tokens,
 )
 
-from ectools.netboot.ipxe.script import build_autoexec
+from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.settings.load import load_settings

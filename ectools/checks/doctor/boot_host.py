@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ectools.checks.doctor.findings import Finding, State
 from ectools.checks.doctor.kernel import has_capability, read_kernel_file
-from ectools.netboot.ipxe.choose import BinaryError, find_stock
+from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
 
 _CAP_NET_BIND_SERVICE = 10

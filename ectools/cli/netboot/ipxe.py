@@ -44,7 +44,7 @@ def ipxe(
     netboot.ipxe is the script of the release that is staged; the server makes it for each request.
     """
     from ectools.netboot.access import read_chain_tokens
-    from ectools.netboot.ipxe.install import install_boot_files
+    from ectools.netboot.boot_files.install import install_boot_files
 
     local = options["local_file"]
     flags = {
@@ -73,7 +73,7 @@ def ipxe(
 
 
 def _build(script: str, settings: Settings, token: str | None) -> str:
-    from ectools.netboot.ipxe.script import build_autoexec, build_netboot
+    from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
     from ectools.netboot.release.store import ReleaseStore
 
     if script == "autoexec":

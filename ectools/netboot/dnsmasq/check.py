@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.files import FileError
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.model import BootServicesError
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.processes import ProcessError, find_program, run
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.capabilities import Capability
 from ectools.log_limit import LogLimit
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.ask import Watched, watch
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.share import Share
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME
 from ectools.outputs import Outputs, Tail
 from ectools.privileges import NOBODY, find_folder_user
 from ectools.processes import describe_exit, find_program, start_async

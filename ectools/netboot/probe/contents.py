@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.ipxe.binary import find_machine
+from ectools.netboot.boot_files.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:

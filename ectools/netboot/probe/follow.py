@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import join_uri
-from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
 from ectools.netboot.probe.choose import Ask, Choice, Target, choose_firmware, choose_http
 from ectools.netboot.probe.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.client import Client, Stage, first_client, ipxe_client

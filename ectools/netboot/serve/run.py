@@ -14,6 +14,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.access import read_chain_tokens
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -22,7 +23,6 @@ from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
 from ectools.netboot.serve.metrics import render_metrics

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.access import RELEASES, Access
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
 from ectools.netboot.http.answer import Found
 from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.serve.held import HeldReleases

@@ -91,7 +91,7 @@ def test_a_port_that_is_taken(udp: bool, kind: socket.SocketKind) -> None:
 
 
 def test_a_boot_host_without_a_boot_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ectools.netboot.ipxe.choose._STOCK_FOLDERS", (tmp_path,))
+    monkeypatch.setattr("ectools.netboot.boot_files.choose._STOCK_FOLDERS", (tmp_path,))
     found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
     assert found.state is State.LIMITED
     assert str(tmp_path) in found.detail

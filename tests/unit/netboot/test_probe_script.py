@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.boot_binaries import build_uefi_application
 
 from ectools.ipxe.language import join_uri
-from ectools.netboot.ipxe.script import build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.probe.fetch import Fetched, State
 from ectools.netboot.probe.ipxe_script import run_script
 from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.releases import SCRIPT, build_settings
 
-from ectools.netboot.ipxe.script import build_netboot
+from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.release.boot_entry import BootCommandError, parse_boot_command
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 

@@ -12,8 +12,8 @@ from support.staged import make_release, put_release
 from ectools.cli.netboot.ipxe import COMMAND
 from ectools.errors import EcError
 from ectools.files import LockedError, hold_lock
-from ectools.netboot.ipxe import install
-from ectools.netboot.ipxe.install import install_boot_files
+from ectools.netboot.boot_files import install
+from ectools.netboot.boot_files.install import install_boot_files
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import read_regular
-from ectools.netboot.ipxe.binary import Autoexec, BinaryFacts, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec, BinaryFacts, inspect_binary
 from ectools.netboot.protocols import Binary, load_protocols
 from ectools.netboot.settings.model import OPTION_PREFIX, Strategy
 

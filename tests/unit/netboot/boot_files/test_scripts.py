@@ -12,7 +12,7 @@ from support.staged import ARGUMENTS, make_release
 
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import URL
-from ectools.netboot.ipxe.script import ScriptError, build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts import ScriptError, build_autoexec, build_netboot
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:

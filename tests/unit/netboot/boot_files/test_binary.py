@@ -13,8 +13,8 @@ from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe, build_uefi_
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.netboot.ipxe.binary import Autoexec, find_machine, inspect_binary
-from ectools.netboot.ipxe.choose import BinaryError, choose_binaries, find_fault
+from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_binary
+from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_settings
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.files import FileError, hold_lock, open_regular, sync_folder, write_atomic
-from ectools.netboot.ipxe.choose import choose_binaries
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME, build_autoexec
+from ectools.netboot.boot_files.choose import choose_binaries
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.settings.model import OPTION_PREFIX
 
 if TYPE_CHECKING:
