@@ -18,7 +18,7 @@ from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
     from ectools.netboot.forwarded import Address
-    from ectools.netboot.http.answer import Visit
+    from ectools.netboot.http.handler import Visit
     from ectools.netboot.settings.model import Settings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name

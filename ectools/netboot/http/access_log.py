@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from ectools import log
 from ectools.netboot.http.listen import plain_address
-from ectools.netboot.http.replies import FileReply, MemoryReply
+from ectools.netboot.http.responses import FileReply, MemoryReply
 
 if TYPE_CHECKING:
     from http import HTTPStatus

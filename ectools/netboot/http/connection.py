@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from ectools.netboot.http.admission import Loss
 from ectools.netboot.http.listen import plain_address
-from ectools.netboot.http.pump import Abort
+from ectools.netboot.http.sendfile import Abort
 from ectools.netboot.http.slots import Use
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.netboot.http.admission import Admission
-    from ectools.netboot.http.pump import Pump, Transfer
+    from ectools.netboot.http.sendfile import Pump, Transfer
     from ectools.netboot.http.webroot import OpenedFile
 
 MAX_HEADER_BYTES = 16 << 10

@@ -14,8 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ectools.netboot.http.cached import stat_cached
-from ectools.netboot.http.memory import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.cache import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.resolve_cached import stat_cached
 from ectools.netboot.http.webroot import RefusedError, build_validators
 
 if TYPE_CHECKING:

@@ -19,19 +19,19 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_refusal
 from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
-from ectools.netboot.http.answer import Answerer, Gate, Site
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
 from ectools.netboot.http.garbage import settle_memory
-from ectools.netboot.http.pump import Abort, Pump
-from ectools.netboot.http.replies import MemoryReply
+from ectools.netboot.http.handler import Answerer, Gate, Site
+from ectools.netboot.http.responses import MemoryReply
 from ectools.netboot.http.self_check import ask_health
+from ectools.netboot.http.sendfile import Abort, Pump
 from ectools.timers import Guard, Periodic, report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
-    from ectools.netboot.http.replies import FileReply
+    from ectools.netboot.http.responses import FileReply
     from ectools.netboot.http.settings import HttpSettings
 
 _log = log.Log(__name__)

@@ -11,7 +11,7 @@ from ectools import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.http.replies import Delivery
+    from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
 
 _log = log.Log(__name__)

@@ -21,7 +21,7 @@ from ectools.errors import EcError
 from ectools.netboot.access import RELEASES, Access
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
-from ectools.netboot.http.answer import Found
+from ectools.netboot.http.handler import Found
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.http.admission import Standing
-    from ectools.netboot.http.answer import Visit
-    from ectools.netboot.http.replies import Delivery
+    from ectools.netboot.http.handler import Visit
+    from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.settings.model import Settings

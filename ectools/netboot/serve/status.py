@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.http.answer import Found
+from ectools.netboot.http.handler import Found
 from ectools.netboot.http.listen import bind_listener, format_address
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from ectools.netboot.http.answer import Visit
+    from ectools.netboot.http.handler import Visit
     from ectools.netboot.settings.model import ListenAddress
 
 _log = log.Log(__name__)

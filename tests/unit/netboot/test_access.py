@@ -8,7 +8,7 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from ectools.netboot.access import Access, read_chain_tokens
-from ectools.netboot.http.answer import Visit
+from ectools.netboot.http.handler import Visit
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.settings.load import load_settings
 

@@ -12,8 +12,8 @@ from multidict import CIMultiDict, MultiDict
 from support.staged import make_release, put_release
 
 from ectools import log
-from ectools.netboot.http.answer import Found, Visit
-from ectools.netboot.http.replies import Delivery
+from ectools.netboot.http.handler import Found, Visit
+from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.store import ReleaseStore

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11
 
+from ectools.netboot.http.cache import SmallFile
 from ectools.netboot.http.conditional import Status, Validators, select
 from ectools.netboot.http.files import Files
 from ectools.netboot.http.listen import plain_address
-from ectools.netboot.http.memory import SmallFile
-from ectools.netboot.http.replies import FileReply, MemoryReply, Part
+from ectools.netboot.http.responses import FileReply, MemoryReply, Part
 from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import MultiMapping
 
-    from ectools.netboot.http.replies import Delivery
+    from ectools.netboot.http.responses import Delivery
     from ectools.netboot.http.settings import HttpSettings
     from ectools.netboot.http.webroot import OpenedFile
     from ectools.timers import Guard

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from ectools.netboot.http.admission import Admission
 from ectools.netboot.http.connection import Connection, Hooks
-from ectools.netboot.http.pump import Pump
-from ectools.netboot.http.replies import FileReply, Part
+from ectools.netboot.http.responses import FileReply, Part
+from ectools.netboot.http.sendfile import Pump
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.http.memory import identify
+from ectools.netboot.http.cache import identify
 from ectools.timers import Guard
 
 if TYPE_CHECKING:

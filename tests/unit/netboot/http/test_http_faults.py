@@ -11,10 +11,10 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from ectools.netboot.http.admission import Loss
-from ectools.netboot.http.answer import Found
 from ectools.netboot.http.connection import Connection
+from ectools.netboot.http.handler import Found
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.pump import SLICE_BYTES, Abort, Pump, Transfer
+from ectools.netboot.http.sendfile import SLICE_BYTES, Abort, Pump, Transfer
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import OpenedFile
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from ectools.netboot.http.answer import Site, Visit
-    from ectools.netboot.http.replies import Delivery
+    from ectools.netboot.http.handler import Site, Visit
+    from ectools.netboot.http.responses import Delivery
 
 SIZE = 8 << 20
 
@@ -280,7 +280,7 @@ def test_what_cannot_be_measured_of_one_download_stops_no_other(
             raise OSError(9, "Bad file descriptor")
         return 0
 
-    monkeypatch.setattr("ectools.netboot.http.pump._count_unread", fail_once)
+    monkeypatch.setattr("ectools.netboot.http.sendfile._count_unread", fail_once)
 
     async def scenario(server: BootServer, port: int) -> None:
         clients = [await asyncio.open_connection("127.0.0.1", port, limit=1024) for _ in range(2)]

@@ -12,9 +12,9 @@ import pytest
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.http.access_log import printable_path
-from ectools.netboot.http.answer import Found, Visit
+from ectools.netboot.http.handler import Found, Visit
 from ectools.netboot.http.listen import ListenError, adopt_listener, bind_listener
-from ectools.netboot.http.replies import Delivery
+from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import RefusedError

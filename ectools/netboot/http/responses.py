@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ectools.netboot.http.pump import Abort
+from ectools.netboot.http.sendfile import Abort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

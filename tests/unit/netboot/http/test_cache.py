@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ectools.netboot.http.memory import MAX_FILE_BYTES, MAX_TOTAL_BYTES, SmallFile, SmallFiles
+from ectools.netboot.http.cache import MAX_FILE_BYTES, MAX_TOTAL_BYTES, SmallFile, SmallFiles
 from ectools.netboot.http.webroot import build_validators
 
 if TYPE_CHECKING:
