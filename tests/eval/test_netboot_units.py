@@ -56,7 +56,7 @@ def test_dnsmasqs_unit_follows_the_boot_servers(variants: Variants) -> None:
 
 
 def test_the_table_that_is_removed_is_the_one_that_is_loaded(variants: Variants) -> None:
-    from ectools.netboot.dnsmasq.share import FAMILY, UNIT_TABLE
+    from ectools.netboot.dnsmasq.transfer_limit import FAMILY, UNIT_TABLE
 
     dnsmasq = read_units(variants, LISTEN)[-1]
     (removal,) = [line for line in dnsmasq if line.startswith("ExecStopPost=-+")]

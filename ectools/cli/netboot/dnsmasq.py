@@ -51,7 +51,7 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
             return load_settings(config, serving=True)
 
     if load_limit is not None:
-        from ectools.netboot.dnsmasq.share import load_unit_table
+        from ectools.netboot.dnsmasq.transfer_limit import load_unit_table
 
         load_unit_table(load(), user=load_limit)
     else:

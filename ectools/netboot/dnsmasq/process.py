@@ -12,10 +12,10 @@ from ectools import log
 from ectools.capabilities import Capability
 from ectools.log_limit import LogLimit
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
-from ectools.netboot.dnsmasq.ask import Watched, watch
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
-from ectools.netboot.dnsmasq.share import Share
+from ectools.netboot.dnsmasq.liveness import Watched, watch
+from ectools.netboot.dnsmasq.transfer_limit import Share
 from ectools.outputs import Outputs, Tail
 from ectools.privileges import NOBODY, find_folder_user
 from ectools.processes import describe_exit, find_program, start_async
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ectools.netboot.dnsmasq.plan import DnsmasqPlan
-    from ectools.netboot.dnsmasq.share import Table
+    from ectools.netboot.dnsmasq.transfer_limit import Table
 
 _log = log.Log(__name__)
 

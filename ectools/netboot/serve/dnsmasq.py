@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.dnsmasq.ask import ANSWER_SECONDS, PAUSE_SECONDS
+from ectools.netboot.dnsmasq.liveness import ANSWER_SECONDS, PAUSE_SECONDS
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import REPORT_SECONDS, ReportSender

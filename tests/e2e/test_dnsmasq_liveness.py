@@ -16,7 +16,7 @@ from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
 from support.hanging_mount import hanging_mount
 
-from ectools.netboot.dnsmasq.ask import NO_FILE, Watched, ask, watch
+from ectools.netboot.dnsmasq.liveness import NO_FILE, Watched, ask, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

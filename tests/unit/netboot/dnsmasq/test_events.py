@@ -11,8 +11,8 @@ import pytest
 
 from ectools import log
 from ectools.log_limit import LogLimit, LogRate
-from ectools.netboot.dnsmasq.ask import NO_FILE
 from ectools.netboot.dnsmasq.events import DnsmasqLog
+from ectools.netboot.dnsmasq.liveness import NO_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
