@@ -21,7 +21,7 @@ from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.site import BootSite, Rules
+from ectools.netboot.server.site import BootSite, Rules
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:

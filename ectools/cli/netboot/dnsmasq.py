@@ -55,7 +55,7 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
 
         load_unit_table(load(), user=load_limit)
     else:
-        from ectools.netboot.serve.dnsmasq import serve_dnsmasq
+        from ectools.netboot.server.dnsmasq_service import serve_dnsmasq
 
         serve_dnsmasq(load, reports=reports)
 

@@ -43,8 +43,8 @@ def ipxe(
 
     netboot.ipxe is the script of the release that is staged; the server makes it for each request.
     """
-    from ectools.netboot.access import read_chain_tokens
     from ectools.netboot.boot_files.install import install_boot_files
+    from ectools.netboot.server.access import read_chain_tokens
 
     local = options["local_file"]
     flags = {

@@ -15,7 +15,7 @@ from ectools.netboot.settings.model import DEFAULT_CONFIG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.serve.run import Ready
+    from ectools.netboot.server.run import Ready
     from ectools.netboot.settings.model import Settings
 
 
@@ -104,7 +104,7 @@ def _print_dnsmasq(settings: Settings) -> None:
 def _serve(
     load: Callable[[], Settings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
 ) -> None:
-    from ectools.netboot.serve.run import serve_boot
+    from ectools.netboot.server.run import serve_boot
 
     use_log_format(log_format)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from ectools.netboot.forwarded import (
+from ectools.netboot.server.forwarded import (
     Networks,
     find_client,
     parse_address,

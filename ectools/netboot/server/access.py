@@ -10,15 +10,15 @@ from ectools.capabilities import Capability, raised
 from ectools.credentials import CHAIN_TOKEN, find_secret, read_tokens
 from ectools.files import FileError
 from ectools.netboot.boot_files.scripts import TOKEN_HEADER
-from ectools.netboot.forwarded import Networks, find_client, parse_address
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.server.forwarded import Networks, find_client, parse_address
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
-    from ectools.netboot.forwarded import Address
     from ectools.netboot.http.handler import Visit
+    from ectools.netboot.server.forwarded import Address
     from ectools.netboot.settings.model import Settings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name

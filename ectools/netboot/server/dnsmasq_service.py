@@ -14,10 +14,10 @@ from ectools.netboot.dnsmasq.liveness import ANSWER_SECONDS, PAUSE_SECONDS
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import REPORT_SECONDS, ReportSender
-from ectools.netboot.serve.host import check_host, check_reloaded
-from ectools.netboot.serve.reload import Reloader
-from ectools.netboot.serve.rights import become_boot_user
-from ectools.netboot.serve.signals import handle_signals
+from ectools.netboot.server.boot_user import become_boot_user
+from ectools.netboot.server.host import check_host, check_reloaded
+from ectools.netboot.server.reload import Reloader
+from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
 from ectools.supervision import ChildState

@@ -17,8 +17,8 @@ from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.release.prune import Fate, collect
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.held import LINGER_SECONDS
-from ectools.netboot.serve.site import BootSite, Rules
+from ectools.netboot.server.leases import LINGER_SECONDS
+from ectools.netboot.server.site import BootSite, Rules
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:

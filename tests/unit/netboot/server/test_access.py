@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from ectools.netboot.access import Access, read_chain_tokens
 from ectools.netboot.http.handler import Visit
 from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.server.access import Access, read_chain_tokens
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:

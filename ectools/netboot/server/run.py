@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
-from ectools.netboot.access import read_chain_tokens
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
@@ -24,13 +23,14 @@ from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import BootServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.serve.host import check_address, check_host, check_reloaded, make_folders
-from ectools.netboot.serve.metrics import render_metrics
-from ectools.netboot.serve.reload import Reloader
-from ectools.netboot.serve.rights import become_boot_user
-from ectools.netboot.serve.signals import handle_signals
-from ectools.netboot.serve.site import BootSite, Rules
-from ectools.netboot.serve.status import StatusListener, StatusSite
+from ectools.netboot.server.access import read_chain_tokens
+from ectools.netboot.server.boot_user import become_boot_user
+from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_folders
+from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.reload import Reloader
+from ectools.netboot.server.signals import handle_signals
+from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
 from ectools.supervision import ChildState

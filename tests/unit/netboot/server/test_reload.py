@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ectools.errors import EcError
-from ectools.netboot.serve.reload import Reloader
+from ectools.netboot.server.reload import Reloader
 from ectools.notify import Notifier
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.access import RELEASES, Access
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
 from ectools.netboot.http.handler import Found
 from ectools.netboot.http.webroot import RefusedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
-from ectools.netboot.serve.held import HeldReleases
-from ectools.netboot.serve.nodes import NodeLog
+from ectools.netboot.server.access import RELEASES, Access
+from ectools.netboot.server.boot_tracker import NodeLog
+from ectools.netboot.server.leases import HeldReleases
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
