@@ -6,16 +6,16 @@ from ipaddress import IPv4Address
 
 from support.pxe_messages import client_of
 
-from ectools.netboot.probe.answers import Answer
-from ectools.netboot.probe.choose import choose_firmware, choose_http
-from ectools.netboot.probe.choose_ipxe import choose_ipxe
-from ectools.netboot.probe.dhcp import Message, PacketError, build_message, parse_message
-from ectools.netboot.probe.fetch import Fetched, State
-from ectools.netboot.probe.follow import follow
-from ectools.netboot.probe.frames import parse_frame
-from ectools.netboot.probe.network import find_network_faults, judge
+from ectools.netboot.probe.diagnose.follow import follow
+from ectools.netboot.probe.diagnose.network import find_network_faults, judge
 from ectools.netboot.probe.report import Report, build_json
-from ectools.netboot.probe.show import show_report
+from ectools.netboot.probe.report_text import show_report
+from ectools.netboot.probe.simulate.choose import choose_firmware, choose_http
+from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
+from ectools.netboot.probe.simulate.fetcher import Fetched, State
+from ectools.netboot.probe.wire.dhcp import Message, PacketError, build_message, parse_message
+from ectools.netboot.probe.wire.frames import parse_frame
+from ectools.netboot.probe.wire.offers import Answer
 
 SOURCE = IPv4Address("192.0.2.2")
 UEFI, HTTP, IPXE = client_of(7), client_of(16), client_of(7, ipxe=True)

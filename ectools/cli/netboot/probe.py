@@ -98,8 +98,8 @@ def probe(
     if no_fetch and (verify or lease):
         raise click.UsageError("--no-fetch goes with neither --verify nor --lease")
     from ectools.netboot.probe.report import build_json
+    from ectools.netboot.probe.report_text import show_report
     from ectools.netboot.probe.run import Request, probe
-    from ectools.netboot.probe.show import show_report
 
     def tell(text: str) -> None:
         if sys.stderr.isatty():

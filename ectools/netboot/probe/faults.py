@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.client import Client
+    from ectools.netboot.probe.clients.client import Client
 
 
 class Code(StrEnum):

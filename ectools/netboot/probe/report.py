@@ -22,15 +22,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.probe.dhcp import NO_ADDRESS
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.fetch import hide_token
+from ectools.netboot.probe.simulate.fetcher import hide_token
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.choose import Choice
+    from ectools.netboot.probe.diagnose.trace import Step, Walk
     from ectools.netboot.probe.faults import Fault
-    from ectools.netboot.probe.walk import Step, Walk
+    from ectools.netboot.probe.simulate.choose import Choice
+    from ectools.netboot.probe.wire.offers import Answer
 
 FORMAT = 1
 

@@ -7,22 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.client import first_client, ipxe_client
-from ectools.netboot.probe.converse import Line, ask_boot_server, discover, hold_lease
-from ectools.netboot.probe.fetch import Fetcher
-from ectools.netboot.probe.follow import follow
-from ectools.netboot.probe.link import find_host, listens_here
-from ectools.netboot.probe.network import find_network_faults, judge
+from ectools.netboot.probe.clients.client import first_client, ipxe_client
+from ectools.netboot.probe.clients.exchange import Line, ask_boot_server, discover, hold_lease
+from ectools.netboot.probe.diagnose.follow import follow
+from ectools.netboot.probe.diagnose.network import find_network_faults, judge
 from ectools.netboot.probe.report import Report
+from ectools.netboot.probe.simulate.fetcher import Fetcher
+from ectools.netboot.probe.wire.packet_socket import find_host, listens_here
 from ectools.netboot.protocols import load_protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.client import Client
-    from ectools.netboot.probe.walk import Walk
+    from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.diagnose.trace import Walk
+    from ectools.netboot.probe.wire.offers import Answer
     from ectools.netboot.protocols import Architecture
 
 

@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 import pytest
 from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
 
-from ectools.netboot.probe.answers import Answer
-from ectools.netboot.probe.choose import Choice, choose_firmware, choose_http
-from ectools.netboot.probe.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.faults import Code
+from ectools.netboot.probe.simulate.choose import Choice, choose_firmware, choose_http
+from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
+from ectools.netboot.probe.wire.offers import Answer
 
 UEFI, BIOS, HTTP, IPXE = client_of(7), client_of(0), client_of(16), client_of(7, ipxe=True)
 SCRIPT = "http://192.0.2.2:8080/netboot.ipxe"

@@ -11,7 +11,7 @@ import dpkt.ethernet
 import dpkt.ip
 import dpkt.udp
 
-from ectools.netboot.probe.dhcp import PacketError
+from ectools.netboot.probe.wire.dhcp import PacketError
 
 BROADCAST_MAC = b"\xff" * 6
 BROADCAST = IPv4Address("255.255.255.255")

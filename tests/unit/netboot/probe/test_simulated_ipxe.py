@@ -11,10 +11,10 @@ from support.boot_binaries import build_uefi_application
 
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
-from ectools.netboot.probe.fetch import Fetched, State
-from ectools.netboot.probe.ipxe_script import run_script
-from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
-from ectools.netboot.probe.loads import Role
+from ectools.netboot.probe.simulate.fetcher import Fetched, State
+from ectools.netboot.probe.simulate.ipxe import run_script
+from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
+from ectools.netboot.probe.simulate.requested_file import Role
 from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
 from ectools.netboot.settings.load import load_settings
 

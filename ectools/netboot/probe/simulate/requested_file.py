@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.contents import Contents, Kind, identify
-from ectools.netboot.probe.fetch import State
+from ectools.netboot.probe.simulate.contents import Contents, Kind, identify
+from ectools.netboot.probe.simulate.fetcher import State
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.fetch import Fetched
+    from ectools.netboot.probe.simulate.fetcher import Fetched
 
 
 class Role(StrEnum):

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ectools.errors import EcError, InputError
-from ectools.netboot.probe.dhcp import PacketError
-from ectools.netboot.probe.frames import (
+from ectools.netboot.probe.wire.dhcp import PacketError
+from ectools.netboot.probe.wire.frames import (
     BROADCAST,
     SO_ATTACH_FILTER,
     Datagram,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ectools.netboot.probe.diagnose.trace import Outcome
 from ectools.netboot.probe.faults import Code, Fault, Severity
-from ectools.netboot.probe.walk import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.client import Client
-    from ectools.netboot.probe.walk import Walk
+    from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.diagnose.trace import Walk
+    from ectools.netboot.probe.wire.offers import Answer
 
 _MILD = frozenset({Code.NO_BOOT_ANSWER, Code.NO_DHCP_ANSWER, Code.WRONG_ARCHITECTURE})
 

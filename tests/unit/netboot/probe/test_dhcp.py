@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.needs import give_up
 from support.pxe_messages import client_of, menu
 
-from ectools.netboot.probe.client import build_boot_request, build_discover
-from ectools.netboot.probe.dhcp import (
+from ectools.netboot.probe.clients.client import build_boot_request, build_discover
+from ectools.netboot.probe.wire.dhcp import (
     Message,
     MessageType,
     Option,
@@ -22,9 +22,9 @@ from ectools.netboot.probe.dhcp import (
     build_message,
     parse_message,
 )
-from ectools.netboot.probe.frames import Datagram, build_frame, parse_frame
-from ectools.netboot.probe.tftp import parse_options
-from ectools.netboot.probe.vendor import MenuItem, build_boot_item, parse_vendor
+from ectools.netboot.probe.wire.frames import Datagram, build_frame, parse_frame
+from ectools.netboot.probe.wire.pxe_option43 import MenuItem, build_boot_item, parse_vendor
+from ectools.netboot.probe.wire.tftp import parse_options
 
 MAC = bytes.fromhex("020000000001")
 addresses = st.ip_addresses(v=4)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ectools.netboot.probe import web
+from ectools.netboot.probe.wire import http_probe
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.dhcp import NO_ADDRESS, Message, Option, split_options
-from ectools.netboot.probe.vendor import Vendor, parse_vendor
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, Option, split_options
+from ectools.netboot.probe.wire.pxe_option43 import Vendor, parse_vendor
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address

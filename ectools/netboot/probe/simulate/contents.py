@@ -11,7 +11,7 @@ from ectools.netboot.boot_files.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.fetch import Fetched
+    from ectools.netboot.probe.simulate.fetcher import Fetched
     from ectools.netboot.protocols import Architecture
 
 _SCRIPT = re.compile(rb"#![gi]pxe\s")

@@ -19,15 +19,15 @@ from support.pxe_messages import (
     proxy,
 )
 
-from ectools.netboot.probe.answers import Answer
-from ectools.netboot.probe.client import Client
+from ectools.netboot.probe.clients.client import Client
+from ectools.netboot.probe.diagnose.follow import follow
+from ectools.netboot.probe.diagnose.network import find_network_faults, judge
+from ectools.netboot.probe.diagnose.trace import Outcome, Walk
 from ectools.netboot.probe.faults import REMEDIES, Code, Severity
-from ectools.netboot.probe.fetch import Fetched, State, hide_token
-from ectools.netboot.probe.follow import follow
-from ectools.netboot.probe.network import find_network_faults, judge
 from ectools.netboot.probe.report import Report, build_json
-from ectools.netboot.probe.show import show_report
-from ectools.netboot.probe.walk import Outcome, Walk
+from ectools.netboot.probe.report_text import show_report
+from ectools.netboot.probe.simulate.fetcher import Fetched, State, hide_token
+from ectools.netboot.probe.wire.offers import Answer
 
 IPXE, OLD_IPXE = build_ipxe(), build_ipxe("1.0.0", autoexec="none")
 TFTP, WEB = "tftp://192.0.2.2", "http://192.0.2.2:8080"

@@ -14,11 +14,11 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.netboot.probe import tftp, web
-from ectools.netboot.probe.link import LinkError
+from ectools.netboot.probe.wire import http_probe, tftp
+from ectools.netboot.probe.wire.packet_socket import LinkError
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.converse import Line
+    from ectools.netboot.probe.clients.exchange import Line
 
 _TOKEN = re.compile(r"(?<=[?&]token=)[^&#\s…]+")
 BEGINNING = 64 * 1024

@@ -11,15 +11,14 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.netboot.probe.answers import Answer
-from ectools.netboot.probe.client import (
+from ectools.netboot.probe.clients.client import (
     Client,
     build_boot_request,
     build_discover,
     build_lease_request,
     build_release,
 )
-from ectools.netboot.probe.dhcp import (
+from ectools.netboot.probe.wire.dhcp import (
     NO_ADDRESS,
     Message,
     MessageType,
@@ -27,8 +26,9 @@ from ectools.netboot.probe.dhcp import (
     build_message,
     parse_message,
 )
-from ectools.netboot.probe.frames import BROADCAST, Datagram
-from ectools.netboot.probe.link import Ear, Interface, Speaker, hold_address, send_broadcast
+from ectools.netboot.probe.wire.frames import BROADCAST, Datagram
+from ectools.netboot.probe.wire.offers import Answer
+from ectools.netboot.probe.wire.packet_socket import Ear, Interface, Speaker, hold_address, send_broadcast
 from ectools.netboot.protocols import load_protocols
 
 if TYPE_CHECKING:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
-from ectools.netboot.probe.choose import Ask, Choice, Target, choose_firmware, choose_http
-from ectools.netboot.probe.choose_ipxe import choose_ipxe
-from ectools.netboot.probe.client import Client, Stage, first_client, ipxe_client
-from ectools.netboot.probe.contents import Kind, find_embedded_script
-from ectools.netboot.probe.dhcp import NO_ADDRESS
+from ectools.netboot.probe.clients.client import Client, Stage, first_client, ipxe_client
+from ectools.netboot.probe.diagnose.trace import Outcome, Step, Walk
 from ectools.netboot.probe.faults import Code, Severity
-from ectools.netboot.probe.ipxe_script import run_script
-from ectools.netboot.probe.ipxe_trace import End, Trace
-from ectools.netboot.probe.loads import Load, Role, look_at
-from ectools.netboot.probe.walk import Outcome, Step, Walk
+from ectools.netboot.probe.simulate.choose import Ask, Choice, Target, choose_firmware, choose_http
+from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
+from ectools.netboot.probe.simulate.contents import Kind, find_embedded_script
+from ectools.netboot.probe.simulate.ipxe import run_script
+from ectools.netboot.probe.simulate.ipxe_trace import End, Trace
+from ectools.netboot.probe.simulate.requested_file import Load, Role, look_at
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 from ectools.netboot.protocols import Binary
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.fetch import Fetch, FindDigest
+    from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
+    from ectools.netboot.probe.wire.offers import Answer
     from ectools.netboot.protocols import Architecture
 
 _PROGRAM_BYTES = 4 * 1024 * 1024

@@ -13,7 +13,7 @@ from ectools.netboot.protocols import load_protocols
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.link import Speaker
+    from ectools.netboot.probe.wire.packet_socket import Speaker
 
 _BLOCK_BYTES = 1408
 """Fits an Ethernet frame with every header; what iPXE asks for is near."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.loads import Load
+    from ectools.netboot.probe.simulate.requested_file import Load
 
 
 class End(StrEnum):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from ectools.netboot.probe.dhcp import NO_ADDRESS, Message, MessageType, Option
-from ectools.netboot.probe.vendor import build_boot_item
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, MessageType, Option
+from ectools.netboot.probe.wire.pxe_option43 import build_boot_item
 from ectools.netboot.protocols import Binary, Transport, load_protocols
 
 if TYPE_CHECKING:

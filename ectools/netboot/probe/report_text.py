@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.dhcp import NO_ADDRESS
+from ectools.netboot.probe.diagnose.trace import Outcome
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.fetch import State, hide_token
-from ectools.netboot.probe.walk import Outcome
+from ectools.netboot.probe.simulate.fetcher import State, hide_token
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.answers import Answer
+    from ectools.netboot.probe.diagnose.trace import Step, Walk
     from ectools.netboot.probe.faults import Fault
-    from ectools.netboot.probe.loads import Load
     from ectools.netboot.probe.report import Report
-    from ectools.netboot.probe.walk import Step, Walk
+    from ectools.netboot.probe.simulate.requested_file import Load
+    from ectools.netboot.probe.wire.offers import Answer
 
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = "1", "31", "32", "33", "2"
 _OUTCOMES = {

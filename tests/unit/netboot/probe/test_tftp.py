@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ectools.netboot.probe.link import Speaker
-from ectools.netboot.probe.tftp import TftpReply, build_read, read_beginning
+from ectools.netboot.probe.wire.packet_socket import Speaker
+from ectools.netboot.probe.wire.tftp import TftpReply, build_read, read_beginning
 
 SERVER = IPv4Address("192.0.2.2")
 Answers = Sequence[tuple[int, bytes]]

@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.faults import Code, Fault, Severity
-from ectools.netboot.probe.fetch import State
-from ectools.netboot.probe.loads import Load, Role
+from ectools.netboot.probe.simulate.fetcher import State
+from ectools.netboot.probe.simulate.requested_file import Load, Role
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.choose import Choice
-    from ectools.netboot.probe.client import Client
-    from ectools.netboot.probe.ipxe_trace import Boot, End
+    from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.simulate.choose import Choice
+    from ectools.netboot.probe.simulate.ipxe_trace import Boot, End
     from ectools.netboot.protocols import Architecture
 
 _REFUSED = (

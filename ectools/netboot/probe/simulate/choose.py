@@ -17,13 +17,13 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.netboot.probe.answers import Answer, BootQuestion
-from ectools.netboot.probe.dhcp import NO_ADDRESS, Option
 from ectools.netboot.probe.faults import Code, Fault
-from ectools.netboot.probe.vendor import WAIT_FOR_EVER, Vendor
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Option
+from ectools.netboot.probe.wire.offers import Answer, BootQuestion
+from ectools.netboot.probe.wire.pxe_option43 import WAIT_FOR_EVER, Vendor
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.client import Client
+    from ectools.netboot.probe.clients.client import Client
 
 Ask = Callable[[IPv4Address, int | None], Answer | None]
 """(server, menu item) → what its port 4011 answers; None for silence."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-from ectools.netboot.probe.dhcp import split_options
+from ectools.netboot.probe.wire.dhcp import split_options
 
 
 class VendorOption(IntEnum):

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import find_labels, join_uri, name_image, split_commands, split_options
-from ectools.netboot.probe.contents import Kind
-from ectools.netboot.probe.ipxe_trace import Boot, End, Mismatch, Trace
-from ectools.netboot.probe.loads import Load, Role, guess_role, look_at
+from ectools.netboot.probe.simulate.contents import Kind
+from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
+from ectools.netboot.probe.simulate.requested_file import Load, Role, guess_role, look_at
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.fetch import Fetch, FindDigest
+    from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 16

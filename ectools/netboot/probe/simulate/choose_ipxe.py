@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.choose import Ask, Choice, Target, check_option_66
-from ectools.netboot.probe.dhcp import NO_ADDRESS
 from ectools.netboot.probe.faults import Code
-from ectools.netboot.probe.vendor import WAIT_FOR_EVER
+from ectools.netboot.probe.simulate.choose import Ask, Choice, Target, check_option_66
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
+from ectools.netboot.probe.wire.pxe_option43 import WAIT_FOR_EVER
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.answers import Answer
-    from ectools.netboot.probe.client import Client
+    from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.wire.offers import Answer
 
 _PROXY_SECONDS = 2.0
 """How long iPXE waits for a proxy once it has a lease (DHCP_DISC_PROXY_TIMEOUT_SEC)."""

@@ -1,0 +1,1 @@
+"""The clients that the probe speaks as, and their exchanges with a network."""

@@ -1,0 +1,1 @@
+"""One client from its first frame to the kernel, and what is wrong with its network."""
