@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ectools.cli.seconds import Seconds
+from ectools.cli.param_types import Seconds
 
 
 @click.command("demo", epilog="Example: ectools demo --docs ./option-docs")

@@ -10,7 +10,7 @@ import click
 
 from ectools import host
 from ectools.checks.evaluation import FailedEvaluationError, Question, answer, find_unwritable
-from ectools.cli.seconds import Seconds
+from ectools.cli.param_types import Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ectools import host
-from ectools.cli.contract import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_contract
 from ectools.errors import ProblemsError
 from ectools.files import read_bytes, write_atomic
 from ectools.nixlang import render

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools import host
-from ectools.cli.contract import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_contract
 from ectools.errors import EcError, ProblemsError
 from ectools.host.problem import OptionProblem, build_sarif, show_json
 

@@ -14,7 +14,7 @@ from ectools.checks import vmtest_run
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
 from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_tests
 from ectools.checks.vmtest_steps import Kind
-from ectools.cli.seconds import Seconds
+from ectools.cli.param_types import Seconds
 from ectools.files import write_atomic
 from ectools.log import use_colour
 from ectools.nixpkgs import find_nixpkgs

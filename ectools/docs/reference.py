@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ectools.docs.misshapen import find_misshapen
 from ectools.docs.model import ModuleDoc, Settings, build_module, refuse_undocumented
+from ectools.docs.shape_check import find_misshapen
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import read_bytes
 from ectools.schemas import Schema, load_schema, schema_names, schemas_folder

@@ -7,7 +7,7 @@ import re
 import textwrap
 from typing import Any
 
-from ectools.host.contract import PACKAGE_PATTERN, describe_option, follow, is_package
+from ectools.host.combined_schema import PACKAGE_PATTERN, describe_option, follow, is_package
 
 _WIDTH = 100
 _HEADER = """\

@@ -6,13 +6,13 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.contract import find_option, follow, is_package, load_contract
+from ectools.host.combined_schema import find_option, follow, is_package, load_contract
 from ectools.nixlang import render_file
 from ectools.nixlang.nodes import AttrSet, Binding, Function, Parameter, Select, Var
 
 if TYPE_CHECKING:
     from ectools.host.load import HostDescription
-    from ectools.host.located import Place
+    from ectools.host.source_map import Place
     from ectools.schemas import Schema
 
 # The descriptions of lib.types.float and of types that hold it; lib.types.number takes integers too.

@@ -7,7 +7,7 @@ import re
 from json import JSONDecodeError, decoder
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.located import MAX_DEPTH, Lines, Located, Place, Places, SyntaxProblem
+from ectools.host.source_map import MAX_DEPTH, Lines, Located, Place, Places, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

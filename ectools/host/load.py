@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from ectools.errors import InputError
 from ectools.files import read_bytes
-from ectools.host.located import Position, SyntaxProblem
+from ectools.host.source_map import Position, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.host.located import Located, Place
+    from ectools.host.source_map import Located, Place
 
 
 class Format(StrEnum):

@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import Any
 
-from ectools.host.located import MAX_DEPTH, Lines, Located, Place, Places, Position, SyntaxProblem
+from ectools.host.source_map import MAX_DEPTH, Lines, Located, Place, Places, Position, SyntaxProblem
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -20,7 +20,7 @@ def parse_toml(text: str) -> Located:
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        from ectools.host.toml_places import find_repeated
+        from ectools.host.toml_spans import find_repeated
 
         # Of a key that stands twice, tomllib says neither which it is nor where it starts.
         raise find_repeated(text) or _explain(str(error), text) from None
@@ -33,7 +33,7 @@ def parse_toml(text: str) -> Located:
 
 def _find_places(text: str) -> Places:
     # Imported and called only when something is wrong: then alone does anyone ask where it stands.
-    from ectools.host.toml_places import find_places
+    from ectools.host.toml_spans import find_places
 
     return find_places(text)
 

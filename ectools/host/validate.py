@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
 from ectools.errors import Problem
-from ectools.host.accept import accepts
-from ectools.host.contract import describe_option, find_declaration, find_option, load_contract
+from ectools.host.combined_schema import describe_option, find_declaration, find_option, load_contract
+from ectools.host.fast_validate import accepts
 from ectools.host.problem import Kind, OptionProblem
 from ectools.names import show_path
 from ectools.nixlang import scalars
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ectools.host.load import HostDescription
-    from ectools.host.located import Place, Position
+    from ectools.host.source_map import Place, Position
     from ectools.schemas import Schema
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ectools.host.json_source import parse_number
-from ectools.host.located import MAX_DEPTH, Located, Place, Places, Position, SyntaxProblem
+from ectools.host.source_map import MAX_DEPTH, Located, Place, Places, Position, SyntaxProblem
 
 # libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

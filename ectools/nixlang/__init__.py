@@ -26,7 +26,7 @@ def render(expr: Expr) -> str:
     except RecursionError:
         raise RenderError("the value is nested too deep, or holds itself") from None
     except RenderError as error:
-        from ectools.nixlang.refusal import find_refused
+        from ectools.nixlang.unrepresentable import find_refused
 
         place = find_refused(expr, _render)
         raise RenderError(f"{place}: {error.message}" if place else error.message, hint=error.hint) from None

@@ -21,7 +21,7 @@ from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async
 from ectools.supervision import ChildFailedError, RestartPolicy, Supervisor, tasks
-from ectools.vm.confine import child_environment
+from ectools.vm.child_environment import child_environment
 
 if TYPE_CHECKING:
     import socket

@@ -19,7 +19,7 @@ from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.timers import Guard
 from ectools.vm.argv import Accelerator, Tap, build_argv
-from ectools.vm.confine import child_environment
+from ectools.vm.child_environment import child_environment
 from ectools.vm.kvm import RESETS_IN_A_ROW, FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
 from ectools.vm.qmp import Qmp, QmpError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ectools import host
-from ectools.host.contract import load_contract
+from ectools.host.combined_schema import load_contract
 from ectools.host.example import build_example
 
 pytestmark = pytest.mark.nix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ectools.host.contract import build_contract
+from ectools.host.combined_schema import build_contract
 from ectools.options.types import STORE_PATH
 from ectools.schemas import Schema
 

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from ectools.cli.seconds import Seconds
+from ectools.cli.param_types import Seconds
 from ectools.log import use_colour
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")

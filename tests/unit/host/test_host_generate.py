@@ -10,7 +10,7 @@ from support import golden
 from support.host_contract import CONTRACT
 
 from ectools import host
-from ectools.host.contract import load_contract
+from ectools.host.combined_schema import load_contract
 from ectools.host.example import build_example
 from ectools.schemas import Schema
 

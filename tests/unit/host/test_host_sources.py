@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support import nix_values
 
 from ectools.host.json_source import parse_json
-from ectools.host.located import Located, Position, SyntaxProblem
+from ectools.host.source_map import Located, Position, SyntaxProblem
 from ectools.host.toml_source import parse_toml
 from ectools.host.yaml_source import parse_yaml
 

@@ -14,8 +14,8 @@ from support.host_contract import CONTRACT, MODULE
 from ectools import host, schemas
 from ectools.errors import InputError, ProblemsError
 from ectools.files import FileError
-from ectools.host.accept import accepts
-from ectools.host.contract import build_contract, is_package, load_contract
+from ectools.host.combined_schema import build_contract, is_package, load_contract
+from ectools.host.fast_validate import accepts
 from ectools.host.problem import build_sarif, show_json
 from ectools.options import types
 from ectools.schemas import Schema

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ectools.host.contract import build_contract, load_contract
+from ectools.host.combined_schema import build_contract, load_contract
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
-from ectools.host.located import Lines, Places, Position, SyntaxProblem
+from ectools.host.source_map import Lines, Places, Position, SyntaxProblem
 
 if TYPE_CHECKING:
-    from ectools.host.located import Place
+    from ectools.host.source_map import Place
 
 _BLANK = re.compile(r"[ \t]*")
 _FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")

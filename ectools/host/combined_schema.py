@@ -17,7 +17,7 @@ from ectools.schemas import Schema, load_schema, schema_names
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ectools.host.located import Place
+    from ectools.host.source_map import Place
 
 _STORE_PATH = "^/nix/store/"
 """What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""

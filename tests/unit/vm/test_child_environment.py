@@ -4,7 +4,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ectools.vm.confine import child_environment
+from ectools.vm.child_environment import child_environment
 
 if TYPE_CHECKING:
     import pytest
