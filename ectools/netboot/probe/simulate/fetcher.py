@@ -94,7 +94,7 @@ class Fetcher:
             return None
         with self._locks[uri]:
             if uri not in self._digests:
-                reply = web.read_digest(
+                reply = http_probe.read_digest(
                     uri, seconds=self._line.seconds, source=self._find_source(server), headers=headers
                 )
                 self._digests[uri] = reply.data.decode() if reply.status == 200 else None
@@ -139,7 +139,7 @@ class Fetcher:
         return Fetched(uri=uri, state=State.FOUND, size=reply.size, head=reply.data, whole=reply.whole)
 
     def _fetch_web(self, uri: str, server: IPv4Address, headers: Mapping[str, str], limit: int) -> Fetched:
-        reply = web.read_beginning(
+        reply = http_probe.read_beginning(
             uri,
             limit=limit,
             seconds=self._line.seconds,

@@ -54,8 +54,8 @@ def base() -> Iterator[str]:
     thread.join()
 
 
-def get(url: str, **headers: str) -> web.WebReply:
-    return web.read_beginning(url, limit=100, seconds=10, source=None, headers=headers)
+def get(url: str, **headers: str) -> http_probe.WebReply:
+    return http_probe.read_beginning(url, limit=100, seconds=10, source=None, headers=headers)
 
 
 def test_the_beginning_of_a_file(base: str) -> None:
@@ -75,7 +75,7 @@ def test_headers_are_sent(base: str) -> None:
 
 
 def test_all_of_a_file_has_a_digest(base: str) -> None:
-    reply = web.read_digest(f"{base}/file", seconds=10, source=None, headers={})
+    reply = http_probe.read_digest(f"{base}/file", seconds=10, source=None, headers={})
     assert reply.data.decode() == hashlib.sha256(CONTENT).hexdigest()
     assert reply.size == len(CONTENT)
 
@@ -119,7 +119,7 @@ def test_any_answer_is_a_reply(answer: bytes) -> None:
 
 def test_a_server_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes within its time, and the whole never."""
-    monkeypatch.setattr(web, "_MOST_SECONDS", 0.5)
+    monkeypatch.setattr(http_probe, "_MOST_SECONDS", 0.5)
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")

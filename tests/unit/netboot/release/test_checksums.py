@@ -20,7 +20,7 @@ from support.releases import (
 
 from ectools.errors import EcError
 from ectools.netboot.release import download as download_module
-from ectools.netboot.release import origin as origin_module
+from ectools.netboot.release import source as source_module
 from ectools.netboot.release.checksums import SumsError, find_sum, parse_sums
 from ectools.netboot.release.stage import Outcome, stage
 
@@ -170,6 +170,6 @@ def test_an_archive_that_becomes_a_fifo(tmp_path: Path, monkeypatch: pytest.Monk
         os.mkfifo(path)
         return archive_class(path, size=size)
 
-    monkeypatch.setattr(origin_module, "LocalArchive", swap)
+    monkeypatch.setattr(source_module, "LocalArchive", swap)
     with pytest.raises(EcError, match=f"{ARCHIVE}: not a regular file"):
         stage(build_settings(tmp_path / "state", release_tarball=str(archive)))

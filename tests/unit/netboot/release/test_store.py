@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
+from ectools.archive import extract as extract_module
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, LockedError, sync_file_system
-from ectools.netboot.release import extract as extract_module
 from ectools.netboot.release import store as store_module
 from ectools.netboot.release.pins import pin, unpin
 from ectools.netboot.release.prune import Fate, collect
