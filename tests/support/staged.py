@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id, render_manifest
+from ectools.archive.file_record import FileRecord
+from ectools.netboot.release.manifest import BootCommand, Release, build_id, render_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

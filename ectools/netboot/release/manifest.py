@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from ectools.archive.file_record import FileRecord
 from ectools.archive.names import find_name_fault
 from ectools.errors import EcError, cut, show_list
 
@@ -31,14 +32,6 @@ _LAST_SECOND = 253402300799
 
 class ManifestError(EcError):
     """A release's record cannot be used; the message names every bad field."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileRecord:
-    """One file: its size in bytes, and its SHA-256 in lower-case hexadecimal."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)

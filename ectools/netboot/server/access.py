@@ -7,8 +7,9 @@ import hmac
 from typing import TYPE_CHECKING
 
 from ectools.capabilities import Capability, raised
-from ectools.credentials import CHAIN_TOKEN, find_secret, read_tokens
+from ectools.credentials import find_secret
 from ectools.files import FileError
+from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.netboot.boot_files.scripts import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RefusedError

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.boot_binaries import build_uefi_application
 
+from ectools.archive.file_record import FileRecord
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.probe.simulate.fetcher import Fetched, State
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.simulate.requested_file import Role
-from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
+from ectools.netboot.release.manifest import BootCommand, Release, build_id
 from ectools.netboot.settings.load import load_settings
 
 BASE = "http://192.0.2.2:8080"

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.releases import SCRIPT, build_settings
 
+from ectools.archive.file_record import FileRecord
 from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.release.boot_entry import BootCommandError, parse_boot_command
-from ectools.netboot.release.manifest import BootCommand, FileRecord, Release, build_id
+from ectools.netboot.release.manifest import BootCommand, Release, build_id
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
 

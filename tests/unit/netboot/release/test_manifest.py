@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ectools.archive.file_record import FileRecord
 from ectools.archive.names import _look_closer, find_name_fault, fold_name
 from ectools.netboot.release.manifest import (
     BootCommand,
-    FileRecord,
     ManifestError,
     Release,
     build_id,
