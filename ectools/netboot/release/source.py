@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.fetch.retry import Patience
+    from ectools.fetch.retry import RetryPolicy
     from ectools.netboot.release.forge import ForgeRelease
     from ectools.netboot.settings.model import ReleaseSettings, Signature
 
@@ -63,14 +63,14 @@ class _Published:
     read: Callable[[str, int], bytes | None]
 
 
-def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
+def find_origin(settings: ReleaseSettings, retry: RetryPolicy) -> Origin:
     """Find the archive and what is published of it; the archive itself is not read yet.
 
     Raises InputError, FetchError, ForgeError, SumsError, SignatureError.
     """
     if settings.tarball is not None:
         return _find_local(settings, settings.tarball)
-    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), patience=patience)
+    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), retry=retry)
     release = find_release(client, host=settings.host, repo=settings.repo, tag=settings.tag)
     asset = release.choose_asset(settings.artifact)
     published = _Published(where=release.where, read=_read_assets(client, release))

@@ -14,7 +14,7 @@ from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import extract
 from ectools.archive.limits import Limits
 from ectools.errors import EcError, show_list
-from ectools.fetch.retry import Patience
+from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
@@ -61,7 +61,7 @@ class Staged:
     removed: tuple[Release, ...]
 
 
-def stage(settings: Settings, *, patience: Patience | None = None, accept_withdrawn: bool = False) -> Staged:
+def stage(settings: Settings, *, retry: RetryPolicy | None = None, accept_withdrawn: bool = False) -> Staged:
     """Stage what ``settings.release`` names, and let ``current`` lead to it.
 
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
@@ -70,7 +70,7 @@ def stage(settings: Settings, *, patience: Patience | None = None, accept_withdr
     """
     store = ReleaseStore(settings.state_dir)
     # Before there is a folder: a name that is wrong shall leave none.
-    origin = find_origin(settings.release, patience or Patience())
+    origin = find_origin(settings.release, retry or RetryPolicy())
     with store.lock_staging() as folder, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
         if settings.release.tag is None and settings.release.tarball is None:

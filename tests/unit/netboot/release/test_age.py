@@ -75,7 +75,7 @@ class Publisher:
         key.write_bytes(self.public)
         pinned = {"release_signature.format": str(self.form), "release_signature.publicKeyFile": str(key)}
         settings = {"release_host": self.forge.url, "release_repo": "owner/name", **pinned, **flags}
-        return stage(build_settings(self.state, **settings), patience=PATIENCE)
+        return stage(build_settings(self.state, **settings), retry=PATIENCE)
 
     def asked(self, tag: str) -> bool:
         return bool(self.forge.asked(f"{DOWNLOADS}/{tag}/{ARCHIVE}"))

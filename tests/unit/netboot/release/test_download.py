@@ -26,7 +26,7 @@ from support.releases import check_whole
 from urllib3 import HTTPResponse
 
 from ectools.fetch.client import read_steadily
-from ectools.fetch.retry import Patience
+from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch) -> No
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     response = HTTPResponse(BytesIO(bytes(3 << 18)), preload_content=False)
-    for part in read_steadily(response, "http://forge/file", Patience(), size=3 << 18):
+    for part in read_steadily(response, "http://forge/file", RetryPolicy(), size=3 << 18):
         assert part
         now += 1000
     assert now > 1000

@@ -42,7 +42,7 @@ from support.releases import (
 from ectools import log
 from ectools.errors import EcError
 from ectools.fetch.env_proxy import find_proxy
-from ectools.fetch.retry import Patience, parse_retry_after
+from ectools.fetch.retry import RetryPolicy, parse_retry_after
 from ectools.netboot.release.stage import Outcome
 
 if TYPE_CHECKING:
@@ -410,12 +410,12 @@ def test_retry_after_forms() -> None:
 
 
 def test_waits_grow_and_stay_bounded() -> None:
-    patience = Patience(first_wait=1, longest_wait=10, longest_retry_after=30)
-    waits = [patience.find_wait(failures, None) for failures in range(1, 9)]
+    retry = RetryPolicy(first_wait=1, longest_wait=10, longest_retry_after=30)
+    waits = [retry.next_pause(failures, None) for failures in range(1, 9)]
     assert 0.75 <= waits[0] <= 1.25
     assert 7.5 <= waits[-1] <= 12.5
-    assert patience.find_wait(1, 20) == 20
-    assert patience.find_wait(1, 9e9) == 30
+    assert retry.next_pause(1, 20) == 20
+    assert retry.next_pause(1, 9e9) == 30
 
 
 @pytest.fixture
