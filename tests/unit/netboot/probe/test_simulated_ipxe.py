@@ -16,7 +16,7 @@ from ectools.netboot.probe.simulate.fetcher import Fetched, State
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
 from ectools.netboot.probe.simulate.requested_file import Role
-from ectools.netboot.release.manifest import BootCommand, Release, build_id
+from ectools.netboot.release.manifest import BootEntry, Release, build_id
 from ectools.netboot.settings.load import load_settings
 
 BASE = "http://192.0.2.2:8080"
@@ -176,7 +176,7 @@ def test_the_products_own_scripts_lead_to_the_kernel() -> None:
         archive_sha256="0" * 64,
         staged_at=1,
         files=files,
-        boot=BootCommand(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
+        boot=BootEntry(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
     )
     folder = f"{BASE}/releases/{release.id}"
     kernel = bytes(0x202) + b"HdrS" + bytes(99)

@@ -15,7 +15,7 @@ from ectools import log
 from ectools.netboot.http.handler import Found, Visit
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.release.prune import Fate, collect
+from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.leases import LINGER_SECONDS
 from ectools.netboot.server.site import BootSite, Rules
@@ -96,9 +96,9 @@ class World:
         assert found.ended is not None
         found.ended(delivery)
 
-    def collect(self) -> dict[str, Fate]:
+    def prune(self) -> dict[str, Retention]:
         (self.folder / ".staging").mkdir(exist_ok=True)
-        return {each.release.id: each.fate for each in collect(self.store, keep=0)}
+        return {each.release.id: each.fate for each in prune(self.store, keep=0)}
 
     def events(self, word: str) -> list[dict[str, Any]]:
         entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -182,17 +182,17 @@ def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_use
     world.fetch(f"releases/{old.id}/bzImage")
     world.clock.now += 100 * LINGER_SECONDS
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.collect()[old.id] is Retention.HELD
     # The two downloads that were begun above end now.
     assert download.ended is not None
     download.ended(WHOLE)
     world.site._held.end(old.id)
     world.clock.now += LINGER_SECONDS - 1
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.collect()[old.id] is Retention.HELD
     world.clock.now += 2
     world.run(world.site.sweep())
-    assert world.collect() == {new.id: Fate.CURRENT, old.id: Fate.REMOVED}
+    assert world.collect() == {new.id: Retention.CURRENT, old.id: Retention.REMOVED}
     assert world.status(f"releases/{old.id}/bzImage") == 404
 
 
@@ -202,7 +202,7 @@ def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
     world.clock.now += 100 * LINGER_SECONDS
     world.run(world.site.sweep())
     (world.folder / "current").unlink()
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.collect()[old.id] is Retention.HELD
 
 
 def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> None:
