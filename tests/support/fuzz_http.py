@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from support.staged import make_release, put_release
 
 from ectools.netboot.http.connection import Connection
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.site import BootSite, Rules
@@ -112,7 +112,7 @@ def feed(data: bytes) -> None:
 
 
 @functools.cache
-def _build() -> tuple[asyncio.AbstractEventLoop, BootServer, list[dict[str, Any]]]:
+def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]]]:
     """The server on a loop, and a list for what the loop complains of."""
     # Kept for as long as the process lives, which libFuzzer ends.
     state = Path(tempfile.mkdtemp(prefix="ectools-fuzz-"))
@@ -139,11 +139,11 @@ def _build() -> tuple[asyncio.AbstractEventLoop, BootServer, list[dict[str, Any]
     return loop, server, broken
 
 
-async def _build_server(root: Path, site: BootSite) -> BootServer:
-    return BootServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
+async def _build_server(root: Path, site: BootSite) -> HttpServer:
+    return HttpServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
 
 
-async def _answer(server: BootServer, data: bytes) -> bytes:
+async def _answer(server: HttpServer, data: bytes) -> bytes:
     """What one connection answers to ``data``, which comes in two parts, and its end."""
     wire = Wire()
     make_inner = cast("Callable[[], asyncio.Protocol]", server._http)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ectools.netboot.http.server import BootServer
+    from ectools.netboot.http.server import HttpServer
 
 PREFIX = "every_channel_netboot"
 
@@ -48,7 +48,7 @@ DNSMASQ_UP = Metric(name="dnsmasq_up", kind="gauge", help="Whether dnsmasq serve
 RELEASE_STAGED = Metric(name="release_staged", kind="gauge", help="Whether a release is served: 1 or 0.")
 
 
-def render_metrics(server: BootServer, *, boots: int, dnsmasq_up: bool, release_staged: bool) -> str:
+def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release_staged: bool) -> str:
     """The figures of a boot server."""
     slots = server.admission.slots
     none: Mapping[str, str] = {}

@@ -20,7 +20,7 @@ from ectools.netboot.dnsmasq.reports import DnsmasqReports
 from ectools.netboot.dnsmasq.transfer_limit import Table
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.access import read_chain_tokens
@@ -162,10 +162,10 @@ class _Boot:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.rules, details=self._report)
-        self._server = BootServer(
+        self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
-            gate=self._site.check,
+            access_check=self._site.check,
             site=self._site,
             classify=self._site.classify,
         )

@@ -20,8 +20,8 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
-from ectools.netboot.http.handler import Found
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.handler import Resource
+from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.server.access import RELEASES, Access
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.http.admission import Standing
-    from ectools.netboot.http.handler import Visit
+    from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
@@ -89,9 +89,9 @@ class BootSite:
         self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = NodeLog(clock=clock)
 
-    def check(self, visit: Visit) -> None:
+    def check(self, info: RequestInfo) -> None:
         """The gate."""
-        self._rules.access.check(visit)
+        self._rules.access.check(info)
 
     def classify(self, ip: str) -> Standing:
         """What a client's address is, before it says anything."""
@@ -103,16 +103,16 @@ class BootSite:
             self._current = self._build(self._current.release, rules)
         self._rules = rules
 
-    async def find(self, visit: Visit) -> Found:
-        match visit.segments:
+    async def find(self, info: RequestInfo) -> Resource:
+        match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
-                return await self._find_script(visit)
+                return await self._find_script(info)
             case (name,) if name in self._list_boot_files():
-                return self._find_boot_file(visit, name)
+                return self._find_boot_file(info, name)
             case (first, release_id, *rest) if first == RELEASES and rest:
-                return await self._find_release_file(visit, release_id, tuple(rest))
+                return await self._find_release_file(info, release_id, tuple(rest))
         current = await self._need_current()
-        return self._find_file(visit, current.release, visit.segments)
+        return self._find_file(info, current.release, info.segments)
 
     async def report(self) -> Mapping[str, Any]:
         release = await self.refresh(seconds=_LOOK_SECONDS_OF_REPORT)
@@ -192,57 +192,59 @@ class BootSite:
         await self.refresh()
         if self._current is None:
             reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
-            raise RefusedError(503, f"{reason}; try again")
+            raise RejectedError(503, f"{reason}; try again")
         return self._current
 
     def _list_boot_files(self) -> frozenset[bytes]:
         names = (*build_filenames(self._rules.settings).values(), AUTOEXEC_NAME)
         return frozenset(name.encode() for name in names)
 
-    async def _find_script(self, visit: Visit) -> Found:
+    async def _find_script(self, info: RequestInfo) -> Resource:
         current = await self._need_current()
-        client = self._name_client(visit)
+        client = self._name_client(info)
         release = current.release
 
-        def ended(delivery: Delivery) -> None:
+        def on_complete(delivery: Delivery) -> None:
             self.nodes.script(client, release, delivery)
 
         # Who has its script will come for its files.
         self._held.keep(release.id)
-        return Found(target=current.script, ended=ended)
+        return Resource(target=current.script, on_complete=on_complete)
 
-    def _find_boot_file(self, visit: Visit, name: bytes) -> Found:
-        client = self._name_client(visit)
+    def _find_boot_file(self, info: RequestInfo, name: bytes) -> Resource:
+        client = self._name_client(info)
 
-        def ended(delivery: Delivery) -> None:
+        def on_complete(delivery: Delivery) -> None:
             if delivery.reached_end:
                 self.nodes.first_stage(client, name.decode())
 
-        return Found(target=(self._rules.settings.tftp_dir.name.encode(), name), ended=ended)
+        return Resource(target=(self._rules.settings.tftp_dir.name.encode(), name), on_complete=on_complete)
 
-    async def _find_release_file(self, visit: Visit, release_id: bytes, name: tuple[bytes, ...]) -> Found:
+    async def _find_release_file(
+        self, info: RequestInfo, release_id: bytes, name: tuple[bytes, ...]
+    ) -> Resource:
         text = release_id.decode("ascii", "replace")
         if not ID_PATTERN.fullmatch(text):
-            raise RefusedError(404, "not found")
+            raise RejectedError(404, "not found")
         try:
             release = await self._held.take(text)
         except ReleaseGoneError as error:
-            raise RefusedError(404, "not found") from error
+            raise RejectedError(404, "not found") from error
         except ReleaseBusyError as error:
-            raise RefusedError(503, "the release is locked at the moment; try again") from error
+            raise RejectedError(503, "the release is locked at the moment; try again") from error
         except EcError as error:
             _log.error("a release cannot be served", release=text, reason=error.message)
-            raise RefusedError(500, "the release cannot be served") from error
-        return self._find_file(visit, release, name)
+            raise RejectedError(500, "the release cannot be served") from error
+        return self._find_file(info, release, name)
 
-    def _find_file(self, visit: Visit, release: Release, segments: tuple[bytes, ...]) -> Found:
+    def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
-            raise RefusedError(404, "not found")
+            raise RejectedError(404, "not found")
         self._held.begin(release.id)
-        client = self._name_client(visit)
+        client = self._name_client(info)
 
-        def ended(delivery: Delivery) -> None:
+        def on_complete(delivery: Delivery) -> None:
             self._held.end(release.id)
             if delivery.status in _NOT_THERE:
                 _log.error(
@@ -254,7 +256,7 @@ class BootSite:
                 )
             self.nodes.file(client, release, name, delivery)
 
-        return Found(target=(RELEASES, release.id.encode(), *segments), ended=ended)
+        return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
 
-    def _name_client(self, visit: Visit) -> str:
-        return str(self._rules.access.find_client(visit) or "unknown")
+    def _name_client(self, info: RequestInfo) -> str:
+        return str(self._rules.access.find_client(info) or "unknown")

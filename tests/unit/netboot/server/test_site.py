@@ -12,9 +12,9 @@ from multidict import CIMultiDict, MultiDict
 from support.staged import make_release, put_release
 
 from ectools import log
-from ectools.netboot.http.handler import Found, Visit
+from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.responses import Delivery
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.leases import LINGER_SECONDS
@@ -74,27 +74,27 @@ class World:
         link.symlink_to(f"releases/{release_id}")
         link.rename(self.folder / "current")
 
-    def find(self, path: str, *, peer: str = "192.0.2.7") -> Found:
-        visit = Visit(
+    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+        info = RequestInfo(
             peer=peer,
             method="GET",
             segments=tuple(part.encode() for part in path.split("/")),
             query=MultiDict(),
             headers=CIMultiDict(),
         )
-        return self.run(self.site.find(visit))
+        return self.run(self.site.find(info))
 
     def status(self, path: str) -> int:
         try:
             self.find(path)
-        except RefusedError as error:
+        except RejectedError as error:
             return error.status
         return 200
 
     def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
         found = self.find(path, peer=peer)
-        assert found.ended is not None
-        found.ended(delivery)
+        assert found.on_complete is not None
+        found.on_complete(delivery)
 
     def prune(self) -> dict[str, Retention]:
         (self.folder / ".staging").mkdir(exist_ok=True)
@@ -178,14 +178,14 @@ def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_use
     download = world.find(f"releases/{old.id}/initrd")
     new = world.stage("two")
     assert world.find("bzImage").target == (b"releases", new.id.encode(), b"bzImage")
-    assert world.find(f"releases/{old.id}/bzImage").ended is not None
+    assert world.find(f"releases/{old.id}/bzImage").on_complete is not None
     world.fetch(f"releases/{old.id}/bzImage")
     world.clock.now += 100 * LINGER_SECONDS
     world.run(world.site.sweep())
     assert world.collect()[old.id] is Retention.HELD
     # The two downloads that were begun above end now.
-    assert download.ended is not None
-    download.ended(WHOLE)
+    assert download.on_complete is not None
+    download.on_complete(WHOLE)
     world.site._held.end(old.id)
     world.clock.now += LINGER_SECONDS - 1
     world.run(world.site.sweep())
