@@ -21,7 +21,7 @@ from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]
         "trustedProxies": ["127.0.0.1"],
     }
     settings = load_settings(None, flags=options, environment={})
-    site = BootSite(ReleaseStore(state), Rules.build(settings, (TOKEN,)))
+    site = BootSite(ReleaseStore(state), ServingPolicy.build(settings, (TOKEN,)))
     loop = asyncio.SelectorEventLoop()
     server = loop.run_until_complete(_build_server(state, site))
     logging.disable(logging.CRITICAL)

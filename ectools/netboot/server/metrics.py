@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.http.server import HttpServer
 
-PREFIX = "every_channel_netboot"
+METRIC_PREFIX = "every_channel_netboot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release_
 
 def render_metric(metric: Metric, samples: Iterable[tuple[Mapping[str, str], int]]) -> str:
     """One metric with its samples, each its labels and a whole number."""
-    name = f"{PREFIX}_{metric.name}"
+    name = f"{METRIC_PREFIX}_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
     for labels, value in samples:
         inner = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())

@@ -29,7 +29,7 @@ from ectools.netboot.server.host import check_address, check_host, check_reloade
 from ectools.netboot.server.metrics import render_metrics
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
@@ -73,7 +73,7 @@ class _Plan:
     """``dnsmasq`` is None where it is another process's."""
 
     settings: Settings
-    rules: Rules
+    policy: ServingPolicy
     dnsmasq: DnsmasqPlan | None
 
 
@@ -106,10 +106,10 @@ def serve_boot(
 def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_folders(settings)
-    rules = Rules.build(settings, read_chain_tokens(settings))
+    policy = ServingPolicy.build(settings, read_chain_tokens(settings))
     dnsmasq = build_plan(settings) if with_dnsmasq else None
-    _warn_of_other_script(settings, rules.token)
-    return _Plan(settings=settings, rules=rules, dnsmasq=dnsmasq)
+    _warn_of_other_script(settings, policy.token)
+    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
 
 
 def _warn_of_other_script(settings: Settings, token: str | None) -> None:
@@ -161,7 +161,7 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.rules, details=self._report)
+        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.policy, details=self._report)
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
@@ -271,7 +271,7 @@ class _Boot:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
         if plan.dnsmasq is not None:
             check_reloaded(plan.settings, self._plan.settings)
-        self._site.set_rules(plan.rules)
+        self._site.set_policy(plan.policy)
         if plan.dnsmasq is not None and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
