@@ -17,7 +17,7 @@ from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
-from ectools.netboot.dnsmasq.transfer_limit import Table
+from ectools.netboot.dnsmasq.transfer_limit import TransferTable
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
@@ -187,7 +187,7 @@ class _Boot:
         if plan is None:
             assert reports is not None  # noqa: S101 - without a plan it is another's
             return DnsmasqReports(reports, delivered=delivered)
-        table = Table.of_program(plan.services.listen_ip)
+        table = TransferTable.of_program(plan.services.listen_ip)
         return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
 
     def ask_to_stop(self) -> None:
