@@ -221,18 +221,18 @@ class HttpServer:
                 client.close()
 
     def _open(self, client: socket.socket, address: tuple[str, int]) -> None:
-        seat = self.admission.find_seat(*address[:2])
-        if seat is None:
+        slot = self.admission.find_slot(*address[:2])
+        if slot is None:
             client.close()
             return
         seconds = self._settings.header_seconds
-        if seat.room is self.admission.lobby:
+        if slot.room is self.admission.lobby:
             seconds = min(seconds, LOBBY_HEADER_SECONDS)
         client.setblocking(False)
         connection = Connection(self._http, self._hooks, header_seconds=seconds)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
         self._connections.add(connection)
-        self.admission.enter(connection, seat)
+        self.admission.enter(connection, slot)
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, connection))
 

@@ -145,9 +145,9 @@ class WebRoot:
     def _check_place(self, handle: int, root: int) -> None:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise RejectedError(404, "not found")
-        seat = _find_place(handle)
+        where = _find_place(handle)
         below = _find_place(root).rstrip(b"/") + b"/"
-        if not seat.startswith((below, self._store)):
+        if not where.startswith((below, self._store)):
             raise RejectedError(404, "not found")
 
 

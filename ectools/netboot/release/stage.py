@@ -109,7 +109,7 @@ def _prune_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
     removed = []
     try:
         for collected in prune_locked(store, keep=keep):
-            if collected.fate is Retention.REMOVED:
+            if collected.retention is Retention.REMOVED:
                 removed.append(collected.release)
     except (OSError, EcError) as error:
         _log.warning("old releases could not be removed", reason=str(error))

@@ -318,7 +318,7 @@ def report_of(*boot_traces: BootTrace) -> ProbeReport:
 
 def test_the_report_as_json_and_for_people() -> None:
     report = report_of(boot_trace(7, (NETWORK_BOOT,)), boot_trace(0, (NETWORK_BOOT,)))
-    shown = json.files(json.dumps(build_json(report)))
+    shown = json.loads(json.dumps(build_json(report)))
     assert list(shown) == [
         *("format", "interface", "mac", "address", "seconds", "architectures", "faults", "notes")
     ]
