@@ -46,7 +46,7 @@ _HOLDERS = {"properties", "$defs", "anyOf", "allOf", "items", "additionalPropert
 _MOST_DEPTH = 200
 
 
-def find_misshapen(document: dict[str, Any]) -> Iterator[str]:
+def find_shape_faults(document: dict[str, Any]) -> Iterator[str]:
     """What is not as it should be, in words, with where it stands."""
     if "properties" not in document:
         yield "it has no properties"
