@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.docs.markdown import code_span, escape_markdown
 from ectools.docs.reference import load_redirects
-from ectools.options.drift import Change, Kind
+from ectools.options.drift import Change, ChangeKind
 from ectools.options.reporting import compare_paths
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADINGS = {
-    Kind.BREAKING: "Breaking",
-    Kind.COMPATIBLE: "Compatible",
-    Kind.DOCS: "Documentation",
+    ChangeKind.BREAKING: "Breaking",
+    ChangeKind.COMPATIBLE: "Compatible",
+    ChangeKind.DOCS: "Documentation",
 }
 
 
