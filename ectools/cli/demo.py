@@ -40,7 +40,7 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     from ectools.docs import MARKDOWN_INDEX, build_pages
     from ectools.docs.writing import write_folder
 
-    outcome = run_demo(payload=payload, keep=keep, timeout=timeout, talk=sys.stderr)
+    outcome = run_demo(payload=payload, keep=keep, timeout=timeout, stderr=sys.stderr)
     write_folder(docs, build_pages())
     index = docs / MARKDOWN_INDEX
     if as_json:

@@ -97,8 +97,8 @@ def vmtest(
         memory_mib=memory or vmtest_run.available_memory_mib(),
         seconds=timeout,
     )
-    talk = _Talk(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
-    listener = Listener(line=talk.line, ended=talk.ended)
+    progress = _Progress(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
+    listener = Listener(line=progress.line, ended=progress.ended)
     outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
         write_atomic(junit, f"{report.write_tests_junit(outcomes)}\n".encode())
@@ -124,7 +124,7 @@ def _shown(*, verbose: bool, quiet: bool) -> frozenset[StepKind]:
     return frozenset(StepKind) if verbose else frozenset(StepKind) - {StepKind.CONSOLE}
 
 
-class _Talk:
+class _Progress:
     """Prints the log to standard error as it comes, and each outcome to standard output."""
 
     def __init__(self, *, shown: frozenset[StepKind], quiet: bool, as_json: bool) -> None:
