@@ -51,15 +51,15 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     """The two small files of an archive; the others are read past."""
     from ectools.archive.blocks import Blocks
     from ectools.archive.decompress import decompress
-    from ectools.archive.limits import Limits
-    from ectools.archive.tar import Kind, TarReader
+    from ectools.archive.limits import ArchiveLimits
+    from ectools.archive.tar import EntryKind, TarReader
 
-    limits = Limits()
+    limits = ArchiveLimits()
     chunks = decompress(_read_chunks(path), archive=str(path), limits=limits)
     reader = TarReader(Blocks(chunks, archive=str(path)), limits=limits)
     found = {}
     for entry in reader.entries():
-        if entry.kind is not Kind.FILE:
+        if entry.kind is not EntryKind.FILE:
             continue
         name = entry.name.rsplit("/", 1)[-1]
         if name in (SCRIPT, LISTING) and entry.size <= _LISTING_BYTES:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.docs.constraints import Constraint, find_constraints
 from ectools.errors import EcError
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 from ectools.nixlang import render
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _inner_objects(
     if not isinstance(node, dict) or _HOLDERS.isdisjoint(node):
         return
     if "$ref" in node:
-        target = resolve(node["$ref"], root)
+        target = resolve_reference(node["$ref"], root)
         if "properties" in target:
             yield path, target
         return

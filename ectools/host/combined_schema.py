@@ -11,7 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 from ectools.schemas import Schema, load_schema, schema_names
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def follow_path(schema: Any, document: dict[str, Any]) -> dict[str, Any]:
     """The schema that a reference stands for; what stands beside the reference is kept."""
     while isinstance(schema, dict) and "$ref" in schema:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
-        schema = {**resolve(schema["$ref"], document), **beside}
+        schema = {**resolve_reference(schema["$ref"], document), **beside}
     return schema if isinstance(schema, dict) else {}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,5 +93,7 @@ _KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any], dict[str, Any]], bool]]
     "allOf": lambda value, argument, _, document: all(
         fast_validate(value, each, document) for each in argument
     ),
-    "$ref": lambda value, argument, _, document: fast_validate(value, resolve(argument, document), document),
+    "$ref": lambda value, argument, _, document: fast_validate(
+        value, resolve_reference(argument, document), document
+    ),
 }

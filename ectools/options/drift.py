@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 from ectools.options.inclusion import Inclusion
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class _Comparison:
                 return
             seen.add(id(node))
             if "$ref" in node:
-                walk(resolve(node["$ref"], root), path)
+                walk(resolve_reference(node["$ref"], root), path)
             elif "properties" in node:
                 found.append((path, node))
             else:

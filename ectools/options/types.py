@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import reference_to, resolve
+from ectools.names import reference_to, resolve_reference
 from ectools.options.dump import decode_value
 from ectools.options.patterns import PatternError, anchored
 
@@ -221,7 +221,7 @@ class TypeConverter:
         if isinstance(freeform, bool):
             return freeform
         if "$ref" in freeform:
-            return self._further_values(resolve(freeform["$ref"], {"$defs": self.defs}))
+            return self._further_values(resolve_reference(freeform["$ref"], {"$defs": self.defs}))
         branches = freeform.get("anyOf", [freeform])
         if any(not branch.keys() & {"type", "$ref", "enum", "allOf"} for branch in branches):
             return True

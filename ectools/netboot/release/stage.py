@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import extract
-from ectools.archive.limits import Limits
+from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.activation import recover
@@ -138,7 +138,7 @@ def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.Ex
 
 def _unpack(origin: ReleaseSource, tree: Path, settings: ReleaseSettings) -> Release:
     archive = origin.archive
-    limits = Limits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
+    limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
     tree.mkdir(mode=0o700)
     with contextlib.closing(watch(archive, sys.stderr)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
