@@ -94,8 +94,8 @@ def _write_settings(folder: Path, *, stderr: TextIO) -> Path:
     for name, value in {"@STATE@": folder / "state", "@ROOT@": folder / "root"}.items():
         text = text.replace(name, json.dumps(str(value)))
     _print_section(stderr, "host description", "demo.toml", text)
-    description = host.parse(text.encode(), file="demo.toml", form=host.Format.TOML)
-    if problems := host.validate(description):
+    description = host.parse_host(text.encode(), file="demo.toml", form=host.HostFormat.TOML)
+    if problems := host.validate_host(description):
         raise ProblemsError("demo.toml: the embedded host description is not valid", [*problems])
     _print_section(
         stderr, "NixOS module", "what `ectools generate` makes of it", host.build_module(description)

@@ -54,8 +54,8 @@ def evaluated(
     folder = tmp_path_factory.mktemp("modules")
     said: dict[str, dict[str, Any]] = {}
     for number, (name, text) in enumerate(TEXTS.items()):
-        description = host.parse(text.encode(), file="host.toml", form=host.Format.TOML)
-        assert host.validate(description) == []
+        description = host.parse_host(text.encode(), file="host.toml", form=host.HostFormat.TOML)
+        assert host.validate_host(description) == []
         said[name] = description.root.value["services"]["every-channel"]
         (folder / f"{number}.nix").write_text(host.build_module(description), newline="")
     paths = json.dumps([str(folder / f"{number}.nix") for number in range(len(TEXTS))])

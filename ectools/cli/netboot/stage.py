@@ -89,10 +89,14 @@ def stage(
         click.echo(json.dumps({"outcome": staged.outcome, "release": release, "removed": removed}))
         return
     said = {
-        StageOutcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
+        StageOutcome.STAGED: (
+            f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now"
+        ),
         StageOutcome.REUSED: "was there already; current now",
         StageOutcome.UNCHANGED: "is current already; nothing changed",
-        StageOutcome.WITHDRAWN: "was rolled back from, and is not made current; --accept-withdrawn would do so",
+        StageOutcome.WITHDRAWN: (
+            "was rolled back from, and is not made current; --accept-withdrawn would do so"
+        ),
     }
     click.echo(f"{staged.release.title}: {said[staged.outcome]}")
 

@@ -78,7 +78,8 @@ AccessCheck = Callable[[RequestInfo], None]
 class Resource:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
-    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the name.
+    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the
+    name.
     """
 
     target: tuple[bytes, ...] | bytes
