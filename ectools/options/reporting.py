@@ -13,7 +13,7 @@ from ectools.options.drift import Change, ChangeKind, compare, worst
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.options.drift import Schema
+    from ectools.names import JsonSchema
 
 _STATUS = {None: 0, ChangeKind.DOCS: 3, ChangeKind.COMPATIBLE: 4, ChangeKind.BREAKING: 5}
 
@@ -48,7 +48,7 @@ def compare_paths(old: Path, new: Path) -> list[Change]:
     return changes
 
 
-def _read(path: Path) -> Schema:
+def _read(path: Path) -> JsonSchema:
     try:
         document = json.loads(read_bytes(path))
     except ValueError as error:

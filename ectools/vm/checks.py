@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.errors import Problem
 from ectools.ipxe.urls import expect_url
+from ectools.redact import redact_user
 from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split_options_string
 from ectools.vm.settings import OPTION_PREFIX
@@ -139,7 +140,7 @@ def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
     """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
     if boot.chain_url is not None and (expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")):
         # What stands before the @ may be a password.
-        shown = re.sub(r"//.*@", "//***@", boot.chain_url, flags=re.DOTALL)
+        shown = redact_user(boot.chain_url)
         yield _bad("boot.chainUrl", shown, "not usable", expected)
     address = _parse_ip(boot.http.bind_ip)
     if address is None or address.is_multicast or "%" in boot.http.bind_ip:

@@ -18,8 +18,8 @@ from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
+    from ectools.addresses import Address
     from ectools.netboot.http.handler import RequestInfo
-    from ectools.netboot.server.forwarded import Address
     from ectools.netboot.settings.model import Settings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name

@@ -18,11 +18,11 @@ from ectools.netboot.protocols import Binary
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ectools.addresses import Network
+
 OPTION_PREFIX = "services.every-channel.netboot"
 SCHEMA_NAME = "ec-netboot"
 DEFAULT_CONFIG = Path("/etc/every-channel/netboot.json")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Strategy(StrEnum):
