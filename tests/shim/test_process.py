@@ -221,7 +221,7 @@ class TestMisbehaviour:
         assert shim.evaluate("1", limits=Limits(seconds=60.0), nix=nix) == 5
         assert wait_until(lambda: not processes_with(mark))
 
-    @pytest.mark.parametrize("talk", [">/dev/null 2>&1", "", ">&2"])
+    @pytest.mark.parametrize("diagnostics", [">/dev/null 2>&1", "", ">&2"])
     def test_what_it_leaves_behind_is_ended(self, fake: Callable[[str], Nix], diagnostics: str) -> None:
         mark = f"mark-{uuid.uuid4()}"
         nix = fake(f"sh -c 'while :; do echo 1; sleep 0.05; done # {mark}' {diagnostics} </dev/null & exit 3")

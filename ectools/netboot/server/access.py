@@ -75,7 +75,7 @@ class Access:
         return Standing.CLIENT
 
     def check(self, info: RequestInfo) -> None:
-        """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""
+        """Raises RejectedError (403) where the visit is not welcome; the message gives nothing away."""
         if self._allowed:
             client = self.find_client(info)
             if client is None or client not in self._allowed:

@@ -297,7 +297,7 @@ def use_limits(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
     def build(**given: int) -> ArchiveLimits:
         return ArchiveLimits(**{**given, **limits})
 
-    monkeypatch.setattr(stage_module, "Limits", build)
+    monkeypatch.setattr(stage_module, "ArchiveLimits", build)
 
 
 def test_every_truncation_is_noticed(staged_dir: Path) -> None:
