@@ -3,7 +3,7 @@
     /netboot.ipxe               the second script, made for the current release
     /releases/<id>/<file>       a file of that release
     /<file>                     a file of the current release
-    /autoexec.ipxe, /<binary>   the boot files of the TFTP folder, which come before a release's files
+    /autoexec.ipxe, /<binary>   the boot files of the TFTP directory, which come before a release's files
 
 ``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
 the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
