@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.files import FileError, open_regular
-from ectools.vm.boot_script import NETBOOT_NAME
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.settings.model import Settings
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _CONFIG = click.option(
     "--config",
@@ -28,7 +28,7 @@ _STATE_DIR = click.option(
 )
 
 
-def state_options(command: Callable[..., T]) -> Callable[..., T]:
+def state_options(command: Callable[..., _T]) -> Callable[..., _T]:
     """``--config`` and ``--state-dir``."""
     return _CONFIG(_STATE_DIR(command))
 

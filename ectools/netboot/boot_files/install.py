@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.files import FileError, hold_lock, open_regular, sync_directory, write_atomic
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.boot_files.choose import choose_binaries
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
+from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.settings.model import OPTION_PREFIX
 
 if TYPE_CHECKING:

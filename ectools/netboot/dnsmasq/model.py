@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.protocols import Binary, Transport, load_protocols
 from ectools.netboot.settings.model import OPTION_PREFIX
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.capabilities import Capability
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.log_limit import LogLimit
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness

@@ -24,7 +24,8 @@ from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError, InputError
 from ectools.files import read_input, read_regular, sync_directory, write_atomic
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,

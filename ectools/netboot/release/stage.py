@@ -15,9 +15,10 @@ from ectools.archive.extract import extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark

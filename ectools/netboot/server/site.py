@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
+from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
+from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
