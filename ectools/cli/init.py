@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ectools.cli.contract import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_contract
 from ectools.errors import InputError
 from ectools.files import write_atomic
 from ectools.host.example import build_example

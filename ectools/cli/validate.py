@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools import host
-from ectools.cli.contract import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_contract
 from ectools.errors import EcError, ProblemsError
 from ectools.host.problem import OptionProblem, build_sarif, show_json
 
@@ -53,7 +53,7 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
 
 def _find_problems(file: Path, schema: Schema) -> list[OptionProblem]:
     try:
-        return host.validate(host.load(file), schema)
+        return host.validate_host(host.load_host(file), schema)
     except ProblemsError as error:
         return [problem for problem in error.problems if isinstance(problem, OptionProblem)]
 

@@ -21,7 +21,7 @@ from ectools.netboot.http.settings import HEALTH_PATH
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async
 from ectools.supervision import ChildFailedError, RestartPolicy, Supervisor, tasks
-from ectools.vm.confine import child_environment
+from ectools.vm.child_environment import child_environment
 
 if TYPE_CHECKING:
     import socket
@@ -109,8 +109,8 @@ class BootServer:
                 return silent
             await outputs.finish(seconds=_STOP_SECONDS)
             # Where none has served yet, all of its last lines are reported.
-            last_words = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
-            return ": ".join([describe_exit(ended.result()), *(line.strip() for line in last_words)])
+            output_tail = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
+            return ": ".join([describe_exit(ended.result()), *(line.strip() for line in output_tail)])
 
     async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
         """Until the process ends or answers no more, and how the latter was seen."""

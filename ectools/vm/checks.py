@@ -10,10 +10,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.boot_urls import expect_url
 from ectools.errors import Problem
+from ectools.ipxe.urls import expect_url
+from ectools.redact import redact_user
 from ectools.vm.boot_script import HOST_IN_GUEST
-from ectools.vm.optstring import split
+from ectools.vm.optstring import split_options_string
 from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
     """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
     if boot.chain_url is not None and (expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")):
         # What stands before the @ may be a password.
-        shown = re.sub(r"//.*@", "//***@", boot.chain_url, flags=re.DOTALL)
+        shown = redact_user(boot.chain_url)
         yield _bad("boot.chainUrl", shown, "not usable", expected)
     address = _parse_ip(boot.http.bind_ip)
     if address is None or address.is_multicast or "%" in boot.http.bind_ip:
@@ -194,7 +195,7 @@ def _find_boot_problems(boot: Boot) -> Iterator[Problem]:
 
 def _names_boot_devices(order: str) -> bool:
     """Whether the letters of ``order`` and ``once`` are what the PC machine types take (``pc_boot_set``)."""
-    for part in split(order):
+    for part in split_options_string(order):
         key, equals, value = part.partition("=")
         letters = value if equals else key
         known = len(letters) <= 3 and len(set(letters)) == len(letters) and set(letters) <= set("abcdn")

@@ -17,7 +17,7 @@ from ectools.errors import EcError, InputError
 from ectools.notify import Notifier
 from ectools.outputs import Tail
 from ectools.processes import describe_exit, find_program, start_async
-from ectools.vm.confine import child_environment
+from ectools.vm.child_environment import child_environment
 from ectools.vm.loopback import build_rules, find_openings, find_unfiltered, name_table
 from ectools.vm.settings import OPTION_PREFIX, HostLoopback
 

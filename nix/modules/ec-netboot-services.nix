@@ -92,7 +92,7 @@ let
     "CAP_NET_BIND_SERVICE"
   ]
   ++ lib.optional cfg.proxyDhcp.enable "CAP_NET_ADMIN";
-  # The name is the program's (ectools/netboot/dnsmasq/share.py).
+  # The name is the program's (ectools/netboot/dnsmasq/transfer_limit.py).
   tftpTable = "ip every_channel_tftp";
 in
 {

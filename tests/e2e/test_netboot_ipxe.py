@@ -14,20 +14,20 @@ from support.netboot_clients import Client, Firmware, Plug, start_client
 from support.recording_http import RecordingServer
 from support.staged import make_release
 
-from ectools.boot_urls import FAILURE_MARK
 from ectools.demo.payload import UP_MARK, build_payload
-from ectools.netboot.ipxe.binary import Autoexec, inspect_binary
-from ectools.netboot.ipxe.choose import BinaryError, choose_binaries
-from ectools.netboot.ipxe.script import build_autoexec, build_netboot
-from ectools.netboot.load import load_settings
+from ectools.ipxe.urls import FAILURE_MARK
+from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
+from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
+from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.protocols import Binary
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 HOST = "10.0.2.2"
 MARK = "ages"

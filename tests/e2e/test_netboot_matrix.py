@@ -27,8 +27,8 @@ from support.netboot_matrix import (
     run_network,
 )
 
-from ectools.boot_urls import FAILURE_MARK
 from ectools.demo.payload import build_payload
+from ectools.ipxe.urls import FAILURE_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

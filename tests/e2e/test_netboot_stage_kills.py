@@ -159,7 +159,7 @@ def test_killed_before_each_operation_of_a_rollback(small_archives: dict[str, Pa
         assert release is not None
         seen.add((release.id, store.find_link_id("previous")))
         with store.lock():
-            from ectools.netboot.release.swap import recover
+            from ectools.netboot.release.activation import recover
 
             recover(store)
         assert (store.find_link_id("current"), store.find_link_id("previous")) in {(one, two), (two, one)}

@@ -8,8 +8,8 @@ import pytest
 from support.fuzzing import fuzz
 from support.pxe_messages import OTHER, PROXY, lease, menu, proxy
 
-from ectools.netboot.probe.dhcp import build_message
-from ectools.netboot.probe.frames import Datagram, build_frame
+from ectools.netboot.probe.wire.dhcp import build_message
+from ectools.netboot.probe.wire.frames import Datagram, build_frame
 
 SCRIPT = b"#!ipxe\nset a ${next-server}\nchain http://${a}/x || goto b\n:b\nkernel k\ninitrd i\nboot\n"
 

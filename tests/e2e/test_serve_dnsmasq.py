@@ -18,8 +18,8 @@ from support.boot_service import Service, boot_service, require_boot_services
 from support.probe_lab import BOOT, ProbeLab, build_probe_lab
 from support.staged import make_release, put_release
 
-from ectools.netboot.ipxe.script import build_autoexec
-from ectools.netboot.load import load_settings
+from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

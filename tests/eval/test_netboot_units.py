@@ -56,7 +56,7 @@ def test_dnsmasqs_unit_follows_the_boot_servers(variants: Variants) -> None:
 
 
 def test_the_table_that_is_removed_is_the_one_that_is_loaded(variants: Variants) -> None:
-    from ectools.netboot.dnsmasq.share import FAMILY, UNIT_TABLE
+    from ectools.netboot.dnsmasq.transfer_limit import FAMILY, UNIT_TABLE
 
     dnsmasq = read_units(variants, LISTEN)[-1]
     (removal,) = [line for line in dnsmasq if line.startswith("ExecStopPost=-+")]
@@ -202,7 +202,7 @@ def read_triggers(unit: Path, kind: str) -> set[str]:
 
 
 def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variants: Variants) -> None:
-    from ectools.netboot.serve.run import _FIXED
+    from ectools.netboot.server.run import _FIXED
 
     unit = build_unit(variants, LISTEN, UNIT)
     fixed = {option.partition(".")[0] for option in _FIXED.values()}
@@ -216,8 +216,8 @@ def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variant
 def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
     variants: Variants, tmp_path: Path
 ) -> None:
-    from ectools.netboot.ipxe.script import build_autoexec
-    from ectools.netboot.load import load_settings
+    from ectools.netboot.boot_files.scripts import build_autoexec
+    from ectools.netboot.settings.load import load_settings
 
     def build_script(options: dict[str, Any]) -> str:
         (tmp_path / "settings.json").write_text(json.dumps(options))

@@ -116,7 +116,7 @@ def others(found: Mapping[str, Mapping[str, str]], service: str) -> dict[str, st
 
 def find_refused(service: str, options: dict[str, Any], folder: Path) -> list[str]:
     """The options that the check of a build refuses, by the module's own program."""
-    from ectools.netboot.load import load_settings as load_netboot
+    from ectools.netboot.settings.load import load_settings as load_netboot
     from ectools.vm.load import load_settings as load_guest
 
     file = folder / "settings.json"

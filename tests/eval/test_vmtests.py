@@ -40,8 +40,8 @@ SAID = {
     "netboot": {
         "EC-GUEST-UP": "ectools/demo/init.sh",
         "TFTP has sent a file": "ectools/netboot/dnsmasq/events.py",
-        "a node has everything it boots from": "ectools/netboot/serve/nodes.py",
-        "X-Boot-Token": "ectools/netboot/ipxe/script.py",
+        "a node has everything it boots from": "ectools/netboot/server/boot_tracker.py",
+        "X-Boot-Token": "ectools/netboot/boot_files/scripts.py",
     },
 }
 

@@ -6,9 +6,9 @@ import struct
 from ipaddress import IPv4Address
 from typing import Any
 
-from ectools.netboot.probe.answers import Answer
-from ectools.netboot.probe.client import Client, first_client, ipxe_client
-from ectools.netboot.probe.dhcp import NO_ADDRESS, Message, MessageType, Option
+from ectools.netboot.probe.clients.client import Client, first_client, ipxe_client
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, MessageType, Option
+from ectools.netboot.probe.wire.offers import Answer
 from ectools.netboot.protocols import load_protocols
 
 ROUTER, PROXY, OTHER = (IPv4Address(f"192.0.2.{last}") for last in (1, 2, 3))

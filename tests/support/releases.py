@@ -8,16 +8,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.load import load_settings
-from ectools.netboot.release.decompress import import_zstd
+from ectools.archive.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.release.verify import check_staged
+from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 zstd = import_zstd()
 

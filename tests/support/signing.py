@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.needs import require_tool
 
-from ectools.netboot.settings import SignatureFormat
+from ectools.netboot.settings.model import SignatureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings import DEFAULT_CONFIG
+from ectools.netboot.settings.model import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 
 @click.command(epilog="Example: ectools netboot dnsmasq --config netboot.json --reports /run/netboot/dnsmasq")
@@ -44,18 +44,18 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
     use_log_format(log_format)
 
     def load() -> Settings:
-        from ectools.netboot.load import load_settings
+        from ectools.netboot.settings.load import load_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):
             return load_settings(config, serving=True)
 
     if load_limit is not None:
-        from ectools.netboot.dnsmasq.share import load_unit_table
+        from ectools.netboot.dnsmasq.transfer_limit import load_unit_table
 
         load_unit_table(load(), user=load_limit)
     else:
-        from ectools.netboot.serve.dnsmasq import serve_dnsmasq
+        from ectools.netboot.server.dnsmasq_service import serve_dnsmasq
 
         serve_dnsmasq(load, reports=reports)
 

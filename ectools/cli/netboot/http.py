@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.cli.seconds import Seconds
+from ectools.cli.param_types import Seconds
 
 
 @click.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")

@@ -13,7 +13,7 @@ from ectools.errors import EcError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 PLACEHOLDER = "TOKEN"
 """Stands for the token in what is printed."""
@@ -43,8 +43,8 @@ def ipxe(
 
     netboot.ipxe is the script of the release that is staged; the server makes it for each request.
     """
-    from ectools.netboot.access import read_chain_tokens
-    from ectools.netboot.ipxe.install import install_boot_files
+    from ectools.netboot.boot_files.install import install_boot_files
+    from ectools.netboot.server.access import read_chain_tokens
 
     local = options["local_file"]
     flags = {
@@ -73,7 +73,7 @@ def ipxe(
 
 
 def _build(script: str, settings: Settings, token: str | None) -> str:
-    from ectools.netboot.ipxe.script import build_autoexec, build_netboot
+    from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
     from ectools.netboot.release.store import ReleaseStore
 
     if script == "autoexec":

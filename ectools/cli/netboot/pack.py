@@ -64,7 +64,7 @@ def pack(
     become_owner(out)
     from ectools.netboot.release.pack import Compression, SigningKey, System
     from ectools.netboot.release.pack import pack as pack_release
-    from ectools.netboot.settings import SignatureFormat
+    from ectools.netboot.settings.model import SignatureFormat
 
     key = None
     if signature_format is not None and key_file is not None:

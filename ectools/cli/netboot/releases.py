@@ -56,7 +56,7 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
 @click.argument("release_id", metavar="ID")
 def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Keep a release from being collected."""
-    from ectools.netboot.release.marks import pin as pin_release
+    from ectools.netboot.release.pins import pin as pin_release
 
     release = pin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
     click.echo(f"{release.title}: pinned")
@@ -67,7 +67,7 @@ def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
 @click.argument("release_id", metavar="ID")
 def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Let a release be collected again."""
-    from ectools.netboot.release.marks import unpin as unpin_release
+    from ectools.netboot.release.pins import unpin as unpin_release
 
     done = unpin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
     click.echo(f"{release_id}: {'no longer pinned' if done else 'was not pinned'}")
@@ -84,7 +84,7 @@ def collect(
     *, config: Path | None, state_dir: str | None, keep: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Remove old releases: never one that is current, previous, pinned, or being served."""
-    from ectools.netboot.release.collect import collect as collect_releases
+    from ectools.netboot.release.prune import prune as collect_releases
 
     settings = load_state(config, state_dir, **{"release.keep": keep})
     store = ReleaseStore(settings.state_dir)
@@ -92,13 +92,13 @@ def collect(
     if as_json:
         click.echo(
             json.dumps(
-                [{"id": each.release.id, "tag": each.release.tag, "fate": each.fate} for each in found]
+                [{"id": each.release.id, "tag": each.release.tag, "fate": each.retention} for each in found]
             )
         )
         return
     for each in found:
-        fate = "would be removed" if dry_run and each.fate == "removed" else str(each.fate)
-        click.echo(f"{each.release.title}: {fate}")
+        retention = "would be removed" if dry_run and each.retention == "removed" else str(each.retention)
+        click.echo(f"{each.release.title}: {retention}")
 
 
 @releases.command(epilog="Example: ectools netboot releases verify")

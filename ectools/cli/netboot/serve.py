@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings import DEFAULT_CONFIG
+from ectools.netboot.settings.model import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.serve.run import Ready
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.server.run import Ready
+    from ectools.netboot.settings.model import Settings
 
 
 @click.command(epilog="Example: ectools netboot serve --listen-ip 192.0.2.10 --hostname 192.0.2.10")
@@ -77,7 +77,7 @@ def serve(
     }
 
     def load() -> Settings:
-        from ectools.netboot.load import load_settings
+        from ectools.netboot.settings.load import load_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):
@@ -104,7 +104,7 @@ def _print_dnsmasq(settings: Settings) -> None:
 def _serve(
     load: Callable[[], Settings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
 ) -> None:
-    from ectools.netboot.serve.run import serve_boot
+    from ectools.netboot.server.run import serve_boot
 
     use_log_format(log_format)
 

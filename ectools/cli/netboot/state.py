@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ectools.netboot.settings import DEFAULT_CONFIG
+from ectools.netboot.settings.model import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> Sett
 
 def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
     """The settings of the file given, or of the default one; ``flags``: dotted option → value."""
-    from ectools.netboot.load import load_settings
+    from ectools.netboot.settings.load import load_settings
 
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.netboot.dnsmasq.ask import NO_FILE
+from ectools.netboot.dnsmasq.liveness import NO_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

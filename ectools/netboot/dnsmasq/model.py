@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.protocols import Binary, Transport, load_protocols
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.protocols import Architecture
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 
 class BootServicesError(EcError):

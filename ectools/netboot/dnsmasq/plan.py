@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.ipxe.script import AUTOEXEC_NAME
-from ectools.netboot.settings import OPTION_PREFIX
+from ectools.netboot.settings.model import OPTION_PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.dnsmasq.model import BootServices
-    from ectools.netboot.settings import Settings
+    from ectools.netboot.settings.model import Settings
 
 _log = log.Log(__name__)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ectools.errors import EcError, cut, show_list
-from ectools.netboot.release.http_client import FetchError, find_origin, show_url
+from ectools.fetch.client import FetchError, url_origin
+from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from ectools.netboot.release.http_client import HttpClient
+    from ectools.fetch.client import HttpClient
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_NAME = 255
@@ -62,7 +63,7 @@ class ForgeRelease:
     def _check(self, asset: Asset) -> Asset:
         _check_text(asset.name, f"{self.where}: assets")
         try:
-            find_origin(asset.url)
+            url_origin(asset.url)
         except FetchError as error:
             raise ForgeError(f"{self.where}: {asset.name}: browser_download_url: {error.message}") from error
         return asset
@@ -72,7 +73,7 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     """The release of a tag, or the latest. Raises FetchError, ForgeError."""
     end = "latest" if tag is None else f"tags/{quote(tag, safe='')}"
     url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
-    shown = show_url(url)
+    shown = redact_url(url)
     try:
         data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
     except FetchError as error:

@@ -24,6 +24,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, hold_lock, open_regular, read_descriptor
 from ectools.netboot.release.manifest import (
@@ -33,7 +34,6 @@ from ectools.netboot.release.manifest import (
     Release,
     parse_manifest,
 )
-from ectools.netboot.release.names import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,15 +8,16 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.archive.names import MANIFEST_NAME
 from ectools.files import FileError
 from ectools.netboot.release.manifest import ManifestError
-from ectools.netboot.release.names import MANIFEST_NAME
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.release.manifest import FileRecord, Release
+    from ectools.archive.file_record import FileRecord
+    from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
 
 

@@ -1,0 +1,30 @@
+"""The option that names the schemas of a host description, for the commands that have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools.host.combined_schema import build_combined_schema, load_combined_schema
+from ectools.schemas import load_schema
+
+if TYPE_CHECKING:
+    from ectools.schemas import Schema
+
+SCHEMAS = click.option(
+    "--schema",
+    "schemas",
+    multiple=True,
+    metavar="NAME|FILE",
+    help=(
+        "The schema of one module, by name or file; may be given several times. A schema with an option path "
+        "(x-nix-path) describes the value at that path, one without describes the whole file. "
+        "[default: all of this project's modules]"
+    ),
+)
+
+
+def choose_contract(schemas: tuple[str, ...]) -> Schema:
+    """The schema that ``--schema`` asks for."""
+    return build_combined_schema(map(load_schema, schemas)) if schemas else load_combined_schema()

@@ -1,0 +1,6 @@
+"""HTTP as a client, for what is downloaded.
+
+``client`` GET, with redirects that keep a token at home · ``retry`` how often, and after which pauses ·
+``env_proxy`` the environment's proxies · ``response_lines`` a bound on what an answer may have around its
+content.
+"""

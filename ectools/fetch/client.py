@@ -1,0 +1,289 @@
+"""GET over HTTP: redirects that keep the token at home, and failures sorted into those worth a second try."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import unquote, urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SSLError
+
+from ectools import __version__, log
+from ectools.errors import EcError, cut
+from ectools.fetch.env_proxy import find_proxy
+from ectools.fetch.response_lines import bound_lines
+from ectools.fetch.retry import RetryPolicy, parse_retry_after
+from ectools.redact import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+_log = log.Log(__name__)
+
+MAX_REDIRECTS = 8
+_MAX_URL = 4096
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PORTS = {"http": 80, "https": 443}
+# X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)
+_OUT_OF_TIME = (9, 10)
+
+
+class FetchError(EcError):
+    """A server did not give what was asked for. ``status`` is HTTP's, None where there was no answer."""
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class TransientError(FetchError):
+    """The same request may work later. ``retry_after``: seconds that the server asked to wait."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class HttpClient:
+    """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port.
+
+    Where that is https, nothing is fetched without, whoever names it. The environment's proxies are used.
+    """
+
+    def __init__(self, host: str, *, token: str | None, retry: RetryPolicy) -> None:
+        self.retry = retry
+        self._home = url_origin(host)
+        self._token = token
+
+    @contextlib.contextmanager
+    def open(
+        self, url: str, *, headers: Mapping[str, str] | None = None, accept: tuple[int, ...] = (200,)
+    ) -> Iterator[BaseHTTPResponse]:
+        """The answer to one GET, with redirects followed. FetchError: the status is not in ``accept``."""
+        seen = [url]
+        response = self._get(url, headers or {})
+        try:
+            while response.status in _REDIRECTS:
+                target = self._find_target(response, seen)
+                response.close()
+                seen.append(target)
+                response = self._get(target, headers or {})
+            if response.status not in accept:
+                self._refuse(response, seen[-1])
+            yield response
+        finally:
+            response.close()
+
+    def read(self, url: str, *, limit: int, what: str, size: int | None = None) -> bytes:
+        """A small document whole, tried again as patience has it. Raises FetchError; ``what`` names it.
+
+        ``size`` is how many bytes were announced for it, where that is known.
+        """
+        failures = 0
+        while True:
+            try:
+                with self.open(url) as response:
+                    data = self._read_all(response, url, limit=limit, what=what, size=size)
+            except TransientError as error:
+                failures += 1
+                self.wait(error, failures)
+                continue
+            if size is not None and len(data) < size:
+                raise FetchError(f"{redact_url(url)}: is {len(data)} bytes long, and {size} were announced")
+            return data
+
+    def wait(self, error: TransientError, failures: int) -> None:
+        """Wait before the next attempt; raises ``error`` again where there is none left."""
+        if failures >= self.retry.attempts:
+            raise FetchError(
+                f"{error.message}; given up after {failures} attempts in a row", status=error.status
+            ) from error
+        if error.retry_after is not None and error.retry_after > self.retry.longest_retry_after:
+            raise FetchError(
+                f"{error.message}; it asks to wait {error.retry_after:.0f} s", status=error.status
+            ) from error
+        seconds = self.retry.next_pause(failures, error.retry_after)
+        _log.warning(
+            "trying again", reason=error.message, attempt=failures + 1, wait_seconds=round(seconds, 1)
+        )
+        time.sleep(seconds)
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
+        sent |= headers
+        if self._token is not None and url_origin(url) == self._home:
+            sent["Authorization"] = f"token {self._token}"
+        if self._home[0] == "https" and urlsplit(url).scheme != "https":
+            raise FetchError(
+                f"{redact_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
+                hint="the forge must name its files by https too (Forgejo: ROOT_URL)",
+            )
+        proxy = find_proxy(url)
+        with translate_errors(url, proxy=proxy):
+            # Anew: a connection that was kept may be closed at the very moment of the next request.
+            return _start_pool(proxy, self.retry).request(
+                "GET", url, headers=sent, redirect=False, preload_content=False
+            )
+
+    def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
+        here, location = seen[-1], response.headers.get("Location")
+        if location is None:
+            raise FetchError(f"{redact_url(here)}: redirects to nowhere", status=response.status)
+        try:
+            target = urljoin(here, location)
+        except ValueError as error:
+            raise FetchError(f"{redact_url(here)}: redirects to no URL: {error}") from error
+        shown = f"{redact_url(here)}: redirects to {cut(redact_url(target))}"
+        try:
+            origin = url_origin(target)
+        except FetchError as error:
+            raise FetchError(f"{shown}, which is not followed: {error.message}") from error
+        if urlsplit(here).scheme == "https" and origin[0] == "http":
+            raise FetchError(f"{shown}, which is not encrypted: not followed")
+        if target in seen or len(seen) > MAX_REDIRECTS:
+            raise FetchError(f"{shown}: redirects in a circle, or more than {MAX_REDIRECTS}")
+        return target
+
+    def _refuse(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+        status, shown = response.status, redact_url(url)
+        if status in _TRANSIENT:
+            raise TransientError(
+                f"{shown}: status {status}",
+                status=status,
+                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+            )
+        at_home = url_origin(url) == self._home
+        token = "the token" if self._token is not None and at_home else "a request without a token"
+        raise FetchError(
+            {
+                401: f"{shown}: {token} is refused (status 401)",
+                403: f"{shown}: {token} may not read this (status 403)",
+                404: f"{shown}: not found (status 404)",
+            }.get(status, f"{shown}: status {status}"),
+            hint=_suggest(status, tokened=self._token is not None, at_home=at_home),
+            status=status,
+        )
+
+    def _read_all(
+        self, response: BaseHTTPResponse, url: str, *, limit: int, what: str, size: int | None
+    ) -> bytes:
+        parts, count = [], 0
+        for part in read_steadily(response, url, self.retry, size=size):
+            parts.append(part)
+            count += len(part)
+            if count > limit:
+                raise FetchError(f"{redact_url(url)}: {what} is larger than {limit} bytes: not read further")
+        return b"".join(parts)
+
+
+def read_steadily(
+    response: BaseHTTPResponse, url: str, retry: RetryPolicy, *, size: int | None
+) -> Iterator[bytes]:
+    """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
+
+    Raises PassingError where it ends too early, stalls or trickles, FetchError once more than that has come.
+    What the caller does with a part (a disk may take its time) is not the server's slowness.
+    """
+    length = response.headers.get("Content-Length")
+    if length is not None and "Transfer-Encoding" in response.headers:
+        # RFC 9112, section 6.3: an attempt to smuggle, or a fault.
+        raise FetchError(
+            f"{redact_url(url)}: announces {cut(length)} bytes, and then chunks without a number"
+        )
+    left = size
+    waited, got = 0.0, 0
+    while True:
+        began = time.monotonic()
+        with translate_errors(url):
+            part = response.read1(1 << 18, decode_content=False)
+        waited += time.monotonic() - began
+        if not part:
+            return
+        if left is not None and (left := left - len(part)) < 0:
+            raise FetchError(f"{redact_url(url)}: longer than the {size} bytes that were announced")
+        got += len(part)
+        yield part
+        if waited >= retry.stall_seconds:
+            if got < retry.least_rate * waited:
+                raise TransientError(f"{redact_url(url)}: sends less than {retry.least_rate} bytes a second")
+            waited, got = 0.0, 0
+
+
+def _start_pool(proxy: str | None, retry: RetryPolicy) -> urllib3.PoolManager:
+    timeout = urllib3.Timeout(connect=retry.connect_seconds, read=retry.stall_seconds)
+    if proxy is None:
+        return bound_lines(urllib3.PoolManager(retries=False, timeout=timeout))
+    user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+    headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
+    return bound_lines(urllib3.ProxyManager(proxy, proxy_headers=headers, retries=False, timeout=timeout))
+
+
+@contextlib.contextmanager
+def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
+    """urllib3's errors as ours. A connection that ends is worth a second try, a certificate is not."""
+    shown = redact_url(url) if proxy is None else f"{redact_url(url)} (through the proxy {redact_url(proxy)})"
+    try:
+        yield
+    except SSLError as error:
+        reason = error.__cause__ or error.__context__
+        if isinstance(reason, ssl.SSLEOFError):
+            raise TransientError(f"{shown}: {_show_error(error)}") from error
+        if not isinstance(reason, ssl.SSLCertVerificationError):
+            hint = "is this a port of TLS, and nothing in between that speaks something else?"
+        elif reason.verify_code in _OUT_OF_TIME:
+            hint = "the certificate is not of this time: is this machine's clock right?"
+        else:
+            hint = (
+                "the certificate must be one that this machine trusts; SSL_CERT_FILE names a file of others"
+            )
+        raise FetchError(f"{shown}: {_show_error(error)}", hint=hint) from error
+    except (LocationValueError, ValueError) as error:
+        raise FetchError(f"{shown}: {error}", hint="is the address right, and the proxy's?") from error
+    except HTTPError as error:
+        raise TransientError(f"{shown}: {_show_error(error)}") from error
+
+
+def url_origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL. Raises FetchError where it is no plain http or https one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError as error:
+        raise FetchError(f"not a URL: {error}") from error
+    if len(url) > _MAX_URL:
+        raise FetchError(f"longer than {_MAX_URL} characters")
+    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
+        raise FetchError("not an address of the form http(s)://HOST/…")
+    return parts.scheme, parts.hostname, port
+
+
+def _suggest(status: int, *, tokened: bool, at_home: bool) -> str | None:
+    if status in (401, 403, 404) and tokened and not at_home:
+        return "the token goes to release.host alone, and this is another host, port or scheme"
+    if status in (401, 403):
+        return (
+            "the token needs read access to the repository (release.tokenFile)"
+            if tokened
+            else "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
+        )
+    if status == 407:
+        return "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
+    if status == 404:
+        return "release.host, release.repo and release.tag name the release" + (
+            "" if tokened else "; a private repository looks the same without a token"
+        )
+    return None
+
+
+def _show_error(error: HTTPError) -> str:
+    reason = error.__cause__ or error.__context__
+    if isinstance(reason, IncompleteRead) and reason.expected:
+        return f"the connection ended {reason.expected} bytes too early"
+    text = str(reason if isinstance(reason, OSError) and str(reason) else error)
+    return text.rpartition(">: ")[2]

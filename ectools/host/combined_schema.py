@@ -1,0 +1,114 @@
+"""The schemas of several modules as one schema of a host description.
+
+A module's schema describes the value at its option path (``x-nix-path``); here it is hung up at that path in
+one document, so that one validation sees the whole file. One thing differs from the settings that a unit
+reads: a package, which there is its path in the store, is named here (``pkgs.qemu_kvm`` or ``qemu_kvm``).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+from ectools.names import resolve_reference
+from ectools.schemas import Schema, load_schema, schema_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ectools.host.source_map import Place
+
+_STORE_PATH = "^/nix/store/"
+"""What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
+
+PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"
+"""A package's attribute path in nixpkgs, with or without ``pkgs.`` before it."""
+
+_PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
+_VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations"})
+
+
+@functools.cache
+def load_combined_schema() -> Schema:
+    """What a host description may say of this project's modules."""
+    return build_combined_schema(load_schema(name) for name in schema_names())
+
+
+def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
+    """One schema of host descriptions from the schemas of modules, whose option paths must differ."""
+    document: dict[str, Any] = {"type": "object"}
+    definitions: dict[str, Any] = {}
+    for schema in schemas:
+        path = schema.document.get("x-nix-path", [])
+        adapted = _adapt(schema.document, schema.name)
+        # Inside a document jsonschema takes it for a change of dialect, and forgets what an integer is here.
+        adapted.pop("$schema", None)
+        definitions |= {f"{schema.name}:{name}": inner for name, inner in adapted.pop("$defs", {}).items()}
+        node = document
+        for step in path:
+            node["additionalProperties"] = False
+            node = node.setdefault("properties", {}).setdefault(step, {"type": "object"})
+        node |= adapted
+    return Schema({**document, "$defs": definitions}, "host", "")
+
+
+def _adapt(schema: Any, name: str) -> Any:
+    """A copy in which packages are named, and references reach the definitions below ``name:``."""
+    if isinstance(schema, list):
+        return [_adapt(each, name) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if str(schema.get("pattern")).startswith(_STORE_PATH):
+        return {**schema, **_PACKAGE}
+    adapted = {key: value if key in _VALUES else _adapt(value, name) for key, value in schema.items()}
+    if "$ref" in adapted:
+        adapted["$ref"] = adapted["$ref"].replace("#/$defs/", f"#/$defs/{name}:")
+    return adapted
+
+
+def is_package(option: Any) -> bool:
+    """Whether the schema of a host description asks for a package here."""
+    return isinstance(option, dict) and option.get("pattern") == PACKAGE_PATTERN
+
+
+def find_option(document: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The schema at ``place``, through references and alternatives; empty where nothing is said."""
+    schema: Any = document
+    for step in place:
+        schema = _step(schema, step, document)
+    return follow_path(schema, document)
+
+
+def follow_path(schema: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a reference stands for; what stands beside the reference is kept."""
+    while isinstance(schema, dict) and "$ref" in schema:
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        schema = {**resolve_reference(schema["$ref"], document), **beside}
+    return schema if isinstance(schema, dict) else {}
+
+
+def _step(schema: Any, step: str | int, document: dict[str, Any]) -> Any:
+    schema = follow_path(schema, document)
+    if isinstance(step, str) and step in schema.get("properties", {}):
+        return schema["properties"][step]
+    inner = schema.get("items" if isinstance(step, int) else "additionalProperties")
+    if isinstance(inner, dict):
+        return inner
+    found = (_step(branch, step, document) for branch in (*schema.get("anyOf", ()), *schema.get("allOf", ())))
+    return next((each for each in found if each), {})
+
+
+_ROLE = re.compile(r"\{[a-z]+\}(?=`)")
+
+
+def describe_option(option: dict[str, Any]) -> str | None:
+    """The first paragraph of the option's description, on one line, without NixOS's Markdown roles."""
+    paragraph = str(option.get("description", "")).strip().split("\n\n")[0]
+    return _ROLE.sub("", " ".join(paragraph.split())) or None
+
+
+def find_declaration(option: dict[str, Any]) -> str | None:
+    """``FILE`` or ``FILE:LINE`` where the option is declared."""
+    declarations = option.get("x-nix-declarations", [])
+    return str(declarations[0]).replace("#L", ":") if declarations else None

@@ -1,0 +1,209 @@
+"""Which boot binaries are served: found, read and checked, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+from urllib.parse import urlsplit
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.files import read_regular
+from ectools.netboot.boot_files.binary import Autoexec, BinaryFacts, inspect_binary
+from ectools.netboot.protocols import Binary, load_protocols
+from ectools.netboot.settings.model import OPTION_PREFIX, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.netboot.settings.model import IpxeSettings, Settings
+
+_log = log.Log(__name__)
+
+# With drivers of its own first, then with the firmware's; names of the project and of distributions.
+_STOCK_NAMES = (
+    *("ipxe.efi", "ipxe-x86_64.efi", "ipxe-amd64.efi"),
+    *("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi", "snp.efi"),
+)
+_STOCK_FOLDERS = tuple(
+    Path(folder)
+    for folder in (
+        "/usr/lib/ipxe",  # Debian, Ubuntu
+        "/usr/share/ipxe",  # Fedora, openSUSE
+        "/usr/share/ipxe/x86_64",  # Arch
+    )
+)
+_NEWER = (
+    "take one of 2024 or later: Debian 13's package ipxe, nixpkgs' ipxe, or one from https://ipxe.org; "
+    f'where it is not installed, {OPTION_PREFIX}.ipxe.strategy "local" and ipxe.localFile name the file'
+)
+_MAX_BINARY = 64 * 1024**2
+# A BIOS program is loaded below 640 KiB.
+_MAX_BIOS = 640 * 1024
+
+
+class BinaryError(EcError):
+    """A boot binary cannot be had, or cannot be used; the message names it."""
+
+
+def choose_binaries(settings: Settings, *, present: bytes | None = None) -> dict[str, bytes]:
+    """File name in the TFTP folder → content, for each architecture that has a binary.
+
+    ``present``: what is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises
+    BinaryError, FileError, and InputError where a setting names what cannot be served.
+    """
+    kinds = load_protocols().binaries
+    chosen = {settings.tftp_boot_filename: _choose_x86_64(settings.ipxe, present=present)}
+    for binary, path in settings.ipxe.files.items():
+        name = kinds[binary].filename
+        if name in chosen:
+            raise InputError(
+                f"{OPTION_PREFIX}.tftpBootFilename: {name} is the name of the binary for {binary}",
+                hint="choose another name, and tell the router",
+            )
+        chosen[name] = _read_checked(path, binary)
+    return chosen
+
+
+def _choose_x86_64(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
+    match ipxe.strategy:
+        case Strategy.AUTOEXEC:
+            return find_stock(ipxe.package).data
+        case Strategy.LOCAL | Strategy.EMBEDDED:
+            path = ipxe.local_file if ipxe.strategy is Strategy.LOCAL else ipxe.embedded_file
+            assert path is not None  # noqa: S101 - checks.py has seen to it
+            data = _read_checked(path, Binary.X86_64)
+            _warn_without_script(data, str(path))
+            return data
+        case Strategy.REMOTE:
+            return _fetch_remote(ipxe, present=present)
+    assert_never(ipxe.strategy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StockBinary:
+    """A stock iPXE that runs ``autoexec.ipxe``."""
+
+    path: Path
+    data: bytes
+    facts: BinaryFacts
+
+
+def find_stock(package: Path | None) -> StockBinary:
+    """The first stock binary that runs ``autoexec.ipxe``, with a warning where it does over TFTP only.
+
+    ``package`` None: it is looked for where distributions put it. Raises BinaryError, which names each one
+    that was found and why it will not do.
+    """
+    folders = _STOCK_FOLDERS if package is None else (package,)
+    refused = []
+    for path in _list_stock(folders):
+        data = read_regular(path, limit=_MAX_BINARY)
+        facts = inspect_binary(data)
+        fault = find_fault(data, Binary.X86_64)
+        if fault is None and facts.autoexec is Autoexec.NOWHERE:
+            fault = (
+                f"{facts.title} does not look for autoexec.ipxe, and would load itself for ever"
+                if facts.is_ipxe
+                else "is no iPXE"
+            )
+        if fault is not None:
+            refused.append(f"{path}: {fault}")
+            continue
+        if facts.autoexec is Autoexec.TFTP:
+            _log.warning(
+                "this iPXE fetches autoexec.ipxe over TFTP only: clients of UEFI HTTP boot will not get on",
+                file=str(path),
+                version=facts.version,
+                hint=_NEWER,
+            )
+        return StockBinary(path=path, data=data, facts=facts)
+    looked = ", ".join(map(str, folders))
+    if refused:
+        raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)
+    raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
+
+
+def _list_stock(folders: tuple[Path, ...]) -> Iterator[Path]:
+    for folder in folders:
+        yield from (folder / name for name in _STOCK_NAMES if (folder / name).is_file())
+
+
+def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
+    url, pinned = ipxe.remote_url, ipxe.remote_sha256
+    assert url is not None  # noqa: S101 - checks.py has seen to it
+    assert pinned is not None  # noqa: S101 - likewise
+    if present is not None and hashlib.sha256(present).hexdigest() == pinned.lower():
+        return present
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise InputError(f"{OPTION_PREFIX}.ipxe.remoteUrl: {url}: only http and https can be downloaded from")
+    from ectools.fetch.client import FetchError, HttpClient
+    from ectools.fetch.retry import RetryPolicy
+
+    client = HttpClient(url, token=None, retry=RetryPolicy())
+    try:
+        data = client.read(url, limit=_MAX_BINARY, what="the boot binary")
+    except FetchError as error:
+        # The hints of these are about a forge.
+        mine = error.hint is None or error.status in (401, 403, 404)
+        hint = f"{OPTION_PREFIX}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
+        raise BinaryError(error.message, hint=hint) from error
+    got = hashlib.sha256(data).hexdigest()
+    if got != pinned.lower():
+        raise BinaryError(
+            f"{url}: has the SHA-256 {got}, and {OPTION_PREFIX}.ipxe.remoteSha256 is {pinned.lower()}",
+            hint="what is served there has changed: look at it before you pin it",
+        )
+    _expect(data, Binary.X86_64, url)
+    _warn_without_script(data, url)
+    return data
+
+
+def _read_checked(path: Path, binary: Binary) -> bytes:
+    data = read_regular(path, limit=_MAX_BINARY)
+    _expect(data, binary, str(path))
+    return data
+
+
+def _expect(data: bytes, binary: Binary, where: str) -> None:
+    fault = find_fault(data, binary)
+    if fault is not None:
+        raise InputError(f"{where}: cannot be the boot binary for {binary}: {fault}", hint=_EXPECTED[binary])
+
+
+_EXPECTED = {
+    Binary.BIOS: "iPXE's undionly.kpxe is one",
+    Binary.IA32: "iPXE's bin-i386-efi/ipxe.efi is one",
+    Binary.X86_64: "iPXE's bin-x86_64-efi/ipxe.efi is one",
+    Binary.ARM64: "iPXE's bin-arm64-efi/ipxe.efi is one",
+}
+
+
+def find_fault(data: bytes, binary: Binary) -> str | None:
+    """Why a file cannot be the binary of an architecture (a sentence's end); None where it can."""
+    facts = inspect_binary(data)
+    expected = load_protocols().binaries[binary].pe_machine
+    if not data:
+        return "it is empty"
+    if expected is None:
+        # A PXE BIOS jumps to its first byte: iPXE's is a far jump.
+        if data[:1] not in (b"\xea", b"\xe9", b"\xeb"):
+            return "it is no PXE program"
+        return f"it is larger than {_MAX_BIOS} bytes" if len(data) > _MAX_BIOS else None
+    if facts.machine is None:
+        return "it is no UEFI application"
+    if facts.machine != expected:
+        return f"it is a UEFI application for machine {facts.machine:#06x}, not {expected:#06x}"
+    return None
+
+
+def _warn_without_script(data: bytes, where: str) -> None:
+    facts = inspect_binary(data)
+    if facts.is_ipxe and not facts.embedded and facts.autoexec is Autoexec.NOWHERE:
+        _log.warning(
+            "this iPXE has no script inside and looks for no autoexec.ipxe: it may load itself for ever",
+            file=where,
+            version=facts.version,
+        )

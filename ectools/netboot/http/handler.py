@@ -1,0 +1,258 @@
+"""A request → its reply: which file, under which conditions, which bytes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from http import HTTPStatus
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import HttpVersion10, HttpVersion11
+
+from ectools.netboot.http.cache import CachedFile
+from ectools.netboot.http.conditional import Status, Validators, select
+from ectools.netboot.http.files import Files
+from ectools.netboot.http.listen import plain_address
+from ectools.netboot.http.responses import FileReply, MemoryReply, Part
+from ectools.netboot.http.settings import HEALTH_PATH
+from ectools.netboot.http.webroot import RejectedError, WebRoot, build_validators, parse_target
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from multidict import MultiMapping
+
+    from ectools.netboot.http.responses import Delivery
+    from ectools.netboot.http.settings import HttpSettings
+    from ectools.netboot.http.webroot import OpenedFile
+    from ectools.timers import Guard
+
+_HEALTH = (HEALTH_PATH.removeprefix("/").encode(),)
+_OCTETS = "application/octet-stream"
+_TEXT = "text/plain; charset=utf-8"
+# A cache between here and the client asks before it answers from its copy; types are not guessed.
+_COMMON = {"Cache-Control": "no-cache", "Server": "ectools", "X-Content-Type-Options": "nosniff"}
+# Of what network boot serves, and the same on every machine. UEFI tells images by it (UEFI 2.10, 24.7).
+_TYPES = {
+    ".cfg": _TEXT,
+    ".conf": _TEXT,
+    ".efi": "application/efi",
+    ".gz": "application/gzip",
+    ".html": "text/html; charset=utf-8",
+    ".img": "application/vnd.efi-img",
+    ".ipxe": _TEXT,
+    ".iso": "application/vnd.efi-iso",
+    ".json": "application/json",
+    ".md": _TEXT,
+    ".sh": _TEXT,
+    ".sha256": _TEXT,
+    ".sig": "application/pgp-signature",
+    ".txt": _TEXT,
+    ".xz": "application/x-xz",
+    ".zst": "application/zstd",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestInfo:
+    """A request as an access rule sees it. ``segments`` are those of its path, decoded."""
+
+    peer: str
+    method: str
+    segments: tuple[bytes, ...]
+    query: MultiMapping[str]
+    headers: MultiMapping[str]
+
+
+AccessCheck = Callable[[RequestInfo], None]
+"""An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """What stands at a path: the segments of a file below the root, or the content itself.
+
+    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the
+    name.
+    """
+
+    target: tuple[bytes, ...] | bytes
+    content_type: str | None = None
+    on_complete: Callable[[Delivery], None] | None = None
+
+
+class Router(Protocol):
+    """Says what stands where, in place of the folder's own layout."""
+
+    async def find(self, info: RequestInfo) -> Resource:
+        """What ``info`` asks for. Raises RefusedError."""
+        ...
+
+    async def report(self) -> Mapping[str, Any]:
+        """More fields of the health report, for whoever the gate lets in."""
+        ...
+
+
+class RequestHandler:
+    """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
+
+    ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        access_check: AccessCheck | None,
+        site: Router | None,
+        report: Callable[[], Mapping[str, Any]],
+        guard: Guard,
+    ) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._access_check = access_check
+        self._site = site
+        self._report = report
+        self._root = WebRoot(settings.root, store=settings.store)
+        self._files = Files(self._root)
+
+    def check(self) -> None:
+        """Raises InputError where the root cannot be served."""
+        self._root.check()
+
+    def close(self) -> None:
+        self._files.close()
+
+    async def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
+        """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
+        found = None
+        try:
+            info = _read_request_info(request)
+            if info.segments == _HEALTH:
+                return await self._report_health(info)
+            if self._access_check is not None:
+                self._access_check(info)
+            if overload:
+                raise RejectedError(503, "all connections are taken; try again")
+            found = Resource(target=info.segments) if self._site is None else await self._site.find(info)
+            reply = await self._answer(request, info, found)
+        except RejectedError as error:
+            reply = self._reject(error)
+        except Exception as error:
+            self._guard.report(error)
+            reply = self._reject(RejectedError(500, "a fault of the server"))
+        if found is not None:
+            reply.on_complete = found.on_complete
+        return reply
+
+    async def _answer(
+        self, request: web.BaseRequest, info: RequestInfo, found: Resource
+    ) -> MemoryReply | FileReply:
+        if isinstance(found.target, bytes):
+            reply = self._reply(request, info.segments, describe_content(found.target), found.target)
+            if found.content_type is not None and "Content-Type" in reply.headers:
+                reply.headers["Content-Type"] = found.content_type
+            return reply
+        file = await self._files.get(found.target)
+        if isinstance(file, CachedFile):
+            return self._reply(request, info.segments, file.validators, file.content)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(os.close, file.descriptor)
+            validators = build_validators(file.status, now=time.time())
+            answer = self._reply(request, info.segments, validators, file)
+            if isinstance(answer, FileReply):
+                cleanup.pop_all()
+            return answer
+
+    def _reply(
+        self,
+        request: web.BaseRequest,
+        segments: tuple[bytes, ...],
+        validators: Validators,
+        source: bytes | OpenedFile,
+    ) -> MemoryReply | FileReply:
+        chosen = select(request.method, request.headers, validators)
+        part = Part(start=chosen.start, size=validators.size)
+        headers = {"ETag": validators.etag, "Accept-Ranges": "bytes", **_COMMON}
+        if validators.last_modified is not None:
+            headers["Last-Modified"] = validators.last_modified
+        if chosen.status is Status.UNSATISFIABLE:
+            headers["Content-Range"] = f"bytes */{validators.size}"
+        if chosen.status not in (Status.WHOLE, Status.PARTIAL):
+            return MemoryReply(status=chosen.status, headers=headers)
+        headers["Content-Type"] = _TYPES.get(PurePath(os.fsdecode(segments[-1])).suffix.lower(), _OCTETS)
+        if chosen.status is Status.PARTIAL:
+            last = chosen.start + chosen.count - 1
+            headers["Content-Range"] = f"bytes {chosen.start}-{last}/{validators.size}"
+        if request.method == "HEAD":
+            return MemoryReply(
+                status=chosen.status, headers={**headers, "Content-Length": str(validators.size)}
+            )
+        if isinstance(source, bytes):
+            body = source[chosen.start : chosen.start + chosen.count]
+            return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
+        return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
+
+    async def _report_health(self, info: RequestInfo) -> MemoryReply:
+        root_is_there, of_site = await asyncio.gather(self._files.is_root_there(), self._report_site(info))
+        body = {
+            "status": "ok" if root_is_there else "failed",
+            "root": root_is_there,
+            **self._report(),
+            **of_site,
+        }
+        return MemoryReply(
+            status=200 if root_is_there else 503,
+            headers={"Content-Type": "application/json", **_COMMON},
+            body=json.dumps(body).encode() + b"\n",
+        )
+
+    async def _report_site(self, info: RequestInfo) -> Mapping[str, Any]:
+        if self._site is None:
+            return {}
+        try:
+            if self._access_check is not None:
+                self._access_check(info)
+        except RejectedError:
+            return {}
+        return await self._site.report()
+
+    def _reject(self, error: RejectedError) -> MemoryReply:
+        headers = {"Content-Type": _TEXT, **_COMMON}
+        if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET, HEAD"
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(self._settings.retry_after_seconds)
+        reply = MemoryReply(status=error.status, headers=headers, body=f"{error.message}\n".encode())
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            reply.force_close()
+        return reply
+
+
+def _read_request_info(request: web.BaseRequest) -> RequestInfo:
+    """Raises RefusedError: 400, 405, 505."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise RejectedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
+    if request.method not in ("GET", "HEAD"):
+        raise RejectedError(405, "only GET and HEAD are served")
+    if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
+        raise RejectedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
+    return RequestInfo(
+        peer=plain_address(request.remote or ""),
+        method=request.method,
+        segments=parse_target(request.raw_path),
+        query=request.rel_url.query,
+        headers=request.headers,
+    )
+
+
+def describe_content(content: bytes) -> Validators:
+    """Validators of what is no file: it has no date, and its tag is made of what it holds."""
+    tag = blake2b(content, digest_size=12).hexdigest()
+    return Validators(size=len(content), etag=f'"{tag}"', modified=None)

@@ -1,0 +1,91 @@
+"""What a file is, by its bytes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools.netboot.boot_files.binary import find_machine
+from ectools.netboot.protocols import Binary, load_protocols
+
+if TYPE_CHECKING:
+    from ectools.netboot.probe.simulate.fetcher import Fetched
+    from ectools.netboot.protocols import Architecture
+
+_SCRIPT = re.compile(rb"#![gi]pxe\s")
+# The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
+_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
+_EBC = 0x0EBC
+_MACHINES = {
+    0x014C: "x86 UEFI",
+    0x8664: "x64 UEFI",
+    0xAA64: "ARM 64-bit UEFI",
+    0x01C0: "ARM 32-bit UEFI",
+    0x01C2: "ARM 32-bit UEFI",
+    0x01C4: "ARM 32-bit UEFI",
+    _EBC: "EFI byte code",
+}
+
+
+class ContentKind(StrEnum):
+    """What can be told apart."""
+
+    EMPTY = "an empty file"
+    UEFI = "a UEFI program"
+    LINUX = "a Linux kernel"
+    SCRIPT = "an iPXE script"
+    PAGE = "a web page"
+    OTHER = "a program or data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """``machine`` is a UEFI program's (PE's number)."""
+
+    kind: ContentKind
+    machine: int | None = None
+
+    @property
+    def text(self) -> str:
+        """``a UEFI program for x64 UEFI``."""
+        if self.machine is None:
+            return self.kind.value
+        name = _MACHINES.get(self.machine, f"machine {self.machine:#06x}")
+        return f"{self.kind} for {name}"
+
+    @property
+    def is_ipxe_script(self) -> bool:
+        return self.kind is ContentKind.SCRIPT
+
+    def runs_on(self, architecture: Architecture) -> bool:
+        """Whether a client of the architecture can start it."""
+        expected = load_protocols().binaries[architecture.binary].pe_machine
+        if architecture.binary is Binary.BIOS:
+            return self.kind is ContentKind.OTHER
+        return self.machine is not None and self.machine in (expected, _EBC)
+
+
+def identify_contents(fetched: Fetched) -> Contents:
+    """What the beginning of a file says that it is."""
+    head = fetched.head
+    if not head:
+        return Contents(kind=ContentKind.EMPTY)
+    if _SCRIPT.match(head):
+        return Contents(kind=ContentKind.SCRIPT)
+    machine = find_machine(head)
+    # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
+    if head[0x202:0x206] == b"HdrS" or head[0x38:0x3C] == b"ARM\x64":
+        return Contents(kind=ContentKind.LINUX, machine=machine)
+    if machine is not None:
+        return Contents(kind=ContentKind.UEFI, machine=machine)
+    if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return Contents(kind=ContentKind.PAGE)
+    return Contents(kind=ContentKind.OTHER)
+
+
+def find_embedded_script(program: bytes) -> bytes | None:
+    """The script that a whole UEFI iPXE was built with."""
+    found = _EMBEDDED.search(program)
+    return None if found is None else found[0]

@@ -1,0 +1,180 @@
+"""Whether what a URI names is there, and its beginning; asked once for each URI."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ectools.netboot.probe.wire import http_probe, tftp
+from ectools.netboot.probe.wire.packet_socket import LinkError
+from ectools.redact import redact_tokens
+
+if TYPE_CHECKING:
+    from ectools.netboot.probe.clients.exchange import Line
+
+BEGINNING = 64 * 1024
+"""Bytes of a file that are asked for where nobody needs more."""
+
+
+class FetchState(StrEnum):
+    """What came of it. ``UNKNOWN``: it was not asked, or cannot be from here."""
+
+    FOUND = "found"
+    MISSING = "missing"
+    REFUSED = "refused"
+    SILENT = "silent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """``size`` in bytes, None if not told; ``head`` the file's beginning, ``whole`` that it is all of it.
+
+    ``detail`` is the server's own word, or why nothing was asked.
+    """
+
+    uri: str
+    state: FetchState
+    size: int | None = None
+    head: bytes = b""
+    whole: bool = False
+    detail: str = ""
+
+    @property
+    def protocol(self) -> str:
+        return self.uri.partition("://")[0]
+
+    @property
+    def shown(self) -> str:
+        """The URI for people: without its token."""
+        return redact_tokens(self.uri)
+
+
+Fetch = Callable[..., Fetched]
+"""``fetch(uri, headers={}, limit=BEGINNING)``."""
+FindDigest = Callable[[str, Mapping[str, str]], str | None]
+"""(URI, headers) → SHA-256 in hexadecimal, or None."""
+
+
+class Fetcher:
+    """Fetches over ``line``, each URI once, whoever asks in whichever thread."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Fetched] = {}
+        self._digests: dict[str, str | None] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def __call__(self, uri: str, headers: Mapping[str, str] | None = None, limit: int = BEGINNING) -> Fetched:
+        key = (uri, tuple(sorted((headers or {}).items())))
+        with self._locks[uri]:
+            known = self._known.get(key)
+            if known is None or (
+                known.state is FetchState.FOUND and not known.whole and len(known.head) < limit
+            ):
+                known = self._known[key] = self._fetch(uri, headers or {}, limit)
+        return known
+
+    def find_digest(self, uri: str, headers: Mapping[str, str]) -> str | None:
+        """SHA-256 of all that HTTP gives, in lower-case hexadecimal; None where it cannot be had."""
+        server = resolve_host(urlsplit(uri).hostname or "")
+        if server is None or not uri.startswith(("http://", "https://")):
+            return None
+        with self._locks[uri]:
+            if uri not in self._digests:
+                reply = http_probe.read_http_digest(
+                    uri, seconds=self._line.seconds, source=self._find_source(server), headers=headers
+                )
+                self._digests[uri] = reply.data.decode() if reply.status == 200 else None
+        return self._digests[uri]
+
+    def _find_source(self, server: IPv4Address) -> IPv4Address | None:
+        return None if server in self._line.local else self._line.find_address(server)
+
+    def _fetch(self, uri: str, headers: Mapping[str, str], limit: int) -> Fetched:
+        try:
+            parts = urlsplit(uri)
+            host = parts.hostname or ""
+        except ValueError as error:
+            return Fetched(uri=uri, state=FetchState.UNKNOWN, detail=str(error))
+        if parts.scheme not in {"tftp", "http", "https"}:
+            return Fetched(
+                uri=uri, state=FetchState.UNKNOWN, detail=f"{parts.scheme or 'it'}: not asked here"
+            )
+        if not self._line.interface.addresses:
+            detail = "not asked: this interface has no IPv4 address (--lease takes one)"
+            return Fetched(uri=uri, state=FetchState.UNKNOWN, detail=detail)
+        server = resolve_host(host)
+        if server is None:
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=f"this host cannot resolve {host!r}")
+        if parts.scheme == "tftp":
+            return self._fetch_tftp(uri, server, limit)
+        return self._fetch_http(uri, server, headers, limit)
+
+    def _fetch_tftp(self, uri: str, server: IPv4Address, limit: int) -> Fetched:
+        # The name is what is left, byte for byte: TFTP knows no escapes and no query.
+        name = uri.split("/", 3)[3] if uri.count("/") >= 3 else ""
+        try:
+            speaker = self._line.speak(server)
+            if speaker is None:
+                return Fetched(uri=uri, state=FetchState.UNKNOWN)
+            with speaker:
+                reply = tftp.read_tftp_beginning(
+                    speaker, server, name, limit=limit, seconds=self._line.seconds
+                )
+        except LinkError as error:
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=error.message)
+        if reply.silent:
+            return Fetched(uri=uri, state=FetchState.SILENT, detail="no answer on UDP port 69")
+        if reply.error is not None:
+            return Fetched(uri=uri, state=FetchState.MISSING, size=reply.size, detail=reply.error)
+        return Fetched(uri=uri, state=FetchState.FOUND, size=reply.size, head=reply.data, whole=reply.whole)
+
+    def _fetch_http(self, uri: str, server: IPv4Address, headers: Mapping[str, str], limit: int) -> Fetched:
+        reply = http_probe.read_http_beginning(
+            uri,
+            limit=limit,
+            seconds=self._line.seconds,
+            source=self._find_source(server),
+            headers=headers,
+        )
+        detail = f"redirected to {redact_tokens(reply.redirected)}" if reply.redirected else ""
+        if reply.status is None:
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=reply.error or "no answer")
+        if reply.status in (200, 206):
+            return Fetched(
+                uri=uri,
+                state=FetchState.FOUND,
+                size=reply.size,
+                head=reply.data,
+                whole=reply.whole,
+                detail=detail,
+            )
+        # 416: nothing satisfies a range of an empty file.
+        if reply.status == 416:
+            return Fetched(uri=uri, state=FetchState.FOUND, size=0, whole=True, detail=detail)
+        text = reply.data[:200].decode("utf-8", "replace").strip().partition("\n")[0]
+        said = f"HTTP status {reply.status}" + (f": {text}" if text.isprintable() and text else "")
+        state = FetchState.REFUSED if reply.status in (401, 403) else FetchState.MISSING
+        return Fetched(uri=uri, state=state, detail=said)
+
+
+def resolve_host(host: str) -> IPv4Address | None:
+    """The address of a host by this host's resolver; None where it has none."""
+    try:
+        return IPv4Address(host)
+    except ipaddress.AddressValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    return IPv4Address(found[0][4][0])

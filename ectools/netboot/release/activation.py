@@ -1,0 +1,58 @@
+"""``current`` and ``previous``, changed together: each by a rename, and both or, after a crash, both later.
+
+The new links are made in ``.changing/swap.new``, and its renaming to ``.changing/swap`` is the decision.
+From then on whoever next takes the lock carries out what is left of it. ``current`` leads to a whole release
+before, between and after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ectools.files import sync_folder
+from ectools.netboot.release.store import clear_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.release.store import ReleaseStore
+
+# In the order in which they are put in place.
+_LINKS = ("previous", "current")
+
+
+def activate(store: ReleaseStore, *, current: str, previous: str | None) -> None:
+    """Let the links lead to these releases, which must be there. Only under the lock. Raises OSError."""
+    decided, new = _decided(store), store.changing_dir / "swap.new"
+    new.mkdir()
+    for name, release_id in zip(_LINKS, (previous, current), strict=True):
+        if release_id is not None:
+            (new / name).symlink_to(f"releases/{release_id}")
+    sync_folder(new)
+    new.rename(decided)
+    sync_folder(store.changing_dir)
+    _carry_out(store)
+
+
+def recover(store: ReleaseStore) -> None:
+    """Carry out what was decided, and remove all else that is half done.
+
+    Only under the lock. Raises OSError.
+    """
+    if _decided(store).is_dir():
+        _carry_out(store)
+    clear_folder(store.changing_dir)
+
+
+def _carry_out(store: ReleaseStore) -> None:
+    decided = _decided(store)
+    for name in _LINKS:
+        with contextlib.suppress(FileNotFoundError):
+            (decided / name).rename(store.state_dir / name)
+            sync_folder(store.state_dir)
+    decided.rmdir()
+
+
+def _decided(store: ReleaseStore) -> Path:
+    return store.changing_dir / "swap"

@@ -1,0 +1,92 @@
+"""Old releases, removed; never one that is current, previous, pinned, or held by whoever serves it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.archive.names import MANIFEST_NAME
+from ectools.files import sync_folder
+from ectools.netboot.release.activation import recover
+from ectools.netboot.release.age import forget_time
+from ectools.netboot.release.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+
+_log = log.Log(__name__)
+
+
+class Retention(StrEnum):
+    """What becomes of a release, and why."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    PINNED = "pinned"
+    RECENT = "recent"
+    HELD = "held"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """A release and what became of it."""
+
+    release: Release
+    retention: Retention
+
+
+def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Pruned]:
+    """Remove all but those that are needed and the ``keep`` newest others; takes the lock.
+
+    What a dry run would remove may still be held. Raises FileError, StoreError.
+    """
+    with store.lock():
+        recover(store)
+        return list(prune_locked(store, keep=keep, dry_run=dry_run))
+
+
+def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
+    """``prune`` for who holds the lock."""
+    needed = dict.fromkeys(store.list_pinned(), Retention.PINNED)
+    for retention in (Retention.PREVIOUS, Retention.CURRENT):
+        if (release_id := store.find_link_id(retention)) is not None:
+            needed[release_id] = retention
+    recent = 0
+    for release in store.list_releases():
+        retention = needed.get(release.id) or (Retention.RECENT if recent < keep else Retention.REMOVED)
+        recent += retention is Retention.RECENT
+        if retention is Retention.REMOVED and not dry_run and not _remove(store, release):
+            retention = Retention.HELD
+        yield Pruned(release=release, retention=retention)
+
+
+def _remove(store: ReleaseStore, release: Release) -> bool:
+    """False: somebody holds it."""
+    folder = store.folder(release.id)
+    descriptor = store.open_record(release.id)
+    if descriptor is None:
+        raise StoreError(f"{folder / MANIFEST_NAME}: was removed meanwhile, without the store's lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        doomed = store.changing_dir / f"collected-{release.id}"
+        folder.rename(doomed)
+        sync_folder(store.releases_dir)
+        # Under the lock still, so that whoever waits for it finds the record without a name.
+        (doomed / MANIFEST_NAME).unlink()
+        shutil.rmtree(doomed)
+        forget_time(store, release.id)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    _log.info("an old release was removed", release=release.title)
+    return True

@@ -1,0 +1,98 @@
+"""Who gets what over HTTP: first the network that a client is in, then the token that a file asks for."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+from typing import TYPE_CHECKING
+
+from ectools.capabilities import Capability, raised
+from ectools.credentials import find_secret
+from ectools.files import FileError
+from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
+from ectools.netboot.boot_files.scripts import TOKEN_HEADER
+from ectools.netboot.http.admission import Standing
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.server.forwarded import Networks, find_client, parse_address
+from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.privileges import root_reads
+
+if TYPE_CHECKING:
+    from ectools.addresses import Address
+    from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.settings.model import Settings
+
+TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
+RELEASES = b"releases"
+_MAX_TOKENS = 2
+_KNOWN_ADDRESSES = 4096
+
+
+def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
+    """The tokens that are accepted; boot scripts send the first. None where no file is set.
+
+    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
+    its user's rights: the scripts hold what is read. Raises FileError and InputError, neither shows it.
+    """
+    if settings.chain_token_file is None:
+        return ()
+    option = f"{OPTION_PREFIX}.chainTokenFile"
+    with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
+        file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
+    try:
+        with root_reads(file):
+            return read_tokens(file, credential=CHAIN_TOKEN, option=option, at_most=_MAX_TOKENS)
+    except FileError as error:
+        raise FileError(
+            error.message,
+            hint=f"{option} names a file that the state folder's user may read, or one of root's in a folder "
+            "that root alone may write",
+        ) from error
+
+
+class Access:
+    """The access rules of the settings, as the HTTP server's gate."""
+
+    def __init__(self, settings: Settings, tokens: tuple[str, ...]) -> None:
+        self._allowed = Networks(settings.allowed_cidrs)
+        self._proxies = Networks(settings.trusted_proxies)
+        self._protected = frozenset(name.encode() for name in settings.protected_files)
+        self._tokens = tuple(token.encode() for token in tokens)
+        # Asked for each connection, before it has shown that it is worth any time.
+        self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
+
+    def find_client(self, info: RequestInfo) -> Address | None:
+        """Whose visit it is: the peer, or whom a trusted proxy asks for. None: nobody can tell."""
+        return find_client(info.peer, info.headers, proxies=self._proxies)
+
+    def _classify(self, ip: str) -> Standing:
+        """What is known of a peer by its address alone."""
+        address = parse_address(ip)
+        if address is not None and address in self._proxies:
+            return Standing.PROXY
+        if self._allowed and (address is None or address not in self._allowed):
+            return Standing.STRANGER
+        return Standing.CLIENT
+
+    def check(self, info: RequestInfo) -> None:
+        """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""
+        if self._allowed:
+            client = self.find_client(info)
+            if client is None or client not in self._allowed:
+                raise RejectedError(403, "not allowed from here")
+        if self._tokens and self._asks_for_token(info.segments) and not self._has_token(info):
+            raise RejectedError(403, "a token is needed")
+
+    def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
+        """By the file's name within its release, or in the root."""
+        name = segments[2:] if segments[0] == RELEASES else segments
+        return b"/".join(name) in self._protected
+
+    def _has_token(self, info: RequestInfo) -> bool:
+        given = {*info.headers.getall(TOKEN_HEADER, []), *info.query.getall(TOKEN_PARAMETER, [])}
+        if len(given) != 1:
+            # Of several that differ, a cache in between may have looked at another than we would.
+            return False
+        token = given.pop().encode("utf-8", "surrogatepass")
+        # All of them, so that the time does not tell which of them it was.
+        return sum(hmac.compare_digest(token, each) for each in self._tokens) > 0

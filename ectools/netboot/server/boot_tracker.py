@@ -1,0 +1,90 @@
+"""Did it boot? What each node has fetched, told in a line a step, and once it has all that it boots from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ectools import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ectools.netboot.http.responses import Delivery
+    from ectools.netboot.release.manifest import Release
+
+_log = log.Log(__name__)
+
+# Nodes come and go; of those that came longest ago nothing is known any more.
+_MAX_NODES = 4096
+
+
+@dataclass(kw_only=True)
+class _Node:
+    """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``."""
+
+    since: float
+    release: str | None = None
+    have: set[str] = field(default_factory=set)
+
+
+class BootTracker:
+    """Keeps the nodes apart by their addresses. ``clock`` gives seconds that only grow."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._boots: OrderedDict[str, _Node] = OrderedDict()
+        self.boots = 0
+        """How often a node has fetched everything that it boots from."""
+
+    def first_stage(self, client: str, file: str) -> None:
+        """The node got a file of the TFTP folder, over whichever protocol."""
+        node = self._find(client)
+        if node.release is not None or file in node.have:
+            # What came before was of an earlier boot.
+            self._boots[client] = node = _Node(since=self._clock())
+        node.have.add(file)
+
+    def script(self, client: str, release: Release, delivery: Delivery) -> None:
+        """The node asked for the second script."""
+        if not delivery.reached_end:
+            return
+        node = self._find(client)
+        since = self._clock() if node.release is not None else node.since
+        self._boots[client] = _Node(since=since, release=release.id)
+        _log.info("a node has fetched its boot script", client=client, release=release.id, tag=release.tag)
+
+    def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
+        """The node asked for a file of a release."""
+        wanted = {release.boot.kernel, *release.boot.initrds}
+        if name not in wanted or delivery.sent == 0 or not delivery.of_content:
+            return
+        node = self._find(client)
+        fields = {"client": client, "file": name, "release": release.id, "bytes": delivery.sent}
+        if not delivery.reached_end:
+            _log.warning("a node did not fetch a boot file to its end", **fields)
+            return
+        if node.release != release.id:
+            node.release, node.have = release.id, set()
+        node.have.add(name)
+        _log.info("a node has fetched a boot file", **fields)
+        if wanted <= node.have:
+            self.boots += 1
+            seconds = round(self._clock() - node.since, 3)
+            _log.info(
+                "a node has everything it boots from",
+                client=client,
+                release=release.id,
+                tag=release.tag,
+                seconds=seconds,
+            )
+            # The next thing it fetches is of its next boot.
+            del self._boots[client]
+
+    def _find(self, client: str) -> _Node:
+        node = self._boots.pop(client, None) or _Node(since=self._clock())
+        self._boots[client] = node
+        if len(self._boots) > _MAX_NODES:
+            self._boots.popitem(last=False)
+        return node

@@ -1,0 +1,156 @@
+"""What serving needs of this host, looked at before anything starts: an address, an interface, ports."""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import os
+import socket
+import struct
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from ectools.errors import EcError, InputError
+from ectools.files import FileError
+from ectools.netboot.protocols import load_protocols
+from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.privileges import UnsafeFolderError, find_folder_user
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.settings.model import Settings
+
+_SIOCGIFCONF = 0x8912  # <linux/sockios.h>
+# struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
+_IFREQ_BYTES = 16 + (24 if struct.calcsize("P") == 8 else 16)
+_MAX_ADDRESSES = 4096
+
+
+class HostError(EcError):
+    """This host cannot serve: an address, an interface or a port is not to be had."""
+
+
+def check_host(settings: Settings) -> None:
+    """Raises HostError where the address or the interface is not this host's, or a UDP port not to be had.
+
+    TCP's port is found out about when it is bound.
+    """
+    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
+    check_address(settings.listen_ip, settings.interface)
+    _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
+    if settings.proxy_dhcp.enable:
+        check_proxy_ports()
+
+
+def check_proxy_ports() -> None:
+    """Raises HostError where a port of ProxyDHCP is not to be had."""
+    ports = load_protocols().ports
+    for port in (ports.dhcp, ports.pxe):
+        # dnsmasq hears broadcasts with a socket for all addresses, which several may have.
+        _check_port(None, port, "ProxyDHCP")
+
+
+def check_reloaded(settings: Settings, before: Settings) -> None:
+    """What a start would find of this host, as far as other settings change it. Raises EcError."""
+    if settings.interface != before.interface:
+        # Nothing is bound to it: but the next start would fail.
+        assert settings.listen_ip is not None  # noqa: S101 - it is what it was
+        check_address(settings.listen_ip, settings.interface)
+    if settings.proxy_dhcp.enable and not before.proxy_dhcp.enable:
+        check_proxy_ports()
+
+
+def make_folders(settings: Settings) -> None:
+    """The state folder and the TFTP folder, where they are missing.
+
+    Whose they are has been settled before (``serve/rights.py``): root is here in folders of its own.
+    Raises FileError, UnsafeFolderError.
+    """
+    _make_folder(settings.state_dir, 0o750)
+    _make_folder(settings.tftp_dir, 0o755)
+    if os.geteuid() == 0 and (owner := find_folder_user(settings.state_dir, settings.tftp_dir)).uid != 0:
+        raise UnsafeFolderError(
+            f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",
+            hint="start the boot server again: it becomes the folder's user then",
+        )
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names the folder"
+        ) from error
+
+
+def check_address(address: IPv4Address, interface: str | None) -> None:
+    """Raises HostError or InputError where the address, or ``interface`` with it, is not this host's."""
+    found = _find_interfaces(address)
+    if not found:
+        raise HostError(
+            f"{OPTION_PREFIX}.listenIP: {address} is no address of this host",
+            hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
+        )
+    if interface is None or interface in found:
+        return
+    known = [name for _, name in socket.if_nameindex()]
+    if interface not in known:
+        raise InputError(
+            f"{OPTION_PREFIX}.interface: there is no interface {interface}",
+            hint=f"there are: {', '.join(known)}",
+        )
+    raise HostError(
+        f"{OPTION_PREFIX}.interface: {interface} does not have the address {address} of listenIP",
+        hint=f"{', '.join(found)} has it",
+    )
+
+
+def _find_interfaces(address: IPv4Address) -> list[str]:
+    """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
+    return [
+        name
+        for name, leases in _list_addresses()
+        if leases == address or (address.is_loopback and leases.is_loopback)
+    ]
+
+
+def _list_addresses() -> list[tuple[str, IPv4Address]]:
+    """Every interface's IPv4 addresses (netdevice(7): SIOCGIFCONF); a netlink library would take 10 MB."""
+    buffer = array.array("B", bytes(_MAX_ADDRESSES * _IFREQ_BYTES))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        asked = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
+        (size, _) = struct.unpack("iP", fcntl.ioctl(control, _SIOCGIFCONF, asked))
+    found = []
+    for start in range(0, size, _IFREQ_BYTES):
+        label, _family, _port, packed = struct.unpack_from("=16sHH4s", buffer, start)
+        # A further address may have a label behind the interface's name.
+        found.append((os.fsdecode(label.partition(b"\0")[0]).partition(":")[0], IPv4Address(packed)))
+    return found
+
+
+def _check_port(address: IPv4Address | None, port: int, what: str) -> None:
+    where = f"{address or '*'}:{port}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        if address is None:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            probe.bind(("" if address is None else str(address), port))
+        except OSError as error:
+            raise HostError(
+                f"{what} cannot have UDP {where}: {error.strerror}", hint=_hint(error.errno, port)
+            ) from error
+
+
+def _hint(number: int | None, port: int) -> str | None:
+    if number == errno.EADDRINUSE:
+        return f"another program has the port (ss -lunp 'sport = :{port}' names it): stop it"
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            "firmware knows no other ports, and those below 1024 need root (sudo), or CAP_NET_BIND_SERVICE "
+            "(ProxyDHCP: CAP_NET_ADMIN too)"
+        )
+    return None

@@ -1,0 +1,297 @@
+"""The boot server's life: look at the host, start HTTP and dnsmasq, watch, reload, stop.
+
+dnsmasq may be another process's (``serve/dnsmasq.py``): then this one hears of it, and does HTTP alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.files import FileError, read_regular
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
+from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
+from ectools.netboot.dnsmasq.process import Dnsmasq
+from ectools.netboot.dnsmasq.reports import DnsmasqReports
+from ectools.netboot.dnsmasq.transfer_limit import TransferTable
+from ectools.netboot.http.garbage import settle_memory
+from ectools.netboot.http.listen import bind_listener
+from ectools.netboot.http.server import HttpServer
+from ectools.netboot.http.settings import HttpSettings
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server.access import read_chain_tokens
+from ectools.netboot.server.boot_user import become_boot_user
+from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_folders
+from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.reload import Reloader
+from ectools.netboot.server.signals import handle_signals
+from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.server.status import StatusListener, StatusSite
+from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.notify import Notifier
+from ectools.supervision import ChildState
+from ectools.timers import report_unseen_failures
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from ectools.capabilities import Capability
+    from ectools.netboot.settings.model import Settings
+
+_log = log.Log(__name__)
+
+_LOOK_SECONDS = 5.0
+_MAX_SCRIPT_BYTES = 1 << 20
+# What a reload leaves as it is: sockets and folders are taken at the start.
+_FIXED = {
+    "listen_ip": "listenIP",
+    "http_port": "httpPort",
+    "state_dir": "stateDir",
+    "max_connections": "maxConnections",
+    "fleet": "fleet.listen",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What serves, once it does. ``release`` is the id of the current one."""
+
+    url: str
+    ip: str
+    port: int
+    release: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """``dnsmasq`` is None where it is another process's."""
+
+    settings: Settings
+    policy: ServingPolicy
+    dnsmasq: DnsmasqPlan | None
+
+
+def serve_boot(
+    load: Callable[[], Settings], *, on_ready: Callable[[Ready], None], dnsmasq_reports: Path | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError.
+
+    ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket.
+    """
+    with_dnsmasq = dnsmasq_reports is None
+    settings = load()
+    grants = become_boot_user(settings, with_dnsmasq=with_dnsmasq)
+    plan = _prepare(settings, with_dnsmasq=with_dnsmasq)
+    listen_ip = plan.settings.listen_ip
+    assert listen_ip is not None  # noqa: S101 - settings of a server have it
+    if with_dnsmasq:
+        check_host(plan.settings)
+    else:
+        check_address(listen_ip, plan.settings.interface)
+    listener = bind_listener(str(listen_ip), plan.settings.http_port)
+    # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
+    with (
+        contextlib.closing(listener),
+        asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
+    ):
+        runner.run(_serve(plan, load, listener, on_ready, dnsmasq_reports, grants=grants))
+
+
+def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
+    """Everything that can be known to be wrong before anything serves. It may take its time."""
+    make_folders(settings)
+    policy = ServingPolicy.build(settings, read_chain_tokens(settings))
+    dnsmasq = build_plan(settings) if with_dnsmasq else None
+    _warn_of_other_script(settings, policy.token)
+    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
+
+
+def _warn_of_other_script(settings: Settings, token: str | None) -> None:
+    """The first script is written by another command, and may name another host or send another token."""
+    path = settings.tftp_dir / AUTOEXEC_NAME
+    try:
+        found = read_regular(path, limit=_MAX_SCRIPT_BYTES)
+    except FileError:
+        return
+    if found != build_autoexec(settings, token).encode("ascii"):
+        _log.warning(
+            "the first boot script is not what these settings make: it may send clients elsewhere, or with "
+            "another token",
+            file=str(path),
+            hint="`ectools netboot ipxe` with the same settings writes it anew",
+        )
+
+
+async def _serve(
+    plan: _Plan,
+    load: Callable[[], Settings],
+    listener: socket.socket,
+    on_ready: Callable[[Ready], None],
+    dnsmasq_reports: Path | None,
+    *,
+    grants: Collection[Capability],
+) -> None:
+    report_unseen_failures(asyncio.get_running_loop())
+    boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports, grants=grants)
+    with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
+        await boot.run()
+
+
+class _Boot:
+    """One boot server, while it runs."""
+
+    def __init__(
+        self,
+        plan: _Plan,
+        load: Callable[[], Settings],
+        listener: socket.socket,
+        on_ready: Callable[[Ready], None],
+        dnsmasq_reports: Path | None,
+        *,
+        grants: Collection[Capability],
+    ) -> None:
+        self._plan = plan
+        self._load = load
+        self._on_ready = on_ready
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.policy, details=self._report)
+        self._server = HttpServer(
+            HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
+            listener=listener,
+            access_check=self._site.check,
+            site=self._site,
+            classify=self._site.classify,
+        )
+        self._server.other_guards.append(self._site.guard)
+        self._dnsmasq = self._build_dnsmasq(dnsmasq_reports, grants)
+        self._trouble: str | None = None
+        self._status = StatusListener(
+            plan.settings.fleet.listen,
+            root=plan.settings.state_dir,
+            site=StatusSite(metrics=self._render_metrics, health=self._describe_health),
+        )
+        self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
+
+    def _build_dnsmasq(
+        self, reports: Path | None, grants: Collection[Capability]
+    ) -> Dnsmasq | DnsmasqReports:
+        delivered = self._site.nodes.first_stage
+        plan = self._plan.dnsmasq
+        if plan is None:
+            assert reports is not None  # noqa: S101 - without a plan it is another's
+            return DnsmasqReports(reports, delivered=delivered)
+        table = TransferTable.of_program(plan.services.listen_ip)
+        return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
+
+    def ask_to_stop(self) -> None:
+        """A second time: drop everything."""
+        if self._stop.is_set():
+            self._server.abort()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until asked to stop. Raises ChildFailedError where dnsmasq does not start."""
+        settings = self._plan.settings
+        self._notifier.status("starting")
+        ip, port = self._server.start()
+        self._status.keep_open()
+        try:
+            async with self._dnsmasq.running(unless=self._stop) as dnsmasq:
+                if not self._stop.is_set():
+                    release = await self._site.refresh()
+                    if release is None:
+                        _log.warning(
+                            "no release is staged: clients are asked to come again until one is",
+                            state_dir=str(settings.state_dir),
+                            hint="`ectools netboot stage` fetches one",
+                        )
+                    url = f"http://{settings.hostname}:{port}/"
+                    _log.info("the boot server is ready", ip=ip, port=port, url=url)
+                    ready = Ready(url=url, ip=ip, port=port, release=None if release is None else release.id)
+                    settle_memory()
+                    self._on_ready(ready)
+                    self._notifier.ready()
+                    async with self.reloader.running():
+                        await self._watch(dnsmasq)
+        finally:
+            await self._end()
+
+    async def _watch(self, dnsmasq: asyncio.Future[None]) -> None:
+        """Until a stop is asked for. Raises what ends ``dnsmasq``."""
+        period = min(_LOOK_SECONDS, (self._notifier.watchdog_seconds or _LOOK_SECONDS * 2) / 2)
+        stopping = asyncio.create_task(self._stop.wait())
+        ends: set[asyncio.Future[Any]] = {stopping, dnsmasq}
+        try:
+            while not any(end.done() for end in ends):
+                await self._site.sweep()
+                self._status.keep_open()
+                await self._look_after_itself(period)
+                self._notifier.status(self._describe())
+                await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
+            if dnsmasq.done():
+                dnsmasq.result()
+        finally:
+            stopping.cancel()
+
+    async def _look_after_itself(self, seconds: float) -> None:
+        """Feed the service manager's watchdog, as long as this server answers itself."""
+        trouble = await self._server.check_itself(seconds=seconds)
+        if trouble is None:
+            self._notifier.alive()
+        elif trouble != self._trouble:
+            _log.error("the boot server does not answer itself; its watchdog is not fed", reason=trouble)
+        self._trouble = trouble
+
+    async def _end(self) -> None:
+        self._notifier.stopping()
+        _log.info("stopping: downloads in flight may end; a second signal drops them")
+        dropped = await self._server.drain()
+        await self._server.close()
+        await self._status.close()
+        self._site.close()
+        _log.info("the boot server has stopped", dropped=dropped)
+
+    def _prepare(self) -> _Plan:
+        return _prepare(self._load(), with_dnsmasq=self._plan.dnsmasq is not None)
+
+    def _apply(self, plan: _Plan) -> None:
+        changed = [
+            f"{OPTION_PREFIX}.{option}"
+            for name, option in _FIXED.items()
+            if getattr(plan.settings, name) != getattr(self._plan.settings, name)
+        ]
+        if changed:
+            raise EcError(f"a restart is needed to change {', '.join(changed)}")
+        if plan.dnsmasq is not None:
+            check_reloaded(plan.settings, self._plan.settings)
+        self._site.set_policy(plan.policy)
+        if plan.dnsmasq is not None and isinstance(self._dnsmasq, Dnsmasq):
+            self._dnsmasq.reconfigure(plan.dnsmasq)
+        self._plan = plan
+
+    def _report(self) -> Mapping[str, Any]:
+        proxy = self._plan.settings.proxy_dhcp.enable
+        return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
+
+    async def _describe_health(self) -> Mapping[str, Any]:
+        return {**self._server.describe(), **await self._site.report()}
+
+    def _render_metrics(self) -> str:
+        return render_metrics(
+            self._server,
+            boots=self._site.nodes.boots,
+            dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
+            release_staged=self._site.release is not None,
+        )
+
+    def _describe(self) -> str:
+        release = self._site.release
+        serving = "no release is staged" if release is None else f"serving {release.title}"
+        return f"{serving}; dnsmasq is {self._dnsmasq.state}; {self._site.nodes.boots} boots"

@@ -1,0 +1,262 @@
+"""What stands where over HTTP, and of which release.
+
+    /netboot.ipxe               the second script, made for the current release
+    /releases/<id>/<file>       a file of that release
+    /<file>                     a file of the current release
+    /autoexec.ipxe, /<binary>   the boot files of the TFTP folder, which come before a release's files
+
+``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
+the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
+from ectools.netboot.dnsmasq.model import build_filenames
+from ectools.netboot.http.handler import Resource
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.release.manifest import ID_PATTERN
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.server.access import RELEASES, Access
+from ectools.netboot.server.boot_tracker import BootTracker
+from ectools.netboot.server.leases import ReleaseLeases
+from ectools.timers import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ectools.netboot.http.admission import Standing
+    from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.http.responses import Delivery
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.settings.model import Settings
+
+_log = log.Log(__name__)
+
+_LOOK_SECONDS = 5.0
+# A report is the watchdog's too, which a disk that hangs must not starve (``BootServer.check_itself``).
+_LOOK_SECONDS_OF_REPORT = 2.0
+# What the root answers where a file that the release's manifest lists is gone, closed or broken.
+_NOT_THERE = frozenset({403, 404, 500})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingPolicy:
+    """What a reload replaces. ``token`` is what scripts send."""
+
+    settings: Settings
+    access: Access
+    token: str | None
+
+    @classmethod
+    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> ServingPolicy:
+        return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Current:
+    release: Release
+    script: bytes
+    policy: ServingPolicy
+
+
+class BootSite:
+    """The site of one store. ``details`` are further fields of the health report."""
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        policy: ServingPolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        details: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._details = details
+        self._leases = ReleaseLeases(store, clock=clock)
+        self._current: _Current | None = None
+        self._complaint: str | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self.guard = Guard("looks at what is current", clock=clock)
+        self.nodes = BootTracker(clock=clock)
+
+    def check(self, info: RequestInfo) -> None:
+        """The gate."""
+        self._policy.access.check(info)
+
+    def classify(self, ip: str) -> Standing:
+        """What a client's address is, before it says anything."""
+        return self._policy.access.classify(ip)
+
+    def set_policy(self, policy: ServingPolicy) -> None:
+        """From now on; downloads in flight go on. Raises EcError where the script cannot be made by them."""
+        if self._current is not None:
+            self._current = self._build(self._current.release, policy)
+        self._policy = policy
+
+    async def find(self, info: RequestInfo) -> Resource:
+        match info.segments:
+            case (name,) if name == NETBOOT_NAME.encode():
+                return await self._find_script(info)
+            case (name,) if name in self._list_boot_files():
+                return self._find_boot_file(info, name)
+            case (first, release_id, *rest) if first == RELEASES and rest:
+                return await self._find_release_file(info, release_id, tuple(rest))
+        current = await self._need_current()
+        return self._find_file(info, current.release, info.segments)
+
+    async def report(self) -> Mapping[str, Any]:
+        release = await self.refresh(seconds=_LOOK_SECONDS_OF_REPORT)
+        return {
+            "release": None if release is None else release.id,
+            "tag": None if release is None else release.tag,
+            "boots": self.nodes.boots,
+            **self._details(),
+        }
+
+    async def refresh(self, *, seconds: float = _LOOK_SECONDS) -> Release | None:
+        """The release that is served now, after a look at what is current; None where there is none.
+
+        A look that does not end within ``seconds``, because the disk hangs, leaves what is known in force.
+        """
+        # A look that began before this request may have seen what was current before it: then one more.
+        for _ in range(2):
+            ours = self._looking is None
+            looking = self._looking = self._looking or asyncio.create_task(self._look())
+            done, _ = await asyncio.wait({looking}, timeout=seconds)
+            if ours or not done:
+                break
+        return self.release
+
+    @property
+    def release(self) -> Release | None:
+        """The release that was current at the last look."""
+        return None if self._current is None else self._current.release
+
+    async def sweep(self) -> None:
+        """Let go of releases that nobody uses any more."""
+        release = await self.refresh()
+        self._leases.sweep(current=None if release is None else release.id)
+
+    def close(self) -> None:
+        self._leases.close()
+
+    async def _look(self) -> None:
+        try:
+            release_id = await asyncio.to_thread(self._store.find_link_id, "current")
+            if release_id is None:
+                self._current = None
+            elif self._current is None or self._current.release.id != release_id:
+                await self._switch(release_id)
+            self._complaint = None
+        except EcError as error:
+            self._complain(error)
+        except Exception as error:
+            # Nobody asks this task how it ended.
+            self.guard.report(error)
+        finally:
+            self._looking = None
+
+    async def _switch(self, release_id: str) -> None:
+        before = self._current
+        release = await self._leases.take(release_id)
+        self._current = self._build(release, self._policy)
+        release = self._current.release
+        _log.info(
+            "a release is served",
+            release=release.id,
+            tag=release.tag,
+            before=None if before is None else before.release.id,
+        )
+
+    def _build(self, release: Release, policy: ServingPolicy) -> _Current:
+        script = build_netboot(policy.settings, release, policy.token).encode("ascii")
+        return _Current(release=release, script=script, policy=policy)
+
+    def _complain(self, error: EcError) -> None:
+        if error.message != self._complaint:
+            self._complaint = error.message
+            serving = None if self._current is None else self._current.release.id
+            _log.error("the current release cannot be served", reason=error.message, serving=serving)
+
+    async def _need_current(self) -> _Current:
+        await self.refresh()
+        if self._current is None:
+            reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
+            raise RejectedError(503, f"{reason}; try again")
+        return self._current
+
+    def _list_boot_files(self) -> frozenset[bytes]:
+        names = (*build_filenames(self._policy.settings).values(), AUTOEXEC_NAME)
+        return frozenset(name.encode() for name in names)
+
+    async def _find_script(self, info: RequestInfo) -> Resource:
+        current = await self._need_current()
+        client = self._name_client(info)
+        release = current.release
+
+        def on_complete(delivery: Delivery) -> None:
+            self.nodes.script(client, release, delivery)
+
+        # Who has its script will come for its files.
+        self._leases.keep(release.id)
+        return Resource(target=current.script, on_complete=on_complete)
+
+    def _find_boot_file(self, info: RequestInfo, name: bytes) -> Resource:
+        client = self._name_client(info)
+
+        def on_complete(delivery: Delivery) -> None:
+            if delivery.reached_end:
+                self.nodes.first_stage(client, name.decode())
+
+        return Resource(target=(self._policy.settings.tftp_dir.name.encode(), name), on_complete=on_complete)
+
+    async def _find_release_file(
+        self, info: RequestInfo, release_id: bytes, name: tuple[bytes, ...]
+    ) -> Resource:
+        text = release_id.decode("ascii", "replace")
+        if not ID_PATTERN.fullmatch(text):
+            raise RejectedError(404, "not found")
+        try:
+            release = await self._leases.take(text)
+        except ReleaseGoneError as error:
+            raise RejectedError(404, "not found") from error
+        except ReleaseBusyError as error:
+            raise RejectedError(503, "the release is locked at the moment; try again") from error
+        except EcError as error:
+            _log.error("a release cannot be served", release=text, reason=error.message)
+            raise RejectedError(500, "the release cannot be served") from error
+        return self._find_file(info, release, name)
+
+    def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
+        name = b"/".join(segments).decode("utf-8", "replace")
+        if name not in release.files:
+            raise RejectedError(404, "not found")
+        self._leases.begin(release.id)
+        client = self._name_client(info)
+
+        def on_complete(delivery: Delivery) -> None:
+            self._leases.end(release.id)
+            if delivery.status in _NOT_THERE:
+                _log.error(
+                    "a file of a release cannot be served",
+                    release=release.id,
+                    file=name,
+                    status=delivery.status,
+                    hint="`ectools netboot releases verify` compares what is on the disk",
+                )
+            self.nodes.file(client, release, name, delivery)
+
+        return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
+
+    def _name_client(self, info: RequestInfo) -> str:
+        return str(self._policy.access.find_client(info) or "unknown")

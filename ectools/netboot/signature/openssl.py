@@ -1,0 +1,66 @@
+"""``openssl dgst -sha256 -sign KEY`` (RSA, ECDSA) and ``openssl pkeyutl -sign -rawin`` (Ed25519)."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from ectools.netboot.signature import SignatureError, ed25519
+
+MIN_RSA_BITS = 2048
+
+
+def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
+    """Raises SignatureError. The signature is binary and detached, the key PEM (``BEGIN PUBLIC KEY``)."""
+    try:
+        key = load_pem_public_key(public_key)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(
+            "the pinned public key is not PEM: BEGIN PUBLIC KEY was expected",
+            hint="openssl pkey -in PRIVATE.pem -pubout",
+        ) from error
+    try:
+        match key:
+            case RSAPublicKey():
+                if key.key_size < MIN_RSA_BITS:
+                    raise SignatureError(
+                        f"the pinned RSA key has {key.key_size} bits; {MIN_RSA_BITS} are needed"
+                    )
+                key.verify(signature, data, padding.PKCS1v15(), SHA256())
+            case EllipticCurvePublicKey():
+                key.verify(signature, data, ECDSA(SHA256()))
+            case Ed25519PublicKey():
+                ed25519.check_public_key(key)
+                ed25519.verify(key, signature, data)
+            case _:
+                raise SignatureError(
+                    "the pinned public key is of a kind not supported: RSA, ECDSA, Ed25519 are"
+                )
+    except InvalidSignature as error:
+        raise SignatureError("not what the pinned key signed") from error
+
+
+def sign(data: bytes, private_key: bytes) -> bytes:
+    """Detached and binary. Raises SignatureError. The key is PEM."""
+    try:
+        key = load_pem_private_key(private_key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("not a private key in PEM, or an encrypted one") from error
+    match key:
+        case RSAPrivateKey():
+            return key.sign(data, padding.PKCS1v15(), SHA256())
+        case EllipticCurvePrivateKey():
+            return key.sign(data, ECDSA(SHA256(), deterministic_signing=True))
+        case Ed25519PrivateKey():
+            return key.sign(data)
+        case _:
+            raise SignatureError("the private key is of a kind not supported: RSA, ECDSA, Ed25519 are")

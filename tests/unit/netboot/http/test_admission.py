@@ -1,0 +1,169 @@
+"""Who comes in where a connection is accepted, and what is told of who does not."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools import log
+from ectools.netboot.http.admission import (
+    LOBBY_CONNECTIONS,
+    LOBBY_CONNECTIONS_PER_ADDRESS,
+    Admission,
+    Loss,
+    Standing,
+)
+from ectools.netboot.http.slots import Use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Client:
+    """A connection that notes what it was told."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.loss: Loss | None = None
+
+    def make_room(self, loss: Loss) -> None:
+        self.loss = loss
+
+
+class World:
+    def __init__(self, capacity: int) -> None:
+        self.now = 1000.0
+        self.standings: dict[str, Standing] = {}
+        self.admission = Admission(
+            capacity,
+            classify=lambda ip: self.standings.get(ip, Standing.CLIENT),
+            clock=lambda: self.now,
+        )
+        self.log = io.StringIO()
+        log.set_up(json_lines=True, stream=self.log)
+
+    def come(self, ip: str, port: int = 1) -> Client | None:
+        """A connection; None where it is closed at once."""
+        slot = self.admission.find_slot(ip, port)
+        if slot is None:
+            return None
+        client = Client(self.now)
+        self.admission.enter(client, slot)
+        return client
+
+    def is_served(self, client: Client | None) -> bool:
+        return client is not None and self.admission.is_served(client)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    yield World(4)
+    log.set_up()
+
+
+def test_an_addresss_own_newcomer_puts_out_only_what_has_rested_a_while(world: World) -> None:
+    first = [world.come("192.0.2.1") for _ in range(4)]
+    assert not world.is_served(world.come("192.0.2.1"))
+    world.now += 6
+    assert world.is_served(world.come("192.0.2.1"))
+    assert [each.loss for each in first if each is not None] == [Loss.RESTING, None, None, None]
+    assert not world.is_served(first[0])
+
+
+def test_another_addresss_newcomer_does_not_wait(world: World) -> None:
+    for _ in range(4):
+        world.come("192.0.2.1")
+    assert world.is_served(world.come("192.0.2.2"))
+
+
+def test_the_lobby_is_small_and_each_address_has_its_share_of_it(world: World) -> None:
+    for _ in range(4):
+        client = world.come("192.0.2.1")
+        assert client is not None
+        world.admission.use(client, Use.WORK)
+    crowd = [world.come("192.0.2.1") for _ in range(100)]
+    inside = [client for client in crowd if client is not None]
+    assert len(inside) == LOBBY_CONNECTIONS_PER_ADDRESS
+    assert not any(world.is_served(client) for client in inside)
+    for number in range(1000):
+        world.standings[f"198.51.100.{number}"] = Standing.STRANGER
+        world.come(f"198.51.100.{number}")
+    assert len(world.admission.lobby) <= LOBBY_CONNECTIONS
+    assert world.admission.losses[Loss.OVERLOAD] == 100
+    assert world.admission.losses[Loss.STRANGER] == 1000
+
+
+def test_who_is_in_the_lobby_gets_a_slot_that_has_become_free(world: World) -> None:
+    clients = [world.come("192.0.2.1") for _ in range(5)]
+    last = clients[-1]
+    assert not world.is_served(last)
+    assert clients[0] is not None
+    world.admission.leave(clients[0])
+    assert world.is_served(last)
+    assert len(world.admission.slots) == 4
+    assert len(world.admission.lobby) == 0
+
+
+def test_a_stranger_never_gets_a_slot(world: World) -> None:
+    world.standings["198.51.100.1"] = Standing.STRANGER
+    assert not world.is_served(world.come("198.51.100.1"))
+    assert len(world.admission.slots) == 0
+
+
+def test_the_servers_own_question_always_has_a_place(world: World) -> None:
+    for number in range(600):
+        client = world.come(f"192.0.2.{number % 250}")
+        if client is not None:
+            world.admission.use(client, Use.WORK)
+    world.admission.expect_own(("192.0.2.10", 4711))
+    assert world.come("192.0.2.10", 4711) is not None
+    world.admission.forget_own(("192.0.2.10", 4711))
+    assert world.admission.losses[Loss.OVERLOAD] > 0
+
+
+def test_leaving_twice_does_no_harm(world: World) -> None:
+    client = world.come("192.0.2.1")
+    assert client is not None
+    world.admission.leave(client)
+    world.admission.leave(client)
+    assert len(world.admission) == 0
+
+
+def test_many_losses_are_one_line_every_ten_seconds(world: World) -> None:
+    for second in range(30):
+        world.now += 1
+        for number in range(3000):
+            world.standings[f"10.0.{number // 250}.{number % 250}"] = Standing.STRANGER
+            world.come(f"10.0.{number // 250}.{number % 250}")
+        world.come("10.0.0.0")
+        world.admission.report()
+        assert len(world.lines()) <= 1 + second // 10
+    told = world.lines()
+    assert sum(line["count"] for line in told) == world.admission.losses[Loss.STRANGER] - 9 * 3001
+    # Not every address is kept: the list has a bound.
+    assert all(line["addresses"] <= 1025 for line in told)
+    assert told[0]["max_connections"] == 4
+
+
+def test_each_kind_of_loss_is_counted(world: World) -> None:
+    clients = [world.come("192.0.2.1") for _ in range(4)]
+    for client, use in zip(clients, (Use.REST, Use.SLOW, Use.WORK, Use.WORK), strict=True):
+        assert client is not None
+        world.admission.use(client, use)
+    for number in range(3):
+        newcomer = world.come(f"192.0.2.{number + 2}")
+        assert newcomer is not None
+        world.admission.use(newcomer, Use.WORK)
+    assert world.admission.describe() == {
+        "overload": 0,
+        "stranger": 0,
+        "resting": 1,
+        "slow": 1,
+        "share": 1,
+    }

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.releases import SCRIPT, build_settings
+
+from ectools.archive.file_record import FileRecord
+from ectools.netboot.boot_files.scripts import build_netboot
+from ectools.netboot.release.boot_entry import BootEntryError, parse_boot_entry
+from ectools.netboot.release.manifest import BootEntry, Release, build_id
+
+FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
+
+
+def parse(*lines: str) -> BootEntry:
+    return parse_boot_entry("\n".join(("#!ipxe", *lines)).encode(), FILES)
+
+
+def test_what_nixos_writes() -> None:
+    assert parse_boot_entry(SCRIPT, FILES) == BootEntry(
+        kernel="kernel",
+        arguments=("init=/nix/store/abc-nixos-system/init", "initrd=initrd", "loglevel=4", "${cmdline}"),
+        initrds=("initrd",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["kernel kernel", "initrd initrd", "boot"], ("kernel", (), ("initrd",))),
+        (["kernel /kernel a", "initrd /initrd", "boot"], ("kernel", ("a",), ("initrd",))),
+        (["kernel boot/bzImage", "kernel"], None),
+        (["kernel Image a=b", "initrd initrd", "boot kernel"], ("kernel", ("a=b",), ("initrd",))),
+        (["kernel /srv/boot/kernel", "initrd boot/extra", "boot"], ("kernel", (), ("boot/extra",))),
+        (["kernel --name kernel kernel", "initrd -n initrd initrd", "boot"], ("kernel", (), ("initrd",))),
+        (["  kernel\tkernel  a   b \r", "", "# a", "echo hi", "dhcp", "boot"], ("kernel", ("a", "b"), ())),
+        (["kernel kernel \\", "  a \\", "  b", "boot"], ("kernel", ("a", "b"), ())),
+        (
+            ["initrd initrd", "initrd boot/extra", "kernel kernel", "boot"],
+            ("kernel", (), ("initrd", "boot/extra")),
+        ),
+        (
+            ["kernel kernel a #b && c", "initrd initrd # the only one", "boot #"],
+            ("kernel", ("a",), ("initrd",)),
+        ),
+        (["kernel kernel initrd=initrd.magic x", "boot"], ("kernel", ("initrd.magic", "x"), ())),
+        (
+            ["kernel kernel ip=${net0/ip:ipv4} m=${mac}", "boot"],
+            ("kernel", ("ip=${net0/ip:ipv4}", "m=${mac}"), ()),
+        ),
+    ],
+)
+def test_forms_of_the_script(
+    lines: list[str], expected: tuple[str, tuple[str, ...], tuple[str, ...]] | None
+) -> None:
+    if expected is None:
+        with pytest.raises(BootEntryError):
+            parse(*lines)
+        return
+    found = parse(*lines)
+    kernel, arguments, initrds = expected
+    shown = tuple(argument.removeprefix("initrd=") for argument in found.arguments)
+    assert (found.kernel, shown, found.initrds) == (kernel, arguments, initrds)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            ["kernel other", "boot"],
+            "netboot.ipxe:2: other is not in the release, which has boot/extra, boot/initrd",
+        ),
+        (["kernel kernel", "initrd none", "boot"], "netboot.ipxe:3: none is not in"),
+        (["kernel http://192.0.2.1/kernel", "boot"], "netboot.ipxe:2: http://192.0.2.1/kernel is no file"),
+        (["kernel ${base}/kernel", "boot"], "netboot.ipxe:2: ${base}/kernel is no file"),
+        (["kernel kernel a=${own}", "boot"], "a=${own} has a variable"),
+        (["kernel kernel a=${cmdline", "boot"], "a=${cmdline has a variable"),
+        (["kernel kernel || goto fail", "boot"], "conditions are not supported"),
+        (["kernel"], "kernel names no file"),
+        (["kernel --timeout 5 kernel", "boot"], "the option --timeout is not supported"),
+        (["kernel --name linux kernel", "boot"], "under another name"),
+        (["kernel kernel", "kernel kernel", "boot"], "netboot.ipxe:3: a second kernel"),
+        (["kernel kernel", "initrd initrd", "initrd initrd", "boot"], "a second time"),
+        (["kernel kernel", "initrd initrd mode=755", "boot"], "an initrd with arguments"),
+        (["kernel kernel", "boot http://x"], "boot with arguments"),
+        (["kernel kernel", "boot", "kernel kernel"], "netboot.ipxe:4: a command stands after boot"),
+        (["chain http://192.0.2.1/x"], "netboot.ipxe:2: the command chain is not supported"),
+        (["isset ${net0/ip} || dhcp"], "the command isset is not supported"),
+        (["boot"], "has no kernel command"),
+        (["kernel kernel"], "has no boot command"),
+        (["kernel kernel initrd=other", "initrd initrd", "boot"], "told initrd=other"),
+        (["kernel kernel a ; shell", "boot"], "';' is not printable ASCII, or ends the command"),
+        (["kernel kernel a=\u00e9", "boot"], "'a=\u00e9' is not printable ASCII"),
+        (["kernel kernel", "initrd in(i)trd", "boot"], "the name 'in(i)trd' has other characters"),
+        (["kernel kernel", "initrd boot/initrd", "initrd initrd", "boot"], "several files of one name"),
+        (["kernel kernel a\\ # more", "boot"], "ends in a backslash"),
+    ],
+)
+def test_what_is_refused(lines: list[str], words: str) -> None:
+    with pytest.raises(BootEntryError) as caught:
+        parse(*lines)
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (b"kernel kernel\nboot\n", "netboot.ipxe:1: an iPXE script begins"),
+        (b"#!ipxed\n", "an iPXE script begins"),
+        (b"", "an iPXE script begins"),
+        (b"#!ipxe\n\xff", "not UTF-8"),
+        (b"#!ipxe\n" + b"#" * 70000, "larger than"),
+    ],
+)
+def test_what_is_no_script(script: bytes, words: str) -> None:
+    with pytest.raises(BootEntryError, match=words):
+        parse_boot_entry(script, FILES)
+
+
+WORD = st.sampled_from(
+    ["kernel", "initrd", "boot", "--name", "-n", "||", ";", "\\", "#", "a=b", "${cmdline}", "${", "/", ""]
+)
+NAME = st.sampled_from([*FILES, "bzImage"])
+BOOTED = WORD | NAME | st.text(st.characters(exclude_categories=("Cc", "Cs", "Z")), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(WORD, max_size=5), max_size=6))
+def test_any_script_is_read_or_refused(lines: list[list[str]]) -> None:
+    with contextlib.suppress(BootEntryError):
+        found = parse(*map(" ".join, lines))
+        assert {found.kernel, *found.initrds} <= set(FILES)
+
+
+@given(NAME, st.lists(BOOTED, max_size=4), st.lists(NAME, max_size=3))
+def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initrds: list[str]) -> None:
+    with contextlib.suppress(BootEntryError):
+        boot = parse(
+            " ".join(["kernel", kernel, *arguments]), *(f"initrd {name}" for name in initrds), "boot"
+        )
+        files = dict.fromkeys(FILES, FileRecord(size=0, sha256="0" * 64))
+        release = Release(
+            id=build_id(files),
+            tag=None,
+            source="",
+            archive_name="",
+            archive_sha256="",
+            staged_at=0,
+            files=files,
+            boot=boot,
+        )
+        assert f"set ec-path /releases/{release.id}/{boot.kernel}\n" in build_netboot(
+            build_settings(Path("/state")), release, None
+        )

@@ -1,0 +1,143 @@
+"""The access rules, decided one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from ectools.netboot.http.handler import RequestInfo
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.server.access import Access, read_chain_tokens
+from ectools.netboot.settings.load import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN, NEXT = "0f4d", "b4==:/@"
+RELEASE = "releases/sha256-" + "0" * 32
+
+
+def build_access(tokens: tuple[str, ...] = (TOKEN, NEXT), **options: Any) -> Access:
+    return Access(load_settings(None, flags=options, environment={}), tokens)
+
+
+def verdict(
+    access: Access,
+    path: str,
+    *,
+    peer: str = "192.0.2.7",
+    query: list[tuple[str, str]] | None = None,
+    headers: list[tuple[str, str]] | None = None,
+) -> str | None:
+    info = RequestInfo(
+        peer=peer,
+        method="GET",
+        segments=tuple(part.encode() for part in path.split("/")),
+        query=MultiDict(query or []),
+        headers=CIMultiDict(headers or []),
+    )
+    try:
+        access.check(info)
+    except RejectedError as error:
+        return error.message if error.status == 403 else str(error.status)
+    return None
+
+
+NEEDED, NOT_HERE = "a token is needed", "not allowed from here"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "expected"),
+    [
+        ([], [], NEEDED),
+        ([("token", TOKEN)], [], None),
+        ([("token", NEXT)], [], None),
+        ([], [("X-Boot-Token", TOKEN)], None),
+        ([], [("x-boot-token", NEXT)], None),
+        ([("token", TOKEN)], [("X-Boot-Token", TOKEN)], None),
+        ([("token", TOKEN), ("token", TOKEN)], [], None),
+        ([("token", "")], [], NEEDED),
+        ([("token", TOKEN + " ")], [], NEEDED),
+        ([("token", TOKEN.upper())], [], NEEDED),
+        ([("token", TOKEN[:-1])], [], NEEDED),
+        ([("token", f"{TOKEN}\n{NEXT}")], [], NEEDED),
+        ([("Token", TOKEN)], [], NEEDED),
+        ([("tokens", TOKEN)], [], NEEDED),
+        ([("token[]", TOKEN)], [], NEEDED),
+        ([("token", TOKEN), ("token", "other")], [], NEEDED),
+        ([("token", TOKEN), ("token", NEXT)], [], NEEDED),
+        ([("token", "other")], [("X-Boot-Token", TOKEN)], NEEDED),
+        ([], [("X-Boot-Token", TOKEN), ("X-Boot-Token", "other")], NEEDED),
+        ([], [("X-Boot-Token", f"{TOKEN}, other")], NEEDED),
+        ([], [("Authorization", f"Bearer {TOKEN}")], NEEDED),
+        ([], [("Cookie", f"token={TOKEN}")], NEEDED),
+        ([("token", "t\udce4")], [], NEEDED),
+        ([("token", "\ud800")], [], NEEDED),
+        ([("token", "tökèn")], [], NEEDED),
+    ],
+)
+def test_tokens(query: list[tuple[str, str]], headers: list[tuple[str, str]], expected: str | None) -> None:
+    access = build_access()
+    assert verdict(access, "netboot.ipxe", query=query, headers=headers) == expected
+    assert verdict(access, "kernel", query=query, headers=headers) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "asks"),
+    [
+        ("netboot.ipxe", True),
+        ("initrd", True),
+        (f"{RELEASE}/netboot.ipxe", True),
+        (f"{RELEASE}/initrd", True),
+        (f"{RELEASE}/more/initrd", False),
+        ("kernel", False),
+        ("autoexec.ipxe", False),
+        ("NETBOOT.IPXE", False),
+        ("", False),
+        ("releases", False),
+        (RELEASE, False),
+    ],
+)
+def test_which_files_ask_for_a_token(path: str, asks: bool) -> None:
+    access = build_access(protectedFiles=["netboot.ipxe", "initrd"])
+    assert verdict(access, path) == (NEEDED if asks else None)
+
+
+def test_without_a_token_file_nothing_asks_for_one() -> None:
+    assert verdict(build_access(()), "netboot.ipxe") is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "expected"),
+    [
+        ("192.0.2.7", [], None),
+        ("::ffff:192.0.2.7", [], None),
+        ("2001:db8::7", [], None),
+        ("192.0.3.7", [], NOT_HERE),
+        ("2001:db9::7", [], NOT_HERE),
+        ("192.0.3.7", [("X-Forwarded-For", "192.0.2.7")], NOT_HERE),
+        ("", [], NOT_HERE),
+        ("10.0.0.1", [("X-Forwarded-For", "192.0.2.7")], None),
+        ("10.0.0.1", [("X-Forwarded-For", "192.0.3.7")], NOT_HERE),
+        ("10.0.0.1", [("X-Forwarded-For", "nobody")], NOT_HERE),
+        ("10.0.0.1", [], NOT_HERE),
+    ],
+)
+def test_networks(peer: str, headers: list[tuple[str, str]], expected: str | None) -> None:
+    access = build_access(httpAllowedCIDRs=["192.0.2.0/24", "2001:db8::/32"], trustedProxies=["10.0.0.1"])
+    assert verdict(access, "kernel", peer=peer, headers=headers) == expected
+
+
+def test_the_network_comes_first() -> None:
+    access = build_access(httpAllowedCIDRs=["192.0.2.0/24"])
+    assert verdict(access, "netboot.ipxe", peer="10.0.0.1", query=[("token", TOKEN)]) == NOT_HERE
+
+
+def test_the_tokens_come_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n{NEXT}\n")
+    settings = load_settings(None, flags={"chainTokenFile": str(path)}, environment={})
+    assert read_chain_tokens(settings) == (TOKEN, NEXT)
+    assert read_chain_tokens(load_settings(None, environment={})) == ()

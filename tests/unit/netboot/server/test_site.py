@@ -1,0 +1,319 @@
+"""Which release's files stand where, which releases are held, and what the nodes' steps come to."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+from support.staged import make_release, put_release
+
+from ectools import log
+from ectools.netboot.http.handler import RequestInfo, Resource
+from ectools.netboot.http.responses import Delivery
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.release.prune import Retention, prune
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
+from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.settings.load import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ectools.netboot.release.manifest import Release
+
+WHOLE = Delivery(status=200, sent=10, reached_end=True)
+BROKEN = Delivery(status=200, sent=5, reached_end=False)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """A state folder with its site, whose clock stands still."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.store = ReleaseStore(folder)
+        self.site = BootSite(self.store, self.policy(), clock=self.clock)
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
+        self.log = io.StringIO()
+        log.set_up(json_lines=True, stream=self.log)
+
+    def policy(self, *tokens: str, **options: Any) -> ServingPolicy:
+        flags = {"stateDir": str(self.folder), "hostname": "192.0.2.10", **options}
+        return ServingPolicy.build(load_settings(None, flags=flags, environment={}), tokens)
+
+    def stage(self, text: str) -> Release:
+        files = {"bzImage": f"kernel {text}".encode(), "initrd": b"initrd", "more/notes.txt": b"notes"}
+        release = make_release({name: files[name] for name in ("bzImage", "initrd", "more/notes.txt")})
+        (self.folder / "releases" / release.id / "more").mkdir(parents=True)
+        for name, data in files.items():
+            (self.folder / "releases" / release.id / name).write_bytes(data)
+        staged = self.folder / "elsewhere"
+        put_release(staged, release, {"bzImage": b"", "initrd": b""})
+        (staged / "releases" / release.id / "release.json").rename(
+            self.folder / "releases" / release.id / "release.json"
+        )
+        self.point(release.id)
+        return release
+
+    def point(self, release_id: str) -> None:
+        link = self.folder / ".new"
+        link.symlink_to(f"releases/{release_id}")
+        link.rename(self.folder / "current")
+
+    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+        info = RequestInfo(
+            peer=peer,
+            method="GET",
+            segments=tuple(part.encode() for part in path.split("/")),
+            query=MultiDict(),
+            headers=CIMultiDict(),
+        )
+        return self.run(self.site.find(info))
+
+    def status(self, path: str) -> int:
+        try:
+            self.find(path)
+        except RejectedError as error:
+            return error.status
+        return 200
+
+    def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
+        found = self.find(path, peer=peer)
+        assert found.on_complete is not None
+        found.on_complete(delivery)
+
+    def prune(self) -> dict[str, Retention]:
+        (self.folder / ".staging").mkdir(exist_ok=True)
+        return {each.release.id: each.retention for each in prune(self.store, keep=0)}
+
+    def events(self, word: str) -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [entry for entry in entries if word in entry["event"]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.site.close()
+    world.runner.close()
+    log.set_up()
+
+
+def test_before_anything_is_staged_nodes_are_asked_to_come_again(world: World) -> None:
+    for path in ("netboot.ipxe", "bzImage", "none"):
+        assert world.status(path) == 503
+    assert world.status("releases/sha256-" + "0" * 32 + "/bzImage") == 404
+    assert world.run(world.site.report())["release"] is None
+
+
+def test_the_layout(world: World) -> None:
+    release = world.stage("one")
+    home = (b"releases", release.id.encode())
+    assert world.find("bzImage").target == (*home, b"bzImage")
+    assert world.find("more/notes.txt").target == (*home, b"more", b"notes.txt")
+    assert world.find(f"releases/{release.id}/initrd").target == (*home, b"initrd")
+    assert world.find("autoexec.ipxe").target == (b"tftp", b"autoexec.ipxe")
+    assert world.find("ec-ipxe.efi").target == (b"tftp", b"ec-ipxe.efi")
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert script.startswith(b"#!ipxe\n")
+    assert f"/releases/{release.id}/bzImage".encode() in script
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "none",
+        "release.json",
+        "releases",
+        "releases/",
+        "releases/current/bzImage",
+        "current/bzImage",
+        "previous/bzImage",
+        "more",
+        "more/",
+        "bzImage/",
+        "tftp/ec-ipxe.efi",
+        "tftp/autoexec.ipxe",
+        "tftp.json",
+        ".lock",
+        "other.efi",
+        "releases/ID",
+        "releases/ID/",
+        "releases/ID/release.json",
+        "releases/ID/none",
+        "releases/ID/more",
+        "releases/ID/autoexec.ipxe",
+        "releases/ID/releases/ID/bzImage",
+        "releases/sha256-" + "0" * 32 + "/bzImage",
+        "releases/sha256-" + "0" * 31 + "/bzImage",
+        "releases/SHA256-" + "0" * 32 + "/bzImage",
+        "RELEASES/ID/bzImage",
+    ],
+)
+def test_all_else_is_not_found(world: World, path: str) -> None:
+    release = world.stage("one")
+    assert world.status(path.replace("ID", release.id)) == 404
+
+
+def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_uses_it(world: World) -> None:
+    old = world.stage("one")
+    world.find("netboot.ipxe")
+    download = world.find(f"releases/{old.id}/initrd")
+    new = world.stage("two")
+    assert world.find("bzImage").target == (b"releases", new.id.encode(), b"bzImage")
+    assert world.find(f"releases/{old.id}/bzImage").on_complete is not None
+    world.fetch(f"releases/{old.id}/bzImage")
+    world.clock.now += 100 * LEASE_LINGER_SECONDS
+    world.run(world.site.sweep())
+    assert world.prune()[old.id] is Retention.HELD
+    # The two downloads that were begun above end now.
+    assert download.on_complete is not None
+    download.on_complete(WHOLE)
+    world.site._leases.end(old.id)
+    world.clock.now += LEASE_LINGER_SECONDS - 1
+    world.run(world.site.sweep())
+    assert world.prune()[old.id] is Retention.HELD
+    world.clock.now += 2
+    world.run(world.site.sweep())
+    assert world.prune() == {new.id: Retention.CURRENT, old.id: Retention.REMOVED}
+    assert world.status(f"releases/{old.id}/bzImage") == 404
+
+
+def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
+    old = world.stage("one")
+    world.run(world.site.sweep())
+    world.clock.now += 100 * LEASE_LINGER_SECONDS
+    world.run(world.site.sweep())
+    (world.folder / "current").unlink()
+    assert world.prune()[old.id] is Retention.HELD
+
+
+def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> None:
+    old = world.stage("one")
+    world.find("bzImage")
+    world.point("sha256-" + "f" * 32)
+    for _ in range(3):
+        assert world.find("bzImage").target == (b"releases", old.id.encode(), b"bzImage")
+    (complaint,) = world.events("cannot be served")
+    assert complaint["serving"] == old.id
+    new = world.stage("two")
+    assert world.run(world.site.report())["release"] == new.id
+
+
+def test_a_fault_of_a_look_is_counted_told_once_and_leaves_what_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = world.stage("one")
+    world.find("netboot.ipxe")
+
+    def fail(name: str) -> str:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(world.store, "find_link_id", fail)
+    for _ in range(3):
+        assert release.id.encode() in world.find("netboot.ipxe").target
+    assert world.site.guard.failures == 3
+    assert len(world.events("a fault of this program")) == 1
+
+
+def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> None:
+    release = make_release({"bzImage": b"kernel"}, arguments=("a b",))
+    put_release(world.folder, release, {"bzImage": b"kernel"})
+    assert world.status("netboot.ipxe") == 503
+    (complaint,) = world.events("cannot be served")
+    assert "a b" in complaint["reason"]
+
+
+def test_new_rules_make_another_script(world: World) -> None:
+    world.stage("one")
+    world.site.set_policy(world.policy("t0ken", protectedFiles=["netboot.ipxe", "initrd"]))
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert b"t0ken" in script
+    world.site.set_policy(world.policy(hostname="192.0.2.99"))
+    script = world.find("netboot.ipxe").target
+    assert isinstance(script, bytes)
+    assert b"http://192.0.2.99:8080" in script
+    assert b"t0ken" not in script
+
+
+def test_a_boot_is_told_when_a_node_has_all_of_it(world: World) -> None:
+    release = world.stage("one")
+    world.site.nodes.first_stage("192.0.2.7", "ec-ipxe.efi")
+    world.clock.now += 1
+    world.fetch("autoexec.ipxe")
+    world.fetch("netboot.ipxe")
+    world.fetch("bzImage")
+    world.fetch("more/notes.txt")  # an initrd of this one
+    assert world.run(world.site.report())["boots"] == 0
+    world.clock.now += 4
+    world.fetch("initrd", BROKEN)
+    assert world.run(world.site.report())["boots"] == 0
+    world.fetch("initrd")
+    (boot,) = world.events("everything")
+    assert (boot["client"], boot["release"], boot["tag"]) == ("192.0.2.7", release.id, "boot-v1")
+    assert boot["seconds"] == 5
+    assert len(world.events("not fetch a boot file to its end")) == 1
+    assert world.run(world.site.report())["boots"] == 1
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_file_of_a_release_that_is_gone_is_the_servers_fault(world: World, status: int) -> None:
+    """The words of the error are no part of the file."""
+    release = world.stage("one")
+    world.fetch("bzImage", Delivery(status=status, sent=10, reached_end=False))
+    (event,) = world.events("a file of a release cannot be served")
+    assert (event["level"], event["release"], event["file"]) == ("error", release.id, "bzImage")
+    assert world.events("a node") == []
+
+
+def test_what_a_client_need_not_or_may_not_have_is_nobodys_fault(world: World) -> None:
+    world.stage("one")
+    for status in (304, 412, 416, 503):
+        world.fetch("bzImage", Delivery(status=status, sent=0, reached_end=False))
+    assert world.events("cannot be served") == world.events("a node") == []
+
+
+def test_nodes_are_told_apart_and_a_second_boot_is_a_second_one(world: World) -> None:
+    world.stage("one")
+    for peer in ("192.0.2.7", "192.0.2.8", "192.0.2.7"):
+        world.clock.now += 100
+        for path in ("netboot.ipxe", "bzImage", "more/notes.txt"):
+            world.fetch(path, peer=peer)
+    world.clock.now += 3
+    world.fetch("initrd", peer="192.0.2.8")
+    world.fetch("initrd", peer="192.0.2.7")
+    boots = world.events("everything")
+    assert [(boot["client"], boot["seconds"]) for boot in boots] == [("192.0.2.8", 103), ("192.0.2.7", 3)]
+
+
+def test_files_of_two_releases_are_no_boot(world: World) -> None:
+    world.stage("one")
+    for path in ("netboot.ipxe", "bzImage", "more/notes.txt"):
+        world.fetch(path)
+    world.stage("two")
+    world.fetch("initrd")
+    assert world.run(world.site.report())["boots"] == 0
+
+
+def test_nodes_fill_no_memory(world: World) -> None:
+    for number in range(10_000):
+        world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
+    assert len(world.site.nodes._boots) <= 4096
