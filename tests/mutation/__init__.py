@@ -1,4 +1,4 @@
-"""Mutation testing: small faults in the code, and which of them no test of the same level notices (``./dev mutate``).
+"""``./dev mutate``: small faults in the code, and which of them no test of the same level notices.
 
 =================  ==========================================================================
 ``operators``      the kinds of faults: those of mutmut, and five on statements
@@ -12,9 +12,10 @@
 ``pytest_plugin``  the part that runs inside pytest
 ``runner``         one run of pytest: environment, time limit, leftover processes
 ``judge``          one fault's verdict
+``session``        a whole run
 ``report``         what is printed
 =================  ==========================================================================
 
-The operators are mutmut's, the driver is not: mutmut's runner imports every mutant of the project into one process
-that it forks, has no sample, and leaves out code outside of functions.
+The operators are mutmut's, the driver is not: mutmut's own has no sample, leaves out all code outside of
+functions, and forks from one process that has imported every fault of the project.
 """

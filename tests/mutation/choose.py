@@ -1,4 +1,4 @@
-"""The tests that a fault is shown to: first those that run its line, then all of its level that import its file."""
+"""The tests that a fault is shown to: those that run its line, then all of its level that import its file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Chosen:
     near: list[str]
     """Those that cover the fault; none: nothing does."""
     far: list[str]
-    """The others that import its file, for a fault that the near ones let live: a fixture of a whole file or run is
-    counted for the first test that asks for it, and nobody counts what a subprocess runs."""
+    """The others that import its file, for a fault that the near ones let live: a fixture of a whole file or
+    run is counted for the first test that asks for it."""
 
 
 def choose(mutant: Mutant, *, level: Level, measured: Measured, imports: Imports) -> Chosen:
     """The tests for a fault.
 
-    A line that runs at import is covered by every test whose file imports the module: near are those of the files
-    that name it, and those that run some other line of it.
+    A line that runs at import is covered by every test whose file imports the module: near are those of the
+    files that name it, and those that run some other line of it.
     """
     direct = imports.direct(mutant.path, level.tests)
     covering = measured.covering(mutant.path)

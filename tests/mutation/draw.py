@@ -1,8 +1,9 @@
 """A random sample of the faults, the same for the same tree and seed.
 
-Drawn are lines, not faults: a call with ten arguments has thirty faults and is still one line of code. A round goes
-through the lines in random order; of a line it takes an operator at random, and of the operator's faults one; a crude
-operator (``operators.CRUDE``) only where the line has no other. Where all lines are drawn, another round follows.
+Drawn are lines, not faults: a call with ten arguments has thirty faults and is still one line of code. A round
+goes through the lines in random order; of a line it takes an operator at random, and of the operator's faults
+one. A crude operator (``operators.CRUDE``) is taken only where the line has no other. Where all lines are drawn,
+another round follows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def find_all(root: Path, paths: Iterable[Path]) -> list[Mutant]:
 def draw(
     mutants: list[Mutant], *, sample: int | None, seed: int, is_viable: Callable[[Mutant], bool]
 ) -> list[Mutant]:
-    """``sample`` of the faults (None: all), ordered by file and place. What is not viable counts as not there."""
+    """``sample`` of the faults (None: all), ordered by file and place; what is not viable is not drawn."""
     chosen: list[Mutant] = []
     for mutant in mutants if sample is None else _shuffled(mutants, random.Random(seed)):
         if len(chosen) == sample:

@@ -42,7 +42,7 @@ LEVELS = (
 
 
 class Measured:
-    """What the tests of one level do. ``folder`` holds ``seconds.json`` and coverage's data of each group of tests."""
+    """What the tests of one level do: ``seconds.json``, and coverage's data of each group of tests."""
 
     def __init__(self, folder: Path, tree: str) -> None:
         self._folder = folder
@@ -56,21 +56,21 @@ class Measured:
         return found
 
     def covering(self, path: str) -> dict[int, set[str]]:
-        """For each line of a file the tests that run it; lines that run when it is imported count for nobody."""
+        """For each line of a file the tests that run it, but not those whose file runs it by an import."""
         if path not in self._lines:
             lines: dict[int, set[str]] = {}
             for file in sorted(self._folder.glob("*.coverage")):
                 data = CoverageData(str(file))
                 data.read()
                 for line, contexts in data.contexts_by_lineno(f"{self._tree}/{path}").items():
-                    # pytest-cov's contexts: "id|setup", "id|run", "id|teardown"; "" while tests are collected.
+                    # pytest-cov's contexts: "id|setup", "id|run", "id|teardown"; "" at collection.
                     lines.setdefault(line, set()).update(name.rpartition("|")[0] for name in contexts if name)
             self._lines[path] = lines
         return self._lines[path]
 
 
 def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int) -> Measured:
-    """The measurement of a level, from the cache if it is there. ``base`` is a copy of the tree, ``cache`` its folder.
+    """The measurement of a level, from the cache if it is there. ``base`` is a copy of the tree.
 
     Raises:
         MeasureError: a test fails without a fault.

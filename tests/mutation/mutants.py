@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class Mutant:
     lines: range
     """The lines of the statement it is in, from 1; of a compound statement those of its head."""
     at_import: bool
-    """Whether the line runs when the module is imported: outside of a function, a default argument, a decorator."""
+    """Whether it runs when the module is imported: outside of functions, a default, a decorator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +115,10 @@ class _Visitor(cst.CSTVisitor):
     def _is_at_import(self, node: cst.CSTNode) -> bool:
         """Whether no function's body is around a node."""
         chain = [*self._parents, node]
-        for parent, child in zip(chain, chain[1:], strict=False):
-            if isinstance(parent, cst.FunctionDef | cst.Lambda) and child is parent.body:
-                return False
-        return True
+        return not any(
+            isinstance(parent, cst.FunctionDef | cst.Lambda) and child is parent.body
+            for parent, child in itertools.pairwise(chain)
+        )
 
 
 def find_mutants(root: Path, path: str) -> list[Mutant]:
@@ -130,11 +131,11 @@ def find_mutants(root: Path, path: str) -> list[Mutant]:
 
 
 def mutated_text(root: Path, mutant: Mutant) -> str | None:
-    """The file's text with the fault, or None where it is no fault: the text says the same, or is no Python."""
+    """The file's text with the fault, or None where it is none: it says the same, or is no Python."""
     text = _read(root, mutant.path)
     module, faults = _find_faults(text, mutant.path)
     fault = faults[mutant.index]
-    changed: str = module.deep_replace(fault.node, fault.mutated).code  # type: ignore[union-attr]
+    changed = cst.ensure_type(module.deep_replace(fault.node, fault.mutated), cst.Module).code
     try:
         tree = ast.dump(ast.parse(changed))
         compile(changed, mutant.path, "exec", dont_inherit=True)

@@ -1,7 +1,7 @@
 """The part that runs inside pytest: which tests, in which order, how long each took, and which failed first.
 
-Environment: ``MUTATION_TESTS`` names a file with one test's id a line, in the order to run them (unset: all as
-collected); ``MUTATION_RESULT`` the file for the result, ``{"seconds": {id: s}, "failed": [id, text] | null}``.
+Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them (unset:
+all, as collected), ``MUTATION_RESULT`` the file for ``{"seconds": {id: s}, "failed": [id, text] | null}``.
 This file is copied beside the trees and imports nothing of its package.
 """
 
@@ -29,7 +29,7 @@ _failed: list[tuple[str, str]] = []
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """Keep the wanted tests, in the wanted order.
 
-    Where a fault changes the parameters of a test, all that the test has now stand for the one that is wanted.
+    Where a fault changes a test's parameters, all that it has now stand for the one that is wanted.
     """
     listed = os.environ.get("MUTATION_TESTS")
     if listed is None:
@@ -38,11 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
     present = {item.nodeid for item in items}
     moved = {_function(name): index for name, index in wanted.items() if name not in present}
 
-    def place(item: Any) -> int | None:
-        return wanted.get(item.nodeid, moved.get(_function(item.nodeid)))
-
-    config.hook.pytest_deselected(items=[item for item in items if place(item) is None])
-    items[:] = sorted((item for item in items if place(item) is not None), key=place)  # type: ignore[arg-type]
+    places = [(wanted.get(item.nodeid, moved.get(_function(item.nodeid))), item) for item in items]
+    config.hook.pytest_deselected(items=[item for place, item in places if place is None])
+    kept = [(place, item) for place, item in places if place is not None]
+    items[:] = [item for _, item in sorted(kept, key=lambda one: one[0])]
 
 
 def _function(name: str) -> str:

@@ -27,7 +27,7 @@ def survivor_text(judged: Judged) -> str:
     return fault_text(judged.mutant, judged.before, judged.after, note=note)
 
 
-def killed_percent(results: Sequence[Judged]) -> float:
+def noticed_percent(results: Sequence[Judged]) -> float:
     """The share of faults that are noticed; 100 of none."""
     return 100 * sum(judged.verdict.is_noticed for judged in results) / len(results) if results else 100.0
 
@@ -36,13 +36,13 @@ def summary_text(results: Sequence[Judged]) -> str:
     """The counts, in one line."""
     counts = Counter(judged.verdict for judged in results)
     parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-    return f"{len(results)} faults: {parts or 'nothing to do'}; {killed_percent(results):.1f} % noticed"
+    return f"{len(results)} faults: {parts or 'nothing to do'}; {noticed_percent(results):.1f} % noticed"
 
 
 def to_json(results: Sequence[Judged]) -> dict[str, Any]:
     """All results, as JSON has them."""
     return {
-        "noticed_percent": round(killed_percent(results), 1),
+        "noticed_percent": round(noticed_percent(results), 1),
         "faults": [
             {
                 **asdict(judged),

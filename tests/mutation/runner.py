@@ -1,10 +1,11 @@
-"""One run of pytest in a copy of the tree: its environment, its time limit, and the end of whatever it started."""
+"""One run of pytest in a copy of the tree: its environment, its limits, and the end of all that it started."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MARK = "MUTATION_RUN"
-"""A variable in the environment of all that a run starts: children with a session of their own are found by it."""
+"""A variable in the environment of all that a run starts: children in other sessions have it too."""
 
 _KILL_ROUNDS = 100
+
+_MOST_BYTES = 4 << 30
+"""What a process may allocate: a fault can make a loop that fills the memory."""
+
+
+class StoppedError(Exception):
+    """The whole run ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,7 @@ class Ran:
     """What became of a run."""
 
     status: int | None
-    """Pytest's exit status (0 passed, 1 failed, 2 to 4 it could not run, 5 no tests); below 0 a signal; None: time limit."""
+    """Pytest's: 0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None the time limit."""
     seconds: dict[str, float]
     """The time of each test that ran, by its id."""
     failed: str | None
@@ -39,7 +47,7 @@ class Ran:
 
 
 class Runner:
-    """Runs pytest in copies of a tree below one folder, which is removed at the end."""
+    """Runs pytest in copies of a tree. ``work`` is an empty folder, which the caller removes."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -52,7 +60,7 @@ class Runner:
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
         """A new folder, removed with all that is in it."""
-        # Not TMPDIR's own length: the path of a UNIX socket below it may have 107 bytes.
+        # A short name: the path of a UNIX socket in it may have 107 bytes.
         path = Path(tempfile.mkdtemp(dir=self.work, prefix=""))
         # Tests give up root and go on as somebody else.
         path.chmod(0o755)
@@ -70,18 +78,22 @@ class Runner:
         limit: float,
         env: dict[str, str],
     ) -> Ran:
-        """Run pytest in a tree; ``tests`` are the ids to run in order, None all; ``limit`` is in seconds."""
+        """Run pytest in a tree; ``tests`` are the ids to run in that order, None all; ``limit`` in seconds.
+
+        Raises:
+            StoppedError: the whole run ends.
+        """
         with self.folder() as home:
-            marked = {**_environment(tree, self._plugin, home), **env, _MARK: uuid.uuid4().hex}
+            environment = {**_environment(tree, self._plugin, home), **env}
             if tests is not None:
                 (home / "tests").write_text("\n".join(tests))
-                marked["MUTATION_TESTS"] = str(home / "tests")
+                environment["MUTATION_TESTS"] = str(home / "tests")
             options = ["-q", "-p", "no:cacheprovider", "-p", "mutation_pytest_plugin", "--hypothesis-seed=0"]
             argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
             with (home / "out").open("w+b") as out:
-                status = self._wait(argv, tree, marked, out.fileno(), limit)
+                status = self._wait(argv, tree, environment, out.fileno(), limit)
                 out.seek(0)
-                printed = out.read()[-4000:].decode(errors="replace")
+                printed = out.read().decode(errors="replace")[-4000:]
             return _read_result(home / "result", status, printed)
 
     def stop(self) -> None:
@@ -91,21 +103,23 @@ class Runner:
             _kill_marked(mark)
 
     def _wait(self, argv: list[str], tree: Path, env: dict[str, str], out: int, limit: float) -> int | None:
-        mark = env[_MARK]
+        mark = uuid.uuid4().hex
         self._running.add(mark)
         try:
             if self._stopped:
-                raise KeyboardInterrupt
+                raise StoppedError
             child = subprocess.Popen(
                 argv,
                 cwd=tree,
-                env=env,
+                env={**env, _MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
             )
             try:
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(child.pid, resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
                 return child.wait(limit)
             except subprocess.TimeoutExpired:
                 return None
@@ -116,10 +130,12 @@ class Runner:
                 child.wait()
         finally:
             self._running.discard(mark)
+            if self._stopped:
+                raise StoppedError
 
 
 def _environment(tree: Path, plugin: Path, home: Path) -> dict[str, str]:
-    """This process's environment with the copy before the checkout, and a home and a temporary folder of its own."""
+    """This process's environment with the copy before the checkout, and with folders of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
     (home / "h").mkdir()
     return {
@@ -159,7 +175,7 @@ def _processes() -> Iterator[int]:
 
 
 def _read_environment(pid: int) -> list[bytes]:
-    """A process's environment as it was started with; empty of one that has ended, or that is another user's."""
+    """A process's environment as it was started with; empty of one that has ended or is another user's."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def list_files(root: Path) -> list[str]:
-    """What git knows of or would add, relative to the root of a checkout and sorted; files that are gone are not listed."""
+    """What git knows of or would add and is there, relative to the root of a checkout and sorted."""
     argv = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     out = subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout.decode()
     return sorted(name for name in set(out.split("\0")) if name and (root / name).is_file())
