@@ -1,4 +1,4 @@
-"""One run of pytest in a copy of the tree: its environment, its limits, and the end of all that it started."""
+"""One run of pytest in a copy of the tree: its environment, its limits, and an end of all that it started."""
 
 from __future__ import annotations
 
