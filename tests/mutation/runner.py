@@ -1,4 +1,4 @@
-"""One run of pytest in a copy of the tree: its environment, its limits, and an end of all that it started."""
+"""One run of pytest in a copy of the tree: its environment, its limits, and an end to all that it started."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ran:
     """What became of a run."""
 
     status: int | None
-    """Pytest's: 0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None the time limit."""
+    """0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None: the time limit."""
     seconds: dict[str, float]
     """The time of each test that ran, by its id."""
     failed: str | None
