@@ -3,25 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-
-from ectools.errors import InputError
-from ectools.files import read_input
-
-CHAIN_TOKEN = "chain-token"  # noqa: S105 - the credential's name
-"""Name of the credential that holds what a boot script asks for."""
-
-_MAX_BYTES = 64 << 10
-
-# iPXE before 2020 decodes a URL's query and encodes only some of it again: & and + come out as themselves,
-# and what is not ASCII as garbage. These characters arrive as they are.
-_TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,512}")
-
-
-def is_token(text: str) -> bool:
-    """Whether every iPXE can send it."""
-    return text.isascii() and _TOKEN.fullmatch(text.encode("ascii")) is not None
 
 
 def find_secret(path: Path, *, credential: str) -> Path:
@@ -30,20 +12,3 @@ def find_secret(path: Path, *, credential: str) -> Path:
     if folder is not None and (copy := Path(folder) / credential).exists():
         return copy
     return path
-
-
-def read_tokens(path: Path, *, credential: str, option: str, at_most: int = 1) -> tuple[str, ...]:
-    """The tokens that ``path`` holds, one a line, that iPXE can send: at least one.
-
-    Raises FileError where it cannot be read, InputError where it holds anything else. Neither shows it.
-    """
-    found = find_secret(path, credential=credential)
-    lines = read_input(found, limit=_MAX_BYTES).strip(b"\r\n").splitlines()
-    if not 1 <= len(lines) <= at_most or not all(_TOKEN.fullmatch(line) for line in lines):
-        lines_wanted = "one line" if at_most == 1 else f"one to {at_most} lines, each"
-        raise InputError(
-            f"{found}: holds no token that iPXE can send",
-            hint=f"expected {lines_wanted} of 1 to 512 letters, digits and . _ ~ - / = : @ (hexadecimal or "
-            f"URL-safe base64 will do); {option} names the file",
-        )
-    return tuple(line.decode("ascii") for line in lines)

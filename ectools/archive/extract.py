@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ectools.archive.blocks import Blocks
 from ectools.archive.decompress import ArchiveError
+from ectools.archive.file_record import FileRecord
 from ectools.archive.names import fold_name
 from ectools.archive.tar import Entry, Kind, TarReader
 from ectools.errors import cut
 from ectools.files import sync_file_system, sync_folder
-from ectools.netboot.release.manifest import FileRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

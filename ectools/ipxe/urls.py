@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 FAILURE_MARK = "every.channel: NETBOOT FAILED:"
 """What a boot script's error starts with, for whoever reads the console."""
@@ -32,16 +32,3 @@ def expect_url(url: str, *, instead: str) -> str | None:
     if "@" in parts.netloc:
         return f"a URL without user and password, which everybody could read; {instead} names a secret"
     return None
-
-
-def add_token(url: str, token: str) -> str:
-    """``url`` with the query parameter ``token``, percent-encoded; its own query and fragment stay."""
-    parts = urlsplit(url)
-    parameter = f"token={encode_token(token)}"
-    query = f"{parts.query}&{parameter}" if parts.query else parameter
-    return parts._replace(query=query, path=parts.path or "/").geturl()
-
-
-def encode_token(token: str) -> str:
-    """The token as it stands in a URL, and as iPXE may print it."""
-    return quote(token, safe="")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ectools.credentials import CHAIN_TOKEN, read_tokens
 from ectools.errors import EcError, InputError
 from ectools.files import read_regular, write_atomic
+from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.vm.boot_script import build_boot_script
 from ectools.vm.settings import OPTION_PREFIX
 

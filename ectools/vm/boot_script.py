@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.urls import FAILURE_MARK, URL, add_token
+from ectools.ipxe.token import add_token
+from ectools.ipxe.urls import FAILURE_MARK, URL
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address

@@ -14,7 +14,7 @@ import termios
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools import log
-from ectools.ipxe.urls import encode_token
+from ectools.ipxe.token import encode_token
 from ectools.netboot.http.listen import bind_listener
 from ectools.parsing import ListenAddress
 from ectools.processes import find_program

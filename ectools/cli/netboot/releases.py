@@ -84,7 +84,7 @@ def collect(
     *, config: Path | None, state_dir: str | None, keep: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Remove old releases: never one that is current, previous, pinned, or being served."""
-    from ectools.netboot.release.prune import collect as collect_releases
+    from ectools.netboot.release.prune import prune as collect_releases
 
     settings = load_state(config, state_dir, **{"release.keep": keep})
     store = ReleaseStore(settings.state_dir)

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.credentials import is_token
 from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
-from ectools.ipxe.urls import FAILURE_MARK, URL, encode_token
+from ectools.ipxe.token import encode_token, is_token
+from ectools.ipxe.urls import FAILURE_MARK, URL
 from ectools.netboot.release.boot_entry import is_bootable_name, is_script_argument
 from ectools.netboot.settings.model import OnFailure
 

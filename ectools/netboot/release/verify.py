@@ -16,7 +16,8 @@ from ectools.netboot.release.store import ReleaseGoneError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.release.manifest import FileRecord, Release
+    from ectools.archive.file_record import FileRecord
+    from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
 
 

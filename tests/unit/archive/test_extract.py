@@ -30,8 +30,8 @@ from support.releases import (
 
 from ectools.archive.decompress import ArchiveError
 from ectools.archive.extract import extract
+from ectools.archive.file_record import FileRecord
 from ectools.archive.limits import Limits
-from ectools.netboot.release.manifest import FileRecord
 from ectools.netboot.release.stage import stage
 
 

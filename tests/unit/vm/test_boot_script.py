@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ectools.ipxe.urls import URL, add_token
+from ectools.ipxe.token import add_token
+from ectools.ipxe.urls import URL
 from ectools.vm.boot_script import CHAIN_TRIES, build_boot_script, find_effective_url
 
 if TYPE_CHECKING:

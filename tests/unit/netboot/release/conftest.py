@@ -1,41 +1,5 @@
-"""Staging fsyncs all that it writes: these tests do so in memory, where that costs nothing."""
+"""Staging's fixtures, for the tests of this folder."""
 
-from __future__ import annotations
+from support.staging import forge, staged_dir, tmp_path
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
-from support.fetching import DATA
-from support.forge import Forge, start_forge
-from support.releases import build_settings, release_files, write_archive
-
-from ectools.netboot.release.stage import stage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """As pytest's own, on a file system in memory where there is one."""
-    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def forge() -> Iterator[Forge]:
-    """A forge whose release is as it should be."""
-    with start_forge(DATA) as started:
-        yield started
-
-
-@pytest.fixture
-def staged_dir(tmp_path: Path) -> Path:
-    """A state folder in which a release is current that no test stages."""
-    state = tmp_path / "state"
-    stage(build_settings(state, release_tarball=str(write_archive(tmp_path, release_files("zero")))))
-    return state
+__all__ = ["forge", "staged_dir", "tmp_path"]
