@@ -10,6 +10,9 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+JsonSchema = dict[str, Any]
+"""A schema, or a part of one, as JSON has it."""
+
 # An identifier of Nix, or what stands for any name or index: `<name>`, `*`.
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*|<[^<>.]*>|\*")
 
@@ -31,7 +34,7 @@ def reference_to(definition: str) -> str:
     return "#/$defs/" + quote(definition.replace("~", "~0").replace("/", "~1"), safe="*-._~")
 
 
-def resolve(reference: str, root: dict[str, Any]) -> Any:
+def resolve_reference(reference: str, root: dict[str, Any]) -> Any:
     """What a reference within a document (``#/$defs/…``) stands for."""
     node: Any = root
     for step in reference.removeprefix("#/").split("/"):

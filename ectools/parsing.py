@@ -7,22 +7,21 @@ of a rejected value is None, so that nothing is built of a guess.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools.errors import UNSET, Problem, ProblemsError
 from ectools.ipxe.urls import expect_url
+from ectools.redact import redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ectools.addresses import Address
+
 T = TypeVar("T")
 V = TypeVar("V")
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _STORE = "/nix/store/"
 
@@ -105,7 +104,7 @@ class Problems:
 class ListenAddress:
     """An address of this host, and a TCP port; 0 is a free one."""
 
-    ip: IPAddress
+    ip: Address
     port: int
 
 
@@ -134,5 +133,4 @@ def check_boot_url(url: str, *, instead: str) -> None:
     """A URL that iPXE can fetch. ``instead`` is the option for what somebody wanted to put before the @."""
     expected = expect_url(url, instead=instead)
     if expected is not None:
-        # What stands before the @ may be a password.
-        raise RejectedError(expected, shown=re.sub(r"//.*@", "//***@", url, flags=re.DOTALL))
+        raise RejectedError(expected, shown=redact_user(url))

@@ -67,7 +67,7 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
 
     The descriptors that a run hands to QEMU stand in it as 3 (QMP) and 4 (macvtap).
     """
-    from ectools.vm.argv import Accelerator, Tap, build_argv, first_accelerator
+    from ectools.vm.argv import Accelerator, Tap, build_qemu_argv, first_accelerator
     from ectools.vm.load import load_settings
 
     settings = load_settings(config)
@@ -75,7 +75,7 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
     if accelerator is Accelerator.KVM and settings.kvm is KvmPolicy.NEVER:
         raise InputError(f"--accel kvm: {OPTION_PREFIX}.enableKvm is false", hint="set it to true")
     tap = None if settings.lan is None else Tap(fd=4, mac=settings.lan.macvtap.mac_address)
-    arguments = build_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
+    arguments = build_qemu_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
     click.echo(json.dumps(arguments) if as_json else shlex.join(arguments))
 
 
@@ -193,6 +193,7 @@ def _check(config: Path) -> None:
 
 
 def _print_boot_script(config: Path) -> None:
+    from ectools.redact import redact_tokens
     from ectools.vm.boot_script import build_boot_script, find_effective_url
     from ectools.vm.load import load_boot_script_settings
 
@@ -202,9 +203,9 @@ def _print_boot_script(config: Path) -> None:
     script = build_boot_script(
         url=find_effective_url(boot.chain, boot.listen),
         dns=boot.dns,
-        token=None if boot.chain is None or boot.chain.token_file is None else "REDACTED",
+        token=None if boot.chain is None or boot.chain.token_file is None else "TOKEN",
     )
-    click.echo(script, nl=False)
+    click.echo(redact_tokens(script), nl=False)
 
 
 def _run(config: Path, *, require_filter: bool) -> int:

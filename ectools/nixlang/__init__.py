@@ -1,5 +1,9 @@
 """Nix expressions: a Python value or a small tree of nodes, and its text.
 
+``nodes`` expressions as values · ``scalars`` strings, numbers, names · ``forms`` what an expression is to
+its layout · ``layout`` with ``calls`` expressions → ``documents`` → ``printing`` text · ``data`` plain data
+straight to text · ``unrepresentable`` what Nix has no words for.
+
 The modules are imported when something is rendered: a command that only checks strings must not wait for
 them.
 """
@@ -26,9 +30,9 @@ def render(expr: Expr) -> str:
     except RecursionError:
         raise RenderError("the value is nested too deep, or holds itself") from None
     except RenderError as error:
-        from ectools.nixlang.unrepresentable import find_refused
+        from ectools.nixlang.unrepresentable import find_unrepresentable
 
-        place = find_refused(expr, _render)
+        place = find_unrepresentable(expr, _render)
         raise RenderError(f"{place}: {error.message}" if place else error.message, hint=error.hint) from None
 
 

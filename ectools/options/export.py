@@ -25,9 +25,9 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from ectools.errors import EcError
-from ectools.names import show_path
-from ectools.options.dump import Dump, Tree, decode
-from ectools.options.types import UNREPRESENTABLE, Schema, TypeConverter
+from ectools.names import JsonSchema, show_path
+from ectools.options.dump import Dump, Tree, decode_value
+from ectools.options.types import UNREPRESENTABLE, TypeConverter
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -42,7 +42,7 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class ExportFinding:
     """An option of which a part could not be evaluated; the rest of it, and all others, are exported."""
 
     option: str
@@ -57,8 +57,8 @@ class Export:
     """One schema document, and what is missing from it."""
 
     name: str
-    document: Schema
-    findings: tuple[Finding, ...]
+    document: JsonSchema
+    findings: tuple[ExportFinding, ...]
 
     def render(self) -> bytes:
         """The text of the schema file."""
@@ -70,7 +70,7 @@ class Export:
 class BrokenOptionsError(EcError):
     """Some options could not be evaluated."""
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: list[ExportFinding]) -> None:
         super().__init__(
             "\n".join([f"{len(findings)} broken options", *(finding.render() for finding in findings)])
         )
@@ -81,7 +81,7 @@ def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:
     """The schema of one tree of a dump. ``output``: of the values that options have once they are coerced."""
     builder = _Builder(dump, tree, output=output)
     root = builder.options_schema(tree.options, ())
-    document: Schema = {
+    document: JsonSchema = {
         "$schema": DIALECT,
         "title": show_path(tree.path) or tree.name,
         "x-nix-path": list(tree.path),
@@ -97,9 +97,9 @@ class _Builder:
         self.dump = dump
         self.tree = tree
         self.types = TypeConverter(self.options_schema, output=output)
-        self.findings: list[Finding] = []
+        self.findings: list[ExportFinding] = []
 
-    def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> Schema:
+    def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> JsonSchema:
         """An object schema of options whose paths are relative to ``loc``."""
         root = _group()
         for described in options:
@@ -126,11 +126,11 @@ class _Builder:
             return False
         return not (self.dump.empty_is_default and option.get("empty"))
 
-    def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> Schema:
+    def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> JsonSchema:
         broken = option.get("broken", [])
         shown = show_path((*self.tree.path, *loc))
-        self.findings.extend(Finding(shown, part) for part in broken)
-        schema: Schema = {}
+        self.findings.extend(ExportFinding(shown, part) for part in broken)
+        schema: JsonSchema = {}
         if "description" in option:
             schema["description"] = option["description"].rstrip()
         if "type" in option:
@@ -198,11 +198,11 @@ def _write_json(value: Any, newline: str, parts: list[str]) -> None:
         parts.append(json.dumps(value, ensure_ascii=False))
 
 
-def _group() -> Schema:
+def _group() -> JsonSchema:
     return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
-def _without_empty_required(group: Schema) -> Schema:
+def _without_empty_required(group: JsonSchema) -> JsonSchema:
     if not group["required"]:
         del group["required"]
     for child in group["properties"].values():
@@ -211,9 +211,9 @@ def _without_empty_required(group: Schema) -> Schema:
     return group
 
 
-def _value(field: str, described: dict[str, Any]) -> Schema:
+def _value(field: str, described: dict[str, Any]) -> JsonSchema:
     if "value" in described:
-        value = decode(described["value"])
+        value = decode_value(described["value"])
         return {"default": value} if field == "default" else {"examples": [value]}
     kind, text = next(iter(described.items()))
     return {f"x-nix-{field}-{kind}": text.strip()}

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
 
-SCRIPT_NAME = "netboot.ipxe"
+NETBOOT_NAME = "netboot.ipxe"
 
 DHCP_TRIES = 3
 CHAIN_TRIES = 5
-PAUSE_SECONDS = 2
+RETRY_PAUSE_SECONDS = 2
 
 _SCRIPT = """\
 #!ipxe
@@ -73,7 +73,7 @@ def find_effective_url(chain: Chain | None, listen: ListenAddress) -> str:
         host = HOST_IN_GUEST
     else:
         host = f"[{listen.ip}]" if listen.ip.version == 6 else str(listen.ip)
-    return f"http://{host}:{listen.port}/{SCRIPT_NAME}"
+    return f"http://{host}:{listen.port}/{NETBOOT_NAME}"
 
 
 def build_boot_script(*, url: str, dns: IPv4Address, token: str | None = None) -> str:
@@ -91,5 +91,5 @@ def build_boot_script(*, url: str, dns: IPv4Address, token: str | None = None) -
         failed=FAILURE_MARK,
         dhcp_tries=DHCP_TRIES,
         chain_tries=CHAIN_TRIES,
-        pause=PAUSE_SECONDS,
+        pause=RETRY_PAUSE_SECONDS,
     )

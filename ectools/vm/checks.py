@@ -9,12 +9,14 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from ectools.parsing import IPAddress, RejectedError, is_text
+from ectools.parsing import RejectedError, is_text
 from ectools.vm.boot_script import HOST_IN_GUEST
-from ectools.vm.optstring import split
+from ectools.vm.optstring import split_options_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ectools.addresses import Address
 
 # The forms of QEMU's option strings (optstring.py). What the words mean, only QEMU knows; where it refuses
 # them at the start, that is attributed to the option (qemu_errors.py).
@@ -98,7 +100,7 @@ def _expect_form(value: str, accepts: Callable[[str], object], expected: str) ->
 
 def _names_boot_devices(order: str) -> bool:
     """Whether the letters of ``order`` and ``once`` are what the PC machine types take (``pc_boot_set``)."""
-    for part in split(order):
+    for part in split_options_string(order):
         key, equals, value = part.partition("=")
         letters = value if equals else key
         known = len(letters) <= 3 and len(set(letters)) == len(letters) and set(letters) <= set("abcdn")
@@ -132,7 +134,7 @@ def check_seconds(seconds: int) -> None:
         raise RejectedError(f"seconds, at most {_MAX_SECONDS}", message="too long")
 
 
-def parse_bind_ip(text: str) -> IPAddress:
+def parse_bind_ip(text: str) -> Address:
     """An address that a server can be bound to, and that can stand in a URL."""
     address = _parse_ip(text)
     if address is None or address.is_multicast or "%" in text:
@@ -154,7 +156,7 @@ def parse_dns(text: str) -> ipaddress.IPv4Address:
     return address
 
 
-def _parse_ip(text: str) -> IPAddress | None:
+def _parse_ip(text: str) -> Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:

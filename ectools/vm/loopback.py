@@ -22,10 +22,8 @@ from ectools.vm.boot_script import HOST_IN_GUEST
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.parsing import IPAddress
+    from ectools.addresses import Address, Network
     from ectools.vm.settings import Boot, Chain, Http
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LOOPBACK4, _LOOPBACK6 = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 _LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
@@ -65,7 +63,7 @@ def _find_server(http: Http) -> Iterator[Opening]:
     if http.root is None:
         return
     bound = http.listen.ip
-    addresses: tuple[IPAddress, ...] = (bound,) if bound.is_loopback else ()
+    addresses: tuple[Address, ...] = (bound,) if bound.is_loopback else ()
     if bound.is_unspecified:
         addresses = (_LOOPBACK4,) if bound.version == 4 else (_LOOPBACK4, _LOOPBACK6)
     for address in addresses:

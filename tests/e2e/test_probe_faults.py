@@ -250,7 +250,7 @@ CASES: list[Case] = [
     (no_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}: no answer on UDP port 69"),
     (firewall_for_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}"),
     (no_such_file, 7, {FaultCode.FILE_MISSING_TFTP}, "not found"),
-    (no_http, 7, {FaultCode.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=…"),
+    (no_http, 7, {FaultCode.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=***"),
     (no_script, 7, {FaultCode.FILE_MISSING_HTTP}, "HTTP status 404"),
     (no_autoexec, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),
     (untagged_service, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),

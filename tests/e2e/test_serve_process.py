@@ -121,7 +121,7 @@ def test_a_swap_during_a_download(tmp_path: Path, state: Path) -> None:
             script = service.get("/netboot.ipxe").body
             assert newest.id.encode() in script
             assert old.id.encode() not in script
-            fates = {each.release.id: each.fate for each in prune(ReleaseStore(state), keep=0)}
+            fates = {each.release.id: each.retention for each in prune(ReleaseStore(state), keep=0)}
             assert fates == {newest.id: Retention.CURRENT, new.id: Retention.PREVIOUS, old.id: Retention.HELD}
             # A node that has the old script, or whose download broke off, still gets the old files.
             assert service.get(f"/releases/{old.id}/bzImage").body == b"kernel one"

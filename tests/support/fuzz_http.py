@@ -140,7 +140,7 @@ def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]
 
 
 async def _build_server(root: Path, site: BootSite) -> HttpServer:
-    return HttpServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
+    return HttpServer(HttpSettings(root=root), listener=socket.socket(), access_check=site.check, router=site)
 
 
 async def _answer(server: HttpServer, data: bytes) -> bytes:

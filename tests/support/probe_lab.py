@@ -141,7 +141,7 @@ class ProbeLab:
         self.stack.callback(server.wait)
         self.stack.callback(server.kill)
         assert server.stdout is not None
-        assert json.files(server.stdout.readline())["port"] == PORT
+        assert json.loads(server.stdout.readline())["port"] == PORT
 
     def start_program(self, name: str, source: str, *arguments: str) -> None:
         """A Python program in a namespace until the test's end; it prints a line when it is ready."""
@@ -167,7 +167,7 @@ class ProbeLab:
         argv = [*self.inside(name), *ECTOOLS, *words, *(["--json"] if json_ else [])]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
         assert "Traceback" not in done.stderr, done.stderr
-        report = json.files(done.stdout) if json_ and done.stdout else None
+        report = json.loads(done.stdout) if json_ and done.stdout else None
         return Probed(done.returncode, report, done.stderr if json_ else done.stdout + done.stderr)
 
     def leased(self) -> list[str]:

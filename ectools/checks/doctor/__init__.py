@@ -1,4 +1,7 @@
-"""What this host lacks for each command. Looks, and starts nothing that lasts."""
+"""What this host lacks for each command. Looks, and starts nothing that lasts.
+
+``findings`` of one thing · ``programs`` · ``kernel`` · ``nix_host`` · ``guest`` · ``boot_host``.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from ectools.checks.doctor.boot_host import (
     look_at_udp_ports,
     try_port,
 )
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.guest import look_at_kvm, look_at_macvtap, look_at_memory
 from ectools.checks.doctor.nix_host import NIX_COMMANDS, look_at_nix
-from ectools.checks.doctor.programs import PROGRAMS, find_program
+from ectools.checks.doctor.programs import PROGRAMS, look_for_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pynix_eval_shim import Nix
 
-__all__ = ["COMMANDS", "Finding", "State", "examine", "is_fit"]
+__all__ = ["COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
 
 COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
 """The commands that need more than this package; all others run wherever Python does."""
@@ -32,7 +35,7 @@ def examine(
 ) -> list[Finding]:
     """All that ``commands`` need, found or not. ``kvm`` says why /dev/kvm cannot be used, or None."""
     wanted = set(commands)
-    findings = [find_program(program) for program in PROGRAMS if wanted & set(program.commands)]
+    findings = [look_for_program(program) for program in PROGRAMS if wanted & set(program.commands)]
     if wanted & {"demo", "vm"}:
         findings += [look_at_kvm(kvm()), look_at_memory()]
     if "vm" in wanted:
@@ -48,4 +51,4 @@ def examine(
 
 def is_fit(findings: Iterable[Finding]) -> bool:
     """Whether nothing is missing."""
-    return all(finding.state is not State.MISSING for finding in findings)
+    return all(finding.state is not FindingState.MISSING for finding in findings)

@@ -1,4 +1,8 @@
-"""``ectools netboot``: one file a subcommand."""
+"""``ectools netboot``: one file a subcommand.
+
+``dnsmasq`` · ``http`` · ``ipxe`` · ``pack`` · ``probe`` · ``releases`` · ``rollback`` · ``serve`` ·
+``stage``. Those on staged releases share ``state``; ``progress`` draws a download.
+"""
 
 from __future__ import annotations
 

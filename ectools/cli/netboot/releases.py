@@ -92,13 +92,13 @@ def collect(
     if as_json:
         click.echo(
             json.dumps(
-                [{"id": each.release.id, "tag": each.release.tag, "fate": each.fate} for each in found]
+                [{"id": each.release.id, "tag": each.release.tag, "fate": each.retention} for each in found]
             )
         )
         return
     for each in found:
-        fate = "would be removed" if dry_run and each.fate == "removed" else str(each.fate)
-        click.echo(f"{each.release.title}: {fate}")
+        retention = "would be removed" if dry_run and each.retention == "removed" else str(each.retention)
+        click.echo(f"{each.release.title}: {retention}")
 
 
 @releases.command(epilog="Example: ectools netboot releases verify")

@@ -53,7 +53,7 @@ class Loss(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seat:
+class Slot:
     """Where a connection goes, a slot or the lobby (``room``), and as whose.
 
     ``share`` None: a trusted proxy's.
@@ -98,7 +98,7 @@ class Admission:
         """How often since the start."""
         self.accepted = 0
         self._own: set[tuple[str, int]] = set()
-        self._seats: dict[Occupant, Seat] = {}
+        self._held_slots: dict[Occupant, Slot] = {}
         self._unreported: dict[Loss, Counter[str]] = {}
         self._reported = self._gave_way_to_its_own = float("-inf")
 
@@ -113,33 +113,33 @@ class Admission:
         """It has been made, or given up."""
         self._own.discard(address)
 
-    def find_seat(self, ip: str, port: int) -> Seat | None:
+    def find_slot(self, ip: str, port: int) -> Slot | None:
         """Where a connection that was just accepted goes; None: nowhere, it is to be closed.
 
         What has to make room for it has been told to.
         """
         self.accepted += 1
         if self._own and (ip, port) in self._own:
-            return Seat(room=self.lobby, share=None, standing=Standing.PROXY)
+            return Slot(room=self.lobby, share=None, standing=Standing.PROXY)
         standing = self._classify(ip)
         share = None if standing is Standing.PROXY else share_of(ip)
         if standing is not Standing.STRANGER and self._make_room(self.slots, share):
-            return Seat(room=self.slots, share=share, standing=standing)
+            return Slot(room=self.slots, share=share, standing=standing)
         self._lose(Loss.STRANGER if standing is Standing.STRANGER else Loss.OVERLOAD, share)
         if share is not None and self.lobby.held_by(share) >= LOBBY_CONNECTIONS_PER_ADDRESS:
             return None
         if self._make_room(self.lobby, share):
-            return Seat(room=self.lobby, share=share, standing=standing)
+            return Slot(room=self.lobby, share=share, standing=standing)
         return None
 
-    def enter(self, connection: Occupant, seat: Seat) -> None:
+    def enter(self, connection: Occupant, slot: Slot) -> None:
         """It has come to its place."""
-        self._seats[connection] = seat
-        seat.room.add(connection, seat.share)
+        self._held_slots[connection] = slot
+        slot.room.add(connection, slot.share)
 
     def leave(self, connection: Occupant) -> None:
         """It has ended, or soon will; more than once does no harm."""
-        self._seats.pop(connection, None)
+        self._held_slots.pop(connection, None)
         self.slots.remove(connection)
         self.lobby.remove(connection)
 
@@ -150,14 +150,14 @@ class Admission:
         """
         if connection in self.slots:
             return True
-        seat = self._seats.get(connection)
-        if seat is None or seat.standing is Standing.STRANGER:
+        slot = self._held_slots.get(connection)
+        if slot is None or slot.standing is Standing.STRANGER:
             return False
         if len(self.slots) >= self.slots.capacity:
             return False
         use = self.lobby.find_use(connection)
         self.leave(connection)
-        self.enter(connection, replace(seat, room=self.slots))
+        self.enter(connection, replace(slot, room=self.slots))
         self.slots.use(connection, use)
         return True
 
@@ -190,19 +190,19 @@ class Admission:
         """``losses`` by their names, for a report."""
         return {loss.name.lower(): self.losses[loss] for loss in Loss}
 
-    def _make_room(self, seat: Slots[Occupant], share: str | None) -> bool:
-        room, victim = seat.find_room(share)
+    def _make_room(self, into: Slots[Occupant], share: str | None) -> bool:
+        room, victim = into.find_room(share)
         if victim is None:
             return room
-        theirs = self._seats[victim].share
+        theirs = self._held_slots[victim].share
         own = share is not None and theirs == share
         now = self._clock()
         if own:
             if now - victim.since < _UNDISTURBED_SECONDS or now - self._gave_way_to_its_own < _OWN_SECONDS:
                 return False
             self._gave_way_to_its_own = now
-        loss = _LOSS_BY_USE[seat.find_use(victim)]
-        if seat is self.slots:  # who leaves the lobby was counted when it came there
+        loss = _LOSS_BY_USE[into.find_use(victim)]
+        if into is self.slots:  # who leaves the lobby was counted when it came there
             self._lose(loss, theirs)
         self.leave(victim)
         victim.make_room(loss)

@@ -63,7 +63,7 @@ class HttpServer:
         *,
         listener: socket.socket,
         access_check: AccessCheck | None = None,
-        site: Router | None = None,
+        router: Router | None = None,
         classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,11 @@ class HttpServer:
         self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
         self._requests_guard = Guard("requests", clock=self._loop.time)
         self._handler = RequestHandler(
-            settings, access_check=access_check, site=site, report=self.describe, guard=self._requests_guard
+            settings,
+            access_check=access_check,
+            router=router,
+            report=self.describe,
+            guard=self._requests_guard,
         )
         self._handler.check()
         self._listener = listener
@@ -221,18 +225,18 @@ class HttpServer:
                 client.close()
 
     def _open(self, client: socket.socket, address: tuple[str, int]) -> None:
-        seat = self.admission.find_seat(*address[:2])
-        if seat is None:
+        slot = self.admission.find_slot(*address[:2])
+        if slot is None:
             client.close()
             return
         seconds = self._settings.header_seconds
-        if seat.room is self.admission.lobby:
+        if slot.room is self.admission.lobby:
             seconds = min(seconds, LOBBY_HEADER_SECONDS)
         client.setblocking(False)
         connection = Connection(self._http, self._hooks, header_seconds=seconds)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
         self._connections.add(connection)
-        self.admission.enter(connection, seat)
+        self.admission.enter(connection, slot)
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, connection))
 
@@ -300,7 +304,7 @@ async def serve(
     listener: socket.socket,
     on_ready: Callable[[str, int], None] | None = None,
     access_check: AccessCheck | None = None,
-    site: Router | None = None,
+    router: Router | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
@@ -310,7 +314,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     report_unseen_failures(loop)
     with contextlib.closing(listener):
-        server = HttpServer(settings, listener=listener, access_check=access_check, site=site)
+        server = HttpServer(settings, listener=listener, access_check=access_check, router=router)
         stop = asyncio.Event()
 
         def on_signal() -> None:

@@ -112,7 +112,7 @@ class Slots(Generic[C]):
     def add(self, connection: C, share: str | None) -> None:
         """Give it a slot; it is at rest. ``share`` None: a trusted proxy's."""
         self._uses[connection] = (share, Use.REST)
-        self._seat(connection, share, Use.REST)
+        self._place(connection, share, Use.REST)
         if share is not None:
             self._count(share, 1)
 
@@ -138,9 +138,9 @@ class Slots(Generic[C]):
         share, before = found
         self._unplace(connection, share, before)
         self._uses[connection] = (share, use)
-        self._seat(connection, share, use)
+        self._place(connection, share, use)
 
-    def _seat(self, connection: C, share: str | None, use: Use) -> None:
+    def _place(self, connection: C, share: str | None, use: Use) -> None:
         if share is None:
             return
         if use in self._yielding:

@@ -49,7 +49,7 @@ def parse_target(target: str) -> tuple[bytes, ...]:
     """The segments of a request target's path, percent-decoded once each; the query is dropped.
 
     Slashes in a row count as one, because scripts join ``${base}/`` and ``/kernel``; a slash at the end
-    asks for a folder and gives an empty last segment. Raises RefusedError: 400 for what could mean another
+    asks for a folder and gives an empty last segment. Raises RejectedError: 400 for what could mean another
     path to somebody (``..``, an encoded slash, NUL, a broken escape).
     """
     path = target.partition("?")[0]
@@ -67,7 +67,7 @@ def parse_target(target: str) -> tuple[bytes, ...]:
 
 
 def decode_segment(segment: str) -> bytes:
-    """One percent-decoded segment. Raises RefusedError (400) where it is not one plain name."""
+    """One percent-decoded segment. Raises RejectedError (400) where it is not one plain name."""
     # aiohttp decodes the request line as UTF-8 and keeps other bytes as surrogates.
     name = unquote_to_bytes(segment.encode("utf-8", "surrogateescape"))
     if name in (b".", b"..") or b"/" in name or b"\0" in name:
@@ -109,7 +109,7 @@ class WebRoot:
         return True
 
     def find_path(self, segments: tuple[bytes, ...]) -> bytes:
-        """The path that the segments name, unresolved. RefusedError (404) for folders and hidden names.
+        """The path that the segments name, unresolved. RejectedError (404) for folders and hidden names.
 
         Names with a leading dot are not served: they are temporary files of atomic writers, half written, and
         what editors and version control leave behind.
@@ -119,7 +119,7 @@ class WebRoot:
         return self._root + b"/" + b"/".join(segments)
 
     def open(self, segments: tuple[bytes, ...]) -> OpenedFile:
-        """Open the regular file that the segments name. Raises RefusedError: 403, 404, 500 or 503."""
+        """Open the regular file that the segments name. Raises RejectedError: 403, 404, 500 or 503."""
         self.find_path(segments)
         try:
             root = self._open_root()
@@ -145,9 +145,9 @@ class WebRoot:
     def _check_place(self, handle: int, root: int) -> None:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise RejectedError(404, "not found")
-        seat = _find_place(handle)
+        where = _find_place(handle)
         below = _find_place(root).rstrip(b"/") + b"/"
-        if not seat.startswith((below, self._store)):
+        if not where.startswith((below, self._store)):
             raise RejectedError(404, "not found")
 
 

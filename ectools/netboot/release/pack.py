@@ -99,7 +99,7 @@ def pack(
     """Write the archive of ``folder`` and its SHA256SUMS.txt to ``out``; other archives' sums stay in that.
 
     ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says. Links
-    are followed: an output of Nix is made of them. Raises PackError, InputError, BootCommandError,
+    are followed: an output of Nix is made of them. Raises PackError, InputError, BootEntryError,
     SignatureError, FileError.
     """
     if not _TAG.fullmatch(tag):

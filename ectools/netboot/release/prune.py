@@ -41,7 +41,7 @@ class Pruned:
     """A release and what became of it."""
 
     release: Release
-    fate: Retention
+    retention: Retention
 
 
 def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Pruned]:
@@ -57,16 +57,16 @@ def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Prun
 def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
     """``prune`` for who holds the lock."""
     needed = dict.fromkeys(store.list_pinned(), Retention.PINNED)
-    for fate in (Retention.PREVIOUS, Retention.CURRENT):
-        if (release_id := store.find_link_id(fate)) is not None:
-            needed[release_id] = fate
+    for retention in (Retention.PREVIOUS, Retention.CURRENT):
+        if (release_id := store.find_link_id(retention)) is not None:
+            needed[release_id] = retention
     recent = 0
     for release in store.list_releases():
-        fate = needed.get(release.id) or (Retention.RECENT if recent < keep else Retention.REMOVED)
-        recent += fate is Retention.RECENT
-        if fate is Retention.REMOVED and not dry_run and not _remove(store, release):
-            fate = Retention.HELD
-        yield Pruned(release=release, fate=fate)
+        retention = needed.get(release.id) or (Retention.RECENT if recent < keep else Retention.REMOVED)
+        recent += retention is Retention.RECENT
+        if retention is Retention.REMOVED and not dry_run and not _remove(store, release):
+            retention = Retention.HELD
+        yield Pruned(release=release, retention=retention)
 
 
 def _remove(store: ReleaseStore, release: Release) -> bool:

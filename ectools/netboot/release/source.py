@@ -67,7 +67,7 @@ class _Published:
 def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
     """Find the archive and what is published of it; the archive itself is not read yet.
 
-    Raises InputError, FetchError, ForgeError, SumsError, SignatureError.
+    Raises InputError, FetchError, ForgeError, ChecksumsError, SignatureError.
     """
     if isinstance(settings.source, Tarball):
         return _find_local(settings, settings.source.path)

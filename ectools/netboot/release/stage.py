@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import extract
-from ectools.archive.limits import Limits
+from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.activation import recover
@@ -21,7 +21,6 @@ from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, p
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
-from ectools.netboot.release.progress import watch
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.source import ReleaseSource, find_source
@@ -30,11 +29,16 @@ from ectools.netboot.release.verify import find_damage
 from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
+    from ectools.netboot.release.download import Archive
     from ectools.netboot.settings.model import ReleaseSettings, Settings
 
 _log = log.Log(__name__)
+
+OnProgress = Callable[[str, int, int | None], None]
+"""Is told an archive's name, its bytes that have come, and all its bytes where that is known."""
 
 
 class StageOutcome(StrEnum):
@@ -62,9 +66,16 @@ class Staged:
     removed: tuple[Release, ...]
 
 
-def stage(settings: Settings, *, retry: RetryPolicy | None = None, accept_withdrawn: bool = False) -> Staged:
+def stage(
+    settings: Settings,
+    *,
+    retry: RetryPolicy | None = None,
+    accept_withdrawn: bool = False,
+    on_progress: OnProgress = lambda _name, _done, _size: None,
+) -> Staged:
     """Stage what ``settings.release`` names, and let ``current`` lead to it.
 
+    ``on_progress`` hears of each part of the archive as it comes.
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
     undo a rollback. Raises EcError, in which case ``current`` leads where it did, and nothing is left of the
     attempt.
@@ -77,7 +88,9 @@ def stage(settings: Settings, *, retry: RetryPolicy | None = None, accept_withdr
         if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
             check_age(store, origin)
         tree = folder / "tree"
-        release = _find_staged(store, origin, held) or _unpack(origin, tree, settings.release)
+        release = _find_staged(store, origin, held) or _unpack(
+            origin, tree, settings.release, on_progress=on_progress
+        )
         with store.lock():
             recover(store)
             try:
@@ -110,7 +123,7 @@ def _prune_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
     removed = []
     try:
         for collected in prune_locked(store, keep=keep):
-            if collected.fate is Retention.REMOVED:
+            if collected.retention is Retention.REMOVED:
                 removed.append(collected.release)
     except (OSError, EcError) as error:
         _log.warning("old releases could not be removed", reason=str(error))
@@ -137,11 +150,21 @@ def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.Ex
     return None
 
 
-def _unpack(origin: ReleaseSource, tree: Path, settings: ReleaseSettings) -> Release:
+def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, None]:
+    done = 0
+    for chunk in archive.chunks():
+        done += len(chunk)
+        on_progress(archive.name, done, archive.size)
+        yield chunk
+
+
+def _unpack(
+    origin: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
+) -> Release:
     archive = origin.archive
-    limits = Limits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
+    limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
     tree.mkdir(mode=0o700)
-    with contextlib.closing(watch(archive, sys.stderr)) as chunks:
+    with contextlib.closing(_watch(archive, on_progress)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
         files = extract(unpacked, tree, archive=archive.name, limits=limits)
     if origin.wanted_sha256 is not None:

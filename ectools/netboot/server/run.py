@@ -164,7 +164,7 @@ class _Boot:
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
             access_check=self._site.check,
-            site=self._site,
+            router=self._site,
             classify=self._site.classify,
         )
         self._server.other_guards.append(self._site.guard)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
-# A report is the watchdog's too, which a disk that hangs must not starve (``BootServer.check_itself``).
+# A report is the watchdog's too, which a disk that hangs must not starve (``HttpServer.check_itself``).
 _LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
 _NOT_THERE = frozenset({403, 404, 500})

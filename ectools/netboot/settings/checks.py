@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ectools.parsing import ListenAddress, RejectedError, check_boot_url
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings.model import Network
+    from ectools.addresses import Network
 
 # RFC 1123, section 2.1. What it lets through can stand in a URL, in a script and in dnsmasq's configuration.
 _HOSTNAME = re.compile(

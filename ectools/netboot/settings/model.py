@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from ipaddress import IPv4Address
+    from ipaddress import IPv4Address, IPv4Network
 
+    from ectools.addresses import Network
     from ectools.netboot.protocols import Binary
     from ectools.parsing import ListenAddress
 
 OPTION_PREFIX = "services.every-channel.netboot"
 SCHEMA_NAME = "ec-netboot"
 DEFAULT_CONFIG = Path("/etc/every-channel/netboot.json")
-
-Network = IPv4Network | IPv6Network
 
 
 class Strategy(StrEnum):

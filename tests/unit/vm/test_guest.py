@@ -39,8 +39,8 @@ def test_a_flood_is_left_out_of_the_log_and_its_last_lines_are_kept(
 
     record = asyncio.run(flood())
     assert burst <= len(log.records) < 1.1 * burst
-    assert record.last_words().endswith(f"line {2 * burst - 1}")
-    assert record.last_words().count("\n") == TAIL_LINES
+    assert record.output_tail().endswith(f"line {2 * burst - 1}")
+    assert record.output_tail().count("\n") == TAIL_LINES
     *_, last = log.records
     assert last.getMessage() == "lines left out of the log: more was written than it takes"
 
@@ -98,7 +98,7 @@ def test_a_fault_in_handling_an_event_does_not_end_the_connection(
             def fail(*_: object) -> None:
                 raise ZeroDivisionError
 
-            monkeypatch.setattr(guest.said, "tell", fail)
+            monkeypatch.setattr(guest.said, "report", fail)
             qemu.send_event("GUEST_PANICKED", {"action": "pause"})
             assert await guest.status() == "running"
             qemu.send_event("STOP")

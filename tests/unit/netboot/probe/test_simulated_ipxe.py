@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from ectools.netboot.settings.file import load_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.boot_binaries import build_uefi_application
@@ -18,6 +17,7 @@ from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import Role
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
+from ectools.netboot.settings.load import load_settings
 
 BASE = "http://192.0.2.2:8080"
 HERE = f"{BASE}/autoexec.ipxe"

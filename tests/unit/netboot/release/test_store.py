@@ -149,9 +149,9 @@ def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) 
         record.write_text(record.read_text().replace('"staged_at": ', f'"staged_at": {number + 1}'))
     pin(store, ids[0])
     with store.hold(ids[1]):
-        dry = {each.release.id: each.fate for each in prune(store, keep=1, dry_run=True)}
+        dry = {each.release.id: each.retention for each in prune(store, keep=1, dry_run=True)}
         assert sorted(os.listdir(store.releases_dir)) == sorted(ids)
-        found = {each.release.id: each.fate for each in prune(store, keep=1)}
+        found = {each.release.id: each.retention for each in prune(store, keep=1)}
     expected = [
         Retention.PINNED,
         Retention.HELD,
@@ -163,7 +163,7 @@ def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) 
     ]
     assert [found[release_id] for release_id in ids] == expected
     assert [dry[release_id] for release_id in ids] == [
-        Retention.REMOVED if fate is Retention.HELD else fate for fate in expected
+        Retention.REMOVED if retention is Retention.HELD else retention for retention in expected
     ]
     assert sorted(os.listdir(store.releases_dir)) == sorted({*ids} - {ids[2], ids[3]})
     assert unpin(store, ids[0])
@@ -205,7 +205,7 @@ def test_nobody_waits_for_a_lock_on_a_release(store: ReleaseStore, state_dir: Pa
             with store.hold(one):
                 pass
         assert store.find(one)
-        assert [each.fate for each in prune(store, keep=0)] == [Retention.CURRENT]
+        assert [each.retention for each in prune(store, keep=0)] == [Retention.CURRENT]
     with store.hold(one):
         pass
 

@@ -98,7 +98,7 @@ class World:
 
     def prune(self) -> dict[str, Retention]:
         (self.folder / ".staging").mkdir(exist_ok=True)
-        return {each.release.id: each.fate for each in prune(self.store, keep=0)}
+        return {each.release.id: each.retention for each in prune(self.store, keep=0)}
 
     def events(self, word: str) -> list[dict[str, Any]]:
         entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -182,17 +182,17 @@ def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_use
     world.fetch(f"releases/{old.id}/bzImage")
     world.clock.now += 100 * LEASE_LINGER_SECONDS
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Retention.HELD
+    assert world.prune()[old.id] is Retention.HELD
     # The two downloads that were begun above end now.
     assert download.on_complete is not None
     download.on_complete(WHOLE)
     world.site._leases.end(old.id)
     world.clock.now += LEASE_LINGER_SECONDS - 1
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Retention.HELD
+    assert world.prune()[old.id] is Retention.HELD
     world.clock.now += 2
     world.run(world.site.sweep())
-    assert world.collect() == {new.id: Retention.CURRENT, old.id: Retention.REMOVED}
+    assert world.prune() == {new.id: Retention.CURRENT, old.id: Retention.REMOVED}
     assert world.status(f"releases/{old.id}/bzImage") == 404
 
 
@@ -202,7 +202,7 @@ def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
     world.clock.now += 100 * LEASE_LINGER_SECONDS
     world.run(world.site.sweep())
     (world.folder / "current").unlink()
-    assert world.collect()[old.id] is Retention.HELD
+    assert world.prune()[old.id] is Retention.HELD
 
 
 def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> None:
