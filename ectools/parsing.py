@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from ectools.addresses import Address
 
-T = TypeVar("T")
-V = TypeVar("V")
+_T = TypeVar("_T")
+_V = TypeVar("_V")
 
 _STORE = "/nix/store/"
 
@@ -61,7 +61,7 @@ class Problems:
             )
         )
 
-    def accepts(self, option: str, value: V, rule: Callable[[V], object]) -> bool:
+    def accepts(self, option: str, value: _V, rule: Callable[[_V], object]) -> bool:
         """Whether ``rule`` takes the value; it is noted where not."""
         try:
             rule(value)
@@ -70,13 +70,13 @@ class Problems:
             return False
         return True
 
-    def check(self, option: str, value: V, rule: Callable[[Any], object]) -> V:
+    def check(self, option: str, value: _V, rule: Callable[[Any], object]) -> _V:
         """The value, whatever ``rule`` says of it. None has no rule to fit."""
         if value is not None:
             self.accepts(option, value, rule)
         return value
 
-    def parse(self, option: str, value: V | None, rule: Callable[[V], T]) -> T | None:
+    def parse(self, option: str, value: _V | None, rule: Callable[[_V], _T]) -> _T | None:
         """What ``rule`` makes of the value; None where there is none, or the rule rejects it."""
         if value is None:
             return None
@@ -86,7 +86,7 @@ class Problems:
             self._add_rejected(option, value, error)
             return None
 
-    def parse_each(self, option: str, values: Iterable[V], rule: Callable[[V], T]) -> tuple[T, ...]:
+    def parse_each(self, option: str, values: Iterable[_V], rule: Callable[[_V], _T]) -> tuple[_T, ...]:
         """What ``rule`` makes of each item of a list, without those that it rejects."""
         parsed = (self.parse(f"{option}[{index}]", value, rule) for index, value in enumerate(values))
         return tuple(each for each in parsed if each is not None)

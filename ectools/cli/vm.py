@@ -16,12 +16,12 @@ from ectools.vm.settings import DEFAULT_CONFIG, OPTION_PREFIX, KvmPolicy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _config_option(command: Callable[..., T]) -> Callable[..., T]:
+def _config_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -32,7 +32,7 @@ def _config_option(command: Callable[..., T]) -> Callable[..., T]:
     )(command)
 
 
-def _require_filter_option(command: Callable[..., T]) -> Callable[..., T]:
+def _require_filter_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--require-loopback-filter",
         "require_filter",

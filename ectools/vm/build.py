@@ -135,7 +135,7 @@ def _build_boot(raw: Mapping[str, Any], problems: Problems, *, paths: _Paths, st
     http, net = raw["http"], raw["userNet"]
     root = paths.take_optional("boot.http.root", http["root"])
     if http["enable"] and root is None:
-        problems.add("boot.http.root", None, "must be set when boot.http.enable is true", "a folder")
+        problems.add("boot.http.root", None, "must be set when boot.http.enable is true", "a directory")
     if http["port"] == 0 and raw["chainUrl"] is None and not (http["enable"] and net.get("bootFile") is None):
         expected = "1 to 65535; 0 takes a free port, which only a boot script written at run time can name"
         problems.add("boot.http.port", 0, "not usable", expected)

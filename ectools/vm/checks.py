@@ -31,7 +31,7 @@ _BOOT = re.compile(rf"(?:[a-p]+|[a-z-]+={_VALUE})(?:,[a-z-]+={_VALUE})*")
 _SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?)([KMGTkmgt]?)", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,30}[A-Za-z0-9])?", re.ASCII)
 _LINK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}", re.ASCII)
-# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one folder.
+# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one directory.
 _BOOT_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,126}", re.ASCII)
 
 # qcow2 with 64 KiB clusters: qemu-img refuses a larger one.
@@ -170,7 +170,7 @@ def check_hostname(name: str) -> None:
 
 
 def check_boot_filename(name: str) -> None:
-    """The boot file's name in QEMU's DHCP answers and in its TFTP folder."""
+    """The boot file's name in QEMU's DHCP answers and in its TFTP directory."""
     if _BOOT_FILENAME.fullmatch(name) is None:
         raise RejectedError("a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -")
 

@@ -136,7 +136,7 @@ class Shutdown:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """``package`` is a folder whose ``bin`` has QEMU's programs; None: they are found on PATH."""
+    """``package`` is a directory whose ``bin`` has QEMU's programs; None: they are found on PATH."""
 
     package: Path | None
     name: str

@@ -40,7 +40,7 @@ _STATUS_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class BoundHttp:
-    """The boot HTTP server's folder, its socket, and the address with the port that it was bound to."""
+    """The boot HTTP server's directory, its socket, and the address with the port that it was bound to."""
 
     listener: socket.socket
     listen: ListenAddress

@@ -244,8 +244,8 @@ def test_a_channel_stands_in_for_a_nixpkgs_that_cannot_be_fetched(
 ) -> None:
     system = probe_nix(Source(nix=any_nix)).system
     channel, flake = tmp_path / "channel", tmp_path / "flake"
-    for folder in (channel, flake):
-        folder.mkdir()
+    for directory in (channel, flake):
+        directory.mkdir()
     derivation = """derivation {
       name = "vm-test"; builder = "/bin/sh"; system = "x86_64-linux";
       requiredSystemFeatures = [ "nixos-test" ];
@@ -263,10 +263,10 @@ def test_a_channel_stands_in_for_a_nixpkgs_that_cannot_be_fetched(
 
 def test_a_flake_that_cannot_be_used(any_nix: Nix, tmp_path: Path) -> None:
     def flake(text: str) -> Source:
-        folder = tmp_path / str(uuid.uuid4())
-        folder.mkdir()
-        (folder / "flake.nix").write_text(text)
-        return Source(flake=f"path:{folder}", nix=any_nix)
+        directory = tmp_path / str(uuid.uuid4())
+        directory.mkdir()
+        (directory / "flake.nix").write_text(text)
+        return Source(flake=f"path:{directory}", nix=any_nix)
 
     system = probe_nix(Source(nix=any_nix)).system
     with pytest.raises(CannotRunError, match=r"has no checks\..*vm-\*"):

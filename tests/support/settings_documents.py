@@ -27,10 +27,10 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
     document: dict[str, Any] = {}
     for option, value in values.items():
-        *folders, name = option.split(".")
+        *directories, name = option.split(".")
         inner = document
-        for folder in folders:
-            inner = inner.setdefault(folder, {})
+        for directory in directories:
+            inner = inner.setdefault(directory, {})
         inner[name] = value
     return document
 

@@ -88,7 +88,7 @@ class Resource:
 
 
 class Router(Protocol):
-    """Says what stands where, in place of the folder's own layout."""
+    """Says what stands where, in place of the directory's own layout."""
 
     async def find(self, info: RequestInfo) -> Resource:
         """What ``info`` asks for. Raises RejectedError."""
@@ -100,7 +100,7 @@ class Router(Protocol):
 
 
 class RequestHandler:
-    """Answers requests from one folder, or from what ``router`` makes of it; keeps small files.
+    """Answers requests from one directory, or from what ``router`` makes of it; keeps small files.
 
     ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
     """

@@ -55,7 +55,7 @@ _EXPIRED_PER_TURN = 16
 
 
 class HttpServer:
-    """Serves one folder on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
+    """Serves one directory on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
 
     def __init__(
         self,

@@ -15,9 +15,10 @@ from ectools.archive.extract import extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
@@ -81,20 +82,20 @@ def stage(
     attempt.
     """
     store = ReleaseStore(settings.state_dir)
-    # Before there is a folder: a name that is wrong shall leave none.
+    # Before there is a directory: a name that is wrong shall leave none.
     origin = find_source(settings.release, retry or RetryPolicy())
-    with store.lock_staging() as folder, contextlib.ExitStack() as held:
+    with store.lock_staging() as directory, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
         if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
             check_age(store, origin)
-        tree = folder / "tree"
+        tree = directory / "tree"
         release = _find_staged(store, origin, held) or _unpack(
             origin, tree, settings.release, on_progress=on_progress
         )
         with store.lock():
             recover(store)
             try:
-                known = store.folder(release.id).is_dir()
+                known = store.directory(release.id).is_dir()
                 if tree.is_dir():
                     release = publish(store, tree, release)
                 if origin.released_at is not None:
@@ -144,7 +145,7 @@ def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.Ex
             held.enter_context(store.hold(release.id))
         except (ReleaseGoneError, ReleaseBusyError):
             continue
-        if not find_damage(release, store.folder(release.id)):
+        if not find_damage(release, store.directory(release.id)):
             return release
         _log.warning("a staged release is damaged; it is downloaded again", release=release.title)
     return None
@@ -174,7 +175,7 @@ def _unpack(
     if NETBOOT_NAME not in files:
         raise ArchiveError(
             f"{archive.name}: has no {NETBOOT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
-            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no folder",
+            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no directory",
         )
     with (tree / NETBOOT_NAME).open("rb") as file:
         boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)

@@ -45,7 +45,7 @@ def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
     except FileError as error:
         raise FileError(
             error.message,
-            hint=f"{option} names a file that the state folder's user may read, or one of root's in a folder "
+            hint=f"{option} names a file that the state directory's user may read, or root's in a directory "
             "that root alone may write",
         ) from error
 

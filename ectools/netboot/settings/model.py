@@ -106,7 +106,7 @@ class ReleaseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StockIpxe:
-    """The strategy "autoexec": ``package`` is a folder of stock binaries.
+    """The strategy "autoexec": ``package`` is a directory of stock binaries.
 
     None: they are looked for where distributions put them.
     """
@@ -179,7 +179,7 @@ class Settings:
 
     @property
     def tftp_dir(self) -> Path:
-        """Folder of the boot binaries and of what stands beside them."""
+        """Directory of the boot binaries and of what stands beside them."""
         return self.state_dir / "tftp"
 
 

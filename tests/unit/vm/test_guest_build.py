@@ -209,7 +209,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
     ),
     (
         {"boot": {"http": {"root": None}}},
-        [("boot.http.root", "must be set when boot.http.enable is true: null", "a folder")],
+        [("boot.http.root", "must be set when boot.http.enable is true: null", "a directory")],
     ),
     (
         {"boot": {"http": {"port": 0}, "userNet": {"bootFile": "/x"}}},

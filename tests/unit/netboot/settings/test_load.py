@@ -18,16 +18,16 @@ HERE = {"listenIP": "192.0.2.10"}
 PREFIX = "services.every-channel.netboot"
 
 
-def write(document: dict[str, Any] | None, folder: Path) -> Path | None:
+def write(document: dict[str, Any] | None, directory: Path) -> Path | None:
     if document is None:
         return None
-    file = folder / "netboot.json"
+    file = directory / "netboot.json"
     file.write_text(json.dumps(document))
     return file
 
 
-def load(document: dict[str, Any] | None, folder: Path, **arguments: Any) -> ServerSettings:
-    return load_server_settings(write(document, folder), **{"environment": {}, **arguments})
+def load(document: dict[str, Any] | None, directory: Path, **arguments: Any) -> ServerSettings:
+    return load_server_settings(write(document, directory), **{"environment": {}, **arguments})
 
 
 def test_defaults_are_the_schemas(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""One run of pytest in a copy of the tree: its environment, its limits, and the end of all that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_MARK = "MUTATION_RUN"
+"""A variable in the environment of all that a run starts: children in other sessions have it too."""
+
+_KILL_ROUNDS = 100
+
+_MOST_BYTES = 4 << 30
+"""What a process may allocate: a fault can make a loop that fills the memory."""
+
+
+class StoppedError(Exception):
+    """The whole run ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What became of a run."""
+
+    status: int | None
+    """Pytest's: 0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None the time limit."""
+    seconds: dict[str, float]
+    """The time of each test that ran, by its id."""
+    failed: str | None
+    """The first test, or file, that failed."""
+    text: str
+    """Why: the end of its traceback, or of what pytest printed."""
+
+
+class Runner:
+    """Runs pytest in copies of a tree. ``work`` is an empty folder, which the caller removes."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self._plugin = work / "plugin"
+        self._plugin.mkdir()
+        shutil.copy2(Path(__file__).with_name("pytest_plugin.py"), self._plugin / "mutation_pytest_plugin.py")
+        self._running: set[str] = set()
+        self._stopped = False
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        """A new folder, removed with all that is in it."""
+        # A short name: the path of a UNIX socket in it may have 107 bytes.
+        path = Path(tempfile.mkdtemp(dir=self.work, prefix=""))
+        # Tests give up root and go on as somebody else.
+        path.chmod(0o755)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def run(
+        self,
+        tree: Path,
+        arguments: Iterable[str],
+        *,
+        tests: list[str] | None,
+        limit: float,
+        env: dict[str, str],
+    ) -> Ran:
+        """Run pytest in a tree; ``tests`` are the ids to run in that order, None all; ``limit`` in seconds.
+
+        Raises:
+            StoppedError: the whole run ends.
+        """
+        with self.folder() as home:
+            environment = {**_environment(tree, self._plugin, home), **env}
+            if tests is not None:
+                (home / "tests").write_text("\n".join(tests))
+                environment["MUTATION_TESTS"] = str(home / "tests")
+            options = ["-q", "-p", "no:cacheprovider", "-p", "mutation_pytest_plugin", "--hypothesis-seed=0"]
+            argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
+            with (home / "out").open("w+b") as out:
+                status = self._wait(argv, tree, environment, out.fileno(), limit)
+                out.seek(0)
+                printed = out.read().decode(errors="replace")[-4000:]
+            return _read_result(home / "result", status, printed)
+
+    def stop(self) -> None:
+        """End every run; no other starts."""
+        self._stopped = True
+        for mark in list(self._running):
+            _kill_marked(mark)
+
+    def _wait(self, argv: list[str], tree: Path, env: dict[str, str], out: int, limit: float) -> int | None:
+        mark = uuid.uuid4().hex
+        self._running.add(mark)
+        try:
+            if self._stopped:
+                raise StoppedError
+            child = subprocess.Popen(
+                argv,
+                cwd=tree,
+                env={**env, _MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(child.pid, resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
+                return child.wait(limit)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                _kill_marked(mark)
+                child.wait()
+        finally:
+            self._running.discard(mark)
+            if self._stopped:
+                raise StoppedError
+
+
+def _environment(tree: Path, plugin: Path, home: Path) -> dict[str, str]:
+    """This process's environment with the copy before the checkout, and with folders of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
+    (home / "h").mkdir()
+    return {
+        **kept,
+        "PYTHONPATH": f"{tree}:{plugin}",
+        "HOME": f"{home}/h",
+        "XDG_CACHE_HOME": f"{home}/h/.cache",
+        "TMPDIR": str(home),
+        "MUTATION_RESULT": f"{home}/result",
+    }
+
+
+def _read_result(path: Path, status: int | None, printed: str) -> Ran:
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, ValueError):
+        # Pytest ended before its end: a conftest that cannot be imported, a signal, the time limit.
+        result = {"seconds": {}, "failed": None}
+    failed, text = result["failed"] or (None, printed)
+    return Ran(status=status, seconds=result["seconds"], failed=failed, text=text)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill the processes that have a run's mark in their environment, and what they start meanwhile."""
+    wanted = f"{_MARK}={mark}".encode()
+    for _ in range(_KILL_ROUNDS):
+        found = [pid for pid in _processes() if wanted in _read_environment(pid)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+
+
+def _processes() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _read_environment(pid: int) -> list[bytes]:
+    """A process's environment as it was started with; empty of one that has ended or is another user's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
