@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
 from ectools.supervision import ChildState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     import pytest
@@ -79,3 +80,15 @@ class ServiceManager:
 
     def close(self) -> None:
         self._socket.close()
+
+
+@contextlib.contextmanager
+def signals_restored() -> Iterator[None]:
+    """What serves ignores its signals once it has stopped: for the length of the block alone."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

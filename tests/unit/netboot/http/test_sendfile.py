@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -421,12 +422,50 @@ def test_what_is_on_disk_is_read_by_a_thread_and_then_sent(
         await turns(1)
         assert kernel.calls == []
         bench.loop.now += 500  # type: ignore[attr-defined]
-        async with asyncio.timeout(None):
-            assert await transfer.on_complete is None
+        assert await transfer.on_complete is None
         assert read == [(0, SLICE_BYTES)]
         assert [call[1:] for call in kernel.calls] == [(0, SLICE_BYTES), (SLICE_BYTES, SLICE_BYTES)]
         assert transfer.progress == bench.loop.time()
         assert not transfer.was_read
+
+    run(path, scenario)
+
+
+def test_a_disk_that_hangs_holds_up_no_others_files(
+    path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each device has its own few threads."""
+    on = threading.Event()
+    hung: set[int] = set()
+    inside: list[int] = []
+
+    def preadv(*_: object) -> int:
+        raise BlockingIOError
+
+    def pread(descriptor: int, *_: int) -> bytes:
+        if descriptor in hung:
+            inside.append(descriptor)
+            on.wait(60)
+        return b""
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "pread", pread)
+
+    async def scenario(bench: Bench) -> None:
+        transfers = []
+        for _ in range(50):
+            file = bench.open()
+            hung.add(file.descriptor)
+            transfers.append(bench.start(10, file=file))
+        other = bench.open()
+        elsewhere = os.stat_result(other.status[:2] + (other.status.st_dev + 1,) + other.status[3:])
+        monkeypatch.setattr(sendfile, "_has_changed", lambda _: False)
+        found = bench.start(10, file=OpenedFile(descriptor=other.descriptor, status=elsewhere))
+        assert await found.on_complete is None
+        assert len(inside) <= 4
+        on.set()
+        for transfer in transfers:
+            assert await transfer.on_complete is None
 
     run(path, scenario)
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fake_dnsmasq import FakeDnsmasq, ServiceManager
+from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
 from support.staged import make_release, put_release
 
 from ectools import log
@@ -83,12 +83,8 @@ class Case:
             self.ready.append(ready)
             started.append(asyncio.get_running_loop().create_task(play(ready)))
 
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-        try:
+        with signals_restored():
             serve_boot(self.load, on_ready=on_ready, dnsmasq_reports=reports)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         for task in started:
             task.result()
 
