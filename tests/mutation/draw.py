@@ -1,9 +1,9 @@
 """A random sample of the faults, the same for the same tree and seed.
 
-Drawn are lines, not faults: a call with ten arguments has thirty faults and is still one line of code. A round
-goes through the lines in random order; of a line it takes an operator at random, and of the operator's faults
-one. A crude operator (``operators.CRUDE``) is taken only where the line has no other. Where all lines are drawn,
-another round follows.
+Drawn are lines, not faults: a call with ten arguments has thirty faults and is still one line of code. A
+round goes through the lines in random order; of a line it takes an operator at random, and of the operator's
+faults one. A crude operator (``operators.CRUDE``) is taken only where the line has no other. Where all lines
+are drawn, another round follows.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _PASSED = 0
 _NO_TESTS = 5
 
-# A machine with other work is slower than it was when the tests were measured; a fixture of the whole run, counted
-# for the first test that asked for it, is made anew for another.
+# A machine with other work is slower than it was when the tests were measured; a fixture of the whole run,
+# counted for the first test that asked for it, is made anew for another.
 _SLOWER = 5.0
 _START_SECONDS = 60.0
 _LEAST_TEST_SECONDS = 30.0
@@ -64,7 +64,7 @@ def judge(
 ) -> Judged:
     """The verdict on one fault.
 
-    ``text`` is its file's with the fault, ``base`` the copy of the tree without it, ``seconds`` each test's time.
+    ``text`` is its file's with the fault, ``base`` the copy without it, ``seconds`` the tests' times.
     """
     started = time.monotonic()
     verdict, ran = Verdict.NOT_COVERED, None

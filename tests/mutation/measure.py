@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,15 +98,13 @@ def _measure(runner: Runner, level: Level, *, base: Path, folder: Path, jobs: in
         arguments = [*cov, *files[group::jobs]]
         return runner.run(base, arguments, tests=None, limit=_MEASURE_SECONDS, env=env)
 
-    groups = range(min(jobs, len(files)))
     seconds: dict[str, float] = {}
-    with ThreadPoolExecutor(max(1, len(groups))) as pool:
-        for ran in pool.map(run, groups):
-            if ran.status != 0:
-                raise MeasureError(
-                    f"{level.tests}: fails without a fault: {ran.failed or ran.status}\n{ran.text}"
-                )
-            seconds.update(ran.seconds)
+    for ran in runner.each(run, range(min(jobs, len(files))), jobs=jobs):
+        if ran.status != 0:
+            raise MeasureError(
+                f"{level.tests}: fails without a fault: {ran.failed or ran.status}\n{ran.text}"
+            )
+        seconds.update(ran.seconds)
     (folder / "seconds.json").write_text(json.dumps({"tree": str(base), "seconds": seconds}))
 
 

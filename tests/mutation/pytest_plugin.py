@@ -1,7 +1,8 @@
 """The part that runs inside pytest: which tests, in which order, how long each took, and which failed first.
 
-Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them (unset:
-all, as collected), ``MUTATION_RESULT`` the file for ``{"seconds": {id: s}, "failed": [id, text] | null}``.
+Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them
+(unset: all, as collected); ``MUTATION_RESULT`` the file for the result, ``{"seconds": {id: s}, "failed":
+[id, text] | null}``.
 This file is copied beside the trees and imports nothing of its package.
 """
 

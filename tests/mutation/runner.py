@@ -1,4 +1,4 @@
-"""One run of pytest in a copy of the tree: its environment, its limits, and the end of all that it started."""
+"""One run of pytest in a copy of the tree: its environment, its limits, and the end of what it started."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _MARK = "MUTATION_RUN"
 """A variable in the environment of all that a run starts: children in other sessions have it too."""
@@ -37,7 +41,7 @@ class Ran:
     """What became of a run."""
 
     status: int | None
-    """Pytest's: 0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None the time limit."""
+    """Pytest's: 0 passed, 1 failed, 2 to 4 could not run, 5 no tests; below 0 a signal; None: time limit."""
     seconds: dict[str, float]
     """The time of each test that ran, by its id."""
     failed: str | None
@@ -95,6 +99,22 @@ class Runner:
                 out.seek(0)
                 printed = out.read().decode(errors="replace")[-4000:]
             return _read_result(home / "result", status, printed)
+
+    def each(
+        self, call: Callable[[_Item], _Result], items: Iterable[_Item], *, jobs: int
+    ) -> Generator[_Result]:
+        """Call something that runs pytest for each item, ``jobs`` at once; the results, as they come.
+
+        An exception, here or at the caller's, ends every run.
+        """
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                for future in as_completed([pool.submit(call, item) for item in items]):
+                    yield future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """End every run; no other starts."""

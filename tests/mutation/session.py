@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from .runner import Runner
 from .tree import copy_files, copy_tree, hash_files, list_files, write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from .judge import Judged
     from .mutants import Mutant
@@ -69,19 +68,12 @@ class Session:
             self._measured[level] = measured
             self._check_sanity(level, measured)
 
-    def judge(self, faults: Mapping[Mutant, str]) -> Iterator[Judged]:
+    def judge(self, faults: Mapping[Mutant, str]) -> Generator[Judged]:
         """The verdicts, as they come; ``faults`` maps each to its file's text with it."""
-        with ThreadPoolExecutor(self._jobs) as pool:
-            futures = [pool.submit(self._judge, mutant, text) for mutant, text in faults.items()]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self._runner.stop()
-                raise
+        return self._runner.each(self._judge, faults.items(), jobs=self._jobs)
 
-    def _judge(self, mutant: Mutant, text: str) -> Judged:
+    def _judge(self, fault: tuple[Mutant, str]) -> Judged:
+        mutant, text = fault
         level = _level(mutant)
         measured = self._measured[level]
         chosen = choose(mutant, level=level, measured=measured, imports=self._imports)
