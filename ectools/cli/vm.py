@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from ectools.vm.settings import Settings
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _config_option(command: Callable[..., T]) -> Callable[..., T]:
+def _config_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -34,7 +34,7 @@ def _config_option(command: Callable[..., T]) -> Callable[..., T]:
     )(command)
 
 
-def _require_filter_option(command: Callable[..., T]) -> Callable[..., T]:
+def _require_filter_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--require-loopback-filter",
         "require_filter",

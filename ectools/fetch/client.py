@@ -187,7 +187,7 @@ def read_steadily(
 ) -> Iterator[bytes]:
     """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
 
-    Raises PassingError where it ends too early, stalls or trickles, FetchError once more than that has come.
+    Raises TransientError where it ends too early, stalls or trickles, FetchError once more has come.
     What the caller does with a part (a disk may take its time) is not the server's slowness.
     """
     length = response.headers.get("Content-Length")

@@ -106,9 +106,9 @@ class _Builder:
             option = {field: value for field, value in described.items() if value is not None}
             group = root
             above = [root]
-            *folders, name = option["path"]
-            for folder in folders:
-                group = group["properties"].setdefault(folder, _group())
+            *directories, name = option["path"]
+            for directory in directories:
+                group = group["properties"].setdefault(directory, _group())
                 above.append(group)
             group["properties"][name] = self._option_schema(option, (*loc, *option["path"]))
             # Of a whole configuration no option must be set: modules set each other's, and Nix is lazy.

@@ -24,16 +24,16 @@ def drift_exit_status(changes: list[Change]) -> int:
 
 
 def compare_paths(old: Path, new: Path) -> list[Change]:
-    """The changes from one schema file to another, or between the ``*.schema.json`` of two folders.
+    """The changes from one schema file to another, or between the ``*.schema.json`` of two directories.
 
     Raises InputError, FileError.
     """
     if old.is_dir() != new.is_dir():
-        raise InputError(f"{old} and {new}: one is a folder, the other is not")
+        raise InputError(f"{old} and {new}: one is a directory, the other is not")
     if not old.is_dir():
         return compare(_read(old), _read(new))
     changes = []
-    for name in sorted({path.name for folder in (old, new) for path in folder.glob("*.schema.json")}):
+    for name in sorted({path.name for directory in (old, new) for path in directory.glob("*.schema.json")}):
         before = _read(old / name) if (old / name).is_file() else None
         after = _read(new / name) if (new / name).is_file() else None
         if before is None or after is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.ipxe.token import add_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
-
-NETBOOT_NAME = "netboot.ipxe"
 
 DHCP_TRIES = 3
 CHAIN_TRIES = 5

@@ -36,7 +36,7 @@ _BOOT = re.compile(rf"(?:[a-p]+|[a-z-]+={_VALUE})(?:,[a-z-]+={_VALUE})*")
 _SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?)([KMGTkmgt]?)", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,30}[A-Za-z0-9])?", re.ASCII)
 _LINK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}", re.ASCII)
-# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one folder.
+# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one directory.
 _BOOT_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,126}", re.ASCII)
 
 # qcow2 with 64 KiB clusters: qemu-img refuses a larger one.
@@ -183,7 +183,7 @@ def _find_boot_problems(boot: Boot) -> Iterator[Problem]:
             "boot.progressSeconds", boot.progress_seconds, "too long", f"seconds, at most {_MAX_SECONDS}"
         )
     if boot.http.enable and boot.http.root is None:
-        yield _bad("boot.http.root", None, "must be set when boot.http.enable is true", "a folder")
+        yield _bad("boot.http.root", None, "must be set when boot.http.enable is true", "a directory")
     if (
         boot.http.port == 0
         and boot.chain_url is None

@@ -38,10 +38,10 @@ KERNEL = bytes(0x202) + b"HdrS" + bytes(200_000)
 def lab(tmp_path: Path) -> Iterator[ProbeLab]:
     """Nothing is started; the files of a working boot host are there."""
     with build_probe_lab(tmp_path) as lab:
-        for folder in (lab.tftp, lab.web):
-            (folder / EFI).write_bytes(build_ipxe())
-            (folder / "undionly.kpxe").write_bytes(UNDIONLY)
-            (folder / "autoexec.ipxe").write_text(AUTOEXEC)
+        for directory in (lab.tftp, lab.web):
+            (directory / EFI).write_bytes(build_ipxe())
+            (directory / "undionly.kpxe").write_bytes(UNDIONLY)
+            (directory / "autoexec.ipxe").write_text(AUTOEXEC)
         (lab.web / "netboot.ipxe").write_text(NETBOOT)
         (lab.web / "kernel").write_bytes(KERNEL)
         (lab.web / "initrd").write_bytes(bytes(300_000))

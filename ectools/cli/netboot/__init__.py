@@ -10,13 +10,13 @@ import click
 
 from ectools.cli.lazy import LazyGroup
 
-COMMANDS = {
+NETBOOT_COMMANDS = {
     "pack": ("ectools.cli.netboot.pack", "Make a release's archive and sums from a netboot output."),
     "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
     "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
-    "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
+    "http": ("ectools.cli.netboot.http", "Serve the files of one directory over HTTP."),
     "serve": ("ectools.cli.netboot.serve", "Serve what is staged: HTTP, TFTP, and ProxyDHCP."),
     "dnsmasq": ("ectools.cli.netboot.dnsmasq", "Serve TFTP and ProxyDHCP alone: the unit beside serve's."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
@@ -25,7 +25,7 @@ COMMANDS = {
 
 @click.group(
     cls=LazyGroup,
-    modules=COMMANDS,
+    modules=NETBOOT_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: ectools netboot http --root ./boot --bind-ip 192.0.2.1 --port 8080",
 )

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.ipxe.token import encode_token, is_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
 from ectools.netboot.release.boot_entry import is_bootable_name, is_script_argument
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.settings.model import Settings
 
-AUTOEXEC_NAME = "autoexec.ipxe"
-"""What a UEFI iPXE looks for in the folder that it came from."""
-NETBOOT_NAME = "netboot.ipxe"
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 
 STALL_SECONDS = 60

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
@@ -27,12 +27,12 @@ _OTHER_FILES = 128
 
 @dataclass(frozen=True, kw_only=True)
 class DnsmasqPlan:
-    """``folders`` decide what it serves: root does not serve more than their owner may read."""
+    """``directories`` decide what it serves: root does not serve more than their owner may read."""
 
     program: str
     services: BootServices
     configuration: str
-    folders: tuple[Path, ...]
+    directories: tuple[Path, ...]
 
 
 def build_plan(settings: Settings) -> DnsmasqPlan:
@@ -57,7 +57,7 @@ def build_plan(settings: Settings) -> DnsmasqPlan:
         program=program,
         services=services,
         configuration=configuration,
-        folders=(settings.state_dir, settings.tftp_dir),
+        directories=(settings.state_dir, settings.tftp_dir),
     )
 
 

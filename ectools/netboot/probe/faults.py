@@ -79,7 +79,7 @@ REMEDIES: dict[FaultCode, str] = {
         "tftp; no-dhcp-interface turns TFTP off too)"
     ),
     FaultCode.FILE_MISSING_TFTP: (
-        "put the file into the TFTP folder, readable to dnsmasq: ectools netboot ipxe does; or set "
+        "put the file into the TFTP directory, readable to dnsmasq: ectools netboot ipxe does; or set "
         "the name that is there"
     ),
     FaultCode.HTTP_SILENT: (

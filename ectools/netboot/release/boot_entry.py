@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools.errors import EcError, cut, show_list
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.release.manifest import BootEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-NETBOOT_NAME = "netboot.ipxe"
 MAX_SCRIPT_BYTES = 64 << 10
 
 _KERNEL_NAMES = ("bzImage", "Image", "zImage", "vmlinuz", "vmlinux")
@@ -55,7 +55,7 @@ def is_script_argument(argument: str) -> bool:
 
 
 def parse_boot_entry(script: bytes, files: Collection[str]) -> BootEntry:
-    """The kernel, its arguments and the initrds, as names of ``files``. Raises BootCommandError.
+    """The kernel, its arguments and the initrds, as names of ``files``. Raises BootEntryError.
 
     A name may be absolute, and the kernel may have NixOS's name for it where the file is called ``kernel``.
     What is returned is what the script that is served can say.

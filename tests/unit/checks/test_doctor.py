@@ -1,4 +1,4 @@
-"""What a host lacks, on hosts that lack it: folders of stand-in programs as PATH, ports that are taken."""
+"""What a host lacks, on hosts that lack it: stand-in programs on PATH, ports that are taken."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ectools.checks.doctor import programs as programs_module
 ALL = ("qemu-system-x86_64", "qemu-img", "apt-get", "dnsmasq", "nix", "nix-instantiate", "git")
 
 
-def install(folder: Path, *names: str, script: str = "echo version 1") -> None:
+def install(directory: Path, *names: str, script: str = "echo version 1") -> None:
     for name in names:
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that is all of PATH."""
-    monkeypatch.setattr(programs_module, "_SYSTEM_FOLDERS", "")
+    """The directory that is all of PATH."""
+    monkeypatch.setattr(programs_module, "_SYSTEM_DIRECTORIES", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -60,7 +60,8 @@ def test_a_program_that_does_not_run_is_missing(programs: Path) -> None:
 
 def test_only_what_the_named_commands_need_is_looked_at(programs: Path) -> None:
     names = {
-        command: {each.name for each in examine([command], kvm=lambda: None)} for command in doctor.COMMANDS
+        command: {each.name for each in examine([command], kvm=lambda: None)}
+        for command in doctor.CHECKED_COMMANDS
     }
     assert "dnsmasq" in names["netboot"]
     assert names["netboot"].isdisjoint({"KVM", "nix", "qemu-img"})
@@ -91,7 +92,7 @@ def test_a_port_that_is_taken(udp: bool, kind: socket.SocketKind) -> None:
 
 
 def test_a_boot_host_without_a_boot_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ectools.netboot.boot_files.choose._STOCK_FOLDERS", (tmp_path,))
+    monkeypatch.setattr("ectools.netboot.boot_files.choose._STOCK_DIRECTORIES", (tmp_path,))
     found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
     assert found.state is FindingState.LIMITED
     assert str(tmp_path) in found.detail

@@ -34,8 +34,8 @@ def options(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
 OPTIONS = sorted(options(load_schema(SCHEMA_NAME).document))
 
 
-def write(folder: Path, document: Any) -> str:
-    path = folder / "settings.json"
+def write(directory: Path, document: Any) -> str:
+    path = directory / "settings.json"
     path.write_text(json.dumps(document))
     return str(path)
 
