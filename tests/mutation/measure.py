@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .runner import Ran, Runner
 
 _MEASURE_SECONDS = 3600.0
+_CONTEXT_END = re.compile(r"\|\w+$| \(\w+\)$")
 _KEPT = 3
 """How many trees' measurements the cache keeps."""
 
@@ -62,8 +64,10 @@ class Measured:
                 data = CoverageData(str(file))
                 data.read()
                 for line, contexts in data.contexts_by_lineno(f"{self._tree}/{path}").items():
-                    # pytest-cov's contexts: "id|setup", "id|run", "id|teardown"; "" at collection.
-                    lines.setdefault(line, set()).update(name.rpartition("|")[0] for name in contexts if name)
+                    # pytest-cov's contexts: "id|run"; a child's: "id (call)"; "" at collection.
+                    lines.setdefault(line, set()).update(
+                        _CONTEXT_END.sub("", name) for name in contexts if name
+                    )
             self._lines[path] = lines
         return self._lines[path]
 
@@ -90,11 +94,12 @@ def _measure(runner: Runner, level: Level, *, base: Path, folder: Path, jobs: in
     files = sorted(path.relative_to(base).as_posix() for path in (base / level.tests).rglob("test_*.py"))
     # The project's own settings of coverage are for its own measurement: a floor, branches.
     config = runner.work / "coveragerc"
-    config.write_text("[run]\nbranch = false\n")
+    # A child knows the test that started it by pytest's variable.
+    config.write_text("[run]\nparallel = true\ncontext = ${PYTEST_CURRENT_TEST-}\n")
     cov = [f"--cov={level.package}", "--cov-context=test", "--cov-report=", f"--cov-config={config}"]
 
     def run(group: int) -> Ran:
-        env = {"COVERAGE_FILE": str(folder / f"{group}.coverage")}
+        env = {"COVERAGE_FILE": str(folder / f"{group}.coverage"), "MUTATION_COVERAGE": str(config)}
         arguments = [*cov, *files[group::jobs]]
         return runner.run(base, arguments, tests=None, limit=_MEASURE_SECONDS, env=env)
 

@@ -2,7 +2,7 @@
 
 Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them
 (unset: all, as collected); ``MUTATION_RESULT`` the file for the result, ``{"seconds": {id: s}, "failed":
-[id, text] | null}``.
+[id, text] | null}``; ``MUTATION_COVERAGE`` coverage's configuration for processes that tests start.
 This file is copied beside the trees and imports nothing of its package.
 """
 
@@ -25,6 +25,12 @@ settings.load_profile("mutation")
 
 _seconds: dict[str, float] = defaultdict(float)
 _failed: list[tuple[str, str]] = []
+
+
+def pytest_configure() -> None:
+    """Have coverage measure the Python processes that tests start; this one is pytest-cov's."""
+    if config := os.environ.get("MUTATION_COVERAGE"):
+        os.environ["COVERAGE_PROCESS_START"] = config
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:

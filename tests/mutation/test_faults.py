@@ -67,6 +67,7 @@ def test_a_fault_is_made(tmp_path: Path, text: str, operator: str, line: str) ->
         "@lru_cache(maxsize=8)\ndef f():\n    pass\n",
         "@override\ndef f():\n    pass\n",
         "_STOP_SECONDS = 5.0\n",
+        "class A(Enum):\n    B = auto()\n",
         "a = 1  # pragma: no mutate: any number will do\n",
     ],
 )

@@ -30,11 +30,18 @@ def is_empty(count: int) -> bool:
     return not count
 
 
+def in_a_child(count: int) -> bool:
+    return not count
+
+
 def unused(count: int) -> int:
     return -count
 """
 
 TESTS = """\
+import subprocess
+import sys
+
 from ectools.limits import is_empty, is_full
 
 
@@ -45,6 +52,11 @@ def test_full() -> None:
 
 def test_empty() -> None:
     assert not is_empty(5)
+
+
+def test_in_a_child() -> None:
+    program = "from ectools.limits import in_a_child; raise SystemExit(in_a_child(0))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 1
 """
 
 
@@ -98,17 +110,19 @@ def test_a_run(tmp_path: Path) -> None:
         (2, "return None"): "killed",
         (6, "return count"): "killed",
         (6, "return None"): "survived",
-        (10, "return +count"): "not covered",
-        (10, "return None"): "not covered",
+        (10, "return count"): "killed",
+        (10, "return None"): "killed",
+        (14, "return +count"): "not covered",
+        (14, "return None"): "not covered",
     }
     killers = {one["killer"] for one in found["faults"] if one["verdict"] == "killed"}
-    assert killers == {f"tests/unit/test_limits.py::test_{name}" for name in ("full", "empty")}
+    assert killers == {f"tests/unit/test_limits.py::test_{name}" for name in ("full", "empty", "in_a_child")}
     assert "ectools/limits.py:6 return (covered by 1 tests)\n  - return not count\n  + return None\n" in out
-    assert out.endswith("\n7 faults: 4 killed, 1 survived, 2 not covered; 57.1 % noticed\n")
+    assert out.endswith("\n9 faults: 6 killed, 1 survived, 2 not covered; 66.7 % noticed\n")
     assert state(project) == before
     assert list((tmp_path / "tmp").iterdir()) == []
     (measured,) = (project / ".cache" / "mutate").glob("*/ectools/seconds.json")
-    assert len(json.loads(measured.read_text())["seconds"]) == 2
+    assert len(json.loads(measured.read_text())["seconds"]) == 3
 
     # What is measured is not measured again, and the floor decides.
     run = start(project, "--sample", "1", "--floor", "0", "ectools", tmp=tmp_path / "again")
@@ -217,7 +231,7 @@ def test_a_fault_that_has_no_end_is_late(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_list_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make_project(tmp_path / "p"))
     found = CliRunner().invoke(main, ["--list", "ectools"])
-    assert (found.exit_code, found.stdout.count("\n  + ")) == (0, 7)
+    assert (found.exit_code, found.stdout.count("\n  + ")) == (0, 9)
     assert not (tmp_path / "p" / ".cache").exists()
 
 
