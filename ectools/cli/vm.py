@@ -11,12 +11,10 @@ import click
 
 from ectools.cli.main import run_command
 from ectools.errors import InputError
-from ectools.vm.settings import DEFAULT_CONFIG, OPTION_PREFIX
+from ectools.vm.settings import DEFAULT_CONFIG, OPTION_PREFIX, KvmPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ectools.vm.settings import Settings
 
 _T = TypeVar("_T")
 
@@ -74,9 +72,9 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
 
     settings = load_settings(config)
     accelerator = first_accelerator(settings) if accel is None else Accelerator(accel)
-    if accelerator is Accelerator.KVM and not settings.enable_kvm:
+    if accelerator is Accelerator.KVM and settings.kvm is KvmPolicy.NEVER:
         raise InputError(f"--accel kvm: {OPTION_PREFIX}.enableKvm is false", hint="set it to true")
-    tap = Tap(fd=4, mac=settings.lan.macvtap.mac_address) if settings.lan.enable else None
+    tap = None if settings.lan is None else Tap(fd=4, mac=settings.lan.macvtap.mac_address)
     arguments = build_qemu_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
     click.echo(json.dumps(arguments) if as_json else shlex.join(arguments))
 
@@ -130,12 +128,12 @@ def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
     from ectools.vm.macvtap import make_link, remove_link
 
     settings = load_settings(config)
-    if not settings.lan.enable:
+    if settings.lan is None:
         raise InputError(f"{OPTION_PREFIX}.lan.enable: is false", hint="without a LAN there is no link")
     if user is None:
-        remove_link(settings)
+        remove_link(settings.lan.macvtap, settings)
     else:
-        make_link(settings, uid=_find_uid(user))
+        make_link(settings.lan.macvtap, settings, uid=_find_uid(user))
 
 
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
@@ -199,14 +197,13 @@ def _print_boot_script(config: Path) -> None:
     from ectools.vm.boot_script import build_boot_script, find_effective_url
     from ectools.vm.load import load_boot_script_settings
 
-    settings: Settings = load_boot_script_settings(config)
-    boot = settings.boot
-    if boot.chain_url is None and boot.http.port == 0:
+    boot = load_boot_script_settings(config)
+    if boot.chain is None and boot.listen.port == 0:
         raise InputError(f"{OPTION_PREFIX}.boot.http.port: 0 is known only at run time", hint="name a port")
     script = build_boot_script(
-        url=find_effective_url(boot),
-        dns=boot.user_net.dns_servers[0],
-        token=None if boot.chain_token_file is None else "TOKEN",
+        url=find_effective_url(boot.chain, boot.listen),
+        dns=boot.dns,
+        token=None if boot.chain is None or boot.chain.token_file is None else "TOKEN",
     )
     click.echo(redact_tokens(script), nl=False)
 

@@ -26,10 +26,10 @@ def read_token(boot: Boot) -> str | None:
 
     Raises FileError where it cannot be read, InputError where it is no token. Neither shows it.
     """
-    if boot.chain_token_file is None:
+    if boot.chain is None or boot.chain.token_file is None:
         return None
     option = f"{OPTION_PREFIX}.boot.chainTokenFile"
-    (token,) = read_tokens(boot.chain_token_file, credential=CHAIN_TOKEN, option=option)
+    (token,) = read_tokens(boot.chain.token_file, credential=CHAIN_TOKEN, option=option)
     return token
 
 
@@ -48,7 +48,7 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
                 f"{net.boot_file}: empty", hint=f"{OPTION_PREFIX}.boot.userNet.bootFile is an iPXE"
             )
     else:
-        content = build_boot_script(url=url, dns=net.dns_servers[0], token=token).encode()
+        content = build_boot_script(url=url, dns=net.dns, token=token).encode()
     try:
         net.tftp_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:

@@ -20,7 +20,7 @@ from ectools.capabilities import (
 from ectools.files import FileError
 from ectools.privileges import Identity, drop_privileges, find_directory_user, find_user, limit_to_user
 from ectools.vm.kvm import DEVICE
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import OPTION_PREFIX, KvmPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def become_guest_user(settings: Settings) -> None:
     What the macvtap link needs is kept out of force (``raised`` brings it back for a moment); all else goes.
     Raises UnsafeDirectoryError, PrivilegeError, FileError.
     """
-    kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan.enable else ()
+    kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan is not None else ()
     if os.geteuid() == 0:
         identity = _find_guest_user(settings)
         drop_privileges(identity, keep=(*kept, Capability.DAC_READ_SEARCH))
@@ -89,6 +89,6 @@ def _with_kvm(settings: Settings, user: Identity) -> Identity:
         device = os.stat(DEVICE)  # noqa: PTH116 - a device's name, not a path of ours
     except OSError:
         return user
-    if not settings.enable_kvm or device.st_gid == 0 or device.st_mode & 0o060 != 0o060:
+    if settings.kvm is KvmPolicy.NEVER or device.st_gid == 0 or device.st_mode & 0o060 != 0o060:
         return user
     return replace(user, groups=(*user.groups, device.st_gid))

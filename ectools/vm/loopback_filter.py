@@ -39,7 +39,7 @@ class LoopbackError(EcError):
 def build_filter(settings: Settings, *, uid: int) -> str:
     """The rules for a guest with these settings. Raises InputError where they cannot be known beforehand."""
     boot = settings.boot
-    if boot.http.enable and boot.http.port == 0:
+    if boot.http.root is not None and boot.http.listen.port == 0:
         raise InputError(
             f"{OPTION_PREFIX}.boot.http.port: 0 takes a port that the rules for the loopback cannot name",
             hint=f'name a port, or set {OPTION} to "{HostLoopback.ALL}"',

@@ -56,7 +56,7 @@ def _find_option(settings: Settings, message: str) -> str | None:
     blamed = [
         (f"-serial {settings.serial}:", "serial"),
         (f"-device {settings.boot.user_net.model},netdev=boot0", "boot.userNet.model"),
-        (f"-device {settings.lan.model},netdev=lan0", "lan.model"),
+        *([] if settings.lan is None else [(f"-device {settings.lan.model},netdev=lan0", "lan.model")]),
         ("-blockdev ", "disk.path"),
         *((f"{argument}", "extraArgs") for argument in settings.extra_args if argument.startswith("-")),
     ]

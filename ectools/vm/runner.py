@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ectools import log
 from ectools.ipxe.token import encode_token
 from ectools.netboot.http.listen import bind_listener
+from ectools.parsing import ListenAddress
 from ectools.processes import find_program
 from ectools.timers import report_unseen_failures
 from ectools.vm.argv import QEMU, QEMU_IMG, Tap
@@ -27,10 +28,9 @@ from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
-from ectools.vm.supervise import GuestPlan, supervise
+from ectools.vm.supervise import BoundHttp, GuestPlan, supervise
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from ectools.vm.settings import Http, Settings
@@ -67,11 +67,11 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Gue
     image_program = _find_qemu(settings, QEMU_IMG)
     with contextlib.ExitStack() as stack:
         # What may take root: a port below 1024, and a token that is root's alone.
-        listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
+        http = _bind(stack, settings.boot.http)
         token = read_token(settings.boot)
         become_guest_user(settings)
         check_boot_root(settings.boot)
-        url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
+        url = find_effective_url(settings.boot.chain, http.listen if http else settings.boot.http.listen)
         # As the user that QEMU runs as: it is that one's loopback.
         check_loopback(settings, required=require_filter)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))
@@ -79,7 +79,7 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Gue
         yield GuestPlan(
             settings=settings,
             program=program,
-            listener=listener,
+            http=http,
             tap=stack.enter_context(_hold_tap(settings)),
             secrets=() if token is None else (encode_token(token), token),
             interactive="stdio" in settings.serial and sys.stdin.isatty() and sys.stdout.isatty(),
@@ -103,20 +103,23 @@ def _find_qemu(settings: Settings, name: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def _bind(http: Http) -> Iterator[socket.socket]:
-    with bind_listener(http.bind_ip, http.port) as listener:
-        yield listener
+def _bind(stack: contextlib.ExitStack, http: Http) -> BoundHttp | None:
+    """The boot HTTP server's socket, until the end of ``stack``; None where the runner has no server."""
+    if http.root is None:
+        return None
+    socket = stack.enter_context(bind_listener(str(http.listen.ip), http.listen.port))
+    listen = ListenAddress(ip=http.listen.ip, port=socket.getsockname()[1])
+    return BoundHttp(listener=socket, listen=listen, root=http.root)
 
 
 @contextlib.contextmanager
 def _hold_tap(settings: Settings) -> Iterator[Tap | None]:
-    if not settings.lan.enable:
+    if settings.lan is None:
         yield None
         return
     from ectools.vm.macvtap import hold_macvtap  # its netlink library takes a while to load
 
-    with hold_macvtap(settings) as tap:
+    with hold_macvtap(settings.lan.macvtap, settings) as tap:
         yield tap
 
 

@@ -21,6 +21,7 @@ from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
 from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,8 @@ def test_the_stock_binaries_of_a_release_are_taken_or_refused_by_their_age() -> 
     def choose(suite: str) -> dict[str, bytes]:
         settings = load_settings(None, environment={})
         package = find_ipxe(suite) / "usr/lib/ipxe"
-        ipxe = replace(settings.ipxe, package=package, files={Binary.BIOS: package / "undionly.kpxe"})
+        files = {Binary.BIOS: package / "undionly.kpxe"}
+        ipxe = replace(settings.ipxe, x86_64=StockIpxe(package=package), files=files)
         return choose_binaries(replace(settings, ipxe=ipxe))
 
     with pytest.raises(BinaryError, match=r"iPXE 1\.0\.0\+git-2019\S+ does not look for autoexec\.ipxe"):

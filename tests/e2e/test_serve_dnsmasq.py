@@ -63,7 +63,7 @@ def prepare(home: Path, *binaries: str, **options: Any) -> Path:
     (state / "tftp").mkdir()
     for name in binaries or contents:
         (state / "tftp" / name).write_bytes(contents[name])
-    script = build_autoexec(load_settings(home / "netboot.json", serving=True), None)
+    script = build_autoexec(load_settings(home / "netboot.json"), None)
     (state / "tftp" / "autoexec.ipxe").write_text(script)
     for directory, _, names in os.walk(home):
         for path in (directory, *(os.path.join(directory, name) for name in names)):

@@ -81,7 +81,7 @@ def main(
 
 
 def _check_paths(root: Path, paths: tuple[Path, ...]) -> list[Path]:
-    """Absolute paths of files and folders, each below a package that has tests of its level."""
+    """Absolute paths of files and directories, each below a package that has tests of its level."""
     found = [path.resolve() for path in paths or [root / name for name in DEFAULT_PATHS]]
     packages = [root / level.package for level in LEVELS]
     for path in found:

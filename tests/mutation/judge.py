@@ -69,8 +69,8 @@ def judge(
     started = time.monotonic()
     verdict, ran = Verdict.NOT_COVERED, None
     if chosen.near:
-        with runner.folder() as folder:
-            tree = folder / "tree"
+        with runner.directory() as directory:
+            tree = directory / "tree"
             copy_tree(base, tree)
             write_fault(tree, mutant.path, text)
             verdict, ran = _show(runner, tree, chosen, seconds)

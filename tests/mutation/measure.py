@@ -45,22 +45,22 @@ LEVELS = (
 class Measured:
     """What the tests of one level do: ``seconds.json``, and coverage's data of each group of tests."""
 
-    def __init__(self, folder: Path, tree: str) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path, tree: str) -> None:
+        self._directory = directory
         self._tree = tree
         self._lines: dict[str, dict[int, set[str]]] = {}
 
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Every test's id, in the order in which they ran, and its time."""
-        found: dict[str, float] = json.loads((self._folder / "seconds.json").read_text())["seconds"]
+        found: dict[str, float] = json.loads((self._directory / "seconds.json").read_text())["seconds"]
         return found
 
     def covering(self, path: str) -> dict[int, set[str]]:
         """For each line of a file the tests that run it, but not those whose file runs it by an import."""
         if path not in self._lines:
             lines: dict[int, set[str]] = {}
-            for file in sorted(self._folder.glob("*.coverage")):
+            for file in sorted(self._directory.glob("*.coverage")):
                 data = CoverageData(str(file))
                 data.read()
                 for line, contexts in data.contexts_by_lineno(f"{self._tree}/{path}").items():
@@ -78,19 +78,19 @@ def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int)
     Raises:
         MeasureError: a test fails without a fault.
     """
-    folder = cache / level.package
-    if not folder.exists():
+    directory = cache / level.package
+    if not directory.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             made = Path(tempfile.mkdtemp(dir=cache, prefix=".new-"))
             stack.callback(shutil.rmtree, made, ignore_errors=True)
-            _measure(runner, level, base=base, folder=made, jobs=jobs)
-            made.rename(folder)
+            _measure(runner, level, base=base, directory=made, jobs=jobs)
+            made.rename(directory)
         _prune(cache.parent)
-    return Measured(folder, json.loads((folder / "seconds.json").read_text())["tree"])
+    return Measured(directory, json.loads((directory / "seconds.json").read_text())["tree"])
 
 
-def _measure(runner: Runner, level: Level, *, base: Path, folder: Path, jobs: int) -> None:
+def _measure(runner: Runner, level: Level, *, base: Path, directory: Path, jobs: int) -> None:
     files = sorted(path.relative_to(base).as_posix() for path in (base / level.tests).rglob("test_*.py"))
     # The project's own settings of coverage are for its own measurement: a floor, branches.
     config = runner.work / "coveragerc"
@@ -99,7 +99,7 @@ def _measure(runner: Runner, level: Level, *, base: Path, folder: Path, jobs: in
     cov = [f"--cov={level.package}", "--cov-context=test", "--cov-report=", f"--cov-config={config}"]
 
     def run(group: int) -> Ran:
-        env = {"COVERAGE_FILE": str(folder / f"{group}.coverage"), "MUTATION_COVERAGE": str(config)}
+        env = {"COVERAGE_FILE": str(directory / f"{group}.coverage"), "MUTATION_COVERAGE": str(config)}
         arguments = [*cov, *files[group::jobs]]
         return runner.run(base, arguments, tests=None, limit=_MEASURE_SECONDS, env=env)
 
@@ -110,11 +110,11 @@ def _measure(runner: Runner, level: Level, *, base: Path, folder: Path, jobs: in
                 f"{level.tests}: fails without a fault: {ran.failed or ran.status}\n{ran.text}"
             )
         seconds.update(ran.seconds)
-    (folder / "seconds.json").write_text(json.dumps({"tree": str(base), "seconds": seconds}))
+    (directory / "seconds.json").write_text(json.dumps({"tree": str(base), "seconds": seconds}))
 
 
 def _prune(caches: Path) -> None:
     """Remove the measurements of all trees but the newest."""
-    folders = sorted(caches.iterdir(), key=os.path.getmtime, reverse=True)
-    for folder in folders[_KEPT:]:
-        shutil.rmtree(folder, ignore_errors=True)
+    directories = sorted(caches.iterdir(), key=os.path.getmtime, reverse=True)
+    for directory in directories[_KEPT:]:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -51,7 +51,7 @@ class Ran:
 
 
 class Runner:
-    """Runs pytest in copies of a tree. ``work`` is an empty folder, which the caller removes."""
+    """Runs pytest in copies of a tree. ``work`` is an empty directory, which the caller removes."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -62,8 +62,8 @@ class Runner:
         self._stopped = False
 
     @contextlib.contextmanager
-    def folder(self) -> Iterator[Path]:
-        """A new folder, removed with all that is in it."""
+    def directory(self) -> Iterator[Path]:
+        """A new directory, removed with all that is in it."""
         # A short name: the path of a UNIX socket in it may have 107 bytes.
         path = Path(tempfile.mkdtemp(dir=self.work, prefix=""))
         # Tests give up root and go on as somebody else.
@@ -87,7 +87,7 @@ class Runner:
         Raises:
             StoppedError: the whole run ends.
         """
-        with self.folder() as home:
+        with self.directory() as home:
             environment = {**_environment(tree, self._plugin, home), **env}
             if tests is not None:
                 (home / "tests").write_text("\n".join(tests))
@@ -155,7 +155,7 @@ class Runner:
 
 
 def _environment(tree: Path, plugin: Path, home: Path) -> dict[str, str]:
-    """This process's environment with the copy before the checkout, and with folders of its own."""
+    """This process's environment with the copy before the checkout, and with directories of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
     (home / "h").mkdir()
     return {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .mutants import Mutant
 
 CACHE = ".cache/mutate"
-"""The folder of the measurements, below the checkout's root; git ignores it."""
+"""The directory of the measurements, below the checkout's root; git ignores it."""
 
 
 class SanityError(Exception):
@@ -92,10 +92,10 @@ class Session:
         if name is None:
             raise SanityError(f"{level.tests}: no test imports {level.package}")
         clean = run_tests(self._runner, self._base, [name], measured.seconds)
-        with self._runner.folder() as folder:
-            copy_tree(self._base, folder / "tree")
-            write_fault(folder / "tree", init, 'raise SystemExit("a fault of ./dev mutate")\n')
-            faulty = run_tests(self._runner, folder / "tree", [name], measured.seconds)
+        with self._runner.directory() as directory:
+            copy_tree(self._base, directory / "tree")
+            write_fault(directory / "tree", init, 'raise SystemExit("a fault of ./dev mutate")\n')
+            faulty = run_tests(self._runner, directory / "tree", [name], measured.seconds)
         if clean.status != 0 or faulty.status in {0, None}:
             raise SanityError(
                 f"{name}: expected exit status 0 without a fault, and another with one in {init};"

@@ -10,10 +10,10 @@ from .draw import draw, find_all
 from .mutants import Mutant, PragmaError, find_mutants, mutated_text, short_diff
 
 
-def faults_of(folder: Path, text: str) -> list[tuple[str, str]]:
+def faults_of(directory: Path, text: str) -> list[tuple[str, str]]:
     """The operator and the changed line of each fault of a text."""
-    (folder / "code.py").write_text(text)
-    texts = [(mutant, mutated_text(folder, mutant)) for mutant in find_mutants(folder, "code.py")]
+    (directory / "code.py").write_text(text)
+    texts = [(mutant, mutated_text(directory, mutant)) for mutant in find_mutants(directory, "code.py")]
     return [
         (mutant.operator, short_diff(text, changed)[1]) for mutant, changed in texts if changed is not None
     ]

@@ -11,7 +11,7 @@ from ectools.cli.log_format import log_format_option, use_log_format
 from ectools.netboot.settings.model import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 
 @click.command(epilog="Example: ectools netboot dnsmasq --config netboot.json --reports /run/netboot/dnsmasq")
@@ -43,12 +43,12 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
         config = DEFAULT_CONFIG
     use_log_format(log_format)
 
-    def load() -> Settings:
-        from ectools.netboot.settings.load import load_settings
+    def load() -> ServerSettings:
+        from ectools.netboot.settings.load import load_server_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):
-            return load_settings(config, serving=True)
+            return load_server_settings(config)
 
     if load_limit is not None:
         from ectools.netboot.dnsmasq.transfer_limit import load_unit_table

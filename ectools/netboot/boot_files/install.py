@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
-from ectools.files import FileError, hold_lock, open_regular, sync_directory, write_atomic
+from ectools.files import FileError, hold_lock, open_regular, parse_json, sync_directory, write_atomic
 from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.boot_files.choose import choose_binaries
 from ectools.netboot.boot_files.scripts import build_autoexec
@@ -101,8 +101,8 @@ def _remove(path: Path, sha256: str) -> bool:
 def _read_record(path: Path) -> dict[str, str]:
     """What we wrote before; nothing where the record is missing or is no record: then nothing is removed."""
     raw = None
-    with contextlib.suppress(ValueError, RecursionError):
-        raw = json.loads(_find(path) or b"null")
+    with contextlib.suppress(InputError):
+        raw = parse_json(_find(path) or b"null", where=str(path))
     if not isinstance(raw, dict):
         return {}
     return {name: sha256 for name, sha256 in raw.items() if isinstance(sha256, str) and "/" not in name}

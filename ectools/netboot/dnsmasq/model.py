@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.protocols import Architecture
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings, Settings
 
 
 class BootServicesError(EcError):
@@ -64,13 +64,12 @@ def build_filenames(settings: Settings) -> Mapping[Binary, str]:
     return {**names, Binary.X86_64: settings.tftp_boot_filename}
 
 
-def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootServices:
+def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) -> BootServices:
     """The services for the binaries that are ``present`` in the TFTP directory.
 
     An architecture without its binary is not offered. Raises BootServicesError where ProxyDHCP has nothing
     to offer at all.
     """
-    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     names = build_filenames(settings)
     offers = tuple(
         Offer(architecture=each, filename=names[each.binary])
@@ -78,8 +77,7 @@ def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootS
         if names[each.binary] in present
     )
     proxy = None
-    if settings.proxy_dhcp.enable:
-        assert settings.proxy_dhcp.subnet is not None  # noqa: S101 - checks.py has seen to it
+    if settings.proxy_dhcp is not None:
         if not any(offer.architecture.transport is Transport.TFTP for offer in offers):
             raise BootServicesError(
                 f"{OPTION_PREFIX}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.dnsmasq.model import BootServices
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 _log = log.Log(__name__)
 
@@ -35,7 +35,7 @@ class DnsmasqPlan:
     directories: tuple[Path, ...]
 
 
-def build_plan(settings: Settings) -> DnsmasqPlan:
+def build_plan(settings: ServerSettings) -> DnsmasqPlan:
     """Raises EcError for everything that can be known to be wrong before dnsmasq is started.
 
     It starts processes and reads files: off an event loop that serves. The limit of open files is raised,

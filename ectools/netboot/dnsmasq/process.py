@@ -206,8 +206,7 @@ class Dnsmasq:
                         return str(hung.result())
             if ended.done():
                 await outputs.finish(seconds=_STOP_SECONDS)
-                assert child.returncode is not None  # noqa: S101 - it has ended
-                return self._describe_end(child.returncode)
+                return self._describe_end(ended.result())
         if replanned.done():
             _log.info("dnsmasq is started again with its new configuration")
             return None

@@ -27,6 +27,7 @@ from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.source import ReleaseSource, find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.verify import find_damage
+from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -85,7 +86,7 @@ def stage(
     origin = find_source(settings.release, retry or RetryPolicy())
     with store.lock_staging() as directory, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
-        if settings.release.tag is None and settings.release.tarball is None:
+        if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
             check_age(store, origin)
         tree = directory / "tree"
         release = _find_staged(store, origin, held) or _unpack(

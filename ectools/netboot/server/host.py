@@ -20,7 +20,7 @@ from ectools.privileges import UnsafeDirectoryError, find_directory_user
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings, Settings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
 # struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
@@ -32,15 +32,14 @@ class HostError(EcError):
     """This host cannot serve: an address, an interface or a port is not to be had."""
 
 
-def check_host(settings: Settings) -> None:
+def check_host(settings: ServerSettings) -> None:
     """Raises HostError where the address or the interface is not this host's, or a UDP port not to be had.
 
     TCP's port is found out about when it is bound.
     """
-    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     check_address(settings.listen_ip, settings.interface)
     _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
-    if settings.proxy_dhcp.enable:
+    if settings.proxy_dhcp is not None:
         check_proxy_ports()
 
 
@@ -52,13 +51,12 @@ def check_proxy_ports() -> None:
         _check_port(None, port, "ProxyDHCP")
 
 
-def check_reloaded(settings: Settings, before: Settings) -> None:
+def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
     """What a start would find of this host, as far as other settings change it. Raises EcError."""
     if settings.interface != before.interface:
         # Nothing is bound to it: but the next start would fail.
-        assert settings.listen_ip is not None  # noqa: S101 - it is what it was
         check_address(settings.listen_ip, settings.interface)
-    if settings.proxy_dhcp.enable and not before.proxy_dhcp.enable:
+    if settings.proxy_dhcp is not None and before.proxy_dhcp is None:
         check_proxy_ports()
 
 

@@ -118,47 +118,6 @@ def test_a_wrong_value_is_named_with_what_was_expected(
     assert "pa55" not in caught.value.render()
 
 
-CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
-    ("requireKvm", {"enableKvm": False, "requireKvm": True}),
-    ("lan.macvtap.interface", {"lan": {"enable": True}}),
-    ("lan.macvtap.name", {"lan": {"macvtap": {"interface": "eth0", "name": "eth0"}}}),
-    ("boot.http.port", {"boot": {"http": {"port": 0}, "userNet": {"bootFile": "/x"}}}),
-    ("boot.http.port", {"boot": {"http": {"port": 0, "enable": False}}}),
-    ("boot.chainTokenFile", {"boot": {"chainTokenFile": "/run/token"}}),
-    (
-        "boot.chainTokenFile",
-        {"boot": {"chainUrl": "http://a/x", "chainTokenFile": "/nix/store/x-token"}},
-    ),
-    ("boot.chainUrl", {"boot": {"chainUrl": "tftp://a/x", "chainTokenFile": "/run/token"}}),
-    (
-        "boot.userNet.bootFile",
-        {
-            "boot": {
-                "chainUrl": "http://a/x",
-                "chainTokenFile": "/run/token",
-                "userNet": {"bootFile": "/ipxe"},
-            }
-        },
-    ),
-]
-
-
-@pytest.mark.parametrize(("option", "change"), CONTRADICTIONS)
-def test_fields_that_contradict_each_other(
-    option: str, change: dict[str, Any], settings_of: Callable[..., Settings]
-) -> None:
-    with pytest.raises(ProblemsError) as caught:
-        settings_of(change)
-    assert [problem.option for problem in caught.value.problems] == [f"{OPTION_PREFIX}.{option}"]
-
-
-def test_all_problems_are_reported_at_once(settings_of: Callable[..., Settings]) -> None:
-    with pytest.raises(ProblemsError) as caught:
-        settings_of({"name": "", "disk": {"size": "?"}, "lan": {"enable": True}})
-    named = [problem.option.removeprefix(f"{OPTION_PREFIX}.") for problem in caught.value.problems]
-    assert named == ["name", "disk.size", "lan.macvtap.interface"]
-
-
 USABLE: list[dict[str, Any]] = [
     {"boot": {"http": {"enable": False, "root": None}}},
     {"boot": {"http": {"bindIp": "::", "port": 0}}},

@@ -154,16 +154,20 @@ def test_an_address_is_stable_local_and_one_guests(
     for number in range(50):
         first = int(mac(name=str(number))[:2], 16)
         assert first & 0b11 == 0b10  # unicast, locally administered
-    lan = {"enable": True, "macvtap": {"interface": "eth0"}}
     identity = tmp_path / "machine-id"
+
+    def find(**macvtap: str) -> str | None:
+        lan = {"enable": True, "macvtap": {"interface": "eth0", **macvtap}}
+        settings = settings_of({"lan": lan})
+        assert settings.lan is not None
+        return find_mac(settings.lan.macvtap, settings, machine_id_file=identity)
+
     with pytest.raises(EcError, match="machine-id: cannot be read"):
-        find_mac(settings_of({"lan": lan}), machine_id_file=identity)
+        find()
     identity.write_text("0123456789abcdef0123456789abcdef\n")
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is not None
-    lan["macvtap"] = {"interface": "eth0", "macAddress": "02:EC:00:00:00:01"}
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) == "02:ec:00:00:00:01"
-    lan["macvtap"] = {"interface": "eth0", "mode": "passthru"}
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is None
+    assert find() is not None
+    assert find(macAddress="02:EC:00:00:00:01") == "02:ec:00:00:00:01"
+    assert find(mode="passthru") is None
 
 
 def test_a_mark_fits_into_an_alias(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_bi
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def settings_of(**ipxe: Any) -> Settings:
 def stock_of(package: Path) -> Settings:
     """With stock binaries elsewhere than in the Nix store, where alone the schema lets them be."""
     settings = settings_of()
-    return replace(settings, ipxe=replace(settings.ipxe, package=package))
+    return replace(settings, ipxe=replace(settings.ipxe, x86_64=StockIpxe(package=package)))
 
 
 @pytest.mark.parametrize(
