@@ -93,7 +93,9 @@ class Runner:
                 (home / "tests").write_text("\n".join(tests))
                 environment["MUTATION_TESTS"] = str(home / "tests")
             options = ["-q", "-p", "no:cacheprovider", "-p", "mutation_pytest_plugin", "--hypothesis-seed=0"]
-            argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
+            # Killed with this process, if that is killed itself.
+            died = ["setpriv", "--pdeathsig", "KILL", "--"]
+            argv = [*died, sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
             with (home / "out").open("w+b") as out:
                 status = self._wait(argv, tree, environment, out.fileno(), limit)
                 out.seek(0)

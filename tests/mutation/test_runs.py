@@ -139,6 +139,7 @@ def test_tests_that_fail_without_a_fault_end_the_run(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_code_that_is_not_the_copys_is_told(tmp_path: Path) -> None:
     project = make_project(
         tmp_path / "p", tests="import ectools.limits\n\n\ndef test_it() -> None:\n    pass\n"
@@ -166,27 +167,40 @@ def test_long() -> None:
 
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     child = subprocess.Popen(sleep, start_new_session=True)
-    Path(os.environ["STARTED"]).write_text(str(child.pid))
+    Path(os.environ["STARTED"]).write_text(f"{child.pid} {os.getpid()}")
     time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     project = make_project(tmp_path / "p", tests=STARTED)
     run = start(project, "ectools", tmp=tmp_path / "tmp", STARTED=str(tmp_path / "started"))
-    child = wait_for_pid(tmp_path / "started", run)
+    pids = wait_for_pids(tmp_path / "started", run)
     run.send_signal(number)
     assert run.wait(60) != 0
     run.communicate()
-    assert not is_running(child)
+    assert not any(is_running(pid) for pid in pids)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def wait_for_pid(path: Path, run: subprocess.Popen[str]) -> int:
+@pytest.mark.slow
+def test_pytest_is_killed_with_the_run(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", tests=STARTED)
+    run = start(project, "ectools", tmp=tmp_path / "tmp", STARTED=str(tmp_path / "started"))
+    child, pytests = wait_for_pids(tmp_path / "started", run)
+    run.kill()
+    run.communicate()
+    os.kill(child, signal.SIGKILL)
+    while is_running(pytests):
+        time.sleep(0.05)
+
+
+def wait_for_pids(path: Path, run: subprocess.Popen[str]) -> list[int]:
     while run.poll() is None:
         if path.exists() and (text := path.read_text()):
-            return int(text)
+            return [int(pid) for pid in text.split()]
         time.sleep(0.05)
     pytest.fail(run.communicate()[1])
 
@@ -199,15 +213,17 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_leaves_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STARTED", str(tmp_path / "started"))
     project = make_project(tmp_path / "p", tests=STARTED.replace("    time.sleep(600)\n", ""))
     (tmp_path / "work").mkdir()
     ran = Runner(tmp_path / "work").run(project, ["tests"], tests=None, limit=120.0, env={})
     assert (ran.status, list(ran.seconds)) == (0, ["tests/unit/test_limits.py::test_long"]), ran.text
-    assert not is_running(int((tmp_path / "started").read_text()))
+    assert not any(is_running(int(pid)) for pid in (tmp_path / "started").read_text().split())
 
 
+@pytest.mark.slow
 def test_a_fault_that_has_no_end_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "def drain(left: int) -> None:\n    while left > 0:\n        left -= 1\n"
     tests = "from ectools.limits import drain\n\n\ndef test_drain() -> None:\n    drain(3)\n"
