@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .draw import draw, find_all
-from .measure import LEVELS, Level, MeasureError
+from .measure import LEVELS, MeasureError
 from .mutants import Mutant, PragmaError, mutated_text, short_diff
 from .report import fault_text, noticed_percent, summary_text, survivor_text, to_json
 from .session import SanityError, open_session
@@ -65,7 +66,7 @@ def main(
         return
     try:
         with open_session(root, jobs=jobs) as session:
-            session.measure(faults, on_level=_tell_level)
+            session.measure(faults, on_stage=functools.partial(click.echo, err=True))
             with contextlib.closing(session.judge(faults)) as judged:
                 results = list(_with_progress(judged, len(faults)))
     except (MeasureError, SanityError) as error:
@@ -120,10 +121,6 @@ def _with_progress(judged: Iterable[Judged], total: int) -> Iterator[Judged]:
     for number, one in enumerate(judged, start=1):
         click.echo(f"{number}/{total} {one.verdict}: {one.mutant.path}:{one.mutant.line}", err=True)
         yield one
-
-
-def _tell_level(level: Level) -> None:
-    click.echo(f"measuring {level.tests}, unless the cache has it", err=True)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def judge(
         after=after,
         verdict=verdict,
         tests=len(chosen.near),
-        killer=ran.failed if ran else None,
+        killer=ran.failed[0] if ran and ran.failed else None,
         why=ran.text if ran else "",
         seconds=time.monotonic() - started,
     )
@@ -115,6 +115,5 @@ def _is_failure(ran: Ran) -> bool:
 
 def _is_chance(runner: Runner, tree: Path, ran: Ran, seconds: Mapping[str, float]) -> bool:
     """Whether the test that failed passes alone: there may be other reasons than the fault."""
-    if ran.failed is None or ran.failed not in seconds:
-        return False
-    return not _is_failure(run_tests(runner, tree, [ran.failed], seconds))
+    known = [name for name in ran.failed if name in seconds]
+    return bool(known) and not _is_failure(run_tests(runner, tree, known[:1], seconds))

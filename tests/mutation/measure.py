@@ -18,6 +18,7 @@ from coverage import CoverageData
 if TYPE_CHECKING:
     from .runner import Ran, Runner
 
+_PASSED, _FAILED = 0, 1
 _MEASURE_SECONDS = 3600.0
 _CONTEXT_END = re.compile(r"\|\w+$| \(\w+\)$")
 _KEPT = 3
@@ -25,7 +26,7 @@ _KEPT = 3
 
 
 class MeasureError(Exception):
-    """The tests fail without a fault; ``str()`` of it says which and why."""
+    """The tests cannot run without a fault; ``str()`` of it says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +44,23 @@ LEVELS = (
 
 
 class Measured:
-    """What the tests of one level do: ``seconds.json``, and coverage's data of each group of tests."""
+    """What the tests of one level do: ``result.json``, and coverage's data of each group of tests."""
 
-    def __init__(self, directory: Path, tree: str) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._tree = tree
+        self._result = json.loads((directory / "result.json").read_text())
         self._lines: dict[str, dict[int, set[str]]] = {}
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        """Every test's id, in the order in which they ran, and its time."""
-        found: dict[str, float] = json.loads((self._directory / "seconds.json").read_text())["seconds"]
+        """The id of every test that passes, in the order in which they ran, and its time."""
+        found: dict[str, float] = self._result["seconds"]
+        return found
+
+    @cached_property
+    def failing(self) -> list[str]:
+        """The tests that fail without a fault: no fault is shown to them."""
+        found: list[str] = self._result["failing"]
         return found
 
     def covering(self, path: str) -> dict[int, set[str]]:
@@ -63,7 +70,7 @@ class Measured:
             for file in sorted(self._directory.glob("*.coverage")):
                 data = CoverageData(str(file))
                 data.read()
-                for line, contexts in data.contexts_by_lineno(f"{self._tree}/{path}").items():
+                for line, contexts in data.contexts_by_lineno(f"{self._result['tree']}/{path}").items():
                     # pytest-cov's contexts: "id|run"; a child's: "id (call)"; "" at collection.
                     lines.setdefault(line, set()).update(
                         _CONTEXT_END.sub("", name) for name in contexts if name
@@ -76,7 +83,7 @@ def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int)
     """The measurement of a level, from the cache if it is there. ``base`` is a copy of the tree.
 
     Raises:
-        MeasureError: a test fails without a fault.
+        MeasureError: the tests cannot run, or none passes.
     """
     directory = cache / level.package
     if not directory.exists():
@@ -87,7 +94,7 @@ def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int)
             _measure(runner, level, base=base, directory=made, jobs=jobs)
             made.rename(directory)
         _prune(cache.parent)
-    return Measured(directory, json.loads((directory / "seconds.json").read_text())["tree"])
+    return Measured(directory)
 
 
 def _measure(runner: Runner, level: Level, *, base: Path, directory: Path, jobs: int) -> None:
@@ -104,13 +111,15 @@ def _measure(runner: Runner, level: Level, *, base: Path, directory: Path, jobs:
         return runner.run(base, arguments, tests=None, limit=_MEASURE_SECONDS, env=env)
 
     seconds: dict[str, float] = {}
+    failing: list[str] = []
     for ran in runner.each(run, range(min(jobs, len(files))), jobs=jobs):
-        if ran.status != 0:
-            raise MeasureError(
-                f"{level.tests}: fails without a fault: {ran.failed or ran.status}\n{ran.text}"
-            )
-        seconds.update(ran.seconds)
-    (directory / "seconds.json").write_text(json.dumps({"tree": str(base), "seconds": seconds}))
+        if ran.status not in {_PASSED, _FAILED} or ran.failed == list(ran.seconds):
+            what = ran.failed[0] if ran.failed else f"exit status {ran.status}"
+            raise MeasureError(f"{level.tests}: fails without a fault: {what}\n{ran.text}")
+        failing += ran.failed
+        seconds |= {name: spent for name, spent in ran.seconds.items() if name not in ran.failed}
+    result = {"tree": str(base), "seconds": seconds, "failing": failing}
+    (directory / "result.json").write_text(json.dumps(result))
 
 
 def _prune(caches: Path) -> None:

@@ -2,7 +2,7 @@
 
 Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them
 (unset: all, as collected); ``MUTATION_RESULT`` the file for the result, ``{"seconds": {id: s}, "failed":
-[id, text] | null}``; ``MUTATION_COVERAGE`` coverage's configuration for processes that tests start.
+[[id, text], …]}``; ``MUTATION_COVERAGE`` coverage's configuration for processes that tests start.
 This file is copied beside the trees and imports nothing of its package.
 """
 
@@ -70,5 +70,5 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 def pytest_sessionfinish() -> None:
     """Write the result."""
-    result = {"seconds": _seconds, "failed": _failed[0] if _failed else None}
+    result = {"seconds": _seconds, "failed": _failed}
     Path(os.environ["MUTATION_RESULT"]).write_text(json.dumps(result))

@@ -44,10 +44,10 @@ class Ran:
     """Pytest's: 0 passed, 1 failed, 2 to 4 could not run, 5 no tests; below 0 a signal; None: time limit."""
     seconds: dict[str, float]
     """The time of each test that ran, by its id."""
-    failed: str | None
-    """The first test, or file, that failed."""
+    failed: list[str]
+    """The tests, or files, that failed, the first first."""
     text: str
-    """Why: the end of its traceback, or of what pytest printed."""
+    """Why the first did: the end of its traceback; or the end of what pytest printed."""
 
 
 class Runner:
@@ -175,9 +175,10 @@ def _read_result(path: Path, status: int | None, printed: str) -> Ran:
         result = json.loads(path.read_text())
     except (OSError, ValueError):
         # Pytest ended before its end: a conftest that cannot be imported, a signal, the time limit.
-        result = {"seconds": {}, "failed": None}
-    failed, text = result["failed"] or (None, printed)
-    return Ran(status=status, seconds=result["seconds"], failed=failed, text=text)
+        result = {"seconds": {}, "failed": []}
+    names = [name for name, _ in result["failed"]]
+    text = result["failed"][0][1] if names else printed
+    return Ran(status=status, seconds=result["seconds"], failed=names, text=text)
 
 
 def _kill_marked(mark: str) -> None:

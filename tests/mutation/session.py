@@ -55,17 +55,19 @@ class Session:
         self._imports = Imports(self._base, files)
         self._measured: dict[Level, Measured] = {}
 
-    def measure(self, mutants: Iterable[Mutant], *, on_level: Callable[[Level], None]) -> None:
+    def measure(self, mutants: Iterable[Mutant], *, on_stage: Callable[[str], None]) -> None:
         """Measure the levels of some faults, or find them in the cache; see that a fault is noticed at all.
 
         Raises:
-            MeasureError: the tests fail without a fault.
+            MeasureError: the tests cannot run, or none passes.
             SanityError: what is tested is not the copy.
         """
         for level in sorted({_level(mutant) for mutant in mutants}, key=LEVELS.index):
-            on_level(level)
+            on_stage(f"measuring {level.tests}, unless the cache has it")
             measured = measure(self._runner, level, base=self._base, cache=self._cache, jobs=self._jobs)
             self._measured[level] = measured
+            for name in measured.failing:
+                on_stage(f"left out, because it fails without a fault: {name}")
             self._check_sanity(level, measured)
 
     def judge(self, faults: Mapping[Mutant, str]) -> Generator[Judged]:

@@ -54,6 +54,10 @@ def test_empty() -> None:
     assert not is_empty(5)
 
 
+def test_of_what_is_broken() -> None:
+    assert is_full(-1)
+
+
 def test_in_a_child() -> None:
     program = "from ectools.limits import in_a_child; raise SystemExit(in_a_child(0))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 1
@@ -119,9 +123,11 @@ def test_a_run(tmp_path: Path) -> None:
     assert killers == {f"tests/unit/test_limits.py::test_{name}" for name in ("full", "empty", "in_a_child")}
     assert "ectools/limits.py:6 return (covered by 1 tests)\n  - return not count\n  + return None\n" in out
     assert out.endswith("\n9 faults: 6 killed, 1 survived, 2 not covered; 66.7 % noticed\n")
+    name = "tests/unit/test_limits.py::test_of_what_is_broken"
+    assert f"left out, because it fails without a fault: {name}\n" in err
     assert state(project) == before
     assert list((tmp_path / "tmp").iterdir()) == []
-    (measured,) = (project / ".cache" / "mutate").glob("*/ectools/seconds.json")
+    (measured,) = (project / ".cache" / "mutate").glob("*/ectools/result.json")
     assert len(json.loads(measured.read_text())["seconds"]) == 3
 
     # What is measured is not measured again, and the floor decides.
