@@ -17,7 +17,7 @@ def list_files(root: Path) -> list[str]:
 
 
 def copy_files(root: Path, files: list[str], target: Path) -> None:
-    """Copy files into a new folder, with their times: Python's compiled files know their source by it.
+    """Copy files into a new directory, with their times: Python's compiled files know their source by it.
 
     No hard links: a test or a fault that writes in place would write into the checkout.
     """
