@@ -1,6 +1,6 @@
 """The guest runner.
 
-``settings``, ``checks``, ``load`` what is to be run · ``runner`` a guest's life: ``guest_user`` as whom,
+``settings``, ``build``, ``checks``, ``load`` what is to be run · ``runner`` a guest's life: ``guest_user`` as whom,
 ``boot_script``, ``boot_file`` and ``boot_root`` what it boots from, ``disk``, ``macvtap``, ``loopback`` and
 ``loopback_filter`` what of this host it reaches, then ``supervise`` · ``argv``, ``optstring`` QEMU's
 arguments, ``qemu_errors`` what it has against them · ``guest`` one QEMU, ``qmp`` how it is spoken to ·

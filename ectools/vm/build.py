@@ -139,9 +139,11 @@ def _build_boot(raw: Mapping[str, Any], problems: Problems, *, paths: _Paths, st
     if http["port"] == 0 and raw["chainUrl"] is None and not (http["enable"] and net.get("bootFile") is None):
         expected = "1 to 65535; 0 takes a free port, which only a boot script written at run time can name"
         problems.add("boot.http.port", 0, "not usable", expected)
-    hostname = problems.check("boot.userNet.hostname", net["hostname"], checks.check_hostname)
+    hostname = problems.check("boot.userNet.hostname", net["hostname"], checks.check_guest_hostname)
     tftp_dir = paths.take("boot.userNet.tftpDir", net.get("tftpDir", str(state_dir / "tftp")))
-    filename = problems.check("boot.userNet.bootFilename", net["bootFilename"], checks.check_boot_filename)
+    filename = problems.check(
+        "boot.userNet.bootFilename", net["bootFilename"], checks.check_guest_boot_filename
+    )
     boot_file = paths.take_optional("boot.userNet.bootFile", net.get("bootFile"))
     if raw["chainTokenFile"] is not None and boot_file is not None:
         expected = "null, because the boot file that carries boot.chainTokenFile is written at run time"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools.parsing import RejectedError
+from ectools.parsing import RejectedValueError
 from ectools.vm import checks
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ TAKEN: list[tuple[Callable[[Any], object], list[Any]]] = [
         [*("512", "1K", "1.5K", "16G", "1.5g", "2048T", "2048t", str(2 * 1024**5), "2097152G", "513")],
     ),
     (checks.check_seconds, [0, 1, WEEK]),
-    (checks.check_hostname, ["a", "a" * 32, "a-b.c", "0"]),
-    (checks.check_boot_filename, ["a", "a" * 127, "a,b._+@=~-.kpxe", "0"]),
+    (checks.check_guest_hostname, ["a", "a" * 32, "a-b.c", "0"]),
+    (checks.check_guest_boot_filename, ["a", "a" * 127, "a,b._+@=~-.kpxe", "0"]),
     (checks.check_link, ["e", "a" * 15, "_x", "enp3s0.7", "br-lan"]),
     (checks.check_mac, ["02:EC:00:00:00:01", "00:00:00:00:00:01", "fe:ff:ff:ff:ff:ff", "10:00:00:00:00:00"]),
     (checks.check_argument, ["-s", "--device", "usb-mouse", "accel", "-", "", "-accelerate", "S", "a -S"]),
@@ -118,13 +118,13 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
     ),
     (checks.check_seconds, "too long", "seconds, at most 604800", [WEEK + 1]),
     (
-        checks.check_hostname,
+        checks.check_guest_hostname,
         "not usable",
         "letters, digits, - and ., at most 32 bytes",
         ["", "a" * 33, "-a", "a-", ".a", "a,b", "a_b", "é", "a\n"],
     ),
     (
-        checks.check_boot_filename,
+        checks.check_guest_boot_filename,
         "not usable",
         "a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -",
         ["", "a" * 128, "../a", "a/b", "${net0/mac}", "http:evil", ".a", "a b", "é", "a\n"],
@@ -179,7 +179,7 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
 def test_what_is_said_of_what_is_rejected(
     rule: Callable[[Any], object], message: str, expected: str, value: Any
 ) -> None:
-    with pytest.raises(RejectedError) as caught:
+    with pytest.raises(RejectedValueError) as caught:
         rule(value)
     assert (caught.value.message, caught.value.expected) == (message, expected)
 
