@@ -11,7 +11,7 @@ from ectools.vm.optstring import escape_option, split_options_string
 from ectools.vm.settings import KvmPolicy
 
 if TYPE_CHECKING:
-    from ectools.vm.settings import Lan, Settings, UserNet
+    from ectools.vm.settings import GuestSettings, Lan, UserNet
 
 QEMU = "qemu-system-x86_64"
 QEMU_IMG = "qemu-img"
@@ -33,13 +33,13 @@ class Tap:
     mac: str | None
 
 
-def first_accelerator(settings: Settings) -> Accelerator:
+def first_accelerator(settings: GuestSettings) -> Accelerator:
     """What a start tries first, before the machine has been looked at."""
     return Accelerator.TCG if settings.kvm is KvmPolicy.NEVER else Accelerator.KVM
 
 
 def build_qemu_argv(
-    settings: Settings,
+    settings: GuestSettings,
     *,
     accelerator: Accelerator,
     qmp_fd: int,
@@ -106,7 +106,7 @@ def _lan(lan: Lan, tap: Tap) -> list[str]:
     return ["-netdev", f"tap,id=lan0,fd={tap.fd},vhost=off", "-device", device]
 
 
-def _blockdev(settings: Settings) -> str:
+def _blockdev(settings: GuestSettings) -> str:
     """JSON, which QEMU takes whole: a path may hold any character."""
     return json.dumps(
         {

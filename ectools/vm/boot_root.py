@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from ectools.errors import InputError
 from ectools.files import FileError, open_regular
 from ectools.ipxe.language import NETBOOT_NAME
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.vm.settings import Boot
 
-_OPTION = f"{OPTION_PREFIX}.boot.http.root"
+_OPTION = f"{GUEST_OPTIONS}.boot.http.root"
 # Documentation/arch/x86/boot.rst of Linux: setup_sects, syssize (in 16 bytes), and the magic of the header.
 _SETUP_SECTS, _SYSSIZE, _MAGIC_AT, _MAGIC = 0x1F1, 0x1F4, 0x202, b"HdrS"
 

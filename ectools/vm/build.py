@@ -18,13 +18,13 @@ from ectools.vm.settings import (
     BootScriptSettings,
     Chain,
     Disk,
+    GuestSettings,
     HostLoopback,
     Http,
     KvmPolicy,
     Lan,
     Macvtap,
     MacvtapMode,
-    Settings,
     Shutdown,
     UserNet,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ectools.parsing import Problems
 
 
-def build_settings(raw: Mapping[str, Any], problems: Problems) -> Settings | None:
+def build_guest_settings(raw: Mapping[str, Any], problems: Problems) -> GuestSettings | None:
     """The settings; None where something is wrong, and then ``problems`` has all of it."""
     kvm: bool = raw["enableKvm"]
     take = problems.check
@@ -63,7 +63,7 @@ def build_settings(raw: Mapping[str, Any], problems: Problems) -> Settings | Non
     )
     if problems.found or boot is None:
         return None
-    return Settings(
+    return GuestSettings(
         package=None if raw.get("package") is None else Path(raw["package"]),
         name=name,
         machine=machine,

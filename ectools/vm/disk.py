@@ -11,7 +11,7 @@ from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, atomic_file, hold_lock, open_regular, temporary_prefix
 from ectools.processes import ProcessError, run
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ _log = log.Log(__name__)
 
 # docs/interop/qcow2.txt of QEMU: "QFI\xfb", then the version, 2 or 3.
 _MAGIC = b"QFI\xfb"
-_OPTION = f"{OPTION_PREFIX}.disk.path"
+_OPTION = f"{GUEST_OPTIONS}.disk.path"
 
 
 class DiskError(EcError):

@@ -23,12 +23,12 @@ from ectools import log
 from ectools.capabilities import Capability, forget_capability, has_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
-from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
+from ectools.vm.settings import GUEST_OPTIONS, MacvtapMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ectools.vm.settings import Macvtap, Settings
+    from ectools.vm.settings import GuestSettings, Macvtap
 
 _T = TypeVar("_T")
 
@@ -41,7 +41,7 @@ _NODE_SECONDS = 10.0
 # Device nodes are named by the link's index, which another network namespace may use too; a new link has a
 # new one.
 _TRIES = 8
-_OPTION = f"{OPTION_PREFIX}.lan.macvtap"
+_OPTION = f"{GUEST_OPTIONS}.lan.macvtap"
 _MAKE = "making it needs CAP_NET_ADMIN: run as root, or have root run ectools vm lan-link for this user"
 
 
@@ -68,7 +68,7 @@ def derive_mac(*, machine_id: str, name: str, state_dir: Path) -> str:
 
 
 def find_mac(
-    macvtap: Macvtap, settings: Settings, *, machine_id_file: Path = Path("/etc/machine-id")
+    macvtap: Macvtap, settings: GuestSettings, *, machine_id_file: Path = Path("/etc/machine-id")
 ) -> str | None:
     """The address that the link is given; None in the mode passthru, where it has its interface's."""
     if macvtap.mode is MacvtapMode.PASSTHRU:
@@ -86,7 +86,7 @@ def find_mac(
 
 
 @contextlib.contextmanager
-def hold_macvtap(macvtap: Macvtap, settings: Settings) -> Iterator[Tap]:
+def hold_macvtap(macvtap: Macvtap, settings: GuestSettings) -> Iterator[Tap]:
     """The link's open device for the length of the block; the disk's lock is held around it.
 
     The link is made for it, where this process may do that. Raises InputError (no such interface),
@@ -108,7 +108,7 @@ def hold_macvtap(macvtap: Macvtap, settings: Settings) -> Iterator[Tap]:
             remove_link(macvtap, settings)
 
 
-def make_link(macvtap: Macvtap, settings: Settings, *, uid: int) -> None:
+def make_link(macvtap: Macvtap, settings: GuestSettings, *, uid: int) -> None:
     """The link, for a runner of the user ``uid`` that may not make one: its device becomes that user's.
 
     One with this guest's mark is made anew. Raises InputError (no such interface), MacvtapError.
@@ -125,13 +125,13 @@ def make_link(macvtap: Macvtap, settings: Settings, *, uid: int) -> None:
     _make(macvtap, settings, take=give)
 
 
-def remove_link(macvtap: Macvtap, settings: Settings) -> None:
+def remove_link(macvtap: Macvtap, settings: GuestSettings) -> None:
     """Remove the link, where it is there. Raises MacvtapError, also where it is not this guest's."""
     with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
         _remove_own(netlink, macvtap.name, build_mark(settings.disk.path))
 
 
-def _make(macvtap: Macvtap, settings: Settings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
+def _make(macvtap: Macvtap, settings: GuestSettings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
     """A new link: what ``take`` makes of its name and its index, and its address."""
     mark = build_mark(settings.disk.path)
     mac = find_mac(macvtap, settings)
@@ -153,7 +153,7 @@ def _make(macvtap: Macvtap, settings: Settings, *, take: Callable[[str, int], _T
     return taken, address
 
 
-def _find_made(macvtap: Macvtap, settings: Settings) -> tuple[int, str]:
+def _find_made(macvtap: Macvtap, settings: GuestSettings) -> tuple[int, str]:
     """The index and the address of the link that was made for this guest; netlink is not asked for it."""
     name = macvtap.name
     link = Path("/sys/class/net") / name

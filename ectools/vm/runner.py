@@ -26,14 +26,14 @@ from ectools.vm.boot_script import find_effective_url
 from ectools.vm.disk import hold_disk
 from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 from ectools.vm.stop import StopRequest
 from ectools.vm.supervise import BoundHttp, GuestPlan, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.vm.settings import Http, Settings
+    from ectools.vm.settings import GuestSettings, Http
 
 _log = log.Log(__name__)
 
@@ -44,7 +44,7 @@ class _StoppedError(BaseException):
     """A signal came while the guest was being prepared: unwind, and end in order."""
 
 
-def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
+def run_guest(settings: GuestSettings, *, require_filter: bool = False) -> int:
     """Run the guest to its end; returns the exit status. Raises EcError where something fails.
 
     ``require_filter``: that the guest can reach this host's loopback is an error, not a warning.
@@ -61,7 +61,7 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[GuestPlan]:
+def prepare(settings: GuestSettings, *, require_filter: bool = False) -> Iterator[GuestPlan]:
     """Everything that QEMU needs, for the length of the block. What is wrong on this host is found here."""
     program = _find_qemu(settings, QEMU)
     image_program = _find_qemu(settings, QEMU_IMG)
@@ -95,11 +95,11 @@ async def _run(plan: GuestPlan) -> None:
     await supervise(plan, stop)
 
 
-def _find_qemu(settings: Settings, name: str) -> str:
+def _find_qemu(settings: GuestSettings, name: str) -> str:
     if settings.package is None:
         return find_program(name, hint="install QEMU (Debian: qemu-system-x86 and qemu-utils)")
     return find_program(
-        str(settings.package / "bin" / name), hint=f"{OPTION_PREFIX}.package must be a QEMU package"
+        str(settings.package / "bin" / name), hint=f"{GUEST_OPTIONS}.package must be a QEMU package"
     )
 
 
@@ -113,7 +113,7 @@ def _bind(stack: contextlib.ExitStack, http: Http) -> BoundHttp | None:
 
 
 @contextlib.contextmanager
-def _hold_tap(settings: Settings) -> Iterator[Tap | None]:
+def _hold_tap(settings: GuestSettings) -> Iterator[Tap | None]:
     if settings.lan is None:
         yield None
         return

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ectools.parsing import ListenAddress
 
-OPTION_PREFIX = "services.every-channel.ipxe-qemu"
-SCHEMA_NAME = "ec-ipxe-qemu"
-DEFAULT_CONFIG = Path("/etc/every-channel/ipxe-qemu.json")
+GUEST_OPTIONS = "services.every-channel.ipxe-qemu"
+GUEST_SCHEMA = "ec-ipxe-qemu"
+GUEST_CONFIG = Path("/etc/every-channel/ipxe-qemu.json")
 
 
 class MacvtapMode(StrEnum):
@@ -135,7 +135,7 @@ class Shutdown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GuestSettings:
     """``package`` is a directory whose ``bin`` has QEMU's programs; None: they are found on PATH."""
 
     package: Path | None

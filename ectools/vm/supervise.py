@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ectools.vm.boot_server import BootServer
     from ectools.vm.guest import Guest
     from ectools.vm.kvm import KvmFailure
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
     from ectools.vm.stop import StopRequest
 
 _log = log.Log(__name__)
@@ -51,7 +51,7 @@ class BoundHttp:
 class GuestPlan:
     """What preparation came to. ``secrets`` are kept out of the log."""
 
-    settings: Settings
+    settings: GuestSettings
     program: str
     http: BoundHttp | None
     tap: Tap | None
@@ -83,7 +83,7 @@ async def supervise(plan: GuestPlan, stop: StopRequest) -> None:
         status.guest("the guest has ended")
 
 
-def choose_accelerator(settings: Settings) -> Accelerator:
+def choose_accelerator(settings: GuestSettings) -> Accelerator:
     """KVM where it is wanted and its device opens. Raises KvmError where it is required and does not."""
     if settings.kvm is KvmPolicy.NEVER:
         return Accelerator.TCG
@@ -94,7 +94,7 @@ def choose_accelerator(settings: Settings) -> Accelerator:
     return Accelerator.TCG
 
 
-def fall_back(settings: Settings, failure: KvmFailure) -> None:
+def fall_back(settings: GuestSettings, failure: KvmFailure) -> None:
     """Say why the guest runs under TCG. Raises KvmError where KVM is required."""
     if settings.kvm is KvmPolicy.REQUIRED:
         raise KvmError(failure)
@@ -160,7 +160,7 @@ async def _wait_started(guest: Guest, stop: StopRequest) -> str | None:
         return str(asking.result()) if asking.done() else None
 
 
-async def _explain_failed_start(guest: Guest, settings: Settings, error: QmpError) -> KvmFailure | None:
+async def _explain_failed_start(guest: Guest, settings: GuestSettings, error: QmpError) -> KvmFailure | None:
     """QEMU did not come as far as QMP: KVM's failure is returned, any other raised."""
     try:
         async with asyncio.timeout(_STATUS_SECONDS):

@@ -28,7 +28,7 @@ from support.boot_service import (
 from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +203,7 @@ def test_a_first_script_of_other_settings_is_told_of(tmp_path: Path, state: Path
     settings_file = write_settings(tmp_path, chainTokenFile=str(write_tokens(tmp_path, TOKEN)))
 
     def write_script() -> None:
-        script = build_autoexec(load_settings(settings_file, environment={}), TOKEN)
+        script = build_autoexec(load_netboot_settings(settings_file, environment={}), TOKEN)
         (state / "tftp" / "autoexec.ipxe").write_text(script)
 
     words = "the first boot script is not what these settings make"

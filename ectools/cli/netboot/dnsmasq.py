@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings.model import DEFAULT_CONFIG
+from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
     from ectools.netboot.settings.model import ServerSettings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 @click.option(
     "--reports",
@@ -39,8 +39,8 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
     `ectools netboot serve` does that too; this is for a service manager, which gives this process the rights
     to its ports, and the one that serves HTTP none. SIGHUP reads the settings again.
     """
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
+    if config is None and NETBOOT_CONFIG.exists():
+        config = NETBOOT_CONFIG
     use_log_format(log_format)
 
     def load() -> ServerSettings:

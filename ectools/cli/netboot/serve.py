@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings.model import DEFAULT_CONFIG
+from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 @click.option("--state-dir", metavar="DIR", help="The state directory, in place of the settings'.")
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
@@ -65,8 +65,8 @@ def serve(
     """
     if only_check and print_dnsmasq:
         raise click.UsageError("--check and --print-dnsmasq exclude each other")
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
+    if config is None and NETBOOT_CONFIG.exists():
+        config = NETBOOT_CONFIG
     flags = {
         "stateDir": state_dir,
         "listenIP": listen_ip,

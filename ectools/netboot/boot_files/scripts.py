@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 
@@ -39,7 +39,7 @@ class ScriptError(EcError):
     """Something cannot stand in a boot script; the message names it."""
 
 
-def build_autoexec(settings: Settings, token: str | None) -> str:
+def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
     """The first stage: DHCP, then the second stage from this server or a mirror.
 
     ``token`` is sent where ``netboot.ipxe`` is protected. Raises ScriptError.
@@ -82,7 +82,7 @@ def build_autoexec(settings: Settings, token: str | None) -> str:
     )
 
 
-def build_netboot(settings: Settings, release: Release, token: str | None) -> str:
+def build_netboot(settings: NetbootSettings, release: Release, token: str | None) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
     Each file is asked of this server and of the mirrors in turn, below ``/releases/<id>/``: a client that has
@@ -165,7 +165,7 @@ def _make_header(value: str) -> str:
     return f"params --name ec && param --params ec --header {TOKEN_HEADER} {value}"
 
 
-def _fetch(settings: Settings, token: str | None) -> list[str]:
+def _fetch(settings: NetbootSettings, token: str | None) -> list[str]:
     """Load ``ec-path`` as the image ``ec-name`` from the sources in turn, then go to ``fetched``.
 
     ``ec-how`` says how the token is sent (``open``: it is not).
@@ -253,7 +253,7 @@ def _reasons() -> list[str]:
     ]
 
 
-def _give_up(settings: Settings) -> list[str]:
+def _give_up(settings: NetbootSettings) -> list[str]:
     """The readable error of ``ec-name``, then what the settings say that comes at the end."""
     ipxe = settings.ipxe
     if ipxe.on_failure is OnFailure.SHELL:
@@ -280,7 +280,7 @@ def _give_up(settings: Settings) -> list[str]:
     ]
 
 
-def _find_sources(settings: Settings) -> Sequence[str]:
+def _find_sources(settings: NetbootSettings) -> Sequence[str]:
     """The base URLs in the order in which they are tried, checked."""
     return [_check_base(url) for url in (settings.base_url, *settings.mirrors)]
 

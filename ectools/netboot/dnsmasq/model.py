@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.protocols import Binary, Transport, load_protocols
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.protocols import Architecture
-    from ectools.netboot.settings.model import ServerSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 
 class BootServicesError(EcError):
@@ -58,7 +58,7 @@ class BootServices:
     proxy: Proxy | None
 
 
-def build_filenames(settings: Settings) -> Mapping[Binary, str]:
+def build_filenames(settings: NetbootSettings) -> Mapping[Binary, str]:
     """The names that boot binaries have in the TFTP directory."""
     names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
     return {**names, Binary.X86_64: settings.tftp_boot_filename}
@@ -80,7 +80,7 @@ def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) ->
     if settings.proxy_dhcp is not None:
         if not any(offer.architecture.transport is Transport.TFTP for offer in offers):
             raise BootServicesError(
-                f"{OPTION_PREFIX}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "
+                f"{NETBOOT_OPTIONS}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "
                 "so there is nothing to offer",
                 hint="`ectools netboot ipxe` puts the binaries there",
             )

@@ -11,7 +11,7 @@ from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ def fit_transfers(wanted: int) -> int:
     fitting = max(1, most - _OTHER_FILES)
     if fitting < wanted:
         _log.warning(
-            f"{OPTION_PREFIX}.tftp.maxTransfers: this process may not have so many open files",
+            f"{NETBOOT_OPTIONS}.tftp.maxTransfers: this process may not have so many open files",
             wanted=wanted,
             transfers=fitting,
             hint=f"`ulimit -n {wanted + _OTHER_FILES}` by root, before it is started",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.release.download import Archive
-    from ectools.netboot.settings.model import ReleaseSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
 
@@ -68,7 +68,7 @@ class Staged:
 
 
 def stage(
-    settings: Settings,
+    settings: NetbootSettings,
     *,
     retry: RetryPolicy | None = None,
     accept_withdrawn: bool = False,

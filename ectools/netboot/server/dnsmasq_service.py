@@ -18,7 +18,7 @@ from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_host, check_reloaded
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import Periodic, report_unseen_failures
@@ -133,7 +133,7 @@ class _DnsmasqService:
         settings, plan = prepared
         for name, option in (("listen_ip", "listenIP"), ("state_dir", "stateDir")):
             if getattr(settings, name) != getattr(self._settings, name):
-                raise EcError(f"a restart is needed to change {OPTION_PREFIX}.{option}")
+                raise EcError(f"a restart is needed to change {NETBOOT_OPTIONS}.{option}")
         check_reloaded(settings, self._settings)
         self._dnsmasq.reconfigure(plan)
         self._settings, self._plan = settings, plan

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import ServerSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
 # struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
@@ -60,7 +60,7 @@ def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
         check_proxy_ports()
 
 
-def make_directories(settings: Settings) -> None:
+def make_directories(settings: NetbootSettings) -> None:
     """The state directory and the TFTP directory, where they are missing.
 
     Whose they are has been settled before (``serve/rights.py``): root is here in directories of its own.
@@ -81,7 +81,7 @@ def _make_directory(directory: Path, mode: int) -> None:
     except OSError as error:
         raise FileError(
             f"{directory}: cannot be made: {error.strerror}",
-            hint=f"{OPTION_PREFIX}.stateDir names the directory",
+            hint=f"{NETBOOT_OPTIONS}.stateDir names the directory",
         ) from error
 
 
@@ -90,7 +90,7 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     found = _find_interfaces(address)
     if not found:
         raise HostError(
-            f"{OPTION_PREFIX}.listenIP: {address} is no address of this host",
+            f"{NETBOOT_OPTIONS}.listenIP: {address} is no address of this host",
             hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
         )
     if interface is None or interface in found:
@@ -98,11 +98,11 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     known = [name for _, name in socket.if_nameindex()]
     if interface not in known:
         raise InputError(
-            f"{OPTION_PREFIX}.interface: there is no interface {interface}",
+            f"{NETBOOT_OPTIONS}.interface: there is no interface {interface}",
             hint=f"there are: {', '.join(known)}",
         )
     raise HostError(
-        f"{OPTION_PREFIX}.interface: {interface} does not have the address {address} of listenIP",
+        f"{NETBOOT_OPTIONS}.interface: {interface} does not have the address {address} of listenIP",
         hint=f"{', '.join(found)} has it",
     )
 

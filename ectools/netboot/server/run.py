@@ -33,7 +33,7 @@ from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.server.status import StatusListener, StatusSite
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import report_unseen_failures
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings.model import ServerSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 _log = log.Log(__name__)
 
@@ -113,7 +113,7 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
 
 
-def _warn_of_other_script(settings: Settings, token: str | None) -> None:
+def _warn_of_other_script(settings: NetbootSettings, token: str | None) -> None:
     """The first script is written by another command, and may name another host or send another token."""
     path = settings.tftp_dir / AUTOEXEC_NAME
     try:
@@ -260,7 +260,7 @@ class _Boot:
 
     def _apply(self, plan: _Plan) -> None:
         changed = [
-            f"{OPTION_PREFIX}.{option}"
+            f"{NETBOOT_OPTIONS}.{option}"
             for name, option in _FIXED.items()
             if getattr(plan.settings, name) != getattr(self._plan.settings, name)
         ]

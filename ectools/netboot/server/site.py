@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
@@ -53,12 +53,12 @@ _NOT_THERE = frozenset({403, 404, 500})
 class ServingPolicy:
     """What a reload replaces. ``token`` is what scripts send."""
 
-    settings: Settings
+    settings: NetbootSettings
     access: Access
     token: str | None
 
     @classmethod
-    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> ServingPolicy:
+    def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
         return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
 
 

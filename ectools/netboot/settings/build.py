@@ -16,12 +16,12 @@ from ectools.netboot.settings.model import (
     Forge,
     IpxeFile,
     IpxeSettings,
+    NetbootSettings,
     OnFailure,
     ProxyDhcp,
     ReleaseSettings,
     RemoteIpxe,
     ServerSettings,
-    Settings,
     Signature,
     SignatureFormat,
     StockIpxe,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ectools.parsing import Problems
 
 
-def build_settings(raw: Mapping[str, Any], problems: Problems) -> Settings | None:
+def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> NetbootSettings | None:
     """The settings; None where something is wrong, and then ``problems`` has all of it.
 
     ``listenIP`` may be missing.
@@ -60,7 +60,7 @@ def build_settings(raw: Mapping[str, Any], problems: Problems) -> Settings | Non
     fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
     if problems.found or ipxe is None:
         return None
-    return Settings(
+    return NetbootSettings(
         interface=interface,
         hostname=hostname,
         state_dir=Path(state_dir),
@@ -82,7 +82,7 @@ def build_settings(raw: Mapping[str, Any], problems: Problems) -> Settings | Non
 
 def build_server_settings(raw: Mapping[str, Any], problems: Problems) -> ServerSettings | None:
     """The settings of what serves: ``listenIP`` is there. None where something is wrong, as above."""
-    settings = build_settings(raw, problems)
+    settings = build_netboot_settings(raw, problems)
     if settings is None:
         return None
     return ServerSettings(listen_ip=checks.parse_listen_ip(raw["listenIP"]), **vars(settings))

@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.settings.build import build_server_settings, build_settings
-from ectools.netboot.settings.model import OPTION_PREFIX, SCHEMA_NAME
+from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
+from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA
 from ectools.parsing import Problems
 from ectools.schemas import check_settings, load_schema, parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ectools.netboot.settings.model import ServerSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
     from ectools.schemas import Schema
 
 # Variable → option. EVERY_CHANNEL_FORGE_TOKEN is a secret, and is read where it is used.
@@ -44,24 +44,24 @@ _PATHS = (
 _EXCLUSIVE = {"release.tag": "release.tarball", "release.tarball": "release.tag"}
 
 
-def load_settings(
+def load_netboot_settings(
     config: Path | None,
     *,
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Settings:
+) -> NetbootSettings:
     """The settings; ``config`` None: there is no file. ``flags``: dotted option → value, None is not given.
 
     A proxy subnet from a flag or the environment enables ProxyDHCP. Raises InputError where the file cannot
     be read, ProblemsError with every bad field.
     """
     document, where = _read(config, flags, environment)
-    schema = load_schema(SCHEMA_NAME)
+    schema = load_schema(NETBOOT_SCHEMA)
     if not _is_set(document, "listenIP"):
         document.pop("listenIP", None)
         schema = _without_required(schema, "listenIP")
-    problems = Problems(OPTION_PREFIX)
-    settings = build_settings(check_settings(document, schema, where=where), problems)
+    problems = Problems(NETBOOT_OPTIONS)
+    settings = build_netboot_settings(check_settings(document, schema, where=where), problems)
     if settings is None:
         raise problems.error(where)
     return settings
@@ -73,10 +73,10 @@ def load_server_settings(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> ServerSettings:
-    """The settings of what serves: as ``load_settings``, and ``listenIP`` must be there."""
+    """The settings of what serves: as ``load_netboot_settings``, and ``listenIP`` must be there."""
     document, where = _read(config, flags, environment)
-    problems = Problems(OPTION_PREFIX)
-    raw = check_settings(document, load_schema(SCHEMA_NAME), where=where)
+    problems = Problems(NETBOOT_OPTIONS)
+    raw = check_settings(document, load_schema(NETBOOT_SCHEMA), where=where)
     settings = build_server_settings(raw, problems)
     if settings is None:
         raise problems.error(where)
@@ -87,7 +87,7 @@ def _read(
     config: Path | None, flags: Mapping[str, Any] | None, environment: Mapping[str, str] | None
 ) -> tuple[dict[str, Any], str]:
     """The document that all sources make together, and what messages call it."""
-    document = {} if config is None else parse_settings(config, load_schema(SCHEMA_NAME))
+    document = {} if config is None else parse_settings(config, load_schema(NETBOOT_SCHEMA))
     where = "the command line and the environment" if config is None else str(config)
     environment = os.environ if environment is None else environment
     for variable, option in VARIABLES.items():

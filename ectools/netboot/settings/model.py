@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ectools.netboot.protocols import Binary
     from ectools.parsing import ListenAddress
 
-OPTION_PREFIX = "services.every-channel.netboot"
-SCHEMA_NAME = "ec-netboot"
-DEFAULT_CONFIG = Path("/etc/every-channel/netboot.json")
+NETBOOT_OPTIONS = "services.every-channel.netboot"
+NETBOOT_SCHEMA = "ec-netboot"
+NETBOOT_CONFIG = Path("/etc/every-channel/netboot.json")
 
 
 class Strategy(StrEnum):
@@ -152,7 +152,7 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class NetbootSettings:
     """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none."""
 
     interface: str | None
@@ -184,7 +184,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings(Settings):
+class ServerSettings(NetbootSettings):
     """The settings of what serves, which has an address."""
 
     listen_ip: IPv4Address

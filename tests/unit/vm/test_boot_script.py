@@ -15,7 +15,7 @@ from ectools.vm.boot_script import CHAIN_TRIES, build_boot_script, find_effectiv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 DNS, OTHER_DNS = ipaddress.IPv4Address("1.1.1.1"), ipaddress.IPv4Address("9.9.9.9")
 URLS = st.from_regex(URL, fullmatch=True).map(lambda text: text.rstrip("\n"))
@@ -105,6 +105,8 @@ def test_the_message_of_a_failure_has_no_token() -> None:
         ({"chainUrl": "https://a/x"}, "https://a/x"),
     ],
 )
-def test_the_effective_url(boot: dict[str, Any], expected: str, settings_of: Callable[..., Settings]) -> None:
+def test_the_effective_url(
+    boot: dict[str, Any], expected: str, settings_of: Callable[..., GuestSettings]
+) -> None:
     made = settings_of({"boot": boot}).boot
     assert find_effective_url(made.chain, made.http.listen) == expected

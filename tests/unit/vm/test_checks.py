@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.errors import ProblemsError
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 
 def nest(option: str, value: Any) -> dict[str, Any]:
@@ -107,13 +107,13 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("option", "value"), WRONG, ids=lambda part: repr(part)[:40])
 def test_a_wrong_value_is_named_with_what_was_expected(
-    option: str, value: Any, settings_of: Callable[..., Settings]
+    option: str, value: Any, settings_of: Callable[..., GuestSettings]
 ) -> None:
     field = option.rstrip("[]0123456789") if isinstance(value, list) else option
     with pytest.raises(ProblemsError) as caught:
         settings_of(nest(field, value))
     (problem,) = caught.value.problems
-    assert problem.option == f"{OPTION_PREFIX}.{option}"
+    assert problem.option == f"{GUEST_OPTIONS}.{option}"
     assert problem.expected
     assert "pa55" not in caught.value.render()
 
@@ -133,5 +133,7 @@ USABLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", USABLE, ids=str)
-def test_usable_values_are_not_refused(change: dict[str, Any], settings_of: Callable[..., Settings]) -> None:
+def test_usable_values_are_not_refused(
+    change: dict[str, Any], settings_of: Callable[..., GuestSettings]
+) -> None:
     settings_of(change)

@@ -16,11 +16,11 @@ from ectools.parsing import ListenAddress, Problems
 from ectools.schemas import check_settings, load_schema
 from ectools.vm.argv import Accelerator, Tap, build_qemu_argv
 from ectools.vm.boot_script import build_boot_script, find_effective_url
-from ectools.vm.build import build_boot_script_settings, build_settings
+from ectools.vm.build import build_boot_script_settings, build_guest_settings
 from ectools.vm.loopback import build_rules, find_openings
 from ectools.vm.settings import (
-    OPTION_PREFIX,
-    SCHEMA_NAME,
+    GUEST_OPTIONS,
+    GUEST_SCHEMA,
     Chain,
     Disk,
     HostLoopback,
@@ -35,26 +35,26 @@ from ectools.vm.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
-SCHEMA = load_schema(SCHEMA_NAME)
+SCHEMA = load_schema(GUEST_SCHEMA)
 PATH = "an absolute path, without .. or control characters"
 WEEK = 7 * 24 * 3600
 
 
 def find_problems(
-    settings_of: Callable[..., Settings], change: dict[str, Any]
+    settings_of: Callable[..., GuestSettings], change: dict[str, Any]
 ) -> list[tuple[str, str, str | None]]:
     """The option, the message and what was expected, of each problem."""
     with pytest.raises(ProblemsError) as caught:
         settings_of(change)
     return [
-        (problem.option.removeprefix(f"{OPTION_PREFIX}."), problem.message, problem.expected)
+        (problem.option.removeprefix(f"{GUEST_OPTIONS}."), problem.message, problem.expected)
         for problem in caught.value.problems
     ]
 
 
-def test_defaults_follow_from_each_other(settings_of: Callable[..., Settings]) -> None:
+def test_defaults_follow_from_each_other(settings_of: Callable[..., GuestSettings]) -> None:
     settings = settings_of()
     assert (settings.machine, settings.cpu, settings.kvm) == ("q35,accel=kvm", "host", KvmPolicy.PREFERRED)
     assert settings.package is None
@@ -69,7 +69,7 @@ def test_defaults_follow_from_each_other(settings_of: Callable[..., Settings]) -
     assert settings_of({"requireKvm": True}).kvm is KvmPolicy.REQUIRED
 
 
-def test_every_option_has_its_place(settings_of: Callable[..., Settings]) -> None:
+def test_every_option_has_its_place(settings_of: Callable[..., GuestSettings]) -> None:
     settings = settings_of(
         {
             "package": "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-qemu",
@@ -132,13 +132,13 @@ def test_every_option_has_its_place(settings_of: Callable[..., Settings]) -> Non
     assert settings_of({"boot": {"userNet": {"bootFile": "/b"}}}).boot.user_net.boot_file == Path("/b")
 
 
-def test_a_server_that_is_not_run_has_no_root(settings_of: Callable[..., Settings]) -> None:
+def test_a_server_that_is_not_run_has_no_root(settings_of: Callable[..., GuestSettings]) -> None:
     assert settings_of().boot.http.root == Path("/srv/netboot")
     assert settings_of({"boot": {"http": {"enable": False}}}).boot.http.root is None
 
 
 def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_options(
-    settings_of: Callable[..., Settings],
+    settings_of: Callable[..., GuestSettings],
 ) -> None:
     """Each rule is applied, whatever the others say."""
     change = {
@@ -286,12 +286,12 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
 
 @pytest.mark.parametrize(("change", "expected"), CONTRADICTIONS, ids=lambda part: str(part)[:60])
 def test_what_a_contradiction_is_called(
-    change: dict[str, Any], expected: list[tuple[str, str, str]], settings_of: Callable[..., Settings]
+    change: dict[str, Any], expected: list[tuple[str, str, str]], settings_of: Callable[..., GuestSettings]
 ) -> None:
     assert find_problems(settings_of, change) == expected
 
 
-def test_a_path_below_one_that_is_wrong_is_not_wrong_too(settings_of: Callable[..., Settings]) -> None:
+def test_a_path_below_one_that_is_wrong_is_not_wrong_too(settings_of: Callable[..., GuestSettings]) -> None:
     """NixOS writes what is made of ``stateDir`` into the file."""
     change = {
         "stateDir": "/a/../b",
@@ -303,7 +303,9 @@ def test_a_path_below_one_that_is_wrong_is_not_wrong_too(settings_of: Callable[.
     assert find_problems(settings_of, {"stateDir": "s"}) == [("stateDir", 'not usable: "s"', PATH)]
 
 
-def test_a_password_is_not_shown_because_a_token_is_there_too(settings_of: Callable[..., Settings]) -> None:
+def test_a_password_is_not_shown_because_a_token_is_there_too(
+    settings_of: Callable[..., GuestSettings],
+) -> None:
     boot = {"chainUrl": "ftp://u:pa55@a/x", "chainTokenFile": "/run/token"}
     found = find_problems(settings_of, {"boot": boot})
     assert [option for option, _, _ in found] == ["boot.chainUrl"]
@@ -312,7 +314,7 @@ def test_a_password_is_not_shown_because_a_token_is_there_too(settings_of: Calla
 
 def test_the_boot_script_s_part_is_found_wrong_by_itself() -> None:
     raw = check_settings({"boot": {"userNet": {"dnsServers": []}}}, SCHEMA, where="test")["boot"]
-    problems = Problems(OPTION_PREFIX)
+    problems = Problems(GUEST_OPTIONS)
     # Of another part before it.
     problems.add("name", "", "not usable", "a name")
     assert build_boot_script_settings(raw, problems) is None
@@ -355,14 +357,14 @@ def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
     document: dict[str, Any], accelerator: Accelerator
 ) -> None:
     raw = check_settings(document, SCHEMA, where="test")
-    problems = Problems(OPTION_PREFIX)
-    settings = build_settings(raw, problems)
+    problems = Problems(GUEST_OPTIONS)
+    settings = build_guest_settings(raw, problems)
     assert (settings is None) == bool(problems.found)
-    options = {f"{OPTION_PREFIX}.{name}" for name, _ in list_options(SCHEMA.document)}
+    options = {f"{GUEST_OPTIONS}.{name}" for name, _ in list_options(SCHEMA.document)}
     for problem in problems.found:
         assert problem.option.partition("[")[0] in options
         assert problem.expected
-    of_script = Problems(OPTION_PREFIX)
+    of_script = Problems(GUEST_OPTIONS)
     script = build_boot_script_settings(raw["boot"], of_script)
     assert all(problem in problems.found for problem in of_script.found)
     assert (script is None) == bool(of_script.found)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ectools.errors import InputError, ProblemsError
-from ectools.netboot.settings.load import VARIABLES, load_server_settings, load_settings
+from ectools.netboot.settings.load import VARIABLES, load_netboot_settings, load_server_settings
 from ectools.netboot.settings.model import Forge, IpxeFile, OnFailure, ServerSettings, StockIpxe, Tarball
 from ectools.parsing import ListenAddress
 
@@ -91,15 +91,15 @@ def test_the_environment_is_this_process_s(tmp_path: Path, monkeypatch: pytest.M
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("EVERY_CHANNEL_NETBOOT_HOSTNAME", "env.example.org")
-    assert load_settings(write({}, tmp_path)).hostname == "env.example.org"
-    assert load_settings(None).hostname == "env.example.org"
+    assert load_netboot_settings(write({}, tmp_path)).hostname == "env.example.org"
+    assert load_netboot_settings(None).hostname == "env.example.org"
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_a_bad_variable_is_a_bad_option(variable: str) -> None:
     bad = {"EVERY_CHANNEL_NETBOOT_TARBALL": "/a/../b"}.get(variable, "a b")
     with pytest.raises(ProblemsError) as caught:
-        load_settings(None, environment={variable: bad})
+        load_netboot_settings(None, environment={variable: bad})
     assert [problem.option for problem in caught.value.problems] == [f"{PREFIX}.{VARIABLES[variable]}"]
     assert caught.value.message.startswith("the command line and the environment: 1 ")
 
@@ -170,12 +170,12 @@ def test_a_path_by_hand_is_relative_to_where_one_is(tmp_path: Path, monkeypatch:
 
 def test_only_a_server_needs_an_address(tmp_path: Path) -> None:
     for document in ({}, None, {"listenIP": None}):
-        assert load_settings(write(document, tmp_path), environment={}).interface is None
+        assert load_netboot_settings(write(document, tmp_path), environment={}).interface is None
     with pytest.raises(ProblemsError, match="in the settings") as caught:
         load({}, tmp_path)
     assert [problem.option for problem in caught.value.problems] == [f"{PREFIX}.listenIP"]
     with pytest.raises(ProblemsError) as caught:
-        load_settings(write({"listenIP": "0.0.0.0"}, tmp_path), environment={})
+        load_netboot_settings(write({"listenIP": "0.0.0.0"}, tmp_path), environment={})
     assert [problem.option for problem in caught.value.problems] == [f"{PREFIX}.listenIP"]
 
 
@@ -189,7 +189,7 @@ def test_flags_do_not_hide_a_file_of_another_shape(tmp_path: Path, document: dic
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    for function in (load_settings, load_server_settings):
+    for function in (load_netboot_settings, load_server_settings):
         with pytest.raises(InputError, match=r"absent\.json"):
             function(tmp_path / "absent.json", environment={})
 
@@ -199,5 +199,5 @@ def test_an_error_names_the_file_and_counts_its_fields(tmp_path: Path) -> None:
         load({**HERE, "httpPort": 0}, tmp_path)
     assert caught.value.message == f"{tmp_path}/netboot.json: 1 field cannot be used"
     with pytest.raises(ProblemsError) as caught:
-        load_settings(write({"httpPort": 0, "hostname": ""}, tmp_path), environment={})
+        load_netboot_settings(write({"httpPort": 0, "hostname": ""}, tmp_path), environment={})
     assert caught.value.message == f"{tmp_path}/netboot.json: 2 fields cannot be used"

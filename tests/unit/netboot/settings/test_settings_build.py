@@ -16,10 +16,10 @@ from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services, build_filenames
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary
-from ectools.netboot.settings.build import build_server_settings, build_settings
+from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
 from ectools.netboot.settings.model import (
-    OPTION_PREFIX,
-    SCHEMA_NAME,
+    NETBOOT_OPTIONS,
+    NETBOOT_SCHEMA,
     Forge,
     IpxeFile,
     OnFailure,
@@ -35,13 +35,13 @@ from ectools.parsing import Problems
 from ectools.schemas import check_settings, load_schema
 
 HERE = {"listenIP": "192.0.2.10"}
-SCHEMA = load_schema(SCHEMA_NAME)
+SCHEMA = load_schema(NETBOOT_SCHEMA)
 SHA256 = "AB" * 32
 
 
 def build(document: dict[str, Any]) -> ServerSettings:
     raw = check_settings({**HERE, **document}, SCHEMA, where="test")
-    problems = Problems(OPTION_PREFIX)
+    problems = Problems(NETBOOT_OPTIONS)
     settings = build_server_settings(raw, problems)
     if settings is None:
         raise problems.error("test")
@@ -54,7 +54,7 @@ def find_problems(document: dict[str, Any]) -> list[tuple[str, str, str | None]]
     with pytest.raises(ProblemsError) as caught:
         build(document)
     return [
-        (problem.option.removeprefix(f"{OPTION_PREFIX}."), problem.message, problem.expected)
+        (problem.option.removeprefix(f"{NETBOOT_OPTIONS}."), problem.message, problem.expected)
         for problem in caught.value.problems
     ]
 
@@ -320,9 +320,9 @@ def test_what_is_not_served_needs_no_address_and_one_that_is_given_is_checked() 
     for document, options in (({}, []), ({"listenIP": "0.0.0.0"}, ["listenIP"])):
         del raw["listenIP"]
         raw.update(document)
-        problems = Problems(OPTION_PREFIX)
-        assert (build_settings(raw, problems) is None) == bool(options)
-        assert [each.option for each in problems.found] == [f"{OPTION_PREFIX}.{each}" for each in options]
+        problems = Problems(NETBOOT_OPTIONS)
+        assert (build_netboot_settings(raw, problems) is None) == bool(options)
+        assert [each.option for each in problems.found] == [f"{NETBOOT_OPTIONS}.{each}" for each in options]
         raw["listenIP"] = "192.0.2.10"
 
 
@@ -363,14 +363,14 @@ def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
     document: dict[str, Any], token: str | None
 ) -> None:
     raw = check_settings(document, SCHEMA, where="test")
-    problems = Problems(OPTION_PREFIX)
+    problems = Problems(NETBOOT_OPTIONS)
     settings = build_server_settings(raw, problems)
     assert (settings is None) == bool(problems.found)
     # What does not serve finds the same.
-    other = Problems(OPTION_PREFIX)
-    assert (build_settings(raw, other) is None) == (settings is None)
+    other = Problems(NETBOOT_OPTIONS)
+    assert (build_netboot_settings(raw, other) is None) == (settings is None)
     assert other.found == problems.found
-    options = {f"{OPTION_PREFIX}.{name}" for name, _ in list_options(SCHEMA.document)}
+    options = {f"{NETBOOT_OPTIONS}.{name}" for name, _ in list_options(SCHEMA.document)}
     for problem in problems.found:
         assert problem.option.partition("[")[0] in options
         assert problem.expected
