@@ -13,7 +13,7 @@ from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe, build_uefi_
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec, BootBinary, find_machine, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
@@ -44,12 +44,13 @@ def stock_of(package: Path) -> NetbootSettings:
 def test_the_facts_of_an_ipxe(autoexec: str, expected: Autoexec) -> None:
     facts = inspect_binary(build_ipxe("1.21.1+ (g1a2b)", autoexec=autoexec))
     assert (facts.machine, facts.version, facts.autoexec) == (0x8664, "1.21.1+ (g1a2b)", expected)
-    assert not facts.embedded
+    assert facts.embedded is None
     assert facts.title == "iPXE 1.21.1+ (g1a2b)"
 
 
 def test_a_script_inside_is_seen() -> None:
-    assert inspect_binary(build_uefi_application(body=b"iPXE\0#!ipxe\ndhcp\0")).embedded
+    body = b"iPXE\0#!ipxe\0#!ipxe\ndhcp\n\0more"
+    assert inspect_binary(build_uefi_application(body=body)).embedded == b"#!ipxe\ndhcp\n"
 
 
 @given(
@@ -58,7 +59,7 @@ def test_a_script_inside_is_seen() -> None:
 def test_any_bytes_have_facts(data: bytes) -> None:
     inspect_binary(data)
     for binary in Binary:
-        find_fault(data, binary)
+        find_fault(BootBinary(where="x", data=data), binary)
 
 
 @given(st.integers(0, len(build_uefi_application())))
@@ -87,7 +88,7 @@ def test_a_file_that_was_cut_short_is_no_application_of_another_kind(length: int
     ],
 )
 def test_what_can_be_which_binary(data: bytes, binary: Binary, fault: str | None) -> None:
-    assert find_fault(data, binary) == fault
+    assert find_fault(BootBinary(where="x", data=data), binary) == fault
 
 
 def test_the_stock_binary_that_is_new_enough_is_taken(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from support.settings_documents import documents, list_options
 
 from ectools.errors import ProblemsError
+from ectools.netboot.boot_files.choose import build_filenames
 from ectools.netboot.boot_files.scripts import build_autoexec
-from ectools.netboot.dnsmasq.model import build_boot_services, build_filenames
+from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
