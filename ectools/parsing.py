@@ -1,7 +1,7 @@
 """A settings document, parsed field by field into types, with every bad field reported at once.
 
 A rule looks at one value. A ``parse_…`` gives it as the type that programs read, a ``check_…`` leaves it as
-it is; both raise RejectedValueError. ``Problems`` applies rules and goes on where one rejects; what would
+it is; both raise BadValueError. ``Problems`` applies rules and goes on where one rejects; what would
 be made of a rejected value is None, so that nothing is built of a guess.
 """
 
@@ -26,7 +26,7 @@ _V = TypeVar("_V")
 _STORE = "/nix/store/"
 
 
-class RejectedValueError(ValueError):
+class BadValueError(ValueError):
     """A value that a setting does not take.
 
     ``message`` says what is wrong with it, ``expected`` what would be right; ``shown`` is what a message may
@@ -65,7 +65,7 @@ class Problems:
         """Whether ``rule`` takes the value; it is noted where not."""
         try:
             rule(value)
-        except RejectedValueError as error:
+        except BadValueError as error:
             self._add_rejected(option, value, error)
             return False
         return True
@@ -82,7 +82,7 @@ class Problems:
             return None
         try:
             return rule(value)
-        except RejectedValueError as error:
+        except BadValueError as error:
             self._add_rejected(option, value, error)
             return None
 
@@ -91,7 +91,7 @@ class Problems:
         parsed = (self.parse(f"{option}[{index}]", value, rule) for index, value in enumerate(values))
         return tuple(each for each in parsed if each is not None)
 
-    def _add_rejected(self, option: str, value: Any, error: RejectedValueError) -> None:
+    def _add_rejected(self, option: str, value: Any, error: BadValueError) -> None:
         self.add(option, value if error.shown is UNSET else error.shown, error.message, error.expected)
 
     def error(self, where: str) -> ProblemsError:
@@ -119,18 +119,18 @@ def is_text(value: str) -> bool:
 def check_path(path: str) -> None:
     """A path that a service can be given: systemd ignores one with ``..``, and nothing could be written."""
     if not (path.startswith("/") and ".." not in path.split("/") and is_text(path)):
-        raise RejectedValueError("an absolute path, without .. or control characters")
+        raise BadValueError("an absolute path, without .. or control characters")
 
 
 def check_secret_path(path: str) -> None:
     """The path of a file that not everybody may read."""
     check_path(path)
     if path.startswith(_STORE):
-        raise RejectedValueError("a path outside of it", message="in the Nix store, which everyone can read")
+        raise BadValueError("a path outside of it", message="in the Nix store, which everyone can read")
 
 
 def check_boot_url(url: str, *, instead: str) -> None:
     """A URL that iPXE can fetch. ``instead`` is the option for what somebody wanted to put before the @."""
     expected = expect_url(url, instead=instead)
     if expected is not None:
-        raise RejectedValueError(expected, shown=redact_user(url))
+        raise BadValueError(expected, shown=redact_user(url))

@@ -1,6 +1,6 @@
 """What a schema cannot say of one value: the forms that QEMU, iPXE and Linux take.
 
-A rule raises RejectedValueError (ectools/parsing.py). None looks at the machine.
+A rule raises BadValueError (ectools/parsing.py). None looks at the machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from ectools.parsing import RejectedValueError, is_text
+from ectools.parsing import BadValueError, is_text
 from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split_options_string
 
@@ -95,7 +95,7 @@ def check_boot_order(order: str) -> None:
 
 def _expect_form(value: str, accepts: Callable[[str], object], expected: str) -> None:
     if not (accepts(value) and is_text(value)):
-        raise RejectedValueError(expected)
+        raise BadValueError(expected)
 
 
 def _names_boot_devices(order: str) -> bool:
@@ -112,33 +112,33 @@ def _names_boot_devices(order: str) -> bool:
 def check_vcpus(count: int) -> None:
     """How many virtual CPUs."""
     if count > _MAX_CPUS:
-        raise RejectedValueError(f"1 to {_MAX_CPUS}", message="too many")
+        raise BadValueError(f"1 to {_MAX_CPUS}", message="too many")
 
 
 def check_memory(mebibytes: int) -> None:
     """The guest's memory in MiB."""
     if mebibytes > _MAX_MEMORY_MIB:
-        raise RejectedValueError(f"MiB, 1 to {_MAX_MEMORY_MIB}", message="too much")
+        raise BadValueError(f"MiB, 1 to {_MAX_MEMORY_MIB}", message="too much")
 
 
 def check_disk_size(size: str) -> None:
     """The size of a disk as qemu-img takes it: bytes, or with a suffix of a power of 1024."""
     form = _SIZE.fullmatch(size)
     if form is None or not 512 <= float(form[1]) * 1024 ** " KMGT".index(form[2].upper() or " ") <= _MAX_DISK:
-        raise RejectedValueError("bytes, or a number with K, M, G or T: 16G; at most 2048T")
+        raise BadValueError("bytes, or a number with K, M, G or T: 16G; at most 2048T")
 
 
 def check_seconds(seconds: int) -> None:
     """A time that the runner waits."""
     if seconds > _MAX_SECONDS:
-        raise RejectedValueError(f"seconds, at most {_MAX_SECONDS}", message="too long")
+        raise BadValueError(f"seconds, at most {_MAX_SECONDS}", message="too long")
 
 
 def parse_bind_ip(text: str) -> Address:
     """An address that a server can be bound to, and that can stand in a URL."""
     address = _parse_ip(text)
     if address is None or address.is_multicast or "%" in text:
-        raise RejectedValueError("an IPv4 or IPv6 address: 127.0.0.1")
+        raise BadValueError("an IPv4 or IPv6 address: 127.0.0.1")
     return address
 
 
@@ -146,10 +146,10 @@ def parse_dns(text: str) -> ipaddress.IPv4Address:
     """A DNS server that QEMU's user-mode network can tell a guest of."""
     address = _parse_ip(text)
     if not isinstance(address, ipaddress.IPv4Address):
-        raise RejectedValueError("an IPv4 address: 1.1.1.1")
+        raise BadValueError("an IPv4 address: 1.1.1.1")
     if str(address) in {HOST_IN_GUEST, _GUEST}:
         # QEMU: "DNS must be different from host", "DHCP must be different from host and DNS".
-        raise RejectedValueError(
+        raise BadValueError(
             "an address other than this host's and the guest's on the user-mode network",
             message="refused by QEMU",
         )
@@ -166,31 +166,29 @@ def _parse_ip(text: str) -> Address | None:
 def check_guest_hostname(name: str) -> None:
     """The guest's host name in QEMU's DHCP answers."""
     if _HOSTNAME.fullmatch(name) is None:
-        raise RejectedValueError("letters, digits, - and ., at most 32 bytes")
+        raise BadValueError("letters, digits, - and ., at most 32 bytes")
 
 
 def check_guest_boot_filename(name: str) -> None:
     """The boot file's name in QEMU's DHCP answers and in its TFTP directory."""
     if _BOOT_FILENAME.fullmatch(name) is None:
-        raise RejectedValueError("a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -")
+        raise BadValueError("a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -")
 
 
 def check_link(name: str) -> None:
     """The name of a network interface."""
     if _LINK.fullmatch(name) is None:
-        raise RejectedValueError(LINK_NAME)
+        raise BadValueError(LINK_NAME)
 
 
 def check_mac(address: str) -> None:
     """The address of one station (six bytes in hexadecimal, which the schema has seen)."""
     if int(address[:2], 16) & 1 or not int(address.replace(":", ""), 16):
-        raise RejectedValueError(
-            "a unicast address: 02:ec:00:00:00:01", message="not an address of one station"
-        )
+        raise BadValueError("a unicast address: 02:ec:00:00:00:01", message="not an address of one station")
 
 
 def check_argument(argument: str) -> None:
     """One of the user's own arguments to QEMU, which may be written with one dash or with two."""
     name = "-" + argument.lstrip("-") if argument.startswith("-") else argument
     if name in _REFUSED_ARGS:
-        raise RejectedValueError(f"another argument: {_REFUSED_ARGS[name]}", message="refused")
+        raise BadValueError(f"another argument: {_REFUSED_ARGS[name]}", message="refused")

@@ -6,8 +6,8 @@ import pytest
 
 from ectools.errors import Problem
 from ectools.parsing import (
+    BadValueError,
     Problems,
-    RejectedValueError,
     check_boot_url,
     check_path,
     check_secret_path,
@@ -17,7 +17,7 @@ from ectools.parsing import (
 
 def parse_even(number: int) -> int:
     if number % 2:
-        raise RejectedValueError("an even number")
+        raise BadValueError("an even number")
     return number // 2
 
 
@@ -47,7 +47,7 @@ def test_a_check_leaves_the_value_as_it_is() -> None:
 
 def test_what_must_not_be_shown_is_neither_in_the_message_nor_in_the_value() -> None:
     def rule(value: str) -> None:
-        raise RejectedValueError("another", message="secret", shown=value[:1])
+        raise BadValueError("another", message="secret", shown=value[:1])
 
     problems = Problems("a")
     problems.accepts("b", "xyz", rule)
@@ -57,7 +57,7 @@ def test_what_must_not_be_shown_is_neither_in_the_message_nor_in_the_value() -> 
 
 def test_null_may_be_what_is_shown() -> None:
     def rule(value: str) -> None:
-        raise RejectedValueError("another", shown=None)
+        raise BadValueError("another", shown=None)
 
     problems = Problems("a")
     problems.accepts("b", "xyz", rule)
@@ -104,7 +104,7 @@ def test_paths_that_a_service_can_be_given(path: str) -> None:
 @pytest.mark.parametrize("rule", [check_path, check_secret_path])
 def test_paths_that_it_cannot(path: str, rule: object) -> None:
     assert callable(rule)
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         rule(path)
     assert caught.value.message == "not usable"
     assert caught.value.expected == "an absolute path, without .. or control characters"
@@ -112,7 +112,7 @@ def test_paths_that_it_cannot(path: str, rule: object) -> None:
 
 def test_a_secret_is_not_in_the_store() -> None:
     check_path("/nix/store/x")
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         check_secret_path("/nix/store/x")
     assert caught.value.message == "in the Nix store, which everyone can read"
     assert caught.value.expected == "a path outside of it"
@@ -120,7 +120,7 @@ def test_a_secret_is_not_in_the_store() -> None:
 
 @pytest.mark.parametrize("url", ["http://u:pa55@a/", "http://u:pa55\n@a/", "http://u:pa55@b@a/"])
 def test_a_password_in_a_url_is_not_shown(url: str) -> None:
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         check_boot_url(url, instead="x.y")
     assert caught.value.shown == "http://***@a/"
     assert ("x.y names a secret" in caught.value.expected) == ("\n" not in url)

@@ -1,6 +1,6 @@
 """What a schema cannot say of one value: what no service, no client and no URL takes.
 
-A rule raises RejectedValueError (ectools/parsing.py). None looks at the machine.
+A rule raises BadValueError (ectools/parsing.py). None looks at the machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.parsing import ListenAddress, RejectedValueError, check_boot_url
+from ectools.parsing import BadValueError, ListenAddress, check_boot_url
 
 if TYPE_CHECKING:
     from ectools.addresses import Network
@@ -32,21 +32,21 @@ def parse_listen_ip(text: str) -> ipaddress.IPv4Address:
     """An address that a server can have."""
     address = _parse_ipv4(text)
     if address is None or address.is_multicast or address.is_unspecified:
-        raise RejectedValueError("an IPv4 address of this host: 192.0.2.10")
+        raise BadValueError("an IPv4 address of this host: 192.0.2.10")
     return address
 
 
 def check_interface(name: str) -> None:
     """The name of a network interface, or of its alias."""
     if _INTERFACE.fullmatch(name) is None:
-        raise RejectedValueError("the name of an interface: enp3s0")
+        raise BadValueError("the name of an interface: enp3s0")
 
 
 def check_hostname(name: str) -> None:
     """A host name or an IPv4 address; what looks like an address has to be one: 10.1 would be a host name."""
     looks_like_address = name.rpartition(".")[2].isdecimal()
     if _HOSTNAME.fullmatch(name) is None or (looks_like_address and _parse_ipv4(name) is None):
-        raise RejectedValueError("a host name, or an IPv4 address: 192.0.2.10")
+        raise BadValueError("a host name, or an IPv4 address: 192.0.2.10")
 
 
 def _parse_ipv4(text: str) -> ipaddress.IPv4Address | None:
@@ -59,22 +59,22 @@ def _parse_ipv4(text: str) -> ipaddress.IPv4Address | None:
 def check_http_port(port: int) -> None:
     """A port that scripts can name: they are written before the server is bound."""
     if port == 0:
-        raise RejectedValueError("the port that clients are sent to: 8080")
+        raise BadValueError("the port that clients are sent to: 8080")
 
 
 def check_boot_filename(name: str) -> None:
     """A name (of ASCII characters, which the schema has seen) for DHCP's file field."""
     if len(name) > _MAX_BOOT_FILENAME:
-        raise RejectedValueError(f"at most {_MAX_BOOT_FILENAME} bytes", message="too long")
+        raise BadValueError(f"at most {_MAX_BOOT_FILENAME} bytes", message="too long")
 
 
 def parse_mirror(url: str) -> str:
     """A URL that paths are appended to, without a slash at its end."""
     check_boot_url(url, instead="chainTokenFile")
     if urlsplit(url).scheme not in {"http", "https"}:
-        raise RejectedValueError("an http or https URL: https://cache.example.org/netboot")
+        raise BadValueError("an http or https URL: https://cache.example.org/netboot")
     if "?" in url or "#" in url:
-        raise RejectedValueError("a URL without query and fragment, because paths are appended to it")
+        raise BadValueError("a URL without query and fragment, because paths are appended to it")
     return url.rstrip("/")
 
 
@@ -92,8 +92,8 @@ def parse_network(text: str) -> Network:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise RejectedValueError("a network: 192.0.2.0/24, 2001:db8::/32") from None
-    raise RejectedValueError(f"{network}, or an address alone", message="has bits set behind the prefix")
+        raise BadValueError("a network: 192.0.2.0/24, 2001:db8::/32") from None
+    raise BadValueError(f"{network}, or an address alone", message="has bits set behind the prefix")
 
 
 def parse_subnet(text: str) -> ipaddress.IPv4Network:
@@ -106,19 +106,19 @@ def parse_subnet(text: str) -> ipaddress.IPv4Network:
         expected = str(ipaddress.IPv4Network(text, strict=False))
     except ValueError:
         expected = "a network: 192.0.2.0/24"
-    raise RejectedValueError(expected)
+    raise BadValueError(expected)
 
 
 def check_tag(tag: str) -> None:
     """A release's tag, as it can stand in a URL."""
     if _TAG.fullmatch(tag) is None:
-        raise RejectedValueError("the name of a tag: boot-v2026.03.02")
+        raise BadValueError("the name of a tag: boot-v2026.03.02")
 
 
 def check_artifact(glob: str) -> None:
     """A pattern of a file's name."""
     if _FILE_NAME.fullmatch(glob) is None:
-        raise RejectedValueError("a file name, with * and ?")
+        raise BadValueError("a file name, with * and ?")
 
 
 def parse_listen(text: str) -> ListenAddress:
@@ -130,4 +130,4 @@ def parse_listen(text: str) -> ListenAddress:
             raise ValueError(text)
         return ListenAddress(ip=ipaddress.ip_address(bare), port=int(port))
     except ValueError:
-        raise RejectedValueError("an address and a port: 127.0.0.1:9090, [::1]:9090") from None
+        raise BadValueError("an address and a port: 127.0.0.1:9090, [::1]:9090") from None

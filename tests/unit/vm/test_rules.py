@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools.parsing import RejectedValueError
+from ectools.parsing import BadValueError
 from ectools.vm import checks
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
 def test_what_is_said_of_what_is_rejected(
     rule: Callable[[Any], object], message: str, expected: str, value: Any
 ) -> None:
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         rule(value)
     assert (caught.value.message, caught.value.expected) == (message, expected)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.netboot.settings import checks
-from ectools.parsing import ListenAddress, RejectedValueError
+from ectools.parsing import BadValueError, ListenAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
 def test_what_is_said_of_what_is_rejected(
     rule: Callable[[Any], object], message: str, expected: str, value: Any
 ) -> None:
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         rule(value)
     assert (caught.value.message, caught.value.expected) == (message, expected)
 
@@ -149,16 +149,16 @@ def test_what_is_said_of_what_is_rejected(
 @pytest.mark.parametrize("rule", [checks.parse_mirror, checks.check_remote_url])
 @pytest.mark.parametrize("url", ["http://u:pa55@a/", "http://u:pa55\n@a/", "http://u:pa55@b@a/"])
 def test_no_password_is_shown(rule: Callable[[str], object], url: str) -> None:
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         rule(url)
     assert caught.value.shown == "http://***@a/"
     assert "pa55" not in str(caught.value) + caught.value.expected
 
 
 def test_the_options_that_take_a_secret_are_named() -> None:
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         checks.parse_mirror("http://u:p@a/")
     assert "chainTokenFile names a secret" in caught.value.expected
-    with pytest.raises(RejectedValueError) as caught:
+    with pytest.raises(BadValueError) as caught:
         checks.check_remote_url("http://u:p@a/")
     assert "no option: the binary has to be public, and it names a secret" in caught.value.expected
