@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ectools.ipxe.language import find_labels, join_uri, name_image, split_commands, split_options
 from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
@@ -292,7 +292,7 @@ class _Machine:
             uri = join_uri(here.uri, uri)
             headers = dict(self._headers) if parameters else {}
             fetched = self._fetch(uri, headers)
-            file = classify(role or guess_role(uri), fetched)
+            file = RequestedFile(role=role or guess_role(uri), fetched=fetched)
             self.trace.add_file(file)
             if not file.found:
                 return None
