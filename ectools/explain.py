@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -176,7 +176,7 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
         return "any value" if schema else "nothing"
     if "$ref" in schema:
         # A type that holds itself has no end of words.
-        return "a value" if depth > 3 else describe(resolve(schema["$ref"], root), root, depth + 1)
+        return "a value" if depth > 3 else describe(resolve_reference(schema["$ref"], root), root, depth + 1)
     if "anyOf" in schema:
         return _join([describe(branch, root, depth + 1) for branch in schema["anyOf"]])
     if "allOf" in schema:

@@ -31,7 +31,7 @@ def reference_to(definition: str) -> str:
     return "#/$defs/" + quote(definition.replace("~", "~0").replace("/", "~1"), safe="*-._~")
 
 
-def resolve(reference: str, root: dict[str, Any]) -> Any:
+def resolve_reference(reference: str, root: dict[str, Any]) -> Any:
     """What a reference within a document (``#/$defs/…``) stands for."""
     node: Any = root
     for step in reference.removeprefix("#/").split("/"):

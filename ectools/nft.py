@@ -18,14 +18,14 @@ from ectools.processes import ProcessError, run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = "nft"
+NFT = "nft"
 _SECONDS = 30.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 
 
 def find_nft() -> str | None:
     """The program's path; None where it is not installed. An ordinary user's PATH is without sbin."""
-    return shutil.which(PROGRAM, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+    return shutil.which(NFT, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
 def render_load(family: str, name: str, body: str) -> str:

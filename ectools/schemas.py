@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import FileError, read_input
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,7 +77,7 @@ def _check_schema(path: Path, document: dict[str, Any]) -> None:
         raise InputError(f"{path}: not a JSON Schema: {error.message}") from error
 
 
-def validate(document: Any, schema: Schema) -> list[Problem]:
+def validate_document(document: Any, schema: Schema) -> list[Problem]:
     """Every way in which ``document`` does not fit the schema, in the document's order."""
     from ectools.explain import explain
 
@@ -131,7 +131,7 @@ def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
 
 def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> dict[str, Any]:
     """``document`` with the defaults of what it lacks. Raises ProblemsError, which says ``where``."""
-    problems = [*validate(document, schema), *_bad_texts(document, schema.prefix)]
+    problems = [*validate_document(document, schema), *_bad_texts(document, schema.prefix)]
     if problems:
         raise ProblemsError(f"{where}: {_count(problems)} in the settings", problems)
     settings = fill_defaults(document, schema)
@@ -172,7 +172,7 @@ def _branch(value: Any, node: Any, root: dict[str, Any]) -> dict[str, Any]:
     """The schema of what is inside ``value``: through references and the first alternative that fits."""
     while isinstance(node, dict):
         if "$ref" in node:
-            node = resolve(node["$ref"], root)
+            node = resolve_reference(node["$ref"], root)
         elif "anyOf" in node:
             fits = (
                 branch

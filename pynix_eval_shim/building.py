@@ -82,7 +82,7 @@ def build(
     else:
         text, code, sources = compose(target, None, data)
         argv += [*code, "--file", "-"]
-    finished, talk = invocation.call(
+    finished, diagnostics = invocation.call(
         nix,
         argv,
         limits=limits,
@@ -95,7 +95,7 @@ def build(
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))
     except (ValueError, TypeError, AttributeError) as error:
-        report = Report(argv=finished.argv, stderr=talk.text)
+        report = Report(argv=finished.argv, stderr=diagnostics.text)
         raise NixError(
             f"nix build wrote what cannot be understood: {finished.stdout[:200]!r}", report=report
         ) from error
@@ -134,8 +134,8 @@ def flake_check(
     argv += [*invocation.settings(nix, eval_cache="false"), *override(override_inputs)]
 
     def check(*flags: str) -> FlakeCheck:
-        _, talk = invocation.call(nix, [*argv, *flags], limits=limits, ask_seconds=ASK_SECONDS)
-        return FlakeCheck(warnings=tuple(talk.warnings))
+        _, diagnostics = invocation.call(nix, [*argv, *flags], limits=limits, ask_seconds=ASK_SECONDS)
+        return FlakeCheck(warnings=tuple(diagnostics.warnings))
 
     if not all_systems:
         return check()

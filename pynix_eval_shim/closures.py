@@ -42,12 +42,18 @@ def find_modified(
     for start in range(0, len(paths), _PATHS_A_CALL):
         part = paths[start : start + _PATHS_A_CALL]
         argv = [nix.find("nix-store"), "--verify-path", *part, *_common(nix)]
-        finished = process.run(argv, limits=limits, env=nix.environment())
-        talk = messages.parse(finished.stderr, SourceMap())
-        modified = [match["path"] for note in talk.notes if (match := _MODIFIED.match(note)) is not None]
+        finished = process.run_nix(argv, limits=limits, env=nix.environment())
+        diagnostics = messages.parse_messages(finished.stderr, SourceMap())
+        modified = [
+            match["path"] for note in diagnostics.notes if (match := _MODIFIED.match(note)) is not None
+        ]
         # A modified path is a note and the status 1; an error is an error.
-        if talk.faults or finished.returncode not in (0, 1) or (finished.returncode == 1 and not modified):
-            raise diagnose(finished, talk, names_builtins=lambda: True)
+        if (
+            diagnostics.faults
+            or finished.returncode not in (0, 1)
+            or (finished.returncode == 1 and not modified)
+        ):
+            raise diagnose(finished, diagnostics, names_builtins=lambda: True)
         found += modified
     return tuple(found)
 

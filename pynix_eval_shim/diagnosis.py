@@ -15,7 +15,7 @@ from pynix_eval_shim.process import describe_signal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pynix_eval_shim.messages import Fault, Talk
+    from pynix_eval_shim.messages import Diagnostics, Fault
     from pynix_eval_shim.process import Finished
 
 _THROW_FRAMES = ("while calling the 'throw' builtin", "caused by explicit throw")
@@ -93,26 +93,26 @@ _BUILD = re.compile(
 )
 
 
-def diagnose(finished: Finished, talk: Talk, *, names_builtins: Callable[[], bool]) -> NixError:
+def diagnose(finished: Finished, diagnostics: Diagnostics, *, names_builtins: Callable[[], bool]) -> NixError:
     """The error of a nix that ended with a status other than 0.
 
     ``names_builtins`` is asked only where the answer matters: whether this nix has frames that name builtins
     (2.13 and later, and Lix), so that a ``throw`` is known by its frame.
     """
-    if not talk.faults:
-        return _silent(finished, talk)
-    found = [_typed(fault, finished, talk, names_builtins) for fault in talk.faults]
+    if not diagnostics.faults:
+        return _silent(finished, diagnostics)
+    found = [_typed(fault, finished, diagnostics, names_builtins) for fault in diagnostics.faults]
     # A build says first why it failed, then what else failed for it; anything else says the cause last.
-    for error, fault in zip(found, talk.faults, strict=True):
+    for error, fault in zip(found, diagnostics.faults, strict=True):
         is_cause = isinstance(error, (errors.BuildFailedError, errors.MissingSystemFeatureError))
         if is_cause and _DEPENDENCY.search(fault.message) is None:
             return error
     return found[-1]
 
 
-def _silent(finished: Finished, talk: Talk) -> NixError:
-    report = Report(argv=finished.argv, stderr=talk.text)
-    for line in reversed(talk.text.splitlines()):
+def _silent(finished: Finished, diagnostics: Diagnostics) -> NixError:
+    report = Report(argv=finished.argv, stderr=diagnostics.text)
+    for line in reversed(diagnostics.text.splitlines()):
         for words, kind in _WORDS:
             if issubclass(kind, errors.OutOfMemoryError) and words.match(line):
                 return kind(line.strip(), report=report)
@@ -121,21 +121,23 @@ def _silent(finished: Finished, talk: Talk) -> NixError:
         return errors.OutOfMemoryError(
             "nix was killed by SIGKILL, most likely because the system ran out of memory", report=report
         )
-    last = talk.text.strip().rpartition("\n")[2]
+    last = diagnostics.text.strip().rpartition("\n")[2]
     ending = (
         f"nix ended with exit status {finished.returncode}" if how is None else f"nix was killed by {how}"
     )
     return NixError(f"{ending}: {last}" if last else ending, report=report)
 
 
-def _typed(fault: Fault, finished: Finished, talk: Talk, names_builtins: Callable[[], bool]) -> NixError:
+def _typed(
+    fault: Fault, finished: Finished, diagnostics: Diagnostics, names_builtins: Callable[[], bool]
+) -> NixError:
     report = Report(
         file=fault.file,
         line=fault.line,
         column=fault.column,
         trace=fault.trace,
         argv=finished.argv,
-        stderr=talk.text,
+        stderr=diagnostics.text,
     )
     first = fault.trace[0].message if fault.trace else ""
     if first.startswith(_THROW_FRAMES):
@@ -144,7 +146,7 @@ def _typed(fault: Fault, finished: Finished, talk: Talk, names_builtins: Callabl
         return errors.AssertionFailedError(fault.message, report=report)
     if _could_be_thrown(fault) and not names_builtins():
         return errors.ThrownError(fault.message, report=report)
-    built = _build_error(fault, talk, report)
+    built = _build_error(fault, diagnostics, report)
     if built is not None:
         return built
     for words, kind in _WORDS:
@@ -173,7 +175,7 @@ def _could_be_thrown(fault: Fault) -> bool:
     )
 
 
-def _build_error(fault: Fault, talk: Talk, report: Report) -> NixError | None:
+def _build_error(fault: Fault, diagnostics: Diagnostics, report: Report) -> NixError | None:
     for words in _FEATURES:
         match = words.search(fault.message)
         if match is not None:
@@ -187,7 +189,9 @@ def _build_error(fault: Fault, talk: Talk, report: Report) -> NixError | None:
             return errors.ImportFromDerivationError(fault.message, report=report)
         return None
     drv = next(group for group in match.groups() if group)
-    return errors.BuildFailedError(fault.message, report=report, drv=drv, log=tuple(talk.logs.get(drv, ())))
+    return errors.BuildFailedError(
+        fault.message, report=report, drv=drv, log=tuple(diagnostics.logs.get(drv, ()))
+    )
 
 
 def _missing_feature(fault: Fault, match: re.Match[str], report: Report) -> NixError:

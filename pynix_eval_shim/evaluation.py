@@ -114,7 +114,7 @@ def evaluate(
     else:
         pure = not (impure or target.file)
         output = _run_expression(run, target, apply, data, pure=pure)
-    return source.decode(output, tag=tag)
+    return source.decode_json(output, tag=tag)
 
 
 def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = None) -> None:

@@ -145,9 +145,9 @@ def call(
     cwd: Path | None = None,
     ask_seconds: float = 0.0,
     watch: Watch | None = None,
-) -> tuple[Finished, messages.Talk]:
+) -> tuple[Finished, messages.Diagnostics]:
     """Run one nix to its end; raises the typed error where it failed."""
-    finished = process.run(
+    finished = process.run_nix(
         argv,
         limits=limits,
         stdin=stdin.encode(),
@@ -156,14 +156,14 @@ def call(
         ask_seconds=ask_seconds,
         watch=watch,
     )
-    talk = messages.parse(finished.stderr, sources or SourceMap())
-    for warning in talk.warnings:
+    diagnostics = messages.parse_messages(finished.stderr, sources or SourceMap())
+    for warning in diagnostics.warnings:
         log.warning("%s", warning)
-    for note in talk.notes:
+    for note in diagnostics.notes:
         log.info("%s", note)
     if finished.returncode != 0:
-        raise diagnosis.diagnose(finished, talk, names_builtins=lambda: _names_builtins(nix))
-    return finished, talk
+        raise diagnosis.diagnose(finished, diagnostics, names_builtins=lambda: _names_builtins(nix))
+    return finished, diagnostics
 
 
 def _names_builtins(nix: Nix) -> bool:
@@ -173,7 +173,7 @@ def _names_builtins(nix: Nix) -> bool:
 def read_version(nix: Nix) -> tuple[str, tuple[int, ...]]:
     """The first line of ``nix --version``, and the numbers that its last word begins with."""
     program = nix.find("nix")
-    done = process.run([program, "--version"], limits=_VERSION_LIMITS, env=nix.environment())
+    done = process.run_nix([program, "--version"], limits=_VERSION_LIMITS, env=nix.environment())
     said, complaint = (each.decode("utf-8", "replace").strip() for each in (done.stdout, done.stderr))
     line = said.partition("\n")[0]
     numbers = re.match(r"\d+(?:\.\d+)*", line.rpartition(" ")[2])

@@ -50,7 +50,7 @@ class Fault:
 
 
 @dataclass
-class Talk:
+class Diagnostics:
     """Everything that one nix said. ``logs`` maps a derivation to the last lines of its builder."""
 
     faults: list[Fault] = field(default_factory=list)
@@ -104,9 +104,9 @@ def strip_ansi(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-def parse(stderr: bytes, sources: SourceMap) -> Talk:
+def parse_messages(stderr: bytes, sources: SourceMap) -> Diagnostics:
     """Read all of standard error; positions are those of the caller's code, as ``sources`` knows it."""
-    talk = Talk()
+    diagnostics = Diagnostics()
     readable: list[str] = []
     builds: dict[int, str] = {}
     # Not splitlines: what ends a line for it, U+2028 and the like, stands within nix's JSON as it is.
@@ -116,13 +116,13 @@ def parse(stderr: bytes, sources: SourceMap) -> Talk:
             readable.append(strip_ansi(line))
         elif event.get("action") == "msg":
             readable.append(strip_ansi(str(event.get("msg", ""))))
-            _take_message(talk, event, sources)
+            _take_message(diagnostics, event, sources)
         else:
-            _take_activity(talk, event, builds)
-    talk.text = "\n".join(readable)[-STDERR_KEPT:]
-    if not talk.faults:
-        talk.faults = _plain_faults(readable)
-    return talk
+            _take_activity(diagnostics, event, builds)
+    diagnostics.text = "\n".join(readable)[-STDERR_KEPT:]
+    if not diagnostics.faults:
+        diagnostics.faults = _plain_faults(readable)
+    return diagnostics
 
 
 def _event(line: str) -> dict[str, Any] | None:
@@ -135,15 +135,15 @@ def _event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _take_message(talk: Talk, event: dict[str, Any], sources: SourceMap) -> None:
+def _take_message(diagnostics: Diagnostics, event: dict[str, Any], sources: SourceMap) -> None:
     text = strip_ansi(str(event.get("msg", "")))
     if event.get("level") == _ERROR and "raw_msg" in event:
-        talk.faults.append(_fault(event, sources))
+        diagnostics.faults.append(_fault(event, sources))
     elif text.startswith(("warning: ", "evaluation warning: ")) or event.get("level") == _WARNING:
-        talk.warnings.append(text.removeprefix("warning: "))
+        diagnostics.warnings.append(text.removeprefix("warning: "))
     elif event.get("level") == _ERROR and not text.startswith("error: "):
         # What builtins.trace prints, above all.
-        talk.notes.append(text)
+        diagnostics.notes.append(text)
 
 
 def _fault(event: dict[str, Any], sources: SourceMap) -> Fault:
@@ -189,7 +189,7 @@ def _position(item: dict[str, Any], sources: SourceMap) -> tuple[str, int, int] 
     return sources.place(file.removesuffix(f":{line}:{column}"), line, column) or _OURS
 
 
-def _take_activity(talk: Talk, event: dict[str, Any], builds: dict[int, str]) -> None:
+def _take_activity(diagnostics: Diagnostics, event: dict[str, Any], builds: dict[int, str]) -> None:
     fields = event.get("fields")
     if not isinstance(fields, list) or not fields:
         return
@@ -197,7 +197,7 @@ def _take_activity(talk: Talk, event: dict[str, Any], builds: dict[int, str]) ->
         builds[event.get("id", 0)] = str(fields[0])
     elif event.get("action") == "result" and event.get("type") == _BUILD_LOG_LINE:
         drv = builds.get(event.get("id", 0), "")
-        log = talk.logs.setdefault(drv, deque(maxlen=_LOG_LINES_KEPT))
+        log = diagnostics.logs.setdefault(drv, deque(maxlen=_LOG_LINES_KEPT))
         log.append(strip_ansi(str(fields[0])))
 
 

@@ -58,7 +58,7 @@ class Watch:
     stop: threading.Event | None = None
 
 
-def run(
+def run_nix(
     argv: Sequence[str],
     *,
     limits: Limits,

@@ -149,7 +149,7 @@ def encoder() -> str:
     return resources.files(__package__).joinpath("encode.nix").read_text(encoding="utf-8").strip()
 
 
-def decode(output: bytes, *, tag: str) -> Any:
+def decode_json(output: bytes, *, tag: str) -> Any:
     """The value that nix wrote as JSON, floats exact. Raises EvaluationError where it is no JSON text."""
 
     def untag(found: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from ectools.archive.limits import WINDOW_LOG, XZ_MEMORY, Limits
+from ectools.archive.limits import WINDOW_LOG, XZ_MEMORY, ArchiveLimits
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ _STARTS: dict[bytes, tuple[str, Callable[[], _Decoder]]] = {
 _HEAD = max(map(len, _STARTS))
 
 
-def decompress(chunks: Iterator[bytes], *, archive: str, limits: Limits) -> Iterator[bytes]:
+def decompress(chunks: Iterator[bytes], *, archive: str, limits: ArchiveLimits) -> Iterator[bytes]:
     """The content of a compressed file that comes in ``chunks``, in pieces of at most CHUNK_BYTES.
 
     Several streams in a row count as one, zeros between and after them as nothing. Raises ArchiveError, for
@@ -112,7 +112,7 @@ class _Input:
     What unpacks to nothing costs time all the same: so it is counted here, where all of it passes.
     """
 
-    def __init__(self, chunks: Iterator[bytes], archive: str, limits: Limits) -> None:
+    def __init__(self, chunks: Iterator[bytes], archive: str, limits: ArchiveLimits) -> None:
         self._chunks = chunks
         self._archive = archive
         self._limits = limits

@@ -15,7 +15,7 @@ from ectools.archive.blocks import Blocks
 from ectools.archive.decompress import ArchiveError
 from ectools.archive.file_record import FileRecord
 from ectools.archive.names import fold_name
-from ectools.archive.tar import Entry, Kind, TarReader
+from ectools.archive.tar import Entry, EntryKind, TarReader
 from ectools.errors import cut
 from ectools.files import sync_file_system, sync_folder
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ectools.archive.limits import Limits
+    from ectools.archive.limits import ArchiveLimits
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -36,7 +36,9 @@ SYNC_EACH = 256
 are more, each would cost a turn of the disk: then all of the file system is synced at once."""
 
 
-def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limits) -> dict[str, FileRecord]:
+def extract(
+    chunks: Iterator[bytes], folder: Path, *, archive: str, limits: ArchiveLimits
+) -> dict[str, FileRecord]:
     """Unpack a tar archive that comes in ``chunks`` into the empty ``folder``; returns its files.
 
     Modes, owners and times are not the archive's. A link to a file of the archive becomes that file. Raises
@@ -60,7 +62,7 @@ def extract(chunks: Iterator[bytes], folder: Path, *, archive: str, limits: Limi
 
 
 class _Extraction:
-    def __init__(self, folder: Path, archive: str, limits: Limits) -> None:
+    def __init__(self, folder: Path, archive: str, limits: ArchiveLimits) -> None:
         self.files: dict[str, FileRecord] = {}
         self._folder = folder
         self._archive = archive
@@ -79,13 +81,13 @@ class _Extraction:
 
     def add(self, entry: Entry, blocks: Blocks) -> None:
         self._make_folders(posixpath.dirname(entry.name))
-        if entry.kind is Kind.FOLDER:
+        if entry.kind is EntryKind.FOLDER:
             self._make_folders(entry.name)
             return
         self._take_name(entry.name)
-        if entry.kind is Kind.FILE:
+        if entry.kind is EntryKind.FILE:
             self.files[entry.name] = self._write(entry, blocks)
-        elif entry.kind is Kind.LINK:
+        elif entry.kind is EntryKind.LINK:
             self._links[entry.name] = posixpath.join(posixpath.dirname(entry.name), entry.target)
         else:
             self._links[entry.name] = entry.target

@@ -14,7 +14,7 @@ XZ_MEMORY = 128 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ArchiveLimits:
     """``unpacked_bytes`` counts all that comes out of the decompressor.
 
     ``files`` is held against the number of entries, and of names: of files and of the folders above them.

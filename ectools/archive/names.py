@@ -10,12 +10,12 @@ MANIFEST_NAME = "release.json"
 
 MAX_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
-MAX_DEPTH = 16
+MAX_NAME_DEPTH = 16
 
 
 # What nearly all names are: for these one look is enough, and a release may have many.
 _SEGMENT = rf"(?!\.\.?(?:/|\Z))[A-Za-z0-9._+-]{{1,{MAX_SEGMENT_BYTES}}}"
-_PLAIN = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,{MAX_DEPTH - 1}}}")
+_PLAIN = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,{MAX_NAME_DEPTH - 1}}}")
 
 
 def find_name_fault(name: str) -> str | None:
@@ -40,7 +40,7 @@ def _look_closer(name: str) -> str | None:
         "has a control character or a backslash": any(map(_is_odd, name)),
         f"is longer than {MAX_NAME_BYTES} bytes": sum(sizes) + len(sizes) - 1 > MAX_NAME_BYTES,
         f"has a segment of more than {MAX_SEGMENT_BYTES} bytes": max(sizes) > MAX_SEGMENT_BYTES,
-        f"lies more than {MAX_DEPTH} folders deep": len(segments) > MAX_DEPTH,
+        f"lies more than {MAX_NAME_DEPTH} folders deep": len(segments) > MAX_NAME_DEPTH,
         "is the name of the release's own record": name == MANIFEST_NAME,
     }
     return next((fault for fault, found in faults.items() if found), None)

@@ -19,7 +19,7 @@ from ectools.errors import cut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.archive.limits import Limits
+    from ectools.archive.limits import ArchiveLimits
 
 MAX_EXTENSION_BYTES = 64 << 10
 _MAX_EXTENSIONS = 8
@@ -29,7 +29,7 @@ _EXTENDED_BYTES_EACH = 4 << 10
 _ZEROS = bytes(BLOCK)
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry is, as a person is told."""
 
     FILE = "file"
@@ -43,7 +43,7 @@ class Entry:
     """``name`` is one that a release may have. ``target`` is a link's, as it stands in the archive."""
 
     name: str
-    kind: Kind
+    kind: EntryKind
     size: int
     target: str
 
@@ -65,8 +65,14 @@ class _Extension:
     size: int | None = None
 
 
-_KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE, b"5": Kind.FOLDER, b"1": Kind.HARD_LINK}
-_KINDS[b"2"] = Kind.LINK
+_KINDS = {
+    b"0": EntryKind.FILE,
+    b"\0": EntryKind.FILE,
+    b"7": EntryKind.FILE,
+    b"5": EntryKind.FOLDER,
+    b"1": EntryKind.HARD_LINK,
+}
+_KINDS[b"2"] = EntryKind.LINK
 _REFUSED = {
     b"3": "a character device",
     b"4": "a block device",
@@ -81,7 +87,7 @@ _REFUSED = {
 class TarReader:
     """Reads each entry once, in order. ``blocks`` stand at the content of the entry that was last given."""
 
-    def __init__(self, blocks: Blocks, *, limits: Limits) -> None:
+    def __init__(self, blocks: Blocks, *, limits: ArchiveLimits) -> None:
         self.blocks = blocks
         self._limits = limits
         self._entries = 0
@@ -210,15 +216,15 @@ class TarReader:
             target = (header.link if extension.link is None else extension.link).decode()
         except UnicodeDecodeError:
             self._refuse(f"the name {shown} is not UTF-8")
-        if kind is Kind.FILE and name.endswith("/"):
-            kind = Kind.FOLDER  # as archives older than ustar have them
+        if kind is EntryKind.FILE and name.endswith("/"):
+            kind = EntryKind.FOLDER  # as archives older than ustar have them
         name = _strip(name)
-        if kind is Kind.FOLDER and name in ("", "."):
+        if kind is EntryKind.FOLDER and name in ("", "."):
             return None
         if fault := find_name_fault(name):
             self._refuse(f"the name {shown} {fault}")
         size = header.size if extension.size is None else extension.size
-        if kind is not Kind.FILE and size:
+        if kind is not EntryKind.FILE and size:
             self._refuse(f"{shown} is a {kind} with content")
         return Entry(name=name, kind=kind, size=size, target=target)
 

@@ -18,10 +18,10 @@ from ectools.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-STORE_PATH = re.compile(r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+")
+STORE_PATH_PATTERN = re.compile(r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+")
 
 
-class Origin(StrEnum):
+class ClosureSource(StrEnum):
     """Where a closure comes from."""
 
     REBUILT = "rebuilt"
@@ -37,7 +37,7 @@ class Closure:
     nothing but ``toplevel`` is known.
     """
 
-    origin: Origin
+    origin: ClosureSource
     source: str
     toplevel: str | None
     paths: frozenset[str] | None
@@ -131,7 +131,7 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
     """
     from pynix_eval_shim import NixError, build, evaluate, requisites
 
-    reference = build_reference(flake)
+    reference = build_reference_closure(flake)
     inputs = dict(override_inputs or {}) or None
     try:
         names = evaluate(
@@ -151,10 +151,10 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
         paths = frozenset(requisites(toplevel))
     except NixError as error:
         raise FailedEvaluationError(error) from error
-    return Closure(origin=Origin.REBUILT, source=f"{flake}#{name}", toplevel=toplevel, paths=paths)
+    return Closure(origin=ClosureSource.REBUILT, source=f"{flake}#{name}", toplevel=toplevel, paths=paths)
 
 
-def build_reference(flake: str) -> str:
+def build_reference_closure(flake: str) -> str:
     """How nix is told of a flake. A folder is named by where its links lead: nix takes no link for one."""
     folder = Path(flake)
     if not folder.is_dir():
@@ -167,10 +167,10 @@ def build_reference(flake: str) -> str:
 def read_running(system: Path) -> Closure:
     """The closure of a system on this machine, such as /run/current-system. Raises InputError and others."""
     toplevel = str(system.resolve())
-    if not STORE_PATH.fullmatch(toplevel):
+    if not STORE_PATH_PATTERN.fullmatch(toplevel):
         raise InputError(f"{system}: leads to {toplevel}, which is no system in the Nix store")
     return Closure(
-        origin=Origin.RUNNING, source=str(system), toplevel=toplevel, paths=read_requisites(toplevel)
+        origin=ClosureSource.RUNNING, source=str(system), toplevel=toplevel, paths=read_requisites(toplevel)
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.checks.closure import STORE_PATH, Closure, Origin, read_requisites
+from ectools.checks.closure import STORE_PATH_PATTERN, Closure, ClosureSource, read_requisites
 from ectools.checks.evaluation import FailedEvaluationError
 from ectools.errors import InputError
 from ectools.files import read_bytes
@@ -40,7 +40,7 @@ def read_published(path: Path) -> Closure:
     paths = _parse_listing(str(path), read_bytes(path))
     systems = [each for each in paths if each.partition("-")[2].startswith("nixos-system-")]
     toplevel = systems[0] if len(systems) == 1 else None
-    return Closure(origin=Origin.PUBLISHED, source=str(path), toplevel=toplevel, paths=paths)
+    return Closure(origin=ClosureSource.PUBLISHED, source=str(path), toplevel=toplevel, paths=paths)
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
@@ -51,15 +51,15 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     """The two small files of an archive; the others are read past."""
     from ectools.archive.blocks import Blocks
     from ectools.archive.decompress import decompress
-    from ectools.archive.limits import Limits
-    from ectools.archive.tar import Kind, TarReader
+    from ectools.archive.limits import ArchiveLimits
+    from ectools.archive.tar import EntryKind, TarReader
 
-    limits = Limits()
+    limits = ArchiveLimits()
     chunks = decompress(_read_chunks(path), archive=str(path), limits=limits)
     reader = TarReader(Blocks(chunks, archive=str(path)), limits=limits)
     found = {}
     for entry in reader.entries():
-        if entry.kind is not Kind.FILE:
+        if entry.kind is not EntryKind.FILE:
             continue
         name = entry.name.rsplit("/", 1)[-1]
         if name in (SCRIPT, LISTING) and entry.size <= _LISTING_BYTES:
@@ -88,19 +88,19 @@ def _read_release(source: str, files: Mapping[str, bytes]) -> Closure:
         paths = _parse_listing(f"{source}: {LISTING}", files[LISTING])
         if toplevel not in paths:
             raise InputError(f"{source}: {LISTING} does not list {toplevel}, which {SCRIPT} boots")
-        return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=paths)
+        return Closure(origin=ClosureSource.PUBLISHED, source=source, toplevel=toplevel, paths=paths)
     try:
         known = read_requisites(toplevel)
     except FailedEvaluationError:
-        return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=None)
-    return Closure(origin=Origin.PUBLISHED, source=source, toplevel=toplevel, paths=known)
+        return Closure(origin=ClosureSource.PUBLISHED, source=source, toplevel=toplevel, paths=None)
+    return Closure(origin=ClosureSource.PUBLISHED, source=source, toplevel=toplevel, paths=known)
 
 
 def _find_system(source: str, script: bytes) -> str:
     systems = {
         match[0]
         for word in script.decode("utf-8", "replace").split()
-        if word.startswith("init=") and (match := STORE_PATH.match(word.removeprefix("init=")))
+        if word.startswith("init=") and (match := STORE_PATH_PATTERN.match(word.removeprefix("init=")))
     }
     if len(systems) != 1:
         raise InputError(f"{source}: {SCRIPT} names {len(systems)} systems by init=/nix/store/…, not one")
@@ -109,7 +109,7 @@ def _find_system(source: str, script: bytes) -> str:
 
 def _parse_listing(source: str, text: bytes) -> frozenset[str]:
     lines = text.decode("utf-8", "replace").split()
-    bad = next((line for line in lines if not STORE_PATH.fullmatch(line)), None)
+    bad = next((line for line in lines if not STORE_PATH_PATTERN.fullmatch(line)), None)
     if bad is not None:
         raise InputError(f"{source}: {bad[:100]!r} is no store path; one a line was expected")
     if not lines:

@@ -27,7 +27,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class EvaluationRequest:
     """What to evaluate: exactly one of ``expression``, ``file`` and ``flake`` (``REF#ATTRIBUTE``).
 
     With ``data`` the target is a function that is called with it; ``apply`` is the text of a function for the
@@ -97,28 +97,28 @@ class FailedEvaluationError(EcError):
             return ""
 
 
-def answer(question: Question) -> Any:
+def evaluate_request(request: EvaluationRequest) -> Any:
     """The value, as Python sees JSON; floats may be infinite. Raises FailedEvaluationError, InputError."""
     from pynix_eval_shim import NO_DATA, DataError, Limits, NixError, evaluate
 
     default = Limits()
     limits = Limits(
-        seconds=default.seconds if question.seconds is None else question.seconds,
-        memory_bytes=default.memory_bytes if question.memory_mib is None else question.memory_mib << 20,
+        seconds=default.seconds if request.seconds is None else request.seconds,
+        memory_bytes=default.memory_bytes if request.memory_mib is None else request.memory_mib << 20,
     )
-    nix_path, inputs = _find_nixpkgs(question)
-    if question.file is not None and not question.file.exists():
-        raise InputError(f"{question.file}: no such file")
+    nix_path, inputs = _find_nixpkgs(request)
+    if request.file is not None and not request.file.exists():
+        raise InputError(f"{request.file}: no such file")
     # A position in «string» is sure to mean the expression only where there is no other text.
-    source = question.expression if question.apply is None else None
+    source = request.expression if request.apply is None else None
     try:
         return evaluate(
-            question.expression,
-            file=question.file,
-            installable=question.flake,
-            apply=question.apply,
-            data=NO_DATA if question.data is UNSET else question.data,
-            impure=question.impure or bool(nix_path),
+            request.expression,
+            file=request.file,
+            installable=request.flake,
+            apply=request.apply,
+            data=NO_DATA if request.data is UNSET else request.data,
+            impure=request.impure or bool(nix_path),
             nix_path=nix_path or None,
             override_inputs=inputs or None,
             limits=limits,
@@ -143,17 +143,17 @@ def find_unwritable(value: Any, path: str = "the value") -> str | None:
     return None
 
 
-def _find_nixpkgs(question: Question) -> tuple[dict[str, str], dict[str, str]]:
+def _find_nixpkgs(request: EvaluationRequest) -> tuple[dict[str, str], dict[str, str]]:
     """What ``<name>`` means, and the flake's inputs that are replaced."""
-    inputs = dict(question.override_inputs)
-    if question.flake is not None:
+    inputs = dict(request.override_inputs)
+    if request.flake is not None:
         # Never by the environment: a flake says itself which nixpkgs it wants.
-        if question.nixpkgs is not None:
-            inputs["nixpkgs"] = f"path:{find_nixpkgs(question.nixpkgs)}"
+        if request.nixpkgs is not None:
+            inputs["nixpkgs"] = f"path:{find_nixpkgs(request.nixpkgs)}"
         return {}, inputs
-    if question.expression is not None and not question.impure and question.nixpkgs is None:
+    if request.expression is not None and not request.impure and request.nixpkgs is None:
         return {}, inputs
-    found = find_nixpkgs(question.nixpkgs)
+    found = find_nixpkgs(request.nixpkgs)
     return ({} if found is None else {"nixpkgs": str(found)}), inputs
 
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-PREFIX = "vm-"
+TEST_PREFIX = "vm-"
 FEATURE = "nixos-test"
 _NIXPKGS = "nixpkgs"
 """The flake input that a tree on this machine may stand in for."""
 _DEFAULT_SECONDS = 3600.0
 _DEFAULT_NODE_MIB = 1024  # virtualisation.memorySize's own default
 _NAMES = f"""checks: builtins.filter
-  (name: builtins.substring 0 {len(PREFIX)} name == "{PREFIX}") (builtins.attrNames checks)"""
+  (name: builtins.substring 0 {len(TEST_PREFIX)} name == "{TEST_PREFIX}") (builtins.attrNames checks)"""
 # lib.lazyDerivation, which runTest returns, hides the derivation's own attributes but for these.
 _DESCRIPTION = """test: {
   inherit (test) drvPath system;
@@ -141,13 +141,13 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
         raise EcError(
             f"the checks of {source.flake} cannot be evaluated: {error}", hint=error.hint
         ) from error
-    wanted = [name if name.startswith(PREFIX) else PREFIX + name for name in names]
+    wanted = [name if name.startswith(TEST_PREFIX) else TEST_PREFIX + name for name in names]
     for name in wanted:
         if name not in known:
             raise InputError(f"{name}: no such VM test; there are: {', '.join(known) or 'none'}")
     if not known:
         raise CannotRunError(
-            f"VM tests cannot be run here: {source.flake} has no checks.{system}.{PREFIX}*",
+            f"VM tests cannot be run here: {source.flake} has no checks.{system}.{TEST_PREFIX}*",
             hint="a nixpkgs without testers.runNixOSTest makes none",
         )
     chosen = list(dict.fromkeys(wanted)) or known

@@ -21,7 +21,7 @@ _FAILED = re.compile(r'(?:!!! )?Test "(?P<name>.+)" failed with error: "?(?P<mes
 _CONSOLE = re.compile(r"[\w.-]+ # .*|[\w.-]+ #")
 
 
-class Kind(StrEnum):
+class StepKind(StrEnum):
     """What a line is."""
 
     SUBTEST = "subtest"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class TestStep:
     """A subtest. ``seconds`` is None where it did not end; ``failure`` is what the driver said of it."""
 
     name: str
@@ -43,12 +43,12 @@ class Transcript:
     """Collects a test's lines; ``steps`` are its subtests so far, ``tail`` its last lines."""
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []
+        self._steps: list[TestStep] = []
         self._open: list[int] = []
         self.tail: deque[str] = deque(maxlen=LINES_KEPT)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[TestStep, ...]:
         return tuple(self._steps)
 
     @property
@@ -61,24 +61,24 @@ class Transcript:
         """The innermost subtest that has begun and not ended."""
         return self._steps[self._open[-1]].name if self._open else None
 
-    def hear(self, line: str) -> Kind:
+    def hear(self, line: str) -> StepKind:
         """Take a line in."""
         line = line.rstrip()
         self.tail.append(line)
         if begin := _BEGIN.fullmatch(line):
             self._open.append(len(self._steps))
-            self._steps.append(Step(name=begin["name"]))
-            return Kind.SUBTEST
+            self._steps.append(TestStep(name=begin["name"]))
+            return StepKind.SUBTEST
         if end := _END.fullmatch(line):
-            self._close(end["name"], Step(name=end["name"], seconds=float(end["seconds"])))
+            self._close(end["name"], TestStep(name=end["name"], seconds=float(end["seconds"])))
         elif failed := _FAILED.fullmatch(line):
-            self._close(failed["name"], Step(name=failed["name"], failure=failed["message"]))
-            return Kind.FAILURE
+            self._close(failed["name"], TestStep(name=failed["name"], failure=failed["message"]))
+            return StepKind.FAILURE
         elif _CONSOLE.fullmatch(line):
-            return Kind.CONSOLE
-        return Kind.STEP
+            return StepKind.CONSOLE
+        return StepKind.STEP
 
-    def _close(self, name: str, step: Step) -> None:
+    def _close(self, name: str, step: TestStep) -> None:
         for position in reversed(self._open):
             if self._steps[position].name == name:
                 self._open.remove(position)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ectools.host.combined_schema import build_contract, load_contract
+from ectools.host.combined_schema import build_combined_schema, load_combined_schema
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
@@ -27,4 +27,4 @@ SCHEMAS = click.option(
 
 def choose_contract(schemas: tuple[str, ...]) -> Schema:
     """The schema that ``--schema`` asks for."""
-    return build_contract(map(load_schema, schemas)) if schemas else load_contract()
+    return build_combined_schema(map(load_schema, schemas)) if schemas else load_combined_schema()

@@ -37,12 +37,12 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     and is asked to power down. Exit status 0 only if the guest said so.
     """
     from ectools.demo.run import run_demo
-    from ectools.docs import INDEX, build_pages
+    from ectools.docs import MARKDOWN_INDEX, build_pages
     from ectools.docs.writing import write_folder
 
-    outcome = run_demo(payload=payload, keep=keep, timeout=timeout, talk=sys.stderr)
+    outcome = run_demo(payload=payload, keep=keep, timeout=timeout, stderr=sys.stderr)
     write_folder(docs, build_pages())
-    index = docs / INDEX
+    index = docs / MARKDOWN_INDEX
     if as_json:
         result = {
             "stages": outcome.stages,

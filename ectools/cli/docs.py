@@ -82,9 +82,9 @@ def docs(
         raise click.UsageError("give either -o FOLDER or --check FOLDER")
     import gc
 
-    from ectools.docs import Format, write_pages
+    from ectools.docs import DocFormat, write_pages
     from ectools.docs.links import SourceUrl
-    from ectools.docs.model import Settings
+    from ectools.docs.model import DocSettings
     from ectools.docs.reference import build_reference
     from ectools.docs.writing import find_stale, write_folder
 
@@ -92,7 +92,7 @@ def docs(
     gc.disable()
     reference = build_reference(
         schemas,
-        settings=Settings(
+        settings=DocSettings(
             source_url=None if source_url is None else SourceUrl(source_url), internal=internal
         ),
         redirects=redirects,
@@ -100,7 +100,7 @@ def docs(
     )
     pages: dict[str, bytes] = {}
     for name in formats:
-        pages |= write_pages(reference, Format(name))
+        pages |= write_pages(reference, DocFormat(name))
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:

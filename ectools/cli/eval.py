@@ -9,7 +9,12 @@ from typing import Any
 import click
 
 from ectools import host
-from ectools.checks.evaluation import FailedEvaluationError, Question, answer, find_unwritable
+from ectools.checks.evaluation import (
+    EvaluationRequest,
+    FailedEvaluationError,
+    evaluate_request,
+    find_unwritable,
+)
 from ectools.cli.param_types import Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
@@ -69,7 +74,7 @@ def eval_(
         raise click.UsageError("give one of --expr, --file and --flake")
     if inputs and flake is None:
         raise click.UsageError("--override-input goes with --flake")
-    question = Question(
+    request = EvaluationRequest(
         expression=expression,
         file=file,
         flake=flake,
@@ -82,7 +87,7 @@ def eval_(
         memory_mib=memory,
     )
     try:
-        value = answer(question)
+        value = evaluate_request(request)
     except FailedEvaluationError as error:
         if not as_json:
             raise

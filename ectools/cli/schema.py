@@ -129,18 +129,24 @@ def diff(old: str, new: str, *, as_json: bool, junit: bool) -> int:
     Exits 0 where nothing differs, 3 where only the words do, 4 where more is valid than before, 5 where what
     was valid no longer is, an option is gone, or a default is another.
     """
-    from ectools.options.reporting import compare_paths, exit_status, write_json, write_junit, write_text
+    from ectools.options.reporting import (
+        compare_paths,
+        drift_exit_status,
+        write_drift_json,
+        write_drift_junit,
+        write_drift_text,
+    )
     from ectools.options.revisions import open_schemas
 
     if as_json and junit:
         raise click.UsageError("give either --json or --junit")
     with open_schemas(old) as before, open_schemas(new) as after:
         changes = compare_paths(before, after)
-    write = write_json if as_json else write_junit if junit else write_text
+    write = write_drift_json if as_json else write_drift_junit if junit else write_drift_text
     text = write(changes)
     if text:
         click.echo(text)
-    return exit_status(changes)
+    return drift_exit_status(changes)
 
 
 def _load(nixpkgs: str | None, dump_file: Path | None) -> Dump:

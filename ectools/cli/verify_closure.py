@@ -9,8 +9,8 @@ import click
 
 from ectools.checks.closure import (
     Closure,
+    ClosureSource,
     Comparison,
-    Origin,
     compare_closures,
     find_damaged,
     read_running,
@@ -99,7 +99,7 @@ def _print(comparison: Comparison, damaged: tuple[str, ...] | None) -> None:
         click.echo(_describe(closure))
     for change in comparison.changed:
         click.echo(f"changed {change.name}")
-        for origin, paths in ((Origin.REBUILT, change.rebuilt), (other.origin, change.other)):
+        for origin, paths in ((ClosureSource.REBUILT, change.rebuilt), (other.origin, change.other)):
             for path in paths:
                 click.echo(f"  {origin + ':':<10} {path}")
     for word, paths in (("added", comparison.added), ("removed", comparison.removed)):

@@ -69,7 +69,7 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
 
     The descriptors that a run hands to QEMU stand in it as 3 (QMP) and 4 (macvtap).
     """
-    from ectools.vm.argv import Accelerator, Tap, build_argv, first_accelerator
+    from ectools.vm.argv import Accelerator, Tap, build_qemu_argv, first_accelerator
     from ectools.vm.load import load_settings
 
     settings = load_settings(config)
@@ -77,7 +77,7 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
     if accelerator is Accelerator.KVM and not settings.enable_kvm:
         raise InputError(f"--accel kvm: {OPTION_PREFIX}.enableKvm is false", hint="set it to true")
     tap = Tap(fd=4, mac=settings.lan.macvtap.mac_address) if settings.lan.enable else None
-    arguments = build_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
+    arguments = build_qemu_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
     click.echo(json.dumps(arguments) if as_json else shlex.join(arguments))
 
 

@@ -12,14 +12,14 @@ import click
 from ectools.checks import vmtest_report as report
 from ectools.checks import vmtest_run
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_tests
-from ectools.checks.vmtest_steps import Kind
+from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests
+from ectools.checks.vmtest_steps import StepKind
 from ectools.cli.param_types import Seconds
 from ectools.files import write_atomic
 from ectools.log import use_colour
 from ectools.nixpkgs import find_nixpkgs
 
-_COLOURS = {Kind.SUBTEST: "1", Kind.FAILURE: "31", Kind.CONSOLE: "2"}
+_COLOURS = {StepKind.SUBTEST: "1", StepKind.FAILURE: "31", StepKind.CONSOLE: "2"}
 _SHOWN_AFTER_FAILURE = 20
 
 
@@ -97,16 +97,16 @@ def vmtest(
         memory_mib=memory or vmtest_run.available_memory_mib(),
         seconds=timeout,
     )
-    talk = _Talk(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
-    listener = Listener(line=talk.line, ended=talk.ended)
+    progress = _Progress(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
+    listener = Listener(line=progress.line, ended=progress.ended)
     outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
-        write_atomic(junit, f"{report.write_junit(outcomes)}\n".encode())
+        write_atomic(junit, f"{report.write_tests_junit(outcomes)}\n".encode())
     if as_json:
         click.echo(
             json.dumps([report.show_outcome_json(each) for each in outcomes], indent=2, ensure_ascii=False)
         )
-    return vmtest_run.exit_status(outcomes)
+    return vmtest_run.tests_exit_status(outcomes)
 
 
 def _print_list(tests: list[VmTest], *, as_json: bool) -> None:
@@ -118,31 +118,31 @@ def _print_list(tests: list[VmTest], *, as_json: bool) -> None:
         click.echo(report.show_test(test))
 
 
-def _shown(*, verbose: bool, quiet: bool) -> frozenset[Kind]:
+def _shown(*, verbose: bool, quiet: bool) -> frozenset[StepKind]:
     if quiet:
         return frozenset()
-    return frozenset(Kind) if verbose else frozenset(Kind) - {Kind.CONSOLE}
+    return frozenset(StepKind) if verbose else frozenset(StepKind) - {StepKind.CONSOLE}
 
 
-class _Talk:
+class _Progress:
     """Prints the log to standard error as it comes, and each outcome to standard output."""
 
-    def __init__(self, *, shown: frozenset[Kind], quiet: bool, as_json: bool) -> None:
+    def __init__(self, *, shown: frozenset[StepKind], quiet: bool, as_json: bool) -> None:
         self._shown = shown
         self._quiet = quiet
         self._as_json = as_json
         self._colour = use_colour(sys.stderr)
 
-    def line(self, test: VmTest, kind: Kind, depth: int, text: str) -> None:
+    def line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
         if kind not in self._shown:
             return
         code = _COLOURS.get(kind)
         painted = f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
         click.echo(f"{test.name} | {'  ' * depth}{painted}", err=True)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TestOutcome) -> None:
         failed = outcome.verdict in (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
-        if failed and Kind.CONSOLE not in self._shown and not self._quiet and outcome.log:
+        if failed and StepKind.CONSOLE not in self._shown and not self._quiet and outcome.log:
             click.echo(f"{outcome.test.name}: the last lines, with the machines' consoles:", err=True)
             for line in outcome.log[-_SHOWN_AFTER_FAILURE:]:
                 click.echo(f"{outcome.test.name} |   {line}", err=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, TextIO
 
-from ectools.demo.stages import Stage
+from ectools.demo.stages import DemoStage
 from ectools.log import use_colour
 
 if TYPE_CHECKING:
     from ectools.demo.stages import Timeline
 
-_TITLE = max(len(stage) for stage in Stage)
+_TITLE = max(len(stage) for stage in DemoStage)
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _COLUMNS_A_SECOND = 2
 
@@ -25,7 +25,7 @@ class Drawing:
         self._colour = use_colour(stream)
         self._ticks = 0
 
-    def reached(self, timeline: Timeline, stage: Stage) -> None:
+    def reached(self, timeline: Timeline, stage: DemoStage) -> None:
         """A stage was reached: its line, for good."""
         took = timeline.duration(stage)
         self._write(f"  {self._paint('✓', 32)} {_line(stage, took, at=timeline.reached[stage])}", end="\n")
@@ -56,7 +56,7 @@ class Drawing:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
 
-def _line(stage: Stage, took: float, *, at: float) -> str:
+def _line(stage: DemoStage, took: float, *, at: float) -> str:
     left = f"{stage:<{_TITLE}}  {took:6.2f} s  {at:6.2f} s  "
     room = shutil.get_terminal_size((100, 24)).columns - len(left) - 6
     width = round(took * _COLUMNS_A_SECOND)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ectools import host
 from ectools.demo.draw import Drawing
 from ectools.demo.payload import UP_MARK, Payload, build_payload, open_to_guest, stage_payload
-from ectools.demo.stages import Stage, Timeline, find_remark, parse_record, recognise_stage
+from ectools.demo.stages import DemoStage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
 from ectools.files import write_atomic
 from ectools.processes import describe_exit, launch, stop
@@ -41,7 +41,7 @@ class DemoError(EcError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class DemoOutcome:
     """Seconds from the runner's start to each stage; with ``keep``, where the guest runs on."""
 
     stages: dict[str, float]
@@ -49,15 +49,17 @@ class Outcome:
     pid: int | None
 
 
-def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) -> Outcome:
-    """Boot the embedded host and draw its stages on ``talk``.
+def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO) -> DemoOutcome:
+    """Boot the embedded host and draw its stages on ``stderr``.
 
     ``payload`` is a folder with ``kernel`` and ``initrd``; None makes one from the distribution's packages.
     ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running; else nothing is left.
     Raises DemoError, with the runner's last words, where the guest does not come up.
     """
     if payload is None:
-        _say(talk, "payload", "a kernel and an initramfs from the distribution's packages, cached")
+        _print_section(
+            stderr, "payload", "a kernel and an initramfs from the distribution's packages, cached"
+        )
         parts = build_payload()
     else:
         parts = Payload.load(payload)
@@ -66,36 +68,38 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, talk: TextIO) 
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         mark = secrets.token_hex(8)
         stage_payload(parts, folder / "root", cmdline=f"ec.mark={mark}")
-        config = _write_settings(folder, talk=talk)
+        config = _write_settings(folder, stderr=stderr)
         open_to_guest(folder, state=folder / "state", root=folder / "root")
         log = folder / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
-        _say(talk, "boot", "seconds a stage, and since the start")
+        _print_section(stderr, "boot", "seconds a stage, and since the start")
         runner = _start_runner(argv, log)
         undo.callback(stop, runner, term_seconds=_STOP_SECONDS)
-        timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(talk))
+        timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(stderr))
         if keep:
             undo.pop_all()
         else:
-            _stop_runner(runner, talk=talk)
-    return Outcome(
+            _stop_runner(runner, stderr=stderr)
+    return DemoOutcome(
         stages={stage.name.lower(): round(seconds, 3) for stage, seconds in timeline.reached.items()},
         folder=folder if keep else None,
         pid=runner.pid if keep else None,
     )
 
 
-def _write_settings(folder: Path, *, talk: TextIO) -> Path:
+def _write_settings(folder: Path, *, stderr: TextIO) -> Path:
     """The host description, shown, validated, and made into a NixOS module (shown) and a settings file."""
     text = resources.files(__package__).joinpath("host.toml").read_text("utf-8")
     # A JSON string is a TOML string.
     for name, value in {"@STATE@": folder / "state", "@ROOT@": folder / "root"}.items():
         text = text.replace(name, json.dumps(str(value)))
-    _say(talk, "host description", "demo.toml", text)
+    _print_section(stderr, "host description", "demo.toml", text)
     description = host.parse(text.encode(), file="demo.toml", form=host.Format.TOML)
     if problems := host.validate(description):
         raise ProblemsError("demo.toml: the embedded host description is not valid", [*problems])
-    _say(talk, "NixOS module", "what `ectools generate` makes of it", host.build_module(description))
+    _print_section(
+        stderr, "NixOS module", "what `ectools generate` makes of it", host.build_module(description)
+    )
     options: dict[str, Any] = description.root.value
     for name in _OPTIONS:
         options = options[name]
@@ -103,7 +107,7 @@ def _write_settings(folder: Path, *, talk: TextIO) -> Path:
     (folder / "state").mkdir()
     config = folder / "settings.json"
     write_atomic(config, json.dumps(settings, indent=2).encode() + b"\n")
-    _say(talk, "settings", "valid; the same file that the NixOS module writes")
+    _print_section(stderr, "settings", "valid; the same file that the NixOS module writes")
     return config
 
 
@@ -142,7 +146,7 @@ def _watch(
                 stage = recognise_stage(record, mark=mark)
                 if stage is not None and timeline.note(stage, seconds):
                     drawing.reached(timeline, stage)
-            if Stage.UP in timeline.reached:
+            if DemoStage.UP in timeline.reached:
                 break
             if ended is not None or seconds > timeout:
                 drawing.stopped(timeline)
@@ -178,14 +182,14 @@ def _show(record: dict[str, Any]) -> str:
     return json.dumps(record)
 
 
-def _stop_runner(runner: subprocess.Popen[bytes], *, talk: TextIO) -> None:
-    _say(talk, "stop", "asking the guest to power down")
+def _stop_runner(runner: subprocess.Popen[bytes], *, stderr: TextIO) -> None:
+    _print_section(stderr, "stop", "asking the guest to power down")
     status = stop(runner, term_seconds=_STOP_SECONDS)
     if status not in (0, -signal.SIGTERM):
         raise DemoError(f"the guest came up, but the runner did not stop well: {describe_exit(status)}")
 
 
-def _say(talk: TextIO, title: str, words: str, body: str = "") -> None:
-    talk.write(f"{title}: {words}\n")
-    talk.writelines(f"    {line}\n" if line else "\n" for line in body.splitlines())
-    talk.flush()
+def _print_section(stderr: TextIO, title: str, words: str, body: str = "") -> None:
+    stderr.write(f"{title}: {words}\n")
+    stderr.writelines(f"    {line}\n" if line else "\n" for line in body.splitlines())
+    stderr.flush()

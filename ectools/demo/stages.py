@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Stage(StrEnum):
+class DemoStage(StrEnum):
     """In the order in which they come; the value is what a person reads."""
 
     SERVER = "the boot HTTP server answers"
@@ -23,22 +23,22 @@ class Stage(StrEnum):
     UP = "the guest says that it is up"
 
 
-_REQUESTS = {"/netboot.ipxe": Stage.SCRIPT, "/kernel": Stage.KERNEL, "/initrd": Stage.INITRD}
+_REQUESTS = {"/netboot.ipxe": DemoStage.SCRIPT, "/kernel": DemoStage.KERNEL, "/initrd": DemoStage.INITRD}
 
 
-def recognise_stage(record: Mapping[str, Any], *, mark: str) -> Stage | None:
+def recognise_stage(record: Mapping[str, Any], *, mark: str) -> DemoStage | None:
     """The stage that a log record tells of. ``mark`` is the line that only this run's guest can print."""
     match record:
         case {"event": "boot HTTP server is ready"}:
-            return Stage.SERVER
+            return DemoStage.SERVER
         case {"event": "the guest runs"}:
-            return Stage.QEMU
+            return DemoStage.QEMU
         case {"event": "request", "method": "GET", "status": 200, "path": str(path)}:
             return _REQUESTS.get(path)
         case {"event": "console", "line": str(line)} if "Linux version" in line:
-            return Stage.LINUX
+            return DemoStage.LINUX
         case {"event": "console", "line": str(line)} if mark in line:
-            return Stage.UP
+            return DemoStage.UP
     return None
 
 
@@ -67,9 +67,9 @@ def parse_record(line: bytes) -> dict[str, Any]:
 class Timeline:
     """When each stage was reached, in seconds from the start of the runner; a stage counts once."""
 
-    reached: dict[Stage, float] = field(default_factory=dict)
+    reached: dict[DemoStage, float] = field(default_factory=dict)
 
-    def note(self, stage: Stage, seconds: float) -> bool:
+    def note(self, stage: DemoStage, seconds: float) -> bool:
         """Whether this is the first time."""
         if stage in self.reached:
             return False
@@ -77,11 +77,11 @@ class Timeline:
         return True
 
     @property
-    def next(self) -> Stage | None:
+    def next(self) -> DemoStage | None:
         """The first stage that has not been reached; None where the guest is up."""
-        return next((stage for stage in Stage if stage not in self.reached), None)
+        return next((stage for stage in DemoStage if stage not in self.reached), None)
 
-    def duration(self, stage: Stage) -> float:
+    def duration(self, stage: DemoStage) -> float:
         """Seconds from the last stage reached before ``stage`` to it."""
         at = self.reached[stage]
         return at - max((other for other in self.reached.values() if other < at), default=0.0)

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from ectools.docs.reference import Reference
 
-INDEX = "index.md"
+MARKDOWN_INDEX = "index.md"
 
 
-class Format(StrEnum):
+class DocFormat(StrEnum):
     """What the reference can be written as."""
 
     MARKDOWN = "markdown"
@@ -23,31 +23,31 @@ class Format(StrEnum):
 
 
 def build_pages(schemas: Sequence[str] = ()) -> dict[str, bytes]:
-    """File name → content of the reference in Markdown, ``INDEX`` among them, as ``write_pages`` makes it.
+    """File name → content of the reference in Markdown, ``MARKDOWN_INDEX`` among them, as ``write_pages`` makes it.
 
     ``schemas`` are names or files; all of this project's where none is given. Raises InputError where there
     is no such schema.
     """
     from ectools.docs.reference import build_reference
 
-    return write_pages(build_reference(schemas), Format.MARKDOWN)
+    return write_pages(build_reference(schemas), DocFormat.MARKDOWN)
 
 
-def write_pages(reference: Reference, kind: Format) -> dict[str, bytes]:
+def write_pages(reference: Reference, kind: DocFormat) -> dict[str, bytes]:
     """File name → content of the reference in one format. No two formats have a file of the same name."""
-    if kind is Format.MARKDOWN:
+    if kind is DocFormat.MARKDOWN:
         from ectools.docs import markdown
 
         return _encode(markdown.write_pages(reference))
-    if kind is Format.HTML:
+    if kind is DocFormat.HTML:
         from ectools.docs import html
 
         return _encode(html.write_pages(reference))
-    if kind is Format.MAN:
+    if kind is DocFormat.MAN:
         from ectools.docs import man
 
         return _encode(man.write_pages(reference))
-    if kind is Format.JSON:
+    if kind is DocFormat.JSON:
         from ectools.docs import data
 
         return _encode(data.write_pages(reference))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ectools.docs.markdown import code_span, escape
+from ectools.docs.markdown import code_span, escape_markdown
 from ectools.docs.reference import load_redirects
-from ectools.options.drift import Change, Kind
+from ectools.options.drift import Change, ChangeKind
 from ectools.options.reporting import compare_paths
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADINGS = {
-    Kind.BREAKING: "Breaking",
-    Kind.COMPATIBLE: "Compatible",
-    Kind.DOCS: "Documentation",
+    ChangeKind.BREAKING: "Breaking",
+    ChangeKind.COMPATIBLE: "Compatible",
+    ChangeKind.DOCS: "Documentation",
 }
 
 
@@ -49,7 +49,7 @@ def _tell(change: Change, renamed: Mapping[str, str]) -> str:
         return f"it is {code_span(renamed[change.option])} now"
     if _is_option(change.new) and change.old is None and change.option in renamed.values():
         return ""
-    return escape(change.message)
+    return escape_markdown(change.message)
 
 
 def _is_option(value: Any) -> bool:

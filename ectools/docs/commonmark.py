@@ -37,12 +37,12 @@ SPAN = re.compile(r"(?:\{([a-z]+)\})?`([^`]+)`")
 """A role, or none, and the code in a simple text."""
 
 
-def parse(text: str) -> list[Token]:
+def parse_commonmark(text: str) -> list[Token]:
     """The block tokens of a description, inline ones as their children."""
     return make_parser().parse(text)
 
 
-def is_simple(text: str) -> bool:
+def is_plain_text(text: str) -> bool:
     """Whether ``text`` is paragraphs of words and SPANs, an empty line between them, and nothing else."""
     # Spaces at the end of a line are a line break, or dropped; two spans that touch may be one.
     return _SIMPLE.fullmatch(text) is not None and " \n" not in text and "``" not in text and text[-1] != " "

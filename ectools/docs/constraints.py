@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 from ectools.nixlang import render
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _constraints(node: Any, root: dict[str, Any], of: str, inside: tuple[str, ..
     if not isinstance(node, dict) or _DEMANDS.isdisjoint(node):
         return
     if "$ref" in node:
-        target = resolve(node["$ref"], root)
+        target = resolve_reference(node["$ref"], root)
         if node["$ref"] not in inside and "properties" not in target and "anyOf" not in target:
             yield from _constraints(target, root, of, (*inside, node["$ref"]))
         return

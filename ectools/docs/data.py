@@ -23,17 +23,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ectools.docs.model import Code, OptionDoc
+    from ectools.docs.model import CodeExample, OptionDoc
     from ectools.docs.reference import Reference
 
-FILE = "options.json"
-VERSION = 1
+DATA_FILE = "options.json"
+DATA_VERSION = 1
 
 
 def write_pages(reference: Reference) -> dict[str, str]:
     """The one file, by its name."""
     document = {
-        "version": VERSION,
+        "version": DATA_VERSION,
         "redirects": dict(reference.redirects),
         "modules": [
             {
@@ -44,7 +44,7 @@ def write_pages(reference: Reference) -> dict[str, str]:
             for module in reference.modules
         ],
     }
-    return {FILE: json.dumps(document, indent=1, ensure_ascii=False) + "\n"}
+    return {DATA_FILE: json.dumps(document, indent=1, ensure_ascii=False) + "\n"}
 
 
 def _option(option: OptionDoc) -> dict[str, Any]:
@@ -71,5 +71,5 @@ def _option(option: OptionDoc) -> dict[str, Any]:
     }
 
 
-def _code(code: Code | None) -> dict[str, str] | None:
+def _code(code: CodeExample | None) -> dict[str, str] | None:
     return None if code is None else {"kind": "markdown" if code.words else "nix", "text": code.text}

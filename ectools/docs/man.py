@@ -7,16 +7,16 @@ import time
 from typing import TYPE_CHECKING
 
 from ectools import __version__
-from ectools.docs.roff import bold, escape, escape_code, fill, write_blocks, write_code_block
+from ectools.docs.roff import bold, escape_roff, escape_roff_code, fill, write_blocks, write_roff_code_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ectools.docs.constraints import Constraint
-    from ectools.docs.model import Code, OptionDoc
+    from ectools.docs.model import CodeExample, OptionDoc
     from ectools.docs.reference import Reference
 
-FILE = "ectools-options.5"
+MAN_FILE = "ectools-options.5"
 
 # The earliest date of an archive: a page without one is an error, and one of today is another page every day.
 _NO_DATE = 315532800
@@ -27,7 +27,7 @@ def write_pages(reference: Reference) -> dict[str, str]:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch) if epoch.isdigit() else _NO_DATE))
     lines = [
-        f'.TH ECTOOLS\\-OPTIONS 5 "{date}" "ectools {escape(__version__)}" "Options"',
+        f'.TH ECTOOLS\\-OPTIONS 5 "{date}" "ectools {escape_roff(__version__)}" "Options"',
         # No name is hyphenated, and no line filled with spaces: code is copied from here.
         ".nh",
         ".ad l",
@@ -36,11 +36,11 @@ def write_pages(reference: Reference) -> dict[str, str]:
         ".SH OPTIONS",
     ]
     for module in reference.modules:
-        lines += fill(escape(f"The options of the module {module.name}:"))
+        lines += fill(escape_roff(f"The options of the module {module.name}:"))
         for option in module.options:
             lines += _write_entry(option)
         lines.append(".PP")
-    return {FILE: "\n".join(lines[:-1]) + "\n"}
+    return {MAN_FILE: "\n".join(lines[:-1]) + "\n"}
 
 
 def _write_entry(option: OptionDoc) -> list[str]:
@@ -55,9 +55,9 @@ def _write_entry(option: OptionDoc) -> list[str]:
 
 def _fields(option: OptionDoc) -> Iterator[tuple[str, list[str]]]:
     """Label, and a value: words that are escaped and to be filled, then lines of roff."""
-    yield "Type", [escape(option.type)]
+    yield "Type", [escape_roff(option.type)]
     for constraint in option.constraints:
-        yield escape(constraint.title), [_show_constraint(constraint)]
+        yield escape_roff(constraint.title), [_show_constraint(constraint)]
     if option.required:
         yield "Must be set", ["yes"]
     if option.read_only:
@@ -75,15 +75,15 @@ def _fields(option: OptionDoc) -> Iterator[tuple[str, list[str]]]:
     if option.declarations:
         yield (
             "Declared in",
-            [", ".join(f"\\fI{escape_code(place.show())}\\fR" for place in option.declarations)],
+            [", ".join(f"\\fI{escape_roff_code(place.show())}\\fR" for place in option.declarations)],
         )
 
 
 def _show_constraint(constraint: Constraint) -> str:
-    return ", ".join(map(escape if constraint.note else bold, constraint.values))
+    return ", ".join(map(escape_roff if constraint.note else bold, constraint.values))
 
 
-def _write_code(code: Code) -> list[str]:
+def _write_code(code: CodeExample) -> list[str]:
     if code.words:
         return ["", *write_blocks(code.text)]
-    return ["", *write_code_block(code.text)] if "\n" in code.text else [bold(code.text)]
+    return ["", *write_roff_code_block(code.text)] if "\n" in code.text else [bold(code.text)]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ectools.docs.constraints import Constraint
-    from ectools.docs.model import Code, Declaration, ModuleDoc, OptionDoc
+    from ectools.docs.model import CodeExample, Declaration, ModuleDoc, OptionDoc
     from ectools.docs.reference import Reference
 
 
@@ -48,7 +48,7 @@ def _write_option(option: OptionDoc, module: ModuleDoc, links: Mapping[str, str]
         text = content if role == "manpage" else code_span(content)
         return f"[{text}]({link.removeprefix(f'{module.name}.md')})" if link else text
 
-    fields = [f"- Type: {escape(option.type)}"]
+    fields = [f"- Type: {escape_markdown(option.type)}"]
     fields += [_write_constraint(constraint) for constraint in option.constraints]
     if option.required:
         fields.append("- Must be set")
@@ -78,7 +78,9 @@ def _write_option(option: OptionDoc, module: ModuleDoc, links: Mapping[str, str]
 
 
 def _write_constraint(constraint: Constraint) -> str:
-    values = ", ".join(escape(value) if constraint.note else code_span(value) for value in constraint.values)
+    values = ", ".join(
+        escape_markdown(value) if constraint.note else code_span(value) for value in constraint.values
+    )
     return f"- {constraint.title}: {values}"
 
 
@@ -87,7 +89,7 @@ def _write_declaration(place: Declaration) -> str:
     return text if place.url is None else f"[{text}]({place.url})"
 
 
-def _write_code(code: Code, write_role: Callable[[str, str], str]) -> str:
+def _write_code(code: CodeExample, write_role: Callable[[str, str], str]) -> str:
     if code.words:
         return " ".join(replace_roles(code.text, write_role).split())
     if "\n" not in code.text:
@@ -97,7 +99,7 @@ def _write_code(code: Code, write_role: Callable[[str, str], str]) -> str:
     return f"\n\n{body}"
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]<>{}#|~])", r"\\\1", text)
 

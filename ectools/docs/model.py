@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.docs.constraints import Constraint, find_constraints
 from ectools.errors import EcError
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 from ectools.nixlang import render
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _ANCHOR = str.maketrans(dict.fromkeys('*<> []:"', "_"))
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeExample:
     """A default or an example: a Nix expression, or words (Markdown) where ``words``."""
 
     text: str
@@ -54,8 +54,8 @@ class OptionDoc:
     description: str
     type: str
     constraints: tuple[Constraint, ...]
-    default: Code | None
-    example: Code | None
+    default: CodeExample | None
+    example: CodeExample | None
     declarations: tuple[Declaration, ...]
     related_packages: str
     read_only: bool
@@ -85,7 +85,7 @@ class UndocumentedError(EcError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DocSettings:
     """What is shown of the options, and how.
 
     ``internal``: internal options too; hidden ones never. ``source_url``: where declarations link to.
@@ -95,9 +95,9 @@ class Settings:
     internal: bool = False
 
 
-def build_module(schema: Schema, settings: Settings | None = None) -> ModuleDoc:
+def build_module_doc(schema: Schema, settings: DocSettings | None = None) -> ModuleDoc:
     """The options of a schema that people set, those that decide whether and what before the others."""
-    walk = _Walk(schema.document, settings or Settings())
+    walk = _Walk(schema.document, settings or DocSettings())
     path = tuple(schema.document.get("x-nix-path", ()))
     options = sorted(walk.objects(schema.document, path, ()), key=lambda option: _order(option.path))
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
@@ -124,7 +124,7 @@ def _order(path: tuple[str, ...]) -> list[tuple[int, str]]:
 class _Walk:
     """Through one document; ``inside`` are the objects that are being walked, so that recursion ends."""
 
-    def __init__(self, root: dict[str, Any], settings: Settings) -> None:
+    def __init__(self, root: dict[str, Any], settings: DocSettings) -> None:
         self.root = root
         self.settings = settings
 
@@ -186,7 +186,7 @@ def _inner_objects(
     if not isinstance(node, dict) or _HOLDERS.isdisjoint(node):
         return
     if "$ref" in node:
-        target = resolve(node["$ref"], root)
+        target = resolve_reference(node["$ref"], root)
         if "properties" in target:
             yield path, target
         return
@@ -202,11 +202,11 @@ def _inner_objects(
 _NOTHING = object()
 
 
-def _code(option: dict[str, Any], field: str, value: Any) -> Code | None:
+def _code(option: dict[str, Any], field: str, value: Any) -> CodeExample | None:
     if value is not _NOTHING:
-        return Code(render(value))
+        return CodeExample(render(value))
     if f"x-nix-{field}-text" in option:
-        return Code(option[f"x-nix-{field}-text"])
+        return CodeExample(option[f"x-nix-{field}-text"])
     if f"x-nix-{field}-markdown" in option:
-        return Code(option[f"x-nix-{field}-markdown"], words=True)
+        return CodeExample(option[f"x-nix-{field}-markdown"], words=True)
     return None

@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ectools.docs.model import ModuleDoc, Settings, build_module, refuse_undocumented
-from ectools.docs.shape_check import find_misshapen
+from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, refuse_undocumented
+from ectools.docs.shape_check import find_shape_faults
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import read_bytes
 from ectools.schemas import Schema, load_schema, schema_names, schemas_folder
@@ -31,7 +31,7 @@ class Reference:
 def build_reference(
     schemas: Sequence[str] = (),
     *,
-    settings: Settings | None = None,
+    settings: DocSettings | None = None,
     redirects: Path | None = None,
     allow_undocumented: bool = False,
 ) -> Reference:
@@ -43,7 +43,7 @@ def build_reference(
     own = schemas_folder() / REDIRECTS
     if redirects is None and not schemas and own.is_file():
         redirects = own
-    modules = [build_module(_load(name), settings) for name in schemas or schema_names()]
+    modules = [build_module_doc(_load(name), settings) for name in schemas or schema_names()]
     if not allow_undocumented:
         refuse_undocumented(modules)
     table: dict[str, str] = {}
@@ -104,7 +104,7 @@ def _refuse_redirect(old: str, new: str, known: set[str]) -> Iterator[str]:
 
 def _load(name: str) -> Schema:
     schema = load_schema(name, checked=False)
-    problem = next(find_misshapen(schema.document), None)
+    problem = next(find_shape_faults(schema.document), None)
     if problem is not None:
         raise InputError(
             f"{name}: not a schema of options: {problem}", hint="ectools schema export writes such schemas"

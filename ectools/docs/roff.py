@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ectools.docs.commonmark import SPAN, is_simple, parse
+from ectools.docs.commonmark import SPAN, is_plain_text, parse_commonmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,12 +30,12 @@ _ITALIC_ROLES = {"file", "var"}
 _MANPAGE = re.compile(r"([^()]+)(\([^()]+\))")
 
 
-def escape(text: str) -> str:
+def escape_roff(text: str) -> str:
     """Words, in one line."""
     return text.translate(_TEXT)
 
 
-def escape_code(text: str) -> str:
+def escape_roff_code(text: str) -> str:
     """Code, in one line, that can be copied from the page."""
     return " ".join(
         "\\:".join(piece.translate(_CODE) for piece in _PIECE.findall(word))
@@ -46,7 +46,7 @@ def escape_code(text: str) -> str:
 
 
 def bold(code: str) -> str:
-    return f"{_BOLD}{escape_code(code)}{_ROMAN}"
+    return f"{_BOLD}{escape_roff_code(code)}{_ROMAN}"
 
 
 def fill(text: str) -> list[str]:
@@ -67,7 +67,7 @@ def _protect(line: str) -> str:
     return f"\\&{line}" if line.startswith((".", "'")) else line
 
 
-def write_code_block(code: str) -> list[str]:
+def write_roff_code_block(code: str) -> list[str]:
     """Lines that are shown as they are, indented."""
     lines = [_protect(line.rstrip().expandtabs().translate(_CODE)) for line in code.strip("\n").split("\n")]
     return [".RS 4", ".nf", *lines, ".fi", ".RE"]
@@ -75,23 +75,23 @@ def write_code_block(code: str) -> list[str]:
 
 def write_blocks(markdown: str) -> list[str]:
     """A description, from its first line on: no macro before it."""
-    if is_simple(markdown):
+    if is_plain_text(markdown):
         paragraphs = (line for part in markdown.split("\n\n") for line in (".PP", *fill(_write_simple(part))))
         return list(paragraphs)[1:]
-    return _Blocks(parse(markdown)).write(".PP")
+    return _Blocks(parse_commonmark(markdown)).write(".PP")
 
 
 def _write_simple(paragraph: str) -> str:
     if "`" not in paragraph:
-        return escape(paragraph)
+        return escape_roff(paragraph)
     inline, text, end = _Inline(_ROMAN), "", 0
     for found in SPAN.finditer(paragraph):
         code = (
             inline.code(found[2]) if found[1] is None else inline.role(found[1], " ".join(found[2].split()))
         )
-        text += escape(paragraph[end : found.start()]) + code
+        text += escape_roff(paragraph[end : found.start()]) + code
         end = found.end()
-    return text + escape(paragraph[end:])
+    return text + escape_roff(paragraph[end:])
 
 
 class _Blocks:
@@ -120,7 +120,7 @@ class _Blocks:
             text = _Inline(_BOLD if kind == "heading_open" else _ROMAN).write(inline.children or ())
             return [line for part in text.split("\n.br\n") for line in (".br", *fill(part))][1:]
         if kind in ("fence", "code_block"):
-            return write_code_block(token.content)
+            return write_roff_code_block(token.content)
         if kind in ("bullet_list_open", "ordered_list_open"):
             return self._list(token)
         if kind == "admonition_open":
@@ -176,9 +176,9 @@ class _Inline:
             href = self.links.pop()
             yield self._in(_BOLD, href[5:]) if href.startswith("#opt-") else _show_address(href)
         elif kind == "image":
-            yield escape(token.content) + _show_address(str(token.attrs.get("src", "")))
+            yield escape_roff(token.content) + _show_address(str(token.attrs.get("src", "")))
         else:
-            yield escape(token.content)
+            yield escape_roff(token.content)
 
     def code(self, content: str) -> str:
         return self._in(_BOLD, content)
@@ -186,13 +186,13 @@ class _Inline:
     def role(self, role: str, content: str) -> str:
         page = _MANPAGE.fullmatch(content)
         if role == "manpage" and page:
-            return self._in(_BOLD, page[1]) + escape(page[2])
+            return self._in(_BOLD, page[1]) + escape_roff(page[2])
         return self._in(_ITALIC if role in _ITALIC_ROLES else _BOLD, content)
 
     def _in(self, font: str, code: str) -> str:
-        return f"{font}{escape_code(code)}{self.fonts[-1]}"
+        return f"{font}{escape_roff_code(code)}{self.fonts[-1]}"
 
 
 def _show_address(href: str) -> str:
     """Where a link leads, after its text; addresses within the manual are left out."""
-    return f" <{escape_code(href)}>" if href.startswith(("https://", "http://", "mailto:")) else ""
+    return f" <{escape_roff_code(href)}>" if href.startswith(("https://", "http://", "mailto:")) else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ _HOLDERS = {"properties", "$defs", "anyOf", "allOf", "items", "additionalPropert
 _MOST_DEPTH = 200
 
 
-def find_misshapen(document: dict[str, Any]) -> Iterator[str]:
+def find_shape_faults(document: dict[str, Any]) -> Iterator[str]:
     """What is not as it should be, in words, with where it stands."""
     if "properties" not in document:
         yield "it has no properties"
@@ -99,6 +99,6 @@ def _find_wrong_keywords(node: dict[str, Any], where: str, root: dict[str, Any])
 
 def _resolves(reference: str, root: dict[str, Any]) -> bool:
     try:
-        return isinstance(resolve(reference, root), dict)
+        return isinstance(resolve_reference(reference, root), dict)
     except (KeyError, TypeError):
         return False

@@ -15,7 +15,7 @@ from ectools import __version__, log
 from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
 from ectools.fetch.response_lines import bound_lines
-from ectools.fetch.retry import Patience, parse_retry_after
+from ectools.fetch.retry import RetryPolicy, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _log = log.Log(__name__)
 MAX_REDIRECTS = 8
 _MAX_URL = 4096
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PORTS = {"http": 80, "https": 443}
 # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)
 _OUT_OF_TIME = (9, 10)
@@ -41,7 +41,7 @@ class FetchError(EcError):
         self.status = status
 
 
-class PassingError(FetchError):
+class TransientError(FetchError):
     """The same request may work later. ``retry_after``: seconds that the server asked to wait."""
 
     def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
@@ -55,9 +55,9 @@ class HttpClient:
     Where that is https, nothing is fetched without, whoever names it. The environment's proxies are used.
     """
 
-    def __init__(self, host: str, *, token: str | None, patience: Patience) -> None:
-        self.patience = patience
-        self._home = find_origin(host)
+    def __init__(self, host: str, *, token: str | None, retry: RetryPolicy) -> None:
+        self.retry = retry
+        self._home = url_origin(host)
         self._token = token
 
     @contextlib.contextmanager
@@ -89,25 +89,25 @@ class HttpClient:
             try:
                 with self.open(url) as response:
                     data = self._read_all(response, url, limit=limit, what=what, size=size)
-            except PassingError as error:
+            except TransientError as error:
                 failures += 1
                 self.wait(error, failures)
                 continue
             if size is not None and len(data) < size:
-                raise FetchError(f"{show_url(url)}: is {len(data)} bytes long, and {size} were announced")
+                raise FetchError(f"{redact_url(url)}: is {len(data)} bytes long, and {size} were announced")
             return data
 
-    def wait(self, error: PassingError, failures: int) -> None:
+    def wait(self, error: TransientError, failures: int) -> None:
         """Wait before the next attempt; raises ``error`` again where there is none left."""
-        if failures >= self.patience.attempts:
+        if failures >= self.retry.attempts:
             raise FetchError(
                 f"{error.message}; given up after {failures} attempts in a row", status=error.status
             ) from error
-        if error.retry_after is not None and error.retry_after > self.patience.longest_retry_after:
+        if error.retry_after is not None and error.retry_after > self.retry.longest_retry_after:
             raise FetchError(
                 f"{error.message}; it asks to wait {error.retry_after:.0f} s", status=error.status
             ) from error
-        seconds = self.patience.find_wait(failures, error.retry_after)
+        seconds = self.retry.next_pause(failures, error.retry_after)
         _log.warning(
             "trying again", reason=error.message, attempt=failures + 1, wait_seconds=round(seconds, 1)
         )
@@ -116,31 +116,31 @@ class HttpClient:
     def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
         sent |= headers
-        if self._token is not None and find_origin(url) == self._home:
+        if self._token is not None and url_origin(url) == self._home:
             sent["Authorization"] = f"token {self._token}"
         if self._home[0] == "https" and urlsplit(url).scheme != "https":
             raise FetchError(
-                f"{show_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
+                f"{redact_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
                 hint="the forge must name its files by https too (Forgejo: ROOT_URL)",
             )
         proxy = find_proxy(url)
         with translate_errors(url, proxy=proxy):
             # Anew: a connection that was kept may be closed at the very moment of the next request.
-            return _start_pool(proxy, self.patience).request(
+            return _start_pool(proxy, self.retry).request(
                 "GET", url, headers=sent, redirect=False, preload_content=False
             )
 
     def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
         here, location = seen[-1], response.headers.get("Location")
         if location is None:
-            raise FetchError(f"{show_url(here)}: redirects to nowhere", status=response.status)
+            raise FetchError(f"{redact_url(here)}: redirects to nowhere", status=response.status)
         try:
             target = urljoin(here, location)
         except ValueError as error:
-            raise FetchError(f"{show_url(here)}: redirects to no URL: {error}") from error
-        shown = f"{show_url(here)}: redirects to {cut(show_url(target))}"
+            raise FetchError(f"{redact_url(here)}: redirects to no URL: {error}") from error
+        shown = f"{redact_url(here)}: redirects to {cut(redact_url(target))}"
         try:
-            origin = find_origin(target)
+            origin = url_origin(target)
         except FetchError as error:
             raise FetchError(f"{shown}, which is not followed: {error.message}") from error
         if urlsplit(here).scheme == "https" and origin[0] == "http":
@@ -150,14 +150,14 @@ class HttpClient:
         return target
 
     def _refuse(self, response: BaseHTTPResponse, url: str) -> NoReturn:
-        status, shown = response.status, show_url(url)
-        if status in _PASSING:
-            raise PassingError(
+        status, shown = response.status, redact_url(url)
+        if status in _TRANSIENT:
+            raise TransientError(
                 f"{shown}: status {status}",
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
-        at_home = find_origin(url) == self._home
+        at_home = url_origin(url) == self._home
         token = "the token" if self._token is not None and at_home else "a request without a token"
         raise FetchError(
             {
@@ -165,7 +165,7 @@ class HttpClient:
                 403: f"{shown}: {token} may not read this (status 403)",
                 404: f"{shown}: not found (status 404)",
             }.get(status, f"{shown}: status {status}"),
-            hint=_find_hint(status, tokened=self._token is not None, at_home=at_home),
+            hint=_suggest(status, tokened=self._token is not None, at_home=at_home),
             status=status,
         )
 
@@ -173,16 +173,16 @@ class HttpClient:
         self, response: BaseHTTPResponse, url: str, *, limit: int, what: str, size: int | None
     ) -> bytes:
         parts, count = [], 0
-        for part in read_steadily(response, url, self.patience, size=size):
+        for part in read_steadily(response, url, self.retry, size=size):
             parts.append(part)
             count += len(part)
             if count > limit:
-                raise FetchError(f"{show_url(url)}: {what} is larger than {limit} bytes: not read further")
+                raise FetchError(f"{redact_url(url)}: {what} is larger than {limit} bytes: not read further")
         return b"".join(parts)
 
 
 def read_steadily(
-    response: BaseHTTPResponse, url: str, patience: Patience, *, size: int | None
+    response: BaseHTTPResponse, url: str, retry: RetryPolicy, *, size: int | None
 ) -> Iterator[bytes]:
     """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
 
@@ -192,7 +192,9 @@ def read_steadily(
     length = response.headers.get("Content-Length")
     if length is not None and "Transfer-Encoding" in response.headers:
         # RFC 9112, section 6.3: an attempt to smuggle, or a fault.
-        raise FetchError(f"{show_url(url)}: announces {cut(length)} bytes, and then chunks without a number")
+        raise FetchError(
+            f"{redact_url(url)}: announces {cut(length)} bytes, and then chunks without a number"
+        )
     left = size
     waited, got = 0.0, 0
     while True:
@@ -203,17 +205,17 @@ def read_steadily(
         if not part:
             return
         if left is not None and (left := left - len(part)) < 0:
-            raise FetchError(f"{show_url(url)}: longer than the {size} bytes that were announced")
+            raise FetchError(f"{redact_url(url)}: longer than the {size} bytes that were announced")
         got += len(part)
         yield part
-        if waited >= patience.stall_seconds:
-            if got < patience.least_rate * waited:
-                raise PassingError(f"{show_url(url)}: sends less than {patience.least_rate} bytes a second")
+        if waited >= retry.stall_seconds:
+            if got < retry.least_rate * waited:
+                raise TransientError(f"{redact_url(url)}: sends less than {retry.least_rate} bytes a second")
             waited, got = 0.0, 0
 
 
-def _start_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
-    timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.stall_seconds)
+def _start_pool(proxy: str | None, retry: RetryPolicy) -> urllib3.PoolManager:
+    timeout = urllib3.Timeout(connect=retry.connect_seconds, read=retry.stall_seconds)
     if proxy is None:
         return bound_lines(urllib3.PoolManager(retries=False, timeout=timeout))
     user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
@@ -224,13 +226,13 @@ def _start_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
 @contextlib.contextmanager
 def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
     """urllib3's errors as ours. A connection that ends is worth a second try, a certificate is not."""
-    shown = show_url(url) if proxy is None else f"{show_url(url)} (through the proxy {show_url(proxy)})"
+    shown = redact_url(url) if proxy is None else f"{redact_url(url)} (through the proxy {redact_url(proxy)})"
     try:
         yield
     except SSLError as error:
         reason = error.__cause__ or error.__context__
         if isinstance(reason, ssl.SSLEOFError):
-            raise PassingError(f"{shown}: {_show_error(error)}") from error
+            raise TransientError(f"{shown}: {_show_error(error)}") from error
         if not isinstance(reason, ssl.SSLCertVerificationError):
             hint = "is this a port of TLS, and nothing in between that speaks something else?"
         elif reason.verify_code in _OUT_OF_TIME:
@@ -243,10 +245,10 @@ def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
     except (LocationValueError, ValueError) as error:
         raise FetchError(f"{shown}: {error}", hint="is the address right, and the proxy's?") from error
     except HTTPError as error:
-        raise PassingError(f"{shown}: {_show_error(error)}") from error
+        raise TransientError(f"{shown}: {_show_error(error)}") from error
 
 
-def find_origin(url: str) -> tuple[str, str, int]:
+def url_origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of a URL. Raises FetchError where it is no plain http or https one."""
     try:
         parts = urlsplit(url)
@@ -260,7 +262,7 @@ def find_origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, port
 
 
-def show_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """A URL without what may be a secret in it: user, query, fragment."""
     try:
         parts = urlsplit(url)
@@ -270,7 +272,7 @@ def show_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _find_hint(status: int, *, tokened: bool, at_home: bool) -> str | None:
+def _suggest(status: int, *, tokened: bool, at_home: bool) -> str | None:
     if status in (401, 403, 404) and tokened and not at_home:
         return "the token goes to release.host alone, and this is another host, port or scheme"
     if status in (401, 403):

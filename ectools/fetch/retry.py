@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """Times in seconds. ``attempts`` are in a row: a download that got on starts to count anew.
 
     Between two of them the wait doubles from ``first_wait`` up to ``longest_wait``, give or take a quarter;
@@ -25,7 +25,7 @@ class Patience:
     stall_seconds: float = 60.0
     least_rate: int = 1024
 
-    def find_wait(self, failures: int, retry_after: float | None) -> float:
+    def next_pause(self, failures: int, retry_after: float | None) -> float:
         """How long to wait after so many failures in a row."""
         if retry_after is not None:
             return min(retry_after, self.longest_retry_after)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.host.load import Format, HostDescription, load, load_value, parse
+from ectools.host.load import HostDescription, HostFormat, load_host, load_value, parse_host
 from ectools.host.problem import OptionProblem
-from ectools.host.validate import validate
+from ectools.host.validate import validate_host
 
 if TYPE_CHECKING:
     from ectools.schemas import Schema

@@ -11,7 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 from ectools.schemas import Schema, load_schema, schema_names
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ _VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-ni
 
 
 @functools.cache
-def load_contract() -> Schema:
+def load_combined_schema() -> Schema:
     """What a host description may say of this project's modules."""
-    return build_contract(load_schema(name) for name in schema_names())
+    return build_combined_schema(load_schema(name) for name in schema_names())
 
 
-def build_contract(schemas: Iterable[Schema]) -> Schema:
+def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
     """One schema of host descriptions from the schemas of modules, whose option paths must differ."""
     document: dict[str, Any] = {"type": "object"}
     definitions: dict[str, Any] = {}
@@ -77,19 +77,19 @@ def find_option(document: dict[str, Any], place: Place) -> dict[str, Any]:
     schema: Any = document
     for step in place:
         schema = _step(schema, step, document)
-    return follow(schema, document)
+    return follow_path(schema, document)
 
 
-def follow(schema: Any, document: dict[str, Any]) -> dict[str, Any]:
+def follow_path(schema: Any, document: dict[str, Any]) -> dict[str, Any]:
     """The schema that a reference stands for; what stands beside the reference is kept."""
     while isinstance(schema, dict) and "$ref" in schema:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
-        schema = {**resolve(schema["$ref"], document), **beside}
+        schema = {**resolve_reference(schema["$ref"], document), **beside}
     return schema if isinstance(schema, dict) else {}
 
 
 def _step(schema: Any, step: str | int, document: dict[str, Any]) -> Any:
-    schema = follow(schema, document)
+    schema = follow_path(schema, document)
     if isinstance(step, str) and step in schema.get("properties", {}):
         return schema["properties"][step]
     inner = schema.get("items" if isinstance(step, int) else "additionalProperties")

@@ -7,7 +7,7 @@ import re
 import textwrap
 from typing import Any
 
-from ectools.host.combined_schema import PACKAGE_PATTERN, describe_option, follow, is_package
+from ectools.host.combined_schema import PACKAGE_PATTERN, describe_option, follow_path, is_package
 
 _WIDTH = 100
 _HEADER = """\
@@ -26,7 +26,7 @@ def build_example(document: dict[str, Any]) -> str:
 def _write_table(
     schema: dict[str, Any], path: tuple[str, ...], document: dict[str, Any], lines: list[str]
 ) -> None:
-    properties = {name: follow(each, document) for name, each in schema.get("properties", {}).items()}
+    properties = {name: follow_path(each, document) for name, each in schema.get("properties", {}).items()}
     tables = {name: each for name, each in properties.items() if _is_table(each)}
     options = {name: each for name, each in properties.items() if name not in tables}
     if options:
@@ -73,7 +73,7 @@ def _choose_value(option: dict[str, Any], document: dict[str, Any]) -> Any:
 
 def _invent(option: dict[str, Any], document: dict[str, Any]) -> Any:  # noqa: PLR0911 - one a type
     """A value to be replaced, of the option's type where that is plain to see."""
-    option = follow(option, document)
+    option = follow_path(option, document)
     if is_package(option):
         return "pkgs.hello"
     if "enum" in option:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _IGNORED = frozenset(
 """Keywords that say nothing about a value, and those that ``_accept_properties`` looks at."""
 
 
-def accepts(value: Any, schema: Any, document: dict[str, Any]) -> bool:
+def fast_validate(value: Any, schema: Any, document: dict[str, Any]) -> bool:
     """True where ``schema``, a part of ``document``, certainly accepts ``value``; else False."""
     if isinstance(schema, bool):
         return schema
@@ -48,7 +48,7 @@ def _accept_names(value: dict[str, Any], schema: dict[str, Any], document: dict[
         return False
     further = schema.get("additionalProperties", True)
     return further is True or all(
-        accepts(inner, further, document)
+        fast_validate(inner, further, document)
         for name, inner in value.items()
         if name not in schema.get("properties", {})
     )
@@ -56,7 +56,7 @@ def _accept_names(value: dict[str, Any], schema: dict[str, Any], document: dict[
 
 def _accept_properties(value: Any, argument: Any, _schema: dict[str, Any], document: dict[str, Any]) -> bool:
     return not isinstance(value, dict) or all(
-        accepts(inner, argument[name], document) for name, inner in value.items() if name in argument
+        fast_validate(inner, argument[name], document) for name, inner in value.items() if name in argument
     )
 
 
@@ -84,10 +84,16 @@ _KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any], dict[str, Any]], bool]]
     ),
     "properties": _accept_properties,
     "items": lambda value, argument, _, document: (
-        not isinstance(value, list) or all(accepts(item, argument, document) for item in value)
+        not isinstance(value, list) or all(fast_validate(item, argument, document) for item in value)
     ),
     "minItems": lambda value, argument, _, __: not isinstance(value, list) or len(value) >= argument,
-    "anyOf": lambda value, argument, _, document: any(accepts(value, each, document) for each in argument),
-    "allOf": lambda value, argument, _, document: all(accepts(value, each, document) for each in argument),
-    "$ref": lambda value, argument, _, document: accepts(value, resolve(argument, document), document),
+    "anyOf": lambda value, argument, _, document: any(
+        fast_validate(value, each, document) for each in argument
+    ),
+    "allOf": lambda value, argument, _, document: all(
+        fast_validate(value, each, document) for each in argument
+    ),
+    "$ref": lambda value, argument, _, document: fast_validate(
+        value, resolve_reference(argument, document), document
+    ),
 }

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.combined_schema import find_option, follow, is_package, load_contract
+from ectools.host.combined_schema import find_option, follow_path, is_package, load_combined_schema
 from ectools.nixlang import render_file
 from ectools.nixlang.nodes import AttrSet, Binding, Function, Parameter, Select, Var
 
@@ -24,9 +24,9 @@ def build_module(description: HostDescription, schema: Schema | None = None) -> 
 
     Packages become ``pkgs.…``, and integers floats where the option is one. Everything else stays the data
     that it is: a path, too, stays a string, because a path literal would be copied to the store, where
-    everyone can read it. ``schema`` is ``load_contract()`` where none is given.
+    everyone can read it. ``schema`` is ``load_combined_schema()`` where none is given.
     """
-    schema = load_contract() if schema is None else schema
+    schema = load_combined_schema() if schema is None else schema
     typed = _Typer(schema.document)
     bindings = _bind(description.root.value, (), typed)
     function = Function(
@@ -79,7 +79,7 @@ class _Typer:
 
     def takes_package(self, option: dict[str, Any]) -> bool:
         return is_package(option) or any(
-            self.takes_package(follow(branch, self.document)) for branch in option.get("anyOf", ())
+            self.takes_package(follow_path(branch, self.document)) for branch in option.get("anyOf", ())
         )
 
     def takes_float(self, option: dict[str, Any], place: Place) -> bool:

@@ -7,7 +7,7 @@ import re
 from json import JSONDecodeError, decoder
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.source_map import MAX_DEPTH, Lines, Located, Place, Places, SyntaxProblem
+from ectools.host.source_map import MAX_NESTING, Lines, Place, SourceMap, SourceMapped, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ _NOT_JSON = {
 }
 
 
-def parse_json(text: str) -> Located:
+def parse_json(text: str) -> SourceMapped:
     """Parse ``text``. Raises SyntaxProblem for the first thing that is not JSON.
 
     The standard library's parser, many times as fast, reads what is right. Where something is wrong, or
@@ -45,9 +45,9 @@ def parse_json(text: str) -> Located:
         )
     except (ValueError, RecursionError):
         return _Parser(text).parse()
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_NESTING:
         return _Parser(text).parse()
-    return Located(value, lambda: _Parser(text).parse().places)
+    return SourceMapped(value, lambda: _Parser(text).parse().source_map)
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,15 +73,15 @@ class _Parser:
         self.text = text
         self.offset = 0
         self.lines = Lines(text)
-        self.found = Places()
+        self.found = SourceMap()
 
-    def parse(self) -> Located:
+    def parse(self) -> SourceMapped:
         self.skip_blank()
         value = self.parse_value(())
         self.skip_blank()
         if self.offset < len(self.text):
             raise self.problem("there is more text after the document's end")
-        return Located(value, lambda: self.found)
+        return SourceMapped(value, lambda: self.found)
 
     def problem(self, message: str, *, place: Place = (), offset: int | None = None) -> SyntaxProblem:
         at = self.offset if offset is None else offset
@@ -98,8 +98,8 @@ class _Parser:
 
     def parse_value(self, place: Place) -> Any:
         self.found.values[place] = self.lines.find_position(self.offset)
-        if len(place) > MAX_DEPTH:
-            raise self.problem(f"nested deeper than {MAX_DEPTH} levels")
+        if len(place) > MAX_NESTING:
+            raise self.problem(f"nested deeper than {MAX_NESTING} levels")
         match self.peek():
             case "{":
                 return self.parse_object(place)

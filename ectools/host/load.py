@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.host.source_map import Located, Place
+    from ectools.host.source_map import Place, SourceMapped
 
 
-class Format(StrEnum):
+class HostFormat(StrEnum):
     """The formats of a host description."""
 
     JSON = "json"
@@ -25,10 +25,15 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
-MAX_DEPTH = 50
+MAX_VALUE_DEPTH = 50
 """How deep options may lie: far deeper than they do, and so that walking a schema beside them is safe."""
 
-_SUFFIXES = {".json": Format.JSON, ".toml": Format.TOML, ".yaml": Format.YAML, ".yml": Format.YAML}
+_SUFFIXES = {
+    ".json": HostFormat.JSON,
+    ".toml": HostFormat.TOML,
+    ".yaml": HostFormat.YAML,
+    ".yml": HostFormat.YAML,
+}
 
 
 @dataclass(frozen=True)
@@ -36,30 +41,30 @@ class HostDescription:
     """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and their file."""
 
     file: str
-    root: Located
+    root: SourceMapped
 
 
-def load(path: Path) -> HostDescription:
+def load_host(path: Path) -> HostDescription:
     """Read a host description; its format is its suffix's.
 
     Raises FileError where the file cannot be read, InputError for another suffix, and ProblemsError with the
     line and column of what is not JSON, YAML or TOML, or is a trap of that format.
     """
     form = find_format(path)
-    return parse(read_bytes(path), file=str(path), form=form)
+    return parse_host(read_bytes(path), file=str(path), form=form)
 
 
-def parse(data: bytes, *, file: str, form: Format) -> HostDescription:
-    """A host description from ``data``, which errors call ``file``. Raises ProblemsError as ``load`` does."""
-    located = parse_value(data, file=file, form=form)
-    if not isinstance(located.value, dict):
-        position = located.find_position(()) or Position(1, 1)
+def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
+    """A host description from ``data``, which errors call ``file``. Raises ProblemsError as ``load_host`` does."""
+    mapped = parse_value(data, file=file, form=form)
+    if not isinstance(mapped.value, dict):
+        position = mapped.find_position(()) or Position(1, 1)
         raise SyntaxProblem("a host description is a table of options", position).as_error(file)
-    place = _find_too_deep(located.value)
+    place = _find_too_deep(mapped.value)
     if place is not None:
-        message = f"nested deeper than {MAX_DEPTH} levels"
-        raise SyntaxProblem(message, located.find_position(place), place=place).as_error(file)
-    return HostDescription(file, located)
+        message = f"nested deeper than {MAX_VALUE_DEPTH} levels"
+        raise SyntaxProblem(message, mapped.find_position(place), place=place).as_error(file)
+    return HostDescription(file, mapped)
 
 
 def _find_too_deep(value: Any) -> Place | None:
@@ -68,7 +73,7 @@ def _find_too_deep(value: Any) -> Place | None:
     while waiting:
         place, inner = waiting.pop()
         if isinstance(inner, (dict, list)):
-            if len(place) >= MAX_DEPTH:
+            if len(place) >= MAX_VALUE_DEPTH:
                 return place
             entries = inner.items() if isinstance(inner, dict) else enumerate(inner)
             waiting.extend(((*place, step), each) for step, each in entries)
@@ -76,12 +81,12 @@ def _find_too_deep(value: Any) -> Place | None:
 
 
 def load_value(path: Path) -> Any:
-    """Any value from a JSON, YAML or TOML file. Raises what ``load`` does."""
+    """Any value from a JSON, YAML or TOML file. Raises what ``load_host`` does."""
     form = find_format(path)
     return parse_value(read_bytes(path), file=str(path), form=form).value
 
 
-def find_format(path: Path) -> Format:
+def find_format(path: Path) -> HostFormat:
     """The format that a file's name says. Raises InputError for another."""
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
@@ -90,7 +95,7 @@ def find_format(path: Path) -> Format:
     return form
 
 
-def parse_value(data: bytes, *, file: str, form: Format) -> Located:
+def parse_value(data: bytes, *, file: str, form: HostFormat) -> SourceMapped:
     """A file's value, of whatever type. Raises ProblemsError."""
     try:
         return _find_parser(form)(_decode(data))
@@ -98,14 +103,14 @@ def parse_value(data: bytes, *, file: str, form: Format) -> Located:
         raise problem.as_error(file) from None
 
 
-def _find_parser(form: Format) -> Callable[[str], Located]:
+def _find_parser(form: HostFormat) -> Callable[[str], SourceMapped]:
     # Each is imported when it is needed: a command that checks TOML must not wait for YAML.
     match form:
-        case Format.JSON:
+        case HostFormat.JSON:
             from ectools.host.json_source import parse_json as parser
-        case Format.TOML:
+        case HostFormat.TOML:
             from ectools.host.toml_source import parse_toml as parser
-        case Format.YAML:
+        case HostFormat.YAML:
             from ectools.host.yaml_source import parse_yaml as parser
         case _:
             assert_never(form)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Kind(StrEnum):
+class ProblemKind(StrEnum):
     """The kinds of problems; in SARIF, the rules."""
 
     SYNTAX = "syntax"
@@ -23,10 +23,10 @@ class Kind(StrEnum):
 
 
 _RULES = {
-    Kind.SYNTAX: "The file is not JSON, YAML or TOML, or says what readers of its format disagree on.",
-    Kind.UNKNOWN: "No module has an option of this name.",
-    Kind.MISSING: "An option without a default is not set.",
-    Kind.VALUE: "The option does not take this value.",
+    ProblemKind.SYNTAX: "The file is not JSON, YAML or TOML, or says what readers of its format disagree on.",
+    ProblemKind.UNKNOWN: "No module has an option of this name.",
+    ProblemKind.MISSING: "An option without a default is not set.",
+    ProblemKind.VALUE: "The option does not take this value.",
 }
 
 
@@ -34,7 +34,7 @@ _RULES = {
 class OptionProblem(Problem):
     """A problem with an option, with what the option is for and where it is declared."""
 
-    kind: Kind
+    kind: ProblemKind
     description: str | None = None
     declared_in: str | None = None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ectools.errors import ProblemsError
-from ectools.host.problem import Kind, OptionProblem
+from ectools.host.problem import OptionProblem, ProblemKind
 from ectools.names import show_path
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the document: keys and list indices from the root, ``("services", "a", 0)``."""
 
-MAX_DEPTH = 200
+MAX_NESTING = 200
 """How deep a file may nest, so that no walk of it comes near the end of Python's stack."""
 
 
@@ -30,7 +30,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Places:
+class SourceMap:
     """Where each key and each value of a document starts."""
 
     keys: dict[Place, Position] = field(default_factory=dict)
@@ -38,28 +38,28 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Located:
-    """``value`` is JSON's data model; ``read_places`` says where everything in it stands, if anyone asks."""
+class SourceMapped:
+    """``value`` is JSON's data model; ``read_source_map`` says where everything in it stands, if anyone asks."""
 
     value: Any
-    read_places: Callable[[], Places]
+    read_source_map: Callable[[], SourceMap]
 
     @functools.cached_property
-    def places(self) -> Places:
+    def source_map(self) -> SourceMap:
         """Where everything stands."""
-        return self.read_places()
+        return self.read_source_map()
 
     def find_position(self, place: Place) -> Position | None:
         """Where the value at ``place`` stands; where the file has none, where its nearest container does."""
-        while place not in self.places.values:
+        while place not in self.source_map.values:
             if not place:
                 return None
             place = place[:-1]
-        return self.places.values[place]
+        return self.source_map.values[place]
 
     def find_key(self, place: Place) -> Position | None:
         """Where the key of ``place`` stands; for a list's item, where the item stands."""
-        return self.places.keys.get(place) or self.find_position(place)
+        return self.source_map.keys.get(place) or self.find_position(place)
 
 
 class Lines:
@@ -89,7 +89,7 @@ class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loade
     def as_error(self, file: str) -> ProblemsError:
         """The error to raise for ``file``."""
         problem = OptionProblem(
-            kind=Kind.SYNTAX,
+            kind=ProblemKind.SYNTAX,
             option=show_path(self.place) or "(the whole file)",
             message=self.message,
             file=file,

@@ -10,12 +10,20 @@ import re
 import tomllib
 from typing import Any
 
-from ectools.host.source_map import MAX_DEPTH, Lines, Located, Place, Places, Position, SyntaxProblem
+from ectools.host.source_map import (
+    MAX_NESTING,
+    Lines,
+    Place,
+    Position,
+    SourceMap,
+    SourceMapped,
+    SyntaxProblem,
+)
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def parse_toml(text: str) -> Located:
+def parse_toml(text: str) -> SourceMapped:
     """Parse ``text``. Raises SyntaxProblem for what is not TOML, and for what JSON has no words for."""
     try:
         value = tomllib.loads(text)
@@ -25,17 +33,17 @@ def parse_toml(text: str) -> Located:
         # Of a key that stands twice, tomllib says neither which it is nor where it starts.
         raise find_repeated(text) or _explain(str(error), text) from None
     except RecursionError:
-        raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", None) from None
-    located = Located(value, lambda: _find_places(text))
-    _refuse_foreign(located, value, ())
-    return located
+        raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", None) from None
+    mapped = SourceMapped(value, lambda: _find_spans(text))
+    _refuse_foreign(mapped, value, ())
+    return mapped
 
 
-def _find_places(text: str) -> Places:
+def _find_spans(text: str) -> SourceMap:
     # Imported and called only when something is wrong: then alone does anyone ask where it stands.
-    from ectools.host.toml_spans import find_places
+    from ectools.host.toml_spans import find_spans
 
-    return find_places(text)
+    return find_spans(text)
 
 
 def _explain(message: str, text: str) -> SyntaxProblem:
@@ -48,19 +56,19 @@ def _explain(message: str, text: str) -> SyntaxProblem:
     return SyntaxProblem(f"not TOML: {message[:1].lower()}{message[1:]}", position)
 
 
-def _refuse_foreign(located: Located, value: Any, place: Place) -> None:
-    if len(place) > MAX_DEPTH:
-        raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", located.find_position(place))
+def _refuse_foreign(mapped: SourceMapped, value: Any, place: Place) -> None:
+    if len(place) > MAX_NESTING:
+        raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", mapped.find_position(place))
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_foreign(located, inner, (*place, key))
+            _refuse_foreign(mapped, inner, (*place, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _refuse_foreign(located, inner, (*place, index))
+            _refuse_foreign(mapped, inner, (*place, index))
     elif isinstance(value, float):
         if not math.isfinite(value):
             message = f"{value} is no number of JSON or Nix: every number there is finite"
-            raise SyntaxProblem(message, located.find_position(place), place=place)
+            raise SyntaxProblem(message, mapped.find_position(place), place=place)
     elif not isinstance(value, (str, int)):
         message = f"{value} is a TOML date or time, and JSON and Nix have none: put it in quotes"
-        raise SyntaxProblem(message, located.find_position(place), place=place)
+        raise SyntaxProblem(message, mapped.find_position(place), place=place)

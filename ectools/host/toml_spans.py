@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
-from ectools.host.source_map import Lines, Places, Position, SyntaxProblem
+from ectools.host.source_map import Lines, Position, SourceMap, SyntaxProblem
 
 if TYPE_CHECKING:
     from ectools.host.source_map import Place
@@ -32,11 +32,11 @@ _STRING = re.compile(
 )
 
 
-def find_places(text: str) -> Places:
+def find_spans(text: str) -> SourceMap:
     """The place of each key and value of a text that is TOML."""
     scanner = _Scanner(text)
     scanner.scan_document()
-    return Places(scanner.keys, scanner.values)
+    return SourceMap(scanner.keys, scanner.values)
 
 
 def find_repeated(text: str) -> SyntaxProblem | None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
 from ectools.errors import Problem
-from ectools.host.combined_schema import describe_option, find_declaration, find_option, load_contract
-from ectools.host.fast_validate import accepts
-from ectools.host.problem import Kind, OptionProblem
+from ectools.host.combined_schema import describe_option, find_declaration, find_option, load_combined_schema
+from ectools.host.fast_validate import fast_validate
+from ectools.host.problem import OptionProblem, ProblemKind
 from ectools.names import show_path
 from ectools.nixlang import scalars
 from ectools.nixlang.scalars import RenderError
@@ -22,51 +22,51 @@ if TYPE_CHECKING:
     from ectools.schemas import Schema
 
 
-def validate(description: HostDescription, schema: Schema | None = None) -> list[OptionProblem]:
+def validate_host(description: HostDescription, schema: Schema | None = None) -> list[OptionProblem]:
     """Everything that is wrong in ``description``, in the order of the file; empty where it is valid.
 
-    ``schema`` is ``load_contract()`` where none is given.
+    ``schema`` is ``load_combined_schema()`` where none is given.
     """
-    schema = load_contract() if schema is None else schema
+    schema = load_combined_schema() if schema is None else schema
     value = description.root.value
-    unsayable = list(_find_unsayable(value, ()))
-    if not unsayable and accepts(value, schema.document, schema.document):
+    unrepresentable = list(_find_unrepresentable(value, ()))
+    if not unrepresentable and fast_validate(value, schema.document, schema.document):
         return []
     locator = _Locator(description, schema)
-    problems = [locator.locate(problem) for problem in schemas.validate(value, schema)]
+    problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema)]
     named = {problem.option for problem in problems}
-    problems += [locator.tell(each) for each in unsayable if show_path(each.place) not in named]
+    problems += [locator.tell(each) for each in unrepresentable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
 @dataclass(frozen=True)
-class _Unsayable:
+class _Unrepresentable:
     place: Place
     message: str
     is_name: bool
 
 
-def _find_unsayable(value: Any, place: Place) -> Iterator[_Unsayable]:
+def _find_unrepresentable(value: Any, place: Place) -> Iterator[_Unrepresentable]:
     """What no schema forbids and Nix has no words for: NUL in a string, an integer of more than 64 bits."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _check_sayable(name, (*place, name), is_name=True)
-            yield from _find_unsayable(inner, (*place, name))
+            yield from _check_representable(name, (*place, name), is_name=True)
+            yield from _find_unrepresentable(inner, (*place, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _find_unsayable(inner, (*place, index))
+            yield from _find_unrepresentable(inner, (*place, index))
     else:
-        yield from _check_sayable(value, place, is_name=False)
+        yield from _check_representable(value, place, is_name=False)
 
 
-def _check_sayable(value: Any, place: Place, *, is_name: bool) -> Iterator[_Unsayable]:
+def _check_representable(value: Any, place: Place, *, is_name: bool) -> Iterator[_Unrepresentable]:
     try:
         if isinstance(value, str):
             scalars.quote(value)
         elif isinstance(value, (int, float)):
             scalars.number(value)
     except RenderError as error:
-        yield _Unsayable(place, error.message, is_name)
+        yield _Unrepresentable(place, error.message, is_name)
 
 
 class _Locator:
@@ -76,32 +76,34 @@ class _Locator:
         self.description = description
         self.document = schema.document
         root = description.root
-        self.places = {show_path(place): place for place in (*root.places.values, *root.places.keys)}
+        self.source_map = {
+            show_path(place): place for place in (*root.source_map.values, *root.source_map.keys)
+        }
 
     def locate(self, problem: Problem) -> OptionProblem:
         root = self.description.root
-        place = self.places.get(problem.option)
+        place = self.source_map.get(problem.option)
         if place is None:
-            kind = Kind.MISSING
+            kind = ProblemKind.MISSING
             place = self.find_missing(problem.option)
             position = root.find_key(place[:-1])
         elif find_option(self.document, place):
-            kind = Kind.VALUE
+            kind = ProblemKind.VALUE
             position = root.find_position(place)
         else:
-            kind = Kind.UNKNOWN
+            kind = ProblemKind.UNKNOWN
             # The name is what is wrong, not the value.
             position = root.find_key(place)
         return self.tell_at(position, problem, kind=kind, option=self.find_described(place))
 
-    def tell(self, unsayable: _Unsayable) -> OptionProblem:
-        root, place = self.description.root, unsayable.place
-        position = root.find_key(place) if unsayable.is_name else root.find_position(place)
-        problem = Problem(option=show_path(place), message=unsayable.message)
-        return self.tell_at(position, problem, kind=Kind.VALUE, option=self.find_described(place))
+    def tell(self, unrepresentable: _Unrepresentable) -> OptionProblem:
+        root, place = self.description.root, unrepresentable.place
+        position = root.find_key(place) if unrepresentable.is_name else root.find_position(place)
+        problem = Problem(option=show_path(place), message=unrepresentable.message)
+        return self.tell_at(position, problem, kind=ProblemKind.VALUE, option=self.find_described(place))
 
     def tell_at(
-        self, position: Position | None, problem: Problem, *, kind: Kind, option: dict[str, Any]
+        self, position: Position | None, problem: Problem, *, kind: ProblemKind, option: dict[str, Any]
     ) -> OptionProblem:
         return OptionProblem(
             kind=kind,
@@ -119,7 +121,7 @@ class _Locator:
 
     def find_missing(self, path: str) -> Place:
         """The place of an option that is not in the file."""
-        for shown, place in sorted(self.places.items(), key=lambda entry: len(entry[0]), reverse=True):
+        for shown, place in sorted(self.source_map.items(), key=lambda entry: len(entry[0]), reverse=True):
             for name in find_option(self.document, place).get("properties", {}):
                 if show_path((name,), shown) == path:
                     return (*place, name)

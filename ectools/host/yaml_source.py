@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ectools.host.json_source import parse_number
-from ectools.host.source_map import MAX_DEPTH, Located, Place, Places, Position, SyntaxProblem
+from ectools.host.source_map import MAX_NESTING, Place, Position, SourceMap, SourceMapped, SyntaxProblem
 
 # libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -82,7 +82,7 @@ _TRAPS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def parse_yaml(text: str) -> Located:
+def parse_yaml(text: str) -> SourceMapped:
     """Parse ``text``. Raises SyntaxProblem for what is not YAML, and for what readers disagree on."""
     try:
         loader = _Loader(text)
@@ -96,7 +96,7 @@ def parse_yaml(text: str) -> Located:
         raise SyntaxProblem(f"not YAML: {' '.join(str(error).split())}", _find_unreadable(text)) from None
     found = _Builder()
     value = None if node is None else found.build(node, ())
-    return Located(value, lambda: found.places)
+    return SourceMapped(value, lambda: found.source_map)
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
@@ -125,15 +125,15 @@ def _find_unreadable(text: str) -> Position | None:
 
 class _Builder:
     def __init__(self) -> None:
-        self.places = Places(values={(): Position(1, 1)})
+        self.source_map = SourceMap(values={(): Position(1, 1)})
 
     def build(self, node: yaml.Node, place: Place) -> Any:
         position = _position(node)
-        self.places.values[place] = position
-        if len(self.places.values) > MAX_NODES:
+        self.source_map.values[place] = position
+        if len(self.source_map.values) > MAX_NODES:
             raise SyntaxProblem(f"more than {MAX_NODES} values", position, place=place)
-        if len(place) > MAX_DEPTH:
-            raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", position)
+        if len(place) > MAX_NESTING:
+            raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", position)
         if isinstance(node, yaml.MappingNode):
             _check_tag(node, _MAPPING, place)
             return self.build_mapping(node, place)
@@ -160,10 +160,10 @@ class _Builder:
                 )
             inner = (*place, key)
             if key in value:
-                first = self.places.keys[inner].line
+                first = self.source_map.keys[inner].line
                 message = f"the key {key!r} stands twice in this mapping, first in line {first}"
                 raise SyntaxProblem(message, position, place=inner)
-            self.places.keys[inner] = position
+            self.source_map.keys[inner] = position
             value[key] = self.build(value_node, inner)
         return value
 

@@ -26,9 +26,9 @@ def render(expr: Expr) -> str:
     except RecursionError:
         raise RenderError("the value is nested too deep, or holds itself") from None
     except RenderError as error:
-        from ectools.nixlang.unrepresentable import find_refused
+        from ectools.nixlang.unrepresentable import find_unrepresentable
 
-        place = find_refused(expr, _render)
+        place = find_unrepresentable(expr, _render)
         raise RenderError(f"{place}: {error.message}" if place else error.message, hint=error.hint) from None
 
 

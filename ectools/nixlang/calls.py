@@ -15,10 +15,10 @@ from ectools.nixlang.documents import Gap, Group, Item, Style, flatten, nest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Items: TypeAlias = list[Item]
+CallItems: TypeAlias = list[Item]
 
 
-class Kind(StrEnum):
+class CallKind(StrEnum):
     """Arguments with a layout of their own."""
 
     LIST = "list"  # two in a row break together
@@ -29,19 +29,19 @@ class Kind(StrEnum):
 class Argument:
     """An argument as it looks before the last one; ``kind`` is None for most."""
 
-    items: Items
-    kind: Kind | None
+    items: CallItems
+    kind: CallKind | None
 
 
 def build_call(
-    function: Items,
+    function: CallItems,
     arguments: Sequence[Argument],
     *,
-    last: Items,
-    before: Items,
-    after: Items,
+    last: CallItems,
+    before: CallItems,
+    after: CallItems,
     is_simple: bool,
-) -> Items:
+) -> CallItems:
     """The document of a call. ``last`` is the last argument as it looks in its place.
 
     ``before`` and ``after`` are gaps that break with the call. A simple call is not broken before its last
@@ -54,12 +54,12 @@ def build_call(
     items = [*before, Group(_build_head(function, arguments[:-1]), style=Style.CLEAR)]
     flat = flatten(items) if is_simple else None
     if flat is not None:
-        space: Items = [Gap.GLUE] if before else []
+        space: CallItems = [Gap.GLUE] if before else []
         return [Group([*space, flat.lstrip(" "), Gap.GLUE, *last])]
     return [Group([*items, Gap.SPACE, *last, *after])]
 
 
-def _build_head(function: Items, arguments: Sequence[Argument]) -> Items:
+def _build_head(function: CallItems, arguments: Sequence[Argument]) -> CallItems:
     """The function and the arguments before the last."""
     if not arguments:
         return function
@@ -69,9 +69,9 @@ def _build_head(function: Items, arguments: Sequence[Argument]) -> Items:
         pair = Group([Gap.SPACE, first, Gap.SPACE, second])
         return [Group([inner, *nest([pair])], style=Style.CLEAR)]
     inner = Group(_build_head(function, arguments[:-1]), style=Style.CLEAR)
-    style = Style.PLAIN if arguments[-1].kind is Kind.SELECTION else Style.HUG
+    style = Style.PLAIN if arguments[-1].kind is CallKind.SELECTION else Style.HUG
     return [inner, Gap.SPACE, *nest([Group(arguments[-1].items, style=style)])]
 
 
 def _end_with_two_lists(arguments: Sequence[Argument]) -> bool:
-    return len(arguments) > 1 and all(each.kind is Kind.LIST for each in arguments[-2:])
+    return len(arguments) > 1 and all(each.kind is CallKind.LIST for each in arguments[-2:])

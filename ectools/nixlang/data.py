@@ -13,7 +13,7 @@ from typing import Any
 from ectools.nixlang import scalars
 from ectools.nixlang.documents import WIDTH
 
-MAX_DEPTH = 200
+MAX_DATA_DEPTH = 200
 """Deeper data is refused, because Python's stack and Nix's parser end somewhere as well."""
 
 
@@ -103,7 +103,7 @@ def _put_item(value: Any, margin: str, out: list[str]) -> None:
 
 def _put_block(value: Any, lines: list[str] | None, margin: str, out: list[str]) -> None:
     """What opens on the current line and closes on one of its own: an indented string, a set, a list."""
-    if len(margin) >= 2 * MAX_DEPTH:
+    if len(margin) >= 2 * MAX_DATA_DEPTH:
         raise RecursionError
     inner = f"{margin}  "
     if lines is not None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _FROM_JSON = Select(Var("builtins"), ("fromJSON",))  # scalars.FROM_JSON
 
 
-def say(expr: Expr) -> Expr:
+def to_expression(expr: Expr) -> Expr:
     """The same value in words that Nix has: a call where there is no literal, a set for a mapping."""
     match expr:
         case bool():
@@ -44,7 +44,7 @@ def say(expr: Expr) -> Expr:
         case int() | float() if scalars.number(expr).startswith(scalars.FROM_JSON):
             return Call(_FROM_JSON, repr(expr))
         case Call(function=Call() as inner):
-            return say(Call(inner.function, *inner.arguments, *expr.arguments))
+            return to_expression(Call(inner.function, *inner.arguments, *expr.arguments))
         case Mapping():
             return AttrSet(tuple(Binding((name,), value) for name, value in expr.items()))
         case _:
@@ -88,7 +88,7 @@ def is_absorbable(expr: Expr) -> bool:
 
 
 def is_simple(expr: Expr) -> bool:
-    expr = say(expr)
+    expr = to_expression(expr)
     match expr:
         case None | bool() | str() | Var() | Path() | Interpolated():
             return True

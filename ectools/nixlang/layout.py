@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from ectools.nixlang import scalars
-from ectools.nixlang.calls import Argument, Kind, build_call
+from ectools.nixlang.calls import Argument, CallKind, build_call
 from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, indent, nest
 from ectools.nixlang.forms import (
     are_few,
@@ -23,7 +23,7 @@ from ectools.nixlang.forms import (
     is_negative,
     is_simple,
     is_term,
-    say,
+    to_expression,
 )
 from ectools.nixlang.nodes import (
     Assert,
@@ -53,12 +53,12 @@ Items: TypeAlias = list[Item]
 _INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
 _FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
 _FEW_NAMES = 3  # inherited names up to which they stay on one line
-_KINDS = {list: Kind.LIST, tuple: Kind.LIST, Select: Kind.SELECTION}
+_KINDS = {list: CallKind.LIST, tuple: CallKind.LIST, Select: CallKind.SELECTION}
 
 
 def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
     """The document of an expression in a place that needs no parentheses."""
-    expr = say(expr)
+    expr = to_expression(expr)
     match expr:
         case Call():
             return _call(expr)
@@ -71,7 +71,7 @@ def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
         case With():
             return [*_with_head(expr), Gap.SPACE, *build_document(expr.body)]
         case Assert():
-            condition = say(expr.condition)
+            condition = to_expression(expr.condition)
             arguments = (
                 (condition.function, *condition.arguments) if isinstance(condition, Call) else (condition,)
             )
@@ -86,7 +86,7 @@ def build_document(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
 
 def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
     """The same as a list's item or a call's argument: in parentheses where it needs them."""
-    expr = say(expr)
+    expr = to_expression(expr)
     match expr:
         case None:
             return ["null"]
@@ -132,7 +132,7 @@ def _list(items: Sequence[Expr], *, gap: Gap = Gap.HARD) -> Items:
 
 def _set(expr: Expr, *, wide: bool) -> Items:
     """A set's braces and bindings; ``wide`` keeps it from one line."""
-    value = say(expr)
+    value = to_expression(expr)
     assert isinstance(value, AttrSet)  # noqa: S101 - the callers have looked
     opening = "rec {" if value.recursive else "{"
     if not value.bindings:
@@ -154,7 +154,7 @@ def _bindings(bindings: Sequence[Binding | Inherit]) -> Items:
 
 def _binding(binding: Binding) -> Items:
     names = [scalars.attribute_name(name) for name in binding.path]
-    value = _right_side(say(binding.value))
+    value = _right_side(to_expression(binding.value))
     if len(names) > 4 or any(name[0] == '"' for name in names):
         value = [Gap.TIGHT, Group(value, style=Style.HUG)]
     return [".".join(names), *nest([" =", *value]), ";"]
@@ -242,7 +242,7 @@ def _parameters(expr: Function) -> Items:
     gap = Gap.SPACE if are_few(expr.parameters) else Gap.HARD
     entries: list[Items] = []
     for parameter in expr.parameters:
-        value = [" ?", *_right_side(say(parameter.default))] if parameter.has_default else []
+        value = [" ?", *_right_side(to_expression(parameter.default))] if parameter.has_default else []
         entries.append([Group([parameter.name, *nest(value)])])
     items: Items = []
     for index, entry in enumerate(entries):
@@ -291,7 +291,7 @@ def _argument(expr: Expr) -> Items:
 
 
 def _last_argument(expr: Expr) -> Items:
-    expr = say(expr)
+    expr = to_expression(expr)
     if is_absorbable_term(expr):
         return [Group(nest(_absorb(expr, wide=False)), style=Style.HUG)]
     match expr:
@@ -309,7 +309,7 @@ def _last_argument(expr: Expr) -> Items:
 
 
 def _parenthesized(expr: Expr) -> Items:
-    return [Group(["(", *nest(_enclosed(say(expr))), ")"])]
+    return [Group(["(", *nest(_enclosed(to_expression(expr))), ")"])]
 
 
 def _enclosed(expr: Expr) -> Items:
@@ -326,7 +326,7 @@ def _enclosed(expr: Expr) -> Items:
 
 
 def _select(expr: Select) -> Items:
-    base = say(expr.base)
+    base = to_expression(expr.base)
     items: Items
     if isinstance(base, Var) or (isinstance(base, Select) and not base.has_default):
         items = _term(base)
@@ -352,7 +352,7 @@ def _with_head(expr: With) -> Items:
 
 def _if(expr: If, gap: Gap) -> Items:
     head = Group(["if", Gap.SPACE, *nest(build_document(expr.condition)), Gap.SPACE, "then"])
-    otherwise = say(expr.no)
+    otherwise = to_expression(expr.no)
     items = [head, gap, *nest([Group(build_document(expr.yes))]), gap, "else"]
     if isinstance(otherwise, If):
         return [*items, " ", *_if(otherwise, Gap.HARD)]
@@ -363,20 +363,24 @@ def _interpolated(expr: Interpolated) -> Items:
     parts = [part for part in expr.parts if part != ""]
     if not parts:
         return ['""']
-    blanks = scalars.escape(parts[0]) if isinstance(parts[0], str) else ""
+    blanks = scalars.escape_nix_string(parts[0]) if isinstance(parts[0], str) else ""
     if (
         _count_blanks(blanks) == len(blanks)
         and len(parts) == (2 if blanks else 1)
         and not isinstance(parts[-1], str)
     ):
-        inner = indent([Group(["${", *nest(_enclosed(say(parts[-1]))), "}"])], columns=len(blanks))
+        inner = indent([Group(["${", *nest(_enclosed(to_expression(parts[-1]))), "}"])], columns=len(blanks))
         return [Group(['"', blanks, *inner, '"'])]
     items: Items = ['"']
     for part in parts:
-        items += [scalars.escape(part)] if isinstance(part, str) else _interpolation(say(part))
+        items += (
+            [scalars.escape_nix_string(part)]
+            if isinstance(part, str)
+            else _interpolation(to_expression(part))
+        )
     if isinstance(parts[0], str):
         # What an interpolation continues on lines of its own stands below the string's first character.
-        items[2:] = indent(items[2:], columns=_count_blanks(scalars.escape(parts[0])))
+        items[2:] = indent(items[2:], columns=_count_blanks(scalars.escape_nix_string(parts[0])))
     return [Group([*items, '"'])]
 
 

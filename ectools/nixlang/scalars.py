@@ -39,11 +39,11 @@ def quote(text: str) -> str:
         return f'"{text}"'
     bad = _UNSAYABLE.search(text)
     if bad is not None:
-        raise RenderError(_describe_unsayable(bad.group()))
+        raise RenderError(_describe_unrepresentable(bad.group()))
     return f'"{text.translate(_ESCAPES).replace("${", chr(92) + "${")}"'
 
 
-def escape(text: str) -> str:
+def escape_nix_string(text: str) -> str:
     """``text`` as it stands between double quotes, without them."""
     return quote(text)[1:-1]
 
@@ -55,7 +55,7 @@ def comment_lines(text: str | None) -> list[str]:
     return [f"# {line}".rstrip() for line in (text or "").splitlines()]
 
 
-def _describe_unsayable(character: str) -> str:
+def _describe_unrepresentable(character: str) -> str:
     if character == "\0":
         return "the string holds a NUL character, and no Nix string can"
     return (

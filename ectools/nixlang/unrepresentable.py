@@ -11,19 +11,19 @@ from ectools.nixlang.nodes import Binding, Inherit, Parameter, Select, Var
 from ectools.nixlang.scalars import RenderError
 
 
-def find_refused(expr: Any, render: Callable[[Any], str]) -> str:
+def find_unrepresentable(expr: Any, render: Callable[[Any], str]) -> str:
     """The path of the innermost part of ``expr`` that ``render`` refuses: ``a.b[0]``; empty for the whole."""
     path: tuple[str | int, ...] = ()
     while True:
         for steps, part in _list_parts(expr):
-            if _is_refused(part, render):
+            if _is_unrepresentable(part, render):
                 path, expr = (*path, *steps), part
                 break
         else:
             return show_path(path)
 
 
-def _is_refused(part: Any, render: Callable[[Any], str]) -> bool:
+def _is_unrepresentable(part: Any, render: Callable[[Any], str]) -> bool:
     try:
         render(part)
     except RenderError:

@@ -53,6 +53,6 @@ def _check_one(export: Export, folder: Path) -> Stale | None:
 
 
 def _layout(path: Path) -> Change:
-    from ectools.options.drift import Kind
+    from ectools.options.drift import ChangeKind
 
-    return Change(kind=Kind.DOCS, option=path.name, message="only the layout of the file differs")
+    return Change(kind=ChangeKind.DOCS, option=path.name, message="only the layout of the file differs")

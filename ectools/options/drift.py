@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve, show_path
+from ectools.names import resolve_reference, show_path
 from ectools.options.inclusion import Inclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Schema = dict[str, Any]
-Path = tuple[str, ...]
+OptionPath = tuple[str, ...]
 
 _DOCS = {
     "description": "the description",
@@ -38,7 +38,7 @@ _DEFAULTS = ("default", "x-nix-default-text", "x-nix-default-markdown")
 _NOT_A_CONSTRAINT = {*_DOCS, *_DEFAULTS, "readOnly", "x-nix-sep", "title"}
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """How bad a change is, the worst last."""
 
     DOCS = "docs"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
 class Change:
     """One difference: the dotted path of the option, and what differs, None where it is absent."""
 
-    kind: Kind
+    kind: ChangeKind
     option: str
     message: str
     old: Any = None
@@ -65,9 +65,9 @@ def compare(old: Schema, new: Schema) -> list[Change]:
     return list(_Comparison(old, new).run())
 
 
-def worst(changes: list[Change]) -> Kind | None:
+def worst(changes: list[Change]) -> ChangeKind | None:
     """The worst kind among ``changes``; None where there is none."""
-    order = list(Kind)
+    order = list(ChangeKind)
     return max((change.kind for change in changes), key=order.index, default=None)
 
 
@@ -75,17 +75,17 @@ def worst(changes: list[Change]) -> Kind | None:
 class _Flat:
     """An object schema without its groups: options, which must be set, and what else each group takes."""
 
-    options: dict[Path, Schema]
-    required: frozenset[Path]
-    further: dict[Path, Schema | bool]
+    options: dict[OptionPath, Schema]
+    required: frozenset[OptionPath]
+    further: dict[OptionPath, Schema | bool]
 
 
-def _flatten(node: Schema, path: Path) -> _Flat:
-    options: dict[Path, Schema] = {}
-    required: set[Path] = set()
-    further: dict[Path, Schema | bool] = {}
+def _flatten(node: Schema, path: OptionPath) -> _Flat:
+    options: dict[OptionPath, Schema] = {}
+    required: set[OptionPath] = set()
+    further: dict[OptionPath, Schema | bool] = {}
 
-    def walk(node: Schema, path: Path, *, needed: bool) -> None:
+    def walk(node: Schema, path: OptionPath, *, needed: bool) -> None:
         further[path] = node.get("additionalProperties", True)
         for name, inner in node.get("properties", {}).items():
             here = (*path, name)
@@ -112,7 +112,7 @@ class _Comparison:
         before, after = tuple(self.old.get("x-nix-path", ())), tuple(self.new.get("x-nix-path", ()))
         if before != after:
             yield Change(
-                kind=Kind.BREAKING,
+                kind=ChangeKind.BREAKING,
                 option=show_path(after),
                 message=f"the options stood at {show_path(before) or 'the root'} before",
                 old=before,
@@ -120,7 +120,7 @@ class _Comparison:
             )
         yield from self._objects(self.old, self.new, after)
 
-    def _objects(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
+    def _objects(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
         if (id(old), id(new)) in self._below:
             return
         self._below.add((id(old), id(new)))
@@ -137,28 +137,31 @@ class _Comparison:
         for where in sorted(before.further.keys() & after.further.keys()):
             yield from self._further_names(before.further[where], after.further[where], where)
 
-    def _further_names(self, old: Schema | bool, new: Schema | bool, path: Path) -> Iterator[Change]:
+    def _further_names(self, old: Schema | bool, new: Schema | bool, path: OptionPath) -> Iterator[Change]:
         if not self.inclusion.holds(old, new):
-            message, kind = "further names take less than before, or are not allowed any more", Kind.BREAKING
+            message, kind = (
+                "further names take less than before, or are not allowed any more",
+                ChangeKind.BREAKING,
+            )
         elif not self.inclusion.reversed().holds(new, old):
-            message, kind = "further names are allowed, or take more than before", Kind.COMPATIBLE
+            message, kind = "further names are allowed, or take more than before", ChangeKind.COMPATIBLE
         else:
             return
         yield Change(kind=kind, option=show_path((*path, "<name>")), message=message, old=old, new=new)
 
-    def _option(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
+    def _option(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
         option = show_path(path)
         yield from _compare_defaults(option, old, new)
         if bool(new.get("readOnly")) != bool(old.get("readOnly")):
             yield Change(
-                kind=Kind.BREAKING if new.get("readOnly") else Kind.COMPATIBLE,
+                kind=ChangeKind.BREAKING if new.get("readOnly") else ChangeKind.COMPATIBLE,
                 option=option,
                 message="it is read-only now" if new.get("readOnly") else "it is not read-only any more",
             )
         yield from self._types(old, new, path)
         yield from _compare_docs(option, old, new)
 
-    def _types(self, old: Schema, new: Schema, path: Path) -> Iterator[Change]:
+    def _types(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
         inner_old, inner_new = self._inner(old, self.old, path), self._inner(new, self.new, path)
         if len(inner_old) == len(inner_new):
             # What differs inside a submodule is reported there, by its own option.
@@ -168,7 +171,7 @@ class _Comparison:
         wider = self.inclusion.holds(old, new, opaque)
         if not wider:
             yield Change(
-                kind=Kind.BREAKING,
+                kind=ChangeKind.BREAKING,
                 option=show_path(path),
                 message="values that were valid are not any more",
                 old=constraint(old),
@@ -176,7 +179,7 @@ class _Comparison:
             )
         elif not self.inclusion.reversed().holds(new, old, {b: a for a, b in opaque.items()}):
             yield Change(
-                kind=Kind.COMPATIBLE,
+                kind=ChangeKind.COMPATIBLE,
                 option=show_path(path),
                 message="more values are valid than before",
                 old=constraint(old),
@@ -185,17 +188,17 @@ class _Comparison:
         for (where, a), (_, b) in zip(inner_old, inner_new, strict=True):
             yield from self._objects(a, b, where)
 
-    def _inner(self, node: Any, root: Schema, path: Path) -> list[tuple[Path, Schema]]:
+    def _inner(self, node: Any, root: Schema, path: OptionPath) -> list[tuple[OptionPath, Schema]]:
         """The outermost objects with options of their own inside a type, with their paths."""
-        found: list[tuple[Path, Schema]] = []
+        found: list[tuple[OptionPath, Schema]] = []
         seen: set[int] = set()
 
-        def walk(node: Any, path: Path) -> None:
+        def walk(node: Any, path: OptionPath) -> None:
             if not isinstance(node, dict) or id(node) in seen:
                 return
             seen.add(id(node))
             if "$ref" in node:
-                walk(resolve(node["$ref"], root), path)
+                walk(resolve_reference(node["$ref"], root), path)
             elif "properties" in node:
                 found.append((path, node))
             else:
@@ -213,7 +216,7 @@ def constraint(option: Schema) -> Schema:
     return {key: value for key, value in option.items() if key not in _NOT_A_CONSTRAINT}
 
 
-def _removed(gone: Schema, path: Path, added: dict[Path, Schema]) -> Change:
+def _removed(gone: Schema, path: OptionPath, added: dict[OptionPath, Schema]) -> Change:
     alike = [where for where, option in added.items() if _same_meaning(gone, option)]
     named = [
         where
@@ -221,26 +224,30 @@ def _removed(gone: Schema, path: Path, added: dict[Path, Schema]) -> Change:
         if where[-1] == path[-1] or added[where].get("description") == gone.get("description")
     ]
     renamed = f"; {show_path(named[0])} is new and takes the same" if len(named) == 1 else ""
-    return Change(kind=Kind.BREAKING, option=show_path(path), message=f"it is gone{renamed}", old=gone)
+    return Change(kind=ChangeKind.BREAKING, option=show_path(path), message=f"it is gone{renamed}", old=gone)
 
 
-def _added(option: Schema, path: Path, *, required: bool) -> Change:
+def _added(option: Schema, path: OptionPath, *, required: bool) -> Change:
     return Change(
-        kind=Kind.BREAKING if required else Kind.COMPATIBLE,
+        kind=ChangeKind.BREAKING if required else ChangeKind.COMPATIBLE,
         option=show_path(path),
         message="it is new and must be set" if required else "it is new",
         new=option,
     )
 
 
-def _requirement(path: Path, before: _Flat, after: _Flat) -> Iterator[Change]:
+def _requirement(path: OptionPath, before: _Flat, after: _Flat) -> Iterator[Change]:
     if path in after.required - before.required:
         yield Change(
-            kind=Kind.BREAKING, option=show_path(path), message="it must be set now", old=False, new=True
+            kind=ChangeKind.BREAKING,
+            option=show_path(path),
+            message="it must be set now",
+            old=False,
+            new=True,
         )
     elif path in before.required - after.required:
         yield Change(
-            kind=Kind.COMPATIBLE,
+            kind=ChangeKind.COMPATIBLE,
             option=show_path(path),
             message="it need not be set any more",
             old=True,
@@ -265,11 +272,15 @@ def _compare_defaults(option: str, old: Schema, new: Schema) -> Iterator[Change]
     if "x-nix-default-markdown" in before and "x-nix-default-markdown" in after:
         # Words about a default say nothing certain of it.
         yield Change(
-            kind=Kind.DOCS, option=option, message="the words for its default differ", old=before, new=after
+            kind=ChangeKind.DOCS,
+            option=option,
+            message="the words for its default differ",
+            old=before,
+            new=after,
         )
         return
     yield Change(
-        kind=Kind.BREAKING,
+        kind=ChangeKind.BREAKING,
         option=option,
         message=f"its default was {_show_default(before)} and is {_show_default(after)}",
         old=before or None,
@@ -288,5 +299,9 @@ def _compare_docs(option: str, old: Schema, new: Schema) -> Iterator[Change]:
     for key, what in _DOCS.items():
         if not _same(old.get(key), new.get(key)):
             yield Change(
-                kind=Kind.DOCS, option=option, message=f"{what} differs", old=old.get(key), new=new.get(key)
+                kind=ChangeKind.DOCS,
+                option=option,
+                message=f"{what} differs",
+                old=old.get(key),
+                new=new.get(key),
             )

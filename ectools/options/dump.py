@@ -18,7 +18,7 @@ from ectools.files import read_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+DUMP_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Dump:
 
 def parse_dump(data: Any) -> Dump:
     """A dump from its JSON value. Raises InputError where it is not one of this version."""
-    if not isinstance(data, dict) or data.get("version") != VERSION:
+    if not isinstance(data, dict) or data.get("version") != DUMP_VERSION:
         raise InputError(
-            f"not a dump of options of version {VERSION}",
+            f"not a dump of options of version {DUMP_VERSION}",
             hint="make it with the nix/lib that belongs to this ectools",
         )
     return Dump(
@@ -62,13 +62,13 @@ def read_dump(path: Path) -> Dump:
     return parse_dump(data)
 
 
-def decode(value: Any) -> Any:
+def decode_value(value: Any) -> Any:
     """A Nix value as JSON has it, from what ``nix/lib/value.nix`` encodes it to."""
     if isinstance(value, list):
-        return [decode(item) for item in value]
+        return [decode_value(item) for item in value]
     if isinstance(value, dict):
         if "float" in value:
             mantissa, exponent = value["float"]
             return math.ldexp(mantissa, exponent)
-        return {name: decode(item) for name, item in value["set"].items()}
+        return {name: decode_value(item) for name, item in value["set"].items()}
     return value

@@ -26,7 +26,7 @@ from typing import Any
 
 from ectools.errors import EcError
 from ectools.names import show_path
-from ectools.options.dump import Dump, Tree, decode
+from ectools.options.dump import Dump, Tree, decode_value
 from ectools.options.types import UNREPRESENTABLE, Schema, TypeConverter
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -42,7 +42,7 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class ExportFinding:
     """An option of which a part could not be evaluated; the rest of it, and all others, are exported."""
 
     option: str
@@ -58,7 +58,7 @@ class Export:
 
     name: str
     document: Schema
-    findings: tuple[Finding, ...]
+    findings: tuple[ExportFinding, ...]
 
     def render(self) -> bytes:
         """The text of the schema file."""
@@ -70,7 +70,7 @@ class Export:
 class BrokenOptionsError(EcError):
     """Some options could not be evaluated."""
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: list[ExportFinding]) -> None:
         super().__init__(
             "\n".join([f"{len(findings)} broken options", *(finding.render() for finding in findings)])
         )
@@ -97,7 +97,7 @@ class _Builder:
         self.dump = dump
         self.tree = tree
         self.types = TypeConverter(self.options_schema, output=output)
-        self.findings: list[Finding] = []
+        self.findings: list[ExportFinding] = []
 
     def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> Schema:
         """An object schema of options whose paths are relative to ``loc``."""
@@ -129,7 +129,7 @@ class _Builder:
     def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> Schema:
         broken = option.get("broken", [])
         shown = show_path((*self.tree.path, *loc))
-        self.findings.extend(Finding(shown, part) for part in broken)
+        self.findings.extend(ExportFinding(shown, part) for part in broken)
         schema: Schema = {}
         if "description" in option:
             schema["description"] = option["description"].rstrip()
@@ -213,7 +213,7 @@ def _without_empty_required(group: Schema) -> Schema:
 
 def _value(field: str, described: dict[str, Any]) -> Schema:
     if "value" in described:
-        value = decode(described["value"])
+        value = decode_value(described["value"])
         return {"default": value} if field == "default" else {"examples": [value]}
     kind, text = next(iter(described.items()))
     return {f"x-nix-{field}-{kind}": text.strip()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 
 Schema = dict[str, Any]
 
@@ -96,7 +96,7 @@ class Inclusion:
 
 def _follow(node: Any, root: Schema) -> Any:
     while isinstance(node, dict) and "$ref" in node:
-        node = resolve(node["$ref"], root)
+        node = resolve_reference(node["$ref"], root)
     return node
 
 

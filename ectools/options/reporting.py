@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from ectools import junit
 from ectools.errors import InputError
 from ectools.files import read_bytes
-from ectools.options.drift import Change, Kind, compare, worst
+from ectools.options.drift import Change, ChangeKind, compare, worst
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.options.drift import Schema
 
-_STATUS = {None: 0, Kind.DOCS: 3, Kind.COMPATIBLE: 4, Kind.BREAKING: 5}
+_STATUS = {None: 0, ChangeKind.DOCS: 3, ChangeKind.COMPATIBLE: 4, ChangeKind.BREAKING: 5}
 
 
-def exit_status(changes: list[Change]) -> int:
+def drift_exit_status(changes: list[Change]) -> int:
     """0 nothing, 3 docs only, 4 compatible, 5 breaking: apart from 1 (it failed) and 2 (bad usage)."""
     return _STATUS[worst(changes)]
 
@@ -38,9 +38,9 @@ def compare_paths(old: Path, new: Path) -> list[Change]:
         after = _read(new / name) if (new / name).is_file() else None
         if before is None or after is None:
             kind, message = (
-                (Kind.COMPATIBLE, "the module is new")
+                (ChangeKind.COMPATIBLE, "the module is new")
                 if before is None
-                else (Kind.BREAKING, "the module is gone")
+                else (ChangeKind.BREAKING, "the module is gone")
             )
             changes.append(Change(kind=kind, option=name.removesuffix(".schema.json"), message=message))
         else:
@@ -58,14 +58,14 @@ def _read(path: Path) -> Schema:
     return document
 
 
-def write_text(changes: list[Change]) -> str:
+def write_drift_text(changes: list[Change]) -> str:
     """A line for each change, the worst kind first."""
-    order = list(Kind)
+    order = list(ChangeKind)
     ranked = sorted(changes, key=lambda change: -order.index(change.kind))
     return "\n".join(change.render() for change in ranked)
 
 
-def write_json(changes: list[Change]) -> str:
+def write_drift_json(changes: list[Change]) -> str:
     """``{worst, changes: [{kind, option, message, old, new}]}``."""
     kind = worst(changes)
     document = {
@@ -84,14 +84,14 @@ def write_json(changes: list[Change]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def write_junit(changes: list[Change]) -> str:
+def write_drift_junit(changes: list[Change]) -> str:
     """JUnit XML: a case for each change, failed where it is breaking."""
     cases = [
         junit.Case(
             group=change.kind.value,
             name=change.option,
-            failure=change.message if change.kind is Kind.BREAKING else None,
-            output="" if change.kind is Kind.BREAKING else change.message,
+            failure=change.message if change.kind is ChangeKind.BREAKING else None,
+            output="" if change.kind is ChangeKind.BREAKING else change.message,
         )
         for change in changes
     ]

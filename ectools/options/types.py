@@ -10,14 +10,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import reference_to, resolve
-from ectools.options.dump import decode
+from ectools.names import reference_to, resolve_reference
+from ectools.options.dump import decode_value
 from ectools.options.patterns import PatternError, anchored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Node = dict[str, Any]
+TypeNode = dict[str, Any]
 Schema = dict[str, Any]
 
 LEAST, GREATEST = -(2**63), 2**63 - 1
@@ -81,11 +81,11 @@ class TypeConverter:
         self.defs: dict[str, Schema] = {}
         self._options_schema = options_schema
         self._output = output
-        self._stack: list[tuple[Node, tuple[str, ...]]] = []
+        self._stack: list[tuple[TypeNode, tuple[str, ...]]] = []
         self._names: dict[int, str] = {}  # id of a node → its name in $defs, once something refers to it
         self._submodules: set[str] = set()  # references to objects
 
-    def convert(self, node: Node, loc: tuple[str, ...]) -> Schema:
+    def convert(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
         """The schema of the type ``node`` of the option at ``loc`` (relative to the document's root)."""
         if "up" in node:
             return {"$ref": self._reference(*self._stack[-node["up"]])}
@@ -104,7 +104,7 @@ class TypeConverter:
         self.defs[name] = schema
         return {"$ref": reference_to(name)}
 
-    def _by_name(self, node: Node, loc: tuple[str, ...]) -> Schema:  # noqa: PLR0911 - one for each family
+    def _by_name(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:  # noqa: PLR0911 - one for each family
         name = node["name"]
         if name in _PLAIN:
             return dict(_PLAIN[name])
@@ -113,7 +113,7 @@ class TypeConverter:
         if name in _ATOMS:
             return _ATOMS[name](node)
         if name in _COMPOSITES:
-            convert: Callable[[Node, tuple[str, ...]], Schema] = getattr(self, _COMPOSITES[name])
+            convert: Callable[[TypeNode, tuple[str, ...]], Schema] = getattr(self, _COMPOSITES[name])
             return convert(node, loc)
         if name.startswith("strMatching"):
             return _matching(node)
@@ -126,10 +126,10 @@ class TypeConverter:
             }
         return {UNREPRESENTABLE: f"the type {name}, which is none of nixpkgs' lib.types"}
 
-    def _same(self, node: Node, loc: tuple[str, ...]) -> Schema:
+    def _same(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
         return self.convert(node["elem"], loc)
 
-    def _union(self, node: Node, loc: tuple[str, ...]) -> Schema:
+    def _union(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
         match node["name"]:
             case "nullOr":
                 return self._join(({"type": "null"}, None), (self.convert(node["elem"], loc), node["elem"]))
@@ -147,7 +147,7 @@ class TypeConverter:
             return {**schema, "anyOf": [self._mark_coerced(branch) for branch in schema["anyOf"]]}
         return {**schema, COERCED: True}
 
-    def _join(self, *branches: tuple[Schema, Node | None]) -> Schema:
+    def _join(self, *branches: tuple[Schema, TypeNode | None]) -> Schema:
         """A flat anyOf. Nix takes the first branch whose outermost kind fits, and looks at no later one."""
         parts: list[Schema] = []
         unreachable: list[str] = []
@@ -177,7 +177,7 @@ class TypeConverter:
         decided = part.get("type") in ("array", "object") and not part.keys() & {"minItems", "maxProperties"}
         return part["type"] if decided else None
 
-    def _collection(self, node: Node, loc: tuple[str, ...]) -> Schema:
+    def _collection(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
         lists = node["name"] == "listOf"
         element = self.convert(
             node["elem"], (*loc, "*" if lists or node["name"] == "attrListOf" else "<name>")
@@ -190,7 +190,7 @@ class TypeConverter:
             return {"anyOf": [{"type": "array", "items": one}, mapping]}
         return mapping
 
-    def _submodule(self, node: Node, loc: tuple[str, ...]) -> Schema:
+    def _submodule(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
         if node.get("opaque"):
             return {"type": "object", UNREPRESENTABLE: "a submodule that is not described any deeper"}
         self._reference(node, loc)
@@ -221,7 +221,7 @@ class TypeConverter:
         if isinstance(freeform, bool):
             return freeform
         if "$ref" in freeform:
-            return self._further_values(resolve(freeform["$ref"], {"$defs": self.defs}))
+            return self._further_values(resolve_reference(freeform["$ref"], {"$defs": self.defs}))
         branches = freeform.get("anyOf", [freeform])
         if any(not branch.keys() & {"type", "$ref", "enum", "allOf"} for branch in branches):
             return True
@@ -237,7 +237,7 @@ class TypeConverter:
             if "properties" in inner and "x-nix-type" not in inner:
                 self._open(inner, self._further_values(values))
 
-    def _reference(self, node: Node, loc: tuple[str, ...]) -> str:
+    def _reference(self, node: TypeNode, loc: tuple[str, ...]) -> str:
         name = self._names.get(id(node))
         if name is None:
             name = base = ".".join(loc)
@@ -253,15 +253,15 @@ def _is_text(part: Schema) -> bool:
     return part.get("type") == "string"
 
 
-def _enum(node: Node) -> Schema:
+def _enum(node: TypeNode) -> Schema:
     values = node["values"]
-    schema: Schema = {"enum": [decode(value["value"]) for value in values if "value" in value]}
+    schema: Schema = {"enum": [decode_value(value["value"]) for value in values if "value" in value]}
     if any("value" not in value for value in values):
         schema[UNREPRESENTABLE] = "choices that are not data"
     return schema
 
 
-def _matching(node: Node) -> Schema:
+def _matching(node: TypeNode) -> Schema:
     expression = node.get("pattern")
     if expression is None:
         # Before 2025-05 only the name says it, as a Nix string.
@@ -287,12 +287,12 @@ def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N8
     return schema
 
 
-def _number_between(node: Node) -> Schema:
+def _number_between(node: TypeNode) -> Schema:
     low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
     return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
 
 
-_ATOMS: dict[str, Callable[[Node], Schema]] = {
+_ATOMS: dict[str, Callable[[TypeNode], Schema]] = {
     "enum": _enum,
     "numberBetween": _number_between,
     "path": lambda node: _path(**node["path"]),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.vm.optstring import escape, split
+from ectools.vm.optstring import escape_option, split_options_string
 
 if TYPE_CHECKING:
     from ectools.vm.settings import Settings, UserNet
 
-PROGRAM = "qemu-system-x86_64"
-IMAGE_PROGRAM = "qemu-img"
+QEMU = "qemu-system-x86_64"
+QEMU_IMG = "qemu-img"
 
 # QEMU gives up what a guest that breaks out of it would need: new processes, other users, old system calls.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -37,13 +37,13 @@ def first_accelerator(settings: Settings) -> Accelerator:
     return Accelerator.KVM if settings.enable_kvm else Accelerator.TCG
 
 
-def build_argv(
+def build_qemu_argv(
     settings: Settings,
     *,
     accelerator: Accelerator,
     qmp_fd: int,
     tap: Tap | None = None,
-    program: str = PROGRAM,
+    program: str = QEMU,
 ) -> list[str]:
     """QEMU's argument list, the program first.
 
@@ -51,7 +51,7 @@ def build_argv(
     """
     return [
         program,
-        "-name", f"guest={escape(settings.name)}",
+        "-name", f"guest={escape_option(settings.name)}",
         "-machine", _machine(settings.machine, accelerator),
         "-cpu", _cpu(settings.cpu, accelerator),
         "-smp", str(settings.vcpus),
@@ -75,12 +75,12 @@ def build_argv(
 
 
 def _machine(machine: str, accelerator: Accelerator) -> str:
-    kept = [part for part in split(machine) if not part.startswith("accel=")]
+    kept = [part for part in split_options_string(machine) if not part.startswith("accel=")]
     return ",".join([*kept, f"accel={accelerator}"])
 
 
 def _cpu(cpu: str, accelerator: Accelerator) -> str:
-    model, *features = split(cpu)
+    model, *features = split_options_string(cpu)
     if accelerator is Accelerator.TCG and model == "host":
         model = "max"  # "CPU model 'host' requires KVM or HVF"
     return ",".join([model, *features])
@@ -94,7 +94,7 @@ def _user_netdev(net: UserNet) -> str:
         "tftp": str(net.tftp_dir),
         "bootfile": net.boot_filename,
     }
-    return ",".join(["user", *(f"{key}={escape(value)}" for key, value in fields.items())])
+    return ",".join(["user", *(f"{key}={escape_option(value)}" for key, value in fields.items())])
 
 
 def _lan(settings: Settings, tap: Tap) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.files import FileError, open_regular
-from ectools.vm.boot_script import SCRIPT_NAME
+from ectools.vm.boot_script import NETBOOT_NAME
 from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def check_boot_root(boot: Boot) -> None:
     if not root.is_dir():
         what = "is not a folder" if os.path.lexists(root) else "does not exist"
         raise InputError(
-            f"{root}: {what}", hint=f"{_OPTION} is the folder with kernel, initrd and {SCRIPT_NAME}"
+            f"{root}: {what}", hint=f"{_OPTION} is the folder with kernel, initrd and {NETBOOT_NAME}"
         )
     if not os.access(root, os.R_OK | os.X_OK):
         raise InputError(
             f"{root}: cannot be read by this user", hint=f"{_OPTION}: let uid {os.geteuid()} read it"
         )
-    script = root / SCRIPT_NAME
+    script = root / NETBOOT_NAME
     if boot.chain_url is None and not script.is_file():
         raise InputError(
             f"{script}: there is no such file", hint=f"{_OPTION} needs it: the guest goes on to it"

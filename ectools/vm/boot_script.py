@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
 
-SCRIPT_NAME = "netboot.ipxe"
+NETBOOT_NAME = "netboot.ipxe"
 
 DHCP_TRIES = 3
 CHAIN_TRIES = 5
-PAUSE_SECONDS = 2
+RETRY_PAUSE_SECONDS = 2
 
 _SCRIPT = """\
 #!ipxe
@@ -71,7 +71,7 @@ def find_effective_url(boot: Boot, *, port: int | None = None) -> str:
         host = HOST_IN_GUEST
     else:
         host = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{host}:{boot.http.port if port is None else port}/{SCRIPT_NAME}"
+    return f"http://{host}:{boot.http.port if port is None else port}/{NETBOOT_NAME}"
 
 
 def build_boot_script(*, url: str, dns: str, token: str | None = None) -> str:
@@ -89,5 +89,5 @@ def build_boot_script(*, url: str, dns: str, token: str | None = None) -> str:
         failed=FAILURE_MARK,
         dhcp_tries=DHCP_TRIES,
         chain_tries=CHAIN_TRIES,
-        pause=PAUSE_SECONDS,
+        pause=RETRY_PAUSE_SECONDS,
     )

@@ -109,8 +109,8 @@ class BootServer:
                 return silent
             await outputs.finish(seconds=_STOP_SECONDS)
             # Where none has served yet, all of its last lines are reported.
-            last_words = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
-            return ": ".join([describe_exit(ended.result()), *(line.strip() for line in last_words)])
+            output_tail = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
+            return ": ".join([describe_exit(ended.result()), *(line.strip() for line in output_tail)])
 
     async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
         """Until the process ends or answers no more, and how the latter was seen."""

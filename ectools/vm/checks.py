@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import Problem
 from ectools.ipxe.urls import expect_url
 from ectools.vm.boot_script import HOST_IN_GUEST
-from ectools.vm.optstring import split
+from ectools.vm.optstring import split_options_string
 from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _find_boot_problems(boot: Boot) -> Iterator[Problem]:
 
 def _names_boot_devices(order: str) -> bool:
     """Whether the letters of ``order`` and ``once`` are what the PC machine types take (``pc_boot_set``)."""
-    for part in split(order):
+    for part in split_options_string(order):
         key, equals, value = part.partition("=")
         letters = value if equals else key
         known = len(letters) <= 3 and len(set(letters)) == len(letters) and set(letters) <= set("abcdn")

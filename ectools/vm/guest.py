@@ -18,7 +18,7 @@ from ectools.log_limit import LogLimit, LogRate
 from ectools.outputs import Outputs, Tail
 from ectools.processes import describe_exit, start_async, stop_async
 from ectools.timers import Guard
-from ectools.vm.argv import Accelerator, Tap, build_argv
+from ectools.vm.argv import Accelerator, Tap, build_qemu_argv
 from ectools.vm.child_environment import child_environment
 from ectools.vm.kvm import RESETS_IN_A_ROW, FirstBoot
 from ectools.vm.progress import find_disk_progress, find_network_progress
@@ -87,18 +87,18 @@ class Record:
         if self._console_limit.take(len(line.encode())):
             _log.info("console", line=line)
         if FAILURE_MARK in line:
-            self.tell("the guest did not boot from the network; its iPXE waits in a shell")
+            self.report("the guest did not boot from the network; its iPXE waits in a shell")
 
-    def tell(self, event: str, data: Mapping[str, Any] | None = None) -> None:
+    def report(self, event: str, data: Mapping[str, Any] | None = None) -> None:
         """An error that the guest can bring about: logged, unless there were many of late."""
         fields = {"data": dict(data)} if data else {}
         if self._event_limit.take(len(event) + len(str(fields))):
             _log.error(event, **fields)
 
-    def tell_state(self, say: Callable[..., None], event: str, **fields: Any) -> None:
+    def report_state(self, say: Callable[..., None], event: str, **fields: Any) -> None:
         """How the guest is, which it can change at will: ``say`` logs it, unless it changed much of late.
 
-        Not by the limit of ``tell``: a disk that fails again and again does not hide that the guest stands.
+        Not by the limit of ``report``: a disk that fails again and again does not hide that the guest stands.
         """
         if self._state_limit.take(len(event) + len(str(fields))):
             say(event, **fields)
@@ -122,7 +122,7 @@ class Record:
                 await self._kvm_failed.wait()
         return self._kvm_error
 
-    def last_words(self) -> str:
+    def output_tail(self) -> str:
         """QEMU's last lines, indented below a message; the console's where it has said nothing."""
         if lines := self.stderr.lines():
             return "".join(f"\n  qemu: {line}" for line in lines)
@@ -160,9 +160,9 @@ class Guest:
             case "STOP" | "RESUME" | "SUSPEND" | "WAKEUP":
                 self.state_changed.set()
             case "GUEST_PANICKED":
-                self.said.tell("the guest's kernel panicked", data)
+                self.said.report("the guest's kernel panicked", data)
             case "BLOCK_IO_ERROR":
-                self.said.tell("the guest's disk failed", data)
+                self.said.report("the guest's disk failed", data)
         self.changed.set()
 
     async def connect(self) -> None:
@@ -217,7 +217,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
     with ours, contextlib.closing(said), contextlib.ExitStack() as child_ends:
         child_ends.enter_context(theirs)
         child_ends.callback(outputs.release)
-        argv = build_argv(
+        argv = build_qemu_argv(
             launch.settings,
             accelerator=launch.accelerator,
             qmp_fd=theirs.fileno(),
@@ -257,4 +257,4 @@ def explain_end(guest: Guest, returncode: int) -> str:
         what = "the guest's kernel panicked"
     elif reason is not None:
         what += f", reason {reason}"
-    raise GuestError(what + guest.said.last_words())
+    raise GuestError(what + guest.said.output_tail())

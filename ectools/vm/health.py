@@ -15,7 +15,7 @@ all others
     ``-no-shutdown``, ``-action panic=pause``. That is for a person to end.
 
 A guest that is held is not alive, and no reason to kill it at once either: the watchdog is fed for
-``PAUSE_SECONDS`` more. All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
+``HEALTH_PAUSE_SECONDS`` more. All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
 the service manager's own watchdog does: a host that slept for a week costs no guest its life.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-PAUSE_SECONDS = 24 * 3600.0
+HEALTH_PAUSE_SECONDS = 24 * 3600.0
 """For so long the watchdog is fed for a guest that is held."""
 
 ALIVE = frozenset({"running", "suspended"})
@@ -86,12 +86,12 @@ class Health:
         self._pause: _Pause | None = None
         self._silent_since: float | None = None
         self._ending = False
-        self._tell = guest.said.tell_state
+        self._tell = guest.said.report_state
 
     def end(self) -> None:
         """The guest is being stopped: that is what the status line says from now on."""
         self._notifier.stopping()
-        self._say("stopping the guest")
+        self._report("stopping the guest")
         self._ending = True
 
     async def watch(self) -> str:
@@ -107,7 +107,7 @@ class Health:
             except QmpError as error:
                 if not self._guest.qmp.connected:
                     await asyncio.sleep(_END_SECONDS)  # it is QEMU's end, mostly, and that ends this watch
-                self._tell_silent(error.message)
+                self._report_silent(error.message)
             except Exception as error:
                 self._guard.report(error)
             await asyncio.sleep(min(seconds, _LEAST_TURN_SECONDS))
@@ -122,7 +122,7 @@ class Health:
             return state
         if state in ALIVE:
             self._notifier.alive()
-            self._tell_alive(state)
+            self._feed_watchdog(state)
             return None
         return await self._look_at_pause(state)
 
@@ -130,14 +130,14 @@ class Health:
         async with tasks(self._guest.status(seconds=_GIVE_UP_SECONDS)) as (asking,):
             await asyncio.wait({asking}, timeout=_SLOW_SECONDS)
             if not asking.done():
-                self._tell_silent(f"no answer on QMP for {_SLOW_SECONDS:g} s")
+                self._report_silent(f"no answer on QMP for {_SLOW_SECONDS:g} s")
             state = str(await asking)
         if self._silent_since is not None:
             self._tell(
                 _log.info, "QEMU answers again", after_seconds=round(self._clock() - self._silent_since)
             )
             self._silent_since = None
-            self._say(self._runs if self._pause is None else self._pause.describe(self._clock()))
+            self._report(self._runs if self._pause is None else self._pause.describe(self._clock()))
         return state
 
     async def _look_at_pause(self, state: str) -> str | None:
@@ -147,15 +147,17 @@ class Health:
         pause = self._pause
         pause.state = state
         watched = self._notifier.watchdog_seconds is not None
-        if watched and now - pause.since > PAUSE_SECONDS:
+        if watched and now - pause.since > HEALTH_PAUSE_SECONDS:
             return f"it has been held for {_show(now - pause.since)}: {state}"
         self._notifier.alive()
         if state == _POWERED_OFF and now - pause.since < _END_SECONDS:
             return None
-        self._say(pause.describe(now))
+        self._report(pause.describe(now))
         if now >= pause.remind_at:
             pause.remind_at = now + max(_FIRST_REMINDER_SECONDS, now - pause.since)
-            left = {"watchdog_seconds_left": round(pause.since + PAUSE_SECONDS - now)} if watched else {}
+            left = (
+                {"watchdog_seconds_left": round(pause.since + HEALTH_PAUSE_SECONDS - now)} if watched else {}
+            )
             seconds = round(now - pause.since)
             self._tell(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
         if state == _DISK_FAILED:
@@ -164,7 +166,7 @@ class Health:
                 await self._guest.qmp.execute("cont")
         return None
 
-    def _tell_alive(self, state: str) -> None:
+    def _feed_watchdog(self, state: str) -> None:
         if self._pause is not None:
             if self._clock() - self._pause.retried_at < _RETRY_SECONDS:
                 return  # it runs to its next request, which may fail as the last one did
@@ -172,17 +174,17 @@ class Health:
             self._tell(_log.info, "the guest runs again", paused_seconds=seconds)
             self._pause = None
             self._notifier.ready()  # it may have been started paused
-        self._say(self._runs if state == "running" else f"{self._runs}: {state}")
+        self._report(self._runs if state == "running" else f"{self._runs}: {state}")
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if not self._ending:
             self._status.guest(text)
 
-    def _tell_silent(self, reason: str) -> None:
+    def _report_silent(self, reason: str) -> None:
         if self._silent_since is None:
             self._silent_since = self._clock()
             self._tell(_log.error, "QEMU does not answer", reason=reason)
-            self._say("QEMU does not answer")
+            self._report("QEMU does not answer")
 
 
 class _Pause:

@@ -120,7 +120,7 @@ class FirstBoot:
     progress: str | None
 
 
-def judge(boot: FirstBoot) -> KvmFailure | None:
+def diagnose_first_boot(boot: FirstBoot) -> KvmFailure | None:
     """Whether this is a guest that KVM does not carry."""
     if boot.status in {"internal-error", "paused"}:
         return KvmFailure(trouble=Trouble.STOPPED, detail=f"status {boot.status}")
@@ -153,7 +153,7 @@ async def watch_first_boot(
         boot = await look()
         if boot.progress is not None:
             return boot.progress
-        if (failure := judge(boot)) is not None:
+        if (failure := diagnose_first_boot(boot)) is not None:
             words = await said() if failure.trouble is Trouble.STOPPED else ""
             return replace(failure, detail=f"{failure.detail}: {words}") if words else failure
         if loop.time() >= deadline:

@@ -6,12 +6,12 @@ Source: ``get_opt_value`` in QEMU's util/qemu-option.c, and qemu(1) on commas in
 from __future__ import annotations
 
 
-def escape(value: str) -> str:
+def escape_option(value: str) -> str:
     """``value`` as one part of an option string."""
     return value.replace(",", ",,")
 
 
-def split(text: str) -> list[str]:
+def split_options_string(text: str) -> list[str]:
     """The parts of an option string, each still escaped: ``"a,b=1,,2"`` → ``["a", "b=1,,2"]``.
 
     ``",".join`` of the result is ``text`` again.

@@ -18,7 +18,7 @@ from ectools.ipxe.token import encode_token
 from ectools.netboot.http.listen import bind_listener
 from ectools.processes import find_program
 from ectools.timers import report_unseen_failures
-from ectools.vm.argv import IMAGE_PROGRAM, PROGRAM, Tap
+from ectools.vm.argv import QEMU, QEMU_IMG, Tap
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
 from ectools.vm.boot_script import find_effective_url
@@ -27,7 +27,7 @@ from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
 from ectools.vm.settings import OPTION_PREFIX
 from ectools.vm.stop import StopRequest
-from ectools.vm.supervise import Plan, supervise
+from ectools.vm.supervise import GuestPlan, supervise
 
 if TYPE_CHECKING:
     import socket
@@ -61,10 +61,10 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Plan]:
+def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[GuestPlan]:
     """Everything that QEMU needs, for the length of the block. What is wrong on this host is found here."""
-    program = _find_qemu(settings, PROGRAM)
-    image_program = _find_qemu(settings, IMAGE_PROGRAM)
+    program = _find_qemu(settings, QEMU)
+    image_program = _find_qemu(settings, QEMU_IMG)
     with contextlib.ExitStack() as stack:
         # What may take root: a port below 1024, and a token that is root's alone.
         listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
@@ -76,7 +76,7 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Pla
         check_loopback(settings, required=require_filter)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))
         stack.enter_context(hold_boot_file(settings.boot, url=url, token=token))
-        yield Plan(
+        yield GuestPlan(
             settings=settings,
             program=program,
             listener=listener,
@@ -86,7 +86,7 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Pla
         )
 
 
-async def _run(plan: Plan) -> None:
+async def _run(plan: GuestPlan) -> None:
     stop = StopRequest()
     loop = asyncio.get_running_loop()
     report_unseen_failures(loop)

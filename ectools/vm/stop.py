@@ -24,7 +24,7 @@ _PRESS_AGAIN_SECONDS = 10.0
 _STATUS_SECONDS = 2.0
 
 
-class Step(StrEnum):
+class StopStep(StrEnum):
     """How far it had to go; the value is what the log says."""
 
     POWERDOWN = "asked the guest to power itself down"
@@ -50,15 +50,15 @@ class StopRequest:
         self._hurry.clear()
 
 
-async def stop_guest(guest: Guest, times: Shutdown, request: StopRequest) -> Step:
+async def stop_guest(guest: Guest, times: Shutdown, request: StopRequest) -> StopStep:
     """End the guest; returns the step that did it, once the process has ended.
 
     A step of 0 seconds is left out.
     """
-    steps: list[tuple[Step, Callable[[], Coroutine[Any, Any, None]], int]] = [
-        (Step.POWERDOWN, lambda: _press_power_button(guest), times.powerdown_seconds),
-        (Step.QUIT, lambda: _command(guest, "quit"), times.quit_seconds),
-        (Step.TERMINATE, lambda: _terminate(guest), times.terminate_seconds),
+    steps: list[tuple[StopStep, Callable[[], Coroutine[Any, Any, None]], int]] = [
+        (StopStep.POWERDOWN, lambda: _press_power_button(guest), times.powerdown_seconds),
+        (StopStep.QUIT, lambda: _command(guest, "quit"), times.quit_seconds),
+        (StopStep.TERMINATE, lambda: _terminate(guest), times.terminate_seconds),
     ]
     for step, act, seconds in steps:
         if seconds == 0 or not await _hears(guest, step):
@@ -66,11 +66,11 @@ async def stop_guest(guest: Guest, times: Shutdown, request: StopRequest) -> Ste
         _log.info(step, wait_seconds=seconds)
         if await _take(act(), guest=guest, seconds=seconds, request=request):
             return step
-    _log.warning(Step.KILL, pid=guest.process.pid)
+    _log.warning(StopStep.KILL, pid=guest.process.pid)
     with contextlib.suppress(ProcessLookupError):
         guest.process.kill()
     await guest.process.wait()
-    return Step.KILL
+    return StopStep.KILL
 
 
 async def _take(
@@ -83,13 +83,13 @@ async def _take(
         return ended.done()
 
 
-async def _hears(guest: Guest, step: Step) -> bool:
+async def _hears(guest: Guest, step: StopStep) -> bool:
     """Whether the step is worth its time: a paused guest hears no button; of a silent QEMU nobody knows."""
-    if step is Step.TERMINATE:
+    if step is StopStep.TERMINATE:
         return True
     if not guest.qmp.connected:
         return False
-    if step is Step.QUIT:
+    if step is StopStep.QUIT:
         return True
     try:
         async with asyncio.timeout(_STATUS_SECONDS):

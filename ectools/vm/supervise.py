@@ -36,7 +36,7 @@ _STATUS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class GuestPlan:
     """What preparation came to. ``secrets`` are kept out of the log."""
 
     settings: Settings
@@ -47,7 +47,7 @@ class Plan:
     interactive: bool
 
 
-async def supervise(plan: Plan, stop: StopRequest) -> None:
+async def supervise(plan: GuestPlan, stop: StopRequest) -> None:
     """Run the guest to its end. Returns where that was orderly, raises EcError where not.
 
     The guest starts once the boot HTTP server answers, and runs on where that dies.
@@ -95,7 +95,7 @@ def fall_back(settings: Settings, failure: KvmFailure) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    plan: Plan
+    plan: GuestPlan
     server: BootServer | None
     stop: StopRequest
     notifier: Notifier

@@ -11,7 +11,7 @@ from ectools.supervision import tasks
 from ectools.vm.argv import Accelerator
 from ectools.vm.guest import GuestError, explain_end
 from ectools.vm.kvm import KvmFailure, classify_death, watch_first_boot
-from ectools.vm.stop import Step, stop_guest
+from ectools.vm.stop import StopStep, stop_guest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ class _Watch:
                 # Until here, a guest that stops is KVM's failure; from here on it is an end.
                 waited = {ended, stopping, broken}
             elif broken.done():
-                raise GuestError(f"the guest cannot go on: {broken.result()}{self.guest.said.last_words()}")
+                raise GuestError(f"the guest cannot go on: {broken.result()}{self.guest.said.output_tail()}")
 
     async def watch_first_boot(self) -> KvmFailure | None:
         """Under KVM: its failure, or None once the guest has made progress. Under TCG None at once."""
@@ -107,5 +107,5 @@ class _Watch:
     async def _end(self) -> None:
         self.health.end()
         step = await stop_guest(self.guest, self.settings.shutdown, self.stop)
-        talk = _log.info if step is Step.POWERDOWN else _log.warning
+        talk = _log.info if step is StopStep.POWERDOWN else _log.warning
         talk("the guest has ended", how=step)

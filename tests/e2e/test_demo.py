@@ -15,7 +15,7 @@ import pytest
 from support.guests import open_way
 from support.needs import require_tool
 
-from ectools.demo.stages import Stage
+from ectools.demo.stages import DemoStage
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -59,7 +59,7 @@ def test_the_guest_comes_up_the_docs_are_written_and_nothing_is_left(tmp_path: P
     assert demo.returncode == 0, err
     result: dict[str, Any] = json.loads(out)
     times = list(result["stages"].values())
-    assert set(result["stages"]) == {stage.name.lower() for stage in Stage}
+    assert set(result["stages"]) == {stage.name.lower() for stage in DemoStage}
     assert times == sorted(times)
     assert "services.every-channel.ipxe-qemu" in err
     assert (tmp_path / result["docs"]).is_file()

@@ -16,7 +16,7 @@ from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
 from support.hanging_mount import hanging_mount
 
-from ectools.netboot.dnsmasq.liveness import NO_FILE, Watched, ask, watch
+from ectools.netboot.dnsmasq.liveness import NO_FILE, WatchedProcess, ask_dnsmasq, watch_liveness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,20 +38,22 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def ask_for(service: Service, name: str) -> bool:
-    return asyncio.run(ask(ipaddress.IPv4Address(service.address), name, seconds=60))
+    return asyncio.run(ask_dnsmasq(ipaddress.IPv4Address(service.address), name, seconds=60))
 
 
 async def watch_for(service: Service, seconds: float) -> tuple[str | None, int]:
     """How it hangs, None where it does not within so many seconds; and how often it gave a sign of life."""
     signs: list[bool] = []
-    watched = Watched(
+    watched = WatchedProcess(
         pid=service.find_dnsmasq(),
         address=ipaddress.IPv4Address(service.address),
         folder=service.state_dir / "tftp",
         files=("gone.efi", "autoexec.ipxe"),
         max_transfers=TRANSFERS,
     )
-    watching = watch(watched, answered=lambda: signs.append(True), pause_seconds=0.01, answer_seconds=1.0)
+    watching = watch_liveness(
+        watched, answered=lambda: signs.append(True), pause_seconds=0.01, answer_seconds=1.0
+    )
     try:
         return await asyncio.wait_for(watching, seconds), len(signs)
     except TimeoutError:
@@ -100,7 +102,7 @@ def test_one_without_a_free_transfer_is_silent_and_alive(service: Service) -> No
 
 
 def test_a_folder_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
-    watched = Watched(
+    watched = WatchedProcess(
         pid=os.getpid(),
         address=ipaddress.IPv4Address("127.0.0.1"),
         folder=tmp_path,
@@ -110,7 +112,7 @@ def test_a_folder_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
     went_on = threading.Event()
 
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(watched, answered=lambda: None, pause_seconds=0.01))
+        watching = asyncio.create_task(watch_liveness(watched, answered=lambda: None, pause_seconds=0.01))
         await asyncio.sleep(0.2)
         went_on.set()
         watching.cancel()

@@ -15,7 +15,7 @@ import pytest
 from support.browser import Page, start_browser
 from support.sample_options import make_schema, write_redirects
 
-from ectools.docs import Format, write_pages
+from ectools.docs import DocFormat, write_pages
 from ectools.docs.reference import build_reference
 from ectools.docs.writing import write_folder
 
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reference = build_reference(
         [str(root / "all.schema.json")], redirects=write_redirects(root, {"boot.old": "services.demo.port"})
     )
-    write_folder(root / "html", write_pages(reference, Format.HTML))
+    write_folder(root / "html", write_pages(reference, DocFormat.HTML))
     return root / "html"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from support.sample_options import make_schema, write_redirects, write_schema
 
 from ectools.cli.docs import FORMATS
-from ectools.docs import Format
+from ectools.docs import DocFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[
 
 
 def test_the_command_has_the_formats_that_there_are() -> None:
-    assert tuple(FORMATS) == tuple(Format)
+    assert tuple(FORMATS) == tuple(DocFormat)
 
 
 def test_all_formats_at_once_and_checked(tmp_path: Path) -> None:

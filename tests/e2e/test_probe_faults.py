@@ -11,7 +11,7 @@ import pytest
 from support.boot_binaries import UNDIONLY, build_ipxe
 from support.probe_lab import BOOT, OTHER, PORT, ROUTER, WEB, Probed, ProbeLab, build_probe_lab
 
-from ectools.netboot.probe.faults import Code
+from ectools.netboot.probe.faults import FaultCode
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -85,8 +85,8 @@ def test_proxy_with_http_boot_for_all_that_is_offered(lab: ProbeLab) -> None:
     offered = dict.fromkeys((0, 7, 9, 16), "boots")
     assert outcomes == {**dict.fromkeys((6, 11, 19), "not offered"), **offered}
     # What nobody has is no fault, unless it is asked for.
-    assert probed.warnings == {Code.NO_BOOT_ANSWER}
-    assert lab.probe("--arch", "11").codes == {Code.NO_BOOT_ANSWER}
+    assert probed.warnings == {FaultCode.NO_BOOT_ANSWER}
+    assert lab.probe("--arch", "11").codes == {FaultCode.NO_BOOT_ANSWER}
     assert lab.leased() == []
 
 
@@ -100,7 +100,7 @@ def test_both_at_once(lab: ProbeLab) -> None:
 
 # What does not is named. Each case: what is set up, which client, which codes, and words of the message.
 
-Case = tuple[Callable[[ProbeLab], Any], int, set[Code], str]
+Case = tuple[Callable[[ProbeLab], Any], int, set[FaultCode], str]
 
 
 def no_server(_lab: ProbeLab) -> None:
@@ -235,35 +235,40 @@ def tampered_kernel(lab: ProbeLab) -> None:
 
 
 CASES: list[Case] = [
-    (no_server, 7, {Code.NO_DHCP_ANSWER}, "no DHCP server offers an address on eth0"),
-    (router_alone, 7, {Code.NO_BOOT_ANSWER}, "nobody says what to boot"),
-    (two_routers, 7, {Code.TWO_DHCP_SERVERS}, f"{ROUTER}, {OTHER}"),
-    (two_proxies, 7, {Code.TWO_PROXIES}, f"{BOOT}, {OTHER}"),
-    (option_66, 7, {Code.SIADDR_AGAINST_OPTION_66, Code.TFTP_SILENT}, f"option 66 to {BOOT}"),
-    (firewall_for_4011, 7, {Code.MISSING_4011}, f"{BOOT} does not answer on UDP port 4011"),
-    (router_that_says_pxeclient, 7, {Code.MISSING_4011}, f"{BOOT} does not answer"),
-    (firewall_for_4011, 0, {Code.MISSING_4011}, "its menu's item 32768 sends the client"),
-    (menu_of_two, 7, {Code.MENU}, "'EC', 'another'"),
-    (url_for_tftp, 7, {Code.URL_FOR_TFTP, Code.FILE_MISSING_TFTP}, f"{WEB}/{EFI}"),
-    (http_boot_without_echo, 16, {Code.HTTP_BOOT_WITHOUT_ECHO}, f"{WEB}/{EFI}"),
-    (url_without_dns, 16, {Code.URL_WITHOUT_DNS}, "http://boot.test"),
-    (no_tftp, 7, {Code.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}: no answer on UDP port 69"),
-    (firewall_for_tftp, 7, {Code.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}"),
-    (no_such_file, 7, {Code.FILE_MISSING_TFTP}, "not found"),
-    (no_http, 7, {Code.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=…"),
-    (no_script, 7, {Code.FILE_MISSING_HTTP}, "HTTP status 404"),
-    (no_autoexec, 7, {Code.NO_AUTOEXEC, Code.LOOP}, "there is no autoexec.ipxe beside"),
-    (untagged_service, 7, {Code.NO_AUTOEXEC, Code.LOOP}, "there is no autoexec.ipxe beside"),
-    (old_binary, 7, {Code.OLD_IPXE, Code.LOOP}, "iPXE 1.0.0, which fetches no autoexec.ipxe over TFTP"),
-    (unifi, 0, {Code.WRONG_ARCHITECTURE}, "a UEFI program for x64 UEFI"),
-    (unifi, 11, {Code.WRONG_ARCHITECTURE}, "a client of architecture 11 (ARM 64-bit UEFI)"),
-    (bios_binary, 7, {Code.WRONG_ARCHITECTURE}, "a program or data"),
-    (page, 7, {Code.SCRIPT_UNREADABLE}, "is a web page, where iPXE expects a script"),
-    (next_server, 7, {Code.NEXT_SERVER_IS_ROUTER, Code.HTTP_SILENT}, f"sets to {ROUTER}"),
-    (shell, 7, {Code.NO_KERNEL_NAMED}, "the script ends in a shell"),
-    (no_kernel, 7, {Code.KERNEL_MISSING}, f"{WEB}/kernel: HTTP status 404"),
-    (tampered_kernel, 7, {Code.WRONG_SHA256}, f"{WEB}/kernel has the SHA-256"),
-    (no_initrd, 7, {Code.INITRD_MISSING}, f"{WEB}/initrd: HTTP status 404"),
+    (no_server, 7, {FaultCode.NO_DHCP_ANSWER}, "no DHCP server offers an address on eth0"),
+    (router_alone, 7, {FaultCode.NO_BOOT_ANSWER}, "nobody says what to boot"),
+    (two_routers, 7, {FaultCode.TWO_DHCP_SERVERS}, f"{ROUTER}, {OTHER}"),
+    (two_proxies, 7, {FaultCode.TWO_PROXIES}, f"{BOOT}, {OTHER}"),
+    (option_66, 7, {FaultCode.SIADDR_AGAINST_OPTION_66, FaultCode.TFTP_SILENT}, f"option 66 to {BOOT}"),
+    (firewall_for_4011, 7, {FaultCode.MISSING_4011}, f"{BOOT} does not answer on UDP port 4011"),
+    (router_that_says_pxeclient, 7, {FaultCode.MISSING_4011}, f"{BOOT} does not answer"),
+    (firewall_for_4011, 0, {FaultCode.MISSING_4011}, "its menu's item 32768 sends the client"),
+    (menu_of_two, 7, {FaultCode.MENU}, "'EC', 'another'"),
+    (url_for_tftp, 7, {FaultCode.URL_FOR_TFTP, FaultCode.FILE_MISSING_TFTP}, f"{WEB}/{EFI}"),
+    (http_boot_without_echo, 16, {FaultCode.HTTP_BOOT_WITHOUT_ECHO}, f"{WEB}/{EFI}"),
+    (url_without_dns, 16, {FaultCode.URL_WITHOUT_DNS}, "http://boot.test"),
+    (no_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}: no answer on UDP port 69"),
+    (firewall_for_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}"),
+    (no_such_file, 7, {FaultCode.FILE_MISSING_TFTP}, "not found"),
+    (no_http, 7, {FaultCode.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=…"),
+    (no_script, 7, {FaultCode.FILE_MISSING_HTTP}, "HTTP status 404"),
+    (no_autoexec, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),
+    (untagged_service, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),
+    (
+        old_binary,
+        7,
+        {FaultCode.OLD_IPXE, FaultCode.LOOP},
+        "iPXE 1.0.0, which fetches no autoexec.ipxe over TFTP",
+    ),
+    (unifi, 0, {FaultCode.WRONG_ARCHITECTURE}, "a UEFI program for x64 UEFI"),
+    (unifi, 11, {FaultCode.WRONG_ARCHITECTURE}, "a client of architecture 11 (ARM 64-bit UEFI)"),
+    (bios_binary, 7, {FaultCode.WRONG_ARCHITECTURE}, "a program or data"),
+    (page, 7, {FaultCode.SCRIPT_UNREADABLE}, "is a web page, where iPXE expects a script"),
+    (next_server, 7, {FaultCode.NEXT_SERVER_IS_ROUTER, FaultCode.HTTP_SILENT}, f"sets to {ROUTER}"),
+    (shell, 7, {FaultCode.NO_KERNEL_NAMED}, "the script ends in a shell"),
+    (no_kernel, 7, {FaultCode.KERNEL_MISSING}, f"{WEB}/kernel: HTTP status 404"),
+    (tampered_kernel, 7, {FaultCode.WRONG_SHA256}, f"{WEB}/kernel has the SHA-256"),
+    (no_initrd, 7, {FaultCode.INITRD_MISSING}, f"{WEB}/initrd: HTTP status 404"),
 ]
 
 
@@ -281,7 +286,7 @@ def test_a_fault_is_named(lab: ProbeLab, case: Case) -> None:
 
 
 def test_every_code_is_set_up() -> None:
-    assert {code for _, _, codes, _ in CASES for code in codes} == set(Code)
+    assert {code for _, _, codes, _ in CASES for code in codes} == set(FaultCode)
 
 
 def test_what_is_not_compared_is_taken_to_be_right(lab: ProbeLab) -> None:
@@ -314,5 +319,5 @@ def test_a_server_that_refuses(lab: ProbeLab, status: str) -> None:
 
 
 def refused(probed: Probed) -> dict[str, Any]:
-    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
-    return probed.fault(Code.FILE_MISSING_HTTP)
+    assert probed.codes == {FaultCode.FILE_MISSING_HTTP}, probed.report
+    return probed.fault(FaultCode.FILE_MISSING_HTTP)

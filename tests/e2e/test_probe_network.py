@@ -12,7 +12,7 @@ from support.lan import run
 from support.needs import require_tool
 from support.probe_lab import BOOT, CLIENT, ECTOOLS, ROUTER, WEB, ProbeLab, build_probe_lab
 
-from ectools.netboot.probe.faults import Code
+from ectools.netboot.probe.faults import FaultCode
 
 pytestmark = [pytest.mark.netns]
 
@@ -76,7 +76,7 @@ def test_as_another_machine(lab: ProbeLab) -> None:
     lab.start_router(f"dhcp-host={mac},set:node", f"dhcp-boot=tag:node,{EFI},,{BOOT}")
     lab.start_tftp()
     lab.start_web()
-    assert lab.probe("--arch", "7").codes == {Code.NO_BOOT_ANSWER}
+    assert lab.probe("--arch", "7").codes == {FaultCode.NO_BOOT_ANSWER}
     probed = lab.probe("--arch", "7", "--mac", mac)
     assert (probed.status, probed.outcome(7)) == (0, "boots"), probed.report
     assert probed.report is not None

@@ -14,7 +14,7 @@ from support.boot_service import require_boot_services
 from support.probe_lab import BOOT, ECTOOLS, ProbeLab, build_probe_lab
 from support.releases import release_files, write_archive
 
-from ectools.netboot.probe.faults import Code
+from ectools.netboot.probe.faults import FaultCode
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -101,7 +101,7 @@ def test_a_boot_host_as_the_guide_sets_it_up(lab: ProbeLab, mode: str) -> None:
     if mode != "proxy":
         # A BIOS is given the router's file, by firmware or by iPXE, and that is for UEFI.
         assert probed.outcome(0) == "stops"
-        assert Code.WRONG_ARCHITECTURE in probed.warnings
+        assert FaultCode.WRONG_ARCHITECTURE in probed.warnings
     boot = probed.architecture(7)["boot"]
     assert boot["kernel"].startswith(f"http://{BOOT}:8080/releases/sha256-")
     # On the boot host itself it is the same.
@@ -117,9 +117,9 @@ def test_a_token_that_was_changed_without_writing_the_script_anew(lab: ProbeLab)
     host.token_file.write_text("another-t0ken")
     host.serve()
     probed = lab.probe("--arch", "7")
-    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
-    assert "403" in probed.fault(Code.FILE_MISSING_HTTP)["message"]
-    assert "ectools netboot ipxe writes it anew" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+    assert probed.codes == {FaultCode.FILE_MISSING_HTTP}, probed.report
+    assert "403" in probed.fault(FaultCode.FILE_MISSING_HTTP)["message"]
+    assert "ectools netboot ipxe writes it anew" in probed.fault(FaultCode.FILE_MISSING_HTTP)["remedy"]
 
 
 def test_a_kernel_that_was_changed_on_the_server(lab: ProbeLab) -> None:
@@ -133,8 +133,8 @@ def test_a_kernel_that_was_changed_on_the_server(lab: ProbeLab) -> None:
     kernel.chmod(0o644)
     kernel.write_bytes(KERNEL[:-1] + b"\x01")
     probed = lab.probe("--arch", "7", "--verify")
-    assert probed.codes == {Code.WRONG_SHA256}, probed.report
-    assert "/kernel has the SHA-256" in probed.fault(Code.WRONG_SHA256)["message"]
+    assert probed.codes == {FaultCode.WRONG_SHA256}, probed.report
+    assert "/kernel has the SHA-256" in probed.fault(FaultCode.WRONG_SHA256)["message"]
 
 
 def test_a_client_that_is_not_allowed(lab: ProbeLab) -> None:
@@ -144,9 +144,9 @@ def test_a_client_that_is_not_allowed(lab: ProbeLab) -> None:
     host.run("ipxe")
     host.serve()
     probed = lab.probe("--arch", "7")
-    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
-    assert "not allowed from here" in probed.fault(Code.FILE_MISSING_HTTP)["message"]
-    assert "httpAllowedCIDRs" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+    assert probed.codes == {FaultCode.FILE_MISSING_HTTP}, probed.report
+    assert "not allowed from here" in probed.fault(FaultCode.FILE_MISSING_HTTP)["message"]
+    assert "httpAllowedCIDRs" in probed.fault(FaultCode.FILE_MISSING_HTTP)["remedy"]
 
 
 def test_nothing_is_staged(lab: ProbeLab) -> None:
@@ -155,5 +155,5 @@ def test_nothing_is_staged(lab: ProbeLab) -> None:
     host.run("ipxe")
     host.serve()
     probed = lab.probe("--arch", "7")
-    assert probed.codes == {Code.FILE_MISSING_HTTP}, probed.report
-    assert "stage" in probed.fault(Code.FILE_MISSING_HTTP)["remedy"]
+    assert probed.codes == {FaultCode.FILE_MISSING_HTTP}, probed.report
+    assert "stage" in probed.fault(FaultCode.FILE_MISSING_HTTP)["remedy"]

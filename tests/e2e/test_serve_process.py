@@ -26,7 +26,7 @@ from support.boot_service import (
 )
 
 from ectools.netboot.boot_files.scripts import build_autoexec
-from ectools.netboot.release.prune import Fate, collect
+from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.settings.load import load_settings
 
@@ -121,8 +121,8 @@ def test_a_swap_during_a_download(tmp_path: Path, state: Path) -> None:
             script = service.get("/netboot.ipxe").body
             assert newest.id.encode() in script
             assert old.id.encode() not in script
-            fates = {each.release.id: each.fate for each in collect(ReleaseStore(state), keep=0)}
-            assert fates == {newest.id: Fate.CURRENT, new.id: Fate.PREVIOUS, old.id: Fate.HELD}
+            fates = {each.release.id: each.retention for each in prune(ReleaseStore(state), keep=0)}
+            assert fates == {newest.id: Retention.CURRENT, new.id: Retention.PREVIOUS, old.id: Retention.HELD}
             # A node that has the old script, or whose download broke off, still gets the old files.
             assert service.get(f"/releases/{old.id}/bzImage").body == b"kernel one"
             rest = {"Range": f"bytes={BIG - 10}-"}

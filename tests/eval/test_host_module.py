@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ectools import host
-from ectools.host.combined_schema import load_contract
+from ectools.host.combined_schema import load_combined_schema
 from ectools.host.example import build_example
 
 pytestmark = pytest.mark.nix
@@ -23,7 +23,9 @@ EXAMPLES = {path.stem: path for path in (HERE.parent.parent / "examples").glob("
 
 def every_option() -> str:
     """The example of ``ectools init`` with each option set."""
-    return re.sub(r"^# (?=[\w\"-]+ = )", "", build_example(load_contract().document), flags=re.MULTILINE)
+    return re.sub(
+        r"^# (?=[\w\"-]+ = )", "", build_example(load_combined_schema().document), flags=re.MULTILINE
+    )
 
 
 HOSTILE = r"""

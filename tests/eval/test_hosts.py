@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.checks.closure_published import read_published
-from ectools.netboot.release.boot_entry import parse_boot_command
+from ectools.netboot.release.boot_entry import parse_boot_entry
 from pynix_eval_shim import Nix, build, evaluate
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_the_script_of_a_netboot_system_is_one_that_can_be_staged(
         override_inputs={"nixpkgs": f"path:{nixpkgs}"},
     )
     script = Path(built.outputs["out"]) / "netboot.ipxe"
-    command = parse_boot_command(script.read_bytes(), ["kernel", "initrd", "netboot.ipxe", "closure.txt"])
+    command = parse_boot_entry(script.read_bytes(), ["kernel", "initrd", "netboot.ipxe", "closure.txt"])
     assert (command.kernel, command.initrds) == ("kernel", ("initrd",))
     assert "${cmdline}" in command.arguments
     (tmp_path / "netboot.ipxe").write_bytes(script.read_bytes())

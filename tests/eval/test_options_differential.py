@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.differential import Case, Schema, Strict, collect_values, nix_verdicts
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 from ectools.options.evaluate import evaluate_expression, evaluate_modules
 from ectools.options.export import export_tree
 from ectools.options.types import COERCED, STORE_PATH, UNREPRESENTABLE
@@ -143,7 +143,7 @@ def closure(schema: Schema, document: Schema) -> str:
         if isinstance(node, dict):
             if "$ref" in node and node["$ref"] not in seen:
                 seen.add(node["$ref"])
-                pending.append(resolve(node["$ref"], document))
+                pending.append(resolve_reference(node["$ref"], document))
                 texts.append(json.dumps(pending[-1]))
             pending += [inner for inner in node.values() if isinstance(inner, (dict, list))]
         elif isinstance(node, list):

@@ -14,9 +14,9 @@ import pytest
 from support.vmtests import assert_no_builder, find_builders, make_source
 
 from ectools.checks.vmtest import CannotRunError, Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_report import show_outcome, show_test, write_junit
-from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, exit_status, run_tests
-from ectools.checks.vmtest_steps import Kind, Step
+from ectools.checks.vmtest_report import show_outcome, show_test, write_tests_junit
+from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests, tests_exit_status
+from ectools.checks.vmtest_steps import StepKind, TestStep
 from ectools.errors import EcError, InputError
 from pynix_eval_shim import Nix
 
@@ -42,11 +42,11 @@ class Heard:
     """A listener that keeps all that it hears, and may react to a line."""
 
     def __init__(self, react: Callable[[str], None] | None = None) -> None:
-        self.lines: list[tuple[str, Kind, int, str]] = []
-        self.ends: list[Outcome] = []
+        self.lines: list[tuple[str, StepKind, int, str]] = []
+        self.ends: list[TestOutcome] = []
         self._react = react
 
-    def line(self, test: VmTest, kind: Kind, depth: int, text: str) -> None:
+    def line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
         self.lines.append((test.name, kind, depth, text))
         if self._react is not None:
             self._react(text)
@@ -54,7 +54,7 @@ class Heard:
 
 def run(
     source: Source, *names: str, schedule: Schedule = ROOMY, heard: Heard | None = None
-) -> tuple[list[Outcome], Heard]:
+) -> tuple[list[TestOutcome], Heard]:
     heard = heard or Heard()
     listener = Listener(line=heard.line, ended=heard.ends.append)
     probe = probe_nix(source)
@@ -110,20 +110,20 @@ def test_remote_builders_may_have_what_this_machine_lacks(source: Source) -> Non
 def test_a_test_that_passes_and_its_log(source: Source) -> None:
     (outcome,), heard = run(source, "passes")
     assert outcome.verdict is Verdict.PASSED
-    assert exit_status([outcome]) == 0
+    assert tests_exit_status([outcome]) == 0
     assert outcome.steps == (
-        Step(name="boots", seconds=1.5),
-        Step(name="serves", seconds=1.5),
-        Step(name="nested", seconds=1.5),
+        TestStep(name="boots", seconds=1.5),
+        TestStep(name="serves", seconds=1.5),
+        TestStep(name="nested", seconds=1.5),
     )
     shown = [(kind, depth, text) for _, kind, depth, text in heard.lines]
     assert shown[:4] == [
-        (Kind.STEP, 0, "start all VMs"),
-        (Kind.SUBTEST, 0, "subtest: boots"),
-        (Kind.STEP, 1, "machine: must succeed: true"),
-        (Kind.CONSOLE, 1, "machine # [    0.0] Linux version 6"),
+        (StepKind.STEP, 0, "start all VMs"),
+        (StepKind.SUBTEST, 0, "subtest: boots"),
+        (StepKind.STEP, 1, "machine: must succeed: true"),
+        (StepKind.CONSOLE, 1, "machine # [    0.0] Linux version 6"),
     ]
-    assert (Kind.STEP, 2, "machine: waiting for unit x") in shown
+    assert (StepKind.STEP, 2, "machine: waiting for unit x") in shown
     assert heard.ends == [outcome]
     # Nix has its output now, and runs it no second time.
     (again,), heard = run(source, "passes")
@@ -150,11 +150,11 @@ def test_what_does_not_pass_says_why(source: Source, tmp_path: Path) -> None:
     assert "did not build" in reasons["needs-broken"]
     assert "no such luck" in found["needs-broken"].log
     assert "8000 MiB" in reasons["large"]
-    assert exit_status(outcomes) == 1
-    assert exit_status([found["passes"], found["large"]]) == 3
+    assert tests_exit_status(outcomes) == 1
+    assert tests_exit_status([found["passes"], found["large"]]) == 3
     assert show_outcome(found["large"]).startswith("skipped    vm-large  needs 8000 MiB")
 
-    root = ET.fromstring(write_junit(outcomes))
+    root = ET.fromstring(write_tests_junit(outcomes))
     assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "12",
         "failures": "2",
@@ -172,8 +172,8 @@ def test_a_test_that_hangs_is_killed_with_its_builder(source: Source, tmp_path: 
     (outcome,), _ = run(source, "hangs", schedule=replace(ROOMY, seconds=1.0))
     assert outcome.verdict is Verdict.TIMED_OUT
     assert outcome.reason == "still running after 1 s in the subtest 'waits'; killed"
-    assert exit_status([outcome]) == 1
-    assert 'failure message="it did not end"' in write_junit([outcome])
+    assert tests_exit_status([outcome]) == 1
+    assert 'failure message="it did not end"' in write_tests_junit([outcome])
     assert_no_builder(tmp_path)
 
 
@@ -213,11 +213,11 @@ def test_an_interrupt_from_outside_leaves_no_builder(source: Source, tmp_path: P
         (tmp_path / "pipes" / "right").write_text("\n")
         (tmp_path / "pipes" / "left").read_text()
 
-    def line(test: VmTest, kind: Kind, depth: int, text: str) -> None:
+    def line(test: VmTest, kind: StepKind, depth: int, text: str) -> None:
         if test.name == "vm-hangs":
             threading.Thread(target=let_the_other_end).start()
 
-    def ended(outcome: Outcome) -> None:
+    def ended(outcome: TestOutcome) -> None:
         assert outcome.test.name == "vm-meets-left"
         raise StopError
 

@@ -15,7 +15,7 @@ from support.needs import give_up, require_tool
 from support.vmtests import assert_no_builder, find_builders, make_source, wait_until
 
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_run import Listener, Outcome, Schedule, Verdict, run_tests
+from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ CONFIG = "experimental-features = nix-command flakes\nsubstituters =\nbuild-user
 
 def run(
     source: Source, names: list[str], *, seconds: float, react: Callable[[], None] = lambda: None
-) -> list[Outcome]:
+) -> list[TestOutcome]:
     def line(test: VmTest, *_: object) -> None:
         react()
 

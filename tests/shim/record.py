@@ -30,17 +30,17 @@ FRAMES, CHARACTERS = 110, 2000
 def record(case: Case, nix: shim.Nix) -> dict[str, Any]:
     """Run one case and return what is to be kept of it."""
     kept: dict[str, Any] = {}
-    real_run, real_parse = process.run, messages.parse
+    real_run, real_parse = process.run_nix, messages.parse_messages
 
     def run(*arguments: Any, **options: Any) -> process.Finished:
         kept["finished"] = real_run(*arguments, **options)
         return kept["finished"]
 
-    def parse(stderr: bytes, sources: SourceMap) -> messages.Talk:
+    def parse(stderr: bytes, sources: SourceMap) -> messages.Diagnostics:
         kept["sources"] = sources
         return real_parse(stderr, sources)
 
-    process.run, messages.parse = run, parse
+    process.run_nix, messages.parse_messages = run, parse
     try:
         getattr(shim, case.call)(**case.arguments, nix=nix)
     except shim.NixError:
@@ -48,7 +48,7 @@ def record(case: Case, nix: shim.Nix) -> dict[str, Any]:
     else:
         sys.exit(f"{case.name}: did not fail")
     finally:
-        process.run, messages.parse = real_run, real_parse
+        process.run_nix, messages.parse_messages = real_run, real_parse
     finished, sources = kept["finished"], kept["sources"]
     return {
         "kind": f"{Path(finished.argv[0]).name} {finished.argv[1]}",

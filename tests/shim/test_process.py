@@ -212,7 +212,7 @@ class TestMisbehaviour:
         nix = fake("trap '' TERM; while :; do sleep 1; done")
         began = time.monotonic()
         with pytest.raises(shim.NixTimeoutError):
-            process.run([nix.find("nix")], limits=Limits(seconds=0.5), ask_seconds=0.5)
+            process.run_nix([nix.find("nix")], limits=Limits(seconds=0.5), ask_seconds=0.5)
         assert time.monotonic() - began < 30
 
     def test_what_it_leaves_behind_does_not_hold_the_call(self, fake: Callable[[str], Nix]) -> None:
@@ -222,9 +222,9 @@ class TestMisbehaviour:
         assert wait_until(lambda: not processes_with(mark))
 
     @pytest.mark.parametrize("talk", [">/dev/null 2>&1", "", ">&2"])
-    def test_what_it_leaves_behind_is_ended(self, fake: Callable[[str], Nix], talk: str) -> None:
+    def test_what_it_leaves_behind_is_ended(self, fake: Callable[[str], Nix], diagnostics: str) -> None:
         mark = f"mark-{uuid.uuid4()}"
-        nix = fake(f"sh -c 'while :; do echo 1; sleep 0.05; done # {mark}' {talk} </dev/null & exit 3")
+        nix = fake(f"sh -c 'while :; do echo 1; sleep 0.05; done # {mark}' {diagnostics} </dev/null & exit 3")
         began = time.monotonic()
         with pytest.raises(shim.NixError, match="exit status 3"):
             shim.evaluate("1", limits=Limits(seconds=60.0), nix=nix)

@@ -26,8 +26,8 @@ PLACE = {"file": "/a/file.nix:1:1", "line": 1, "column": 1}
 
 def diagnose(stderr: str, sources: SourceMap, *, returncode: int, names_builtins: bool) -> shim.NixError:
     finished = Finished(argv=("nix",), returncode=returncode, stdout=b"", stderr=stderr.encode())
-    talk = messages.parse(finished.stderr, sources)
-    return diagnosis.diagnose(finished, talk, names_builtins=lambda: names_builtins)
+    diagnostics = messages.parse_messages(finished.stderr, sources)
+    return diagnosis.diagnose(finished, diagnostics, names_builtins=lambda: names_builtins)
 
 
 def test_the_oldest_version_and_a_current_one_are_recorded() -> None:

@@ -78,11 +78,11 @@ def test_code_that_is_no_text_is_a_syntax_error(code: str) -> None:
 @pytest.mark.parametrize("output", [b"", b'{"a":', b'"\xff"', b"[" * 100_000])
 def test_output_that_is_no_json_is_an_error(output: bytes) -> None:
     with pytest.raises(EvaluationError):
-        source.decode(output, tag="tag")
+        source.decode_json(output, tag="tag")
 
 
 def test_only_the_calls_own_tag_marks_a_float() -> None:
-    assert source.decode(b'[{"tag":[1,-1]},{"tag":"-0"},{"other":[1,-1]}]', tag="tag") == [
+    assert source.decode_json(b'[{"tag":[1,-1]},{"tag":"-0"},{"other":[1,-1]}]', tag="tag") == [
         0.5,
         -0.0,
         {"other": [1, -1]},

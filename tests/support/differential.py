@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 from support.samples import collect
 
-from ectools.names import resolve
+from ectools.names import resolve_reference
 from pynix_eval_shim import Limits, NixError, evaluate
 
 EVAL = Path(__file__).parent.parent / "eval"
@@ -55,7 +55,7 @@ def values_for(schema: Any, root: Schema, depth: int = 0) -> st.SearchStrategy[A
     if not isinstance(schema, dict):
         return _ANYTHING if schema else st.nothing()
     if "$ref" in schema:
-        return values_for(resolve(schema["$ref"], root), root, depth)
+        return values_for(resolve_reference(schema["$ref"], root), root, depth)
     if "anyOf" in schema:
         branches = schema["anyOf"]
         if depth > 4:

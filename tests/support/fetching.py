@@ -11,7 +11,7 @@ import pytest
 from support.releases import build_settings, build_tar, release_files, snapshot
 
 from ectools.errors import EcError
-from ectools.fetch.retry import Patience
+from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.stage import Staged, stage
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FILES = {**release_files(), "initrd": os.urandom(3 << 20)}
 DATA = gzip.compress(build_tar(FILES), 0)
 OTHER = gzip.compress(build_tar({**FILES, "initrd": FILES["initrd"][::-1]}), 0)
 HALF = len(DATA) // 2
-PATIENCE = Patience(
+PATIENCE = RetryPolicy(
     attempts=3,
     first_wait=0.01,
     longest_wait=0.02,
@@ -49,7 +49,7 @@ def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) 
             **flags,
         },
     )
-    return stage(settings, patience=replace(PATIENCE, stall_seconds=stall))
+    return stage(settings, retry=replace(PATIENCE, stall_seconds=stall))
 
 
 def refuse(state_dir: Path, forge: Forge, words: str, *, stall: float = 60, **flags: object) -> EcError:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 from support.staged import make_release, put_release
 
 from ectools.netboot.http.connection import Connection
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def feed(data: bytes) -> None:
 
 
 @functools.cache
-def _build() -> tuple[asyncio.AbstractEventLoop, BootServer, list[dict[str, Any]]]:
+def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]]]:
     """The server on a loop, and a list for what the loop complains of."""
     # Kept for as long as the process lives, which libFuzzer ends.
     state = Path(tempfile.mkdtemp(prefix="ectools-fuzz-"))
@@ -130,7 +130,7 @@ def _build() -> tuple[asyncio.AbstractEventLoop, BootServer, list[dict[str, Any]
         "trustedProxies": ["127.0.0.1"],
     }
     settings = load_settings(None, flags=options, environment={})
-    site = BootSite(ReleaseStore(state), Rules.build(settings, (TOKEN,)))
+    site = BootSite(ReleaseStore(state), ServingPolicy.build(settings, (TOKEN,)))
     loop = asyncio.SelectorEventLoop()
     server = loop.run_until_complete(_build_server(state, site))
     logging.disable(logging.CRITICAL)
@@ -139,11 +139,11 @@ def _build() -> tuple[asyncio.AbstractEventLoop, BootServer, list[dict[str, Any]
     return loop, server, broken
 
 
-async def _build_server(root: Path, site: BootSite) -> BootServer:
-    return BootServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
+async def _build_server(root: Path, site: BootSite) -> HttpServer:
+    return HttpServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
 
 
-async def _answer(server: BootServer, data: bytes) -> bytes:
+async def _answer(server: HttpServer, data: bytes) -> bytes:
     """What one connection answers to ``data``, which comes in two parts, and its end."""
     wire = Wire()
     make_inner = cast("Callable[[], asyncio.Protocol]", server._http)

@@ -6,13 +6,13 @@ from ipaddress import IPv4Address
 
 from support.pxe_messages import client_of
 
-from ectools.netboot.probe.diagnose.follow import follow
-from ectools.netboot.probe.diagnose.network import find_network_faults, judge
-from ectools.netboot.probe.report import Report, build_json
+from ectools.netboot.probe.diagnose.follow import follow_client
+from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
+from ectools.netboot.probe.report import ProbeReport, build_json
 from ectools.netboot.probe.report_text import show_report
 from ectools.netboot.probe.simulate.choose import choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
-from ectools.netboot.probe.simulate.fetcher import Fetched, State
+from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.wire.dhcp import Message, PacketError, build_message, parse_message
 from ectools.netboot.probe.wire.frames import parse_frame
 from ectools.netboot.probe.wire.offers import Answer
@@ -34,17 +34,17 @@ def read_packets(data: bytes) -> None:
         return answers[-1] if answers else None
 
     def fetch(uri: str, headers: object = None, limit: int = 0) -> Fetched:
-        return Fetched(uri=uri, state=State.FOUND, size=half, head=data[:half], whole=True)
+        return Fetched(uri=uri, state=FetchState.FOUND, size=half, head=data[:half], whole=True)
 
     choose_firmware(client_of(0), answers, ask)
     choose_http(HTTP, answers)
     choose_ipxe(IPXE, answers, ask)
     offers = {UEFI: answers, IPXE: answers}
-    walk = follow(
+    walk = follow_client(
         UEFI.architecture, offers, fetch=fetch, ask=lambda _client, server, item: ask(server, item), mac="02"
     )
-    faults = (*find_network_faults(offers, interface="eth0"), *judge([walk], asked_for=()))
-    report = Report(
+    faults = (*find_network_faults(offers, interface="eth0"), *collect_faults([walk], asked_for=()))
+    report = ProbeReport(
         interface="eth0", mac="02", address=None, seconds=1, walks=(walk,), faults=faults, notes=()
     )
     build_json(report)

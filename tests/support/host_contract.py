@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ectools.host.combined_schema import build_contract
+from ectools.host.combined_schema import build_combined_schema
 from ectools.options.types import STORE_PATH
 from ectools.schemas import Schema
 
@@ -90,5 +90,5 @@ MODULE: dict[str, Any] = {
     "$defs": {"disk": _DISK},
 }
 
-CONTRACT: Schema = build_contract([Schema(MODULE, "test", "services.test")])
+CONTRACT: Schema = build_combined_schema([Schema(MODULE, "test", "services.test")])
 """What a host description may say of that module."""

@@ -136,7 +136,7 @@ def _convert_string(node: tree_sitter.Node) -> Any:
         text = _text(child)
         for written, meant in (("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r"), ('\\"', '"'), ("\\${", "${")):
             text = text.replace(written, meant)
-        if "\\" in text or scalars.escape(text) != _text(child):
+        if "\\" in text or scalars.escape_nix_string(text) != _text(child):
             raise Unsupported
         parts.append(text)
     if any(not isinstance(part, str) for part in parts):

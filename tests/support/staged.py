@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ectools.archive.file_record import FileRecord
-from ectools.netboot.release.manifest import BootCommand, Release, build_id, render_manifest
+from ectools.netboot.release.manifest import BootEntry, Release, build_id, render_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def make_release(
         archive_sha256="0" * 64,
         staged_at=1,
         files=records,
-        boot=BootCommand(kernel=kernel, arguments=arguments, initrds=tuple(initrds)),
+        boot=BootEntry(kernel=kernel, arguments=arguments, initrds=tuple(initrds)),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ectools.errors import InputError, ProblemsError
-from ectools.schemas import Schema, load_schema, read_settings, schema_names, validate
+from ectools.schemas import Schema, load_schema, read_settings, schema_names, validate_document
 
 PREFIX = "services.every-channel.ipxe-qemu"
 
@@ -175,17 +175,17 @@ def test_of_alternatives_the_closest_is_explained() -> None:
         "additionalProperties": False,
     }
     schema = make_schema({"x": {"anyOf": [{"type": "null"}, {"type": "string"}, branch]}})
-    problems = validate({"x": {"port": "80", "host": "h"}}, schema)
+    problems = validate_document({"x": {"port": "80", "host": "h"}}, schema)
     assert [(problem.option, problem.expected) for problem in problems] == [("a.x.port", "an integer")]
-    problems = validate({"x": {"port": 80}}, schema)
+    problems = validate_document({"x": {"port": 80}}, schema)
     assert [problem.option for problem in problems] == ["a.x.host"]
-    (problem,) = validate({"x": 1}, schema)
+    (problem,) = validate_document({"x": 1}, schema)
     assert (problem.option, problem.expected) == ("a.x", "null, a string or an object")
 
 
 def test_each_missing_name_is_reported_once() -> None:
     schema = make_schema({"x": {"type": "string"}, "y": {"type": "string"}}, required=["x", "y"])
-    assert [problem.option for problem in validate({}, schema)] == ["a.x", "a.y"]
+    assert [problem.option for problem in validate_document({}, schema)] == ["a.x", "a.y"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ DOCUMENTS = st.recursive(
 @given(DOCUMENTS)
 def test_validation_of_anything_yields_problems_below_the_prefix_and_never_raises(document: Any) -> None:
     schema = load_schema("ec-ipxe-qemu")
-    problems = validate(document, schema)
+    problems = validate_document(document, schema)
     assert all(problem.option.startswith(PREFIX) for problem in problems)
     assert all(problem.render() for problem in problems)
     if not isinstance(document, dict):

@@ -11,10 +11,10 @@ from ectools.checks.doctor.boot_host import (
     look_at_udp_ports,
     try_port,
 )
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.guest import look_at_kvm, look_at_macvtap, look_at_memory
 from ectools.checks.doctor.nix_host import NIX_COMMANDS, look_at_nix
-from ectools.checks.doctor.programs import PROGRAMS, find_program
+from ectools.checks.doctor.programs import PROGRAMS, look_for_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ def examine(
 ) -> list[Finding]:
     """All that ``commands`` need, found or not. ``kvm`` says why /dev/kvm cannot be used, or None."""
     wanted = set(commands)
-    findings = [find_program(program) for program in PROGRAMS if wanted & set(program.commands)]
+    findings = [look_for_program(program) for program in PROGRAMS if wanted & set(program.commands)]
     if wanted & {"demo", "vm"}:
         findings += [look_at_kvm(kvm()), look_at_memory()]
     if "vm" in wanted:
@@ -48,4 +48,4 @@ def examine(
 
 def is_fit(findings: Iterable[Finding]) -> bool:
     """Whether nothing is missing."""
-    return all(finding.state is not State.MISSING for finding in findings)
+    return all(finding.state is not FindingState.MISSING for finding in findings)

@@ -6,7 +6,7 @@ import errno
 import socket
 from pathlib import Path
 
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.kernel import has_capability, read_kernel_file
 from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
@@ -26,11 +26,11 @@ def look_at_port_rights() -> Finding:
     name, commands = "privileged ports", ("netboot",)
     first_free = read_kernel_file(str(_FIRST_FREE_PORT)).strip() or "1024"
     if has_capability(_CAP_NET_BIND_SERVICE) or int(first_free) <= load_protocols().ports.dhcp:
-        return Finding(name=name, commands=commands, state=State.OK, detail="this user may take them")
+        return Finding(name=name, commands=commands, state=FindingState.OK, detail="this user may take them")
     return Finding(
         name=name,
         commands=commands,
-        state=State.LIMITED,
+        state=FindingState.LIMITED,
         detail="this user may not take ports below "
         + first_free
         + "; serve cannot answer TFTP when started by it",
@@ -45,9 +45,11 @@ def look_at_boot_binary() -> Finding:
         found = find_stock(None)
     except BinaryError as error:
         return Finding(
-            name=name, commands=commands, state=State.LIMITED, detail=error.message, remedy=error.hint
+            name=name, commands=commands, state=FindingState.LIMITED, detail=error.message, remedy=error.hint
         )
-    return Finding(name=name, commands=commands, state=State.OK, detail=f"{found.facts.title} ({found.path})")
+    return Finding(
+        name=name, commands=commands, state=FindingState.OK, detail=f"{found.facts.title} ({found.path})"
+    )
 
 
 def try_port(port: int, *, udp: bool, commands: tuple[str, ...]) -> Finding:
@@ -65,8 +67,8 @@ def try_port(port: int, *, udp: bool, commands: tuple[str, ...]) -> Finding:
             return Finding(
                 name=name,
                 commands=commands,
-                state=State.LIMITED,
+                state=FindingState.LIMITED,
                 detail=f"{address}: {error.strerror}",
                 remedy="stop what listens there, or choose another port" if in_use else "run it as a service",
             )
-    return Finding(name=name, commands=commands, state=State.OK, detail=f"free on {address}")
+    return Finding(name=name, commands=commands, state=FindingState.OK, detail=f"free on {address}")

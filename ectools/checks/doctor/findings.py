@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """LIMITED: the command runs, but slower or with less; MISSING: it cannot do its work."""
 
     OK = "ok"
@@ -20,6 +20,6 @@ class Finding:
 
     name: str
     commands: tuple[str, ...]
-    state: State
+    state: FindingState
     detail: str
     remedy: str | None = None

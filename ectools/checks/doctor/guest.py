@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.kernel import has_capability, read_kernel_file
 
 _GUEST_MIB = 4096  # memoryMiB's default
@@ -17,11 +17,11 @@ def look_at_kvm(trouble: str | None) -> Finding:
     commands = ("demo", "vm")
     if trouble is None:
         detail = "it opens; whether it carries a guest is seen when one starts"
-        return Finding(name="KVM", commands=commands, state=State.OK, detail=detail)
+        return Finding(name="KVM", commands=commands, state=FindingState.OK, detail=detail)
     return Finding(
         name="KVM",
         commands=commands,
-        state=State.LIMITED,
+        state=FindingState.LIMITED,
         detail=f"{trouble}; guests run under TCG, many times slower",
         remedy="turn on virtualization, load kvm_intel or kvm_amd, and put the user into the group kvm",
     )
@@ -34,12 +34,12 @@ def look_at_memory() -> Finding:
     available = int(found[1]) // 1024 if found else 0
     if available >= _GUEST_MIB:
         return Finding(
-            name="memory", commands=commands, state=State.OK, detail=f"{available} MiB are available"
+            name="memory", commands=commands, state=FindingState.OK, detail=f"{available} MiB are available"
         )
     return Finding(
         name="memory",
         commands=commands,
-        state=State.LIMITED,
+        state=FindingState.LIMITED,
         detail=f"{available} MiB are available, and a guest has {_GUEST_MIB} MiB unless it is told otherwise",
         remedy="set memoryMiB lower",
     )
@@ -54,7 +54,7 @@ def look_at_macvtap() -> Finding:
         return Finding(
             name="macvtap",
             commands=("vm",),
-            state=State.LIMITED,
+            state=FindingState.LIMITED,
             detail="this kernel has no driver for it; lan.enable cannot work",
             remedy="a kernel with CONFIG_MACVTAP, and modprobe macvtap",
         )
@@ -62,9 +62,9 @@ def look_at_macvtap() -> Finding:
         return Finding(
             name="macvtap",
             commands=("vm",),
-            state=State.LIMITED,
+            state=FindingState.LIMITED,
             detail="this user may not make links (CAP_NET_ADMIN); lan.enable cannot work when started by it",
             remedy="start the runner as a service, or as root",
         )
     detail = "the driver is loaded" if loaded else "the driver is a module that is loaded when needed"
-    return Finding(name="macvtap", commands=("vm",), state=State.OK, detail=detail)
+    return Finding(name="macvtap", commands=("vm",), state=FindingState.OK, detail=detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.errors import EcError
 from ectools.nixpkgs import find_nixpkgs
 
@@ -25,7 +25,11 @@ def look_at_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
         remedy = error.hint or "see that `nix show-config` works"
         return [
             Finding(
-                name="nix settings", commands=commands, state=State.MISSING, detail=str(error), remedy=remedy
+                name="nix settings",
+                commands=commands,
+                state=FindingState.MISSING,
+                detail=str(error),
+                remedy=remedy,
             )
         ]
     findings = []
@@ -35,7 +39,7 @@ def look_at_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
             Finding(
                 name="nix version",
                 commands=commands,
-                state=State.MISSING,
+                state=FindingState.MISSING,
                 detail=detail,
                 remedy="https://nixos.org/download",
             )
@@ -53,14 +57,14 @@ def _look_for_nixpkgs(nix: Nix | None) -> Finding:
     try:
         given = find_nixpkgs(None)
         if given is not None:
-            return Finding(name=name, commands=commands, state=State.OK, detail=f"{given} ($NIXPKGS)")
+            return Finding(name=name, commands=commands, state=FindingState.OK, detail=f"{given} ($NIXPKGS)")
         found = evaluate("toString <nixpkgs>", impure=True, nix=nix)
-        return Finding(name=name, commands=commands, state=State.OK, detail=f"{found} (<nixpkgs>)")
+        return Finding(name=name, commands=commands, state=FindingState.OK, detail=f"{found} (<nixpkgs>)")
     except EcError as error:
         return Finding(
             name=name,
             commands=commands,
-            state=State.MISSING,
+            state=FindingState.MISSING,
             detail=error.message,
             remedy="set NIXPKGS right",
         )
@@ -68,7 +72,7 @@ def _look_for_nixpkgs(nix: Nix | None) -> Finding:
         return Finding(
             name=name,
             commands=commands,
-            state=State.LIMITED,
+            state=FindingState.LIMITED,
             detail="neither $NIXPKGS nor <nixpkgs>; the flake's lock names one, which takes a network",
             remedy="set NIXPKGS to a nixpkgs tree, or add a channel: nix-channel --add URL nixpkgs",
         )
@@ -79,16 +83,19 @@ def _look_at_features(probed: Probe) -> Finding:
     commands, name = ("vmtest",), "VM tests"
     if not missing:
         return Finding(
-            name=name, commands=commands, state=State.OK, detail="nix has the system features kvm, nixos-test"
+            name=name,
+            commands=commands,
+            state=FindingState.OK,
+            detail="nix has the system features kvm, nixos-test",
         )
     features = ", ".join(sorted(missing))
     if probed.remote_builders:
         detail = f"nix has not the system features {{{features}}} here; its remote builders may"
-        return Finding(name=name, commands=commands, state=State.LIMITED, detail=detail)
+        return Finding(name=name, commands=commands, state=FindingState.LIMITED, detail=detail)
     return Finding(
         name=name,
         commands=commands,
-        state=State.MISSING,
+        state=FindingState.MISSING,
         detail=f"nix has not the system features {{{features}}} here, and no remote builders",
         remedy="make /dev/kvm usable, or name machines that have them: --builders",
     )

@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from ectools.checks.doctor.findings import Finding, State
+from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.nix_host import NIX_COMMANDS
 from ectools.processes import ProcessError, run
 
@@ -62,10 +62,10 @@ PROGRAMS = (
 )
 
 
-def find_program(program: Program) -> Finding:
+def look_for_program(program: Program) -> Finding:
     path = shutil.which(program.name, path=os.environ.get("PATH", "") + _SYSTEM_FOLDERS)
     if path is None:
-        state = State.MISSING if program.without is None else State.LIMITED
+        state = FindingState.MISSING if program.without is None else FindingState.LIMITED
         detail = "not on PATH" + (f"; {program.without}" if program.without else "")
         return Finding(
             name=program.name, commands=program.commands, state=state, detail=detail, remedy=program.remedy
@@ -76,9 +76,11 @@ def find_program(program: Program) -> Finding:
         return Finding(
             name=program.name,
             commands=program.commands,
-            state=State.MISSING,
+            state=FindingState.MISSING,
             detail=f"does not run: {error.message}",
             remedy=program.remedy,
         )
     version = lines[0] if lines else "of unknown version"
-    return Finding(name=program.name, commands=program.commands, state=State.OK, detail=f"{version} ({path})")
+    return Finding(
+        name=program.name, commands=program.commands, state=FindingState.OK, detail=f"{version} ({path})"
+    )

@@ -99,13 +99,13 @@ def probe(
         raise click.UsageError("--no-fetch goes with neither --verify nor --lease")
     from ectools.netboot.probe.report import build_json
     from ectools.netboot.probe.report_text import show_report
-    from ectools.netboot.probe.run import Request, probe
+    from ectools.netboot.probe.run import ProbeRequest, probe
 
-    def tell(text: str) -> None:
+    def on_progress(text: str) -> None:
         if sys.stderr.isatty():
             click.echo(text, err=True)
 
-    request = Request(
+    request = ProbeRequest(
         interface=interface,
         architectures=architectures,
         seconds=timeout,
@@ -114,7 +114,7 @@ def probe(
         lease=lease,
         verify=verify,
     )
-    report = probe(request, tell=tell)
+    report = probe(request, on_progress=on_progress)
     if as_json:
         click.echo(json.dumps(build_json(report), indent=2, ensure_ascii=False))
     else:

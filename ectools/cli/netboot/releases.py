@@ -84,7 +84,7 @@ def collect(
     *, config: Path | None, state_dir: str | None, keep: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Remove old releases: never one that is current, previous, pinned, or being served."""
-    from ectools.netboot.release.prune import collect as collect_releases
+    from ectools.netboot.release.prune import prune as collect_releases
 
     settings = load_state(config, state_dir, **{"release.keep": keep})
     store = ReleaseStore(settings.state_dir)
@@ -92,13 +92,13 @@ def collect(
     if as_json:
         click.echo(
             json.dumps(
-                [{"id": each.release.id, "tag": each.release.tag, "fate": each.fate} for each in found]
+                [{"id": each.release.id, "tag": each.release.tag, "fate": each.retention} for each in found]
             )
         )
         return
     for each in found:
-        fate = "would be removed" if dry_run and each.fate == "removed" else str(each.fate)
-        click.echo(f"{each.release.title}: {fate}")
+        retention = "would be removed" if dry_run and each.retention == "removed" else str(each.retention)
+        click.echo(f"{each.release.title}: {retention}")
 
 
 @releases.command(epilog="Example: ectools netboot releases verify")

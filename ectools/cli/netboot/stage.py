@@ -63,7 +63,7 @@ def stage(
             "--tarball and --tag exclude each other: an archive, or a release of the forge"
         )
     from ectools.netboot.release.manifest import render_manifest
-    from ectools.netboot.release.stage import Outcome
+    from ectools.netboot.release.stage import StageOutcome
     from ectools.netboot.release.stage import stage as stage_release
 
     settings = load_state(
@@ -89,10 +89,10 @@ def stage(
         click.echo(json.dumps({"outcome": staged.outcome, "release": release, "removed": removed}))
         return
     said = {
-        Outcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
-        Outcome.REUSED: "was there already; current now",
-        Outcome.UNCHANGED: "is current already; nothing changed",
-        Outcome.WITHDRAWN: "was rolled back from, and is not made current; --accept-withdrawn would do so",
+        StageOutcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
+        StageOutcome.REUSED: "was there already; current now",
+        StageOutcome.UNCHANGED: "is current already; nothing changed",
+        StageOutcome.WITHDRAWN: "was rolled back from, and is not made current; --accept-withdrawn would do so",
     }
     click.echo(f"{staged.release.title}: {said[staged.outcome]}")
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of functions here, snake_case
 
-from ectools.docs.html.text import Text, write_code_block
+from ectools.docs.html.text import HtmlText, write_html_code_block
 from ectools.docs.model import make_anchor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ectools.docs.constraints import Constraint
-    from ectools.docs.model import Code, Declaration, OptionDoc
+    from ectools.docs.model import CodeExample, Declaration, OptionDoc
 
 
-def write_entry(option: OptionDoc, text: Text) -> str:
+def write_entry(option: OptionDoc, text: HtmlText) -> str:
     """A section whose id is the option's anchor; its former ones are in it, so that old links lead there."""
     anchor = escape(option.anchor)
     former = "".join(f'<span id="{escape(make_anchor(name))}"></span>' for name in option.formerly)
@@ -49,7 +49,7 @@ def _badges(option: OptionDoc) -> Iterator[str]:
         yield "internal"
 
 
-def _fields(option: OptionDoc, text: Text) -> Iterator[tuple[str, str]]:
+def _fields(option: OptionDoc, text: HtmlText) -> Iterator[tuple[str, str]]:
     yield "Type", escape(option.type)
     for constraint in option.constraints:
         yield escape(constraint.title), _write_constraint(constraint)
@@ -71,10 +71,10 @@ def _write_constraint(constraint: Constraint) -> str:
     return ", ".join(f"<code>{escape(value)}</code>" for value in constraint.values)
 
 
-def _write_code(code: Code, text: Text) -> str:
+def _write_code(code: CodeExample, text: HtmlText) -> str:
     if code.words:
         return text.inline(code.text)
-    return write_code_block(code.text) if "\n" in code.text else f"<code>{escape(code.text)}</code>"
+    return write_html_code_block(code.text) if "\n" in code.text else f"<code>{escape(code.text)}</code>"
 
 
 def _write_declaration(place: Declaration) -> str:

@@ -16,7 +16,7 @@ from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of fun
 
 from ectools.docs.html import search
 from ectools.docs.html.entry import write_entry
-from ectools.docs.html.text import Text, quote_href
+from ectools.docs.html.text import HtmlText, quote_href
 from ectools.docs.links import Links
 from ectools.docs.model import make_anchor
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ectools.docs.model import ModuleDoc, OptionDoc
     from ectools.docs.reference import Reference
 
-INDEX = "index.html"
+HTML_INDEX = "index.html"
 _LONG = 500  # options
 _ASSETS = ("style.css", "search.js")
 # What is safe in a file name everywhere and in a URL; other characters become _.
@@ -37,8 +37,8 @@ def write_pages(reference: Reference) -> dict[str, str]:
     """File name → text of every page and of what they use."""
     layout = _Layout(reference)
     files = {name: _write_page(name, layout) for name in layout.pages}
-    files[INDEX] = _write_index(layout)
-    files[search.FILE] = search.write_index(layout.pages)
+    files[HTML_INDEX] = _write_index(layout)
+    files[search.SEARCH_FILE] = search.write_index(layout.pages)
     folder = importlib.resources.files(__package__) / "assets"
     for name in _ASSETS:
         files[name] = (folder / name).read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ class _Layout:
     """Which page has what: ``pages`` by file name, with their headings and the renamed options they had."""
 
     def __init__(self, reference: Reference) -> None:
-        self._taken = {INDEX}  # in lower case: some file systems know no other
+        self._taken = {HTML_INDEX}  # in lower case: some file systems know no other
         self.headings: dict[str, str] = {}
         self.pages: dict[str, list[OptionDoc]] = {}
         for module in reference.modules:
@@ -94,7 +94,7 @@ class _Layout:
     def _page_of_former(self, old: str) -> str:
         """The page where the option stood, as far as there is one today."""
         fitting = [page for page, heading in self.headings.items() if f"{old}.".startswith(f"{heading}.")]
-        return max(fitting, key=lambda page: len(self.headings[page]), default=INDEX)
+        return max(fitting, key=lambda page: len(self.headings[page]), default=HTML_INDEX)
 
     def links_from(self, page: str) -> Links:
         return Links(self.by_name, self.by_anchor, page)
@@ -102,7 +102,7 @@ class _Layout:
 
 def _write_page(name: str, layout: _Layout) -> str:
     options, heading = layout.pages[name], layout.headings[name]
-    text = Text(layout.links_from(name))
+    text = HtmlText(layout.links_from(name))
     items = "\n".join(
         f'<li><a href="#{escape(option.anchor)}">{escape(_shorten(option.name, heading))}</a></li>'
         for option in options
@@ -128,7 +128,7 @@ def _write_moved(page: str, layout: _Layout) -> str:
     moved = sorted(layout.moved.get(page, ()))
     if not moved:
         return ""
-    text = Text(layout.links_from(page))
+    text = HtmlText(layout.links_from(page))
     items = "\n".join(
         f'<li id="{escape(make_anchor(old))}"><code>{escape(old)}</code> is now {text.option(new)}</li>'
         for old, new in moved
@@ -147,7 +147,7 @@ def _write_index(layout: _Layout) -> str:
         title="Options",
         contents="",
         main=f'<h1>Options</h1>\n<p>{total} options</p>\n<ul class="pages">\n{items}\n</ul>\n'
-        + _write_moved(INDEX, layout),
+        + _write_moved(HTML_INDEX, layout),
     )
 
 

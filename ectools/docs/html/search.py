@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ectools.docs.model import OptionDoc
 
-FILE = "search-index.js"
+SEARCH_FILE = "search-index.js"
 
 _MOST_TEXT = 1000  # characters of a description that are searched; longer ones are manuals
 _NOISE = re.compile(

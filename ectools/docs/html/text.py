@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from markdown_it.common.utils import escapeHtml as escape  # noqa: N813 - of functions here, snake_case
 
-from ectools.docs.commonmark import SPAN, inline_text, is_simple, make_parser
+from ectools.docs.commonmark import SPAN, inline_text, is_plain_text, make_parser
 
 if TYPE_CHECKING:
     import re
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FIRST_HEADING = 3  # an option's own is h2
 
 
-class Text:
+class HtmlText:
     """Writes the descriptions of one page. ``links`` are as seen from there."""
 
     def __init__(self, links: Links) -> None:
@@ -31,7 +31,7 @@ class Text:
 
     def blocks(self, markdown: str) -> str:
         """A description as block elements."""
-        if is_simple(markdown):
+        if is_plain_text(markdown):
             html = escape(markdown)
             html = SPAN.sub(self._span, html) if "`" in html else html
             return f"<p>{html}</p>".replace("\n\n", "</p>\n<p>")
@@ -97,11 +97,11 @@ def _as_method(rule: Any) -> Any:
 
 def _role(tokens: Sequence[Token], index: int, env: dict[str, Any]) -> str:
     # Inside a link there is no other.
-    text = None if env["open"] else Text(env["links"])
+    text = None if env["open"] else HtmlText(env["links"])
     return write_role(tokens[index].meta["role"], tokens[index].content, text)
 
 
-def write_role(role: str, content: str, text: Text | None) -> str:
+def write_role(role: str, content: str, text: HtmlText | None) -> str:
     """What a role says; options are links where ``text`` is given."""
     if role == "option":
         return f"<code>{escape(content)}</code>" if text is None else text.option(content)
@@ -142,9 +142,9 @@ def _heading(tokens: Sequence[Token], index: int, _: dict[str, Any]) -> str:
 
 
 def _code_block(tokens: Sequence[Token], index: int, _: dict[str, Any]) -> str:
-    return write_code_block(tokens[index].content.rstrip("\n"))
+    return write_html_code_block(tokens[index].content.rstrip("\n"))
 
 
-def write_code_block(code: str) -> str:
+def write_html_code_block(code: str) -> str:
     """Code as a block that the keyboard can scroll."""
     return f'<pre tabindex="0"><code>{escape(code)}</code></pre>\n'

@@ -140,9 +140,9 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
     if urlsplit(url).scheme not in {"http", "https"}:
         raise InputError(f"{OPTION_PREFIX}.ipxe.remoteUrl: {url}: only http and https can be downloaded from")
     from ectools.fetch.client import FetchError, HttpClient
-    from ectools.fetch.retry import Patience
+    from ectools.fetch.retry import RetryPolicy
 
-    client = HttpClient(url, token=None, patience=Patience())
+    client = HttpClient(url, token=None, retry=RetryPolicy())
     try:
         data = client.read(url, limit=_MAX_BINARY, what="the boot binary")
     except FetchError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.dnsmasq.model import BootServices
 
-PROGRAM = "dnsmasq"
+DNSMASQ = "dnsmasq"
 _TEST_SECONDS = 30
 # dnsmasq takes a comma for the next field, and adds ".0" to a name without a dot.
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII)
@@ -27,7 +27,7 @@ _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII
 
 def find_dnsmasq() -> str:
     """The program's path. Raises ProgramMissingError."""
-    return find_program(PROGRAM, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
+    return find_program(DNSMASQ, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
 
 
 def list_boot_files(folder: Path) -> frozenset[str]:

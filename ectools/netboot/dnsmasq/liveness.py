@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-PAUSE_SECONDS = 10.0
+ASK_PAUSE_SECONDS = 10.0
 """Between two questions."""
 ANSWER_SECONDS = 5.0
 _MOST_SILENT = 2
@@ -44,7 +44,7 @@ def build_end() -> bytes:
     return bytes((0, _ERROR, 0, _OPTIONS_REFUSED)) + b"it was only asked whether dnsmasq is there\0"
 
 
-class _Question(asyncio.DatagramProtocol):
+class _ReadRequest(asyncio.DatagramProtocol):
     def __init__(self, answered: asyncio.Future[None]) -> None:
         self._answered = answered
         self._transport: asyncio.DatagramTransport | None = None
@@ -60,12 +60,12 @@ class _Question(asyncio.DatagramProtocol):
             self._answered.set_result(None)
 
 
-async def ask(address: IPv4Address, name: str, *, seconds: float, port: int | None = None) -> bool:
+async def ask_dnsmasq(address: IPv4Address, name: str, *, seconds: float, port: int | None = None) -> bool:
     """Whether an answer of any kind came within ``seconds``. Raises OSError where no socket can be had."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[None] = loop.create_future()
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Question(answered), local_addr=(str(address), 0)
+        lambda: _ReadRequest(answered), local_addr=(str(address), 0)
     )
     try:
         transport.sendto(build_request(name), (str(address), port or load_protocols().ports.tftp))
@@ -76,7 +76,7 @@ async def ask(address: IPv4Address, name: str, *, seconds: float, port: int | No
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
+class WatchedProcess:
     """The dnsmasq that is asked. ``files`` are those to ask for, of which the first that is there is."""
 
     pid: int
@@ -86,11 +86,11 @@ class Watched:
     max_transfers: int
 
 
-async def watch(
-    watched: Watched,
+async def watch_liveness(
+    watched: WatchedProcess,
     *,
     answered: Callable[[], None],
-    pause_seconds: float = PAUSE_SECONDS,
+    pause_seconds: float = ASK_PAUSE_SECONDS,
     answer_seconds: float = ANSWER_SECONDS,
 ) -> str:
     """Ask again and again, until it hangs: how. ``answered`` is called for each sign of life."""
@@ -101,7 +101,7 @@ async def watch(
         sleeps = _count_sleeps(watched.pid)
         try:
             name = await asyncio.to_thread(_choose_file, watched)  # a disk that hangs holds up this alone
-            heard = await ask(watched.address, name, seconds=answer_seconds)
+            heard = await ask_dnsmasq(watched.address, name, seconds=answer_seconds)
         except OSError as error:  # no descriptors, no memory: nothing is known of dnsmasq
             _log.warning("dnsmasq cannot be asked whether it is there", reason=error.strerror or str(error))
             continue
@@ -124,7 +124,7 @@ async def watch(
             _log.warning("dnsmasq does not answer over TFTP", seconds=answer_seconds)
 
 
-def _choose_file(watched: Watched) -> str:
+def _choose_file(watched: WatchedProcess) -> str:
     return next((name for name in watched.files if (watched.folder / name).is_file()), NO_FILE)
 
 
@@ -137,7 +137,7 @@ def _count_sleeps(pid: int) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _is_full(watched: Watched) -> bool:
+def _is_full(watched: WatchedProcess) -> bool:
     """Whether a transfer's socket is open for each that there may be."""
     try:
         opened = sum(1 for _ in Path(f"/proc/{watched.pid}/fd").iterdir())

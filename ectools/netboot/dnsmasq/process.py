@@ -14,8 +14,8 @@ from ectools.log_limit import LogLimit
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
-from ectools.netboot.dnsmasq.liveness import Watched, watch
-from ectools.netboot.dnsmasq.transfer_limit import Share
+from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
+from ectools.netboot.dnsmasq.transfer_limit import TransferShare
 from ectools.outputs import Outputs, Tail
 from ectools.privileges import NOBODY, find_folder_user
 from ectools.processes import describe_exit, find_program, start_async
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ectools.netboot.dnsmasq.plan import DnsmasqPlan
-    from ectools.netboot.dnsmasq.transfer_limit import Table
+    from ectools.netboot.dnsmasq.transfer_limit import TransferTable
 
 _log = log.Log(__name__)
 
@@ -39,7 +39,7 @@ _REFUSED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class DnsmasqUser:
     """As whom root starts dnsmasq. ``reads_all``: it may read files whoever they belong to."""
 
     uid: int
@@ -47,7 +47,7 @@ class Identity:
     reads_all: bool
 
 
-def find_identity(folders: Iterable[Path]) -> Identity:
+def find_dnsmasq_user(folders: Iterable[Path]) -> DnsmasqUser:
     """The user who may write the ``folders``; nobody, who reads what is root's alone, where root alone may.
 
     Whoever may write one of them chooses what is served from it, by a link too: that must not be more than
@@ -55,11 +55,11 @@ def find_identity(folders: Iterable[Path]) -> Identity:
     """
     user = find_folder_user(*folders)
     if user.uid == 0:
-        return Identity(uid=NOBODY, gid=NOBODY, reads_all=True)
-    return Identity(uid=user.uid, gid=user.gid, reads_all=False)
+        return DnsmasqUser(uid=NOBODY, gid=NOBODY, reads_all=True)
+    return DnsmasqUser(uid=user.uid, gid=user.gid, reads_all=False)
 
 
-def build_argv(program: str, *, proxy: bool, identity: Identity | None) -> list[str]:
+def build_dnsmasq_argv(program: str, *, proxy: bool, identity: DnsmasqUser | None) -> list[str]:
     """dnsmasq's command line; the configuration comes on its standard input. ``identity`` None: as it is.
 
     It needs CAP_NET_BIND_SERVICE for TFTP's and DHCP's ports, and CAP_NET_ADMIN to be a DHCP server at all.
@@ -95,7 +95,7 @@ class Dnsmasq:
         *,
         delivered: Callable[[str, str], None],
         changed: Callable[[ChildState], None] = lambda _: None,
-        table: Table | None = None,
+        table: TransferTable | None = None,
         grants: Collection[Capability] = (),
     ) -> None:
         self._plan = plan
@@ -160,14 +160,14 @@ class Dnsmasq:
                 self._tail.add(line)
 
         outputs = Outputs()
-        identity = find_identity(plan.folders) if os.geteuid() == 0 else None
+        identity = find_dnsmasq_user(plan.folders) if os.geteuid() == 0 else None
         if self._table is not None:
             uid = os.geteuid() if identity is None else identity.uid
             services = plan.services
-            share = Share(address=services.listen_ip, max_transfers=services.max_transfers, uid=uid)
+            share = TransferShare(address=services.listen_ip, max_transfers=services.max_transfers, uid=uid)
             await asyncio.to_thread(self._table.load, share)
         proxy = plan.services.proxy is not None
-        argv = build_argv(plan.program, proxy=proxy, identity=identity)
+        argv = build_dnsmasq_argv(plan.program, proxy=proxy, identity=identity)
         needed = {Capability.NET_BIND_SERVICE, *([Capability.NET_ADMIN] if proxy else [])}
         with _readable(plan.configuration) as configuration:
             try:
@@ -221,14 +221,14 @@ class Dnsmasq:
             self.answered = loop.time()
 
         answered()
-        watched = Watched(
+        watched = WatchedProcess(
             pid=pid,
             address=services.listen_ip,
             folder=services.tftp_dir,
             files=(AUTOEXEC_NAME, *(offer.filename for offer in services.offers)),
             max_transfers=services.max_transfers,
         )
-        return await watch(watched, answered=answered)
+        return await watch_liveness(watched, answered=answered)
 
     def _describe_end(self, status: int) -> str:
         lines = self._tail.lines()

@@ -43,7 +43,7 @@ _OTHER_PORTS = "{ 53, 123, 443 }"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class TransferShare:
     """``uid``: whose sockets to ``address`` are dnsmasq's; ``max_transfers``: of all clients."""
 
     address: IPv4Address
@@ -56,7 +56,7 @@ class Share:
         return max(_LEAST_SHARE, self.max_transfers // _PART)
 
 
-def render_share(share: Share) -> str:
+def render_share(share: TransferShare) -> str:
     """The table's body. This host's own requests are let through: it asks whether dnsmasq is there.
 
     Each hook has one rule, which says what is dnsmasq's. Rules that accept what is not would let on to the
@@ -110,11 +110,11 @@ def load_unit_table(settings: Settings, *, user: str) -> None:
     assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     # dnsmasq is started with the same limit of open files. More than it has would leave no share to others.
     transfers = fit_transfers(settings.tftp.max_transfers)
-    share = Share(address=settings.listen_ip, max_transfers=transfers, uid=uid)
-    Table(UNIT_TABLE).load(share)
+    share = TransferShare(address=settings.listen_ip, max_transfers=transfers, uid=uid)
+    TransferTable(UNIT_TABLE).load(share)
 
 
-class Table:
+class TransferTable:
     """One table, loaded and removed with CAP_NET_ADMIN. Nothing here raises: TFTP is served without too."""
 
     def __init__(self, name: str) -> None:
@@ -124,11 +124,11 @@ class Table:
         self._refused = 0
 
     @classmethod
-    def of_program(cls, address: IPv4Address) -> Table:
+    def of_program(cls, address: IPv4Address) -> TransferTable:
         """The table of a boot server that is started by hand: one for each address that is served."""
         return cls(f"{UNIT_TABLE}_{str(address).replace('.', '_')}")
 
-    def load(self, share: Share) -> None:
+    def load(self, share: TransferShare) -> None:
         """Load it, in place of one of the same name."""
         if share.address.is_loopback:
             return  # nobody else is there

@@ -52,7 +52,7 @@ class AccessLog(AbstractAccessLogger):
         _log.info("request", **fields)
 
 
-def log_refusal(connection: Connection, status: HTTPStatus) -> None:
+def log_rejection(connection: Connection, status: HTTPStatus) -> None:
     """A connection that was refused without a request that could be parsed."""
     _log.info("request", peer=connection.peer, method=None, path=None, status=status.value, bytes=0)
 

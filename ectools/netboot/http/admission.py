@@ -53,13 +53,13 @@ class Loss(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Slot:
     """Where a connection goes, a slot or the lobby (``room``), and as whose.
 
     ``share`` None: a trusted proxy's.
     """
 
-    room: Slots[Guest]
+    room: Slots[Occupant]
     share: str | None
     standing: Standing
 
@@ -67,7 +67,7 @@ class Place:
 _LOSS_BY_USE = {Use.REST: Loss.RESTING, Use.SLOW: Loss.SLOW, Use.WORK: Loss.SHARE}
 
 
-class Guest(Protocol):
+class Occupant(Protocol):
     """A connection, as admission sees it. ``since`` is the time at which it came to what it does."""
 
     since: float
@@ -92,13 +92,13 @@ class Admission:
     ) -> None:
         self._classify = classify
         self._clock = clock
-        self.slots: Slots[Guest] = Slots(capacity)
-        self.lobby: Slots[Guest] = Slots(LOBBY_CONNECTIONS)
+        self.slots: Slots[Occupant] = Slots(capacity)
+        self.lobby: Slots[Occupant] = Slots(LOBBY_CONNECTIONS)
         self.losses: Counter[Loss] = Counter()
         """How often since the start."""
         self.accepted = 0
         self._own: set[tuple[str, int]] = set()
-        self._places: dict[Guest, Place] = {}
+        self._held_slots: dict[Occupant, Slot] = {}
         self._unreported: dict[Loss, Counter[str]] = {}
         self._reported = self._gave_way_to_its_own = float("-inf")
 
@@ -113,55 +113,55 @@ class Admission:
         """It has been made, or given up."""
         self._own.discard(address)
 
-    def find_place(self, ip: str, port: int) -> Place | None:
+    def find_slot(self, ip: str, port: int) -> Slot | None:
         """Where a connection that was just accepted goes; None: nowhere, it is to be closed.
 
         What has to make room for it has been told to.
         """
         self.accepted += 1
         if self._own and (ip, port) in self._own:
-            return Place(room=self.lobby, share=None, standing=Standing.PROXY)
+            return Slot(room=self.lobby, share=None, standing=Standing.PROXY)
         standing = self._classify(ip)
         share = None if standing is Standing.PROXY else share_of(ip)
         if standing is not Standing.STRANGER and self._make_room(self.slots, share):
-            return Place(room=self.slots, share=share, standing=standing)
+            return Slot(room=self.slots, share=share, standing=standing)
         self._lose(Loss.STRANGER if standing is Standing.STRANGER else Loss.OVERLOAD, share)
         if share is not None and self.lobby.held_by(share) >= LOBBY_CONNECTIONS_PER_ADDRESS:
             return None
         if self._make_room(self.lobby, share):
-            return Place(room=self.lobby, share=share, standing=standing)
+            return Slot(room=self.lobby, share=share, standing=standing)
         return None
 
-    def enter(self, connection: Guest, place: Place) -> None:
+    def enter(self, connection: Occupant, slot: Slot) -> None:
         """It has come to its place."""
-        self._places[connection] = place
-        place.room.add(connection, place.share)
+        self._held_slots[connection] = slot
+        slot.room.add(connection, slot.share)
 
-    def leave(self, connection: Guest) -> None:
+    def leave(self, connection: Occupant) -> None:
         """It has ended, or soon will; more than once does no harm."""
-        self._places.pop(connection, None)
+        self._held_slots.pop(connection, None)
         self.slots.remove(connection)
         self.lobby.remove(connection)
 
-    def is_served(self, connection: Guest) -> bool:
+    def is_served(self, connection: Occupant) -> bool:
         """Whether its request may be answered: it has a slot, or gets one that has become free meanwhile.
 
         Not by making room: who is in the lobby was weighed a moment ago.
         """
         if connection in self.slots:
             return True
-        place = self._places.get(connection)
-        if place is None or place.standing is Standing.STRANGER:
+        slot = self._held_slots.get(connection)
+        if slot is None or slot.standing is Standing.STRANGER:
             return False
         if len(self.slots) >= self.slots.capacity:
             return False
         use = self.lobby.find_use(connection)
         self.leave(connection)
-        self.enter(connection, replace(place, room=self.slots))
+        self.enter(connection, replace(slot, room=self.slots))
         self.slots.use(connection, use)
         return True
 
-    def use(self, connection: Guest, use: Use) -> None:
+    def use(self, connection: Occupant, use: Use) -> None:
         """What it does from now on."""
         self.slots.use(connection, use)
         self.lobby.use(connection, use)
@@ -190,19 +190,19 @@ class Admission:
         """``losses`` by their names, for a report."""
         return {loss.name.lower(): self.losses[loss] for loss in Loss}
 
-    def _make_room(self, place: Slots[Guest], share: str | None) -> bool:
-        room, victim = place.find_room(share)
+    def _make_room(self, into: Slots[Occupant], share: str | None) -> bool:
+        room, victim = into.find_room(share)
         if victim is None:
             return room
-        theirs = self._places[victim].share
+        theirs = self._held_slots[victim].share
         own = share is not None and theirs == share
         now = self._clock()
         if own:
             if now - victim.since < _UNDISTURBED_SECONDS or now - self._gave_way_to_its_own < _OWN_SECONDS:
                 return False
             self._gave_way_to_its_own = now
-        loss = _LOSS_BY_USE[place.find_use(victim)]
-        if place is self.slots:  # who leaves the lobby was counted when it came there
+        loss = _LOSS_BY_USE[into.find_use(victim)]
+        if into is self.slots:  # who leaves the lobby was counted when it came there
             self._lose(loss, theirs)
         self.leave(victim)
         victim.make_room(loss)

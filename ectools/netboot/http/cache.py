@@ -17,7 +17,7 @@ _SETTLED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallFile:
+class CachedFile:
     """A file's content, and what identified it when it was read."""
 
     content: bytes
@@ -25,17 +25,17 @@ class SmallFile:
     status: os.stat_result
 
 
-class SmallFiles:
+class FileCache:
     """The most recently asked for. Its stat(2) tells whether a file is still the one that was read."""
 
     def __init__(self) -> None:
-        self._files: OrderedDict[bytes, SmallFile] = OrderedDict()
+        self._files: OrderedDict[bytes, CachedFile] = OrderedDict()
         self._total = 0
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._files
 
-    def find(self, path: bytes, status: os.stat_result | None) -> SmallFile | None:
+    def find(self, path: bytes, status: os.stat_result | None) -> CachedFile | None:
         """The content of ``path`` where it is known and still current.
 
         ``status`` is the path's own, links followed; None where there is no such file any more.
@@ -43,13 +43,13 @@ class SmallFiles:
         known = self._files.get(path)
         if known is None:
             return None
-        if status is None or identify(status) != identify(known.status):
+        if status is None or file_identity(status) != file_identity(known.status):
             self._forget(path)
             return None
         self._files.move_to_end(path)
         return known
 
-    def remember(self, path: bytes, file: SmallFile, *, now: float) -> None:
+    def remember(self, path: bytes, file: CachedFile, *, now: float) -> None:
         """Keep a file, unless it changed a moment ago.
 
         A second change within the clock's grain (2 s on FAT) would leave the same size and times. The change
@@ -69,6 +69,6 @@ class SmallFiles:
             self._total -= len(known.content)
 
 
-def identify(status: os.stat_result) -> tuple[int, ...]:
+def file_identity(status: os.stat_result) -> tuple[int, ...]:
     """What no change of a file's content leaves as it was."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

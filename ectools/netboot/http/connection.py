@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.netboot.http.admission import Admission
-    from ectools.netboot.http.sendfile import Pump, Transfer
+    from ectools.netboot.http.sendfile import SendfileScheduler, Transfer
     from ectools.netboot.http.webroot import OpenedFile
 
 MAX_HEADER_BYTES = 16 << 10
@@ -42,7 +42,7 @@ _HEADER_END = re.compile(rb"[^\r\n]\r*\n\r?\n")
 _LONGEST_HEADER_END = 5
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """What a connection waits for."""
 
     HEADER = auto()  # a request's header to be complete; nothing of it has come where ``header_bytes`` is 0
@@ -56,7 +56,7 @@ class State(Enum):
 class Hooks:
     """What a connection shares with the others. ``refused`` is told of answers that aiohttp did not give."""
 
-    pump: Pump
+    scheduler: SendfileScheduler
     admission: Admission
     retry_after_seconds: int
     lost: Callable[[Connection], None]
@@ -82,14 +82,14 @@ class Connection(asyncio.Protocol):
         self._ahead = 0
         self._transfer: Transfer | None = None
         self.transport: asyncio.Transport | None = None
-        self.state = State.HEADER
+        self.state = ConnectionState.HEADER
         self.header_bytes = 0
         self.served = 0
         self.close_after = False
         self._has_body = False
         self.since = self._loop.time()
         self.deadline: float | None = self.since + header_seconds
-        hooks.pump.waiting.add(self)
+        hooks.scheduler.waiting.add(self)
 
     @property
     def peer(self) -> str | None:
@@ -101,22 +101,22 @@ class Connection(asyncio.Protocol):
 
     def begin(self, *, has_body: bool) -> None:
         """A request is being answered: its client is no longer waited for."""
-        self._turn_to(State.BUSY, Use.WORK)
+        self._turn_to(ConnectionState.BUSY, Use.WORK)
         self.deadline = None
         self._has_body = has_body
 
     def finish(self) -> None:
         """The answer has been sent, or given up."""
-        self._hooks.pump.waiting.discard(self)
+        self._hooks.scheduler.waiting.discard(self)
         self.served += 1
         self.header_bytes = self._ahead = 0
         self._tail = b""
         if self._has_body:
             # aiohttp reads it for a while and closes, as the answer has told the client.
-            self._turn_to(State.REST, Use.REST)
+            self._turn_to(ConnectionState.REST, Use.REST)
             self.deadline = self.since + LINGER_SECONDS
             return
-        self._turn_to(State.HEADER, Use.REST)
+        self._turn_to(ConnectionState.HEADER, Use.REST)
         self.deadline = self.since + self._header_seconds
         if self.close_after and self.transport is not None:
             self.transport.close()
@@ -126,13 +126,15 @@ class Connection(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return 0, Abort.CLIENT_GONE
         sock = cast("socket.socket", self.transport.get_extra_info("socket"))
-        self._hooks.pump.waiting.discard(self)
-        transfer = self._transfer = self._hooks.pump.start(sock.fileno(), file, offset=offset, count=count)
+        self._hooks.scheduler.waiting.discard(self)
+        transfer = self._transfer = self._hooks.scheduler.start(
+            sock.fileno(), file, offset=offset, count=count
+        )
         try:
-            reason = await transfer.ended
+            reason = await transfer.on_complete
             return transfer.sent, reason
         finally:
-            self._hooks.pump.stop(transfer, Abort.SHUTDOWN)
+            self._hooks.scheduler.stop(transfer, Abort.SHUTDOWN)
             self._transfer = None
 
     def drain(self, grace: float) -> None:
@@ -140,7 +142,7 @@ class Connection(asyncio.Protocol):
         (the loop's time).
         """
         self.close_after = True
-        if self.state is not State.HEADER:
+        if self.state is not ConnectionState.HEADER:
             return
         if self.served and not self.header_bytes and self.transport is not None:
             self.transport.close()
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
     def abort(self, reason: Abort) -> None:
         """Drop the connection, and a download on it."""
         if self._transfer is not None:
-            self._hooks.pump.stop(self._transfer, reason)
+            self._hooks.scheduler.stop(self._transfer, reason)
         if self.transport is not None:
             self.transport.abort()
 
@@ -161,21 +163,21 @@ class Connection(asyncio.Protocol):
         if loss is not Loss.RESTING:
             self.abort(Abort.MADE_ROOM)
             return
-        begun = self.state is State.HEADER and (self.header_bytes or not self.served)
-        if begun or self.state is State.ANSWER:
+        begun = self.state is ConnectionState.HEADER and (self.header_bytes or not self.served)
+        if begun or self.state is ConnectionState.ANSWER:
             # Told apart from a refusal: of a crowd, not each is worth a line in the log.
             self._write_status(HTTPStatus.SERVICE_UNAVAILABLE)
-        self.state = State.LINGER
+        self.state = ConnectionState.LINGER
         self.transport.close()
 
     def mark_slow(self, now: float, seconds: float, least_rate: float) -> None:
         """Whether an answer that has taken ``seconds`` gets along, as the server's slots see it."""
-        if self.state is not State.BUSY or now - self.since < seconds:
+        if self.state is not ConnectionState.BUSY or now - self.since < seconds:
             return
         if self._transfer is None:
             slow = True  # an answer from memory, which takes no time
         else:
-            rate = self._hooks.pump.measure_rate(self._transfer, seconds)
+            rate = self._hooks.scheduler.measure_rate(self._transfer, seconds)
             slow = rate is not None and rate < least_rate
         self._hooks.admission.use(self, Use.SLOW if slow else Use.WORK)
 
@@ -183,11 +185,11 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         if self.transport is None:
             return
-        if self.state is State.LINGER or self.transport.is_closing():
+        if self.state is ConnectionState.LINGER or self.transport.is_closing():
             # Nor does a client that takes not even the last bytes keep its place.
             self.transport.abort()
         elif self.header_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            self._reject(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()
 
@@ -199,20 +201,20 @@ class Connection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        if self.state is State.LINGER:
+        if self.state is ConnectionState.LINGER:
             return
-        if self.state is State.HEADER:
-            self._hooks.pump.waiting.add(self)
+        if self.state is ConnectionState.HEADER:
+            self._hooks.scheduler.waiting.add(self)
             complete = self._scan_header(data)
             if self.header_bytes > MAX_HEADER_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
             if self._inner is None:
                 self._first += data
                 if not complete:
                     return
                 data, self._first = self._first, b""
-        elif self.state is State.BUSY:
+        elif self.state is ConnectionState.BUSY:
             self._ahead += len(data)
             if self._ahead > MAX_AHEAD_BYTES:
                 self.close_after = True
@@ -224,7 +226,7 @@ class Connection(asyncio.Protocol):
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        if self.state in (State.ANSWER, State.BUSY):
+        if self.state in (ConnectionState.ANSWER, ConnectionState.BUSY):
             # The client has no more requests, and yet it may read its answer (RFC 9112, section 9.6).
             self.close_after = True
             return True
@@ -248,27 +250,27 @@ class Connection(asyncio.Protocol):
             if self._inner is not None:
                 at_end.callback(self._inner.connection_lost, exc)
             if self._transfer is not None:
-                self._hooks.pump.stop(self._transfer, Abort.CLIENT_GONE)
+                self._hooks.scheduler.stop(self._transfer, Abort.CLIENT_GONE)
 
     def _scan_header(self, data: bytes) -> bool:
         """Whether a header is complete with ``data``."""
         seen = self._tail + data[: MAX_HEADER_BYTES - self.header_bytes]
         if _HEADER_END.search(seen):
-            self.state = State.ANSWER
+            self.state = ConnectionState.ANSWER
             return True
         self.header_bytes += len(data)
         self._tail = seen[1 - _LONGEST_HEADER_END :]
         return False
 
-    def _turn_to(self, state: State, use: Use) -> None:
+    def _turn_to(self, state: ConnectionState, use: Use) -> None:
         self.state = state
         self.since = self._loop.time()
         self._hooks.admission.use(self, use)
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _reject(self, status: HTTPStatus) -> None:
         assert self.transport is not None  # noqa: S101 - data and deadlines come to open connections only
-        self._turn_to(State.LINGER, Use.REST)
-        self._hooks.pump.waiting.discard(self)
+        self._turn_to(ConnectionState.LINGER, Use.REST)
+        self._hooks.scheduler.waiting.discard(self)
         self.deadline = self.since + LINGER_SECONDS
         self._write_status(status)
         try:

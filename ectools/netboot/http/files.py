@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ectools.netboot.http.cache import MAX_FILE_BYTES, SmallFile, SmallFiles, identify
+from ectools.netboot.http.cache import MAX_FILE_BYTES, CachedFile, FileCache, file_identity
 from ectools.netboot.http.resolve_cached import stat_cached
-from ectools.netboot.http.webroot import RefusedError, build_validators
+from ectools.netboot.http.webroot import RejectedError, build_validators
 
 if TYPE_CHECKING:
     from ectools.netboot.http.webroot import OpenedFile, WebRoot
@@ -32,20 +32,20 @@ class Files:
 
     def __init__(self, root: WebRoot) -> None:
         self._root = root
-        self._small_files = SmallFiles()
+        self._small_files = FileCache()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
         self._turns: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
         self._health_thread = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._health: asyncio.Future[bool] | None = None
 
-    async def get(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+    async def get(self, segments: tuple[bytes, ...]) -> CachedFile | OpenedFile:
         """A small file's content, or an opened file, which is the caller's to close. Raises RefusedError."""
         path = self._root.find_path(segments)
         known = await self._find_known(path, segments)
         if known is not None:
             return known
         found = await self._open(segments)
-        if isinstance(found, SmallFile):
+        if isinstance(found, CachedFile):
             self._small_files.remember(path, found, now=time.time())
         return found
 
@@ -68,7 +68,7 @@ class Files:
         """The right to one of the threads that what stands in the root by the first name may take."""
         return self._turns.setdefault(segments[0], asyncio.Semaphore(_THREADS_OF_ONE))
 
-    async def _find_known(self, path: bytes, segments: tuple[bytes, ...]) -> SmallFile | None:
+    async def _find_known(self, path: bytes, segments: tuple[bytes, ...]) -> CachedFile | None:
         if path not in self._small_files:
             return None
         try:
@@ -81,9 +81,9 @@ class Files:
             status = None
         return self._small_files.find(path, status)
 
-    async def _open(self, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+    async def _open(self, segments: tuple[bytes, ...]) -> CachedFile | OpenedFile:
         async with self._turn(segments):
-            opening = self._threads.submit(load, self._root, segments)
+            opening = self._threads.submit(read_cached_file, self._root, segments)
             try:
                 return await asyncio.wrap_future(opening)
             except asyncio.CancelledError:
@@ -92,7 +92,7 @@ class Files:
                 raise
 
 
-def load(root: WebRoot, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
+def read_cached_file(root: WebRoot, segments: tuple[bytes, ...]) -> CachedFile | OpenedFile:
     """Open a file, and read it where it is small. It may take its time. Raises RefusedError."""
     file = root.open(segments)
     if file.status.st_size > MAX_FILE_BYTES:
@@ -101,19 +101,19 @@ def load(root: WebRoot, segments: tuple[bytes, ...]) -> SmallFile | OpenedFile:
         content = os.pread(file.descriptor, file.status.st_size, 0)
         now = os.fstat(file.descriptor)
     except OSError as error:
-        raise RefusedError(500, "the file cannot be read") from error
+        raise RejectedError(500, "the file cannot be read") from error
     finally:
         os.close(file.descriptor)
-    if len(content) != file.status.st_size or identify(now) != identify(file.status):
-        raise RefusedError(503, "the file is being replaced; try again")
-    return SmallFile(
+    if len(content) != file.status.st_size or file_identity(now) != file_identity(file.status):
+        raise RejectedError(503, "the file is being replaced; try again")
+    return CachedFile(
         content=content, validators=build_validators(file.status, now=time.time()), status=file.status
     )
 
 
-def _close(opening: Future[SmallFile | OpenedFile]) -> None:
+def _close(opening: Future[CachedFile | OpenedFile]) -> None:
     if opening.cancelled() or opening.exception() is not None:
         return
     found = opening.result()
-    if not isinstance(found, SmallFile):
+    if not isinstance(found, CachedFile):
         os.close(found.descriptor)

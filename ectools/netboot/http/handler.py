@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11
 
-from ectools.netboot.http.cache import SmallFile
+from ectools.netboot.http.cache import CachedFile
 from ectools.netboot.http.conditional import Status, Validators, select
 from ectools.netboot.http.files import Files
 from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.responses import FileReply, MemoryReply, Part
 from ectools.netboot.http.settings import HEALTH_PATH
-from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
+from ectools.netboot.http.webroot import RejectedError, WebRoot, build_validators, parse_target
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -60,7 +60,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class RequestInfo:
     """A request as an access rule sees it. ``segments`` are those of its path, decoded."""
 
     peer: str
@@ -70,27 +70,27 @@ class Visit:
     headers: MultiMapping[str]
 
 
-Gate = Callable[[Visit], None]
+AccessCheck = Callable[[RequestInfo], None]
 """An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Resource:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
-    ``ended`` is called once with what became of the answer, whatever did. ``content_type`` None: by the name.
+    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the name.
     """
 
     target: tuple[bytes, ...] | bytes
     content_type: str | None = None
-    ended: Callable[[Delivery], None] | None = None
+    on_complete: Callable[[Delivery], None] | None = None
 
 
-class Site(Protocol):
+class Router(Protocol):
     """Says what stands where, in place of the folder's own layout."""
 
-    async def find(self, visit: Visit) -> Found:
-        """What ``visit`` asks for. Raises RefusedError."""
+    async def find(self, info: RequestInfo) -> Resource:
+        """What ``info`` asks for. Raises RefusedError."""
         ...
 
     async def report(self) -> Mapping[str, Any]:
@@ -98,7 +98,7 @@ class Site(Protocol):
         ...
 
 
-class Answerer:
+class RequestHandler:
     """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
 
     ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
@@ -108,14 +108,14 @@ class Answerer:
         self,
         settings: HttpSettings,
         *,
-        gate: Gate | None,
-        site: Site | None,
+        access_check: AccessCheck | None,
+        site: Router | None,
         report: Callable[[], Mapping[str, Any]],
         guard: Guard,
     ) -> None:
         self._settings = settings
         self._guard = guard
-        self._gate = gate
+        self._access_check = access_check
         self._site = site
         self._report = report
         self._root = WebRoot(settings.root, store=settings.store)
@@ -132,37 +132,39 @@ class Answerer:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
         found = None
         try:
-            visit = _read_visit(request)
-            if visit.segments == _HEALTH:
-                return await self._report_health(visit)
-            if self._gate is not None:
-                self._gate(visit)
+            info = _read_request_info(request)
+            if info.segments == _HEALTH:
+                return await self._report_health(info)
+            if self._access_check is not None:
+                self._access_check(info)
             if overload:
-                raise RefusedError(503, "all connections are taken; try again")
-            found = Found(target=visit.segments) if self._site is None else await self._site.find(visit)
-            reply = await self._answer(request, visit, found)
-        except RefusedError as error:
-            reply = self._refuse(error)
+                raise RejectedError(503, "all connections are taken; try again")
+            found = Resource(target=info.segments) if self._site is None else await self._site.find(info)
+            reply = await self._answer(request, info, found)
+        except RejectedError as error:
+            reply = self._reject(error)
         except Exception as error:
             self._guard.report(error)
-            reply = self._refuse(RefusedError(500, "a fault of the server"))
+            reply = self._reject(RejectedError(500, "a fault of the server"))
         if found is not None:
-            reply.ended = found.ended
+            reply.on_complete = found.on_complete
         return reply
 
-    async def _answer(self, request: web.BaseRequest, visit: Visit, found: Found) -> MemoryReply | FileReply:
+    async def _answer(
+        self, request: web.BaseRequest, info: RequestInfo, found: Resource
+    ) -> MemoryReply | FileReply:
         if isinstance(found.target, bytes):
-            reply = self._reply(request, visit.segments, describe_content(found.target), found.target)
+            reply = self._reply(request, info.segments, describe_content(found.target), found.target)
             if found.content_type is not None and "Content-Type" in reply.headers:
                 reply.headers["Content-Type"] = found.content_type
             return reply
         file = await self._files.get(found.target)
-        if isinstance(file, SmallFile):
-            return self._reply(request, visit.segments, file.validators, file.content)
+        if isinstance(file, CachedFile):
+            return self._reply(request, info.segments, file.validators, file.content)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(os.close, file.descriptor)
             validators = build_validators(file.status, now=time.time())
-            answer = self._reply(request, visit.segments, validators, file)
+            answer = self._reply(request, info.segments, validators, file)
             if isinstance(answer, FileReply):
                 cleanup.pop_all()
             return answer
@@ -196,8 +198,8 @@ class Answerer:
             return MemoryReply(status=chosen.status, headers=headers, body=body, part=part)
         return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
-    async def _report_health(self, visit: Visit) -> MemoryReply:
-        root_is_there, of_site = await asyncio.gather(self._files.is_root_there(), self._report_site(visit))
+    async def _report_health(self, info: RequestInfo) -> MemoryReply:
+        root_is_there, of_site = await asyncio.gather(self._files.is_root_there(), self._report_site(info))
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
@@ -210,17 +212,17 @@ class Answerer:
             body=json.dumps(body).encode() + b"\n",
         )
 
-    async def _report_site(self, visit: Visit) -> Mapping[str, Any]:
+    async def _report_site(self, info: RequestInfo) -> Mapping[str, Any]:
         if self._site is None:
             return {}
         try:
-            if self._gate is not None:
-                self._gate(visit)
-        except RefusedError:
+            if self._access_check is not None:
+                self._access_check(info)
+        except RejectedError:
             return {}
         return await self._site.report()
 
-    def _refuse(self, error: RefusedError) -> MemoryReply:
+    def _reject(self, error: RejectedError) -> MemoryReply:
         headers = {"Content-Type": _TEXT, **_COMMON}
         if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = "GET, HEAD"
@@ -232,15 +234,15 @@ class Answerer:
         return reply
 
 
-def _read_visit(request: web.BaseRequest) -> Visit:
+def _read_request_info(request: web.BaseRequest) -> RequestInfo:
     """Raises RefusedError: 400, 405, 505."""
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise RefusedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
+        raise RejectedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
     if request.method not in ("GET", "HEAD"):
-        raise RefusedError(405, "only GET and HEAD are served")
+        raise RejectedError(405, "only GET and HEAD are served")
     if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
-        raise RefusedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
-    return Visit(
+        raise RejectedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
+    return RequestInfo(
         peer=plain_address(request.remote or ""),
         method=request.method,
         segments=parse_target(request.raw_path),

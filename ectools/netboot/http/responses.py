@@ -44,20 +44,20 @@ class Delivery:
 class Reply(web.StreamResponse):
     """``sent`` counts the body's bytes that went; ``aborted`` says why not all did.
 
-    ``part`` is set where there is a body of something; ``ended`` is told at the end.
+    ``part`` is set where there is a body of something; ``on_complete`` is told at the end.
     """
 
     sent = 0
     aborted: Abort | None = None
     part: Part | None = None
-    ended: Callable[[Delivery], None] | None = None
+    on_complete: Callable[[Delivery], None] | None = None
 
     def report(self) -> None:
-        """Tell ``ended``."""
-        if self.ended is not None:
+        """Tell ``on_complete``."""
+        if self.on_complete is not None:
             part = self.part
             reached = part is not None and self.aborted is None and part.start + self.sent == part.size
-            self.ended(Delivery(status=self.status, sent=self.sent, reached_end=reached))
+            self.on_complete(Delivery(status=self.status, sent=self.sent, reached_end=reached))
 
 
 class MemoryReply(Reply, web.Response):

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.http.cache import identify
+from ectools.netboot.http.cache import file_identity
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Abort(StrEnum):
 
 @dataclass(kw_only=True, eq=False, slots=True)
 class Transfer:
-    """One download in flight. ``ended`` gives None when all of it was sent, else why it was not.
+    """One download in flight. ``on_complete`` gives None when all of it was sent, else why it was not.
 
     ``progress`` is the loop's time when the client last took something, ``unread`` what its socket held when
     that was last doubted; ``was_read`` says that the next slice was read from disk for it, ``watched`` that
@@ -70,7 +70,7 @@ class Transfer:
     offset: int
     remaining: int
     progress: float
-    ended: asyncio.Future[Abort | None]
+    on_complete: asyncio.Future[Abort | None]
     sent: int = 0
     unread: int | None = None
     was_read: bool = False
@@ -81,7 +81,7 @@ class Transfer:
     rate: float | None = None
 
 
-class Pump:
+class SendfileScheduler:
     """All downloads of one event loop. ``waiting`` holds whoever waits for something else than a download."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Pump:
             offset=offset,
             remaining=count,
             progress=self._loop.time(),
-            ended=self._loop.create_future(),
+            on_complete=self._loop.create_future(),
         )
         self._transfers[transfer.socket] = transfer
         self._enqueue(transfer)
@@ -120,9 +120,9 @@ class Pump:
 
     def stop(self, transfer: Transfer, reason: Abort | None) -> None:
         """End a transfer where it stands; one that has ended keeps its outcome."""
-        if transfer.ended.done():
+        if transfer.on_complete.done():
             return
-        transfer.ended.set_result(reason)
+        transfer.on_complete.set_result(reason)
         del self._transfers[transfer.socket]
         try:
             if transfer.watched:
@@ -198,7 +198,7 @@ class Pump:
         end = self._loop.time() + (HURRIED_TURN_SECONDS if self.waiting else TURN_SECONDS)
         while self._ready and self._loop.time() < end:
             transfer = self._ready.popleft()
-            if not transfer.ended.done():
+            if not transfer.on_complete.done():
                 self._guarded(self._send_slice, transfer, slice_bytes)
         if self._ready:
             self._turn_is_due = True
@@ -276,7 +276,7 @@ class Pump:
         def enqueue(_: asyncio.Future[None]) -> None:
             transfer.was_read = True
             transfer.progress = self._loop.time()
-            if not transfer.ended.done():
+            if not transfer.on_complete.done():
                 self._enqueue(transfer)
 
         file = transfer.file
@@ -301,7 +301,7 @@ def _has_changed(file: OpenedFile) -> bool:
     now, before = os.fstat(file.descriptor), file.status
     if now.st_nlink != before.st_nlink:
         return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
-    return identify(now) != identify(before)
+    return file_identity(now) != file_identity(before)
 
 
 def _count_unread(socket: int) -> int:

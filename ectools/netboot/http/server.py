@@ -17,14 +17,14 @@ from aiohttp.http import HttpProcessingError
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.http.access_log import AccessLog, log_refusal
+from ectools.netboot.http.access_log import AccessLog, log_rejection
 from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
-from ectools.netboot.http.connection import LINGER_SECONDS, Connection, Hooks, State
+from ectools.netboot.http.connection import LINGER_SECONDS, Connection, ConnectionState, Hooks
 from ectools.netboot.http.garbage import settle_memory
-from ectools.netboot.http.handler import Answerer, Gate, Site
+from ectools.netboot.http.handler import AccessCheck, RequestHandler, Router
 from ectools.netboot.http.responses import MemoryReply
 from ectools.netboot.http.self_check import ask_health
-from ectools.netboot.http.sendfile import Abort, Pump
+from ectools.netboot.http.sendfile import Abort, SendfileScheduler
 from ectools.timers import Guard, Periodic, report_unseen_failures
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _DEADLINES_SECONDS = 0.05
 _EXPIRED_PER_TURN = 16
 
 
-class BootServer:
+class HttpServer:
     """Serves one folder on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
 
     def __init__(
@@ -62,8 +62,8 @@ class BootServer:
         settings: HttpSettings,
         *,
         listener: socket.socket,
-        gate: Gate | None = None,
-        site: Site | None = None,
+        access_check: AccessCheck | None = None,
+        site: Router | None = None,
         classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -77,18 +77,18 @@ class BootServer:
         )
         self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
         self._requests_guard = Guard("requests", clock=self._loop.time)
-        self._answerer = Answerer(
-            settings, gate=gate, site=site, report=self.describe, guard=self._requests_guard
+        self._handler = RequestHandler(
+            settings, access_check=access_check, site=site, report=self.describe, guard=self._requests_guard
         )
-        self._answerer.check()
+        self._handler.check()
         self._listener = listener
-        self._pump = Pump()
+        self._scheduler = SendfileScheduler()
         self._hooks = Hooks(
-            pump=self._pump,
+            scheduler=self._scheduler,
             admission=self.admission,
             retry_after_seconds=settings.retry_after_seconds,
             lost=self._forget,
-            refused=log_refusal,
+            refused=log_rejection,
         )
         self._http = web.Server(
             self._handle,
@@ -142,7 +142,7 @@ class BootServer:
     def faults(self) -> int:
         """How many exceptions were caught where none may get through."""
         timers = (self._deadlines.guard, self._upkeep.guard)
-        guards = (self._guard, self._requests_guard, self._pump.guard, *timers, *self.other_guards)
+        guards = (self._guard, self._requests_guard, self._scheduler.guard, *timers, *self.other_guards)
         return sum(guard.failures for guard in guards)
 
     async def drain(self) -> int:
@@ -167,7 +167,7 @@ class BootServer:
     def abort(self) -> None:
         """Drop every connection."""
         for connection in list(self._connections):
-            self._dropped += connection.state is State.BUSY
+            self._dropped += connection.state is ConnectionState.BUSY
             connection.abort(Abort.SHUTDOWN)
 
     async def close(self) -> None:
@@ -175,8 +175,8 @@ class BootServer:
         self._deadlines.stop()
         self._upkeep.stop()
         await self._http.shutdown(timeout=1.0)
-        self._pump.close()
-        self._answerer.close()
+        self._scheduler.close()
+        self._handler.close()
 
     async def _handle(self, request: web.BaseRequest) -> MemoryReply | FileReply:
         connection = request.transport.get_protocol() if request.transport else None
@@ -188,7 +188,7 @@ class BootServer:
         served = self.admission.is_served(connection)
         connection.begin(has_body=request.can_read_body)
         try:
-            answer = await self._answerer.answer(request, overload=not served)
+            answer = await self._handler.answer(request, overload=not served)
             try:
                 if connection.close_after or request.can_read_body or not served:
                     answer.force_close()
@@ -221,18 +221,18 @@ class BootServer:
                 client.close()
 
     def _open(self, client: socket.socket, address: tuple[str, int]) -> None:
-        place = self.admission.find_place(*address[:2])
-        if place is None:
+        slot = self.admission.find_slot(*address[:2])
+        if slot is None:
             client.close()
             return
         seconds = self._settings.header_seconds
-        if place.room is self.admission.lobby:
+        if slot.room is self.admission.lobby:
             seconds = min(seconds, LOBBY_HEADER_SECONDS)
         client.setblocking(False)
         connection = Connection(self._http, self._hooks, header_seconds=seconds)
         task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, client))
         self._connections.add(connection)
-        self.admission.enter(connection, place)
+        self.admission.enter(connection, slot)
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, connection))
 
@@ -244,7 +244,7 @@ class BootServer:
     def _forget(self, connection: Connection) -> None:
         self.admission.leave(connection)
         self._connections.discard(connection)
-        self._pump.waiting.discard(connection)
+        self._scheduler.waiting.discard(connection)
         if self._draining and not self._connections:
             self._empty.set()
 
@@ -261,7 +261,7 @@ class BootServer:
         if self.admission.slots.short:
             for connection in list(self._connections):
                 self._guarded(connection.mark_slow, connection, now, _SLOW_SECONDS, _LEAST_BYTES_PER_SECOND)
-        self._pump.stop_stalled(self._settings.stall_seconds)
+        self._scheduler.stop_stalled(self._settings.stall_seconds)
         self.admission.report()
         if self._accepts_again is not None and self._accepts_again <= now and not self._draining:
             self._accepts_again = None
@@ -299,8 +299,8 @@ async def serve(
     *,
     listener: socket.socket,
     on_ready: Callable[[str, int], None] | None = None,
-    gate: Gate | None = None,
-    site: Site | None = None,
+    access_check: AccessCheck | None = None,
+    site: Router | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
@@ -310,7 +310,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     report_unseen_failures(loop)
     with contextlib.closing(listener):
-        server = BootServer(settings, listener=listener, gate=gate, site=site)
+        server = HttpServer(settings, listener=listener, access_check=access_check, site=site)
         stop = asyncio.Event()
 
         def on_signal() -> None:

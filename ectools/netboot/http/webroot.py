@@ -29,7 +29,7 @@ _DESCRIPTOR_PATH = b"/proc/self/fd/%d"
 _STORE_MTIME = 1
 
 
-class RefusedError(EcError):
+class RejectedError(EcError):
     """A request that is not served: the HTTP status, and a sentence for the client that names no path."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -57,10 +57,10 @@ def parse_target(target: str) -> tuple[bytes, ...]:
         # The absolute form, which every server must take (RFC 9112, section 3.2.2).
         scheme, found, rest = path.partition("://")
         if not found or scheme.lower() not in ("http", "https"):
-            raise RefusedError(400, "the request target is not a path")
+            raise RejectedError(400, "the request target is not a path")
         path = "/" + rest.partition("/")[2]
     if _BAD_PERCENT.search(path) or "#" in path:
-        raise RefusedError(400, "the path is not well encoded")
+        raise RejectedError(400, "the path is not well encoded")
     *folders, last = path.split("/")
     segments = [decode_segment(segment) for segment in (*filter(None, folders), last)]
     return tuple(segments)
@@ -71,7 +71,7 @@ def decode_segment(segment: str) -> bytes:
     # aiohttp decodes the request line as UTF-8 and keeps other bytes as surrogates.
     name = unquote_to_bytes(segment.encode("utf-8", "surrogateescape"))
     if name in (b".", b"..") or b"/" in name or b"\0" in name:
-        raise RefusedError(400, "the path has a segment that is no name")
+        raise RejectedError(400, "the path has a segment that is no name")
     return name
 
 
@@ -115,7 +115,7 @@ class WebRoot:
         what editors and version control leave behind.
         """
         if not segments[-1] or any(segment.startswith(b".") for segment in segments):
-            raise RefusedError(404, "not found")
+            raise RejectedError(404, "not found")
         return self._root + b"/" + b"/".join(segments)
 
     def open(self, segments: tuple[bytes, ...]) -> OpenedFile:
@@ -124,7 +124,7 @@ class WebRoot:
         try:
             root = self._open_root()
         except OSError as error:
-            raise RefusedError(503, "the boot files are not there at the moment") from error
+            raise RejectedError(503, "the boot files are not there at the moment") from error
         try:
             handle = os.open(b"/".join(segments), os.O_PATH | os.O_CLOEXEC, dir_fd=root)
             try:
@@ -134,7 +134,7 @@ class WebRoot:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise _refusal(error) from error
+            raise _rejection(error) from error
         finally:
             os.close(root)
         return OpenedFile(descriptor=descriptor, status=os.fstat(descriptor))
@@ -144,11 +144,11 @@ class WebRoot:
 
     def _check_place(self, handle: int, root: int) -> None:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise RefusedError(404, "not found")
-        place = _find_place(handle)
+            raise RejectedError(404, "not found")
+        where = _find_place(handle)
         below = _find_place(root).rstrip(b"/") + b"/"
-        if not place.startswith((below, self._store)):
-            raise RefusedError(404, "not found")
+        if not where.startswith((below, self._store)):
+            raise RejectedError(404, "not found")
 
 
 def build_validators(status: os.stat_result, *, now: float) -> Validators:
@@ -171,11 +171,11 @@ def _find_place(descriptor: int) -> bytes:
     return os.readlink(_DESCRIPTOR_PATH % descriptor)  # noqa: PTH115 - paths are bytes
 
 
-def _refusal(error: OSError) -> RefusedError:
+def _rejection(error: OSError) -> RejectedError:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return RefusedError(403, "the server may not read this file")
+        return RejectedError(403, "the server may not read this file")
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return RefusedError(503, "the server is out of descriptors or memory")
+        return RejectedError(503, "the server is out of descriptors or memory")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO):
-        return RefusedError(404, "not found")
-    return RefusedError(500, "the file cannot be read")
+        return RejectedError(404, "not found")
+    return RejectedError(500, "the file cannot be read")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ectools.netboot.probe.clients.client import Client
 
 
-class Code(StrEnum):
+class FaultCode(StrEnum):
     """Stable names, for programs and for the guide's index of symptoms."""
 
     NO_DHCP_ANSWER = "no-dhcp-answer"
@@ -46,68 +46,68 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-REMEDIES: dict[Code, str] = {
-    Code.NO_DHCP_ANSWER: (
+REMEDIES: dict[FaultCode, str] = {
+    FaultCode.NO_DHCP_ANSWER: (
         "see that the network's DHCP server runs, that the interface is in its network (cable, VLAN, "
         "port isolation, DHCP guarding), and that its range has addresses left"
     ),
-    Code.NO_BOOT_ANSWER: (
+    FaultCode.NO_BOOT_ANSWER: (
         "UniFi-only: turn on Network Boot in the network's DHCP settings, with the boot host's "
         "address and the file name; ProxyDHCP: start every-channel-netboot with proxyDhcp.enable, and "
         "open UDP 67"
     ),
-    Code.TWO_DHCP_SERVERS: "turn one of them off: a client takes whichever answers first",
-    Code.TWO_PROXIES: "leave one of them: a firmware asks one, and not the same one each time",
-    Code.SIADDR_AGAINST_OPTION_66: (
+    FaultCode.TWO_DHCP_SERVERS: "turn one of them off: a client takes whichever answers first",
+    FaultCode.TWO_PROXIES: "leave one of them: a firmware asks one, and not the same one each time",
+    FaultCode.SIADDR_AGAINST_OPTION_66: (
         "set siaddr (the next server): in UniFi it is Network Boot that sets it, and options 66 and 67 do not"
     ),
-    Code.MISSING_4011: (
+    FaultCode.MISSING_4011: (
         "let the proxy listen on UDP 4011 and open it in its firewall (UDP, not TCP); a DHCP server "
         "that is no proxy must not send option 60 PXEClient"
     ),
-    Code.MENU: "leave one pxe-service for each architecture: many firmwares stop at a menu",
-    Code.URL_FOR_TFTP: (
+    FaultCode.MENU: "leave one pxe-service for each architecture: many firmwares stop at a menu",
+    FaultCode.URL_FOR_TFTP: (
         "give the PXE of a firmware a file name, and the URL to iPXE (user class iPXE) or to HTTPClient alone"
     ),
-    Code.HTTP_BOOT_WITHOUT_ECHO: (
+    FaultCode.HTTP_BOOT_WITHOUT_ECHO: (
         "answer with option 60 HTTPClient; dnsmasq: dhcp-pxe-vendor=PXEClient,HTTPClient in proxy "
         "mode, dhcp-option-force=tag:…,60,HTTPClient as DHCP server"
     ),
-    Code.URL_WITHOUT_DNS: "write an address in place of the name, or let the DHCP server give option 6",
-    Code.TFTP_SILENT: (
+    FaultCode.URL_WITHOUT_DNS: "write an address in place of the name, or let the DHCP server give option 6",
+    FaultCode.TFTP_SILENT: (
         "start the TFTP server at that address, and open UDP 69 in its firewall (dnsmasq: enable- "
         "tftp; no-dhcp-interface turns TFTP off too)"
     ),
-    Code.FILE_MISSING_TFTP: (
+    FaultCode.FILE_MISSING_TFTP: (
         "put the file into the TFTP folder, readable to dnsmasq: ectools netboot ipxe does; or set "
         "the name that is there"
     ),
-    Code.HTTP_SILENT: "start the HTTP server at that address and port, and open the port in its firewall",
-    Code.FILE_MISSING_HTTP: "stage a release: ectools netboot stage; and compare the URL with what is served",
-    Code.WRONG_ARCHITECTURE: (
+    FaultCode.HTTP_SILENT: "start the HTTP server at that address and port, and open the port in its firewall",
+    FaultCode.FILE_MISSING_HTTP: "stage a release: ectools netboot stage; and compare the URL with what is served",
+    FaultCode.WRONG_ARCHITECTURE: (
         "offer a binary for this architecture (options ipxe.*File, with proxyDhcp.enable); a router's "
         "Network Boot has one file for all, so leave it to the architecture that you have"
     ),
-    Code.OLD_IPXE: (
+    FaultCode.OLD_IPXE: (
         "take an iPXE of 2022 or later for TFTP, of April 2024 or later for HTTP boot: ectools "
         "netboot ipxe; or ipxe.strategy embedded"
     ),
-    Code.NO_AUTOEXEC: (
+    FaultCode.NO_AUTOEXEC: (
         "put autoexec.ipxe beside the binary: ectools netboot ipxe; or answer the user class iPXE "
         "with the script (proxyDhcp.enable does)"
     ),
-    Code.LOOP: (
+    FaultCode.LOOP: (
         "tell iPXE where to go next: autoexec.ipxe beside a UEFI binary, a script built into it, or "
         "another answer to the user class iPXE (tag:!ipxe on the pxe-service)"
     ),
-    Code.SCRIPT_UNREADABLE: "its first line must be #!ipxe; a page of a proxy or a login is none",
-    Code.NEXT_SERVER_IS_ROUTER: (
+    FaultCode.SCRIPT_UNREADABLE: "its first line must be #!ipxe; a page of a proxy or a login is none",
+    FaultCode.NEXT_SERVER_IS_ROUTER: (
         "write the boot host's address into the script, or ${proxydhcp/next-server}, or ${cwduri}"
     ),
-    Code.NO_KERNEL_NAMED: "let the script name a kernel and boot it: ectools netboot ipxe --print netboot",
-    Code.KERNEL_MISSING: "stage a release: ectools netboot stage",
-    Code.INITRD_MISSING: "stage a release: ectools netboot stage",
-    Code.WRONG_SHA256: (
+    FaultCode.NO_KERNEL_NAMED: "let the script name a kernel and boot it: ectools netboot ipxe --print netboot",
+    FaultCode.KERNEL_MISSING: "stage a release: ectools netboot stage",
+    FaultCode.INITRD_MISSING: "stage a release: ectools netboot stage",
+    FaultCode.WRONG_SHA256: (
         "ectools netboot releases verify tells which file is damaged; stage the release again, or roll back;"
         " a mirror must give what this server gives"
     ),
@@ -115,10 +115,10 @@ REMEDIES: dict[Code, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class BootFault:
     """One thing that is wrong. ``client`` is whom it stops, None where it is the network's."""
 
-    code: Code
+    code: FaultCode
     message: str
     client: Client | None = None
     severity: Severity = Severity.ERROR

@@ -4,12 +4,12 @@
 
 - ``architectures``: ``{number, name, outcome, steps, boot, notes}``. ``outcome``: boots, not offered, stops,
   unknown. ``boot``: ``{kernel, arguments, initrds}`` or null.
-- ``steps``, one a stage (firmware, http, ipxe): ``{stage, architecture, offers, asked, takes, loads, end}``.
+- ``stages``, one a stage (firmware, http, ipxe): ``{stage, architecture, offers, asked, takes, loads, end}``.
   ``end``: how its script ends, or null.
 - ``offers``: ``{server, source, kind, seconds, address, siaddr, file, option_66, vendor_class, menu}``.
   ``kind``: dhcp, proxy. ``asked``, on port 4011: ``{server, item, answered, siaddr, file}``.
 - ``takes``: ``{uri, server, said_by}`` or null.
-- ``loads``: ``{role, uri, state, size, contents, detail}``. ``state``: found, missing, refused, silent,
+- ``files``: ``{role, uri, state, size, contents, detail}``. ``state``: found, missing, refused, silent,
   unknown.
 - ``faults``: ``{code, severity, architecture, stage, message, remedy}``. ``severity``: error, warning.
   ``architecture`` and ``stage`` say whom it stops, and are null where it is the network's.
@@ -23,28 +23,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.simulate.fetcher import hide_token
+from ectools.netboot.probe.simulate.fetcher import redact_tokens
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.diagnose.trace import Step, Walk
-    from ectools.netboot.probe.faults import Fault
+    from ectools.netboot.probe.diagnose.trace import BootStage, BootTrace
+    from ectools.netboot.probe.faults import BootFault
     from ectools.netboot.probe.simulate.choose import Choice
     from ectools.netboot.probe.wire.offers import Answer
 
-FORMAT = 1
+REPORT_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ProbeReport:
     """``address`` is this host's on the interface, None where it has none; ``seconds`` the window."""
 
     interface: str
     mac: str
     address: str | None
     seconds: float
-    walks: tuple[Walk, ...]
-    faults: tuple[Fault, ...]
+    boot_traces: tuple[BootTrace, ...]
+    faults: tuple[BootFault, ...]
     notes: tuple[str, ...]
 
     @property
@@ -53,64 +53,64 @@ class Report:
         return any(fault.severity is Severity.ERROR for fault in self.faults)
 
 
-def build_json(report: Report) -> dict[str, Any]:
+def build_json(report: ProbeReport) -> dict[str, Any]:
     """The object that the module's text describes."""
     return {
-        "format": FORMAT,
+        "format": REPORT_FORMAT,
         "interface": report.interface,
         "mac": report.mac,
         "address": report.address,
         "seconds": report.seconds,
-        "architectures": [_show_walk(walk) for walk in report.walks],
+        "architectures": [_show_trace(boot_trace) for boot_trace in report.boot_traces],
         "faults": [_show_fault(fault) for fault in report.faults],
-        "notes": [hide_token(note) for note in report.notes],
+        "notes": [redact_tokens(note) for note in report.notes],
     }
 
 
-def _show_walk(walk: Walk) -> dict[str, Any]:
-    boot = walk.boot
+def _show_trace(boot_trace: BootTrace) -> dict[str, Any]:
+    boot = boot_trace.boot
     return {
-        "number": walk.architecture.number,
-        "name": walk.architecture.name,
-        "outcome": walk.outcome.value,
-        "steps": [_show_step(step) for step in walk.steps],
+        "number": boot_trace.architecture.number,
+        "name": boot_trace.architecture.name,
+        "outcome": boot_trace.outcome.value,
+        "steps": [_show_stage(stage) for stage in boot_trace.stages],
         "boot": None
         if boot is None
         else {
-            "kernel": hide_token(boot.kernel),
-            "arguments": hide_token(boot.arguments),
-            "initrds": [hide_token(each) for each in boot.initrds],
+            "kernel": redact_tokens(boot.kernel),
+            "arguments": redact_tokens(boot.arguments),
+            "initrds": [redact_tokens(each) for each in boot.initrds],
         },
-        "notes": [hide_token(note) for note in walk.notes],
+        "notes": [redact_tokens(note) for note in boot_trace.notes],
     }
 
 
-def _show_step(step: Step) -> dict[str, Any]:
-    target = step.choice.target
+def _show_stage(stage: BootStage) -> dict[str, Any]:
+    target = stage.choice.target
     return {
-        "stage": step.client.stage.value,
-        "architecture": step.client.architecture.number,
-        "offers": [_show_offer(offer) for offer in step.choice.offers],
-        "asked": _show_asked(step.choice),
+        "stage": stage.client.stage.value,
+        "architecture": stage.client.architecture.number,
+        "offers": [_show_offer(offer) for offer in stage.choice.offers],
+        "asked": _show_asked(stage.choice),
         "takes": None
         if target is None
         else {
-            "uri": hide_token(target.uri),
+            "uri": redact_tokens(target.uri),
             "server": None if target.server is None else str(target.server),
             "said_by": str(target.by.server),
         },
         "loads": [
             {
-                "role": load.role.value,
-                "uri": load.fetched.shown,
-                "state": load.fetched.state.value,
-                "size": load.fetched.size,
-                "contents": None if load.contents is None else load.contents.text,
-                "detail": hide_token(load.fetched.detail),
+                "role": file.role.value,
+                "uri": file.fetched.shown,
+                "state": file.fetched.state.value,
+                "size": file.fetched.size,
+                "contents": None if file.contents is None else file.contents.text,
+                "detail": redact_tokens(file.fetched.detail),
             }
-            for load in step.loads
+            for file in stage.files
         ],
-        "end": None if step.end is None else step.end.value,
+        "end": None if stage.end is None else stage.end.value,
     }
 
 
@@ -139,21 +139,21 @@ def _show_offer(offer: Answer) -> dict[str, Any]:
         "file": _file(offer),
         "option_66": message.tftp_server_name,
         "vendor_class": message.vendor_class.decode("utf-8", "backslashreplace") or None,
-        "menu": [item.text for item in offer.vendor.menu],
+        "menu": [item.text for item in offer.option43.menu],
     }
 
 
 def _file(answer: Answer) -> str | None:
     name = answer.message.boot_file
-    return None if name is None else hide_token(name)
+    return None if name is None else redact_tokens(name)
 
 
-def _show_fault(fault: Fault) -> dict[str, Any]:
+def _show_fault(fault: BootFault) -> dict[str, Any]:
     return {
         "code": fault.code.value,
         "severity": fault.severity.value,
         "architecture": None if fault.client is None else fault.client.architecture.number,
         "stage": None if fault.client is None else fault.client.stage.value,
-        "message": hide_token(fault.message),
+        "message": redact_tokens(fault.message),
         "remedy": fault.advice,
     }

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.diagnose.trace import Outcome
+from ectools.netboot.probe.diagnose.trace import BootOutcome
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.simulate.fetcher import State, hide_token
+from ectools.netboot.probe.simulate.fetcher import FetchState, redact_tokens
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.diagnose.trace import Step, Walk
-    from ectools.netboot.probe.faults import Fault
-    from ectools.netboot.probe.report import Report
-    from ectools.netboot.probe.simulate.requested_file import Load
+    from ectools.netboot.probe.diagnose.trace import BootStage, BootTrace
+    from ectools.netboot.probe.faults import BootFault
+    from ectools.netboot.probe.report import ProbeReport
+    from ectools.netboot.probe.simulate.requested_file import RequestedFile
     from ectools.netboot.probe.wire.offers import Answer
 
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = "1", "31", "32", "33", "2"
 _OUTCOMES = {
-    Outcome.BOOTS: _GREEN,
-    Outcome.NOT_OFFERED: _DIM,
-    Outcome.STOPS: _RED,
-    Outcome.UNKNOWN: _YELLOW,
+    BootOutcome.BOOTS: _GREEN,
+    BootOutcome.NOT_OFFERED: _DIM,
+    BootOutcome.STOPS: _RED,
+    BootOutcome.UNKNOWN: _YELLOW,
 }
-_STATES = {State.FOUND: _GREEN, State.UNKNOWN: _YELLOW}
+_STATES = {FetchState.FOUND: _GREEN, FetchState.UNKNOWN: _YELLOW}
 
 
 class _Pen:
@@ -36,13 +36,13 @@ class _Pen:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
 
-def show_report(report: Report, *, colour: bool) -> str:
+def show_report(report: ProbeReport, *, colour: bool) -> str:
     """The lines, without a newline at the end. What servers sent is escaped."""
     pen = _Pen(colour=colour)
     address = report.address or "no address"
     lines = [f"{report.interface} ({address}), as {report.mac}, {report.seconds:g} s for answers", ""]
-    for walk in report.walks:
-        lines += [*_show_walk(walk, pen), ""]
+    for boot_trace in report.boot_traces:
+        lines += [*_show_trace(boot_trace, pen), ""]
     for note in dict.fromkeys(report.notes):
         lines.append(f"note: {_clean(note)}")
     if report.notes:
@@ -51,31 +51,33 @@ def show_report(report: Report, *, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def _show_walk(walk: Walk, pen: _Pen) -> list[str]:
-    title = f"{walk.architecture.number:>2} {walk.architecture.name}"
-    lines = [f"{pen.paint(title, _BOLD)}: {pen.paint(walk.outcome, _OUTCOMES[walk.outcome])}"]
-    for step in walk.steps:
-        lines += _show_step(step, pen)
-    if walk.boot is not None:
-        lines.append(f"     boots {_clean(walk.boot.kernel)} {_clean(walk.boot.arguments)}".rstrip())
-    lines += [f"     note: {_clean(note)}" for note in dict.fromkeys(walk.notes)]
+def _show_trace(boot_trace: BootTrace, pen: _Pen) -> list[str]:
+    title = f"{boot_trace.architecture.number:>2} {boot_trace.architecture.name}"
+    lines = [f"{pen.paint(title, _BOLD)}: {pen.paint(boot_trace.outcome, _OUTCOMES[boot_trace.outcome])}"]
+    for stage in boot_trace.stages:
+        lines += _show_stage(stage, pen)
+    if boot_trace.boot is not None:
+        lines.append(
+            f"     boots {_clean(boot_trace.boot.kernel)} {_clean(boot_trace.boot.arguments)}".rstrip()
+        )
+    lines += [f"     note: {_clean(note)}" for note in dict.fromkeys(boot_trace.notes)]
     return lines
 
 
-def _show_step(step: Step, pen: _Pen) -> list[str]:
-    lines = [f"  {step.client.stage}"]
-    lines += [f"     {_show_offer(offer)}" for offer in step.choice.offers]
-    if not step.choice.offers:
+def _show_stage(stage: BootStage, pen: _Pen) -> list[str]:
+    lines = [f"  {stage.client.stage}"]
+    lines += [f"     {_show_offer(offer)}" for offer in stage.choice.offers]
+    if not stage.choice.offers:
         lines.append("     no answer")
-    for question in step.choice.asked:
+    for question in stage.choice.asked:
         item = "" if question.item is None else f" for item {question.item}"
         said = pen.paint("no answer", _RED)
         if question.answer is not None:
             said = _show_boot(question.answer) or "an answer without a file"
         lines.append(f"     port 4011 of {question.server}{item}: {said}")
-    lines += [f"     {_show_load(load, pen)}" for load in step.loads]
-    if step.end is not None:
-        lines.append(f"     the script {step.end}")
+    lines += [f"     {_show_file(file, pen)}" for file in stage.files]
+    if stage.end is not None:
+        lines.append(f"     the script {stage.end}")
     return lines
 
 
@@ -91,8 +93,8 @@ def _show_offer(offer: Answer) -> str:
         parts.append(boot)
     if message.tftp_server_name:
         parts.append(f"option 66 {_clean(message.tftp_server_name)}")
-    if offer.vendor.menu:
-        parts.append("menu: " + ", ".join(_clean(item.text) for item in offer.vendor.menu))
+    if offer.option43.menu:
+        parts.append("menu: " + ", ".join(_clean(item.text) for item in offer.option43.menu))
     return f"{who}: {', '.join(parts) or 'nothing'}"
 
 
@@ -104,10 +106,10 @@ def _show_boot(answer: Answer) -> str:
     return ", ".join(parts)
 
 
-def _show_load(load: Load, pen: _Pen) -> str:
-    fetched = load.fetched
+def _show_file(file: RequestedFile, pen: _Pen) -> str:
+    fetched = file.fetched
     state = pen.paint(fetched.state, _STATES.get(fetched.state, _RED))
-    parts = [] if load.contents is None else [load.contents.text]
+    parts = [] if file.contents is None else [file.contents.text]
     if fetched.size is not None:
         parts.append(f"{fetched.size} bytes")
     if fetched.detail:
@@ -115,12 +117,12 @@ def _show_load(load: Load, pen: _Pen) -> str:
     return f"{_clean(fetched.uri)}: {state}" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _show_faults(report: Report, pen: _Pen) -> list[str]:
+def _show_faults(report: ProbeReport, pen: _Pen) -> list[str]:
     if not report.faults:
-        unseen = any(walk.outcome is Outcome.UNKNOWN for walk in report.walks)
+        unseen = any(boot_trace.outcome is BootOutcome.UNKNOWN for boot_trace in report.boot_traces)
         return [pen.paint(f"no fault found{' in what could be seen' if unseen else ''}", _GREEN)]
     # The same fault of several clients is told once, with whom it stops.
-    groups: dict[tuple[str, str, str, str], list[Fault]] = {}
+    groups: dict[tuple[str, str, str, str], list[BootFault]] = {}
     for fault in sorted(report.faults, key=lambda each: each.severity is Severity.WARNING):
         groups.setdefault((fault.severity, fault.code, fault.message, fault.advice), []).append(fault)
     lines = []
@@ -136,4 +138,4 @@ def _show_faults(report: Report, pen: _Pen) -> list[str]:
 
 def _clean(text: str) -> str:
     """Printable, and without a token: a server's words must not steer the terminal."""
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in hide_token(text))
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in redact_tokens(text))

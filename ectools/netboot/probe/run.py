@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.clients.client import first_client, ipxe_client
 from ectools.netboot.probe.clients.exchange import Line, ask_boot_server, discover, hold_lease
-from ectools.netboot.probe.diagnose.follow import follow
-from ectools.netboot.probe.diagnose.network import find_network_faults, judge
-from ectools.netboot.probe.report import Report
+from ectools.netboot.probe.diagnose.follow import follow_client
+from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
+from ectools.netboot.probe.report import ProbeReport
 from ectools.netboot.probe.simulate.fetcher import Fetcher
 from ectools.netboot.probe.wire.packet_socket import find_host, listens_here
 from ectools.netboot.protocols import load_protocols
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from ectools.netboot.probe.clients.client import Client
-    from ectools.netboot.probe.diagnose.trace import Walk
+    from ectools.netboot.probe.diagnose.trace import BootTrace
     from ectools.netboot.probe.wire.offers import Answer
     from ectools.netboot.protocols import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ProbeRequest:
     """``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
     window for offers, and the time for each other answer. ``mac`` None: the interface's. ``verify``: load
     what a script compares with a SHA-256, and compare it.
@@ -42,8 +42,8 @@ class Request:
     verify: bool = False
 
 
-def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None) -> Report:
-    """Ask the network. ``tell`` is given what goes on. Raises InputError, LinkError, LeaseError."""
+def probe(request: ProbeRequest, *, on_progress: Callable[[str], None] = lambda _text: None) -> ProbeReport:
+    """Ask the network. ``on_progress`` is given what goes on. Raises InputError, LinkError, LeaseError."""
     host = find_host()
     interface = host.choose(request.interface)
     line = Line(
@@ -56,22 +56,24 @@ def probe(request: Request, *, tell: Callable[[str], None] = lambda _text: None)
     table = load_protocols().architectures
     wanted = [each for each in table if not request.architectures or each.number in request.architectures]
     clients = list(dict.fromkeys([*map(first_client, wanted), *map(ipxe_client, wanted)]))
-    tell(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
+    on_progress(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
     heard = discover(line, clients)
     offers = heard.offers
     with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
         fetcher = Fetcher(addressed) if request.fetch else None
-        walks = _follow_all(addressed, wanted, offers, fetcher=fetcher, verify=request.verify, tell=tell)
+        boot_traces = _follow_all(
+            addressed, wanted, offers, fetcher=fetcher, verify=request.verify, on_progress=on_progress
+        )
         address = next((str(each) for each in addressed.interface.addresses), None)
-    return Report(
+    return ProbeReport(
         interface=interface.name,
         mac=line.mac.hex(":"),
         address=address,
         seconds=request.seconds,
-        walks=tuple(walks),
+        boot_traces=tuple(boot_traces),
         faults=(
             *find_network_faults(offers, interface=interface.name),
-            *judge(walks, asked_for=request.architectures),
+            *collect_faults(boot_traces, asked_for=request.architectures),
         ),
         notes=(*heard.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
     )
@@ -97,16 +99,16 @@ def _follow_all(
     *,
     fetcher: Fetcher | None,
     verify: bool,
-    tell: Callable[[str], None],
-) -> list[Walk]:
+    on_progress: Callable[[str], None],
+) -> list[BootTrace]:
     """Every architecture at once: one that waits for a server that is silent holds up no other."""
 
     def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
         return ask_boot_server(line, client, server, item)
 
-    def go(architecture: Architecture) -> Walk:
-        tell(f"{architecture.number} {architecture.name}: following what it is offered")
-        return follow(
+    def go(architecture: Architecture) -> BootTrace:
+        on_progress(f"{architecture.number} {architecture.name}: following what it is offered")
+        return follow_client(
             architecture,
             offers,
             fetch=fetcher,

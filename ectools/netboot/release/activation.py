@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LINKS = ("previous", "current")
 
 
-def point(store: ReleaseStore, *, current: str, previous: str | None) -> None:
+def activate(store: ReleaseStore, *, current: str, previous: str | None) -> None:
     """Let the links lead to these releases, which must be there. Only under the lock. Raises OSError."""
     decided, new = _decided(store), store.changing_dir / "swap.new"
     new.mkdir()

@@ -18,7 +18,7 @@ from ectools.files import FileError, read_regular, sync_folder, write_atomic
 from ectools.netboot.release.store import StoreError
 
 if TYPE_CHECKING:
-    from ectools.netboot.release.source import Origin
+    from ectools.netboot.release.source import ReleaseSource
     from ectools.netboot.release.store import ReleaseStore
 
 _log = log.Log(__name__)
@@ -30,7 +30,7 @@ class OlderReleaseError(EcError):
     """A release is older than the one that is current, or may be."""
 
 
-def check_age(store: ReleaseStore, origin: Origin) -> None:
+def check_age(store: ReleaseStore, origin: ReleaseSource) -> None:
     """Raises OlderReleaseError where ``origin``, which nobody named, is signed as older than what is current.
 
     So does one without a signed time, where what is current has one: it is as old as whoever offers it likes.

@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools.errors import EcError, cut, show_list
-from ectools.netboot.release.manifest import BootCommand
+from ectools.netboot.release.manifest import BootEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-SCRIPT_NAME = "netboot.ipxe"
+NETBOOT_NAME = "netboot.ipxe"
 MAX_SCRIPT_BYTES = 64 << 10
 
 _KERNEL_NAMES = ("bzImage", "Image", "zImage", "vmlinuz", "vmlinux")
@@ -39,7 +39,7 @@ _TERMINATORS = frozenset({"||", "&&", ";"})
 """Words that end a command of iPXE (src/core/exec.c)."""
 
 
-class BootCommandError(EcError):
+class BootEntryError(EcError):
     """A release's netboot.ipxe cannot be used; the message holds the line."""
 
 
@@ -54,20 +54,20 @@ def is_script_argument(argument: str) -> bool:
     return plain and argument not in _TERMINATORS and not argument.startswith("#")
 
 
-def parse_boot_command(script: bytes, files: Collection[str]) -> BootCommand:
+def parse_boot_entry(script: bytes, files: Collection[str]) -> BootEntry:
     """The kernel, its arguments and the initrds, as names of ``files``. Raises BootCommandError.
 
     A name may be absolute, and the kernel may have NixOS's name for it where the file is called ``kernel``.
     What is returned is what the script that is served can say.
     """
     if len(script) > MAX_SCRIPT_BYTES:
-        raise BootCommandError(f"{SCRIPT_NAME}: larger than {MAX_SCRIPT_BYTES} bytes: no boot script")
+        raise BootEntryError(f"{NETBOOT_NAME}: larger than {MAX_SCRIPT_BYTES} bytes: no boot script")
     try:
         text = script.decode()
     except UnicodeDecodeError as error:
-        raise BootCommandError(f"{SCRIPT_NAME}: not UTF-8: {error.reason}") from error
+        raise BootEntryError(f"{NETBOOT_NAME}: not UTF-8: {error.reason}") from error
     if not re.match(r"#!ipxe\s", text + "\n"):
-        raise BootCommandError(f"{SCRIPT_NAME}:1: an iPXE script begins with the line #!ipxe")
+        raise BootEntryError(f"{NETBOOT_NAME}:1: an iPXE script begins with the line #!ipxe")
     parser = _Parser(files)
     for number, line in _join_lines(text):
         parser.read(number, line)
@@ -122,25 +122,25 @@ class _Parser:
         else:
             self._refuse(f"the command {cut(words[0])} is not supported: kernel, initrd and boot are")
 
-    def finish(self) -> BootCommand:
+    def finish(self) -> BootEntry:
         if self._kernel is None or not self._boots:
             missing = "kernel" if self._kernel is None else "boot"
-            raise BootCommandError(f"{SCRIPT_NAME}: has no {missing} command")
+            raise BootEntryError(f"{NETBOOT_NAME}: has no {missing} command")
         files = [self._kernel, *self._initrds]
         if len({posixpath.basename(name) for name in files}) != len(files):
-            raise BootCommandError(
-                f"{SCRIPT_NAME}: boots several files of one name, and iPXE knows images by name"
+            raise BootEntryError(
+                f"{NETBOOT_NAME}: boots several files of one name, and iPXE knows images by name"
             )
         if self._arguments and self._arguments[-1].endswith("\\"):
-            raise BootCommandError(f"{SCRIPT_NAME}: the kernel's last argument ends in a backslash")
+            raise BootEntryError(f"{NETBOOT_NAME}: the kernel's last argument ends in a backslash")
         images = {posixpath.basename(name) for name in self._initrds} | {"initrd.magic"}
         for argument in self._arguments:
             key, separator, name = argument.partition("=")
             if key == "initrd" and separator and name not in images:
-                raise BootCommandError(
-                    f"{SCRIPT_NAME}: the kernel is told {cut(argument)}, and no such initrd is loaded"
+                raise BootEntryError(
+                    f"{NETBOOT_NAME}: the kernel is told {cut(argument)}, and no such initrd is loaded"
                 )
-        return BootCommand(kernel=self._kernel, arguments=self._arguments, initrds=tuple(self._initrds))
+        return BootEntry(kernel=self._kernel, arguments=self._arguments, initrds=tuple(self._initrds))
 
     def _read_kernel(self, words: list[str]) -> None:
         if self._kernel is not None:
@@ -192,4 +192,4 @@ class _Parser:
         return found
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise BootCommandError(f"{SCRIPT_NAME}:{self._line}: {reason}\n  {cut(self._text)}")
+        raise BootEntryError(f"{NETBOOT_NAME}:{self._line}: {reason}\n  {cut(self._text)}")

@@ -24,11 +24,11 @@ _TIMESTAMP = "# timestamp:"
 _TIME = re.compile(rf"{_TIMESTAMP} ([0-9]{{1,11}})  (.+)")
 
 
-class SumsError(EcError):
+class ChecksumsError(EcError):
     """Published sums cannot be used, or say something else than the archive."""
 
 
-def parse_sums(data: bytes, *, where: str) -> dict[str, str]:
+def parse_checksums(data: bytes, *, where: str) -> dict[str, str]:
     """File name → SHA-256 in lower-case hexadecimal. ``where`` names the file in the SumsError of a bad one.
 
     Taken: text and binary mode, ``./`` before a name, a byte order mark and CR LF (which a browser's upload
@@ -38,7 +38,7 @@ def parse_sums(data: bytes, *, where: str) -> dict[str, str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SumsError(f"{where}: not UTF-8: {error.reason}") from error
+        raise ChecksumsError(f"{where}: not UTF-8: {error.reason}") from error
     sums: dict[str, str] = {}
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.removesuffix("\r")
@@ -46,19 +46,19 @@ def parse_sums(data: bytes, *, where: str) -> dict[str, str]:
             continue
         matched = _LINE.fullmatch(line)
         if matched is None:
-            raise SumsError(
+            raise ChecksumsError(
                 f"{where}:{number}: not a line of sha256sum: {line[:100]!r}", hint=_find_hint(line)
             )
         digest, name = matched[1].lower(), matched[2].removeprefix("./")
         if sums.setdefault(name, digest) != digest:
-            raise SumsError(f"{where}:{number}: {cut(name)} is listed twice, with different sums")
+            raise ChecksumsError(f"{where}:{number}: {cut(name)} is listed twice, with different sums")
     if not sums:
-        raise SumsError(f"{where}: lists nothing", hint="it should hold what `sha256sum ARCHIVE` prints")
+        raise ChecksumsError(f"{where}: lists nothing", hint="it should hold what `sha256sum ARCHIVE` prints")
     return sums
 
 
-def parse_times(data: bytes, *, where: str) -> dict[str, int]:
-    """File name → when it was released, in seconds since 1970, of sums that ``parse_sums`` has accepted.
+def parse_release_times(data: bytes, *, where: str) -> dict[str, int]:
+    """File name → when it was released, in seconds since 1970, of sums that ``parse_checksums`` has accepted.
 
     A file without such a line has none. Raises SumsError.
     """
@@ -69,17 +69,17 @@ def parse_times(data: bytes, *, where: str) -> dict[str, int]:
             continue
         matched = _TIME.fullmatch(line)
         if matched is None:
-            raise SumsError(
+            raise ChecksumsError(
                 f"{where}:{number}: not a time of release: {cut(ascii(line))}",
                 hint=f"the line is `{_TIMESTAMP} SECONDS  NAME`, in seconds since 1970",
             )
         seconds, name = int(matched[1]), matched[2].removeprefix("./")
         if times.setdefault(name, seconds) != seconds:
-            raise SumsError(f"{where}:{number}: {cut(name)} has two times of release")
+            raise ChecksumsError(f"{where}:{number}: {cut(name)} has two times of release")
     return times
 
 
-def render_sums(sums: Mapping[str, str], times: Mapping[str, int]) -> bytes:
+def render_checksums(sums: Mapping[str, str], times: Mapping[str, int]) -> bytes:
     """The file, sorted by name; where there is a time of release, it stands before the sum."""
     lines = []
     for name in sorted(sums):
@@ -89,20 +89,20 @@ def render_sums(sums: Mapping[str, str], times: Mapping[str, int]) -> bytes:
     return "".join(lines).encode()
 
 
-def find_sum(sums: dict[str, str], name: str, *, where: str) -> str:
+def find_checksum(sums: dict[str, str], name: str, *, where: str) -> str:
     """The sum of the archive ``name``. Raises SumsError where it is not listed."""
     if name in sums:
         return sums[name]
-    raise SumsError(
+    raise ChecksumsError(
         f"{where}: {name} is not listed in it; listed are {show_list(sorted(sums))}",
         hint="an archive that is not listed cannot be checked: publish the sums anew",
     )
 
 
-def check_sum(found: str, *, wanted: str, archive: str, where: str) -> None:
+def verify_checksum(found: str, *, wanted: str, archive: str, where: str) -> None:
     """Raises SumsError where the archive's SHA-256 is not the published one."""
     if found != wanted:
-        raise SumsError(
+        raise ChecksumsError(
             f"{archive}: its SHA-256 is {found}, and {where} says {wanted}: it was damaged or changed",
             hint="nothing was staged; if the archive was published anew, its sums must be too",
         )

@@ -7,7 +7,7 @@ import re
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol
 
-from ectools.fetch.client import FetchError, PassingError, read_steadily, show_url
+from ectools.fetch.client import FetchError, TransientError, read_steadily, redact_url
 from ectools.files import FileError, open_regular
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Download:
 
     def __init__(self, client: HttpClient, asset: Asset) -> None:
         self.name = asset.name
-        self.source = show_url(asset.url)
+        self.source = redact_url(asset.url)
         self.size = asset.size
         self._client = client
         self._url = asset.url
@@ -98,7 +98,7 @@ class Download:
                     self._digest.update(chunk)
                     yield chunk
                 self._check_end()
-            except PassingError as error:
+            except TransientError as error:
                 if self._received - mark >= _PROGRESS_BYTES:
                     failures = 0
                 failures, mark = failures + 1, self._received
@@ -127,7 +127,7 @@ class Download:
             yield from self._read(response, last + 1 - first)
 
     def _read(self, response: BaseHTTPResponse, size: int | None) -> Iterator[bytes]:
-        return read_steadily(response, self.source, self._client.patience, size=size)
+        return read_steadily(response, self.source, self._client.retry, size=size)
 
     def _note(self, response: BaseHTTPResponse) -> None:
         etag = response.headers.get("ETag")
@@ -160,7 +160,7 @@ class Download:
     def _check_end(self) -> None:
         """For an answer that does not say how long it is."""
         if self.size is not None and self._received < self.size:
-            raise PassingError(f"{self.source}: ended after {self._received} of {self.size} bytes")
+            raise TransientError(f"{self.source}: ended after {self._received} of {self.size} bytes")
 
     def _changed(self) -> FetchError:
         return FetchError(

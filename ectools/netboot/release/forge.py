@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ectools.errors import EcError, cut, show_list
-from ectools.fetch.client import FetchError, find_origin, show_url
+from ectools.fetch.client import FetchError, redact_url, url_origin
 
 if TYPE_CHECKING:
     from ectools.fetch.client import HttpClient
@@ -62,7 +62,7 @@ class ForgeRelease:
     def _check(self, asset: Asset) -> Asset:
         _check_text(asset.name, f"{self.where}: assets")
         try:
-            find_origin(asset.url)
+            url_origin(asset.url)
         except FetchError as error:
             raise ForgeError(f"{self.where}: {asset.name}: browser_download_url: {error.message}") from error
         return asset
@@ -72,7 +72,7 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     """The release of a tag, or the latest. Raises FetchError, ForgeError."""
     end = "latest" if tag is None else f"tags/{quote(tag, safe='')}"
     url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
-    shown = show_url(url)
+    shown = redact_url(url)
     try:
         data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
     except FetchError as error:

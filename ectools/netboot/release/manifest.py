@@ -20,7 +20,7 @@ from ectools.errors import EcError, cut, show_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
+MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 128 << 20
 """More than a hundred thousand files with the longest names need."""
 ID_PATTERN = re.compile(r"sha256-[0-9a-f]{32}")
@@ -35,7 +35,7 @@ class ManifestError(EcError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BootCommand:
+class BootEntry:
     """What the release's netboot.ipxe boots. ``kernel`` and ``initrds`` are names of the release's files.
 
     ``arguments`` are the kernel's, as the script has them: iPXE's variables (``${cmdline}``) and all.
@@ -57,7 +57,7 @@ class Release:
     archive_sha256: str
     staged_at: int
     files: Mapping[str, FileRecord]
-    boot: BootCommand
+    boot: BootEntry
 
     @property
     def size(self) -> int:
@@ -80,7 +80,7 @@ def build_id(files: Mapping[str, FileRecord]) -> str:
 def render_manifest(release: Release) -> bytes:
     """The record's JSON, with a newline at its end."""
     fields: dict[str, Any] = {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "id": release.id,
         "tag": release.tag,
         "source": release.source,
@@ -107,9 +107,9 @@ def parse_manifest(data: bytes, *, where: str) -> Release:
         raise ManifestError(f"{where}: not JSON: {error}", hint=_ANEW) from error
     if not isinstance(raw, dict):
         raise ManifestError(f"{where}: an object was expected", hint=_ANEW)
-    if raw.get("format") != FORMAT:
+    if raw.get("format") != MANIFEST_FORMAT:
         raise ManifestError(
-            f"{where}: format: {cut(repr(raw.get('format')))}; this program reads {FORMAT}",
+            f"{where}: format: {cut(repr(raw.get('format')))}; this program reads {MANIFEST_FORMAT}",
             hint="it was written by another version of ectools",
         )
     reader = _Reader()
@@ -187,9 +187,9 @@ class _Reader:
             )
         return files
 
-    def boot(self, raw: dict[str, Any]) -> BootCommand:
+    def boot(self, raw: dict[str, Any]) -> BootEntry:
         boot = self.object(raw, "boot")
-        return BootCommand(
+        return BootEntry(
             kernel=self.text(boot, "kernel", "boot."),
             arguments=self.texts(boot, "arguments", "boot."),
             initrds=self.texts(boot, "initrds", "boot."),

@@ -24,8 +24,14 @@ from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError, InputError
 from ectools.files import read_input, read_regular, sync_folder, write_atomic
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
-from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_sums, parse_times, render_sums
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.netboot.release.checksums import (
+    MAX_SUMS_BYTES,
+    SUMS_NAME,
+    parse_checksums,
+    parse_release_times,
+    render_checksums,
+)
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 
 if TYPE_CHECKING:
@@ -103,8 +109,8 @@ def pack(
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{out}: lies in the folder that is packed", hint="write the archive somewhere else")
     files = _find_files(folder)
-    with files[SCRIPT_NAME].open("rb") as script:
-        parse_boot_command(script.read(MAX_SCRIPT_BYTES + 1), files)
+    with files[NETBOOT_NAME].open("rb") as script:
+        parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
     private_key = b""
     if key is not None:
         # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
@@ -118,9 +124,9 @@ def pack(
         raise PackError(f"{error.filename or archive}: {error.strerror or error}") from error
     sums = out / SUMS_NAME
     before = read_regular(sums, limit=MAX_SUMS_BYTES) if sums.exists() else b""
-    listed = parse_sums(before, where=str(sums)) if before else {}
+    listed = parse_checksums(before, where=str(sums)) if before else {}
     listed[archive.name] = digest
-    times = parse_times(before, where=str(sums))
+    times = parse_release_times(before, where=str(sums))
     times.pop(archive.name, None)
     if (time := find_tag_time(tag) if released_at is None else released_at) is not None:
         times[archive.name] = time
@@ -129,7 +135,7 @@ def pack(
             "the tag names no day: by these sums no boot server can tell an old release from a new one",
             tag=tag,
         )
-    text = render_sums(listed, times)
+    text = render_checksums(listed, times)
     write_atomic(sums, text)
     signature = None if key is None else _sign(sums, text, key.format, private_key=private_key)
     for suffix in sorted(set(SUFFIXES.values())):
@@ -171,9 +177,9 @@ def _find_files(folder: Path) -> dict[str, Path]:
             raise PackError(f"{path}: its name {fault}")
         found[name] = path
     _check_apart(folder, found)
-    if SCRIPT_NAME not in found:
+    if NETBOOT_NAME not in found:
         raise PackError(
-            f"{folder}: has no {SCRIPT_NAME}", hint="name a netboot output: kernel, initrd and netboot.ipxe"
+            f"{folder}: has no {NETBOOT_NAME}", hint="name a netboot output: kernel, initrd and netboot.ipxe"
         )
     return found
 

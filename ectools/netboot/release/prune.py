@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 
-class Fate(StrEnum):
+class Retention(StrEnum):
     """What becomes of a release, and why."""
 
     CURRENT = "current"
@@ -37,36 +37,36 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collected:
+class Pruned:
     """A release and what became of it."""
 
     release: Release
-    fate: Fate
+    retention: Retention
 
 
-def collect(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Collected]:
+def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Pruned]:
     """Remove all but those that are needed and the ``keep`` newest others; takes the lock.
 
     What a dry run would remove may still be held. Raises FileError, StoreError.
     """
     with store.lock():
         recover(store)
-        return list(collect_locked(store, keep=keep, dry_run=dry_run))
+        return list(prune_locked(store, keep=keep, dry_run=dry_run))
 
 
-def collect_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Collected]:
-    """``collect`` for who holds the lock."""
-    needed = dict.fromkeys(store.list_pinned(), Fate.PINNED)
-    for fate in (Fate.PREVIOUS, Fate.CURRENT):
-        if (release_id := store.find_link_id(fate)) is not None:
-            needed[release_id] = fate
+def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
+    """``prune`` for who holds the lock."""
+    needed = dict.fromkeys(store.list_pinned(), Retention.PINNED)
+    for retention in (Retention.PREVIOUS, Retention.CURRENT):
+        if (release_id := store.find_link_id(retention)) is not None:
+            needed[release_id] = retention
     recent = 0
     for release in store.list_releases():
-        fate = needed.get(release.id) or (Fate.RECENT if recent < keep else Fate.REMOVED)
-        recent += fate is Fate.RECENT
-        if fate is Fate.REMOVED and not dry_run and not _remove(store, release):
-            fate = Fate.HELD
-        yield Collected(release=release, fate=fate)
+        retention = needed.get(release.id) or (Retention.RECENT if recent < keep else Retention.REMOVED)
+        recent += retention is Retention.RECENT
+        if retention is Retention.REMOVED and not dry_run and not _remove(store, release):
+            retention = Retention.HELD
+        yield Pruned(release=release, retention=retention)
 
 
 def _remove(store: ReleaseStore, release: Release) -> bool:

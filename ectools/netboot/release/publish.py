@@ -11,7 +11,7 @@ from ectools import log
 from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import show_list
 from ectools.files import FileError, sync_folder, write_atomic
-from ectools.netboot.release.activation import point
+from ectools.netboot.release.activation import activate
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
 from ectools.netboot.release.verify import find_damage
 
@@ -56,7 +56,7 @@ def make_current(store: ReleaseStore, release_id: str) -> None:
     before = store.find_link_id("current")
     if before is not None and not store.folder(before).is_dir():
         before = None
-    point(store, current=release_id, previous=before)
+    activate(store, current=release_id, previous=before)
 
 
 def _set_aside(store: ReleaseStore, path: Path) -> None:

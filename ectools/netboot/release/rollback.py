@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, show_list
-from ectools.netboot.release.activation import point, recover
+from ectools.netboot.release.activation import activate, recover
 from ectools.netboot.release.pins import mark, unmark
 from ectools.netboot.release.verify import find_damage
 
@@ -51,7 +51,7 @@ def roll_back(store: ReleaseStore) -> RolledBack:
         going_forth = before.id in store.list_withdrawn()
         if not going_forth:
             mark(store.withdrawn_dir, now)
-        point(store, current=before.id, previous=now)
+        activate(store, current=before.id, previous=now)
         if going_forth:
             unmark(store.withdrawn_dir, before.id)
         return RolledBack(current=before, previous=now)

@@ -13,10 +13,10 @@ from ectools.files import read_input, read_regular
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
-    SumsError,
-    find_sum,
-    parse_sums,
-    parse_times,
+    ChecksumsError,
+    find_checksum,
+    parse_checksums,
+    parse_release_times,
 )
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.fetch.retry import Patience
+    from ectools.fetch.retry import RetryPolicy
     from ectools.netboot.release.forge import ForgeRelease
     from ectools.netboot.settings.model import ReleaseSettings, Signature
 
@@ -41,7 +41,7 @@ _log = log.Log(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ReleaseSource:
     """``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand.
 
     ``released_at`` is what a pinned key has signed, in seconds since 1970; None where it says nothing.
@@ -63,19 +63,19 @@ class _Published:
     read: Callable[[str, int], bytes | None]
 
 
-def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
+def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
     """Find the archive and what is published of it; the archive itself is not read yet.
 
     Raises InputError, FetchError, ForgeError, SumsError, SignatureError.
     """
     if settings.tarball is not None:
         return _find_local(settings, settings.tarball)
-    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), patience=patience)
+    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), retry=retry)
     release = find_release(client, host=settings.host, repo=settings.repo, tag=settings.tag)
     asset = release.choose_asset(settings.artifact)
     published = _Published(where=release.where, read=_read_assets(client, release))
     wanted, released_at = _find_wanted(published, asset.name, settings)
-    return Origin(
+    return ReleaseSource(
         archive=Download(client, asset),
         tag=release.tag,
         wanted_sha256=wanted,
@@ -85,7 +85,7 @@ def find_origin(settings: ReleaseSettings, patience: Patience) -> Origin:
     )
 
 
-def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
+def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
     hint = "release.tarball, or --tarball, names a release's archive"
     try:
         status = tarball.stat()
@@ -101,7 +101,7 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> Origin:
 
     published = _Published(where=str(folder), read=read)
     wanted, released_at = _find_wanted(published, tarball.name, settings)
-    return Origin(
+    return ReleaseSource(
         archive=LocalArchive(tarball, size=status.st_size),
         tag=None,
         wanted_sha256=wanted,
@@ -128,7 +128,7 @@ def _find_wanted(
     sums = published.read(SUMS_NAME, MAX_SUMS_BYTES)
     if sums is None:
         if settings.require_sums or settings.signature is not None:
-            raise SumsError(
+            raise ChecksumsError(
                 f"{published.where}: there is no {SUMS_NAME}, and "
                 + (
                     "release.requireSums is set" if settings.require_sums else "a signature of it is required"
@@ -143,11 +143,11 @@ def _find_wanted(
     released_at = None
     if settings.signature is not None:
         signed_at = _check_signature(published, sums, settings.signature)
-    wanted = find_sum(parse_sums(sums, where=where), archive, where=where)
+    wanted = find_checksum(parse_checksums(sums, where=where), archive, where=where)
     if settings.signature is not None:
         # The publisher's own word of this archive goes before when all of the file was signed. Where there is
         # such a word of others alone, this one may be an old archive whose sum was kept: nothing is known.
-        times = parse_times(sums, where=where)
+        times = parse_release_times(sums, where=where)
         released_at = times.get(archive) if times else signed_at
     return wanted, released_at
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import extract
-from ectools.archive.limits import Limits
+from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
-from ectools.fetch.retry import Patience
+from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, SCRIPT_NAME, parse_boot_command
-from ectools.netboot.release.checksums import check_sum
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.progress import watch
-from ectools.netboot.release.prune import Fate, collect_locked
+from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
-from ectools.netboot.release.source import Origin, find_origin
+from ectools.netboot.release.source import ReleaseSource, find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.verify import find_damage
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 
-class Outcome(StrEnum):
+class StageOutcome(StrEnum):
     """What a staging did."""
 
     STAGED = "staged"
@@ -57,11 +57,11 @@ class Staged:
     """``removed`` are the old releases that were collected."""
 
     release: Release
-    outcome: Outcome
+    outcome: StageOutcome
     removed: tuple[Release, ...]
 
 
-def stage(settings: Settings, *, patience: Patience | None = None, accept_withdrawn: bool = False) -> Staged:
+def stage(settings: Settings, *, retry: RetryPolicy | None = None, accept_withdrawn: bool = False) -> Staged:
     """Stage what ``settings.release`` names, and let ``current`` lead to it.
 
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
@@ -70,7 +70,7 @@ def stage(settings: Settings, *, patience: Patience | None = None, accept_withdr
     """
     store = ReleaseStore(settings.state_dir)
     # Before there is a folder: a name that is wrong shall leave none.
-    origin = find_origin(settings.release, patience or Patience())
+    origin = find_source(settings.release, retry or RetryPolicy())
     with store.lock_staging() as folder, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
         if settings.release.tag is None and settings.release.tarball is None:
@@ -86,37 +86,37 @@ def stage(settings: Settings, *, patience: Patience | None = None, accept_withdr
                 if origin.released_at is not None:
                     note_time(store, release.id, origin.released_at)
                 outcome = _choose(store, release, known=known, accept_withdrawn=accept_withdrawn)
-                removed = _collect_old(store, settings.release.keep)
+                removed = _prune_old(store, settings.release.keep)
                 return Staged(release=release, outcome=outcome, removed=removed)
             finally:
                 recover(store)
 
 
-def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> Outcome:
+def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> StageOutcome:
     """Make a release that is in its place current, unless somebody went back from it."""
     if store.find_link_id("current") == release.id:
-        return Outcome.UNCHANGED
+        return StageOutcome.UNCHANGED
     if release.id in store.list_withdrawn() and not accept_withdrawn:
         _log.warning("this release was rolled back from; what is current stays so", release=release.title)
-        return Outcome.WITHDRAWN
+        return StageOutcome.WITHDRAWN
     make_current(store, release.id)
     unmark(store.withdrawn_dir, release.id)
-    return Outcome.REUSED if known else Outcome.STAGED
+    return StageOutcome.REUSED if known else StageOutcome.STAGED
 
 
-def _collect_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
+def _prune_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
     """The release is staged by now: what goes wrong here is worth a warning alone."""
     removed = []
     try:
-        for collected in collect_locked(store, keep=keep):
-            if collected.fate is Fate.REMOVED:
+        for collected in prune_locked(store, keep=keep):
+            if collected.retention is Retention.REMOVED:
                 removed.append(collected.release)
     except (OSError, EcError) as error:
         _log.warning("old releases could not be removed", reason=str(error))
     return tuple(removed)
 
 
-def _find_staged(store: ReleaseStore, origin: Origin, held: contextlib.ExitStack) -> Release | None:
+def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.ExitStack) -> Release | None:
     """The release of this very archive where it is there, whole, and need not be downloaded again.
 
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
@@ -136,22 +136,24 @@ def _find_staged(store: ReleaseStore, origin: Origin, held: contextlib.ExitStack
     return None
 
 
-def _unpack(origin: Origin, tree: Path, settings: ReleaseSettings) -> Release:
+def _unpack(origin: ReleaseSource, tree: Path, settings: ReleaseSettings) -> Release:
     archive = origin.archive
-    limits = Limits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
+    limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
     tree.mkdir(mode=0o700)
     with contextlib.closing(watch(archive, sys.stderr)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
         files = extract(unpacked, tree, archive=archive.name, limits=limits)
     if origin.wanted_sha256 is not None:
-        check_sum(archive.sha256(), wanted=origin.wanted_sha256, archive=archive.name, where=origin.sums)
-    if SCRIPT_NAME not in files:
+        verify_checksum(
+            archive.sha256(), wanted=origin.wanted_sha256, archive=archive.name, where=origin.sums
+        )
+    if NETBOOT_NAME not in files:
         raise ArchiveError(
-            f"{archive.name}: has no {SCRIPT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
+            f"{archive.name}: has no {NETBOOT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
             hint="a release's archive holds kernel, initrd and netboot.ipxe, in no folder",
         )
-    with (tree / SCRIPT_NAME).open("rb") as file:
-        boot = parse_boot_command(file.read(MAX_SCRIPT_BYTES + 1), files)
+    with (tree / NETBOOT_NAME).open("rb") as file:
+        boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)
     return Release(
         id=build_id(files),
         tag=origin.tag,

@@ -12,13 +12,13 @@ from ectools.files import FileError
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.netboot.boot_files.scripts import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.forwarded import Networks, find_client, parse_address
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
-    from ectools.netboot.http.handler import Visit
+    from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.server.forwarded import Address
     from ectools.netboot.settings.model import Settings
 
@@ -61,9 +61,9 @@ class Access:
         # Asked for each connection, before it has shown that it is worth any time.
         self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
 
-    def find_client(self, visit: Visit) -> Address | None:
+    def find_client(self, info: RequestInfo) -> Address | None:
         """Whose visit it is: the peer, or whom a trusted proxy asks for. None: nobody can tell."""
-        return find_client(visit.peer, visit.headers, proxies=self._proxies)
+        return find_client(info.peer, info.headers, proxies=self._proxies)
 
     def _classify(self, ip: str) -> Standing:
         """What is known of a peer by its address alone."""
@@ -74,22 +74,22 @@ class Access:
             return Standing.STRANGER
         return Standing.CLIENT
 
-    def check(self, visit: Visit) -> None:
+    def check(self, info: RequestInfo) -> None:
         """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""
         if self._allowed:
-            client = self.find_client(visit)
+            client = self.find_client(info)
             if client is None or client not in self._allowed:
-                raise RefusedError(403, "not allowed from here")
-        if self._tokens and self._asks_for_token(visit.segments) and not self._has_token(visit):
-            raise RefusedError(403, "a token is needed")
+                raise RejectedError(403, "not allowed from here")
+        if self._tokens and self._asks_for_token(info.segments) and not self._has_token(info):
+            raise RejectedError(403, "a token is needed")
 
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
         """By the file's name within its release, or in the root."""
         name = segments[2:] if segments[0] == RELEASES else segments
         return b"/".join(name) in self._protected
 
-    def _has_token(self, visit: Visit) -> bool:
-        given = {*visit.headers.getall(TOKEN_HEADER, []), *visit.query.getall(TOKEN_PARAMETER, [])}
+    def _has_token(self, info: RequestInfo) -> bool:
+        given = {*info.headers.getall(TOKEN_HEADER, []), *info.query.getall(TOKEN_PARAMETER, [])}
         if len(given) != 1:
             # Of several that differ, a cache in between may have looked at another than we would.
             return False

@@ -29,12 +29,12 @@ class _Node:
     have: set[str] = field(default_factory=set)
 
 
-class NodeLog:
+class BootTracker:
     """Keeps the nodes apart by their addresses. ``clock`` gives seconds that only grow."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._nodes: OrderedDict[str, _Node] = OrderedDict()
+        self._boots: OrderedDict[str, _Node] = OrderedDict()
         self.boots = 0
         """How often a node has fetched everything that it boots from."""
 
@@ -43,7 +43,7 @@ class NodeLog:
         node = self._find(client)
         if node.release is not None or file in node.have:
             # What came before was of an earlier boot.
-            self._nodes[client] = node = _Node(since=self._clock())
+            self._boots[client] = node = _Node(since=self._clock())
         node.have.add(file)
 
     def script(self, client: str, release: Release, delivery: Delivery) -> None:
@@ -52,7 +52,7 @@ class NodeLog:
             return
         node = self._find(client)
         since = self._clock() if node.release is not None else node.since
-        self._nodes[client] = _Node(since=since, release=release.id)
+        self._boots[client] = _Node(since=since, release=release.id)
         _log.info("a node has fetched its boot script", client=client, release=release.id, tag=release.tag)
 
     def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
@@ -80,11 +80,11 @@ class NodeLog:
                 seconds=seconds,
             )
             # The next thing it fetches is of its next boot.
-            del self._nodes[client]
+            del self._boots[client]
 
     def _find(self, client: str) -> _Node:
-        node = self._nodes.pop(client, None) or _Node(since=self._clock())
-        self._nodes[client] = node
-        if len(self._nodes) > _MAX_NODES:
-            self._nodes.popitem(last=False)
+        node = self._boots.pop(client, None) or _Node(since=self._clock())
+        self._boots[client] = node
+        if len(self._boots) > _MAX_NODES:
+            self._boots.popitem(last=False)
         return node

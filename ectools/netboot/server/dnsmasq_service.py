@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.dnsmasq.liveness import ANSWER_SECONDS, PAUSE_SECONDS
+from ectools.netboot.dnsmasq.liveness import ANSWER_SECONDS, ASK_PAUSE_SECONDS
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import REPORT_SECONDS, ReportSender
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 # Some questions without an answer are the supervisor's to act upon: this is for a supervisor that does not.
-_MOST_SILENT_SECONDS = 4 * (PAUSE_SECONDS + ANSWER_SECONDS)
+_MOST_SILENT_SECONDS = 4 * (ASK_PAUSE_SECONDS + ANSWER_SECONDS)
 
 
 def serve_dnsmasq(load: Callable[[], Settings], *, reports: Path | None) -> None:

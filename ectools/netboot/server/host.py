@@ -112,8 +112,8 @@ def _find_interfaces(address: IPv4Address) -> list[str]:
     """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
     return [
         name
-        for name, held in _list_addresses()
-        if held == address or (address.is_loopback and held.is_loopback)
+        for name, leases in _list_addresses()
+        if leases == address or (address.is_loopback and leases.is_loopback)
     ]
 
 

@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
 
-LINGER_SECONDS = 600.0
+LEASE_LINGER_SECONDS = 600.0
 """A node that has a release's script comes for its files, however long its firmware takes."""
 
 
 @dataclass(kw_only=True)
-class _Hold:
+class _Lease:
     release: Release
     used: float
     stack: contextlib.ExitStack
     downloads: int = 0
 
 
-class HeldReleases:
+class ReleaseLeases:
     """``clock`` gives seconds that only grow."""
 
     def __init__(self, store: ReleaseStore, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._holds: dict[str, _Hold] = {}
-        self._opening: dict[str, asyncio.Task[_Hold]] = {}
+        self._holds: dict[str, _Lease] = {}
+        self._opening: dict[str, asyncio.Task[_Lease]] = {}
 
     async def take(self, release_id: str) -> Release:
         """The release, held from now on. Raises ReleaseGoneError where it is not there, EcError.
@@ -53,7 +53,7 @@ class HeldReleases:
         """A release that is held is in use at this moment."""
         self._holds[release_id].used = self._clock()
 
-    async def _open(self, release_id: str) -> _Hold:
+    async def _open(self, release_id: str) -> _Lease:
         try:
             hold = await asyncio.to_thread(self._read, release_id)
             self._holds[release_id] = hold
@@ -61,10 +61,10 @@ class HeldReleases:
         finally:
             del self._opening[release_id]
 
-    def _read(self, release_id: str) -> _Hold:
+    def _read(self, release_id: str) -> _Lease:
         with contextlib.ExitStack() as stack:
             release = stack.enter_context(self._store.hold(release_id))
-            return _Hold(release=release, used=self._clock(), stack=stack.pop_all())
+            return _Lease(release=release, used=self._clock(), stack=stack.pop_all())
 
     def begin(self, release_id: str) -> None:
         """A download of a release that was taken begins."""
@@ -82,7 +82,7 @@ class HeldReleases:
         """Let go of what is neither current nor was used for a while."""
         for release_id, hold in list(self._holds.items()):
             idle = self._clock() - hold.used
-            if release_id != current and hold.downloads == 0 and idle > LINGER_SECONDS:
+            if release_id != current and hold.downloads == 0 and idle > LEASE_LINGER_SECONDS:
                 hold.stack.close()
                 del self._holds[release_id]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ectools.netboot.http.server import BootServer
+    from ectools.netboot.http.server import HttpServer
 
-PREFIX = "every_channel_netboot"
+METRIC_PREFIX = "every_channel_netboot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ DNSMASQ_UP = Metric(name="dnsmasq_up", kind="gauge", help="Whether dnsmasq serve
 RELEASE_STAGED = Metric(name="release_staged", kind="gauge", help="Whether a release is served: 1 or 0.")
 
 
-def render_metrics(server: BootServer, *, boots: int, dnsmasq_up: bool, release_staged: bool) -> str:
+def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release_staged: bool) -> str:
     """The figures of a boot server."""
     slots = server.admission.slots
     none: Mapping[str, str] = {}
@@ -76,7 +76,7 @@ def render_metrics(server: BootServer, *, boots: int, dnsmasq_up: bool, release_
 
 def render_metric(metric: Metric, samples: Iterable[tuple[Mapping[str, str], int]]) -> str:
     """One metric with its samples, each its labels and a whole number."""
-    name = f"{PREFIX}_{metric.name}"
+    name = f"{METRIC_PREFIX}_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
     for labels, value in samples:
         inner = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())

@@ -17,10 +17,10 @@ from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
-from ectools.netboot.dnsmasq.transfer_limit import Table
+from ectools.netboot.dnsmasq.transfer_limit import TransferTable
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.access import read_chain_tokens
@@ -29,7 +29,7 @@ from ectools.netboot.server.host import check_address, check_host, check_reloade
 from ectools.netboot.server.metrics import render_metrics
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.notify import Notifier
@@ -73,7 +73,7 @@ class _Plan:
     """``dnsmasq`` is None where it is another process's."""
 
     settings: Settings
-    rules: Rules
+    policy: ServingPolicy
     dnsmasq: DnsmasqPlan | None
 
 
@@ -106,10 +106,10 @@ def serve_boot(
 def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_folders(settings)
-    rules = Rules.build(settings, read_chain_tokens(settings))
+    policy = ServingPolicy.build(settings, read_chain_tokens(settings))
     dnsmasq = build_plan(settings) if with_dnsmasq else None
-    _warn_of_other_script(settings, rules.token)
-    return _Plan(settings=settings, rules=rules, dnsmasq=dnsmasq)
+    _warn_of_other_script(settings, policy.token)
+    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
 
 
 def _warn_of_other_script(settings: Settings, token: str | None) -> None:
@@ -161,11 +161,11 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.rules, details=self._report)
-        self._server = BootServer(
+        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.policy, details=self._report)
+        self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
-            gate=self._site.check,
+            access_check=self._site.check,
             site=self._site,
             classify=self._site.classify,
         )
@@ -187,7 +187,7 @@ class _Boot:
         if plan is None:
             assert reports is not None  # noqa: S101 - without a plan it is another's
             return DnsmasqReports(reports, delivered=delivered)
-        table = Table.of_program(plan.services.listen_ip)
+        table = TransferTable.of_program(plan.services.listen_ip)
         return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
 
     def ask_to_stop(self) -> None:
@@ -271,7 +271,7 @@ class _Boot:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
         if plan.dnsmasq is not None:
             check_reloaded(plan.settings, self._plan.settings)
-        self._site.set_rules(plan.rules)
+        self._site.set_policy(plan.policy)
         if plan.dnsmasq is not None and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan

@@ -20,20 +20,20 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
-from ectools.netboot.http.handler import Found
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.handler import Resource
+from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.server.access import RELEASES, Access
-from ectools.netboot.server.boot_tracker import NodeLog
-from ectools.netboot.server.leases import HeldReleases
+from ectools.netboot.server.boot_tracker import BootTracker
+from ectools.netboot.server.leases import ReleaseLeases
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.http.admission import Standing
-    from ectools.netboot.http.handler import Visit
+    from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
@@ -49,7 +49,7 @@ _NOT_THERE = frozenset({403, 404, 500})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class ServingPolicy:
     """What a reload replaces. ``token`` is what scripts send."""
 
     settings: Settings
@@ -57,7 +57,7 @@ class Rules:
     token: str | None
 
     @classmethod
-    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> Rules:
+    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> ServingPolicy:
         return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
 
 
@@ -65,7 +65,7 @@ class Rules:
 class _Current:
     release: Release
     script: bytes
-    rules: Rules
+    policy: ServingPolicy
 
 
 class BootSite:
@@ -74,45 +74,45 @@ class BootSite:
     def __init__(
         self,
         store: ReleaseStore,
-        rules: Rules,
+        policy: ServingPolicy,
         *,
         clock: Callable[[], float] = time.monotonic,
         details: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._store = store
-        self._rules = rules
+        self._policy = policy
         self._details = details
-        self._held = HeldReleases(store, clock=clock)
+        self._leases = ReleaseLeases(store, clock=clock)
         self._current: _Current | None = None
         self._complaint: str | None = None
         self._looking: asyncio.Task[None] | None = None
         self.guard = Guard("looks at what is current", clock=clock)
-        self.nodes = NodeLog(clock=clock)
+        self.nodes = BootTracker(clock=clock)
 
-    def check(self, visit: Visit) -> None:
+    def check(self, info: RequestInfo) -> None:
         """The gate."""
-        self._rules.access.check(visit)
+        self._policy.access.check(info)
 
     def classify(self, ip: str) -> Standing:
         """What a client's address is, before it says anything."""
-        return self._rules.access.classify(ip)
+        return self._policy.access.classify(ip)
 
-    def set_rules(self, rules: Rules) -> None:
+    def set_policy(self, policy: ServingPolicy) -> None:
         """From now on; downloads in flight go on. Raises EcError where the script cannot be made by them."""
         if self._current is not None:
-            self._current = self._build(self._current.release, rules)
-        self._rules = rules
+            self._current = self._build(self._current.release, policy)
+        self._policy = policy
 
-    async def find(self, visit: Visit) -> Found:
-        match visit.segments:
+    async def find(self, info: RequestInfo) -> Resource:
+        match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
-                return await self._find_script(visit)
+                return await self._find_script(info)
             case (name,) if name in self._list_boot_files():
-                return self._find_boot_file(visit, name)
+                return self._find_boot_file(info, name)
             case (first, release_id, *rest) if first == RELEASES and rest:
-                return await self._find_release_file(visit, release_id, tuple(rest))
+                return await self._find_release_file(info, release_id, tuple(rest))
         current = await self._need_current()
-        return self._find_file(visit, current.release, visit.segments)
+        return self._find_file(info, current.release, info.segments)
 
     async def report(self) -> Mapping[str, Any]:
         release = await self.refresh(seconds=_LOOK_SECONDS_OF_REPORT)
@@ -145,10 +145,10 @@ class BootSite:
     async def sweep(self) -> None:
         """Let go of releases that nobody uses any more."""
         release = await self.refresh()
-        self._held.sweep(current=None if release is None else release.id)
+        self._leases.sweep(current=None if release is None else release.id)
 
     def close(self) -> None:
-        self._held.close()
+        self._leases.close()
 
     async def _look(self) -> None:
         try:
@@ -168,8 +168,8 @@ class BootSite:
 
     async def _switch(self, release_id: str) -> None:
         before = self._current
-        release = await self._held.take(release_id)
-        self._current = self._build(release, self._rules)
+        release = await self._leases.take(release_id)
+        self._current = self._build(release, self._policy)
         release = self._current.release
         _log.info(
             "a release is served",
@@ -178,9 +178,9 @@ class BootSite:
             before=None if before is None else before.release.id,
         )
 
-    def _build(self, release: Release, rules: Rules) -> _Current:
-        script = build_netboot(rules.settings, release, rules.token).encode("ascii")
-        return _Current(release=release, script=script, rules=rules)
+    def _build(self, release: Release, policy: ServingPolicy) -> _Current:
+        script = build_netboot(policy.settings, release, policy.token).encode("ascii")
+        return _Current(release=release, script=script, policy=policy)
 
     def _complain(self, error: EcError) -> None:
         if error.message != self._complaint:
@@ -192,58 +192,60 @@ class BootSite:
         await self.refresh()
         if self._current is None:
             reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
-            raise RefusedError(503, f"{reason}; try again")
+            raise RejectedError(503, f"{reason}; try again")
         return self._current
 
     def _list_boot_files(self) -> frozenset[bytes]:
-        names = (*build_filenames(self._rules.settings).values(), AUTOEXEC_NAME)
+        names = (*build_filenames(self._policy.settings).values(), AUTOEXEC_NAME)
         return frozenset(name.encode() for name in names)
 
-    async def _find_script(self, visit: Visit) -> Found:
+    async def _find_script(self, info: RequestInfo) -> Resource:
         current = await self._need_current()
-        client = self._name_client(visit)
+        client = self._name_client(info)
         release = current.release
 
-        def ended(delivery: Delivery) -> None:
+        def on_complete(delivery: Delivery) -> None:
             self.nodes.script(client, release, delivery)
 
         # Who has its script will come for its files.
-        self._held.keep(release.id)
-        return Found(target=current.script, ended=ended)
+        self._leases.keep(release.id)
+        return Resource(target=current.script, on_complete=on_complete)
 
-    def _find_boot_file(self, visit: Visit, name: bytes) -> Found:
-        client = self._name_client(visit)
+    def _find_boot_file(self, info: RequestInfo, name: bytes) -> Resource:
+        client = self._name_client(info)
 
-        def ended(delivery: Delivery) -> None:
+        def on_complete(delivery: Delivery) -> None:
             if delivery.reached_end:
                 self.nodes.first_stage(client, name.decode())
 
-        return Found(target=(self._rules.settings.tftp_dir.name.encode(), name), ended=ended)
+        return Resource(target=(self._policy.settings.tftp_dir.name.encode(), name), on_complete=on_complete)
 
-    async def _find_release_file(self, visit: Visit, release_id: bytes, name: tuple[bytes, ...]) -> Found:
+    async def _find_release_file(
+        self, info: RequestInfo, release_id: bytes, name: tuple[bytes, ...]
+    ) -> Resource:
         text = release_id.decode("ascii", "replace")
         if not ID_PATTERN.fullmatch(text):
-            raise RefusedError(404, "not found")
+            raise RejectedError(404, "not found")
         try:
-            release = await self._held.take(text)
+            release = await self._leases.take(text)
         except ReleaseGoneError as error:
-            raise RefusedError(404, "not found") from error
+            raise RejectedError(404, "not found") from error
         except ReleaseBusyError as error:
-            raise RefusedError(503, "the release is locked at the moment; try again") from error
+            raise RejectedError(503, "the release is locked at the moment; try again") from error
         except EcError as error:
             _log.error("a release cannot be served", release=text, reason=error.message)
-            raise RefusedError(500, "the release cannot be served") from error
-        return self._find_file(visit, release, name)
+            raise RejectedError(500, "the release cannot be served") from error
+        return self._find_file(info, release, name)
 
-    def _find_file(self, visit: Visit, release: Release, segments: tuple[bytes, ...]) -> Found:
+    def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
-            raise RefusedError(404, "not found")
-        self._held.begin(release.id)
-        client = self._name_client(visit)
+            raise RejectedError(404, "not found")
+        self._leases.begin(release.id)
+        client = self._name_client(info)
 
-        def ended(delivery: Delivery) -> None:
-            self._held.end(release.id)
+        def on_complete(delivery: Delivery) -> None:
+            self._leases.end(release.id)
             if delivery.status in _NOT_THERE:
                 _log.error(
                     "a file of a release cannot be served",
@@ -254,7 +256,7 @@ class BootSite:
                 )
             self.nodes.file(client, release, name, delivery)
 
-        return Found(target=(RELEASES, release.id.encode(), *segments), ended=ended)
+        return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
 
-    def _name_client(self, visit: Visit) -> str:
-        return str(self._rules.access.find_client(visit) or "unknown")
+    def _name_client(self, info: RequestInfo) -> str:
+        return str(self._policy.access.find_client(info) or "unknown")

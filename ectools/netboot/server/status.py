@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.http.handler import Found
+from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.listen import bind_listener, format_address
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.webroot import RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from ectools.netboot.http.handler import Visit
+    from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.settings.model import ListenAddress
 
 _log = log.Log(__name__)
@@ -38,10 +38,10 @@ class StatusSite:
         self._metrics = metrics
         self._health = health
 
-    async def find(self, visit: Visit) -> Found:
-        if visit.segments != (b"metrics",):
-            raise RefusedError(404, "not found; there are /metrics and /healthz")
-        return Found(target=self._metrics().encode(), content_type="text/plain; version=0.0.4")
+    async def find(self, info: RequestInfo) -> Resource:
+        if info.segments != (b"metrics",):
+            raise RejectedError(404, "not found; there are /metrics and /healthz")
+        return Resource(target=self._metrics().encode(), content_type="text/plain; version=0.0.4")
 
     async def report(self) -> Mapping[str, Any]:
         return await self._health()
@@ -54,7 +54,7 @@ class StatusListener:
         self._address = address
         self._root = root
         self._site = site
-        self._server: BootServer | None = None
+        self._server: HttpServer | None = None
         self._complaint: str | None = None
 
     def keep_open(self) -> None:
@@ -66,7 +66,7 @@ class StatusListener:
         try:
             with contextlib.ExitStack() as cleanup:
                 listener = cleanup.enter_context(bind_listener(ip, port))
-                self._server = BootServer(settings, listener=listener, site=self._site)
+                self._server = HttpServer(settings, listener=listener, site=self._site)
                 cleanup.pop_all()
         except (EcError, OSError) as error:  # OSError: out of descriptors or memory
             reason = error.render() if isinstance(error, EcError) else str(error)

@@ -23,7 +23,7 @@ from support.releases import (
     zstd,
 )
 
-from ectools.archive.limits import Limits
+from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError
 from ectools.netboot.release import stage as stage_module
 from ectools.netboot.release.stage import stage
@@ -294,8 +294,8 @@ def test_of_many_names_a_few_are_told(staged_dir: Path) -> None:
 def use_limits(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
     """Smaller limits, in place of archives of gigabytes."""
 
-    def build(**given: int) -> Limits:
-        return Limits(**{**given, **limits})
+    def build(**given: int) -> ArchiveLimits:
+        return ArchiveLimits(**{**given, **limits})
 
     monkeypatch.setattr(stage_module, "Limits", build)
 

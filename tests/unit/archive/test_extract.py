@@ -31,13 +31,13 @@ from support.releases import (
 from ectools.archive.decompress import ArchiveError
 from ectools.archive.extract import extract
 from ectools.archive.file_record import FileRecord
-from ectools.archive.limits import Limits
+from ectools.archive.limits import ArchiveLimits
 from ectools.netboot.release.stage import stage
 
 
 def unpack(tar: bytes, folder: Path, *, chunk: int = 1000) -> dict[str, FileRecord]:
     chunks = (tar[start : start + chunk] for start in range(0, len(tar), chunk))
-    return extract(chunks, folder, archive="test.tar", limits=Limits())
+    return extract(chunks, folder, archive="test.tar", limits=ArchiveLimits())
 
 
 def read(folder: Path) -> dict[str, bytes]:
@@ -208,7 +208,7 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
 
     tracemalloc.start()
     try:
-        extract(iter(chunks()), tmp_path, archive="test.tar", limits=Limits())  # type: ignore[call-overload]
+        extract(iter(chunks()), tmp_path, archive="test.tar", limits=ArchiveLimits())  # type: ignore[call-overload]
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ectools.checks.evaluation import FailedEvaluationError, Question, answer, find_unwritable
+from ectools.checks.evaluation import (
+    EvaluationRequest,
+    FailedEvaluationError,
+    evaluate_request,
+    find_unwritable,
+)
 from ectools.errors import InputError
 from pynix_eval_shim import (
     EvaluationError,
@@ -82,6 +87,6 @@ def test_infinities_are_found_where_they_are() -> None:
 
 def test_what_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a nixpkgs tree"):
-        answer(Question(flake=".#x", nixpkgs=str(tmp_path)))
+        evaluate_request(EvaluationRequest(flake=".#x", nixpkgs=str(tmp_path)))
     with pytest.raises(InputError, match="no such file"):
-        answer(Question(file=tmp_path / "none.nix"))
+        evaluate_request(EvaluationRequest(file=tmp_path / "none.nix"))

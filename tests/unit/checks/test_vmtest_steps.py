@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from ectools import junit
 from ectools.checks.vmtest import VmTest, read_features
-from ectools.checks.vmtest_report import write_junit
-from ectools.checks.vmtest_run import Outcome, Verdict, exit_status
-from ectools.checks.vmtest_steps import LINES_KEPT, Kind, Step, Transcript
+from ectools.checks.vmtest_report import write_tests_junit
+from ectools.checks.vmtest_run import TestOutcome, Verdict, tests_exit_status
+from ectools.checks.vmtest_steps import LINES_KEPT, StepKind, TestStep, Transcript
 
 
-def hear(*lines: str) -> tuple[Transcript, list[Kind]]:
+def hear(*lines: str) -> tuple[Transcript, list[StepKind]]:
     transcript = Transcript()
     return transcript, [transcript.hear(line) for line in lines]
 
@@ -26,17 +26,17 @@ def hear(*lines: str) -> tuple[Transcript, list[Kind]]:
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
-        ("start all VMs", Kind.STEP),
-        ("machine: must succeed: systemctl is-active x # really", Kind.STEP),
-        ("machine # [    1.0] systemd[1]: started", Kind.CONSOLE),
-        ("node-1.lan # ", Kind.CONSOLE),
-        ("subtest: boots # and more", Kind.SUBTEST),
-        ("(finished: must succeed: true, in 0.01 seconds)", Kind.STEP),
-        ('!!! Test "boots" failed with error: "no"', Kind.FAILURE),
-        ("", Kind.STEP),
+        ("start all VMs", StepKind.STEP),
+        ("machine: must succeed: systemctl is-active x # really", StepKind.STEP),
+        ("machine # [    1.0] systemd[1]: started", StepKind.CONSOLE),
+        ("node-1.lan # ", StepKind.CONSOLE),
+        ("subtest: boots # and more", StepKind.SUBTEST),
+        ("(finished: must succeed: true, in 0.01 seconds)", StepKind.STEP),
+        ('!!! Test "boots" failed with error: "no"', StepKind.FAILURE),
+        ("", StepKind.STEP),
     ],
 )
-def test_each_line_is_of_a_kind(line: str, kind: Kind) -> None:
+def test_each_line_is_of_a_kind(line: str, kind: StepKind) -> None:
     assert hear(line)[1] == [kind]
 
 
@@ -45,7 +45,7 @@ def test_each_line_is_of_a_kind(line: str, kind: Kind) -> None:
 )
 def test_a_subtest_that_ends(end: str) -> None:
     transcript, _ = hear("subtest: a", "host: must succeed: x", end)
-    assert transcript.steps == (Step(name="a", seconds=2.5 if "2.50" in end else 2.0),)
+    assert transcript.steps == (TestStep(name="a", seconds=2.5 if "2.50" in end else 2.0),)
     assert (transcript.depth, transcript.under_way) == (0, None)
 
 
@@ -57,8 +57,8 @@ def test_nested_subtests_and_one_that_fails() -> None:
     transcript.hear("(finished: subtest: inner, in 0.10 seconds)")
     transcript.hear('Test "outer" failed with error: "expected "a""')
     assert transcript.steps == (
-        Step(name="outer", failure='expected "a"'),
-        Step(name="inner", failure='expected "a"'),
+        TestStep(name="outer", failure='expected "a"'),
+        TestStep(name="inner", failure='expected "a"'),
     )
 
 
@@ -100,8 +100,8 @@ def test_the_features_of_a_derivation(tmp_path: Path, env: dict[str, str], featu
     assert read_features(tmp_path / "none.drv") is None
 
 
-def outcome(verdict: Verdict, *steps: Step) -> Outcome:
-    return Outcome(test=VmTest(name="vm-x"), verdict=verdict, reason="because", steps=steps, seconds=1.0)
+def outcome(verdict: Verdict, *steps: TestStep) -> TestOutcome:
+    return TestOutcome(test=VmTest(name="vm-x"), verdict=verdict, reason="because", steps=steps, seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,15 @@ def outcome(verdict: Verdict, *steps: Step) -> Outcome:
     ],
 )
 def test_the_exit_status(verdicts: list[Verdict], status: int) -> None:
-    assert exit_status([outcome(verdict) for verdict in verdicts]) == status
+    assert tests_exit_status([outcome(verdict) for verdict in verdicts]) == status
 
 
 def test_a_subtest_under_way_failed_where_the_test_did() -> None:
-    done, under_way = Step(name="a", seconds=1.0), Step(name="b")
+    done, under_way = TestStep(name="a", seconds=1.0), TestStep(name="b")
     failures = {
-        verdict: len(ET.fromstring(write_junit([outcome(verdict, done, under_way)])).findall(".//failure"))
+        verdict: len(
+            ET.fromstring(write_tests_junit([outcome(verdict, done, under_way)])).findall(".//failure")
+        )
         for verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
     }
     assert failures == {Verdict.PASSED: 0, Verdict.FAILED: 2, Verdict.TIMED_OUT: 2, Verdict.ERROR: 1}

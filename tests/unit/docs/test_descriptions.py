@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ectools.docs.commonmark import is_simple
+from ectools.docs.commonmark import is_plain_text
 from ectools.docs.html.search import make_plain
-from ectools.docs.html.text import Text
+from ectools.docs.html.text import HtmlText
 from ectools.docs.links import Links, SourceUrl
 from ectools.docs.roff import write_blocks
 from ectools.errors import InputError
@@ -27,7 +27,7 @@ TEXTS = st.lists(PIECES, max_size=25).map("".join)
 
 
 def html(text: str) -> str:
-    return Text(LINKS).blocks(text)
+    return HtmlText(LINKS).blocks(text)
 
 
 NEARLY_SIMPLE = st.lists(
@@ -41,7 +41,7 @@ NEARLY_SIMPLE = st.lists(
 @given(st.one_of(TEXTS, NEARLY_SIMPLE))
 @settings(max_examples=600)
 def test_what_is_read_without_the_parser_means_the_same_to_it(text: str) -> None:
-    if is_simple(text):
+    if is_plain_text(text):
         simple, roff = html(text), write_blocks(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ectools.docs.html.text.is_simple", lambda _: False)

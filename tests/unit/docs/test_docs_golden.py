@@ -10,9 +10,9 @@ from support.golden import compare
 from support.sample_options import write_redirects, write_schema
 
 from ectools import __version__
-from ectools.docs import Format, write_pages
+from ectools.docs import DocFormat, write_pages
 from ectools.docs.links import SourceUrl
-from ectools.docs.model import Settings
+from ectools.docs.model import DocSettings
 from ectools.docs.reference import Reference, build_reference
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     return build_reference(
         [str(write_schema(tmp_path))],
-        settings=Settings(
+        settings=DocSettings(
             source_url=SourceUrl("https://example.org/blob/main/{path}#L{line}"), internal=True
         ),
         redirects=write_redirects(tmp_path),
@@ -34,26 +34,26 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        (Format.MARKDOWN, ["index.md", "demo.md"]),
-        (Format.HTML, ["index.html", "demo.html", "search-index.js"]),
-        (Format.MAN, ["ectools-options.5"]),
-        (Format.JSON, ["options.json"]),
+        (DocFormat.MARKDOWN, ["index.md", "demo.md"]),
+        (DocFormat.HTML, ["index.html", "demo.html", "search-index.js"]),
+        (DocFormat.MAN, ["ectools-options.5"]),
+        (DocFormat.JSON, ["options.json"]),
     ],
 )
-def test_format(reference: Reference, kind: Format, names: list[str]) -> None:
+def test_format(reference: Reference, kind: DocFormat, names: list[str]) -> None:
     pages = write_pages(reference, kind)
     for name in names:
         compare(f"docs/{name}", pages.pop(name).decode().replace(__version__, "VERSION"))
-    assert sorted(pages) == (["search.js", "style.css"] if kind is Format.HTML else [])
+    assert sorted(pages) == (["search.js", "style.css"] if kind is DocFormat.HTML else [])
 
 
 def test_formats_share_no_file(reference: Reference) -> None:
-    names = [name for kind in Format for name in write_pages(reference, kind)]
+    names = [name for kind in DocFormat for name in write_pages(reference, kind)]
     assert len(names) == len(set(names))
 
 
 def test_json_has_the_same_keys_for_every_option(reference: Reference) -> None:
-    document = json.loads(write_pages(reference, Format.JSON)["options.json"])
+    document = json.loads(write_pages(reference, DocFormat.JSON)["options.json"])
     options = document["modules"][0]["options"]
     assert len({tuple(option) for option in options}) == 1
     port = next(option for option in options if option["name"] == "services.demo.port")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.sample_options import REDIRECTS, make_schema, write_redirects, write_schema
 
-from ectools.docs import Format, build_pages, write_pages
+from ectools.docs import DocFormat, build_pages, write_pages
 from ectools.docs.changelog import write_changelog
 from ectools.docs.constraints import find_constraints
-from ectools.docs.model import Settings, UndocumentedError
+from ectools.docs.model import DocSettings, UndocumentedError
 from ectools.docs.reference import Reference, build_reference
 from ectools.errors import InputError, ProblemsError
 
@@ -34,7 +34,7 @@ def test_hidden_options_are_left_out_and_internal_ones_on_demand(tmp_path: Path)
     shown = names(build(tmp_path, make_schema()))
     assert "services.demo.hidden" not in shown
     assert "services.demo.secret" not in shown
-    every = names(build(tmp_path, make_schema(), settings=Settings(internal=True)))
+    every = names(build(tmp_path, make_schema(), settings=DocSettings(internal=True)))
     assert set(every) - set(shown) == {"services.demo.secret"}
 
 
@@ -58,7 +58,7 @@ def test_every_undocumented_option_is_named(tmp_path: Path) -> None:
     assert refused.value.names == ("services.demo.port", "services.demo.token")
     assert refused.value.exit_code == 1
     allowed = build(tmp_path, schema, allow_undocumented=True)
-    for kind in (Format.HTML, Format.MAN, Format.MARKDOWN):
+    for kind in (DocFormat.HTML, DocFormat.MAN, DocFormat.MARKDOWN):
         assert any(b"No description." in page for page in write_pages(allowed, kind).values())
 
 
@@ -123,7 +123,7 @@ def test_a_schema_without_a_path_has_pages_by_name(tmp_path: Path) -> None:
     reference = build(
         tmp_path, schema, redirects=write_redirects(tmp_path, {"services.s1.old": "boot.a", "x": "boot.a"})
     )
-    pages = write_pages(reference, Format.HTML)
+    pages = write_pages(reference, DocFormat.HTML)
     assert {"boot.html", "services.html", "services.s0.html", "services.s299.html"} <= set(pages)
     assert b'id="opt-services.lone"' in pages["services.html"]
     # The page where a renamed option stood says where it is; the first page where there is no such page.
@@ -137,7 +137,7 @@ def test_pages_whose_names_differ_in_case_only(tmp_path: Path) -> None:
     properties = {
         name: {"type": "object", "properties": {"x": option}} for name in ("a", "A", "index", "../e")
     }
-    pages = write_pages(build(tmp_path, {"x-nix-path": [], "properties": properties}), Format.HTML)
+    pages = write_pages(build(tmp_path, {"x-nix-path": [], "properties": properties}), DocFormat.HTML)
     assert {"a-2.html", "A.html", "index-2.html", ".._e.html"} <= set(pages)
 
 

@@ -10,7 +10,7 @@ from support import golden
 from support.host_contract import CONTRACT
 
 from ectools import host
-from ectools.host.combined_schema import load_contract
+from ectools.host.combined_schema import load_combined_schema
 from ectools.host.example import build_example
 from ectools.schemas import Schema
 
@@ -86,7 +86,7 @@ def test_the_example_to_start_from() -> None:
     golden.compare("host/init.toml", build_example(CONTRACT.document))
 
 
-CONTRACTS = pytest.mark.parametrize("contract", [CONTRACT, load_contract()], ids=["made up", "ours"])
+CONTRACTS = pytest.mark.parametrize("contract", [CONTRACT, load_combined_schema()], ids=["made up", "ours"])
 
 
 @CONTRACTS

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support import nix_values
 
 from ectools.host.json_source import parse_json
-from ectools.host.source_map import Located, Position, SyntaxProblem
+from ectools.host.source_map import Position, SourceMapped, SyntaxProblem
 from ectools.host.toml_source import parse_toml
 from ectools.host.yaml_source import parse_yaml
 
@@ -59,29 +59,29 @@ def text_at(text: str, position: Position) -> str:
     return text.split("\n")[position.line - 1][position.column - 1 :]
 
 
-def check_positions(text: str, located: Located) -> None:
-    for place, position in located.places.values.items():
-        value = find(located.value, place)
+def check_positions(text: str, mapped: SourceMapped) -> None:
+    for place, position in mapped.source_map.values.items():
+        value = find(mapped.value, place)
         expected = {dict: "{", list: "["}.get(type(value)) or json.dumps(value, ensure_ascii=False)
         assert text_at(text, position).startswith(expected), place
-    for place, position in located.places.keys.items():
+    for place, position in mapped.source_map.keys.items():
         assert text_at(text, position).startswith(json.dumps(place[-1], ensure_ascii=False)), place
 
 
 @given(nix_values.data, st.sampled_from((None, 0, 2)))
 def test_json(value: Any, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    located = parse_json(text)
-    assert located.value == json.loads(text)
-    check_positions(text, located)
+    mapped = parse_json(text)
+    assert mapped.value == json.loads(text)
+    check_positions(text, mapped)
 
 
 @given(plain.filter(is_decimal), st.sampled_from((None, 1)))
 def test_yaml_reads_json_as_json(value: Any, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    located = parse_yaml(text)
-    assert (located.value, located.places) == (parse_json(text).value, parse_json(text).places)
-    check_positions(text, located)
+    mapped = parse_yaml(text)
+    assert (mapped.value, mapped.source_map) == (parse_json(text).value, parse_json(text).source_map)
+    check_positions(text, mapped)
 
 
 @given(tables.filter(is_decimal))
@@ -90,11 +90,11 @@ def test_yaml_in_blocks(value: dict[str, Any]) -> None:
     # With this style PyYAML writes numbers and booleans as tagged strings.
     for tag in ("!!int", "!!float", "!!bool", "!!null"):
         text = text.replace(f"{tag} ", "")
-    located = parse_yaml(text)
-    assert located.value == yaml.load(text, yaml.BaseLoader)
-    for place, position in located.places.keys.items():
+    mapped = parse_yaml(text)
+    assert mapped.value == yaml.load(text, yaml.BaseLoader)
+    for place, position in mapped.source_map.keys.items():
         assert text_at(text, position).startswith(('"', "? "))
-        assert place in located.places.values
+        assert place in mapped.source_map.values
 
 
 def write_toml(value: dict[str, Any]) -> str:
@@ -140,22 +140,22 @@ def write_inline(value: Any) -> str:
 @example({"a": {"b": {}}, "": {"": ""}})
 def test_toml(value: dict[str, Any]) -> None:
     text = write_toml(value)
-    located = parse_toml(text)
-    assert located.value == tomllib.loads(text) == value
-    for place, position in located.places.values.items():
+    mapped = parse_toml(text)
+    assert mapped.value == tomllib.loads(text) == value
+    for place, position in mapped.source_map.values.items():
         found = find(value, place)
         expected = (
             ("[", "{", '"') if isinstance(found, (dict, list)) else json.dumps(found, ensure_ascii=False)
         )
         assert not place or text_at(text, position).startswith(expected), place
-    for place, position in located.places.keys.items():
+    for place, position in mapped.source_map.keys.items():
         assert text_at(text, position).startswith(json.dumps(place[-1], ensure_ascii=False)), place
-    assert len(located.places.values) == len(walk(value)), "every value has a position"
+    assert len(mapped.source_map.values) == len(walk(value)), "every value has a position"
 
 
 def test_toml_with_dotted_keys() -> None:
-    located = parse_toml("a.b = 1\n[c]\n  d . 'e' = [ 2,\n 3 ]\n[c.f]\n")
-    assert located.places.keys == {
+    mapped = parse_toml("a.b = 1\n[c]\n  d . 'e' = [ 2,\n 3 ]\n[c.f]\n")
+    assert mapped.source_map.keys == {
         ("a",): Position(1, 1),
         ("a", "b"): Position(1, 3),
         ("c",): Position(2, 2),
@@ -163,8 +163,8 @@ def test_toml_with_dotted_keys() -> None:
         ("c", "d", "e"): Position(3, 7),
         ("c", "f"): Position(5, 4),
     }
-    assert located.places.values[("c", "d", "e", 0)] == Position(3, 15)
-    assert located.places.values[("c", "d", "e", 1)] == Position(4, 2)
+    assert mapped.source_map.values[("c", "d", "e", 0)] == Position(3, 15)
+    assert mapped.source_map.values[("c", "d", "e", 1)] == Position(4, 2)
 
 
 @pytest.mark.parametrize("parse", [parse_json, parse_yaml, parse_toml], ids=["JSON", "YAML", "TOML"])
@@ -177,10 +177,10 @@ def test_toml_with_dotted_keys() -> None:
         ).map("".join),
     )
 )
-def test_any_text_is_read_or_refused_with_a_place(parse: Callable[[str], Located], text: str) -> None:
+def test_any_text_is_read_or_refused_with_a_place(parse: Callable[[str], SourceMapped], text: str) -> None:
     problem: SyntaxProblem | None = None
     try:
-        assert () in parse(text).places.values
+        assert () in parse(text).source_map.values
     except SyntaxProblem as caught:
         problem = caught
     if problem is not None and problem.position is not None:
@@ -210,9 +210,9 @@ def test_any_text_is_read_or_refused_with_a_place(parse: Callable[[str], Located
     ],
 )
 def test_yaml_is_read_as_yaml_1_2(text: str, value: Any) -> None:
-    located = parse_yaml(text)
-    assert located.value == value
-    assert [type(each) for each in walk(located.value)] == [type(each) for each in walk(value)]
+    mapped = parse_yaml(text)
+    assert mapped.value == value
+    assert [type(each) for each in walk(mapped.value)] == [type(each) for each in walk(value)]
 
 
 def test_aliases_cannot_fill_the_memory() -> None:

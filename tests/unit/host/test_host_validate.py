@@ -14,8 +14,8 @@ from support.host_contract import CONTRACT, MODULE
 from ectools import host, schemas
 from ectools.errors import InputError, ProblemsError
 from ectools.files import FileError
-from ectools.host.combined_schema import build_contract, is_package, load_contract
-from ectools.host.fast_validate import accepts
+from ectools.host.combined_schema import build_combined_schema, is_package, load_combined_schema
+from ectools.host.fast_validate import fast_validate
 from ectools.host.problem import build_sarif, show_json
 from ectools.options import types
 from ectools.schemas import Schema
@@ -117,7 +117,7 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
         "a": {"type": "string", "pattern": types.STORE_PATH},
         "b": {"type": "string", "pattern": types.IN_STORE},
     }
-    contract = build_contract([Schema({"type": "object", "properties": options}, "x", "")])
+    contract = build_combined_schema([Schema({"type": "object", "properties": options}, "x", "")])
     assert is_package(contract.document["properties"]["a"])
     assert not is_package(contract.document["properties"]["b"])
 
@@ -131,7 +131,7 @@ def test_packages_are_named(name: str) -> None:
 
 
 def test_a_schema_without_a_path_describes_the_whole_file() -> None:
-    contract = build_contract(
+    contract = build_combined_schema(
         [Schema({"type": "object", "additionalProperties": {"type": "integer"}}, "x", "")]
     )
     description = host.parse(b"a: 1\nb: x", file="h", form=host.Format.YAML)
@@ -140,7 +140,7 @@ def test_a_schema_without_a_path_describes_the_whole_file() -> None:
 
 def test_two_modules_in_one_file() -> None:
     other = {**MODULE, "x-nix-path": ["services", "other"]}
-    contract = build_contract(
+    contract = build_combined_schema(
         [Schema(MODULE, "test", "services.test"), Schema(other, "other", "services.other")]
     )
     text = "services: {test: {disk: {path: x}}, other: {disk: {path: 1}}, third: {}}"
@@ -168,15 +168,15 @@ near_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(list(MODULE["properties"])), near_values, max_size=3))
 def test_what_is_accepted_fast_is_accepted_by_jsonschema(value: dict[str, Any]) -> None:
     document = {"services": {"test": value}}
-    problems = schemas.validate(document, CONTRACT)
-    assert accepts(document, CONTRACT.document, CONTRACT.document) == (not problems)
+    problems = schemas.validate_document(document, CONTRACT)
+    assert fast_validate(document, CONTRACT.document, CONTRACT.document) == (not problems)
 
 
 @pytest.mark.parametrize(
     "schema", [{"if": {}}, {"not": {}}, {"format": "uri"}, {"type": ["string"]}, {"oneOf": []}]
 )
 def test_a_keyword_that_is_not_known_is_left_to_jsonschema(schema: dict[str, Any]) -> None:
-    assert not accepts("x", schema, schema)
+    assert not fast_validate("x", schema, schema)
 
 
 @pytest.mark.parametrize("name", ["host.toml", "host.yaml", "host.json"])
@@ -197,7 +197,9 @@ def test_the_broken_examples_are_broken(path: Path) -> None:
 
 
 def test_the_project_has_a_contract() -> None:
-    assert accepts({"services": {"every-channel": {}}}, load_contract().document, load_contract().document)
+    assert fast_validate(
+        {"services": {"every-channel": {}}}, load_combined_schema().document, load_combined_schema().document
+    )
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

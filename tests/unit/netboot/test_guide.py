@@ -11,7 +11,7 @@ import click
 import pytest
 
 from ectools.cli.main import ectools
-from ectools.netboot.probe.faults import REMEDIES, Code
+from ectools.netboot.probe.faults import REMEDIES, FaultCode
 from ectools.netboot.protocols import load_protocols
 from ectools.netboot.settings.load import load_settings
 
@@ -46,8 +46,8 @@ def test_the_commands_are_found() -> None:
     assert "ectools netboot serve --check" in find_commands(TEXT)
 
 
-@pytest.mark.parametrize("code", Code)
-def test_every_code_of_the_probe_is_explained(code: Code) -> None:
+@pytest.mark.parametrize("code", FaultCode)
+def test_every_code_of_the_probe_is_explained(code: FaultCode) -> None:
     assert re.search(rf"^- (?:`[a-z0-9-]+`, )*`{code}`", TEXT, re.MULTILINE)
 
 
@@ -58,7 +58,7 @@ def test_no_code_is_explained_that_is_none() -> None:
         for line in re.findall(r"^- ((?:`[a-z0-9-]+`(?:, )?)+):", troubles, re.MULTILINE)
         for name in re.findall(r"`([^`]+)`", line)
     }
-    assert named == set(Code)
+    assert named == set(FaultCode)
 
 
 def find_option(name: str) -> bool:

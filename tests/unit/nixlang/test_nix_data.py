@@ -10,7 +10,7 @@ from hypothesis import given
 from support import nix_values
 
 from ectools.nixlang import RenderError, render
-from ectools.nixlang.data import MAX_DEPTH, write_data
+from ectools.nixlang.data import MAX_DATA_DEPTH, write_data
 from ectools.nixlang.layout import build_document
 from ectools.nixlang.printing import lay_out
 
@@ -130,8 +130,8 @@ def test_refused_with_its_place(value: Any, words: str) -> None:
 
 def test_the_depth_has_a_limit_with_a_name() -> None:
     value: Any = 1
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DATA_DEPTH):
         value = {"a": value, "b": 2}
-    assert render(value).count("{") == MAX_DEPTH
+    assert render(value).count("{") == MAX_DATA_DEPTH
     with pytest.raises(RenderError, match="nested too deep"):
         render({"a": value})

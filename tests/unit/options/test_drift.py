@@ -14,9 +14,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from ectools.errors import InputError
-from ectools.options.drift import Kind, compare, worst
+from ectools.options.drift import ChangeKind, compare, worst
 from ectools.options.inclusion import Inclusion
-from ectools.options.reporting import compare_paths, exit_status, write_json, write_junit, write_text
+from ectools.options.reporting import (
+    compare_paths,
+    drift_exit_status,
+    write_drift_json,
+    write_drift_junit,
+    write_drift_text,
+)
 
 Schema = dict[str, Any]
 
@@ -40,41 +46,49 @@ INT = {"type": "integer", "minimum": 0, "maximum": 10}
 @pytest.mark.parametrize(
     ("old", "new", "kind"),
     [
-        (INT, {**INT, "maximum": 9}, Kind.BREAKING),
-        (INT, {**INT, "minimum": 1}, Kind.BREAKING),
-        (INT, {**INT, "maximum": 11}, Kind.COMPATIBLE),
-        (INT, {"type": "number"}, Kind.COMPATIBLE),
-        ({"type": "number"}, INT, Kind.BREAKING),
-        (INT, {"anyOf": [{"type": "null"}, INT]}, Kind.COMPATIBLE),
-        ({"anyOf": [{"type": "null"}, INT]}, INT, Kind.BREAKING),
-        ({"enum": ["a"]}, {"enum": ["b", "a"]}, Kind.COMPATIBLE),
+        (INT, {**INT, "maximum": 9}, ChangeKind.BREAKING),
+        (INT, {**INT, "minimum": 1}, ChangeKind.BREAKING),
+        (INT, {**INT, "maximum": 11}, ChangeKind.COMPATIBLE),
+        (INT, {"type": "number"}, ChangeKind.COMPATIBLE),
+        ({"type": "number"}, INT, ChangeKind.BREAKING),
+        (INT, {"anyOf": [{"type": "null"}, INT]}, ChangeKind.COMPATIBLE),
+        ({"anyOf": [{"type": "null"}, INT]}, INT, ChangeKind.BREAKING),
+        ({"enum": ["a"]}, {"enum": ["b", "a"]}, ChangeKind.COMPATIBLE),
         ({"enum": ["a", "b"]}, {"enum": ["b", "a"]}, None),
-        ({"enum": ["a", "b"]}, {"enum": ["a"]}, Kind.BREAKING),
-        ({"enum": ["a"]}, {"type": "string"}, Kind.COMPATIBLE),
-        ({"type": "string"}, {"type": "string", "pattern": "^/"}, Kind.BREAKING),
-        ({"type": "string", "pattern": "^/"}, {"type": "string"}, Kind.COMPATIBLE),
-        ({"type": "array", "items": INT}, {"type": "array", "items": {"type": "number"}}, Kind.COMPATIBLE),
-        ({"type": "array", "items": INT}, {"type": "array", "items": INT, "minItems": 1}, Kind.BREAKING),
+        ({"enum": ["a", "b"]}, {"enum": ["a"]}, ChangeKind.BREAKING),
+        ({"enum": ["a"]}, {"type": "string"}, ChangeKind.COMPATIBLE),
+        ({"type": "string"}, {"type": "string", "pattern": "^/"}, ChangeKind.BREAKING),
+        ({"type": "string", "pattern": "^/"}, {"type": "string"}, ChangeKind.COMPATIBLE),
+        (
+            {"type": "array", "items": INT},
+            {"type": "array", "items": {"type": "number"}},
+            ChangeKind.COMPATIBLE,
+        ),
+        (
+            {"type": "array", "items": INT},
+            {"type": "array", "items": INT, "minItems": 1},
+            ChangeKind.BREAKING,
+        ),
         (
             {"type": "object", "additionalProperties": INT},
             {"type": "object", "additionalProperties": {}},
-            Kind.COMPATIBLE,
+            ChangeKind.COMPATIBLE,
         ),
-        ({}, {"type": "string"}, Kind.BREAKING),
-        ({"default": 1}, {"default": 1.0}, Kind.BREAKING),
-        ({"default": 1}, {"default": True}, Kind.BREAKING),
-        ({"default": 1}, {}, Kind.BREAKING),
-        ({"x-nix-default-text": "a"}, {"x-nix-default-text": "b"}, Kind.BREAKING),
-        ({"x-nix-default-markdown": "a"}, {"x-nix-default-markdown": "b"}, Kind.DOCS),
-        ({}, {"readOnly": True}, Kind.BREAKING),
-        ({"readOnly": True}, {}, Kind.COMPATIBLE),
-        ({"description": "a"}, {"description": "b"}, Kind.DOCS),
-        ({"x-nix-declarations": []}, {"x-nix-declarations": ["g#L2"]}, Kind.DOCS),
-        ({"examples": [1]}, {"examples": [2]}, Kind.DOCS),
+        ({}, {"type": "string"}, ChangeKind.BREAKING),
+        ({"default": 1}, {"default": 1.0}, ChangeKind.BREAKING),
+        ({"default": 1}, {"default": True}, ChangeKind.BREAKING),
+        ({"default": 1}, {}, ChangeKind.BREAKING),
+        ({"x-nix-default-text": "a"}, {"x-nix-default-text": "b"}, ChangeKind.BREAKING),
+        ({"x-nix-default-markdown": "a"}, {"x-nix-default-markdown": "b"}, ChangeKind.DOCS),
+        ({}, {"readOnly": True}, ChangeKind.BREAKING),
+        ({"readOnly": True}, {}, ChangeKind.COMPATIBLE),
+        ({"description": "a"}, {"description": "b"}, ChangeKind.DOCS),
+        ({"x-nix-declarations": []}, {"x-nix-declarations": ["g#L2"]}, ChangeKind.DOCS),
+        ({"examples": [1]}, {"examples": [2]}, ChangeKind.DOCS),
         ({"default": {"a": 1, "b": 2}}, {"default": {"b": 2, "a": 1}}, None),
     ],
 )
-def test_what_a_change_of_an_option_means(old: Schema, new: Schema, kind: Kind | None) -> None:
+def test_what_a_change_of_an_option_means(old: Schema, new: Schema, kind: ChangeKind | None) -> None:
     changes = compare(document({"x": option(**old)}), document({"x": option(**new)}))
     assert worst(changes) == kind
     assert {change.option for change in changes} <= {"s.x"}
@@ -84,9 +98,9 @@ def test_an_option_that_is_gone_or_new() -> None:
     before = document({"a": option(**INT), "g": group({"b": option(type="string")})})
     after = document({"g": group({"c": option(type="boolean")})})
     assert [(change.kind, change.option) for change in compare(before, after)] == [
-        (Kind.BREAKING, "s.a"),
-        (Kind.BREAKING, "s.g.b"),
-        (Kind.COMPATIBLE, "s.g.c"),
+        (ChangeKind.BREAKING, "s.a"),
+        (ChangeKind.BREAKING, "s.g.b"),
+        (ChangeKind.COMPATIBLE, "s.g.c"),
     ]
 
 
@@ -94,17 +108,17 @@ def test_a_renamed_option_is_breaking_and_named() -> None:
     before = document({"port": option(**INT, default=1)})
     after = document({"http": group({"port": option(**INT, default=1)}), "other": option(**INT, default=2)})
     gone = next(change for change in compare(before, after) if change.option == "s.port")
-    assert gone.kind is Kind.BREAKING
+    assert gone.kind is ChangeKind.BREAKING
     assert "s.http.port is new and takes the same" in gone.message
 
 
 def test_an_option_that_must_be_set() -> None:
     free = document({"g": group({"a": option(**INT)})})
     needed = document({"g": group({"a": option(**INT)}, required=("a",))}, required=("g",))
-    assert [(c.kind, c.option) for c in compare(free, needed)] == [(Kind.BREAKING, "s.g.a")]
-    assert [(c.kind, c.option) for c in compare(needed, free)] == [(Kind.COMPATIBLE, "s.g.a")]
+    assert [(c.kind, c.option) for c in compare(free, needed)] == [(ChangeKind.BREAKING, "s.g.a")]
+    assert [(c.kind, c.option) for c in compare(needed, free)] == [(ChangeKind.COMPATIBLE, "s.g.a")]
     assert [c.kind for c in compare(document({}), document({"a": option()}, required=("a",)))] == [
-        Kind.BREAKING
+        ChangeKind.BREAKING
     ]
 
 
@@ -115,9 +129,9 @@ def test_a_change_inside_a_submodule_is_reported_there() -> None:
         return document({"servers": servers}, {"servers.<name>": inner})
 
     changes = compare(with_inner(10), with_inner(5))
-    assert [(c.kind, c.option) for c in changes] == [(Kind.BREAKING, "s.servers.<name>.port")]
+    assert [(c.kind, c.option) for c in changes] == [(ChangeKind.BREAKING, "s.servers.<name>.port")]
     changes = compare(with_inner(10), with_inner(10, further={}))
-    assert [(c.kind, c.option) for c in changes] == [(Kind.COMPATIBLE, "s.servers.<name>.<name>")]
+    assert [(c.kind, c.option) for c in changes] == [(ChangeKind.COMPATIBLE, "s.servers.<name>.<name>")]
 
 
 def test_a_type_that_holds_itself_ends() -> None:
@@ -182,15 +196,15 @@ def test_the_reports_say_the_same(tmp_path: Path) -> None:
     before = document({"a": option(**INT), "b": option(description='<"&\x01')})
     after = document({"b": option(description="new"), "c": option()})
     changes = compare(before, after)
-    assert exit_status(changes) == 5
-    assert exit_status([]) == 0
-    assert write_text(changes).splitlines()[0] == "breaking: s.a: it is gone"
-    report = json.loads(write_json(changes))
+    assert drift_exit_status(changes) == 5
+    assert drift_exit_status([]) == 0
+    assert write_drift_text(changes).splitlines()[0] == "breaking: s.a: it is gone"
+    report = json.loads(write_drift_json(changes))
     assert report["worst"] == "breaking"
     assert [change["option"] for change in report["changes"]] == ["s.a", "s.b", "s.c"]
-    suite = ET.fromstring(write_junit(changes))
+    suite = ET.fromstring(write_drift_junit(changes))
     assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
-    assert ET.fromstring(write_junit([])).get("failures") == "0"
+    assert ET.fromstring(write_drift_junit([])).get("failures") == "0"
 
 
 def test_folders_are_compared_file_by_file(tmp_path: Path) -> None:
@@ -199,6 +213,9 @@ def test_folders_are_compared_file_by_file(tmp_path: Path) -> None:
         for module in modules:
             (tmp_path / name / f"{module}.schema.json").write_text(json.dumps(document({})))
     changes = compare_paths(tmp_path / "old", tmp_path / "new")
-    assert [(c.kind, c.option) for c in changes] == [(Kind.COMPATIBLE, "fresh"), (Kind.BREAKING, "gone")]
+    assert [(c.kind, c.option) for c in changes] == [
+        (ChangeKind.COMPATIBLE, "fresh"),
+        (ChangeKind.BREAKING, "gone"),
+    ]
     with pytest.raises(InputError):
         compare_paths(tmp_path / "old", tmp_path / "new" / "m.schema.json")

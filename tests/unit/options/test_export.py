@@ -15,7 +15,7 @@ from support import golden
 
 from ectools.errors import InputError
 from ectools.files import FileError
-from ectools.options.dump import Dump, Tree, decode, parse_dump, read_dump
+from ectools.options.dump import Dump, Tree, decode_value, parse_dump, read_dump
 from ectools.options.export import Export, export_tree
 
 TABLE = Path(__file__).parents[2] / "golden" / "schemas" / "type_table.dump.json"
@@ -122,7 +122,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @given(VALUES)
 def test_a_value_survives_the_dump(value: Any) -> None:
-    decoded = decode(json.loads(json.dumps(encode(value))))
+    decoded = decode_value(json.loads(json.dumps(encode(value))))
     assert decoded == value
     assert json.dumps(decoded) == json.dumps(value)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ectools.vm.argv import Accelerator, Tap, build_argv, first_accelerator
+from ectools.vm.argv import Accelerator, Tap, build_qemu_argv, first_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def options(argv: list[str], name: str) -> list[str]:
 
 
 def build(settings: Settings, accelerator: Accelerator | None = None, **more: Any) -> list[str]:
-    return build_argv(settings, accelerator=accelerator or first_accelerator(settings), qmp_fd=3, **more)
+    return build_qemu_argv(settings, accelerator=accelerator or first_accelerator(settings), qmp_fd=3, **more)
 
 
 def test_the_defaults(settings_of: Callable[..., Settings]) -> None:
@@ -187,7 +187,7 @@ def test_qemu_takes_whatever_is_accepted(
     with ours:
         ours.settimeout(120)
         with theirs:
-            argv = build_argv(
+            argv = build_qemu_argv(
                 settings_of({**change, "memoryMiB": 64, "stateDir": str(state)}),
                 accelerator=Accelerator.TCG,
                 qmp_fd=theirs.fileno(),

@@ -39,8 +39,8 @@ def test_a_flood_is_left_out_of_the_log_and_its_last_lines_are_kept(
 
     record = asyncio.run(flood())
     assert burst <= len(log.records) < 1.1 * burst
-    assert record.last_words().endswith(f"line {2 * burst - 1}")
-    assert record.last_words().count("\n") == TAIL_LINES
+    assert record.output_tail().endswith(f"line {2 * burst - 1}")
+    assert record.output_tail().count("\n") == TAIL_LINES
     *_, last = log.records
     assert last.getMessage() == "lines left out of the log: more was written than it takes"
 

@@ -13,7 +13,7 @@ from support.qmp_server import guest_without_qemu
 
 from ectools.notify import Notifier
 from ectools.vm import health
-from ectools.vm.health import PAUSE_SECONDS, Health
+from ectools.vm.health import HEALTH_PAUSE_SECONDS, Health
 from ectools.vm.qmp import QmpError
 from ectools.vm.status_line import StatusLine
 
@@ -97,7 +97,7 @@ HELD = [
 def test_a_guest_that_is_as_it_wants_to_be_is_alive_for_ever(state: str, bench: Bench) -> None:
     async def scenario(bench: Bench) -> None:
         for _ in range(3):
-            assert await bench.turn(state, after=PAUSE_SECONDS) is None
+            assert await bench.turn(state, after=HEALTH_PAUSE_SECONDS) is None
             assert "WATCHDOG=1" in bench.heard()
         assert bench.told() == []
 
@@ -114,7 +114,7 @@ def test_a_guest_that_is_held_is_told_and_lives_for_the_stated_time(state: str, 
         ]
         ((event, fields),) = bench.told()
         assert (event, fields["status"], fields["paused_seconds"]) == ("the guest is paused", state, 0)
-        assert await bench.turn(state, after=PAUSE_SECONDS - 1) is None
+        assert await bench.turn(state, after=HEALTH_PAUSE_SECONDS - 1) is None
         assert "WATCHDOG=1" in bench.heard()
         assert await bench.turn(state, after=2) == f"it has been held for 24 h 0 min: {state}"
         assert bench.heard() == []
@@ -160,7 +160,7 @@ def test_without_a_watchdog_a_pause_has_no_limit(bench: Bench, monkeypatch: pyte
 
     async def scenario(bench: Bench) -> None:
         await bench.turn("paused")
-        assert await bench.turn("paused", after=100 * PAUSE_SECONDS) is None
+        assert await bench.turn("paused", after=100 * HEALTH_PAUSE_SECONDS) is None
 
     bench.run(scenario)
 
@@ -189,7 +189,7 @@ def test_a_long_pause_is_told_seldomer_and_its_end_with_its_length(bench: Bench)
         assert bench.heard()[-1] == "STATUS=the guest runs"
         # The next pause has its time for itself.
         await bench.turn("paused", after=HOUR)
-        assert await bench.turn("paused", after=PAUSE_SECONDS - 1) is None
+        assert await bench.turn("paused", after=HEALTH_PAUSE_SECONDS - 1) is None
 
     bench.run(scenario)
 

@@ -15,7 +15,7 @@ from ectools.vm.kvm import (
     KvmFailure,
     Trouble,
     classify_death,
-    judge,
+    diagnose_first_boot,
     probe_kvm,
     watch_first_boot,
 )
@@ -96,7 +96,7 @@ def test_a_death_of_something_else(returncode: int, stderr: list[str]) -> None:
     ],
 )
 def test_a_first_boot_is_judged(status: str, resets: tuple[float, ...], trouble: Trouble | None) -> None:
-    failure = judge(FirstBoot(status=status, resets=resets, progress=None))
+    failure = diagnose_first_boot(FirstBoot(status=status, resets=resets, progress=None))
     assert (failure and failure.trouble) == trouble
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ectools.vm.optstring import escape, split
+from ectools.vm.optstring import escape_option, split_options_string
 
 TEXT = st.text(alphabet="a,=b", max_size=12)
 
@@ -20,15 +20,17 @@ TEXT = st.text(alphabet="a,=b", max_size=12)
     ],
 )
 def test_split_reads_a_doubled_comma_as_part_of_a_value(text: str, parts: list[str]) -> None:
-    assert split(text) == parts
+    assert split_options_string(text) == parts
 
 
 @given(TEXT)
 def test_split_loses_nothing(text: str) -> None:
-    assert ",".join(split(text)) == text
+    assert ",".join(split_options_string(text)) == text
 
 
 @given(st.lists(TEXT))
 def test_escaped_values_stay_apart(values: list[str]) -> None:
-    parts = split(",".join(f"key={escape(value)}" for value in values)) if values else []
+    parts = (
+        split_options_string(",".join(f"key={escape_option(value)}" for value in values)) if values else []
+    )
     assert [part.removeprefix("key=").replace(",,", ",") for part in parts] == values

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from support.qmp_server import guest_without_qemu
 
-from ectools.vm.stop import Step, StopRequest, stop_guest
+from ectools.vm.stop import StopRequest, StopStep, stop_guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_a_fault_of_a_step_is_reported_and_the_next_one_taken(
     ).shutdown
     unseen: list[object] = []
 
-    async def scenario() -> Step:
+    async def scenario() -> StopStep:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: unseen.append(type(context["exception"]))
         )
@@ -56,5 +56,5 @@ def test_a_fault_of_a_step_is_reported_and_the_next_one_taken(
             gc.collect()
             return step
 
-    assert asyncio.run(scenario()) is Step.TERMINATE
+    assert asyncio.run(scenario()) is StopStep.TERMINATE
     assert unseen == [LookupError]

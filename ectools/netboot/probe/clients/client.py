@@ -44,7 +44,7 @@ _IPXE_UEFI_INTERFACE = bytes((1, 3, 10))
 _IPXE_FEATURES = bytes.fromhex("130101 140101 150101 170101 270101 eb03011501")
 
 
-class Stage(StrEnum):
+class ClientStage(StrEnum):
     """Who asks: the PXE of a firmware, the HTTP boot of a firmware, or iPXE."""
 
     FIRMWARE = "firmware"
@@ -57,7 +57,7 @@ class Client:
     """One kind of client."""
 
     architecture: Architecture
-    stage: Stage
+    stage: ClientStage
 
     @property
     def title(self) -> str:
@@ -72,7 +72,7 @@ class Client:
     def vendor_class(self) -> str:
         """Option 60."""
         major, minor = self.interface[1:]
-        kind = "HTTPClient" if self.stage is Stage.HTTP else "PXEClient"
+        kind = "HTTPClient" if self.stage is ClientStage.HTTP else "PXEClient"
         return f"{kind}:Arch:{self.architecture.number:05d}:UNDI:{major:03d}{minor:03d}"
 
     @property
@@ -80,12 +80,12 @@ class Client:
         """Option 94."""
         if not self.is_uefi:
             return _BIOS_INTERFACE
-        return _IPXE_UEFI_INTERFACE if self.stage is Stage.IPXE else _UEFI_INTERFACE
+        return _IPXE_UEFI_INTERFACE if self.stage is ClientStage.IPXE else _UEFI_INTERFACE
 
 
 def first_client(architecture: Architecture) -> Client:
     """The client that a machine of the architecture starts with."""
-    stage = Stage.HTTP if architecture.transport is Transport.HTTP else Stage.FIRMWARE
+    stage = ClientStage.HTTP if architecture.transport is Transport.HTTP else ClientStage.FIRMWARE
     return Client(architecture=architecture, stage=stage)
 
 
@@ -95,7 +95,7 @@ def ipxe_client(architecture: Architecture) -> Client:
     built = next(
         each for each in table if each.binary is architecture.binary and each.transport is Transport.TFTP
     )
-    return Client(architecture=built, stage=Stage.IPXE)
+    return Client(architecture=built, stage=ClientStage.IPXE)
 
 
 def build_discover(client: Client, *, mac: bytes, xid: int, seconds: int = 0) -> Message:
@@ -108,7 +108,7 @@ def build_boot_request(
 ) -> Message:
     """The DHCPREQUEST for a proxy's port 4011. ``item`` asks a boot server for a menu's entry."""
     more: dict[int, bytes] = {}
-    if client.stage is Stage.IPXE and item is None:
+    if client.stage is ClientStage.IPXE and item is None:
         more[Option.SERVER_ID] = server.packed
     if item is not None:
         more[Option.VENDOR] = build_boot_item(item)
@@ -150,7 +150,7 @@ def _build(
         Option.ARCHITECTURE: client.architecture.number.to_bytes(2),
         Option.VENDOR_CLASS: client.vendor_class.encode(),
     }
-    if client.stage is Stage.IPXE:
+    if client.stage is ClientStage.IPXE:
         options[Option.USER_CLASS] = b"iPXE"
         options[Option.IPXE] = _IPXE_FEATURES
         options[Option.CLIENT_ID] = bytes((_ETHERNET,)) + mac
@@ -165,12 +165,12 @@ def _build(
     )
 
 
-def _parameters(stage: Stage) -> tuple[int, ...]:
+def _parameters(stage: ClientStage) -> tuple[int, ...]:
     match stage:
-        case Stage.FIRMWARE:
+        case ClientStage.FIRMWARE:
             return _PXE_PARAMETERS
-        case Stage.HTTP:
+        case ClientStage.HTTP:
             return _HTTP_PARAMETERS
-        case Stage.IPXE:
+        case ClientStage.IPXE:
             return _IPXE_PARAMETERS
     assert_never(stage)

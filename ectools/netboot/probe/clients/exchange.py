@@ -28,7 +28,13 @@ from ectools.netboot.probe.wire.dhcp import (
 )
 from ectools.netboot.probe.wire.frames import BROADCAST, Datagram
 from ectools.netboot.probe.wire.offers import Answer
-from ectools.netboot.probe.wire.packet_socket import Ear, Interface, Speaker, hold_address, send_broadcast
+from ectools.netboot.probe.wire.packet_socket import (
+    CaptureSocket,
+    Interface,
+    UdpEndpoint,
+    hold_address,
+    send_broadcast,
+)
 from ectools.netboot.protocols import load_protocols
 
 if TYPE_CHECKING:
@@ -66,29 +72,29 @@ class Line:
         near = [each.ip for each in addresses if server in each.network]
         return next(iter(near or [each.ip for each in addresses]), None)
 
-    def speak(self, server: IPv4Address, *, source_port: int = 0) -> Speaker | None:
+    def speak(self, server: IPv4Address, *, source_port: int = 0) -> UdpEndpoint | None:
         """A socket for talking to ``server``; None where the interface has no address."""
         address = self.find_address(server)
         if address is None:
             return None
         here = server in self.local
         # From here to here nothing is heard but by the socket: several must not share its port.
-        return Speaker(self.interface, address=address, here=here, source_port=0 if here else source_port)
+        return UdpEndpoint(self.interface, address=address, here=here, source_port=0 if here else source_port)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class Offers:
     """All offers to each client, in the order in which they came, and what came that was none."""
 
     offers: Mapping[Client, tuple[Answer, ...]]
     notes: tuple[str, ...]
 
 
-def discover(line: Line, clients: Sequence[Client]) -> Heard:
+def discover(line: Line, clients: Sequence[Client]) -> Offers:
     """Ask as every client, and listen for the whole window."""
     asked = {secrets.randbits(32): client for client in clients}
-    hearing = _Hearing(asked)
-    with Ear(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
+    hearing = _OfferCollector(asked)
+    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
         for round_ in range(max(1, int(line.seconds / _RESEND_SECONDS))):
             for xid, client in asked.items():
                 # As a client does: it asks again while nobody has answered.
@@ -97,13 +103,13 @@ def discover(line: Line, clients: Sequence[Client]) -> Heard:
                     _send(line, ear, build_discover(client, mac=line.mac, xid=xid, seconds=seconds))
             hearing.collect(ear, until=min((round_ + 1) * _RESEND_SECONDS, line.seconds))
         hearing.collect(ear, until=line.seconds)
-    return Heard(
+    return Offers(
         offers={client: tuple(found) for client, found in hearing.offers.items()},
         notes=tuple(hearing.notes),
     )
 
 
-class _Hearing:
+class _OfferCollector:
     """Sorts what comes in by whom it answers. It keeps so much and no more: anybody can send."""
 
     def __init__(self, asked: Mapping[int, Client]) -> None:
@@ -116,7 +122,7 @@ class _Hearing:
     def elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def collect(self, ear: Ear, *, until: float) -> None:
+    def collect(self, ear: CaptureSocket, *, until: float) -> None:
         """Listen until so many seconds after the start."""
         while (left := until - self.elapsed) > 0:
             select.select([ear], [], [], left)
@@ -142,7 +148,7 @@ class _Hearing:
             found.append(answer)
 
 
-def _send(line: Line, ear: Ear, message: Message) -> None:
+def _send(line: Line, ear: CaptureSocket, message: Message) -> None:
     payload, port = build_message(message), load_protocols().ports.dhcp
     if line.answers_here and line.interface.addresses:
         send_broadcast(line.interface, payload, port=port)
@@ -210,7 +216,7 @@ def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interf
 
 
 def _wait_for_lease(line: Line, request: Message) -> Message:
-    with Ear(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
+    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
         _send(line, ear, request)
         deadline = time.monotonic() + line.seconds
         while (left := deadline - time.monotonic()) > 0:

@@ -17,10 +17,10 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ectools.netboot.probe.faults import Code, Fault
+from ectools.netboot.probe.faults import BootFault, FaultCode
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Option
 from ectools.netboot.probe.wire.offers import Answer, BootQuestion
-from ectools.netboot.probe.wire.pxe_option43 import WAIT_FOR_EVER, Vendor
+from ectools.netboot.probe.wire.pxe_option43 import WAIT_FOR_EVER, PxeOption43
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.clients.client import Client
@@ -30,7 +30,7 @@ Ask = Callable[[IPv4Address, int | None], Answer | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class BootTarget:
     """What the client loads: a URI, said by ``by``. ``server`` is None where the URI names its host."""
 
     uri: str
@@ -46,13 +46,13 @@ class Choice:
     offers: tuple[Answer, ...]
     lease: Answer | None = None
     proxy: Answer | None = None
-    target: Target | None = None
+    target: BootTarget | None = None
     asked: list[BootQuestion] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[BootFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add_fault(self, code: Code, message: str) -> None:
-        self.faults.append(Fault(code=code, message=message, client=self.client))
+    def add_fault(self, code: FaultCode, message: str) -> None:
+        self.faults.append(BootFault(code=code, message=message, client=self.client))
 
     def ask(self, ask: Ask | None, server: IPv4Address, item: int | None) -> Answer | None:
         """Ask port 4011 where that can be done, and keep what came of it."""
@@ -69,7 +69,7 @@ class Choice:
                 "its offer sends the client" if item is None else f"its menu's item {item} sends the client"
             )
             self.add_fault(
-                Code.MISSING_4011,
+                FaultCode.MISSING_4011,
                 f"{server} does not answer on UDP port 4011, where {what} for the boot file",
             )
         return answer
@@ -80,11 +80,11 @@ def choose_firmware(client: Client, offers: tuple[Answer, ...], ask: Ask | None)
     choice = Choice(client=client, offers=offers)
     leases = [each for each in offers if not each.is_proxy]
     proxies = [each for each in offers if each.is_proxy and each.is_pxe]
-    menus = [each for each in leases if each.vendor.has_discovery]
-    proxy_menus = [each for each in proxies if each.vendor.has_discovery]
-    asking = [each for each in leases if each.is_pxe and not each.vendor.has_discovery]
+    menus = [each for each in leases if each.option43.has_discovery]
+    proxy_menus = [each for each in proxies if each.option43.has_discovery]
+    asking = [each for each in leases if each.is_pxe and not each.option43.has_discovery]
     plain = [each for each in leases if not each.is_pxe]
-    proxy_asking = [each for each in proxies if not each.vendor.has_discovery]
+    proxy_asking = [each for each in proxies if not each.option43.has_discovery]
     packet: Answer | None = None
     if menus:
         choice.lease = packet = menus[0]
@@ -104,7 +104,7 @@ def choose_firmware(client: Client, offers: tuple[Answer, ...], ask: Ask | None)
     else:
         packet = next((each for each in plain if each.message.boot_file), None)
         choice.lease = packet or next(iter(plain), None)
-    if packet is not None and packet.vendor.has_discovery:
+    if packet is not None and packet.option43.has_discovery:
         packet = _take_menu(choice, packet, ask)
     if packet is not None and packet.message.boot_file:
         _take_file(choice, packet, packet.message.boot_file)
@@ -113,20 +113,20 @@ def choose_firmware(client: Client, offers: tuple[Answer, ...], ask: Ask | None)
 
 def _take_menu(choice: Choice, packet: Answer, ask: Ask | None) -> Answer | None:
     """The message that names the file, after menu and prompt; None where the client gets no further."""
-    vendor = packet.vendor
-    if vendor.skip_menu and packet.message.boot_file:
+    option43 = packet.option43
+    if option43.skip_menu and packet.message.boot_file:
         return packet
-    if len(vendor.menu) > 1 or vendor.prompt_seconds == WAIT_FOR_EVER:
-        waits = "and waits for a person" if vendor.prompt_seconds == WAIT_FOR_EVER else "of several entries"
-        entries = ", ".join(repr(each.text) for each in vendor.menu) or "none"
-        choice.add_fault(Code.MENU, f"{packet.server} offers a menu {waits}; its entries: {entries}")
+    if len(option43.menu) > 1 or option43.prompt_seconds == WAIT_FOR_EVER:
+        waits = "and waits for a person" if option43.prompt_seconds == WAIT_FOR_EVER else "of several entries"
+        entries = ", ".join(repr(each.text) for each in option43.menu) or "none"
+        choice.add_fault(FaultCode.MENU, f"{packet.server} offers a menu {waits}; its entries: {entries}")
     # EDK2 takes "no menu, and no file either" for the local disk, and gives up.
-    item = vendor.menu[0].type if vendor.menu else 0
+    item = option43.menu[0].type if option43.menu else 0
     if item == 0:
-        if vendor.menu:
-            choice.add_fault(Code.MENU, f"{packet.server} offers a menu that begins with the local disk")
+        if option43.menu:
+            choice.add_fault(FaultCode.MENU, f"{packet.server} offers a menu that begins with the local disk")
         return None
-    servers = vendor.find_servers(item)
+    servers = option43.find_servers(item)
     if not servers:
         choice.notes.append(f"item {item} has no server: a client looks for one by broadcast; not asked")
     for server in servers:
@@ -138,19 +138,20 @@ def _take_menu(choice: Choice, packet: Answer, ask: Ask | None) -> Answer | None
 
 def _take_file(choice: Choice, packet: Answer, name: str) -> None:
     """The TFTP target of a message. EDK2: the boot server list, siaddr, option 54; never option 66."""
-    server = _find_listed_server(packet.vendor) or packet.boot_server
+    server = _find_listed_server(packet.option43) or packet.boot_server
     if _is_url(name):
         choice.add_fault(
-            Code.URL_FOR_TFTP, f"{packet.server} gives this PXE client a URL, which it asks TFTP for: {name}"
+            FaultCode.URL_FOR_TFTP,
+            f"{packet.server} gives this PXE client a URL, which it asks TFTP for: {name}",
         )
-    choice.target = Target(uri=f"tftp://{server}/{name.lstrip('/')}", by=packet, server=server)
+    choice.target = BootTarget(uri=f"tftp://{server}/{name.lstrip('/')}", by=packet, server=server)
     check_option_66(choice, packet, server)
 
 
-def _find_listed_server(vendor: Vendor) -> IPv4Address | None:
-    if not vendor.skip_menu or not vendor.servers or not vendor.servers[0][1]:
+def _find_listed_server(option43: PxeOption43) -> IPv4Address | None:
+    if not option43.skip_menu or not option43.servers or not option43.servers[0][1]:
         return None
-    return vendor.servers[0][1][0]
+    return option43.servers[0][1][0]
 
 
 def check_option_66(choice: Choice, packet: Answer, server: IPv4Address) -> None:
@@ -168,7 +169,7 @@ def check_option_66(choice: Choice, packet: Answer, server: IPv4Address) -> None
         if named == server:
             return
     choice.add_fault(
-        Code.SIADDR_AGAINST_OPTION_66,
+        FaultCode.SIADDR_AGAINST_OPTION_66,
         f"{packet.server} sets option 66 to {name}, but siaddr to {packet.message.siaddr}: clients ignore"
         f" option 66 and ask {server}",
     )
@@ -182,7 +183,7 @@ def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
     for each in offers:
         if not each.is_http and _is_url(each.message.boot_file or ""):
             choice.add_fault(
-                Code.HTTP_BOOT_WITHOUT_ECHO,
+                FaultCode.HTTP_BOOT_WITHOUT_ECHO,
                 f"{each.server} offers the URL {each.message.boot_file}, but not with option 60 HTTPClient:"
                 " UEFI HTTP boot ignores it",
             )
@@ -198,11 +199,11 @@ def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
             by_name.append(each)
             continue
         choice.lease, choice.proxy = lease, each if each.is_proxy else None
-        choice.target = Target(uri=url, by=each)
+        choice.target = BootTarget(uri=url, by=each)
         return choice
     for each in by_name:
         choice.add_fault(
-            Code.URL_WITHOUT_DNS,
+            FaultCode.URL_WITHOUT_DNS,
             f"{each.server} offers {each.message.boot_file}, and nobody gives a name server (option 6)",
         )
     return choice

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.faults import Code
-from ectools.netboot.probe.simulate.choose import Ask, Choice, Target, check_option_66
+from ectools.netboot.probe.faults import FaultCode
+from ectools.netboot.probe.simulate.choose import Ask, BootTarget, Choice, check_option_66
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 from ectools.netboot.probe.wire.pxe_option43 import WAIT_FOR_EVER
 
@@ -35,8 +35,8 @@ def choose_ipxe(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> 
             proxy = choice.ask(ask, _name_proxy(proxy), None)
         choice.proxy = proxy
     menu = choice.proxy or choice.lease
-    vendor = menu.vendor
-    if vendor.menu and not (vendor.skip_menu and menu.message.boot_file):
+    option43 = menu.option43
+    if option43.menu and not (option43.skip_menu and menu.message.boot_file):
         packet = _take_menu(choice, menu, ask)
         _take(choice, [] if packet is None else [packet])
     else:
@@ -66,22 +66,22 @@ def _name_proxy(proxy: Answer) -> IPv4Address:
 
 def _has_boot_options(proxy: Answer) -> bool:
     message = proxy.message
-    return bool((message.siaddr != NO_ADDRESS and message.boot_file) or proxy.vendor.menu)
+    return bool((message.siaddr != NO_ADDRESS and message.boot_file) or proxy.option43.menu)
 
 
 def _take_menu(choice: Choice, menu: Answer, ask: Ask | None) -> Answer | None:
-    vendor = menu.vendor
-    if vendor.prompt_seconds in (None, WAIT_FOR_EVER):
-        entries = ", ".join(repr(each.text) for each in vendor.menu)
+    option43 = menu.option43
+    if option43.prompt_seconds in (None, WAIT_FOR_EVER):
+        entries = ", ".join(repr(each.text) for each in option43.menu)
         choice.add_fault(
-            Code.MENU,
+            FaultCode.MENU,
             f"{menu.server} offers iPXE a menu, where it waits for a person; its entries: {entries}",
         )
-    item = vendor.menu[0].type
+    item = option43.menu[0].type
     if item == 0:
         choice.notes.append(f"{menu.server}: the menu's first entry is the local disk")
         return None
-    for server in vendor.find_servers(item):
+    for server in option43.find_servers(item):
         answer = choice.ask(ask, server, item)
         if answer is not None:
             return answer
@@ -94,12 +94,12 @@ def _take(choice: Choice, packets: list[Answer]) -> None:
         if not name:
             continue
         if "://" in name:
-            choice.target = Target(uri=name, by=packet)
+            choice.target = BootTarget(uri=name, by=packet)
             return
         server = packet.message.siaddr
         check_option_66(choice, packet, server)
         if server == NO_ADDRESS:
             choice.notes.append(f"{packet.server} names {name}, but no server for it (siaddr is 0.0.0.0)")
             return
-        choice.target = Target(uri=f"tftp://{server}/{name.lstrip('/')}", by=packet, server=server)
+        choice.target = BootTarget(uri=f"tftp://{server}/{name.lstrip('/')}", by=packet, server=server)
         return

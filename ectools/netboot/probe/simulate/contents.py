@@ -29,7 +29,7 @@ _MACHINES = {
 }
 
 
-class Kind(StrEnum):
+class ContentKind(StrEnum):
     """What can be told apart."""
 
     EMPTY = "an empty file"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 class Contents:
     """``machine`` is a UEFI program's (PE's number)."""
 
-    kind: Kind
+    kind: ContentKind
     machine: int | None = None
 
     @property
@@ -57,32 +57,32 @@ class Contents:
 
     @property
     def is_ipxe_script(self) -> bool:
-        return self.kind is Kind.SCRIPT
+        return self.kind is ContentKind.SCRIPT
 
     def runs_on(self, architecture: Architecture) -> bool:
         """Whether a client of the architecture can start it."""
         expected = load_protocols().binaries[architecture.binary].pe_machine
         if architecture.binary is Binary.BIOS:
-            return self.kind is Kind.OTHER
+            return self.kind is ContentKind.OTHER
         return self.machine is not None and self.machine in (expected, _EBC)
 
 
-def identify(fetched: Fetched) -> Contents:
+def identify_contents(fetched: Fetched) -> Contents:
     """What the beginning of a file says that it is."""
     head = fetched.head
     if not head:
-        return Contents(kind=Kind.EMPTY)
+        return Contents(kind=ContentKind.EMPTY)
     if _SCRIPT.match(head):
-        return Contents(kind=Kind.SCRIPT)
+        return Contents(kind=ContentKind.SCRIPT)
     machine = find_machine(head)
     # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
     if head[0x202:0x206] == b"HdrS" or head[0x38:0x3C] == b"ARM\x64":
-        return Contents(kind=Kind.LINUX, machine=machine)
+        return Contents(kind=ContentKind.LINUX, machine=machine)
     if machine is not None:
-        return Contents(kind=Kind.UEFI, machine=machine)
+        return Contents(kind=ContentKind.UEFI, machine=machine)
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return Contents(kind=Kind.PAGE)
-    return Contents(kind=Kind.OTHER)
+        return Contents(kind=ContentKind.PAGE)
+    return Contents(kind=ContentKind.OTHER)
 
 
 def find_embedded_script(program: bytes) -> bytes | None:

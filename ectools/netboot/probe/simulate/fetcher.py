@@ -25,7 +25,7 @@ BEGINNING = 64 * 1024
 """Bytes of a file that are asked for where nobody needs more."""
 
 
-class State(StrEnum):
+class FetchState(StrEnum):
     """What came of it. ``UNKNOWN``: it was not asked, or cannot be from here."""
 
     FOUND = "found"
@@ -43,7 +43,7 @@ class Fetched:
     """
 
     uri: str
-    state: State
+    state: FetchState
     size: int | None = None
     head: bytes = b""
     whole: bool = False
@@ -56,7 +56,7 @@ class Fetched:
     @property
     def shown(self) -> str:
         """The URI for people: without its token."""
-        return hide_token(self.uri)
+        return redact_tokens(self.uri)
 
 
 Fetch = Callable[..., Fetched]
@@ -65,7 +65,7 @@ FindDigest = Callable[[str, Mapping[str, str]], str | None]
 """(URI, headers) → SHA-256 in hexadecimal, or None."""
 
 
-def hide_token(text: str) -> str:
+def redact_tokens(text: str) -> str:
     """A URI, or a text with some, without the values of ``token=``."""
     return _TOKEN.sub("…", text)
 
@@ -83,18 +83,20 @@ class Fetcher:
         key = (uri, tuple(sorted((headers or {}).items())))
         with self._locks[uri]:
             known = self._known.get(key)
-            if known is None or (known.state is State.FOUND and not known.whole and len(known.head) < limit):
+            if known is None or (
+                known.state is FetchState.FOUND and not known.whole and len(known.head) < limit
+            ):
                 known = self._known[key] = self._fetch(uri, headers or {}, limit)
         return known
 
     def find_digest(self, uri: str, headers: Mapping[str, str]) -> str | None:
         """SHA-256 of all that HTTP gives, in lower-case hexadecimal; None where it cannot be had."""
-        server = resolve(urlsplit(uri).hostname or "")
+        server = resolve_host(urlsplit(uri).hostname or "")
         if server is None or not uri.startswith(("http://", "https://")):
             return None
         with self._locks[uri]:
             if uri not in self._digests:
-                reply = http_probe.read_digest(
+                reply = http_probe.read_http_digest(
                     uri, seconds=self._line.seconds, source=self._find_source(server), headers=headers
                 )
                 self._digests[uri] = reply.data.decode() if reply.status == 200 else None
@@ -108,18 +110,20 @@ class Fetcher:
             parts = urlsplit(uri)
             host = parts.hostname or ""
         except ValueError as error:
-            return Fetched(uri=uri, state=State.UNKNOWN, detail=str(error))
+            return Fetched(uri=uri, state=FetchState.UNKNOWN, detail=str(error))
         if parts.scheme not in {"tftp", "http", "https"}:
-            return Fetched(uri=uri, state=State.UNKNOWN, detail=f"{parts.scheme or 'it'}: not asked here")
+            return Fetched(
+                uri=uri, state=FetchState.UNKNOWN, detail=f"{parts.scheme or 'it'}: not asked here"
+            )
         if not self._line.interface.addresses:
             detail = "not asked: this interface has no IPv4 address (--lease takes one)"
-            return Fetched(uri=uri, state=State.UNKNOWN, detail=detail)
-        server = resolve(host)
+            return Fetched(uri=uri, state=FetchState.UNKNOWN, detail=detail)
+        server = resolve_host(host)
         if server is None:
-            return Fetched(uri=uri, state=State.SILENT, detail=f"this host cannot resolve {host!r}")
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=f"this host cannot resolve {host!r}")
         if parts.scheme == "tftp":
             return self._fetch_tftp(uri, server, limit)
-        return self._fetch_web(uri, server, headers, limit)
+        return self._fetch_http(uri, server, headers, limit)
 
     def _fetch_tftp(self, uri: str, server: IPv4Address, limit: int) -> Fetched:
         # The name is what is left, byte for byte: TFTP knows no escapes and no query.
@@ -127,32 +131,34 @@ class Fetcher:
         try:
             speaker = self._line.speak(server)
             if speaker is None:
-                return Fetched(uri=uri, state=State.UNKNOWN)
+                return Fetched(uri=uri, state=FetchState.UNKNOWN)
             with speaker:
-                reply = tftp.read_beginning(speaker, server, name, limit=limit, seconds=self._line.seconds)
+                reply = tftp.read_tftp_beginning(
+                    speaker, server, name, limit=limit, seconds=self._line.seconds
+                )
         except LinkError as error:
-            return Fetched(uri=uri, state=State.SILENT, detail=error.message)
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=error.message)
         if reply.silent:
-            return Fetched(uri=uri, state=State.SILENT, detail="no answer on UDP port 69")
+            return Fetched(uri=uri, state=FetchState.SILENT, detail="no answer on UDP port 69")
         if reply.error is not None:
-            return Fetched(uri=uri, state=State.MISSING, size=reply.size, detail=reply.error)
-        return Fetched(uri=uri, state=State.FOUND, size=reply.size, head=reply.data, whole=reply.whole)
+            return Fetched(uri=uri, state=FetchState.MISSING, size=reply.size, detail=reply.error)
+        return Fetched(uri=uri, state=FetchState.FOUND, size=reply.size, head=reply.data, whole=reply.whole)
 
-    def _fetch_web(self, uri: str, server: IPv4Address, headers: Mapping[str, str], limit: int) -> Fetched:
-        reply = http_probe.read_beginning(
+    def _fetch_http(self, uri: str, server: IPv4Address, headers: Mapping[str, str], limit: int) -> Fetched:
+        reply = http_probe.read_http_beginning(
             uri,
             limit=limit,
             seconds=self._line.seconds,
             source=self._find_source(server),
             headers=headers,
         )
-        detail = f"redirected to {hide_token(reply.redirected)}" if reply.redirected else ""
+        detail = f"redirected to {redact_tokens(reply.redirected)}" if reply.redirected else ""
         if reply.status is None:
-            return Fetched(uri=uri, state=State.SILENT, detail=reply.error or "no answer")
+            return Fetched(uri=uri, state=FetchState.SILENT, detail=reply.error or "no answer")
         if reply.status in (200, 206):
             return Fetched(
                 uri=uri,
-                state=State.FOUND,
+                state=FetchState.FOUND,
                 size=reply.size,
                 head=reply.data,
                 whole=reply.whole,
@@ -160,14 +166,14 @@ class Fetcher:
             )
         # 416: nothing satisfies a range of an empty file.
         if reply.status == 416:
-            return Fetched(uri=uri, state=State.FOUND, size=0, whole=True, detail=detail)
+            return Fetched(uri=uri, state=FetchState.FOUND, size=0, whole=True, detail=detail)
         text = reply.data[:200].decode("utf-8", "replace").strip().partition("\n")[0]
         said = f"HTTP status {reply.status}" + (f": {text}" if text.isprintable() and text else "")
-        state = State.REFUSED if reply.status in (401, 403) else State.MISSING
+        state = FetchState.REFUSED if reply.status in (401, 403) else FetchState.MISSING
         return Fetched(uri=uri, state=state, detail=said)
 
 
-def resolve(host: str) -> IPv4Address | None:
+def resolve_host(host: str) -> IPv4Address | None:
     """The address of a host by this host's resolver; None where it has none."""
     try:
         return IPv4Address(host)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import find_labels, join_uri, name_image, split_commands, split_options
-from ectools.netboot.probe.simulate.contents import Kind
-from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
-from ectools.netboot.probe.simulate.requested_file import Load, Role, guess_role, look_at
+from ectools.netboot.probe.simulate.contents import ContentKind
+from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
@@ -35,7 +35,7 @@ def run_script(
     settings: Mapping[str, str],
     fetch: Fetch,
     find_digest: FindDigest | None = None,
-) -> tuple[End, Trace]:
+) -> tuple[ScriptEnd, ScriptTrace]:
     """Go through the script that stands at ``uri``. ``settings``: iPXE's variables, by name.
 
     With ``find_digest``, what ``sha256sum`` compares is compared; else it is taken to be right.
@@ -44,8 +44,8 @@ def run_script(
     try:
         end = machine.run(script, uri, depth=0)
     except _OutOfStepsError:
-        end = End.ENDLESS
-    return (End.DONE if end is None else end), machine.trace
+        end = ScriptEnd.ENDLESS
+    return (ScriptEnd.DONE if end is None else end), machine.trace
 
 
 class _OutOfStepsError(Exception):
@@ -67,7 +67,7 @@ class _Position:
 class _Image:
     """A file that was loaded, and the command line that it was given."""
 
-    load: Load
+    file: RequestedFile
     headers: Mapping[str, str]
     arguments: str = ""
 
@@ -83,9 +83,9 @@ class _Machine:
         self._selected: _Image | None = None
         self._headers: dict[str, str] = {}
         self._steps = 0
-        self.trace = Trace()
+        self.trace = ScriptTrace()
 
-    def run(self, script: bytes, uri: str, *, depth: int) -> End | None:
+    def run(self, script: bytes, uri: str, *, depth: int) -> ScriptEnd | None:
         """None where it came to its end and nothing had failed."""
         lines = script.decode("utf-8", "replace").splitlines()
         here = _Position(uri=uri, lines=lines, labels=find_labels(lines), depth=depth)
@@ -99,26 +99,26 @@ class _Machine:
             if not words or words[0].startswith(("#", ":")):
                 continue
             outcome = self._run_line(words, here)
-            if isinstance(outcome, End):
+            if isinstance(outcome, ScriptEnd):
                 return outcome
             if outcome is _EXIT:
                 return None
             if outcome is False:
-                return End.FAILED
+                return ScriptEnd.FAILED
         return None
 
-    def _run_line(self, words: list[str], here: _Position) -> Outcome:
+    def _run_line(self, words: list[str], here: _Position) -> CommandOutcome:
         """Commands joined by || and &&, as iPXE joins them: from left to right."""
-        outcome: Outcome = True
+        outcome: CommandOutcome = True
         for joint, command in split_commands(words):
             if (joint == "||" and outcome is not False) or (joint == "&&" and outcome is False):
                 continue
             outcome = self._run_command(command, here)
-            if isinstance(outcome, End) or outcome is _EXIT:
+            if isinstance(outcome, ScriptEnd) or outcome is _EXIT:
                 return outcome
         return outcome
 
-    def _run_command(self, words: list[str], here: _Position) -> Outcome:
+    def _run_command(self, words: list[str], here: _Position) -> CommandOutcome:
         if not words:
             return True
         # A variable may be empty, and then no word is left; or hold blanks, and is one word all the same.
@@ -149,18 +149,18 @@ class _Machine:
 
     # The commands: each takes its words and the position, and says how it went.
 
-    def set(self, words: list[str], _here: _Position) -> Outcome:
+    def set(self, words: list[str], _here: _Position) -> CommandOutcome:
         if words:
             # A type may be named: set tries:int32 0.
             self._settings[words[0].partition(":")[0]] = " ".join(words[1:])
         return bool(words)
 
-    def clear(self, words: list[str], _here: _Position) -> Outcome:
+    def clear(self, words: list[str], _here: _Position) -> CommandOutcome:
         for word in words:
             self._settings.pop(word, None)
         return True
 
-    def inc(self, words: list[str], _here: _Position) -> Outcome:
+    def inc(self, words: list[str], _here: _Position) -> CommandOutcome:
         if not words:
             return False
         by = words[1] if len(words) > 1 else "1"
@@ -171,10 +171,10 @@ class _Machine:
         self._settings[words[0]] = str(value)[:32]
         return True
 
-    def isset(self, words: list[str], _here: _Position) -> Outcome:
+    def isset(self, words: list[str], _here: _Position) -> CommandOutcome:
         return bool(words)
 
-    def iseq(self, words: list[str], _here: _Position) -> Outcome:
+    def iseq(self, words: list[str], _here: _Position) -> CommandOutcome:
         first, second = (*words, "", "")[:2]
         if first == second or _ANY in first or _ANY in second:
             return True
@@ -184,102 +184,102 @@ class _Machine:
             self.trace.mismatches.append(mismatch)
         return False
 
-    def goto(self, words: list[str], here: _Position) -> Outcome:
+    def goto(self, words: list[str], here: _Position) -> CommandOutcome:
         if not words or words[0] not in here.labels:
             return False
         here.at = here.labels[words[0]]
         return True
 
-    def exit(self, words: list[str], _here: _Position) -> Outcome:
+    def exit(self, words: list[str], _here: _Position) -> CommandOutcome:
         return _EXIT if not words or words[0] == "0" else False
 
-    def hash(self, words: list[str], _here: _Position) -> Outcome:
+    def hash(self, words: list[str], _here: _Position) -> CommandOutcome:
         options, rest = split_options(words)
         name = options.get("--set") or options.get("-s")
         if name:
             self._settings[name] = _ANY
         return bool(rest) and rest[0] in self._images
 
-    def sha256(self, words: list[str], here: _Position) -> Outcome:
+    def sha256(self, words: list[str], here: _Position) -> CommandOutcome:
         options, rest = split_options(words)
         image = self._images.get(rest[0]) if rest else None
         name = options.get("--set") or options.get("-s")
         if self._find_digest is None or image is None or not name:
             return self.hash(words, here)
-        digest = self._find_digest(image.load.fetched.uri, image.headers)
+        digest = self._find_digest(image.file.fetched.uri, image.headers)
         if digest is None:
             return self.hash(words, here)
-        self._digests[digest] = image.load.fetched.uri
+        self._digests[digest] = image.file.fetched.uri
         self._settings[name] = digest
         return True
 
-    def prompt(self, words: list[str], _here: _Position) -> Outcome:
+    def prompt(self, words: list[str], _here: _Position) -> CommandOutcome:
         # Nobody presses a key: with a time it runs out, without one it waits.
         options, _ = split_options(words)
-        return False if "--timeout" in options or "-t" in options else End.MENU
+        return False if "--timeout" in options or "-t" in options else ScriptEnd.MENU
 
-    def choose(self, words: list[str], _here: _Position) -> Outcome:
+    def choose(self, words: list[str], _here: _Position) -> CommandOutcome:
         options, rest = split_options(words)
         default = options.get("--default") or options.get("-d")
         timed = "--timeout" in options or "-t" in options
         if not (default and timed and rest):
-            return End.MENU
+            return ScriptEnd.MENU
         self.trace.add_note(f"a menu: after its time, {default!r} is taken")
         self._settings[rest[0]] = default
         return True
 
-    def params(self, _words: list[str], _here: _Position) -> Outcome:
+    def params(self, _words: list[str], _here: _Position) -> CommandOutcome:
         self._headers = {}
         return True
 
-    def param(self, words: list[str], _here: _Position) -> Outcome:
+    def param(self, words: list[str], _here: _Position) -> CommandOutcome:
         options, rest = split_options(words)
         if ("--header" in options or "-H" in options) and len(rest) > 1:
             self._headers[rest[0]] = " ".join(rest[1:])
         return True
 
-    def imgfree(self, words: list[str], _here: _Position) -> Outcome:
+    def imgfree(self, words: list[str], _here: _Position) -> CommandOutcome:
         for name in words or list(self._images):
             self._images.pop(name, None)
         return True
 
-    def imgargs(self, words: list[str], _here: _Position) -> Outcome:
+    def imgargs(self, words: list[str], _here: _Position) -> CommandOutcome:
         if not words or words[0] not in self._images:
             return False
         self._images[words[0]].arguments = " ".join(words[1:])
         return True
 
-    def kernel(self, words: list[str], here: _Position) -> Outcome:
+    def kernel(self, words: list[str], here: _Position) -> CommandOutcome:
         image = self._acquire(Role.KERNEL, words, here)
         self._selected = image
         return image is not None
 
-    def initrd(self, words: list[str], here: _Position) -> Outcome:
+    def initrd(self, words: list[str], here: _Position) -> CommandOutcome:
         return self._acquire(Role.INITRD, words, here) is not None
 
-    def imgfetch(self, words: list[str], here: _Position) -> Outcome:
+    def imgfetch(self, words: list[str], here: _Position) -> CommandOutcome:
         return self._acquire(None, words, here) is not None
 
-    def boot(self, words: list[str], here: _Position) -> Outcome:
+    def boot(self, words: list[str], here: _Position) -> CommandOutcome:
         image = self._acquire(Role.SCRIPT, words, here) if words else self._selected
         return image is not None and self._execute(image, here)
 
-    def _execute(self, image: _Image, here: _Position) -> Outcome:
-        contents = image.load.contents
-        if contents is None or image.load.is_unreadable or here.depth >= _MAX_DEPTH:
+    def _execute(self, image: _Image, here: _Position) -> CommandOutcome:
+        contents = image.file.contents
+        if contents is None or image.file.is_unreadable or here.depth >= _MAX_DEPTH:
             return False
-        if contents.kind is Kind.SCRIPT:
-            fetched = image.load.fetched
+        if contents.kind is ContentKind.SCRIPT:
+            fetched = image.file.fetched
             end = self.run(fetched.head, fetched.uri, depth=here.depth + 1)
-            return (end is None) if end in (None, End.FAILED) else end
-        if contents.kind is Kind.LINUX or image.load.role is Role.KERNEL:
-            others = [each.load for each in self._images.values() if each is not image]
-            initrds = [load.fetched.uri for load in others if load.role in (Role.INITRD, Role.FILE)]
-            self.trace.boot = Boot(
-                kernel=image.load.fetched.uri, arguments=image.arguments, initrds=tuple(initrds)
+            return (end is None) if end in (None, ScriptEnd.FAILED) else end
+        if contents.kind is ContentKind.LINUX or image.file.role is Role.KERNEL:
+            others = [each.file for each in self._images.values() if each is not image]
+            initrds = [file.fetched.uri for file in others if file.role in (Role.INITRD, Role.FILE)]
+            self.trace.boot = KernelBoot(
+                kernel=image.file.fetched.uri, arguments=image.arguments, initrds=tuple(initrds)
             )
-            return End.BOOT
-        return End.PROGRAM
+            return ScriptEnd.BOOT
+        return ScriptEnd.PROGRAM
 
     def _acquire(self, role: Role | None, words: list[str], here: _Position) -> _Image | None:
         """The image that the words name, fetched where there is none of that name; None where it fails."""
@@ -292,11 +292,11 @@ class _Machine:
             uri = join_uri(here.uri, uri)
             headers = dict(self._headers) if parameters else {}
             fetched = self._fetch(uri, headers)
-            load = look_at(role or guess_role(uri), fetched)
-            self.trace.add_load(load)
-            if not load.found:
+            file = classify(role or guess_role(uri), fetched)
+            self.trace.add_file(file)
+            if not file.found:
                 return None
-            image = _Image(load=load, headers=headers)
+            image = _Image(file=file, headers=headers)
             name = options.get("--name") or options.get("-n") or name_image(uri)
             self._images[name] = image
         if len(rest) > 1:
@@ -309,11 +309,11 @@ class _Exit:
 
 
 _EXIT = _Exit()
-Outcome = bool | End | _Exit
-_Command = Callable[[_Machine, list[str], _Position], Outcome]
+CommandOutcome = bool | ScriptEnd | _Exit
+_Command = Callable[[_Machine, list[str], _Position], CommandOutcome]
 
 
-def _end(end: End) -> _Command:
+def _end(end: ScriptEnd) -> _Command:
     return lambda _machine, _words, _here: end
 
 
@@ -323,10 +323,10 @@ _COMMANDS: dict[str, _Command] = {
     **dict.fromkeys(("initrd", "module"), _Machine.initrd),
     **dict.fromkeys(("imgfetch", "imgget"), _Machine.imgfetch),
     **dict.fromkeys(("sha512sum", "sha1sum", "md5sum"), _Machine.hash),
-    **dict.fromkeys(("sanboot", "fcoe"), _end(End.LOCAL)),
-    **dict.fromkeys(("reboot", "poweroff"), _end(End.REBOOT)),
-    **dict.fromkeys(("login", "config"), _end(End.MENU)),
-    "shell": _end(End.SHELL),
+    **dict.fromkeys(("sanboot", "fcoe"), _end(ScriptEnd.LOCAL)),
+    **dict.fromkeys(("reboot", "poweroff"), _end(ScriptEnd.REBOOT)),
+    **dict.fromkeys(("login", "config"), _end(ScriptEnd.MENU)),
+    "shell": _end(ScriptEnd.SHELL),
     "choose": _Machine.choose,
     "clear": _Machine.clear,
     "exit": _Machine.exit,

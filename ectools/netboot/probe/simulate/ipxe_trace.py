@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.simulate.requested_file import Load
+    from ectools.netboot.probe.simulate.requested_file import RequestedFile
 
 
-class End(StrEnum):
+class ScriptEnd(StrEnum):
     """How a script ends, as ``report`` tells it."""
 
     BOOT = "boots a kernel"
@@ -25,7 +25,7 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boot:
+class KernelBoot:
     """What is booted."""
 
     kernel: str
@@ -43,18 +43,18 @@ class Mismatch:
 
 
 @dataclass(kw_only=True)
-class Trace:
+class ScriptTrace:
     """What a script did, and those that it chained."""
 
-    loads: list[Load] = field(default_factory=list)
+    files: list[RequestedFile] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
-    boot: Boot | None = None
+    boot: KernelBoot | None = None
     mismatches: list[Mismatch] = field(default_factory=list)
 
-    def add_load(self, load: Load) -> None:
-        if load not in self.loads:
-            self.loads.append(load)
+    def add_file(self, file: RequestedFile) -> None:
+        if file not in self.files:
+            self.files.append(file)
 
     def add_note(self, note: str) -> None:
         if note not in self.notes:

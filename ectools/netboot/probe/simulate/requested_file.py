@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.simulate.contents import Contents, Kind, identify
-from ectools.netboot.probe.simulate.fetcher import State
+from ectools.netboot.probe.simulate.contents import ContentKind, Contents, identify_contents
+from ectools.netboot.probe.simulate.fetcher import FetchState
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.simulate.fetcher import Fetched
@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class RequestedFile:
     """One file that a client asks for; ``contents`` where it was found."""
 
     role: Role
@@ -33,12 +33,12 @@ class Load:
 
     @property
     def found(self) -> bool:
-        return self.fetched.state is State.FOUND
+        return self.fetched.state is FetchState.FOUND
 
     @property
     def is_unreadable(self) -> bool:
         """It was found, and is nothing that iPXE can run."""
-        return self.contents is not None and self.contents.kind in (Kind.PAGE, Kind.EMPTY)
+        return self.contents is not None and self.contents.kind in (ContentKind.PAGE, ContentKind.EMPTY)
 
 
 def guess_role(uri: str) -> Role:
@@ -51,7 +51,7 @@ def guess_role(uri: str) -> Role:
     return Role.KERNEL if any(word in name for word in ("kernel", "linux", "image")) else Role.FILE
 
 
-def look_at(role: Role, fetched: Fetched) -> Load:
+def classify(role: Role, fetched: Fetched) -> RequestedFile:
     """The load of a file that was asked for."""
-    contents = identify(fetched) if fetched.state is State.FOUND else None
-    return Load(role=role, fetched=fetched, contents=contents)
+    contents = identify_contents(fetched) if fetched.state is FetchState.FOUND else None
+    return RequestedFile(role=role, fetched=fetched, contents=contents)

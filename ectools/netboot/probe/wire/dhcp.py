@@ -206,11 +206,11 @@ def parse_message(data: bytes) -> Message:
 
 
 def _parse_options(area: bytes, *, into: dict[int, bytes], where: str, notes: list[str]) -> None:
-    for number, value in split_options(area, where=where, notes=notes):
+    for number, value in split_dhcp_options(area, where=where, notes=notes):
         into[number] = into.get(number, b"") + value
 
 
-def split_options(area: bytes, *, where: str, notes: list[str]) -> list[tuple[int, bytes]]:
+def split_dhcp_options(area: bytes, *, where: str, notes: list[str]) -> list[tuple[int, bytes]]:
     """The (number, value) pairs of a run of options, up to its end; what is cut off gives a note."""
     found: list[tuple[int, bytes]] = []
     offset = 0

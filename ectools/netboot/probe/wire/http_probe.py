@@ -26,7 +26,7 @@ _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebReply:
+class HttpReply:
     """``status`` is None where no answer came; ``error`` then says why. ``size`` is None if not told."""
 
     status: int | None
@@ -37,37 +37,37 @@ class WebReply:
     redirected: str | None = None
 
 
-_Read = Callable[[http.client.HTTPResponse], WebReply]
+_Read = Callable[[http.client.HTTPResponse], HttpReply]
 
 
-def read_beginning(
+def read_http_beginning(
     url: str, *, limit: int, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
-) -> WebReply:
+) -> HttpReply:
     """GET the first ``limit`` bytes. ``seconds`` is for each step; redirects are followed, as iPXE does."""
 
-    def read(response: http.client.HTTPResponse) -> WebReply:
+    def read(response: http.client.HTTPResponse) -> HttpReply:
         data = response.read(limit)
         total = _TOTAL.fullmatch(response.getheader("Content-Range") or "")
         length = response.getheader("Content-Length") or ""
         size = int(total[1]) if total else int(length) if length.isascii() and length.isdigit() else None
         whole = len(data) == size if size is not None else len(data) < limit
-        return WebReply(status=response.status, size=size, data=data, whole=whole)
+        return HttpReply(status=response.status, size=size, data=data, whole=whole)
 
     ranged = {"Range": f"bytes=0-{limit - 1}", **headers}
     return _get(url, read, seconds=seconds, most=_MOST_SECONDS, source=source, headers=ranged)
 
 
-def read_digest(
+def read_http_digest(
     url: str, *, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
-) -> WebReply:
+) -> HttpReply:
     """GET all of it, and keep its SHA-256 alone, as ``data`` in hexadecimal."""
 
-    def read(response: http.client.HTTPResponse) -> WebReply:
+    def read(response: http.client.HTTPResponse) -> HttpReply:
         digest, size = hashlib.sha256(), 0
         while part := response.read(_PART_BYTES):
             digest.update(part)
             size += len(part)
-        return WebReply(status=response.status, size=size, data=digest.hexdigest().encode(), whole=True)
+        return HttpReply(status=response.status, size=size, data=digest.hexdigest().encode(), whole=True)
 
     return _get(url, read, seconds=seconds, most=_MOST_DIGEST_SECONDS, source=source, headers=headers)
 
@@ -80,7 +80,7 @@ def _get(
     most: float,
     source: IPv4Address | None,
     headers: Mapping[str, str],
-) -> WebReply:
+) -> HttpReply:
     redirected = None
     for _ in range(_MAX_REDIRECTS):
         try:
@@ -90,10 +90,10 @@ def _get(
                     return replace(read(response), redirected=redirected)
             url = redirected = urljoin(url, location)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return WebReply(status=None, error=str(error) or type(error).__name__, redirected=redirected)
+            return HttpReply(status=None, error=str(error) or type(error).__name__, redirected=redirected)
         # A token is for the host that it was meant for.
         headers = {name: value for name, value in headers.items() if name == "Range"}
-    return WebReply(status=None, error=f"more than {_MAX_REDIRECTS} redirects", redirected=redirected)
+    return HttpReply(status=None, error=f"more than {_MAX_REDIRECTS} redirects", redirected=redirected)
 
 
 @contextlib.contextmanager

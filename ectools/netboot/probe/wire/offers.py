@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, Option, split_options
-from ectools.netboot.probe.wire.pxe_option43 import Vendor, parse_vendor
+from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, Option, split_dhcp_options
+from ectools.netboot.probe.wire.pxe_option43 import PxeOption43, parse_option43
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -47,11 +47,11 @@ class Answer:
         return self.message.siaddr if self.message.siaddr != NO_ADDRESS else self.server
 
     @property
-    def vendor(self) -> Vendor:
+    def option43(self) -> PxeOption43:
         """Option 43; empty where it is not PXE's."""
         if not self.is_pxe:
-            return Vendor()
-        return parse_vendor(self.message.options.get(Option.VENDOR, b""))
+            return PxeOption43()
+        return parse_option43(self.message.options.get(Option.VENDOR, b""))
 
     @property
     def ipxe_priority(self) -> int:
@@ -67,11 +67,11 @@ class Answer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be read of it."""
-        return (*self.message.notes, *self.vendor.notes)
+        return (*self.message.notes, *self.option43.notes)
 
     def _ipxe(self, number: int) -> bytes:
         area = self.message.options.get(Option.IPXE, b"")
-        return dict(split_options(area, where="option 175", notes=[])).get(number, b"")
+        return dict(split_dhcp_options(area, where="option 175", notes=[])).get(number, b"")
 
 
 @dataclass(frozen=True, kw_only=True)

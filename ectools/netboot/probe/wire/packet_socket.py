@@ -125,7 +125,7 @@ def listens_here(port: int) -> bool:
     return any(int(line.split()[1].partition(":")[2], 16) == port for line in lines)
 
 
-class Ear:
+class CaptureSocket:
     """Hears the UDP datagrams to one port on an interface, before any firewall of this host.
 
     Those that this host sends are heard too: so are the answers of a server on this very host.
@@ -194,7 +194,7 @@ def send_broadcast(interface: Interface, payload: bytes, *, port: int) -> None:
             raise LinkError(f"{interface.name}: cannot send: {error.strerror}") from error
 
 
-class Speaker:
+class UdpEndpoint:
     """A UDP socket of ours that hears its answers even where a firewall of this host drops them.
 
     A TFTP server answers from a new port, so a firewall takes that for a stranger. Answers of a server on
@@ -214,7 +214,7 @@ class Speaker:
             self._socket.setblocking(False)
             self.port: int = self._socket.getsockname()[1]
             self._address = address
-            self._ear = Ear(interface, self.port)
+            self._ear = CaptureSocket(interface, self.port)
             cleanup.pop_all()
 
     def __enter__(self) -> Self:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-from ectools.netboot.probe.wire.dhcp import split_options
+from ectools.netboot.probe.wire.dhcp import split_dhcp_options
 
 
-class VendorOption(IntEnum):
+class PxeSuboption(IntEnum):
     """The sub-options that a boot is chosen by."""
 
     DISCOVERY_CONTROL = 6
@@ -21,7 +21,7 @@ class VendorOption(IntEnum):
     BOOT_ITEM = 71
 
 
-_DISCOVERY = frozenset(VendorOption) - {VendorOption.BOOT_ITEM}
+_DISCOVERY = frozenset(PxeSuboption) - {PxeSuboption.BOOT_ITEM}
 _SKIP_MENU = 1 << 3
 WAIT_FOR_EVER = 255
 """The prompt's time that means: show the menu, and wait for a person."""
@@ -36,7 +36,7 @@ class MenuItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vendor:
+class PxeOption43:
     """``has_discovery``: whether there is any sub-option that makes the client look at menu and servers.
 
     ``servers``: item type → addresses. ``prompt_seconds`` is None without a prompt, and then no time.
@@ -56,24 +56,24 @@ class Vendor:
         return next((addresses for type_, addresses in self.servers if type_ == item), ())
 
 
-def parse_vendor(value: bytes) -> Vendor:
+def parse_option43(value: bytes) -> PxeOption43:
     """Read the value of option 43; what is cut off or too short gives a note."""
     notes: list[str] = []
     parts: dict[int, bytes] = {}
-    for number, part in split_options(value, where="option 43", notes=notes):
+    for number, part in split_dhcp_options(value, where="option 43", notes=notes):
         parts.setdefault(number, part)
-    control = parts.get(VendorOption.DISCOVERY_CONTROL, b"\0")
-    prompt = parts.get(VendorOption.MENU_PROMPT)
-    item = parts.get(VendorOption.BOOT_ITEM, b"")
-    least = {VendorOption.DISCOVERY_CONTROL: 1, VendorOption.MENU_PROMPT: 1, VendorOption.BOOT_ITEM: 4}
+    control = parts.get(PxeSuboption.DISCOVERY_CONTROL, b"\0")
+    prompt = parts.get(PxeSuboption.MENU_PROMPT)
+    item = parts.get(PxeSuboption.BOOT_ITEM, b"")
+    least = {PxeSuboption.DISCOVERY_CONTROL: 1, PxeSuboption.MENU_PROMPT: 1, PxeSuboption.BOOT_ITEM: 4}
     for number, size in least.items():
         if len(parts.get(number, bytes(size))) < size:
             notes.append(f"option 43: sub-option {number} is too short")
-    return Vendor(
+    return PxeOption43(
         has_discovery=not _DISCOVERY.isdisjoint(parts),
         skip_menu=bool(control[:1] and control[0] & _SKIP_MENU),
-        servers=_parse_servers(parts.get(VendorOption.BOOT_SERVERS, b""), notes),
-        menu=_parse_menu(parts.get(VendorOption.BOOT_MENU, b""), notes),
+        servers=_parse_servers(parts.get(PxeSuboption.BOOT_SERVERS, b""), notes),
+        menu=_parse_menu(parts.get(PxeSuboption.BOOT_MENU, b""), notes),
         prompt_seconds=prompt[0] if prompt else None,
         item=struct.unpack_from("!H", item)[0] if len(item) >= 4 else None,
         notes=tuple(notes),
@@ -110,4 +110,4 @@ def _parse_menu(area: bytes, notes: list[str]) -> tuple[MenuItem, ...]:
 
 def build_boot_item(item: int) -> bytes:
     """The value of option 43 that asks a boot server for an item, layer 0."""
-    return bytes((VendorOption.BOOT_ITEM, 4)) + struct.pack("!HH", item, 0) + b"\xff"
+    return bytes((PxeSuboption.BOOT_ITEM, 4)) + struct.pack("!HH", item, 0) + b"\xff"

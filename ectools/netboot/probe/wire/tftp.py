@@ -13,7 +13,7 @@ from ectools.netboot.protocols import load_protocols
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.probe.wire.packet_socket import Speaker
+    from ectools.netboot.probe.wire.packet_socket import UdpEndpoint
 
 _BLOCK_BYTES = 1408
 """Fits an Ethernet frame with every header; what iPXE asks for is near."""
@@ -60,8 +60,8 @@ def parse_options(payload: bytes) -> dict[str, str]:
     return {words[at].lower(): words[at + 1] for at in range(0, len(words) - 1, 2) if words[at]}
 
 
-def read_beginning(
-    speaker: Speaker, server: IPv4Address, name: str, *, limit: int, seconds: float
+def read_tftp_beginning(
+    speaker: UdpEndpoint, server: IPv4Address, name: str, *, limit: int, seconds: float
 ) -> TftpReply:
     """Fetch up to about ``limit`` bytes, then tell the server to stop. ``seconds`` is for each answer."""
     transfer = _Transfer(speaker, server, limit=limit)
@@ -86,7 +86,7 @@ def read_beginning(
 class _Transfer:
     """One file being read: what is expected next, and what to say again where it does not come."""
 
-    def __init__(self, speaker: Speaker, server: IPv4Address, *, limit: int) -> None:
+    def __init__(self, speaker: UdpEndpoint, server: IPv4Address, *, limit: int) -> None:
         self._speaker, self._server, self._limit = speaker, server, limit
         self._last = b""
         self._last_port = 0

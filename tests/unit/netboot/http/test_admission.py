@@ -47,11 +47,11 @@ class World:
 
     def come(self, ip: str, port: int = 1) -> Client | None:
         """A connection; None where it is closed at once."""
-        place = self.admission.find_place(ip, port)
-        if place is None:
+        slot = self.admission.find_slot(ip, port)
+        if slot is None:
             return None
         client = Client(self.now)
-        self.admission.enter(client, place)
+        self.admission.enter(client, slot)
         return client
 
     def is_served(self, client: Client | None) -> bool:

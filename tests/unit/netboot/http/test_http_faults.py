@@ -12,10 +12,10 @@ from aiohttp.web_protocol import RequestHandler
 
 from ectools.netboot.http.admission import Loss
 from ectools.netboot.http.connection import Connection
-from ectools.netboot.http.handler import Found
+from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.sendfile import SLICE_BYTES, Abort, Pump, Transfer
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.sendfile import SLICE_BYTES, Abort, SendfileScheduler, Transfer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.http.webroot import OpenedFile
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from ectools.netboot.http.handler import Site, Visit
+    from ectools.netboot.http.handler import RequestInfo, Router
     from ectools.netboot.http.responses import Delivery
 
 SIZE = 8 << 20
@@ -31,14 +31,14 @@ SIZE = 8 << 20
 
 def serve(
     root: Path,
-    scenario: Callable[[BootServer, int], Awaitable[None]],
+    scenario: Callable[[HttpServer, int], Awaitable[None]],
     *,
-    site: Site | None = None,
+    site: Router | None = None,
     **options: float,
 ) -> None:
     async def run() -> None:
         settings = HttpSettings(root=root, **options)
-        server = BootServer(settings, listener=bind_listener("127.0.0.1", 0), site=site)
+        server = HttpServer(settings, listener=bind_listener("127.0.0.1", 0), site=site)
         _, port = server.start()
         async with asyncio.timeout(60):
             await scenario(server, port)
@@ -78,7 +78,7 @@ def test_a_deadline_that_fails_drops_its_connection_and_the_next_is_enforced(
 
     monkeypatch.setattr(Connection, "expire", fail_once)
 
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         first = await asyncio.open_connection("127.0.0.1", port)
         assert await first[0].read() == b""
         second = await asyncio.open_connection("127.0.0.1", port)
@@ -95,7 +95,7 @@ def test_a_deadline_that_fails_drops_its_connection_and_the_next_is_enforced(
 def test_a_connection_that_cannot_be_opened_is_closed_and_the_next_is_served(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         with monkeypatch.context() as patch:
             patch.setattr("ectools.netboot.http.server.Connection", None)
             assert await get(port, "/netboot.ipxe") == b""
@@ -115,7 +115,7 @@ def test_a_connections_end_that_fails_gives_its_slot_back(
         lost(self, exc)
         raise ValueError("fault")
 
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /initrd HTTP/1.1\r\nHost: b\r\n\r\n")
         await reader.readexactly(1000)
@@ -134,10 +134,10 @@ def test_a_download_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Mo
     """A fault in one slice: the other download of the same turn goes on."""
     path = tmp_path / "initrd"
     path.write_bytes(os.urandom(SIZE))
-    send = Pump._send_slice
+    send = SendfileScheduler._send_slice
 
     async def scenario() -> tuple[list[Abort | None], int, int]:
-        pump = Pump()
+        scheduler = SendfileScheduler()
         pairs = [socket.socketpair() for _ in range(2)]
         transfers = []
         for ours, theirs in pairs:
@@ -145,31 +145,31 @@ def test_a_download_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Mo
             theirs.setblocking(False)
             descriptor = os.open(path, os.O_RDONLY)
             file = OpenedFile(descriptor=descriptor, status=os.fstat(descriptor))
-            transfers.append(pump.start(ours.fileno(), file, offset=0, count=SIZE))
+            transfers.append(scheduler.start(ours.fileno(), file, offset=0, count=SIZE))
 
-        def fail_for_first(self: Pump, transfer: object, slice_bytes: int) -> None:
+        def fail_for_first(self: SendfileScheduler, transfer: object, slice_bytes: int) -> None:
             if transfer is transfers[0]:
                 raise ZeroDivisionError
             send(self, transfer, slice_bytes)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Pump, "_send_slice", fail_for_first)
+        monkeypatch.setattr(SendfileScheduler, "_send_slice", fail_for_first)
         received = 0
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(60):
             while received < SIZE:
                 received += len(await loop.sock_recv(pairs[1][1], 1 << 20))
-            reasons = [await transfer.ended for transfer in transfers]
-        pump.close()
+            reasons = [await transfer.on_complete for transfer in transfers]
+        scheduler.close()
         for ours, theirs in pairs:
             ours.close()
             theirs.close()
-        return reasons, received, pump.guard.failures
+        return reasons, received, scheduler.guard.failures
 
     assert asyncio.run(scenario()) == ([Abort.FAULT, None], SIZE, 1)
 
 
 def test_who_makes_room_before_its_request_is_taken_up_is_told(root: Path) -> None:
-    async def scenario(server: BootServer, _: int) -> None:
+    async def scenario(server: HttpServer, _: int) -> None:
         ours, theirs = socket.socketpair()
         connection = Connection(asyncio.Protocol, server._hooks, header_seconds=5)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
@@ -186,20 +186,20 @@ class FaultySite:
     """A fault where an answer is looked for, one where its file is opened, and one where its end is heard."""
 
     def __init__(self) -> None:
-        self.ended: list[int] = []
+        self.on_complete: list[int] = []
 
-    async def find(self, visit: Visit) -> Found:
-        if visit.segments == (b"find",):
+    async def find(self, info: RequestInfo) -> Resource:
+        if info.segments == (b"find",):
             raise ZeroDivisionError
-        if visit.segments == (b"open",):
-            return Found(target=(b"a", "no bytes"), ended=self._note)  # type: ignore[arg-type]
-        return Found(target=b"content", ended=self._fail)
+        if info.segments == (b"open",):
+            return Resource(target=(b"a", "no bytes"), on_complete=self._note)  # type: ignore[arg-type]
+        return Resource(target=b"content", on_complete=self._fail)
 
     async def report(self) -> Mapping[str, Any]:
         return {}
 
     def _note(self, delivery: Delivery) -> None:
-        self.ended.append(delivery.status)
+        self.on_complete.append(delivery.status)
 
     def _fail(self, delivery: Delivery) -> None:
         raise ZeroDivisionError
@@ -210,7 +210,7 @@ def test_a_fault_in_an_answer_is_counted_told_once_and_its_end_is_heard(
 ) -> None:
     site = FaultySite()
 
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         for _ in range(3):
             assert (await get(port, "/find")).startswith(b"HTTP/1.1 500 ")
             assert (await get(port, "/open")).startswith(b"HTTP/1.1 500 ")
@@ -219,7 +219,7 @@ def test_a_fault_in_an_answer_is_counted_told_once_and_its_end_is_heard(
         assert server.answers == {500: 6, 200: 3}
 
     serve(root, scenario, site=site)
-    assert site.ended == [500] * 3
+    assert site.on_complete == [500] * 3
     assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
@@ -240,25 +240,25 @@ def test_a_slice_of_which_only_the_end_is_in_memory_is_read_by_a_thread(
     else:
         pytest.skip("this filesystem is in memory as a whole")
     read: list[int] = []
-    read_ahead = Pump._read_ahead
+    read_ahead = SendfileScheduler._read_ahead
 
-    def note(self: Pump, transfer: Transfer, count: int) -> None:
+    def note(self: SendfileScheduler, transfer: Transfer, count: int) -> None:
         read.append(transfer.offset)
         read_ahead(self, transfer, count)
 
-    monkeypatch.setattr(Pump, "_read_ahead", note)
+    monkeypatch.setattr(SendfileScheduler, "_read_ahead", note)
 
     async def scenario() -> None:
-        pump = Pump()
+        scheduler = SendfileScheduler()
         ours, theirs = socket.socketpair()
         for each in (ours, theirs):
             each.setblocking(False)
         file = OpenedFile(descriptor=descriptor, status=os.fstat(descriptor))
-        transfer = pump.start(ours.fileno(), file, offset=0, count=SIZE)
+        transfer = scheduler.start(ours.fileno(), file, offset=0, count=SIZE)
         async with asyncio.timeout(60):
             await asyncio.get_running_loop().sock_recv(theirs, 1)
-        pump.stop(transfer, None)
-        pump.close()
+        scheduler.stop(transfer, None)
+        scheduler.close()
         ours.close()
         theirs.close()
 
@@ -282,7 +282,7 @@ def test_what_cannot_be_measured_of_one_download_stops_no_other(
 
     monkeypatch.setattr("ectools.netboot.http.sendfile._count_unread", fail_once)
 
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         clients = [await asyncio.open_connection("127.0.0.1", port, limit=1024) for _ in range(2)]
         for reader, writer in clients:
             writer.write(b"GET /big HTTP/1.1\r\nHost: b\r\n\r\n")
@@ -298,7 +298,7 @@ def test_what_cannot_be_measured_of_one_download_stops_no_other(
 
 
 def test_a_server_whose_deadlines_are_late_does_not_pass_its_own_check(root: Path) -> None:
-    async def scenario(server: BootServer, port: int) -> None:
+    async def scenario(server: HttpServer, port: int) -> None:
         assert await server.check_itself() is None
         server._deadlines.stop()
         assert await server.check_itself() == "late: deadlines of connections"

@@ -12,12 +12,12 @@ import pytest
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.http.access_log import printable_path
-from ectools.netboot.http.handler import Found, Visit
+from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.listen import ListenError, adopt_listener, bind_listener
 from ectools.netboot.http.responses import Delivery
-from ectools.netboot.http.server import BootServer
+from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.webroot import RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ def ask(targets: Iterable[str], settings: HttpSettings, **rules: Any) -> list[by
     """The whole answer to a GET of each target, each on a connection of its own."""
 
     async def scenario() -> list[bytes]:
-        server = BootServer(settings, listener=bind_listener("127.0.0.1", 0), **rules)
+        server = HttpServer(settings, listener=bind_listener("127.0.0.1", 0), **rules)
         _, port = server.start()
         answers = []
         for target in targets:
@@ -47,18 +47,20 @@ class SomeSite:
     """Two names of its own, and one that leads out of the root."""
 
     def __init__(self) -> None:
-        self.ended: list[tuple[str, Delivery]] = []
+        self.on_complete: list[tuple[str, Delivery]] = []
 
-    async def find(self, visit: Visit) -> Found:
-        name = os.fsdecode(b"/".join(visit.segments))
+    async def find(self, info: RequestInfo) -> Resource:
+        name = os.fsdecode(b"/".join(info.segments))
         targets: dict[str, tuple[bytes, ...] | bytes] = {
             "kernel": (b"one", b"kernel"),
             "netboot.ipxe": b"#!ipxe\n",
             "gone": (b"..", b"secret"),
         }
         if name not in targets:
-            raise RefusedError(404, "not found")
-        return Found(target=targets[name], ended=lambda delivery: self.ended.append((name, delivery)))
+            raise RejectedError(404, "not found")
+        return Resource(
+            target=targets[name], on_complete=lambda delivery: self.on_complete.append((name, delivery))
+        )
 
     async def report(self) -> Mapping[str, Any]:
         return {"release": "some"}
@@ -79,7 +81,7 @@ def test_a_site_says_what_stands_at_a_path_and_hears_what_became_of_it(tmp_path:
     assert health.startswith(b"HTTP/1.1 200 ")
     assert b'"release": "some"' in health
     assert gone.startswith(b"HTTP/1.1 404 ")
-    assert site.ended == [
+    assert site.on_complete == [
         ("kernel", Delivery(status=200, sent=8, reached_end=True)),
         ("netboot.ipxe", Delivery(status=200, sent=7, reached_end=True)),
         ("gone", Delivery(status=404, sent=10, reached_end=False)),
@@ -87,27 +89,27 @@ def test_a_site_says_what_stands_at_a_path_and_hears_what_became_of_it(tmp_path:
 
 
 def test_the_health_report_tells_of_the_site_only_whom_the_access_rule_lets_in(tmp_path: Path) -> None:
-    def gate(_: Visit) -> None:
-        raise RefusedError(403, "not from here")
+    def access_check(_: RequestInfo) -> None:
+        raise RejectedError(403, "not from here")
 
-    (health,) = ask(["/healthz"], HttpSettings(root=tmp_path), gate=gate, site=SomeSite())
+    (health,) = ask(["/healthz"], HttpSettings(root=tmp_path), access_check=access_check, site=SomeSite())
     assert health.startswith(b"HTTP/1.1 200 ")
     assert b"release" not in health
 
 
 def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> None:
     (tmp_path / "kernel").write_bytes(b"kernel")
-    visits: list[Visit] = []
+    visits: list[RequestInfo] = []
 
-    def gate(visit: Visit) -> None:
-        visits.append(visit)
-        if visit.query.get("token") != "t0ken":
-            raise RefusedError(403, "a token is asked for")
+    def access_check(info: RequestInfo) -> None:
+        visits.append(info)
+        if info.query.get("token") != "t0ken":
+            raise RejectedError(403, "a token is asked for")
 
     targets = ("/kernel?token=t0ken", "/ker%6eel?token=t0ken", "/kernel", "/none", "/healthz")
-    answers = ask(targets, HttpSettings(root=tmp_path), gate=gate)
+    answers = ask(targets, HttpSettings(root=tmp_path), access_check=access_check)
     assert [answer[9:12] for answer in answers] == [b"200", b"200", b"403", b"403", b"200"]
-    assert [visit.segments for visit in visits] == [(b"kernel",), (b"kernel",), (b"kernel",), (b"none",)]
+    assert [info.segments for info in visits] == [(b"kernel",), (b"kernel",), (b"kernel",), (b"none",)]
     assert visits[0].peer == "127.0.0.1"
     assert visits[0].method == "GET"
     assert visits[0].headers["Host"] == "b"
@@ -119,7 +121,7 @@ def test_another_event_loop_is_refused(tmp_path: Path) -> None:
         asyncio._set_running_loop(foreign)  # as a loop does while it runs: for authors of loops
         try:
             with pytest.raises(EcError, match="needs asyncio's own event loop"):
-                BootServer(HttpSettings(root=tmp_path), listener=listener)
+                HttpServer(HttpSettings(root=tmp_path), listener=listener)
         finally:
             asyncio._set_running_loop(None)
 

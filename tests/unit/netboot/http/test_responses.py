@@ -12,7 +12,7 @@ from aiohttp import web
 from ectools.netboot.http.admission import Admission
 from ectools.netboot.http.connection import Connection, Hooks
 from ectools.netboot.http.responses import FileReply, Part
-from ectools.netboot.http.sendfile import Pump
+from ectools.netboot.http.sendfile import SendfileScheduler
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
     async def scenario() -> bytes:
         loop = asyncio.get_running_loop()
         hooks = Hooks(
-            pump=Pump(),
+            scheduler=SendfileScheduler(),
             admission=Admission(1),
             retry_after_seconds=5,
             lost=lambda _: None,
@@ -61,7 +61,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
         received = await reader.read()
         writer.close()
         await server.shutdown(1)
-        hooks.pump.close()
+        hooks.scheduler.close()
         return received
 
     received = asyncio.run(scenario())

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ectools.errors import InputError
-from ectools.netboot.http.webroot import RefusedError, WebRoot, build_validators, parse_target
+from ectools.netboot.http.webroot import RejectedError, WebRoot, build_validators, parse_target
 
 if TYPE_CHECKING:
     pass
@@ -42,7 +42,7 @@ def read(root: WebRoot, target: str) -> bytes:
 
 
 def status_of(root: WebRoot, target: str) -> int:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RejectedError) as caught:
         read(root, target)
     return caught.value.status
 
@@ -51,7 +51,7 @@ def status_of(root: WebRoot, target: str) -> int:
 def test_every_name_comes_through_its_encoding(names: list[bytes], query: str) -> None:
     target = "/" + "/".join(quote_from_bytes(name, safe="") for name in names) + "?" + query
     if any(name in (b".", b"..") or b"/" in name or b"\0" in name for name in names):
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(RejectedError) as caught:
             parse_target(target)
         assert caught.value.status == 400
     else:
@@ -62,7 +62,7 @@ def test_every_name_comes_through_its_encoding(names: list[bytes], query: str) -
 @example("/..%2f")
 @example("//..")
 def test_no_target_yields_a_segment_that_is_not_one_name(target: str) -> None:
-    with suppress(RefusedError):
+    with suppress(RejectedError):
         segments = parse_target(target)
         assert segments
         for segment in segments:

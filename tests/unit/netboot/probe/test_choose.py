@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
 
-from ectools.netboot.probe.faults import Code
+from ectools.netboot.probe.faults import FaultCode
 from ectools.netboot.probe.simulate.choose import Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.wire.offers import Answer
@@ -29,7 +29,7 @@ class Servers:
         return self.answers.get(server)
 
 
-def codes(choice: Choice) -> list[Code]:
+def codes(choice: Choice) -> list[FaultCode]:
     return [fault.code for fault in choice.faults]
 
 
@@ -62,7 +62,7 @@ def test_option_66_is_ignored_and_told(siaddr: IPv4Address) -> None:
     options = {66: b"192.0.2.2", 67: b"a.efi"}
     choice = firmware(lease(siaddr=siaddr, options=options))
     assert uri(choice) == "tftp://192.0.2.1/a.efi"
-    assert codes(choice) == [Code.SIADDR_AGAINST_OPTION_66]
+    assert codes(choice) == [FaultCode.SIADDR_AGAINST_OPTION_66]
     assert "option 66 to 192.0.2.2" in choice.faults[0].message
     assert f"siaddr to {siaddr}" in choice.faults[0].message
 
@@ -74,7 +74,7 @@ def test_option_66_beside_a_siaddr_of_its_own_does_no_harm(name: bytes) -> None:
 
 def test_option_66_with_a_name_and_no_siaddr_is_told() -> None:
     choice = firmware(lease(file="a.efi", options={66: b"boot.example.org"}))
-    assert codes(choice) == [Code.SIADDR_AGAINST_OPTION_66]
+    assert codes(choice) == [FaultCode.SIADDR_AGAINST_OPTION_66]
 
 
 def test_a_proxy_for_uefi_is_asked_on_4011() -> None:
@@ -89,7 +89,7 @@ def test_a_proxy_for_uefi_is_asked_on_4011() -> None:
 def test_a_proxy_that_is_silent_on_4011() -> None:
     choice = firmware(lease(), proxy(siaddr=PROXY))
     assert uri(choice) is None
-    assert codes(choice) == [Code.MISSING_4011]
+    assert codes(choice) == [FaultCode.MISSING_4011]
 
 
 def test_the_second_proxy_is_asked_where_the_first_is_silent() -> None:
@@ -103,7 +103,7 @@ def test_a_dhcp_server_that_says_it_is_a_pxe_server_is_asked_on_4011() -> None:
     """Option 60 PXEClient set on a router by hand: the file in its offer is not used."""
     choice = firmware(lease(siaddr=PROXY, file="a.efi", vendor_class="PXEClient"))
     assert uri(choice) is None
-    assert codes(choice) == [Code.MISSING_4011]
+    assert codes(choice) == [FaultCode.MISSING_4011]
     assert "192.0.2.2 does not answer on UDP port 4011" in choice.faults[0].message
 
 
@@ -126,7 +126,7 @@ def test_a_menu_of_two_is_told_and_its_first_entry_taken() -> None:
     servers = Servers({PROXY: answer(PROXY, siaddr=PROXY, file="a.efi", vendor_class="PXEClient")})
     options = menu((0x8000, "one", PROXY), (0x8001, "two", PROXY), prompt=255)
     choice = firmware(lease(), proxy(options=options), servers=servers)
-    assert codes(choice) == [Code.MENU]
+    assert codes(choice) == [FaultCode.MENU]
     assert "waits for a person" in choice.faults[0].message
     assert "'one', 'two'" in choice.faults[0].message
     assert servers.asked == [(PROXY, 0x8000)]
@@ -135,7 +135,7 @@ def test_a_menu_of_two_is_told_and_its_first_entry_taken() -> None:
 def test_a_menu_that_begins_with_the_local_disk() -> None:
     choice = firmware(lease(), proxy(options=menu((0, "disk", None))))
     assert uri(choice) is None
-    assert codes(choice) == [Code.MENU]
+    assert codes(choice) == [FaultCode.MENU]
 
 
 def test_discovery_without_a_menu_is_no_offer() -> None:
@@ -150,7 +150,7 @@ def test_the_menu_is_skipped_where_bit_3_says_so_and_the_server_list_comes_first
 
 def test_a_url_for_tftp() -> None:
     choice = firmware(lease(siaddr=PROXY, file=SCRIPT))
-    assert codes(choice) == [Code.URL_FOR_TFTP]
+    assert codes(choice) == [FaultCode.URL_FOR_TFTP]
 
 
 def test_a_proxy_without_a_lease_boots_nobody() -> None:
@@ -183,13 +183,13 @@ def test_http_boot_prefers_the_dhcp_servers_url() -> None:
 def test_http_boot_ignores_a_url_without_the_echo() -> None:
     choice = choose_http(HTTP, (lease(file="http://192.0.2.2/a.efi"),))
     assert uri(choice) is None
-    assert codes(choice) == [Code.HTTP_BOOT_WITHOUT_ECHO]
+    assert codes(choice) == [FaultCode.HTTP_BOOT_WITHOUT_ECHO]
 
 
 def test_http_boot_needs_dns_for_a_name() -> None:
     url = "http://boot.example.org/a.efi"
     choice = choose_http(HTTP, (lease(vendor_class="HTTPClient", file=url),))
-    assert codes(choice) == [Code.URL_WITHOUT_DNS]
+    assert codes(choice) == [FaultCode.URL_WITHOUT_DNS]
     with_dns = lease(options={6: ROUTER.packed})
     choice = choose_http(HTTP, (with_dns, proxy(vendor_class="HTTPClient", file=url)))
     assert uri(choice) == url
@@ -235,7 +235,7 @@ def test_ipxe_waits_two_seconds_for_a_proxy() -> None:
 
 def test_ipxe_does_not_read_option_66() -> None:
     choice = ipxe(lease(siaddr=ROUTER, file="a.ipxe", options={66: b"192.0.2.2"}))
-    assert codes(choice) == [Code.SIADDR_AGAINST_OPTION_66]
+    assert codes(choice) == [FaultCode.SIADDR_AGAINST_OPTION_66]
 
 
 def test_ipxe_without_an_offer() -> None:
@@ -248,4 +248,4 @@ def test_ipxe_takes_the_menus_first_entry() -> None:
     choice = ipxe(lease(), proxy(options=menu((0x8000, "EC", PROXY))), servers=servers)
     assert uri(choice) == "tftp://192.0.2.2/a.ipxe"
     waiting = ipxe(lease(), proxy(options=menu((0x8000, "EC", PROXY), prompt=255)), servers=servers)
-    assert codes(waiting) == [Code.MENU]
+    assert codes(waiting) == [FaultCode.MENU]

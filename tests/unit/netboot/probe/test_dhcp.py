@@ -23,7 +23,7 @@ from ectools.netboot.probe.wire.dhcp import (
     parse_message,
 )
 from ectools.netboot.probe.wire.frames import Datagram, build_frame, parse_frame
-from ectools.netboot.probe.wire.pxe_option43 import MenuItem, build_boot_item, parse_vendor
+from ectools.netboot.probe.wire.pxe_option43 import MenuItem, build_boot_item, parse_option43
 from ectools.netboot.probe.wire.tftp import parse_options
 
 MAC = bytes.fromhex("020000000001")
@@ -74,8 +74,8 @@ def test_any_options_are_read_or_noted(options: bytes, sname: bytes, file: bytes
 
 @given(st.binary(max_size=255))
 def test_any_vendor_options_are_read_or_noted(value: bytes) -> None:
-    vendor = parse_vendor(value)
-    assert all(0 <= item.type < 65536 for item in vendor.menu)
+    option43 = parse_option43(value)
+    assert all(0 <= item.type < 65536 for item in option43.menu)
 
 
 @given(st.binary(max_size=200))
@@ -148,10 +148,10 @@ def test_what_is_cut_off_gives_a_note_and_the_rest_is_read() -> None:
     message = parse_message(data + bytes((54, 4, 192, 0, 2, 1, 67, 200)) + b"ab")
     assert message.server_id == IPv4Address("192.0.2.1")
     assert message.notes == ("options: option 67 is cut off",)
-    assert parse_vendor(bytes((6, 1))).notes == ("option 43: option 6 is cut off",)
-    assert parse_vendor(bytes((8, 3, 0x80, 0, 9))).notes == ("option 43: the boot server list is cut off",)
-    assert parse_vendor(bytes((9, 4, 0x80, 0, 9, 65))).notes == ("option 43: the boot menu is cut off",)
-    assert parse_vendor(bytes((71, 2, 0, 0))).notes == ("option 43: sub-option 71 is too short",)
+    assert parse_option43(bytes((6, 1))).notes == ("option 43: option 6 is cut off",)
+    assert parse_option43(bytes((8, 3, 0x80, 0, 9))).notes == ("option 43: the boot server list is cut off",)
+    assert parse_option43(bytes((9, 4, 0x80, 0, 9, 65))).notes == ("option 43: the boot menu is cut off",)
+    assert parse_option43(bytes((71, 2, 0, 0))).notes == ("option 43: sub-option 71 is too short",)
 
 
 @pytest.mark.parametrize(
@@ -222,19 +222,19 @@ def test_what_another_library_writes_is_read() -> None:
     assert message.kind is MessageType.OFFER
     assert (message.server_id, message.siaddr) == (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"))
     assert (message.boot_file, message.vendor_class) == ("a.efi", b"PXEClient")
-    assert parse_vendor(message.options[43]).skip_menu
+    assert parse_option43(message.options[43]).skip_menu
 
 
 def test_a_menu_is_read() -> None:
     server = IPv4Address("192.0.2.2")
     value = menu((0x8000, "one", server), (0, "disk", None), prompt=255, control=8)[Option.VENDOR]
-    vendor = parse_vendor(value)
-    assert vendor.menu == (MenuItem(type=0x8000, text="one"), MenuItem(type=0, text="disk"))
-    assert vendor.find_servers(0x8000) == (server,)
-    assert vendor.find_servers(1) == ()
-    assert (vendor.prompt_seconds, vendor.skip_menu, vendor.has_discovery) == (255, True, True)
-    assert parse_vendor(build_boot_item(0x8000)).item == 0x8000
-    assert not parse_vendor(build_boot_item(1)).has_discovery
+    option43 = parse_option43(value)
+    assert option43.menu == (MenuItem(type=0x8000, text="one"), MenuItem(type=0, text="disk"))
+    assert option43.find_servers(0x8000) == (server,)
+    assert option43.find_servers(1) == ()
+    assert (option43.prompt_seconds, option43.skip_menu, option43.has_discovery) == (255, True, True)
+    assert parse_option43(build_boot_item(0x8000)).item == 0x8000
+    assert not parse_option43(build_boot_item(1)).has_discovery
 
 
 def test_what_each_client_says() -> None:
@@ -262,6 +262,6 @@ def test_port_4011_is_asked_as_each_client_asks_it() -> None:
     assert (plain.kind, plain.ciaddr, plain.broadcast) == (MessageType.REQUEST, here, False)
     assert not {Option.SERVER_ID, Option.REQUESTED_ADDRESS, Option.VENDOR} & set(plain.options)
     item = build_boot_request(client_of(0), mac=MAC, xid=1, address=here, server=there, item=0x8001)
-    assert parse_vendor(item.options[Option.VENDOR]).item == 0x8001
+    assert parse_option43(item.options[Option.VENDOR]).item == 0x8001
     ipxe = build_boot_request(client_of(7, ipxe=True), mac=MAC, xid=1, address=here, server=there, item=None)
     assert ipxe.server_id == there

@@ -20,13 +20,13 @@ from support.pxe_messages import (
 )
 
 from ectools.netboot.probe.clients.client import Client
-from ectools.netboot.probe.diagnose.follow import follow
-from ectools.netboot.probe.diagnose.network import find_network_faults, judge
-from ectools.netboot.probe.diagnose.trace import Outcome, Walk
-from ectools.netboot.probe.faults import REMEDIES, Code, Severity
-from ectools.netboot.probe.report import Report, build_json
+from ectools.netboot.probe.diagnose.follow import follow_client
+from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
+from ectools.netboot.probe.diagnose.trace import BootOutcome, BootTrace
+from ectools.netboot.probe.faults import REMEDIES, FaultCode, Severity
+from ectools.netboot.probe.report import ProbeReport, build_json
 from ectools.netboot.probe.report_text import show_report
-from ectools.netboot.probe.simulate.fetcher import Fetched, State, hide_token
+from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState, redact_tokens
 from ectools.netboot.probe.wire.offers import Answer
 
 IPXE, OLD_IPXE = build_ipxe(), build_ipxe("1.0.0", autoexec="none")
@@ -46,7 +46,7 @@ GOOD = {
 NETWORK_BOOT = lease(siaddr=PROXY, file="ec-ipxe.efi")
 
 
-def walk(
+def boot_trace(
     number: int,
     offers: tuple[Answer, ...],
     *,
@@ -54,7 +54,7 @@ def walk(
     files: Mapping[str, bytes | Fetched] | None = None,
     boot_servers: Mapping[IPv4Address, Answer] | None = None,
     fetching: bool = True,
-) -> Walk:
+) -> BootTrace:
     known = GOOD if files is None else files
 
     def fetch(uri: str, headers: object = None, limit: int = 65536) -> Fetched:
@@ -63,10 +63,10 @@ def walk(
             return content
         if content is None:
             detail = "error 1: file not found" if uri.startswith("tftp") else "HTTP status 404"
-            return Fetched(uri=uri, state=State.MISSING, detail=detail)
+            return Fetched(uri=uri, state=FetchState.MISSING, detail=detail)
         head = content[:limit]
         return Fetched(
-            uri=uri, state=State.FOUND, size=len(content), head=head, whole=len(head) == len(content)
+            uri=uri, state=FetchState.FOUND, size=len(content), head=head, whole=len(head) == len(content)
         )
 
     def ask(_client: Client, server: IPv4Address, _item: int | None) -> Answer | None:
@@ -74,87 +74,89 @@ def walk(
 
     client = client_of(number)
     heard = {client: offers, client_of(number, ipxe=True): offers if ipxe_offers is None else ipxe_offers}
-    return follow(
+    return follow_client(
         client.architecture, heard, fetch=fetch if fetching else None, ask=ask, mac="02:00:00:00:00:01"
     )
 
 
-def codes(found: Walk) -> list[Code]:
+def codes(found: BootTrace) -> list[FaultCode]:
     return [fault.code for fault in found.faults]
 
 
 def test_a_router_with_network_boot_leads_to_the_kernel() -> None:
-    found = walk(7, (NETWORK_BOOT,))
-    assert found.outcome is Outcome.BOOTS
+    found = boot_trace(7, (NETWORK_BOOT,))
+    assert found.outcome is BootOutcome.BOOTS
     assert found.faults == []
     assert found.boot is not None
     assert found.boot.kernel == f"{WEB}/kernel"
-    assert len(found.steps) == 1
+    assert len(found.stages) == 1
 
 
 def test_http_boot_leads_to_the_kernel() -> None:
-    found = walk(16, (lease(), proxy(vendor_class="HTTPClient", file=f"{WEB}/ec-ipxe.efi")))
-    assert found.outcome is Outcome.BOOTS
+    found = boot_trace(16, (lease(), proxy(vendor_class="HTTPClient", file=f"{WEB}/ec-ipxe.efi")))
+    assert found.outcome is BootOutcome.BOOTS
 
 
 def test_bios_is_told_its_script_by_the_user_class() -> None:
     files = {**GOOD, f"{TFTP}/undionly.kpxe": UNDIONLY}
     servers = {PROXY: answer(PROXY, siaddr=PROXY, file="undionly.kpxe", vendor_class="PXEClient")}
-    found = walk(
+    found = boot_trace(
         0,
         (lease(), proxy(options=menu((0x8000, "EC", PROXY)))),
         ipxe_offers=(lease(), proxy(siaddr=PROXY, file=f"{WEB}/netboot.ipxe")),
         files=files,
         boot_servers=servers,
     )
-    assert (found.outcome, found.faults) == (Outcome.BOOTS, [])
-    assert [step.client.stage.value for step in found.steps] == ["firmware", "ipxe"]
+    assert (found.outcome, found.faults) == (BootOutcome.BOOTS, [])
+    assert [stage.client.stage.value for stage in found.stages] == ["firmware", "ipxe"]
 
 
 def test_without_autoexec_the_binary_loads_itself() -> None:
     files = {name: content for name, content in GOOD.items() if "autoexec" not in name}
-    found = walk(7, (NETWORK_BOOT,), files=files)
-    assert codes(found) == [Code.NO_AUTOEXEC, Code.LOOP]
-    assert found.outcome is Outcome.STOPS
+    found = boot_trace(7, (NETWORK_BOOT,), files=files)
+    assert codes(found) == [FaultCode.NO_AUTOEXEC, FaultCode.LOOP]
+    assert found.outcome is BootOutcome.STOPS
     # An empty one is not used either.
-    assert Code.NO_AUTOEXEC in codes(walk(7, (NETWORK_BOOT,), files={**files, f"{TFTP}/autoexec.ipxe": b""}))
+    assert FaultCode.NO_AUTOEXEC in codes(
+        boot_trace(7, (NETWORK_BOOT,), files={**files, f"{TFTP}/autoexec.ipxe": b""})
+    )
 
 
 def test_an_old_ipxe_beside_an_autoexec() -> None:
-    found = walk(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/ec-ipxe.efi": OLD_IPXE})
-    assert codes(found) == [Code.OLD_IPXE, Code.LOOP]
+    found = boot_trace(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/ec-ipxe.efi": OLD_IPXE})
+    assert codes(found) == [FaultCode.OLD_IPXE, FaultCode.LOOP]
 
 
 def test_an_ipxe_that_is_too_old_for_http_boot_alone() -> None:
     files = {**GOOD, f"{TFTP}/ec-ipxe.efi": build_ipxe(autoexec="both")}
     files[f"{WEB}/ec-ipxe.efi"] = build_ipxe(autoexec="both")
-    assert walk(7, (NETWORK_BOOT,), files=files).outcome is Outcome.BOOTS
+    assert boot_trace(7, (NETWORK_BOOT,), files=files).outcome is BootOutcome.BOOTS
     offers = (lease(), proxy(vendor_class="HTTPClient", file=f"{WEB}/ec-ipxe.efi"))
-    found = walk(16, offers, ipxe_offers=(NETWORK_BOOT,), files=files)
-    assert Code.OLD_IPXE in codes(found)
+    found = boot_trace(16, offers, ipxe_offers=(NETWORK_BOOT,), files=files)
+    assert FaultCode.OLD_IPXE in codes(found)
 
 
 def test_an_old_ipxe_that_is_told_its_script_is_no_fault() -> None:
-    found = walk(
+    found = boot_trace(
         7,
         (NETWORK_BOOT,),
         ipxe_offers=(lease(), proxy(siaddr=PROXY, file=f"{WEB}/netboot.ipxe")),
         files={**GOOD, f"{TFTP}/ec-ipxe.efi": OLD_IPXE},
     )
-    assert (found.outcome, found.faults) == (Outcome.BOOTS, [])
+    assert (found.outcome, found.faults) == (BootOutcome.BOOTS, [])
 
 
 def test_a_script_built_in_comes_first() -> None:
     embedded = build_uefi_application(body=b"iPXE\0#!ipxe \0" + AUTOEXEC + b"\0")
     files = {**GOOD, f"{TFTP}/ec-ipxe.efi": embedded, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nshell\n"}
-    assert walk(7, (NETWORK_BOOT,), files=files).outcome is Outcome.BOOTS
+    assert boot_trace(7, (NETWORK_BOOT,), files=files).outcome is BootOutcome.BOOTS
 
 
 def test_a_bios_ipxe_that_is_sent_to_itself_may_have_a_script() -> None:
     offer = lease(siaddr=PROXY, file="undionly.kpxe")
-    found = walk(0, (offer,), files={f"{TFTP}/undionly.kpxe": UNDIONLY})
-    assert [(fault.code, fault.severity) for fault in found.faults] == [(Code.LOOP, Severity.WARNING)]
-    assert found.outcome is Outcome.UNKNOWN
+    found = boot_trace(0, (offer,), files={f"{TFTP}/undionly.kpxe": UNDIONLY})
+    assert [(fault.code, fault.severity) for fault in found.faults] == [(FaultCode.LOOP, Severity.WARNING)]
+    assert found.outcome is BootOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -169,72 +171,74 @@ def test_a_bios_ipxe_that_is_sent_to_itself_may_have_a_script() -> None:
     ],
 )
 def test_a_file_of_another_architecture(number: int, content: bytes, words: str) -> None:
-    found = walk(number, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": content})
-    assert codes(found) == [Code.WRONG_ARCHITECTURE]
+    found = boot_trace(number, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": content})
+    assert codes(found) == [FaultCode.WRONG_ARCHITECTURE]
     assert words in found.faults[0].message
 
 
 def test_ebc_is_served_as_x64() -> None:
-    assert walk(9, (NETWORK_BOOT,)).outcome is Outcome.BOOTS
+    assert boot_trace(9, (NETWORK_BOOT,)).outcome is BootOutcome.BOOTS
 
 
 def test_another_program_than_ipxe_ends_what_can_be_seen() -> None:
-    found = walk(7, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": build_uefi_application(body=b"GRUB")})
-    assert (found.outcome, found.faults) == (Outcome.UNKNOWN, [])
+    found = boot_trace(
+        7, (NETWORK_BOOT,), files={f"{TFTP}/ec-ipxe.efi": build_uefi_application(body=b"GRUB")}
+    )
+    assert (found.outcome, found.faults) == (BootOutcome.UNKNOWN, [])
 
 
-def stated(uri: str, state: State, detail: str = "why") -> dict[str, bytes | Fetched]:
+def stated(uri: str, state: FetchState, detail: str = "why") -> dict[str, bytes | Fetched]:
     return {**GOOD, uri: Fetched(uri=uri, state=state, detail=detail)}
 
 
 @pytest.mark.parametrize(
     ("uri", "state", "code"),
     [
-        (f"{TFTP}/ec-ipxe.efi", State.MISSING, Code.FILE_MISSING_TFTP),
-        (f"{TFTP}/ec-ipxe.efi", State.SILENT, Code.TFTP_SILENT),
-        (f"{WEB}/netboot.ipxe?token=geheim", State.MISSING, Code.FILE_MISSING_HTTP),
-        (f"{WEB}/netboot.ipxe?token=geheim", State.REFUSED, Code.FILE_MISSING_HTTP),
-        (f"{WEB}/netboot.ipxe?token=geheim", State.SILENT, Code.HTTP_SILENT),
-        (f"{WEB}/kernel", State.MISSING, Code.KERNEL_MISSING),
-        (f"{WEB}/initrd", State.REFUSED, Code.INITRD_MISSING),
+        (f"{TFTP}/ec-ipxe.efi", FetchState.MISSING, FaultCode.FILE_MISSING_TFTP),
+        (f"{TFTP}/ec-ipxe.efi", FetchState.SILENT, FaultCode.TFTP_SILENT),
+        (f"{WEB}/netboot.ipxe?token=geheim", FetchState.MISSING, FaultCode.FILE_MISSING_HTTP),
+        (f"{WEB}/netboot.ipxe?token=geheim", FetchState.REFUSED, FaultCode.FILE_MISSING_HTTP),
+        (f"{WEB}/netboot.ipxe?token=geheim", FetchState.SILENT, FaultCode.HTTP_SILENT),
+        (f"{WEB}/kernel", FetchState.MISSING, FaultCode.KERNEL_MISSING),
+        (f"{WEB}/initrd", FetchState.REFUSED, FaultCode.INITRD_MISSING),
     ],
 )
-def test_a_file_that_is_not_got(uri: str, state: State, code: Code) -> None:
-    found = walk(7, (NETWORK_BOOT,), files=stated(uri, state))
+def test_a_file_that_is_not_got(uri: str, state: FetchState, code: FaultCode) -> None:
+    found = boot_trace(7, (NETWORK_BOOT,), files=stated(uri, state))
     assert codes(found) == [code]
-    assert found.outcome is Outcome.STOPS
+    assert found.outcome is BootOutcome.STOPS
     fault = found.faults[0]
-    assert hide_token(uri) in fault.message
+    assert redact_tokens(uri) in fault.message
     assert "geheim" not in fault.message
-    assert ("httpAllowedCIDRs" in fault.advice) is (state is State.REFUSED)
+    assert ("httpAllowedCIDRs" in fault.advice) is (state is FetchState.REFUSED)
 
 
 def test_a_mirror_that_is_missing_is_a_warning() -> None:
     script = f"#!ipxe\nchain http://192.0.2.9/x || chain {WEB}/netboot.ipxe\n".encode()
-    found = walk(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": script})
-    assert found.outcome is Outcome.BOOTS
+    found = boot_trace(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": script})
+    assert found.outcome is BootOutcome.BOOTS
     assert [(fault.code, fault.severity) for fault in found.faults] == [
-        (Code.FILE_MISSING_HTTP, Severity.WARNING)
+        (FaultCode.FILE_MISSING_HTTP, Severity.WARNING)
     ]
 
 
 def test_a_page_in_place_of_a_script() -> None:
     files = {**GOOD, f"{WEB}/netboot.ipxe?token=geheim": b"<!DOCTYPE html><title>log in</title>"}
-    assert Code.SCRIPT_UNREADABLE in codes(walk(7, (NETWORK_BOOT,), files=files))
-    found = walk(
+    assert FaultCode.SCRIPT_UNREADABLE in codes(boot_trace(7, (NETWORK_BOOT,), files=files))
+    found = boot_trace(
         0,
         (lease(siaddr=PROXY, file="undionly.kpxe"),),
         ipxe_offers=(lease(siaddr=PROXY, file="page"),),
         files={f"{TFTP}/undionly.kpxe": UNDIONLY, f"{TFTP}/page": b"<html>"},
     )
-    assert codes(found) == [Code.SCRIPT_UNREADABLE]
+    assert codes(found) == [FaultCode.SCRIPT_UNREADABLE]
 
 
 def test_a_script_that_boots_nothing() -> None:
-    found = walk(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nshell\n"})
-    assert codes(found) == [Code.NO_KERNEL_NAMED]
-    found = walk(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nprompt\n"})
-    assert codes(found) == [Code.MENU]
+    found = boot_trace(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nshell\n"})
+    assert codes(found) == [FaultCode.NO_KERNEL_NAMED]
+    found = boot_trace(7, (NETWORK_BOOT,), files={**GOOD, f"{TFTP}/autoexec.ipxe": b"#!ipxe\nprompt\n"})
+    assert codes(found) == [FaultCode.MENU]
 
 
 def test_next_server_is_the_routers_beside_a_proxy() -> None:
@@ -242,76 +246,78 @@ def test_next_server_is_the_routers_beside_a_proxy() -> None:
     servers = {PROXY: answer(PROXY, siaddr=PROXY, file="ec-ipxe.efi", vendor_class="PXEClient")}
     offers = (lease(siaddr=ROUTER), proxy(siaddr=PROXY))
     files = {**GOOD, f"{TFTP}/autoexec.ipxe": script}
-    found = walk(7, offers, files=files, boot_servers=servers)
-    assert Code.NEXT_SERVER_IS_ROUTER in codes(found)
+    found = boot_trace(7, offers, files=files, boot_servers=servers)
+    assert FaultCode.NEXT_SERVER_IS_ROUTER in codes(found)
     # One that asks for the proxy's is right.
     files[f"{TFTP}/autoexec.ipxe"] = script.replace(b"{next", b"{proxydhcp/next")
     ipxe_offers = (lease(siaddr=ROUTER), proxy(siaddr=PROXY, file=f"{WEB}/netboot.ipxe"))
-    found = walk(7, offers, ipxe_offers=ipxe_offers, files=files, boot_servers=servers)
-    assert (found.outcome, found.faults) == (Outcome.BOOTS, [])
+    found = boot_trace(7, offers, ipxe_offers=ipxe_offers, files=files, boot_servers=servers)
+    assert (found.outcome, found.faults) == (BootOutcome.BOOTS, [])
 
 
 def test_nobody_tells_ipxe_what_to_load() -> None:
     files = {f"{TFTP}/ec-ipxe.efi": IPXE}
-    found = walk(7, (NETWORK_BOOT,), ipxe_offers=(lease(),), files=files)
-    assert codes(found) == [Code.NO_AUTOEXEC, Code.NO_BOOT_ANSWER]
+    found = boot_trace(7, (NETWORK_BOOT,), ipxe_offers=(lease(),), files=files)
+    assert codes(found) == [FaultCode.NO_AUTOEXEC, FaultCode.NO_BOOT_ANSWER]
 
 
 def test_a_lease_alone_is_no_offer() -> None:
-    found = walk(7, (lease(),))
-    assert (found.outcome, codes(found)) == (Outcome.NOT_OFFERED, [Code.NO_BOOT_ANSWER])
-    assert walk(7, ()).outcome is Outcome.NOT_OFFERED
+    found = boot_trace(7, (lease(),))
+    assert (found.outcome, codes(found)) == (BootOutcome.NOT_OFFERED, [FaultCode.NO_BOOT_ANSWER])
+    assert boot_trace(7, ()).outcome is BootOutcome.NOT_OFFERED
 
 
 def test_a_proxy_alone_gives_no_address() -> None:
     """It does say what to boot: what is missing is the DHCP server's answer."""
-    found = walk(7, (proxy(siaddr=PROXY),))
-    assert (found.outcome, codes(found)) == (Outcome.NOT_OFFERED, [Code.NO_DHCP_ANSWER])
-    booting = walk(16, (lease(), proxy(vendor_class="HTTPClient", siaddr=PROXY, file=f"{WEB}/ec-ipxe.efi")))
-    assert [fault.severity for fault in judge([booting, found], asked_for=())] == [Severity.WARNING]
+    found = boot_trace(7, (proxy(siaddr=PROXY),))
+    assert (found.outcome, codes(found)) == (BootOutcome.NOT_OFFERED, [FaultCode.NO_DHCP_ANSWER])
+    booting = boot_trace(
+        16, (lease(), proxy(vendor_class="HTTPClient", siaddr=PROXY, file=f"{WEB}/ec-ipxe.efi"))
+    )
+    assert [fault.severity for fault in collect_faults([booting, found], asked_for=())] == [Severity.WARNING]
 
 
 def test_without_fetching_it_ends_at_the_first_file() -> None:
-    found = walk(7, (NETWORK_BOOT,), fetching=False)
-    assert (found.outcome, found.faults) == (Outcome.UNKNOWN, [])
+    found = boot_trace(7, (NETWORK_BOOT,), fetching=False)
+    assert (found.outcome, found.faults) == (BootOutcome.UNKNOWN, [])
 
 
 def test_what_nobody_asked_for_is_a_warning_where_somebody_boots() -> None:
-    booting, bios = walk(7, (NETWORK_BOOT,)), walk(0, (NETWORK_BOOT,))
-    assert [fault.severity for fault in judge([booting, bios], asked_for=())] == [Severity.WARNING]
-    assert [fault.severity for fault in judge([booting, bios], asked_for=(0, 7))] == [Severity.ERROR]
-    assert [fault.severity for fault in judge([bios], asked_for=())] == [Severity.ERROR]
+    booting, bios = boot_trace(7, (NETWORK_BOOT,)), boot_trace(0, (NETWORK_BOOT,))
+    assert [fault.severity for fault in collect_faults([booting, bios], asked_for=())] == [Severity.WARNING]
+    assert [fault.severity for fault in collect_faults([booting, bios], asked_for=(0, 7))] == [Severity.ERROR]
+    assert [fault.severity for fault in collect_faults([bios], asked_for=())] == [Severity.ERROR]
 
 
 def test_two_of_a_kind() -> None:
     uefi, bios = client_of(7), client_of(0)
 
-    def find(*offers: Answer) -> list[Code]:
+    def find(*offers: Answer) -> list[FaultCode]:
         return [fault.code for fault in find_network_faults({uefi: offers, bios: ()}, interface="eth0")]
 
-    assert find() == [Code.NO_DHCP_ANSWER]
+    assert find() == [FaultCode.NO_DHCP_ANSWER]
     assert find(lease(), proxy()) == []
-    assert find(lease(), lease(OTHER)) == [Code.TWO_DHCP_SERVERS]
-    assert find(lease(), proxy(), proxy(OTHER)) == [Code.TWO_PROXIES]
-    assert find(proxy()) == [Code.NO_DHCP_ANSWER]
+    assert find(lease(), lease(OTHER)) == [FaultCode.TWO_DHCP_SERVERS]
+    assert find(lease(), proxy(), proxy(OTHER)) == [FaultCode.TWO_PROXIES]
+    assert find(proxy()) == [FaultCode.NO_DHCP_ANSWER]
     apart = {uefi: (lease(), proxy()), bios: (lease(), proxy(OTHER))}
     assert find_network_faults(apart, interface="eth0") == []
 
 
-def report_of(*walks: Walk) -> Report:
-    return Report(
+def report_of(*boot_traces: BootTrace) -> ProbeReport:
+    return ProbeReport(
         interface="eth0",
         mac="02:00:00:00:00:01",
         address="192.0.2.9/24",
         seconds=5.0,
-        walks=walks,
-        faults=tuple(judge(walks, asked_for=())),
+        boot_traces=boot_traces,
+        faults=tuple(collect_faults(boot_traces, asked_for=())),
         notes=("a note",),
     )
 
 
 def test_the_report_as_json_and_for_people() -> None:
-    report = report_of(walk(7, (NETWORK_BOOT,)), walk(0, (NETWORK_BOOT,)))
+    report = report_of(boot_trace(7, (NETWORK_BOOT,)), boot_trace(0, (NETWORK_BOOT,)))
     shown = json.loads(json.dumps(build_json(report)))
     assert list(shown) == [
         *("format", "interface", "mac", "address", "seconds", "architectures", "faults", "notes")
@@ -343,16 +349,16 @@ def test_the_report_as_json_and_for_people() -> None:
 
 def test_a_servers_words_do_not_steer_the_terminal() -> None:
     offer = lease(siaddr=PROXY, file="a\x1b[2Jb\u202e.efi", vendor_class="X\x1b]0;x\x07")
-    text = show_report(report_of(walk(7, (offer,))), colour=False)
+    text = show_report(report_of(boot_trace(7, (offer,))), colour=False)
     assert "\x1b" not in text
     assert "\u202e" not in text
 
 
 def test_malformed_options_are_noted() -> None:
     offer = proxy(options={43: bytes((9, 200))})
-    found = walk(7, (lease(), offer))
+    found = boot_trace(7, (lease(), offer))
     assert any("malformed packet: option 43: option 9 is cut off" in note for note in found.notes)
 
 
 def test_every_code_has_a_remedy() -> None:
-    assert set(REMEDIES) == set(Code)
+    assert set(REMEDIES) == set(FaultCode)

@@ -54,8 +54,8 @@ def base() -> Iterator[str]:
     thread.join()
 
 
-def get(url: str, **headers: str) -> http_probe.WebReply:
-    return http_probe.read_beginning(url, limit=100, seconds=10, source=None, headers=headers)
+def get(url: str, **headers: str) -> http_probe.HttpReply:
+    return http_probe.read_http_beginning(url, limit=100, seconds=10, source=None, headers=headers)
 
 
 def test_the_beginning_of_a_file(base: str) -> None:
@@ -75,7 +75,7 @@ def test_headers_are_sent(base: str) -> None:
 
 
 def test_all_of_a_file_has_a_digest(base: str) -> None:
-    reply = http_probe.read_digest(f"{base}/file", seconds=10, source=None, headers={})
+    reply = http_probe.read_http_digest(f"{base}/file", seconds=10, source=None, headers={})
     assert reply.data.decode() == hashlib.sha256(CONTENT).hexdigest()
     assert reply.size == len(CONTENT)
 

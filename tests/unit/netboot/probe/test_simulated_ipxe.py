@@ -12,11 +12,11 @@ from support.boot_binaries import build_uefi_application
 from ectools.archive.file_record import FileRecord
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
-from ectools.netboot.probe.simulate.fetcher import Fetched, State
+from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
-from ectools.netboot.probe.simulate.ipxe_trace import Boot, End, Mismatch, Trace
+from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import Role
-from ectools.netboot.release.manifest import BootCommand, Release, build_id
+from ectools.netboot.release.manifest import BootEntry, Release, build_id
 from ectools.netboot.settings.load import load_settings
 
 BASE = "http://192.0.2.2:8080"
@@ -35,15 +35,17 @@ class Web:
         self.asked.append(uri)
         self.headers[uri] = dict(headers or {})
         if uri not in self.files:
-            return Fetched(uri=uri, state=State.MISSING, detail="HTTP status 404")
+            return Fetched(uri=uri, state=FetchState.MISSING, detail="HTTP status 404")
         content = self.files[uri]
-        return Fetched(uri=uri, state=State.FOUND, size=len(content), head=content[:limit], whole=True)
+        return Fetched(uri=uri, state=FetchState.FOUND, size=len(content), head=content[:limit], whole=True)
 
 
 FILES = {f"{BASE}/kernel": b"k" * 99, f"{BASE}/initrd": b"i" * 99}
 
 
-def go(script: str, files: Mapping[str, bytes] | None = None, **variables: str) -> tuple[End, Trace, Web]:
+def go(
+    script: str, files: Mapping[str, bytes] | None = None, **variables: str
+) -> tuple[ScriptEnd, ScriptTrace, Web]:
     web = Web(FILES if files is None else files)
     end, trace = run_script(f"#!ipxe\n{script}".encode(), HERE, settings=variables, fetch=web)
     return end, trace, web
@@ -51,18 +53,18 @@ def go(script: str, files: Mapping[str, bytes] | None = None, **variables: str) 
 
 def test_a_kernel_an_initrd_and_boot() -> None:
     end, trace, _ = go("dhcp\nkernel kernel init=/x ${cmdline} quiet\ninitrd --name i initrd\nboot")
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
     assert trace.boot is not None
     assert (trace.boot.kernel, trace.boot.initrds) == (f"{BASE}/kernel", (f"{BASE}/initrd",))
     assert trace.boot.arguments == "init=/x quiet"
-    assert [(load.role.value, load.found) for load in trace.loads] == [("kernel", True), ("initrd", True)]
+    assert [(file.role.value, file.found) for file in trace.files] == [("kernel", True), ("initrd", True)]
 
 
 def test_the_next_mirror_is_taken() -> None:
     end, _, web = go(
         "kernel http://192.0.2.9/kernel || kernel kernel || goto failed\ninitrd initrd\nboot\n:failed\nshell"
     )
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
     assert web.asked == ["http://192.0.2.9/kernel", f"{BASE}/kernel", f"{BASE}/initrd"]
 
 
@@ -71,28 +73,28 @@ def test_retries_with_a_counter_come_to_their_end() -> None:
         "set tries:int32 0\nset n 0\n:retry\ninc n\nchain missing.ipxe ||\n"
         "iseq ${n} 5 || goto retry\necho gave up\nreboot"
     )
-    assert end is End.REBOOT
+    assert end is ScriptEnd.REBOOT
     assert set(web.asked) == {f"{BASE}/missing.ipxe"}
-    assert len(trace.loads) == 1
+    assert len(trace.files) == 1
 
 
 def test_a_loop_without_end_is_told() -> None:
-    assert go(":again\ngoto again")[0] is End.ENDLESS
-    assert go("chain autoexec.ipxe", {HERE: b"#!ipxe\nchain autoexec.ipxe\n"})[0] is End.FAILED
+    assert go(":again\ngoto again")[0] is ScriptEnd.ENDLESS
+    assert go("chain autoexec.ipxe", {HERE: b"#!ipxe\nchain autoexec.ipxe\n"})[0] is ScriptEnd.FAILED
 
 
 def test_a_chained_script_goes_on_where_it_fails() -> None:
     files = {**FILES, f"{BASE}/a.ipxe": b"#!ipxe\nkernel nothing\n"}
     end, trace, _ = go("chain a.ipxe || goto other\nexit\n:other\nkernel kernel\nboot", files)
-    assert end is End.BOOT
-    assert f"{BASE}/nothing" in [load.fetched.uri for load in trace.loads]
+    assert end is ScriptEnd.BOOT
+    assert f"{BASE}/nothing" in [file.fetched.uri for file in trace.files]
 
 
 def test_exit_returns_to_the_script_that_chained() -> None:
     files = {**FILES, f"{BASE}/a.ipxe": b"#!ipxe\nexit\nshell\n"}
-    assert go("chain a.ipxe\nkernel kernel\nboot", files)[0] is End.BOOT
-    assert go("exit")[0] is End.DONE
-    assert go("exit 1")[0] is End.FAILED
+    assert go("chain a.ipxe\nkernel kernel\nboot", files)[0] is ScriptEnd.BOOT
+    assert go("exit")[0] is ScriptEnd.DONE
+    assert go("exit 1")[0] is ScriptEnd.FAILED
 
 
 def test_variables() -> None:
@@ -102,63 +104,63 @@ def test_variables() -> None:
         {f"{BASE}/kernel-02-00": b"k"},
         **{"net0/mac": "02:00", "name": "kernel"},
     )
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
     assert web.asked == [f"{BASE}/kernel-02-00"]
 
 
 def test_a_hash_is_taken_to_be_the_one_that_is_expected() -> None:
     end, _, _ = go("kernel kernel\nsha256sum --set d kernel\niseq ${d} 0123abcd || reboot\nboot")
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
 
 
 def test_a_hash_is_compared_where_it_can_be_had() -> None:
     script = b"#!ipxe\nkernel kernel\nsha256sum --set d kernel\niseq ${d} 0123abcd || reboot\nboot\n"
 
-    def run(digest: str | None) -> tuple[End, Trace]:
+    def run(digest: str | None) -> tuple[ScriptEnd, ScriptTrace]:
         return run_script(script, HERE, settings={}, fetch=Web(FILES), find_digest=lambda _u, _h: digest)
 
-    assert run("0123abcd")[0] is End.BOOT
-    assert run(None)[0] is End.BOOT
+    assert run("0123abcd")[0] is ScriptEnd.BOOT
+    assert run(None)[0] is ScriptEnd.BOOT
     end, trace = run("deadbeef")
-    assert end is End.REBOOT
+    assert end is ScriptEnd.REBOOT
     assert trace.mismatches == [Mismatch(uri=f"{BASE}/kernel", digest="deadbeef", expected="0123abcd")]
 
 
 def test_a_header_goes_with_the_uri_that_asks_for_it() -> None:
     files = {f"{BASE}/netboot.ipxe": b"#!ipxe\nshell\n"}
     end, _, web = go("params\nparam --header X-Boot-Token geheim\nchain netboot.ipxe##params", files)
-    assert end is End.SHELL
+    assert end is ScriptEnd.SHELL
     assert web.headers == {f"{BASE}/netboot.ipxe": {"X-Boot-Token": "geheim"}}
 
 
 @pytest.mark.parametrize(
     ("script", "end"),
     [
-        ("shell", End.SHELL),
-        ("poweroff", End.REBOOT),
-        ("sanboot --drive 0x80", End.LOCAL),
-        ("prompt press a key", End.MENU),
-        ("prompt --timeout 3000 press a key || shell", End.SHELL),
-        ("menu A\nitem a b\nchoose x", End.MENU),
-        ("menu A\nitem a b\nchoose --timeout 3000 --default a x\ngoto ${x}\n:a\nshell", End.SHELL),
-        ("boot", End.FAILED),
-        ("goto nowhere", End.FAILED),
-        ("echo only words", End.DONE),
-        ("kernel", End.FAILED),
-        ("# kernel nothing\n\n  \n:label", End.DONE),
-        ("echo a # kernel nothing", End.DONE),
+        ("shell", ScriptEnd.SHELL),
+        ("poweroff", ScriptEnd.REBOOT),
+        ("sanboot --drive 0x80", ScriptEnd.LOCAL),
+        ("prompt press a key", ScriptEnd.MENU),
+        ("prompt --timeout 3000 press a key || shell", ScriptEnd.SHELL),
+        ("menu A\nitem a b\nchoose x", ScriptEnd.MENU),
+        ("menu A\nitem a b\nchoose --timeout 3000 --default a x\ngoto ${x}\n:a\nshell", ScriptEnd.SHELL),
+        ("boot", ScriptEnd.FAILED),
+        ("goto nowhere", ScriptEnd.FAILED),
+        ("echo only words", ScriptEnd.DONE),
+        ("kernel", ScriptEnd.FAILED),
+        ("# kernel nothing\n\n  \n:label", ScriptEnd.DONE),
+        ("echo a # kernel nothing", ScriptEnd.DONE),
     ],
 )
-def test_ends(script: str, end: End) -> None:
+def test_ends(script: str, end: ScriptEnd) -> None:
     assert go(script)[0] is end
 
 
 def test_a_program_and_a_page() -> None:
     files = {f"{BASE}/grub.efi": build_uefi_application(), f"{BASE}/login": b"<html>log in</html>"}
-    assert go("chain grub.efi", files)[0] is End.PROGRAM
+    assert go("chain grub.efi", files)[0] is ScriptEnd.PROGRAM
     end, trace, _ = go("chain login || shell", files)
-    assert end is End.SHELL
-    assert trace.loads[0].is_unreadable
+    assert end is ScriptEnd.SHELL
+    assert trace.files[0].is_unreadable
 
 
 def test_the_products_own_scripts_lead_to_the_kernel() -> None:
@@ -176,7 +178,7 @@ def test_the_products_own_scripts_lead_to_the_kernel() -> None:
         archive_sha256="0" * 64,
         staged_at=1,
         files=files,
-        boot=BootCommand(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
+        boot=BootEntry(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
     )
     folder = f"{BASE}/releases/{release.id}"
     kernel = bytes(0x202) + b"HdrS" + bytes(99)
@@ -184,30 +186,32 @@ def test_the_products_own_scripts_lead_to_the_kernel() -> None:
     web = Web({f"{BASE}/netboot.ipxe": netboot, f"{folder}/kernel": kernel, f"{folder}/initrd": b"i" * 9})
     first = build_autoexec(settings, "geheim").encode()
     end, trace = run_script(first, HERE, settings={}, fetch=web)
-    assert end is End.BOOT
-    assert trace.boot == Boot(kernel=f"{folder}/kernel", arguments="init=/x", initrds=(f"{folder}/initrd",))
+    assert end is ScriptEnd.BOOT
+    assert trace.boot == KernelBoot(
+        kernel=f"{folder}/kernel", arguments="init=/x", initrds=(f"{folder}/initrd",)
+    )
     assert web.headers[f"{BASE}/netboot.ipxe"] == {"X-Boot-Token": "geheim"}
     assert web.headers[f"{folder}/kernel"] == {}
     # The server's own name comes first, and is not there.
     assert web.asked[0] == "http://192.0.2.9:8080/netboot.ipxe"
     del web.files[f"{folder}/kernel"]
     end, trace = run_script(first, HERE, settings={}, fetch=web)
-    assert end is End.SHELL
-    missing = [load for load in trace.loads if not load.found and "releases" in load.fetched.uri]
-    assert {load.role for load in missing} == {Role.KERNEL}
+    assert end is ScriptEnd.SHELL
+    missing = [file for file in trace.files if not file.found and "releases" in file.fetched.uri]
+    assert {file.role for file in missing} == {Role.KERNEL}
 
 
 def test_a_kernel_may_be_chained() -> None:
     kernel = bytes(0x202) + b"HdrS" + bytes(99)
     end, trace, _ = go("initrd initrd\nchain vmlinuz quiet", {**FILES, f"{BASE}/vmlinuz": kernel})
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
     assert trace.boot is not None
     assert trace.boot.arguments == "quiet"
 
 
 def test_what_is_not_known_is_noted() -> None:
     end, trace, _ = go("frobnicate\nfrobnicate\nkernel kernel\nboot")
-    assert end is End.BOOT
+    assert end is ScriptEnd.BOOT
     assert trace.notes == ["the command 'frobnicate' is not known here, and taken to succeed"]
 
 
@@ -254,10 +258,10 @@ WORDS = st.sampled_from(
 @given(st.lists(st.lists(WORDS, max_size=6).map(" ".join), max_size=12))
 def test_any_script_comes_to_an_end(lines: list[str]) -> None:
     end, _, web = go("\n".join(lines), {})
-    assert isinstance(end, End)
+    assert isinstance(end, ScriptEnd)
     assert len(web.asked) < 100_000
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_come_to_an_end(script: bytes) -> None:
-    assert isinstance(run_script(script, HERE, settings={}, fetch=Web())[0], End)
+    assert isinstance(run_script(script, HERE, settings={}, fetch=Web())[0], ScriptEnd)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ectools.netboot.probe.wire.packet_socket import Speaker
-from ectools.netboot.probe.wire.tftp import TftpReply, build_read, read_beginning
+from ectools.netboot.probe.wire.packet_socket import UdpEndpoint
+from ectools.netboot.probe.wire.tftp import TftpReply, build_read, read_tftp_beginning
 
 SERVER = IPv4Address("192.0.2.2")
 Answers = Sequence[tuple[int, bytes]]
@@ -37,7 +37,7 @@ class Server:
 
 def read(*answers: tuple[int, bytes], limit: int = 4096) -> tuple[TftpReply, Server]:
     server = Server(answers)
-    reply = read_beginning(cast("Speaker", server), SERVER, "a.efi", limit=limit, seconds=0.005)
+    reply = read_tftp_beginning(cast("Speaker", server), SERVER, "a.efi", limit=limit, seconds=0.005)
     return reply, server
 
 

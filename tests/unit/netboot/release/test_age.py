@@ -16,10 +16,10 @@ from support.signing import Minisign, make
 
 from ectools.errors import EcError
 from ectools.netboot.release.age import OlderReleaseError, find_time
-from ectools.netboot.release.checksums import SumsError, parse_times, render_sums
-from ectools.netboot.release.prune import collect
+from ectools.netboot.release.checksums import ChecksumsError, parse_release_times, render_checksums
+from ectools.netboot.release.prune import prune
 from ectools.netboot.release.rollback import roll_back
-from ectools.netboot.release.stage import Outcome, Staged, stage
+from ectools.netboot.release.stage import Staged, StageOutcome, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES
@@ -58,7 +58,7 @@ class Publisher:
         archive = compress(build_tar(release_files(text)))
         times = dict(beside or {})
         listed = {ARCHIVE: hashlib.sha256(archive).hexdigest(), **dict.fromkeys(times, "0" * 64)}
-        sums = render_sums(listed, times if seconds is None else {ARCHIVE: seconds, **times})
+        sums = render_checksums(listed, times if seconds is None else {ARCHIVE: seconds, **times})
         name = SUMS + SUFFIXES[self.form]
         files = {ARCHIVE: archive, SUMS: sums, name: signature or self.sign(sums)}
         assets = [
@@ -75,7 +75,7 @@ class Publisher:
         key.write_bytes(self.public)
         pinned = {"release_signature.format": str(self.form), "release_signature.publicKeyFile": str(key)}
         settings = {"release_host": self.forge.url, "release_repo": "owner/name", **pinned, **flags}
-        return stage(build_settings(self.state, **settings), patience=PATIENCE)
+        return stage(build_settings(self.state, **settings), retry=PATIENCE)
 
     def asked(self, tag: str) -> bool:
         return bool(self.forge.asked(f"{DOWNLOADS}/{tag}/{ARCHIVE}"))
@@ -102,24 +102,24 @@ def test_an_older_release_is_staged_by_its_name_alone(publisher: Publisher) -> N
     assert "--tag boot-v1" in caught.value.render()
     assert not publisher.asked("boot-v1")
     assert check_whole(publisher.state) == two
-    assert publisher.stage(release_tag="boot-v1").outcome is Outcome.STAGED
+    assert publisher.stage(release_tag="boot-v1").outcome is StageOutcome.STAGED
     # What is current now is older, and was asked for.
-    assert publisher.stage().outcome is Outcome.UNCHANGED
+    assert publisher.stage().outcome is StageOutcome.UNCHANGED
     publisher.offer("boot-v3", "three", 3 * DAY)
-    assert publisher.stage().outcome is Outcome.STAGED
+    assert publisher.stage().outcome is StageOutcome.STAGED
     publisher.offer("boot-v3b", "three b", 3 * DAY)
-    assert publisher.stage().outcome is Outcome.STAGED
+    assert publisher.stage().outcome is StageOutcome.STAGED
 
 
 def test_a_time_that_is_not_known(publisher: Publisher, caplog: pytest.LogCaptureFixture) -> None:
     warning = "the signed sums carry no time: an older release cannot be told from a newer one"
     for name in ("one", "two"):
         publisher.offer(name, name)
-        assert publisher.stage().outcome is Outcome.STAGED
+        assert publisher.stage().outcome is StageOutcome.STAGED
         assert caplog.messages.count(warning) == 1
         caplog.clear()
     publisher.offer("three", "three", 3 * DAY)
-    assert publisher.stage().outcome is Outcome.STAGED
+    assert publisher.stage().outcome is StageOutcome.STAGED
     # From here on it would be a way around.
     publisher.offer("one", "one")
     with pytest.raises(OlderReleaseError, match="is signed without a time") as caught:
@@ -127,9 +127,9 @@ def test_a_time_that_is_not_known(publisher: Publisher, caplog: pytest.LogCaptur
     assert "pack --timestamp" in caught.value.render()
     assert "--tag one" in caught.value.render()
     publisher.offer("three-again", "three")
-    assert publisher.stage().outcome is Outcome.UNCHANGED
+    assert publisher.stage().outcome is StageOutcome.UNCHANGED
     publisher.offer("one", "one")
-    assert publisher.stage(release_tag="one").outcome is Outcome.REUSED
+    assert publisher.stage(release_tag="one").outcome is StageOutcome.REUSED
 
 
 def test_after_a_rollback_what_is_current_counts(publisher: Publisher) -> None:
@@ -138,9 +138,9 @@ def test_after_a_rollback_what_is_current_counts(publisher: Publisher) -> None:
     publisher.offer("three", "three", 3 * DAY)
     publisher.stage()
     roll_back(ReleaseStore(publisher.state))
-    assert publisher.stage().outcome is Outcome.WITHDRAWN
+    assert publisher.stage().outcome is StageOutcome.WITHDRAWN
     publisher.offer("two", "two", 2 * DAY)
-    assert publisher.stage().outcome is Outcome.STAGED
+    assert publisher.stage().outcome is StageOutcome.STAGED
 
 
 def test_content_that_is_released_again_is_as_new_as_that(publisher: Publisher) -> None:
@@ -149,7 +149,7 @@ def test_content_that_is_released_again_is_as_new_as_that(publisher: Publisher) 
     publisher.offer("two", "two", 2 * DAY)
     publisher.stage()
     publisher.offer("three", "one", 3 * DAY)
-    assert publisher.stage().outcome is Outcome.REUSED
+    assert publisher.stage().outcome is StageOutcome.REUSED
     publisher.offer("two", "two", 2 * DAY)
     with pytest.raises(OlderReleaseError):
         publisher.stage()
@@ -169,7 +169,7 @@ def test_without_a_pinned_key_nothing_is_known(publisher: Publisher) -> None:
     publisher.stage()
     publisher.offer("one", "one", DAY)
     free = {"release_signature.format": None, "release_signature.publicKeyFile": None}
-    assert publisher.stage(**free).outcome is Outcome.STAGED
+    assert publisher.stage(**free).outcome is StageOutcome.STAGED
 
 
 def test_minisigns_own_time(forge: Forge, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_minisigns_own_time(forge: Forge, tmp_path: Path) -> None:
     # It is not the time of an archive from before there were any, whose sum stays beside those of new ones.
     with pytest.raises(OlderReleaseError, match="without a time"):
         offer("one", b"timestamp:1800000000", beside={"new.tar.gz": 1800000000}).stage()
-    assert offer("three", b"timestamp:1", 1700000003).stage().outcome is Outcome.STAGED
+    assert offer("three", b"timestamp:1", 1700000003).stage().outcome is StageOutcome.STAGED
 
 
 def test_what_is_known_of_a_release_goes_with_it(publisher: Publisher) -> None:
@@ -210,7 +210,7 @@ def test_what_is_known_of_a_release_goes_with_it(publisher: Publisher) -> None:
         publisher.offer(name, name, number * DAY)
         ids.append(publisher.stage().release.id)
     assert [find_time(store, each) for each in ids] == [0, DAY, 2 * DAY]
-    collect(store, keep=0)
+    prune(store, keep=0)
     assert sorted(os.listdir(store.released_dir)) == sorted(ids[1:])
     path = store.released_dir / ids[2]
     path.write_text("soon")
@@ -234,12 +234,12 @@ def test_what_is_known_of_a_release_goes_with_it(publisher: Publisher) -> None:
     ],
 )
 def test_times_that_are_none(line: str, words: str) -> None:
-    with pytest.raises(SumsError, match=words):
-        parse_times(f"{line}\n".encode(), where=SUMS)
+    with pytest.raises(ChecksumsError, match=words):
+        parse_release_times(f"{line}\n".encode(), where=SUMS)
 
 
 def test_times_are_read_as_they_were_written() -> None:
     sums = dict.fromkeys("abc", "0" * 64)
-    text = render_sums(sums, {"a": 1, "c": 99999999999})
-    assert parse_times(text.replace(b"\n", b"\r\n"), where=SUMS) == {"a": 1, "c": 99999999999}
-    assert parse_times(b"# a comment\n#timestamp: 1  a\n", where=SUMS) == {}
+    text = render_checksums(sums, {"a": 1, "c": 99999999999})
+    assert parse_release_times(text.replace(b"\n", b"\r\n"), where=SUMS) == {"a": 1, "c": 99999999999}
+    assert parse_release_times(b"# a comment\n#timestamp: 1  a\n", where=SUMS) == {}

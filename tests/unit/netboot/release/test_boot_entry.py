@@ -10,18 +10,18 @@ from support.releases import SCRIPT, build_settings
 
 from ectools.archive.file_record import FileRecord
 from ectools.netboot.boot_files.scripts import build_netboot
-from ectools.netboot.release.boot_entry import BootCommandError, parse_boot_command
-from ectools.netboot.release.manifest import BootCommand, Release, build_id
+from ectools.netboot.release.boot_entry import BootEntryError, parse_boot_entry
+from ectools.netboot.release.manifest import BootEntry, Release, build_id
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
 
 
-def parse(*lines: str) -> BootCommand:
-    return parse_boot_command("\n".join(("#!ipxe", *lines)).encode(), FILES)
+def parse(*lines: str) -> BootEntry:
+    return parse_boot_entry("\n".join(("#!ipxe", *lines)).encode(), FILES)
 
 
 def test_what_nixos_writes() -> None:
-    assert parse_boot_command(SCRIPT, FILES) == BootCommand(
+    assert parse_boot_entry(SCRIPT, FILES) == BootEntry(
         kernel="kernel",
         arguments=("init=/nix/store/abc-nixos-system/init", "initrd=initrd", "loglevel=4", "${cmdline}"),
         initrds=("initrd",),
@@ -58,7 +58,7 @@ def test_forms_of_the_script(
     lines: list[str], expected: tuple[str, tuple[str, ...], tuple[str, ...]] | None
 ) -> None:
     if expected is None:
-        with pytest.raises(BootCommandError):
+        with pytest.raises(BootEntryError):
             parse(*lines)
         return
     found = parse(*lines)
@@ -101,7 +101,7 @@ def test_forms_of_the_script(
     ],
 )
 def test_what_is_refused(lines: list[str], words: str) -> None:
-    with pytest.raises(BootCommandError) as caught:
+    with pytest.raises(BootEntryError) as caught:
         parse(*lines)
     assert words in caught.value.message
 
@@ -117,8 +117,8 @@ def test_what_is_refused(lines: list[str], words: str) -> None:
     ],
 )
 def test_what_is_no_script(script: bytes, words: str) -> None:
-    with pytest.raises(BootCommandError, match=words):
-        parse_boot_command(script, FILES)
+    with pytest.raises(BootEntryError, match=words):
+        parse_boot_entry(script, FILES)
 
 
 WORD = st.sampled_from(
@@ -131,14 +131,14 @@ BOOTED = WORD | NAME | st.text(st.characters(exclude_categories=("Cc", "Cs", "Z"
 @settings(deadline=None)
 @given(st.lists(st.lists(WORD, max_size=5), max_size=6))
 def test_any_script_is_read_or_refused(lines: list[list[str]]) -> None:
-    with contextlib.suppress(BootCommandError):
+    with contextlib.suppress(BootEntryError):
         found = parse(*map(" ".join, lines))
         assert {found.kernel, *found.initrds} <= set(FILES)
 
 
 @given(NAME, st.lists(BOOTED, max_size=4), st.lists(NAME, max_size=3))
 def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initrds: list[str]) -> None:
-    with contextlib.suppress(BootCommandError):
+    with contextlib.suppress(BootEntryError):
         boot = parse(
             " ".join(["kernel", kernel, *arguments]), *(f"initrd {name}" for name in initrds), "boot"
         )

@@ -21,8 +21,8 @@ from support.releases import (
 from ectools.errors import EcError
 from ectools.netboot.release import download as download_module
 from ectools.netboot.release import source as source_module
-from ectools.netboot.release.checksums import SumsError, find_sum, parse_sums
-from ectools.netboot.release.stage import Outcome, stage
+from ectools.netboot.release.checksums import ChecksumsError, find_checksum, parse_checksums
+from ectools.netboot.release.stage import StageOutcome, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ A, B = "a" * 64, "b" * 64
     ],
 )
 def test_what_sha256sum_writes(data: str) -> None:
-    assert find_sum(parse_sums(data.encode(), where="SUMS"), ARCHIVE, where="SUMS") == A
+    assert find_checksum(parse_checksums(data.encode(), where="SUMS"), ARCHIVE, where="SUMS") == A
 
 
 # Content → words of the refusal.
@@ -71,27 +71,27 @@ SUMS_FROM_HELL = {
 
 @pytest.mark.parametrize("data", SUMS_FROM_HELL)
 def test_sums_from_hell(data: str, tmp_path: Path) -> None:
-    with pytest.raises(SumsError) as caught:
-        find_sum(parse_sums(data.encode(), where="SUMS"), ARCHIVE, where="SUMS")
+    with pytest.raises(ChecksumsError) as caught:
+        find_checksum(parse_checksums(data.encode(), where="SUMS"), ARCHIVE, where="SUMS")
     assert SUMS_FROM_HELL[data] in caught.value.render()
     # And so all the way, before the archive is so much as opened.
     write_archive(tmp_path, release_files())
     (tmp_path / "SHA256SUMS.txt").write_bytes(data.encode())
-    with pytest.raises(SumsError):
+    with pytest.raises(ChecksumsError):
         stage(build_settings(tmp_path / "state", release_tarball=str(tmp_path / ARCHIVE)))
     assert not (tmp_path / "state").exists()
 
 
 def test_sums_that_are_not_text() -> None:
-    with pytest.raises(SumsError, match="not UTF-8"):
-        parse_sums(b"\xff\xfe" + f"{A}  x".encode("utf-16-le"), where="SUMS")
+    with pytest.raises(ChecksumsError, match="not UTF-8"):
+        parse_checksums(b"\xff\xfe" + f"{A}  x".encode("utf-16-le"), where="SUMS")
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_do_more_than_raise(data: bytes) -> None:
-    with contextlib.suppress(SumsError):
-        parse_sums(data, where="SUMS")
+    with contextlib.suppress(ChecksumsError):
+        parse_checksums(data, where="SUMS")
 
 
 def test_sums_of_the_real_program(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_sum_that_does_not_match_changes_nothing(tmp_path: Path) -> None:
     write_archive(tmp_path, release_files("two"))
     (tmp_path / "SHA256SUMS.txt").write_text(f"{first.release.archive_sha256}  {ARCHIVE}\n")
     before = snapshot(tmp_path / "state")
-    with pytest.raises(SumsError, match=r"its SHA-256 is .*, and .*SHA256SUMS.txt says"):
+    with pytest.raises(ChecksumsError, match=r"its SHA-256 is .*, and .*SHA256SUMS.txt says"):
         stage(settings)
     assert snapshot(tmp_path / "state") == before
 
@@ -125,9 +125,11 @@ def test_without_sums_there_is_a_warning_or_an_error(
 
     log.set_up()
     archive = write_archive(tmp_path, release_files())
-    with pytest.raises(SumsError, match=r"release\.requireSums"):
+    with pytest.raises(ChecksumsError, match=r"release\.requireSums"):
         stage(build_settings(tmp_path / "state", release_tarball=str(archive), release_requireSums=True))
-    assert stage(build_settings(tmp_path / "state", release_tarball=str(archive))).outcome is Outcome.STAGED
+    assert (
+        stage(build_settings(tmp_path / "state", release_tarball=str(archive))).outcome is StageOutcome.STAGED
+    )
     assert '"level": "warning", "event": "NO SHA256SUMS.txt IS PUBLISHED' in capfd.readouterr().err
 
 

@@ -26,8 +26,8 @@ from support.releases import check_whole
 from urllib3 import HTTPResponse
 
 from ectools.fetch.client import read_steadily
-from ectools.fetch.retry import Patience
-from ectools.netboot.release.stage import Outcome
+from ectools.fetch.retry import RetryPolicy
+from ectools.netboot.release.stage import StageOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def test_an_archive_that_arrives_in_the_end(
     answers: list[Answer], requests: int, forge: Forge, staged_dir: Path
 ) -> None:
     forge.on_archive(*answers)
-    assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+    assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
     assert check_whole(staged_dir)
     assert len(forge.asked_archive()) == requests
 
@@ -129,7 +129,7 @@ def test_a_server_may_give_less_than_the_range_that_was_asked_for(forge: Forge, 
 
     forge.publish(size=0)  # the forge does not say
     forge.on_archive(chunked(DATA[:HALF], cut=True), answer_part, ranged(DATA))
-    assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+    assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
     assert forge.asked_archive()[2]["Range"] == f"bytes={HALF + 1000}-"
 
 
@@ -137,7 +137,7 @@ def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch) -> No
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     response = HTTPResponse(BytesIO(bytes(3 << 18)), preload_content=False)
-    for part in read_steadily(response, "http://forge/file", Patience(), size=3 << 18):
+    for part in read_steadily(response, "http://forge/file", RetryPolicy(), size=3 << 18):
         assert part
         now += 1000
     assert now > 1000

@@ -42,8 +42,8 @@ from support.releases import (
 from ectools import log
 from ectools.errors import EcError
 from ectools.fetch.env_proxy import find_proxy
-from ectools.fetch.retry import Patience, parse_retry_after
-from ectools.netboot.release.stage import Outcome
+from ectools.fetch.retry import RetryPolicy, parse_retry_after
+from ectools.netboot.release.stage import StageOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 def test_a_release_from_a_forge(forge: Forge, staged_dir: Path) -> None:
     staged = fetch(staged_dir, forge, release_tag="boot-v1")
-    assert staged.outcome is Outcome.STAGED
+    assert staged.outcome is StageOutcome.STAGED
     release = check_whole(staged_dir)
     assert release is not None
     assert (release.tag, release.source) == ("boot-v1", f"{forge.url}{DOWNLOADS}/{ARCHIVE}")
@@ -67,7 +67,7 @@ def test_a_release_from_a_forge(forge: Forge, staged_dir: Path) -> None:
 
 def test_the_latest_and_what_is_there_is_not_downloaded_again(forge: Forge, staged_dir: Path) -> None:
     fetch(staged_dir, forge)
-    assert fetch(staged_dir, forge).outcome is Outcome.UNCHANGED
+    assert fetch(staged_dir, forge).outcome is StageOutcome.UNCHANGED
     assert len(forge.asked_archive()) == 1
     # Unless it is damaged.
     (staged_dir / "current" / "kernel").write_bytes(b"bad")
@@ -171,7 +171,7 @@ def test_other_files_of_a_release_may_be_odd(forge: Forge, staged_dir: Path) -> 
         {"name": "x" * 300, "browser_download_url": f"{forge.url}/2"},
     ]
     forge.publish(assets=[*odd, *wanted])
-    assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+    assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
     refused = refuse(staged_dir, forge, "no file matches nothing", release_artifact="nothing")
     assert r"it has 'Screenshot at 9.41\u202fAM.png', mirror, xxx" in refused.message
 
@@ -299,7 +299,7 @@ def test_no_sums_published(forge: Forge, staged_dir: Path) -> None:
     url = f"{forge.url}{DOWNLOADS}/{ARCHIVE}"
     forge.publish(assets=[{"name": ARCHIVE, "browser_download_url": url}])
     refuse(staged_dir, forge, r"there is no SHA256SUMS\.txt")
-    assert fetch(staged_dir, forge, release_requireSums=None).outcome is Outcome.STAGED
+    assert fetch(staged_dir, forge, release_requireSums=None).outcome is StageOutcome.STAGED
 
 
 def test_sums_that_are_a_web_page(forge: Forge, staged_dir: Path) -> None:
@@ -397,7 +397,7 @@ def test_tls(staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "ROOT_URL" in error.render()
         assert plain.seen == []
         forge.answers = answers
-        assert fetch(staged_dir, forge).outcome is Outcome.STAGED
+        assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
 
 
 def test_retry_after_forms() -> None:
@@ -410,12 +410,12 @@ def test_retry_after_forms() -> None:
 
 
 def test_waits_grow_and_stay_bounded() -> None:
-    patience = Patience(first_wait=1, longest_wait=10, longest_retry_after=30)
-    waits = [patience.find_wait(failures, None) for failures in range(1, 9)]
+    retry = RetryPolicy(first_wait=1, longest_wait=10, longest_retry_after=30)
+    waits = [retry.next_pause(failures, None) for failures in range(1, 9)]
     assert 0.75 <= waits[0] <= 1.25
     assert 7.5 <= waits[-1] <= 12.5
-    assert patience.find_wait(1, 20) == 20
-    assert patience.find_wait(1, 9e9) == 30
+    assert retry.next_pause(1, 20) == 20
+    assert retry.next_pause(1, 9e9) == 30
 
 
 @pytest.fixture
@@ -462,7 +462,7 @@ def test_through_a_proxy(forge: Forge, staged_dir: Path, monkeypatch: pytest.Mon
     there = Forge(url=host, archive=forge.archive)
     there.publish()
     forge.answers = {host + path: answers for path, answers in there.answers.items()}
-    assert fetch(staged_dir, forge, release_host=host).outcome is Outcome.STAGED
+    assert fetch(staged_dir, forge, release_host=host).outcome is StageOutcome.STAGED
     _, headers = forge.seen[-1]
     assert headers["proxy-authorization"] == "Basic " + base64.b64encode(b"operator:p@ss").decode()
     forge.answers[f"{host}{API}/latest"] = [status(407)]

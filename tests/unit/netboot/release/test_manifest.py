@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ectools.archive.file_record import FileRecord
 from ectools.archive.names import _look_closer, find_name_fault, fold_name
 from ectools.netboot.release.manifest import (
-    BootCommand,
+    BootEntry,
     ManifestError,
     Release,
     build_id,
@@ -40,7 +40,7 @@ def releases(draw: st.DrawFn) -> Release:
         archive_sha256=draw(RECORDS).sha256,
         staged_at=draw(st.integers(0, 2**37)),
         files=files,
-        boot=BootCommand(
+        boot=BootEntry(
             kernel=draw(name),
             arguments=tuple(draw(st.lists(TEXT, max_size=4))),
             initrds=tuple(draw(st.lists(name, max_size=3))),
@@ -86,7 +86,7 @@ GOOD = Release(
     archive_sha256="0" * 64,
     staged_at=0,
     files={"kernel": FileRecord(size=1, sha256="0" * 64)},
-    boot=BootCommand(kernel="kernel", arguments=(), initrds=()),
+    boot=BootEntry(kernel="kernel", arguments=(), initrds=()),
 )
 
 

@@ -18,7 +18,7 @@ from support.releases import SCRIPT, build_settings, check_whole, release_files
 
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError
-from ectools.netboot.release.checksums import parse_times
+from ectools.netboot.release.checksums import parse_release_times
 from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, find_tag_time, pack
 from ectools.netboot.release.stage import stage
 from ectools.netboot.settings.model import SignatureFormat
@@ -134,7 +134,7 @@ def test_the_sums_say_when_each_archive_was_released(
         "the tag names no day: by these sums no boot server can tell an old release from a new one"
     ]
     name = "ec-runner-x86_64-netboot"
-    assert parse_times(packed.sums.read_bytes(), where="SUMS") == {
+    assert parse_release_times(packed.sums.read_bytes(), where="SUMS") == {
         f"{name}-boot-v2026.03.02.tar.gz": 1772409600,
         "ec-runner-aarch64-netboot-boot-v2026.03.02.1.tar.gz": 1772409601,
         f"{name}-other.tar.gz": 7,
@@ -143,7 +143,7 @@ def test_the_sums_say_when_each_archive_was_released(
     subprocess.run([program, "--check", "--strict", packed.sums.name], cwd=tmp_path / "out", check=True)
     # Packed again, it is what it is called now.
     packed = pack(tree, tmp_path / "out", tag="other")
-    assert f"{name}-other.tar.gz" not in parse_times(packed.sums.read_bytes(), where="SUMS")
+    assert f"{name}-other.tar.gz" not in parse_release_times(packed.sums.read_bytes(), where="SUMS")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError, LockedError, sync_file_system
 from ectools.netboot.release import store as store_module
 from ectools.netboot.release.pins import pin, unpin
-from ectools.netboot.release.prune import Fate, collect
+from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.rollback import RollbackError, roll_back
-from ectools.netboot.release.stage import Outcome, Staged, stage
+from ectools.netboot.release.stage import Staged, StageOutcome, stage
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore, StoreError
 from ectools.netboot.release.verify import check_staged, find_damage
 
@@ -56,7 +56,7 @@ def test_what_is_staged(store: ReleaseStore, state_dir: Path) -> None:
     staged = stage_text(state_dir, "one")
     release = check_whole(state_dir)
     assert release == staged.release == store.find(staged.release.id) == store.list_releases()[0]
-    assert staged.outcome is Outcome.STAGED
+    assert staged.outcome is StageOutcome.STAGED
     assert release.boot.kernel == "kernel"
     assert (state_dir / "current").readlink().as_posix() == f"releases/{release.id}"
     assert sorted(os.listdir(state_dir)) == [
@@ -76,13 +76,13 @@ def test_the_same_content_again_changes_nothing(store: ReleaseStore, state_dir: 
     before = snapshot(state_dir)
     # Another compression is another archive, and the same release.
     archive = write_archive(state_dir.parent, release_files("two"), "again.tar.zst")
-    assert stage(build_settings(state_dir, release_tarball=str(archive))).outcome is Outcome.UNCHANGED
+    assert stage(build_settings(state_dir, release_tarball=str(archive))).outcome is StageOutcome.UNCHANGED
     assert snapshot(state_dir) == before
 
 
 def test_content_that_is_there_is_used_again(store: ReleaseStore, state_dir: Path) -> None:
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
-    assert stage_text(state_dir, "one").outcome is Outcome.REUSED
+    assert stage_text(state_dir, "one").outcome is StageOutcome.REUSED
     assert links(store) == (one, two)
 
 
@@ -104,13 +104,13 @@ def test_a_rollback_is_not_undone_by_the_next_refresh(store: ReleaseStore, state
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
     roll_back(store)
     assert store.list_withdrawn() == {two}
-    assert stage_text(state_dir, "two").outcome is Outcome.WITHDRAWN
+    assert stage_text(state_dir, "two").outcome is StageOutcome.WITHDRAWN
     assert links(store) == (one, two)
     # The next release is nobody's bad one; the withdrawn one stays so behind it.
     three = stage_text(state_dir, "three").release.id
-    assert stage_text(state_dir, "two").outcome is Outcome.WITHDRAWN
+    assert stage_text(state_dir, "two").outcome is StageOutcome.WITHDRAWN
     assert links(store) == (three, one)
-    assert stage_text(state_dir, "two", accept_withdrawn=True).outcome is Outcome.REUSED
+    assert stage_text(state_dir, "two", accept_withdrawn=True).outcome is StageOutcome.REUSED
     assert links(store) == (two, three)
     assert not store.list_withdrawn()
 
@@ -149,18 +149,26 @@ def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) 
         record.write_text(record.read_text().replace('"staged_at": ', f'"staged_at": {number + 1}'))
     pin(store, ids[0])
     with store.hold(ids[1]):
-        dry = {each.release.id: each.fate for each in collect(store, keep=1, dry_run=True)}
+        dry = {each.release.id: each.retention for each in prune(store, keep=1, dry_run=True)}
         assert sorted(os.listdir(store.releases_dir)) == sorted(ids)
-        found = {each.release.id: each.fate for each in collect(store, keep=1)}
-    expected = [Fate.PINNED, Fate.HELD, Fate.REMOVED, Fate.REMOVED, Fate.RECENT, Fate.PREVIOUS, Fate.CURRENT]
+        found = {each.release.id: each.retention for each in prune(store, keep=1)}
+    expected = [
+        Retention.PINNED,
+        Retention.HELD,
+        Retention.REMOVED,
+        Retention.REMOVED,
+        Retention.RECENT,
+        Retention.PREVIOUS,
+        Retention.CURRENT,
+    ]
     assert [found[release_id] for release_id in ids] == expected
     assert [dry[release_id] for release_id in ids] == [
-        Fate.REMOVED if fate is Fate.HELD else fate for fate in expected
+        Retention.REMOVED if retention is Retention.HELD else retention for retention in expected
     ]
     assert sorted(os.listdir(store.releases_dir)) == sorted({*ids} - {ids[2], ids[3]})
     assert unpin(store, ids[0])
     assert not unpin(store, ids[0])
-    collect(store, keep=0)
+    prune(store, keep=0)
     assert sorted(os.listdir(store.releases_dir)) == sorted(ids[-2:])
     assert os.listdir(store.changing_dir) == []
 
@@ -197,7 +205,7 @@ def test_nobody_waits_for_a_lock_on_a_release(store: ReleaseStore, state_dir: Pa
             with store.hold(one):
                 pass
         assert store.find(one)
-        assert [each.fate for each in collect(store, keep=0)] == [Fate.CURRENT]
+        assert [each.retention for each in prune(store, keep=0)] == [Retention.CURRENT]
     with store.hold(one):
         pass
 
@@ -234,7 +242,7 @@ def test_nobody_waits_for_a_fifo_in_the_store(name: str, store: ReleaseStore, st
             store.find_current()
         assert store.list_releases() == []
         assert [damage.name for damage in check_staged(store, one).damage] == ["release.json"]
-        assert stage_text(state_dir, "one").outcome is Outcome.UNCHANGED
+        assert stage_text(state_dir, "one").outcome is StageOutcome.UNCHANGED
         assert check_whole(state_dir)
     else:
         pin(store, one)
@@ -283,7 +291,7 @@ def test_one_staging_at_a_time_and_nobody_waits_for_it(store: ReleaseStore, stat
         with pytest.raises(LockedError, match="in use by another process"):
             stage_text(state_dir, "three")
         roll_back(store)
-        collect(store, keep=0)
+        prune(store, keep=0)
         pin(store, one)
         assert (folder / "tree").is_dir()
     assert links(store) == (one, two)
@@ -304,7 +312,7 @@ def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
         ("netboot.ipxe", "is not a file"),
         ("extra", "is not in the release's record"),
     }
-    assert stage_text(state_dir, "one").outcome is Outcome.UNCHANGED
+    assert stage_text(state_dir, "one").outcome is StageOutcome.UNCHANGED
     (folder / "extra").unlink()
     assert check_whole(state_dir)
 
@@ -387,7 +395,7 @@ def test_a_swap_that_was_decided_is_carried_out(done: int, store: ReleaseStore, 
     if done:
         (decided / "previous").rename(state_dir / "previous")
         assert links(store) == (two, two)
-    collect(store, keep=3)
+    prune(store, keep=3)
     assert links(store) == (one, two)
 
 

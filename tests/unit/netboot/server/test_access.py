@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from ectools.netboot.http.handler import Visit
-from ectools.netboot.http.webroot import RefusedError
+from ectools.netboot.http.handler import RequestInfo
+from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.access import Access, read_chain_tokens
 from ectools.netboot.settings.load import load_settings
 
@@ -31,7 +31,7 @@ def verdict(
     query: list[tuple[str, str]] | None = None,
     headers: list[tuple[str, str]] | None = None,
 ) -> str | None:
-    visit = Visit(
+    info = RequestInfo(
         peer=peer,
         method="GET",
         segments=tuple(part.encode() for part in path.split("/")),
@@ -39,8 +39,8 @@ def verdict(
         headers=CIMultiDict(headers or []),
     )
     try:
-        access.check(visit)
-    except RefusedError as error:
+        access.check(info)
+    except RejectedError as error:
         return error.message if error.status == 403 else str(error.status)
     return None
 

@@ -35,7 +35,7 @@ class Case:
 
     def __init__(self, apply: Callable[[int], None] | None = None) -> None:
         self.loop_thread = threading.get_ident()
-        self.gate = threading.Semaphore(0)
+        self.access_check = threading.Semaphore(0)
         self.begun = self.overlapping = self.most = 0
         self.applied: list[int] = []
         self.manager = Manager()
@@ -49,7 +49,7 @@ class Case:
         self.begun += 1
         self.overlapping += 1
         self.most = max(self.most, self.overlapping)
-        self.gate.acquire()
+        self.access_check.acquire()
         self.overlapping -= 1
         return self.begun
 
@@ -72,9 +72,9 @@ def test_what_is_asked_for_meanwhile_is_done_once_and_after() -> None:
                 case.reloader.ask()
             # The loop goes on, although nothing has been prepared yet.
             assert case.applied == []
-            case.gate.release()
+            case.access_check.release()
             await case.wait_begun(2)
-            case.gate.release()
+            case.access_check.release()
             await until(lambda: case.manager.told.count("ready") == 2)
         return case
 
@@ -90,7 +90,7 @@ def test_nothing_is_taken_up_while_stopping() -> None:
             case.reloader.ask()
             await case.wait_begun(1)
             case.stop.set()
-            case.gate.release()
+            case.access_check.release()
             await until(lambda: case.overlapping == 0)
             await asyncio.sleep(0.05)
             case.reloader.ask()
@@ -116,7 +116,7 @@ def test_what_cannot_be_taken_up_does_not_end_the_reloads(error: Exception) -> N
         async with case.reloader.running():
             for number in (1, 2):
                 case.reloader.ask()
-                case.gate.release()
+                case.access_check.release()
                 await until(lambda number=number: case.manager.told.count("ready") == number)
         return case
 

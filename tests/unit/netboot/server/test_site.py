@@ -12,13 +12,13 @@ from multidict import CIMultiDict, MultiDict
 from support.staged import make_release, put_release
 
 from ectools import log
-from ectools.netboot.http.handler import Found, Visit
+from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.responses import Delivery
-from ectools.netboot.http.webroot import RefusedError
-from ectools.netboot.release.prune import Fate, collect
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.leases import LINGER_SECONDS
-from ectools.netboot.server.site import BootSite, Rules
+from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
+from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ class World:
         self.folder = folder
         self.clock = Clock()
         self.store = ReleaseStore(folder)
-        self.site = BootSite(self.store, self.rules(), clock=self.clock)
+        self.site = BootSite(self.store, self.policy(), clock=self.clock)
         self.runner = asyncio.Runner()
         self.run = self.runner.run
         self.log = io.StringIO()
         log.set_up(json_lines=True, stream=self.log)
 
-    def rules(self, *tokens: str, **options: Any) -> Rules:
+    def policy(self, *tokens: str, **options: Any) -> ServingPolicy:
         flags = {"stateDir": str(self.folder), "hostname": "192.0.2.10", **options}
-        return Rules.build(load_settings(None, flags=flags, environment={}), tokens)
+        return ServingPolicy.build(load_settings(None, flags=flags, environment={}), tokens)
 
     def stage(self, text: str) -> Release:
         files = {"bzImage": f"kernel {text}".encode(), "initrd": b"initrd", "more/notes.txt": b"notes"}
@@ -74,31 +74,31 @@ class World:
         link.symlink_to(f"releases/{release_id}")
         link.rename(self.folder / "current")
 
-    def find(self, path: str, *, peer: str = "192.0.2.7") -> Found:
-        visit = Visit(
+    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+        info = RequestInfo(
             peer=peer,
             method="GET",
             segments=tuple(part.encode() for part in path.split("/")),
             query=MultiDict(),
             headers=CIMultiDict(),
         )
-        return self.run(self.site.find(visit))
+        return self.run(self.site.find(info))
 
     def status(self, path: str) -> int:
         try:
             self.find(path)
-        except RefusedError as error:
+        except RejectedError as error:
             return error.status
         return 200
 
     def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
         found = self.find(path, peer=peer)
-        assert found.ended is not None
-        found.ended(delivery)
+        assert found.on_complete is not None
+        found.on_complete(delivery)
 
-    def collect(self) -> dict[str, Fate]:
+    def prune(self) -> dict[str, Retention]:
         (self.folder / ".staging").mkdir(exist_ok=True)
-        return {each.release.id: each.fate for each in collect(self.store, keep=0)}
+        return {each.release.id: each.retention for each in prune(self.store, keep=0)}
 
     def events(self, word: str) -> list[dict[str, Any]]:
         entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -178,31 +178,31 @@ def test_a_new_release_is_served_at_once_and_the_old_one_as_long_as_somebody_use
     download = world.find(f"releases/{old.id}/initrd")
     new = world.stage("two")
     assert world.find("bzImage").target == (b"releases", new.id.encode(), b"bzImage")
-    assert world.find(f"releases/{old.id}/bzImage").ended is not None
+    assert world.find(f"releases/{old.id}/bzImage").on_complete is not None
     world.fetch(f"releases/{old.id}/bzImage")
-    world.clock.now += 100 * LINGER_SECONDS
+    world.clock.now += 100 * LEASE_LINGER_SECONDS
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.prune()[old.id] is Retention.HELD
     # The two downloads that were begun above end now.
-    assert download.ended is not None
-    download.ended(WHOLE)
-    world.site._held.end(old.id)
-    world.clock.now += LINGER_SECONDS - 1
+    assert download.on_complete is not None
+    download.on_complete(WHOLE)
+    world.site._leases.end(old.id)
+    world.clock.now += LEASE_LINGER_SECONDS - 1
     world.run(world.site.sweep())
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.prune()[old.id] is Retention.HELD
     world.clock.now += 2
     world.run(world.site.sweep())
-    assert world.collect() == {new.id: Fate.CURRENT, old.id: Fate.REMOVED}
+    assert world.prune() == {new.id: Retention.CURRENT, old.id: Retention.REMOVED}
     assert world.status(f"releases/{old.id}/bzImage") == 404
 
 
 def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
     old = world.stage("one")
     world.run(world.site.sweep())
-    world.clock.now += 100 * LINGER_SECONDS
+    world.clock.now += 100 * LEASE_LINGER_SECONDS
     world.run(world.site.sweep())
     (world.folder / "current").unlink()
-    assert world.collect()[old.id] is Fate.HELD
+    assert world.prune()[old.id] is Retention.HELD
 
 
 def test_a_release_that_cannot_be_served_leaves_the_one_before(world: World) -> None:
@@ -243,11 +243,11 @@ def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> No
 
 def test_new_rules_make_another_script(world: World) -> None:
     world.stage("one")
-    world.site.set_rules(world.rules("t0ken", protectedFiles=["netboot.ipxe", "initrd"]))
+    world.site.set_policy(world.policy("t0ken", protectedFiles=["netboot.ipxe", "initrd"]))
     script = world.find("netboot.ipxe").target
     assert isinstance(script, bytes)
     assert b"t0ken" in script
-    world.site.set_rules(world.rules(hostname="192.0.2.99"))
+    world.site.set_policy(world.policy(hostname="192.0.2.99"))
     script = world.find("netboot.ipxe").target
     assert isinstance(script, bytes)
     assert b"http://192.0.2.99:8080" in script
@@ -316,4 +316,4 @@ def test_files_of_two_releases_are_no_boot(world: World) -> None:
 def test_nodes_fill_no_memory(world: World) -> None:
     for number in range(10_000):
         world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
-    assert len(world.site.nodes._nodes) <= 4096
+    assert len(world.site.nodes._boots) <= 4096
