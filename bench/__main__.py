@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+DIRECTORY = Path(__file__).parent
 
 
 def main() -> int:
     """Run the named benchmarks, or all; 1 where one failed, 2 where there is none of a name."""
-    known = sorted(run.parent.name for run in FOLDER.glob("*/run"))
+    known = sorted(run.parent.name for run in DIRECTORY.glob("*/run"))
     wanted = sys.argv[1:] or known
     if unknown := [name for name in wanted if name not in known]:
         print(f"bench: no benchmark {unknown[0]!r}; there are: {', '.join(known)}", file=sys.stderr)
@@ -19,7 +19,7 @@ def main() -> int:
     failed = False
     for name in wanted:
         print(f"== {name} ==", flush=True)
-        failed |= subprocess.run([sys.executable, FOLDER / name / "run"], check=False).returncode != 0
+        failed |= subprocess.run([sys.executable, DIRECTORY / name / "run"], check=False).returncode != 0
     return int(failed)
 
 

@@ -1,3 +1,14 @@
-"""The toolkit that keeps the every.channel NixOS modules authoritative, and the programs of their units."""
+"""The toolkit that keeps the every.channel NixOS modules authoritative, and the programs of their units.
+
+``cli`` commands · ``demo`` the main job on an embedded default · ``docs`` option reference · ``host`` host
+descriptions · ``checks`` of repository and machine · ``vm`` the guest runner · ``netboot`` staging, serving
+and probing · ``ipxe``, ``archive``, ``fetch`` what several of them share · ``options`` schemas from NixOS
+modules · ``schemas`` schemas as programs use them · ``explain`` a schema's errors in words · ``nixlang``
+Nix expressions.
+
+The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
+· ``names`` of options · ``addresses`` · ``processes``, ``outputs`` of them, ``supervision`` · ``timers`` ·
+``notify`` systemd · ``capabilities``, ``privileges``, ``credentials`` · ``nft`` · ``nixpkgs`` · ``junit``.
+"""
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def find_secret(path: Path, *, credential: str) -> Path:
     """The file to read: the service manager's copy where it gave one, else ``path``."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is not None and (copy := Path(folder) / credential).exists():
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory is not None and (copy := Path(directory) / credential).exists():
         return copy
     return path

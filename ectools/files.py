@@ -37,8 +37,8 @@ class LockedError(EcError):
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``data`` to ``path``: a reader sees the old file or the new one, whatever is killed when.
 
-    The temporary file stands in the same folder, is fsynced, then renamed; the folder is fsynced after it.
-    Raises FileError and leaves nothing behind.
+    The temporary file stands in the same directory, is fsynced, then renamed; the directory is fsynced after
+    it. Raises FileError and leaves nothing behind.
     """
     import tempfile  # not at the top: importing it takes longer than what most commands do with files
 
@@ -53,7 +53,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.fsync(descriptor)
         temporary.replace(path)
         temporary = None
-        sync_folder(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -62,9 +62,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
                 temporary.unlink()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut (fsync(2): the file alone does not)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(directory: Path) -> None:
+    """Make a rename in ``directory`` survive a power cut (fsync(2): the file alone does not)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

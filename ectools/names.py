@@ -10,6 +10,9 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+JsonSchema = dict[str, Any]
+"""A schema, or a part of one, as JSON has it."""
+
 # An identifier of Nix, or what stands for any name or index: `<name>`, `*`.
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*|<[^<>.]*>|\*")
 

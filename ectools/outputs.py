@@ -8,6 +8,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ectools.redact import redact_secrets
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 LINE_BYTES = 2000
 TAIL_LINES = 20
 _COLLECT_SECONDS = 0.05
-REDACTED = "***"
 
 # ECMA-48: control sequences, operating system commands, and the other escapes.
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
@@ -58,9 +58,7 @@ def clean_line(line: bytes, *, secrets: tuple[str, ...] = ()) -> str:
         elif shown:
             shown.pop()
     text = _CONTROL.sub("", "".join(shown)).rstrip()
-    for secret in secrets:
-        text = text.replace(secret, REDACTED)
-    return text
+    return redact_secrets(text, secrets)
 
 
 class Tail:

@@ -1,9 +1,9 @@
-"""As whom a program works: the user that its folder belongs to, with no more rights than it needs.
+"""As whom a program works: the user that its directory belongs to, with no more rights than it needs.
 
-One rule for all programs that root may start: whoever may write a folder is who the program becomes there,
+One rule for all programs that root may start: whoever may write a directory is who the program becomes there,
 because they choose what its files and links are. Where that is not one user, it refuses. Who may write a
-folder is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the folder and by
-each one on the way to it, since whoever may write one of those can put another in its place.
+directory is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the directory and
+by each one on the way to it, since whoever may write one of those can put another in its place.
 
 What the kernel is asked for is in ``ectools.capabilities``.
 """
@@ -47,8 +47,8 @@ _MAX_LINKS = 40  # as the kernel counts (path_resolution(7))
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-class UnsafeFolderError(PrivilegeError):
-    """Root does not work in this folder: it is not one user's alone."""
+class UnsafeDirectoryError(PrivilegeError):
+    """Root does not work in this directory: it is not one user's alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def describe_user(uid: int) -> str:
 def find_identity(uid: int) -> Identity:
     """A user with the groups that the system's database gives it; without an entry there, nobody's group.
 
-    Not with the folder's group: below a set-group-ID bit that may be one that the user is not in.
+    Not with the directory's group: below a set-group-ID bit that may be one that the user is not in.
     """
     try:
         entry = pwd.getpwuid(uid)
@@ -97,23 +97,25 @@ def find_user(name: str) -> Identity | None:
         return None
 
 
-# --- Who may write a folder ---------------------------------------------------------------------------------
+# --- Who may write a directory
+# ---------------------------------------------------------------------------------
 
 
-def find_folder_user(*folders: Path) -> Identity:
-    """The one user who may write all of these folders beside root; ROOT where nobody else may.
+def find_directory_user(*directories: Path) -> Identity:
+    """The one user who may write all of these directories beside root; ROOT where nobody else may.
 
-    One that is missing is judged by the way to where it would be made. Raises UnsafeFolderError where there
-    are several such users, where a group or everybody may write one (the mask of a POSIX ACL stands in the
-    bits of the group), where root's folder stands in another user's, and where two are not the same user's.
+    One that is missing is judged by the way to where it would be made. Raises UnsafeDirectoryError where
+    there are several such users, where a group or everybody may write one (the mask of a POSIX ACL stands in
+    the bits of the group), where root's directory stands in another user's, and where two are not the same
+    user's.
     """
-    found = [(folder, _find_one_user(folder)) for folder in folders]
+    found = [(directory, _find_one_user(directory)) for directory in directories]
     first, identity = found[0]
-    for folder, other in found[1:]:
+    for directory, other in found[1:]:
         if other != identity:
-            raise UnsafeFolderError(
-                f"{folder}: is {other.name}'s to write, and {first} is {identity.name}'s",
-                hint="make both folders, and let one user own them",
+            raise UnsafeDirectoryError(
+                f"{directory}: is {other.name}'s to write, and {first} is {identity.name}'s",
+                hint="make both directories, and let one user own them",
             )
     return identity
 
@@ -125,45 +127,48 @@ class _Entry:
     last: bool
 
 
-def _find_one_user(folder: Path) -> Identity:
-    entries = _list_entries(folder)
+def _find_one_user(directory: Path) -> Identity:
+    entries = _list_entries(directory)
     owners: dict[int, Path] = {}
     for entry in entries:
         owners.setdefault(entry.status.st_uid, entry.path)
-        # The bits of a link say nothing. A sticky folder lets nobody replace what is another's (unlink(2)),
-        # but everybody make what is missing there.
+        # The bits of a link say nothing. A sticky directory lets nobody replace what is another's
+        # (unlink(2)), but everybody make what is missing there.
         mode = entry.status.st_mode
         sticky = mode & stat.S_ISVTX and entry is not entries[-1]
         if stat.S_ISDIR(mode) and mode & _WRITABLE_BY_OTHERS and not sticky:
-            raise _shared_folder(entry, folder)
+            raise _shared_directory(entry, directory)
     users = sorted(owners.keys() - {0})
     if not users:
         return ROOT
     if len(users) > 1:
         named = " and ".join(f"{describe_user(uid)} (by {owners[uid]})" for uid in users)
-        raise UnsafeFolderError(
-            f"{folder}: several users may write or replace it: {named}; root does not work there",
-            hint="choose a folder on a way that is root's and one user's alone",
+        raise UnsafeDirectoryError(
+            f"{directory}: several users may write or replace it: {named}; root does not work there",
+            hint="choose a directory on a way that is root's and one user's alone",
         )
     end = entries[-1]
     if end.last and end.status.st_uid == 0:
         user = describe_user(users[0])
-        raise UnsafeFolderError(
-            f"{folder}: is root's, and {user} may replace it (by {owners[users[0]]}): root does not work so",
-            hint=f"chown -R {user} {end.path}, or choose a folder that no other user's folder leads to",
+        raise UnsafeDirectoryError(
+            f"{directory}: is root's, and {user} may replace it (by {owners[users[0]]}):"
+            " root does not work so",
+            hint=f"chown -R {user} {end.path}, or choose a directory that no other user's directory leads to",
         )
     return find_identity(users[0])
 
 
-def _shared_folder(entry: _Entry, folder: Path) -> UnsafeFolderError:
+def _shared_directory(entry: _Entry, directory: Path) -> UnsafeDirectoryError:
     everybody = bool(entry.status.st_mode & stat.S_IWOTH)
     who = "everybody" if everybody else f"the group {_describe_group(entry.status.st_gid)}"
-    way = "" if entry.last else f" on the way to {folder}"
+    way = "" if entry.last else f" on the way to {directory}"
     if entry.status.st_mode & stat.S_ISVTX:
-        hint = f"make a folder of its own there first: {folder if not entry.last else folder / 'NAME'}"
+        hint = (
+            f"make a directory of its own there first: {directory if not entry.last else directory / 'NAME'}"
+        )
     else:
-        hint = f"chmod {'go-w' if everybody else 'g-w'} {entry.path}, or choose another folder"
-    return UnsafeFolderError(
+        hint = f"chmod {'go-w' if everybody else 'g-w'} {entry.path}, or choose another directory"
+    return UnsafeDirectoryError(
         f"{entry.path}:{way} may be written by {who}; root does not work where others choose its files",
         hint=hint,
     )
@@ -176,14 +181,14 @@ def _describe_group(gid: int) -> str:
         return str(gid)
 
 
-def _list_entries(folder: Path) -> list[_Entry]:
-    """All that the kernel goes through on the way to ``folder``, links too, up to where something is missing.
+def _list_entries(directory: Path) -> list[_Entry]:
+    """All that the kernel goes through on the way to ``directory``, links too, up to what is missing.
 
     Each is opened in the one before, so that what is judged is one way that was there. The last one is marked
-    where it is the folder itself.
+    where it is the directory itself.
     """
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    todo = [*reversed(folder.absolute().parts[1:])]
+    todo = [*reversed(directory.absolute().parts[1:])]
     where, links = Path("/"), 0
     with contextlib.ExitStack() as descriptors:
 
@@ -206,7 +211,7 @@ def _list_entries(folder: Path) -> list[_Entry]:
                     continue
                 links += 1
                 if links > _MAX_LINKS:
-                    raise UnsafeFolderError(f"{folder}: there are too many links on the way to it")
+                    raise UnsafeDirectoryError(f"{directory}: there are too many links on the way to it")
                 target = PurePath(os.readlink("", dir_fd=entry))
                 if target.is_absolute():
                     at, where = open_entry("/", None), Path("/")
@@ -214,29 +219,29 @@ def _list_entries(folder: Path) -> list[_Entry]:
         except (FileNotFoundError, NotADirectoryError):
             pass  # whoever uses it says so, or makes it
         except OSError as error:
-            raise PrivilegeError(f"{folder}: cannot be looked at: {error.strerror}") from error
+            raise PrivilegeError(f"{directory}: cannot be looked at: {error.strerror}") from error
     return found
 
 
 # --- Rights, given up ---------------------------------------------------------------------------------------
 
 
-def work_as_folder_user(*folders: Path, keep: Collection[Capability] = ()) -> Identity | None:
-    """Root becomes, for good, the user that the folders belong to; returns it, or None where nothing changed.
+def work_as_directory_user(*directories: Path, keep: Collection[Capability] = ()) -> Identity | None:
+    """Root becomes, for good, the user whose the directories are; returns it, or None where nothing changed.
 
     Whoever is not root stays as they are: they cannot do more than they could by hand. Raises
-    UnsafeFolderError, PrivilegeError.
+    UnsafeDirectoryError, PrivilegeError.
     """
     if os.geteuid() != 0:
         return None
-    identity = find_folder_user(*folders)
+    identity = find_directory_user(*directories)
     if identity.uid == 0:
         return None
     try:
         drop_privileges(identity, keep=keep)
     except PrivilegeError as error:
         raise PrivilegeError(
-            f"{folders[0]}: is the user {identity.uid}'s, as whom root cannot act here: {error.message}",
+            f"{directories[0]}: is the user {identity.uid}'s, as whom root cannot act here: {error.message}",
             hint="run the command as that user",
         ) from error
     return identity

@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class ProcessError(EcError):
-    """A child failed: its argv, its folder, how it ended, and both of its streams."""
+    """A child failed: its argv, its directory, how it ended, and both of its streams."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ def find_program(name: str, *, hint: str | None = None) -> str:
     found = shutil.which(name)
     if found is None:
         raise ProgramMissingError(
-            f"{name}: program not found", argv=[name], hint=hint or "install it, or put its folder on PATH"
+            f"{name}: program not found", argv=[name], hint=hint or "install it, or put its directory on PATH"
         )
     return found
 

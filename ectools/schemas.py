@@ -34,15 +34,17 @@ class Schema:
     prefix: str
 
 
-def schemas_folder() -> Path:
-    """The folder of the committed schemas: in the installed package, or beside it in a checkout."""
+def schemas_directory() -> Path:
+    """The directory of the committed schemas: in the installed package, or beside it in a checkout."""
     installed = _PACKAGE / "_schemas"
     return installed if installed.is_dir() else _PACKAGE.parent / "schemas"
 
 
 def schema_names() -> list[str]:
     """The names that load_schema knows, sorted."""
-    return sorted(file.name.removesuffix(".schema.json") for file in schemas_folder().glob("*.schema.json"))
+    return sorted(
+        file.name.removesuffix(".schema.json") for file in schemas_directory().glob("*.schema.json")
+    )
 
 
 def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
@@ -55,14 +57,14 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
     if isinstance(name_or_path, Path) or "/" in given or given.endswith(".json"):
         path, name = Path(name_or_path), Path(name_or_path).name.removesuffix(".json").removesuffix(".schema")
     else:
-        path, name = schemas_folder() / f"{given}.schema.json", given
+        path, name = schemas_directory() / f"{given}.schema.json", given
         if not path.is_file():
             known = ", ".join(schema_names()) or "none"
             raise InputError(f"{given}: there is no schema of that name", hint=f"the names are: {known}")
     document = _parse(_read(path), path, where="")
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON Schema: it is no object")
-    if checked and path.parent != schemas_folder():
+    if checked and path.parent != schemas_directory():
         _check_schema(path, document)
     return Schema(document, name, show_path(document.get("x-nix-path", ())))
 

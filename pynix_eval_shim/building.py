@@ -120,7 +120,7 @@ def flake_check(
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
 ) -> FlakeCheck:
-    """Check a flake (a folder or a reference); its lock file is not touched.
+    """Check a flake (a directory or a reference); its lock file is not touched.
 
     ``no_build`` evaluates the checks and does not build them. ``all_systems`` takes in those that this
     machine cannot build; versions before 2.14 take them in always. Raises the typed error of the first thing

@@ -210,8 +210,8 @@ def _argument(data: Any, stack: contextlib.ExitStack) -> str:
     # Pure evaluation reads no file but one whose content it knows beforehand.
     content = source.to_json(data).encode()
     try:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pynix-eval-shim-"))
-        path = Path(folder, "data.json")
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pynix-eval-shim-"))
+        path = Path(directory, "data.json")
         path.write_bytes(content)
     except OSError as error:
         raise no_room(error) from error

@@ -51,9 +51,9 @@ class Nix:
         found = shutil.which(self.program, path=environment.get("PATH"))
         if found is None:
             raise NixMissingError(
-                f"{self.program}: program not found", hint="install nix, or put its folder on PATH"
+                f"{self.program}: program not found", hint="install nix, or put its directory on PATH"
             )
-        # Absolute, because nix may be run in another folder.
+        # Absolute, because nix may be run in another directory.
         found = os.path.abspath(found)  # noqa: PTH100  (Path.resolve would follow the link, and lose its neighbour)
         if tool == "nix":
             return found
@@ -98,19 +98,19 @@ def choose_store(nix: Nix, *, needed: bool) -> Store:
         return Store()
     if not needed:
         return Store(arguments=("--store", "dummy://"), writable=False)
-    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME") or "/", ".local/share")  # noqa: PTH118  (a text, perhaps of no folder)
+    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME") or "/", ".local/share")  # noqa: PTH118  (a text, perhaps of no directory)
     own = Path(home) / "nix/root"
     if not _may_write(own):
         raise StoreUnavailableError(
             f"no daemon listens, and this user may neither write to {state} nor make a store at {own}",
-            hint="start the nix daemon, or set HOME or XDG_DATA_HOME to a folder of the user's",
+            hint="start the nix daemon, or set HOME or XDG_DATA_HOME to a directory of the user's",
         )
     return Store(arguments=("--store", str(own)))
 
 
-def _may_write(folder: Path) -> bool:
-    """Whether ``folder`` could be written to, or made where it is missing."""
-    existing = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+def _may_write(directory: Path) -> bool:
+    """Whether ``directory`` could be written to, or made where it is missing."""
+    existing = next((each for each in (directory, *directory.parents) if each.exists()), Path("/"))
     return os.access(existing, os.W_OK | os.X_OK)
 
 

@@ -108,7 +108,7 @@ def _as_file(stdin: bytes) -> BinaryIO:
 def no_room(error: OSError) -> NixError:
     """The error of a temporary file that could not be made or written."""
     return NixError(
-        f"no temporary file for nix: {error}", hint="free some space, or set TMPDIR to another folder"
+        f"no temporary file for nix: {error}", hint="free some space, or set TMPDIR to another directory"
     )
 
 
@@ -116,7 +116,7 @@ def _start(
     argv: Sequence[str], source: BinaryIO, env: Mapping[str, str] | None, cwd: Path | None
 ) -> subprocess.Popen[bytes]:
     if cwd is not None and not os.path.isdir(cwd):  # noqa: PTH112  (False, not an error, for a NUL in the name)
-        raise NixError(f"{cwd}: no such folder to run nix in")
+        raise NixError(f"{cwd}: no such directory to run nix in")
     try:
         return subprocess.Popen(
             argv,
@@ -135,7 +135,7 @@ def _start(
         raise NixMissingError(f"{argv[0]}: program not found", hint="install nix") from error
     except PermissionError as error:
         if cwd is not None and not os.access(cwd, os.X_OK):
-            raise NixError(f"{cwd}: this user may not enter the folder to run nix in") from error
+            raise NixError(f"{cwd}: this user may not enter the directory to run nix in") from error
         raise NixMissingError(f"{argv[0]}: cannot be started: {error.strerror}") from error
     except OSError as error:
         hint = "code for an installable has to fit into an argument" if error.errno == errno.E2BIG else None

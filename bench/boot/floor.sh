@@ -1,6 +1,6 @@
 #!/bin/sh
 # The floor: QEMU loads kernel and initramfs itself. No firmware's network boot, no iPXE, no HTTP.
-# Usage: floor.sh FOLDER ACCELERATOR CPU CMDLINE
+# Usage: floor.sh DIRECTORY ACCELERATOR CPU CMDLINE
 set -e
 cd "$1"
 exec qemu-system-x86_64 -machine "q35,accel=$2" -cpu "$3" -smp 1 -m 256M -nographic \

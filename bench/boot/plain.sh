@@ -1,6 +1,6 @@
 #!/bin/sh
 # The same boot as operators write it by hand: a web server in the background, and QEMU. No supervision.
-# Usage: plain.sh FOLDER PORT ACCELERATOR CPU; FOLDER/root is served.
+# Usage: plain.sh DIRECTORY PORT ACCELERATOR CPU; DIRECTORY/root is served.
 set -e
 cd "$1"
 mkdir -p tftp

@@ -1,4 +1,4 @@
-"""A forge with one release whose archive is a file: ``server.py FOLDER ARCHIVE``; prints its port.
+"""A forge with one release whose archive is a file: ``server.py DIRECTORY ARCHIVE``; prints its port.
 
 Sends with sendfile, so that it takes little of the processors that are measured.
 """
@@ -11,7 +11,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FOLDER, ARCHIVE = Path(sys.argv[1]), sys.argv[2]
+DIRECTORY, ARCHIVE = Path(sys.argv[1]), sys.argv[2]
 
 
 class Forge(BaseHTTPRequestHandler):
@@ -24,9 +24,9 @@ class Forge(BaseHTTPRequestHandler):
             assets = [{"name": name, "browser_download_url": f"{base}/{name}"} for name in names]
             self.send(json.dumps({"tag_name": "boot-v1", "assets": assets}).encode())
         elif self.path == "/SHA256SUMS.txt":
-            self.send((FOLDER / "SHA256SUMS.txt").read_bytes())
+            self.send((DIRECTORY / "SHA256SUMS.txt").read_bytes())
         else:
-            self.send_file(FOLDER / ARCHIVE)
+            self.send_file(DIRECTORY / ARCHIVE)
 
     def send(self, body: bytes) -> None:
         self.send_response(200)

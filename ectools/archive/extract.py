@@ -1,7 +1,7 @@
-"""The entries of an archive → plain files in a folder of our own, hashed as they come, at last on the disk.
+"""The entries of an archive → plain files in a directory of our own, hashed as they come.
 
-The folder is new and nobody else's, no link is ever made in it but a hard link between two of its files, and
-every file is made with O_EXCL: so no name can lead out of it, nor over another.
+The directory is new and nobody else's, no link is ever made in it but a hard link between two of its files,
+and every file is made with O_EXCL: so no name can lead out of it, nor over another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ectools.archive.file_record import FileRecord
 from ectools.archive.names import fold_name
 from ectools.archive.tar import Entry, EntryKind, TarReader
 from ectools.errors import cut
-from ectools.files import sync_file_system, sync_folder
+from ectools.files import sync_directory, sync_file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from ectools.archive.limits import ArchiveLimits
 
 FILE_MODE = 0o644
-FOLDER_MODE = 0o755
+DIRECTORY_MODE = 0o755
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 16
 _WRITE_BEHIND = 8 << 20
 
 SYNC_EACH = 256
-"""So many files and folders are fsynced one by one, which leaves alone what others write there. Where there
+"""So many files and directories are fsynced one by one, which leaves alone what others write. Where there
 are more, each would cost a turn of the disk: then all of the file system is synced at once."""
 
 
 def extract(
-    chunks: Iterator[bytes], folder: Path, *, archive: str, limits: ArchiveLimits
+    chunks: Iterator[bytes], directory: Path, *, archive: str, limits: ArchiveLimits
 ) -> dict[str, FileRecord]:
-    """Unpack a tar archive that comes in ``chunks`` into the empty ``folder``; returns its files.
+    """Unpack a tar archive that comes in ``chunks`` into the empty ``directory``; returns its files.
 
     Modes, owners and times are not the archive's. A link to a file of the archive becomes that file. Raises
     ArchiveError, and OSError where the disk refuses; what was written by then is the caller's to remove.
     """
-    extraction = _Extraction(folder, archive, limits)
+    extraction = _Extraction(directory, archive, limits)
     reader = TarReader(Blocks(chunks, archive=archive), limits=limits)
     # Opened now: it is told of each write that fails from here on.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for entry in reader.entries():
             extraction.add(entry, reader.blocks)
@@ -55,34 +55,34 @@ def extract(
         if extraction.is_large:
             sync_file_system(descriptor)
         else:
-            extraction.sync_folders()
+            extraction.sync_directories()
     finally:
         os.close(descriptor)
     return extraction.files
 
 
 class _Extraction:
-    def __init__(self, folder: Path, archive: str, limits: ArchiveLimits) -> None:
+    def __init__(self, directory: Path, archive: str, limits: ArchiveLimits) -> None:
         self.files: dict[str, FileRecord] = {}
-        self._folder = folder
+        self._directory = directory
         self._archive = archive
         self._limits = limits
         self._bytes = 0
-        self._folders: set[str] = set()
+        self._directories: set[str] = set()
         self._links: dict[str, str] = {}
         self._linked: dict[str, FileRecord] = {}
-        # Folded name → name, of every file, link and folder.
+        # Folded name → name, of every file, link and directory.
         self._taken: dict[str, str] = {}
 
     @property
     def is_large(self) -> bool:
         """Whether there is too much to sync one by one; once it is so, it stays so."""
-        return len(self.files) + len(self._folders) >= SYNC_EACH
+        return len(self.files) + len(self._directories) >= SYNC_EACH
 
     def add(self, entry: Entry, blocks: Blocks) -> None:
-        self._make_folders(posixpath.dirname(entry.name))
-        if entry.kind is EntryKind.FOLDER:
-            self._make_folders(entry.name)
+        self._make_directories(posixpath.dirname(entry.name))
+        if entry.kind is EntryKind.DIRECTORY:
+            self._make_directories(entry.name)
             return
         self._take_name(entry.name)
         if entry.kind is EntryKind.FILE:
@@ -103,15 +103,15 @@ class _Extraction:
                     f"the link {name!r} leads to {cut(repr(self._links[name]))}, which is no file of it",
                     hint="pack the files themselves (tar --dereference)",
                 )
-            os.link(self._folder / target, self._folder / name)
+            os.link(self._directory / target, self._directory / name)
             self._linked[name] = self.files[target]
         self.files |= self._linked
 
-    def sync_folders(self) -> None:
-        """The deepest first: a folder's entry is its parent's content."""
-        for name in sorted(self._folders, key=lambda name: -name.count("/")):
-            sync_folder(self._folder / name)
-        sync_folder(self._folder)
+    def sync_directories(self) -> None:
+        """The deepest first: a directory's entry is its parent's content."""
+        for name in sorted(self._directories, key=lambda name: -name.count("/")):
+            sync_directory(self._directory / name)
+        sync_directory(self._directory)
 
     def _write(self, entry: Entry, blocks: Blocks) -> FileRecord:
         self._bytes += entry.size
@@ -121,7 +121,7 @@ class _Extraction:
                 hint="release.maxUnpackedMiB is the limit",
             )
         digest = sha256()
-        descriptor = os.open(self._folder / entry.name, _NEW_FILE, FILE_MODE)
+        descriptor = os.open(self._directory / entry.name, _NEW_FILE, FILE_MODE)
         try:
             os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
             written = sent = 0
@@ -142,15 +142,15 @@ class _Extraction:
         blocks.skip_padding(entry.size)
         return FileRecord(size=entry.size, sha256=digest.hexdigest())
 
-    def _make_folders(self, name: str) -> None:
-        if not name or name in self._folders:
+    def _make_directories(self, name: str) -> None:
+        if not name or name in self._directories:
             return
-        self._make_folders(posixpath.dirname(name))
+        self._make_directories(posixpath.dirname(name))
         self._take_name(name)
-        path = self._folder / name
+        path = self._directory / name
         path.mkdir()
-        path.chmod(FOLDER_MODE)
-        self._folders.add(name)
+        path.chmod(DIRECTORY_MODE)
+        self._directories.add(name)
 
     def _take_name(self, name: str) -> None:
         folded = fold_name(name)
@@ -158,10 +158,10 @@ class _Extraction:
             same = "is there twice" if other == name else f"and {other!r} differ by case or form alone"
             self._refuse(f"the name {name!r} {same}")
         self._taken[folded] = name
-        # A name may have folders that are no entries of their own: those were not counted.
+        # A name may have directories that are no entries of their own: those were not counted.
         if len(self._taken) > self._limits.files:
             self._refuse(
-                f"it has more than {self._limits.files} names, of files and the folders above them",
+                f"it has more than {self._limits.files} names, of files and the directories above them",
                 hint="release.maxFiles is the limit",
             )
 

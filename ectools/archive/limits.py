@@ -17,7 +17,7 @@ XZ_MEMORY = 128 * MIB
 class ArchiveLimits:
     """``unpacked_bytes`` counts all that comes out of the decompressor.
 
-    ``files`` is held against the number of entries, and of names: of files and of the folders above them.
+    ``files`` is held against the number of entries, and of names: of files and of the directories above them.
 
     Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``. It may be twice as
     large as what it unpacks to, and ``idle_bytes`` more: padding, empty blocks, frames to be skipped. Of more

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 MANIFEST_NAME = "release.json"
-"""Stands in each release's folder and is no file of it."""
+"""Stands in each release's directory and is no file of it."""
 
 MAX_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
@@ -34,13 +34,13 @@ def _look_closer(name: str) -> str | None:
     faults = {
         "is empty": not name,
         "is absolute": name.startswith("/"),
-        "leads out of the folder": ".." in segments,
+        "leads out of the directory": ".." in segments,
         "has an empty segment": "" in segments or "." in segments,
         "is not UTF-8": any("\ud800" <= char <= "\udfff" for char in name),
         "has a control character or a backslash": any(map(_is_odd, name)),
         f"is longer than {MAX_NAME_BYTES} bytes": sum(sizes) + len(sizes) - 1 > MAX_NAME_BYTES,
         f"has a segment of more than {MAX_SEGMENT_BYTES} bytes": max(sizes) > MAX_SEGMENT_BYTES,
-        f"lies more than {MAX_NAME_DEPTH} folders deep": len(segments) > MAX_NAME_DEPTH,
+        f"lies more than {MAX_NAME_DEPTH} directories deep": len(segments) > MAX_NAME_DEPTH,
         "is the name of the release's own record": name == MANIFEST_NAME,
     }
     return next((fault for fault, found in faults.items() if found), None)

@@ -33,7 +33,7 @@ class EntryKind(StrEnum):
     """What an entry is, as a person is told."""
 
     FILE = "file"
-    FOLDER = "folder"
+    DIRECTORY = "directory"
     HARD_LINK = "hard link"
     LINK = "symbolic link"
 
@@ -69,7 +69,7 @@ _KINDS = {
     b"0": EntryKind.FILE,
     b"\0": EntryKind.FILE,
     b"7": EntryKind.FILE,
-    b"5": EntryKind.FOLDER,
+    b"5": EntryKind.DIRECTORY,
     b"1": EntryKind.HARD_LINK,
 }
 _KINDS[b"2"] = EntryKind.LINK
@@ -80,7 +80,7 @@ _REFUSED = {
     b"S": "a sparse file",
     b"M": "the rest of a file of another volume",
     b"V": "a volume label",
-    b"D": "a dumped folder",
+    b"D": "a dumped directory",
 }
 
 
@@ -94,7 +94,7 @@ class TarReader:
         self._extended = 0
 
     def entries(self) -> Iterator[Entry]:
-        """All entries but the folder ``.`` itself; the content of a file must be read before the next.
+        """All entries but the directory ``.`` itself; the content of a file must be read before the next.
 
         Raises ArchiveError.
         """
@@ -209,7 +209,7 @@ class TarReader:
         if kind is None:
             self._refuse(
                 f"{shown} is {_REFUSED.get(header.type, f'of the unknown type {header.type!r}')}",
-                hint="a release holds files and folders; tar packs them so without --sparse and the like",
+                hint="a release holds files and directories; tar packs them so without --sparse and the like",
             )
         try:
             name = raw_name.decode()
@@ -217,9 +217,9 @@ class TarReader:
         except UnicodeDecodeError:
             self._refuse(f"the name {shown} is not UTF-8")
         if kind is EntryKind.FILE and name.endswith("/"):
-            kind = EntryKind.FOLDER  # as archives older than ustar have them
+            kind = EntryKind.DIRECTORY  # as archives older than ustar have them
         name = _strip(name)
-        if kind is EntryKind.FOLDER and name in ("", "."):
+        if kind is EntryKind.DIRECTORY and name in ("", "."):
             return None
         if fault := find_name_fault(name):
             self._refuse(f"the name {shown} {fault}")
@@ -233,7 +233,7 @@ class TarReader:
 
 
 def _strip(name: str) -> str:
-    """``./a/`` → ``a``: what tar writes for a folder and below one."""
+    """``./a/`` → ``a``: what tar writes for a directory and below one."""
     while name.startswith("./"):
         name = name[2:]
     return name.rstrip("/") if name.strip("/") else name

@@ -125,7 +125,7 @@ def _group(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str] | None = None) -> Closure:
-    """Build the nixosConfiguration ``name`` of a flake: a folder, or any reference.
+    """Build the nixosConfiguration ``name`` of a flake: a directory, or any reference.
 
     Raises InputError where the flake has none of that name, FailedEvaluationError where Nix fails.
     """
@@ -155,11 +155,11 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
 
 
 def build_reference_closure(flake: str) -> str:
-    """How nix is told of a flake. A folder is named by where its links lead: nix takes no link for one."""
-    folder = Path(flake)
-    if not folder.is_dir():
+    """How nix is told of a flake. A directory is named by where its links lead: nix takes no link for one."""
+    directory = Path(flake)
+    if not directory.is_dir():
         return flake
-    resolved = folder.resolve()
+    resolved = directory.resolve()
     # A checkout's own files only, and not what lies beside them.
     return str(resolved) if (resolved / ".git").exists() else f"path:{resolved}"
 

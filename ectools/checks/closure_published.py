@@ -1,4 +1,4 @@
-"""The closure of a published system: a folder or an archive as network boot has it, or a plain listing.
+"""The closure of a published system: a directory or an archive as network boot has it, or a plain listing.
 
 A release's ``netboot.ipxe`` names the system (``init=/nix/store/…/init``); its ``closure.txt``, where it has
 one, lists the system's store paths, one a line.
@@ -25,14 +25,14 @@ _STARTS_OF_ARCHIVES = (b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
 def read_published(path: Path) -> Closure:
-    """The closure of a release's folder, a release's archive, or a listing. Raises InputError and others.
+    """The closure of a release's directory, a release's archive, or a listing. Raises InputError and others.
 
     A release without a listing is known by its system alone, unless that is in this machine's store.
     """
     if path.is_dir():
-        return _read_release(str(path), _read_folder(path))
+        return _read_release(str(path), _read_directory(path))
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or directory")
     with path.open("rb") as file:
         start = file.read(max(map(len, _STARTS_OF_ARCHIVES)))
     if start.startswith(_STARTS_OF_ARCHIVES):
@@ -43,8 +43,8 @@ def read_published(path: Path) -> Closure:
     return Closure(origin=ClosureSource.PUBLISHED, source=str(path), toplevel=toplevel, paths=paths)
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
-    return {name: read_bytes(folder / name) for name in (SCRIPT, LISTING) if (folder / name).is_file()}
+def _read_directory(directory: Path) -> dict[str, bytes]:
+    return {name: read_bytes(directory / name) for name in (SCRIPT, LISTING) if (directory / name).is_file()}
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:

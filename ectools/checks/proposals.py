@@ -48,19 +48,19 @@ class Proposal:
     path: Path
 
 
-def find_proposals(folder: Path) -> list[Path]:
-    """The Markdown files of ``folder`` by name, but for its README. InputError where it is no folder."""
-    if not folder.is_dir():
+def find_proposals(directory: Path) -> list[Path]:
+    """The Markdown files of ``directory`` by name, but for its README. InputError where there is none."""
+    if not directory.is_dir():
         raise InputError(
-            f"{folder}: no such folder", hint="run this at the top of the repository, or pass --dir"
+            f"{directory}: no such directory", hint="run this at the top of the repository, or pass --dir"
         )
-    return sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    return sorted(path for path in directory.glob("*.md") if path.name != "README.md")
 
 
-def load_proposals(folder: Path) -> list[Proposal]:
+def load_proposals(directory: Path) -> list[Proposal]:
     """Every file that has a proposal's name, in the order of their numbers."""
     found = []
-    for path in find_proposals(folder):
+    for path in find_proposals(directory):
         if match := _FILE.fullmatch(path.name):
             lines = _read_lines(path)
             title = _TITLE.fullmatch(lines[0]) if lines else None
@@ -77,9 +77,9 @@ def load_proposals(folder: Path) -> list[Proposal]:
     return found
 
 
-def lint_proposals(folder: Path) -> list[Problem]:
-    """Everything that is wrong with the proposals of ``folder``, file by file, with lines."""
-    paths = find_proposals(folder)
+def lint_proposals(directory: Path) -> list[Problem]:
+    """Everything that is wrong with the proposals of ``directory``, file by file, with lines."""
+    paths = find_proposals(directory)
     numbers: dict[str, Path] = {}
     problems: list[Problem] = []
     for path in paths:
@@ -114,7 +114,7 @@ def _lint_one(path: Path, number: str, numbers: Iterable[str]) -> list[Problem]:
         for target in _LINK.findall(line):
             if not (path.parent / target).exists():
                 problems.append(
-                    _problem(path, index, "link", target, "a path that exists, from the proposal's folder")
+                    _problem(path, index, "link", target, "a path that exists, from the proposal's directory")
                 )
     return problems
 
@@ -163,7 +163,7 @@ def _lint_sections(path: Path, lines: list[str]) -> list[Problem]:
     return problems
 
 
-def start_proposal(folder: Path, title: str, *, today: date) -> Path:
+def start_proposal(directory: Path, title: str, *, today: date) -> Path:
     """Write a draft with the next free number and return its path.
 
     Raises InputError for a title that yields no file name.
@@ -171,10 +171,10 @@ def start_proposal(folder: Path, title: str, *, today: date) -> Path:
     slug = "-".join(re.findall(r"[a-z0-9]+", title.lower()))
     if not slug or "\n" in title:
         raise InputError(f"title {title!r}: a file name needs letters or digits, on one line")
-    taken = [proposal.number for proposal in load_proposals(folder)]
+    taken = [proposal.number for proposal in load_proposals(directory)]
     number = f"{max(taken, default=0) + 1:04}"
     sections = "".join(f"\n## {name}\n\nTo be written.\n" for name in SECTIONS)
-    path = folder / f"ECP-{number}-{slug[:80].rstrip('-')}.md"
+    path = directory / f"ECP-{number}-{slug[:80].rstrip('-')}.md"
     text = f"# ECP-{number}: {title.strip()}\n\n- Status: draft\n- Date: {today.isoformat()}\n{sections}"
     write_atomic(path, text.encode())
     return path

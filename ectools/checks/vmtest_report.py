@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ectools import junit
-from ectools.checks.vmtest_run import TestOutcome, Verdict
+from ectools.checks.vmtest_run import Verdict, VmTestOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ectools.checks.vmtest import VmTest
-    from ectools.checks.vmtest_steps import TestStep
+    from ectools.checks.vmtest_steps import DriverStep
 
 
 def show_test(test: VmTest) -> str:
@@ -40,7 +40,7 @@ def show_test_json(test: VmTest) -> dict[str, Any]:
     }
 
 
-def show_outcome(outcome: TestOutcome) -> str:
+def show_outcome(outcome: VmTestOutcome) -> str:
     """A line: verdict, name, seconds, and where it did not pass the reason."""
     line = f"{outcome.verdict.value:<9}  {outcome.test.name}"
     if outcome.known:
@@ -52,7 +52,7 @@ def show_outcome(outcome: TestOutcome) -> str:
     return line if outcome.reason is None else f"{line}  {outcome.reason}"
 
 
-def show_outcome_json(outcome: TestOutcome) -> dict[str, Any]:
+def show_outcome_json(outcome: VmTestOutcome) -> dict[str, Any]:
     """``name, verdict, seconds, reason, machine, known, subtests, log`` (the last lines)."""
     return {
         "name": outcome.test.name,
@@ -68,12 +68,12 @@ def show_outcome_json(outcome: TestOutcome) -> dict[str, Any]:
     }
 
 
-def write_tests_junit(outcomes: Sequence[TestOutcome]) -> str:
+def write_vmtests_junit(outcomes: Sequence[VmTestOutcome]) -> str:
     """A suite for each test, with a case for each subtest and one for the test as a whole."""
     return junit.write([junit.Suite(name=outcome.test.name, cases=_cases(outcome)) for outcome in outcomes])
 
 
-def _cases(outcome: TestOutcome) -> list[junit.Case]:
+def _cases(outcome: VmTestOutcome) -> list[junit.Case]:
     cases = [
         junit.Case(
             group=outcome.test.name, name=step.name, seconds=step.seconds, failure=_failure(outcome, step)
@@ -93,7 +93,7 @@ def _cases(outcome: TestOutcome) -> list[junit.Case]:
     return [*cases, whole]
 
 
-def _failure(outcome: TestOutcome, step: TestStep) -> str | None:
+def _failure(outcome: VmTestOutcome, step: DriverStep) -> str | None:
     if step.failure is not None or outcome.verdict is Verdict.PASSED or step.seconds is not None:
         return step.failure
     return "it did not end"

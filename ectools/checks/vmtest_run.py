@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ectools.checks.vmtest_steps import StepKind, TestStep, Transcript
+from ectools.checks.vmtest_steps import DriverStep, StepKind, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestOutcome:
+class VmTestOutcome:
     """How one test ended, and after how many ``seconds`` of its own.
 
     ``reason`` says why it did not pass. ``machine`` is the builder's address where it ran elsewhere.
@@ -47,7 +47,7 @@ class TestOutcome:
     verdict: Verdict
     seconds: float = 0.0
     reason: str | None = None
-    steps: tuple[TestStep, ...] = ()
+    steps: tuple[DriverStep, ...] = ()
     log: tuple[str, ...] = ()
     machine: str = ""
     known: bool = False
@@ -70,10 +70,10 @@ class Listener:
     """
 
     line: Callable[[VmTest, StepKind, int, str], None]
-    ended: Callable[[TestOutcome], None]
+    ended: Callable[[VmTestOutcome], None]
 
 
-def tests_exit_status(outcomes: Sequence[TestOutcome]) -> int:
+def vmtests_exit_status(outcomes: Sequence[VmTestOutcome]) -> int:
     """0: all passed. 1: one failed, timed out, or came to nothing. 3: none did, but one was skipped."""
     verdicts = {outcome.verdict for outcome in outcomes}
     if verdicts - {Verdict.PASSED, Verdict.SKIPPED}:
@@ -92,12 +92,12 @@ def available_memory_mib() -> int:
 
 def run_tests(
     tests: Sequence[VmTest], *, schedule: Schedule, listener: Listener, nix: Nix, probe: Probe
-) -> list[TestOutcome]:
+) -> list[VmTestOutcome]:
     """Run the tests and return how each ended, in the order given. Those that cannot run here are skipped.
 
     Whatever ends this call early, KeyboardInterrupt too, stops every test that runs, with its builders.
     """
-    outcomes: dict[str, TestOutcome] = {}
+    outcomes: dict[str, VmTestOutcome] = {}
     pending: list[VmTest] = []
     for each in tests:
         early = _judge_early(each, schedule)
@@ -109,7 +109,7 @@ def run_tests(
     # The largest first: it waits for no one, and the small ones fill what it leaves.
     pending.sort(key=lambda test: -test.memory_mib)
     lock = threading.Lock()
-    running: dict[Future[TestOutcome], _Run] = {}
+    running: dict[Future[VmTestOutcome], _Run] = {}
     with ThreadPoolExecutor(max_workers=max(1, schedule.jobs)) as pool:
         try:
             while pending or running:
@@ -134,20 +134,20 @@ def run_tests(
     return [outcomes[test.name] for test in tests]
 
 
-def _judge_early(test: VmTest, schedule: Schedule) -> TestOutcome | None:
+def _judge_early(test: VmTest, schedule: Schedule) -> VmTestOutcome | None:
     """The outcome of a test that is not even tried."""
     if test.broken is not None:
-        return TestOutcome(test=test, verdict=Verdict.ERROR, reason=f"cannot be evaluated: {test.broken}")
+        return VmTestOutcome(test=test, verdict=Verdict.ERROR, reason=f"cannot be evaluated: {test.broken}")
     if test.obstacle is not None:
-        return TestOutcome(test=test, verdict=Verdict.SKIPPED, reason=test.obstacle)
+        return VmTestOutcome(test=test, verdict=Verdict.SKIPPED, reason=test.obstacle)
     if test.memory_mib > schedule.memory_mib:
         reason = f"needs {test.memory_mib} MiB, and the budget is {schedule.memory_mib} MiB (--memory)"
-        return TestOutcome(test=test, verdict=Verdict.SKIPPED, reason=reason)
+        return VmTestOutcome(test=test, verdict=Verdict.SKIPPED, reason=reason)
     return None
 
 
 def _next(
-    pending: Sequence[VmTest], running: dict[Future[TestOutcome], _Run], schedule: Schedule
+    pending: Sequence[VmTest], running: dict[Future[VmTestOutcome], _Run], schedule: Schedule
 ) -> VmTest | None:
     """The first that fits beside those that run."""
     if len(running) >= schedule.jobs:
@@ -176,7 +176,7 @@ class _Run:
             self.late = True
             self.stop.set()
 
-    def run(self, nix: Nix, probe: Probe) -> TestOutcome:
+    def run(self, nix: Nix, probe: Probe) -> VmTestOutcome:
         """Build the test's derivation, and say how it ended."""
         from pynix_eval_shim import Limits, MissingSystemFeatureError, NixError, StoppedError, build
 
@@ -215,7 +215,7 @@ class _Run:
         with self.lock:
             self.listener.line(self.test, kind, min(depth, self.transcript.depth), event.line)
 
-    def _fail(self, error: NixError) -> TestOutcome:
+    def _fail(self, error: NixError) -> VmTestOutcome:
         from pynix_eval_shim import BuildFailedError
 
         if not isinstance(error, BuildFailedError):
@@ -229,8 +229,8 @@ class _Run:
         where = f" in the subtest {self.transcript.under_way!r}" if self.transcript.under_way else ""
         return self._end(Verdict.FAILED, f"the test failed{where}")
 
-    def _end(self, verdict: Verdict, reason: str | None) -> TestOutcome:
-        return TestOutcome(
+    def _end(self, verdict: Verdict, reason: str | None) -> VmTestOutcome:
+        return VmTestOutcome(
             test=self.test,
             verdict=verdict,
             seconds=0.0 if self.began is None else time.monotonic() - self.began,

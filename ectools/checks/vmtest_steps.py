@@ -31,7 +31,7 @@ class StepKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestStep:
+class DriverStep:
     """A subtest. ``seconds`` is None where it did not end; ``failure`` is what the driver said of it."""
 
     name: str
@@ -43,12 +43,12 @@ class Transcript:
     """Collects a test's lines; ``steps`` are its subtests so far, ``tail`` its last lines."""
 
     def __init__(self) -> None:
-        self._steps: list[TestStep] = []
+        self._steps: list[DriverStep] = []
         self._open: list[int] = []
         self.tail: deque[str] = deque(maxlen=LINES_KEPT)
 
     @property
-    def steps(self) -> tuple[TestStep, ...]:
+    def steps(self) -> tuple[DriverStep, ...]:
         return tuple(self._steps)
 
     @property
@@ -67,18 +67,18 @@ class Transcript:
         self.tail.append(line)
         if begin := _BEGIN.fullmatch(line):
             self._open.append(len(self._steps))
-            self._steps.append(TestStep(name=begin["name"]))
+            self._steps.append(DriverStep(name=begin["name"]))
             return StepKind.SUBTEST
         if end := _END.fullmatch(line):
-            self._close(end["name"], TestStep(name=end["name"], seconds=float(end["seconds"])))
+            self._close(end["name"], DriverStep(name=end["name"], seconds=float(end["seconds"])))
         elif failed := _FAILED.fullmatch(line):
-            self._close(failed["name"], TestStep(name=failed["name"], failure=failed["message"]))
+            self._close(failed["name"], DriverStep(name=failed["name"], failure=failed["message"]))
             return StepKind.FAILURE
         elif _CONSOLE.fullmatch(line):
             return StepKind.CONSOLE
         return StepKind.STEP
 
-    def _close(self, name: str, step: TestStep) -> None:
+    def _close(self, name: str, step: DriverStep) -> None:
         for position in reversed(self._open):
             if self._steps[position].name == name:
                 self._open.remove(position)

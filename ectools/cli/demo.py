@@ -15,7 +15,7 @@ from ectools.cli.param_types import Seconds
 @click.option(
     "--payload",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder with kernel and initrd.  [default: made from the distribution's packages]",
+    help="A directory with kernel and initrd.  [default: made from the distribution's packages]",
 )
 @click.option(
     "--docs",
@@ -38,24 +38,24 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     """
     from ectools.demo.run import run_demo
     from ectools.docs import MARKDOWN_INDEX, build_pages
-    from ectools.docs.writing import write_folder
+    from ectools.docs.writing import write_directory
 
     outcome = run_demo(payload=payload, keep=keep, timeout=timeout, stderr=sys.stderr)
-    write_folder(docs, build_pages())
+    write_directory(docs, build_pages())
     index = docs / MARKDOWN_INDEX
     if as_json:
         result = {
             "stages": outcome.stages,
             "docs": str(index),
             "pid": outcome.pid,
-            "folder": None if outcome.folder is None else str(outcome.folder),
+            "folder": None if outcome.directory is None else str(outcome.directory),
         }
         click.echo(json.dumps(result))
         return
     click.echo(f"the guest was up after {outcome.stages['up']:.1f} s")
     click.echo(f"option docs: {index}")
     if outcome.pid is not None:
-        click.echo(f"the guest runs on: log {outcome.folder}/runner.log; stop it with: kill {outcome.pid}")
+        click.echo(f"the guest runs on: log {outcome.directory}/runner.log; stop it with: kill {outcome.pid}")
 
 
 COMMAND = demo

@@ -25,15 +25,15 @@ _REDIRECTS = click.option(
 @click.option(
     "-o",
     "--output",
-    "folder",
+    "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write the pages into.",
+    help="The directory to write the pages into.",
 )
 @click.option(
     "--check",
     "checked",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Write nothing; exit 1 where the pages in this folder are not what would be written.",
+    help="Write nothing; exit 1 where the pages in this directory are not what would be written.",
 )
 @click.option(
     "--format",
@@ -63,7 +63,7 @@ _REDIRECTS = click.option(
 def docs(
     context: click.Context,
     *,
-    folder: Path | None,
+    directory: Path | None,
     checked: Path | None,
     formats: tuple[str, ...],
     schemas: tuple[str, ...],
@@ -78,15 +78,15 @@ def docs(
     """
     if context.invoked_subcommand is not None:
         return None
-    if (folder is None) == (checked is None):
-        raise click.UsageError("give either -o FOLDER or --check FOLDER")
+    if (directory is None) == (checked is None):
+        raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
     import gc
 
     from ectools.docs import DocFormat, write_pages
     from ectools.docs.links import SourceUrl
     from ectools.docs.model import DocSettings
     from ectools.docs.reference import build_reference
-    from ectools.docs.writing import find_stale, write_folder
+    from ectools.docs.writing import find_stale, write_directory
 
     # What is made here is held until the program ends: the collector would look through it again and again.
     gc.disable()
@@ -106,8 +106,8 @@ def docs(
         for line in stale:
             click.echo(line)
         return 1 if stale else 0
-    assert folder is not None  # noqa: S101 - one of the two is given
-    click.echo("\n".join(map(str, write_folder(folder, pages))))
+    assert directory is not None  # noqa: S101 - one of the two is given
+    click.echo("\n".join(map(str, write_directory(directory, pages))))
     return 0
 
 
@@ -118,7 +118,7 @@ def docs(
 def changelog(old: str, new: str, redirects: Path | None) -> None:
     """Print what became of the options, as Markdown.
 
-    OLD and NEW are schemas, folders of them, or git revisions of this checkout.
+    OLD and NEW are schemas, directories of them, or git revisions of this checkout.
     """
     from ectools.docs.changelog import write_changelog
     from ectools.options.revisions import open_schemas

@@ -7,11 +7,11 @@ import sys
 
 import click
 
-from ectools.checks.doctor import COMMANDS, Finding, State, examine, is_fit
+from ectools.checks.doctor import COMMANDS, Finding, FindingState, examine, is_fit
 from ectools.log import use_colour
 from ectools.vm.kvm import probe_kvm
 
-_COLOURS = {State.OK: "32", State.LIMITED: "33", State.MISSING: "31"}
+_COLOURS = {FindingState.OK: "32", FindingState.LIMITED: "33", FindingState.MISSING: "31"}
 
 
 @click.command("doctor", epilog="Example: ectools doctor vm")

@@ -42,8 +42,8 @@ def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check
 
 def _build(file: Path, schemas: tuple[str, ...]) -> str:
     schema = choose_contract(schemas)
-    description = host.load(file)
-    problems = host.validate(description, schema)
+    description = host.load_host(file)
+    problems = host.validate_host(description, schema)
     if problems:
         raise ProblemsError(f"{file}: not a valid host description", list(problems))
     return host.build_module(description, schema)

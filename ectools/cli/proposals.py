@@ -10,13 +10,13 @@ import click
 
 from ectools.checks.proposals import lint_proposals, load_proposals, start_proposal
 
-_FOLDER = click.option(
+_DIRECTORY = click.option(
     "--dir",
-    "folder",
+    "directory",
     type=click.Path(path_type=Path),
     default=Path("evolution/proposals"),
     show_default=True,
-    help="The folder of the proposals.",
+    help="The directory of the proposals.",
 )
 
 
@@ -26,23 +26,23 @@ def proposals() -> None:
 
 
 @proposals.command("lint")
-@_FOLDER
-def lint(folder: Path) -> int:
+@_DIRECTORY
+def lint(directory: Path) -> int:
     """Check every proposal's name, number, status, date, sections and links; exit 1 where one is wrong."""
-    problems = lint_proposals(folder)
+    problems = lint_proposals(directory)
     for problem in problems:
         click.echo(problem.render(), err=True)
-    count = len(load_proposals(folder))
+    count = len(load_proposals(directory))
     click.echo(f"{count} proposals, {len(problems)} problems", err=True)
     return 1 if problems else 0
 
 
 @proposals.command("list")
-@_FOLDER
+@_DIRECTORY
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of number, title, status, date and path.")
-def list_(folder: Path, *, as_json: bool) -> None:
+def list_(directory: Path, *, as_json: bool) -> None:
     """Print number, status, date and title of each proposal."""
-    found = load_proposals(folder)
+    found = load_proposals(directory)
     if as_json:
         click.echo(
             json.dumps([{**vars(proposal), "path": str(proposal.path)} for proposal in found], indent=2)
@@ -53,11 +53,11 @@ def list_(folder: Path, *, as_json: bool) -> None:
 
 
 @proposals.command("new")
-@_FOLDER
+@_DIRECTORY
 @click.argument("title")
-def new(folder: Path, title: str) -> None:
+def new(directory: Path, title: str) -> None:
     """Start a draft with the next free number, and print its path."""
-    click.echo(start_proposal(folder, title, today=datetime.now(UTC).date()))
+    click.echo(start_proposal(directory, title, today=datetime.now(UTC).date()))
 
 
 COMMAND = proposals

@@ -44,9 +44,9 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
 @click.option(
     "-o",
     "--output",
-    "folder",
+    "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write NAME.schema.json into. [default: the checkout's schemas]",
+    help="The directory to write NAME.schema.json into. [default: the checkout's schemas]",
 )
 @click.option(
     "--from",
@@ -62,7 +62,7 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
 def export(
     *,
     names: tuple[str, ...],
-    folder: Path | None,
+    directory: Path | None,
     expression: str | None,
     name: str,
     nixpkgs: str | None,
@@ -76,14 +76,14 @@ def export(
     """
     from ectools.files import write_atomic
 
-    if expression is not None and (names or dump_file is not None or folder is None):
+    if expression is not None and (names or dump_file is not None or directory is None):
         raise click.UsageError("--from goes with -o, and with neither names nor --dump")
     dump = _load(nixpkgs, dump_file) if expression is None else _evaluate(expression, name, nixpkgs)
     exports = _select(_export_all(dump, coerced=coerced), names)
-    folder = folder or _schemas_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = directory or _schemas_directory()
+    directory.mkdir(parents=True, exist_ok=True)
     for each in exports:
-        path = folder / f"{each.name}.schema.json"
+        path = directory / f"{each.name}.schema.json"
         write_atomic(path, each.render())
         click.echo(str(path))
     status = _report_findings(exports)
@@ -95,20 +95,20 @@ def export(
 @click.option(
     "-d",
     "--schemas",
-    "folder",
+    "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of the committed schemas. [default: the checkout's schemas]",
+    help="The directory of the committed schemas. [default: the checkout's schemas]",
 )
 @_NIXPKGS
 @_DUMP
-def check(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump_file: Path | None) -> int:
+def check(names: tuple[str, ...], directory: Path | None, nixpkgs: str | None, dump_file: Path | None) -> int:
     """Compare the committed schemas with the modules; exit 1 and say what differs."""
     from ectools.options.checking import check_schemas
 
     every = _export_all(_load(nixpkgs, dump_file))
     exports = _select(every, names)
-    folder = folder or _schemas_folder()
-    stale = check_schemas(exports, folder, known=[each.name for each in every])
+    directory = directory or _schemas_directory()
+    stale = check_schemas(exports, directory, known=[each.name for each in every])
     for drift in stale:
         click.echo(drift.render())
     if stale:
@@ -124,7 +124,7 @@ def check(names: tuple[str, ...], folder: Path | None, nixpkgs: str | None, dump
 @click.option("--json", "as_json", is_flag=True, help="A JSON object: the worst kind, and a list of changes.")
 @click.option("--junit", is_flag=True, help="JUnit XML, a test case for each change; breaking ones fail.")
 def diff(old: str, new: str, *, as_json: bool, junit: bool) -> int:
-    """Compare two schemas, two folders of them, or those of two git revisions, by meaning.
+    """Compare two schemas, two directories of them, or those of two git revisions, by meaning.
 
     Exits 0 where nothing differs, 3 where only the words do, 4 where more is valid than before, 5 where what
     was valid no longer is, an option is gone, or a default is another.
@@ -178,7 +178,7 @@ def _select(exports: list[Export], names: tuple[str, ...]) -> list[Export]:
     return [known[name] for name in names] if names else exports
 
 
-def _schemas_folder() -> Path:
+def _schemas_directory() -> Path:
     from ectools.options.evaluate import find_checkout
 
     return find_checkout() / "schemas"

@@ -53,7 +53,7 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
 
 def _find_problems(file: Path, schema: Schema) -> list[OptionProblem]:
     try:
-        return host.validate(host.load(file), schema)
+        return host.validate_host(host.load_host(file), schema)
     except ProblemsError as error:
         return [problem for problem in error.problems if isinstance(problem, OptionProblem)]
 

@@ -34,7 +34,7 @@ _NAME = Path("/etc/every-channel/configuration")
     "--published",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Compare with a release's folder or archive, or with a list of store paths, not with what runs.",
+    help="Compare with a release's directory or archive, or with a list of store paths, not with what runs.",
 )
 @click.option(
     "--system",

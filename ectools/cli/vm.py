@@ -195,6 +195,7 @@ def _check(config: Path) -> None:
 
 
 def _print_boot_script(config: Path) -> None:
+    from ectools.redact import redact_tokens
     from ectools.vm.boot_script import build_boot_script, find_effective_url
     from ectools.vm.load import load_boot_script_settings
 
@@ -205,9 +206,9 @@ def _print_boot_script(config: Path) -> None:
     script = build_boot_script(
         url=find_effective_url(boot),
         dns=boot.user_net.dns_servers[0],
-        token=None if boot.chain_token_file is None else "REDACTED",
+        token=None if boot.chain_token_file is None else "TOKEN",
     )
-    click.echo(script, nl=False)
+    click.echo(redact_tokens(script), nl=False)
 
 
 def _run(config: Path, *, require_filter: bool) -> int:

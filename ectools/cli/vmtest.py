@@ -12,7 +12,7 @@ import click
 from ectools.checks import vmtest_report as report
 from ectools.checks import vmtest_run
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests
+from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome, run_tests
 from ectools.checks.vmtest_steps import StepKind
 from ectools.cli.param_types import Seconds
 from ectools.files import write_atomic
@@ -101,12 +101,12 @@ def vmtest(
     listener = Listener(line=progress.line, ended=progress.ended)
     outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
-        write_atomic(junit, f"{report.write_tests_junit(outcomes)}\n".encode())
+        write_atomic(junit, f"{report.write_vmtests_junit(outcomes)}\n".encode())
     if as_json:
         click.echo(
             json.dumps([report.show_outcome_json(each) for each in outcomes], indent=2, ensure_ascii=False)
         )
-    return vmtest_run.tests_exit_status(outcomes)
+    return vmtest_run.vmtests_exit_status(outcomes)
 
 
 def _print_list(tests: list[VmTest], *, as_json: bool) -> None:
@@ -140,7 +140,7 @@ class _Progress:
         painted = f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
         click.echo(f"{test.name} | {'  ' * depth}{painted}", err=True)
 
-    def ended(self, outcome: TestOutcome) -> None:
+    def ended(self, outcome: VmTestOutcome) -> None:
         failed = outcome.verdict in (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
         if failed and StepKind.CONSOLE not in self._shown and not self._quiet and outcome.log:
             click.echo(f"{outcome.test.name}: the last lines, with the machines' consoles:", err=True)

@@ -1,7 +1,7 @@
 """What the demo's guest boots: a Linux kernel and a small initramfs, from the distribution's own packages.
 
-Nothing is installed: the packages are downloaded and unpacked in a cache folder. Elsewhere than on Debian and
-its kin, bring a folder with ``kernel`` and ``initrd`` (the flake has one: ``nix run .#demo``).
+Nothing is installed: the packages are downloaded and unpacked in a cache directory. Elsewhere than on Debian
+and its kin, bring a directory with ``kernel`` and ``initrd`` (the flake has one: ``nix run .#demo``).
 """
 
 from __future__ import annotations
@@ -62,12 +62,14 @@ class Payload:
     initrd: Path
 
     @staticmethod
-    def load(folder: Path) -> Payload:
-        """The ``kernel`` and ``initrd`` of a folder. Raises InputError where one is missing."""
-        payload = Payload(folder / "kernel", folder / "initrd")
+    def load(directory: Path) -> Payload:
+        """The ``kernel`` and ``initrd`` of a directory. Raises InputError where one is missing."""
+        payload = Payload(directory / "kernel", directory / "initrd")
         for file in (payload.kernel, payload.initrd):
             if not file.is_file():
-                raise InputError(f"{file}: no such file", hint="a payload is a folder with kernel and initrd")
+                raise InputError(
+                    f"{file}: no such file", hint="a payload is a directory with kernel and initrd"
+                )
         return payload
 
 
@@ -88,8 +90,8 @@ def stage_payload(payload: Payload, root: Path, *, cmdline: str = "") -> None:
     write_atomic(root / "netboot.ipxe", script.encode())
 
 
-def open_to_guest(folder: Path, *, state: Path, root: Path) -> None:
-    """As root: ``state`` becomes the guest's user's, who also gets to ``root``; both are in ``folder``.
+def open_to_guest(directory: Path, *, state: Path, root: Path) -> None:
+    """As root: ``state`` becomes the guest's user's, who also gets to ``root``; both are in ``directory``.
 
     That is the service's user, where there is one; else nobody: a guest without a secret, for some minutes.
     """
@@ -97,13 +99,13 @@ def open_to_guest(folder: Path, *, state: Path, root: Path) -> None:
         return
     user = find_user(SERVICE_USER) or find_identity(NOBODY)
     os.chown(state, user.uid, user.gid)
-    folder.chmod(0o711)
+    directory.chmod(0o711)
     root.chmod(0o755)
     for path in root.iterdir():
         path.chmod(0o644)
 
 
-def cache_folder() -> Path:
+def cache_directory() -> Path:
     """``$XDG_CACHE_HOME/ectools``, by default ``~/.cache/ectools``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ectools"
 
@@ -113,16 +115,16 @@ def build_payload(flavour: Flavour = Flavour.CLOUD, *, cache: Path | None = None
 
     Raises PayloadError where this is no Debian or its packages cannot be had.
     """
-    cache = cache_folder() if cache is None else cache
+    cache = cache_directory() if cache is None else cache
     recipe = "\0".join([flavour, *_MODULES, _read("init.sh"), _read("lease.sh"), _POWER_OFF])
-    folder = cache / f"payload-{flavour}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    directory = cache / f"payload-{flavour}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
-    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait_seconds=_BUILD_SECONDS):
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as work:
+    with hold_lock(cache / f"{directory.name}.lock", what=str(directory), wait_seconds=_BUILD_SECONDS):
+        if not directory.is_dir():
+            with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=cache) as work:
                 _build(flavour, Path(work))
-                (Path(work) / "payload").rename(folder)
-    return Payload.load(folder)
+                (Path(work) / "payload").rename(directory)
+    return Payload.load(directory)
 
 
 def _build(flavour: Flavour, work: Path) -> None:
@@ -142,7 +144,7 @@ def _build(flavour: Flavour, work: Path) -> None:
     _pack(tree, payload / "initrd", busybox=tree / "bin/busybox")
 
 
-_ELSEWHERE = "on a system without Debian's packages, pass --payload DIR, a folder with kernel and initrd"
+_ELSEWHERE = "on a system without Debian's packages, pass --payload DIR, a directory with kernel and initrd"
 
 
 def find_kernel_package(flavour: Flavour) -> str:
@@ -183,8 +185,8 @@ def _find_busybox(tree: Path) -> Path:
 
 
 def _lay_out_initramfs(tree: Path, kernel_tree: Path, *, busybox: Path) -> None:
-    for folder in ("bin", "modules", "etc/acpi/PWRF"):
-        (tree / folder).mkdir(parents=True)
+    for directory in ("bin", "modules", "etc/acpi/PWRF"):
+        (tree / directory).mkdir(parents=True)
     shutil.copyfile(busybox, tree / "bin/busybox")
     order = []
     for module in _MODULES:

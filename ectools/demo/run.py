@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("services", "every-channel", "ipxe-qemu")
 _POLL_SECONDS = 0.05
-_OPEN_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp(3) makes a folder of its own there
+_OPEN_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp(3) makes a directory of its own there
 _STOP_SECONDS = 100.0
 """A little more than the runner takes to ask, to wait and to kill, with the default times."""
 
@@ -45,16 +45,16 @@ class DemoOutcome:
     """Seconds from the runner's start to each stage; with ``keep``, where the guest runs on."""
 
     stages: dict[str, float]
-    folder: Path | None
+    directory: Path | None
     pid: int | None
 
 
 def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO) -> DemoOutcome:
     """Boot the embedded host and draw its stages on ``stderr``.
 
-    ``payload`` is a folder with ``kernel`` and ``initrd``; None makes one from the distribution's packages.
-    ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running; else nothing is left.
-    Raises DemoError, with the runner's last words, where the guest does not come up.
+    ``payload`` is a directory with ``kernel`` and ``initrd``; None makes one from the distribution's
+    packages. ``timeout`` is the boot's, in seconds. With ``keep`` the guest goes on running; else nothing is
+    left. Raises DemoError, with the runner's last words, where the guest does not come up.
     """
     if payload is None:
         _print_section(
@@ -64,13 +64,13 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
     else:
         parts = Payload.load(payload)
     with ExitStack() as undo:
-        folder = Path(tempfile.mkdtemp(prefix="ectools-demo-", dir=_choose_place()))
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        directory = Path(tempfile.mkdtemp(prefix="ectools-demo-", dir=_choose_place()))
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
         mark = secrets.token_hex(8)
-        stage_payload(parts, folder / "root", cmdline=f"ec.mark={mark}")
-        config = _write_settings(folder, stderr=stderr)
-        open_to_guest(folder, state=folder / "state", root=folder / "root")
-        log = folder / "runner.log"
+        stage_payload(parts, directory / "root", cmdline=f"ec.mark={mark}")
+        config = _write_settings(directory, stderr=stderr)
+        open_to_guest(directory, state=directory / "state", root=directory / "root")
+        log = directory / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
         _print_section(stderr, "boot", "seconds a stage, and since the start")
         runner = _start_runner(argv, log)
@@ -82,20 +82,20 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
             _stop_runner(runner, stderr=stderr)
     return DemoOutcome(
         stages={stage.name.lower(): round(seconds, 3) for stage, seconds in timeline.reached.items()},
-        folder=folder if keep else None,
+        directory=directory if keep else None,
         pid=runner.pid if keep else None,
     )
 
 
-def _write_settings(folder: Path, *, stderr: TextIO) -> Path:
+def _write_settings(directory: Path, *, stderr: TextIO) -> Path:
     """The host description, shown, validated, and made into a NixOS module (shown) and a settings file."""
     text = resources.files(__package__).joinpath("host.toml").read_text("utf-8")
     # A JSON string is a TOML string.
-    for name, value in {"@STATE@": folder / "state", "@ROOT@": folder / "root"}.items():
+    for name, value in {"@STATE@": directory / "state", "@ROOT@": directory / "root"}.items():
         text = text.replace(name, json.dumps(str(value)))
     _print_section(stderr, "host description", "demo.toml", text)
-    description = host.parse(text.encode(), file="demo.toml", form=host.Format.TOML)
-    if problems := host.validate(description):
+    description = host.parse_host(text.encode(), file="demo.toml", form=host.HostFormat.TOML)
+    if problems := host.validate_host(description):
         raise ProblemsError("demo.toml: the embedded host description is not valid", [*problems])
     _print_section(
         stderr, "NixOS module", "what `ectools generate` makes of it", host.build_module(description)
@@ -104,15 +104,15 @@ def _write_settings(folder: Path, *, stderr: TextIO) -> Path:
     for name in _OPTIONS:
         options = options[name]
     settings = {name: value for name, value in options.items() if name != "enable"}
-    (folder / "state").mkdir()
-    config = folder / "settings.json"
+    (directory / "state").mkdir()
+    config = directory / "settings.json"
     write_atomic(config, json.dumps(settings, indent=2).encode() + b"\n")
     _print_section(stderr, "settings", "valid; the same file that the NixOS module writes")
     return config
 
 
 def _choose_place() -> Path:
-    """The folder for temporary ones; as root, one to which other users get, since the guest runs as one."""
+    """The directory of temporary ones; for root, one that other users reach, since the guest runs as one."""
     chosen = Path(tempfile.gettempdir()).absolute()
     if os.geteuid() != 0:
         return chosen

@@ -1,4 +1,10 @@
-"""Option documentation, from the schemas alone."""
+"""Option documentation, from the schemas alone.
+
+``shape_check`` whether it is such a schema · ``model`` a schema's options as a flat list · ``constraints``
+of their values · ``reference`` all modules, and what was renamed · ``links`` · ``commonmark`` and ``roles``
+descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, and ``data`` the formats · ``writing``
+pages into a directory · ``changelog`` what changed between two revisions.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +29,7 @@ class DocFormat(StrEnum):
 
 
 def build_pages(schemas: Sequence[str] = ()) -> dict[str, bytes]:
-    """File name → content of the reference in Markdown, ``MARKDOWN_INDEX`` among them, as ``write_pages`` makes it.
+    """File name → content of the reference in Markdown, as ``write_pages`` makes it.
 
     ``schemas`` are names or files; all of this project's where none is given. Raises InputError where there
     is no such schema.

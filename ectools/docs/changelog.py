@@ -25,7 +25,7 @@ _NO_NEWS = "where it is declared differs"
 
 
 def write_changelog(old: Path, new: Path, *, redirects: Path | None = None) -> str:
-    """Markdown, the worst first: a list of each kind of change. Both are schema files, or folders of them.
+    """Markdown, the worst first: a list of each kind of change. Both are schemas' files or directories.
 
     What ``redirects`` has as renamed is told so. Raises InputError, FileError.
     """

@@ -11,7 +11,7 @@ from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, refuse_
 from ectools.docs.shape_check import find_shape_faults
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import read_bytes
-from ectools.schemas import Schema, load_schema, schema_names, schemas_folder
+from ectools.schemas import Schema, load_schema, schema_names, schemas_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ def build_reference(
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
     schemas. Raises InputError, UndocumentedError.
     """
-    own = schemas_folder() / REDIRECTS
+    own = schemas_directory() / REDIRECTS
     if redirects is None and not schemas and own.is_file():
         redirects = own
     modules = [build_module_doc(_load(name), settings) for name in schemas or schema_names()]

@@ -1,4 +1,4 @@
-"""Pages into a folder, or a folder's pages checked."""
+"""Pages into a directory, or a directory's pages checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ectools.files import FileError, sync_folder
+from ectools.files import FileError, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 _WRITERS = 4  # a disk takes fsyncs together; more threads than this wait for each other
 
 
-def write_folder(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
-    """Write every page into ``folder``, which is made where it is missing; returns their paths.
+def write_directory(directory: Path, pages: Mapping[str, bytes]) -> list[Path]:
+    """Write every page into ``directory``, which is made where it is missing; returns their paths.
 
     No page is replaced before all are on the disk; one that is there already, byte for byte, is left alone.
     Raises FileError and leaves no temporary file behind.
     """
-    paths = {folder / name: content for name, content in pages.items()}
+    paths = {directory / name: content for name, content in pages.items()}
     temporary: dict[Path, Path] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_WRITERS) as pool:
             jobs = [
                 pool.submit(_write_temporary, path, content, temporary) for path, content in paths.items()
@@ -37,9 +37,9 @@ def write_folder(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
             if path in temporary:
                 temporary[path].replace(path)
                 del temporary[path]
-        sync_folder(folder)
+        sync_directory(directory)
     except OSError as error:
-        raise FileError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+        raise FileError(f"{error.filename or directory}: cannot be written: {error.strerror}") from error
     finally:
         for written in temporary.values():
             with contextlib.suppress(OSError):
@@ -61,21 +61,21 @@ def _write_temporary(path: Path, content: bytes, temporary: dict[Path, Path]) ->
         os.fsync(descriptor)
 
 
-def find_stale(folder: Path, pages: Mapping[str, bytes]) -> list[str]:
-    """What in ``folder`` is not as the pages have it, one sentence for each file.
+def find_stale(directory: Path, pages: Mapping[str, bytes]) -> list[str]:
+    """What in ``directory`` is not as the pages have it, one sentence for each file.
 
     Files that end like one of the pages but are none of them are named too: they were left by an option or a
     module that is gone.
     """
     stale = []
     for name, content in pages.items():
-        path = folder / name
+        path = directory / name
         if not path.is_file():
             stale.append(f"{path}: is missing")
         elif path.read_bytes() != content:
             stale.append(f"{path}: is not what the schemas say")
     endings = {Path(name).suffix for name in pages}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(directory.iterdir()):
         if path.suffix in endings and path.name not in pages and not path.name.startswith("."):
             stale.append(f"{path}: is no page of these options")
     return stale

@@ -1,1 +1,6 @@
-"""HTTP as a client: what is downloaded, from whom, how often it is tried, and what of a URL is told."""
+"""HTTP as a client, for what is downloaded.
+
+``client`` GET, with redirects that keep a token at home · ``retry`` how often, and after which pauses ·
+``env_proxy`` the environment's proxies · ``response_lines`` a bound on what an answer may have around its
+content.
+"""

@@ -16,6 +16,7 @@ from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
+from ectools.redact import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -186,7 +187,7 @@ def read_steadily(
 ) -> Iterator[bytes]:
     """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
 
-    Raises PassingError where it ends too early, stalls or trickles, FetchError once more than that has come.
+    Raises TransientError where it ends too early, stalls or trickles, FetchError once more has come.
     What the caller does with a part (a disk may take its time) is not the server's slowness.
     """
     length = response.headers.get("Content-Length")
@@ -260,16 +261,6 @@ def url_origin(url: str) -> tuple[str, str, int]:
     if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
         raise FetchError("not an address of the form http(s)://HOST/…")
     return parts.scheme, parts.hostname, port
-
-
-def redact_url(url: str) -> str:
-    """A URL without what may be a secret in it: user, query, fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "(no URL)"
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _suggest(status: int, *, tokened: bool, at_home: bool) -> str | None:

@@ -1,4 +1,9 @@
-"""A host description in JSON, YAML or TOML: its validation, and the NixOS module made from it."""
+"""A host description in JSON, YAML or TOML: its validation, and the NixOS module made from it.
+
+``load`` a file by its format: ``json_source``, ``yaml_source``, ``toml_source`` with ``toml_spans``; each
+gives a ``source_map`` · ``combined_schema`` of several modules · ``fast_validate``, ``validate`` ·
+``problem`` what is wrong · ``generate`` the module · ``example`` a description to start from.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,14 @@ if TYPE_CHECKING:
     from ectools.schemas import Schema
 
 __all__ = [
-    "Format",
     "HostDescription",
+    "HostFormat",
     "OptionProblem",
     "build_module",
-    "load",
+    "load_host",
     "load_value",
-    "parse",
-    "validate",
+    "parse_host",
+    "validate_host",
 ]
 
 
@@ -28,4 +33,4 @@ def build_module(description: HostDescription, schema: Schema | None = None) -> 
     # Imported here because whoever only validates must not wait for the renderer.
     from ectools.host import generate
 
-    return generate.build_module(description, schema)
+    return generate.render_host_module(description, schema)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FLOAT = re.compile(r"(?<!integer or )floating point number")
 
 
-def build_module(description: HostDescription, schema: Schema | None = None) -> str:
+def render_host_module(description: HostDescription, schema: Schema | None = None) -> str:
     """The module's text. The description must be valid.
 
     Packages become ``pkgs.…``, and integers floats where the option is one. Everything else stays the data

@@ -55,7 +55,7 @@ def load_host(path: Path) -> HostDescription:
 
 
 def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
-    """A host description from ``data``, which errors call ``file``. Raises ProblemsError as ``load_host`` does."""
+    """A host description from ``data``, which errors call ``file``. Raises ProblemsError."""
     mapped = parse_value(data, file=file, form=form)
     if not isinstance(mapped.value, dict):
         position = mapped.find_position(()) or Position(1, 1)

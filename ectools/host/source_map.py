@@ -39,7 +39,7 @@ class SourceMap:
 
 @dataclass(frozen=True)
 class SourceMapped:
-    """``value`` is JSON's data model; ``read_source_map`` says where everything in it stands, if anyone asks."""
+    """A value of JSON's data model; ``read_source_map`` says where everything in it stands, if asked."""
 
     value: Any
     read_source_map: Callable[[], SourceMap]

@@ -1,1 +1,5 @@
-"""iPXE as a language: its lines, its URLs, the tokens that it can send, and its error numbers."""
+"""iPXE as a language, for whoever writes, reads or interprets its scripts.
+
+``language`` lines, commands, labels, URIs · ``urls`` that it can fetch · ``token`` secrets that it can send
+· ``errors`` its error numbers.
+"""

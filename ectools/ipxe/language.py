@@ -67,8 +67,8 @@ def join_uri(base: str, uri: str) -> str:
     host, _, path = rest.partition("/")
     if uri.startswith("/"):
         return f"{scheme}://{host}{uri}"
-    folder = path.partition("?")[0].rpartition("/")[0]
-    return f"{scheme}://{host}/{folder}/{uri}" if folder else f"{scheme}://{host}/{uri}"
+    directory = path.partition("?")[0].rpartition("/")[0]
+    return f"{scheme}://{host}/{directory}/{uri}" if directory else f"{scheme}://{host}/{uri}"
 
 
 def name_image(uri: str) -> str:

@@ -1,1 +1,7 @@
-"""Network boot: releases are staged, served over HTTP and TFTP, booted by iPXE, and probed."""
+"""Network boot: releases are staged, served over HTTP and TFTP, booted by iPXE, and probed.
+
+``server`` the boot server and ``probe`` a client without a machine, above: ``dnsmasq`` TFTP and ProxyDHCP ·
+``boot_files`` boot binaries and scripts · ``release`` staging · ``signature`` of published checksums ·
+``settings`` · ``http`` an HTTP server that knows nothing of the others · ``protocols`` architectures and
+ports, shared with the NixOS modules.
+"""

@@ -44,7 +44,7 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryKind:
-    """``filename`` in the TFTP folder (x86-64's is an option); ``pe_machine`` of UEFI images, or None."""
+    """``filename`` in the TFTP directory (x86-64's is an option); ``pe_machine`` of UEFI images, or None."""
 
     filename: str
     pe_machine: int | None

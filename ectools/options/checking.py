@@ -28,17 +28,17 @@ class Stale:
         return "\n".join(lines)
 
 
-def check_schemas(exports: list[Export], folder: Path, *, known: list[str]) -> list[Stale]:
-    """What in ``folder`` differs from ``exports``. ``known`` are the names that may have a file there."""
-    stale = [found for export in exports if (found := _check_one(export, folder)) is not None]
-    for path in sorted(folder.glob("*.schema.json")):
+def check_schemas(exports: list[Export], directory: Path, *, known: list[str]) -> list[Stale]:
+    """What in ``directory`` differs from ``exports``. ``known`` are the names that may have a file there."""
+    stale = [found for export in exports if (found := _check_one(export, directory)) is not None]
+    for path in sorted(directory.glob("*.schema.json")):
         if path.name.removesuffix(".schema.json") not in known:
             stale.append(Stale(path, "no module has these options any more"))
     return stale
 
 
-def _check_one(export: Export, folder: Path) -> Stale | None:
-    path = folder / f"{export.name}.schema.json"
+def _check_one(export: Export, directory: Path) -> Stale | None:
+    path = directory / f"{export.name}.schema.json"
     if not path.is_file():
         return Stale(path, "is missing")
     committed = path.read_bytes()

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve_reference, show_path
+from ectools.names import JsonSchema, resolve_reference, show_path
 from ectools.options.inclusion import Inclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Schema = dict[str, Any]
 OptionPath = tuple[str, ...]
 
 _DOCS = {
@@ -60,7 +59,7 @@ class Change:
         return f"{self.kind}: {self.option}: {self.message}"
 
 
-def compare(old: Schema, new: Schema) -> list[Change]:
+def compare(old: JsonSchema, new: JsonSchema) -> list[Change]:
     """Every difference of meaning between two documents, in the order of their options."""
     return list(_Comparison(old, new).run())
 
@@ -75,17 +74,17 @@ def worst(changes: list[Change]) -> ChangeKind | None:
 class _Flat:
     """An object schema without its groups: options, which must be set, and what else each group takes."""
 
-    options: dict[OptionPath, Schema]
+    options: dict[OptionPath, JsonSchema]
     required: frozenset[OptionPath]
-    further: dict[OptionPath, Schema | bool]
+    further: dict[OptionPath, JsonSchema | bool]
 
 
-def _flatten(node: Schema, path: OptionPath) -> _Flat:
-    options: dict[OptionPath, Schema] = {}
+def _flatten(node: JsonSchema, path: OptionPath) -> _Flat:
+    options: dict[OptionPath, JsonSchema] = {}
     required: set[OptionPath] = set()
-    further: dict[OptionPath, Schema | bool] = {}
+    further: dict[OptionPath, JsonSchema | bool] = {}
 
-    def walk(node: Schema, path: OptionPath, *, needed: bool) -> None:
+    def walk(node: JsonSchema, path: OptionPath, *, needed: bool) -> None:
         further[path] = node.get("additionalProperties", True)
         for name, inner in node.get("properties", {}).items():
             here = (*path, name)
@@ -102,7 +101,7 @@ def _flatten(node: Schema, path: OptionPath) -> _Flat:
 
 
 class _Comparison:
-    def __init__(self, old: Schema, new: Schema) -> None:
+    def __init__(self, old: JsonSchema, new: JsonSchema) -> None:
         self.old = old
         self.new = new
         self.inclusion = Inclusion(old, new)
@@ -120,7 +119,7 @@ class _Comparison:
             )
         yield from self._objects(self.old, self.new, after)
 
-    def _objects(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
+    def _objects(self, old: JsonSchema, new: JsonSchema, path: OptionPath) -> Iterator[Change]:
         if (id(old), id(new)) in self._below:
             return
         self._below.add((id(old), id(new)))
@@ -137,7 +136,9 @@ class _Comparison:
         for where in sorted(before.further.keys() & after.further.keys()):
             yield from self._further_names(before.further[where], after.further[where], where)
 
-    def _further_names(self, old: Schema | bool, new: Schema | bool, path: OptionPath) -> Iterator[Change]:
+    def _further_names(
+        self, old: JsonSchema | bool, new: JsonSchema | bool, path: OptionPath
+    ) -> Iterator[Change]:
         if not self.inclusion.holds(old, new):
             message, kind = (
                 "further names take less than before, or are not allowed any more",
@@ -149,7 +150,7 @@ class _Comparison:
             return
         yield Change(kind=kind, option=show_path((*path, "<name>")), message=message, old=old, new=new)
 
-    def _option(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
+    def _option(self, old: JsonSchema, new: JsonSchema, path: OptionPath) -> Iterator[Change]:
         option = show_path(path)
         yield from _compare_defaults(option, old, new)
         if bool(new.get("readOnly")) != bool(old.get("readOnly")):
@@ -161,7 +162,7 @@ class _Comparison:
         yield from self._types(old, new, path)
         yield from _compare_docs(option, old, new)
 
-    def _types(self, old: Schema, new: Schema, path: OptionPath) -> Iterator[Change]:
+    def _types(self, old: JsonSchema, new: JsonSchema, path: OptionPath) -> Iterator[Change]:
         inner_old, inner_new = self._inner(old, self.old, path), self._inner(new, self.new, path)
         if len(inner_old) == len(inner_new):
             # What differs inside a submodule is reported there, by its own option.
@@ -188,9 +189,9 @@ class _Comparison:
         for (where, a), (_, b) in zip(inner_old, inner_new, strict=True):
             yield from self._objects(a, b, where)
 
-    def _inner(self, node: Any, root: Schema, path: OptionPath) -> list[tuple[OptionPath, Schema]]:
+    def _inner(self, node: Any, root: JsonSchema, path: OptionPath) -> list[tuple[OptionPath, JsonSchema]]:
         """The outermost objects with options of their own inside a type, with their paths."""
-        found: list[tuple[OptionPath, Schema]] = []
+        found: list[tuple[OptionPath, JsonSchema]] = []
         seen: set[int] = set()
 
         def walk(node: Any, path: OptionPath) -> None:
@@ -211,12 +212,12 @@ class _Comparison:
         return found
 
 
-def constraint(option: Schema) -> Schema:
+def constraint(option: JsonSchema) -> JsonSchema:
     """What an option's schema says of its values, without the rest."""
     return {key: value for key, value in option.items() if key not in _NOT_A_CONSTRAINT}
 
 
-def _removed(gone: Schema, path: OptionPath, added: dict[OptionPath, Schema]) -> Change:
+def _removed(gone: JsonSchema, path: OptionPath, added: dict[OptionPath, JsonSchema]) -> Change:
     alike = [where for where, option in added.items() if _same_meaning(gone, option)]
     named = [
         where
@@ -227,7 +228,7 @@ def _removed(gone: Schema, path: OptionPath, added: dict[OptionPath, Schema]) ->
     return Change(kind=ChangeKind.BREAKING, option=show_path(path), message=f"it is gone{renamed}", old=gone)
 
 
-def _added(option: Schema, path: OptionPath, *, required: bool) -> Change:
+def _added(option: JsonSchema, path: OptionPath, *, required: bool) -> Change:
     return Change(
         kind=ChangeKind.BREAKING if required else ChangeKind.COMPATIBLE,
         option=show_path(path),
@@ -255,7 +256,7 @@ def _requirement(path: OptionPath, before: _Flat, after: _Flat) -> Iterator[Chan
         )
 
 
-def _same_meaning(a: Schema, b: Schema) -> bool:
+def _same_meaning(a: JsonSchema, b: JsonSchema) -> bool:
     return constraint(a) == constraint(b) and all(_same(a.get(key), b.get(key)) for key in _DEFAULTS)
 
 
@@ -264,7 +265,7 @@ def _same(a: Any, b: Any) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def _compare_defaults(option: str, old: Schema, new: Schema) -> Iterator[Change]:
+def _compare_defaults(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
     before = {key: old[key] for key in _DEFAULTS if key in old}
     after = {key: new[key] for key in _DEFAULTS if key in new}
     if _same(before, after):
@@ -288,14 +289,14 @@ def _compare_defaults(option: str, old: Schema, new: Schema) -> Iterator[Change]
     )
 
 
-def _show_default(default: Schema) -> str:
+def _show_default(default: JsonSchema) -> str:
     if not default:
         return "none"
     value = next(iter(default.values()))
     return json.dumps(value, ensure_ascii=False) if "default" in default else str(value)
 
 
-def _compare_docs(option: str, old: Schema, new: Schema) -> Iterator[Change]:
+def _compare_docs(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
     for key, what in _DOCS.items():
         if not _same(old.get(key), new.get(key)):
             yield Change(

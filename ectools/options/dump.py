@@ -32,7 +32,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Dump:
-    """Trees of options. ``roots`` are pairs of a folder and what stands for it in a declaration."""
+    """Trees of options. ``roots`` are pairs of a directory and what stands for it in a declaration."""
 
     empty_is_default: bool
     roots: tuple[tuple[str, str], ...]

@@ -31,14 +31,14 @@ class OptionsError(EcError):
 
 
 def find_checkout() -> Path:
-    """The checkout that the current folder lies in, or the one that this package was started from.
+    """The checkout that the current directory lies in, or the one that this package was started from.
 
     Raises InputError where there is none.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, _PACKAGE.parent):
-        if (folder / "nix" / "nixos-modules.nix").is_file() and (folder / "nix" / "lib").is_dir():
-            return folder
+    for directory in (here, *here.parents, _PACKAGE.parent):
+        if (directory / "nix" / "nixos-modules.nix").is_file() and (directory / "nix" / "lib").is_dir():
+            return directory
     raise InputError(
         f"{here}: not in a checkout of every.channel, so there are no modules here",
         hint="go to a checkout, or give the options as --from EXPRESSION or --dump FILE",

@@ -25,9 +25,9 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from ectools.errors import EcError
-from ectools.names import show_path
+from ectools.names import JsonSchema, show_path
 from ectools.options.dump import Dump, Tree, decode_value
-from ectools.options.types import UNREPRESENTABLE, Schema, TypeConverter
+from ectools.options.types import UNREPRESENTABLE, TypeConverter
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -57,7 +57,7 @@ class Export:
     """One schema document, and what is missing from it."""
 
     name: str
-    document: Schema
+    document: JsonSchema
     findings: tuple[ExportFinding, ...]
 
     def render(self) -> bytes:
@@ -81,7 +81,7 @@ def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:
     """The schema of one tree of a dump. ``output``: of the values that options have once they are coerced."""
     builder = _Builder(dump, tree, output=output)
     root = builder.options_schema(tree.options, ())
-    document: Schema = {
+    document: JsonSchema = {
         "$schema": DIALECT,
         "title": show_path(tree.path) or tree.name,
         "x-nix-path": list(tree.path),
@@ -99,16 +99,16 @@ class _Builder:
         self.types = TypeConverter(self.options_schema, output=output)
         self.findings: list[ExportFinding] = []
 
-    def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> Schema:
+    def options_schema(self, options: list[dict[str, Any]], loc: tuple[str, ...]) -> JsonSchema:
         """An object schema of options whose paths are relative to ``loc``."""
         root = _group()
         for described in options:
             option = {field: value for field, value in described.items() if value is not None}
             group = root
             above = [root]
-            *folders, name = option["path"]
-            for folder in folders:
-                group = group["properties"].setdefault(folder, _group())
+            *directories, name = option["path"]
+            for directory in directories:
+                group = group["properties"].setdefault(directory, _group())
                 above.append(group)
             group["properties"][name] = self._option_schema(option, (*loc, *option["path"]))
             # Of a whole configuration no option must be set: modules set each other's, and Nix is lazy.
@@ -126,11 +126,11 @@ class _Builder:
             return False
         return not (self.dump.empty_is_default and option.get("empty"))
 
-    def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> Schema:
+    def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> JsonSchema:
         broken = option.get("broken", [])
         shown = show_path((*self.tree.path, *loc))
         self.findings.extend(ExportFinding(shown, part) for part in broken)
-        schema: Schema = {}
+        schema: JsonSchema = {}
         if "description" in option:
             schema["description"] = option["description"].rstrip()
         if "type" in option:
@@ -198,11 +198,11 @@ def _write_json(value: Any, newline: str, parts: list[str]) -> None:
         parts.append(json.dumps(value, ensure_ascii=False))
 
 
-def _group() -> Schema:
+def _group() -> JsonSchema:
     return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
-def _without_empty_required(group: Schema) -> Schema:
+def _without_empty_required(group: JsonSchema) -> JsonSchema:
     if not group["required"]:
         del group["required"]
     for child in group["properties"].values():
@@ -211,7 +211,7 @@ def _without_empty_required(group: Schema) -> Schema:
     return group
 
 
-def _value(field: str, described: dict[str, Any]) -> Schema:
+def _value(field: str, described: dict[str, Any]) -> JsonSchema:
     if "value" in described:
         value = decode_value(described["value"])
         return {"default": value} if field == "default" else {"examples": [value]}

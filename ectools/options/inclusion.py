@@ -8,15 +8,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ectools.names import resolve_reference
-
-Schema = dict[str, Any]
+from ectools.names import JsonSchema, resolve_reference
 
 
 class Inclusion:
     """Inclusion between the schemas of two documents, whose references each are its own."""
 
-    def __init__(self, old: Schema, new: Schema) -> None:
+    def __init__(self, old: JsonSchema, new: JsonSchema) -> None:
         self._old = old
         self._new = new
         self._assumed: set[tuple[int, int]] = set()
@@ -46,7 +44,7 @@ class Inclusion:
             self._assumed.discard((id(old), id(new)))
 
     def _parts(  # noqa: PLR0911 - one rule a line
-        self, old: Schema, new: Schema, opaque: dict[int, int]
+        self, old: JsonSchema, new: JsonSchema, opaque: dict[int, int]
     ) -> bool:
         inside = functools.partial(self.holds, opaque=opaque)
         if "anyOf" in old:
@@ -74,7 +72,7 @@ class Inclusion:
             and self._object_within(old, new, opaque)
         )
 
-    def _object_within(self, old: Schema, new: Schema, opaque: dict[int, int]) -> bool:
+    def _object_within(self, old: JsonSchema, new: JsonSchema, opaque: dict[int, int]) -> bool:
         before, after = old.get("properties", {}), new.get("properties", {})
         more_before, more_after = old.get("additionalProperties", True), new.get("additionalProperties", True)
         if not set(new.get("required", ())) <= set(old.get("required", ())):
@@ -88,19 +86,19 @@ class Inclusion:
             for name in {*before, *after}
         )
 
-    def _accepts(self, schema: Schema, value: Any) -> bool:
+    def _accepts(self, schema: JsonSchema, value: Any) -> bool:
         from jsonschema import Draft202012Validator
 
         return bool(Draft202012Validator({**schema, "$defs": self._new.get("$defs", {})}).is_valid(value))
 
 
-def _follow(node: Any, root: Schema) -> Any:
+def _follow(node: Any, root: JsonSchema) -> Any:
     while isinstance(node, dict) and "$ref" in node:
         node = resolve_reference(node["$ref"], root)
     return node
 
 
-def _bounds_within(old: Schema, new: Schema) -> bool:
+def _bounds_within(old: JsonSchema, new: JsonSchema) -> bool:
     low_old, low_new = _lower(old), _lower(new)
     high_old, high_new = old.get("maximum"), new.get("maximum")
     if low_new is not None and (low_old is None or low_old < low_new):
@@ -108,7 +106,7 @@ def _bounds_within(old: Schema, new: Schema) -> bool:
     return high_new is None or (high_old is not None and high_old <= high_new)
 
 
-def _lower(schema: Schema) -> tuple[float, bool] | None:
+def _lower(schema: JsonSchema) -> tuple[float, bool] | None:
     """The lower bound, a strict one counting as more than a plain one of the same number."""
     if "exclusiveMinimum" in schema:
         return (schema["exclusiveMinimum"], True)

@@ -13,7 +13,7 @@ from ectools.options.drift import Change, ChangeKind, compare, worst
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.options.drift import Schema
+    from ectools.names import JsonSchema
 
 _STATUS = {None: 0, ChangeKind.DOCS: 3, ChangeKind.COMPATIBLE: 4, ChangeKind.BREAKING: 5}
 
@@ -24,16 +24,16 @@ def drift_exit_status(changes: list[Change]) -> int:
 
 
 def compare_paths(old: Path, new: Path) -> list[Change]:
-    """The changes from one schema file to another, or between the ``*.schema.json`` of two folders.
+    """The changes from one schema file to another, or between the ``*.schema.json`` of two directories.
 
     Raises InputError, FileError.
     """
     if old.is_dir() != new.is_dir():
-        raise InputError(f"{old} and {new}: one is a folder, the other is not")
+        raise InputError(f"{old} and {new}: one is a directory, the other is not")
     if not old.is_dir():
         return compare(_read(old), _read(new))
     changes = []
-    for name in sorted({path.name for folder in (old, new) for path in folder.glob("*.schema.json")}):
+    for name in sorted({path.name for directory in (old, new) for path in directory.glob("*.schema.json")}):
         before = _read(old / name) if (old / name).is_file() else None
         after = _read(new / name) if (new / name).is_file() else None
         if before is None or after is None:
@@ -48,7 +48,7 @@ def compare_paths(old: Path, new: Path) -> list[Change]:
     return changes
 
 
-def _read(path: Path) -> Schema:
+def _read(path: Path) -> JsonSchema:
     try:
         document = json.loads(read_bytes(path))
     except ValueError as error:

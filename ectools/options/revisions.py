@@ -13,7 +13,7 @@ from ectools.processes import ProcessError, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FOLDER = "schemas"
+_DIRECTORY = "schemas"
 _GIT_SECONDS = 60
 
 
@@ -21,7 +21,7 @@ _GIT_SECONDS = 60
 def open_schemas(name: str) -> Iterator[Path]:
     """``name`` as a path where there is one; else the committed schemas of the git revision ``name``.
 
-    The folder lives as long as the block. Raises InputError where there is neither.
+    The directory lives as long as the block. Raises InputError where there is neither.
     """
     if name and Path(name).exists():
         yield Path(name)
@@ -29,16 +29,16 @@ def open_schemas(name: str) -> Iterator[Path]:
     try:
         top = _git("rev-parse", "--show-toplevel").strip()
         revision = _git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
-        files = _git("-C", top, "ls-tree", "--name-only", "-z", f"{revision}:{_FOLDER}").split("\0")
+        files = _git("-C", top, "ls-tree", "--name-only", "-z", f"{revision}:{_DIRECTORY}").split("\0")
     except ProcessError as error:
         raise InputError(
-            f"{name}: no such file or folder, and no git revision here with a folder {_FOLDER}"
+            f"{name}: no such file or directory, and no git revision here with a directory {_DIRECTORY}"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="ectools-schemas-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ectools-schemas-") as directory:
         for file in filter(None, files):
-            content = _git("-C", top, "cat-file", "blob", f"{revision}:{_FOLDER}/{file}")
-            (Path(folder) / file).write_text(content, encoding="utf-8")
-        yield Path(folder)
+            content = _git("-C", top, "cat-file", "blob", f"{revision}:{_DIRECTORY}/{file}")
+            (Path(directory) / file).write_text(content, encoding="utf-8")
+        yield Path(directory)
 
 
 def _git(*arguments: str) -> str:

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import reference_to, resolve_reference
+from ectools.names import JsonSchema, reference_to, resolve_reference
 from ectools.options.dump import decode_value
 from ectools.options.patterns import PatternError, anchored
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TypeNode = dict[str, Any]
-Schema = dict[str, Any]
 
 LEAST, GREATEST = -(2**63), 2**63 - 1
 UNREPRESENTABLE = "x-nix-unrepresentable"
@@ -30,10 +29,10 @@ STORE_PATH = r"^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?
 IN_STORE = r"^(?:\.{0,2}/)*nix/(?:\.?/)*store/(?:\.?/)*[^/]{32}-[^/]"
 _ABSOLUTE = "^/"
 _NOT_ABSOLUTE = {"pattern": "^(?!/)"}
-_ANY_INTEGER: Schema = {"type": "integer", "minimum": LEAST, "maximum": GREATEST}
+_ANY_INTEGER: JsonSchema = {"type": "integer", "minimum": LEAST, "maximum": GREATEST}
 _FURTHER_CHECK = "a further check of the value"
 
-_PLAIN: dict[str, Schema] = {
+_PLAIN: dict[str, JsonSchema] = {
     "anything": {},
     "attrs": {"type": "object"},
     "bool": {"type": "boolean"},
@@ -74,18 +73,18 @@ class TypeConverter:
 
     def __init__(
         self,
-        options_schema: Callable[[list[dict[str, Any]], tuple[str, ...]], Schema],
+        options_schema: Callable[[list[dict[str, Any]], tuple[str, ...]], JsonSchema],
         *,
         output: bool = False,
     ) -> None:
-        self.defs: dict[str, Schema] = {}
+        self.defs: dict[str, JsonSchema] = {}
         self._options_schema = options_schema
         self._output = output
         self._stack: list[tuple[TypeNode, tuple[str, ...]]] = []
         self._names: dict[int, str] = {}  # id of a node → its name in $defs, once something refers to it
         self._submodules: set[str] = set()  # references to objects
 
-    def convert(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
+    def convert(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         """The schema of the type ``node`` of the option at ``loc`` (relative to the document's root)."""
         if "up" in node:
             return {"$ref": self._reference(*self._stack[-node["up"]])}
@@ -104,7 +103,7 @@ class TypeConverter:
         self.defs[name] = schema
         return {"$ref": reference_to(name)}
 
-    def _by_name(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:  # noqa: PLR0911 - one for each family
+    def _by_name(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:  # noqa: PLR0911 - one for each family
         name = node["name"]
         if name in _PLAIN:
             return dict(_PLAIN[name])
@@ -113,7 +112,7 @@ class TypeConverter:
         if name in _ATOMS:
             return _ATOMS[name](node)
         if name in _COMPOSITES:
-            convert: Callable[[TypeNode, tuple[str, ...]], Schema] = getattr(self, _COMPOSITES[name])
+            convert: Callable[[TypeNode, tuple[str, ...]], JsonSchema] = getattr(self, _COMPOSITES[name])
             return convert(node, loc)
         if name.startswith("strMatching"):
             return _matching(node)
@@ -126,10 +125,10 @@ class TypeConverter:
             }
         return {UNREPRESENTABLE: f"the type {name}, which is none of nixpkgs' lib.types"}
 
-    def _same(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
+    def _same(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         return self.convert(node["elem"], loc)
 
-    def _union(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
+    def _union(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         match node["name"]:
             case "nullOr":
                 return self._join(({"type": "null"}, None), (self.convert(node["elem"], loc), node["elem"]))
@@ -142,14 +141,14 @@ class TypeConverter:
                 return self._join((coerced, node["from"]), (self.convert(node["to"], loc), node["to"]))
         return self._join((self.convert(first, loc), first), (self.convert(second, loc), second))
 
-    def _mark_coerced(self, schema: Schema) -> Schema:
+    def _mark_coerced(self, schema: JsonSchema) -> JsonSchema:
         if "anyOf" in schema:
             return {**schema, "anyOf": [self._mark_coerced(branch) for branch in schema["anyOf"]]}
         return {**schema, COERCED: True}
 
-    def _join(self, *branches: tuple[Schema, TypeNode | None]) -> Schema:
+    def _join(self, *branches: tuple[JsonSchema, TypeNode | None]) -> JsonSchema:
         """A flat anyOf. Nix takes the first branch whose outermost kind fits, and looks at no later one."""
-        parts: list[Schema] = []
+        parts: list[JsonSchema] = []
         unreachable: list[str] = []
         for branch, node in branches:
             taken = {kind for part in parts if (kind := self._outermost(part)) is not None}
@@ -167,17 +166,17 @@ class TypeConverter:
         if _PLAIN["float"] in parts and _ANY_INTEGER in parts:
             parts.remove(_ANY_INTEGER)
             parts[parts.index(_PLAIN["float"])] = _PLAIN["number"]
-        marks: Schema = {UNREACHABLE: unreachable} if unreachable else {}
+        marks: JsonSchema = {UNREACHABLE: unreachable} if unreachable else {}
         return {"anyOf": parts, **marks} if len(parts) > 1 else {**parts[0], **marks}
 
-    def _outermost(self, part: Schema) -> str | None:
+    def _outermost(self, part: JsonSchema) -> str | None:
         """``array`` or ``object`` where Nix decides for this branch by nothing but that."""
         if "$ref" in part:
             return "object" if part["$ref"] in self._submodules else None
         decided = part.get("type") in ("array", "object") and not part.keys() & {"minItems", "maxProperties"}
         return part["type"] if decided else None
 
-    def _collection(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
+    def _collection(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         lists = node["name"] == "listOf"
         element = self.convert(
             node["elem"], (*loc, "*" if lists or node["name"] == "attrListOf" else "<name>")
@@ -190,7 +189,7 @@ class TypeConverter:
             return {"anyOf": [{"type": "array", "items": one}, mapping]}
         return mapping
 
-    def _submodule(self, node: TypeNode, loc: tuple[str, ...]) -> Schema:
+    def _submodule(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         if node.get("opaque"):
             return {"type": "object", UNREPRESENTABLE: "a submodule that is not described any deeper"}
         self._reference(node, loc)
@@ -216,7 +215,7 @@ class TypeConverter:
             self._open(schema, further is False or further)
         return schema
 
-    def _further_values(self, freeform: Schema | bool) -> Schema | bool:
+    def _further_values(self, freeform: JsonSchema | bool) -> JsonSchema | bool:
         """What the values of undeclared names may be, where the type of all of them together is this."""
         if isinstance(freeform, bool):
             return freeform
@@ -230,7 +229,7 @@ class TypeConverter:
         ]
         return values[0] if len(values) == 1 else bool(values)
 
-    def _open(self, group: Schema, values: Schema | bool) -> None:
+    def _open(self, group: JsonSchema, values: JsonSchema | bool) -> None:
         """Let undeclared names into ``group``; into its groups too, one level of the type further in."""
         group["additionalProperties"] = values
         for inner in group["properties"].values():
@@ -249,24 +248,24 @@ class TypeConverter:
         return reference_to(name)
 
 
-def _is_text(part: Schema) -> bool:
+def _is_text(part: JsonSchema) -> bool:
     return part.get("type") == "string"
 
 
-def _enum(node: TypeNode) -> Schema:
+def _enum(node: TypeNode) -> JsonSchema:
     values = node["values"]
-    schema: Schema = {"enum": [decode_value(value["value"]) for value in values if "value" in value]}
+    schema: JsonSchema = {"enum": [decode_value(value["value"]) for value in values if "value" in value]}
     if any("value" not in value for value in values):
         schema[UNREPRESENTABLE] = "choices that are not data"
     return schema
 
 
-def _matching(node: TypeNode) -> Schema:
+def _matching(node: TypeNode) -> JsonSchema:
     expression = node.get("pattern")
     if expression is None:
         # Before 2025-05 only the name says it, as a Nix string.
         expression = json.loads(node["name"].removeprefix("strMatching ").replace("\\$", "$"))
-    schema: Schema = {"type": "string"}
+    schema: JsonSchema = {"type": "string"}
     try:
         schema["pattern"] = anchored(expression)
     except PatternError as error:
@@ -274,8 +273,8 @@ def _matching(node: TypeNode) -> Schema:
     return schema
 
 
-def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N803 - as lib.types.pathWith names it
-    schema: Schema = {"type": "string"}
+def _path(*, absolute: bool | None, inStore: bool | None) -> JsonSchema:  # noqa: N803 - as lib.types.pathWith names it
+    schema: JsonSchema = {"type": "string"}
     if inStore:
         schema["pattern"] = IN_STORE
     elif absolute:
@@ -287,12 +286,12 @@ def _path(*, absolute: bool | None, inStore: bool | None) -> Schema:  # noqa: N8
     return schema
 
 
-def _number_between(node: TypeNode) -> Schema:
+def _number_between(node: TypeNode) -> JsonSchema:
     low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
     return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
 
 
-_ATOMS: dict[str, Callable[[TypeNode], Schema]] = {
+_ATOMS: dict[str, Callable[[TypeNode], JsonSchema]] = {
     "enum": _enum,
     "numberBetween": _number_between,
     "path": lambda node: _path(**node["path"]),

@@ -1,4 +1,4 @@
-"""The boot file in the TFTP folder: a given iPXE, or the boot script as QEMU's own iPXE ROM runs it."""
+"""The boot file in the TFTP directory: a given iPXE, or the boot script as QEMU's own iPXE ROM runs it."""
 
 from __future__ import annotations
 

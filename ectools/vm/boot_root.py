@@ -1,4 +1,4 @@
-"""What can be wrong with the boot HTTP server's folder, seen before anything starts.
+"""What can be wrong with the boot HTTP server's directory, seen before anything starts.
 
 A guest that gets a kernel which was cut off shows nothing: iPXE jumps into what there is of it.
 """
@@ -29,9 +29,9 @@ def check_boot_root(boot: Boot) -> None:
     if root is None or not boot.http.enable:
         return
     if not root.is_dir():
-        what = "is not a folder" if os.path.lexists(root) else "does not exist"
+        what = "is not a directory" if os.path.lexists(root) else "does not exist"
         raise InputError(
-            f"{root}: {what}", hint=f"{_OPTION} is the folder with kernel, initrd and {NETBOOT_NAME}"
+            f"{root}: {what}", hint=f"{_OPTION} is the directory with kernel, initrd and {NETBOOT_NAME}"
         )
     if not os.access(root, os.R_OK | os.X_OK):
         raise InputError(

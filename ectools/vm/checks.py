@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.errors import Problem
 from ectools.ipxe.urls import expect_url
+from ectools.redact import redact_user
 from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split_options_string
 from ectools.vm.settings import OPTION_PREFIX
@@ -35,7 +36,7 @@ _BOOT = re.compile(rf"(?:[a-p]+|[a-z-]+={_VALUE})(?:,[a-z-]+={_VALUE})*")
 _SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?)([KMGTkmgt]?)", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,30}[A-Za-z0-9])?", re.ASCII)
 _LINK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}", re.ASCII)
-# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one folder.
+# iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one directory.
 _BOOT_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,~-]{0,126}", re.ASCII)
 
 # qcow2 with 64 KiB clusters: qemu-img refuses a larger one.
@@ -139,7 +140,7 @@ def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
     """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
     if boot.chain_url is not None and (expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")):
         # What stands before the @ may be a password.
-        shown = re.sub(r"//.*@", "//***@", boot.chain_url, flags=re.DOTALL)
+        shown = redact_user(boot.chain_url)
         yield _bad("boot.chainUrl", shown, "not usable", expected)
     address = _parse_ip(boot.http.bind_ip)
     if address is None or address.is_multicast or "%" in boot.http.bind_ip:
@@ -182,7 +183,7 @@ def _find_boot_problems(boot: Boot) -> Iterator[Problem]:
             "boot.progressSeconds", boot.progress_seconds, "too long", f"seconds, at most {_MAX_SECONDS}"
         )
     if boot.http.enable and boot.http.root is None:
-        yield _bad("boot.http.root", None, "must be set when boot.http.enable is true", "a folder")
+        yield _bad("boot.http.root", None, "must be set when boot.http.enable is true", "a directory")
     if (
         boot.http.port == 0
         and boot.chain_url is None

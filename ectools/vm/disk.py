@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import FileError, hold_lock, open_regular, sync_folder
+from ectools.files import FileError, hold_lock, open_regular, sync_directory
 from ectools.processes import ProcessError, run
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -38,7 +38,7 @@ def hold_disk(disk: Disk, *, image_program: str) -> Iterator[None]:
     ``image_program`` is qemu-img. Raises DiskError, InputError (what stands at the path is no qcow2),
     LockedError.
     """
-    _make_folder(disk.path.parent)
+    _make_directory(disk.path.parent)
     with hold_lock(disk.path.with_name(f"{disk.path.name}.lock"), what=f"the disk {disk.path}"):
         _remove_leftovers(disk.path)
         if not os.path.lexists(disk.path):
@@ -48,17 +48,18 @@ def hold_disk(disk: Disk, *, image_program: str) -> Iterator[None]:
         yield
 
 
-def _make_folder(folder: Path) -> None:
+def _make_directory(directory: Path) -> None:
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(
-            f"{folder}: the disk's folder cannot be made: {error.strerror}", hint=_OPTION
+            f"{directory}: the disk's directory cannot be made: {error.strerror}", hint=_OPTION
         ) from error
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise DiskError(
-            f"{folder}: the disk's folder cannot be written",
-            hint=f"{_OPTION} needs a folder that this user can write, on a file system that is not read-only",
+            f"{directory}: the disk's directory cannot be written",
+            hint=f"{_OPTION} needs a directory that this user can write,"
+            " on a file system that is not read-only",
         )
 
 
@@ -81,7 +82,7 @@ def _create(disk: Disk, *, image_program: str) -> None:
             run([image_program, "create", "-q", "-f", "qcow2", temporary, disk.size])
             os.fsync(descriptor)
         os.link(temporary, disk.path)
-        sync_folder(disk.path.parent)
+        sync_directory(disk.path.parent)
     except ProcessError as error:
         reason = error.stderr.strip().rpartition("\n")[2] or error.message
         raise DiskError(f"{disk.path}: the disk cannot be made: {reason}", hint=_hint(reason)) from error

@@ -1,7 +1,8 @@
 """As whom the runner works, and with it QEMU, the disk and the boot file: never as root.
 
-Root's runner becomes the user that the guest's folders belong to. In folders of root's own it becomes the
-service's user, which needs the folders to be its: not ``nobody``, whose processes and files others share.
+Root's runner becomes the user that the guest's directories belong to. In directories of root's own it becomes
+the service's user, which needs the directories to be its: not ``nobody``, whose processes and files others
+share.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ectools.capabilities import (
     confine_children,
 )
 from ectools.files import FileError
-from ectools.privileges import Identity, drop_privileges, find_folder_user, find_user, limit_to_user
+from ectools.privileges import Identity, drop_privileges, find_directory_user, find_user, limit_to_user
 from ectools.vm.kvm import DEVICE
 from ectools.vm.settings import OPTION_PREFIX
 
@@ -36,7 +37,7 @@ def become_guest_user(settings: Settings) -> None:
     """From here on, and for good, the process has the rights that the guest's files take, and no more.
 
     What the macvtap link needs is kept out of force (``raised`` brings it back for a moment); all else goes.
-    Raises UnsafeFolderError, PrivilegeError, FileError.
+    Raises UnsafeDirectoryError, PrivilegeError, FileError.
     """
     kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan.enable else ()
     if os.geteuid() == 0:
@@ -49,8 +50,8 @@ def become_guest_user(settings: Settings) -> None:
 
 
 def _find_guest_user(settings: Settings) -> Identity:
-    folders = (settings.state_dir, settings.disk.path.parent, settings.boot.user_net.tftp_dir)
-    identity = find_folder_user(*folders)
+    directories = (settings.state_dir, settings.disk.path.parent, settings.boot.user_net.tftp_dir)
+    identity = find_directory_user(*directories)
     if identity.uid != 0:
         return _with_kvm(settings, identity)
     user = find_user(SERVICE_USER)
@@ -61,24 +62,24 @@ def _find_guest_user(settings: Settings) -> Identity:
             f"useradd --system {SERVICE_USER}",
         )
     if not settings.state_dir.exists():
-        _make_folder(settings.state_dir, user)
-    if find_folder_user(*folders) != user:
+        _make_directory(settings.state_dir, user)
+    if find_directory_user(*directories) != user:
         raise PrivilegeError(
             f"{settings.state_dir}: is root's, and QEMU runs as {SERVICE_USER}",
-            hint=f"chown -R {SERVICE_USER} {settings.state_dir}; the same for the folders of "
+            hint=f"chown -R {SERVICE_USER} {settings.state_dir}; the same for the directories of "
             f"{OPTION_PREFIX}.disk.path and boot.userNet.tftpDir",
         )
     return _with_kvm(settings, user)
 
 
-def _make_folder(folder: Path, user: Identity) -> None:
+def _make_directory(directory: Path, user: Identity) -> None:
     """On a way that only root may write, so that nobody puts another in its place meanwhile."""
     try:
-        folder.mkdir(mode=0o750, parents=True)
-        os.chown(folder, user.uid, user.gid, follow_symlinks=False)
+        directory.mkdir(mode=0o750, parents=True)
+        os.chown(directory, user.uid, user.gid, follow_symlinks=False)
     except OSError as error:
         raise FileError(
-            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names it"
+            f"{directory}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names it"
         ) from error
 
 

@@ -15,7 +15,8 @@ all others
     ``-no-shutdown``, ``-action panic=pause``. That is for a person to end.
 
 A guest that is held is not alive, and no reason to kill it at once either: the watchdog is fed for
-``HEALTH_PAUSE_SECONDS`` more. All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
+``HEALTH_PAUSE_SECONDS`` more.
+ All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
 the service manager's own watchdog does: a host that slept for a week costs no guest its life.
 """
 

@@ -22,10 +22,9 @@ from ectools.vm.boot_script import HOST_IN_GUEST
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ectools.addresses import Address, Network
     from ectools.vm.settings import Boot, Http
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LOOPBACK4, _LOOPBACK6 = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 _LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))

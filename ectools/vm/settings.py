@@ -97,7 +97,7 @@ class Shutdown:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     package: Path | None
-    """Folder whose ``bin`` has QEMU's programs; None: they are found on PATH."""
+    """Directory whose ``bin`` has QEMU's programs; None: they are found on PATH."""
 
     name: str
     machine: str

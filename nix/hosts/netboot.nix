@@ -1,4 +1,4 @@
-# A system that boots over the network: system.build.netboot is one folder with `kernel`, `initrd` and `netboot.ipxe`,
+# A system that boots over the network: system.build.netboot is one directory with `kernel`, `initrd` and `netboot.ipxe`,
 # and `closure.txt`, the store paths of the system, for `ectools verify-closure`.
 {
   config,

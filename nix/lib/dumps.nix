@@ -21,7 +21,7 @@ let
       specialArgs.modulesPath = toString pkgs.path + "/nixos/modules";
     }).options;
 
-  # `roots` are { prefix, path }: what stands for a folder in the declarations of options.
+  # `roots` are { prefix, path }: what stands for a directory in the declarations of options.
   dump = roots: trees: {
     version = 1;
     inherit (options) emptyIsDefault;

@@ -114,7 +114,7 @@ in
       type = types.str;
       default = "/var/lib/every-channel/ipxe-qemu";
       description = ''
-        Folder of the guest's state: its disk and its TFTP folder. It is the guest's own, and all that lies in it is
+        Directory of the guest's state: its disk and its TFTP directory. It is the guest's own, and all that lies in it is
         given to the service's user. It stays when the service is disabled.
       '';
     };
@@ -127,7 +127,7 @@ in
         example = "/srv/guests/disk.qcow2";
         description = ''
           The guest's qcow2 disk. It is made when it is missing and never overwritten. Two runners never use one disk
-          at a time. Its folder is made too; one that is there already must be writable for the service's user.
+          at a time. Its directory is made too; one that is there already must be writable for the service's user.
         '';
       };
 
@@ -210,7 +210,7 @@ in
           default = null;
           example = "/srv/netboot/current";
           description = ''
-            Folder that holds `kernel`, `initrd` and `netboot.ipxe`. The service's user must be able to read it.
+            Directory that holds `kernel`, `initrd` and `netboot.ipxe`. The service's user must be able to read it.
           '';
         };
       };
@@ -234,14 +234,14 @@ in
           default = "${cfg.stateDir}/tftp";
           defaultText = lib.literalExpression ''"''${stateDir}/tftp"'';
           example = "/srv/guests/tftp";
-          description = "Folder that the user-mode network serves to the guest over TFTP. The boot file is put there.";
+          description = "Directory that the user-mode network serves to the guest over TFTP. The boot file is put there.";
         };
 
         bootFilename = mkOption {
           type = types.str;
           default = "undionly.kpxe";
           description = ''
-            Name of the boot file in the TFTP folder, at most 127 bytes. The runner writes this file at every start.
+            Name of the boot file in the TFTP directory, at most 127 bytes. The runner writes this file at every start.
           '';
         };
 
@@ -337,7 +337,7 @@ in
           example = "02:ec:00:00:00:01";
           description = ''
             Hardware address of the link and of the guest's LAN NIC. Null derives one from this machine's
-            identity, the guest's name and its state folder, so that it stays the same from start to start. In the mode
+            identity, the guest's name and its state directory, so that it stays the same from start to start. In the mode
             `passthru` the link has its interface's own address, and this is not used.
           '';
         };
@@ -373,7 +373,7 @@ in
       ];
       description = ''
         Further arguments for QEMU, appended in this order. They do not widen what the service may touch: a device or a
-        folder that they name has to be allowed in the unit's `serviceConfig` too.
+        directory that they name has to be allowed in the unit's `serviceConfig` too.
       '';
     };
   };

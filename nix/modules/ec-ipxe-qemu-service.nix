@@ -16,7 +16,7 @@ let
     cfg.boot.http.enable && cfg.boot.http.port < 1024
   ) "CAP_NET_BIND_SERVICE";
 
-  writableFolders = lib.unique [
+  writableDirectories = lib.unique [
     cfg.stateDir
     (dirOf cfg.disk.path)
     cfg.boot.userNet.tftpDir
@@ -39,7 +39,7 @@ in
   # Where the filter or the link is to be made anew, no guest runs meanwhile.
   restartTriggers = lib.optional isFiltered filterUnit ++ lib.optional cfg.lan.enable lanUnit;
   unitConfig.RequiresMountsFor = map quoted (
-    writableFolders
+    writableDirectories
     ++ lib.optional (cfg.boot.http.enable && cfg.boot.http.root != null) cfg.boot.http.root
   );
 
@@ -70,8 +70,8 @@ in
       lib.optional cfg.enableKvm "/dev/kvm rw" ++ lib.optional cfg.lan.enable "char-macvtap rw";
     # TCG writes the code that it runs.
     MemoryDenyWriteExecute = false;
-    # "-": a folder that is missing is the runner's to report, in words.
-    ReadWritePaths = map (folder: quoted "-${folder}") writableFolders;
+    # "-": a directory that is missing is the runner's to report, in words.
+    ReadWritePaths = map (directory: quoted "-${directory}") writableDirectories;
     # A bound, not a reservation: QEMU's translation cache under TCG has up to 1024 MiB; the rest is for QEMU
     # itself, the runner and the boot HTTP server. Pages of the disk count too, and are given back.
     MemoryMax = lib.mkDefault "${toString (cfg.memoryMiB + 32 * cfg.vcpus + 1536)}M";

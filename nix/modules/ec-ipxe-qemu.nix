@@ -22,7 +22,7 @@ let
     cp ${settings} $out
   '';
 
-  folders = import ./ec-ipxe-qemu-folders.nix {
+  directories = import ./ec-ipxe-qemu-directories.nix {
     inherit
       cfg
       lib
@@ -63,7 +63,7 @@ in
       }
       (systemd.refuseStorePath "${path}.boot.chainTokenFile" cfg.boot.chainTokenFile)
     ]
-    ++ folders.assertions;
+    ++ directories.assertions;
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/ipxe-qemu.json".source = checkedSettings;
@@ -77,7 +77,7 @@ in
 
     boot.kernelModules = lib.mkIf cfg.lan.enable [ "macvtap" ];
 
-    systemd.tmpfiles.settings."10-${unit}" = folders.rules;
+    systemd.tmpfiles.settings."10-${unit}" = directories.rules;
 
     systemd.services.${unit} = import ./ec-ipxe-qemu-service.nix {
       inherit

@@ -2,7 +2,7 @@
 {
   cfg,
   options,
-  folders,
+  directories,
   lib,
   path,
 }:
@@ -50,7 +50,7 @@ in
   "ipxe.remoteUrl"
   "ipxe.remoteSha256"
 ]
-++ folders.refuseHidden {
+++ directories.refuseHidden {
   inherit (cfg) stateDir;
   "ipxe.arm64File" = cfg.ipxe.arm64File;
   "ipxe.biosFile" = cfg.ipxe.biosFile;
@@ -60,4 +60,4 @@ in
   "release.signature.publicKeyFile" = signature.publicKeyFile;
   "release.tarball" = cfg.release.tarball;
 }
-++ folders.refuseShared "the service's" { inherit (cfg) stateDir; }
+++ directories.refuseShared "the service's" { inherit (cfg) stateDir; }

@@ -43,7 +43,7 @@ in
       type = types.str;
       default = "/var/lib/every-channel/netboot";
       description = ''
-        Folder of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
+        Directory of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
         service's own, and stays when the service is disabled.
       '';
     };
@@ -118,7 +118,7 @@ in
       type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
       default = protocols.binaries.x86_64.filename;
       description = ''
-        Name of the x86-64 UEFI boot binary in the TFTP folder: what the router's "Network Boot" names. It has a dot,
+        Name of the x86-64 UEFI boot binary in the TFTP directory: what the router's "Network Boot" names. It has a dot,
         because a PXE server adds `.0` to a name without one.
       '';
     };
@@ -269,7 +269,7 @@ in
       maxFiles = mkOption {
         type = types.ints.positive;
         default = 10000;
-        description = "How many files and folders a release may hold.";
+        description = "How many files and directories a release may hold.";
       };
 
       refresh = mkOption {

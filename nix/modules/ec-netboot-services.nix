@@ -41,7 +41,7 @@ let
     PrivateDevices = true;
     PrivateUsers = true;
     SocketBindDeny = "any";
-    # "-": a folder that is missing is the program's to report, in words.
+    # "-": a directory that is missing is the program's to report, in words.
     ReadWritePaths = [ (quoted "-${cfg.stateDir}") ];
   };
   # Growing pauses, up to a bound (systemd before 254 keeps to the first).

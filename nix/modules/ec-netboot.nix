@@ -38,7 +38,7 @@ let
     cp ${settingsFile} $out
   '';
 
-  folders = import ./folders.nix {
+  directories = import ./directories.nix {
     inherit lib path;
     user = unit;
   };
@@ -65,7 +65,7 @@ in
     assertions = import ./ec-netboot-assertions.nix {
       inherit
         cfg
-        folders
+        directories
         lib
         path
         ;
@@ -87,9 +87,9 @@ in
     };
     users.groups.${unit} = { };
 
-    systemd.tmpfiles.settings."10-${unit}" = folders.rules [
-      (folders.ownTree cfg.stateDir)
-      (folders.ownFolder "${cfg.stateDir}/tftp")
+    systemd.tmpfiles.settings."10-${unit}" = directories.rules [
+      (directories.ownTree cfg.stateDir)
+      (directories.ownDirectory "${cfg.stateDir}/tftp")
     ];
 
     networking.firewall = lib.mkIf cfg.openFirewall (

@@ -48,7 +48,7 @@ in
     program = mkOption {
       type = types.strMatching "[^/]+";
       default = "ec-node";
-      description = "Name of the daemon in the package's {file}`bin` folder.";
+      description = "Name of the daemon in the package's {file}`bin` directory.";
     };
 
     settings = mkOption {
@@ -101,7 +101,7 @@ in
         publish-key = "/run/secrets/publish-key";
       };
       description = ''
-        Files with secrets, by the name that the daemon finds each under in the folder `$CREDENTIALS_DIRECTORY`, which is
+        Files with secrets, by the name that the daemon finds each under in the directory `$CREDENTIALS_DIRECTORY`, which is
         {file}`/run/credentials/${unit}.service`. systemd hands them over (see `LoadCredential` in systemd.exec(5)): the
         files themselves may be readable by root alone.
       '';

@@ -18,7 +18,7 @@ let
   real = "/run/every-channel/root";
   layer = "/run/every-channel/overlay";
 
-  isBelow = folder: file: file == folder || lib.hasPrefix "${folder}/" file;
+  isBelow = directory: file: file == directory || lib.hasPrefix "${directory}/" file;
   mountPoints = lib.remove "/" (lib.mapAttrsToList (_: fs: fs.mountPoint) config.fileSystems);
   hasOwnFileSystem = file: lib.any (mountPoint: isBelow mountPoint file) mountPoints;
 
@@ -41,7 +41,7 @@ let
   topmost = lib.filter (file: !lib.any (other: other != file && isBelow other file) early) early;
 
   forEach = files: step: lib.concatMapStrings (file: "${step file}\n") files;
-  at = folder: file: lib.escapeShellArg (folder + file);
+  at = directory: file: lib.escapeShellArg (directory + file);
 
   # For the shells of both stage 1s, with `attempt` before each command that must not fail.
   #   root       where stage 1 has mounted the root
@@ -73,7 +73,7 @@ let
       ${leave}
       attempt mount -t tmpfs -o mode=0700,size=${cfg.size} every-channel-overlay ${layer}
       attempt mkdir ${layer}/upper ${layer}/work
-      # The upper folder's is the mode of /.
+      # The upper directory's is the mode of /.
       attempt chmod 0755 ${layer}/upper
       attempt mount -t overlay -o lowerdir=${real},upperdir=${layer}/upper,workdir=${layer}/work overlay ${root}
       ${forEach persistent (file: "attempt mount --bind ${at real file} ${at root file}")}
@@ -103,7 +103,7 @@ in
         "/var/lib/systemd/timers"
       ];
       description = ''
-        Folders on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
+        Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
         are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
         default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
         persist have owners), and when each timer ran last.
@@ -167,7 +167,7 @@ in
         before = [
           "initrd-root-fs.target"
           "initrd-fs.target"
-          # It makes the folders of the overlay at /etc, where there is one.
+          # It makes the directories of the overlay at /etc, where there is one.
           "rw-etc.service"
         ]
         # What is mounted before the overlay would lie hidden below it.

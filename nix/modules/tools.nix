@@ -9,7 +9,7 @@ let
   path = "services.every-channel";
   services = config.services.every-channel;
   inherit
-    (import ./folders.nix {
+    (import ./directories.nix {
       inherit lib path;
       user = null;
     })

@@ -95,7 +95,7 @@ in
         result = host.succeed("systemctl show --property Result --value ${unit}.service").strip()
         assert result == "success", result
 
-    with subtest("what is disabled leaves its state folder, and nothing else"):
+    with subtest("what is disabled leaves its state directory, and nothing else"):
         host.succeed("systemctl start ${unit}.service")
         host.succeed("/run/current-system/specialisation/disabled/bin/switch-to-configuration test")
         host.fail("systemctl cat ${unit}.service")

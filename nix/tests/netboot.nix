@@ -193,7 +193,7 @@ in
           boot.fail(f"{journal} | grep --fixed-strings ${token}")
           boot.fail("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep --line-regexp '${tokenPattern}'")
 
-      with subtest("what is disabled leaves its state folder, and nothing else"):
+      with subtest("what is disabled leaves its state directory, and nothing else"):
           switch(boot, "disabled")
           boot.fail("systemctl cat ${unit}.service")
           boot.fail("systemctl cat ${unit}-dnsmasq.service")

@@ -44,7 +44,7 @@ in
         machine.wait_until_succeeds(f"{journal} | grep 'secret: ${toString (builtins.stringLength secret)} bytes'")
         machine.fail(f"{journal} | grep --fixed-strings ${secret}")
 
-    with subtest("it has a user of its own, and writes to its state folder alone"):
+    with subtest("it has a user of its own, and writes to its state directory alone"):
         machine.succeed("pgrep --uid ${unit} sleep")
         machine.wait_until_succeeds(f"{journal} | grep 'outside: .*Read-only file system'")
         machine.wait_until_succeeds(f"test $(grep --count started {runs}) -eq 1")
@@ -54,7 +54,7 @@ in
         machine.wait_until_succeeds(f"test $(grep --count started {runs}) -eq 2")
         machine.wait_until_succeeds("systemctl is-active ${unit}.service")
 
-    with subtest("what is disabled leaves its state folder, and nothing else"):
+    with subtest("what is disabled leaves its state directory, and nothing else"):
         machine.succeed("/run/current-system/specialisation/disabled/bin/switch-to-configuration test")
         machine.fail("systemctl cat ${unit}.service")
         machine.fail("pgrep --uid ${unit} sleep")

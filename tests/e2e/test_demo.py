@@ -29,11 +29,11 @@ def _tools(tmp_path: Path) -> None:
     require_tool("apt-get", "the demo's payload is made from Debian's packages")
 
 
-def start_demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start_demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ectools.cli.main", "demo", *arguments],
-        cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder)},
+        cwd=directory,
+        env={**os.environ, "TMPDIR": str(directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,12 +17,12 @@ ROOT = Path(__file__).parent.parent.parent
 PYTHON = """#!/bin/sh
 [ "$1 $2" = "-m venv" ] || exec {python} "$@"
 echo venv >> {log}
-for folder; do :; done
-rm -rf "$folder"; mkdir -p "$folder/bin"
+for directory; do :; done
+rm -rf "$directory"; mkdir -p "$directory/bin"
 for program in python ruff mypy lint-imports ectools pytest coverage; do
   printf '#!/bin/sh\\necho %s "$*" >> {log}\\ncase "%s $*" in $FAILING) exit 7;; esac\\n' \\
-    "$program" "$program" > "$folder/bin/$program"
-  chmod +x "$folder/bin/$program"
+    "$program" "$program" > "$directory/bin/$program"
+  chmod +x "$directory/bin/$program"
 done
 """
 
@@ -30,42 +30,42 @@ done
 @pytest.fixture
 def checkout(tmp_path: Path, require_tool: Callable[[str, str], str]) -> Path:
     git = require_tool("git", "install git")
-    folder = tmp_path / "a checkout"
-    folder.mkdir()
+    directory = tmp_path / "a checkout"
+    directory.mkdir()
     for name in ("dev", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    (folder / "a file.nix").write_text("{ }\n")
-    subprocess.run([git, "init", "--quiet"], cwd=folder, check=True)
-    subprocess.run([git, "add", "."], cwd=folder, check=True)
+        shutil.copy(ROOT / name, directory)
+    (directory / "a file.nix").write_text("{ }\n")
+    subprocess.run([git, "init", "--quiet"], cwd=directory, check=True)
+    subprocess.run([git, "add", "."], cwd=directory, check=True)
     python = tmp_path / "python3"
     python.write_text(PYTHON.format(python=sys.executable, log=tmp_path / "log"))
     python.chmod(0o755)
-    return folder
+    return directory
 
 
 def run_dev(
-    folder: Path, *arguments: str, failing: str = ""
+    directory: Path, *arguments: str, failing: str = ""
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """What ``./dev`` did, and the programs that it called to make the environment.
 
     ``failing``: the pattern (of sh) of the argv that ends with status 7.
     """
-    log = folder.parent / "log"
+    log = directory.parent / "log"
     log.write_text("")
     done = subprocess.run(
-        [folder / "dev", *arguments],
-        env={**os.environ, "PYTHON": str(folder.parent / "python3"), "FAILING": failing},
+        [directory / "dev", *arguments],
+        env={**os.environ, "PYTHON": str(directory.parent / "python3"), "FAILING": failing},
         capture_output=True,
         text=True,
         check=False,
     )
-    made = [line.split()[0] for line in read_log(folder) if line.startswith(("venv", "python"))]
+    made = [line.split()[0] for line in read_log(directory) if line.startswith(("venv", "python"))]
     return done, made
 
 
-def read_log(folder: Path) -> list[str]:
+def read_log(directory: Path) -> list[str]:
     """The programs that ``./dev`` called, each with its arguments."""
-    return (folder.parent / "log").read_text().splitlines()
+    return (directory.parent / "log").read_text().splitlines()
 
 
 def test_the_environment_is_made_where_it_has_to_be(checkout: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_environment_is_made_where_it_has_to_be(checkout: Path) -> None:
     with (checkout / "pyproject.toml").open("a") as file:
         file.write("# a change\n")
     assert run_dev(checkout, "lint")[1] == ["python"]
-    # Its programs name the folder in which they were installed.
+    # Its programs name the directory in which they were installed.
     moved = checkout.rename(checkout.with_name("moved"))
     assert run_dev(moved, "lint")[1] == ["venv", "python"]
 

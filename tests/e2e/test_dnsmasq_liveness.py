@@ -28,10 +28,10 @@ TRANSFERS = 40
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     require_boot_services()
-    folder = tmp_path / "state" / "tftp"
-    folder.mkdir(parents=True)
-    (folder / "ec-ipxe.efi").write_bytes(b"a boot binary" * 1000)
-    (folder / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    directory = tmp_path / "state" / "tftp"
+    directory.mkdir(parents=True)
+    (directory / "ec-ipxe.efi").write_bytes(b"a boot binary" * 1000)
+    (directory / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
     settings = write_settings(tmp_path, tftp={"maxTransfers": TRANSFERS})
     with boot_service(settings) as running:
         yield running
@@ -47,7 +47,7 @@ async def watch_for(service: Service, seconds: float) -> tuple[str | None, int]:
     watched = WatchedProcess(
         pid=service.find_dnsmasq(),
         address=ipaddress.IPv4Address(service.address),
-        folder=service.state_dir / "tftp",
+        directory=service.state_dir / "tftp",
         files=("gone.efi", "autoexec.ipxe"),
         max_transfers=TRANSFERS,
     )
@@ -101,11 +101,11 @@ def test_one_without_a_free_transfer_is_silent_and_alive(service: Service) -> No
     assert signs >= 1
 
 
-def test_a_folder_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
+def test_a_directory_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
     watched = WatchedProcess(
         pid=os.getpid(),
         address=ipaddress.IPv4Address("127.0.0.1"),
-        folder=tmp_path,
+        directory=tmp_path,
         files=("autoexec.ipxe",),
         max_transfers=TRANSFERS,
     )

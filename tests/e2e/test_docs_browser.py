@@ -17,7 +17,7 @@ from support.sample_options import make_schema, write_redirects
 
 from ectools.docs import DocFormat, write_pages
 from ectools.docs.reference import build_reference
-from ectools.docs.writing import write_folder
+from ectools.docs.writing import write_directory
 
 PORT = "opt-services.demo.port"
 
@@ -28,7 +28,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages by name, as of all of NixOS: more than one, and one of them long."""
     root = tmp_path_factory.mktemp("docs")
     option = make_schema()["properties"]["port"]
@@ -50,13 +50,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reference = build_reference(
         [str(root / "all.schema.json")], redirects=write_redirects(root, {"boot.old": "services.demo.port"})
     )
-    write_folder(root / "html", write_pages(reference, DocFormat.HTML))
+    write_directory(root / "html", write_pages(reference, DocFormat.HTML))
     return root / "html"
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
+def address(directory: Path) -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(directory))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -205,8 +205,8 @@ def test_the_keyboard(page: Page, address: str) -> None:
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
-def test_pages_from_a_disk_are_searched_too(page: Page, folder: Path) -> None:
-    page.open(f"{folder.as_uri()}/index.html")
+def test_pages_from_a_disk_are_searched_too(page: Page, directory: Path) -> None:
+    page.open(f"{directory.as_uri()}/index.html")
     assert search(page, "squeesed")[0] == "boot.deep.compression"
     page.press("Enter")
     page.wait_for("location.pathname.endsWith('/boot.deep.html')")
@@ -226,7 +226,7 @@ def test_nothing_sticks_out_and_the_scheme_is_followed(
         assert (red > 128) == (scheme == "light")
 
 
-def test_it_is_all_there_without_the_script(folder: Path, address: str) -> None:
+def test_it_is_all_there_without_the_script(directory: Path, address: str) -> None:
     with start_browser() as page:
         page.disable_scripts()
         page.open(f"{address}/boot.deep.html#opt-boot.deep.disk500")
@@ -236,7 +236,7 @@ def test_it_is_all_there_without_the_script(folder: Path, address: str) -> None:
         assert page.evaluate("getComputedStyle(document.querySelector('form')).display") == "none"
         page.open(f"{address}/index.html")
         links = page.evaluate("[...document.querySelectorAll('main a')].map(a => a.getAttribute('href'))")
-        pages = {path.name for path in folder.glob("*.html")} - {"index.html"}
+        pages = {path.name for path in directory.glob("*.html")} - {"index.html"}
         assert {urldefrag(link).url for link in links} == pages
         assert page.complaints == []
 
@@ -256,13 +256,13 @@ class Links(HTMLParser):
                 self.targets.append(value or "")
 
 
-def test_every_link_leads_somewhere(folder: Path) -> None:
-    pages = {path.name: Links(path.read_text()) for path in folder.glob("*.html")}
+def test_every_link_leads_somewhere(directory: Path) -> None:
+    pages = {path.name: Links(path.read_text()) for path in directory.glob("*.html")}
     for name, links in pages.items():
         assert len(links.ids) == len(set(links.ids)), name
         for target in links.targets:
             if target.startswith(("https://", "data:,")):
                 continue
             file, anchor = urldefrag(target)
-            assert (folder / unquote(file or name)).is_file(), target
+            assert (directory / unquote(file or name)).is_file(), target
             assert not anchor or unquote(anchor) in pages[unquote(file or name)].ids, target

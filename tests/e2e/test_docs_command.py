@@ -63,7 +63,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     done = run("--schema", write_schema(tmp_path), "--redirects", lost, "-o", tmp_path, status=2)
     assert "services.demo.old: leads to services.demo.none" in done.stderr
     assert "{path}" in run("--source-url", "https://example.org", "-o", tmp_path, status=2).stderr
-    assert "-o FOLDER" in run(status=2).stderr
+    assert "-o DIRECTORY" in run(status=2).stderr
     run("--schema", "none", "-o", tmp_path, status=2)
     (tmp_path / "odd.json").write_text('{"properties": 1}')
     assert (

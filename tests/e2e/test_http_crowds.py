@@ -26,11 +26,11 @@ SPARSE = 64 << 20
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("boot")
-    (folder / "netboot.ipxe").write_bytes(b"#!ipxe\n" + b"# a script of two kilobytes\n" * 73)
-    with (folder / "initrd").open("wb") as file:
+    directory = tmp_path_factory.mktemp("boot")
+    (directory / "netboot.ipxe").write_bytes(b"#!ipxe\n" + b"# a script of two kilobytes\n" * 73)
+    with (directory / "initrd").open("wb") as file:
         file.truncate(SPARSE)
-    return folder
+    return directory
 
 
 @contextlib.contextmanager

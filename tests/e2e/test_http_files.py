@@ -25,15 +25,15 @@ LONG_AGO = 1_700_000_000
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("boot")
-    (folder / "netboot.ipxe").write_bytes(SCRIPT)
-    (folder / "initrd").write_bytes(INITRD)
-    (folder / "kernel").write_bytes(INITRD[:70_000])
-    (folder / "empty").write_bytes(b"")
-    (folder / "snponly.efi").write_bytes(b"MZ")
-    for file in folder.iterdir():
+    directory = tmp_path_factory.mktemp("boot")
+    (directory / "netboot.ipxe").write_bytes(SCRIPT)
+    (directory / "initrd").write_bytes(INITRD)
+    (directory / "kernel").write_bytes(INITRD[:70_000])
+    (directory / "empty").write_bytes(b"")
+    (directory / "snponly.efi").write_bytes(b"MZ")
+    for file in directory.iterdir():
         os.utime(file, (LONG_AGO, LONG_AGO))
-    return folder
+    return directory
 
 
 @pytest.fixture(scope="module")

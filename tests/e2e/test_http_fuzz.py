@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_no_bytes_get_more_than_is_given_or_break_the_server(tmp_path: Path) -> None:
-    fuzz("support.fuzz_http:feed", packages=PACKAGES, seeds=SEEDS, words=WORDS, folder=tmp_path)
+    fuzz("support.fuzz_http:feed", packages=PACKAGES, seeds=SEEDS, words=WORDS, directory=tmp_path)

@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "link-within").symlink_to("deep/er/initrd")
     (root / "link-up-and-back").symlink_to("../root/kernel")
     (root / "link-to-file").symlink_to(outside / "secret")
-    (root / "link-to-folder").symlink_to(outside)
+    (root / "link-to-directory").symlink_to(outside)
     (root / "link-relative").symlink_to("../secret")
     (root / "link-to-link").symlink_to("link-to-file")
     (root / "link-to-namesake").symlink_to("../root-of-another")
@@ -136,7 +136,7 @@ def test_refused_as_malformed(server: Server, target: str) -> None:
         "/%2ehidden",
         "/.git/config",
         "/link-to-file",
-        "/link-to-folder/secret",
+        "/link-to-directory/secret",
         "/link-relative",
         "/link-to-link",
         "/link-to-namesake/secret",

@@ -23,12 +23,12 @@ SPARSE = 64 << 20
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    (folder / "netboot.ipxe").write_bytes(b"#!ipxe\n")
-    with (folder / "initrd").open("wb") as file:
+    directory = tmp_path / "root"
+    directory.mkdir()
+    (directory / "netboot.ipxe").write_bytes(b"#!ipxe\n")
+    with (directory / "initrd").open("wb") as file:
         file.truncate(SPARSE)
-    return folder
+    return directory
 
 
 @pytest.fixture

@@ -85,16 +85,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     payload = build_payload()
     files = {"bzImage": payload.kernel.read_bytes(), "initrd": payload.initrd.read_bytes()}
     release = make_release(files, arguments=ARGUMENTS)
-    folder = tmp_path_factory.mktemp("site")
+    directory = tmp_path_factory.mktemp("site")
     for name in ("root", "odd"):
-        inner = folder / name / "releases" / release.id
+        inner = directory / name / "releases" / release.id
         inner.mkdir(parents=True)
         for file, data in files.items():
             (inner / file).write_bytes(data)
     kernel = bytearray(files["bzImage"])
     kernel[-1] ^= 1
-    (folder / "odd/releases" / release.id / "bzImage").write_bytes(kernel)
-    return Site(folder / "root", folder / "odd", release)
+    (directory / "odd/releases" / release.id / "bzImage").write_bytes(kernel)
+    return Site(directory / "root", directory / "odd", release)
 
 
 def settings_of(port: int, **flags: Any) -> Settings:
@@ -111,10 +111,10 @@ def settings_of(port: int, **flags: Any) -> Settings:
 
 @contextlib.contextmanager
 def booted(
-    folder: Path, firmware: Firmware, settings: Settings, *, suite: str = "bookworm"
+    directory: Path, firmware: Firmware, settings: Settings, *, suite: str = "bookworm"
 ) -> Iterator[Client]:
     """A client of QEMU's own TFTP server. SeaBIOS's ROM is given the script, OVMF the suite's iPXE."""
-    tftp = folder / "tftp"
+    tftp = directory / "tftp"
     tftp.mkdir()
     (tftp / "autoexec.ipxe").write_text(build_autoexec(settings, TOKEN))
     boot_file = "autoexec.ipxe"
@@ -122,7 +122,7 @@ def booted(
         boot_file = "ec-ipxe.efi"
         shutil.copyfile(find_ipxe(suite) / "usr/lib/ipxe/ipxe-amd64.efi", tftp / boot_file)
     plug = Plug(netdev=f"user,tftp={tftp},bootfile={boot_file}")
-    with start_client(plug, firmware, folder) as client:
+    with start_client(plug, firmware, directory) as client:
         yield client
 
 

@@ -56,26 +56,26 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     require_tool("tc", "install iproute2")
-    folder = tmp_path_factory.mktemp("matrix")
+    directory = tmp_path_factory.mktemp("matrix")
     find_ipxe("forky")
-    copy_ovmf(folder)
-    templates = {case: _stage(folder, case) for case in Case}
+    copy_ovmf(directory)
+    templates = {case: _stage(directory, case) for case in Case}
     with ThreadPoolExecutor(NETWORKS_AT_ONCE) as pool:
         networks = dict.fromkeys((mode, case) for _, mode, case in REACHED)
         yield {
             (mode, case): pool.submit(
-                run_network, folder / f"{mode.name}-{case.name}", templates[case], mode, case
+                run_network, directory / f"{mode.name}-{case.name}", templates[case], mode, case
             )
             for mode, case in networks
         }
         pool.shutdown(cancel_futures=True)
 
 
-def _stage(folder: Path, case: Case) -> BootHost:
-    host = BootHost(folder / f"template-{case.name}")
-    host.folder.mkdir()
+def _stage(directory: Path, case: Case) -> BootHost:
+    host = BootHost(directory / f"template-{case.name}")
+    host.directory.mkdir()
     host.write_settings(proxy=False)
-    tarball = host.folder / "ec-runner-x86_64-netboot-test.tar.gz"
+    tarball = host.directory / "ec-runner-x86_64-netboot-test.tar.gz"
     padding = PADDING if case is Case.RESTART else 0
     host.stage(build_tarball(tarball, build_payload(), mark=MARK, padding=padding))
     return host

@@ -167,11 +167,11 @@ def test_the_token_is_nowhere_to_be_seen(tmp_path: Path) -> None:
     assert SECRET not in stdout + stderr
     assert forge.seen[0][1]["Authorization"] == f"token {SECRET}"
     # SIGTERM in the middle leaves nothing.
-    assert snapshot(tmp_path / "state") == {".staging": "folder"}
+    assert snapshot(tmp_path / "state") == {".staging": "directory"}
 
 
-def publish(forge: Forge, folder: Path, tag: str) -> None:
-    """The files of ``folder`` as the forge's latest release."""
+def publish(forge: Forge, directory: Path, tag: str) -> None:
+    """The files of ``directory`` as the forge's latest release."""
     place = f"/owner/name/releases/download/{tag}"
     assets = [
         {
@@ -179,11 +179,11 @@ def publish(forge: Forge, folder: Path, tag: str) -> None:
             "size": path.stat().st_size,
             "browser_download_url": f"{forge.url}{place}/{path.name}",
         }
-        for path in folder.iterdir()
+        for path in directory.iterdir()
     ]
     answer = [body(json.dumps({"tag_name": tag, "assets": assets}).encode())]
     forge.answers = {f"{API}/latest": answer, f"{API}/tags/{tag}": answer}
-    for path in folder.iterdir():
+    for path in directory.iterdir():
         forge.answers[f"{place}/{path.name}"] = [ranged(path.read_bytes())]
 
 
@@ -253,7 +253,7 @@ def test_root_leaves_files_that_the_service_can_remove(tmp_path: Path) -> None:
 
 def test_root_who_cannot_act_as_the_owner_is_told_so(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        give_up("only root can make a folder another user's")
+        give_up("only root can make a directory another user's")
     mapped_root = [require_tool("unshare", "install util-linux"), "--map-root-user"]
     if subprocess.run([*mapped_root, "true"], check=False).returncode != 0:
         give_up("this kernel gives no user namespace")

@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_another_file(small_archives: dict[str, Path], t
         state = tmp_path / "disk" / "state"
         stage(build_settings(state, release_tarball=str(small_archives["one"])))
         usage = os.statvfs(state)
-        # A tree, its three files, its record and its temporary name, a folder and links to swap.
+        # A tree, its three files, its record and its temporary name, a directory and links to swap.
         for more in range(5):
             remount(f"nr_inodes={usage.f_files - usage.f_ffree + more}")
             try_to_stage(small_archives["two"], state)

@@ -1,4 +1,4 @@
-"""The boot server's commands, started by root in another user's folder: what is made, and what is refused."""
+"""The boot server's commands, started by root in another user's directory: what is made, what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: acts in the folders of other users")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="NEEDS ROOT: acts in the directories of other users"
+)
 
 NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001
@@ -28,7 +30,7 @@ SECRET = b"root's alone\n"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A state folder of Alice's, beside a file and a folder that are root's alone."""
+    """A state directory of Alice's, beside a file and a directory that are root's alone."""
     (tmp_path / "secret").write_bytes(SECRET)
     (tmp_path / "secret").chmod(0o600)
     (tmp_path / "roots").mkdir()
@@ -48,8 +50,8 @@ def run(*arguments: str | Path, status: int = 0) -> str:
     return done.stderr
 
 
-def give(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
+def give(directory: Path) -> None:
+    for path in (directory, *directory.rglob("*")):
         os.chown(path, ALICE, ALICE, follow_symlinks=False)
 
 
@@ -70,7 +72,7 @@ def check_roots(home: Path) -> None:
     assert not (home / "made").exists()
 
 
-def test_all_that_root_makes_is_the_folders_users(home: Path) -> None:
+def test_all_that_root_makes_is_the_directories_users(home: Path) -> None:
     state = home / "state"
     # The archive is root's alone.
     archives = [write_archive(home, release_files(text), f"{text}.tar.gz") for text in ("one", "two")]
@@ -123,7 +125,7 @@ def test_what_is_planted_as_a_lock_is_refused(lock: str, plant: Callable[[Path],
 
 
 @pytest.mark.parametrize("name", [".staging", ".changing", "pinned", "releases"])
-def test_a_folder_that_leads_to_roots_is_left_alone(name: str, home: Path) -> None:
+def test_a_directory_that_leads_to_roots_is_left_alone(name: str, home: Path) -> None:
     release = stage(home) if name != "releases" else "sha256-" + "0" * 32
     (home / "state" / name).symlink_to(home / "roots")
     archive = write_archive(home, release_files("two"))
@@ -143,8 +145,8 @@ def test_a_pin_that_is_a_link_is_refused(home: Path) -> None:
     check_roots(home)
 
 
-def test_an_own_folder_that_is_a_link_is_never_emptied(tmp_path: Path) -> None:
-    """Where a group shares the state folder, another of its members may have planted it; not root's alone."""
+def test_an_own_directory_that_is_a_link_is_never_emptied(tmp_path: Path) -> None:
+    """A group shares the state directory: another of its members may have planted it; not root's alone."""
     (tmp_path / "files").mkdir()
     (tmp_path / "files/kept").write_bytes(SECRET)
     (tmp_path / "state").mkdir()
@@ -172,7 +174,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
-def test_a_folder_that_a_group_may_write_is_refused(command: list[str], home: Path) -> None:
+def test_a_directory_that_a_group_may_write_is_refused(command: list[str], home: Path) -> None:
     stage(home)
     (home / "state").chmod(0o770)
     archive = write_archive(home, release_files("two"))
@@ -185,7 +187,7 @@ def test_a_folder_that_a_group_may_write_is_refused(command: list[str], home: Pa
     assert sorted((home / "state").rglob("*")) == before
 
 
-def test_the_boot_server_makes_its_folders_as_their_user_and_refuses_shared_ones(home: Path) -> None:
+def test_the_boot_server_makes_its_directories_as_their_user_and_refuses_shared_ones(home: Path) -> None:
     require_boot_services()
     stage(home)
     settings = write_settings(home, stateDir=str(home / "state"))

@@ -38,10 +38,10 @@ KERNEL = bytes(0x202) + b"HdrS" + bytes(200_000)
 def lab(tmp_path: Path) -> Iterator[ProbeLab]:
     """Nothing is started; the files of a working boot host are there."""
     with build_probe_lab(tmp_path) as lab:
-        for folder in (lab.tftp, lab.web):
-            (folder / EFI).write_bytes(build_ipxe())
-            (folder / "undionly.kpxe").write_bytes(UNDIONLY)
-            (folder / "autoexec.ipxe").write_text(AUTOEXEC)
+        for directory in (lab.tftp, lab.web):
+            (directory / EFI).write_bytes(build_ipxe())
+            (directory / "undionly.kpxe").write_bytes(UNDIONLY)
+            (directory / "autoexec.ipxe").write_text(AUTOEXEC)
         (lab.web / "netboot.ipxe").write_text(NETBOOT)
         (lab.web / "kernel").write_bytes(KERNEL)
         (lab.web / "initrd").write_bytes(bytes(300_000))
@@ -250,7 +250,7 @@ CASES: list[Case] = [
     (no_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}: no answer on UDP port 69"),
     (firewall_for_tftp, 7, {FaultCode.TFTP_SILENT}, f"tftp://{BOOT}/{EFI}"),
     (no_such_file, 7, {FaultCode.FILE_MISSING_TFTP}, "not found"),
-    (no_http, 7, {FaultCode.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=…"),
+    (no_http, 7, {FaultCode.HTTP_SILENT}, f"{WEB}/netboot.ipxe?token=***"),
     (no_script, 7, {FaultCode.FILE_MISSING_HTTP}, "HTTP status 404"),
     (no_autoexec, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),
     (untagged_service, 7, {FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, "there is no autoexec.ipxe beside"),

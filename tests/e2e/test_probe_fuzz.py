@@ -34,5 +34,5 @@ def test_the_packet_parser_holds(tmp_path: Path) -> None:
         "support.fuzz_probe:read_packets",
         packages=["ectools.netboot.probe", "dpkt"],
         seeds=[*messages, *frames, *options, SCRIPT + messages[0]],
-        folder=tmp_path,
+        directory=tmp_path,
     )

@@ -28,22 +28,22 @@ class BootHost:
 
     def __init__(self, lab: ProbeLab, **options: Any) -> None:
         self.lab = lab
-        folder = lab.folder
-        (folder / "ipxe.efi").write_bytes(build_ipxe())
-        (folder / "undionly.kpxe").write_bytes(UNDIONLY)
-        self.token_file = folder / "token"
+        directory = lab.directory
+        (directory / "ipxe.efi").write_bytes(build_ipxe())
+        (directory / "undionly.kpxe").write_bytes(UNDIONLY)
+        self.token_file = directory / "token"
         self.token_file.write_text(TOKEN)
-        self.config = folder / "netboot.json"
+        self.config = directory / "netboot.json"
         settings = {
             "listenIP": BOOT,
             "hostname": BOOT,
             "interface": "eth0",
-            "stateDir": str(folder / "state"),
+            "stateDir": str(directory / "state"),
             "chainTokenFile": str(self.token_file),
             "ipxe": {
                 "strategy": "local",
-                "localFile": str(folder / "ipxe.efi"),
-                "biosFile": str(folder / "undionly.kpxe"),
+                "localFile": str(directory / "ipxe.efi"),
+                "biosFile": str(directory / "undionly.kpxe"),
             },
             **options,
         }
@@ -56,17 +56,17 @@ class BootHost:
 
     def stage(self) -> None:
         files = {**release_files(), "kernel": KERNEL}
-        self.run("stage", "--tarball", str(write_archive(self.lab.folder, files)))
+        self.run("stage", "--tarball", str(write_archive(self.lab.directory, files)))
 
     def serve(self) -> None:
         argv = [*self.lab.inside("boot"), *ECTOOLS, "netboot", "serve", "--config", str(self.config)]
-        log = (self.lab.folder / "serve.log").open("w")
+        log = (self.lab.directory / "serve.log").open("w")
         server = subprocess.Popen([*argv, "--json"], stdout=subprocess.PIPE, stderr=log, text=True)
         self.lab.stack.callback(log.close)
         self.lab.stack.callback(server.wait)
         self.lab.stack.callback(server.terminate)
         assert server.stdout is not None
-        assert server.stdout.readline(), (self.lab.folder / "serve.log").read_text()
+        assert server.stdout.readline(), (self.lab.directory / "serve.log").read_text()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_kernel_that_was_changed_on_the_server(lab: ProbeLab) -> None:
     host.run("ipxe")
     host.serve()
     assert lab.probe("--arch", "7", "--verify").status == 0
-    kernel = (lab.folder / "state/current/kernel").resolve()
+    kernel = (lab.directory / "state/current/kernel").resolve()
     kernel.chmod(0o644)
     kernel.write_bytes(KERNEL[:-1] + b"\x01")
     probed = lab.probe("--arch", "7", "--verify")

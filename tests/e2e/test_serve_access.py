@@ -179,7 +179,7 @@ def out_of_the_routes() -> Iterator[Attempt]:
         "/releases/RELEASE/release.json",
         "/releases/RELEASE/unlisted",
         "/releases/RELEASE/link",
-        "/releases/RELEASE/folder/secret",
+        "/releases/RELEASE/directory/secret",
         "/releases/RELEASE/secret%00",
         "/releases/current/bzImage",
         "/releases/RELEASE%20/bzImage",
@@ -265,42 +265,42 @@ def release_id() -> list[str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, release_id: list[str]) -> Iterator[Service]:
     require_boot_services()
-    folder = tmp_path_factory.mktemp("serve")
-    state = folder / "state"
+    directory = tmp_path_factory.mktemp("serve")
+    state = directory / "state"
     state.mkdir()
     release = stage(
         state,
         {"bzImage": KERNEL, "initrd": PROTECTED, "netboot.ipxe": SECRET, "replaced": b"soon a link"},
     )
     release_id.append(release.id)
-    write_secrets(folder, state / "releases" / release.id)
+    write_secrets(directory, state / "releases" / release.id)
     settings = write_settings(
-        folder,
+        directory,
         httpAllowedCIDRs=[f"{ALLOWED}/32"],
         trustedProxies=[PROXY],
-        chainTokenFile=str(write_tokens(folder, TOKEN, NEXT_TOKEN)),
+        chainTokenFile=str(write_tokens(directory, TOKEN, NEXT_TOKEN)),
         protectedFiles=["netboot.ipxe", "initrd"],
     )
     with boot_service(settings) as running:
         yield running
 
 
-def write_secrets(folder: Path, release: Path) -> None:
+def write_secrets(directory: Path, release: Path) -> None:
     """What lies about where an attempt might reach it."""
-    state = folder / "state"
+    state = directory / "state"
     (state / "tftp").mkdir()
     (state / ".staging" / "secret").write_bytes(SECRET)
     (state / "pinned").mkdir()
     (state / "pinned" / release.name).write_bytes(SECRET)
-    for path in (folder / "secret", state / "secret", state / "tftp.json", state / "tftp" / "other.efi"):
+    for path in (directory / "secret", state / "secret", state / "tftp.json", state / "tftp" / "other.efi"):
         path.write_bytes(SECRET)
     (state / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
-    (state / "tftp" / "undionly.kpxe").symlink_to(folder / "secret")
+    (state / "tftp" / "undionly.kpxe").symlink_to(directory / "secret")
     (release / "unlisted").write_bytes(SECRET)
     (release / "link").symlink_to("../../secret")
-    (release / "folder").symlink_to(folder)
+    (release / "directory").symlink_to(directory)
     (release / "replaced").unlink()
-    (release / "replaced").symlink_to(folder / "secret")
+    (release / "replaced").symlink_to(directory / "secret")
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: re.sub(r"[^ -~]", "?", attempt.name))

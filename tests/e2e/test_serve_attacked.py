@@ -39,11 +39,11 @@ def _needs() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    (folder / "tftp").mkdir(parents=True)
-    (folder / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (folder / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
-    return folder
+    directory = tmp_path / "state"
+    (directory / "tftp").mkdir(parents=True)
+    (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    (directory / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    return directory
 
 
 @contextlib.contextmanager
@@ -77,9 +77,9 @@ def test_a_locked_new_release_leaves_the_one_before_in_force(tmp_path: Path, sta
 
 def test_a_fifo_in_place_of_a_file_holds_up_nobody(tmp_path: Path, state: Path) -> None:
     release = stage(state, FILES)
-    folder = state / "releases" / release.id
-    (folder / "initrd").unlink()
-    os.mkfifo(folder / "initrd")
+    directory = state / "releases" / release.id
+    (directory / "initrd").unlink()
+    os.mkfifo(directory / "initrd")
     with boot_service(write_settings(tmp_path)) as service:
         assert service.get("/initrd").status == 404
         assert service.get("/bzImage").body == b"kernel"

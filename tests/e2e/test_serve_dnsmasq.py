@@ -41,14 +41,14 @@ def lab(tmp_path: Path) -> Iterator[ProbeLab]:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder that belongs to nobody, in the sense of the user, and that it reaches."""
-    folder = Path(tempfile.mkdtemp(prefix="ectools-serve-"))
-    yield folder
-    shutil.rmtree(folder)
+    """A directory that belongs to nobody, in the sense of the user, and that it reaches."""
+    directory = Path(tempfile.mkdtemp(prefix="ectools-serve-"))
+    yield directory
+    shutil.rmtree(directory)
 
 
 def prepare(home: Path, *binaries: str, **options: Any) -> Path:
-    """A state folder with a release and boot files, and its settings, all of them nobody's."""
+    """A state directory with a release and boot files, and its settings, all of them nobody's."""
     state = home / "state"
     raw = {"listenIP": BOOT, "hostname": BOOT, "httpPort": 8080, "stateDir": str(state), **options}
     (home / "netboot.json").write_text(json.dumps(raw))
@@ -65,8 +65,8 @@ def prepare(home: Path, *binaries: str, **options: Any) -> Path:
         (state / "tftp" / name).write_bytes(contents[name])
     script = build_autoexec(load_settings(home / "netboot.json", serving=True), None)
     (state / "tftp" / "autoexec.ipxe").write_text(script)
-    for folder, _, names in os.walk(home):
-        for path in (folder, *(os.path.join(folder, name) for name in names)):
+    for directory, _, names in os.walk(home):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
             os.chown(path, NOBODY, NOBODY)
             os.chmod(path, 0o750 if os.path.isdir(path) else 0o640)
     return home / "netboot.json"

@@ -1,4 +1,4 @@
-"""The boot server and the HTTP server, started by root in another user's folder: they become that user."""
+"""The boot server and the HTTP server, started by root in another user's directory: they become that user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ from ectools.capabilities import Capability
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: acts in the folders of other users")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="NEEDS ROOT: acts in the directories of other users"
+)
 
 NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001
@@ -55,7 +57,7 @@ def rights(pid: int) -> tuple[list[int], int, int]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Alice's state folder with a release and boot files, beside a file of root's."""
+    """Alice's state directory with a release and boot files, beside a file of root's."""
     (tmp_path / "secret").write_bytes(SECRET)
     (tmp_path / "secret").chmod(0o600)
     state = tmp_path / "state"
@@ -179,10 +181,10 @@ def test_a_token_is_not_read_with_roots_right_where_alice_chooses_the_file(
     done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{token}: cannot be read: Permission denied" in done.stderr
-    assert "a folder that root alone may write" in done.stderr
+    assert "a directory that root alone may write" in done.stderr
 
 
-def test_a_folder_that_becomes_anothers_under_root_is_told_at_a_reload(home: Path) -> None:
+def test_a_directory_that_becomes_anothers_under_root_is_told_at_a_reload(home: Path) -> None:
     require_boot_services()
     state = home / "state"
     for path in (state, *state.rglob("*")):
@@ -265,7 +267,7 @@ def test_a_full_dnsmasq_that_has_rights_which_are_out_of_force_here_is_not_taken
         assert len(service.events("dnsmasq serves")) == 1
 
 
-def test_the_http_server_becomes_the_folders_user(home: Path) -> None:
+def test_the_http_server_becomes_the_directories_user(home: Path) -> None:
     root = home / "state/tftp"
     link_to_secret(home, root / "linked")
     with boot_server(root, home / "log") as server:

@@ -44,12 +44,12 @@ def _needs() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    (folder / "tftp").mkdir(parents=True)
-    (folder / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (folder / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
-    (folder / "tftp" / "autoexec.ipxe").chmod(0o640)
-    return folder
+    directory = tmp_path / "state"
+    (directory / "tftp").mkdir(parents=True)
+    (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    (directory / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    (directory / "tftp" / "autoexec.ipxe").chmod(0o640)
+    return directory
 
 
 def release_files(text: str, *, size: int = 100) -> dict[str, bytes]:
@@ -180,7 +180,7 @@ def test_a_reload_takes_new_rules_and_refuses_what_takes_a_restart(tmp_path: Pat
         assert service.get("/healthz").status == 200
 
 
-def test_root_serves_no_more_than_the_owner_of_the_state_folder_may_read(tmp_path: Path) -> None:
+def test_root_serves_no_more_than_the_owner_of_the_state_directory_may_read(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ectools-serve-") as name:
         home = Path(name)
         home.chmod(0o755)
@@ -189,10 +189,10 @@ def test_root_serves_no_more_than_the_owner_of_the_state_folder_may_read(tmp_pat
         (home / "state").mkdir()
         os.chown(home / "state", OWNER, OWNER)
         with boot_service(write_settings(tmp_path, stateDir=str(home / "state"))) as service:
-            folder = home / "state" / "tftp"
-            assert folder.stat().st_uid == OWNER, "who may fill it"
-            (folder / "open.efi").write_bytes(b"a boot binary")
-            (folder / "link.efi").symlink_to(home / "secret")
+            directory = home / "state" / "tftp"
+            assert directory.stat().st_uid == OWNER, "who may fill it"
+            (directory / "open.efi").write_bytes(b"a boot binary")
+            (directory / "link.efi").symlink_to(home / "secret")
             assert fetch_tftp(service, "open.efi") == b"a boot binary"
             with pytest.raises(FileNotFoundError):
                 fetch_tftp(service, "link.efi")

@@ -81,22 +81,22 @@ print(json.dumps(sorted(seconds)))
 def lab(tmp_path: Path) -> Iterator[ProbeLab]:
     require_boot_services()
     require_tool("nft", "install nftables")
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    with build_probe_lab(folder) as built:
+    directory = tmp_path / "lab"
+    directory.mkdir()
+    with build_probe_lab(directory) as built:
         inside = ["ip", "-netns", built.namespace("client")]
         for last in range(100, 200):
             run([*inside, "address", "add", f"192.168.77.{last}/24", "dev", "eth0"])
         yield built
 
 
-def serve(lab: ProbeLab, folder: Path, *, transfers: int) -> Path:
-    tftp = folder / "state" / "tftp"
+def serve(lab: ProbeLab, directory: Path, *, transfers: int) -> Path:
+    tftp = directory / "state" / "tftp"
     tftp.mkdir(parents=True)
     (tftp / "ec-ipxe.efi").write_bytes(os.urandom(50_000))
     (tftp / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
     options = {"listenIP": BOOT, "hostname": BOOT, "httpPort": 8080}
-    return write_settings(folder, **options, tftp={"maxTransfers": transfers})
+    return write_settings(directory, **options, tftp={"maxTransfers": transfers})
 
 
 def list_table(lab: ProbeLab) -> str:

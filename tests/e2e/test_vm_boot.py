@@ -43,7 +43,7 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 
 def test_a_guest_boots_and_powers_itself_off(tmp_path: Path, manager: ServiceManager) -> None:
-    """The main path, in a state folder whose name has what option strings and shells trip over."""
+    """The main path, in a state directory whose name has what option strings and shells trip over."""
     root = stage(tmp_path / "root", cmdline="ec.mark=one ec.poweroff")
     state = tmp_path / "st, te=ä'"
     settings = settings_for(state, root, name="a,b=c d")

@@ -83,7 +83,7 @@ def test_it_is_started_again_for_as_long_as_it_dies(
     run(listener, empty_root(tmp_path / "root"), scenario)
 
 
-def test_it_comes_back_when_its_folder_does(listener: socket.socket, tmp_path: Path) -> None:
+def test_it_comes_back_when_its_directory_does(listener: socket.socket, tmp_path: Path) -> None:
     root = empty_root(tmp_path / "root")
 
     async def scenario(_: BootServer, states: States) -> None:

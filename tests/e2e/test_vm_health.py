@@ -46,7 +46,7 @@ def find_servers(runner: Runner) -> list[int]:
 
 
 def test_a_guest_runs_on_without_its_boot_http_server(tmp_path: Path, manager: ServiceManager) -> None:
-    """Its folder is gone for more quick deaths than were once too much; then it is back."""
+    """Its directory is gone for more quick deaths than were once too much; then it is back."""
     root = empty_root(tmp_path / "root")
     settings = settings_for(tmp_path / "state", root, shutdown=SHUTDOWN)
     died = "the boot HTTP server died; it is started again"

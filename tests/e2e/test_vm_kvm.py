@@ -40,9 +40,9 @@ def hidden_kvm(how: str) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f'{how} && exec "$@"', "sh"]
 
 
-def see_fallback(settings: dict[str, Any], folder: Path, wrapper: Sequence[str] = ()) -> dict[str, Any]:
+def see_fallback(settings: dict[str, Any], directory: Path, wrapper: Sequence[str] = ()) -> dict[str, Any]:
     """The warning of a runner whose guest then runs under TCG."""
-    with start_runner(settings, folder, wrapper=wrapper) as runner:
+    with start_runner(settings, directory, wrapper=wrapper) as runner:
         warning = runner.wait_event(FALLBACK)
         runner.wait_event("the guest runs", accelerator="tcg")
         assert warning["level"] == "warning"

@@ -63,7 +63,7 @@ class Place:
     """A network namespace with a loopback and an address of its own."""
 
     process: subprocess.Popen[str]
-    folder: Path
+    directory: Path
 
     def wrap(self, *argv: str) -> list[str]:
         return ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", "--", *argv]
@@ -79,7 +79,7 @@ class Place:
 
     def write(self, boot: dict[str, Any]) -> list[str]:
         """The arguments for a settings file."""
-        path = self.folder / "settings.json"
+        path = self.directory / "settings.json"
         http = {"root": "/srv/netboot", **boot.get("http", {})}
         path.write_text(json.dumps({"boot": {**boot, "http": http}}))
         return ["--config", str(path)]
@@ -90,11 +90,11 @@ class Place:
     @contextlib.contextmanager
     def hold(self, boot: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         """The filter for the length of the block."""
-        with (self.folder / "stderr").open("wb") as errors:
+        with (self.directory / "stderr").open("wb") as errors:
             child = subprocess.Popen(self.wrap(*HOLD, *self.write(boot)), stderr=errors)
         try:
             wait_until(lambda: self.has_table() or child.poll() is not None, seconds=60, what="the rules")
-            assert child.poll() is None, (self.folder / "stderr").read_text()
+            assert child.poll() is None, (self.directory / "stderr").read_text()
             yield child
         finally:
             child.kill()
@@ -181,9 +181,9 @@ def test_without_the_right_to_it_says_so(place: Place) -> None:
 
 
 def test_it_leaves_no_history_of_its_commands(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(place.folder / "home"))
-    (place.folder / "home").mkdir()
+    monkeypatch.setenv("HOME", str(place.directory / "home"))
+    (place.directory / "home").mkdir()
     with place.hold({}) as child:
         child.terminate()
         child.wait(60)
-    assert list((place.folder / "home").iterdir()) == []
+    assert list((place.directory / "home").iterdir()) == []

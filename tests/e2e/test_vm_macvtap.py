@@ -40,16 +40,16 @@ def lan(tmp_path: Path) -> Iterator[Lan]:
         yield lan
 
 
-def lan_settings(folder: Path, root: Path | None = None, **macvtap: Any) -> dict[str, Any]:
-    root = root or (folder / "root" if (folder / "root").exists() else empty_root(folder / "root"))
+def lan_settings(directory: Path, root: Path | None = None, **macvtap: Any) -> dict[str, Any]:
+    root = root or (directory / "root" if (directory / "root").exists() else empty_root(directory / "root"))
     times = {"powerdownSeconds": 0, "quitSeconds": 60, "terminateSeconds": 60}
     lan = {"enable": True, "macvtap": {"interface": "uplink", **macvtap}}
-    return settings_for(folder / "state", root, lan=lan, shutdown=times)
+    return settings_for(directory / "state", root, lan=lan, shutdown=times)
 
 
-def lan_link(lan: Lan, settings: dict[str, Any], folder: Path, *arguments: str) -> None:
+def lan_link(lan: Lan, settings: dict[str, Any], directory: Path, *arguments: str) -> None:
     """Make the link, or remove it, as root."""
-    config = folder / "lan-link.json"
+    config = directory / "lan-link.json"
     config.write_text(json.dumps(settings))
     argv = [
         sys.executable,

@@ -34,9 +34,9 @@ def root(tmp_path: Path) -> Path:
     return empty_root(tmp_path / "root")
 
 
-def said(settings: dict[str, Any], folder: Path, *, status: int, **more: Any) -> str:
+def said(settings: dict[str, Any], directory: Path, *, status: int, **more: Any) -> str:
     """What a runner says that ends with this status without having started QEMU."""
-    got, runner = run_to_end(settings, folder, **more)
+    got, runner = run_to_end(settings, directory, **more)
     text = "\n".join(runner.text)
     assert got == status, runner.report()
     assert not runner.events("QEMU started")
@@ -74,7 +74,7 @@ def test_two_runners_never_share_a_disk(tmp_path: Path, root: Path) -> None:
         text = said(settings, tmp_path, status=1)
         assert f"the disk {tmp_path}/state/disk.qcow2 is in use by another process" in text
         assert f"(pid {first.process.pid})" in text
-        # Nor through another settings file with another state folder.
+        # Nor through another settings file with another state directory.
         other = settings_for(tmp_path / "other", root, disk={"path": str(tmp_path / "state/disk.qcow2")})
         assert "is in use by another process" in said(other, tmp_path, status=1)
         os.kill(qemu, 0)
@@ -127,23 +127,23 @@ def test_an_existing_disk_stays_the_same(tmp_path: Path, root: Path) -> None:
     assert sorted(entry.name for entry in disk.parent.iterdir()) == ["disk.qcow2", "disk.qcow2.lock", "tftp"]
 
 
-def mounted(folder: Path, options: str, then: str = "") -> list[str]:
-    """A wrapper that runs its command where ``folder`` is a tmpfs of its own; needs root."""
+def mounted(directory: Path, options: str, then: str = "") -> list[str]:
+    """A wrapper that runs its command where ``directory`` is a tmpfs of its own; needs root."""
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: mounts a file system")
     require_tool("unshare", "install util-linux")
-    folder.mkdir()
+    directory.mkdir()
     script = (
         f'mount -t tmpfs -o {options},mode=755,uid={NOBODY},gid={NOBODY} ec-test "$0" {then} && exec "$@"'
     )
-    return ["unshare", "--mount", "sh", "-c", script, str(folder)]
+    return ["unshare", "--mount", "sh", "-c", script, str(directory)]
 
 
-def test_a_disk_folder_that_is_read_only(tmp_path: Path, root: Path) -> None:
+def test_a_disk_directory_that_is_read_only(tmp_path: Path, root: Path) -> None:
     wrapper = mounted(tmp_path / "disks", "ro,size=1m")
     settings = settings_for(tmp_path / "state", root, disk={"path": str(tmp_path / "disks/disk.qcow2")})
     text = said(settings, tmp_path, status=1, wrapper=wrapper)
-    assert f"{tmp_path}/disks: the disk's folder cannot be written" in text
+    assert f"{tmp_path}/disks: the disk's directory cannot be written" in text
     assert f"{PREFIX}.disk.path" in text
 
 

@@ -1,4 +1,4 @@
-"""The runner started by root: as whom it and QEMU run, and what the owner of the folder cannot make it do."""
+"""The runner started by root: as whom it and QEMU run, and what the directory's owner cannot make it do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECRET = b"root's alone\n"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder of Alice's, beside the boot root that she may read and a file that is root's alone."""
+    """A directory of Alice's, beside the boot root that she may read and a file that is root's alone."""
     empty_root(tmp_path / "root")
     (tmp_path / "secret").write_bytes(SECRET)
     (tmp_path / "secret").chmod(0o600)
@@ -94,7 +94,7 @@ def see_refusal(settings: dict[str, Any], home: Path, words: str) -> str:
     return "\n".join(runner.text)
 
 
-def test_the_runner_and_all_that_it_starts_are_the_folders_user(home: Path) -> None:
+def test_the_runner_and_all_that_it_starts_are_the_directories_user(home: Path) -> None:
     settings = alices(home)
     settings["boot"]["http"]["port"] = port = privileged_port()
     with start_runner(settings, home, kept_as_it_is=True) as runner:
@@ -180,7 +180,7 @@ def test_links_that_are_planted_as_boot_file_and_as_temporary_file_are_replaced(
     assert (home / "secret").read_bytes() == SECRET
 
 
-def test_a_tftp_folder_that_leads_to_roots_is_refused(home: Path) -> None:
+def test_a_tftp_directory_that_leads_to_roots_is_refused(home: Path) -> None:
     (home / "roots").mkdir()
     (make_state(home) / "tftp").symlink_to(home / "roots")
     see_refusal(alices(home), home, "is root's, and")
@@ -202,7 +202,7 @@ def test_a_boot_file_that_leads_to_roots_is_not_read(home: Path) -> None:
     ("mode", "words"),
     [(0o770, f"may be written by the group {ALICE}"), (0o777, "may be written by everybody")],
 )
-def test_a_folder_that_others_may_write_is_refused(mode: int, words: str, home: Path) -> None:
+def test_a_directory_that_others_may_write_is_refused(mode: int, words: str, home: Path) -> None:
     state = make_state(home, mode=mode)
     see_refusal(alices(home), home, words)
     assert list(state.iterdir()) == []
@@ -216,7 +216,7 @@ def test_a_way_that_others_may_write_is_refused(home: Path) -> None:
     )
 
 
-def test_roots_own_folder_takes_the_services_user(home: Path) -> None:
+def test_roots_own_directory_takes_the_services_user(home: Path) -> None:
     """There is none here."""
     settings = settings_for(home / "state", home / "root")
     status, runner = run_to_end(settings, home, kept_as_it_is=True)
@@ -233,7 +233,7 @@ def test_roots_own_folder_takes_the_services_user(home: Path) -> None:
     with start_runner(settings, home, wrapper=wrapper, kept_as_it_is=True) as second:
         assert process_status(second.wait_guest_pid())["Uid"].split() == [str(ALICE)] * 4
         assert {path.lstat().st_uid for path in (home / "state").rglob("*")} == {ALICE}
-    # A folder that was root's before is not taken from it.
+    # A directory that was root's before is not taken from it.
     shutil.rmtree(home / "state")
     (home / "state").mkdir()
     status, third = run_to_end(settings, home, wrapper=wrapper, kept_as_it_is=True)

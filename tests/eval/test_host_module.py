@@ -51,14 +51,14 @@ def evaluated(
     nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """For each text: what it says, and what NixOS makes of its module."""
-    folder = tmp_path_factory.mktemp("modules")
+    directory = tmp_path_factory.mktemp("modules")
     said: dict[str, dict[str, Any]] = {}
     for number, (name, text) in enumerate(TEXTS.items()):
-        description = host.parse(text.encode(), file="host.toml", form=host.Format.TOML)
-        assert host.validate(description) == []
+        description = host.parse_host(text.encode(), file="host.toml", form=host.HostFormat.TOML)
+        assert host.validate_host(description) == []
         said[name] = description.root.value["services"]["every-channel"]
-        (folder / f"{number}.nix").write_text(host.build_module(description), newline="")
-    paths = json.dumps([str(folder / f"{number}.nix") for number in range(len(TEXTS))])
+        (directory / f"{number}.nix").write_text(host.build_module(description), newline="")
+    paths = json.dumps([str(directory / f"{number}.nix") for number in range(len(TEXTS))])
     done = subprocess.run(
         [
             *(

@@ -46,7 +46,7 @@ def test_each_assertion_fires_alone_in_its_words(
     assert evaluate_host("failed", options) == [f"{OPTION}.{message}"]
 
 
-def test_folders_that_the_service_cannot_use_are_refused_by_their_options(evaluate_host: Any) -> None:
+def test_directories_that_the_service_cannot_use_are_refused_by_their_options(evaluate_host: Any) -> None:
     wrong = {
         "stateDir": "/",
         "disk": {"path": "/home/vm/disk.qcow2"},
@@ -56,7 +56,7 @@ def test_folders_that_the_service_cannot_use_are_refused_by_their_options(evalua
         },
     }
     hidden = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
-    own = "must be a folder of the guest's own, because it is given to the service's user"
+    own = "must be a directory of the guest's own, because it is given to the service's user"
     assert evaluate_host("failed", wrong) == [
         f"{OPTION}.boot.http.root {hidden}",
         f"{OPTION}.boot.userNet.bootFile {hidden}",
@@ -127,7 +127,7 @@ def test_kvm_off_reaches_machine_and_cpu(evaluate_host: Any) -> None:
     assert (off["machine"], off["cpu"]) == ("q35,accel=tcg", "max")
 
 
-def test_disabled_leaves_no_unit_no_user_and_no_folder_rule(evaluate_host: Any) -> None:
+def test_disabled_leaves_no_unit_no_user_and_no_directory_rule(evaluate_host: Any) -> None:
     for attribute in ("units", "tmpfiles", "users"):
         found = evaluate_host(attribute, {"enable": False})
         assert not [name for name in found if "ipxe-qemu" in name]
@@ -249,7 +249,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(
     assert (done.returncode, mine) == (0, [])
 
 
-def make_folders(root: Path, rules: Path, tmpfiles: str) -> None:
+def make_directories(root: Path, rules: Path, tmpfiles: str) -> None:
     """Do what systemd-tmpfiles does with ``rules`` below ``root``, where the service's user is 4321."""
     (root / "etc").mkdir(exist_ok=True)
     (root / "etc/passwd").write_text(f"root:x:0:0::/:/bin/sh\n{UNIT}:x:4321:4321::/:/bin/sh\n")
@@ -265,7 +265,7 @@ def owner(path: Path) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("options", "folders"),
+    ("options", "directories"),
     [
         ({}, [DEFAULT_STATE, f"{DEFAULT_STATE}/tftp"]),
         ({"stateDir": ODD}, [ODD, f"{ODD}/tftp"]),
@@ -278,17 +278,17 @@ def owner(path: Path) -> tuple[int, int, int]:
         ),
     ],
 )
-def test_the_folders_are_made_for_the_services_user(
+def test_the_directories_are_made_for_the_services_user(
     build_host: Callable[..., Path],
     options: dict[str, Any],
-    folders: list[str],
+    directories: list[str],
     tmp_path: Path,
     require_tool: Callable[[str, str], str],
 ) -> None:
     tmpfiles = require_root_and(require_tool)
-    make_folders(tmp_path, build_host("tmpfilesPackage", merge(ROOT, options)), tmpfiles)
-    for folder in folders:
-        assert owner(tmp_path / folder.lstrip("/")) == (4321, 4321, 0o750)
+    make_directories(tmp_path, build_host("tmpfilesPackage", merge(ROOT, options)), tmpfiles)
+    for directory in directories:
+        assert owner(tmp_path / directory.lstrip("/")) == (4321, 4321, 0o750)
 
 
 def test_what_a_runner_made_as_root_is_handed_over_and_nothing_beside_it(
@@ -303,7 +303,7 @@ def test_what_a_runner_made_as_root_is_handed_over_and_nothing_beside_it(
     (state / "link").symlink_to("../../../../precious")
     rules = build_host("tmpfilesPackage", merge(ROOT, {"disk": {"path": "/srv/disks/other.qcow2"}}))
     for _ in range(2):
-        make_folders(tmp_path, rules, tmpfiles)
+        make_directories(tmp_path, rules, tmpfiles)
         assert owner(state / "disk.qcow2")[:2] == owner(state / "tftp/undionly.kpxe")[:2] == (4321, 4321)
         assert owner(tmp_path / "precious") == (0, 0, 0o644)
         assert owner(shared) == (0, 0, 0o755)

@@ -79,7 +79,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     *(
         (
             merge(LISTEN, {"stateDir": shared}),
-            "stateDir must be a folder of the service's own, because it is given to the service's user",
+            "stateDir must be a directory of the service's own, because it is given to the service's user",
         )
         for shared in ("/srv/", "//etc/.", "/var/lib/every-channel")
     ),
@@ -143,7 +143,7 @@ def test_the_firewall_opens_what_is_served_where_it_is_served(variants: Variants
 
 
 @pytest.mark.parametrize("state", [STATE, ODD])
-def test_the_folders_are_made_for_the_services_user(
+def test_the_directories_are_made_for_the_services_user(
     variants: Variants, state: str, tmp_path: Path, require_tool: Callable[[str, str], str]
 ) -> None:
     if os.geteuid() != 0:
@@ -158,8 +158,8 @@ def test_the_folders_are_made_for_the_services_user(
     argv = [tmpfiles, "--create", f"--root={tmp_path}", str(rules / f"lib/tmpfiles.d/10-{UNIT}.conf")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    for folder in (state, f"{state}/tftp"):
-        found = (tmp_path / folder.lstrip("/")).stat()
+    for directory in (state, f"{state}/tftp"):
+        found = (tmp_path / directory.lstrip("/")).stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (4321, 4321, 0o750)
     assert made_by_root.stat().st_uid == 4321
 

@@ -53,18 +53,18 @@ def test_a_value_that_only_the_program_can_judge_fails_the_build_with_its_option
     assert f"{OPTION}.{option}" in done.stderr
 
 
-def find_udp_ports(settings: Path, folder: Path) -> set[int]:
+def find_udp_ports(settings: Path, directory: Path) -> set[int]:
     """The UDP ports that dnsmasq listens on with the configuration that these settings make."""
     if os.geteuid() != 0:
         give_up("only root can make a network namespace")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     for name in ("autoexec.ipxe", "ec-ipxe.efi"):
-        (folder / "tftp").mkdir(parents=True, exist_ok=True)
-        (folder / "tftp" / name).touch()
+        (directory / "tftp").mkdir(parents=True, exist_ok=True)
+        (directory / "tftp" / name).touch()
     ectools = [sys.executable, "-m", "ectools.cli.main", "netboot", "serve", "--print-dnsmasq"]
-    argv = [*ectools, "--config", str(settings), "--state-dir", str(folder)]
+    argv = [*ectools, "--config", str(settings), "--state-dir", str(directory)]
     configuration = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    (folder / "dnsmasq.conf").write_text(configuration)
+    (directory / "dnsmasq.conf").write_text(configuration)
     namespace = f"ec-ports-{os.getpid()}"
     inside = ["ip", "netns", "exec", namespace]
     subprocess.run(["ip", "netns", "add", namespace], check=True)
@@ -76,13 +76,13 @@ def find_udp_ports(settings: Path, folder: Path) -> set[int]:
         ):
             subprocess.run(["ip", "-netns", namespace, *words], check=True)
         with subprocess.Popen(
-            [*inside, dnsmasq, f"--conf-file={folder}/dnsmasq.conf", "--user=root"],
+            [*inside, dnsmasq, f"--conf-file={directory}/dnsmasq.conf", "--user=root"],
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
             try:
                 assert process.stderr is not None
-                # Its sockets are there before it says that TFTP has its folder.
+                # Its sockets are there before it says that TFTP has its directory.
                 assert any("TFTP root is" in line for line in process.stderr)
                 listing = subprocess.run([*inside, "ss", "-Hlun"], capture_output=True, text=True, check=True)
             finally:

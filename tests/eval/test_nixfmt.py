@@ -1,7 +1,7 @@
 """The layout is nixfmt's: against nixfmt itself where one is installed, and against its own test data.
 
 Neither is part of this repository, and each test says in one line when it could not run. ``NIXFMT_TESTDATA``
-names the folder ``test`` of a checkout of https://github.com/NixOS/nixfmt.
+names the directory ``test`` of a checkout of https://github.com/NixOS/nixfmt.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def test_nixfmt_changes_nothing(
 
 @pytest.fixture
 def testdata() -> Path:
-    """The test folder of a checkout of nixfmt."""
+    """The test directory of a checkout of nixfmt."""
     given = os.environ.get("NIXFMT_TESTDATA")
     if given is None:
         pytest.skip(
-            "NO NIXFMT TEST DATA HERE: set NIXFMT_TESTDATA to the folder test of a checkout of nixfmt"
+            "NO NIXFMT TEST DATA HERE: set NIXFMT_TESTDATA to the directory test of a checkout of nixfmt"
         )
     return Path(given)
 

@@ -114,12 +114,12 @@ def others(found: Mapping[str, Mapping[str, str]], service: str) -> dict[str, st
     return {name: file for name, file in files.items() if not mine.match(name)}
 
 
-def find_refused(service: str, options: dict[str, Any], folder: Path) -> list[str]:
+def find_refused(service: str, options: dict[str, Any], directory: Path) -> list[str]:
     """The options that the check of a build refuses, by the module's own program."""
     from ectools.netboot.settings.load import load_settings as load_netboot
     from ectools.vm.load import load_settings as load_guest
 
-    file = folder / "settings.json"
+    file = directory / "settings.json"
     file.write_text(json.dumps(options))
     try:
         if service == "ipxe-qemu":

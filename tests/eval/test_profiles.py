@@ -63,11 +63,11 @@ def test_a_runner_that_is_a_publisher_guest_too_collects_no_store(systems: Syste
 
 
 @pytest.mark.parametrize(
-    ("folder", "apart"), [("/srv/ec", False), ("/srv/ec/guest/", False), ("/srv/ecs", True)]
+    ("directory", "apart"), [("/srv/ec", False), ("/srv/ec/guest/", False), ("/srv/ecs", True)]
 )
-def test_the_folders_of_two_services_are_apart(systems: Systems, folder: str, apart: bool) -> None:
+def test_the_directories_of_two_services_are_apart(systems: Systems, directory: str, apart: bool) -> None:
     netboot = {"enable": True, "listenIP": "192.0.2.10", "stateDir": "/srv/ec"}
-    guest = {"enable": True, "stateDir": folder, "boot": {"http": {"root": "/srv/netboot"}}}
+    guest = {"enable": True, "stateDir": directory, "boot": {"http": {"root": "/srv/netboot"}}}
     failed = systems.evaluate(
         "failed", {"services": {"every-channel": {"netboot": netboot, "ipxe-qemu": guest}}}
     )
@@ -89,8 +89,8 @@ def test_the_flake_s_source_is_on_the_system(systems: Systems) -> None:
     assert str(source).startswith("/nix/store/")
     for file in ("flake.nix", "flake.lock", "nix/modules/ec-runner.nix", "ectools/__init__.py"):
         assert (source / file).is_file()
-    for folder in (".git", ".venv", ".cache"):
-        assert not (source / folder).exists()
+    for directory in (".git", ".venv", ".cache"):
+        assert not (source / directory).exists()
 
 
 def test_another_flake_and_its_name_of_the_system(systems: Systems) -> None:

@@ -187,8 +187,8 @@ def machine(
     built: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     """A systemd that takes itself for one of an initrd as soon as /etc/initrd-release is there."""
-    folder = tmp_path_factory.mktemp("initrd")
-    with boot_nspawn(folder, find_image(), build_store(folder, [built.parent], nix_env)) as booted:
+    directory = tmp_path_factory.mktemp("initrd")
+    with boot_nspawn(directory, find_image(), build_store(directory, [built.parent], nix_env)) as booted:
         yield booted
 
 
@@ -232,9 +232,9 @@ def test_systemd_in_stage_1_over_two_boots(built: Path, machine: Machine) -> Non
         ("initrd-root-fs.target", SERVICE),
         ("initrd-fs.target", "sysroot-var-log.mount"),
     ):
-        folder = f"/run/systemd/system/{target}.requires"
-        machine.run("mkdir", "-p", folder)
-        machine.run("ln", "-s", f"../{name}", f"{folder}/{name}")
+        directory = f"/run/systemd/system/{target}.requires"
+        machine.run("mkdir", "-p", directory)
+        machine.run("ln", "-s", f"../{name}", f"{directory}/{name}")
     machine.run("systemctl", "daemon-reload")
 
     def boot() -> None:

@@ -1,4 +1,4 @@
-"""Built units, settings, users and folders on a real systemd, as they are: from the boot to their end.
+"""Built units, settings, users and directories on a real systemd, as they are: from the boot to their end.
 
 Each service (support/unit_cases.py) in each kind of machine (support/machine.py); the tests of one follow one
 another on one machine, as the days of a host do.
@@ -57,7 +57,7 @@ class Service:
         self.machine.wait(lambda: self.case.serves(self.machine), f"{self.case.name} at work", unit=self.unit)
 
     def find_owner(self, name: str) -> str:
-        """Mode, user and group of a path in its state folder."""
+        """Mode, user and group of a path in its state directory."""
         path = f"{self.case.state}/{name}".rstrip("/")
         return self.machine.run("stat", "--format=%a %U %G", path).strip()
 
@@ -89,14 +89,14 @@ def machines(
 ) -> Iterator[Machines]:
     """Boots a machine of a kind when it is first asked for."""
     require_qemu()
-    folder = tmp_path_factory.mktemp("machines")
+    directory = tmp_path_factory.mktemp("machines")
     image = find_image()
-    store = build_store(folder, [hosts.path], nix_env, files=find_files(folder))
+    store = build_store(directory, [hosts.path], nix_env, files=find_files(directory))
     with contextlib.ExitStack() as stack:
 
         @functools.cache
         def boot(kind: str) -> Machine:
-            own = folder / kind
+            own = directory / kind
             own.mkdir()
             if kind == "qemu":
                 return stack.enter_context(boot_qemu(own, image, store))
@@ -200,7 +200,7 @@ def run_probe(service: Service, paths: Sequence[str]) -> dict[str, Any]:
         f"{unit}.d/probe.conf",
         "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStartPost=\nExecStart=\n"
         f'ExecStart=/usr/bin/python3 /usr/lib/unit_probe.py "{asked}"\n'
-        # The folder is the running service's too.
+        # The directory is the running service's too.
         "RuntimeDirectoryPreserve=yes\n",
     )
     machine.run("systemctl", "daemon-reload")
@@ -214,7 +214,7 @@ def run_probe(service: Service, paths: Sequence[str]) -> dict[str, Any]:
 
 def test_its_sandbox_holds(service: Service) -> None:
     case = service.case
-    closed = [f"{folder}/probe" for folder in ("", "/etc", "/usr", "/srv", "/var/lib", "/nix", "/boot")]
+    closed = [f"{directory}/probe" for directory in ("", "/etc", "/usr", "/srv", "/var/lib", "/nix", "/boot")]
     opened = ["/tmp/probe"]
     (opened if case.writes else closed).append(f"{case.state}/probe")
     found = run_probe(service, closed + opened)

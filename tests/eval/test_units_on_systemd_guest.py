@@ -54,13 +54,13 @@ def service(
 ) -> Iterator[Service]:
     """A machine whose host has just gone over to having the guest."""
     require_qemu()
-    folder = tmp_path_factory.mktemp("systemd")
-    root = stage(folder / "root", cmdline="ec.mark=real")
+    directory = tmp_path_factory.mktemp("systemd")
+    root = stage(directory / "root", cmdline="ec.mark=real")
     root.chmod(0o755)
     config = merge(dict(CASE.config), {"services": {"every-channel": {"ipxe-qemu": GUEST}}})
     hosts = build_hosts({"guest": config}, nixpkgs=nixpkgs, nix_env=nix_env)
-    store = build_store(folder, [hosts.path], nix_env)
-    with boot_nspawn(folder, find_image(), store, read_only={root: "/srv/netboot"}) as machine:
+    store = build_store(directory, [hosts.path], nix_env)
+    with boot_nspawn(directory, find_image(), store, read_only={root: "/srv/netboot"}) as machine:
         machine.write("/etc/chain-token", CASE.files["0600 /etc/chain-token"], mode="0600")
         hosts.activate(machine, "guest")
         yield Service(machine)

@@ -122,7 +122,7 @@ def host(
     nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
     require_qemu()
-    folder = tmp_path_factory.mktemp("loopback")
+    directory = tmp_path_factory.mktemp("loopback")
 
     def configure(options: Mapping[str, object]) -> dict[str, object]:
         return merge(dict(CASE.config), {"services": {"every-channel": {"ipxe-qemu": options}}})
@@ -136,8 +136,8 @@ def host(
         nixpkgs=nixpkgs,
         nix_env=nix_env,
     )
-    store = build_store(folder, [hosts.path], nix_env)
-    with boot_nspawn(folder, find_image(), store) as machine:
+    store = build_store(directory, [hosts.path], nix_env)
+    with boot_nspawn(directory, find_image(), store) as machine:
         machine.write("/etc/chain-token", CASE.files["0600 /etc/chain-token"], mode="0600")
         machine.write("/srv/netboot/netboot.ipxe", SCRIPT)
         machine.run("systemctl", "start", "network-online.target")

@@ -53,8 +53,8 @@ def hosts(nixpkgs: Path, nix_env: Mapping[str, str]) -> Hosts:
 @pytest.fixture(scope="module")
 def store(hosts: Hosts, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Store:
     require_qemu()
-    folder = tmp_path_factory.mktemp("store")
-    return build_store(folder, [hosts.path], nix_env, files=find_files(folder))
+    directory = tmp_path_factory.mktemp("store")
+    return build_store(directory, [hosts.path], nix_env, files=find_files(directory))
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def serve(machine: Machine, hosts: Hosts, name: str) -> None:
     assert int(written["ExecMainExitTimestampMonotonic"]) < int(started["ExecMainStartTimestampMonotonic"])
 
 
-def expect_boot(lab: Lab, machine: Machine, firmware: Firmware, folder: Path) -> None:
-    with start_client(lab.add_plug(), firmware, folder) as client:
+def expect_boot(lab: Lab, machine: Machine, firmware: Firmware, directory: Path) -> None:
+    with start_client(lab.add_plug(), firmware, directory) as client:
         try:
             client.wait_for(f"{UP_MARK} machine")
         except AssertionError as error:
@@ -219,6 +219,6 @@ def test_a_uefi_machine_boots_from_a_machine(
     with boot_qemu(tmp_path, find_image(), store, wrapper=plug.wrapper, devices=card) as machine:
         write_files(machine)
         serve(machine, hosts, "proxy")
-        folder = tmp_path / "client"
-        folder.mkdir()
-        expect_boot(lab, machine, Firmware.OVMF_PXE, folder)
+        directory = tmp_path / "client"
+        directory.mkdir()
+        expect_boot(lab, machine, Firmware.OVMF_PXE, directory)

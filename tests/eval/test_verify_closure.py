@@ -25,9 +25,9 @@ ECTOOLS = (sys.executable, "-m", "ectools.cli.main", "verify-closure")
 
 @dataclass(frozen=True)
 class Flake:
-    """The two systems, both built: ``folder`` holds a link to each, as /run/current-system is one."""
+    """The two systems, both built: ``directory`` holds a link to each, as /run/current-system is one."""
 
-    folder: Path
+    directory: Path
     nixpkgs: Path
     env: Mapping[str, str]
 
@@ -37,7 +37,7 @@ class Flake:
                 *ECTOOLS,
                 *map(str, arguments),
                 "--flake",
-                str(self.folder / "flake"),
+                str(self.directory / "flake"),
                 "--nixpkgs",
                 str(self.nixpkgs),
             ],
@@ -54,7 +54,7 @@ class Flake:
         return done.returncode, json.loads(done.stdout)
 
     def toplevel(self, name: str) -> str:
-        return str((self.folder / name).resolve())
+        return str((self.directory / name).resolve())
 
     def listing(self, name: str) -> str:
         return "".join(f"{path}\n" for path in requisites(self.toplevel(name)))
@@ -66,24 +66,24 @@ class Flake:
 
 @pytest.fixture(scope="module")
 def flake(nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Flake:
-    folder = tmp_path_factory.mktemp("systems")
-    shutil.copytree(FLAKE, folder / "flake-source")
+    directory = tmp_path_factory.mktemp("systems")
+    shutil.copytree(FLAKE, directory / "flake-source")
     # A link, as the flake on a node is one.
-    (folder / "flake").symlink_to("flake-source")
-    systems = f"path:{folder / 'flake-source'}#nixosConfigurations"
+    (directory / "flake").symlink_to("flake-source")
+    systems = f"path:{directory / 'flake-source'}#nixosConfigurations"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIX_CONFIG", nix_env["NIX_CONFIG"])
         for name in ("plain", "loud"):
             build(
                 installable=f"{systems}.{name}.config.system.build.toplevel",
                 override_inputs={"nixpkgs": f"path:{nixpkgs}"},
-                out_link=folder / name,
+                out_link=directory / name,
             )
-    return Flake(folder, nixpkgs, nix_env)
+    return Flake(directory, nixpkgs, nix_env)
 
 
 def test_the_system_that_runs_is_the_one_of_the_flake(flake: Flake) -> None:
-    status, shown = flake.json("plain", "--system", flake.folder / "plain")
+    status, shown = flake.json("plain", "--system", flake.directory / "plain")
     assert status == 0
     assert shown["same"]
     assert shown["changed"] == shown["added"] == shown["removed"] == []
@@ -92,7 +92,7 @@ def test_the_system_that_runs_is_the_one_of_the_flake(flake: Flake) -> None:
 
 
 def test_one_option_changes_the_unit_and_its_script_and_nothing_else(flake: Flake) -> None:
-    status, shown = flake.json("plain", "--system", flake.folder / "loud")
+    status, shown = flake.json("plain", "--system", flake.directory / "loud")
     assert (status, shown["same"]) == (1, False)
     assert {each["name"] for each in shown["changed"]} == {
         "greeter-start",
@@ -102,14 +102,14 @@ def test_one_option_changes_the_unit_and_its_script_and_nothing_else(flake: Flak
     assert shown["added"] == shown["removed"] == []
     for each in shown["changed"]:
         assert set(each["other"]) <= set(requisites(flake.toplevel("loud")))
-    done = flake.verify("plain", "--system", flake.folder / "loud")
+    done = flake.verify("plain", "--system", flake.directory / "loud")
     assert done.returncode == 1
     assert "changed unit-greeter.service\n  rebuilt:   /nix/store/" in done.stdout
     assert done.stdout.endswith("they differ: 3 changed, 0 added, 0 removed\n")
 
 
 def test_a_name_that_the_flake_does_not_have_is_bad_usage(flake: Flake) -> None:
-    done = flake.verify("quiet", "--system", flake.folder / "plain")
+    done = flake.verify("quiet", "--system", flake.directory / "plain")
     assert done.returncode == 2
     assert "has no such nixosConfiguration\n  hint: it has loud, plain" in done.stderr
 
@@ -123,21 +123,21 @@ def test_what_is_no_system_is_bad_usage(flake: Flake, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "loud"])
 def test_a_published_release(flake: Flake, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "release"
-    folder.mkdir()
-    (folder / "netboot.ipxe").write_text(flake.script(name))
-    (folder / "kernel").write_bytes(bytes(1000))
-    (folder / "initrd").write_bytes(os.urandom(300_000))
+    directory = tmp_path / "release"
+    directory.mkdir()
+    (directory / "netboot.ipxe").write_text(flake.script(name))
+    (directory / "kernel").write_bytes(bytes(1000))
+    (directory / "initrd").write_bytes(os.urandom(300_000))
     archive = tmp_path / "ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz"
     expected = 0 if name == "plain" else 1
     # Without a listing, the system's own path says it, and this machine's store the rest.
-    status, shown = flake.json("plain", "--published", folder)
+    status, shown = flake.json("plain", "--published", directory)
     assert (status, len(shown["changed"])) == (expected, 3 * expected)
-    (folder / "closure.txt").write_text(flake.listing(name))
+    (directory / "closure.txt").write_text(flake.listing(name))
     with tarfile.open(archive, "w:gz") as tar:
-        for file in sorted(folder.iterdir()):
+        for file in sorted(directory.iterdir()):
             tar.add(file, file.name)
-    for published in (folder, archive, folder / "closure.txt"):
+    for published in (directory, archive, directory / "closure.txt"):
         status, shown = flake.json("plain", "--published", published)
         assert (status, len(shown["changed"])) == (expected, 3 * expected)
         assert shown["other"]["origin"] == "published"
@@ -162,5 +162,5 @@ def test_a_release_that_was_built_elsewhere_is_known_by_its_listing_alone(
 
 
 def test_contents(flake: Flake) -> None:
-    status, shown = flake.json("plain", "--system", flake.folder / "plain", "--contents")
+    status, shown = flake.json("plain", "--system", flake.directory / "plain", "--contents")
     assert (status, shown["damaged"]) == (0, [])

@@ -14,9 +14,16 @@ import pytest
 from support.vmtests import assert_no_builder, find_builders, make_source
 
 from ectools.checks.vmtest import CannotRunError, Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_report import show_outcome, show_test, write_tests_junit
-from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests, tests_exit_status
-from ectools.checks.vmtest_steps import StepKind, TestStep
+from ectools.checks.vmtest_report import show_outcome, show_test, write_vmtests_junit
+from ectools.checks.vmtest_run import (
+    Listener,
+    Schedule,
+    Verdict,
+    VmTestOutcome,
+    run_tests,
+    vmtests_exit_status,
+)
+from ectools.checks.vmtest_steps import DriverStep, StepKind
 from ectools.errors import EcError, InputError
 from pynix_eval_shim import Nix
 
@@ -43,7 +50,7 @@ class Heard:
 
     def __init__(self, react: Callable[[str], None] | None = None) -> None:
         self.lines: list[tuple[str, StepKind, int, str]] = []
-        self.ends: list[TestOutcome] = []
+        self.ends: list[VmTestOutcome] = []
         self._react = react
 
     def line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
@@ -54,7 +61,7 @@ class Heard:
 
 def run(
     source: Source, *names: str, schedule: Schedule = ROOMY, heard: Heard | None = None
-) -> tuple[list[TestOutcome], Heard]:
+) -> tuple[list[VmTestOutcome], Heard]:
     heard = heard or Heard()
     listener = Listener(line=heard.line, ended=heard.ends.append)
     probe = probe_nix(source)
@@ -110,11 +117,11 @@ def test_remote_builders_may_have_what_this_machine_lacks(source: Source) -> Non
 def test_a_test_that_passes_and_its_log(source: Source) -> None:
     (outcome,), heard = run(source, "passes")
     assert outcome.verdict is Verdict.PASSED
-    assert tests_exit_status([outcome]) == 0
+    assert vmtests_exit_status([outcome]) == 0
     assert outcome.steps == (
-        TestStep(name="boots", seconds=1.5),
-        TestStep(name="serves", seconds=1.5),
-        TestStep(name="nested", seconds=1.5),
+        DriverStep(name="boots", seconds=1.5),
+        DriverStep(name="serves", seconds=1.5),
+        DriverStep(name="nested", seconds=1.5),
     )
     shown = [(kind, depth, text) for _, kind, depth, text in heard.lines]
     assert shown[:4] == [
@@ -150,11 +157,11 @@ def test_what_does_not_pass_says_why(source: Source, tmp_path: Path) -> None:
     assert "did not build" in reasons["needs-broken"]
     assert "no such luck" in found["needs-broken"].log
     assert "8000 MiB" in reasons["large"]
-    assert tests_exit_status(outcomes) == 1
-    assert tests_exit_status([found["passes"], found["large"]]) == 3
+    assert vmtests_exit_status(outcomes) == 1
+    assert vmtests_exit_status([found["passes"], found["large"]]) == 3
     assert show_outcome(found["large"]).startswith("skipped    vm-large  needs 8000 MiB")
 
-    root = ET.fromstring(write_tests_junit(outcomes))
+    root = ET.fromstring(write_vmtests_junit(outcomes))
     assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "12",
         "failures": "2",
@@ -172,8 +179,8 @@ def test_a_test_that_hangs_is_killed_with_its_builder(source: Source, tmp_path: 
     (outcome,), _ = run(source, "hangs", schedule=replace(ROOMY, seconds=1.0))
     assert outcome.verdict is Verdict.TIMED_OUT
     assert outcome.reason == "still running after 1 s in the subtest 'waits'; killed"
-    assert tests_exit_status([outcome]) == 1
-    assert 'failure message="it did not end"' in write_tests_junit([outcome])
+    assert vmtests_exit_status([outcome]) == 1
+    assert 'failure message="it did not end"' in write_vmtests_junit([outcome])
     assert_no_builder(tmp_path)
 
 
@@ -217,7 +224,7 @@ def test_an_interrupt_from_outside_leaves_no_builder(source: Source, tmp_path: P
         if test.name == "vm-hangs":
             threading.Thread(target=let_the_other_end).start()
 
-    def ended(outcome: TestOutcome) -> None:
+    def ended(outcome: VmTestOutcome) -> None:
         assert outcome.test.name == "vm-meets-left"
         raise StopError
 
@@ -237,8 +244,8 @@ def test_a_channel_stands_in_for_a_nixpkgs_that_cannot_be_fetched(
 ) -> None:
     system = probe_nix(Source(nix=any_nix)).system
     channel, flake = tmp_path / "channel", tmp_path / "flake"
-    for folder in (channel, flake):
-        folder.mkdir()
+    for directory in (channel, flake):
+        directory.mkdir()
     derivation = """derivation {
       name = "vm-test"; builder = "/bin/sh"; system = "x86_64-linux";
       requiredSystemFeatures = [ "nixos-test" ];
@@ -256,10 +263,10 @@ def test_a_channel_stands_in_for_a_nixpkgs_that_cannot_be_fetched(
 
 def test_a_flake_that_cannot_be_used(any_nix: Nix, tmp_path: Path) -> None:
     def flake(text: str) -> Source:
-        folder = tmp_path / str(uuid.uuid4())
-        folder.mkdir()
-        (folder / "flake.nix").write_text(text)
-        return Source(flake=f"path:{folder}", nix=any_nix)
+        directory = tmp_path / str(uuid.uuid4())
+        directory.mkdir()
+        (directory / "flake.nix").write_text(text)
+        return Source(flake=f"path:{directory}", nix=any_nix)
 
     system = probe_nix(Source(nix=any_nix)).system
     with pytest.raises(CannotRunError, match=r"has no checks\..*vm-\*"):

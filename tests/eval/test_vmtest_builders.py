@@ -15,7 +15,7 @@ from support.needs import give_up, require_tool
 from support.vmtests import assert_no_builder, find_builders, make_source, wait_until
 
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_run import Listener, Schedule, TestOutcome, Verdict, run_tests
+from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome, run_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ CONFIG = "experimental-features = nix-command flakes\nsubstituters =\nbuild-user
 
 def run(
     source: Source, names: list[str], *, seconds: float, react: Callable[[], None] = lambda: None
-) -> list[TestOutcome]:
+) -> list[VmTestOutcome]:
     def line(test: VmTest, *_: object) -> None:
         react()
 
@@ -44,20 +44,20 @@ def run(
 
 
 @contextmanager
-def start_daemon(nix: Nix, folder: Path) -> Iterator[Nix]:
+def start_daemon(nix: Nix, directory: Path) -> Iterator[Nix]:
     """A daemon with a store of its own, and the nix that speaks to it."""
     env = {
         **os.environ,
         "NIX_CONFIG": CONFIG,
-        "NIX_STORE_DIR": f"{folder}/store",
-        "NIX_STATE_DIR": f"{folder}/state",
-        "NIX_LOG_DIR": f"{folder}/log",
-        "NIX_DAEMON_SOCKET_PATH": f"{folder}/socket",
+        "NIX_STORE_DIR": f"{directory}/store",
+        "NIX_STATE_DIR": f"{directory}/state",
+        "NIX_LOG_DIR": f"{directory}/log",
+        "NIX_DAEMON_SOCKET_PATH": f"{directory}/socket",
     }
     argv = [nix.find("nix"), "daemon", "--extra-experimental-features", "nix-command"]
     with subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL) as daemon:
         try:
-            wait_until((folder / "socket").exists)
+            wait_until((directory / "socket").exists)
             yield replace(nix, env={**env, "NIX_REMOTE": "daemon"}, store=None)
         finally:
             daemon.terminate()
@@ -80,7 +80,7 @@ def test_the_builders_of_a_daemon_are_followed_and_killed(any_nix: Nix, tmp_path
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A folder with a short name: nix names a lock by the builder's whole address, in at most 255 bytes."""
+    """A directory of a short name: nix names a lock by the builder's whole address, in at most 255 bytes."""
     with tempfile.TemporaryDirectory(prefix="ec", dir="/tmp") as name:
         yield Path(name)
 

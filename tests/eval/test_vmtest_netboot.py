@@ -94,7 +94,7 @@ class Router(DriverMachine):
         super().__init__(self.switch)
         self._lab, self._settings = lab, settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = lab.folder / "router.log"
+        self._log = lab.directory / "router.log"
 
     def call(self, script: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -111,10 +111,10 @@ class Router(DriverMachine):
 
     def switch(self, specialisation: str) -> None:
         self.stop()
-        configuration = self._lab.folder / "router.conf"
-        leases = {"dhcp-leasefile": str(self._lab.folder / "leases")}
+        configuration = self._lab.directory / "router.conf"
+        leases = {"dhcp-leasefile": str(self._lab.directory / "leases")}
         configuration.write_text(render_dnsmasq({**self._settings[specialisation], **leases}))
-        pid_file = self._lab.folder / "router.pid"
+        pid_file = self._lab.directory / "router.pid"
         pid_file.unlink(missing_ok=True)
         dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
         argv = [dnsmasq, "--keep-in-foreground", f"--conf-file={configuration}", "--user=root", "--no-ping"]
@@ -147,18 +147,18 @@ def render_dnsmasq(settings: Mapping[str, Any]) -> str:
 class FirmwareClient:
     """The machine without a disk; each start is a new one, with what its console has shown since."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self._lab, self._folder = lab, folder
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self._lab, self._directory = lab, directory
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._starts = 0
 
     def start(self) -> None:
         self._starts += 1
-        folder = self._folder / str(self._starts)
-        folder.mkdir()
+        directory = self._directory / str(self._starts)
+        directory.mkdir()
         self._client = self._stack.enter_context(
-            start_client(self._lab.add_plug(), Firmware.OVMF_PXE, folder)
+            start_client(self._lab.add_plug(), Firmware.OVMF_PXE, directory)
         )
 
     def wait_for_console_text(self, regex: str, timeout: int | None = None) -> None:

@@ -1,6 +1,6 @@
 """The scripts of VM tests with one machine, on a real systemd: each of their steps does what it says.
 
-The driver's machine is one here that goes over to the node's units, settings, users and folders.
+The driver's machine is one here that goes over to the node's units, settings, users and directories.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def main() -> None:
     line, _ = invocation.read_version(nix)
     recordings = {}
     for case in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            store = f"local?store={folder}/store&state={folder}/state&log={folder}/log"
+        with tempfile.TemporaryDirectory() as directory:
+            store = f"local?store={directory}/store&state={directory}/state&log={directory}/log"
             builds = case.call in ("build", "flake_check")
             fresh = shim.Nix(program=program, options=options, offline=True, store=store if builds else None)
             recordings[case.name] = record(case, fresh)

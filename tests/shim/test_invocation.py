@@ -22,17 +22,17 @@ def nix_of(home: Path, state: Path, **more: str) -> Nix:
 
 @pytest.fixture
 def forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that this user may not write to, even where the tests run as root."""
-    folder = tmp_path / "forbidden"
-    folder.mkdir()
+    """A directory that this user may not write to, even where the tests run as root."""
+    directory = tmp_path / "forbidden"
+    directory.mkdir()
     real = os.access
 
     def access(path: str | os.PathLike[str], mode: int) -> bool:
-        inside = os.fspath(path).startswith(os.fspath(folder)) and not os.fspath(path).endswith("/socket")
+        inside = os.fspath(path).startswith(os.fspath(directory)) and not os.fspath(path).endswith("/socket")
         return real(path, mode) and not (inside and mode & os.W_OK)
 
     monkeypatch.setattr(os, "access", access)
-    return folder
+    return directory
 
 
 class TestStore:
@@ -47,7 +47,7 @@ class TestStore:
         nix = nix_of(tmp_path, forbidden, NIX_REMOTE="daemon")
         assert invocation.choose_store(nix, needed=True).arguments == ()
 
-    def test_a_state_folder_to_write_to_is_the_machines_store(self, tmp_path: Path) -> None:
+    def test_a_state_directory_to_write_to_is_the_machines_store(self, tmp_path: Path) -> None:
         assert invocation.choose_store(nix_of(tmp_path, tmp_path / "state"), needed=True).arguments == ()
 
     def test_a_daemon_is_used(self, tmp_path: Path, forbidden: Path) -> None:

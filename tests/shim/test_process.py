@@ -30,12 +30,15 @@ ENDLESS = """
 def processes_with(mark: str) -> list[str]:
     """The command lines of the processes that carry ``mark`` in their arguments or their environment."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            arguments, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            arguments, environment = (
+                (directory / "cmdline").read_bytes(),
+                (directory / "environ").read_bytes(),
+            )
         except OSError:
             continue
-        if folder.name != str(os.getpid()) and mark.encode() in arguments + environment:
+        if directory.name != str(os.getpid()) and mark.encode() in arguments + environment:
             found.append(arguments.decode("utf-8", "replace"))
     return found
 
@@ -142,11 +145,13 @@ class TestMisbehaviour:
             shim.evaluate("1", nix=lonely)
 
     @pytest.mark.parametrize("name", ["gone", "nix", "a\0b"])
-    def test_a_folder_that_is_not_there(self, fake: Callable[[str], Nix], tmp_path: Path, name: str) -> None:
-        with pytest.raises(shim.NixError, match="no such folder"):
+    def test_a_directory_that_is_not_there(
+        self, fake: Callable[[str], Nix], tmp_path: Path, name: str
+    ) -> None:
+        with pytest.raises(shim.NixError, match="no such directory"):
             shim.evaluate("1", cwd=tmp_path / name, nix=fake("echo 1"))
 
-    def test_a_program_by_a_relative_path_and_another_folder(
+    def test_a_program_by_a_relative_path_and_another_directory(
         self, fake: Callable[[str], Nix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fake("echo 77")
@@ -221,7 +226,7 @@ class TestMisbehaviour:
         assert shim.evaluate("1", limits=Limits(seconds=60.0), nix=nix) == 5
         assert wait_until(lambda: not processes_with(mark))
 
-    @pytest.mark.parametrize("talk", [">/dev/null 2>&1", "", ">&2"])
+    @pytest.mark.parametrize("diagnostics", [">/dev/null 2>&1", "", ">&2"])
     def test_what_it_leaves_behind_is_ended(self, fake: Callable[[str], Nix], diagnostics: str) -> None:
         mark = f"mark-{uuid.uuid4()}"
         nix = fake(f"sh -c 'while :; do echo 1; sleep 0.05; done # {mark}' {diagnostics} </dev/null & exit 3")

@@ -1,4 +1,4 @@
-"""Without root, a daemon or a home folder; and with a daemon. Needs root, to become somebody else."""
+"""Without root, a daemon or a home directory; and with a daemon. Needs root, to become somebody else."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Nobody:
 
     become: list[str]
     python: str
-    folder: Path
+    directory: Path
 
     @property
     def home(self) -> Path:
-        return self.folder / "home"
+        return self.directory / "home"
 
     def may_run(self, *argv: str) -> bool:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -51,13 +51,13 @@ class Nobody:
     def run(self, code: str, nix: Nix, **environment: str) -> str:
         """What ``code`` prints, with the shim's names imported and NIX standing for ``nix``."""
         if not self.may_run(nix.program, "--version"):
-            pytest.skip(f"{nix.program} stands in a folder that is closed to other users")
+            pytest.skip(f"{nix.program} stands in a directory that is closed to other users")
         same = f"Nix(program={nix.program!r}, options={dict(nix.options)!r}, offline=True)"
         program = "from pynix_eval_shim import *\n" + textwrap.dedent(code).replace("NIX", same)
         done = subprocess.run(
             [*self.become, self.python, "-c", program],
             env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
-            cwd=self.folder,
+            cwd=self.directory,
             capture_output=True,
             text=True,
             check=False,
@@ -72,15 +72,15 @@ def nobody() -> Iterator[Nobody]:
         give_up("only root can become another user")
     setpriv = require_tool("setpriv", "install util-linux")
     become = [setpriv, f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"]
-    # Not in a folder of pytest's, which other users may not enter.
+    # Not in a directory of pytest's, which other users may not enter.
     with tempfile.TemporaryDirectory(prefix="shim-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copytree(Path(shim.__file__).parent, folder / "pynix_eval_shim")
-        (folder / "home").mkdir()
-        os.chown(folder / "home", UID, UID)
+        directory = Path(name)
+        directory.chmod(0o755)
+        shutil.copytree(Path(shim.__file__).parent, directory / "pynix_eval_shim")
+        (directory / "home").mkdir()
+        os.chown(directory / "home", UID, UID)
         for python in (sys.executable, "/usr/bin/python3"):
-            user = Nobody(become=become, python=python, folder=folder)
+            user = Nobody(become=become, python=python, directory=directory)
             if user.may_run(python, "-c", ""):
                 break
         else:
@@ -123,11 +123,11 @@ def test_a_flake_in_a_store_of_the_users_own(nobody: Nobody, nix: Nix) -> None:
 
 
 def test_a_build_in_a_store_elsewhere(nobody: Nobody, nix: Nix) -> None:
-    # Building for /nix in a folder of one's own takes a sandbox, which not every kernel grants.
+    # Building for /nix in a directory of one's own takes a sandbox, which not every kernel grants.
     code = f"""
         from dataclasses import replace
-        folder = "{nobody.home}/elsewhere"
-        nix = replace(NIX, store=f"local?store={{folder}}/store&state={{folder}}/state&log={{folder}}/log")
+        there = "{nobody.home}/elsewhere"
+        nix = replace(NIX, store=f"local?store={{there}}/store&state={{there}}/state&log={{there}}/log")
         nix = replace(nix, options={{"sandbox": "false"}})
         data = {{"system": probe(nix=nix).system, "script": "echo ok > $out"}}
         print(open(build({DERIVATION!r}, data=data, nix=nix)[0].outputs["out"]).read())
@@ -137,15 +137,15 @@ def test_a_build_in_a_store_elsewhere(nobody: Nobody, nix: Nix) -> None:
 
 def test_through_a_daemon(nobody: Nobody, nix: Nix) -> None:
     daemon = require_tool("nix-daemon", "install nix (Debian: nix-bin)")
-    folder = nobody.folder / "daemon"
-    folder.mkdir()
-    places = {f"NIX_{name.upper()}_DIR": str(folder / name) for name in ("store", "state", "log")}
+    directory = nobody.directory / "daemon"
+    directory.mkdir()
+    places = {f"NIX_{name.upper()}_DIR": str(directory / name) for name in ("store", "state", "log")}
     settings = {"NIX_CONFIG": "build-users-group =\nsandbox = false\nsubstituters =\n"}
     with subprocess.Popen(
         [daemon], env={**os.environ, **places, **settings}, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            listening = folder / "state/daemon-socket/socket"
+            listening = directory / "state/daemon-socket/socket"
             deadline = time.monotonic() + 30
             while not listening.exists():
                 assert server.poll() is None

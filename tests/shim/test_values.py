@@ -173,13 +173,13 @@ def test_paths_and_derivations_are_strings(nix: Nix, tmp_path: Path) -> None:
 
 
 def test_a_file_and_what_it_imports(nix: Nix, tmp_path: Path) -> None:
-    folder = tmp_path / 'a "folder" ${x}'
-    folder.mkdir()
-    (folder / "default.nix").write_text("{ n }: import ./other.nix + n")
-    (folder / "other.nix").write_text("40")
-    assert evaluate(file=folder, data={"n": 2}, nix=nix) == 42
-    assert evaluate(file=folder.name, cwd=tmp_path, data={"n": 2}, nix=nix) == 42
-    assert evaluate("n: import ./default.nix n", cwd=folder, impure=True, data={"n": 2}, nix=nix) == 42
+    directory = tmp_path / 'a "directory" ${x}'
+    directory.mkdir()
+    (directory / "default.nix").write_text("{ n }: import ./other.nix + n")
+    (directory / "other.nix").write_text("40")
+    assert evaluate(file=directory, data={"n": 2}, nix=nix) == 42
+    assert evaluate(file=directory.name, cwd=tmp_path, data={"n": 2}, nix=nix) == 42
+    assert evaluate("n: import ./default.nix n", cwd=directory, impure=True, data={"n": 2}, nix=nix) == 42
 
 
 def test_search_path(nix: Nix, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.needs import give_up, require_tool
 
-from ectools.demo.payload import cache_folder
+from ectools.demo.payload import cache_directory
 from ectools.files import hold_lock
 from ectools.processes import ProcessError, run
 
@@ -43,7 +43,7 @@ def find_ipxe(suite: str) -> Path:
     Ends the test where they cannot be had.
     """
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
-    cache = cache_folder()
+    cache = cache_directory()
     tree = cache / f"ipxe-{suite}"
     cache.mkdir(parents=True, exist_ok=True)
     with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=1800):
@@ -59,8 +59,8 @@ def find_ipxe(suite: str) -> Path:
 
 def _unpack(suite: str, work: Path) -> None:
     """An apt with lists, sources and state of its own."""
-    for folder in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
-        (work / folder).mkdir(parents=True)
+    for directory in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
+        (work / directory).mkdir(parents=True)
     (work / "status").touch()
     _write_sources(suite, work / "sources")
     settings = {
@@ -79,7 +79,7 @@ def _unpack(suite: str, work: Path) -> None:
         run(["dpkg-deb", "--extract", str(archive), str(work / "tree")], timeout=120)
 
 
-def _write_sources(suite: str, folder: Path) -> None:
+def _write_sources(suite: str, directory: Path) -> None:
     """The system's own sources of its release, with another suite's name."""
     release = Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=(\w+)$", release, re.MULTILINE)
@@ -92,7 +92,7 @@ def _write_sources(suite: str, folder: Path) -> None:
         matched = [match for match in map(one_line.match, lines) if match]
         if matched:
             text = "".join(f"{match[1]}{suite}{match[2]}\n" for match in matched)
-            (folder / file.with_suffix(".list").name).write_text(text)
+            (directory / file.with_suffix(".list").name).write_text(text)
     for file in Path("/etc/apt/sources.list.d").glob("*.sources"):
         stanzas = [
             re.sub(r"^Suites:.*$", f"Suites: {suite}", stanza, flags=re.MULTILINE)
@@ -100,10 +100,10 @@ def _write_sources(suite: str, folder: Path) -> None:
             if re.search(rf"^Suites:(.*\s)?{here}(\s.*)?$", stanza, re.MULTILINE)
         ]
         if stanzas:
-            (folder / file.name).write_text("\n\n".join(stanzas) + "\n")
+            (directory / file.name).write_text("\n\n".join(stanzas) + "\n")
 
 
-def copy_ovmf(folder: Path) -> tuple[Path, Path]:
+def copy_ovmf(directory: Path) -> tuple[Path, Path]:
     """OVMF's code, and a copy of its variables that a guest may write to."""
     places = (
         ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -113,6 +113,6 @@ def copy_ovmf(folder: Path) -> tuple[Path, Path]:
     found = next((pair for pair in places if all(Path(file).exists() for file in pair)), None)
     if found is None:
         give_up("OVMF is not installed (Debian: ovmf)")
-    copy = folder / "ovmf-variables.fd"
+    copy = directory / "ovmf-variables.fd"
     shutil.copyfile(found[1], copy)
     return Path(found[0]), copy

@@ -56,14 +56,14 @@ def run_netboot(*arguments: str) -> str:
 
 @dataclass
 class BootHost:
-    """A boot host in a folder of its own. ``start`` it in a lab; it can be killed and started again."""
+    """A boot host in a directory of its own. ``start`` it in a lab; it can be killed and started again."""
 
-    folder: Path
+    directory: Path
     process: subprocess.Popen[str] | None = None
 
     @property
     def state_dir(self) -> Path:
-        return self.folder / "state"
+        return self.directory / "state"
 
     def write_settings(self, *, proxy: bool, attempts: int = 2, **more: Any) -> None:
         """The settings file; ``more`` replaces whole options of the first level."""
@@ -74,7 +74,7 @@ class BootHost:
             "hostname": BOOT_IP,
             "interface": "lan0",
             "stateDir": str(self.state_dir),
-            "chainTokenFile": str(self.folder / "token"),
+            "chainTokenFile": str(self.directory / "token"),
             "proxyDhcp": {"enable": proxy, "subnet": NETWORK if proxy else None},
             "ipxe": {
                 "strategy": "local",
@@ -86,10 +86,10 @@ class BootHost:
             },
             **more,
         }
-        (self.folder / "netboot.json").write_text(json.dumps(settings))
+        (self.directory / "netboot.json").write_text(json.dumps(settings))
 
     def write_token(self, token: str) -> None:
-        (self.folder / "token").write_text(token)
+        (self.directory / "token").write_text(token)
 
     def stage(self, tarball: Path) -> None:
         run_netboot("stage", "--config", self._config, "--tarball", str(tarball))
@@ -107,7 +107,7 @@ class BootHost:
 
     def start(self, lab: Lab) -> None:
         """Serve, ready when this returns."""
-        with (self.folder / "serve.log").open("a") as log:
+        with (self.directory / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
                 [*lab.inside(lab.boot), *_ECTOOLS, "serve", "--config", self._config, "--json"],
                 stdout=subprocess.PIPE,
@@ -126,7 +126,7 @@ class BootHost:
 
     @property
     def log_text(self) -> str:
-        return (self.folder / "serve.log").read_text()
+        return (self.directory / "serve.log").read_text()
 
     def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
         """The whole lines of its log with this event and these fields."""
@@ -142,7 +142,7 @@ class BootHost:
 
     @property
     def _config(self) -> str:
-        return str(self.folder / "netboot.json")
+        return str(self.directory / "netboot.json")
 
 
 @contextlib.contextmanager

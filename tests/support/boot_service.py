@@ -129,25 +129,25 @@ def stage(state_dir: Path, files: Mapping[str, bytes]) -> Release:
     return release
 
 
-def write_settings(folder: Path, **options: Any) -> Path:
+def write_settings(directory: Path, **options: Any) -> Path:
     """A settings file for a loopback address of its own."""
     address = choose_address()
     raw = {
         "listenIP": address,
         "hostname": address,
         "httpPort": choose_port(address),
-        "stateDir": str(folder / "state"),
+        "stateDir": str(directory / "state"),
         # A port of its own, as each of these servers needs one.
         "fleet": {"listen": f"{address}:{choose_port(address)}"},
         **options,
     }
-    path = folder / "netboot.json"
+    path = directory / "netboot.json"
     path.write_text(json.dumps(raw))
     return path
 
 
-def write_tokens(folder: Path, *tokens: str) -> Path:
-    path = folder / "chain-token"
+def write_tokens(directory: Path, *tokens: str) -> Path:
+    path = directory / "chain-token"
     path.write_text("".join(f"{token}\n" for token in tokens))
     path.chmod(0o600)
     return path

@@ -157,12 +157,12 @@ def start_browser() -> Iterator[Page]:
     """A browser with one empty tab; it ends with the block."""
     program = require_tool("chromium", "install it (Debian: chromium)")
     loop = asyncio.new_event_loop()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        log = (Path(folder) / "log").open("wb")
-        argv = [program, *_ARGV, f"--user-data-dir={folder}", "about:blank"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        log = (Path(directory) / "log").open("wb")
+        argv = [program, *_ARGV, f"--user-data-dir={directory}", "about:blank"]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            port = _wait_for_port(Path(folder), process)
+            port = _wait_for_port(Path(directory), process)
             session, socket = loop.run_until_complete(_connect(port))
             try:
                 yield Page(loop, socket)
@@ -179,13 +179,13 @@ def start_browser() -> Iterator[Page]:
             loop.close()
 
 
-def _wait_for_port(folder: Path, process: subprocess.Popen[bytes]) -> int:
+def _wait_for_port(directory: Path, process: subprocess.Popen[bytes]) -> int:
     deadline = time.monotonic() + DEADLINE
     while True:
         # The file is written in one go, but is there before it has its lines.
         with contextlib.suppress(OSError, ValueError, IndexError):
-            return int((folder / "DevToolsActivePort").read_text().splitlines()[0])
-        assert process.poll() is None, (folder / "log").read_text(errors="replace")
+            return int((directory / "DevToolsActivePort").read_text().splitlines()[0])
+        assert process.poll() is None, (directory / "log").read_text(errors="replace")
         assert time.monotonic() < deadline, "chromium does not open its port"
         time.sleep(0.05)
 

@@ -116,12 +116,12 @@ def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]
     """The server on a loop, and a list for what the loop complains of."""
     # Kept for as long as the process lives, which libFuzzer ends.
     state = Path(tempfile.mkdtemp(prefix="ectools-fuzz-"))
-    folder = put_release(state, _RELEASE, {name: data for name, data in _FILES.items() if "/" not in name})
-    (folder / "more").mkdir()
-    (folder / "more" / "notes").write_bytes(_FILES["more/notes"])
+    directory = put_release(state, _RELEASE, {name: data for name, data in _FILES.items() if "/" not in name})
+    (directory / "more").mkdir()
+    (directory / "more" / "notes").write_bytes(_FILES["more/notes"])
     (state / "tftp").mkdir()
     (state / "tftp" / "autoexec.ipxe").write_bytes(FIRST)
-    for path in (state / "secret", state / "tftp" / "other.efi", folder / "unlisted"):
+    for path in (state / "secret", state / "tftp" / "other.efi", directory / "unlisted"):
         path.write_bytes(SECRET)
     options = {
         "stateDir": str(state),
@@ -140,7 +140,7 @@ def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]
 
 
 async def _build_server(root: Path, site: BootSite) -> HttpServer:
-    return HttpServer(HttpSettings(root=root), listener=socket.socket(), gate=site.check, site=site)
+    return HttpServer(HttpSettings(root=root), listener=socket.socket(), access_check=site.check, router=site)
 
 
 async def _answer(server: HttpServer, data: bytes) -> bytes:

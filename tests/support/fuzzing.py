@@ -2,8 +2,8 @@
 
 A target is a function of this test suite that takes bytes, named ``module:function``; what it raises is a
 finding. It runs in a process of its own, because libFuzzer ends the one that it is in. Run by hand, from the
-folder ``tests``, for as long as one likes: ``python -m support.fuzzing MODULE:FUNCTION PACKAGE,… -- CORPUS``,
-with libFuzzer's own options after the dashes.
+directory ``tests``, for as long as one likes: ``python -m support.fuzzing MODULE:FUNCTION PACKAGE,… --
+CORPUS``, with libFuzzer's own options after the dashes.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ def fuzz(
     *,
     packages: Sequence[str],
     seeds: Iterable[bytes],
-    folder: Path,
+    directory: Path,
     seconds: int = 20,
     least_runs: int = 1000,
     words: Iterable[bytes] = (),
 ) -> None:
     """Feed ``target`` for ``seconds``, guided by the coverage of ``packages``; fail with what breaks it.
 
-    ``seeds`` are good inputs to begin with, ``words`` what inputs are made of; ``folder`` takes corpus and
+    ``seeds`` are good inputs to begin with, ``words`` what inputs are made of; ``directory`` takes corpus and
     findings. Fewer than ``least_runs`` fail too: it did not do its work then.
     """
     if platform.machine() != "x86_64":
         pytest.skip("NO ATHERIS FOR THIS MACHINE: it is built for x86-64 alone")
     if importlib.util.find_spec("atheris") is None:
         give_up("atheris is not installed (pip install atheris)")
-    corpus = folder / "corpus"
+    corpus = directory / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
     argv = [sys.executable, "-m", "support.fuzzing", target, ",".join(packages), "--"]
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=10", "-rss_limit_mb=2048"]
-    options += ["-print_final_stats=1", "-close_fd_mask=1", f"-artifact_prefix={folder}/"]
+    options += ["-print_final_stats=1", "-close_fd_mask=1", f"-artifact_prefix={directory}/"]
     if lines := [f'"{_escape(word)}"\n' for word in words]:
-        (folder / "words").write_text("".join(lines))
-        options.append(f"-dict={folder / 'words'}")
+        (directory / "words").write_text("".join(lines))
+        options.append(f"-dict={directory / 'words'}")
     done = subprocess.run(
         [*argv, *options, str(corpus)],
         cwd=TESTS,
@@ -69,7 +69,7 @@ def fuzz(
     findings = [
         f"{path.name}: {path.read_bytes()[:400]!r}"
         for kind in ("crash", "timeout", "oom", "leak")
-        for path in sorted(folder.glob(f"{kind}-*"))
+        for path in sorted(directory.glob(f"{kind}-*"))
     ]
     report = done.stderr[-6000:]
     if done.returncode != 0 or findings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "golden"
+DIRECTORY = Path(__file__).resolve().parent.parent / "golden"
 
 
 UPDATE = False
@@ -17,7 +17,7 @@ UPDATE = False
 
 def compare(name: str, text: str) -> None:
     """Fail unless ``text`` is what the golden file ``name`` holds."""
-    path = FOLDER / name
+    path = DIRECTORY / name
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")

@@ -167,21 +167,21 @@ class Runner:
 @contextlib.contextmanager
 def start_runner(
     settings: Mapping[str, Any],
-    folder: Path,
+    directory: Path,
     *,
     wrapper: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     kill_at_end: bool = True,
     kept_as_it_is: bool = False,
 ) -> Iterator[Runner]:
-    """A runner for the length of the block. Its settings go to ``folder``, ``wrapper`` before its argv.
+    """A runner for the length of the block. Its settings go to ``directory``, ``wrapper`` before its argv.
 
-    The guest's folders are made nobody's where they would be root's, unless they are to be kept.
+    The guest's directories are made nobody's where they would be root's, unless they are to be kept.
     """
     require_qemu()
     if not kept_as_it_is:
-        open_to_guest(settings, folder)
-    config = folder / f"settings-{len(list(folder.iterdir()))}.json"
+        open_to_guest(settings, directory)
+    config = directory / f"settings-{len(list(directory.iterdir()))}.json"
     config.write_text(json.dumps(settings))
     process = subprocess.Popen(
         [*wrapper, *RUNNER, "--config", str(config)],
@@ -206,50 +206,50 @@ def start_runner(
         process.stderr.close()
 
 
-def run_to_end(settings: Mapping[str, Any], folder: Path, **more: Any) -> tuple[int, Runner]:
+def run_to_end(settings: Mapping[str, Any], directory: Path, **more: Any) -> tuple[int, Runner]:
     """A runner that ends by itself: its status, and what it said."""
-    with start_runner(settings, folder, **more) as runner:
+    with start_runner(settings, directory, **more) as runner:
         return runner.wait(), runner
 
 
 NOBODY = 65534
 
 
-def open_to_guest(settings: Mapping[str, Any], folder: Path) -> None:
-    """As root: what the guest writes becomes nobody's, as whom root's runner works; ``folder`` its way in.
+def open_to_guest(settings: Mapping[str, Any], directory: Path) -> None:
+    """As root: what the guest writes becomes nobody's, as whom root's runner works; ``directory`` its way in.
 
-    A state folder that is another user's already stays so.
+    A state directory that is another user's already stays so.
     """
     if os.geteuid() != 0:
         return
     state = Path(str(settings["stateDir"]))
     disk = Path(str(settings.get("disk", {}).get("path", state / "disk")))
-    for path in (folder, state.parent, disk.parent, state, *state.rglob("*")):
+    for path in (directory, state.parent, disk.parent, state, *state.rglob("*")):
         if os.path.lexists(path) and path.lstat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    open_way(folder)
+    open_way(directory)
 
 
-def open_way(folder: Path) -> None:
-    """Let other users pass through pytest's folders."""
-    for parent in (folder, *folder.parents):
+def open_way(directory: Path) -> None:
+    """Let other users pass through pytest's directories."""
+    for parent in (directory, *directory.parents):
         if parent.stat().st_mode & 0o005 != 0o005 and parent.is_relative_to(tempfile.gettempdir()):
             parent.chmod(0o755)
 
 
-def unprivileged(folder: Path, *, capabilities: str = "") -> list[str]:
+def unprivileged(directory: Path, *, capabilities: str = "") -> list[str]:
     """A wrapper that runs its command as nobody, as a unit's user: with these ambient capabilities, or none.
 
-    ``folder`` (pytest's) is opened to nobody, with a ``state`` of its own in it. Ends the test where root
+    ``directory`` (pytest's) is opened to nobody, with a ``state`` of its own in it. Ends the test where root
     or a Python that nobody can run is missing.
     """
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: runs the runner as another user")
     require_tool("setpriv", "install util-linux")
-    state = folder / "state"
+    state = directory / "state"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
-    open_way(folder)
+    open_way(directory)
     wrapper = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if capabilities:
         # The last is for an interpreter below /root, and no right in the rest of the run (limit_to_user).

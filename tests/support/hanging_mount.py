@@ -19,8 +19,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
-def hanging_mount(folder: Path) -> Iterator[None]:
-    """FUSE on ``folder`` for the length of the block; its server, this process, never answers (fuse(4)).
+def hanging_mount(directory: Path) -> Iterator[None]:
+    """FUSE on ``directory`` for the length of the block; its server, this process, never answers (fuse(4)).
 
     At the block's end those who wait get an error.
     """
@@ -31,11 +31,11 @@ def hanging_mount(folder: Path) -> Iterator[None]:
     server = os.open("/dev/fuse", os.O_RDWR)
     try:
         options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other"
-        if _libc.mount(b"hanging", os.fsencode(folder), b"fuse", 0, options.encode()):
+        if _libc.mount(b"hanging", os.fsencode(directory), b"fuse", 0, options.encode()):
             give_up(f"a FUSE filesystem cannot be mounted: {os.strerror(ctypes.get_errno())}")
         try:
             yield
         finally:
-            _libc.umount2(os.fsencode(folder), _MNT_DETACH)
+            _libc.umount2(os.fsencode(directory), _MNT_DETACH)
     finally:
         os.close(server)

@@ -16,7 +16,7 @@ _PROGRAMS = (
     *("bash", "cat", "chmod", "mkdir", "mount", "sh", "systemctl", "systemd-tmpfiles", "tr", "udevadm"),
     *("kmod", "umount"),
 )
-_FOLDERS = (
+_DIRECTORIES = (
     "usr/lib/systemd",
     "usr/lib/tmpfiles.d",
     "usr/lib/udev/rules.d",
@@ -37,16 +37,16 @@ _FILES = {
 
 
 def build_initrd(
-    folder: Path,
+    directory: Path,
     tree: Path,
     *,
     files: Mapping[str, str],
     copies: Mapping[str, Path],
     links: Mapping[str, str],
 ) -> Path:
-    """An initrd in ``folder``: ``files`` by content, ``copies`` of folders, ``links`` by target."""
+    """An initrd in ``directory``: ``files`` by content, ``copies`` of directories, ``links`` by target."""
     busybox = require_tool("busybox", "install busybox-static")
-    root = folder / "initrd"
+    root = directory / "initrd"
     for name in (
         "dev",
         "proc",
@@ -63,7 +63,7 @@ def build_initrd(
     for name in ("bin", "lib", "lib64", "sbin"):
         (root / name).symlink_to(f"usr/{name}")
     _copy_programs(tree, root)
-    for name in _FOLDERS:
+    for name in _DIRECTORIES:
         shutil.copytree(tree / name, root / name, symlinks=True, dirs_exist_ok=True)
     (release,) = (tree / "usr/lib/modules").iterdir()
     modules = root / "usr/lib/modules" / release.name
@@ -88,7 +88,7 @@ def build_initrd(
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(target)
-    image = folder / "initrd.cpio"
+    image = directory / "initrd.cpio"
     listing = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     with image.open("wb") as output:
         subprocess.run(

@@ -57,14 +57,14 @@ def run(argv: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def build_lan(folder: Path) -> Iterator[Lan]:
+def build_lan(directory: Path) -> Iterator[Lan]:
     """The namespaces, up and with a DHCP server, for the length of the block."""
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes network namespaces")
     require_tool("ip", "install iproute2")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     tag = secrets.token_hex(4)
-    lan = Lan(f"ec-host-{tag}", f"ec-router-{tag}", folder / "leases")
+    lan = Lan(f"ec-host-{tag}", f"ec-router-{tag}", directory / "leases")
     with contextlib.ExitStack() as stack:
         for namespace in (lan.host, lan.router):
             made = subprocess.run(
@@ -98,14 +98,14 @@ def build_lan(folder: Path) -> Iterator[Lan]:
                 ],
                 *["--port=0", "--interface=port", "--bind-interfaces", "--dhcp-authoritative", "--no-ping"],
                 *[f"--dhcp-range={SUBNET}.10,{SUBNET}.99,5m", f"--dhcp-leasefile={lan.leases}"],
-                *[f"--pid-file={folder / 'dnsmasq.pid'}", "--user=root", "--log-facility=-"],
+                *[f"--pid-file={directory / 'dnsmasq.pid'}", "--user=root", "--log-facility=-"],
             ],
             stderr=subprocess.PIPE,
             text=True,
         )
         stack.callback(server.wait)
         stack.callback(server.kill)
-        wait_until(lambda: (folder / "dnsmasq.pid").exists() or server.poll() is not None, "dnsmasq runs")
+        wait_until(lambda: (directory / "dnsmasq.pid").exists() or server.poll() is not None, "dnsmasq runs")
         if server.poll() is not None:
             assert server.stderr is not None
             pytest.fail(f"dnsmasq: {server.stderr.read()}")

@@ -64,7 +64,7 @@ class Machine(ABC):
         return self.run("sh", "-c", script, "sh", *words, stdin=stdin, check=check)
 
     def write(self, path: str, text: str, *, mode: str = "0644") -> None:
-        """Write a file, and make its folder where it is missing."""
+        """Write a file, and make its directory where it is missing."""
         self.run("install", "-D", f"--mode={mode}", "/dev/stdin", path, stdin=text)
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:

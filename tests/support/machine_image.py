@@ -1,7 +1,7 @@
 """A Debian system for tests to boot: its tree, and its kernel.
 
 The tree is of this machine's own release, so that this machine's QEMU starts its kernel. It is made once for
-a list of packages and a version of this file, in the user's cache folder.
+a list of packages and a version of this file, in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from support.machine_store import pack_disk
 from support.needs import give_up, require_tool
 
-from ectools.demo.payload import Flavour, cache_folder, find_kernel_package, unpack_package
+from ectools.demo.payload import Flavour, cache_directory, find_kernel_package, unpack_package
 from ectools.errors import EcError
 from ectools.files import hold_lock
 from ectools.processes import ProcessError, run
@@ -100,19 +100,19 @@ def find_image() -> Image:
     sources = _find_sources()
     recipe = [*sources, *PACKAGES, AGENT.read_text(), Path(__file__).read_text()]
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
-    cache = cache_folder()
+    cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"machine-{key}"
-    with hold_lock(cache / f"{folder.name}.lock", what=str(folder), wait_seconds=1800):
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as work:
+    directory = cache / f"machine-{key}"
+    with hold_lock(cache / f"{directory.name}.lock", what=str(directory), wait_seconds=1800):
+        if not directory.is_dir():
+            with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=cache) as work:
                 try:
                     _build_image(Path(work), sources)
                 except EcError as error:
                     give_up(f"no Debian system: {error.render()}")
                 Path(work).chmod(0o755)
-                (Path(work) / "image").rename(folder)
-    return Image(folder / "tree", folder / "disk", folder / "kernel")
+                (Path(work) / "image").rename(directory)
+    return Image(directory / "tree", directory / "disk", directory / "kernel")
 
 
 def _find_sources() -> list[str]:
@@ -163,7 +163,7 @@ def _build_image(work: Path, sources: list[str]) -> None:
         wants = units / f"{target}.target.wants"
         wants.mkdir(exist_ok=True)
         (wants / f"{unit}.service").symlink_to(f"../{unit}.service")
-    # A nixpkgs package has all of its programs in one folder.
+    # A nixpkgs package has all of its programs in one directory.
     for program in (tree / "usr/sbin").iterdir():
         if not (tree / "usr/bin" / program.name).exists():
             (tree / "usr/bin" / program.name).symlink_to(f"../sbin/{program.name}")

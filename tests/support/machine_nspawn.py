@@ -55,7 +55,7 @@ class NspawnMachine(Machine):
 
 @contextlib.contextmanager
 def boot_nspawn(
-    folder: Path,
+    directory: Path,
     image: Image,
     store: Store,
     *,
@@ -68,8 +68,8 @@ def boot_nspawn(
     """
     require_tool("systemd-nspawn", "install systemd-container")
     require_tool("setpriv", "install util-linux")
-    places = {store.folder: "/nix", **(read_only or {})}
-    console = folder / "console"
+    places = {store.directory: "/nix", **(read_only or {})}
+    console = directory / "console"
     with console.open("wb") as output:
         process = subprocess.Popen(
             [

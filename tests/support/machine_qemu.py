@@ -90,7 +90,7 @@ class QemuMachine(Machine):
 
 @contextlib.contextmanager
 def boot_qemu(
-    folder: Path, image: Image, store: Store, *, wrapper: Sequence[str] = (), devices: Sequence[str] = ()
+    directory: Path, image: Image, store: Store, *, wrapper: Sequence[str] = (), devices: Sequence[str] = ()
 ) -> Iterator[QemuMachine]:
     """A machine for the length of the block; ``wrapper`` starts QEMU, ``devices`` are further arguments.
 
@@ -99,11 +99,11 @@ def boot_qemu(
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
     with contextlib.ExitStack() as stack:
         try:
-            machine = stack.enter_context(_start_qemu([*wrapper, qemu], folder, image, store, devices))
+            machine = stack.enter_context(_start_qemu([*wrapper, qemu], directory, image, store, devices))
             machine.wait_boot()
         except MachineError as first:
             stack.close()
-            machine = stack.enter_context(_start_qemu([*wrapper, qemu], folder, image, store, devices))
+            machine = stack.enter_context(_start_qemu([*wrapper, qemu], directory, image, store, devices))
             try:
                 machine.wait_boot()
             except MachineError as second:
@@ -113,12 +113,12 @@ def boot_qemu(
 
 @contextlib.contextmanager
 def _start_qemu(
-    program: Sequence[str], folder: Path, image: Image, store: Store, devices: Sequence[str]
+    program: Sequence[str], directory: Path, image: Image, store: Store, devices: Sequence[str]
 ) -> Iterator[QemuMachine]:
-    console = folder / "console"
+    console = directory / "console"
     console.write_bytes(b"")
     here, there = socket.socketpair()
-    with here, (folder / "qemu.stderr").open("wb") as errors:
+    with here, (directory / "qemu.stderr").open("wb") as errors:
         with there:
             process = subprocess.Popen(
                 [*DIES_WITH_TESTS, *program, *_build_argv(image, store, console, there.fileno()), *devices],

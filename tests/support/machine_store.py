@@ -19,14 +19,14 @@ from ectools.processes import ProcessError, run
 
 @dataclass(frozen=True)
 class Store:
-    """What stands at /nix of a machine, as a folder and as an ext4 disk: ``store``, ``python``, ``files``."""
+    """What stands at /nix of a machine, a directory and an ext4 disk: ``store``, ``python``, ``files``."""
 
-    folder: Path
+    directory: Path
     disk: Path
 
 
 def build_store(
-    folder: Path,
+    directory: Path,
     paths: Iterable[Path],
     nix_env: Mapping[str, str],
     *,
@@ -36,7 +36,7 @@ def build_store(
 
     ``files``: further ones, by their names in /nix/files.
     """
-    nix = Path(tempfile.mkdtemp(prefix="nix-", dir=folder))
+    nix = Path(tempfile.mkdtemp(prefix="nix-", dir=directory))
     nix.chmod(0o755)
     (nix / "store").mkdir()
     query = subprocess.run(
@@ -102,11 +102,11 @@ def _find_requirements(name: str, found: frozenset[str] = frozenset()) -> frozen
     return found
 
 
-def pack_disk(folder: Path, disk: Path, *, spare_mib: int) -> None:
-    """Make an ext4 file system of a folder, with room to write."""
-    used = int(run(["du", "--summarize", "--block-size=1M", str(folder)], timeout=300).stdout.split()[0])
+def pack_disk(directory: Path, disk: Path, *, spare_mib: int) -> None:
+    """Make an ext4 file system of a directory, with room to write."""
+    used = int(run(["du", "--summarize", "--block-size=1M", str(directory)], timeout=300).stdout.split()[0])
     with disk.open("wb") as file:
         file.truncate((used + used // 8 + spare_mib) << 20)
     # No journal: nobody mounts it again after a crash.
     features = "^has_journal,^metadata_csum"
-    run(["mkfs.ext4", "-q", "-O", features, "-m", "0", "-d", str(folder), str(disk)], timeout=600)
+    run(["mkfs.ext4", "-q", "-O", features, "-m", "0", "-d", str(directory), str(disk)], timeout=600)

@@ -84,7 +84,7 @@ class Client:
 def start_client(
     plug: Plug,
     firmware: Firmware,
-    folder: Path,
+    directory: Path,
     *,
     mac: str = "52:54:00:12:34:56",
     memory_mib: int = 256,
@@ -93,10 +93,10 @@ def start_client(
 ) -> Iterator[Client]:
     """A machine that boots from the network alone, for the length of the block.
 
-    ``folder`` is its own. ``rom``: a PXE ROM for SeaBIOS in place of the one that QEMU brings.
+    ``directory`` is its own. ``rom``: a PXE ROM for SeaBIOS in place of the one that QEMU brings.
     """
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
-    console = folder / "console"
+    console = directory / "console"
     console.touch()
     argv = [
         *(*plug.wrapper, qemu),
@@ -106,10 +106,10 @@ def start_client(
         *("-serial", f"file:{console}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
         *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1{_choose_rom(firmware, rom)}"),
-        *_build_firmware(firmware, folder),
+        *_build_firmware(firmware, directory),
         *extra,
     ]
-    with (folder / "qemu.log").open("wb") as log:
+    with (directory / "qemu.log").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         yield Client(process, firmware, console, mac, plug)
@@ -126,10 +126,10 @@ def _choose_rom(firmware: Firmware, rom: Path | None) -> str:
     return "" if rom is None else f",romfile={rom},disable-legacy=on"
 
 
-def _build_firmware(firmware: Firmware, folder: Path) -> list[str]:
+def _build_firmware(firmware: Firmware, directory: Path) -> list[str]:
     if firmware is Firmware.SEABIOS:
         return []
-    code, variables = copy_ovmf(folder)
+    code, variables = copy_ovmf(directory)
     switches = {"IPv6Support": "n"}
     if firmware is Firmware.OVMF_HTTP:
         # One boot entry of the card is PXE's, and would come first.

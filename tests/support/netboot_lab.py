@@ -34,9 +34,9 @@ _BRIDGE = "bridge"
 
 @dataclass
 class Lab:
-    """The namespaces' names; ``folder`` holds logs and leases."""
+    """The namespaces' names; ``directory`` holds logs and leases."""
 
-    folder: Path
+    directory: Path
     tag: str = field(default_factory=lambda: secrets.token_hex(3))
     _taps: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -74,14 +74,14 @@ class Lab:
 
     def find_address(self, mac: str) -> str | None:
         """The address that the router leased to a card."""
-        leases = self.folder / "leases"
+        leases = self.directory / "leases"
         lines = leases.read_text().splitlines() if leases.exists() else []
         return next((line.split()[2] for line in lines if line.split()[1] == mac), None)
 
     @property
     def router_log(self) -> str:
         """What the router's dnsmasq logged."""
-        return (self.folder / "router.log").read_text()
+        return (self.directory / "router.log").read_text()
 
 
 def run(argv: Sequence[str]) -> str:
@@ -91,7 +91,7 @@ def run(argv: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def build_netboot_lab(folder: Path, *, boot_file: str | None = None, leases: bool = True) -> Iterator[Lab]:
+def build_netboot_lab(directory: Path, *, boot_file: str | None = None, leases: bool = True) -> Iterator[Lab]:
     """The network, up and with DHCP, for the length of the block. Takes root.
 
     ``boot_file``: the router names the boot host (siaddr) and this file to every client, as UniFi's "Network
@@ -101,7 +101,7 @@ def build_netboot_lab(folder: Path, *, boot_file: str | None = None, leases: boo
         pytest.skip("NEEDS ROOT: makes network namespaces")
     require_tool("ip", "install iproute2")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
-    lab = Lab(folder)
+    lab = Lab(directory)
     with contextlib.ExitStack() as stack:
         for namespace in (lab.switch, lab.router, lab.boot):
             made = subprocess.run(
@@ -129,15 +129,15 @@ def build_netboot_lab(folder: Path, *, boot_file: str | None = None, leases: boo
 
 @contextlib.contextmanager
 def _run_router(lab: Lab, dnsmasq: str, boot_file: str | None) -> Iterator[None]:
-    pid_file = lab.folder / "router.pid"
+    pid_file = lab.directory / "router.pid"
     argv = [
         *(*lab.inside(lab.router), dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"),
         *("--interface=lan0", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--log-dhcp"),
         *(f"--dhcp-range={SUBNET}.100,{SUBNET}.199,10m", f"--dhcp-option=option:router,{ROUTER_IP}"),
-        *(f"--dhcp-leasefile={lab.folder / 'leases'}", f"--pid-file={pid_file}", "--user=root"),
+        *(f"--dhcp-leasefile={lab.directory / 'leases'}", f"--pid-file={pid_file}", "--user=root"),
         # Without IPv6 in the network, iPXE of 2019 waits for it, each time that it configures its card.
         *("--enable-ra", "--dhcp-range=fd77::,ra-only"),
-        f"--log-facility={lab.folder / 'router.log'}",
+        f"--log-facility={lab.directory / 'router.log'}",
         *([] if boot_file is None else [f"--dhcp-boot={boot_file},,{BOOT_IP}"]),
     ]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)

@@ -111,10 +111,10 @@ class Outcome:
         ]
 
 
-def run_network(folder: Path, template: BootHost, mode: Mode, case: Case) -> dict[Firmware, Outcome]:
+def run_network(directory: Path, template: BootHost, mode: Mode, case: Case) -> dict[Firmware, Outcome]:
     """Set a network up, boot each firmware in it at the same time, and wait for how each boot ends."""
-    host = BootHost(folder / "host")
-    host.folder.mkdir(parents=True)
+    host = BootHost(directory / "host")
+    host.directory.mkdir(parents=True)
     attempts = _ATTEMPTS_AT_RESTART if case is Case.RESTART else ATTEMPTS
     host.write_settings(proxy=mode is not Mode.UNIFI, attempts=attempts)
     host.copy_releases(template)
@@ -125,13 +125,13 @@ def run_network(folder: Path, template: BootHost, mode: Mode, case: Case) -> dic
     if case is Case.TAMPERED:
         _tamper(host.find_file("kernel"))
     boot_file = None if mode is Mode.PROXY else BOOT_FILE
-    with build_netboot_lab(folder, boot_file=boot_file) as lab, serve_in(lab, host):
+    with build_netboot_lab(directory, boot_file=boot_file) as lab, serve_in(lab, host):
         if case is Case.RESTART:
             _slow_down(lab)
         clients = {}
         with contextlib.ExitStack() as stack:
             for index, firmware in enumerate(list_firmware(mode, case)):
-                own = folder / firmware.name
+                own = directory / firmware.name
                 own.mkdir()
                 mac = f"52:54:00:00:00:{index + 1:02x}"
                 client = stack.enter_context(start_client(lab.add_plug(), firmware, own, mac=mac))

@@ -1,8 +1,8 @@
-"""A nix newer than the one of Debian 12, beside it: the next Debian's, unpacked into a folder of its own.
+"""A nix newer than the one of Debian 12, beside it: the next Debian's, unpacked into a directory of its own.
 
-Nothing is installed: an apt whose lists and state lie in that folder downloads the packages from the
+Nothing is installed: an apt whose lists and state lie in that directory downloads the packages from the
 machine's own mirrors, with the suite's name changed; they are unpacked there, and each program is started
-through its own loader with its own libraries. The folder is in ``$EC_CACHE``, or in the repository's
+through its own loader with its own libraries. The directory is in ``$EC_CACHE``, or in the repository's
 ``.cache``; ``$EC_NEWER_NIX`` names a nix to use instead.
 
 Run as a program, it prints the path of that nix.
@@ -45,37 +45,38 @@ def find_newer_nix() -> Path:
             expected=True,
         )
     cache = Path(os.environ.get("EC_CACHE") or ROOT / ".cache")
-    folder = cache / f"nix-of-{NEWER}"
-    if not (folder / "bin/nix").exists():
+    directory = cache / f"nix-of-{NEWER}"
+    if not (directory / "bin/nix").exists():
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / f"nix-of-{NEWER}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "bin/nix").exists():
-                _make(folder)
-    return folder / "bin/nix"
+            if not (directory / "bin/nix").exists():
+                _make(directory)
+    return directory / "bin/nix"
 
 
-def _make(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="nix-", dir=folder.parent) as name:
+def _make(directory: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="nix-", dir=directory.parent) as name:
         work = Path(name)
         tree = work / "tree"
         tree.mkdir()
         for package in _download(work):
             _run(["dpkg-deb", "--extract", str(package), str(tree)])
-        shutil.rmtree(folder, ignore_errors=True)
-        tree.rename(folder)
-    loader = next(folder.glob("usr/lib*/ld-linux-*.so.*"), None) or next(
-        folder.glob("usr/lib/*/ld-linux-*.so.*")
+        shutil.rmtree(directory, ignore_errors=True)
+        tree.rename(directory)
+    loader = next(directory.glob("usr/lib*/ld-linux-*.so.*"), None) or next(
+        directory.glob("usr/lib/*/ld-linux-*.so.*")
     )
-    libraries = next(path.parent for path in folder.glob("usr/lib/*/libc.so.6"))
-    (folder / "bin").mkdir()
+    libraries = next(path.parent for path in directory.glob("usr/lib/*/libc.so.6"))
+    (directory / "bin").mkdir()
     for program in reversed(PROGRAMS):
-        script = folder / "bin" / program
+        script = directory / "bin" / program
         # NIX_BIN_DIR: nix looks for its helpers there instead of where the system's nix has them.
         script.write_text(
             "#!/bin/sh\n"
-            f"NIX_BIN_DIR='{folder}/bin'; export NIX_BIN_DIR\n"
-            f"exec '{loader}' --argv0 {program} --library-path '{libraries}' '{folder}/usr/bin/nix' \"$@\"\n"
+            f"NIX_BIN_DIR='{directory}/bin'; export NIX_BIN_DIR\n"
+            f"exec '{loader}' --argv0 {program} --library-path '{libraries}'"
+            f" '{directory}/usr/bin/nix' \"$@\"\n"
         )
         script.chmod(0o755)
 

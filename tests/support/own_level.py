@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEVELS = {"ectools": "tests/unit", "pynix_eval_shim": "tests/shim"}
-"""Package → folder of its tests."""
+"""Package → directory of its tests."""
 
 MOST_LINES = 30
 """A module of at most so many lines needs no test that names it."""
@@ -44,10 +44,10 @@ def _find_modules(root: Path, package: str) -> Iterator[tuple[str, Path]]:
         yield ".".join(parts), path
 
 
-def _find_imported(folder: Path) -> set[str]:
-    """What may be a module in the imports of a folder's tests; ``from a import b`` is ``a`` and ``a.b``."""
+def _find_imported(directory: Path) -> set[str]:
+    """What may be a module in the imports of these tests; ``from a import b`` is ``a`` and ``a.b``."""
     names = set()
-    for path in folder.rglob("test_*.py"):
+    for path in directory.rglob("test_*.py"):
         for node in ast.walk(_parse(path)):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}

@@ -67,26 +67,26 @@ class Probed:
 
 @dataclass
 class ProbeLab:
-    """``folder`` holds what the servers need: ``tftp`` and ``web`` are what the boot host serves."""
+    """``directory`` holds what the servers need: ``tftp`` and ``web`` are what the boot host serves."""
 
-    folder: Path
+    directory: Path
     tag: str
     stack: contextlib.ExitStack
     leases: Path = field(init=False)
     _started: int = 0
 
     def __post_init__(self) -> None:
-        self.leases = self.folder / "leases"
+        self.leases = self.directory / "leases"
         self.tftp.mkdir()
         self.web.mkdir()
 
     @property
     def tftp(self) -> Path:
-        return self.folder / "tftp"
+        return self.directory / "tftp"
 
     @property
     def web(self) -> Path:
-        return self.folder / "web"
+        return self.directory / "web"
 
     def namespace(self, name: str) -> str:
         return f"ec-{name}-{self.tag}"
@@ -99,7 +99,7 @@ class ProbeLab:
         """A dnsmasq in a namespace until the test's end; ``options`` without their dashes."""
         dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
         self._started += 1
-        pid_file = self.folder / f"dnsmasq-{self._started}.pid"
+        pid_file = self.directory / f"dnsmasq-{self._started}.pid"
         common = ["port=0", "interface=eth0", "bind-interfaces", "no-ping", "user=root", "log-facility=-"]
         common += [f"pid-file={pid_file}", f"dhcp-leasefile={self.leases}-{self._started}"]
         words = [f"--{option}" for option in (*common, *options)]
@@ -172,18 +172,18 @@ class ProbeLab:
 
     def leased(self) -> list[str]:
         """The leases that DHCP servers have given and not got back."""
-        files = sorted(self.folder.glob("leases-*"))
+        files = sorted(self.directory.glob("leases-*"))
         return [line for file in files for line in file.read_text().splitlines()]
 
 
 @contextlib.contextmanager
-def build_probe_lab(folder: Path) -> Iterator[ProbeLab]:
+def build_probe_lab(directory: Path) -> Iterator[ProbeLab]:
     """The namespaces, up and without any server, for the length of the block."""
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes network namespaces")
     require_tool("ip", "install iproute2")
     with contextlib.ExitStack() as stack:
-        lab = ProbeLab(folder, secrets.token_hex(4), stack)
+        lab = ProbeLab(directory, secrets.token_hex(4), stack)
         for name in ("switch", "router", "boot", "other", "client"):
             made = subprocess.run(
                 ["ip", "netns", "add", lab.namespace(name)], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""A boot server elsewhere: serves one folder, and remembers what it was asked for."""
+"""A boot server elsewhere: serves one directory, and remembers what it was asked for."""
 
 from __future__ import annotations
 

@@ -97,9 +97,9 @@ def compress(data: bytes, kind: str = "gz") -> bytes:
     )()
 
 
-def write_archive(folder: Path, files: Mapping[str, bytes], name: str = ARCHIVE) -> Path:
-    """An archive in ``folder``, compressed as its name says."""
-    path = folder / name
+def write_archive(directory: Path, files: Mapping[str, bytes], name: str = ARCHIVE) -> Path:
+    """An archive in ``directory``, compressed as its name says."""
+    path = directory / name
     path.write_bytes(compress(build_tar(files), name.rpartition(".")[2]))
     return path
 
@@ -110,19 +110,19 @@ def build_settings(state_dir: Path, **flags: Any) -> Settings:
     return load_settings(None, flags={"stateDir": str(state_dir), **options}, environment={})
 
 
-def snapshot(folder: Path) -> dict[str, bytes | str]:
-    """Everything below a folder: content of files, targets of links."""
+def snapshot(directory: Path) -> dict[str, bytes | str]:
+    """Everything below a directory: content of files, targets of links."""
     found: dict[str, bytes | str] = {}
-    for parent, folders, names in os.walk(folder):
-        for name in [*folders, *names]:
+    for parent, directories, names in os.walk(directory):
+        for name in [*directories, *names]:
             path = Path(parent, name)
-            key = str(path.relative_to(folder))
+            key = str(path.relative_to(directory))
             if path.is_symlink():
                 found[key] = os.readlink(path)
             elif path.is_file():
                 found[key] = path.read_bytes()
             else:
-                found[key] = "folder"
+                found[key] = "directory"
     # These hold the last holder's process id.
     return {name: data for name, data in found.items() if not name.endswith(".lock")}
 

@@ -138,15 +138,15 @@ def make_schema() -> dict[str, Any]:
     }
 
 
-def write_schema(folder: Path) -> Path:
+def write_schema(directory: Path) -> Path:
     """The schema's file."""
-    path = folder / "demo.schema.json"
+    path = directory / "demo.schema.json"
     path.write_text(json.dumps(make_schema()))
     return path
 
 
-def write_redirects(folder: Path, table: object = None) -> Path:
+def write_redirects(directory: Path, table: object = None) -> Path:
     """A file of redirects: REDIRECTS, or what is given."""
-    path = folder / "redirects.json"
+    path = directory / "redirects.json"
     path.write_text(json.dumps(REDIRECTS if table is None else table))
     return path

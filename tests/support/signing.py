@@ -42,7 +42,7 @@ class Minisign:
         return b"\n".join(lines) + b"\n"
 
 
-def openssl(folder: Path, kind: str) -> tuple[bytes, Callable[[bytes], bytes]]:
+def openssl(directory: Path, kind: str) -> tuple[bytes, Callable[[bytes], bytes]]:
     program = require_tool("openssl", "Debian: openssl")
     options = {
         "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
@@ -50,7 +50,7 @@ def openssl(folder: Path, kind: str) -> tuple[bytes, Callable[[bytes], bytes]]:
         "ec": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
         "ed25519": ["-algorithm", "ED25519"],
     }[kind]
-    key, data, out = folder / "key.pem", folder / "data", folder / "out"
+    key, data, out = directory / "key.pem", directory / "data", directory / "out"
     subprocess.run([program, "genpkey", *options, "-out", key], check=True, capture_output=True)
     public = subprocess.run([program, "pkey", "-in", key, "-pubout"], check=True, capture_output=True).stdout
 
@@ -66,27 +66,27 @@ def openssl(folder: Path, kind: str) -> tuple[bytes, Callable[[bytes], bytes]]:
     return public, sign
 
 
-def openssh(folder: Path, kind: str, namespace: str = "file") -> tuple[bytes, Callable[[bytes], bytes]]:
+def openssh(directory: Path, kind: str, namespace: str = "file") -> tuple[bytes, Callable[[bytes], bytes]]:
     program = require_tool("ssh-keygen", "Debian: openssh-client")
-    key, data = folder / "id", folder / "data"
+    key, data = directory / "id", directory / "data"
     subprocess.run([program, "-q", "-t", kind, "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
 
     def sign(content: bytes) -> bytes:
         data.write_bytes(content)
-        (folder / "data.sig").unlink(missing_ok=True)
+        (directory / "data.sig").unlink(missing_ok=True)
         subprocess.run(
             [program, "-Y", "sign", "-n", namespace, "-f", key, data], check=True, capture_output=True
         )
-        return (folder / "data.sig").read_bytes()
+        return (directory / "data.sig").read_bytes()
 
     return key.with_suffix(".pub").read_bytes(), sign
 
 
-def make(kind: str, folder: Path) -> tuple[SignatureFormat, bytes, Callable[[bytes], bytes]]:
-    folder.mkdir()
+def make(kind: str, directory: Path) -> tuple[SignatureFormat, bytes, Callable[[bytes], bytes]]:
+    directory.mkdir()
     program, _, variant = kind.partition(" ")
     if program == "minisign":
         key = Minisign(hashed=variant == "hashed")
         return SignatureFormat.MINISIGN, key.public(), key.sign
     build = {"openssl": openssl, "openssh": openssh}[program]
-    return SignatureFormat(program), *build(folder, variant)
+    return SignatureFormat(program), *build(directory, variant)

@@ -73,12 +73,14 @@ def make_image(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def boot_scripted(folder: Path, *, post_mount_commands: str, images: Mapping[str, Path]) -> Iterator[Booted]:
+def boot_scripted(
+    directory: Path, *, post_mount_commands: str, images: Mapping[str, Path]
+) -> Iterator[Booted]:
     """One boot, ended with the block: ``images`` are file systems by mount point, "" for the root's."""
     require_tool("busybox", "install busybox-static")
     if os.geteuid() != 0:
         give_up("only root can mount")
-    tree = folder / "stage1"
+    tree = directory / "stage1"
     tree.mkdir(exist_ok=True)
     arguments = [part for mount_point, image in images.items() for part in (str(image), mount_point)]
     script = 'fail() { echo "stage 1 failed" >&2; exit 1; }\n' + post_mount_commands

@@ -1,4 +1,4 @@
-"""Releases as they stand in a state folder, without having been staged."""
+"""Releases as they stand in a state directory, without having been staged."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def make_release(
 
 
 def put_release(state_dir: Path, release: Release, files: Mapping[str, bytes]) -> Path:
-    """The folder of ``release`` in a state folder, where ``current`` leads to it."""
-    folder = state_dir / "releases" / release.id
-    folder.mkdir(parents=True)
+    """The directory of ``release`` in a state directory, where ``current`` leads to it."""
+    directory = state_dir / "releases" / release.id
+    directory.mkdir(parents=True)
     for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / "release.json").write_bytes(render_manifest(release))
+        (directory / name).write_bytes(data)
+    (directory / "release.json").write_bytes(render_manifest(release))
     current = state_dir / "current"
     current.unlink(missing_ok=True)
     current.symlink_to(f"releases/{release.id}")
-    return folder
+    return directory

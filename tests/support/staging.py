@@ -35,7 +35,7 @@ def forge() -> Iterator[Forge]:
 
 @pytest.fixture
 def staged_dir(tmp_path: Path) -> Path:
-    """A state folder in which a release is current that no test stages."""
+    """A state directory in which a release is current that no test stages."""
     state = tmp_path / "state"
     stage(build_settings(state, release_tarball=str(write_archive(tmp_path, release_files("zero")))))
     return state

@@ -1,4 +1,4 @@
-"""Runs inside a machine: goes over to a host's units, settings, users and folders, as a rebuild does.
+"""Runs inside a machine: goes over to a host's units, settings, users and directories, as a rebuild does.
 
 Stands for NixOS' switch-to-configuration, which works on no other distribution, in what concerns the services
 here: stop with the old unit what is to go or has changed, then users, files in /etc, the manager's reload,
@@ -47,9 +47,9 @@ def link_units(units: dict[str, Any]) -> None:
         (UNITS / name).symlink_to(unit["file"])
         for kind in ("wantedBy", "requiredBy"):
             for target in unit[kind]:
-                folder = UNITS / f"{target}.{'wants' if kind == 'wantedBy' else 'requires'}"
-                folder.mkdir(exist_ok=True)
-                (folder / name).symlink_to(f"../{name}")
+                directory = UNITS / f"{target}.{'wants' if kind == 'wantedBy' else 'requires'}"
+                directory.mkdir(exist_ok=True)
+                (directory / name).symlink_to(f"../{name}")
 
 
 def unlink_units(units: dict[str, Any]) -> None:

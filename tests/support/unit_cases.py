@@ -48,7 +48,7 @@ class Case:
     kinds: tuple[str, ...] = ("nspawn", "qemu")
     """The kinds of machine that it runs in."""
     writes: bool = True
-    """Whether it may write to its state folder."""
+    """Whether it may write to its state directory."""
     capabilities: int = 0
     """The bounding set, where it is not empty."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -228,10 +228,10 @@ def _netboot_case() -> Case:
     )
 
 
-def find_files(folder: Path) -> dict[str, Path]:
+def find_files(directory: Path) -> dict[str, Path]:
     """What the services find in /nix/files: boot binaries, and a release."""
     binaries = find_ipxe("forky") / "usr/lib/ipxe"
-    tarball = build_tarball(folder / TARBALL, build_payload(), mark="machine")
+    tarball = build_tarball(directory / TARBALL, build_payload(), mark="machine")
     return {TARBALL: tarball, **{name: binaries / name for name in ("ipxe-amd64.efi", "undionly.kpxe")}}
 
 

@@ -52,7 +52,7 @@ def read_credential(name: str) -> str:
         return hashlib.sha256(file.read().encode()).hexdigest()
 
 
-def list_folder(path: str) -> list[str]:
+def list_directory(path: str) -> list[str]:
     try:
         return os.listdir(path)
     except OSError:
@@ -71,7 +71,7 @@ def main() -> None:
         "families": {name: try_to(functools.partial(open_family, name)) for name in FAMILIES},
         "writes": {path: try_to(functools.partial(write, path)) for path in asked["paths"]},
         "namespace": unshare(),
-        "homes": [name for folder in ("/root", "/home") for name in list_folder(folder)],
+        "homes": [name for directory in ("/root", "/home") for name in list_directory(directory)],
         "credential": read_credential(asked["credential"]),
     }
     print(json.dumps({"probe": found}), flush=True)

@@ -16,11 +16,11 @@ EXPRESSION = Path(__file__).parent.parent / "eval" / "variants.nix"
 
 @dataclass(frozen=True)
 class Variants:
-    """``configs`` are written to ``folder``, because an argument holds 128 KiB at most."""
+    """``configs`` are written to ``directory``, because an argument holds 128 KiB at most."""
 
     nixpkgs: Path
     env: Mapping[str, str]
-    folder: Path
+    directory: Path
 
     def evaluate(self, attributes: Sequence[str], configs: Sequence[Any]) -> list[dict[str, Any]]:
         """These attributes of each configuration, in its order; an attribute is dropped where it throws."""
@@ -50,7 +50,7 @@ class Variants:
         return self._run(["nix-build", "--no-out-link", "--expr", expression])
 
     def _arguments(self, configs: Sequence[Any]) -> str:
-        file = self.folder / "configs.json"
+        file = self.directory / "configs.json"
         file.write_text(json.dumps(list(configs)))
         return f'nixpkgs = "{self.nixpkgs}"; configs = "{file}";'
 

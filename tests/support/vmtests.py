@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 FLAKE = Path(__file__).parents[1] / "eval" / "vmtests" / "flake.nix"
 
 
-def make_source(folder: Path, nix: Nix) -> Source:
-    """A copy of the flake in ``folder``; ``left``, ``right`` and ``never`` are pipes in ``folder/pipes``."""
-    flake, pipes = folder / "flake", folder / "pipes"
+def make_source(directory: Path, nix: Nix) -> Source:
+    """A copy of the flake in ``directory``; ``left``, ``right`` and ``never`` are pipes in its ``pipes``."""
+    flake, pipes = directory / "flake", directory / "pipes"
     flake.mkdir()
     pipes.mkdir()
     for name in ("left", "right", "never"):
@@ -35,22 +35,22 @@ def make_source(folder: Path, nix: Nix) -> Source:
     return Source(flake=f"path:{flake}", nix=nix)
 
 
-def find_builders(folder: Path) -> list[str]:
-    """The command lines of the processes that wait for the pipe ``never`` of ``folder``."""
+def find_builders(directory: Path) -> list[str]:
+    """The command lines of the processes that wait for the pipe ``never`` of ``directory``."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if f"{folder}/pipes/never".encode() in arguments:
+        if f"{directory}/pipes/never".encode() in arguments:
             found.append(arguments.decode("utf-8", "replace"))
     return found
 
 
-def assert_no_builder(folder: Path) -> None:
-    """No builder of ``folder`` is left, now or soon."""
-    wait_until(lambda: not find_builders(folder))
+def assert_no_builder(directory: Path) -> None:
+    """No builder of ``directory`` is left, now or soon."""
+    wait_until(lambda: not find_builders(directory))
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:

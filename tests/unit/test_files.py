@@ -54,7 +54,7 @@ def test_a_write_that_fails_keeps_the_old_file_whole(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"missing/name: cannot be written: No such file"):
         write_atomic(tmp_path / "missing" / "name", b"")
     with pytest.raises(FileError, match=r"missing: cannot be read: No such file"):

@@ -1,4 +1,4 @@
-"""Who root becomes in a folder, and that it does not come back; real users, so most of it takes root."""
+"""Who root becomes in a directory, and that it does not come back; real users, so most of it takes root."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ectools.privileges import (
     NOBODY,
     ROOT,
     Identity,
-    UnsafeFolderError,
-    find_folder_user,
+    UnsafeDirectoryError,
+    find_directory_user,
     find_identity,
     find_user,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ALICE, BOB = 64001, 64002
 """Users without an entry anywhere."""
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: makes folders of other users")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: makes directories of other users")
 
 
 def make(path: Path, *, owner: int = 0, mode: int = 0o755) -> Path:
@@ -40,68 +40,68 @@ def make(path: Path, *, owner: int = 0, mode: int = 0o755) -> Path:
 
 
 @needs_root
-def test_whoever_may_write_a_folder_or_the_way_to_it_is_who_root_becomes(tmp_path: Path) -> None:
-    assert find_folder_user(tmp_path) == ROOT
-    assert find_folder_user(tmp_path / "missing/below") == ROOT
+def test_whoever_may_write_a_directory_or_the_way_to_it_is_who_root_becomes(tmp_path: Path) -> None:
+    assert find_directory_user(tmp_path) == ROOT
+    assert find_directory_user(tmp_path / "missing/below") == ROOT
     home = make(tmp_path / "alice", owner=ALICE)
-    # Not the folder's group: set-group-ID folders hand theirs on to whoever makes one there.
-    assert find_folder_user(home) == Identity(uid=ALICE, gid=NOBODY)
-    assert find_folder_user(home / "missing/below") == find_identity(ALICE)
+    # Not the directory's group: set-group-ID directories hand theirs on to whoever makes one there.
+    assert find_directory_user(home) == Identity(uid=ALICE, gid=NOBODY)
+    assert find_directory_user(home / "missing/below") == find_identity(ALICE)
     make(home / "state", owner=ALICE)
     make(home / "state/tftp", owner=ALICE)
-    assert find_folder_user(home / "state", home / "state/tftp") == find_identity(ALICE)
+    assert find_directory_user(home / "state", home / "state/tftp") == find_identity(ALICE)
     shared = make(tmp_path / "shared", mode=0o1777)
-    assert find_folder_user(make(shared / "alices", owner=ALICE)) == find_identity(ALICE)
-    assert find_folder_user(make(shared / "roots")) == ROOT
+    assert find_directory_user(make(shared / "alices", owner=ALICE)) == find_identity(ALICE)
+    assert find_directory_user(make(shared / "roots")) == ROOT
     (tmp_path / "link").symlink_to(home)
-    assert find_folder_user(tmp_path / "link/state") == find_identity(ALICE)
+    assert find_directory_user(tmp_path / "link/state") == find_identity(ALICE)
 
 
-def refuse_group(folder: Path) -> Path:
-    return make(folder / "state", owner=ALICE, mode=0o775)
+def refuse_group(directory: Path) -> Path:
+    return make(directory / "state", owner=ALICE, mode=0o775)
 
 
-def refuse_everybody(folder: Path) -> Path:
-    return make(folder / "state", mode=0o777)
+def refuse_everybody(directory: Path) -> Path:
+    return make(directory / "state", mode=0o777)
 
 
-def refuse_sticky(folder: Path) -> Path:
-    return make(folder / "state", mode=0o1777)
+def refuse_sticky(directory: Path) -> Path:
+    return make(directory / "state", mode=0o1777)
 
 
-def refuse_missing_in_sticky(folder: Path) -> Path:
-    return make(folder / "tmp", mode=0o1777) / "missing"
+def refuse_missing_in_sticky(directory: Path) -> Path:
+    return make(directory / "tmp", mode=0o1777) / "missing"
 
 
-def refuse_parent_of_group(folder: Path) -> Path:
-    return make(make(folder / "way", mode=0o775) / "state", owner=ALICE)
+def refuse_parent_of_group(directory: Path) -> Path:
+    return make(make(directory / "way", mode=0o775) / "state", owner=ALICE)
 
 
-def refuse_two_users(folder: Path) -> Path:
-    return make(make(folder / "alice", owner=ALICE) / "bobs", owner=BOB)
+def refuse_two_users(directory: Path) -> Path:
+    return make(make(directory / "alice", owner=ALICE) / "bobs", owner=BOB)
 
 
-def refuse_roots_below_another(folder: Path) -> Path:
-    return make(make(folder / "alice", owner=ALICE) / "roots")
+def refuse_roots_below_another(directory: Path) -> Path:
+    return make(make(directory / "alice", owner=ALICE) / "roots")
 
 
-def refuse_link_of_another(folder: Path) -> Path:
-    shared = make(folder / "tmp", mode=0o1777)
-    (shared / "link").symlink_to(make(folder / "roots"))
+def refuse_link_of_another(directory: Path) -> Path:
+    shared = make(directory / "tmp", mode=0o1777)
+    (shared / "link").symlink_to(make(directory / "roots"))
     os.chown(shared / "link", BOB, BOB, follow_symlinks=False)
     return shared / "link"
 
 
-def refuse_link_to_shared(folder: Path) -> Path:
-    (folder / "link").symlink_to("way/../way/state")
-    make(make(folder / "way", mode=0o777) / "state")
-    return folder / "link"
+def refuse_link_to_shared(directory: Path) -> Path:
+    (directory / "link").symlink_to("way/../way/state")
+    make(make(directory / "way", mode=0o777) / "state")
+    return directory / "link"
 
 
-def refuse_loop(folder: Path) -> Path:
-    (folder / "one").symlink_to("two")
-    (folder / "two").symlink_to("one")
-    return folder / "one"
+def refuse_loop(directory: Path) -> Path:
+    (directory / "one").symlink_to("two")
+    (directory / "two").symlink_to("one")
+    return directory / "one"
 
 
 @needs_root
@@ -123,15 +123,15 @@ def refuse_loop(folder: Path) -> Path:
 def test_root_refuses_what_is_not_one_users_alone(
     build: Callable[[Path], Path], words: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UnsafeFolderError) as caught:
-        find_folder_user(build(tmp_path))
+    with pytest.raises(UnsafeDirectoryError) as caught:
+        find_directory_user(build(tmp_path))
     assert words in caught.value.message
     assert str(tmp_path) in caught.value.message
 
 
 @needs_root
 def test_an_access_control_list_counts_as_the_group_does(tmp_path: Path) -> None:
-    folder = make(tmp_path / "state", owner=ALICE)
+    directory = make(tmp_path / "state", owner=ALICE)
     # <linux/posix_acl_xattr.h>, version 2: user::rwx, user:BOB:rwx, group::r-x, mask::rwx, other::r-x.
     entries = [(1, 7, -1), (2, 7, BOB), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
     packed = b"".join(
@@ -139,20 +139,20 @@ def test_an_access_control_list_counts_as_the_group_does(tmp_path: Path) -> None
         for tag, right, uid in entries
     )
     try:
-        os.setxattr(folder, "system.posix_acl_access", (2).to_bytes(4, "little") + packed)
+        os.setxattr(directory, "system.posix_acl_access", (2).to_bytes(4, "little") + packed)
     except OSError as error:
         give_up(f"no ACLs on {tmp_path}: {error.strerror}")
-    with pytest.raises(UnsafeFolderError, match="may be written by the group"):
-        find_folder_user(folder)
+    with pytest.raises(UnsafeDirectoryError, match="may be written by the group"):
+        find_directory_user(directory)
 
 
 @needs_root
-def test_folders_of_different_users_are_refused(tmp_path: Path) -> None:
+def test_directories_of_different_users_are_refused(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", owner=ALICE), make(tmp_path / "two", owner=BOB)
-    with pytest.raises(UnsafeFolderError, match=f"two: is {BOB}'s to write, and .*one is {ALICE}'s"):
-        find_folder_user(one, two)
-    with pytest.raises(UnsafeFolderError, match="is root's to write"):
-        find_folder_user(one, tmp_path / "missing")
+    with pytest.raises(UnsafeDirectoryError, match=f"two: is {BOB}'s to write, and .*one is {ALICE}'s"):
+        find_directory_user(one, two)
+    with pytest.raises(UnsafeDirectoryError, match="is root's to write"):
+        find_directory_user(one, tmp_path / "missing")
 
 
 def test_users_by_name() -> None:
@@ -164,7 +164,7 @@ DROP = """
 import json, os, subprocess, sys
 from pathlib import Path
 from ectools.capabilities import Capability, forget_capability, has_capability, limit_capabilities, raised
-from ectools.privileges import drop_privileges, find_identity, work_as_folder_user
+from ectools.privileges import drop_privileges, find_identity, work_as_directory_user
 def show():
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
@@ -231,13 +231,13 @@ print(json.dumps(found))
 
 
 @needs_root
-def test_only_root_becomes_the_folders_user(tmp_path: Path) -> None:
-    folder = make(tmp_path / "state", owner=ALICE)
+def test_only_root_becomes_the_directories_user(tmp_path: Path) -> None:
+    directory = make(tmp_path / "state", owner=ALICE)
     source = """
-became = work_as_folder_user(Path(sys.argv[1]))
+became = work_as_directory_user(Path(sys.argv[1]))
 print(json.dumps([None if became is None else became.uid, list(os.getresuid())]))
 """
-    assert drop(source, str(folder)) == [ALICE, [ALICE] * 3]
+    assert drop(source, str(directory)) == [ALICE, [ALICE] * 3]
     assert drop(source, str(tmp_path)) == [None, [0] * 3]
 
 

@@ -1,4 +1,7 @@
-"""What this host lacks for each command. Looks, and starts nothing that lasts."""
+"""What this host lacks for each command. Looks, and starts nothing that lasts.
+
+``findings`` of one thing · ``programs`` · ``kernel`` · ``nix_host`` · ``guest`` · ``boot_host``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from pynix_eval_shim import Nix
 
-__all__ = ["COMMANDS", "Finding", "State", "examine", "is_fit"]
+__all__ = ["COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
 
 COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
 """The commands that need more than this package; all others run wherever Python does."""

@@ -6,12 +6,12 @@ import errno
 import socket
 from pathlib import Path
 
+from ectools.capabilities import Capability, has_capability
 from ectools.checks.doctor.findings import Finding, FindingState
-from ectools.checks.doctor.kernel import has_capability, read_kernel_file
+from ectools.checks.doctor.kernel import read_kernel_file
 from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
 
-_CAP_NET_BIND_SERVICE = 10
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -25,7 +25,7 @@ def look_at_port_rights() -> Finding:
     """Whether this user may serve TFTP and DHCP."""
     name, commands = "privileged ports", ("netboot",)
     first_free = read_kernel_file(str(_FIRST_FREE_PORT)).strip() or "1024"
-    if has_capability(_CAP_NET_BIND_SERVICE) or int(first_free) <= load_protocols().ports.dhcp:
+    if has_capability(Capability.NET_BIND_SERVICE) or int(first_free) <= load_protocols().ports.dhcp:
         return Finding(name=name, commands=commands, state=FindingState.OK, detail="this user may take them")
     return Finding(
         name=name,

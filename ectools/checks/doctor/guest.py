@@ -6,11 +6,11 @@ import os
 import re
 from pathlib import Path
 
+from ectools.capabilities import Capability, has_capability
 from ectools.checks.doctor.findings import Finding, FindingState
-from ectools.checks.doctor.kernel import has_capability, read_kernel_file
+from ectools.checks.doctor.kernel import read_kernel_file
 
 _GUEST_MIB = 4096  # memoryMiB's default
-_CAP_NET_ADMIN = 12
 
 
 def look_at_kvm(trouble: str | None) -> Finding:
@@ -58,7 +58,7 @@ def look_at_macvtap() -> Finding:
             detail="this kernel has no driver for it; lan.enable cannot work",
             remedy="a kernel with CONFIG_MACVTAP, and modprobe macvtap",
         )
-    if not has_capability(_CAP_NET_ADMIN):
+    if not has_capability(Capability.NET_ADMIN):
         return Finding(
             name="macvtap",
             commands=("vm",),

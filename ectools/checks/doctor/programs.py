@@ -11,7 +11,7 @@ from ectools.checks.doctor.nix_host import NIX_COMMANDS
 from ectools.processes import ProcessError, run
 
 _VERSION_SECONDS = 60.0
-_SYSTEM_FOLDERS = ":/usr/sbin:/sbin"  # Debian keeps dnsmasq where a user's PATH does not look
+_SYSTEM_DIRECTORIES = ":/usr/sbin:/sbin"  # Debian keeps dnsmasq where a user's PATH does not look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ PROGRAMS = (
 
 
 def look_for_program(program: Program) -> Finding:
-    path = shutil.which(program.name, path=os.environ.get("PATH", "") + _SYSTEM_FOLDERS)
+    path = shutil.which(program.name, path=os.environ.get("PATH", "") + _SYSTEM_DIRECTORIES)
     if path is None:
         state = FindingState.MISSING if program.without is None else FindingState.LIMITED
         detail = "not on PATH" + (f"; {program.without}" if program.without else "")

@@ -1,4 +1,8 @@
-"""``ectools netboot``: one file a subcommand."""
+"""``ectools netboot``: one file a subcommand.
+
+``dnsmasq`` · ``http`` · ``ipxe`` · ``pack`` · ``probe`` · ``releases`` · ``rollback`` · ``serve`` ·
+``stage``. Those on staged releases share ``state``; ``progress`` draws a download.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ COMMANDS = {
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
     "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
-    "http": ("ectools.cli.netboot.http", "Serve the files of one folder over HTTP."),
+    "http": ("ectools.cli.netboot.http", "Serve the files of one directory over HTTP."),
     "serve": ("ectools.cli.netboot.serve", "Serve what is staged: HTTP, TFTP, and ProxyDHCP."),
     "dnsmasq": ("ectools.cli.netboot.dnsmasq", "Serve TFTP and ProxyDHCP alone: the unit beside serve's."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),

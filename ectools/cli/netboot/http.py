@@ -1,4 +1,4 @@
-"""``ectools netboot http``: serve one folder."""
+"""``ectools netboot http``: serve one directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ectools.cli.param_types import Seconds
 
 @click.command(epilog="Example: ectools netboot http --root ./boot --bind-ip 0.0.0.0 --port 8080")
 @click.option(
-    "--root", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to serve."
+    "--root", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The directory to serve."
 )
 @click.option("--bind-ip", metavar="IP", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, metavar="N", help="Port to listen on; 0 takes a free one.  [default: 8080]")
@@ -70,9 +70,9 @@ def http(
     log_format: str,
     as_json: bool,
 ) -> None:
-    """Serve the files of one folder over HTTP, until SIGTERM or SIGINT.
+    """Serve the files of one directory over HTTP, until SIGTERM or SIGINT.
 
-    Root becomes the user that the folder belongs to.
+    Root becomes the user that the directory belongs to.
     """
     if listen_fd is not None and (bind_ip is not None or port is not None):
         raise click.UsageError("--listen-fd takes the place of --bind-ip and --port: give one or the other")
@@ -84,7 +84,7 @@ def http(
     from ectools.netboot.http.listen import adopt_listener, bind_listener, format_address
     from ectools.netboot.http.server import serve
     from ectools.netboot.http.settings import HttpSettings
-    from ectools.privileges import limit_to_user, work_as_folder_user
+    from ectools.privileges import limit_to_user, work_as_directory_user
 
     use_log_format(log_format)
     settings = HttpSettings(
@@ -107,7 +107,7 @@ def http(
     )
 
     # Its modules are loaded when they are needed, and may be below /root.
-    work_as_folder_user(root, keep=(Capability.DAC_READ_SEARCH,))
+    work_as_directory_user(root, keep=(Capability.DAC_READ_SEARCH,))
     if os.geteuid() != 0:
         # What it took to come so far: it serves with the rights of its user.
         limit_to_user()

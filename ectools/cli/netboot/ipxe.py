@@ -1,4 +1,4 @@
-"""``ectools netboot ipxe``: boot binaries and the first script into the TFTP folder."""
+"""``ectools netboot ipxe``: boot binaries and the first script into the TFTP directory."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ PLACEHOLDER = "TOKEN"
     type=click.Choice(["autoexec", "netboot"]),
     help=f"Print a script, with {PLACEHOLDER} for a token, and write nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print {folder, files, written, removed}.")
+@click.option("--json", "as_json", is_flag=True, help="Print {directory, files, written, removed}.")
 def ipxe(
     *, config: Path | None, state_dir: str | None, script: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Write the boot binaries and autoexec.ipxe into the TFTP folder.
+    """Write the boot binaries and autoexec.ipxe into the TFTP directory.
 
     netboot.ipxe is the script of the release that is staged; the server makes it for each request.
     """
@@ -64,12 +64,12 @@ def ipxe(
     done = install_boot_files(settings, tokens[0] if tokens else None)
     if as_json:
         names = {"files": done.files, "written": done.written, "removed": done.removed}
-        click.echo(json.dumps({"folder": str(done.folder), **names}))
+        click.echo(json.dumps({"folder": str(done.directory), **names}))
         return
     for name in done.files:
-        click.echo(f"{done.folder / name}{'' if name in done.written else ' (as it was)'}")
+        click.echo(f"{done.directory / name}{'' if name in done.written else ' (as it was)'}")
     for name in done.removed:
-        click.echo(f"{done.folder / name} (removed: no longer configured)")
+        click.echo(f"{done.directory / name} (removed: no longer configured)")
 
 
 def _build(script: str, settings: Settings, token: str | None) -> str:

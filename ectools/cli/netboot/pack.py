@@ -11,7 +11,7 @@ from ectools.cli.netboot.state import become_owner
 
 
 @click.command(epilog="Example: ectools netboot pack ./result --tag boot-v2026.03.02 -o ./release")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--tag", required=True, metavar="TAG", help="The release's tag, a part of the archive's name.")
 @click.option(
     "-o",
@@ -43,7 +43,7 @@ from ectools.cli.netboot.state import become_owner
 @click.option("--json", "as_json", is_flag=True, help="Print {archive, sha256, sums, signature}.")
 def pack(
     *,
-    folder: Path,
+    directory: Path,
     tag: str,
     out: Path,
     system: str,
@@ -53,7 +53,7 @@ def pack(
     timestamp: int | None,
     as_json: bool,
 ) -> None:
-    """Make a release's archive from FOLDER: kernel, initrd, netboot.ipxe, as Nix builds them.
+    """Make a release's archive from DIRECTORY: kernel, initrd, netboot.ipxe, as Nix builds them.
 
     The archive ec-runner-SYSTEM-netboot-TAG.tar.gz is the same at every run, byte by byte. Its sum goes into
     SHA256SUMS.txt beside it, where the sums of other archives stay, and so does the time of its release, by
@@ -70,7 +70,7 @@ def pack(
     if signature_format is not None and key_file is not None:
         key = SigningKey(format=SignatureFormat(signature_format), file=key_file)
     packed = pack_release(
-        folder,
+        directory,
         out,
         tag=tag,
         system=System(system),

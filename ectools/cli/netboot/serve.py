@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
 )
-@click.option("--state-dir", metavar="DIR", help="The state folder, in place of the settings'.")
+@click.option("--state-dir", metavar="DIR", help="The state directory, in place of the settings'.")
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
 @click.option("--interface", metavar="NAME", help="The interface that has it.")
 @click.option("--hostname", metavar="NAME", help="The name or address that clients are sent to.")
@@ -60,7 +60,7 @@ def serve(
     """Serve the current release over HTTP, and the boot files over TFTP, until SIGTERM or SIGINT.
 
     dnsmasq does TFTP, and ProxyDHCP where it is enabled; their ports take root or CAP_NET_BIND_SERVICE, and
-    ProxyDHCP CAP_NET_ADMIN too. Root becomes the user that the state folder belongs to. A release that is
+    ProxyDHCP CAP_NET_ADMIN too. Root becomes the user that the state directory belongs to. A release that is
     staged meanwhile is served at once. SIGHUP reads settings and tokens again.
     """
     if only_check and print_dnsmasq:

@@ -62,6 +62,7 @@ def stage(
         raise click.UsageError(
             "--tarball and --tag exclude each other: an archive, or a release of the forge"
         )
+    from ectools.cli.netboot.progress import show_download
     from ectools.netboot.release.manifest import render_manifest
     from ectools.netboot.release.stage import StageOutcome
     from ectools.netboot.release.stage import stage as stage_release
@@ -82,17 +83,22 @@ def stage(
             "release.keep": keep,
         },
     )
-    staged = stage_release(settings, accept_withdrawn=accept_withdrawn)
+    with show_download() as on_progress:
+        staged = stage_release(settings, accept_withdrawn=accept_withdrawn, on_progress=on_progress)
     if as_json:
         release = json.loads(render_manifest(staged.release))
         removed = [release.id for release in staged.removed]
         click.echo(json.dumps({"outcome": staged.outcome, "release": release, "removed": removed}))
         return
     said = {
-        StageOutcome.STAGED: f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now",
+        StageOutcome.STAGED: (
+            f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now"
+        ),
         StageOutcome.REUSED: "was there already; current now",
         StageOutcome.UNCHANGED: "is current already; nothing changed",
-        StageOutcome.WITHDRAWN: "was rolled back from, and is not made current; --accept-withdrawn would do so",
+        StageOutcome.WITHDRAWN: (
+            "was rolled back from, and is not made current; --accept-withdrawn would do so"
+        ),
     }
     click.echo(f"{staged.release.title}: {said[staged.outcome]}")
 

@@ -23,7 +23,9 @@ _CONFIG = click.option(
     metavar="FILE",
     help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
 )
-_STATE_DIR = click.option("--state-dir", metavar="DIR", help="The state folder, in place of the settings'.")
+_STATE_DIR = click.option(
+    "--state-dir", metavar="DIR", help="The state directory, in place of the settings'."
+)
 
 
 def state_options(command: Callable[..., T]) -> Callable[..., T]:
@@ -32,7 +34,7 @@ def state_options(command: Callable[..., T]) -> Callable[..., T]:
 
 
 def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
-    """The settings, ready to change what stands in the state folder; ``flags``: dotted option → value."""
+    """The settings, ready to change what stands in the state directory; ``flags``: dotted option → value."""
     settings = load_given(config, state_dir, **flags)
     become_owner(settings.state_dir)
     return settings
@@ -47,19 +49,19 @@ def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> Sett
     return load_settings(config, flags={"stateDir": state_dir, **flags})
 
 
-def become_owner(folder: Path) -> None:
-    """Root is from here on, and for good, the user whose the folder is (``ectools.privileges`` has the rule).
+def become_owner(directory: Path) -> None:
+    """Root is from here on, and for good, the directory's user (``ectools.privileges`` has the rule).
 
     It reads what root may read all the same: a token that is root's alone, an archive below /root, and its
-    own modules, which are loaded when they are needed. Raises UnsafeFolderError, PrivilegeError.
+    own modules, which are loaded when they are needed. Raises UnsafeDirectoryError, PrivilegeError.
     """
     if os.geteuid() != 0:
         return
     # Not at the top: nobody but root needs it.
     from ectools.capabilities import Capability
-    from ectools.privileges import work_as_folder_user
+    from ectools.privileges import work_as_directory_user
 
-    work_as_folder_user(folder, keep=(Capability.DAC_READ_SEARCH,))
+    work_as_directory_user(directory, keep=(Capability.DAC_READ_SEARCH,))
 
 
 def show_size(size: int) -> str:

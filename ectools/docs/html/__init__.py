@@ -1,4 +1,8 @@
-"""HTML pages of the options: static, readable without JavaScript, searchable with it."""
+"""HTML pages of the options: static, readable without JavaScript, searchable with it.
+
+``pages`` which options stand where · ``entry`` one option · ``text`` descriptions · ``search`` the index of
+the search.
+"""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def write_pages(reference: Reference) -> dict[str, str]:
     files = {name: _write_page(name, layout) for name in layout.pages}
     files[HTML_INDEX] = _write_index(layout)
     files[search.SEARCH_FILE] = search.write_index(layout.pages)
-    folder = importlib.resources.files(__package__) / "assets"
+    directory = importlib.resources.files(__package__) / "assets"
     for name in _ASSETS:
-        files[name] = (folder / name).read_text(encoding="utf-8")
+        files[name] = (directory / name).read_text(encoding="utf-8")
     return files
 
 

@@ -27,9 +27,9 @@ _STOCK_NAMES = (
     *("ipxe.efi", "ipxe-x86_64.efi", "ipxe-amd64.efi"),
     *("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi", "snp.efi"),
 )
-_STOCK_FOLDERS = tuple(
-    Path(folder)
-    for folder in (
+_STOCK_DIRECTORIES = tuple(
+    Path(directory)
+    for directory in (
         "/usr/lib/ipxe",  # Debian, Ubuntu
         "/usr/share/ipxe",  # Fedora, openSUSE
         "/usr/share/ipxe/x86_64",  # Arch
@@ -49,7 +49,7 @@ class BinaryError(EcError):
 
 
 def choose_binaries(settings: Settings, *, present: bytes | None = None) -> dict[str, bytes]:
-    """File name in the TFTP folder → content, for each architecture that has a binary.
+    """File name in the TFTP directory → content, for each architecture that has a binary.
 
     ``present``: what is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises
     BinaryError, FileError, and InputError where a setting names what cannot be served.
@@ -97,9 +97,9 @@ def find_stock(package: Path | None) -> StockBinary:
     ``package`` None: it is looked for where distributions put it. Raises BinaryError, which names each one
     that was found and why it will not do.
     """
-    folders = _STOCK_FOLDERS if package is None else (package,)
+    directories = _STOCK_DIRECTORIES if package is None else (package,)
     refused = []
-    for path in _list_stock(folders):
+    for path in _list_stock(directories):
         data = read_regular(path, limit=_MAX_BINARY)
         facts = inspect_binary(data)
         fault = find_fault(data, Binary.X86_64)
@@ -120,15 +120,15 @@ def find_stock(package: Path | None) -> StockBinary:
                 hint=_NEWER,
             )
         return StockBinary(path=path, data=data, facts=facts)
-    looked = ", ".join(map(str, folders))
+    looked = ", ".join(map(str, directories))
     if refused:
         raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)
     raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
 
 
-def _list_stock(folders: tuple[Path, ...]) -> Iterator[Path]:
-    for folder in folders:
-        yield from (folder / name for name in _STOCK_NAMES if (folder / name).is_file())
+def _list_stock(directories: tuple[Path, ...]) -> Iterator[Path]:
+    for directory in directories:
+        yield from (directory / name for name in _STOCK_NAMES if (directory / name).is_file())
 
 
 def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:

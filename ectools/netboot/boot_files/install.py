@@ -1,4 +1,4 @@
-"""Fill the TFTP folder: boot binaries, and the first script beside them.
+"""Fill the TFTP directory: boot binaries, and the first script beside them.
 
 ``STATE_DIR/tftp.json`` (``{name: sha256}``) says what was written there by us. A file that it does not name,
 or that somebody changed since, is never removed.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
-from ectools.files import FileError, hold_lock, open_regular, sync_folder, write_atomic
+from ectools.files import FileError, hold_lock, open_regular, sync_directory, write_atomic
 from ectools.netboot.boot_files.choose import choose_binaries
 from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
 from ectools.netboot.settings.model import OPTION_PREFIX
@@ -32,35 +32,35 @@ _SCRIPT_MODE = 0o640
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """Names in the TFTP folder: what it holds by the settings, what was written anew, what was removed."""
+    """Names in the TFTP directory: what it holds by the settings, what was written anew, what was removed."""
 
-    folder: Path
+    directory: Path
     files: tuple[str, ...]
     written: tuple[str, ...]
     removed: tuple[str, ...]
 
 
 def install_boot_files(settings: Settings, token: str | None) -> Installed:
-    """Make the TFTP folder what the settings say. Nothing is written before all of it is known to be good.
+    """Make the TFTP directory what the settings say. Nothing is written before all of it is known to be good.
 
     Each file is swapped by rename; one that is the same already is left alone. Raises BinaryError, FileError,
     InputError, LockedError, ScriptError.
     """
-    folder = settings.tftp_dir
+    directory = settings.tftp_dir
     if settings.tftp_boot_filename == AUTOEXEC_NAME:
         raise InputError(f"{OPTION_PREFIX}.tftpBootFilename: {AUTOEXEC_NAME} is the script's name")
     try:
         settings.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o755, exist_ok=True)
+        directory.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
-        raise FileError(f"{folder}: cannot be made: {error.strerror}") from error
-    with hold_lock(settings.state_dir / ".tftp.lock", what=f"the folder {folder}"):
-        files = choose_binaries(settings, present=_find(folder / settings.tftp_boot_filename))
+        raise FileError(f"{directory}: cannot be made: {error.strerror}") from error
+    with hold_lock(settings.state_dir / ".tftp.lock", what=f"the directory {directory}"):
+        files = choose_binaries(settings, present=_find(directory / settings.tftp_boot_filename))
         files[AUTOEXEC_NAME] = build_autoexec(settings, token).encode("ascii")
-        return _install(settings.state_dir / _RECORD, folder, files)
+        return _install(settings.state_dir / _RECORD, directory, files)
 
 
-def _install(record: Path, folder: Path, files: dict[str, bytes]) -> Installed:
+def _install(record: Path, directory: Path, files: dict[str, bytes]) -> Installed:
     before = _read_record(record)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     # First what will be ours: a kill below leaves nothing that the next run does not know of.
@@ -68,14 +68,14 @@ def _install(record: Path, folder: Path, files: dict[str, bytes]) -> Installed:
     written = []
     for name, data in files.items():
         mode = _SCRIPT_MODE if name == AUTOEXEC_NAME else _BINARY_MODE
-        if _find(folder / name) != data or (folder / name).stat().st_mode & 0o777 != mode:
-            write_atomic(folder / name, data, mode=mode)
+        if _find(directory / name) != data or (directory / name).stat().st_mode & 0o777 != mode:
+            write_atomic(directory / name, data, mode=mode)
             written.append(name)
-    removed = [name for name in before if name not in files and _remove(folder / name, before[name])]
+    removed = [name for name in before if name not in files and _remove(directory / name, before[name])]
     if removed:
-        sync_folder(folder)
+        sync_directory(directory)
     _write_record(record, sums)
-    return Installed(folder=folder, files=tuple(files), written=tuple(written), removed=tuple(removed))
+    return Installed(directory=directory, files=tuple(files), written=tuple(written), removed=tuple(removed))
 
 
 def _find(path: Path) -> bytes | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ectools.netboot.settings.model import Settings
 
 AUTOEXEC_NAME = "autoexec.ipxe"
-"""What a UEFI iPXE looks for in the folder that it came from."""
+"""What a UEFI iPXE looks for in the directory that it came from."""
 NETBOOT_NAME = "netboot.ipxe"
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 

@@ -1,6 +1,8 @@
 """dnsmasq does TFTP and ProxyDHCP.
 
-``model`` what is served to whom, from the settings and the binaries that are there · ``render`` the model as
-dnsmasq's configuration · ``check`` the model against the TFTP folder and against dnsmasq itself · ``events``
-its log, read · ``process`` the running program.
+``model`` what is served to whom, from the settings and the binaries that are there · ``render`` the model
+as dnsmasq's configuration · ``check`` the model against the TFTP directory and against dnsmasq itself ·
+``plan`` all that it is started with · ``process`` the running program · ``liveness`` whether it answers ·
+``events`` its log, read · ``reports`` of it to another process · ``transfer_limit`` what one address may
+take.
 """

@@ -1,4 +1,4 @@
-"""The model against the TFTP folder, and its configuration against dnsmasq, before either is relied on."""
+"""The model against the TFTP directory, and its configuration against dnsmasq, before either is relied on."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def find_dnsmasq() -> str:
     return find_program(DNSMASQ, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
 
 
-def list_boot_files(folder: Path) -> frozenset[str]:
-    """The regular files in the TFTP folder; none where there is no folder. Raises FileError."""
+def list_boot_files(directory: Path) -> frozenset[str]:
+    """The regular files in the TFTP directory; none where there is no directory. Raises FileError."""
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
         raise FileError(
-            f"{folder}: cannot be read: {error.strerror}",
+            f"{directory}: cannot be read: {error.strerror}",
             hint="it is served as the user who runs this command: that user has to own or to read it",
         ) from error
 

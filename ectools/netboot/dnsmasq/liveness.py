@@ -81,7 +81,7 @@ class WatchedProcess:
 
     pid: int
     address: IPv4Address
-    folder: Path
+    directory: Path
     files: tuple[str, ...]
     max_transfers: int
 
@@ -125,7 +125,7 @@ async def watch_liveness(
 
 
 def _choose_file(watched: WatchedProcess) -> str:
-    return next((name for name in watched.files if (watched.folder / name).is_file()), NO_FILE)
+    return next((name for name in watched.files if (watched.directory / name).is_file()), NO_FILE)
 
 
 def _count_sleeps(pid: int) -> int | None:

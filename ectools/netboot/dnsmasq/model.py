@@ -25,7 +25,7 @@ class BootServicesError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A client architecture, and the file in the TFTP folder that its clients load."""
+    """A client architecture, and the file in the TFTP directory that its clients load."""
 
     architecture: Architecture
     filename: str
@@ -33,7 +33,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """ProxyDHCP: which network it answers, and where clients of HTTP find the TFTP folder's files.
+    """ProxyDHCP: which network it answers, and where clients of HTTP find the TFTP directory's files.
 
     ``base_url`` holds this host's address, because firmware may have no DNS server yet.
     """
@@ -59,13 +59,13 @@ class BootServices:
 
 
 def build_filenames(settings: Settings) -> Mapping[Binary, str]:
-    """The names that boot binaries have in the TFTP folder."""
+    """The names that boot binaries have in the TFTP directory."""
     names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
     return {**names, Binary.X86_64: settings.tftp_boot_filename}
 
 
 def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootServices:
-    """The services for the binaries that are ``present`` in the TFTP folder.
+    """The services for the binaries that are ``present`` in the TFTP directory.
 
     An architecture without its binary is not offered. Raises BootServicesError where ProxyDHCP has nothing
     to offer at all.

@@ -27,12 +27,12 @@ _OTHER_FILES = 128
 
 @dataclass(frozen=True, kw_only=True)
 class DnsmasqPlan:
-    """``folders`` decide what it serves: root does not serve more than their owner may read."""
+    """``directories`` decide what it serves: root does not serve more than their owner may read."""
 
     program: str
     services: BootServices
     configuration: str
-    folders: tuple[Path, ...]
+    directories: tuple[Path, ...]
 
 
 def build_plan(settings: Settings) -> DnsmasqPlan:
@@ -57,7 +57,7 @@ def build_plan(settings: Settings) -> DnsmasqPlan:
         program=program,
         services=services,
         configuration=configuration,
-        folders=(settings.state_dir, settings.tftp_dir),
+        directories=(settings.state_dir, settings.tftp_dir),
     )
 
 

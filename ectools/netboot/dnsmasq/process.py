@@ -17,7 +17,7 @@ from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
 from ectools.netboot.dnsmasq.transfer_limit import TransferShare
 from ectools.outputs import Outputs, Tail
-from ectools.privileges import NOBODY, find_folder_user
+from ectools.privileges import NOBODY, find_directory_user
 from ectools.processes import describe_exit, find_program, start_async
 from ectools.supervision import ChildState, RestartPolicy, Supervisor, tasks
 
@@ -47,13 +47,13 @@ class DnsmasqUser:
     reads_all: bool
 
 
-def find_dnsmasq_user(folders: Iterable[Path]) -> DnsmasqUser:
-    """The user who may write the ``folders``; nobody, who reads what is root's alone, where root alone may.
+def find_dnsmasq_user(directories: Iterable[Path]) -> DnsmasqUser:
+    """The user who may write ``directories``; where root alone may: nobody, who reads what is root's.
 
     Whoever may write one of them chooses what is served from it, by a link too: that must not be more than
-    what they may read. Raises UnsafeFolderError.
+    what they may read. Raises UnsafeDirectoryError.
     """
-    user = find_folder_user(*folders)
+    user = find_directory_user(*directories)
     if user.uid == 0:
         return DnsmasqUser(uid=NOBODY, gid=NOBODY, reads_all=True)
     return DnsmasqUser(uid=user.uid, gid=user.gid, reads_all=False)
@@ -160,7 +160,7 @@ class Dnsmasq:
                 self._tail.add(line)
 
         outputs = Outputs()
-        identity = find_dnsmasq_user(plan.folders) if os.geteuid() == 0 else None
+        identity = find_dnsmasq_user(plan.directories) if os.geteuid() == 0 else None
         if self._table is not None:
             uid = os.geteuid() if identity is None else identity.uid
             services = plan.services
@@ -224,7 +224,7 @@ class Dnsmasq:
         watched = WatchedProcess(
             pid=pid,
             address=services.listen_ip,
-            folder=services.tftp_dir,
+            directory=services.tftp_dir,
             files=(AUTOEXEC_NAME, *(offer.filename for offer in services.offers)),
             max_transfers=services.max_transfers,
         )

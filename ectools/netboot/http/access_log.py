@@ -7,7 +7,6 @@ the answer broke off.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractAccessLogger
@@ -15,6 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 from ectools import log
 from ectools.netboot.http.listen import plain_address
 from ectools.netboot.http.responses import FileReply, MemoryReply
+from ectools.redact import redact_after_token
 
 if TYPE_CHECKING:
     from http import HTTPStatus
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ectools.netboot.http.connection import Connection
 
 _log = log.Log(__name__)
-
-_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
 
 
 class AccessLog(AbstractAccessLogger):
@@ -48,7 +46,7 @@ class AccessLog(AbstractAccessLogger):
             # aiohttp's own answer to what it could not parse: there is no method and no path.
             fields["method"] = fields["path"] = None
         if "Range" in request.headers:
-            fields["range"] = _escape(_hide(request.headers["Range"])[:100])
+            fields["range"] = _escape(redact_after_token(request.headers["Range"])[:100])
         _log.info("request", **fields)
 
 
@@ -62,14 +60,10 @@ def printable_path(target: str) -> str:
 
     What follows ``token=`` is left out wherever it stands: somebody may have encoded the question mark.
     """
-    path = _hide(target.partition("?")[0])
+    path = redact_after_token(target.partition("?")[0])
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
     return _escape(path[:1000])
-
-
-def _hide(text: str) -> str:
-    return _TOKEN.sub(r"\1***", text)
 
 
 def _escape(text: str) -> str:

@@ -39,7 +39,7 @@ class Files:
         self._health: asyncio.Future[bool] | None = None
 
     async def get(self, segments: tuple[bytes, ...]) -> CachedFile | OpenedFile:
-        """A small file's content, or an opened file, which is the caller's to close. Raises RefusedError."""
+        """A small file's content, or an opened file, which is the caller's to close. Raises RejectedError."""
         path = self._root.find_path(segments)
         known = await self._find_known(path, segments)
         if known is not None:
@@ -93,7 +93,7 @@ class Files:
 
 
 def read_cached_file(root: WebRoot, segments: tuple[bytes, ...]) -> CachedFile | OpenedFile:
-    """Open a file, and read it where it is small. It may take its time. Raises RefusedError."""
+    """Open a file, and read it where it is small. It may take its time. Raises RejectedError."""
     file = root.open(segments)
     if file.status.st_size > MAX_FILE_BYTES:
         return file

@@ -71,14 +71,15 @@ class RequestInfo:
 
 
 AccessCheck = Callable[[RequestInfo], None]
-"""An access rule: returns where a visit is welcome, and raises RefusedError (403, 404) where it is not."""
+"""An access rule: returns where a visit is welcome, and raises RejectedError (403, 404) where it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
-    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the name.
+    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the
+    name.
     """
 
     target: tuple[bytes, ...] | bytes
@@ -87,10 +88,10 @@ class Resource:
 
 
 class Router(Protocol):
-    """Says what stands where, in place of the folder's own layout."""
+    """Says what stands where, in place of the directory's own layout."""
 
     async def find(self, info: RequestInfo) -> Resource:
-        """What ``info`` asks for. Raises RefusedError."""
+        """What ``info`` asks for. Raises RejectedError."""
         ...
 
     async def report(self) -> Mapping[str, Any]:
@@ -99,7 +100,7 @@ class Router(Protocol):
 
 
 class RequestHandler:
-    """Answers requests from one folder, or from what ``site`` makes of it; keeps small files.
+    """Answers requests from one directory, or from what ``router`` makes of it; keeps small files.
 
     ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
     """
@@ -109,14 +110,14 @@ class RequestHandler:
         settings: HttpSettings,
         *,
         access_check: AccessCheck | None,
-        site: Router | None,
+        router: Router | None,
         report: Callable[[], Mapping[str, Any]],
         guard: Guard,
     ) -> None:
         self._settings = settings
         self._guard = guard
         self._access_check = access_check
-        self._site = site
+        self._router = router
         self._report = report
         self._root = WebRoot(settings.root, store=settings.store)
         self._files = Files(self._root)
@@ -130,7 +131,7 @@ class RequestHandler:
 
     async def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
-        found = None
+        resource = None
         try:
             info = _read_request_info(request)
             if info.segments == _HEALTH:
@@ -139,26 +140,28 @@ class RequestHandler:
                 self._access_check(info)
             if overload:
                 raise RejectedError(503, "all connections are taken; try again")
-            found = Resource(target=info.segments) if self._site is None else await self._site.find(info)
-            reply = await self._answer(request, info, found)
+            resource = (
+                Resource(target=info.segments) if self._router is None else await self._router.find(info)
+            )
+            reply = await self._answer(request, info, resource)
         except RejectedError as error:
             reply = self._reject(error)
         except Exception as error:
             self._guard.report(error)
             reply = self._reject(RejectedError(500, "a fault of the server"))
-        if found is not None:
-            reply.on_complete = found.on_complete
+        if resource is not None:
+            reply.on_complete = resource.on_complete
         return reply
 
     async def _answer(
-        self, request: web.BaseRequest, info: RequestInfo, found: Resource
+        self, request: web.BaseRequest, info: RequestInfo, resource: Resource
     ) -> MemoryReply | FileReply:
-        if isinstance(found.target, bytes):
-            reply = self._reply(request, info.segments, describe_content(found.target), found.target)
-            if found.content_type is not None and "Content-Type" in reply.headers:
-                reply.headers["Content-Type"] = found.content_type
+        if isinstance(resource.target, bytes):
+            reply = self._reply(request, info.segments, describe_content(resource.target), resource.target)
+            if resource.content_type is not None and "Content-Type" in reply.headers:
+                reply.headers["Content-Type"] = resource.content_type
             return reply
-        file = await self._files.get(found.target)
+        file = await self._files.get(resource.target)
         if isinstance(file, CachedFile):
             return self._reply(request, info.segments, file.validators, file.content)
         with contextlib.ExitStack() as cleanup:
@@ -199,12 +202,14 @@ class RequestHandler:
         return FileReply(status=chosen.status, headers=headers, file=source, part=part, count=chosen.count)
 
     async def _report_health(self, info: RequestInfo) -> MemoryReply:
-        root_is_there, of_site = await asyncio.gather(self._files.is_root_there(), self._report_site(info))
+        root_is_there, of_router = await asyncio.gather(
+            self._files.is_root_there(), self._report_router(info)
+        )
         body = {
             "status": "ok" if root_is_there else "failed",
             "root": root_is_there,
             **self._report(),
-            **of_site,
+            **of_router,
         }
         return MemoryReply(
             status=200 if root_is_there else 503,
@@ -212,15 +217,15 @@ class RequestHandler:
             body=json.dumps(body).encode() + b"\n",
         )
 
-    async def _report_site(self, info: RequestInfo) -> Mapping[str, Any]:
-        if self._site is None:
+    async def _report_router(self, info: RequestInfo) -> Mapping[str, Any]:
+        if self._router is None:
             return {}
         try:
             if self._access_check is not None:
                 self._access_check(info)
         except RejectedError:
             return {}
-        return await self._site.report()
+        return await self._router.report()
 
     def _reject(self, error: RejectedError) -> MemoryReply:
         headers = {"Content-Type": _TEXT, **_COMMON}
@@ -235,7 +240,7 @@ class RequestHandler:
 
 
 def _read_request_info(request: web.BaseRequest) -> RequestInfo:
-    """Raises RefusedError: 400, 405, 505."""
+    """Raises RejectedError: 400, 405, 505."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise RejectedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
     if request.method not in ("GET", "HEAD"):

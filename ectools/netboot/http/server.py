@@ -55,7 +55,7 @@ _EXPIRED_PER_TURN = 16
 
 
 class HttpServer:
-    """Serves one folder on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
+    """Serves one directory on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class HttpServer:
         *,
         listener: socket.socket,
         access_check: AccessCheck | None = None,
-        site: Router | None = None,
+        router: Router | None = None,
         classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,11 @@ class HttpServer:
         self.admission = Admission(settings.max_connections, classify=classify, clock=self._loop.time)
         self._requests_guard = Guard("requests", clock=self._loop.time)
         self._handler = RequestHandler(
-            settings, access_check=access_check, site=site, report=self.describe, guard=self._requests_guard
+            settings,
+            access_check=access_check,
+            router=router,
+            report=self.describe,
+            guard=self._requests_guard,
         )
         self._handler.check()
         self._listener = listener
@@ -300,7 +304,7 @@ async def serve(
     listener: socket.socket,
     on_ready: Callable[[str, int], None] | None = None,
     access_check: AccessCheck | None = None,
-    site: Router | None = None,
+    router: Router | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops everything.
 
@@ -310,7 +314,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     report_unseen_failures(loop)
     with contextlib.closing(listener):
-        server = HttpServer(settings, listener=listener, access_check=access_check, site=site)
+        server = HttpServer(settings, listener=listener, access_check=access_check, router=router)
         stop = asyncio.Event()
 
         def on_signal() -> None:

@@ -11,7 +11,7 @@ HEALTH_PATH = "/healthz"
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """``root`` is the folder whose files are served; times are in seconds.
+    """``root`` is the directory whose files are served; times are in seconds.
 
     ``max_connections`` are answered at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
     A header must be complete ``header_seconds`` after the connection opened or the previous response

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HINT = "give the folder that holds the boot files (kernel, initrd, netboot.ipxe)"
+_HINT = "give the directory that holds the boot files (kernel, initrd, netboot.ipxe)"
 _DESCRIPTOR_PATH = b"/proc/self/fd/%d"
 # Nix gives every file in its store this date, which therefore says nothing of when it changed.
 _STORE_MTIME = 1
@@ -49,8 +49,8 @@ def parse_target(target: str) -> tuple[bytes, ...]:
     """The segments of a request target's path, percent-decoded once each; the query is dropped.
 
     Slashes in a row count as one, because scripts join ``${base}/`` and ``/kernel``; a slash at the end
-    asks for a folder and gives an empty last segment. Raises RefusedError: 400 for what could mean another
-    path to somebody (``..``, an encoded slash, NUL, a broken escape).
+    asks for a directory and gives an empty last segment. Raises RejectedError: 400 for what could mean
+    another path to somebody (``..``, an encoded slash, NUL, a broken escape).
     """
     path = target.partition("?")[0]
     if not path.startswith("/"):
@@ -61,13 +61,13 @@ def parse_target(target: str) -> tuple[bytes, ...]:
         path = "/" + rest.partition("/")[2]
     if _BAD_PERCENT.search(path) or "#" in path:
         raise RejectedError(400, "the path is not well encoded")
-    *folders, last = path.split("/")
-    segments = [decode_segment(segment) for segment in (*filter(None, folders), last)]
+    *directories, last = path.split("/")
+    segments = [decode_segment(segment) for segment in (*filter(None, directories), last)]
     return tuple(segments)
 
 
 def decode_segment(segment: str) -> bytes:
-    """One percent-decoded segment. Raises RefusedError (400) where it is not one plain name."""
+    """One percent-decoded segment. Raises RejectedError (400) where it is not one plain name."""
     # aiohttp decodes the request line as UTF-8 and keeps other bytes as surrogates.
     name = unquote_to_bytes(segment.encode("utf-8", "surrogateescape"))
     if name in (b".", b"..") or b"/" in name or b"\0" in name:
@@ -76,14 +76,14 @@ def decode_segment(segment: str) -> bytes:
 
 
 class WebRoot:
-    """The folder that is served, looked up anew for each request: it may be a link that is swapped."""
+    """The directory that is served, looked up anew for each request: it may be a link that is swapped."""
 
     def __init__(self, root: Path, *, store: Path) -> None:
         self._root = os.fsencode(root.absolute())
         self._store = os.fsencode(store).rstrip(b"/") + b"/"
 
     def check(self) -> None:
-        """Raises InputError where the root is missing, no folder or closed to this user."""
+        """Raises InputError where the root is missing, no directory or closed to this user."""
         shown = os.fsdecode(self._root)
         try:
             root = self._open_root()
@@ -109,7 +109,7 @@ class WebRoot:
         return True
 
     def find_path(self, segments: tuple[bytes, ...]) -> bytes:
-        """The path that the segments name, unresolved. RefusedError (404) for folders and hidden names.
+        """The path that the segments name, unresolved. RejectedError (404) for directories and hidden names.
 
         Names with a leading dot are not served: they are temporary files of atomic writers, half written, and
         what editors and version control leave behind.
@@ -119,7 +119,7 @@ class WebRoot:
         return self._root + b"/" + b"/".join(segments)
 
     def open(self, segments: tuple[bytes, ...]) -> OpenedFile:
-        """Open the regular file that the segments name. Raises RefusedError: 403, 404, 500 or 503."""
+        """Open the regular file that the segments name. Raises RejectedError: 403, 404, 500 or 503."""
         self.find_path(segments)
         try:
             root = self._open_root()

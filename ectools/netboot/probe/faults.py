@@ -79,11 +79,15 @@ REMEDIES: dict[FaultCode, str] = {
         "tftp; no-dhcp-interface turns TFTP off too)"
     ),
     FaultCode.FILE_MISSING_TFTP: (
-        "put the file into the TFTP folder, readable to dnsmasq: ectools netboot ipxe does; or set "
+        "put the file into the TFTP directory, readable to dnsmasq: ectools netboot ipxe does; or set "
         "the name that is there"
     ),
-    FaultCode.HTTP_SILENT: "start the HTTP server at that address and port, and open the port in its firewall",
-    FaultCode.FILE_MISSING_HTTP: "stage a release: ectools netboot stage; and compare the URL with what is served",
+    FaultCode.HTTP_SILENT: (
+        "start the HTTP server at that address and port, and open the port in its firewall"
+    ),
+    FaultCode.FILE_MISSING_HTTP: (
+        "stage a release: ectools netboot stage; and compare the URL with what is served"
+    ),
     FaultCode.WRONG_ARCHITECTURE: (
         "offer a binary for this architecture (options ipxe.*File, with proxyDhcp.enable); a router's "
         "Network Boot has one file for all, so leave it to the architecture that you have"
@@ -104,7 +108,9 @@ REMEDIES: dict[FaultCode, str] = {
     FaultCode.NEXT_SERVER_IS_ROUTER: (
         "write the boot host's address into the script, or ${proxydhcp/next-server}, or ${cwduri}"
     ),
-    FaultCode.NO_KERNEL_NAMED: "let the script name a kernel and boot it: ectools netboot ipxe --print netboot",
+    FaultCode.NO_KERNEL_NAMED: (
+        "let the script name a kernel and boot it: ectools netboot ipxe --print netboot"
+    ),
     FaultCode.KERNEL_MISSING: "stage a release: ectools netboot stage",
     FaultCode.INITRD_MISSING: "stage a release: ectools netboot stage",
     FaultCode.WRONG_SHA256: (

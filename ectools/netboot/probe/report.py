@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.simulate.fetcher import redact_tokens
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
+from ectools.redact import redact_tokens
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.diagnose.trace import BootStage, BootTrace

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.diagnose.trace import BootOutcome
 from ectools.netboot.probe.faults import Severity
-from ectools.netboot.probe.simulate.fetcher import FetchState, redact_tokens
+from ectools.netboot.probe.simulate.fetcher import FetchState
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
+from ectools.redact import redact_tokens
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.diagnose.trace import BootStage, BootTrace

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ectools.files import sync_folder
-from ectools.netboot.release.store import clear_folder
+from ectools.files import sync_directory
+from ectools.netboot.release.store import clear_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,9 @@ def activate(store: ReleaseStore, *, current: str, previous: str | None) -> None
     for name, release_id in zip(_LINKS, (previous, current), strict=True):
         if release_id is not None:
             (new / name).symlink_to(f"releases/{release_id}")
-    sync_folder(new)
+    sync_directory(new)
     new.rename(decided)
-    sync_folder(store.changing_dir)
+    sync_directory(store.changing_dir)
     _carry_out(store)
 
 
@@ -42,7 +42,7 @@ def recover(store: ReleaseStore) -> None:
     """
     if _decided(store).is_dir():
         _carry_out(store)
-    clear_folder(store.changing_dir)
+    clear_directory(store.changing_dir)
 
 
 def _carry_out(store: ReleaseStore) -> None:
@@ -50,7 +50,7 @@ def _carry_out(store: ReleaseStore) -> None:
     for name in _LINKS:
         with contextlib.suppress(FileNotFoundError):
             (decided / name).rename(store.state_dir / name)
-            sync_folder(store.state_dir)
+            sync_directory(store.state_dir)
     decided.rmdir()
 
 

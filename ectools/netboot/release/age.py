@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.files import FileError, read_regular, sync_folder, write_atomic
+from ectools.files import FileError, read_regular, sync_directory, write_atomic
 from ectools.netboot.release.store import StoreError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def note_time(store: ReleaseStore, release_id: str, seconds: int) -> None:
         return
     if not store.released_dir.is_dir():
         store.released_dir.mkdir(mode=0o755)
-        sync_folder(store.state_dir)
+        sync_directory(store.state_dir)
     write_atomic(store.released_dir / release_id, f"{seconds}\n".encode())
 
 

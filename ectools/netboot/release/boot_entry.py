@@ -55,7 +55,7 @@ def is_script_argument(argument: str) -> bool:
 
 
 def parse_boot_entry(script: bytes, files: Collection[str]) -> BootEntry:
-    """The kernel, its arguments and the initrds, as names of ``files``. Raises BootCommandError.
+    """The kernel, its arguments and the initrds, as names of ``files``. Raises BootEntryError.
 
     A name may be absolute, and the kernel may have NixOS's name for it where the file is called ``kernel``.
     What is returned is what the script that is served can say.

@@ -29,7 +29,7 @@ class ChecksumsError(EcError):
 
 
 def parse_checksums(data: bytes, *, where: str) -> dict[str, str]:
-    """File name → SHA-256 in lower-case hexadecimal. ``where`` names the file in the SumsError of a bad one.
+    """File name → SHA-256 in lower-case hexadecimal. ``where`` names the file in errors.
 
     Taken: text and binary mode, ``./`` before a name, a byte order mark and CR LF (which a browser's upload
     may add), empty lines, lines that begin with ``#``. Refused: all else, since a line that is not understood
@@ -60,7 +60,7 @@ def parse_checksums(data: bytes, *, where: str) -> dict[str, str]:
 def parse_release_times(data: bytes, *, where: str) -> dict[str, int]:
     """File name → when it was released, in seconds since 1970, of sums that ``parse_checksums`` has accepted.
 
-    A file without such a line has none. Raises SumsError.
+    A file without such a line has none. Raises ChecksumsError.
     """
     times: dict[str, int] = {}
     for number, raw in enumerate(data.decode("utf-8-sig").split("\n"), start=1):
@@ -90,7 +90,7 @@ def render_checksums(sums: Mapping[str, str], times: Mapping[str, int]) -> bytes
 
 
 def find_checksum(sums: dict[str, str], name: str, *, where: str) -> str:
-    """The sum of the archive ``name``. Raises SumsError where it is not listed."""
+    """The sum of the archive ``name``. Raises ChecksumsError where it is not listed."""
     if name in sums:
         return sums[name]
     raise ChecksumsError(
@@ -100,7 +100,7 @@ def find_checksum(sums: dict[str, str], name: str, *, where: str) -> str:
 
 
 def verify_checksum(found: str, *, wanted: str, archive: str, where: str) -> None:
-    """Raises SumsError where the archive's SHA-256 is not the published one."""
+    """Raises ChecksumsError where the archive's SHA-256 is not the published one."""
     if found != wanted:
         raise ChecksumsError(
             f"{archive}: its SHA-256 is {found}, and {where} says {wanted}: it was damaged or changed",

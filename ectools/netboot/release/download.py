@@ -7,8 +7,9 @@ import re
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol
 
-from ectools.fetch.client import FetchError, TransientError, read_steadily, redact_url
+from ectools.fetch.client import FetchError, TransientError, read_steadily
 from ectools.files import FileError, open_regular
+from ectools.redact import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ectools.errors import EcError, cut, show_list
-from ectools.fetch.client import FetchError, redact_url, url_origin
+from ectools.fetch.client import FetchError, url_origin
+from ectools.redact import redact_url
 
 if TYPE_CHECKING:
     from ectools.fetch.client import HttpClient

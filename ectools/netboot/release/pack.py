@@ -1,7 +1,7 @@
 """A netboot output (kernel, initrd, netboot.ipxe) → a release's archive and sums, the same at every run.
 
-Names are sorted; owners, modes and times are fixed; folders have no entries. What could not be staged is not
-packed. The bytes depend on the versions of the compressing libraries, and on nothing else.
+Names are sorted; owners, modes and times are fixed; directories have no entries. What could not be staged is
+not packed. The bytes depend on the versions of the compressing libraries, and on nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ectools import log
 from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError, InputError
-from ectools.files import read_input, read_regular, sync_folder, write_atomic
+from ectools.files import read_input, read_regular, sync_directory, write_atomic
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -50,7 +50,7 @@ _ZSTD_LEVEL = 10
 
 
 class PackError(EcError):
-    """A folder is no netboot output, or the archive cannot be written."""
+    """A directory is no netboot output, or the archive cannot be written."""
 
 
 class Compression(StrEnum):
@@ -87,7 +87,7 @@ class Packed:
 
 
 def pack(
-    folder: Path,
+    directory: Path,
     out: Path,
     *,
     tag: str,
@@ -96,19 +96,21 @@ def pack(
     key: SigningKey | None = None,
     released_at: int | None = None,
 ) -> Packed:
-    """Write the archive of ``folder`` and its SHA256SUMS.txt to ``out``; other archives' sums stay in that.
+    """The archive of ``directory`` and its SHA256SUMS.txt, in ``out``; other archives' sums stay in that.
 
     ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says. Links
-    are followed: an output of Nix is made of them. Raises PackError, InputError, BootCommandError,
+    are followed: an output of Nix is made of them. Raises PackError, InputError, BootEntryError,
     SignatureError, FileError.
     """
     if not _TAG.fullmatch(tag):
         raise InputError(
             f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
         )
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{out}: lies in the folder that is packed", hint="write the archive somewhere else")
-    files = _find_files(folder)
+    if out.resolve().is_relative_to(directory.resolve()):
+        raise InputError(
+            f"{out}: lies in the directory that is packed", hint="write the archive somewhere else"
+        )
+    files = _find_files(directory)
     with files[NETBOOT_NAME].open("rb") as script:
         parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
     private_key = b""
@@ -160,15 +162,15 @@ def find_tag_time(tag: str) -> int | None:
         return None
 
 
-def _find_files(folder: Path) -> dict[str, Path]:
-    """Name → file, of all below ``folder`` but what Nix keeps for itself (``nix-support``)."""
-    if not folder.is_dir():
+def _find_files(directory: Path) -> dict[str, Path]:
+    """Name → file, of all below ``directory`` but what Nix keeps for itself (``nix-support``)."""
+    if not directory.is_dir():
         raise InputError(
-            f"{folder}: not a folder", hint="name a netboot output: result of `nix build …netboot`"
+            f"{directory}: not a directory", hint="name a netboot output: result of `nix build …netboot`"
         )
     found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
         if name.split("/")[0] == "nix-support" or (path.is_dir() and not path.is_symlink()):
             continue
         if not path.is_file():
@@ -176,21 +178,22 @@ def _find_files(folder: Path) -> dict[str, Path]:
         if fault := find_name_fault(name):
             raise PackError(f"{path}: its name {fault}")
         found[name] = path
-    _check_apart(folder, found)
+    _check_apart(directory, found)
     if NETBOOT_NAME not in found:
         raise PackError(
-            f"{folder}: has no {NETBOOT_NAME}", hint="name a netboot output: kernel, initrd and netboot.ipxe"
+            f"{directory}: has no {NETBOOT_NAME}",
+            hint="name a netboot output: kernel, initrd and netboot.ipxe",
         )
     return found
 
 
-def _check_apart(folder: Path, names: Iterable[str]) -> None:
+def _check_apart(directory: Path, names: Iterable[str]) -> None:
     taken: dict[str, str] = {}
     for name in names:
         for part in (name, *map(str, PurePosixPath(name).parents)):
             other = taken.setdefault(fold_name(part), part)
             if other != part:
-                raise PackError(f"{folder / part}: its name and {other!r} differ by case or form alone")
+                raise PackError(f"{directory / part}: its name and {other!r} differ by case or form alone")
 
 
 def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compression) -> str:
@@ -204,7 +207,7 @@ def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compre
             file.flush()
             os.fsync(descriptor)
         Path(temporary).replace(archive)
-        sync_folder(archive.parent)
+        sync_directory(archive.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
     return hashed.digest.hexdigest()

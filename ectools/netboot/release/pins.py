@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ectools.files import open_regular, sync_folder
+from ectools.files import open_regular, sync_directory
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def pin(store: ReleaseStore, release_id: str) -> Release:
     """Keep a release from being collected; takes the lock. Raises ReleaseGoneError, FileError."""
-    store.folder(release_id)
+    store.directory(release_id)
     with store.lock():
         release = store.find(release_id)
         if release is None:
@@ -30,24 +30,24 @@ def pin(store: ReleaseStore, release_id: str) -> Release:
 
 def unpin(store: ReleaseStore, release_id: str) -> bool:
     """Let a release be collected again; takes the lock. False: it was not pinned. Raises StoreError."""
-    store.folder(release_id)
+    store.directory(release_id)
     with store.lock():
         return unmark(store.pinned_dir, release_id)
 
 
-def mark(folder: Path, release_id: str) -> None:
+def mark(directory: Path, release_id: str) -> None:
     """Only under the lock. Raises OSError, FileError."""
-    folder.mkdir(mode=0o755, exist_ok=True)
-    os.close(open_regular(folder / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
-    sync_folder(folder)
-    sync_folder(folder.parent)
+    directory.mkdir(mode=0o755, exist_ok=True)
+    os.close(open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
+    sync_directory(directory)
+    sync_directory(directory.parent)
 
 
-def unmark(folder: Path, release_id: str) -> bool:
+def unmark(directory: Path, release_id: str) -> bool:
     """False: it was not marked. Only under the lock. Raises OSError, FileError."""
     try:
-        (folder / release_id).unlink()
+        (directory / release_id).unlink()
     except FileNotFoundError:
         return False
-    sync_folder(folder)
+    sync_directory(directory)
     return True

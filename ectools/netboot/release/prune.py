@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.archive.names import MANIFEST_NAME
-from ectools.files import sync_folder
+from ectools.files import sync_directory
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import forget_time
 from ectools.netboot.release.store import StoreError
@@ -71,15 +71,15 @@ def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> It
 
 def _remove(store: ReleaseStore, release: Release) -> bool:
     """False: somebody holds it."""
-    folder = store.folder(release.id)
+    directory = store.directory(release.id)
     descriptor = store.open_record(release.id)
     if descriptor is None:
-        raise StoreError(f"{folder / MANIFEST_NAME}: was removed meanwhile, without the store's lock")
+        raise StoreError(f"{directory / MANIFEST_NAME}: was removed meanwhile, without the store's lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         doomed = store.changing_dir / f"collected-{release.id}"
-        folder.rename(doomed)
-        sync_folder(store.releases_dir)
+        directory.rename(doomed)
+        sync_directory(store.releases_dir)
         # Under the lock still, so that whoever waits for it finds the record without a name.
         (doomed / MANIFEST_NAME).unlink()
         shutil.rmtree(doomed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import show_list
-from ectools.files import FileError, sync_folder, write_atomic
+from ectools.files import FileError, sync_directory, write_atomic
 from ectools.netboot.release.activation import activate
 from ectools.netboot.release.manifest import ManifestError, Release, render_manifest
 from ectools.netboot.release.verify import find_damage
@@ -27,7 +27,7 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
     One of the same content that is there already stays, with its own tag and time; its damaged files are
     replaced. Only under the lock. Raises OSError, FileError.
     """
-    folder = store.folder(release.id)
+    directory = store.directory(release.id)
     try:
         known = store.find(release.id)
     except (FileError, ManifestError) as error:
@@ -37,14 +37,14 @@ def publish(store: ReleaseStore, tree: Path, release: Release) -> Release:
         _repair(store, known, tree)
         return known
     tree.chmod(0o755)
-    write_atomic(tree / MANIFEST_NAME, render_manifest(release))  # which syncs the folder, its mode too
+    write_atomic(tree / MANIFEST_NAME, render_manifest(release))  # which syncs the directory, its mode too
     if not store.releases_dir.is_dir():
         store.releases_dir.mkdir(mode=0o755)
-        sync_folder(store.state_dir)
-    if os.path.lexists(folder):
-        _set_aside(store, folder)
-    tree.rename(folder)
-    sync_folder(store.releases_dir)
+        sync_directory(store.state_dir)
+    if os.path.lexists(directory):
+        _set_aside(store, directory)
+    tree.rename(directory)
+    sync_directory(store.releases_dir)
     return release
 
 
@@ -54,7 +54,7 @@ def make_current(store: ReleaseStore, release_id: str) -> None:
     Only under the lock. Raises OSError, StoreError.
     """
     before = store.find_link_id("current")
-    if before is not None and not store.folder(before).is_dir():
+    if before is not None and not store.directory(before).is_dir():
         before = None
     activate(store, current=release_id, previous=before)
 
@@ -65,16 +65,16 @@ def _set_aside(store: ReleaseStore, path: Path) -> None:
 
 
 def _repair(store: ReleaseStore, release: Release, tree: Path) -> None:
-    folder = store.folder(release.id)
-    damaged = find_damage(release, folder)
+    directory = store.directory(release.id)
+    damaged = find_damage(release, directory)
     if damaged:
         faults = show_list([f"{damage.name} {damage.fault}" for damage in damaged], joint="; ")
         _log.warning("staged files were damaged, and are replaced", count=len(damaged), faults=faults)
     for damage in damaged:
-        target = folder / damage.name
+        target = directory / damage.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir() and not target.is_symlink():
             _set_aside(store, target)
         (tree / damage.name).replace(target)
-    for parent in {(folder / damage.name).parent for damage in damaged}:
-        sync_folder(parent)
+    for parent in {(directory / damage.name).parent for damage in damaged}:
+        sync_directory(parent)

@@ -42,7 +42,7 @@ def roll_back(store: ReleaseStore) -> RolledBack:
                 f"{store.state_dir}: there is no previous release to go back to",
                 hint="`ectools netboot releases list` shows what is staged",
             )
-        damaged = find_damage(before, store.folder(before.id))
+        damaged = find_damage(before, store.directory(before.id))
         if damaged:
             faults = show_list([f"{damage.name} {damage.fault}" for damage in damaged], joint="; ")
             raise RollbackError(

@@ -66,7 +66,7 @@ class _Published:
 def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
     """Find the archive and what is published of it; the archive itself is not read yet.
 
-    Raises InputError, FetchError, ForgeError, SumsError, SignatureError.
+    Raises InputError, FetchError, ForgeError, ChecksumsError, SignatureError.
     """
     if settings.tarball is not None:
         return _find_local(settings, settings.tarball)
@@ -93,19 +93,19 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
         raise InputError(f"{tarball}: cannot be read: {error.strerror}", hint=hint) from error
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{tarball}: is not a file", hint=hint)
-    folder = tarball.parent
+    directory = tarball.parent
 
     def read(name: str, limit: int) -> bytes | None:
-        path = folder / name
+        path = directory / name
         return read_regular(path, limit=limit) if path.exists() else None
 
-    published = _Published(where=str(folder), read=read)
+    published = _Published(where=str(directory), read=read)
     wanted, released_at = _find_wanted(published, tarball.name, settings)
     return ReleaseSource(
         archive=LocalArchive(tarball, size=status.st_size),
         tag=None,
         wanted_sha256=wanted,
-        sums=str(folder / SUMS_NAME),
+        sums=str(directory / SUMS_NAME),
         is_signed=settings.signature is not None,
         released_at=released_at,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,7 +21,6 @@ from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, p
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
-from ectools.netboot.release.progress import watch
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.source import ReleaseSource, find_source
@@ -29,11 +28,16 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, Re
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
+    from ectools.netboot.release.download import Archive
     from ectools.netboot.settings.model import ReleaseSettings, Settings
 
 _log = log.Log(__name__)
+
+OnProgress = Callable[[str, int, int | None], None]
+"""Is told an archive's name, its bytes that have come, and all its bytes where that is known."""
 
 
 class StageOutcome(StrEnum):
@@ -61,26 +65,35 @@ class Staged:
     removed: tuple[Release, ...]
 
 
-def stage(settings: Settings, *, retry: RetryPolicy | None = None, accept_withdrawn: bool = False) -> Staged:
+def stage(
+    settings: Settings,
+    *,
+    retry: RetryPolicy | None = None,
+    accept_withdrawn: bool = False,
+    on_progress: OnProgress = lambda _name, _done, _size: None,
+) -> Staged:
     """Stage what ``settings.release`` names, and let ``current`` lead to it.
 
+    ``on_progress`` hears of each part of the archive as it comes.
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
     undo a rollback. Raises EcError, in which case ``current`` leads where it did, and nothing is left of the
     attempt.
     """
     store = ReleaseStore(settings.state_dir)
-    # Before there is a folder: a name that is wrong shall leave none.
+    # Before there is a directory: a name that is wrong shall leave none.
     origin = find_source(settings.release, retry or RetryPolicy())
-    with store.lock_staging() as folder, contextlib.ExitStack() as held:
+    with store.lock_staging() as directory, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
         if settings.release.tag is None and settings.release.tarball is None:
             check_age(store, origin)
-        tree = folder / "tree"
-        release = _find_staged(store, origin, held) or _unpack(origin, tree, settings.release)
+        tree = directory / "tree"
+        release = _find_staged(store, origin, held) or _unpack(
+            origin, tree, settings.release, on_progress=on_progress
+        )
         with store.lock():
             recover(store)
             try:
-                known = store.folder(release.id).is_dir()
+                known = store.directory(release.id).is_dir()
                 if tree.is_dir():
                     release = publish(store, tree, release)
                 if origin.released_at is not None:
@@ -130,17 +143,27 @@ def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.Ex
             held.enter_context(store.hold(release.id))
         except (ReleaseGoneError, ReleaseBusyError):
             continue
-        if not find_damage(release, store.folder(release.id)):
+        if not find_damage(release, store.directory(release.id)):
             return release
         _log.warning("a staged release is damaged; it is downloaded again", release=release.title)
     return None
 
 
-def _unpack(origin: ReleaseSource, tree: Path, settings: ReleaseSettings) -> Release:
+def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, None]:
+    done = 0
+    for chunk in archive.chunks():
+        done += len(chunk)
+        on_progress(archive.name, done, archive.size)
+        yield chunk
+
+
+def _unpack(
+    origin: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
+) -> Release:
     archive = origin.archive
     limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
     tree.mkdir(mode=0o700)
-    with contextlib.closing(watch(archive, sys.stderr)) as chunks:
+    with contextlib.closing(_watch(archive, on_progress)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
         files = extract(unpacked, tree, archive=archive.name, limits=limits)
     if origin.wanted_sha256 is not None:
@@ -150,7 +173,7 @@ def _unpack(origin: ReleaseSource, tree: Path, settings: ReleaseSettings) -> Rel
     if NETBOOT_NAME not in files:
         raise ArchiveError(
             f"{archive.name}: has no {NETBOOT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
-            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no folder",
+            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no directory",
         )
     with (tree / NETBOOT_NAME).open("rb") as file:
         boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)

@@ -1,4 +1,4 @@
-"""The folder of staged releases: what stands in it, and the right to use it.
+"""The directory of staged releases: what stands in it, and the right to use it.
 
     releases/<id>/      the files of a release, and release.json
     current, previous   relative links to one of them, swapped by rename
@@ -61,7 +61,7 @@ class ReleaseBusyError(EcError):
 
 
 class ReleaseStore:
-    """The releases below one state folder. Nothing is made before something is written."""
+    """The releases below one state directory. Nothing is made before something is written."""
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
@@ -72,7 +72,7 @@ class ReleaseStore:
         self.released_dir = state_dir / "released"
         self.withdrawn_dir = state_dir / "withdrawn"
 
-    def folder(self, release_id: str) -> Path:
+    def directory(self, release_id: str) -> Path:
         """Where the files of a release stand; whether they do is another question."""
         if not ID_PATTERN.fullmatch(release_id):
             raise InputError(
@@ -104,7 +104,7 @@ class ReleaseStore:
         Raises FileError, also for whatever is no regular file: nobody waits for a fifo.
         """
         try:
-            return open_regular(self.folder(release_id) / MANIFEST_NAME, follow=False)
+            return open_regular(self.directory(release_id) / MANIFEST_NAME, follow=False)
         except FileError as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 return None
@@ -124,8 +124,8 @@ class ReleaseStore:
         return sorted(found, key=lambda release: (-release.staged_at, release.id))
 
     def list_ids(self) -> list[str]:
-        """The ids that have a folder, usable or not, in their own order."""
-        return sorted(name for name in self._list_folder(self.releases_dir) if ID_PATTERN.fullmatch(name))
+        """The ids that have a directory, usable or not, in their own order."""
+        return sorted(name for name in self._list_directory(self.releases_dir) if ID_PATTERN.fullmatch(name))
 
     def list_pinned(self) -> frozenset[str]:
         """The ids that are pinned, staged or not."""
@@ -162,7 +162,7 @@ class ReleaseStore:
         Any number may hold one; the kernel drops the lock with its holder. Never waits: raises
         ReleaseGoneError, ReleaseBusyError where somebody else has locked it, FileError, ManifestError.
         """
-        path = self.folder(release_id) / MANIFEST_NAME
+        path = self.directory(release_id) / MANIFEST_NAME
         gone = ReleaseGoneError(f"{path.parent}: this release is not there, or is being removed")
         descriptor = self.open_record(release_id)
         if descriptor is None:
@@ -192,7 +192,7 @@ class ReleaseStore:
             self.state_dir.stat()
         except FileNotFoundError as error:
             raise StoreError(
-                f"{self.state_dir}: there is no such folder: nothing was ever staged there",
+                f"{self.state_dir}: there is no such directory: nothing was ever staged there",
                 hint="stateDir, or --state-dir, names it",
             ) from error
         except OSError as error:
@@ -202,7 +202,7 @@ class ReleaseStore:
 
     @contextlib.contextmanager
     def lock_staging(self) -> Iterator[Path]:
-        """The one staging at a time, for the length of the block: a folder that is empty before and after.
+        """The one staging at a time, for the length of the block: a directory that is empty before and after.
 
         Raises LockedError at once where somebody else has it, StoreError for every OSError of the block.
         """
@@ -211,20 +211,20 @@ class ReleaseStore:
         except OSError as error:
             raise self._translate(error) from error
         with self._hold(self.staging_dir, lock=".staging.lock", wait_seconds=0):
-            clear_folder(self.staging_dir)
+            clear_directory(self.staging_dir)
             try:
                 yield self.staging_dir
             finally:
-                clear_folder(self.staging_dir)
+                clear_directory(self.staging_dir)
 
     @contextlib.contextmanager
-    def _hold(self, folder: Path, *, lock: str, wait_seconds: float) -> Iterator[None]:
+    def _hold(self, directory: Path, *, lock: str, wait_seconds: float) -> Iterator[None]:
         what = f"the store {self.state_dir}"
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if folder.is_symlink():
+            directory.mkdir(mode=0o700, exist_ok=True)
+            if directory.is_symlink():
                 # Whoever holds the lock removes all that is in it.
-                raise NotADirectoryError(errno.ENOTDIR, "is a link", str(folder))
+                raise NotADirectoryError(errno.ENOTDIR, "is a link", str(directory))
             with hold_lock(self.state_dir / lock, what=what, wait_seconds=wait_seconds):
                 yield
         except OSError as error:
@@ -235,7 +235,7 @@ class ReleaseStore:
             case errno.ENOSPC | errno.EDQUOT:
                 advice = "`ectools netboot releases collect` makes room"
             case errno.EEXIST | errno.ENOTDIR:
-                advice = "a folder was expected there"
+                advice = "a directory was expected there"
             case _:
                 advice = "this user must be able to write there"
         return StoreError(
@@ -244,11 +244,11 @@ class ReleaseStore:
         )
 
     def _read_record(self, descriptor: int, release_id: str) -> Release:
-        path = self.folder(release_id) / MANIFEST_NAME
+        path = self.directory(release_id) / MANIFEST_NAME
         data = read_descriptor(descriptor, path, limit=MAX_MANIFEST_BYTES)
         release = parse_manifest(data, where=str(path))
         if release.id != release_id:
-            raise ManifestError(f"{path}: id: {release.id} stands in the folder of another")
+            raise ManifestError(f"{path}: id: {release.id} stands in the directory of another")
         return release
 
     def _find_link(self, name: str) -> Release | None:
@@ -259,20 +259,20 @@ class ReleaseStore:
         if release is None:
             raise StoreError(
                 f"{self.state_dir / name}: leads to {release_id}, which is not there",
-                hint="stage a release; somebody removed that folder by hand",
+                hint="stage a release; somebody removed that directory by hand",
             )
         return release
 
-    def _list_marks(self, folder: Path) -> frozenset[str]:
-        return frozenset(name for name in self._list_folder(folder) if ID_PATTERN.fullmatch(name))
+    def _list_marks(self, directory: Path) -> frozenset[str]:
+        return frozenset(name for name in self._list_directory(directory) if ID_PATTERN.fullmatch(name))
 
-    def _list_folder(self, folder: Path) -> list[str]:
+    def _list_directory(self, directory: Path) -> list[str]:
         try:
-            return [entry.name for entry in folder.iterdir()]
+            return [entry.name for entry in directory.iterdir()]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise FileError(f"{folder}: cannot be read: {error.strerror}") from error
+            raise FileError(f"{directory}: cannot be read: {error.strerror}") from error
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:
@@ -282,9 +282,9 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def clear_folder(folder: Path) -> None:
-    """Remove all that is in a folder. Raises OSError."""
-    for left in folder.iterdir():
+def clear_directory(directory: Path) -> None:
+    """Remove all that is in a directory. Raises OSError."""
+    for left in directory.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
         else:

@@ -40,38 +40,38 @@ class Checked:
 
 def check_staged(store: ReleaseStore, release_id: str) -> Checked:
     """Read all of a staged release again, its record too. Raises ReleaseGoneError where it is not staged."""
-    folder = store.folder(release_id)
+    directory = store.directory(release_id)
     try:
         release = store.find(release_id)
     except (FileError, ManifestError) as error:
         damage = Damage(name=MANIFEST_NAME, fault=f"is bad: {error.message}")
         return Checked(id=release_id, title=release_id, damage=(damage,))
     if release is not None:
-        found = (*find_damage(release, folder), *_find_strays(release, folder))
+        found = (*find_damage(release, directory), *_find_strays(release, directory))
         return Checked(id=release_id, title=release.title, damage=found)
-    if not folder.is_dir():
+    if not directory.is_dir():
         raise ReleaseGoneError(
             f"{release_id} is not staged", hint="`ectools netboot releases list` shows what is"
         )
     return Checked(id=release_id, title=release_id, damage=(Damage(name=MANIFEST_NAME, fault="is missing"),))
 
 
-def find_damage(release: Release, folder: Path) -> list[Damage]:
+def find_damage(release: Release, directory: Path) -> list[Damage]:
     """Every file of a release that is not as its record says."""
     found = []
     for name, record in sorted(release.files.items()):
-        fault = _find_fault(folder / name, record)
+        fault = _find_fault(directory / name, record)
         if fault is not None:
             found.append(Damage(name=name, fault=fault))
     return found
 
 
-def _find_strays(release: Release, folder: Path) -> list[Damage]:
+def _find_strays(release: Release, directory: Path) -> list[Damage]:
     """Every file that the record does not list: nobody is served one, and nothing is the worse for it."""
     found = []
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(directory):
         for name in names:
-            relative = os.path.relpath(os.path.join(parent, name), folder)  # noqa: PTH118 - os.walk gives strings
+            relative = os.path.relpath(os.path.join(parent, name), directory)  # noqa: PTH118 - os.walk gives strings
             if relative not in release.files and relative != MANIFEST_NAME:
                 found.append(Damage(name=relative, fault="is not in the release's record"))
     return found

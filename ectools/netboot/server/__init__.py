@@ -1,5 +1,7 @@
 """The boot server: HTTP, TFTP and ProxyDHCP for what is staged.
 
-``host`` what this host must have · ``site`` which release's files stand where · ``leases`` the releases in use
-· ``nodes`` who has fetched what: did it boot? · ``run`` puts them together.
+``boot_user`` as whom it works · ``host`` what this host must have · ``site`` which release's files stand
+where · ``leases`` the releases in use · ``access``, ``forwarded`` who may have what, also behind a reverse
+proxy · ``boot_tracker`` which node has fetched what · ``status``, ``metrics`` for whoever watches it ·
+``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq in a process of its own · ``run`` puts them together.
 """

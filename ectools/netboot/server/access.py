@@ -18,8 +18,8 @@ from ectools.netboot.settings.model import OPTION_PREFIX
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
+    from ectools.addresses import Address
     from ectools.netboot.http.handler import RequestInfo
-    from ectools.netboot.server.forwarded import Address
     from ectools.netboot.settings.model import Settings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
@@ -45,7 +45,7 @@ def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
     except FileError as error:
         raise FileError(
             error.message,
-            hint=f"{option} names a file that the state folder's user may read, or one of root's in a folder "
+            hint=f"{option} names a file that the state directory's user may read, or root's in a directory "
             "that root alone may write",
         ) from error
 
@@ -75,7 +75,7 @@ class Access:
         return Standing.CLIENT
 
     def check(self, info: RequestInfo) -> None:
-        """Raises RefusedError (403) where the visit is not welcome; the message gives nothing away."""
+        """Raises RejectedError (403) where the visit is not welcome; the message gives nothing away."""
         if self._allowed:
             client = self.find_client(info)
             if client is None or client not in self._allowed:

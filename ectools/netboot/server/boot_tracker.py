@@ -39,7 +39,7 @@ class BootTracker:
         """How often a node has fetched everything that it boots from."""
 
     def first_stage(self, client: str, file: str) -> None:
-        """The node got a file of the TFTP folder, over whichever protocol."""
+        """The node got a file of the TFTP directory, over whichever protocol."""
         node = self._find(client)
         if node.release is not None or file in node.have:
             # What came before was of an earlier boot.

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     from multidict import MultiMapping
 
-    from ectools.netboot.settings.model import Network
+    from ectools.addresses import Address, Network
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # RFC 7239, section 4, and a little more: who does not quote an IPv6 address is understood as well.
 _PAIR = re.compile(

@@ -15,7 +15,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
 from ectools.netboot.settings.model import OPTION_PREFIX
-from ectools.privileges import UnsafeFolderError, find_folder_user
+from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,27 +62,28 @@ def check_reloaded(settings: Settings, before: Settings) -> None:
         check_proxy_ports()
 
 
-def make_folders(settings: Settings) -> None:
-    """The state folder and the TFTP folder, where they are missing.
+def make_directories(settings: Settings) -> None:
+    """The state directory and the TFTP directory, where they are missing.
 
-    Whose they are has been settled before (``serve/rights.py``): root is here in folders of its own.
-    Raises FileError, UnsafeFolderError.
+    Whose they are has been settled before (``serve/rights.py``): root is here in directories of its own.
+    Raises FileError, UnsafeDirectoryError.
     """
-    _make_folder(settings.state_dir, 0o750)
-    _make_folder(settings.tftp_dir, 0o755)
-    if os.geteuid() == 0 and (owner := find_folder_user(settings.state_dir, settings.tftp_dir)).uid != 0:
-        raise UnsafeFolderError(
+    _make_directory(settings.state_dir, 0o750)
+    _make_directory(settings.tftp_dir, 0o755)
+    if os.geteuid() == 0 and (owner := find_directory_user(settings.state_dir, settings.tftp_dir)).uid != 0:
+        raise UnsafeDirectoryError(
             f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",
-            hint="start the boot server again: it becomes the folder's user then",
+            hint="start the boot server again: it becomes the directory's user then",
         )
 
 
-def _make_folder(folder: Path, mode: int) -> None:
+def _make_directory(directory: Path, mode: int) -> None:
     try:
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"{folder}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names the folder"
+            f"{directory}: cannot be made: {error.strerror}",
+            hint=f"{OPTION_PREFIX}.stateDir names the directory",
         ) from error
 
 

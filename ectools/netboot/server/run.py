@@ -25,7 +25,7 @@ from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.access import read_chain_tokens
 from ectools.netboot.server.boot_user import become_boot_user
-from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_folders
+from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
 from ectools.netboot.server.metrics import render_metrics
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
@@ -48,7 +48,7 @@ _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
 _MAX_SCRIPT_BYTES = 1 << 20
-# What a reload leaves as it is: sockets and folders are taken at the start.
+# What a reload leaves as it is: sockets and directories are taken at the start.
 _FIXED = {
     "listen_ip": "listenIP",
     "http_port": "httpPort",
@@ -105,7 +105,7 @@ def serve_boot(
 
 def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
-    make_folders(settings)
+    make_directories(settings)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings))
     dnsmasq = build_plan(settings) if with_dnsmasq else None
     _warn_of_other_script(settings, policy.token)
@@ -166,7 +166,7 @@ class _Boot:
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
             access_check=self._site.check,
-            site=self._site,
+            router=self._site,
             classify=self._site.classify,
         )
         self._server.other_guards.append(self._site.guard)

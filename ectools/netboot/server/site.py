@@ -3,7 +3,7 @@
     /netboot.ipxe               the second script, made for the current release
     /releases/<id>/<file>       a file of that release
     /<file>                     a file of the current release
-    /autoexec.ipxe, /<binary>   the boot files of the TFTP folder, which come before a release's files
+    /autoexec.ipxe, /<binary>   the boot files of the TFTP directory, which come before a release's files
 
 ``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
 the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
-# A report is the watchdog's too, which a disk that hangs must not starve (``BootServer.check_itself``).
+# A report is the watchdog's too, which a disk that hangs must not starve (``HttpServer.check_itself``).
 _LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
 _NOT_THERE = frozenset({403, 404, 500})

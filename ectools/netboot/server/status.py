@@ -66,7 +66,7 @@ class StatusListener:
         try:
             with contextlib.ExitStack() as cleanup:
                 listener = cleanup.enter_context(bind_listener(ip, port))
-                self._server = HttpServer(settings, listener=listener, site=self._site)
+                self._server = HttpServer(settings, listener=listener, router=self._site)
                 cleanup.pop_all()
         except (EcError, OSError) as error:  # OSError: out of descriptors or memory
             reason = error.render() if isinstance(error, EcError) else str(error)

@@ -1,1 +1,5 @@
-"""The settings of network boot: the model, what a schema cannot say of it, and how it is loaded."""
+"""The settings of network boot.
+
+``model`` what they are · ``checks`` what a schema cannot say of them · ``load`` a file, the environment and
+flags → settings.
+"""

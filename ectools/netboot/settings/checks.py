@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import Problem
 from ectools.ipxe.urls import expect_url
 from ectools.netboot.settings.model import OPTION_PREFIX, Strategy, parse_listen_address
+from ectools.redact import redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +81,7 @@ def _find_address_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if expected is None and ("?" in mirror or "#" in mirror):
             expected = "a URL without query and fragment, because paths are appended to it"
         if expected is not None:
-            shown = re.sub(r"//.*@", "//***@", mirror, flags=re.DOTALL)
+            shown = redact_user(mirror)
             yield _bad(f"mirrors[{index}]", shown, "not usable", expected)
 
 
@@ -183,4 +184,4 @@ def _find_ipxe_problems(raw: Mapping[str, Any], *, tokened: bool) -> Iterator[Pr
     if raw["remoteUrl"] is not None and (
         expected := expect_url(raw["remoteUrl"], instead="no option: the binary has to be public, and it")
     ):
-        yield _bad("ipxe.remoteUrl", re.sub(r"//.*@", "//***@", raw["remoteUrl"]), "not usable", expected)
+        yield _bad("ipxe.remoteUrl", redact_user(raw["remoteUrl"]), "not usable", expected)

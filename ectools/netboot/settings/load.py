@@ -98,9 +98,9 @@ def _is_set(document: Any, option: str) -> bool:
 def _set(document: dict[str, Any], option: str, value: Any) -> None:
     if option in _PATHS and value:
         value = str(Path(value).absolute())
-    *folders, name = option.split(".")
-    for folder in folders:
-        inner = document.setdefault(folder, {})
+    *directories, name = option.split(".")
+    for directory in directories:
+        inner = document.setdefault(directory, {})
         if not isinstance(inner, dict):
             return  # the schema will say so
         document = inner

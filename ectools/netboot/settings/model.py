@@ -18,11 +18,11 @@ from ectools.netboot.protocols import Binary
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ectools.addresses import Network
+
 OPTION_PREFIX = "services.every-channel.netboot"
 SCHEMA_NAME = "ec-netboot"
 DEFAULT_CONFIG = Path("/etc/every-channel/netboot.json")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Strategy(StrEnum):
@@ -89,7 +89,7 @@ class ReleaseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class IpxeSettings:
-    """``package`` is a folder of stock iPXE binaries; None: they are looked for where distributions put them.
+    """``package``: a directory of stock iPXE binaries; None: those of the distribution are looked for.
 
     ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
     """
@@ -151,7 +151,7 @@ class Settings:
 
     @property
     def tftp_dir(self) -> Path:
-        """Folder of the boot binaries and of what stands beside them."""
+        """Directory of the boot binaries and of what stands beside them."""
         return self.state_dir / "tftp"
 
 

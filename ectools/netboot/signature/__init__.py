@@ -1,4 +1,6 @@
-"""Signatures of published sums, made and checked as ``minisign``, ``openssh`` and ``openssl`` do."""
+"""Signatures of published checksums, made and checked as ``minisign``, ``openssh`` and ``openssl`` do;
+``ed25519`` below all three.
+"""
 
 from __future__ import annotations
 

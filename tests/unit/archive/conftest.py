@@ -1,4 +1,4 @@
-"""Staging's fixtures, for the tests of this folder."""
+"""Staging's fixtures, for the tests of this directory."""
 
 from support.staging import forge, staged_dir, tmp_path
 

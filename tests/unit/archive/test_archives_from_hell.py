@@ -44,16 +44,16 @@ def after(*entries: bytes) -> bytes:
 TARS: dict[str, tuple[bytes, str]] = {
     "absolute name": (after(tar_file(b"/etc/passwd", b"x")), "is absolute"),
     "absolute name by the prefix": (after(tar_file(b"passwd", b"x", prefix=b"/etc")), "is absolute"),
-    "name out of the folder": (after(tar_file(b"../../evil", b"x")), "leads out"),
-    "name out of the folder, hidden": (after(tar_file(b"a/b/../../../evil", b"x")), "leads out"),
-    "folder out of the folder": (after(tar_header(b"../evil/", kind=b"5")), "leads out"),
-    "pax path out of the folder": (after(pax({b"path": b"../evil"}), tar_file(b"ok", b"x")), "leads out"),
-    "GNU long name out of the folder": (
+    "name out of the directory": (after(tar_file(b"../../evil", b"x")), "leads out"),
+    "name out of the directory, hidden": (after(tar_file(b"a/b/../../../evil", b"x")), "leads out"),
+    "directory out of the directory": (after(tar_header(b"../evil/", kind=b"5")), "leads out"),
+    "pax path out of the directory": (after(pax({b"path": b"../evil"}), tar_file(b"ok", b"x")), "leads out"),
+    "GNU long name out of the directory": (
         after(tar_file(b"././@LongLink", b"../evil\0", kind=b"L"), tar_file(b"ok", b"x")),
         "leads out",
     ),
     "global header with a path": (after(pax({b"path": b"x"}, kind=b"g")), "global header"),
-    "link out of the folder": (after(tar_header(b"l", kind=b"2", link=b"../../etc/passwd")), "leads to"),
+    "link out of the directory": (after(tar_header(b"l", kind=b"2", link=b"../../etc/passwd")), "leads to"),
     "absolute link": (after(tar_header(b"l", kind=b"2", link=b"/etc/passwd")), "leads to"),
     "link that dangles": (after(tar_header(b"l", kind=b"2", link=b"nowhere")), "leads to"),
     "link to itself": (after(tar_header(b"l", kind=b"2", link=b"l")), "leads to"),
@@ -61,11 +61,14 @@ TARS: dict[str, tuple[bytes, str]] = {
         after(tar_header(b"l", kind=b"2", link=b"m"), tar_header(b"m", kind=b"2", link=b"l")),
         "leads to",
     ),
-    "link to a folder": (
+    "link to a directory": (
         after(tar_header(b"d/", kind=b"5"), tar_header(b"l", kind=b"2", link=b"d")),
         "leads to",
     ),
-    "hard link out of the folder": (after(tar_header(b"l", kind=b"1", link=b"../../etc/passwd")), "leads to"),
+    "hard link out of the directory": (
+        after(tar_header(b"l", kind=b"1", link=b"../../etc/passwd")),
+        "leads to",
+    ),
     "hard link, absolute": (after(tar_header(b"l", kind=b"1", link=b"/etc/passwd")), "leads to"),
     "file written through a link": (
         after(tar_header(b"d", kind=b"2", link=b"/tmp"), tar_file(b"d/evil", b"x")),
@@ -90,7 +93,7 @@ TARS: dict[str, tuple[bytes, str]] = {
         after(tar_file("e\u0301".encode(), b"a"), tar_file("\u00e9".encode(), b"b")),
         "by case or form",
     ),
-    "file and folder of one name": (after(tar_file(b"kernel/x", b"evil")), "twice"),
+    "file and directory of one name": (after(tar_file(b"kernel/x", b"evil")), "twice"),
     "name not UTF-8": (after(tar_file(b"k\xff", b"x")), "not UTF-8"),
     "name with a newline": (after(tar_file(b"a\nb", b"x")), "control character"),
     "name that turns the text": (after(tar_file("a\u202eb".encode(), b"x")), "control character"),
@@ -101,7 +104,7 @@ TARS: dict[str, tuple[bytes, str]] = {
         after(pax({b"path": b"x" * 300}), tar_file(b"x", b"x")),
         "more than 255 bytes",
     ),
-    "folders too deep": (after(tar_file(b"a/" * 40 + b"x", b"x")), "folders deep"),
+    "directories too deep": (after(tar_file(b"a/" * 40 + b"x", b"x")), "directories deep"),
     "the record's own name": (after(tar_file(b"release.json", b"{}")), "own record"),
     "negative size": (after(tar_header(b"x", size_field=b"\xff" * 12)), "negative"),
     "enormous size": (after(tar_header(b"x", size_field=b"\x80" + b"\xff" * 11)), "absurd"),
@@ -124,7 +127,7 @@ TARS: dict[str, tuple[bytes, str]] = {
     "pax record of length 0": (after(tar_file(b"p", b"0 path=x\n", kind=b"x")), "pax record"),
     "extended headers without end": (after(*[pax({b"comment": b"x"})] * 9), "too many extended"),
     "extended header of nothing": (after(pax({b"path": b"x"})), "before nothing"),
-    "folder with content": (after(tar_file(b"d/", b"x" * 512, kind=b"5")), "with content"),
+    "directory with content": (after(tar_file(b"d/", b"x" * 512, kind=b"5")), "with content"),
     "wrong checksum": (after(tar_header(b"x", checksum=1)), "checksum"),
     "no tar archive": (b"kernel" * 512, "not a tar archive"),
     "truncated in a file": (GOOD[:1000], "truncated"),
@@ -132,7 +135,7 @@ TARS: dict[str, tuple[bytes, str]] = {
     "one block of zeros": (GOOD + bytes(512) + tar_file(b"x", b"x") + TAR_END, "block of zeros"),
     "something after its end": (after() + b"evil" * 128, "after the end"),
     "no script": (build_tar({"kernel": b"k", "initrd": b"i"}), "has no netboot.ipxe"),
-    "all in a folder": (
+    "all in a directory": (
         build_tar({f"boot/{name}": data for name, data in release_files().items()}),
         "has no netboot",
     ),
@@ -221,12 +224,12 @@ def test_a_bomb_of_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def test_a_bomb_of_folders_named_again(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_directories_named_again(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
     refuse(staged_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
 
 
-def test_a_bomb_of_folders_that_are_no_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_directories_that_are_no_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
     refuse(
         staged_dir,
@@ -274,7 +277,7 @@ def test_a_bomb_that_unpacks_to_nothing(
     refuse(staged_dir, archive, r"[45]\d{6} bytes of it unpack to \d+$")
 
 
-def test_a_bomb_of_folders_without_a_name(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_of_directories_without_a_name(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
     refuse(staged_dir, compress(after(*[tar_header(b"./", kind=b"5")] * 60)), "more than 50 entries")
 
@@ -297,7 +300,7 @@ def use_limits(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
     def build(**given: int) -> ArchiveLimits:
         return ArchiveLimits(**{**given, **limits})
 
-    monkeypatch.setattr(stage_module, "Limits", build)
+    monkeypatch.setattr(stage_module, "ArchiveLimits", build)
 
 
 def test_every_truncation_is_noticed(staged_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""What ends up on the disk: plain files with fixed modes, below the folder, whatever the archive says."""
+"""What ends up on the disk: plain files with fixed modes, below the directory, whatever the archive says."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from ectools.archive.limits import ArchiveLimits
 from ectools.netboot.release.stage import stage
 
 
-def unpack(tar: bytes, folder: Path, *, chunk: int = 1000) -> dict[str, FileRecord]:
+def unpack(tar: bytes, directory: Path, *, chunk: int = 1000) -> dict[str, FileRecord]:
     chunks = (tar[start : start + chunk] for start in range(0, len(tar), chunk))
-    return extract(chunks, folder, archive="test.tar", limits=ArchiveLimits())
+    return extract(chunks, directory, archive="test.tar", limits=ArchiveLimits())
 
 
-def read(folder: Path) -> dict[str, bytes]:
-    return {name: data for name, data in snapshot(folder).items() if isinstance(data, bytes)}
+def read(directory: Path) -> dict[str, bytes]:
+    return {name: data for name, data in snapshot(directory).items() if isinstance(data, bytes)}
 
 
 def test_modes_owners_and_times_are_not_the_archives(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_names_of_every_form(tmp_path: Path) -> None:
         + tar_file("grün ☃".encode(), b"5")
         + tar_file(b"old", b"6", kind=b"\0", magic=bytes(8))
         + tar_file(b"gnu-magic", b"7", magic=b"ustar  \0", prefix=b"12345670000\0" * 2)
-        + tar_header(b"folder-of-old/", kind=b"0")
+        + tar_header(b"directory-of-old/", kind=b"0")
         + pax({b"size": b"3"})
         + tar_header(b"size", size=0)
         + b"abc".ljust(512, b"\0")

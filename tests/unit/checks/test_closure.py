@@ -55,7 +55,7 @@ def script(system: str = SYSTEM) -> str:
     return f"#!ipxe\nkernel kernel init={system}/init initrd=initrd console=tty0\ninitrd initrd\nboot\n"
 
 
-def test_a_release_folder(tmp_path: Path) -> None:
+def test_a_release_directory(tmp_path: Path) -> None:
     (tmp_path / "netboot.ipxe").write_text(script())
     (tmp_path / "closure.txt").write_text(f"{SYSTEM}\n/nix/store/{HASHES[1]}-linux\n")
     found = read_published(tmp_path)

@@ -1,4 +1,4 @@
-"""What a host lacks, on hosts that lack it: folders of stand-in programs as PATH, ports that are taken."""
+"""What a host lacks, on hosts that lack it: stand-in programs on PATH, ports that are taken."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 
 from ectools.checks import doctor
-from ectools.checks.doctor import Finding, State, boot_host, examine, is_fit
+from ectools.checks.doctor import Finding, FindingState, boot_host, examine, is_fit
 from ectools.checks.doctor import programs as programs_module
 
 ALL = ("qemu-system-x86_64", "qemu-img", "apt-get", "dnsmasq", "nix", "nix-instantiate", "git")
 
 
-def install(folder: Path, *names: str, script: str = "echo version 1") -> None:
+def install(directory: Path, *names: str, script: str = "echo version 1") -> None:
     for name in names:
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that is all of PATH."""
-    monkeypatch.setattr(programs_module, "_SYSTEM_FOLDERS", "")
+    """The directory that is all of PATH."""
+    monkeypatch.setattr(programs_module, "_SYSTEM_DIRECTORIES", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -41,10 +41,10 @@ def test_what_is_not_there_is_missing_and_said_how_to_get(programs: Path) -> Non
     install(programs, "qemu-img")
     findings = examine(["vm"], kvm=lambda: None)
     qemu = find(findings, "qemu-system-x86_64")
-    assert qemu.state is State.MISSING
+    assert qemu.state is FindingState.MISSING
     assert "apt install qemu-system-x86" in (qemu.remedy or "")
     assert "pkgs.qemu_kvm" in (qemu.remedy or "")
-    assert find(findings, "qemu-img").state is State.OK
+    assert find(findings, "qemu-img").state is FindingState.OK
     assert "version 1" in find(findings, "qemu-img").detail
     assert not is_fit(findings)
     install(programs, "qemu-system-x86_64")
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_missing_and_said_how_to_get(programs: Path) -> Non
 def test_a_program_that_does_not_run_is_missing(programs: Path) -> None:
     install(programs, *ALL, script="echo broken >&2; exit 127")
     found = find(examine(["vm"], kvm=lambda: None), "qemu-img")
-    assert found.state is State.MISSING
+    assert found.state is FindingState.MISSING
     assert "broken" in found.detail
 
 
@@ -72,7 +72,7 @@ def test_without_kvm_a_guest_is_slow_and_not_impossible(programs: Path) -> None:
     install(programs, *ALL)
     findings = examine(["vm"], kvm=lambda: "/dev/kvm is missing")
     kvm = find(findings, "KVM")
-    assert kvm.state is State.LIMITED
+    assert kvm.state is FindingState.LIMITED
     assert "/dev/kvm is missing" in kvm.detail
     assert is_fit(findings)
 
@@ -85,15 +85,15 @@ def test_a_port_that_is_taken(udp: bool, kind: socket.SocketKind) -> None:
             taken.listen()
         port = taken.getsockname()[1]
         found = boot_host.try_port(port, udp=udp, commands=("vm",))
-        assert found.state is State.LIMITED
+        assert found.state is FindingState.LIMITED
         assert "in use" in found.detail
-    assert boot_host.try_port(port, udp=udp, commands=("vm",)).state is State.OK
+    assert boot_host.try_port(port, udp=udp, commands=("vm",)).state is FindingState.OK
 
 
 def test_a_boot_host_without_a_boot_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ectools.netboot.boot_files.choose._STOCK_FOLDERS", (tmp_path,))
+    monkeypatch.setattr("ectools.netboot.boot_files.choose._STOCK_DIRECTORIES", (tmp_path,))
     found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
-    assert found.state is State.LIMITED
+    assert found.state is FindingState.LIMITED
     assert str(tmp_path) in found.detail
     (tmp_path / "ipxe.efi").write_bytes(b"MZ, and no more")
     found = find(examine(["netboot"], kvm=lambda: None), "iPXE")
@@ -104,7 +104,7 @@ def test_a_boot_host_without_a_boot_binary(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_nix_whose_settings_cannot_be_read(programs: Path) -> None:
     install(programs, *ALL, script="echo 'nix (Nix) 2.30.1'; [ $# -eq 1 ]")
     found = find(examine(["eval"], kvm=lambda: None), "nix settings")
-    assert found.state is State.MISSING
+    assert found.state is FindingState.MISSING
 
 
 NIX = """
@@ -119,10 +119,10 @@ esac
 @pytest.mark.parametrize(
     ("version", "features", "builders", "states"),
     [
-        ("2.30.1", "kvm nixos-test", "", {"VM tests": State.OK}),
-        ("2.30.1", "nixos-test", "", {"VM tests": State.MISSING}),
-        ("2.30.1", "nixos-test", "ssh://far", {"VM tests": State.LIMITED}),
-        ("2.7.0", "kvm nixos-test", "", {"VM tests": State.OK, "nix version": State.MISSING}),
+        ("2.30.1", "kvm nixos-test", "", {"VM tests": FindingState.OK}),
+        ("2.30.1", "nixos-test", "", {"VM tests": FindingState.MISSING}),
+        ("2.30.1", "nixos-test", "ssh://far", {"VM tests": FindingState.LIMITED}),
+        ("2.7.0", "kvm nixos-test", "", {"VM tests": FindingState.OK, "nix version": FindingState.MISSING}),
     ],
 )
 def test_what_nix_can_do(
@@ -131,7 +131,7 @@ def test_what_nix_can_do(
     version: str,
     features: str,
     builders: str,
-    states: dict[str, State],
+    states: dict[str, FindingState],
 ) -> None:
     monkeypatch.delenv("NIXPKGS", raising=False)
     install(
@@ -141,9 +141,9 @@ def test_what_nix_can_do(
     )
     findings = examine(["vmtest"], kvm=lambda: None)
     assert {finding.name: finding.state for finding in findings if finding.name in states} == states
-    assert find(findings, "nixpkgs").state is State.LIMITED
+    assert find(findings, "nixpkgs").state is FindingState.LIMITED
     monkeypatch.setenv("NIXPKGS", str(programs))
-    assert find(examine(["vmtest"], kvm=lambda: None), "nixpkgs").state is State.MISSING
+    assert find(examine(["vmtest"], kvm=lambda: None), "nixpkgs").state is FindingState.MISSING
 
 
 def test_the_command(tmp_path: Path) -> None:

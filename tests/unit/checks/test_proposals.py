@@ -14,16 +14,16 @@ TODAY = date(2026, 11, 21)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     start_proposal(tmp_path, "Boot twice", today=TODAY)
     return tmp_path
 
 
-def test_a_new_proposal_has_the_next_number_and_passes(folder: Path) -> None:
-    second = start_proposal(folder, "Say it's *done*!", today=TODAY)
+def test_a_new_proposal_has_the_next_number_and_passes(directory: Path) -> None:
+    second = start_proposal(directory, "Say it's *done*!", today=TODAY)
     assert second.name == "ECP-0002-say-it-s-done.md"
-    assert lint_proposals(folder) == []
-    assert [(p.number, p.title, p.status, p.date) for p in load_proposals(folder)] == [
+    assert lint_proposals(directory) == []
+    assert [(p.number, p.title, p.status, p.date) for p in load_proposals(directory)] == [
         (1, "Boot twice", "draft", "2026-11-21"),
         (2, "Say it's *done*!", "draft", "2026-11-21"),
     ]
@@ -43,19 +43,21 @@ def test_a_new_proposal_has_the_next_number_and_passes(folder: Path) -> None:
         ("To be written.", "See [it](missing.md).", "link", 8),
     ],
 )
-def test_lint_names_the_fault_and_its_line(folder: Path, old: str, new: str, option: str, line: int) -> None:
-    path = folder / "ECP-0001-boot-twice.md"
+def test_lint_names_the_fault_and_its_line(
+    directory: Path, old: str, new: str, option: str, line: int
+) -> None:
+    path = directory / "ECP-0001-boot-twice.md"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    (problem,) = lint_proposals(folder)
+    (problem,) = lint_proposals(directory)
     assert (problem.option, problem.line, problem.file) == (option, line, str(path))
 
 
-def test_lint_names_bad_file_names_and_shared_numbers(folder: Path) -> None:
-    (folder / "ECP-1-Short.md").write_text("")
-    (folder / "ECP-0001-another.md").write_text((folder / "ECP-0001-boot-twice.md").read_text())
-    assert [problem.option for problem in lint_proposals(folder)] == ["number", "file name"]
+def test_lint_names_bad_file_names_and_shared_numbers(directory: Path) -> None:
+    (directory / "ECP-1-Short.md").write_text("")
+    (directory / "ECP-0001-another.md").write_text((directory / "ECP-0001-boot-twice.md").read_text())
+    assert [problem.option for problem in lint_proposals(directory)] == ["number", "file name"]
 
 
 @pytest.mark.parametrize("title", ["", "  ", "…", "two\nlines"])
@@ -65,9 +67,9 @@ def test_a_title_without_a_file_name_is_refused(tmp_path: Path, title: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_and_a_binary_file_are_input_errors(folder: Path) -> None:
-    with pytest.raises(InputError, match="no such folder"):
-        find_proposals(folder / "nowhere")
-    (folder / "ECP-0001-boot-twice.md").write_bytes(b"\xff")
+def test_a_missing_directory_and_a_binary_file_are_input_errors(directory: Path) -> None:
+    with pytest.raises(InputError, match="no such directory"):
+        find_proposals(directory / "nowhere")
+    (directory / "ECP-0001-boot-twice.md").write_bytes(b"\xff")
     with pytest.raises(InputError, match="not UTF-8"):
-        lint_proposals(folder)
+        lint_proposals(directory)

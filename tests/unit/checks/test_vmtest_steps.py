@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ectools import junit
 from ectools.checks.vmtest import VmTest, read_features
-from ectools.checks.vmtest_report import write_tests_junit
-from ectools.checks.vmtest_run import TestOutcome, Verdict, tests_exit_status
-from ectools.checks.vmtest_steps import LINES_KEPT, StepKind, TestStep, Transcript
+from ectools.checks.vmtest_report import write_vmtests_junit
+from ectools.checks.vmtest_run import Verdict, VmTestOutcome, vmtests_exit_status
+from ectools.checks.vmtest_steps import LINES_KEPT, DriverStep, StepKind, Transcript
 
 
 def hear(*lines: str) -> tuple[Transcript, list[StepKind]]:
@@ -45,7 +45,7 @@ def test_each_line_is_of_a_kind(line: str, kind: StepKind) -> None:
 )
 def test_a_subtest_that_ends(end: str) -> None:
     transcript, _ = hear("subtest: a", "host: must succeed: x", end)
-    assert transcript.steps == (TestStep(name="a", seconds=2.5 if "2.50" in end else 2.0),)
+    assert transcript.steps == (DriverStep(name="a", seconds=2.5 if "2.50" in end else 2.0),)
     assert (transcript.depth, transcript.under_way) == (0, None)
 
 
@@ -57,8 +57,8 @@ def test_nested_subtests_and_one_that_fails() -> None:
     transcript.hear("(finished: subtest: inner, in 0.10 seconds)")
     transcript.hear('Test "outer" failed with error: "expected "a""')
     assert transcript.steps == (
-        TestStep(name="outer", failure='expected "a"'),
-        TestStep(name="inner", failure='expected "a"'),
+        DriverStep(name="outer", failure='expected "a"'),
+        DriverStep(name="inner", failure='expected "a"'),
     )
 
 
@@ -100,8 +100,10 @@ def test_the_features_of_a_derivation(tmp_path: Path, env: dict[str, str], featu
     assert read_features(tmp_path / "none.drv") is None
 
 
-def outcome(verdict: Verdict, *steps: TestStep) -> TestOutcome:
-    return TestOutcome(test=VmTest(name="vm-x"), verdict=verdict, reason="because", steps=steps, seconds=1.0)
+def outcome(verdict: Verdict, *steps: DriverStep) -> VmTestOutcome:
+    return VmTestOutcome(
+        test=VmTest(name="vm-x"), verdict=verdict, reason="because", steps=steps, seconds=1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,14 +118,14 @@ def outcome(verdict: Verdict, *steps: TestStep) -> TestOutcome:
     ],
 )
 def test_the_exit_status(verdicts: list[Verdict], status: int) -> None:
-    assert tests_exit_status([outcome(verdict) for verdict in verdicts]) == status
+    assert vmtests_exit_status([outcome(verdict) for verdict in verdicts]) == status
 
 
 def test_a_subtest_under_way_failed_where_the_test_did() -> None:
-    done, under_way = TestStep(name="a", seconds=1.0), TestStep(name="b")
+    done, under_way = DriverStep(name="a", seconds=1.0), DriverStep(name="b")
     failures = {
         verdict: len(
-            ET.fromstring(write_tests_junit([outcome(verdict, done, under_way)])).findall(".//failure")
+            ET.fromstring(write_vmtests_junit([outcome(verdict, done, under_way)])).findall(".//failure")
         )
         for verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
     }

@@ -44,8 +44,8 @@ def test_what_is_read_without_the_parser_means_the_same_to_it(text: str) -> None
     if is_plain_text(text):
         simple, roff = html(text), write_blocks(text)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ectools.docs.html.text.is_simple", lambda _: False)
-            patch.setattr("ectools.docs.roff.is_simple", lambda _: False)
+            patch.setattr("ectools.docs.html.text.is_plain_text", lambda _: False)
+            patch.setattr("ectools.docs.roff.is_plain_text", lambda _: False)
             assert simple == html(text)
             assert roff == write_blocks(text)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ectools.docs.writing import find_stale, write_folder
+from ectools.docs.writing import find_stale, write_directory
 from ectools.files import FileError
 
 if TYPE_CHECKING:
@@ -22,25 +22,25 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "docs" / "ectools-opti
 
 
 def test_pages_are_written_and_found_stale(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
+    directory = tmp_path / "a" / "b"
     pages = {f"{number}.md": str(number).encode() for number in range(40)}
-    assert [path.name for path in write_folder(folder, pages)] == list(pages)
-    assert find_stale(folder, pages) == []
-    (folder / "1.md").write_text("other")
-    (folder / "2.md").unlink()
-    (folder / "gone.md").write_text("an option that was")
-    (folder / "other.txt").write_text("somebody else's")
-    assert find_stale(folder, pages) == [
-        f"{folder}/1.md: is not what the schemas say",
-        f"{folder}/2.md: is missing",
-        f"{folder}/gone.md: is no page of these options",
+    assert [path.name for path in write_directory(directory, pages)] == list(pages)
+    assert find_stale(directory, pages) == []
+    (directory / "1.md").write_text("other")
+    (directory / "2.md").unlink()
+    (directory / "gone.md").write_text("an option that was")
+    (directory / "other.txt").write_text("somebody else's")
+    assert find_stale(directory, pages) == [
+        f"{directory}/1.md: is not what the schemas say",
+        f"{directory}/2.md: is missing",
+        f"{directory}/gone.md: is no page of these options",
     ]
 
 
 def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"a": b"1", "b": b"1"})
+    write_directory(tmp_path, {"a": b"1", "b": b"1"})
     before = {name: (tmp_path / name).stat().st_ino for name in "ab"}
-    write_folder(tmp_path, {"a": b"1", "b": b"2"})
+    write_directory(tmp_path, {"a": b"1", "b": b"2"})
     after = {name: (tmp_path / name).stat().st_ino for name in "ab"}
     assert before["a"] == after["a"]
     assert before["b"] != after["b"]
@@ -50,11 +50,11 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
 def test_nothing_is_left_behind_where_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     with pytest.raises(FileError, match="cannot be written"):
-        write_folder(tmp_path, {"a": b"1", "c": b"2"})
+        write_directory(tmp_path, {"a": b"1", "c": b"2"})
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot be written"):
-        write_folder(tmp_path / "file", {"x": b""})
+        write_directory(tmp_path / "file", {"x": b""})
 
 
 def test_the_man_page_is_clean(require_tool: Callable[[str, str], str]) -> None:

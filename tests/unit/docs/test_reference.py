@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def build(folder: Path, schema: dict[str, Any], **rest: Any) -> Reference:
-    path = folder / "x.schema.json"
+def build(directory: Path, schema: dict[str, Any], **rest: Any) -> Reference:
+    path = directory / "x.schema.json"
     path.write_text(json.dumps(schema))
     return build_reference([str(path)], **rest)
 

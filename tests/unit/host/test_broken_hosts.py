@@ -19,7 +19,7 @@ CASES = {
 def find_problems(form: str, text: str) -> list[host.OptionProblem]:
     try:
         data = text.encode("utf-8", "surrogateescape")
-        return host.validate(host.parse(data, file="host", form=host.Format(form)), CONTRACT)
+        return host.validate_host(host.parse_host(data, file="host", form=host.HostFormat(form)), CONTRACT)
     except ProblemsError as error:
         return [problem for problem in error.problems if isinstance(problem, host.OptionProblem)]
 

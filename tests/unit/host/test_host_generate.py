@@ -46,8 +46,8 @@ path = ""
 
 
 def generate(text: str, *, file: str = "somewhere/host.toml") -> str:
-    description = host.parse(text.encode(), file=file, form=host.Format.TOML)
-    assert host.validate(description, CONTRACT) == []
+    description = host.parse_host(text.encode(), file=file, form=host.HostFormat.TOML)
+    assert host.validate_host(description, CONTRACT) == []
     return host.build_module(description, CONTRACT)
 
 
@@ -56,7 +56,7 @@ def test_every_kind_of_value() -> None:
 
 
 def test_the_example() -> None:
-    golden.compare("host/example.nix", host.build_module(host.load(EXAMPLES / "host.toml")))
+    golden.compare("host/example.nix", host.build_module(host.load_host(EXAMPLES / "host.toml")))
 
 
 def test_pkgs_is_a_parameter_only_where_it_is_used() -> None:
@@ -92,13 +92,13 @@ CONTRACTS = pytest.mark.parametrize("contract", [CONTRACT, load_combined_schema(
 @CONTRACTS
 def test_the_example_to_start_from_is_valid_as_it_is(contract: Schema) -> None:
     text = build_example(contract.document)
-    description = host.parse(text.encode(), file="h", form=host.Format.TOML)
-    assert host.validate(description, contract) == []
+    description = host.parse_host(text.encode(), file="h", form=host.HostFormat.TOML)
+    assert host.validate_host(description, contract) == []
     assert "\nenable = true\n" in text
 
 
 @CONTRACTS
 def test_each_option_of_the_example_can_be_uncommented(contract: Schema) -> None:
     text = re.sub(r"^# (?=[\w\"-]+ = )", "", build_example(contract.document), flags=re.MULTILINE)
-    description = host.parse(text.encode(), file="h", form=host.Format.TOML)
-    assert host.validate(description, contract) == []
+    description = host.parse_host(text.encode(), file="h", form=host.HostFormat.TOML)
+    assert host.validate_host(description, contract) == []

@@ -25,7 +25,9 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 def find_problem(body: str) -> host.OptionProblem:
     text = f"[services.test]\n{body}"
-    (problem,) = host.validate(host.parse(text.encode(), file="h.toml", form=host.Format.TOML), CONTRACT)
+    (problem,) = host.validate_host(
+        host.parse_host(text.encode(), file="h.toml", form=host.HostFormat.TOML), CONTRACT
+    )
     return problem
 
 
@@ -127,15 +129,18 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
 )
 def test_packages_are_named(name: str) -> None:
     text = json.dumps({"services": {"test": {"package": name, "extraPackages": [name], "fallback": name}}})
-    assert host.validate(host.parse(text.encode(), file="h", form=host.Format.JSON), CONTRACT) == []
+    assert (
+        host.validate_host(host.parse_host(text.encode(), file="h", form=host.HostFormat.JSON), CONTRACT)
+        == []
+    )
 
 
 def test_a_schema_without_a_path_describes_the_whole_file() -> None:
     contract = build_combined_schema(
         [Schema({"type": "object", "additionalProperties": {"type": "integer"}}, "x", "")]
     )
-    description = host.parse(b"a: 1\nb: x", file="h", form=host.Format.YAML)
-    assert [problem.option for problem in host.validate(description, contract)] == ["b"]
+    description = host.parse_host(b"a: 1\nb: x", file="h", form=host.HostFormat.YAML)
+    assert [problem.option for problem in host.validate_host(description, contract)] == ["b"]
 
 
 def test_two_modules_in_one_file() -> None:
@@ -144,7 +149,9 @@ def test_two_modules_in_one_file() -> None:
         [Schema(MODULE, "test", "services.test"), Schema(other, "other", "services.other")]
     )
     text = "services: {test: {disk: {path: x}}, other: {disk: {path: 1}}, third: {}}"
-    problems = host.validate(host.parse(text.encode(), file="h", form=host.Format.YAML), contract)
+    problems = host.validate_host(
+        host.parse_host(text.encode(), file="h", form=host.HostFormat.YAML), contract
+    )
     assert [problem.option for problem in problems] == ["services.other.disk.path", "services.third"]
 
 
@@ -181,15 +188,15 @@ def test_a_keyword_that_is_not_known_is_left_to_jsonschema(schema: dict[str, Any
 
 @pytest.mark.parametrize("name", ["host.toml", "host.yaml", "host.json"])
 def test_the_examples_are_valid_and_one(name: str) -> None:
-    description = host.load(EXAMPLES / name)
-    assert host.validate(description) == []
-    assert description.root.value == host.load(EXAMPLES / "host.toml").root.value
+    description = host.load_host(EXAMPLES / name)
+    assert host.validate_host(description) == []
+    assert description.root.value == host.load_host(EXAMPLES / "host.toml").root.value
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "broken").iterdir()), ids=lambda path: path.name)
 def test_the_broken_examples_are_broken(path: Path) -> None:
     try:
-        problems = list(host.validate(host.load(path)))
+        problems = list(host.validate_host(host.load_host(path)))
     except ProblemsError as error:
         problems = [problem for problem in error.problems if isinstance(problem, host.OptionProblem)]
     assert problems
@@ -204,13 +211,13 @@ def test_the_project_has_a_contract() -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"h\.toml: cannot be read"):
-        host.load(tmp_path / "h.toml")
+        host.load_host(tmp_path / "h.toml")
 
 
 def test_a_suffix_that_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"h\.ini: the format is not known"):
-        host.load(tmp_path / "h.ini")
+        host.load_host(tmp_path / "h.ini")
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert host.parse(b"\xef\xbb\xbf{}", file="h", form=host.Format.JSON).root.value == {}
+    assert host.parse_host(b"\xef\xbb\xbf{}", file="h", form=host.HostFormat.JSON).root.value == {}

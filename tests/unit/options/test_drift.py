@@ -207,7 +207,7 @@ def test_the_reports_say_the_same(tmp_path: Path) -> None:
     assert ET.fromstring(write_drift_junit([])).get("failures") == "0"
 
 
-def test_folders_are_compared_file_by_file(tmp_path: Path) -> None:
+def test_directories_are_compared_file_by_file(tmp_path: Path) -> None:
     for name, modules in {"old": ["m", "gone"], "new": ["m", "fresh"]}.items():
         (tmp_path / name).mkdir()
         for module in modules:

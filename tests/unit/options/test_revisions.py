@@ -37,20 +37,22 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_path_is_itself(checkout: Path) -> None:
-    with open_schemas(str(checkout)) as folder:
-        assert folder == checkout
+    with open_schemas(str(checkout)) as directory:
+        assert directory == checkout
 
 
 @pytest.mark.parametrize(("revision", "text"), [("v2", "two"), ("HEAD~2", "öne"), ("HEAD~1", "two")])
-def test_a_revision_is_a_folder_for_as_long_as_it_is_open(checkout: Path, revision: str, text: str) -> None:
-    with open_schemas(revision) as folder:
-        assert {path.name: path.read_text() for path in folder.iterdir()} == {"m.schema.json": text}
-    assert not folder.exists()
+def test_a_revision_is_a_directory_for_as_long_as_it_is_open(
+    checkout: Path, revision: str, text: str
+) -> None:
+    with open_schemas(revision) as directory:
+        assert {path.name: path.read_text() for path in directory.iterdir()} == {"m.schema.json": text}
+    assert not directory.exists()
     assert checkout.is_dir()
 
 
 @pytest.mark.parametrize("name", ["HEAD", "nothing", "--help", "", "v2\n"])
 def test_what_is_neither_is_refused(checkout: Path, name: str) -> None:
     assert checkout.is_dir()
-    with pytest.raises(InputError, match="no git revision here with a folder schemas"), open_schemas(name):
+    with pytest.raises(InputError, match="no git revision here with a directory schemas"), open_schemas(name):
         pass

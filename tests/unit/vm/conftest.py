@@ -30,10 +30,10 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def settings_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
     """``settings_of({"boot": {…}})``: these fields, and the defaults of all others."""
-    folder: Path = tmp_path_factory.mktemp("settings")
+    directory: Path = tmp_path_factory.mktemp("settings")
 
     def make(change: dict[str, Any] | None = None) -> Settings:
-        path = folder / "settings.json"
+        path = directory / "settings.json"
         path.write_text(json.dumps(merge(USABLE, change or {})))
         return load_settings(path)
 

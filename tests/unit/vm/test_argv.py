@@ -162,7 +162,7 @@ def test_a_disk_path_arrives_whole(settings_of: Callable[..., Settings], path: s
 @pytest.mark.qemu
 @given(
     change=accepted_settings(),
-    folder=HOSTILE.filter(lambda text: "/" not in text and len(text.encode()) < 200),
+    directory=HOSTILE.filter(lambda text: "/" not in text and len(text.encode()) < 200),
 )
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15, database=None
@@ -172,12 +172,12 @@ def test_qemu_takes_whatever_is_accepted(
     require_tool: Callable[[str, str], str],
     tmp_path_factory: pytest.TempPathFactory,
     change: dict[str, Any],
-    folder: str,
+    directory: str,
 ) -> None:
     """QEMU parses the arguments, makes the machine and greets on QMP; ``-S`` keeps the guest from running."""
     require_tool("qemu-img", "install QEMU (Debian: qemu-utils)")
     require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
-    state = tmp_path_factory.mktemp("state") / f"d{folder}"
+    state = tmp_path_factory.mktemp("state") / f"d{directory}"
     (state / "tftp").mkdir(parents=True)
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", str(state / "disk.qcow2"), "1M"],

@@ -34,8 +34,8 @@ def options(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
 OPTIONS = sorted(options(load_schema(SCHEMA_NAME).document))
 
 
-def write(folder: Path, document: Any) -> str:
-    path = folder / "settings.json"
+def write(directory: Path, document: Any) -> str:
+    path = directory / "settings.json"
     path.write_text(json.dumps(document))
     return str(path)
 
@@ -144,7 +144,7 @@ def test_the_boot_script_needs_only_what_it_is_made_of(tmp_path: Path) -> None:
 def test_the_boot_script_is_printed_without_the_token(tmp_path: Path) -> None:
     config = write(tmp_path, {"boot": {"chainUrl": "http://a/x", "chainTokenFile": "/nonexistent"}})
     result = CliRunner().invoke(COMMAND, ["boot-script", "--config", config])
-    assert "chain http://a/x?token=REDACTED " in result.stdout
+    assert "chain http://a/x?token=*** " in result.stdout
 
 
 @pytest.mark.parametrize("port", [0, 8080])

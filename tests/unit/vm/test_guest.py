@@ -98,7 +98,7 @@ def test_a_fault_in_handling_an_event_does_not_end_the_connection(
             def fail(*_: object) -> None:
                 raise ZeroDivisionError
 
-            monkeypatch.setattr(guest.said, "tell", fail)
+            monkeypatch.setattr(guest.said, "report", fail)
             qemu.send_event("GUEST_PANICKED", {"action": "pause"})
             assert await guest.status() == "running"
             qemu.send_event("STOP")

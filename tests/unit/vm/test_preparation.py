@@ -91,7 +91,7 @@ def test_a_given_boot_file_is_copied_over_an_older_one(
         assert path.read_bytes() == b"\x7fipxe"
 
 
-def test_a_tftp_folder_that_cannot_be_made_is_named(
+def test_a_tftp_directory_that_cannot_be_made_is_named(
     tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
     (tmp_path / "tftp").write_text("a file")

@@ -1,5 +1,5 @@
 "use strict";
-// Search over the options. Nothing is loaded before it is used, and nothing from anywhere but this folder.
+// Search over the options. Nothing is loaded before it is used, and nothing from anywhere but this directory.
 (() => {
   const MOST_SHOWN = 50;
   const ENOUGH = 10; // hits from which on a term is not taken for a typing error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 import threading
 from collections import defaultdict
@@ -16,11 +15,11 @@ from urllib.parse import urlsplit
 
 from ectools.netboot.probe.wire import http_probe, tftp
 from ectools.netboot.probe.wire.packet_socket import LinkError
+from ectools.redact import redact_tokens
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.clients.exchange import Line
 
-_TOKEN = re.compile(r"(?<=[?&]token=)[^&#\s…]+")
 BEGINNING = 64 * 1024
 """Bytes of a file that are asked for where nobody needs more."""
 
@@ -63,11 +62,6 @@ Fetch = Callable[..., Fetched]
 """``fetch(uri, headers={}, limit=BEGINNING)``."""
 FindDigest = Callable[[str, Mapping[str, str]], str | None]
 """(URI, headers) → SHA-256 in hexadecimal, or None."""
-
-
-def redact_tokens(text: str) -> str:
-    """A URI, or a text with some, without the values of ``token=``."""
-    return _TOKEN.sub("…", text)
 
 
 class Fetcher:

@@ -56,7 +56,7 @@ def test_golden(name: str) -> None:
 def test_dnsmasq_takes_it(name: str, tmp_path: Path) -> None:
     program = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     present, options = CASES[name]
-    services = build(*present, **options, stateDir=str(tmp_path / 'a folder, "so called" \\ #1'))
+    services = build(*present, **options, stateDir=str(tmp_path / 'a directory, "so called" \\ #1'))
     services.tftp_dir.mkdir(parents=True)
     for file in present:
         (services.tftp_dir / file).write_bytes(b"x")

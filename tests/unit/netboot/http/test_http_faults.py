@@ -38,7 +38,7 @@ def serve(
 ) -> None:
     async def run() -> None:
         settings = HttpSettings(root=root, **options)
-        server = HttpServer(settings, listener=bind_listener("127.0.0.1", 0), site=site)
+        server = HttpServer(settings, listener=bind_listener("127.0.0.1", 0), router=site)
         _, port = server.start()
         async with asyncio.timeout(60):
             await scenario(server, port)

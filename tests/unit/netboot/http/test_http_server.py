@@ -71,7 +71,7 @@ def test_a_site_says_what_stands_at_a_path_and_hears_what_became_of_it(tmp_path:
     (tmp_path / "one/kernel").write_bytes(b"a kernel")
     site = SomeSite()
     targets = ("/kernel", "/netboot.ipxe", "/one/kernel", "/healthz", "/gone")
-    kernel, script, direct, health, gone = ask(targets, HttpSettings(root=tmp_path), site=site)
+    kernel, script, direct, health, gone = ask(targets, HttpSettings(root=tmp_path), router=site)
     assert kernel.startswith(b"HTTP/1.1 200 ")
     assert kernel.endswith(b"\r\n\r\na kernel")
     assert b'\r\nETag: "' in script
@@ -92,7 +92,7 @@ def test_the_health_report_tells_of_the_site_only_whom_the_access_rule_lets_in(t
     def access_check(_: RequestInfo) -> None:
         raise RejectedError(403, "not from here")
 
-    (health,) = ask(["/healthz"], HttpSettings(root=tmp_path), access_check=access_check, site=SomeSite())
+    (health,) = ask(["/healthz"], HttpSettings(root=tmp_path), access_check=access_check, router=SomeSite())
     assert health.startswith(b"HTTP/1.1 200 ")
     assert b"release" not in health
 

@@ -25,10 +25,10 @@ NAMES = ["a", "b", "c"]
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    """A root with a file and a folder, a store, and files outside of both."""
-    for folder in ("root/a", "store/pkg", "out", "root-b", "store-b"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "c").write_bytes(folder.encode())
+    """A root with a file and a directory, a store, and files outside of both."""
+    for directory in ("root/a", "store/pkg", "out", "root-b", "store-b"):
+        (tmp_path / directory).mkdir(parents=True)
+        (tmp_path / directory / "c").write_bytes(directory.encode())
     (tmp_path / "root" / "b").write_bytes(b"root")
     return tmp_path
 
@@ -98,14 +98,14 @@ def test_what_is_opened_lies_in_the_root_or_the_store(
     """Whatever links stand where: a path is served just where its real path is a file in one of the two."""
     with tempfile.TemporaryDirectory() as name:
         base = Path(name).resolve()
-        for folder in ("root/a", "store/pkg", "out", "root-b", "store-b"):
-            (base / folder).mkdir(parents=True)
-            (base / folder / "c").write_bytes(folder.encode())
+        for directory in ("root/a", "store/pkg", "out", "root-b", "store-b"):
+            (base / directory).mkdir(parents=True)
+            (base / directory / "c").write_bytes(directory.encode())
         (base / "root" / "b").write_bytes(b"root")
-        for folder, link, target in links:
+        for directory, link, target in links:
             with suppress(FileExistsError):
                 places = {"out": base / "out", "root": base / "root", "store": base / "store"}
-                (base / folder / link).symlink_to(target.format(**places))
+                (base / directory / link).symlink_to(target.format(**places))
         root = WebRoot(base / "root", store=base / "store")
         for walk in walks:
             path = base / "root" / "/".join(walk)
@@ -137,14 +137,14 @@ def test_a_closed_file_and_a_closed_root() -> None:
         base.chmod(0o755)
         (base / "closed").write_bytes(b"")
         (base / "closed").chmod(0)
-        (base / "folder").mkdir(mode=0)
+        (base / "directory").mkdir(mode=0)
         with as_nobody():
             assert status_of(WebRoot(base, store=Path("/nix/store")), "/closed") == 403
-            assert status_of(WebRoot(base, store=Path("/nix/store")), "/folder/file") == 403
+            assert status_of(WebRoot(base, store=Path("/nix/store")), "/directory/file") == 403
             with pytest.raises(InputError, match="Permission denied"):
-                WebRoot(base / "folder", store=Path("/nix/store")).check()
+                WebRoot(base / "directory", store=Path("/nix/store")).check()
     finally:
-        (base / "folder").chmod(0o700)
+        (base / "directory").chmod(0o700)
         shutil.rmtree(base)
 
 

@@ -180,21 +180,23 @@ def test_the_products_own_scripts_lead_to_the_kernel() -> None:
         files=files,
         boot=BootEntry(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
     )
-    folder = f"{BASE}/releases/{release.id}"
+    directory = f"{BASE}/releases/{release.id}"
     kernel = bytes(0x202) + b"HdrS" + bytes(99)
     netboot = build_netboot(settings, release, "geheim").encode()
-    web = Web({f"{BASE}/netboot.ipxe": netboot, f"{folder}/kernel": kernel, f"{folder}/initrd": b"i" * 9})
+    web = Web(
+        {f"{BASE}/netboot.ipxe": netboot, f"{directory}/kernel": kernel, f"{directory}/initrd": b"i" * 9}
+    )
     first = build_autoexec(settings, "geheim").encode()
     end, trace = run_script(first, HERE, settings={}, fetch=web)
     assert end is ScriptEnd.BOOT
     assert trace.boot == KernelBoot(
-        kernel=f"{folder}/kernel", arguments="init=/x", initrds=(f"{folder}/initrd",)
+        kernel=f"{directory}/kernel", arguments="init=/x", initrds=(f"{directory}/initrd",)
     )
     assert web.headers[f"{BASE}/netboot.ipxe"] == {"X-Boot-Token": "geheim"}
-    assert web.headers[f"{folder}/kernel"] == {}
+    assert web.headers[f"{directory}/kernel"] == {}
     # The server's own name comes first, and is not there.
     assert web.asked[0] == "http://192.0.2.9:8080/netboot.ipxe"
-    del web.files[f"{folder}/kernel"]
+    del web.files[f"{directory}/kernel"]
     end, trace = run_script(first, HERE, settings={}, fetch=web)
     assert end is ScriptEnd.SHELL
     missing = [file for file in trace.files if not file.found and "releases" in file.fetched.uri]

@@ -37,7 +37,7 @@ class Server:
 
 def read(*answers: tuple[int, bytes], limit: int = 4096) -> tuple[TftpReply, Server]:
     server = Server(answers)
-    reply = read_tftp_beginning(cast("Speaker", server), SERVER, "a.efi", limit=limit, seconds=0.005)
+    reply = read_tftp_beginning(cast("UdpEndpoint", server), SERVER, "a.efi", limit=limit, seconds=0.005)
     return reply, server
 
 

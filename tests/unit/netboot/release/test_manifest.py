@@ -104,7 +104,7 @@ GOOD = Release(
         ({"staged_at": 10**12}, "staged_at: a number"),
         ({"files": []}, "files: an object"),
         ({"files": {"kernel": 1}}, "kernel: an object"),
-        ({"files": {"../x": {"size": 1, "sha256": "0" * 64}}}, "leads out of the folder"),
+        ({"files": {"../x": {"size": 1, "sha256": "0" * 64}}}, "leads out of the directory"),
         ({"files": {"kernel": {"size": 1.5, "sha256": "0" * 64}}}, "files.kernel.size"),
         ({"boot": {"kernel": "other", "arguments": [], "initrds": []}}, "boot: names a file"),
         ({"boot": {"kernel": "kernel", "arguments": "x", "initrds": [1]}}, "boot.arguments.*boot.initrds"),

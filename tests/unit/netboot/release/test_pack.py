@@ -27,12 +27,12 @@ from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 
 
-def write_tree(folder: Path, files: dict[str, bytes]) -> Path:
+def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return folder
+    return directory
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def read(packed: Packed) -> list[bytes]:
 @pytest.mark.parametrize("compression", Compression)
 def test_two_runs_are_identical(compression: Compression, tree: Path, tmp_path: Path) -> None:
     first = pack(tree, tmp_path / "a", tag="boot-v1", compression=compression)
-    # Another folder, other owners' bits, other times, another order of making.
+    # Another directory, other owners' bits, other times, another order of making.
     other = write_tree(tmp_path / "other", dict(reversed(release_files().items())))
     for path in other.iterdir():
         path.chmod(0o600)
@@ -88,8 +88,8 @@ def test_packing_and_staging_change_nothing(extra: dict[str, bytes], compression
         files = {**extra, **release_files()}
         packed = pack(write_tree(top / "tree", files), top / "out", tag="x", compression=compression)
         staged = stage(build_settings(top / "state", release_tarball=str(packed.archive)))
-        folder = top / "state" / "current"
-        assert {name: (folder / name).read_bytes() for name in staged.release.files} == files
+        directory = top / "state" / "current"
+        assert {name: (directory / name).read_bytes() for name in staged.release.files} == files
 
 
 def test_long_names_and_sizes_past_a_gigabyte_of_octal(tree: Path, tmp_path: Path) -> None:
@@ -183,9 +183,9 @@ def test_what_cannot_be_packed(files: dict[str, bytes], tag: str, words: str, tm
 
 
 def test_other_things_than_files(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(EcError, match="not a folder"):
+    with pytest.raises(EcError, match="not a directory"):
         pack(tree / "kernel", tmp_path / "out", tag="x")
-    with pytest.raises(EcError, match="lies in the folder that is packed"):
+    with pytest.raises(EcError, match="lies in the directory that is packed"):
         pack(tree, tree / "out", tag="x")
     os.mkfifo(tree / "pipe")
     with pytest.raises(EcError, match="pipe: not a file"):
@@ -196,10 +196,10 @@ def test_other_things_than_files(tree: Path, tmp_path: Path) -> None:
         pack(tree, tmp_path / "out", tag="x")
 
 
-def make_key(kind: str, folder: Path) -> tuple[SigningKey, bytes]:
+def make_key(kind: str, directory: Path) -> tuple[SigningKey, bytes]:
     """A private key made by the real program, and its public one."""
     program, _, variant = kind.partition(" ")
-    private, public = folder / "private", folder / "private.pub"
+    private, public = directory / "private", directory / "private.pub"
     if program == "minisign":
         argv = [require_tool("minisign", "Debian: minisign"), "-G", "-W", "-s", private, "-p", public]
         subprocess.run(argv, check=True, capture_output=True)
@@ -225,20 +225,20 @@ def make_key(kind: str, folder: Path) -> tuple[SigningKey, bytes]:
     return SigningKey(format=SignatureFormat(program), file=private), public.read_bytes()
 
 
-def verify_by_program(kind: str, folder: Path, signed: Path, signature: Path) -> None:
+def verify_by_program(kind: str, directory: Path, signed: Path, signature: Path) -> None:
     """The tool itself takes it."""
     program, _, variant = kind.partition(" ")
-    public = folder / "private.pub"
+    public = directory / "private.pub"
     if program == "minisign":
         argv = ["minisign", "-V", "-p", public, "-x", signature, "-m", signed]
     elif program == "openssh":
-        (folder / "allowed").write_text("me " + public.read_text())
+        (directory / "allowed").write_text("me " + public.read_text())
         argv = [
             "ssh-keygen",
             "-Y",
             "verify",
             "-f",
-            folder / "allowed",
+            directory / "allowed",
             "-I",
             "me",
             "-n",

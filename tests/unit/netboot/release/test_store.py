@@ -126,7 +126,7 @@ def test_going_back_to_it_accepts_what_was_withdrawn(store: ReleaseStore, state_
 def test_no_rollback_to_what_is_damaged(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
     two = stage_text(state_dir, "two").release.id
-    (store.folder(one) / "initrd").write_bytes(b"bad")
+    (store.directory(one) / "initrd").write_bytes(b"bad")
     with pytest.raises(RollbackError, match="initrd has 3 bytes"):
         roll_back(store)
     assert links(store) == (two, one)
@@ -134,7 +134,7 @@ def test_no_rollback_to_what_is_damaged(store: ReleaseStore, state_dir: Path) ->
 
 def test_rolling_back_from_what_is_gone(store: ReleaseStore, state_dir: Path) -> None:
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
-    shutil.rmtree(store.folder(two))
+    shutil.rmtree(store.directory(two))
     roll_back(store)
     assert links(store) == (one, two)
     assert check_whole(state_dir)
@@ -145,7 +145,7 @@ def test_rolling_back_from_what_is_gone(store: ReleaseStore, state_dir: Path) ->
 def test_collection_leaves_what_is_needed(store: ReleaseStore, state_dir: Path) -> None:
     ids = [stage_text(state_dir, str(number), keep=99).release.id for number in range(7)]
     for number, release_id in enumerate(ids):
-        record = store.folder(release_id) / "release.json"
+        record = store.directory(release_id) / "release.json"
         record.write_text(record.read_text().replace('"staged_at": ', f'"staged_at": {number + 1}'))
     pin(store, ids[0])
     with store.hold(ids[1]):
@@ -193,12 +193,12 @@ def test_holding(store: ReleaseStore, state_dir: Path) -> None:
 
 def check_files(store: ReleaseStore, release_id: str) -> bool:
     release = store.find(release_id)
-    return release is not None and not find_damage(release, store.folder(release_id))
+    return release is not None and not find_damage(release, store.directory(release_id))
 
 
 def test_nobody_waits_for_a_lock_on_a_release(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
-    record = store.folder(one) / "release.json"
+    record = store.directory(one) / "release.json"
     with record.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ReleaseBusyError, match=r"release\.json: another process has an exclusive lock"):
@@ -215,7 +215,7 @@ def test_a_release_that_is_replaced_meanwhile_is_not_held(
     again: bool, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = stage_text(state_dir, "one").release.id
-    record = store.folder(one) / "release.json"
+    record = store.directory(one) / "release.json"
 
     def replace(descriptor: int, operation: int) -> None:
         # In either order of the two, the record has no name, or is another file, once there is the lock.
@@ -233,7 +233,7 @@ def test_a_release_that_is_replaced_meanwhile_is_not_held(
 def test_nobody_waits_for_a_fifo_in_the_store(name: str, store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
     if name == "release.json":
-        path = store.folder(one) / name
+        path = store.directory(one) / name
         path.unlink()
         os.mkfifo(path)
         with pytest.raises(FileError, match=r"release\.json: not a regular file"), store.hold(one):
@@ -255,7 +255,7 @@ def test_nobody_waits_for_a_fifo_in_the_store(name: str, store: ReleaseStore, st
 
 def test_a_record_without_an_end_is_not_read(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
-    os.truncate(store.folder(one) / "release.json", 1 << 40)
+    os.truncate(store.directory(one) / "release.json", 1 << 40)
     with pytest.raises(FileError, match=r"release\.json: is larger than \d+ bytes"), store.hold(one):
         pass
 
@@ -286,25 +286,25 @@ def test_pins(store: ReleaseStore, state_dir: Path) -> None:
 
 def test_one_staging_at_a_time_and_nobody_waits_for_it(store: ReleaseStore, state_dir: Path) -> None:
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
-    with store.lock_staging() as folder:
-        (folder / "tree").mkdir()
+    with store.lock_staging() as directory:
+        (directory / "tree").mkdir()
         with pytest.raises(LockedError, match="in use by another process"):
             stage_text(state_dir, "three")
         roll_back(store)
         prune(store, keep=0)
         pin(store, one)
-        assert (folder / "tree").is_dir()
+        assert (directory / "tree").is_dir()
     assert links(store) == (one, two)
 
 
 def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
     release = stage_text(state_dir, "one").release
-    folder = store.folder(release.id)
-    (folder / "kernel").write_bytes(b"bad")
-    (folder / "initrd").unlink()
-    (folder / "netboot.ipxe").unlink()
-    (folder / "netboot.ipxe").mkdir()
-    (folder / "extra").write_bytes(b"not ours")
+    directory = store.directory(release.id)
+    (directory / "kernel").write_bytes(b"bad")
+    (directory / "initrd").unlink()
+    (directory / "netboot.ipxe").unlink()
+    (directory / "netboot.ipxe").mkdir()
+    (directory / "extra").write_bytes(b"not ours")
     damage = check_staged(store, release.id).damage
     assert {(each.name, each.fault.partition(":")[0]) for each in damage} == {
         ("kernel", f"has 3 bytes; {release.files['kernel'].size} were staged"),
@@ -313,13 +313,13 @@ def test_staging_again_repairs(store: ReleaseStore, state_dir: Path) -> None:
         ("extra", "is not in the release's record"),
     }
     assert stage_text(state_dir, "one").outcome is StageOutcome.UNCHANGED
-    (folder / "extra").unlink()
+    (directory / "extra").unlink()
     assert check_whole(state_dir)
 
 
 def test_a_file_that_is_not_of_the_release_is_in_nobodys_way(store: ReleaseStore, state_dir: Path) -> None:
     one, two = (stage_text(state_dir, text).release.id for text in ("one", "two"))
-    (store.folder(one) / "notes.txt").write_text("an operator's")
+    (store.directory(one) / "notes.txt").write_text("an operator's")
     assert [damage.name for damage in check_staged(store, one).damage] == ["notes.txt"]
     assert roll_back(store).current.id == one
     assert links(store) == (one, two)
@@ -328,7 +328,7 @@ def test_a_file_that_is_not_of_the_release_is_in_nobodys_way(store: ReleaseStore
 @pytest.mark.parametrize("name", ["kernel", "netboot.ipxe"])
 def test_damage_of_every_kind_is_found(name: str, store: ReleaseStore, state_dir: Path) -> None:
     release = stage_text(state_dir, "one").release
-    path = store.folder(release.id) / name
+    path = store.directory(release.id) / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + b"?")
     assert find_damage(release, path.parent)[0].fault == "its content is not what was staged"
@@ -345,7 +345,7 @@ def test_damage_of_every_kind_is_found(name: str, store: ReleaseStore, state_dir
 
 def test_a_damaged_record(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
-    (store.folder(one) / "release.json").write_text("{}")
+    (store.directory(one) / "release.json").write_text("{}")
     with pytest.raises(EcError, match=r"release\.json: format"):
         store.find_current()
     assert store.list_releases() == []
@@ -367,7 +367,7 @@ def test_a_link_that_is_not_ours(target: str, store: ReleaseStore, state_dir: Pa
 
 def test_a_release_that_somebody_removed(store: ReleaseStore, state_dir: Path) -> None:
     one = stage_text(state_dir, "one").release.id
-    shutil.rmtree(store.folder(one))
+    shutil.rmtree(store.directory(one))
     with pytest.raises(StoreError, match="is not there"):
         store.find_current()
     two = stage_text(state_dir, "two").release.id
@@ -399,7 +399,7 @@ def test_a_swap_that_was_decided_is_carried_out(done: int, store: ReleaseStore, 
     assert links(store) == (one, two)
 
 
-@pytest.mark.parametrize("call", ["sync_folder", "sync_file_system"])
+@pytest.mark.parametrize("call", ["sync_directory", "sync_file_system"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_fails_at_the_end(
     number: int, call: str, store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -444,7 +444,7 @@ def test_many_files_are_synced_at_once_and_before_they_are_published(
     assert check_whole(state_dir)
 
 
-def test_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, release_files())
     with pytest.raises(StoreError, match="Not a directory"):
         stage(build_settings(archive / "state", release_tarball=str(archive)))

@@ -39,12 +39,12 @@ class Clock:
 
 
 class World:
-    """A state folder with its site, whose clock stands still."""
+    """A state directory with its site, whose clock stands still."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.clock = Clock()
-        self.store = ReleaseStore(folder)
+        self.store = ReleaseStore(directory)
         self.site = BootSite(self.store, self.policy(), clock=self.clock)
         self.runner = asyncio.Runner()
         self.run = self.runner.run
@@ -52,27 +52,27 @@ class World:
         log.set_up(json_lines=True, stream=self.log)
 
     def policy(self, *tokens: str, **options: Any) -> ServingPolicy:
-        flags = {"stateDir": str(self.folder), "hostname": "192.0.2.10", **options}
+        flags = {"stateDir": str(self.directory), "hostname": "192.0.2.10", **options}
         return ServingPolicy.build(load_settings(None, flags=flags, environment={}), tokens)
 
     def stage(self, text: str) -> Release:
         files = {"bzImage": f"kernel {text}".encode(), "initrd": b"initrd", "more/notes.txt": b"notes"}
         release = make_release({name: files[name] for name in ("bzImage", "initrd", "more/notes.txt")})
-        (self.folder / "releases" / release.id / "more").mkdir(parents=True)
+        (self.directory / "releases" / release.id / "more").mkdir(parents=True)
         for name, data in files.items():
-            (self.folder / "releases" / release.id / name).write_bytes(data)
-        staged = self.folder / "elsewhere"
+            (self.directory / "releases" / release.id / name).write_bytes(data)
+        staged = self.directory / "elsewhere"
         put_release(staged, release, {"bzImage": b"", "initrd": b""})
         (staged / "releases" / release.id / "release.json").rename(
-            self.folder / "releases" / release.id / "release.json"
+            self.directory / "releases" / release.id / "release.json"
         )
         self.point(release.id)
         return release
 
     def point(self, release_id: str) -> None:
-        link = self.folder / ".new"
+        link = self.directory / ".new"
         link.symlink_to(f"releases/{release_id}")
-        link.rename(self.folder / "current")
+        link.rename(self.directory / "current")
 
     def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
         info = RequestInfo(
@@ -97,7 +97,7 @@ class World:
         found.on_complete(delivery)
 
     def prune(self) -> dict[str, Retention]:
-        (self.folder / ".staging").mkdir(exist_ok=True)
+        (self.directory / ".staging").mkdir(exist_ok=True)
         return {each.release.id: each.retention for each in prune(self.store, keep=0)}
 
     def events(self, word: str) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def test_the_current_release_is_held_although_nobody_asks(world: World) -> None:
     world.run(world.site.sweep())
     world.clock.now += 100 * LEASE_LINGER_SECONDS
     world.run(world.site.sweep())
-    (world.folder / "current").unlink()
+    (world.directory / "current").unlink()
     assert world.prune()[old.id] is Retention.HELD
 
 
@@ -235,7 +235,7 @@ def test_a_fault_of_a_look_is_counted_told_once_and_leaves_what_is_known(
 
 def test_a_release_whose_script_cannot_be_made_is_not_served(world: World) -> None:
     release = make_release({"bzImage": b"kernel"}, arguments=("a b",))
-    put_release(world.folder, release, {"bzImage": b"kernel"})
+    put_release(world.directory, release, {"bzImage": b"kernel"})
     assert world.status("netboot.ipxe") == 503
     (complaint,) = world.events("cannot be served")
     assert "a b" in complaint["reason"]

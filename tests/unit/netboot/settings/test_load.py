@@ -16,10 +16,10 @@ from ectools.netboot.settings.model import Settings
 HERE = {"listenIP": "192.0.2.10"}
 
 
-def load(document: dict[str, Any] | None, folder: Path, **arguments: Any) -> Settings:
+def load(document: dict[str, Any] | None, directory: Path, **arguments: Any) -> Settings:
     file = None
     if document is not None:
-        file = folder / "netboot.json"
+        file = directory / "netboot.json"
         file.write_text(json.dumps(document))
     return load_settings(file, **{"environment": {}, "serving": True, **arguments})
 

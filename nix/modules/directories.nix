@@ -1,4 +1,4 @@
-# The folders of the modules' services: which ones can be used, and the tmpfiles rules that make them.
+# The directories of the modules' services: which ones can be used, and the tmpfiles rules that make them.
 #
 #   path  the option tree, for messages
 #   user  the service's user, which is its group's name too
@@ -35,9 +35,9 @@ let
   ];
   # As the file system reads it: "//a/./b/" is /a/b.
   partsOf = file: lib.filter (part: part != "" && part != ".") (lib.splitString "/" file);
-  isBelow = folder: file: lib.take (lib.length (partsOf folder)) (partsOf file) == partsOf folder;
-  isHidden = file: lib.any (folder: isBelow folder file) hidden;
-  isShared = file: lib.any (folder: partsOf folder == partsOf file) shared;
+  isBelow = directory: file: lib.take (lib.length (partsOf directory)) (partsOf file) == partsOf directory;
+  isHidden = file: lib.any (directory: isBelow directory file) hidden;
+  isShared = file: lib.any (directory: partsOf directory == partsOf file) shared;
 
   # An assertion for each of the options (name → value) whose value is of that kind.
   refuse =
@@ -57,30 +57,30 @@ let
     inherit user;
     group = user;
   };
-  folder = owner // {
+  directory = owner // {
     mode = "0750";
   };
 in
 {
   inherit isBelow;
 
-  # Files and folders that the service reads or writes: option → path or null.
+  # Files and directories that the service reads or writes: option → path or null.
   refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hidden}, which the service does not see";
 
-  # Folders that are given to the service's user: option → path.
+  # Directories that are given to the service's user: option → path.
   refuseShared =
     whose:
-    refuse isShared "must be a folder of ${whose} own, because it is given to the service's user";
+    refuse isShared "must be a directory of ${whose} own, because it is given to the service's user";
 
   # The rules of a tmpfiles file: path → type → rule. Of two of one type for one path, the first counts.
   rules = lib.zipAttrsWith (_: lib.foldl' (first: next: next // first) { });
 
-  # A folder of the service's own, with all that lies in it: also what somebody made there as root, by hand or before
-  # there was a user for it. (A rule for one file would be refused: from a user's folder, systemd-tmpfiles does not go
+  # A directory of the service's own, with all that lies in it: also what somebody made there as root, by hand or before
+  # there was a user for it. (A rule for one file would be refused: from a user's directory, systemd-tmpfiles does not go
   # on to a file of root's.)
   ownTree =
-    file: lib.recursiveUpdate { ${tmpfilesPath file}.d = folder; } { ${glob file}.Z = owner; };
-  ownFolder = file: { ${tmpfilesPath file}.d = folder; };
-  # ":" is for a folder that is still to be made: one that is there may be somebody else's.
-  newFolder = file: { ${tmpfilesPath file}.d = lib.mapAttrs (_: value: ":${value}") folder; };
+    file: lib.recursiveUpdate { ${tmpfilesPath file}.d = directory; } { ${glob file}.Z = owner; };
+  ownDirectory = file: { ${tmpfilesPath file}.d = directory; };
+  # ":" is for a directory that is still to be made: one that is there may be somebody else's.
+  newDirectory = file: { ${tmpfilesPath file}.d = lib.mapAttrs (_: value: ":${value}") directory; };
 }

@@ -1,0 +1,61 @@
+"""How far a download is: click's progress bar on a terminal, and nothing anywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MAX_LABEL = 30
+
+
+@contextlib.contextmanager
+def show_download() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A listener of ``stage``'s, whose bar on standard error is finished with the block, whatever ends it.
+
+    It is told the archive's name, its bytes that have come, and all its bytes where that is known. A terminal
+    that goes away ends no download.
+    """
+    bar = _Bar()
+    try:
+        yield bar.update if sys.stderr.isatty() else _ignore
+    finally:
+        bar.finish()
+
+
+class _Bar:
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._done = 0
+
+    def update(self, name: str, done: int, size: int | None) -> None:
+        with contextlib.suppress(OSError):
+            if self._bar is None:
+                self._bar = self._start(name, size)
+            step, self._done = done - self._done, done
+            self._bar.update(step)
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.render_finish()
+
+    def _start(self, name: str, size: int | None) -> Any:
+        return click.progressbar(
+            # Without a length the bar counts; an iterator that has no length says that there is none.
+            (_ for _ in ()) if size is None else None,
+            length=size,
+            label=name if len(name) <= _MAX_LABEL else f"…{name[1 - _MAX_LABEL :]}",
+            file=sys.stderr,
+            item_show_func=lambda _: f"{self._done / 1e6:.1f} MB",
+            update_min_steps=1 << 20,
+        )
+
+
+def _ignore(_name: str, _done: int, _size: int | None) -> None:
+    """Nobody looks."""
