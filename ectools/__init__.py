@@ -7,8 +7,9 @@ modules · ``schemas`` schemas as programs use them · ``explain`` a schema's er
 Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
-· ``names`` of options · ``addresses`` · ``processes``, ``outputs`` of them, ``supervision`` · ``timers`` ·
-``notify`` systemd · ``capabilities``, ``privileges``, ``credentials`` · ``nft`` · ``nixpkgs`` · ``junit``.
+· ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,
+``supervision`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``, ``credentials`` ·
+``nft`` · ``nixpkgs`` · ``junit``.
 """
 
 __version__ = "0.1.0"

@@ -11,14 +11,15 @@ import select
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from ectools.errors import EcError
+from ectools.errors import EcError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _READ_BYTES = 1 << 20
+_WRITERS = 4  # a disk takes fsyncs together; more threads than this wait for each other
 _ASK_SECONDS = 0.05
 _SILENT_SECONDS = 1.0
 _STREAM_SECONDS = 600.0
@@ -34,32 +35,82 @@ class LockedError(EcError):
     """Somebody else holds the lock."""
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``data`` to ``path``: a reader sees the old file or the new one, whatever is killed when.
+def temporary_prefix(path: Path) -> str:
+    """The beginning of the name that a file has until it is whole. A crash may leave one; nobody reads it."""
+    return f".{path.name[:200]}.new-"
 
-    The temporary file stands in the same directory, is fsynced, then renamed; the directory is fsynced after
-    it. Raises FileError and leaves nothing behind.
-    """
+
+@contextlib.contextmanager
+def _temporary_file(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """A file beside ``path``, removed at the end of the block where it has that name still."""
     import tempfile  # not at the top: importing it takes longer than what most commands do with files
 
-    temporary: Path | None = None
+    descriptor, name = tempfile.mkstemp(prefix=temporary_prefix(path), dir=path.parent)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(name, "wb", opener=lambda _name, _flags: descriptor) as file:
             os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-        temporary = None
+            yield file
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[IO[bytes]]:
+    """The new content of ``path``, to be written: once the block has ended it stands there, or not at all.
+
+    A reader sees the old file or the new one, whatever is killed when: what is yielded is a temporary file
+    (``name`` is its path) in the same directory, which is fsynced, then renamed; the directory is fsynced
+    after it. With ``replace=False`` a file that is there by then is left as it is: OSError (EEXIST). Raises
+    OSError; nothing is left behind.
+    """
+    with _temporary_file(path, mode) as file:
+        yield file
+        _sync(file)
+        if replace:
+            Path(file.name).replace(path)
+        else:
+            os.link(file.name, path)
         sync_directory(path.parent)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path`` as ``atomic_file`` does. Raises FileError."""
+    try:
+        with atomic_file(path, mode=mode) as file:
+            file.write(data)
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+
+
+def write_all_atomic(files: Mapping[Path, bytes]) -> None:
+    """Write each of ``files`` as ``atomic_file`` does; none is replaced before all are on the disk.
+
+    Raises FileError, which names the file or its directory.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # not at the top, as above
+
+    def write(path: Path) -> Path:
+        file = stack.enter_context(_temporary_file(path, 0o644))
+        file.write(files[path])
+        _sync(file)
+        file.close()
+        return Path(file.name)
+
+    try:
+        # The pool ends first: no thread makes a file that nobody removes.
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(_WRITERS) as pool:
+            temporary = dict(zip(files, pool.map(write, files), strict=True))
+            for path, written in temporary.items():
+                written.replace(path)
+            for directory in {path.parent for path in files}:
+                sync_directory(directory)
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be written: {error.strerror or error}") from error
 
 
 def sync_directory(directory: Path) -> None:
@@ -90,6 +141,23 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def parse_json(data: bytes | str, *, where: str) -> Any:
+    """The JSON value of a document (RFC 8259). Raises InputError that names ``where``."""
+    import json  # not at the top: most commands that handle files read none of these
+
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise InputError(f"{where}: not JSON: nested too deeply") from error
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file. Raises FileError and InputError."""
+    return parse_json(read_bytes(path), where=str(path))
 
 
 def open_regular(path: Path, *, flags: int = os.O_RDONLY, mode: int = 0o600, follow: bool = True) -> int:

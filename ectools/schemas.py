@@ -136,26 +136,25 @@ def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> d
     problems = [*validate_document(document, schema), *_bad_texts(document, schema.prefix)]
     if problems:
         raise ProblemsError(f"{where}: {_count(problems)} in the settings", problems)
-    settings = fill_defaults(document, schema)
-    assert isinstance(settings, dict)  # noqa: S101 - it was one above
-    return settings
+    return _fill_object(copy.deepcopy(document), schema.document, schema.document)
 
 
 def _count(problems: list[Problem]) -> str:
     return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
 
 
-def fill_defaults(document: Any, schema: Schema) -> Any:
-    """A copy of a valid ``document`` with the defaults of absent options filled in, at every depth."""
-    return _fill(copy.deepcopy(document), schema.document, schema.document)
-
-
 def _fill(value: Any, node: Any, root: dict[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return _fill_object(value, node, root)
+    if isinstance(value, list):
+        items = _branch(value, node, root).get("items")
+        return [_fill(item, items, root) for item in value] if isinstance(items, dict) else value
+    return value
+
+
+def _fill_object(value: dict[str, Any], node: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """``value``, with the defaults of the options that it lacks, at every depth."""
     node = _branch(value, node, root)
-    if isinstance(value, list) and isinstance(node.get("items"), dict):
-        return [_fill(item, node["items"], root) for item in value]
-    if not isinstance(value, dict):
-        return value
     properties: dict[str, Any] = node.get("properties", {})
     further = node.get("additionalProperties")
     for name, inner in value.items():

@@ -3,6 +3,10 @@
 It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no
 root, no network, no channel.
 
+``evaluation`` values · ``building`` derivations and flake checks · ``closures`` what a store path needs ·
+``probing`` which nix this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits``
+· ``source`` text for nix to read · ``messages`` what it says · ``diagnosis`` → ``errors``.
+
     >>> from pynix_eval_shim import evaluate
     >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})
     {'hello': 'Hello, $', 'twice': 42}

@@ -9,7 +9,7 @@ from pynix_eval_shim import invocation, messages, process
 from pynix_eval_shim.diagnosis import diagnose
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.source import SourceMap
+from pynix_eval_shim.source import PositionMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def find_modified(
         part = paths[start : start + _PATHS_A_CALL]
         argv = [nix.find("nix-store"), "--verify-path", *part, *_common(nix)]
         finished = process.run_nix(argv, limits=limits, env=nix.environment())
-        diagnostics = messages.parse_messages(finished.stderr, SourceMap())
+        diagnostics = messages.parse_messages(finished.stderr, PositionMap())
         modified = [
             match["path"] for note in diagnostics.notes if (match := _MODIFIED.match(note)) is not None
         ]

@@ -16,7 +16,7 @@ from pynix_eval_shim.errors import DataError
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import Limits
 from pynix_eval_shim.process import ASK_SECONDS, no_room
-from pynix_eval_shim.source import SourceMap
+from pynix_eval_shim.source import PositionMap
 
 if TYPE_CHECKING:
     import os
@@ -131,7 +131,7 @@ def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = No
         "-",
     ]
     text = source.check_code(expression)
-    whole = SourceMap(composed=text, label=source.STDIN_LABEL, regions=((1, text.count("\n") + 1),))
+    whole = PositionMap(composed=text, label=source.STDIN_LABEL, regions=((1, text.count("\n") + 1),))
     invocation.call(nix, argv, limits=limits or Limits(), stdin=text, sources=whole)
 
 
@@ -146,7 +146,7 @@ class _Run:
     tag: str
     build: bool
 
-    def call(self, argv: list[str], sources: SourceMap, stdin: str = "") -> bytes:
+    def call(self, argv: list[str], sources: PositionMap, stdin: str = "") -> bytes:
         """What nix wrote."""
         finished, _ = invocation.call(
             self.nix,
@@ -189,7 +189,7 @@ def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, 
             text, region = source.enclose(text, source.check_code(apply))
             regions = (region,)
         text += " value)" if argument is None else f" (value {argument}))"
-        sources = SourceMap(label=source.STRING_LABEL, composed=text, regions=regions)
+        sources = PositionMap(label=source.STRING_LABEL, composed=text, regions=regions)
         argv = [
             run.nix.find("nix"),
             "eval",
@@ -227,7 +227,7 @@ def _argument(data: Any, stack: contextlib.ExitStack) -> str:
 
 def compose(
     target: Target, apply: str | None, data: Any, *, wrap: str = ""
-) -> tuple[str, list[str], SourceMap]:
+) -> tuple[str, list[str], PositionMap]:
     """The text for standard input, the arguments that carry the caller's code, and what positions mean.
 
     The text yields ``wrap (apply (target data))``. Code goes in by ``--arg``, where nix parses it by itself,
@@ -261,7 +261,7 @@ def compose(
     return (
         composed,
         arguments,
-        SourceMap(composed=composed, regions=tuple(regions), strings=frozenset(given.values())),
+        PositionMap(composed=composed, regions=tuple(regions), strings=frozenset(given.values())),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pynix_eval_shim import diagnosis, messages, process
 from pynix_eval_shim.errors import NixMissingError, StoreUnavailableError
 from pynix_eval_shim.limits import Limits
-from pynix_eval_shim.source import SourceMap
+from pynix_eval_shim.source import PositionMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def call(
     *,
     limits: Limits,
     stdin: str = "",
-    sources: SourceMap | None = None,
+    sources: PositionMap | None = None,
     cwd: Path | None = None,
     ask_seconds: float = 0.0,
     watch: Watch | None = None,
@@ -156,7 +156,7 @@ def call(
         ask_seconds=ask_seconds,
         watch=watch,
     )
-    diagnostics = messages.parse_messages(finished.stderr, sources or SourceMap())
+    diagnostics = messages.parse_messages(finished.stderr, sources or PositionMap())
     for warning in diagnostics.warnings:
         log.warning("%s", warning)
     for note in diagnostics.notes:

@@ -20,7 +20,7 @@ from pynix_eval_shim.process import STDERR_KEPT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pynix_eval_shim.source import SourceMap
+    from pynix_eval_shim.source import PositionMap
 
 _PREFIX = "@nix "
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
@@ -104,7 +104,7 @@ def strip_ansi(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-def parse_messages(stderr: bytes, sources: SourceMap) -> Diagnostics:
+def parse_messages(stderr: bytes, sources: PositionMap) -> Diagnostics:
     """Read all of standard error; positions are those of the caller's code, as ``sources`` knows it."""
     diagnostics = Diagnostics()
     readable: list[str] = []
@@ -135,7 +135,7 @@ def _event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _take_message(diagnostics: Diagnostics, event: dict[str, Any], sources: SourceMap) -> None:
+def _take_message(diagnostics: Diagnostics, event: dict[str, Any], sources: PositionMap) -> None:
     text = strip_ansi(str(event.get("msg", "")))
     if event.get("level") == _ERROR and "raw_msg" in event:
         diagnostics.faults.append(_fault(event, sources))
@@ -146,7 +146,7 @@ def _take_message(diagnostics: Diagnostics, event: dict[str, Any], sources: Sour
         diagnostics.notes.append(text)
 
 
-def _fault(event: dict[str, Any], sources: SourceMap) -> Fault:
+def _fault(event: dict[str, Any], sources: PositionMap) -> Fault:
     raw = str(event["raw_msg"])
     own = _position(event, sources)
     frames = []
@@ -180,7 +180,7 @@ _OURS = ("", 0, 0)
 """A position in text that the shim wrote."""
 
 
-def _position(item: dict[str, Any], sources: SourceMap) -> tuple[str, int, int] | None:
+def _position(item: dict[str, Any], sources: PositionMap) -> tuple[str, int, int] | None:
     """The position of an error or a frame: None without one, ``_OURS`` in the shim's text."""
     file, line, column = item.get("file"), item.get("line"), item.get("column")
     if not isinstance(file, str) or not isinstance(line, int) or not isinstance(column, int) or line < 1:

@@ -29,7 +29,7 @@ _OPEN, _CLOSE = "(\n", "\n)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceMap:
+class PositionMap:
     """Which of nix's positions mean the caller's code, and where in it.
 
     ``composed`` is text that the shim wrote, which nix calls ``label``; ``regions`` are the (first, last)

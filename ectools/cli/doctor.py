@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ectools.checks.doctor import COMMANDS, Finding, FindingState, examine, is_fit
+from ectools.checks.doctor import CHECKED_COMMANDS, Finding, FindingState, examine, is_fit
 from ectools.log import use_colour
 from ectools.vm.kvm import probe_kvm
 
@@ -15,7 +15,7 @@ _COLOURS = {FindingState.OK: "32", FindingState.LIMITED: "33", FindingState.MISS
 
 
 @click.command("doctor", epilog="Example: ectools doctor vm")
-@click.argument("commands", metavar="[COMMAND]...", nargs=-1, type=click.Choice(COMMANDS))
+@click.argument("commands", metavar="[COMMAND]...", nargs=-1, type=click.Choice(CHECKED_COMMANDS))
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of findings.")
 def doctor(commands: tuple[str, ...], *, as_json: bool) -> int:
     """Say what this host lacks for the commands that are named, or for all, and how to get it.
@@ -23,7 +23,7 @@ def doctor(commands: tuple[str, ...], *, as_json: bool) -> int:
     Exits 1 where a command cannot do its work; what only limits one is said too. Nothing is started that
     lasts. Commands that are not listed need nothing but this package.
     """
-    findings = examine(commands or COMMANDS, kvm=_find_kvm_trouble)
+    findings = examine(commands or CHECKED_COMMANDS, kvm=_find_kvm_trouble)
     if as_json:
         click.echo(json.dumps([_show_json(finding) for finding in findings], indent=2, ensure_ascii=False))
     else:

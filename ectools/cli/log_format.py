@@ -11,7 +11,7 @@ from ectools import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _OPTION = click.option(
     "--log-format",
@@ -22,7 +22,7 @@ _OPTION = click.option(
 )
 
 
-def log_format_option(command: Callable[..., T]) -> Callable[..., T]:
+def log_format_option(command: Callable[..., _T]) -> Callable[..., _T]:
     """The option, as the parameter ``log_format``."""
     return _OPTION(command)
 

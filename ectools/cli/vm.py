@@ -11,30 +11,28 @@ import click
 
 from ectools.cli.main import run_command
 from ectools.errors import InputError
-from ectools.vm.settings import DEFAULT_CONFIG, OPTION_PREFIX
+from ectools.vm.settings import GUEST_CONFIG, GUEST_OPTIONS, KvmPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
-
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _config_option(command: Callable[..., T]) -> Callable[..., T]:
+def _config_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
-        default=DEFAULT_CONFIG,
+        default=GUEST_CONFIG,
         show_default=True,
         metavar="FILE",
-        help=f"The settings: JSON of the options of {OPTION_PREFIX}, without enable.",
+        help=f"The settings: JSON of the options of {GUEST_OPTIONS}, without enable.",
     )(command)
 
 
-def _require_filter_option(command: Callable[..., T]) -> Callable[..., T]:
+def _require_filter_option(command: Callable[..., _T]) -> Callable[..., _T]:
     return click.option(
         "--require-loopback-filter",
         "require_filter",
@@ -70,13 +68,13 @@ def argv(*, config: Path, as_json: bool, accel: str | None) -> None:
     The descriptors that a run hands to QEMU stand in it as 3 (QMP) and 4 (macvtap).
     """
     from ectools.vm.argv import Accelerator, Tap, build_qemu_argv, first_accelerator
-    from ectools.vm.load import load_settings
+    from ectools.vm.load import load_guest_settings
 
-    settings = load_settings(config)
+    settings = load_guest_settings(config)
     accelerator = first_accelerator(settings) if accel is None else Accelerator(accel)
-    if accelerator is Accelerator.KVM and not settings.enable_kvm:
-        raise InputError(f"--accel kvm: {OPTION_PREFIX}.enableKvm is false", hint="set it to true")
-    tap = Tap(fd=4, mac=settings.lan.macvtap.mac_address) if settings.lan.enable else None
+    if accelerator is Accelerator.KVM and settings.kvm is KvmPolicy.NEVER:
+        raise InputError(f"--accel kvm: {GUEST_OPTIONS}.enableKvm is false", hint="set it to true")
+    tap = None if settings.lan is None else Tap(fd=4, mac=settings.lan.macvtap.mac_address)
     arguments = build_qemu_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
     click.echo(json.dumps(arguments) if as_json else shlex.join(arguments))
 
@@ -101,11 +99,11 @@ def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
     The nftables rules are for all of the user's programs, and go when this one ends. It needs root, or
     CAP_NET_ADMIN.
     """
-    from ectools.vm.load import load_settings
+    from ectools.vm.load import load_guest_settings
     from ectools.vm.loopback_filter import build_filter, hold_filter
 
     uid = _find_uid(user)
-    rules = build_filter(load_settings(config), uid=uid)
+    rules = build_filter(load_guest_settings(config), uid=uid)
     if only_print:
         click.echo(rules, nl=False)
     else:
@@ -126,16 +124,16 @@ def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
     """
     if remove == (user is not None):
         raise click.UsageError("give --user, or --remove in its place")
-    from ectools.vm.load import load_settings
+    from ectools.vm.load import load_guest_settings
     from ectools.vm.macvtap import make_link, remove_link
 
-    settings = load_settings(config)
-    if not settings.lan.enable:
-        raise InputError(f"{OPTION_PREFIX}.lan.enable: is false", hint="without a LAN there is no link")
+    settings = load_guest_settings(config)
+    if settings.lan is None:
+        raise InputError(f"{GUEST_OPTIONS}.lan.enable: is false", hint="without a LAN there is no link")
     if user is None:
-        remove_link(settings)
+        remove_link(settings.lan.macvtap, settings)
     else:
-        make_link(settings, uid=_find_uid(user))
+        make_link(settings.lan.macvtap, settings, uid=_find_uid(user))
 
 
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
@@ -188,9 +186,9 @@ def _find_uid(user: str) -> int:
 
 
 def _check(config: Path) -> None:
-    from ectools.vm.load import load_settings
+    from ectools.vm.load import load_guest_settings
 
-    load_settings(config)
+    load_guest_settings(config)
     click.echo(f"{config}: the settings can be used", err=True)
 
 
@@ -199,23 +197,22 @@ def _print_boot_script(config: Path) -> None:
     from ectools.vm.boot_script import build_boot_script, find_effective_url
     from ectools.vm.load import load_boot_script_settings
 
-    settings: Settings = load_boot_script_settings(config)
-    boot = settings.boot
-    if boot.chain_url is None and boot.http.port == 0:
-        raise InputError(f"{OPTION_PREFIX}.boot.http.port: 0 is known only at run time", hint="name a port")
+    boot = load_boot_script_settings(config)
+    if boot.chain is None and boot.listen.port == 0:
+        raise InputError(f"{GUEST_OPTIONS}.boot.http.port: 0 is known only at run time", hint="name a port")
     script = build_boot_script(
-        url=find_effective_url(boot),
-        dns=boot.user_net.dns_servers[0],
-        token=None if boot.chain_token_file is None else "TOKEN",
+        url=find_effective_url(boot.chain, boot.listen),
+        dns=boot.dns,
+        token=None if boot.chain is None or boot.chain.token_file is None else "TOKEN",
     )
     click.echo(redact_tokens(script), nl=False)
 
 
 def _run(config: Path, *, require_filter: bool) -> int:
-    from ectools.vm.load import load_settings
+    from ectools.vm.load import load_guest_settings
     from ectools.vm.runner import run_guest
 
-    return run_guest(load_settings(config), require_filter=require_filter)
+    return run_guest(load_guest_settings(config), require_filter=require_filter)
 
 
 COMMAND = vm

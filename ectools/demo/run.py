@@ -155,7 +155,7 @@ def _watch(
                     if ended is not None
                     else f"{timeout:g} s went by"
                 )
-                raise DemoError(f"the guest did not come up: {how}\n{_last_words(records)}")
+                raise DemoError(f"the guest did not come up: {how}\n{_show_tail(records)}")
             drawing.tick(timeline, seconds)
             time.sleep(_POLL_SECONDS)
     return timeline
@@ -169,7 +169,7 @@ def _follow(stream: Any) -> Iterator[list[dict[str, Any]]]:
         yield [parse_record(line) for line in lines]
 
 
-def _last_words(records: list[dict[str, Any]]) -> str:
+def _show_tail(records: list[dict[str, Any]]) -> str:
     return "\n".join(f"  {_show(record)}" for record in records[-15:])
 
 

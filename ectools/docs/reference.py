@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, refuse_undocumented
 from ectools.docs.shape_check import find_shape_faults
 from ectools.errors import InputError, Problem, ProblemsError
-from ectools.files import read_bytes
+from ectools.files import read_json
 from ectools.schemas import Schema, load_schema, schema_names, schemas_directory
 
 if TYPE_CHECKING:
@@ -66,10 +65,7 @@ def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDo
 
 def load_redirects(path: Path) -> dict[str, str]:
     """Former name → name, chains of renames followed to their end. Raises InputError, FileError."""
-    try:
-        table = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    table = read_json(path)
     if not isinstance(table, dict) or not all(isinstance(new, str) for new in table.values()):
         raise InputError(f"{path}: not an object of former option names to new ones")
     return {old: _follow(old, table) for old in table}

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ectools.files import FileError, sync_directory
+from ectools.files import FileError, write_all_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_WRITERS = 4  # a disk takes fsyncs together; more threads than this wait for each other
 
 
 def write_directory(directory: Path, pages: Mapping[str, bytes]) -> list[Path]:
@@ -24,41 +18,19 @@ def write_directory(directory: Path, pages: Mapping[str, bytes]) -> list[Path]:
     Raises FileError and leaves no temporary file behind.
     """
     paths = {directory / name: content for name, content in pages.items()}
-    temporary: dict[Path, Path] = {}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(_WRITERS) as pool:
-            jobs = [
-                pool.submit(_write_temporary, path, content, temporary) for path, content in paths.items()
-            ]
-        for job in jobs:
-            job.result()
-        for path in paths:
-            if path in temporary:
-                temporary[path].replace(path)
-                del temporary[path]
-        sync_directory(directory)
     except OSError as error:
-        raise FileError(f"{error.filename or directory}: cannot be written: {error.strerror}") from error
-    finally:
-        for written in temporary.values():
-            with contextlib.suppress(OSError):
-                written.unlink()
+        raise FileError(f"{directory}: cannot be written: {error.strerror}") from error
+    write_all_atomic({path: content for path, content in paths.items() if not _has(path, content)})
     return list(paths)
 
 
-def _write_temporary(path: Path, content: bytes, temporary: dict[Path, Path]) -> None:
-    """Put the content beside ``path``, fsynced, and note where; nothing where ``path`` has it already."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_size == len(content) and path.read_bytes() == content:
-            return
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
-    temporary[path] = Path(name)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o644)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+def _has(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def find_stale(directory: Path, pages: Mapping[str, bytes]) -> list[str]:

@@ -29,7 +29,7 @@ _NOT_JSON = {
 }
 
 
-def parse_json(text: str) -> SourceMapped:
+def parse_json_source(text: str) -> SourceMapped:
     """Parse ``text``. Raises SyntaxProblem for the first thing that is not JSON.
 
     The standard library's parser, many times as fast, reads what is right. Where something is wrong, or

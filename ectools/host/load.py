@@ -107,7 +107,7 @@ def _find_parser(form: HostFormat) -> Callable[[str], SourceMapped]:
     # Each is imported when it is needed: a command that checks TOML must not wait for YAML.
     match form:
         case HostFormat.JSON:
-            from ectools.host.json_source import parse_json as parser
+            from ectools.host.json_source import parse_json_source as parser
         case HostFormat.TOML:
             from ectools.host.toml_source import parse_toml as parser
         case HostFormat.YAML:

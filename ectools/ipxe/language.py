@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+AUTOEXEC_NAME = "autoexec.ipxe"
+"""What a UEFI iPXE looks for in the directory that it came from (https://ipxe.org/howto/dhcpd)."""
+NETBOOT_NAME = "netboot.ipxe"
+"""What NixOS calls the boot script of a netboot output, and this project the second stage."""
+
 # Options that take a value, of the commands that are gone through; all others are flags.
 _VALUED = frozenset(
     {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.errors import InputError
+from ectools.files import parse_json
 from ectools.options.drift import Change, compare
 
 if TYPE_CHECKING:
@@ -44,10 +43,7 @@ def _check_one(export: Export, directory: Path) -> Stale | None:
     committed = path.read_bytes()
     if committed == export.render():
         return None
-    try:
-        document = json.loads(committed)
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    document = parse_json(committed, where=str(path))
     changes = tuple(compare(document, export.document))
     return Stale(path, "differs from the module", changes or (_layout(path),))
 

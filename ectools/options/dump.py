@@ -7,13 +7,12 @@ say what an option and a type are; they stay plain dictionaries here: all of Nix
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import InputError
-from ectools.files import read_bytes
+from ectools.files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +54,7 @@ def parse_dump(data: Any) -> Dump:
 
 def read_dump(path: Path) -> Dump:
     """A dump from its file. Raises FileError, InputError."""
-    try:
-        data = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
-    return parse_dump(data)
+    return parse_dump(read_json(path))
 
 
 def decode_value(value: Any) -> Any:

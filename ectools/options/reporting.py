@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ectools import junit
 from ectools.errors import InputError
-from ectools.files import read_bytes
+from ectools.files import read_json
 from ectools.options.drift import Change, ChangeKind, compare, worst
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def compare_paths(old: Path, new: Path) -> list[Change]:
 
 
 def _read(path: Path) -> JsonSchema:
-    try:
-        document = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    document = read_json(path)
     if not isinstance(document, dict) or "properties" not in document:
         raise InputError(f"{path}: not a schema of options: it has no properties")
     return document

@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.vm.optstring import escape_option, split_options_string
+from ectools.vm.settings import KvmPolicy
 
 if TYPE_CHECKING:
-    from ectools.vm.settings import Settings, UserNet
+    from ectools.vm.settings import GuestSettings, Lan, UserNet
 
 QEMU = "qemu-system-x86_64"
 QEMU_IMG = "qemu-img"
@@ -32,13 +33,13 @@ class Tap:
     mac: str | None
 
 
-def first_accelerator(settings: Settings) -> Accelerator:
+def first_accelerator(settings: GuestSettings) -> Accelerator:
     """What a start tries first, before the machine has been looked at."""
-    return Accelerator.KVM if settings.enable_kvm else Accelerator.TCG
+    return Accelerator.TCG if settings.kvm is KvmPolicy.NEVER else Accelerator.KVM
 
 
 def build_qemu_argv(
-    settings: Settings,
+    settings: GuestSettings,
     *,
     accelerator: Accelerator,
     qmp_fd: int,
@@ -47,7 +48,7 @@ def build_qemu_argv(
 ) -> list[str]:
     """QEMU's argument list, the program first.
 
-    ``qmp_fd`` is one end of a connected socket, on which QEMU speaks QMP. ``tap`` goes with ``lan.enable``.
+    ``qmp_fd`` is one end of a connected socket, on which QEMU speaks QMP. ``tap`` goes with a LAN.
     """
     return [
         program,
@@ -65,7 +66,7 @@ def build_qemu_argv(
         "-device", "virtio-rng-pci,rng=rng0",
         "-netdev", _user_netdev(settings.boot.user_net),
         "-device", f"{settings.boot.user_net.model},netdev=boot0",
-        *(_lan(settings, tap) if settings.lan.enable and tap is not None else []),
+        *([] if settings.lan is None or tap is None else _lan(settings.lan, tap)),
         "-blockdev", _blockdev(settings),
         "-device", "virtio-blk-pci,drive=disk0",
         # QEMU refuses two of them; one in extraArgs is a person's decision.
@@ -90,22 +91,22 @@ def _user_netdev(net: UserNet) -> str:
     fields = {
         "id": "boot0",
         "hostname": net.hostname,
-        "dns": net.dns_servers[0],
+        "dns": str(net.dns),
         "tftp": str(net.tftp_dir),
         "bootfile": net.boot_filename,
     }
     return ",".join(["user", *(f"{key}={escape_option(value)}" for key, value in fields.items())])
 
 
-def _lan(settings: Settings, tap: Tap) -> list[str]:
-    device = f"{settings.lan.model},netdev=lan0"
+def _lan(lan: Lan, tap: Tap) -> list[str]:
+    device = f"{lan.model},netdev=lan0"
     if tap.mac is not None:
         device += f",mac={tap.mac}"
     # vhost needs /dev/vhost-net, which the unit does not open.
     return ["-netdev", f"tap,id=lan0,fd={tap.fd},vhost=off", "-device", device]
 
 
-def _blockdev(settings: Settings) -> str:
+def _blockdev(settings: GuestSettings) -> str:
     """JSON, which QEMU takes whole: a path may hold any character."""
     return json.dumps(
         {

@@ -9,7 +9,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import read_regular, write_atomic
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.vm.boot_script import build_boot_script
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ def read_token(boot: Boot) -> str | None:
 
     Raises FileError where it cannot be read, InputError where it is no token. Neither shows it.
     """
-    if boot.chain_token_file is None:
+    if boot.chain is None or boot.chain.token_file is None:
         return None
-    option = f"{OPTION_PREFIX}.boot.chainTokenFile"
-    (token,) = read_tokens(boot.chain_token_file, credential=CHAIN_TOKEN, option=option)
+    option = f"{GUEST_OPTIONS}.boot.chainTokenFile"
+    (token,) = read_tokens(boot.chain.token_file, credential=CHAIN_TOKEN, option=option)
     return token
 
 
@@ -45,14 +45,14 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
         content = read_regular(net.boot_file, limit=_MAX_BYTES)
         if not content:
             raise InputError(
-                f"{net.boot_file}: empty", hint=f"{OPTION_PREFIX}.boot.userNet.bootFile is an iPXE"
+                f"{net.boot_file}: empty", hint=f"{GUEST_OPTIONS}.boot.userNet.bootFile is an iPXE"
             )
     else:
-        content = build_boot_script(url=url, dns=net.dns_servers[0], token=token).encode()
+        content = build_boot_script(url=url, dns=net.dns, token=token).encode()
     try:
         net.tftp_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
-        hint = f"{OPTION_PREFIX}.boot.userNet.tftpDir"
+        hint = f"{GUEST_OPTIONS}.boot.userNet.tftpDir"
         raise EcError(f"{net.tftp_dir}: cannot be made: {error.strerror}", hint=hint) from error
     write_atomic(path, content, mode=0o644 if token is None else 0o600)
     try:

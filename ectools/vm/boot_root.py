@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.files import FileError, open_regular
-from ectools.vm.boot_script import NETBOOT_NAME
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.ipxe.language import NETBOOT_NAME
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.vm.settings import Boot
 
-_OPTION = f"{OPTION_PREFIX}.boot.http.root"
+_OPTION = f"{GUEST_OPTIONS}.boot.http.root"
 # Documentation/arch/x86/boot.rst of Linux: setup_sects, syssize (in 16 bytes), and the magic of the header.
 _SETUP_SECTS, _SYSSIZE, _MAGIC_AT, _MAGIC = 0x1F1, 0x1F4, 0x202, b"HdrS"
 
@@ -26,7 +26,7 @@ _SETUP_SECTS, _SYSSIZE, _MAGIC_AT, _MAGIC = 0x1F1, 0x1F4, 0x202, b"HdrS"
 def check_boot_root(boot: Boot) -> None:
     """Raises InputError, with the path and what is wrong with it. Nothing to check where no server is run."""
     root = boot.http.root
-    if root is None or not boot.http.enable:
+    if root is None:
         return
     if not root.is_dir():
         what = "is not a directory" if os.path.lexists(root) else "does not exist"
@@ -38,7 +38,7 @@ def check_boot_root(boot: Boot) -> None:
             f"{root}: cannot be read by this user", hint=f"{_OPTION}: let uid {os.geteuid()} read it"
         )
     script = root / NETBOOT_NAME
-    if boot.chain_url is None and not script.is_file():
+    if boot.chain is None and not script.is_file():
         raise InputError(
             f"{script}: there is no such file", hint=f"{_OPTION} needs it: the guest goes on to it"
         )

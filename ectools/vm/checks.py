@@ -1,27 +1,22 @@
-"""What a schema cannot say of the settings: values that QEMU, iPXE or Linux would refuse, and contradictions.
+"""What a schema cannot say of one value: the forms that QEMU, iPXE and Linux take.
 
-Nothing here looks at the machine: the same checks run when a system is built.
+A rule raises RejectedError (ectools/parsing.py). None looks at the machine.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ectools.errors import Problem
-from ectools.ipxe.urls import expect_url
-from ectools.redact import redact_user
+from ectools.parsing import BadValueError, is_text
 from ectools.vm.boot_script import HOST_IN_GUEST
 from ectools.vm.optstring import split_options_string
-from ectools.vm.settings import OPTION_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from ectools.vm.settings import Boot, Lan, Settings, UserNet
+    from ectools.addresses import Address
 
 # The forms of QEMU's option strings (optstring.py). What the words mean, only QEMU knows; where it refuses
 # them at the start, that is attributed to the option (qemu_errors.py).
@@ -45,6 +40,10 @@ _MAX_DISK = 2 * 1024**5
 _MAX_CPUS = 4096
 _MAX_MEMORY_MIB = 2**32
 _MAX_SECONDS = 7 * 24 * 3600
+# What QEMU's user-mode network gives to a guest by default (net=, dhcpstart=).
+_GUEST = "10.0.2.15"
+
+LINK_NAME = "a link's name: letters, digits and . _ -, at most 15 bytes"
 
 # Arguments that would take the guest out of the runner's hands.
 _REFUSED_ARGS = {
@@ -55,142 +54,48 @@ _REFUSED_ARGS = {
 }
 
 
-def find_problems(settings: Settings) -> list[Problem]:
-    """Every bad field, in the order of the options; empty when the settings can be used."""
-    return [
-        *_find_machine_problems(settings),
-        *_find_path_problems(settings),
-        *find_boot_script_problems(settings.boot),
-        *_find_boot_problems(settings.boot),
-        *_find_user_net_problems(settings.boot.user_net),
-        *_find_lan_problems(settings.lan),
-        *_find_shutdown_problems(settings),
-        *_find_extra_args_problems(settings.extra_args),
-    ]
+def check_name(name: str) -> None:
+    """The guest's name, which is not empty."""
+    _expect_form(name, bool, "a name of one line")
 
 
-def _bad(option: str, value: Any, message: str, expected: str) -> Problem:
-    return Problem(
-        option=f"{OPTION_PREFIX}.{option}",
-        message=f"{message}: {json.dumps(value)}",
-        value=value,
-        expected=expected,
+def check_machine(machine: str) -> None:
+    """QEMU's ``-machine``: a type, properties, or both."""
+    _expect_form(machine, _MACHINE.fullmatch, "a machine type and its properties: q35,accel=kvm")
+
+
+def check_cpu(cpu: str) -> None:
+    """QEMU's ``-cpu``: a model and its features."""
+    _expect_form(cpu, _CPU.fullmatch, "a CPU model and its features: host, or max,-avx2")
+
+
+def check_serial(serial: str) -> None:
+    """QEMU's ``-serial``: a character device, whose form only QEMU knows."""
+    expected = "a character device: mon:stdio, or unix:/var/lib/guest/serial.sock,server=on,wait=off"
+    _expect_form(serial, bool, expected)
+
+
+def check_device(model: str) -> None:
+    """QEMU's ``-device``: a model and its properties."""
+    _expect_form(model, _DEVICE.fullmatch, "a device model and its properties: virtio-net-pci")
+
+
+def check_boot_order(order: str) -> None:
+    """QEMU's ``-boot``, with devices that the PC machine types have."""
+
+    def is_order(text: str) -> bool:
+        return _BOOT.fullmatch(text) is not None and _names_boot_devices(text)
+
+    _expect_form(
+        order,
+        is_order,
+        "letters of the devices a, b, c, d and n, at most three: order=n, or order=cn,menu=on",
     )
 
 
-def _is_text(value: str) -> bool:
-    """Whether ``value`` has no control character (``read_settings`` refuses what is no Unicode text)."""
-    return not any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in value)
-
-
-def _find_machine_problems(settings: Settings) -> Iterator[Problem]:
-    forms: list[tuple[str, str, Callable[[str], object], str]] = [
-        ("name", settings.name, bool, "a name of one line"),
-        ("machine", settings.machine, _MACHINE.fullmatch, "a machine type and its properties: q35,accel=kvm"),
-        ("cpu", settings.cpu, _CPU.fullmatch, "a CPU model and its features: host, or max,-avx2"),
-        (
-            "serial",
-            settings.serial,
-            bool,
-            "a character device: mon:stdio, or unix:/var/lib/guest/serial.sock,server=on,wait=off",
-        ),
-    ]
-    for option, value, accepts, expected in forms:
-        if not (accepts(value) and _is_text(value)):
-            yield _bad(option, value, "not usable", expected)
-    if settings.require_kvm and not settings.enable_kvm:
-        yield _bad(
-            "requireKvm", True, "contradicts enableKvm = false", "enableKvm to be true, or this to be false"
-        )
-    if settings.vcpus > _MAX_CPUS:
-        yield _bad("vcpus", settings.vcpus, "too many", f"1 to {_MAX_CPUS}")
-    if settings.memory_mib > _MAX_MEMORY_MIB:
-        yield _bad("memoryMiB", settings.memory_mib, "too much", f"MiB, 1 to {_MAX_MEMORY_MIB}")
-    size = _SIZE.fullmatch(settings.disk.size)
-    if size is None or not 512 <= float(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " ") <= _MAX_DISK:
-        yield _bad(
-            "disk.size",
-            settings.disk.size,
-            "not usable",
-            "bytes, or a number with K, M, G or T: 16G; at most 2048T",
-        )
-
-
-def _find_path_problems(settings: Settings) -> Iterator[Problem]:
-    paths: list[tuple[str, Path | None]] = [
-        ("stateDir", settings.state_dir),
-        ("disk.path", settings.disk.path),
-        ("boot.chainTokenFile", settings.boot.chain_token_file),
-        ("boot.http.root", settings.boot.http.root),
-        ("boot.userNet.tftpDir", settings.boot.user_net.tftp_dir),
-        ("boot.userNet.bootFile", settings.boot.user_net.boot_file),
-    ]
-    refused: set[Path] = set()
-    for option, path in paths:
-        # A path that is made of a refused one is not the user's mistake.
-        if path is None or refused & set(path.parents):
-            continue
-        # systemd ignores a path with ".." in it, and the service could not write there.
-        if not (path.is_absolute() and ".." not in path.parts and _is_text(str(path))):
-            refused.add(path)
-            yield _bad(option, str(path), "not usable", "an absolute path, without .. or control characters")
-
-
-def find_boot_script_problems(boot: Boot) -> Iterator[Problem]:
-    """What would keep the boot script from being rendered; it has settings of its own when Nix embeds it."""
-    if boot.chain_url is not None and (expected := expect_url(boot.chain_url, instead="boot.chainTokenFile")):
-        # What stands before the @ may be a password.
-        shown = redact_user(boot.chain_url)
-        yield _bad("boot.chainUrl", shown, "not usable", expected)
-    address = _parse_ip(boot.http.bind_ip)
-    if address is None or address.is_multicast or "%" in boot.http.bind_ip:
-        yield _bad("boot.http.bindIp", boot.http.bind_ip, "not usable", "an IPv4 or IPv6 address: 127.0.0.1")
-    elif boot.chain_url is None and address.is_loopback and str(address) != "127.0.0.1":
-        yield _bad(
-            "boot.http.bindIp",
-            boot.http.bind_ip,
-            "out of the guest's reach",
-            f"127.0.0.1, which the guest reaches as {HOST_IN_GUEST}, or an address of this host",
-        )
-    dns = boot.user_net.dns_servers
-    if not dns:
-        yield _bad("boot.userNet.dnsServers", [], "must not be empty", "the IPv4 address of a DNS server")
-    for index, server in enumerate(dns):
-        parsed = _parse_ip(server)
-        if parsed is None or parsed.version != 4:
-            yield _bad(f"boot.userNet.dnsServers[{index}]", server, "not usable", "an IPv4 address: 1.1.1.1")
-        elif str(parsed) in {HOST_IN_GUEST, "10.0.2.15"}:
-            # QEMU: "DNS must be different from host", "DHCP must be different from host and DNS".
-            expected = "an address other than this host's and the guest's on the user-mode network"
-            yield _bad(f"boot.userNet.dnsServers[{index}]", server, "refused by QEMU", expected)
-
-
-def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def _find_boot_problems(boot: Boot) -> Iterator[Problem]:
-    if _BOOT.fullmatch(boot.order) is None or not _is_text(boot.order) or not _names_boot_devices(boot.order):
-        expected = "letters of the devices a, b, c, d and n, at most three: order=n, or order=cn,menu=on"
-        yield _bad("boot.order", boot.order, "not usable", expected)
-    if boot.chain_token_file is not None:
-        yield from _find_token_problems(boot)
-    if boot.progress_seconds > _MAX_SECONDS:
-        yield _bad(
-            "boot.progressSeconds", boot.progress_seconds, "too long", f"seconds, at most {_MAX_SECONDS}"
-        )
-    if boot.http.enable and boot.http.root is None:
-        yield _bad("boot.http.root", None, "must be set when boot.http.enable is true", "a directory")
-    if (
-        boot.http.port == 0
-        and boot.chain_url is None
-        and not (boot.http.enable and boot.user_net.boot_file is None)
-    ):
-        expected = "1 to 65535; 0 takes a free port, which only a boot script written at run time can name"
-        yield _bad("boot.http.port", 0, "not usable", expected)
+def _expect_form(value: str, accepts: Callable[[str], object], expected: str) -> None:
+    if not (accepts(value) and is_text(value)):
+        raise BadValueError(expected)
 
 
 def _names_boot_devices(order: str) -> bool:
@@ -204,81 +109,86 @@ def _names_boot_devices(order: str) -> bool:
     return True
 
 
-def _find_token_problems(boot: Boot) -> Iterator[Problem]:
-    path = str(boot.chain_token_file)
-    if path.startswith("/nix/store/"):
-        yield _bad(
-            "boot.chainTokenFile", path, "in the Nix store, which everyone can read", "a path outside of it"
+def check_vcpus(count: int) -> None:
+    """How many virtual CPUs."""
+    if count > _MAX_CPUS:
+        raise BadValueError(f"1 to {_MAX_CPUS}", message="too many")
+
+
+def check_memory(mebibytes: int) -> None:
+    """The guest's memory in MiB."""
+    if mebibytes > _MAX_MEMORY_MIB:
+        raise BadValueError(f"MiB, 1 to {_MAX_MEMORY_MIB}", message="too much")
+
+
+def check_disk_size(size: str) -> None:
+    """The size of a disk as qemu-img takes it: bytes, or with a suffix of a power of 1024."""
+    form = _SIZE.fullmatch(size)
+    if form is None or not 512 <= float(form[1]) * 1024 ** " KMGT".index(form[2].upper() or " ") <= _MAX_DISK:
+        raise BadValueError("bytes, or a number with K, M, G or T: 16G; at most 2048T")
+
+
+def check_seconds(seconds: int) -> None:
+    """A time that the runner waits."""
+    if seconds > _MAX_SECONDS:
+        raise BadValueError(f"seconds, at most {_MAX_SECONDS}", message="too long")
+
+
+def parse_bind_ip(text: str) -> Address:
+    """An address that a server can be bound to, and that can stand in a URL."""
+    address = _parse_ip(text)
+    if address is None or address.is_multicast or "%" in text:
+        raise BadValueError("an IPv4 or IPv6 address: 127.0.0.1")
+    return address
+
+
+def parse_dns(text: str) -> ipaddress.IPv4Address:
+    """A DNS server that QEMU's user-mode network can tell a guest of."""
+    address = _parse_ip(text)
+    if not isinstance(address, ipaddress.IPv4Address):
+        raise BadValueError("an IPv4 address: 1.1.1.1")
+    if str(address) in {HOST_IN_GUEST, _GUEST}:
+        # QEMU: "DNS must be different from host", "DHCP must be different from host and DNS".
+        raise BadValueError(
+            "an address other than this host's and the guest's on the user-mode network",
+            message="refused by QEMU",
         )
-    if boot.chain_url is None:
-        yield _bad(
-            "boot.chainTokenFile",
-            path,
-            "has no use",
-            "boot.chainUrl to be set, whose server asks for the token",
-        )
-    elif not boot.chain_url.startswith(("http:", "https:")):
-        yield _bad(
-            "boot.chainUrl",
-            boot.chain_url,
-            "cannot carry the token of boot.chainTokenFile",
-            "an http or https URL",
-        )
-    if boot.user_net.boot_file is not None:
-        expected = "null, because the boot file that carries boot.chainTokenFile is written at run time"
-        yield _bad("boot.userNet.bootFile", str(boot.user_net.boot_file), "cannot carry a token", expected)
+    return address
 
 
-def _find_user_net_problems(net: UserNet) -> Iterator[Problem]:
-    if _HOSTNAME.fullmatch(net.hostname) is None:
-        expected = "letters, digits, - and ., at most 32 bytes"
-        yield _bad("boot.userNet.hostname", net.hostname, "not usable", expected)
-    if _BOOT_FILENAME.fullmatch(net.boot_filename) is None:
-        expected = "a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -"
-        yield _bad("boot.userNet.bootFilename", net.boot_filename, "not usable", expected)
-    yield from _find_model_problems("boot.userNet.model", net.model)
+def _parse_ip(text: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
-def _find_model_problems(option: str, model: str) -> Iterator[Problem]:
-    if _DEVICE.fullmatch(model) is None or not _is_text(model):
-        yield _bad(option, model, "not usable", "a device model and its properties: virtio-net-pci")
+def check_guest_hostname(name: str) -> None:
+    """The guest's host name in QEMU's DHCP answers."""
+    if _HOSTNAME.fullmatch(name) is None:
+        raise BadValueError("letters, digits, - and ., at most 32 bytes")
 
 
-def _find_lan_problems(lan: Lan) -> Iterator[Problem]:
-    macvtap = lan.macvtap
-    yield from _find_model_problems("lan.model", lan.model)
-    link = "a link's name: letters, digits and . _ -, at most 15 bytes"
-    if lan.enable and macvtap.interface is None:
-        yield _bad("lan.macvtap.interface", None, "must be set when lan.enable is true", link)
-    elif macvtap.interface is not None and _LINK.fullmatch(macvtap.interface) is None:
-        yield _bad("lan.macvtap.interface", macvtap.interface, "not usable", link)
-    if _LINK.fullmatch(macvtap.name) is None:
-        yield _bad("lan.macvtap.name", macvtap.name, "not usable", link)
-    elif macvtap.name == macvtap.interface:
-        yield _bad("lan.macvtap.name", macvtap.name, "is lan.macvtap.interface as well", "a name of its own")
-    mac = macvtap.mac_address
-    if mac is not None and (int(mac[:2], 16) & 1 or not int(mac.replace(":", ""), 16)):
-        yield _bad(
-            "lan.macvtap.macAddress",
-            mac,
-            "not an address of one station",
-            "a unicast address: 02:ec:00:00:00:01",
-        )
+def check_guest_boot_filename(name: str) -> None:
+    """The boot file's name in QEMU's DHCP answers and in its TFTP directory."""
+    if _BOOT_FILENAME.fullmatch(name) is None:
+        raise BadValueError("a file name of at most 127 bytes, of letters, digits and . _ + @ = , ~ -")
 
 
-def _find_shutdown_problems(settings: Settings) -> Iterator[Problem]:
-    for option, seconds in [
-        ("powerdownSeconds", settings.shutdown.powerdown_seconds),
-        ("quitSeconds", settings.shutdown.quit_seconds),
-        ("terminateSeconds", settings.shutdown.terminate_seconds),
-    ]:
-        if seconds > _MAX_SECONDS:
-            yield _bad(f"shutdown.{option}", seconds, "too long", f"seconds, at most {_MAX_SECONDS}")
+def check_link(name: str) -> None:
+    """The name of a network interface."""
+    if _LINK.fullmatch(name) is None:
+        raise BadValueError(LINK_NAME)
 
 
-def _find_extra_args_problems(arguments: tuple[str, ...]) -> Iterator[Problem]:
-    for index, argument in enumerate(arguments):
-        name = "-" + argument.lstrip("-") if argument.startswith("-") else argument
-        if name in _REFUSED_ARGS:
-            expected = f"another argument: {_REFUSED_ARGS[name]}"
-            yield _bad(f"extraArgs[{index}]", argument, "refused", expected)
+def check_mac(address: str) -> None:
+    """The address of one station (six bytes in hexadecimal, which the schema has seen)."""
+    if int(address[:2], 16) & 1 or not int(address.replace(":", ""), 16):
+        raise BadValueError("a unicast address: 02:ec:00:00:00:01", message="not an address of one station")
+
+
+def check_argument(argument: str) -> None:
+    """One of the user's own arguments to QEMU, which may be written with one dash or with two."""
+    name = "-" + argument.lstrip("-") if argument.startswith("-") else argument
+    if name in _REFUSED_ARGS:
+        raise BadValueError(f"another argument: {_REFUSED_ARGS[name]}", message="refused")

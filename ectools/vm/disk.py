@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.files import FileError, hold_lock, open_regular, sync_directory
+from ectools.files import FileError, atomic_file, hold_lock, open_regular, temporary_prefix
 from ectools.processes import ProcessError, run
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ectools.vm.settings import Disk
 
@@ -24,7 +23,7 @@ _log = log.Log(__name__)
 
 # docs/interop/qcow2.txt of QEMU: "QFI\xfb", then the version, 2 or 3.
 _MAGIC = b"QFI\xfb"
-_OPTION = f"{OPTION_PREFIX}.disk.path"
+_OPTION = f"{GUEST_OPTIONS}.disk.path"
 
 
 class DiskError(EcError):
@@ -63,36 +62,23 @@ def _make_directory(directory: Path) -> None:
         )
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name}.new-"
-
-
 def _remove_leftovers(path: Path) -> None:
     """What a runner left that was killed while it made the disk: nobody else can, while we hold the lock."""
-    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
+    for leftover in path.parent.glob(f"{glob.escape(temporary_prefix(path))}*"):
         leftover.unlink(missing_ok=True)
 
 
 def _create(disk: Disk, *, image_program: str) -> None:
     """Under a temporary name, fsynced, then linked: a name that is taken meanwhile is not replaced."""
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=_prefix(disk.path), dir=disk.path.parent)
-        with os.fdopen(descriptor, "rb"):
-            run([image_program, "create", "-q", "-f", "qcow2", temporary, disk.size])
-            os.fsync(descriptor)
-        os.link(temporary, disk.path)
-        sync_directory(disk.path.parent)
+        with atomic_file(disk.path, mode=0o600, replace=False) as file:
+            run([image_program, "create", "-q", "-f", "qcow2", file.name, disk.size])
     except ProcessError as error:
         reason = error.stderr.strip().rpartition("\n")[2] or error.message
         raise DiskError(f"{disk.path}: the disk cannot be made: {reason}", hint=_hint(reason)) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise DiskError(f"{disk.path}: the disk cannot be made: {reason}", hint=_hint(reason)) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
 def _hint(reason: str) -> str:

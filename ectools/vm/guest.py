@@ -27,7 +27,7 @@ from ectools.vm.qmp import Qmp, QmpError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 _log = log.Log(__name__)
 
@@ -61,7 +61,7 @@ class Launch:
     ``interactive``: the guest's console is this process's terminal, not the log.
     """
 
-    settings: Settings
+    settings: GuestSettings
     accelerator: Accelerator
     program: str
     tap: Tap | None = None

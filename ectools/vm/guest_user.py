@@ -20,12 +20,12 @@ from ectools.capabilities import (
 from ectools.files import FileError
 from ectools.privileges import Identity, drop_privileges, find_directory_user, find_user, limit_to_user
 from ectools.vm.kvm import DEVICE
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS, KvmPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 _log = log.Log(__name__)
 
@@ -33,13 +33,13 @@ SERVICE_USER = "every-channel-ipxe-qemu"
 """The user of the NixOS module's unit."""
 
 
-def become_guest_user(settings: Settings) -> None:
+def become_guest_user(settings: GuestSettings) -> None:
     """From here on, and for good, the process has the rights that the guest's files take, and no more.
 
     What the macvtap link needs is kept out of force (``raised`` brings it back for a moment); all else goes.
     Raises UnsafeDirectoryError, PrivilegeError, FileError.
     """
-    kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan.enable else ()
+    kept = (Capability.NET_ADMIN, Capability.DAC_OVERRIDE) if settings.lan is not None else ()
     if os.geteuid() == 0:
         identity = _find_guest_user(settings)
         drop_privileges(identity, keep=(*kept, Capability.DAC_READ_SEARCH))
@@ -49,7 +49,7 @@ def become_guest_user(settings: Settings) -> None:
     limit_to_user(*kept)
 
 
-def _find_guest_user(settings: Settings) -> Identity:
+def _find_guest_user(settings: GuestSettings) -> Identity:
     directories = (settings.state_dir, settings.disk.path.parent, settings.boot.user_net.tftp_dir)
     identity = find_directory_user(*directories)
     if identity.uid != 0:
@@ -67,7 +67,7 @@ def _find_guest_user(settings: Settings) -> Identity:
         raise PrivilegeError(
             f"{settings.state_dir}: is root's, and QEMU runs as {SERVICE_USER}",
             hint=f"chown -R {SERVICE_USER} {settings.state_dir}; the same for the directories of "
-            f"{OPTION_PREFIX}.disk.path and boot.userNet.tftpDir",
+            f"{GUEST_OPTIONS}.disk.path and boot.userNet.tftpDir",
         )
     return _with_kvm(settings, user)
 
@@ -79,16 +79,16 @@ def _make_directory(directory: Path, user: Identity) -> None:
         os.chown(directory, user.uid, user.gid, follow_symlinks=False)
     except OSError as error:
         raise FileError(
-            f"{directory}: cannot be made: {error.strerror}", hint=f"{OPTION_PREFIX}.stateDir names it"
+            f"{directory}: cannot be made: {error.strerror}", hint=f"{GUEST_OPTIONS}.stateDir names it"
         ) from error
 
 
-def _with_kvm(settings: Settings, user: Identity) -> Identity:
+def _with_kvm(settings: GuestSettings, user: Identity) -> Identity:
     """With the group that ``/dev/kvm`` is open to (kvm, mostly), as in the module's unit; never root's."""
     try:
         device = os.stat(DEVICE)  # noqa: PTH116 - a device's name, not a path of ours
     except OSError:
         return user
-    if not settings.enable_kvm or device.st_gid == 0 or device.st_mode & 0o060 != 0o060:
+    if settings.kvm is KvmPolicy.NEVER or device.st_gid == 0 or device.st_mode & 0o060 != 0o060:
         return user
     return replace(user, groups=(*user.groups, device.st_gid))

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -63,7 +63,7 @@ class KvmError(EcError):
         hint = _HINTS.get(failure.trouble, "this machine's KVM does not carry the guest")
         super().__init__(
             f"KVM is required and cannot be used: {failure.trouble}{detail}",
-            hint=f"{hint}; or set {OPTION_PREFIX}.requireKvm to false",
+            hint=f"{hint}; or set {GUEST_OPTIONS}.requireKvm to false",
         )
 
 

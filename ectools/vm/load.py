@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ectools.errors import Problem, ProblemsError
+from ectools.parsing import Problems
 from ectools.schemas import load_schema, read_settings
-from ectools.vm.checks import find_boot_script_problems, find_problems
-from ectools.vm.settings import SCHEMA_NAME, Settings, build_settings
+from ectools.vm.build import build_boot_script_settings, build_guest_settings
+from ectools.vm.settings import GUEST_OPTIONS, GUEST_SCHEMA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ectools.vm.settings import BootScriptSettings, GuestSettings
 
-def load_settings(path: Path) -> Settings:
+
+def load_guest_settings(path: Path) -> GuestSettings:
     """The settings in ``path``.
 
-    Raises ProblemsError with every bad field: those the schema finds, else those ``checks.py`` finds.
+    Raises ProblemsError with every bad field: those the schema finds, else those that are found while the
+    settings are built.
     """
-    settings = build_settings(_read(path))
-    _refuse(path, find_problems(settings))
+    problems = Problems(GUEST_OPTIONS)
+    settings = build_guest_settings(_read(path), problems)
+    if settings is None:
+        raise problems.error(str(path))
     return settings
 
 
-def load_boot_script_settings(path: Path) -> Settings:
-    """Settings of which only what the boot script is made of is checked: the rest may be missing."""
-    settings = build_settings(_read(path))
-    _refuse(path, list(find_boot_script_problems(settings.boot)))
+def load_boot_script_settings(path: Path) -> BootScriptSettings:
+    """What the boot script is made of: the rest of the settings is not checked, and may be missing."""
+    problems = Problems(GUEST_OPTIONS)
+    settings = build_boot_script_settings(_read(path)["boot"], problems)
+    if settings is None:
+        raise problems.error(str(path))
     return settings
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_settings(path, load_schema(SCHEMA_NAME))
-
-
-def _refuse(path: Path, problems: list[Problem]) -> None:
-    if problems:
-        fields = "1 field" if len(problems) == 1 else f"{len(problems)} fields"
-        raise ProblemsError(f"{path}: {fields} cannot be used", problems)
+    return read_settings(path, load_schema(GUEST_SCHEMA))

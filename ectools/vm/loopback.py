@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ectools.addresses import Address, Network
-    from ectools.vm.settings import Boot, Http
-
+    from ectools.vm.settings import Boot, Chain, Http
 
 _LOOPBACK4, _LOOPBACK6 = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 _LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
@@ -55,27 +54,27 @@ def find_openings(boot: Boot) -> tuple[Opening, ...]:
 
     Port 0, which is known only when the boot HTTP server is bound, opens nothing.
     """
-    found = [*_find_server(boot.http), *_find_chain(boot.chain_url), *_find_dns(boot.user_net.dns_servers[0])]
+    found = [*_find_server(boot.http), *_find_chain(boot.chain), *_find_dns(boot.user_net.dns)]
     return tuple(dict.fromkeys(opening for opening in found if opening.port))
 
 
 def _find_server(http: Http) -> Iterator[Opening]:
     """The boot HTTP server, where it listens on the loopback; the runner too asks it whether it lives."""
-    if not http.enable:
+    if http.root is None:
         return
-    bound = ipaddress.ip_address(http.bind_ip)
+    bound = http.listen.ip
     addresses: tuple[Address, ...] = (bound,) if bound.is_loopback else ()
     if bound.is_unspecified:
         addresses = (_LOOPBACK4,) if bound.version == 4 else (_LOOPBACK4, _LOOPBACK6)
     for address in addresses:
-        yield Opening(protocol=Protocol.TCP, network=ipaddress.ip_network(address), port=http.port)
+        yield Opening(protocol=Protocol.TCP, network=ipaddress.ip_network(address), port=http.listen.port)
 
 
-def _find_chain(url: str | None) -> Iterator[Opening]:
+def _find_chain(chain: Chain | None) -> Iterator[Opening]:
     """The server of a chain URL that names this host. (TFTP at 10.0.2.2 is QEMU's own, and no connection.)"""
-    if url is None:
+    if chain is None:
         return
-    parts = urlsplit(url)
+    parts = urlsplit(chain.url)
     loopbacks = {HOST_IN_GUEST: _LOOPBACK4, _HOST_IN_GUEST6: _LOOPBACK6}
     address = loopbacks.get(parts.hostname or "")
     port = _URL_PORTS.get(parts.scheme)
@@ -83,10 +82,9 @@ def _find_chain(url: str | None) -> Iterator[Opening]:
         yield Opening(protocol=Protocol.TCP, network=ipaddress.ip_network(address), port=parts.port or port)
 
 
-def _find_dns(server: str) -> Iterator[Opening]:
+def _find_dns(address: ipaddress.IPv4Address) -> Iterator[Opening]:
     """A resolver of this host: named by its address, or by one of the guest's network, which stands for the
     first of resolv.conf(5)."""
-    address = ipaddress.ip_address(server)
     networks: tuple[Network, ...] = ()
     if address.is_loopback:
         networks = (ipaddress.ip_network(address),)

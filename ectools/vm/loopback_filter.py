@@ -19,14 +19,14 @@ from ectools.outputs import Tail
 from ectools.processes import describe_exit, find_program, start_async
 from ectools.vm.child_environment import child_environment
 from ectools.vm.loopback import build_rules, find_openings, find_unfiltered, name_table
-from ectools.vm.settings import OPTION_PREFIX, HostLoopback
+from ectools.vm.settings import GUEST_OPTIONS, HostLoopback
 
 if TYPE_CHECKING:
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 _log = log.Log(__name__)
 
-OPTION = f"{OPTION_PREFIX}.boot.userNet.hostLoopback"
+OPTION = f"{GUEST_OPTIONS}.boot.userNet.hostLoopback"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOAD_SECONDS = 60.0
 _END_SECONDS = 5.0
@@ -36,18 +36,18 @@ class LoopbackError(EcError):
     """The guest cannot be kept from this host's loopback; the message holds the reason."""
 
 
-def build_filter(settings: Settings, *, uid: int) -> str:
+def build_filter(settings: GuestSettings, *, uid: int) -> str:
     """The rules for a guest with these settings. Raises InputError where they cannot be known beforehand."""
     boot = settings.boot
-    if boot.http.enable and boot.http.port == 0:
+    if boot.http.root is not None and boot.http.listen.port == 0:
         raise InputError(
-            f"{OPTION_PREFIX}.boot.http.port: 0 takes a port that the rules for the loopback cannot name",
+            f"{GUEST_OPTIONS}.boot.http.port: 0 takes a port that the rules for the loopback cannot name",
             hint=f'name a port, or set {OPTION} to "{HostLoopback.ALL}"',
         )
     return build_rules(find_openings(boot), uid=uid)
 
 
-def check_loopback(settings: Settings, *, required: bool) -> None:
+def check_loopback(settings: GuestSettings, *, required: bool) -> None:
     """Try whether the guest's user is kept from the loopback, where the settings want it so.
 
     Where it is not: raises LoopbackError if that is ``required``, and else warns.

@@ -23,12 +23,12 @@ from ectools import log
 from ectools.capabilities import Capability, forget_capability, has_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
-from ectools.vm.settings import OPTION_PREFIX, MacvtapMode
+from ectools.vm.settings import GUEST_OPTIONS, MacvtapMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ectools.vm.settings import Macvtap, Settings
+    from ectools.vm.settings import GuestSettings, Macvtap
 
 _T = TypeVar("_T")
 
@@ -41,7 +41,7 @@ _NODE_SECONDS = 10.0
 # Device nodes are named by the link's index, which another network namespace may use too; a new link has a
 # new one.
 _TRIES = 8
-_OPTION = f"{OPTION_PREFIX}.lan.macvtap"
+_OPTION = f"{GUEST_OPTIONS}.lan.macvtap"
 _MAKE = "making it needs CAP_NET_ADMIN: run as root, or have root run ectools vm lan-link for this user"
 
 
@@ -67,9 +67,10 @@ def derive_mac(*, machine_id: str, name: str, state_dir: Path) -> str:
     return ":".join(f"{byte:02x}" for byte in (first, *digest[1:6]))
 
 
-def find_mac(settings: Settings, *, machine_id_file: Path = Path("/etc/machine-id")) -> str | None:
+def find_mac(
+    macvtap: Macvtap, settings: GuestSettings, *, machine_id_file: Path = Path("/etc/machine-id")
+) -> str | None:
     """The address that the link is given; None in the mode passthru, where it has its interface's."""
-    macvtap = settings.lan.macvtap
     if macvtap.mode is MacvtapMode.PASSTHRU:
         return None
     if macvtap.mac_address is not None:
@@ -85,7 +86,7 @@ def find_mac(settings: Settings, *, machine_id_file: Path = Path("/etc/machine-i
 
 
 @contextlib.contextmanager
-def hold_macvtap(settings: Settings) -> Iterator[Tap]:
+def hold_macvtap(macvtap: Macvtap, settings: GuestSettings) -> Iterator[Tap]:
     """The link's open device for the length of the block; the disk's lock is held around it.
 
     The link is made for it, where this process may do that. Raises InputError (no such interface),
@@ -93,21 +94,21 @@ def hold_macvtap(settings: Settings) -> Iterator[Tap]:
     """
     made_here = has_capability(Capability.NET_ADMIN)
     if made_here:
-        descriptor, address = _make(settings, take=_open_node)
+        descriptor, address = _make(macvtap, settings, take=_open_node)
         # The node is open: the right to pass over permissions is not needed any more.
         forget_capability(Capability.DAC_OVERRIDE)
     else:
-        index, address = _find_made(settings)
-        descriptor = _open_node(settings.lan.macvtap.name, index)
+        index, address = _find_made(macvtap, settings)
+        descriptor = _open_node(macvtap.name, index)
     try:
         yield Tap(fd=descriptor, mac=address)
     finally:
         os.close(descriptor)
         if made_here:
-            remove_link(settings)
+            remove_link(macvtap, settings)
 
 
-def make_link(settings: Settings, *, uid: int) -> None:
+def make_link(macvtap: Macvtap, settings: GuestSettings, *, uid: int) -> None:
     """The link, for a runner of the user ``uid`` that may not make one: its device becomes that user's.
 
     One with this guest's mark is made anew. Raises InputError (no such interface), MacvtapError.
@@ -121,21 +122,19 @@ def make_link(settings: Settings, *, uid: int) -> None:
             hint = "giving it to a user needs CAP_CHOWN"
             raise MacvtapError(f"{node}: cannot be given away: {error.strerror}", hint=hint) from error
 
-    _make(settings, take=give)
+    _make(macvtap, settings, take=give)
 
 
-def remove_link(settings: Settings) -> None:
+def remove_link(macvtap: Macvtap, settings: GuestSettings) -> None:
     """Remove the link, where it is there. Raises MacvtapError, also where it is not this guest's."""
-    macvtap = settings.lan.macvtap
     with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
         _remove_own(netlink, macvtap.name, build_mark(settings.disk.path))
 
 
-def _make(settings: Settings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
+def _make(macvtap: Macvtap, settings: GuestSettings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
     """A new link: what ``take`` makes of its name and its index, and its address."""
-    macvtap = settings.lan.macvtap
     mark = build_mark(settings.disk.path)
-    mac = find_mac(settings)
+    mac = find_mac(macvtap, settings)
     with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
         lower = _find_lower(netlink, macvtap)
         for tries_left in reversed(range(_TRIES)):
@@ -154,9 +153,9 @@ def _make(settings: Settings, *, take: Callable[[str, int], _T]) -> tuple[_T, st
     return taken, address
 
 
-def _find_made(settings: Settings) -> tuple[int, str]:
+def _find_made(macvtap: Macvtap, settings: GuestSettings) -> tuple[int, str]:
     """The index and the address of the link that was made for this guest; netlink is not asked for it."""
-    name = settings.lan.macvtap.name
+    name = macvtap.name
     link = Path("/sys/class/net") / name
     try:
         index, address = int((link / "ifindex").read_text()), (link / "address").read_text().strip()

@@ -9,12 +9,12 @@ import re
 from typing import TYPE_CHECKING
 
 from ectools.errors import Problem, ProblemsError
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 # Messages that do not name the argument they are about, as QEMU 7 to 10 say them.
 _MESSAGES = [
@@ -38,25 +38,25 @@ _EXPECTED = {
 }
 
 
-def raise_for_settings(settings: Settings, stderr: Sequence[str]) -> None:
+def raise_for_settings(settings: GuestSettings, stderr: Sequence[str]) -> None:
     """Raise ProblemsError where QEMU's last lines blame an option; return where they do not."""
     for line in stderr:
         message = line.partition(": ")[2] if line.startswith("qemu-system") else line
         option = _find_option(settings, message)
         if option is not None:
             problem = Problem(
-                option=f"{OPTION_PREFIX}.{option}",
+                option=f"{GUEST_OPTIONS}.{option}",
                 message=f"QEMU says: {message}",
                 expected=_EXPECTED[option],
             )
             raise ProblemsError("QEMU refuses the settings", [problem])
 
 
-def _find_option(settings: Settings, message: str) -> str | None:
+def _find_option(settings: GuestSettings, message: str) -> str | None:
     blamed = [
         (f"-serial {settings.serial}:", "serial"),
         (f"-device {settings.boot.user_net.model},netdev=boot0", "boot.userNet.model"),
-        (f"-device {settings.lan.model},netdev=lan0", "lan.model"),
+        *([] if settings.lan is None else [(f"-device {settings.lan.model},netdev=lan0", "lan.model")]),
         ("-blockdev ", "disk.path"),
         *((f"{argument}", "extraArgs") for argument in settings.extra_args if argument.startswith("-")),
     ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ectools import log
 from ectools.ipxe.token import encode_token
 from ectools.netboot.http.listen import bind_listener
+from ectools.parsing import ListenAddress
 from ectools.processes import find_program
 from ectools.timers import report_unseen_failures
 from ectools.vm.argv import QEMU, QEMU_IMG, Tap
@@ -25,15 +26,14 @@ from ectools.vm.boot_script import find_effective_url
 from ectools.vm.disk import hold_disk
 from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 from ectools.vm.stop import StopRequest
-from ectools.vm.supervise import GuestPlan, supervise
+from ectools.vm.supervise import BoundHttp, GuestPlan, supervise
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
-    from ectools.vm.settings import Http, Settings
+    from ectools.vm.settings import GuestSettings, Http
 
 _log = log.Log(__name__)
 
@@ -44,7 +44,7 @@ class _StoppedError(BaseException):
     """A signal came while the guest was being prepared: unwind, and end in order."""
 
 
-def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
+def run_guest(settings: GuestSettings, *, require_filter: bool = False) -> int:
     """Run the guest to its end; returns the exit status. Raises EcError where something fails.
 
     ``require_filter``: that the guest can reach this host's loopback is an error, not a warning.
@@ -61,17 +61,17 @@ def run_guest(settings: Settings, *, require_filter: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[GuestPlan]:
+def prepare(settings: GuestSettings, *, require_filter: bool = False) -> Iterator[GuestPlan]:
     """Everything that QEMU needs, for the length of the block. What is wrong on this host is found here."""
     program = _find_qemu(settings, QEMU)
     image_program = _find_qemu(settings, QEMU_IMG)
     with contextlib.ExitStack() as stack:
         # What may take root: a port below 1024, and a token that is root's alone.
-        listener = stack.enter_context(_bind(settings.boot.http)) if settings.boot.http.enable else None
+        http = _bind(stack, settings.boot.http)
         token = read_token(settings.boot)
         become_guest_user(settings)
         check_boot_root(settings.boot)
-        url = find_effective_url(settings.boot, port=listener.getsockname()[1] if listener else None)
+        url = find_effective_url(settings.boot.chain, http.listen if http else settings.boot.http.listen)
         # As the user that QEMU runs as: it is that one's loopback.
         check_loopback(settings, required=require_filter)
         stack.enter_context(hold_disk(settings.disk, image_program=image_program))
@@ -79,7 +79,7 @@ def prepare(settings: Settings, *, require_filter: bool = False) -> Iterator[Gue
         yield GuestPlan(
             settings=settings,
             program=program,
-            listener=listener,
+            http=http,
             tap=stack.enter_context(_hold_tap(settings)),
             secrets=() if token is None else (encode_token(token), token),
             interactive="stdio" in settings.serial and sys.stdin.isatty() and sys.stdout.isatty(),
@@ -95,28 +95,31 @@ async def _run(plan: GuestPlan) -> None:
     await supervise(plan, stop)
 
 
-def _find_qemu(settings: Settings, name: str) -> str:
+def _find_qemu(settings: GuestSettings, name: str) -> str:
     if settings.package is None:
         return find_program(name, hint="install QEMU (Debian: qemu-system-x86 and qemu-utils)")
     return find_program(
-        str(settings.package / "bin" / name), hint=f"{OPTION_PREFIX}.package must be a QEMU package"
+        str(settings.package / "bin" / name), hint=f"{GUEST_OPTIONS}.package must be a QEMU package"
     )
 
 
-@contextlib.contextmanager
-def _bind(http: Http) -> Iterator[socket.socket]:
-    with bind_listener(http.bind_ip, http.port) as listener:
-        yield listener
+def _bind(stack: contextlib.ExitStack, http: Http) -> BoundHttp | None:
+    """The boot HTTP server's socket, until the end of ``stack``; None where the runner has no server."""
+    if http.root is None:
+        return None
+    socket = stack.enter_context(bind_listener(str(http.listen.ip), http.listen.port))
+    listen = ListenAddress(ip=http.listen.ip, port=socket.getsockname()[1])
+    return BoundHttp(listener=socket, listen=listen, root=http.root)
 
 
 @contextlib.contextmanager
-def _hold_tap(settings: Settings) -> Iterator[Tap | None]:
-    if not settings.lan.enable:
+def _hold_tap(settings: GuestSettings) -> Iterator[Tap | None]:
+    if settings.lan is None:
         yield None
         return
     from ectools.vm.macvtap import hold_macvtap  # its netlink library takes a while to load
 
-    with hold_macvtap(settings) as tap:
+    with hold_macvtap(settings.lan.macvtap, settings) as tap:
         yield tap
 
 

@@ -1,8 +1,8 @@
 """The settings of one guest: the JSON of ``services.every-channel.ipxe-qemu`` without ``enable``.
 
-The schema (``schemas/ec-ipxe-qemu.schema.json``) gives the types and the literal defaults. What is here: the
-defaults that are computed from other options, and the frozen form that the rest of the package reads. Nothing
-here looks at the machine.
+The frozen form that the rest of the package reads; what cannot be used has none. The schema
+(``schemas/ec-ipxe-qemu.schema.json``) has the types of the JSON and the literal defaults; ``build.py`` makes
+the one of the other.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ipaddress import IPv4Address
 
-OPTION_PREFIX = "services.every-channel.ipxe-qemu"
-SCHEMA_NAME = "ec-ipxe-qemu"
-DEFAULT_CONFIG = Path("/etc/every-channel/ipxe-qemu.json")
+    from ectools.parsing import ListenAddress
+
+GUEST_OPTIONS = "services.every-channel.ipxe-qemu"
+GUEST_SCHEMA = "ec-ipxe-qemu"
+GUEST_CONFIG = Path("/etc/every-channel/ipxe-qemu.json")
 
 
 class MacvtapMode(StrEnum):
@@ -37,24 +39,47 @@ class HostLoopback(StrEnum):
     ALL = "all"
 
 
+class KvmPolicy(StrEnum):
+    """Whether the guest runs under KVM: never, where it carries the guest, or not without it."""
+
+    NEVER = "never"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Disk:
+    """The guest's qcow2. ``size`` is qemu-img's form, and counts when the disk is made."""
+
     path: Path
     size: str
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The URL that the boot script goes on to, and the file of the token that its server asks for."""
+
+    url: str
+    token_file: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Http:
-    enable: bool
-    bind_ip: str
-    port: int
+    """The boot HTTP server. ``root`` None: the runner has none, and somebody else may listen there."""
+
+    listen: ListenAddress
     root: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserNet:
+    """QEMU's user-mode network. ``dns`` is the first of the servers: QEMU takes one.
+
+    ``boot_file`` None: the boot script is written at run time.
+    """
+
     hostname: str
-    dns_servers: tuple[str, ...]
+    dns: IPv4Address
     tftp_dir: Path
     boot_filename: str
     boot_file: Path | None
@@ -64,17 +89,29 @@ class UserNet:
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
+    """How the guest boots. ``chain`` None: its script goes on to what listens at ``http.listen``."""
+
     order: str
-    chain_url: str | None
-    chain_token_file: Path | None
+    chain: Chain | None
     progress_seconds: int
     http: Http
     user_net: UserNet
 
 
 @dataclass(frozen=True, kw_only=True)
+class BootScriptSettings:
+    """The part of ``Boot`` that the boot script is made of."""
+
+    chain: Chain | None
+    listen: ListenAddress
+    dns: IPv4Address
+
+
+@dataclass(frozen=True, kw_only=True)
 class Macvtap:
-    interface: str | None
+    """``mac_address`` None: it is derived from the machine and the guest."""
+
+    interface: str
     name: str
     mode: MacvtapMode
     mac_address: str | None
@@ -82,104 +119,36 @@ class Macvtap:
 
 @dataclass(frozen=True, kw_only=True)
 class Lan:
-    enable: bool
+    """The NIC on a real LAN."""
+
     model: str
     macvtap: Macvtap
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shutdown:
+    """How long each step of a stop waits for the guest."""
+
     powerdown_seconds: int
     quit_seconds: int
     terminate_seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    package: Path | None
-    """Directory whose ``bin`` has QEMU's programs; None: they are found on PATH."""
+class GuestSettings:
+    """``package`` is a directory whose ``bin`` has QEMU's programs; None: they are found on PATH."""
 
+    package: Path | None
     name: str
     machine: str
     cpu: str
-    enable_kvm: bool
-    require_kvm: bool
+    kvm: KvmPolicy
     vcpus: int
     memory_mib: int
     serial: str
     state_dir: Path
     disk: Disk
     boot: Boot
-    lan: Lan
+    lan: Lan | None
     shutdown: Shutdown
     extra_args: tuple[str, ...]
-
-
-def build_settings(raw: Mapping[str, Any]) -> Settings:
-    """The settings from JSON that the schema accepts and whose literal defaults are filled in."""
-    kvm: bool = raw["enableKvm"]
-    state_dir = Path(raw["stateDir"])
-    return Settings(
-        package=_optional_path(raw.get("package")),
-        name=raw["name"],
-        machine=raw.get("machine", "q35,accel=kvm" if kvm else "q35,accel=tcg"),
-        cpu=raw.get("cpu", "host" if kvm else "max"),
-        enable_kvm=kvm,
-        require_kvm=raw["requireKvm"],
-        vcpus=int(raw["vcpus"]),
-        memory_mib=int(raw["memoryMiB"]),
-        serial=raw["serial"],
-        state_dir=state_dir,
-        disk=Disk(path=Path(raw["disk"].get("path", state_dir / "disk.qcow2")), size=raw["disk"]["size"]),
-        boot=_build_boot(raw["boot"], state_dir=state_dir),
-        lan=_build_lan(raw["lan"]),
-        shutdown=Shutdown(
-            powerdown_seconds=int(raw["shutdown"]["powerdownSeconds"]),
-            quit_seconds=int(raw["shutdown"]["quitSeconds"]),
-            terminate_seconds=int(raw["shutdown"]["terminateSeconds"]),
-        ),
-        extra_args=tuple(raw["extraArgs"]),
-    )
-
-
-def _build_boot(raw: Mapping[str, Any], *, state_dir: Path) -> Boot:
-    http, user_net = raw["http"], raw["userNet"]
-    return Boot(
-        order=raw["order"],
-        chain_url=raw["chainUrl"],
-        chain_token_file=_optional_path(raw["chainTokenFile"]),
-        progress_seconds=int(raw["progressSeconds"]),
-        http=Http(
-            enable=http["enable"],
-            bind_ip=http["bindIp"],
-            port=int(http["port"]),
-            root=_optional_path(http["root"]),
-        ),
-        user_net=UserNet(
-            hostname=user_net["hostname"],
-            dns_servers=tuple(user_net["dnsServers"]),
-            tftp_dir=Path(user_net.get("tftpDir", state_dir / "tftp")),
-            boot_filename=user_net["bootFilename"],
-            boot_file=_optional_path(user_net.get("bootFile")),
-            model=user_net["model"],
-            host_loopback=HostLoopback(user_net["hostLoopback"]),
-        ),
-    )
-
-
-def _build_lan(raw: Mapping[str, Any]) -> Lan:
-    macvtap = raw["macvtap"]
-    return Lan(
-        enable=raw["enable"],
-        model=raw["model"],
-        macvtap=Macvtap(
-            interface=macvtap["interface"],
-            name=macvtap["name"],
-            mode=MacvtapMode(macvtap["mode"]),
-            mac_address=macvtap["macAddress"],
-        ),
-    )
-
-
-def _optional_path(value: str | None) -> Path | None:
-    return None if value is None else Path(value)

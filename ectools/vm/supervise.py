@@ -17,17 +17,20 @@ from ectools.vm.health import ALIVE, Health
 from ectools.vm.kvm import KvmError, classify_death, probe_kvm
 from ectools.vm.qemu_errors import raise_for_settings
 from ectools.vm.qmp import QmpError
+from ectools.vm.settings import KvmPolicy
 from ectools.vm.status_line import StatusLine
 from ectools.vm.watch import watch_guest
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
+    from ectools.parsing import ListenAddress
     from ectools.vm.argv import Tap
     from ectools.vm.boot_server import BootServer
     from ectools.vm.guest import Guest
     from ectools.vm.kvm import KvmFailure
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
     from ectools.vm.stop import StopRequest
 
 _log = log.Log(__name__)
@@ -36,12 +39,21 @@ _STATUS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoundHttp:
+    """The boot HTTP server's directory, its socket, and the address with the port that it was bound to."""
+
+    listener: socket.socket
+    listen: ListenAddress
+    root: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuestPlan:
     """What preparation came to. ``secrets`` are kept out of the log."""
 
-    settings: Settings
+    settings: GuestSettings
     program: str
-    listener: socket.socket | None
+    http: BoundHttp | None
     tap: Tap | None
     secrets: tuple[str, ...]
     interactive: bool
@@ -56,10 +68,10 @@ async def supervise(plan: GuestPlan, stop: StopRequest) -> None:
     status = StatusLine(notifier)
     async with contextlib.AsyncExitStack() as stack:
         server = None
-        if plan.listener is not None and (root := plan.settings.boot.http.root) is not None:
+        if (http := plan.http) is not None:
             status.guest("starting the boot HTTP server")
             server = await stack.enter_async_context(
-                start_boot_server(plan.listener, root, unless=stop.requested, changed=status.boot_server)
+                start_boot_server(http.listener, http.root, unless=stop.requested, changed=status.boot_server)
             )
             if stop.requested.is_set():
                 return
@@ -71,9 +83,9 @@ async def supervise(plan: GuestPlan, stop: StopRequest) -> None:
         status.guest("the guest has ended")
 
 
-def choose_accelerator(settings: Settings) -> Accelerator:
+def choose_accelerator(settings: GuestSettings) -> Accelerator:
     """KVM where it is wanted and its device opens. Raises KvmError where it is required and does not."""
-    if not settings.enable_kvm:
+    if settings.kvm is KvmPolicy.NEVER:
         return Accelerator.TCG
     failure = probe_kvm()
     if failure is None:
@@ -82,9 +94,9 @@ def choose_accelerator(settings: Settings) -> Accelerator:
     return Accelerator.TCG
 
 
-def fall_back(settings: Settings, failure: KvmFailure) -> None:
+def fall_back(settings: GuestSettings, failure: KvmFailure) -> None:
     """Say why the guest runs under TCG. Raises KvmError where KVM is required."""
-    if settings.require_kvm:
+    if settings.kvm is KvmPolicy.REQUIRED:
         raise KvmError(failure)
     _log.warning(
         "KVM cannot be used; the guest runs under TCG, many times slower",
@@ -148,7 +160,7 @@ async def _wait_started(guest: Guest, stop: StopRequest) -> str | None:
         return str(asking.result()) if asking.done() else None
 
 
-async def _explain_failed_start(guest: Guest, settings: Settings, error: QmpError) -> KvmFailure | None:
+async def _explain_failed_start(guest: Guest, settings: GuestSettings, error: QmpError) -> KvmFailure | None:
     """QEMU did not come as far as QMP: KVM's failure is returned, any other raised."""
     try:
         async with asyncio.timeout(_STATUS_SECONDS):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ectools.vm.guest import Guest
     from ectools.vm.health import Health
     from ectools.vm.kvm import FirstBoot
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
     from ectools.vm.stop import StopRequest
 
 _log = log.Log(__name__)
@@ -29,7 +29,7 @@ _log = log.Log(__name__)
 async def watch_guest(
     guest: Guest,
     *,
-    settings: Settings,
+    settings: GuestSettings,
     server: BootServer | None,
     stop: StopRequest,
     health: Health,
@@ -49,7 +49,7 @@ async def watch_guest(
 @dataclass(frozen=True)
 class _Watch:
     guest: Guest
-    settings: Settings
+    settings: GuestSettings
     server: BootServer | None
     stop: StopRequest
     health: Health

@@ -20,14 +20,15 @@ from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
 from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
 from ectools.netboot.protocols import Binary
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 HOST = "10.0.2.2"
 MARK = "ages"
@@ -60,9 +61,10 @@ def test_the_facts_of_real_binaries(suite: str, file: str, version: str, autoexe
 
 def test_the_stock_binaries_of_a_release_are_taken_or_refused_by_their_age() -> None:
     def choose(suite: str) -> dict[str, bytes]:
-        settings = load_settings(None, environment={})
+        settings = load_netboot_settings(None, environment={})
         package = find_ipxe(suite) / "usr/lib/ipxe"
-        ipxe = replace(settings.ipxe, package=package, files={Binary.BIOS: package / "undionly.kpxe"})
+        files = {Binary.BIOS: package / "undionly.kpxe"}
+        ipxe = replace(settings.ipxe, x86_64=StockIpxe(package=package), files=files)
         return choose_binaries(replace(settings, ipxe=ipxe))
 
     with pytest.raises(BinaryError, match=r"iPXE 1\.0\.0\+git-2019\S+ does not look for autoexec\.ipxe"):
@@ -97,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(directory / "root", directory / "odd", release)
 
 
-def settings_of(port: int, **flags: Any) -> Settings:
+def settings_of(port: int, **flags: Any) -> NetbootSettings:
     given = {
         "hostname": HOST,
         "httpPort": port,
@@ -106,12 +108,12 @@ def settings_of(port: int, **flags: Any) -> Settings:
         "ipxe.rebootSeconds": 0,
         **{name.replace("__", "."): value for name, value in flags.items()},
     }
-    return load_settings(None, flags=given, environment={})
+    return load_netboot_settings(None, flags=given, environment={})
 
 
 @contextlib.contextmanager
 def booted(
-    directory: Path, firmware: Firmware, settings: Settings, *, suite: str = "bookworm"
+    directory: Path, firmware: Firmware, settings: NetbootSettings, *, suite: str = "bookworm"
 ) -> Iterator[Client]:
     """A client of QEMU's own TFTP server. SeaBIOS's ROM is given the script, OVMF the suite's iPXE."""
     tftp = directory / "tftp"

@@ -19,7 +19,7 @@ from support.probe_lab import BOOT, ProbeLab, build_probe_lab
 from support.staged import make_release, put_release
 
 from ectools.netboot.boot_files.scripts import build_autoexec
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def prepare(home: Path, *binaries: str, **options: Any) -> Path:
     (state / "tftp").mkdir()
     for name in binaries or contents:
         (state / "tftp" / name).write_bytes(contents[name])
-    script = build_autoexec(load_settings(home / "netboot.json", serving=True), None)
+    script = build_autoexec(load_netboot_settings(home / "netboot.json"), None)
     (state / "tftp" / "autoexec.ipxe").write_text(script)
     for directory, _, names in os.walk(home):
         for path in (directory, *(os.path.join(directory, name) for name in names)):

@@ -217,11 +217,11 @@ def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
     variants: Variants, tmp_path: Path
 ) -> None:
     from ectools.netboot.boot_files.scripts import build_autoexec
-    from ectools.netboot.settings.load import load_settings
+    from ectools.netboot.settings.load import load_netboot_settings
 
     def build_script(options: dict[str, Any]) -> str:
         (tmp_path / "settings.json").write_text(json.dumps(options))
-        settings = load_settings(tmp_path / "settings.json", environment={})
+        settings = load_netboot_settings(tmp_path / "settings.json", environment={})
         return build_autoexec(settings, None if settings.chain_token_file is None else "token")
 
     noted = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-ipxe"), "Restart")

@@ -116,8 +116,8 @@ def others(found: Mapping[str, Mapping[str, str]], service: str) -> dict[str, st
 
 def find_refused(service: str, options: dict[str, Any], directory: Path) -> list[str]:
     """The options that the check of a build refuses, by the module's own program."""
-    from ectools.netboot.settings.load import load_settings as load_netboot
-    from ectools.vm.load import load_settings as load_guest
+    from ectools.netboot.settings.load import load_server_settings as load_netboot
+    from ectools.vm.load import load_guest_settings as load_guest
 
     file = directory / "settings.json"
     file.write_text(json.dumps(options))
@@ -125,7 +125,7 @@ def find_refused(service: str, options: dict[str, Any], directory: Path) -> list
         if service == "ipxe-qemu":
             load_guest(file)
         elif service == "netboot":
-            load_netboot(file, environment={}, serving=True)
+            load_netboot(file, environment={})
     except ProblemsError as error:
         return [problem.option.removeprefix(f"{PREFIX}.{service}.") for problem in error.problems]
     return []

@@ -20,7 +20,7 @@ from failure_cases import CASES, FLAKE, Case
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import invocation, messages, process
-from pynix_eval_shim.source import SourceMap
+from pynix_eval_shim.source import PositionMap
 
 RECORDED = Path(__file__).parent / "recorded"
 COMPOSED = "«composed»\n"
@@ -36,7 +36,7 @@ def record(case: Case, nix: shim.Nix) -> dict[str, Any]:
         kept["finished"] = real_run(*arguments, **options)
         return kept["finished"]
 
-    def parse(stderr: bytes, sources: SourceMap) -> messages.Diagnostics:
+    def parse(stderr: bytes, sources: PositionMap) -> messages.Diagnostics:
         kept["sources"] = sources
         return real_parse(stderr, sources)
 
@@ -64,7 +64,7 @@ def record(case: Case, nix: shim.Nix) -> dict[str, Any]:
     }
 
 
-def _shorten(line: str, sources: SourceMap) -> str:
+def _shorten(line: str, sources: PositionMap) -> str:
     line = line.replace(str(FLAKE), "/flake")
     if not line.startswith("@nix "):
         return line

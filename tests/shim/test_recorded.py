@@ -12,7 +12,7 @@ from failure_cases import CASES, Case, check
 import pynix_eval_shim as shim
 from pynix_eval_shim import diagnosis, messages
 from pynix_eval_shim.process import Finished
-from pynix_eval_shim.source import SourceMap
+from pynix_eval_shim.source import PositionMap
 
 RECORDED = Path(__file__).parent / "recorded"
 RECORDINGS = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDED.glob("nix-*.json"))}
@@ -24,7 +24,7 @@ PLAIN = [
 PLACE = {"file": "/a/file.nix:1:1", "line": 1, "column": 1}
 
 
-def diagnose(stderr: str, sources: SourceMap, *, returncode: int, names_builtins: bool) -> shim.NixError:
+def diagnose(stderr: str, sources: PositionMap, *, returncode: int, names_builtins: bool) -> shim.NixError:
     finished = Finished(argv=("nix",), returncode=returncode, stdout=b"", stderr=stderr.encode())
     diagnostics = messages.parse_messages(finished.stderr, sources)
     return diagnosis.diagnose(finished, diagnostics, names_builtins=lambda: names_builtins)
@@ -40,7 +40,7 @@ def test_the_oldest_version_and_a_current_one_are_recorded() -> None:
 def test_recording(version: str, case: Case) -> None:
     recording = RECORDINGS[version]["recordings"][case.name]
     known = recording["sources"]
-    sources = SourceMap(
+    sources = PositionMap(
         label=known["label"],
         composed=known["composed"],
         regions=tuple((first, last) for first, last in known["regions"]),
@@ -67,7 +67,7 @@ def test_words_of_other_versions(sample: dict[str, Any]) -> None:
         "trace": [{"raw_msg": frame} for frame in sample["trace"]],
         **(PLACE if sample.get("placed") else {}),
     }
-    error = diagnose("@nix " + json.dumps(event), SourceMap(), returncode=1, names_builtins=True)
+    error = diagnose("@nix " + json.dumps(event), PositionMap(), returncode=1, names_builtins=True)
     assert type(error).__name__ == sample["error"]
     assert error.message == sample["message"]
     for name, value in sample.get("fields", {}).items():
@@ -77,7 +77,7 @@ def test_words_of_other_versions(sample: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sample", PLAIN, ids=lambda sample: f"{sample['error']}-{sample['source']}")
 def test_words_as_plain_text(sample: dict[str, Any]) -> None:
-    error = diagnose(f"error: {sample['message']}\n", SourceMap(), returncode=1, names_builtins=True)
+    error = diagnose(f"error: {sample['message']}\n", PositionMap(), returncode=1, names_builtins=True)
     assert type(error).__name__ == sample["error"]
     assert error.message == sample["message"]
 
@@ -95,7 +95,7 @@ def test_the_cause_of_a_failed_build_comes_before_what_it_pulled_down() -> None:
         error_event("builder for '/nix/store/a.drv' failed with exit code 2"),
         error_event("1 dependencies of derivation '/nix/store/b.drv' failed to build"),
     ]
-    error = diagnose("\n".join(lines), SourceMap(), returncode=1, names_builtins=True)
+    error = diagnose("\n".join(lines), PositionMap(), returncode=1, names_builtins=True)
     assert isinstance(error, shim.BuildFailedError)
     assert (error.drv, error.log) == ("/nix/store/a.drv", ("the reason",))
 
@@ -109,4 +109,4 @@ def test_lines_that_are_not_nixs_do_no_harm() -> None:
         "",
         error_event("boom"),
     ]
-    assert diagnose("\n".join(lines), SourceMap(), returncode=1, names_builtins=True).message == "boom"
+    assert diagnose("\n".join(lines), PositionMap(), returncode=1, names_builtins=True).message == "boom"

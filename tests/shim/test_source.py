@@ -91,7 +91,7 @@ def test_only_the_calls_own_tag_marks_a_float() -> None:
 
 class TestSourceMap:
     TEXT = "let expression = (\nfirst\nsecond\n); in expression"
-    MAP = source.SourceMap(composed=TEXT, regions=((2, 3),), strings=frozenset({"handed over"}))
+    MAP = source.PositionMap(composed=TEXT, regions=((2, 3),), strings=frozenset({"handed over"}))
 
     @pytest.mark.parametrize("file", [source.STDIN_LABEL, TEXT])
     def test_lines_of_the_callers_code_count_from_its_first(self, file: str) -> None:

@@ -22,7 +22,7 @@ from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.site import BootSite, ServingPolicy
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +129,7 @@ def _build() -> tuple[asyncio.AbstractEventLoop, HttpServer, list[dict[str, Any]
         "httpAllowedCIDRs": ["127.0.0.0/8"],
         "trustedProxies": ["127.0.0.1"],
     }
-    settings = load_settings(None, flags=options, environment={})
+    settings = load_netboot_settings(None, flags=options, environment={})
     site = BootSite(ReleaseStore(state), ServingPolicy.build(settings, (TOKEN,)))
     loop = asyncio.SelectorEventLoop()
     server = loop.run_until_complete(_build_server(state, site))

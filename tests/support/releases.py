@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ectools.archive.decompress import import_zstd
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.release.verify import check_staged
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 zstd = import_zstd()
 
@@ -104,10 +104,10 @@ def write_archive(directory: Path, files: Mapping[str, bytes], name: str = ARCHI
     return path
 
 
-def build_settings(state_dir: Path, **flags: Any) -> Settings:
+def build_settings(state_dir: Path, **flags: Any) -> NetbootSettings:
     """Settings as the command line gives them; ``release_keep=1`` is ``release.keep``."""
     options = {key.replace("_", ".", 1): value for key, value in flags.items()}
-    return load_settings(None, flags={"stateDir": str(state_dir), **options}, environment={})
+    return load_netboot_settings(None, flags={"stateDir": str(state_dir), **options}, environment={})
 
 
 def snapshot(directory: Path) -> dict[str, bytes | str]:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from pynix_eval_shim import Nix
 
-__all__ = ["COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
+__all__ = ["CHECKED_COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
 
-COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
+CHECKED_COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
 """The commands that need more than this package; all others run wherever Python does."""
 
 
 def examine(
-    commands: Iterable[str] = COMMANDS, *, kvm: Callable[[], str | None], nix: Nix | None = None
+    commands: Iterable[str] = CHECKED_COMMANDS, *, kvm: Callable[[], str | None], nix: Nix | None = None
 ) -> list[Finding]:
     """All that ``commands`` need, found or not. ``kvm`` says why /dev/kvm cannot be used, or None."""
     wanted = set(commands)

@@ -10,7 +10,7 @@ import click
 
 from ectools.cli.lazy import LazyGroup
 
-COMMANDS = {
+NETBOOT_COMMANDS = {
     "pack": ("ectools.cli.netboot.pack", "Make a release's archive and sums from a netboot output."),
     "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
@@ -25,7 +25,7 @@ COMMANDS = {
 
 @click.group(
     cls=LazyGroup,
-    modules=COMMANDS,
+    modules=NETBOOT_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: ectools netboot http --root ./boot --bind-ip 192.0.2.1 --port 8080",
 )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings.model import DEFAULT_CONFIG
+from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 
 @click.command(epilog="Example: ectools netboot dnsmasq --config netboot.json --reports /run/netboot/dnsmasq")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 @click.option(
     "--reports",
@@ -39,16 +39,16 @@ def dnsmasq(*, config: Path | None, reports: Path | None, load_limit: str | None
     `ectools netboot serve` does that too; this is for a service manager, which gives this process the rights
     to its ports, and the one that serves HTTP none. SIGHUP reads the settings again.
     """
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
+    if config is None and NETBOOT_CONFIG.exists():
+        config = NETBOOT_CONFIG
     use_log_format(log_format)
 
-    def load() -> Settings:
-        from ectools.netboot.settings.load import load_settings
+    def load() -> ServerSettings:
+        from ectools.netboot.settings.load import load_server_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):
-            return load_settings(config, serving=True)
+            return load_server_settings(config)
 
     if load_limit is not None:
         from ectools.netboot.dnsmasq.transfer_limit import load_unit_table

@@ -13,7 +13,7 @@ from ectools.errors import EcError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 PLACEHOLDER = "TOKEN"
 """Stands for the token in what is printed."""
@@ -72,7 +72,7 @@ def ipxe(
         click.echo(f"{done.directory / name} (removed: no longer configured)")
 
 
-def _build(script: str, settings: Settings, token: str | None) -> str:
+def _build(script: str, settings: NetbootSettings, token: str | None) -> str:
     from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
     from ectools.netboot.release.store import ReleaseStore
 

@@ -77,7 +77,7 @@ def _check_architectures(
     help="Load all of kernel and initrd, and compare the SHA-256 that the boot script expects.",
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object on standard output.")
-def probe(
+def run_probe(
     *,
     interface: str | None,
     architectures: tuple[int, ...],
@@ -99,7 +99,7 @@ def probe(
         raise click.UsageError("--no-fetch goes with neither --verify nor --lease")
     from ectools.netboot.probe.report import build_json
     from ectools.netboot.probe.report_text import show_report
-    from ectools.netboot.probe.run import ProbeRequest, probe
+    from ectools.netboot.probe.run import ProbeRequest, run_probe
 
     def on_progress(text: str) -> None:
         if sys.stderr.isatty():
@@ -114,7 +114,7 @@ def probe(
         lease=lease,
         verify=verify,
     )
-    report = probe(request, on_progress=on_progress)
+    report = run_probe(request, on_progress=on_progress)
     if as_json:
         click.echo(json.dumps(build_json(report), indent=2, ensure_ascii=False))
     else:
@@ -122,4 +122,4 @@ def probe(
     return 1 if report.failed else 0
 
 
-COMMAND = probe
+COMMAND = run_probe

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
-from ectools.netboot.settings.model import DEFAULT_CONFIG
+from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.netboot.server.run import Ready
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 
 @click.command(epilog="Example: ectools netboot serve --listen-ip 192.0.2.10 --hostname 192.0.2.10")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 @click.option("--state-dir", metavar="DIR", help="The state directory, in place of the settings'.")
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
@@ -65,8 +65,8 @@ def serve(
     """
     if only_check and print_dnsmasq:
         raise click.UsageError("--check and --print-dnsmasq exclude each other")
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
+    if config is None and NETBOOT_CONFIG.exists():
+        config = NETBOOT_CONFIG
     flags = {
         "stateDir": state_dir,
         "listenIP": listen_ip,
@@ -76,12 +76,12 @@ def serve(
         "proxyDhcp.subnet": proxy_subnet,
     }
 
-    def load() -> Settings:
-        from ectools.netboot.settings.load import load_settings
+    def load() -> ServerSettings:
+        from ectools.netboot.settings.load import load_server_settings
         from ectools.privileges import root_reads
 
         with root_reads(config):
-            return load_settings(config, flags=flags, serving=True)
+            return load_server_settings(config, flags=flags)
 
     if only_check:
         load()
@@ -92,7 +92,7 @@ def serve(
         _serve(load, dnsmasq_reports=dnsmasq_reports, log_format=log_format, as_json=as_json)
 
 
-def _print_dnsmasq(settings: Settings) -> None:
+def _print_dnsmasq(settings: ServerSettings) -> None:
     from ectools.netboot.dnsmasq.check import list_boot_files
     from ectools.netboot.dnsmasq.model import build_boot_services
     from ectools.netboot.dnsmasq.render import render_configuration
@@ -102,7 +102,7 @@ def _print_dnsmasq(settings: Settings) -> None:
 
 
 def _serve(
-    load: Callable[[], Settings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
+    load: Callable[[], ServerSettings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
 ) -> None:
     from ectools.netboot.server.run import serve_boot
 

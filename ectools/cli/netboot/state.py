@@ -8,45 +8,45 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ectools.netboot.settings.model import DEFAULT_CONFIG
+from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {DEFAULT_CONFIG}, where there is one]",
+    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 _STATE_DIR = click.option(
     "--state-dir", metavar="DIR", help="The state directory, in place of the settings'."
 )
 
 
-def state_options(command: Callable[..., T]) -> Callable[..., T]:
+def state_options(command: Callable[..., _T]) -> Callable[..., _T]:
     """``--config`` and ``--state-dir``."""
     return _CONFIG(_STATE_DIR(command))
 
 
-def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
+def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> NetbootSettings:
     """The settings, ready to change what stands in the state directory; ``flags``: dotted option → value."""
     settings = load_given(config, state_dir, **flags)
     become_owner(settings.state_dir)
     return settings
 
 
-def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> Settings:
+def load_given(config: Path | None, state_dir: str | None, **flags: Any) -> NetbootSettings:
     """The settings of the file given, or of the default one; ``flags``: dotted option → value."""
-    from ectools.netboot.settings.load import load_settings
+    from ectools.netboot.settings.load import load_netboot_settings
 
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
-    return load_settings(config, flags={"stateDir": state_dir, **flags})
+    if config is None and NETBOOT_CONFIG.exists():
+        config = NETBOOT_CONFIG
+    return load_netboot_settings(config, flags={"stateDir": state_dir, **flags})
 
 
 def become_owner(directory: Path) -> None:

@@ -13,12 +13,12 @@ from ectools.errors import EcError, InputError
 from ectools.files import read_regular
 from ectools.netboot.boot_files.binary import Autoexec, BinaryFacts, inspect_binary
 from ectools.netboot.protocols import Binary, load_protocols
-from ectools.netboot.settings.model import OPTION_PREFIX, Strategy
+from ectools.netboot.settings.model import NETBOOT_OPTIONS, IpxeFile, RemoteIpxe, StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.netboot.settings.model import IpxeSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
@@ -37,7 +37,7 @@ _STOCK_DIRECTORIES = tuple(
 )
 _NEWER = (
     "take one of 2024 or later: Debian 13's package ipxe, nixpkgs' ipxe, or one from https://ipxe.org; "
-    f'where it is not installed, {OPTION_PREFIX}.ipxe.strategy "local" and ipxe.localFile name the file'
+    f'where it is not installed, {NETBOOT_OPTIONS}.ipxe.strategy "local" and ipxe.localFile name the file'
 )
 _MAX_BINARY = 64 * 1024**2
 # A BIOS program is loaded below 640 KiB.
@@ -48,38 +48,36 @@ class BinaryError(EcError):
     """A boot binary cannot be had, or cannot be used; the message names it."""
 
 
-def choose_binaries(settings: Settings, *, present: bytes | None = None) -> dict[str, bytes]:
+def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) -> dict[str, bytes]:
     """File name in the TFTP directory → content, for each architecture that has a binary.
 
     ``present``: what is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises
     BinaryError, FileError, and InputError where a setting names what cannot be served.
     """
     kinds = load_protocols().binaries
-    chosen = {settings.tftp_boot_filename: _choose_x86_64(settings.ipxe, present=present)}
+    chosen = {settings.tftp_boot_filename: _choose_x86_64(settings.ipxe.x86_64, present=present)}
     for binary, path in settings.ipxe.files.items():
         name = kinds[binary].filename
         if name in chosen:
             raise InputError(
-                f"{OPTION_PREFIX}.tftpBootFilename: {name} is the name of the binary for {binary}",
+                f"{NETBOOT_OPTIONS}.tftpBootFilename: {name} is the name of the binary for {binary}",
                 hint="choose another name, and tell the router",
             )
         chosen[name] = _read_checked(path, binary)
     return chosen
 
 
-def _choose_x86_64(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
-    match ipxe.strategy:
-        case Strategy.AUTOEXEC:
-            return find_stock(ipxe.package).data
-        case Strategy.LOCAL | Strategy.EMBEDDED:
-            path = ipxe.local_file if ipxe.strategy is Strategy.LOCAL else ipxe.embedded_file
-            assert path is not None  # noqa: S101 - checks.py has seen to it
+def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes | None) -> bytes:
+    match source:
+        case StockIpxe(package=package):
+            return find_stock(package).data
+        case IpxeFile(path=path):
             data = _read_checked(path, Binary.X86_64)
             _warn_without_script(data, str(path))
             return data
-        case Strategy.REMOTE:
-            return _fetch_remote(ipxe, present=present)
-    assert_never(ipxe.strategy)
+        case RemoteIpxe():
+            return _fetch_remote(source, present=present)
+    assert_never(source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +129,14 @@ def _list_stock(directories: tuple[Path, ...]) -> Iterator[Path]:
         yield from (directory / name for name in _STOCK_NAMES if (directory / name).is_file())
 
 
-def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
-    url, pinned = ipxe.remote_url, ipxe.remote_sha256
-    assert url is not None  # noqa: S101 - checks.py has seen to it
-    assert pinned is not None  # noqa: S101 - likewise
-    if present is not None and hashlib.sha256(present).hexdigest() == pinned.lower():
+def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
+    url, pinned = remote.url, remote.sha256
+    if present is not None and hashlib.sha256(present).hexdigest() == pinned:
         return present
     if urlsplit(url).scheme not in {"http", "https"}:
-        raise InputError(f"{OPTION_PREFIX}.ipxe.remoteUrl: {url}: only http and https can be downloaded from")
+        raise InputError(
+            f"{NETBOOT_OPTIONS}.ipxe.remoteUrl: {url}: only http and https can be downloaded from"
+        )
     from ectools.fetch.client import FetchError, HttpClient
     from ectools.fetch.retry import RetryPolicy
 
@@ -148,12 +146,12 @@ def _fetch_remote(ipxe: IpxeSettings, *, present: bytes | None) -> bytes:
     except FetchError as error:
         # The hints of these are about a forge.
         mine = error.hint is None or error.status in (401, 403, 404)
-        hint = f"{OPTION_PREFIX}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
+        hint = f"{NETBOOT_OPTIONS}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
         raise BinaryError(error.message, hint=hint) from error
     got = hashlib.sha256(data).hexdigest()
-    if got != pinned.lower():
+    if got != pinned:
         raise BinaryError(
-            f"{url}: has the SHA-256 {got}, and {OPTION_PREFIX}.ipxe.remoteSha256 is {pinned.lower()}",
+            f"{url}: has the SHA-256 {got}, and {NETBOOT_OPTIONS}.ipxe.remoteSha256 is {pinned}",
             hint="what is served there has changed: look at it before you pin it",
         )
     _expect(data, Binary.X86_64, url)

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
-from ectools.files import FileError, hold_lock, open_regular, sync_directory, write_atomic
+from ectools.files import FileError, hold_lock, open_regular, parse_json, sync_directory, write_atomic
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.boot_files.choose import choose_binaries
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 _RECORD = "tftp.json"
 _BINARY_MODE = 0o644
@@ -40,7 +41,7 @@ class Installed:
     removed: tuple[str, ...]
 
 
-def install_boot_files(settings: Settings, token: str | None) -> Installed:
+def install_boot_files(settings: NetbootSettings, token: str | None) -> Installed:
     """Make the TFTP directory what the settings say. Nothing is written before all of it is known to be good.
 
     Each file is swapped by rename; one that is the same already is left alone. Raises BinaryError, FileError,
@@ -48,7 +49,7 @@ def install_boot_files(settings: Settings, token: str | None) -> Installed:
     """
     directory = settings.tftp_dir
     if settings.tftp_boot_filename == AUTOEXEC_NAME:
-        raise InputError(f"{OPTION_PREFIX}.tftpBootFilename: {AUTOEXEC_NAME} is the script's name")
+        raise InputError(f"{NETBOOT_OPTIONS}.tftpBootFilename: {AUTOEXEC_NAME} is the script's name")
     try:
         settings.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         directory.mkdir(mode=0o755, exist_ok=True)
@@ -100,8 +101,8 @@ def _remove(path: Path, sha256: str) -> bool:
 def _read_record(path: Path) -> dict[str, str]:
     """What we wrote before; nothing where the record is missing or is no record: then nothing is removed."""
     raw = None
-    with contextlib.suppress(ValueError, RecursionError):
-        raw = json.loads(_find(path) or b"null")
+    with contextlib.suppress(InputError):
+        raw = parse_json(_find(path) or b"null", where=str(path))
     if not isinstance(raw, dict):
         return {}
     return {name: sha256 for name, sha256 in raw.items() if isinstance(sha256, str) and "/" not in name}

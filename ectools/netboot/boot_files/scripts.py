@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.ipxe.token import encode_token, is_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
 from ectools.netboot.release.boot_entry import is_bootable_name, is_script_argument
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ectools.netboot.release.manifest import Release
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
-AUTOEXEC_NAME = "autoexec.ipxe"
-"""What a UEFI iPXE looks for in the directory that it came from."""
-NETBOOT_NAME = "netboot.ipxe"
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 
 STALL_SECONDS = 60
@@ -41,7 +39,7 @@ class ScriptError(EcError):
     """Something cannot stand in a boot script; the message names it."""
 
 
-def build_autoexec(settings: Settings, token: str | None) -> str:
+def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
     """The first stage: DHCP, then the second stage from this server or a mirror.
 
     ``token`` is sent where ``netboot.ipxe`` is protected. Raises ScriptError.
@@ -84,7 +82,7 @@ def build_autoexec(settings: Settings, token: str | None) -> str:
     )
 
 
-def build_netboot(settings: Settings, release: Release, token: str | None) -> str:
+def build_netboot(settings: NetbootSettings, release: Release, token: str | None) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
     Each file is asked of this server and of the mirrors in turn, below ``/releases/<id>/``: a client that has
@@ -167,7 +165,7 @@ def _make_header(value: str) -> str:
     return f"params --name ec && param --params ec --header {TOKEN_HEADER} {value}"
 
 
-def _fetch(settings: Settings, token: str | None) -> list[str]:
+def _fetch(settings: NetbootSettings, token: str | None) -> list[str]:
     """Load ``ec-path`` as the image ``ec-name`` from the sources in turn, then go to ``fetched``.
 
     ``ec-how`` says how the token is sent (``open``: it is not).
@@ -255,7 +253,7 @@ def _reasons() -> list[str]:
     ]
 
 
-def _give_up(settings: Settings) -> list[str]:
+def _give_up(settings: NetbootSettings) -> list[str]:
     """The readable error of ``ec-name``, then what the settings say that comes at the end."""
     ipxe = settings.ipxe
     if ipxe.on_failure is OnFailure.SHELL:
@@ -282,7 +280,7 @@ def _give_up(settings: Settings) -> list[str]:
     ]
 
 
-def _find_sources(settings: Settings) -> Sequence[str]:
+def _find_sources(settings: NetbootSettings) -> Sequence[str]:
     """The base URLs in the order in which they are tried, checked."""
     return [_check_base(url) for url in (settings.base_url, *settings.mirrors)]
 

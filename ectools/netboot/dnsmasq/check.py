@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.files import FileError
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.model import BootServicesError
 from ectools.processes import ProcessError, find_program, run
 

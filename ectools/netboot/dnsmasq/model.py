@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.protocols import Binary, Transport, load_protocols
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.protocols import Architecture
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 
 class BootServicesError(EcError):
@@ -58,19 +58,18 @@ class BootServices:
     proxy: Proxy | None
 
 
-def build_filenames(settings: Settings) -> Mapping[Binary, str]:
+def build_filenames(settings: NetbootSettings) -> Mapping[Binary, str]:
     """The names that boot binaries have in the TFTP directory."""
     names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
     return {**names, Binary.X86_64: settings.tftp_boot_filename}
 
 
-def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootServices:
+def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) -> BootServices:
     """The services for the binaries that are ``present`` in the TFTP directory.
 
     An architecture without its binary is not offered. Raises BootServicesError where ProxyDHCP has nothing
     to offer at all.
     """
-    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     names = build_filenames(settings)
     offers = tuple(
         Offer(architecture=each, filename=names[each.binary])
@@ -78,11 +77,10 @@ def build_boot_services(settings: Settings, *, present: frozenset[str]) -> BootS
         if names[each.binary] in present
     )
     proxy = None
-    if settings.proxy_dhcp.enable:
-        assert settings.proxy_dhcp.subnet is not None  # noqa: S101 - checks.py has seen to it
+    if settings.proxy_dhcp is not None:
         if not any(offer.architecture.transport is Transport.TFTP for offer in offers):
             raise BootServicesError(
-                f"{OPTION_PREFIX}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "
+                f"{NETBOOT_OPTIONS}.proxyDhcp.enable: there is no boot binary in {settings.tftp_dir}, "
                 "so there is nothing to offer",
                 hint="`ectools netboot ipxe` puts the binaries there",
             )

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.dnsmasq.model import BootServices
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 _log = log.Log(__name__)
 
@@ -35,7 +35,7 @@ class DnsmasqPlan:
     directories: tuple[Path, ...]
 
 
-def build_plan(settings: Settings) -> DnsmasqPlan:
+def build_plan(settings: ServerSettings) -> DnsmasqPlan:
     """Raises EcError for everything that can be known to be wrong before dnsmasq is started.
 
     It starts processes and reads files: off an event loop that serves. The limit of open files is raised,
@@ -72,7 +72,7 @@ def fit_transfers(wanted: int) -> int:
     fitting = max(1, most - _OTHER_FILES)
     if fitting < wanted:
         _log.warning(
-            f"{OPTION_PREFIX}.tftp.maxTransfers: this process may not have so many open files",
+            f"{NETBOOT_OPTIONS}.tftp.maxTransfers: this process may not have so many open files",
             wanted=wanted,
             transfers=fitting,
             hint=f"`ulimit -n {wanted + _OTHER_FILES}` by root, before it is started",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.capabilities import Capability
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.log_limit import LogLimit
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
@@ -206,8 +206,7 @@ class Dnsmasq:
                         return str(hung.result())
             if ended.done():
                 await outputs.finish(seconds=_STOP_SECONDS)
-                assert child.returncode is not None  # noqa: S101 - it has ended
-                return self._describe_end(child.returncode)
+                return self._describe_end(ended.result())
         if replanned.done():
             _log.info("dnsmasq is started again with its new configuration")
             return None

@@ -24,7 +24,7 @@ from ectools.nft import apply, find_nft, read_counters, render_load, render_remo
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 _log = log.Log(__name__)
 
@@ -98,7 +98,7 @@ def render_share(share: TransferShare) -> str:
 """
 
 
-def load_unit_table(settings: Settings, *, user: str) -> None:
+def load_unit_table(settings: ServerSettings, *, user: str) -> None:
     """Load the unit's table; without nft, or where the kernel refuses, TFTP goes without, and it is told.
 
     Raises InputError where there is no such user.
@@ -107,7 +107,6 @@ def load_unit_table(settings: Settings, *, user: str) -> None:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError as error:
         raise InputError(f"there is no user {user}", hint="name the one that dnsmasq runs as") from error
-    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     # dnsmasq is started with the same limit of open files. More than it has would leave no share to others.
     transfers = fit_transfers(settings.tftp.max_transfers)
     share = TransferShare(address=settings.listen_ip, max_transfers=transfers, uid=uid)

@@ -1,5 +1,4 @@
-"""The HTTP server of boot artifacts: one directory, read only, sent with sendfile on asyncio's default
-loop.
+"""The HTTP server of boot artifacts: one directory, read only, sent with sendfile(2) by asyncio.
 
 ``settings`` what can be chosen · ``listen`` the socket · ``slots`` who has a connection's slot, pure ·
 ``admission`` who may come in · ``webroot`` a request path → an opened file · ``files`` opened off the loop

@@ -92,24 +92,21 @@ def parse_range(field: str, size: int) -> range | None:
         match = _RANGE_SPEC.fullmatch(spec)
         if match is None or match[0] == "-":
             return None
-        first, last = (_number(digits) for digits in match.groups())
-        if first is None:
-            assert last is not None  # noqa: S101 - "-" alone was refused above
-            if last > 0 and size == 0:
+        first, last = match.groups()
+        if not first:
+            if _number(last) > 0 and size == 0:
                 return None  # satisfiable, yet no Content-Range can say so: the whole, empty, file
-            ranges.append(range(max(size - last, 0), size))
-        elif last is not None and last < first:
+            ranges.append(range(max(size - _number(last), 0), size))
+        elif last and _number(last) < _number(first):
             return None
         else:
-            ranges.append(range(min(first, size), size if last is None else min(last + 1, size)))
+            ranges.append(range(min(_number(first), size), min(_number(last) + 1, size) if last else size))
     if not ranges or (len(ranges) > 1 and any(ranges)):
         return None
     return ranges[0]
 
 
-def _number(digits: str) -> int | None:
-    if not digits:
-        return None
+def _number(digits: str) -> int:
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) < 19 else _BEYOND_ANY_FILE
 

@@ -308,6 +308,4 @@ def _has_changed(file: OpenedFile) -> bool:
 
 def _count_unread(socket: int) -> int:
     """Bytes in the socket's send buffer that the client has not acknowledged (tcp(7): SIOCOUTQ)."""
-    (count,) = struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))
-    assert isinstance(count, int)  # noqa: S101 - struct's result is Any
-    return count
+    return int(struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))[0])

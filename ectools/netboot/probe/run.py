@@ -42,7 +42,9 @@ class ProbeRequest:
     verify: bool = False
 
 
-def probe(request: ProbeRequest, *, on_progress: Callable[[str], None] = lambda _text: None) -> ProbeReport:
+def run_probe(
+    request: ProbeRequest, *, on_progress: Callable[[str], None] = lambda _text: None
+) -> ProbeReport:
     """Ask the network. ``on_progress`` is given what goes on. Raises InputError, LinkError, LeaseError."""
     host = find_host()
     interface = host.choose(request.interface)

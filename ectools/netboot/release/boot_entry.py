@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from ectools.errors import EcError, cut, show_list
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.release.manifest import BootEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-NETBOOT_NAME = "netboot.ipxe"
 MAX_SCRIPT_BYTES = 64 << 10
 
 _KERNEL_NAMES = ("bzImage", "Image", "zImage", "vmlinuz", "vmlinux")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ectools.errors import EcError, cut, show_list
+from ectools.errors import EcError, InputError, cut, show_list
 from ectools.fetch.client import FetchError, url_origin
+from ectools.files import parse_json
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
             error.hint = f"{error.hint}; the latest is no draft and no prerelease: release.tag may name one"
         raise
     try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(data, where=shown)
+    except InputError as error:
         page = " but a web page" if data.lstrip()[:1] == b"<" else ""
         raise ForgeError(
             f"{shown}: the answer is not JSON{page}", hint="release.host must be a Forgejo's address"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.archive.file_record import FileRecord
 from ectools.archive.names import find_name_fault
-from ectools.errors import EcError, cut, show_list
+from ectools.errors import EcError, InputError, cut, show_list
+from ectools.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,9 +103,9 @@ def render_manifest(release: Release) -> bytes:
 def parse_manifest(data: bytes, *, where: str) -> Release:
     """The release that a record describes. ``where`` names the record in the ManifestError of a bad one."""
     try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: not JSON: {error}", hint=_ANEW) from error
+        raw = parse_json(data, where=where)
+    except InputError as error:
+        raise ManifestError(error.message, hint=_ANEW) from error
     if not isinstance(raw, dict):
         raise ManifestError(f"{where}: an object was expected", hint=_ANEW)
     if raw.get("format") != MANIFEST_FORMAT:

@@ -12,7 +12,6 @@ import lzma
 import os
 import re
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,8 +22,9 @@ from ectools import log
 from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name
 from ectools.errors import EcError, InputError
-from ectools.files import read_input, read_regular, sync_directory, write_atomic
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.files import atomic_file, read_input, read_regular, write_atomic
+from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
@@ -197,19 +197,10 @@ def _check_apart(directory: Path, names: Iterable[str]) -> None:
 
 
 def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compression) -> str:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{archive.name}.", dir=archive.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)
-            hashed = _Hashed(file)
-            with _compress(cast("IO[bytes]", hashed), compression) as compressed:
-                _write_tar(files, compressed)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(archive)
-        sync_directory(archive.parent)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_file(archive) as file:
+        hashed = _Hashed(file)
+        with _compress(cast("IO[bytes]", hashed), compression) as compressed:
+            _write_tar(files, compressed)
     return hashed.digest.hexdigest()
 
 

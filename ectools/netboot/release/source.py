@@ -21,6 +21,7 @@ from ectools.netboot.release.checksums import (
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import find_release
 from ectools.netboot.release.forge_token import find_forge_token
+from ectools.netboot.settings.model import Tarball
 from ectools.netboot.signature import (
     MAX_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
@@ -68,11 +69,12 @@ def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
 
     Raises InputError, FetchError, ForgeError, ChecksumsError, SignatureError.
     """
-    if settings.tarball is not None:
-        return _find_local(settings, settings.tarball)
-    client = HttpClient(settings.host, token=find_forge_token(settings.token_file), retry=retry)
-    release = find_release(client, host=settings.host, repo=settings.repo, tag=settings.tag)
-    asset = release.choose_asset(settings.artifact)
+    if isinstance(settings.source, Tarball):
+        return _find_local(settings, settings.source.path)
+    forge = settings.source
+    client = HttpClient(forge.host, token=find_forge_token(forge.token_file), retry=retry)
+    release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
+    asset = release.choose_asset(forge.artifact)
     published = _Published(where=release.where, read=_read_assets(client, release))
     wanted, released_at = _find_wanted(published, asset.name, settings)
     return ReleaseSource(

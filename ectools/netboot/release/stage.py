@@ -15,9 +15,10 @@ from ectools.archive.extract import extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, NETBOOT_NAME, parse_boot_entry
+from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
@@ -26,13 +27,14 @@ from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.source import ReleaseSource, find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.verify import find_damage
+from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
     from ectools.netboot.release.download import Archive
-    from ectools.netboot.settings.model import ReleaseSettings, Settings
+    from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
 
@@ -66,7 +68,7 @@ class Staged:
 
 
 def stage(
-    settings: Settings,
+    settings: NetbootSettings,
     *,
     retry: RetryPolicy | None = None,
     accept_withdrawn: bool = False,
@@ -84,7 +86,7 @@ def stage(
     origin = find_source(settings.release, retry or RetryPolicy())
     with store.lock_staging() as directory, contextlib.ExitStack() as held:
         _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
-        if settings.release.tag is None and settings.release.tarball is None:
+        if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
             check_age(store, origin)
         tree = directory / "tree"
         release = _find_staged(store, origin, held) or _unpack(

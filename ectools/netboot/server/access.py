@@ -14,13 +14,13 @@ from ectools.netboot.boot_files.scripts import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.forwarded import Networks, find_client, parse_address
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
     from ectools.addresses import Address
     from ectools.netboot.http.handler import RequestInfo
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"
@@ -28,7 +28,7 @@ _MAX_TOKENS = 2
 _KNOWN_ADDRESSES = 4096
 
 
-def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
+def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
     """The tokens that are accepted; boot scripts send the first. None where no file is set.
 
     A program that was root's reads a file of root's that nobody else may replace, and no other with more than
@@ -36,7 +36,7 @@ def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
     """
     if settings.chain_token_file is None:
         return ()
-    option = f"{OPTION_PREFIX}.chainTokenFile"
+    option = f"{NETBOOT_OPTIONS}.chainTokenFile"
     with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
         file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
     try:
@@ -53,7 +53,7 @@ def read_chain_tokens(settings: Settings) -> tuple[str, ...]:
 class Access:
     """The access rules of the settings, as the HTTP server's gate."""
 
-    def __init__(self, settings: Settings, tokens: tuple[str, ...]) -> None:
+    def __init__(self, settings: NetbootSettings, tokens: tuple[str, ...]) -> None:
         self._allowed = Networks(settings.allowed_cidrs)
         self._proxies = Networks(settings.trusted_proxies)
         self._protected = frozenset(name.encode() for name in settings.protected_files)

@@ -22,14 +22,14 @@ from ectools.privileges import limit_to_user, work_as_directory_user
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
 _FOR_DNSMASQ = (Capability.NET_BIND_SERVICE, Capability.NET_ADMIN)
 
 
-def become_boot_user(settings: Settings, *, with_dnsmasq: bool) -> Collection[Capability]:
+def become_boot_user(settings: NetbootSettings, *, with_dnsmasq: bool) -> Collection[Capability]:
     """Root is from here on the state directory's user; returns what it may hand to dnsmasq.
 
     Before any thread is started: the others would keep their capabilities. Root stays root in a directory

@@ -18,7 +18,7 @@ from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_host, check_reloaded
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import Periodic, report_unseen_failures
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import ServerSettings
 
 _log = log.Log(__name__)
 
@@ -36,7 +36,7 @@ _log = log.Log(__name__)
 _MOST_SILENT_SECONDS = 4 * (ASK_PAUSE_SECONDS + ANSWER_SECONDS)
 
 
-def serve_dnsmasq(load: Callable[[], Settings], *, reports: Path | None) -> None:
+def serve_dnsmasq(load: Callable[[], ServerSettings], *, reports: Path | None) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError."""
     settings = load()
     grants = become_boot_user(settings, with_dnsmasq=True)
@@ -52,9 +52,9 @@ class _DnsmasqService:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServerSettings,
         plan: DnsmasqPlan,
-        load: Callable[[], Settings],
+        load: Callable[[], ServerSettings],
         reports: Path | None,
         *,
         grants: Collection[Capability],
@@ -73,9 +73,9 @@ class _DnsmasqService:
     @classmethod
     async def serve(
         cls,
-        settings: Settings,
+        settings: ServerSettings,
         plan: DnsmasqPlan,
-        load: Callable[[], Settings],
+        load: Callable[[], ServerSettings],
         reports: Path | None,
         *,
         grants: Collection[Capability],
@@ -125,15 +125,15 @@ class _DnsmasqService:
         if self._reports is not None:
             self._reports.delivered(client, file)
 
-    def _prepare(self) -> tuple[Settings, DnsmasqPlan]:
+    def _prepare(self) -> tuple[ServerSettings, DnsmasqPlan]:
         settings = self._load()
         return settings, build_plan(settings)
 
-    def _apply(self, prepared: tuple[Settings, DnsmasqPlan]) -> None:
+    def _apply(self, prepared: tuple[ServerSettings, DnsmasqPlan]) -> None:
         settings, plan = prepared
         for name, option in (("listen_ip", "listenIP"), ("state_dir", "stateDir")):
             if getattr(settings, name) != getattr(self._settings, name):
-                raise EcError(f"a restart is needed to change {OPTION_PREFIX}.{option}")
+                raise EcError(f"a restart is needed to change {NETBOOT_OPTIONS}.{option}")
         check_reloaded(settings, self._settings)
         self._dnsmasq.reconfigure(plan)
         self._settings, self._plan = settings, plan

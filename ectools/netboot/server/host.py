@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 _SIOCGIFCONF = 0x8912  # <linux/sockios.h>
 # struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
@@ -32,15 +32,14 @@ class HostError(EcError):
     """This host cannot serve: an address, an interface or a port is not to be had."""
 
 
-def check_host(settings: Settings) -> None:
+def check_host(settings: ServerSettings) -> None:
     """Raises HostError where the address or the interface is not this host's, or a UDP port not to be had.
 
     TCP's port is found out about when it is bound.
     """
-    assert settings.listen_ip is not None  # noqa: S101 - settings of a server have it
     check_address(settings.listen_ip, settings.interface)
     _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
-    if settings.proxy_dhcp.enable:
+    if settings.proxy_dhcp is not None:
         check_proxy_ports()
 
 
@@ -52,17 +51,16 @@ def check_proxy_ports() -> None:
         _check_port(None, port, "ProxyDHCP")
 
 
-def check_reloaded(settings: Settings, before: Settings) -> None:
+def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
     """What a start would find of this host, as far as other settings change it. Raises EcError."""
     if settings.interface != before.interface:
         # Nothing is bound to it: but the next start would fail.
-        assert settings.listen_ip is not None  # noqa: S101 - it is what it was
         check_address(settings.listen_ip, settings.interface)
-    if settings.proxy_dhcp.enable and not before.proxy_dhcp.enable:
+    if settings.proxy_dhcp is not None and before.proxy_dhcp is None:
         check_proxy_ports()
 
 
-def make_directories(settings: Settings) -> None:
+def make_directories(settings: NetbootSettings) -> None:
     """The state directory and the TFTP directory, where they are missing.
 
     Whose they are has been settled before (``serve/rights.py``): root is here in directories of its own.
@@ -83,7 +81,7 @@ def _make_directory(directory: Path, mode: int) -> None:
     except OSError as error:
         raise FileError(
             f"{directory}: cannot be made: {error.strerror}",
-            hint=f"{OPTION_PREFIX}.stateDir names the directory",
+            hint=f"{NETBOOT_OPTIONS}.stateDir names the directory",
         ) from error
 
 
@@ -92,7 +90,7 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     found = _find_interfaces(address)
     if not found:
         raise HostError(
-            f"{OPTION_PREFIX}.listenIP: {address} is no address of this host",
+            f"{NETBOOT_OPTIONS}.listenIP: {address} is no address of this host",
             hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
         )
     if interface is None or interface in found:
@@ -100,11 +98,11 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     known = [name for _, name in socket.if_nameindex()]
     if interface not in known:
         raise InputError(
-            f"{OPTION_PREFIX}.interface: there is no interface {interface}",
+            f"{NETBOOT_OPTIONS}.interface: there is no interface {interface}",
             hint=f"there are: {', '.join(known)}",
         )
     raise HostError(
-        f"{OPTION_PREFIX}.interface: {interface} does not have the address {address} of listenIP",
+        f"{NETBOOT_OPTIONS}.interface: {interface} does not have the address {address} of listenIP",
         hint=f"{', '.join(found)} has it",
     )
 

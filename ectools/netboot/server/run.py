@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, build_autoexec
+from ectools.ipxe.language import AUTOEXEC_NAME
+from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -31,7 +33,7 @@ from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.server.status import StatusListener, StatusSite
-from ectools.netboot.settings.model import OPTION_PREFIX
+from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import report_unseen_failures
@@ -39,10 +41,9 @@ from ectools.timers import report_unseen_failures
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
 _log = log.Log(__name__)
 
@@ -70,49 +71,49 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """``dnsmasq`` is None where it is another process's."""
+    """``dnsmasq`` is the socket that its reports come to, where it is another process's."""
 
-    settings: Settings
+    settings: ServerSettings
     policy: ServingPolicy
-    dnsmasq: DnsmasqPlan | None
+    dnsmasq: DnsmasqPlan | Path
 
 
 def serve_boot(
-    load: Callable[[], Settings], *, on_ready: Callable[[Ready], None], dnsmasq_reports: Path | None = None
+    load: Callable[[], ServerSettings],
+    *,
+    on_ready: Callable[[Ready], None],
+    dnsmasq_reports: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError.
 
     ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket.
     """
-    with_dnsmasq = dnsmasq_reports is None
     settings = load()
-    grants = become_boot_user(settings, with_dnsmasq=with_dnsmasq)
-    plan = _prepare(settings, with_dnsmasq=with_dnsmasq)
-    listen_ip = plan.settings.listen_ip
-    assert listen_ip is not None  # noqa: S101 - settings of a server have it
-    if with_dnsmasq:
-        check_host(plan.settings)
+    grants = become_boot_user(settings, with_dnsmasq=dnsmasq_reports is None)
+    plan = _prepare(settings, dnsmasq_reports)
+    if dnsmasq_reports is None:
+        check_host(settings)
     else:
-        check_address(listen_ip, plan.settings.interface)
-    listener = bind_listener(str(listen_ip), plan.settings.http_port)
+        check_address(settings.listen_ip, settings.interface)
+    listener = bind_listener(str(settings.listen_ip), settings.http_port)
     # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
     with (
         contextlib.closing(listener),
         asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
     ):
-        runner.run(_serve(plan, load, listener, on_ready, dnsmasq_reports, grants=grants))
+        runner.run(_serve(plan, load, listener, on_ready, grants=grants))
 
 
-def _prepare(settings: Settings, *, with_dnsmasq: bool) -> _Plan:
+def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings))
-    dnsmasq = build_plan(settings) if with_dnsmasq else None
+    dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
     return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
 
 
-def _warn_of_other_script(settings: Settings, token: str | None) -> None:
+def _warn_of_other_script(settings: NetbootSettings, token: str | None) -> None:
     """The first script is written by another command, and may name another host or send another token."""
     path = settings.tftp_dir / AUTOEXEC_NAME
     try:
@@ -130,15 +131,14 @@ def _warn_of_other_script(settings: Settings, token: str | None) -> None:
 
 async def _serve(
     plan: _Plan,
-    load: Callable[[], Settings],
+    load: Callable[[], ServerSettings],
     listener: socket.socket,
     on_ready: Callable[[Ready], None],
-    dnsmasq_reports: Path | None,
     *,
     grants: Collection[Capability],
 ) -> None:
     report_unseen_failures(asyncio.get_running_loop())
-    boot = _Boot(plan, load, listener, on_ready, dnsmasq_reports, grants=grants)
+    boot = _Boot(plan, load, listener, on_ready, grants=grants)
     with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
         await boot.run()
 
@@ -149,10 +149,9 @@ class _Boot:
     def __init__(
         self,
         plan: _Plan,
-        load: Callable[[], Settings],
+        load: Callable[[], ServerSettings],
         listener: socket.socket,
         on_ready: Callable[[Ready], None],
-        dnsmasq_reports: Path | None,
         *,
         grants: Collection[Capability],
     ) -> None:
@@ -170,7 +169,7 @@ class _Boot:
             classify=self._site.classify,
         )
         self._server.other_guards.append(self._site.guard)
-        self._dnsmasq = self._build_dnsmasq(dnsmasq_reports, grants)
+        self._dnsmasq = self._build_dnsmasq(grants)
         self._trouble: str | None = None
         self._status = StatusListener(
             plan.settings.fleet.listen,
@@ -179,14 +178,11 @@ class _Boot:
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
-    def _build_dnsmasq(
-        self, reports: Path | None, grants: Collection[Capability]
-    ) -> Dnsmasq | DnsmasqReports:
+    def _build_dnsmasq(self, grants: Collection[Capability]) -> Dnsmasq | DnsmasqReports:
         delivered = self._site.nodes.first_stage
         plan = self._plan.dnsmasq
-        if plan is None:
-            assert reports is not None  # noqa: S101 - without a plan it is another's
-            return DnsmasqReports(reports, delivered=delivered)
+        if isinstance(plan, Path):
+            return DnsmasqReports(plan, delivered=delivered)
         table = TransferTable.of_program(plan.services.listen_ip)
         return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
 
@@ -259,25 +255,26 @@ class _Boot:
         _log.info("the boot server has stopped", dropped=dropped)
 
     def _prepare(self) -> _Plan:
-        return _prepare(self._load(), with_dnsmasq=self._plan.dnsmasq is not None)
+        mine = self._plan.dnsmasq
+        return _prepare(self._load(), mine if isinstance(mine, Path) else None)
 
     def _apply(self, plan: _Plan) -> None:
         changed = [
-            f"{OPTION_PREFIX}.{option}"
+            f"{NETBOOT_OPTIONS}.{option}"
             for name, option in _FIXED.items()
             if getattr(plan.settings, name) != getattr(self._plan.settings, name)
         ]
         if changed:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
-        if plan.dnsmasq is not None:
+        if isinstance(plan.dnsmasq, DnsmasqPlan):
             check_reloaded(plan.settings, self._plan.settings)
         self._site.set_policy(plan.policy)
-        if plan.dnsmasq is not None and isinstance(self._dnsmasq, Dnsmasq):
+        if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
 
     def _report(self) -> Mapping[str, Any]:
-        proxy = self._plan.settings.proxy_dhcp.enable
+        proxy = self._plan.settings.proxy_dhcp is not None
         return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
 
     async def _describe_health(self) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.boot_files.scripts import AUTOEXEC_NAME, NETBOOT_NAME, build_netboot
+from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
+from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.dnsmasq.model import build_filenames
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
@@ -52,12 +53,12 @@ _NOT_THERE = frozenset({403, 404, 500})
 class ServingPolicy:
     """What a reload replaces. ``token`` is what scripts send."""
 
-    settings: Settings
+    settings: NetbootSettings
     access: Access
     token: str | None
 
     @classmethod
-    def build(cls, settings: Settings, tokens: tuple[str, ...]) -> ServingPolicy:
+    def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
         return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.http.handler import RequestInfo
-    from ectools.netboot.settings.model import ListenAddress
+    from ectools.parsing import ListenAddress
 
 _log = log.Log(__name__)
 

@@ -7,16 +7,20 @@ that is empty counts as not set.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ectools.errors import ProblemsError
-from ectools.netboot.settings.checks import find_problems
-from ectools.netboot.settings.model import SCHEMA_NAME, Settings, build_settings
+from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
+from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA
+from ectools.parsing import Problems
 from ectools.schemas import check_settings, load_schema, parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
+    from ectools.schemas import Schema
 
 # Variable → option. EVERY_CHANNEL_FORGE_TOKEN is a secret, and is read where it is used.
 VARIABLES = {
@@ -36,26 +40,54 @@ _PATHS = (
     "release.signature.publicKeyFile",
     "ipxe.localFile",
 )
-# Stands in for the one option without a default while nothing is served.
-_ANY = "0.0.0.0"  # noqa: S104 - never listened on
 # Each of these makes the other one of a lower source void.
 _EXCLUSIVE = {"release.tag": "release.tarball", "release.tarball": "release.tag"}
 
 
-def load_settings(
+def load_netboot_settings(
     config: Path | None,
     *,
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    serving: bool = False,
-) -> Settings:
+) -> NetbootSettings:
     """The settings; ``config`` None: there is no file. ``flags``: dotted option → value, None is not given.
 
-    ``serving``: ``listenIP`` must be known. A proxy subnet from a flag or the environment enables ProxyDHCP.
-    Raises InputError where the file cannot be read, ProblemsError with every bad field.
+    A proxy subnet from a flag or the environment enables ProxyDHCP. Raises InputError where the file cannot
+    be read, ProblemsError with every bad field.
     """
-    schema = load_schema(SCHEMA_NAME)
-    document = {} if config is None else parse_settings(config, schema)
+    document, where = _read(config, flags, environment)
+    schema = load_schema(NETBOOT_SCHEMA)
+    if not _is_set(document, "listenIP"):
+        document.pop("listenIP", None)
+        schema = _without_required(schema, "listenIP")
+    problems = Problems(NETBOOT_OPTIONS)
+    settings = build_netboot_settings(check_settings(document, schema, where=where), problems)
+    if settings is None:
+        raise problems.error(where)
+    return settings
+
+
+def load_server_settings(
+    config: Path | None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ServerSettings:
+    """The settings of what serves: as ``load_netboot_settings``, and ``listenIP`` must be there."""
+    document, where = _read(config, flags, environment)
+    problems = Problems(NETBOOT_OPTIONS)
+    raw = check_settings(document, load_schema(NETBOOT_SCHEMA), where=where)
+    settings = build_server_settings(raw, problems)
+    if settings is None:
+        raise problems.error(where)
+    return settings
+
+
+def _read(
+    config: Path | None, flags: Mapping[str, Any] | None, environment: Mapping[str, str] | None
+) -> tuple[dict[str, Any], str]:
+    """The document that all sources make together, and what messages call it."""
+    document = {} if config is None else parse_settings(config, load_schema(NETBOOT_SCHEMA))
     where = "the command line and the environment" if config is None else str(config)
     environment = os.environ if environment is None else environment
     for variable, option in VARIABLES.items():
@@ -67,15 +99,13 @@ def load_settings(
             _set(document, option, value)
             if option == "proxyDhcp.subnet":
                 _set(document, "proxyDhcp.enable", True)
-    unknown = not serving and not _is_set(document, "listenIP")
-    raw = check_settings({**document, "listenIP": _ANY} if unknown else document, schema, where=where)
-    if unknown:
-        del raw["listenIP"]
-    problems = find_problems(raw)
-    if problems:
-        fields = "1 field" if len(problems) == 1 else f"{len(problems)} fields"
-        raise ProblemsError(f"{where}: {fields} cannot be used", problems)
-    return build_settings(raw)
+    return document, where
+
+
+def _without_required(schema: Schema, option: str) -> Schema:
+    """The schema with an option of its first level that may be missing."""
+    required = [name for name in schema.document["required"] if name != option]
+    return replace(schema, document={**schema.document, "required": required})
 
 
 def _give(document: dict[str, Any], option: str, value: str) -> None:

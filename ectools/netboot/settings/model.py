@@ -1,28 +1,28 @@
 """The settings of network boot: the JSON of ``services.every-channel.netboot`` without what only NixOS uses.
 
-The schema (``schemas/ec-netboot.schema.json``) gives the types and the literal defaults. What is here: the
-defaults that are computed from other options, and the frozen form that the rest of the package reads. Nothing
-here looks at the machine.
+The frozen form that the rest of the package reads; what cannot be used has none. The schema
+(``schemas/ec-netboot.schema.json``) has the types of the JSON and the literal defaults; ``build.py`` makes
+the one of the other.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from ectools.netboot.protocols import Binary
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
+    from ectools.netboot.protocols import Binary
+    from ectools.parsing import ListenAddress
 
-OPTION_PREFIX = "services.every-channel.netboot"
-SCHEMA_NAME = "ec-netboot"
-DEFAULT_CONFIG = Path("/etc/every-channel/netboot.json")
+NETBOOT_OPTIONS = "services.every-channel.netboot"
+NETBOOT_SCHEMA = "ec-netboot"
+NETBOOT_CONFIG = Path("/etc/every-channel/netboot.json")
 
 
 class Strategy(StrEnum):
@@ -51,8 +51,9 @@ class SignatureFormat(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyDhcp:
-    enable: bool
-    subnet: ipaddress.IPv4Network | None
+    """``subnet`` is the network whose PXE clients are answered."""
+
+    subnet: IPv4Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +72,31 @@ class Signature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseSettings:
-    """``artifact`` is a glob of the archive's name. ``max_unpacked`` is in bytes."""
+class Forge:
+    """A Forgejo's repository. ``host`` is its URL, ``artifact`` a glob of the archive's name.
+
+    ``tag`` None: its latest release. ``token_file`` None: it is public.
+    """
 
     host: str
     repo: str
     tag: str | None
-    tarball: Path | None
     token_file: Path | None
     artifact: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tarball:
+    """A release's archive on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSettings:
+    """``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one."""
+
+    source: Forge | Tarball
     require_sums: bool
     signature: Signature | None
     keep: int
@@ -88,31 +105,43 @@ class ReleaseSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StockIpxe:
+    """The strategy "autoexec": ``package`` is a directory of stock binaries.
+
+    None: they are looked for where distributions put them.
+    """
+
+    package: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IpxeFile:
+    """The strategies "local" and "embedded": a binary on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteIpxe:
+    """The strategy "remote": a binary to download. ``sha256`` is in lower-case hexadecimal."""
+
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class IpxeSettings:
-    """``package``: a directory of stock iPXE binaries; None: those of the distribution are looked for.
+    """``x86_64`` is where the binary for x86-64 UEFI comes from.
 
     ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
     """
 
-    strategy: Strategy
-    package: Path | None
-    local_file: Path | None
-    embedded_file: Path | None
-    remote_url: str | None
-    remote_sha256: str | None
+    x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
     verify: bool
     attempts: int
     on_failure: OnFailure
     reboot_seconds: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListenAddress:
-    """An address of this host, and a TCP port."""
-
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address
-    port: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +152,9 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """``listen_ip`` is None only where nothing is to be served."""
+class NetbootSettings:
+    """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none."""
 
-    listen_ip: ipaddress.IPv4Address | None
     interface: str | None
     hostname: str
     state_dir: Path
@@ -139,7 +167,7 @@ class Settings:
     mirrors: tuple[str, ...]
     tftp_boot_filename: str
     tftp: TftpSettings
-    proxy_dhcp: ProxyDhcp
+    proxy_dhcp: ProxyDhcp | None
     release: ReleaseSettings
     ipxe: IpxeSettings
     fleet: FleetSettings
@@ -155,90 +183,8 @@ class Settings:
         return self.state_dir / "tftp"
 
 
-def build_settings(raw: Mapping[str, Any]) -> Settings:
-    """The settings from JSON that the schema and ``checks.py`` accept and whose literal defaults are in."""
-    listen_ip = raw.get("listenIP")
-    subnet = raw["proxyDhcp"]["subnet"]
-    return Settings(
-        listen_ip=None if listen_ip is None else ipaddress.IPv4Address(listen_ip),
-        interface=raw["interface"],
-        hostname=raw["hostname"],
-        state_dir=Path(raw["stateDir"]),
-        http_port=int(raw["httpPort"]),
-        allowed_cidrs=_networks(raw["httpAllowedCIDRs"]),
-        trusted_proxies=_networks(raw["trustedProxies"]),
-        chain_token_file=_optional_path(raw["chainTokenFile"]),
-        protected_files=frozenset(raw["protectedFiles"]),
-        max_connections=int(raw["maxConnections"]),
-        mirrors=tuple(mirror.rstrip("/") for mirror in raw["mirrors"]),
-        tftp_boot_filename=raw["tftpBootFilename"],
-        tftp=TftpSettings(max_transfers=int(raw["tftp"]["maxTransfers"])),
-        proxy_dhcp=ProxyDhcp(
-            enable=raw["proxyDhcp"]["enable"],
-            subnet=None if subnet is None else ipaddress.IPv4Network(subnet),
-        ),
-        release=_build_release(raw["release"]),
-        ipxe=_build_ipxe(raw["ipxe"]),
-        fleet=FleetSettings(listen=parse_listen_address(raw["fleet"]["listen"])),
-    )
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(NetbootSettings):
+    """The settings of what serves, which has an address."""
 
-
-def parse_listen_address(text: str | None) -> ListenAddress | None:
-    """``127.0.0.1:9090`` or ``[::1]:9090``; None for None. Raises ValueError where it is neither."""
-    if text is None:
-        return None
-    ip, _, port = text.rpartition(":")
-    bare = ip.removeprefix("[").removesuffix("]")
-    if (":" in bare) != (ip != bare) or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise ValueError(text)
-    return ListenAddress(ip=ipaddress.ip_address(bare), port=int(port))
-
-
-def _build_release(raw: Mapping[str, Any]) -> ReleaseSettings:
-    signature = raw["signature"]
-    return ReleaseSettings(
-        host=raw["host"].rstrip("/"),
-        repo=raw["repo"],
-        tag=raw["tag"],
-        tarball=_optional_path(raw["tarball"]),
-        token_file=_optional_path(raw["tokenFile"]),
-        artifact=raw["artifact"],
-        require_sums=raw["requireSums"],
-        signature=None
-        if signature["format"] is None
-        else Signature(
-            format=SignatureFormat(signature["format"]), public_key_file=Path(signature["publicKeyFile"])
-        ),
-        keep=int(raw["keep"]),
-        max_unpacked=int(raw["maxUnpackedMiB"]) * 1024**2,
-        max_files=int(raw["maxFiles"]),
-    )
-
-
-def _build_ipxe(raw: Mapping[str, Any]) -> IpxeSettings:
-    named = {
-        Binary.BIOS: raw.get("biosFile"),
-        Binary.IA32: raw["ia32File"],
-        Binary.ARM64: raw["arm64File"],
-    }
-    return IpxeSettings(
-        strategy=Strategy(raw["strategy"]),
-        package=_optional_path(raw.get("package")),
-        local_file=_optional_path(raw["localFile"]),
-        embedded_file=_optional_path(raw.get("embeddedFile")),
-        remote_url=raw["remoteUrl"],
-        remote_sha256=raw["remoteSha256"],
-        files={binary: Path(file) for binary, file in named.items() if file is not None},
-        verify=raw["verify"],
-        attempts=int(raw["attempts"]),
-        on_failure=OnFailure(raw["onFailure"]),
-        reboot_seconds=int(raw["rebootSeconds"]),
-    )
-
-
-def _networks(raw: list[str]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(each) for each in raw)
-
-
-def _optional_path(value: str | None) -> Path | None:
-    return None if value is None else Path(value)
+    listen_ip: IPv4Address

@@ -1,5 +1,6 @@
-"""Signatures of published checksums, made and checked as ``minisign``, ``openssh`` and ``openssl`` do;
-``ed25519`` below all three.
+"""Signatures of published checksums, made and checked as three programs do.
+
+``minisign`` · ``openssh`` (ssh-keygen -Y) · ``openssl`` · ``ed25519`` below all three.
 """
 
 from __future__ import annotations

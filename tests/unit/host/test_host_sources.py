@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import nix_values
 
-from ectools.host.json_source import parse_json
+from ectools.host.json_source import parse_json_source
 from ectools.host.source_map import Position, SourceMapped, SyntaxProblem
 from ectools.host.toml_source import parse_toml
 from ectools.host.yaml_source import parse_yaml
@@ -71,7 +71,7 @@ def check_positions(text: str, mapped: SourceMapped) -> None:
 @given(nix_values.data, st.sampled_from((None, 0, 2)))
 def test_json(value: Any, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    mapped = parse_json(text)
+    mapped = parse_json_source(text)
     assert mapped.value == json.loads(text)
     check_positions(text, mapped)
 
@@ -80,7 +80,10 @@ def test_json(value: Any, indent: int | None) -> None:
 def test_yaml_reads_json_as_json(value: Any, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     mapped = parse_yaml(text)
-    assert (mapped.value, mapped.source_map) == (parse_json(text).value, parse_json(text).source_map)
+    assert (mapped.value, mapped.source_map) == (
+        parse_json_source(text).value,
+        parse_json_source(text).source_map,
+    )
     check_positions(text, mapped)
 
 
@@ -167,7 +170,7 @@ def test_toml_with_dotted_keys() -> None:
     assert mapped.source_map.values[("c", "d", "e", 1)] == Position(4, 2)
 
 
-@pytest.mark.parametrize("parse", [parse_json, parse_yaml, parse_toml], ids=["JSON", "YAML", "TOML"])
+@pytest.mark.parametrize("parse", [parse_json_source, parse_yaml, parse_toml], ids=["JSON", "YAML", "TOML"])
 @given(
     st.one_of(
         st.text(max_size=40),

@@ -13,7 +13,7 @@ import pytest
 from ectools.cli.main import ectools
 from ectools.netboot.probe.faults import REMEDIES, FaultCode
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_server_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "NUC_UNIFI_NETBOOT.md"
@@ -87,8 +87,8 @@ def test_the_settings_are_settings(tmp_path: Path) -> None:
     (found,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     path = tmp_path / "netboot.json"
     path.write_text(found)
-    settings = load_settings(path, flags={}, environment={})
-    assert settings.proxy_dhcp.enable
+    settings = load_server_settings(path, flags={}, environment={})
+    assert settings.proxy_dhcp is not None
     assert str(settings.listen_ip) == "192.0.2.10"
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools.vm.load import load_settings
+from ectools.vm.load import load_guest_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 USABLE: dict[str, Any] = {"boot": {"http": {"root": "/srv/netboot"}}}
 
@@ -28,13 +28,13 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def settings_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
+def settings_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., GuestSettings]:
     """``settings_of({"boot": {…}})``: these fields, and the defaults of all others."""
     directory: Path = tmp_path_factory.mktemp("settings")
 
-    def make(change: dict[str, Any] | None = None) -> Settings:
+    def make(change: dict[str, Any] | None = None) -> GuestSettings:
         path = directory / "settings.json"
         path.write_text(json.dumps(merge(USABLE, change or {})))
-        return load_settings(path)
+        return load_guest_settings(path)
 
     return make

@@ -15,7 +15,7 @@ from ectools.vm.argv import Accelerator, Tap, build_qemu_argv, first_accelerator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 SettingsOf = "Callable[..., Settings]"
 
@@ -25,11 +25,11 @@ def options(argv: list[str], name: str) -> list[str]:
     return [argv[index + 1] for index, word in enumerate(argv) if word == f"-{name}"]
 
 
-def build(settings: Settings, accelerator: Accelerator | None = None, **more: Any) -> list[str]:
+def build(settings: GuestSettings, accelerator: Accelerator | None = None, **more: Any) -> list[str]:
     return build_qemu_argv(settings, accelerator=accelerator or first_accelerator(settings), qmp_fd=3, **more)
 
 
-def test_the_defaults(settings_of: Callable[..., Settings]) -> None:
+def test_the_defaults(settings_of: Callable[..., GuestSettings]) -> None:
     state = "/var/lib/every-channel/ipxe-qemu"
     file = f'{{"driver": "file", "filename": "{state}/disk.qcow2", "discard": "unmap"}}'
     assert build(settings_of()) == [
@@ -54,7 +54,7 @@ def test_the_defaults(settings_of: Callable[..., Settings]) -> None:
     "machine", ["q35,accel=kvm", "accel=kvm,type=q35", "pc,accel=kvm:tcg,usb=off", "q35"]
 )
 def test_enable_kvm_false_is_tcg_whatever_machine_says(
-    machine: str, settings_of: Callable[..., Settings]
+    machine: str, settings_of: Callable[..., GuestSettings]
 ) -> None:
     argv = build(settings_of({"enableKvm": False, "machine": machine, "cpu": "host,-avx2"}))
     (found,) = options(argv, "machine")
@@ -63,7 +63,7 @@ def test_enable_kvm_false_is_tcg_whatever_machine_says(
 
 
 def test_the_accelerator_that_was_decided_replaces_the_one_of_machine(
-    settings_of: Callable[..., Settings],
+    settings_of: Callable[..., GuestSettings],
 ) -> None:
     settings_kvm = settings_of({"machine": "pc,accel=kvm,usb=off"})
     assert options(build(settings_kvm, Accelerator.TCG), "machine") == ["pc,usb=off,accel=tcg"]
@@ -71,7 +71,9 @@ def test_the_accelerator_that_was_decided_replaces_the_one_of_machine(
     assert options(build(settings_of({"machine": "pc,accel=tcg"})), "machine") == ["pc,accel=kvm"]
 
 
-def test_a_computed_default_follows_the_option_it_is_made_of(settings_of: Callable[..., Settings]) -> None:
+def test_a_computed_default_follows_the_option_it_is_made_of(
+    settings_of: Callable[..., GuestSettings],
+) -> None:
     argv = build(settings_of({"enableKvm": False, "stateDir": "/s"}))
     assert options(argv, "machine") == ["q35,accel=tcg"]
     assert options(argv, "cpu") == ["max"]
@@ -79,7 +81,7 @@ def test_a_computed_default_follows_the_option_it_is_made_of(settings_of: Callab
     assert json.loads(options(argv, "blockdev")[0])["file"]["filename"] == "/s/disk.qcow2"
 
 
-def test_the_lan_nic_has_the_links_descriptor_and_address(settings_of: Callable[..., Settings]) -> None:
+def test_the_lan_nic_has_the_links_descriptor_and_address(settings_of: Callable[..., GuestSettings]) -> None:
     lan = settings_of({"lan": {"enable": True, "macvtap": {"interface": "eth0"}}})
     argv = build(lan, tap=Tap(fd=7, mac="02:ec:00:00:00:01"))
     assert options(argv, "netdev")[1] == "tap,id=lan0,fd=7,vhost=off"
@@ -90,12 +92,12 @@ def test_the_lan_nic_has_the_links_descriptor_and_address(settings_of: Callable[
     )
 
 
-def test_extra_args_come_last_and_in_order(settings_of: Callable[..., Settings]) -> None:
+def test_extra_args_come_last_and_in_order(settings_of: Callable[..., GuestSettings]) -> None:
     argv = build(settings_of({"extraArgs": ["-device", "virtio-balloon-pci", "-no-reboot"]}))
     assert argv[-3:] == ["-device", "virtio-balloon-pci", "-no-reboot"]
 
 
-def test_a_sandbox_of_extra_args_replaces_the_default_one(settings_of: Callable[..., Settings]) -> None:
+def test_a_sandbox_of_extra_args_replaces_the_default_one(settings_of: Callable[..., GuestSettings]) -> None:
     assert options(build(settings_of({"extraArgs": ["-sandbox", "off"]})), "sandbox") == ["off"]
 
 
@@ -141,7 +143,7 @@ def accepted_settings(draw: st.DrawFn) -> dict[str, Any]:
 @given(accepted_settings())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_argv_is_a_function_of_the_settings(
-    settings_of: Callable[..., Settings], change: dict[str, Any]
+    settings_of: Callable[..., GuestSettings], change: dict[str, Any]
 ) -> None:
     argv = build(settings_of(change))
     assert argv == build(settings_of(change))
@@ -153,7 +155,7 @@ def test_argv_is_a_function_of_the_settings(
 
 @given(path=PATHS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_a_disk_path_arrives_whole(settings_of: Callable[..., Settings], path: str) -> None:
+def test_a_disk_path_arrives_whole(settings_of: Callable[..., GuestSettings], path: str) -> None:
     argv = build(settings_of({"disk": {"path": path}}))
     found = json.loads(options(argv, "blockdev")[0])["file"]["filename"]
     assert os.path.normpath(found) == os.path.normpath(path)
@@ -168,7 +170,7 @@ def test_a_disk_path_arrives_whole(settings_of: Callable[..., Settings], path: s
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15, database=None
 )
 def test_qemu_takes_whatever_is_accepted(
-    settings_of: Callable[..., Settings],
+    settings_of: Callable[..., GuestSettings],
     require_tool: Callable[[str, str], str],
     tmp_path_factory: pytest.TempPathFactory,
     change: dict[str, Any],

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.errors import ProblemsError
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 
 def nest(option: str, value: Any) -> dict[str, Any]:
@@ -107,56 +107,15 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("option", "value"), WRONG, ids=lambda part: repr(part)[:40])
 def test_a_wrong_value_is_named_with_what_was_expected(
-    option: str, value: Any, settings_of: Callable[..., Settings]
+    option: str, value: Any, settings_of: Callable[..., GuestSettings]
 ) -> None:
     field = option.rstrip("[]0123456789") if isinstance(value, list) else option
     with pytest.raises(ProblemsError) as caught:
         settings_of(nest(field, value))
     (problem,) = caught.value.problems
-    assert problem.option == f"{OPTION_PREFIX}.{option}"
+    assert problem.option == f"{GUEST_OPTIONS}.{option}"
     assert problem.expected
     assert "pa55" not in caught.value.render()
-
-
-CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
-    ("requireKvm", {"enableKvm": False, "requireKvm": True}),
-    ("lan.macvtap.interface", {"lan": {"enable": True}}),
-    ("lan.macvtap.name", {"lan": {"macvtap": {"interface": "eth0", "name": "eth0"}}}),
-    ("boot.http.port", {"boot": {"http": {"port": 0}, "userNet": {"bootFile": "/x"}}}),
-    ("boot.http.port", {"boot": {"http": {"port": 0, "enable": False}}}),
-    ("boot.chainTokenFile", {"boot": {"chainTokenFile": "/run/token"}}),
-    (
-        "boot.chainTokenFile",
-        {"boot": {"chainUrl": "http://a/x", "chainTokenFile": "/nix/store/x-token"}},
-    ),
-    ("boot.chainUrl", {"boot": {"chainUrl": "tftp://a/x", "chainTokenFile": "/run/token"}}),
-    (
-        "boot.userNet.bootFile",
-        {
-            "boot": {
-                "chainUrl": "http://a/x",
-                "chainTokenFile": "/run/token",
-                "userNet": {"bootFile": "/ipxe"},
-            }
-        },
-    ),
-]
-
-
-@pytest.mark.parametrize(("option", "change"), CONTRADICTIONS)
-def test_fields_that_contradict_each_other(
-    option: str, change: dict[str, Any], settings_of: Callable[..., Settings]
-) -> None:
-    with pytest.raises(ProblemsError) as caught:
-        settings_of(change)
-    assert [problem.option for problem in caught.value.problems] == [f"{OPTION_PREFIX}.{option}"]
-
-
-def test_all_problems_are_reported_at_once(settings_of: Callable[..., Settings]) -> None:
-    with pytest.raises(ProblemsError) as caught:
-        settings_of({"name": "", "disk": {"size": "?"}, "lan": {"enable": True}})
-    named = [problem.option.removeprefix(f"{OPTION_PREFIX}.") for problem in caught.value.problems]
-    assert named == ["name", "disk.size", "lan.macvtap.interface"]
 
 
 USABLE: list[dict[str, Any]] = [
@@ -174,5 +133,7 @@ USABLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", USABLE, ids=str)
-def test_usable_values_are_not_refused(change: dict[str, Any], settings_of: Callable[..., Settings]) -> None:
+def test_usable_values_are_not_refused(
+    change: dict[str, Any], settings_of: Callable[..., GuestSettings]
+) -> None:
     settings_of(change)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from ectools.cli.vm import COMMAND, every_channel_ipxe_qemu
 from ectools.errors import InputError, ProblemsError
 from ectools.schemas import load_schema
-from ectools.vm.settings import OPTION_PREFIX, SCHEMA_NAME
+from ectools.vm.settings import GUEST_OPTIONS, GUEST_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def options(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
             yield from options(inner, (*path, name))
 
 
-OPTIONS = sorted(options(load_schema(SCHEMA_NAME).document))
+OPTIONS = sorted(options(load_schema(GUEST_SCHEMA).document))
 
 
 def write(directory: Path, document: Any) -> str:
@@ -79,7 +79,7 @@ def test_a_field_of_the_wrong_type_is_named_and_nothing_is_started(
     result = CliRunner().invoke(every_channel_ipxe_qemu, ["--config", config, *arguments])
     assert isinstance(result.exception, ProblemsError)
     assert result.exception.exit_code == 2
-    assert f"{OPTION_PREFIX}.{'.'.join(path)}" in [problem.option for problem in result.exception.problems]
+    assert f"{GUEST_OPTIONS}.{'.'.join(path)}" in [problem.option for problem in result.exception.problems]
     assert all(problem.expected for problem in result.exception.problems)
     assert not (tmp_path / "state").exists()
 
@@ -99,7 +99,7 @@ def test_the_program_prints_an_error_and_ends_with_status_2(tmp_path: Path) -> N
         [*program, "--check", "--config", config], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert f"{OPTION_PREFIX}.disk.size" in done.stderr
+    assert f"{GUEST_OPTIONS}.disk.size" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -183,4 +183,4 @@ def test_a_link_is_made_for_a_user_or_removed(arguments: list[str]) -> None:
 def test_there_is_no_link_without_a_lan() -> None:
     result = CliRunner().invoke(COMMAND, ["lan-link", "--config", str(EXAMPLE), "--remove"])
     assert isinstance(result.exception, InputError)
-    assert f"{OPTION_PREFIX}.lan.enable: is false" in result.exception.message
+    assert f"{GUEST_OPTIONS}.lan.enable: is false" in result.exception.message

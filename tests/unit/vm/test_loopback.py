@@ -20,7 +20,7 @@ from ectools.vm.loopback_filter import LoopbackError, build_filter, check_loopba
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 EXAMPLE = Path(__file__).parents[3] / "examples/ipxe-qemu.json"
 
@@ -56,19 +56,19 @@ DNS = {f"{protocol} {net} 53" for protocol in ("tcp", "udp") for net in ("127.0.
     ],
 )
 def test_open_is_what_the_settings_name(
-    boot: dict[str, Any], expected: set[str], settings_of: Callable[..., Settings]
+    boot: dict[str, Any], expected: set[str], settings_of: Callable[..., GuestSettings]
 ) -> None:
     found = find_openings(settings_of({"boot": boot}).boot)
     assert len(found) == len(set(found))
     assert {f"{opening.protocol} {opening.network} {opening.port}" for opening in found} == expected
 
 
-def test_the_rules_are_these(settings_of: Callable[..., Settings]) -> None:
+def test_the_rules_are_these(settings_of: Callable[..., GuestSettings]) -> None:
     boot = {"http": {"bindIp": "::"}, "userNet": {"dnsServers": ["10.0.2.3"]}}
     compare("vm/loopback.nft", build_rules(find_openings(settings_of({"boot": boot}).boot), uid=994))
 
 
-def test_a_port_that_is_not_known_beforehand_is_refused(settings_of: Callable[..., Settings]) -> None:
+def test_a_port_that_is_not_known_beforehand_is_refused(settings_of: Callable[..., GuestSettings]) -> None:
     settings = settings_of({"boot": {"http": {"port": 0}}})
     with pytest.raises(InputError, match=r"boot\.http\.port: 0"):
         build_filter(settings, uid=994)
@@ -91,7 +91,9 @@ def test_this_users_loopback_is_open() -> None:
 
 
 def test_an_open_loopback_is_an_error_where_the_filter_is_required_and_else_a_warning(
-    settings_of: Callable[..., Settings], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    settings_of: Callable[..., GuestSettings],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of({})
     with pytest.raises(LoopbackError, match="every service on this host's loopback"):

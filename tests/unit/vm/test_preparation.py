@@ -12,25 +12,25 @@ from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
-from ectools.vm.load import load_settings
+from ectools.vm.load import load_guest_settings
 from ectools.vm.macvtap import build_mark, derive_mac, find_mac
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 URL = "http://10.0.2.2:8080/netboot.ipxe"
 
 
-def token_settings(settings_of: Callable[..., Settings], path: Path) -> Settings:
+def token_settings(settings_of: Callable[..., GuestSettings], path: Path) -> GuestSettings:
     return settings_of({"boot": {"chainUrl": "http://a/x", "chainTokenFile": str(path)}})
 
 
 @pytest.mark.parametrize("raw", [b"abc-_.~09", b"abc\n", b"YWJj/w==\r\n", b"x" * 512])
 def test_a_token_is_read_without_its_newline(
-    raw: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+    raw: bytes, tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     (tmp_path / "token").write_bytes(raw)
     assert read_token(token_settings(settings_of, tmp_path / "token").boot) == raw.decode().strip()
@@ -40,7 +40,7 @@ def test_a_token_is_read_without_its_newline(
     "raw", [b"", b"\n", b"pa55 word", b"pa55&b", b"pa55+b", b"pa55%20", b"pa55\xc3\xa9", b"y" * 513]
 )
 def test_what_ipxe_cannot_send_is_no_token(
-    raw: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+    raw: bytes, tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     (tmp_path / "token").write_bytes(raw)
     with pytest.raises(InputError) as caught:
@@ -50,14 +50,16 @@ def test_what_ipxe_cannot_send_is_no_token(
     assert "boot.chainTokenFile" in caught.value.render()
 
 
-def test_a_token_file_that_is_missing_is_named(tmp_path: Path, settings_of: Callable[..., Settings]) -> None:
+def test_a_token_file_that_is_missing_is_named(
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
+) -> None:
     with pytest.raises(FileError, match="token: cannot be read: No such file"):
         read_token(token_settings(settings_of, tmp_path / "token").boot)
     assert read_token(settings_of().boot) is None
 
 
 def test_a_boot_file_with_a_token_is_private_and_does_not_stay(
-    tmp_path: Path, settings_of: Callable[..., Settings]
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     boot = settings_of({"stateDir": str(tmp_path)}).boot
     with hold_boot_file(boot, url=URL, token="s3cret") as path:
@@ -71,7 +73,7 @@ def test_a_boot_file_with_a_token_is_private_and_does_not_stay(
 
 
 def test_a_given_boot_file_is_copied_over_an_older_one(
-    tmp_path: Path, settings_of: Callable[..., Settings]
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     given = tmp_path / "ipxe"
     (tmp_path / "tftp").mkdir()
@@ -92,7 +94,7 @@ def test_a_given_boot_file_is_copied_over_an_older_one(
 
 
 def test_a_tftp_directory_that_cannot_be_made_is_named(
-    tmp_path: Path, settings_of: Callable[..., Settings]
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     (tmp_path / "tftp").write_text("a file")
     boot = settings_of({"stateDir": str(tmp_path)}).boot
@@ -122,7 +124,7 @@ def kernel(setup_sectors: int, paragraphs: int) -> bytes:
     ],
 )
 def test_a_kernel_that_was_cut_off_is_seen(
-    content: bytes, usable: bool, tmp_path: Path, settings_of: Callable[..., Settings]
+    content: bytes, usable: bool, tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
     (tmp_path / "kernel").write_bytes(content)
@@ -135,7 +137,7 @@ def test_a_kernel_that_was_cut_off_is_seen(
 
 
 def test_a_root_needs_no_script_where_the_guest_goes_elsewhere(
-    tmp_path: Path, settings_of: Callable[..., Settings]
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     http = {"root": str(tmp_path)}
     with pytest.raises(InputError, match=r"netboot\.ipxe: there is no such file"):
@@ -144,7 +146,7 @@ def test_a_root_needs_no_script_where_the_guest_goes_elsewhere(
 
 
 def test_an_address_is_stable_local_and_one_guests(
-    tmp_path: Path, settings_of: Callable[..., Settings]
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
 ) -> None:
     def mac(machine_id: str = "m", name: str = "n", state: str = "s") -> str:
         return derive_mac(machine_id=machine_id, name=name, state_dir=tmp_path / state)
@@ -154,16 +156,20 @@ def test_an_address_is_stable_local_and_one_guests(
     for number in range(50):
         first = int(mac(name=str(number))[:2], 16)
         assert first & 0b11 == 0b10  # unicast, locally administered
-    lan = {"enable": True, "macvtap": {"interface": "eth0"}}
     identity = tmp_path / "machine-id"
+
+    def find(**macvtap: str) -> str | None:
+        lan = {"enable": True, "macvtap": {"interface": "eth0", **macvtap}}
+        settings = settings_of({"lan": lan})
+        assert settings.lan is not None
+        return find_mac(settings.lan.macvtap, settings, machine_id_file=identity)
+
     with pytest.raises(EcError, match="machine-id: cannot be read"):
-        find_mac(settings_of({"lan": lan}), machine_id_file=identity)
+        find()
     identity.write_text("0123456789abcdef0123456789abcdef\n")
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is not None
-    lan["macvtap"] = {"interface": "eth0", "macAddress": "02:EC:00:00:00:01"}
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) == "02:ec:00:00:00:01"
-    lan["macvtap"] = {"interface": "eth0", "mode": "passthru"}
-    assert find_mac(settings_of({"lan": lan}), machine_id_file=identity) is None
+    assert find() is not None
+    assert find(macAddress="02:EC:00:00:00:01") == "02:ec:00:00:00:01"
+    assert find(mode="passthru") is None
 
 
 def test_a_mark_fits_into_an_alias(tmp_path: Path) -> None:
@@ -174,25 +180,27 @@ def test_a_mark_fits_into_an_alias(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_no_fifo_is_waited_for(tmp_path: Path, settings_of: Callable[..., Settings]) -> None:
+def test_no_fifo_is_waited_for(tmp_path: Path, settings_of: Callable[..., GuestSettings]) -> None:
     """Opening one for reading waits until somebody writes, which nobody does."""
     fifo = tmp_path / "kernel"
     os.mkfifo(fifo)
     with pytest.raises(FileError, match="kernel: not a regular file"):
         read_token(token_settings(settings_of, fifo).boot)
     with pytest.raises(InputError, match="kernel: not a regular file"):
-        load_settings(fifo)
+        load_guest_settings(fifo)
     (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
     # The script need not name it, and the server answers a request for it.
     check_boot_root(settings_of({"boot": {"http": {"root": str(tmp_path)}}}).boot)
 
 
 @pytest.mark.timeout(60)
-def test_a_file_without_end_is_not_read_to_it(settings_of: Callable[..., Settings], tmp_path: Path) -> None:
+def test_a_file_without_end_is_not_read_to_it(
+    settings_of: Callable[..., GuestSettings], tmp_path: Path
+) -> None:
     huge = tmp_path / "huge"
     huge.touch()
     os.truncate(huge, 1 << 40)
     with pytest.raises(FileError, match="huge: is larger than"):
         read_token(token_settings(settings_of, huge).boot)
     with pytest.raises(InputError, match="huge: is larger than"):
-        load_settings(huge)
+        load_guest_settings(huge)

@@ -8,12 +8,12 @@ import pytest
 
 from ectools.errors import ProblemsError
 from ectools.vm.qemu_errors import raise_for_settings
-from ectools.vm.settings import OPTION_PREFIX
+from ectools.vm.settings import GUEST_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 BLAMED: list[tuple[dict[str, Any], str, str]] = [
     ({}, "unsupported machine type", "machine"),
@@ -41,15 +41,15 @@ BLAMED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("change", "message", "option"), BLAMED, ids=[option for _, _, option in BLAMED])
 def test_an_option_is_blamed(
-    change: dict[str, Any], message: str, option: str, settings_of: Callable[..., Settings]
+    change: dict[str, Any], message: str, option: str, settings_of: Callable[..., GuestSettings]
 ) -> None:
     with pytest.raises(ProblemsError) as caught:
         raise_for_settings(settings_of(change), ["warning", f"qemu-system-x86_64: {message}", "more"])
     (problem,) = caught.value.problems
-    assert problem.option == f"{OPTION_PREFIX}.{option}"
+    assert problem.option == f"{GUEST_OPTIONS}.{option}"
     assert problem.message == f"QEMU says: {message}"
     assert problem.expected
 
 
-def test_what_blames_no_option_is_left_alone(settings_of: Callable[..., Settings]) -> None:
+def test_what_blames_no_option_is_left_alone(settings_of: Callable[..., GuestSettings]) -> None:
     raise_for_settings(settings_of(), ["qemu-system-x86_64: the moon is full", ""])

@@ -14,7 +14,7 @@ from ectools.vm.stop import StopRequest, StopStep, stop_guest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.vm.settings import Settings
+    from ectools.vm.settings import GuestSettings
 
 
 class Process:
@@ -34,7 +34,7 @@ class Process:
 
 
 def test_a_fault_of_a_step_is_reported_and_the_next_one_taken(
-    settings_of: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    settings_of: Callable[..., GuestSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = settings_of(
         {"shutdown": {"powerdownSeconds": 0, "quitSeconds": 1, "terminateSeconds": 60}}

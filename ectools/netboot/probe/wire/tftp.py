@@ -73,12 +73,12 @@ def read_tftp_beginning(
             heard = transfer.port is not None
             error = "the transfer broke off" if heard else None
             return TftpReply(silent=not heard, error=error, size=transfer.size)
-        opcode, rest = packet
+        port, opcode, rest = packet
         if opcode == Opcode.ERROR:
             text = rest[2:].partition(b"\0")[0].decode("utf-8", "backslashreplace")
             code = int.from_bytes(rest[:2])
             return TftpReply(error=f"error {code}: {text}" if text else f"error {code}")
-        if transfer.take(opcode, rest):
+        if transfer.take(opcode, rest, port=port):
             data = bytes(transfer.data)
             return TftpReply(size=transfer.size, data=data, whole=transfer.whole)
 
@@ -101,39 +101,41 @@ class _Transfer:
         self._last, self._last_port = payload, port
         self._speaker.send(payload, to=self._server, port=port)
 
-    def wait(self, seconds: float) -> tuple[int, bytes] | None:
-        """The next packet of this transfer; what was said last is said again meanwhile."""
+    def wait(self, seconds: float) -> tuple[int, int, bytes] | None:
+        """The next packet of this transfer: the server's port, the opcode, and what is behind it.
+
+        What was said last is said again meanwhile.
+        """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             for source, port, payload in self._speaker.wait(min(left, _RESEND_SECONDS)):
                 if source == self._server and len(payload) >= 4 and self.port in (None, port):
                     self.port = port
-                    return int.from_bytes(payload[:2]), payload[2:]
+                    return port, int.from_bytes(payload[:2]), payload[2:]
             self._speaker.send(self._last, to=self._server, port=self._last_port)
         return None
 
-    def take(self, opcode: int, rest: bytes) -> bool:
+    def take(self, opcode: int, rest: bytes, *, port: int) -> bool:
         """Take a packet in, and answer it; True when there is enough."""
-        assert self.port is not None  # noqa: S101 - a packet came from there
         if opcode == Opcode.OPTIONS and not self.data:
             options = parse_options(rest)
             self.size = _parse_number(options.get("tsize"))
             self._block_bytes = _parse_number(options.get("blksize")) or _DEFAULT_BLOCK_BYTES
-            self.send(struct.pack("!HH", Opcode.ACK, 0), port=self.port)
+            self.send(struct.pack("!HH", Opcode.ACK, 0), port=port)
         elif opcode == Opcode.DATA and int.from_bytes(rest[:2]) == self._next & 0xFFFF:
             block = rest[2:]
             self.data += block
             self._next += 1
             self.whole = len(block) < self._block_bytes
             if self.whole:
-                self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=self.port)
+                self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
                 self.size = len(self.data)
                 return True
             if len(self.data) >= self._limit:
                 # RFC 1350, section 5: an error ends a transfer; code 0 says by its text why.
-                self.send(struct.pack("!HH", Opcode.ERROR, 0) + b"that is enough\0", port=self.port)
+                self.send(struct.pack("!HH", Opcode.ERROR, 0) + b"that is enough\0", port=port)
                 return True
-            self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=self.port)
+            self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
         return False
 
 

@@ -16,22 +16,25 @@ from ectools.errors import EcError, InputError
 from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault
 from ectools.netboot.protocols import Binary
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 
-def settings_of(**ipxe: Any) -> Settings:
-    return load_settings(None, flags={f"ipxe.{name}": value for name, value in ipxe.items()}, environment={})
+def settings_of(**ipxe: Any) -> NetbootSettings:
+    return load_netboot_settings(
+        None, flags={f"ipxe.{name}": value for name, value in ipxe.items()}, environment={}
+    )
 
 
-def stock_of(package: Path) -> Settings:
+def stock_of(package: Path) -> NetbootSettings:
     """With stock binaries elsewhere than in the Nix store, where alone the schema lets them be."""
     settings = settings_of()
-    return replace(settings, ipxe=replace(settings.ipxe, package=package))
+    return replace(settings, ipxe=replace(settings.ipxe, x86_64=StockIpxe(package=package)))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_a_name_cannot_be_given_twice(tmp_path: Path) -> None:
         "tftpBootFilename": "undionly.kpxe",
     }
     with pytest.raises(InputError, match="tftpBootFilename"):
-        choose_binaries(load_settings(None, flags=flags, environment={}))
+        choose_binaries(load_netboot_settings(None, flags=flags, environment={}))
 
 
 class _Remote(http.server.BaseHTTPRequestHandler):

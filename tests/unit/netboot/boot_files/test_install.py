@@ -14,12 +14,12 @@ from ectools.errors import EcError
 from ectools.files import LockedError, hold_lock
 from ectools.netboot.boot_files import install
 from ectools.netboot.boot_files.install import install_boot_files
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(directory: Path, **flags: Any) -> Settings:
+def settings_of(directory: Path, **flags: Any) -> NetbootSettings:
     given = {
         "stateDir": str(directory / "state"),
         "hostname": "192.0.2.10",
@@ -38,7 +38,7 @@ def settings_of(directory: Path, **flags: Any) -> Settings:
         "ipxe.localFile": str(directory / "ipxe.efi"),
         **{name.replace("__", "."): value for name, value in flags.items()},
     }
-    return load_settings(None, flags=given, environment={})
+    return load_netboot_settings(None, flags=given, environment={})
 
 
 def content(directory: Path) -> dict[str, bytes]:

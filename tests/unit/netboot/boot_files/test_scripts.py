@@ -13,10 +13,10 @@ from support.staged import ARGUMENTS, make_release
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import URL
 from ectools.netboot.boot_files.scripts import ScriptError, build_autoexec, build_netboot
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
-    from ectools.netboot.settings.model import Settings
+    from ectools.netboot.settings.model import NetbootSettings
 
 TOKENS = st.from_regex(r"[A-Za-z0-9._~/=:@-]{1,512}", fullmatch=True).filter(lambda text: "\n" not in text)
 # What is near to what passes, and what is far from it.
@@ -26,9 +26,9 @@ WORDS = st.sampled_from(
 ANYTHING = WORDS | st.text(max_size=30) | st.text(st.sampled_from("a/.-_${}|&;#\\ \n"), max_size=12)
 
 
-def settings_of(**flags: Any) -> Settings:
+def settings_of(**flags: Any) -> NetbootSettings:
     given = {"hostname": "192.0.2.10", **{name.replace("__", "."): value for name, value in flags.items()}}
-    return load_settings(None, flags=given, environment={})
+    return load_netboot_settings(None, flags=given, environment={})
 
 
 SETTINGS = settings_of(mirrors=["https://cache.example.org/netboot"])
@@ -71,7 +71,7 @@ def variables(script: str) -> set[str]:
         ),
     ],
 )
-def test_the_scripts_as_they_are(name: str, settings: Settings, token: str | None) -> None:
+def test_the_scripts_as_they_are(name: str, settings: NetbootSettings, token: str | None) -> None:
     compare(f"netboot/{name}.autoexec.ipxe", build_autoexec(settings, token))
     compare(f"netboot/{name}.netboot.ipxe", build_netboot(settings, RELEASE, token))
 

@@ -23,8 +23,8 @@ from ectools.netboot.dnsmasq.model import (
 )
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary, Transport, load_protocols
-from ectools.netboot.settings.load import load_settings
-from ectools.netboot.settings.model import Settings
+from ectools.netboot.settings.load import load_server_settings
+from ectools.netboot.settings.model import ServerSettings
 
 ALL = ("undionly.kpxe", "ec-ipxe-ia32.efi", "ec-ipxe.efi", "ec-ipxe-arm64.efi", "autoexec.ipxe")
 PROXY = {"proxyDhcp.subnet": "192.0.2.0/24"}
@@ -34,9 +34,9 @@ def build(*present: str, **options: Any) -> BootServices:
     return build_boot_services(settings(**options), present=frozenset(present))
 
 
-def settings(**options: Any) -> Settings:
+def settings(**options: Any) -> ServerSettings:
     flags = {"listenIP": "192.0.2.10", "stateDir": "/var/lib/every-channel/netboot", **options}
-    return load_settings(None, flags=flags, environment={}, serving=True)
+    return load_server_settings(None, flags=flags, environment={})
 
 
 CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

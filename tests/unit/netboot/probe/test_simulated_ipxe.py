@@ -17,7 +17,7 @@ from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import Role
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 BASE = "http://192.0.2.2:8080"
 HERE = f"{BASE}/autoexec.ipxe"
@@ -164,7 +164,7 @@ def test_a_program_and_a_page() -> None:
 
 
 def test_the_products_own_scripts_lead_to_the_kernel() -> None:
-    settings = load_settings(
+    settings = load_netboot_settings(
         None,
         flags={"hostname": "192.0.2.9", "mirrors": [BASE], "chainTokenFile": "/run/token"},
         environment={},

@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.access import Access, read_chain_tokens
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ RELEASE = "releases/sha256-" + "0" * 32
 
 
 def build_access(tokens: tuple[str, ...] = (TOKEN, NEXT), **options: Any) -> Access:
-    return Access(load_settings(None, flags=options, environment={}), tokens)
+    return Access(load_netboot_settings(None, flags=options, environment={}), tokens)
 
 
 def verdict(
@@ -138,6 +138,6 @@ def test_the_network_comes_first() -> None:
 def test_the_tokens_come_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n{NEXT}\n")
-    settings = load_settings(None, flags={"chainTokenFile": str(path)}, environment={})
+    settings = load_netboot_settings(None, flags={"chainTokenFile": str(path)}, environment={})
     assert read_chain_tokens(settings) == (TOKEN, NEXT)
-    assert read_chain_tokens(load_settings(None, environment={})) == ()
+    assert read_chain_tokens(load_netboot_settings(None, environment={})) == ()

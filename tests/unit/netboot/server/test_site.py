@@ -19,7 +19,7 @@ from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
 from ectools.netboot.server.site import BootSite, ServingPolicy
-from ectools.netboot.settings.load import load_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class World:
 
     def policy(self, *tokens: str, **options: Any) -> ServingPolicy:
         flags = {"stateDir": str(self.directory), "hostname": "192.0.2.10", **options}
-        return ServingPolicy.build(load_settings(None, flags=flags, environment={}), tokens)
+        return ServingPolicy.build(load_netboot_settings(None, flags=flags, environment={}), tokens)
 
     def stage(self, text: str) -> Release:
         files = {"bzImage": f"kernel {text}".encode(), "initrd": b"initrd", "more/notes.txt": b"notes"}

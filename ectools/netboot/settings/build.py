@@ -1,0 +1,203 @@
+"""JSON that the schema accepts, with its literal defaults → settings that can be used, or all that is wrong.
+
+The contradictions between options are here; the rules for one value are in ``checks.py``. Nothing here looks
+at the machine: the same runs when a system is built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_never
+
+from ectools.netboot.protocols import Binary
+from ectools.netboot.settings import checks
+from ectools.netboot.settings.model import (
+    FleetSettings,
+    Forge,
+    IpxeFile,
+    IpxeSettings,
+    NetbootSettings,
+    OnFailure,
+    ProxyDhcp,
+    ReleaseSettings,
+    RemoteIpxe,
+    ServerSettings,
+    Signature,
+    SignatureFormat,
+    StockIpxe,
+    Strategy,
+    Tarball,
+    TftpSettings,
+)
+from ectools.parsing import check_path, check_secret_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from ectools.parsing import Problems
+
+
+def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> NetbootSettings | None:
+    """The settings; None where something is wrong, and then ``problems`` has all of it.
+
+    ``listenIP`` may be missing.
+    """
+    take = problems.check
+    listen_ip = problems.parse("listenIP", raw.get("listenIP"), checks.parse_listen_ip)
+    interface = take("interface", raw["interface"], checks.check_interface)
+    hostname = take("hostname", raw["hostname"], checks.check_hostname)
+    state_dir = take("stateDir", raw["stateDir"], check_path)
+    http_port = take("httpPort", int(raw["httpPort"]), checks.check_http_port)
+    allowed = problems.parse_each("httpAllowedCIDRs", raw["httpAllowedCIDRs"], checks.parse_network)
+    proxies = problems.parse_each("trustedProxies", raw["trustedProxies"], checks.parse_network)
+    token_file = take("chainTokenFile", raw["chainTokenFile"], check_secret_path)
+    mirrors = problems.parse_each("mirrors", raw["mirrors"], checks.parse_mirror)
+    filename = take("tftpBootFilename", raw["tftpBootFilename"], checks.check_boot_filename)
+    proxy_dhcp = _build_proxy(raw["proxyDhcp"], problems, listen_ip=listen_ip)
+    release = _build_release(raw["release"], problems)
+    ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
+    fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
+    if problems.found or ipxe is None:
+        return None
+    return NetbootSettings(
+        interface=interface,
+        hostname=hostname,
+        state_dir=Path(state_dir),
+        http_port=http_port,
+        allowed_cidrs=allowed,
+        trusted_proxies=proxies,
+        chain_token_file=_optional_path(token_file),
+        protected_files=frozenset(raw["protectedFiles"]),
+        max_connections=int(raw["maxConnections"]),
+        mirrors=mirrors,
+        tftp_boot_filename=filename,
+        tftp=TftpSettings(max_transfers=int(raw["tftp"]["maxTransfers"])),
+        proxy_dhcp=proxy_dhcp,
+        release=release,
+        ipxe=ipxe,
+        fleet=fleet,
+    )
+
+
+def build_server_settings(raw: Mapping[str, Any], problems: Problems) -> ServerSettings | None:
+    """The settings of what serves: ``listenIP`` is there. None where something is wrong, as above."""
+    settings = build_netboot_settings(raw, problems)
+    if settings is None:
+        return None
+    return ServerSettings(listen_ip=checks.parse_listen_ip(raw["listenIP"]), **vars(settings))
+
+
+def _build_proxy(
+    raw: Mapping[str, Any], problems: Problems, *, listen_ip: IPv4Address | None
+) -> ProxyDhcp | None:
+    """ProxyDHCP; its network is checked where it is not enabled too."""
+    if raw["subnet"] is None and raw["enable"]:
+        message = "must be set when proxyDhcp.enable is true"
+        problems.add("proxyDhcp.subnet", None, message, "192.0.2.0/24")
+    subnet = problems.parse("proxyDhcp.subnet", raw["subnet"], checks.parse_subnet)
+    if subnet is None or not raw["enable"]:
+        return None
+    if listen_ip is not None and listen_ip not in subnet:
+        expected = f"the network of {listen_ip}"
+        problems.add("proxyDhcp.subnet", raw["subnet"], "listenIP is not in it", expected)
+    return ProxyDhcp(subnet=subnet)
+
+
+def _build_release(raw: Mapping[str, Any], problems: Problems) -> ReleaseSettings:
+    return ReleaseSettings(
+        source=_build_source(raw, problems),
+        require_sums=raw["requireSums"],
+        signature=_build_signature(raw["signature"], problems),
+        keep=int(raw["keep"]),
+        max_unpacked=int(raw["maxUnpackedMiB"]) * 1024**2,
+        max_files=int(raw["maxFiles"]),
+    )
+
+
+def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball:
+    """Where releases come from; the options of the one are checked where it is the other too."""
+    tag = problems.check("release.tag", raw["tag"], checks.check_tag)
+    tarball = problems.check("release.tarball", raw["tarball"], check_path)
+    token_file = problems.check("release.tokenFile", raw["tokenFile"], check_secret_path)
+    artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
+    if tag is not None and tarball is not None:
+        problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")
+    if tarball is not None:
+        return Tarball(path=Path(tarball))
+    return Forge(
+        host=raw["host"].rstrip("/"),
+        repo=raw["repo"],
+        tag=tag,
+        token_file=_optional_path(token_file),
+        artifact=artifact,
+    )
+
+
+def _build_signature(raw: Mapping[str, Any], problems: Problems) -> Signature | None:
+    form, key_file = raw["format"], raw["publicKeyFile"]
+    problems.check("release.signature.publicKeyFile", key_file, check_path)
+    if form is not None and key_file is not None:
+        return Signature(format=SignatureFormat(form), public_key_file=Path(key_file))
+    if form is not None or key_file is not None:
+        missing = "format" if form is None else "publicKeyFile"
+        message = "must be set together with the other of release.signature"
+        problems.add(f"release.signature.{missing}", None, message, "format and publicKeyFile, or neither")
+    return None
+
+
+def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) -> IpxeSettings | None:
+    named = {
+        Binary.BIOS: raw.get("biosFile"),
+        Binary.IA32: raw["ia32File"],
+        Binary.ARM64: raw["arm64File"],
+    }
+    x86_64 = _build_x86_64(raw, problems, tokened=tokened)
+    if x86_64 is None:
+        return None
+    return IpxeSettings(
+        x86_64=x86_64,
+        files={binary: Path(file) for binary, file in named.items() if file is not None},
+        verify=raw["verify"],
+        attempts=int(raw["attempts"]),
+        on_failure=OnFailure(raw["onFailure"]),
+        reboot_seconds=int(raw["rebootSeconds"]),
+    )
+
+
+def _build_x86_64(
+    raw: Mapping[str, Any], problems: Problems, *, tokened: bool
+) -> StockIpxe | IpxeFile | RemoteIpxe | None:
+    """The strategy with what it needs, None where that is missing; the others' options are checked too."""
+    strategy = Strategy(raw["strategy"])
+
+    def need(option: str) -> str | None:
+        value: str | None = raw.get(option)
+        if value is None:
+            message = f'must be set when ipxe.strategy is "{strategy}"'
+            problems.add(f"ipxe.{option}", None, message, "a value for it")
+        return value
+
+    problems.check("ipxe.embeddedFile", raw.get("embeddedFile"), check_path)
+    problems.check("ipxe.remoteUrl", raw["remoteUrl"], checks.check_remote_url)
+    match strategy:
+        case Strategy.AUTOEXEC:
+            return StockIpxe(package=_optional_path(raw.get("package")))
+        case Strategy.LOCAL:
+            path = need("localFile")
+            return None if path is None else IpxeFile(path=Path(path))
+        case Strategy.EMBEDDED:
+            path = need("embeddedFile")
+            if tokened:
+                message = "cannot carry the token of chainTokenFile: the binary is in the Nix store"
+                expected = '"autoexec", whose script is written when the service starts'
+                problems.add("ipxe.strategy", str(strategy), message, expected)
+            return None if path is None else IpxeFile(path=Path(path))
+        case Strategy.REMOTE:
+            url, sha256 = need("remoteUrl"), need("remoteSha256")
+            return None if url is None or sha256 is None else RemoteIpxe(url=url, sha256=sha256.lower())
+    assert_never(strategy)
+
+
+def _optional_path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
