@@ -49,7 +49,6 @@ def replace_process(command: Sequence[str]) -> NoReturn:
     """Become the first process, with ``command`` below it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.environ[MARK] = "1"
     os.execv(sys.executable, [sys.executable, __file__, *command])
 
 
@@ -88,6 +87,7 @@ def find_descendants(pid: int) -> list[int]:
 
 def run(command: Sequence[str]) -> int:
     """The command's exit status, or 128 and the signal that ended it."""
+    os.environ[MARK] = "1"
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     first = os.pidfd_open(os.getpid())
     isolated = _enter_namespaces()

@@ -151,7 +151,7 @@ class SendfileScheduler:
         """Bytes per second that the client has taken over the last ``seconds`` or more.
 
         None where it was not measured for so long yet: measuring begins with the first call. What lies in the
-        socket's buffer was not taken. None too once the transfer has ended: its number may be another socket's.
+        socket's buffer was not taken. None too once it has ended: the number may be another socket's.
         """
         if transfer.on_complete.done():
             return None
