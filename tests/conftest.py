@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from support import golden
 from support.needs import give_up, require_tool
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A machine with other work is slow at any time: no example of a property has to be quick.
+settings.register_profile("default", deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
