@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.language import is_script
 from ectools.netboot.boot_files.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
     from ectools.netboot.protocols import Architecture
 
-_SCRIPT = re.compile(rb"#![gi]pxe\s")
+# The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
+_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
 _EBC = 0x0EBC
 _MACHINES = {
     0x014C: "x86 UEFI",
@@ -68,7 +70,7 @@ def identify_contents(head: bytes) -> Contents:
     """What the beginning of a file says that it is."""
     if not head:
         return Contents(kind=ContentKind.EMPTY)
-    if _SCRIPT.match(head):
+    if is_script(head):
         return Contents(kind=ContentKind.SCRIPT)
     machine = find_machine(head)
     # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
