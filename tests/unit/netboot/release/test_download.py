@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
-from support.fetching import DATA, HALF, OTHER, fetch, refuse
+from support.fetching import DATA, HALF, OTHER, fetch, reject
 from support.forge import (
     ETAG,
     Forge,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from support.forge import Answer, Request
 
 
-# What happens to requests for the archive → words of the refusal.
+# What happens to requests for the archive → words of the error.
 ARCHIVES: dict[str, tuple[list[Answer], str]] = {
     "404": ([status(404)], "not found"),
     "500 for ever": ([status(500)], "status 500; given up"),
@@ -86,7 +86,7 @@ ARCHIVES: dict[str, tuple[list[Answer], str]] = {
 def test_an_archive_that_does_not_arrive(name: str, forge: Forge, staged_dir: Path) -> None:
     answers, words = ARCHIVES[name]
     forge.on_archive(*answers)
-    refuse(staged_dir, forge, words, stall=0.3 if name in {"stalls", "trickles"} else 60)
+    reject(staged_dir, forge, words, stall=0.3 if name in {"stalls", "trickles"} else 60)
 
 
 @pytest.mark.parametrize(
