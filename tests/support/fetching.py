@@ -35,7 +35,7 @@ RETRY = RetryPolicy(
 )
 
 
-def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) -> Staged:
+def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, attempts: int = 3, **flags: object) -> Staged:
     """Stage from the forge, with a token."""
     token_file = state_dir.parent / "token"
     token_file.write_text(f"{SECRET}\n")
@@ -49,7 +49,7 @@ def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) 
             **flags,
         },
     )
-    return stage(settings, retry=replace(RETRY, stall_seconds=stall))
+    return stage(settings, retry=replace(RETRY, stall_seconds=stall, attempts=attempts))
 
 
 def reject(state_dir: Path, forge: Forge, words: str, *, stall: float = 60, **flags: object) -> EcError:
