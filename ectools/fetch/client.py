@@ -18,7 +18,7 @@ from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
-from ectools.redact import redact_url
+from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -282,7 +282,10 @@ def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
             )
         raise FetchError(f"{shown}: {_show_error(error)}", hint=hint) from error
     except (LocationValueError, ValueError) as error:
-        raise FetchError(f"{shown}: {error}", hint="is the address right, and the proxy's?") from error
+        # The text may hold the proxy's whole URL.
+        raise FetchError(
+            f"{shown}: {redact_user(str(error))}", hint="is the address right, and the proxy's?"
+        ) from error
     except HTTPError as error:
         raise TransientError(f"{shown}: {_show_error(error)}") from error
 

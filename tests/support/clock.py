@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Clock:
-    """Goes on where somebody sleeps, and ``step`` seconds at each look; ``slept`` are all sleeps, in order."""
+    """Goes on where somebody sleeps, and by ``step`` at each look; ``slept`` are all sleeps, in order."""
 
     def __init__(self, now: float = 1000.0, *, step: float = 0.0) -> None:
         self.now = now

@@ -406,3 +406,22 @@ def test_errors_say_through_which_proxy() -> None:
             raise LocationParseError("x")
     assert caught_address.value.hint == "is the address right, and the proxy's?"
     assert not isinstance(caught_address.value, TransientError)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://operator:hidden@127.0.0.1:99999",
+        "http://operator:hidden/hidden@bad..name",
+        "http://operator:hid?hidden@127.0.0.1:0",
+        "http://operator:hidden#hidden@127.0.0.1:0",
+        "socks5://operator:hidden@127.0.0.1:1",
+    ],
+)
+def test_no_error_holds_the_proxys_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(FetchError, match=r"through the proxy") as caught:
+        HttpClient("http://forge.invalid", retry=RETRY).read("http://forge.invalid/x", limit=1, what="it")
+    assert "hid" not in caught.value.render()
+    assert "operator" not in caught.value.render()

@@ -42,6 +42,20 @@ def test_which_proxy(url: str, no_proxy: str, expected: str | None, monkeypatch:
     assert find_proxy(url) == expected
 
 
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        ("http://user:p%40ss@proxy:3128", "http://user:p%40ss@proxy:3128"),
+        ("http://user:p@s/s?#[]@proxy:3128", "http://user:p%40s%2Fs%3F%23%5B%5D@proxy:3128"),
+        ("user:a!$&'()*+,;=-._~b@proxy", "http://user:a!$&'()*+,;=-._~b@proxy"),
+        ("https://proxy/x", "https://proxy/x"),
+    ],
+)
+def test_a_password_with_any_character(proxy: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    assert find_proxy("http://forge.example") == expected
+
+
 def test_one_proxy_for_all_schemes_comes_after_that_of_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "http://any:1")
     monkeypatch.setenv("https_proxy", "http://secure:2")
