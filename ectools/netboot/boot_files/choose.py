@@ -136,13 +136,11 @@ def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
     from ectools.fetch.client import FetchError, HttpClient
     from ectools.fetch.retry import RetryPolicy
 
-    client = HttpClient(url, token=None, retry=RetryPolicy())
+    client = HttpClient(url, retry=RetryPolicy())
     try:
         binary = BootBinary(where=url, data=client.read(url, limit=_MAX_BINARY, what="the boot binary"))
     except FetchError as error:
-        # The hints of these are about a forge.
-        mine = error.hint is None or error.status in (401, 403, 404)
-        hint = f"{NETBOOT_OPTIONS}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
+        hint = error.hint or f"{NETBOOT_OPTIONS}.ipxe.remoteUrl names it; it has to be public"
         raise BinaryError(error.message, hint=hint) from error
     got = hashlib.sha256(binary.data).hexdigest()
     if got != pinned:
