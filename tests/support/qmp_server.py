@@ -25,12 +25,13 @@ class QmpServer:
     and ``errors`` what is answered with one.
 
     ``asked`` are the commands in their order; ``garbled`` is how many of the next answers hold nothing.
-    ``on_command`` is called with each command's name before it is answered.
+    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name before it is answered.
     """
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._writer: asyncio.StreamWriter | None = None
+        self.greets = True
         self.state = "running"
         self.answering = asyncio.Event()
         self.answering.set()
@@ -49,6 +50,9 @@ class QmpServer:
 
     async def run(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._channel)
+        if not self.greets:
+            self._writer.close()
+            return
         self._say(GREETING)
         pending = ""
         while data := await reader.read(4096):
