@@ -203,7 +203,10 @@ def test_a_qemu_that_has_hung_up_is_sent_signals() -> None:
         async with guest_without_qemu(process=process) as (guest, qemu):
             qemu.hang_up()
             await guest.qmp.drain()
+            began = asyncio.get_running_loop().time()
             assert await stop_guest(guest, TIMES, StopRequest()) is StopStep.KILL
+            # No other step has its time.
+            assert round(asyncio.get_running_loop().time() - began) == TIMES.terminate_seconds
         return process.received
 
     assert run_virtually(scenario()) == [signal.SIGTERM, signal.SIGKILL]
