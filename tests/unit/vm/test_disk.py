@@ -11,6 +11,7 @@ import pytest
 
 from ectools.errors import InputError
 from ectools.files import LockedError, temporary_prefix
+from ectools.vm import disk
 from ectools.vm.disk import DiskError, hold_disk
 from ectools.vm.settings import Disk
 
@@ -94,11 +95,11 @@ def test_a_link_is_not_followed_not_even_to_a_disk_that_is_missing(
 def test_a_disk_is_one_runners(tmp_path: Path) -> None:
     path = tmp_path / "disk.qcow2"
     path.write_bytes(QCOW2)
-    disk = Disk(path=path, size="16G")
+    same = Disk(path=path, size="16G")
     with (
-        hold_disk(disk, image_program="-"),
+        hold_disk(same, image_program="-"),
         pytest.raises(LockedError, match=f"the disk {path}"),
-        hold_disk(disk, image_program="-"),
+        hold_disk(same, image_program="-"),
     ):
         pass
     hold(path)
@@ -153,6 +154,15 @@ def test_a_disk_that_somebody_else_makes_meanwhile_is_not_replaced(
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="cannot be made: /nonexistent: program not found"):
         hold(tmp_path / "disk.qcow2")
+
+
+def test_a_disk_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(QCOW2)
+    # Its first page is nobody's, so that reading it is an error.
+    monkeypatch.setattr(disk, "open_regular", lambda *_, **__: os.open("/proc/self/mem", os.O_RDONLY))
+    with pytest.raises(DiskError, match=r"disk\.qcow2: the disk cannot be read: Input/output error"):
+        hold(path)
 
 
 def test_a_directory_that_cannot_be_made_or_written_is_named(
