@@ -254,7 +254,9 @@ class TestUnions:
 
     def test_unreachable_alternatives_of_several_unions_are_all_named(self) -> None:
         integers = {"name": "listOf", "description": "list of int", "elem": INT}
-        node = either(either(LISTS, integers), {"name": "listOf", "description": "list of bool", "elem": BOOL})
+        node = either(
+            either(LISTS, integers), {"name": "listOf", "description": "list of bool", "elem": BOOL}
+        )
         assert convert(node)["x-nix-unreachable"] == ["list of int", "list of bool"]
 
     def test_a_submodule_takes_absolute_paths_as_modules(self) -> None:
@@ -304,7 +306,8 @@ class TestCollections:
         assert convert({**SETS, "name": "attrListOf"}) == {"anyOf": [{"type": "array", "items": items}, one]}
 
     @pytest.mark.parametrize(
-        ("name", "step"), [("listOf", "*"), ("attrListOf", "*"), ("attrsOf", "<name>"), ("lazyAttrsOf", "<name>")]
+        ("name", "step"),
+        [("listOf", "*"), ("attrListOf", "*"), ("attrsOf", "<name>"), ("lazyAttrsOf", "<name>")],
     )
     def test_what_stands_for_an_element_in_a_path(self, name: str, step: str) -> None:
         converter = make_converter()
@@ -379,7 +382,10 @@ class TestSubmodules:
         converter = make_converter()
         converter.convert(submodule("a", "g.b", freeform={**SETS, "elem": SETS}), ("x",))
         schema = converter.defs["x"]
-        assert schema["additionalProperties"] == {"type": "object", "additionalProperties": {"type": "string"}}
+        assert schema["additionalProperties"] == {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        }
         assert schema["properties"]["g"]["additionalProperties"] == {"type": "string"}
         converter = make_converter()
         converter.convert(submodule("g.b", freeform=SETS), ("x",))

@@ -36,9 +36,7 @@ BREAKING = Change(kind=ChangeKind.BREAKING, option="c", message="it is gone", ol
         ([DOCS, BREAKING, COMPATIBLE], ChangeKind.BREAKING, 5),
     ],
 )
-def test_the_status_is_that_of_the_worst(
-    changes: list[Change], kind: ChangeKind | None, status: int
-) -> None:
+def test_the_status_is_that_of_the_worst(changes: list[Change], kind: ChangeKind | None, status: int) -> None:
     assert worst(changes) is kind
     assert drift_exit_status(changes) == status
 
