@@ -68,7 +68,9 @@ class Listener(socket.socket):
 class House:
     """A server and its clients."""
 
-    def __init__(self, root: Path, *, classify: Callable[[str], Standing] | None = None, **options: Any) -> None:
+    def __init__(
+        self, root: Path, *, classify: Callable[[str], Standing] | None = None, **options: Any
+    ) -> None:
         self.listener = Listener(fileno=bind_listener("127.0.0.1", 0).detach())
         self.listener.errors = []
         more = {} if classify is None else {"classify": classify}
@@ -400,9 +402,7 @@ def test_who_is_slow_makes_room_while_slots_are_short(root: Path) -> None:
 
 def test_nobody_is_slow_while_there_are_slots(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marked: list[tuple[float, ...]] = []
-    monkeypatch.setattr(
-        Connection, "mark_slow", lambda _, *arguments: marked.append(arguments)
-    )
+    monkeypatch.setattr(Connection, "mark_slow", lambda _, *arguments: marked.append(arguments))
 
     async def scenario(house: House) -> None:
         house.connect(6)
@@ -659,7 +659,9 @@ def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = Limit(274, 274)
     monkeypatch.setattr(resource, "getrlimit", limit.get)
     monkeypatch.setattr(resource, "setrlimit", limit.set)
-    with pytest.raises(EcError, match="at most 274 files may be open, and 572 are needed for 100 connections"):
+    with pytest.raises(
+        EcError, match="at most 274 files may be open, and 572 are needed for 100 connections"
+    ):
         reserve_descriptors(100)
 
 

@@ -126,7 +126,8 @@ def test_authorities(ip: str, authority: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ip", "plain"), [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")]
+    ("ip", "plain"),
+    [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")],
 )
 def test_peers(ip: str, plain: str) -> None:
     assert plain_address(ip) == plain

@@ -26,7 +26,9 @@ def test_a_file_that_was_just_looked_at_is_known(tmp_path: Path) -> None:
         expected = name.stat()
         found = stat_cached(os.fsencode(name))
         if found is None:
-            pytest.skip("this kernel does not know openat2(2) with RESOLVE_CACHED, or keeps nothing in memory")
+            pytest.skip(
+                "this kernel does not know openat2(2) with RESOLVE_CACHED, or keeps nothing in memory"
+            )
         assert (found.st_ino, found.st_size) == (expected.st_ino, 4)
     assert len(os.listdir("/proc/self/fd")) == before
 

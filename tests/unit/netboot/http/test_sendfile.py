@@ -204,9 +204,7 @@ def test_downloads_take_turns_and_one_that_has_ended_gets_none(path: Path, kerne
     ],
 )
 @pytest.mark.usefixtures("in_memory")
-def test_why_a_download_breaks_off(
-    path: Path, kernel: Kernel, answer: int | OSError, reason: Abort
-) -> None:
+def test_why_a_download_breaks_off(path: Path, kernel: Kernel, answer: int | OSError, reason: Abort) -> None:
     async def scenario(bench: Bench) -> None:
         kernel.answers = [100, answer]
         transfer = bench.start()
@@ -384,9 +382,7 @@ def test_what_was_in_memory_a_while_ago_is_asked_for_again(
     run(path, scenario)
 
 
-def test_only_the_new_part_of_a_slice_is_looked_for(
-    path: Path, kernel: Kernel, in_memory: list[int]
-) -> None:
+def test_only_the_new_part_of_a_slice_is_looked_for(path: Path, kernel: Kernel, in_memory: list[int]) -> None:
     async def scenario(bench: Bench) -> None:
         kernel.answers = [1000]
         bench.start(SIZE)

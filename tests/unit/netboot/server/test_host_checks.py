@@ -67,7 +67,12 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel(
-        addresses=[("lo", "127.0.0.1"), ("eth0", "192.0.2.10"), ("eth0:1", "192.0.2.11"), ("br0", "192.0.2.10")],
+        addresses=[
+            ("lo", "127.0.0.1"),
+            ("eth0", "192.0.2.10"),
+            ("eth0:1", "192.0.2.11"),
+            ("br0", "192.0.2.10"),
+        ],
         taken={},
         bound=[],
     )

@@ -54,7 +54,9 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     ]
     # promtool: what only grows ends in _total.
     kinds = dict(line.removeprefix("# TYPE ").split(" ") for line in lines if line.startswith("# TYPE "))
-    assert {name: kind for name, kind in kinds.items() if (kind == "counter") != name.endswith("_total")} == {}
+    assert {
+        name: kind for name, kind in kinds.items() if (kind == "counter") != name.endswith("_total")
+    } == {}
     assert set(kinds.values()) == {"counter", "gauge"}
     helps = [line.split(" ")[2] for line in lines if line.startswith("# HELP ")]
     assert helps == list(kinds)

@@ -541,3 +541,9 @@ def test_scripts_send_the_first_token(world: World) -> None:
     policy = world.policy("first", "second")
     assert policy.token == "first"
     assert world.policy().token is None
+
+
+def test_the_boot_files_are_those_of_the_settings_in_force(world: World) -> None:
+    names = {b"undionly.kpxe", b"ec-ipxe-ia32.efi", b"ec-ipxe-arm64.efi", b"autoexec.ipxe"}
+    assert world.policy().boot_files == {*names, b"ec-ipxe.efi"}
+    assert world.policy(tftpBootFilename="a.efi").boot_files == {*names, b"a.efi"}

@@ -41,7 +41,9 @@ async def health() -> Mapping[str, Any]:
     return {"release": "some"}
 
 
-def run(root: Path, address: ListenAddress | None, scenario: Callable[[StatusListener], Coroutine[Any, Any, None]]) -> None:
+def run(
+    root: Path, address: ListenAddress | None, scenario: Callable[[StatusListener], Coroutine[Any, Any, None]]
+) -> None:
     async def inside() -> None:
         site = StatusSite(metrics=lambda: "figures 1\n", health=health)
         listener = StatusListener(address, root=root, site=site)
