@@ -1,4 +1,4 @@
-"""dnsmasq's place in a boot server: a child that does what a test says, and a service manager that listens."""
+"""In dnsmasq's place, a child that does what a test says; and a service manager that listens."""
 
 from __future__ import annotations
 

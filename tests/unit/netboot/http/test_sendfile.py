@@ -25,7 +25,7 @@ from ectools.netboot.http.sendfile import (
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 SIZE = 64 << 20
@@ -83,10 +83,10 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(os, "sendfile", kernel.sendfile)
-    yield kernel
+    return kernel
 
 
 @pytest.fixture
@@ -120,6 +120,11 @@ def run(path: Path, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> N
             bench.close()
 
     run_still(inside())
+
+
+def make_older(path: Path) -> None:
+    """A date of a second before its own."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
 def count_descriptors() -> int:
@@ -261,7 +266,7 @@ def test_closing_the_socket_elsewhere_does_not_lead_the_bytes_astray(path: Path)
 def test_a_file_that_has_changed_is_not_sent_to_its_end(path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(10, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, 0)
@@ -273,7 +278,7 @@ def test_a_file_that_changes_before_its_last_slice_is_sent_up_to_there(path: Pat
     async def scenario(bench: Bench) -> None:
         bench.scheduler._is_on_disk = lambda *_: False  # type: ignore[method-assign]
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(SLICE_BYTES + 1, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, SLICE_BYTES)
@@ -454,7 +459,7 @@ def test_a_disk_that_hangs_holds_up_no_others_files(
             hung.add(file.descriptor)
             transfers.append(bench.start(10, file=file))
         other = bench.open()
-        elsewhere = os.stat_result(other.status[:2] + (other.status.st_dev + 1,) + other.status[3:])
+        elsewhere = os.stat_result((*other.status[:2], other.status.st_dev + 1, *other.status[3:]))
         monkeypatch.setattr(sendfile, "_has_changed", lambda _: False)
         found = bench.start(10, file=OpenedFile(descriptor=other.descriptor, status=elsewhere))
         assert await found.on_complete is None

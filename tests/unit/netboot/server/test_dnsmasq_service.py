@@ -83,7 +83,7 @@ class Case:
         return [line for line in lines if word in line["event"]]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110 - a thread or a signal makes it true
+        while not condition():
             self.manager.messages()  # its queue is short
             await asyncio.sleep(0.001)
 

@@ -435,9 +435,9 @@ def test_how_long_is_waited_for_a_look(world: World, monkeypatch: pytest.MonkeyP
     waited: list[float] = []
     wait = asyncio.wait
 
-    async def note(tasks: Any, *, timeout: float) -> Any:
-        waited.append(timeout)
-        return await wait(tasks, timeout=timeout)
+    async def note(tasks: Any, **options: float) -> Any:
+        waited.append(options["timeout"])
+        return await wait(tasks, **options)
 
     monkeypatch.setattr("ectools.netboot.server.site.asyncio.wait", note)
     world.run(world.site.refresh())
