@@ -143,7 +143,7 @@ class Case:
             admission=self.admission,
             retry_after_seconds=7,
             lost=self.lost.append,
-            refused=lambda _, status: self.rejected.append(status),
+            rejected=lambda _, status: self.rejected.append(status),
         )
         self.connection = Connection(self._make, hooks, header_seconds=10.0)
         slot = self.admission.find_slot("192.0.2.7", 4711)
