@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from support import golden, reaper
 from support.needs import give_up, require_tool
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A machine with other work is slow at any time: no example of a property has to be quick.
+settings.register_profile("default", deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
