@@ -23,7 +23,7 @@ OWN_PREFIX = "ec-"
 
 TERMINATORS = frozenset({"||", "&&", ";"})
 """Words that end a command: the next one runs where it failed, where it succeeded, in either case."""
-VARIABLE = re.compile(r"\$\{((?:(?!\$\{)[^}])*)\}")
+SCRIPT_VARIABLE = re.compile(r"\$\{((?:(?!\$\{)[^}])*)\}")
 """A variable that iPXE expands next: of nested ones the innermost. Its group is the name, with its type."""
 
 _SCRIPT = re.compile(rb"#![ig]pxe\s")

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import (
-    VARIABLE,
+    SCRIPT_VARIABLE,
     ScriptLine,
     find_labels,
     join_uri,
@@ -140,7 +140,7 @@ class _Machine:
 
     def _expand(self, text: str) -> str:
         for _ in range(32):
-            found = VARIABLE.search(text)
+            found = SCRIPT_VARIABLE.search(text)
             if found is None:
                 break
             text = text[: found.start()] + self._look_up(found[1]) + text[found.end() :]

@@ -25,9 +25,7 @@ from ectools.netboot.probe.wire.http_probe import HttpReply
 from ectools.netboot.probe.wire.packet_socket import Interface, LinkError
 from ectools.netboot.probe.wire.tftp import TftpReply
 
-ETH0 = Interface(
-    name="eth0", index=7, mac=bytes(6), up=True, addresses=(IPv4Interface("192.0.2.9/24"),)
-)
+ETH0 = Interface(name="eth0", index=7, mac=bytes(6), up=True, addresses=(IPv4Interface("192.0.2.9/24"),))
 LINE = Line(
     interface=ETH0,
     mac=bytes(6),
@@ -144,15 +142,11 @@ def test_a_link_that_fails_is_silence(wire: Wire, monkeypatch: pytest.MonkeyPatc
         ),
         (
             HttpReply(status=200, whole=True, redirected=f"{WEB}/b?token=geheim"),
-            Fetched(
-                uri=WEB, state=FetchState.FOUND, whole=True, detail=f"redirected to {WEB}/b?token=***"
-            ),
+            Fetched(uri=WEB, state=FetchState.FOUND, whole=True, detail=f"redirected to {WEB}/b?token=***"),
         ),
         (
             HttpReply(status=416, data=b"no", size=4, redirected=f"{WEB}/b"),
-            Fetched(
-                uri=WEB, state=FetchState.FOUND, size=0, whole=True, detail=f"redirected to {WEB}/b"
-            ),
+            Fetched(uri=WEB, state=FetchState.FOUND, size=0, whole=True, detail=f"redirected to {WEB}/b"),
         ),
         (HttpReply(status=None), Fetched(uri=WEB, state=FetchState.SILENT, detail="no answer")),
         (
@@ -429,9 +423,7 @@ def test_roles_by_names(uri: str, role: Role) -> None:
         (FetchState.REFUSED, b"", None, False),
     ],
 )
-def test_a_requested_file(
-    state: FetchState, head: bytes, kind: ContentKind | None, unreadable: bool
-) -> None:
+def test_a_requested_file(state: FetchState, head: bytes, kind: ContentKind | None, unreadable: bool) -> None:
     fetched = Fetched(uri=WEB, state=state, head=head)
     file = classify(Role.PROGRAM, fetched)
     assert file == RequestedFile(

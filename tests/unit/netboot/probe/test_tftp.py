@@ -115,9 +115,7 @@ class SlowServer:
         self.now = until
 
     def read(self, *, limit: int = 4096, seconds: float = 3.0) -> TftpReply:
-        return read_tftp_beginning(
-            cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds
-        )
+        return read_tftp_beginning(cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds)
 
 
 def test_what_is_asked_for() -> None:
