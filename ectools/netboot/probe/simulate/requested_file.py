@@ -48,7 +48,8 @@ def guess_role(uri: str) -> Role:
         return Role.SCRIPT
     if "initr" in name:
         return Role.INITRD
-    return Role.KERNEL if any(word in name for word in ("kernel", "linux", "image")) else Role.FILE
+    is_kernel = any(word in name for word in ("kernel", "linux", "vmlinu", "image"))
+    return Role.KERNEL if is_kernel else Role.FILE
 
 
 def classify(role: Role, fetched: Fetched) -> RequestedFile:

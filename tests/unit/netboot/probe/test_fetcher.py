@@ -404,6 +404,8 @@ def test_a_script_that_is_built_in(program: bytes, script: bytes | None) -> None
         (f"{WEB}/vmlinuz-linux", Role.KERNEL),
         (f"{WEB}/kernel", Role.KERNEL),
         (f"{WEB}/bzImage", Role.KERNEL),
+        (f"{WEB}/vmlinuz", Role.KERNEL),
+        (f"{WEB}/linux", Role.KERNEL),
         (f"{WEB}/a?kernel", Role.FILE),
         (f"{WEB}/kernel/a", Role.FILE),
     ],
