@@ -275,6 +275,37 @@ def test_one_that_dies_without_a_word(world: World) -> None:
     assert world.told("dnsmasq died; it is started again")[0]["how"] == "killed by SIGKILL"
 
 
+def test_each_death_is_told_with_its_own_words(world: World) -> None:
+    plan = world.plan(
+        SERVES,
+        "test -e thrice && exec sleep 600",
+        "sleep 0.1",
+        "test -e twice && touch thrice && exit 4",
+        "touch twice",
+        "echo 'dnsmasq: a word' >&2",
+        "exit 3",
+    )
+
+    async def scenario(dnsmasq: Dnsmasq) -> None:
+        await until(lambda: len(world.watched) == 3)
+        assert dnsmasq.restarts == 2
+
+    world.run(plan, scenario)
+    assert [entry["how"] for entry in world.told("dnsmasq died; it is started again")] == [
+        "exit status 3: dnsmasq: a word",
+        "exit status 4",
+    ]
+
+
+def test_before_it_serves_there_is_no_process_to_tell_of(world: World) -> None:
+    async def main() -> None:
+        dnsmasq = Dnsmasq(world.plan(SERVES), delivered=lambda *_: None)
+        assert (dnsmasq.pid, dnsmasq.answered, dnsmasq.restarts) == (None, None, 0)
+        assert dnsmasq.state is ChildState.STARTING
+
+    asyncio.run(main())
+
+
 def test_one_that_hangs_is_ended_and_started_again(world: World) -> None:
     world.hangs = "it did not answer over TFTP, 2 times in a row"
 
