@@ -96,7 +96,7 @@ def find_stock(package: Path | None) -> StockBinary:
     that was found and why it will not do.
     """
     directories = _STOCK_DIRECTORIES if package is None else (package,)
-    refused = []
+    rejected = []
     for path in _list_stock(directories):
         data = read_regular(path, limit=_MAX_BINARY)
         facts = inspect_binary(data)
@@ -108,7 +108,7 @@ def find_stock(package: Path | None) -> StockBinary:
                 else "is no iPXE"
             )
         if fault is not None:
-            refused.append(f"{path}: {fault}")
+            rejected.append(f"{path}: {fault}")
             continue
         if facts.autoexec is Autoexec.TFTP:
             _log.warning(
@@ -119,8 +119,8 @@ def find_stock(package: Path | None) -> StockBinary:
             )
         return StockBinary(path=path, data=data, facts=facts)
     looked = ", ".join(map(str, directories))
-    if refused:
-        raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)
+    if rejected:
+        raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(rejected), hint=_NEWER)
     raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
 
 

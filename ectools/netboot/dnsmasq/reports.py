@@ -71,17 +71,17 @@ class DnsmasqReports:
     def __init__(self, path: Path, *, delivered: Callable[[str, str], None]) -> None:
         self._path = path
         self._delivered = delivered
-        self._state: ChildState | None = None
-        self._told: float | None = None
+        self._last: tuple[ChildState, float] | None = None
         self.restarts = 0
         self.ignored = 0
 
     @property
     def state(self) -> ChildState | str:
-        """As it was told last; ``unknown`` where that was too long ago."""
-        if self._state is None or self._told is None:
+        """The state that was reported last; ``unknown`` where none was, or too long ago."""
+        if self._last is None:
             return UNKNOWN
-        return self._state if asyncio.get_running_loop().time() - self._told < _FRESH_SECONDS else UNKNOWN
+        state, reported = self._last
+        return state if asyncio.get_running_loop().time() - reported < _FRESH_SECONDS else UNKNOWN
 
     def details(self) -> Mapping[str, Any]:
         """Further fields of the health report."""
@@ -119,8 +119,8 @@ class DnsmasqReports:
         try:
             match json.loads(data):
                 case {"state": str(state), "restarts": int(restarts)}:
-                    self._state, self.restarts = ChildState(state), restarts
-                    self._told = asyncio.get_running_loop().time()
+                    self._last = ChildState(state), asyncio.get_running_loop().time()
+                    self.restarts = restarts
                 case {"delivered": {"client": str(client), "file": str(file)}}:
                     if not 0 < len(file) <= _MAX_FILENAME:
                         return False

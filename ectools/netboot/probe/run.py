@@ -59,8 +59,8 @@ def run_probe(
     wanted = [each for each in table if not request.architectures or each.number in request.architectures]
     clients = list(dict.fromkeys([*map(first_client, wanted), *map(ipxe_client, wanted)]))
     on_progress(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
-    heard = discover(line, clients)
-    offers = heard.offers
+    found = discover(line, clients)
+    offers = found.offers
     with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
         fetcher = Fetcher(addressed) if request.fetch else None
         boot_traces = _follow_all(
@@ -77,7 +77,7 @@ def run_probe(
             *find_network_faults(offers, interface=interface.name),
             *collect_faults(boot_traces, asked_for=request.architectures),
         ),
-        notes=(*heard.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
+        notes=(*found.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
     )
 
 

@@ -27,7 +27,7 @@ _PROXY_SECONDS = 2.0
 def choose_ipxe(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> Choice:
     """What iPXE loads where no script tells it."""
     choice = Choice(client=client, offers=offers)
-    proxy = _hear(choice)
+    proxy = _take_offers(choice)
     if choice.lease is None:
         return choice
     if proxy is not None and not choice.lease.forbids_proxy:
@@ -44,7 +44,7 @@ def choose_ipxe(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> 
     return choice
 
 
-def _hear(choice: Choice) -> Answer | None:
+def _take_offers(choice: Choice) -> Answer | None:
     """Go through the offers as they came, until iPXE would stop listening; returns the proxy's."""
     proxy: Answer | None = None
     for each in choice.offers:

@@ -123,12 +123,12 @@ class Fetcher:
         # The name is what is left, byte for byte: TFTP knows no escapes and no query.
         name = uri.split("/", 3)[3] if uri.count("/") >= 3 else ""
         try:
-            speaker = self._line.speak(server)
-            if speaker is None:
+            endpoint = self._line.open_endpoint(server)
+            if endpoint is None:
                 return Fetched(uri=uri, state=FetchState.UNKNOWN)
-            with speaker:
+            with endpoint:
                 reply = tftp.read_tftp_beginning(
-                    speaker, server, name, limit=limit, seconds=self._line.seconds
+                    endpoint, server, name, limit=limit, seconds=self._line.seconds
                 )
         except LinkError as error:
             return Fetched(uri=uri, state=FetchState.SILENT, detail=error.message)

@@ -383,7 +383,7 @@ class Table:
     def load(self, share: TransferShare) -> None:
         self.did.append(share)
 
-    def count_refused(self) -> int:
+    def count_rejected(self) -> int:
         return self.counts.pop(0) if self.counts else 0
 
     def remove(self) -> None:
@@ -393,7 +393,7 @@ class Table:
 def test_the_limit_is_loaded_before_it_serves_counted_and_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_REFUSED_SECONDS", 0.001)
+    monkeypatch.setattr(process, "_REJECTED_SECONDS", 0.001)
     table = Table()
 
     async def scenario(dnsmasq: Dnsmasq) -> None:

@@ -44,24 +44,24 @@ class Wire:
         self.http = HttpReply(status=200, size=3, data=b"abc", whole=True)
         self.digest = HttpReply(status=200, data=b"d1gest")
         self.asked: list[tuple[Any, ...]] = []
-        self.spoken: list[IPv4Address] = []
+        self.opened: list[IPv4Address] = []
         monkeypatch.setattr(fetcher.tftp, "read_tftp_beginning", self._read_tftp)
         monkeypatch.setattr(fetcher.http_probe, "read_http_beginning", self._read_http)
         monkeypatch.setattr(fetcher.http_probe, "read_http_digest", self._read_digest)
-        monkeypatch.setattr(Line, "speak", self._speak)
+        monkeypatch.setattr(Line, "open_endpoint", self._open_endpoint)
 
-    def _speak(self, server: IPv4Address) -> Wire:
-        self.spoken.append(server)
+    def _open_endpoint(self, server: IPv4Address) -> Wire:
+        self.opened.append(server)
         return self
 
     def __enter__(self) -> Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.spoken.clear()
+        self.opened.clear()
 
-    def _read_tftp(self, speaker: Wire, server: IPv4Address, name: str, **options: Any) -> TftpReply:
-        assert speaker.spoken == [server]
+    def _read_tftp(self, endpoint: Wire, server: IPv4Address, name: str, **options: Any) -> TftpReply:
+        assert endpoint.opened == [server]
         self.asked.append((str(server), name, options["limit"], options["seconds"]))
         return self.tftp
 
@@ -98,7 +98,7 @@ def test_a_name_of_tftp_is_taken_byte_for_byte(wire: Wire, uri: str, name: str) 
     found = Fetcher(LINE)(uri)
     assert found == Fetched(uri=uri, state=FetchState.FOUND, size=3, head=b"abc", whole=True)
     assert wire.asked == [("192.0.2.2", name, 65536, 3.0)]
-    assert wire.spoken == [], "the socket is closed"
+    assert wire.opened == [], "the socket is closed"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_link_that_fails_is_silence(wire: Wire, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fetcher.tftp, "read_tftp_beginning", fail)
     found = Fetcher(LINE)("tftp://192.0.2.2/a")
     assert (found.state, found.detail) == (FetchState.SILENT, "192.0.2.2: cannot send: No route to host")
-    monkeypatch.setattr(Line, "speak", lambda *_: None)
+    monkeypatch.setattr(Line, "open_endpoint", lambda *_: None)
     assert Fetcher(LINE)("tftp://192.0.2.2/a").state is FetchState.UNKNOWN
 
 

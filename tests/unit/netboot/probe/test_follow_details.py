@@ -233,8 +233,10 @@ def test_the_file_that_a_bios_came_from() -> None:
     assert told(trace) == [
         (
             FaultCode.LOOP,
-            f"iPXE is given {PROGRAM} again, the file that it came from, and loads itself for ever, unless a"
-            " script is built into it",
+            (
+                f"iPXE is given {PROGRAM} again, the file that it came from, and loads itself for ever, unless"
+                " a script is built into it"
+            ),
             Severity.WARNING,
         )
     ]
@@ -428,8 +430,10 @@ def test_next_server(name: str, router: IPv4Address, faulty: bool) -> None:
     trace, _ = follow(7, FIRMWARE, ipxe=offers, files=files)
     assert messages(trace) == (
         [
-            "the script uses ${next-server}, which the DHCP server sets to 192.0.2.1, not to the boot server"
-            " 192.0.2.2"
+            (
+                "the script uses ${next-server}, which the DHCP server sets to 192.0.2.1, not to the boot"
+                " server 192.0.2.2"
+            )
         ]
         if faulty
         else []

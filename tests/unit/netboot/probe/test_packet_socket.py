@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -429,8 +429,8 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeSocket]]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(packet_socket.time, "monotonic", clock.monotonic)
-    monkeypatch.setattr(packet_socket.select, "select", clock.select)
+    monkeypatch.setattr(packet_socket, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(packet_socket, "select", SimpleNamespace(select=clock.select))
     return clock
 
 
