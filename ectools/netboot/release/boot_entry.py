@@ -2,7 +2,7 @@
 
 NixOS writes the script for a node that loads all by itself (nixos/modules/installer/netboot/netboot.nix):
 ``kernel bzImage init=/nix/store/… initrd=initrd … ${cmdline}``, ``initrd initrd``, ``boot``. What is served
-is a script of our own, so what this one says must be understood in full, or refused.
+is a script of our own, so what this one says must be understood in full, or rejected.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ class _Parser:
         if not words or words[0] in _IGNORED:
             return
         if self._boots:
-            self._refuse("a command stands after boot, which does not return")
+            self._reject("a command stands after boot, which does not return")
         if words[0] == "kernel":
             self._read_kernel(words[1:])
         elif words[0] == "initrd":
             self._read_initrd(words[1:])
         elif words[0] == "boot":
             if words[1:] not in ([], [self._kernel]):
-                self._refuse("boot with arguments is not supported")
+                self._reject("boot with arguments is not supported")
             self._boots = True
         else:
-            self._refuse(f"the command {cut(words[0])} is not supported: kernel, initrd and boot are")
+            self._reject(f"the command {cut(words[0])} is not supported: kernel, initrd and boot are")
 
     def finish(self) -> BootEntry:
         if self._kernel is None or not self._boots:
@@ -115,25 +115,25 @@ class _Parser:
 
     def _read_kernel(self, words: list[str]) -> None:
         if self._kernel is not None:
-            self._refuse("a second kernel")
+            self._reject("a second kernel")
         name, arguments = self._take_name(words, "kernel")
         self._kernel = self._find_file(name, others=("kernel",) if name in _KERNEL_NAMES else ())
         for argument in arguments:
             if argument in ("||", "&&"):
-                self._refuse("conditions are not supported")
+                self._reject("conditions are not supported")
             if "${" in _SETTING.sub("", argument):
-                self._refuse(f"{cut(argument)} has a variable that only a script of your own could have set")
+                self._reject(f"{cut(argument)} has a variable that only a script of your own could have set")
             if not is_argument(argument):
-                self._refuse(f"{cut(repr(argument))} is not printable ASCII, or ends the command in iPXE")
+                self._reject(f"{cut(repr(argument))} is not printable ASCII, or ends the command in iPXE")
         self._arguments = tuple(arguments)
 
     def _read_initrd(self, words: list[str]) -> None:
         name, rest = self._take_name(words, "initrd")
         if rest:
-            self._refuse(f"an initrd with arguments ({cut(' '.join(rest))}) is not supported")
+            self._reject(f"an initrd with arguments ({cut(' '.join(rest))}) is not supported")
         file = self._find_file(name, others=())
         if file in self._initrds:
-            self._refuse(f"the initrd {cut(name)} a second time")
+            self._reject(f"the initrd {cut(name)} a second time")
         self._initrds.append(file)
 
     def _take_name(self, words: list[str], command: str) -> tuple[str, list[str]]:
@@ -141,24 +141,24 @@ class _Parser:
         options, rest = split_options(words)
         for option in options:
             if option not in ("-n", "--name"):
-                self._refuse(f"the option {cut(option)} is not supported")
+                self._reject(f"the option {cut(option)} is not supported")
         if not rest:
-            self._refuse(f"{command} names no file")
+            self._reject(f"{command} names no file")
         name = rest[0].removeprefix("/")
         if any(given != posixpath.basename(name) for given in options.values()):
-            self._refuse("an image under another name is not supported")
+            self._reject("an image under another name is not supported")
         return name, rest[1:]
 
     def _find_file(self, name: str, *, others: tuple[str, ...]) -> str:
         if "${" in name or "://" in name:
-            self._refuse(f"{cut(name)} is no file of the release: a plain name was expected")
+            self._reject(f"{cut(name)} is no file of the release: a plain name was expected")
         candidates = (name, *others, posixpath.basename(name))
         found = next((candidate for candidate in candidates if candidate in self._files), None)
         if found is None:
-            self._refuse(f"{cut(name)} is not in the release, which has {show_list(sorted(self._files))}")
+            self._reject(f"{cut(name)} is not in the release, which has {show_list(sorted(self._files))}")
         if not is_file_name(found):
-            self._refuse(f"the name {cut(repr(found))} has other characters than letters, digits and . _ -")
+            self._reject(f"the name {cut(repr(found))} has other characters than letters, digits and . _ -")
         return found
 
-    def _refuse(self, reason: str) -> NoReturn:
+    def _reject(self, reason: str) -> NoReturn:
         raise BootEntryError(f"{NETBOOT_NAME}:{self._line}: {reason}\n  {cut(self._text)}")

@@ -12,7 +12,6 @@ from ectools.netboot.boot_files.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.simulate.fetcher import Fetched
     from ectools.netboot.protocols import Architecture
 
 # The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
@@ -67,9 +66,8 @@ class Contents:
         return self.machine is not None and self.machine in (expected, _EBC)
 
 
-def identify_contents(fetched: Fetched) -> Contents:
+def identify_contents(head: bytes) -> Contents:
     """What the beginning of a file says that it is."""
-    head = fetched.head
     if not head:
         return Contents(kind=ContentKind.EMPTY)
     if is_script(head):
@@ -83,9 +81,3 @@ def identify_contents(fetched: Fetched) -> Contents:
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return Contents(kind=ContentKind.PAGE)
     return Contents(kind=ContentKind.OTHER)
-
-
-def find_embedded_script(program: bytes) -> bytes | None:
-    """The script that a whole UEFI iPXE was built with."""
-    found = _EMBEDDED.search(program)
-    return None if found is None else found[0]

@@ -24,7 +24,7 @@ from ectools.ipxe.language import (
 )
 from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -299,7 +299,7 @@ class _Machine:
             uri = join_uri(here.uri, uri)
             headers = dict(self._headers) if parameters else {}
             fetched = self._fetch(uri, headers)
-            file = classify(role or guess_role(uri), fetched)
+            file = RequestedFile(role=role or guess_role(uri), fetched=fetched)
             self.trace.add_file(file)
             if not file.found:
                 return None

@@ -19,7 +19,7 @@ from ectools.errors import InputError
 from ectools.fetch import client as fetch_client
 from ectools.fetch.client import FetchError
 from ectools.netboot.boot_files import choose
-from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec, BootBinary, find_machine, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault, find_stock
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
@@ -72,7 +72,8 @@ def test_versions(body: bytes, version: str | None, title: str) -> None:
     ],
 )
 def test_scripts_inside(body: bytes, embedded: bool) -> None:
-    assert inspect_binary(body).embedded is embedded
+    found = inspect_binary(body + b"\0#!ipxe\n\0").embedded
+    assert found == (body if embedded else None)
 
 
 def test_where_autoexec_is_fetched_from() -> None:
@@ -112,7 +113,7 @@ def test_the_headers_of_an_application() -> None:
     ],
 )
 def test_programs_for_a_bios(data: bytes, fault: str | None) -> None:
-    assert find_fault(data, Binary.BIOS) == fault
+    assert find_fault(BootBinary(where="x", data=data), Binary.BIOS) == fault
 
 
 # Where stock binaries are
@@ -128,16 +129,16 @@ STOCK = [
 def test_each_name_of_the_project_and_of_distributions(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(NEW)
     found = find_stock(tmp_path)
-    assert (found.path, found.data, found.facts) == (tmp_path / name, NEW, inspect_binary(NEW))
+    assert (found.where, found.data, found.facts) == (str(tmp_path / name), NEW, inspect_binary(NEW))
 
 
 def test_the_first_name_is_taken(tmp_path: Path) -> None:
     for name in STOCK:
         (tmp_path / name).write_bytes(NEW)
-        assert find_stock(tmp_path).path.name == "ipxe.efi"
+        assert Path(find_stock(tmp_path).where).name == "ipxe.efi"
     for name, next_ in itertools.pairwise(STOCK):
         (tmp_path / name).unlink()
-        assert find_stock(tmp_path).path.name == next_
+        assert Path(find_stock(tmp_path).where).name == next_
 
 
 def test_distributions_are_looked_through_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,17 +155,17 @@ def test_distributions_are_looked_through_in_order(tmp_path: Path, monkeypatch: 
     assert (caught.value.hint or "").startswith("install one; take one of 2024 or later")
     second.mkdir()
     (second / "ipxe.efi").write_bytes(NEW)
-    assert find_stock(None).path.parent == second
+    assert Path(find_stock(None).where).parent == second
     first.mkdir()
     (first / "snp.efi").write_bytes(NEW)
-    assert find_stock(None).path.parent == first
+    assert Path(find_stock(None).where).parent == first
 
 
 def test_what_will_not_do_is_passed_over_without_a_word(tmp_path: Path, told: io.StringIO) -> None:
     (tmp_path / "ipxe.efi").write_bytes(OLD)
     (tmp_path / "ipxe-x86_64.efi").mkdir()
     (tmp_path / "snponly.efi").write_bytes(NEW)
-    assert find_stock(tmp_path).path.name == "snponly.efi"
+    assert find_stock(tmp_path).where == f"{tmp_path}/snponly.efi"
     assert entries(told) == []
 
 
@@ -252,7 +253,7 @@ class Web:
         web = self
 
         class Client:
-            def __init__(self, url: str, *, token: None, retry: object) -> None:
+            def __init__(self, url: str, *, retry: object) -> None:
                 self._url = url
 
             def read(self, url: str, *, limit: int, what: str) -> bytes:

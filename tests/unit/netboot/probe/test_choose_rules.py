@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+from support.boot_binaries import build_uefi_application
 from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
 
 from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
@@ -13,7 +14,6 @@ from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTra
 from ectools.netboot.probe.faults import BootFault, FaultCode, Severity
 from ectools.netboot.probe.simulate.choose import Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
-from ectools.netboot.probe.simulate.contents import ContentKind, Contents
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
 from ectools.netboot.probe.wire.offers import Answer, BootQuestion
@@ -581,16 +581,14 @@ def test_a_file_that_could_not_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contents", "what"),
-    [
-        (None, "nothing"),
-        (Contents(kind=ContentKind.UEFI, machine=0xAA64), "a UEFI program for ARM 64-bit UEFI"),
-    ],
+    ("state", "what"),
+    [(FetchState.MISSING, "nothing"), (FetchState.FOUND, "a UEFI program for ARM 64-bit UEFI")],
 )
-def test_a_file_that_is_something_else(contents: Contents | None, what: str) -> None:
+def test_a_file_that_is_something_else(state: FetchState, what: str) -> None:
     trace = start_trace()
     file = RequestedFile(
-        role=Role.SCRIPT, fetched=Fetched(uri="tftp://h/a", state=FetchState.FOUND), contents=contents
+        role=Role.SCRIPT,
+        fetched=Fetched(uri="tftp://h/a", state=state, head=build_uefi_application(0xAA64)),
     )
     trace.add_unreadable(file)
     trace.add_wrong_architecture(file)

@@ -13,14 +13,9 @@ from support.pxe_messages import client_of
 
 from ectools.netboot.probe.clients.exchange import Line
 from ectools.netboot.probe.simulate import fetcher
-from ectools.netboot.probe.simulate.contents import (
-    ContentKind,
-    Contents,
-    find_embedded_script,
-    identify_contents,
-)
+from ectools.netboot.probe.simulate.contents import ContentKind, Contents, identify_contents
 from ectools.netboot.probe.simulate.fetcher import BEGINNING, Fetched, Fetcher, FetchState, resolve_host
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 from ectools.netboot.probe.wire.http_probe import HttpReply
 from ectools.netboot.probe.wire.packet_socket import Interface, LinkError
 from ectools.netboot.probe.wire.tftp import TftpReply
@@ -350,7 +345,7 @@ def linux(data: bytes = b"", *, at: int = 0x202, magic: bytes = b"HdrS") -> byte
     ],
 )
 def test_contents(head: bytes, kind: ContentKind, machine: int | None, text: str) -> None:
-    found = identify_contents(Fetched(uri="", state=FetchState.FOUND, head=head))
+    found = identify_contents(head)
     assert (found.kind, found.machine, found.text) == (kind, machine, text)
     assert found.is_ipxe_script is (kind is ContentKind.SCRIPT)
 
@@ -373,20 +368,6 @@ def test_contents(head: bytes, kind: ContentKind, machine: int | None, text: str
 )
 def test_what_runs_where(number: int, kind: ContentKind, machine: int | None, runs: bool) -> None:
     assert Contents(kind=kind, machine=machine).runs_on(client_of(number).architecture) is runs
-
-
-@pytest.mark.parametrize(
-    ("program", "script"),
-    [
-        (b"iPXE\0#!ipxe \0", None),
-        (b"iPXE\0#!ipxe\ndhcp\nboot\0rest", b"#!ipxe\ndhcp\nboot"),
-        (b"#!ipxe \0x#!ipxe\na\0", b"#!ipxe\na"),
-        (b"iPXE", None),
-        (b"#!gpxe\na\0", None),
-    ],
-)
-def test_a_script_that_is_built_in(program: bytes, script: bytes | None) -> None:
-    assert find_embedded_script(program) == script
 
 
 # What a file is for
@@ -426,9 +407,6 @@ def test_roles_by_names(uri: str, role: Role) -> None:
     ],
 )
 def test_a_requested_file(state: FetchState, head: bytes, kind: ContentKind | None, unreadable: bool) -> None:
-    fetched = Fetched(uri=WEB, state=state, head=head)
-    file = classify(Role.PROGRAM, fetched)
-    assert file == RequestedFile(
-        role=Role.PROGRAM, fetched=fetched, contents=None if kind is None else Contents(kind=kind)
-    )
+    file = RequestedFile(role=Role.PROGRAM, fetched=Fetched(uri=WEB, state=state, head=head))
+    assert file.contents == (None if kind is None else Contents(kind=kind))
     assert (file.found, file.is_unreadable) == (state is FetchState.FOUND, unreadable)

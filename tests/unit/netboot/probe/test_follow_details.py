@@ -234,8 +234,8 @@ def test_the_file_that_a_bios_came_from() -> None:
         (
             FaultCode.LOOP,
             (
-                f"iPXE is given {PROGRAM} again, the file that it came from, and loads itself for ever, unless"
-                " a script is built into it"
+                f"iPXE is given {PROGRAM} again, the file that it came from, and loads itself for ever,"
+                " unless a script is built into it"
             ),
             Severity.WARNING,
         )
