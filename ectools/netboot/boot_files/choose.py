@@ -1,4 +1,4 @@
-"""Which boot binaries are served: found, read and checked, before anything is written."""
+"""The choice of boot binaries: found, read and checked, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dnsmasq's log → events: who asked, and what was sent.
+"""dnsmasq's log as events: who asked, and what was sent.
 
 Recorded from dnsmasq 2.90 with ``log-facility=-``, ``log-dhcp`` and ``LC_ALL=C``: one line a fact, in front
 of it the part that speaks and its process, ``dnsmasq-tftp[7]: ``; without a process where it dies at its
@@ -37,7 +37,7 @@ _MAX_EXCHANGES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class _Exchange:
-    """What the lines of one DHCP exchange have told so far."""
+    """The facts of one DHCP exchange that its lines have named so far."""
 
     vendor_class: str | None = None
     ipxe: bool = False
@@ -62,7 +62,7 @@ class DnsmasqLog:
         self._serves = False
 
     def feed(self, line: str) -> bool:
-        """Take one line. Whether it belongs in the report of a failure."""
+        """Take one line; returns whether it belongs in the report of a failure."""
         found = _LINE.fullmatch(line)
         if found is None:
             self._log_limited(_log.warning, "dnsmasq", line=line)
@@ -74,7 +74,7 @@ class DnsmasqLog:
             case "dhcp":
                 return self._take_dhcp(text)
         if found["pid"] is None:
-            return True  # its last words
+            return True  # it dies at its start
         if text.startswith("started, version"):
             self._serves = True
             self._started()
@@ -86,7 +86,7 @@ class DnsmasqLog:
         if sent := _SENT.fullmatch(text):
             name = PurePosixPath(sent["path"]).name
             if sent["client"] == broke_off:
-                # dnsmasq's words for a transfer that was broken off before its first block.
+                # dnsmasq logs a transfer that was broken off before its first block as sent.
                 _log.debug("TFTP was asked for a file's size", client=broke_off, file=name)
                 return False
             self._log_limited(_log.info, "TFTP has sent a file", client=sent["client"], file=name)

@@ -83,7 +83,9 @@ def build_dnsmasq_argv(program: str, *, proxy: bool, identity: DnsmasqUser | Non
 
 
 class Dnsmasq:
-    """``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
+    """dnsmasq, kept running by a supervisor.
+
+    ``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
 
     ``table``: the limit per address that this process loads and removes; None: somebody else does.
     ``grants``: those of this process's capabilities that dnsmasq gets where it needs them.
@@ -124,7 +126,7 @@ class Dnsmasq:
         return {"dnsmasq_restarts": self._supervisor.restarts}
 
     def reconfigure(self, plan: DnsmasqPlan) -> bool:
-        """Start it again with another plan, which it reads only then; whether it is another."""
+        """Whether ``plan`` is another: then dnsmasq is started again, because it reads its plan only then."""
         if plan == self._plan:
             return False
         self._plan = plan

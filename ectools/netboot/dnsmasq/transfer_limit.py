@@ -44,7 +44,9 @@ _OTHER_PORTS = "{ 53, 123, 443 }"
 
 @dataclass(frozen=True, kw_only=True)
 class TransferShare:
-    """``uid``: whose sockets to ``address`` are dnsmasq's; ``max_transfers``: of all clients."""
+    """The limits of one dnsmasq. ``uid``: whose sockets to ``address`` are its; ``max_transfers``: of all
+    clients.
+    """
 
     address: IPv4Address
     max_transfers: int
@@ -99,7 +101,7 @@ def render_share(share: TransferShare) -> str:
 
 
 def load_unit_table(settings: ServerSettings, *, user: str) -> None:
-    """Load the unit's table; without nft, or where the kernel refuses, TFTP goes without, and it is told.
+    """Load the unit's table. Without nft, or where the kernel rejects it, TFTP goes without, with a warning.
 
     Raises InputError where there is no such user.
     """

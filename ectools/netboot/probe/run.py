@@ -1,4 +1,4 @@
-"""The whole probe: asks, follows every architecture, and judges."""
+"""The whole probe: offers, each architecture's way, faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRequest:
-    """``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
+    """The parameters of a probe.
+
+    ``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
     window for offers, and the time for each other answer. ``mac`` None: the interface's. ``verify``: load
     what a script compares with a SHA-256, and compare it.
     """
@@ -45,7 +47,10 @@ class ProbeRequest:
 def run_probe(
     request: ProbeRequest, *, on_progress: Callable[[str], None] = lambda _text: None
 ) -> ProbeReport:
-    """Ask the network. ``on_progress`` is given what goes on. Raises InputError, LinkError, LeaseError."""
+    """The report of a network. ``on_progress`` is given what goes on.
+
+    Raises InputError, LinkError, LeaseError.
+    """
     host = find_host()
     interface = host.choose(request.interface)
     line = Line(
@@ -103,7 +108,7 @@ def _follow_all(
     verify: bool,
     on_progress: Callable[[str], None],
 ) -> list[BootTrace]:
-    """Every architecture at once: one that waits for a server that is silent holds up no other."""
+    """The traces of all architectures, which are followed at once: a silent server holds up one alone."""
 
     def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
         return ask_boot_server(line, client, server, item)
@@ -124,7 +129,7 @@ def _follow_all(
 
 
 def _find_limits(line: Line, *, fetch: bool, lease: bool) -> Iterator[str]:
-    """What this probe could not see."""
+    """Sentences on what this probe could not see."""
     if line.answers_here:
         yield (
             "a DHCP server or proxy runs on this host: it was asked from within, so that a firewall or a VLAN"

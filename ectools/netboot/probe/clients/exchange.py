@@ -1,4 +1,4 @@
-"""Asking, and collecting all that answers: every client's DISCOVER in one window, and port 4011."""
+"""Exchanges with a network: every client's DISCOVER in one window, port 4011, and a lease."""
 
 from __future__ import annotations
 
@@ -84,14 +84,17 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Offers:
-    """All offers to each client, in the order in which they came, and what came that was none."""
+    """All offers to each client, as they came; ``notes`` are about packets that are no message."""
 
     offers: Mapping[Client, tuple[Answer, ...]]
     notes: tuple[str, ...]
 
 
 def discover(line: Line, clients: Sequence[Client]) -> Offers:
-    """Ask as every client, and listen for the whole window."""
+    """The offers to every client within ``line.seconds``. Who has none is asked for again every 1.5 s.
+
+    Raises LinkError.
+    """
     asked = {secrets.randbits(32): client for client in clients}
     collector = _OfferCollector(asked)
     with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as capture:
@@ -110,7 +113,7 @@ def discover(line: Line, clients: Sequence[Client]) -> Offers:
 
 
 class _OfferCollector:
-    """Sorts what comes in by whom it answers. It keeps so much and no more: anybody can send."""
+    """What comes in, sorted by the client that it answers. Bounded, because anybody can send."""
 
     def __init__(self, asked: Mapping[int, Client]) -> None:
         self._asked = asked
@@ -166,7 +169,7 @@ def _send(line: Line, capture: CaptureSocket, message: Message) -> None:
 
 
 def _read_answer(datagram: Datagram, *, seconds: float) -> Answer:
-    """Raises PacketError."""
+    """The message in a datagram. Raises PacketError."""
     message = parse_message(datagram.payload)
     return Answer(message=message, source=datagram.source, port=datagram.source_port, seconds=seconds)
 
@@ -197,7 +200,10 @@ def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int |
 
 @contextlib.contextmanager
 def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interface]:
-    """Take what was offered, give it to the interface for the length of the block, and give it back."""
+    """The offered address, leased and the interface's for the length of the block.
+
+    Raises LeaseError where the server does not give it, and LinkError.
+    """
     request = build_lease_request(offer.message, client, server=offer.server)
     lease = _wait_for_lease(line, request)
     mask = offer.message.options.get(_NETMASK, b"")

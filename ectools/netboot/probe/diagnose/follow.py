@@ -42,7 +42,7 @@ def follow_client(
     mac: str,
     find_digest: FindDigest | None = None,
 ) -> BootTrace:
-    """Go the whole way. Without ``fetch`` it ends where the first file would be asked for."""
+    """The trace of one architecture. Without ``fetch`` it ends where the first file would be asked for."""
     follower = _Follower(architecture, offers, fetch=fetch, ask=ask, mac=mac, find_digest=find_digest)
     follower.follow()
     return follower.boot_trace

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What a file is fetched for."""
+    """The purpose of a file."""
 
     PROGRAM = "program"
     SCRIPT = "script"
@@ -42,12 +42,12 @@ class RequestedFile:
 
     @property
     def is_unreadable(self) -> bool:
-        """It was found, and is nothing that iPXE can run."""
+        """Whether it was found, and is nothing that iPXE can run."""
         return self.contents is not None and self.contents.kind in (ContentKind.PAGE, ContentKind.EMPTY)
 
 
 def guess_role(uri: str) -> Role:
-    """What a file is for, by its name, where the command that fetches it does not say."""
+    """The purpose of a file by its name, where the command that fetches it does not say."""
     name = uri.partition("?")[0].rpartition("/")[2].lower()
     if name.endswith(".ipxe"):
         return Role.SCRIPT
