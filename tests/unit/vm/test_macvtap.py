@@ -253,14 +253,17 @@ def test_what_netlink_denies_leaves_no_link(
     assert set(kernel.links) == {"eth0"}
 
 
-@pytest.mark.parametrize("what", ["number", "node"])
-def test_the_device_is_waited_for_ten_seconds(what: str, kernel: Kernel, settings: GuestSettings) -> None:
+@pytest.mark.parametrize(("what", "hint"), [("number", "/sys must show this"), ("node", "/dev must be a devtmpfs")])
+def test_the_device_is_waited_for_ten_seconds(
+    what: str, hint: str, kernel: Kernel, settings: GuestSettings
+) -> None:
     kernel.slow[what] = 9.9
     with hold_macvtap(of(settings), settings):
         pass
     kernel.slow[what] = 11.0
-    with pytest.raises(MacvtapError, match="within 10 s"):
+    with pytest.raises(MacvtapError, match="within 10 s") as caught:
         make_link(of(settings), settings, uid=1)
+    assert hint in str(caught.value.hint)
     assert "ec0" not in kernel.links
 
 
