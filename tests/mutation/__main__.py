@@ -32,6 +32,13 @@ FLOOR_PERCENT = 90.0
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--sample", type=click.IntRange(min=1), help="How many faults to draw.  [default: all]")
 @click.option(
+    "--tests",
+    "only",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Show them to these tests alone: quicker while writing, and at most as many are noticed.",
+)
+@click.option(
     "--seed", type=int, default=1, show_default=True, help="The same tree and seed: the same faults."
 )
 @click.option(
@@ -48,6 +55,7 @@ def main(
     paths: tuple[Path, ...],
     *,
     sample: int | None,
+    only: tuple[Path, ...],
     seed: int,
     jobs: int,
     floor: float,
@@ -65,7 +73,9 @@ def main(
             )
         return
     try:
-        with open_session(root, jobs=jobs) as session:
+        with open_session(
+            root, jobs=jobs, only=[path.resolve().relative_to(root).as_posix() for path in only]
+        ) as session:
             session.measure(faults, on_stage=functools.partial(click.echo, err=True))
             with contextlib.closing(session.judge(faults)) as judged:
                 results = list(_with_progress(judged, len(faults)))

@@ -79,8 +79,12 @@ class Measured:
         return self._lines[path]
 
 
-def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int) -> Measured:
+def measure(
+    runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int, only: tuple[str, ...] = ()
+) -> Measured:
     """The measurement of a level, from the cache if it is there. ``base`` is a copy of the tree.
+
+    ``only``: of its tests, those of these files and directories; the cache is theirs then.
 
     Raises:
         MeasureError: the tests cannot run, or none passes.
@@ -91,14 +95,20 @@ def measure(runner: Runner, level: Level, *, base: Path, cache: Path, jobs: int)
         with contextlib.ExitStack() as stack:
             made = Path(tempfile.mkdtemp(dir=cache, prefix=".new-"))
             stack.callback(shutil.rmtree, made, ignore_errors=True)
-            _measure(runner, level, base=base, directory=made, jobs=jobs)
+            _measure(runner, level, base=base, directory=made, jobs=jobs, only=only)
             made.rename(directory)
         _prune(cache.parent)
     return Measured(directory)
 
 
-def _measure(runner: Runner, level: Level, *, base: Path, directory: Path, jobs: int) -> None:
+def _measure(
+    runner: Runner, level: Level, *, base: Path, directory: Path, jobs: int, only: tuple[str, ...]
+) -> None:
     files = sorted(path.relative_to(base).as_posix() for path in (base / level.tests).rglob("test_*.py"))
+    if only:
+        files = [name for name in files if any(f"{name}/".startswith(f"{one}/") for one in only)]
+        if not files:
+            raise MeasureError(f"{level.tests}: none of the tests named is of this level")
     # The project's own settings of coverage are for its own measurement: a floor, branches.
     config = runner.work / "coveragerc"
     # A child knows the test that started it by pytest's variable.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import pytest
 
 # A fault that is found need not be made small and explained, which takes minutes.
-settings.register_profile("mutation", phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None)
+settings.register_profile(
+    "mutation", phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None, deadline=None
+)
 settings.load_profile("mutation")
 
 _seconds: dict[str, float] = defaultdict(float)

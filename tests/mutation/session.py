@@ -16,7 +16,7 @@ from .runner import Runner
 from .tree import copy_files, copy_tree, hash_files, list_files, write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from .judge import Judged
     from .mutants import Mutant
@@ -25,33 +25,40 @@ CACHE = ".cache/mutate"
 """The directory of the measurements, below the checkout's root; git ignores it."""
 
 
+_COLLECT_SECONDS = 600.0
+
+
 class SanityError(Exception):
     """A fault that must be noticed was not: something else than the copy is tested."""
 
 
 @contextlib.contextmanager
-def open_session(root: Path, *, jobs: int) -> Iterator[Session]:
+def open_session(root: Path, *, jobs: int, only: Sequence[str] = ()) -> Iterator[Session]:
     """A session on a checkout; at its end all that it started has ended, and its copies are gone."""
     work = Path(tempfile.mkdtemp(prefix="mutate-"))
     work.chmod(0o755)
     runner = Runner(work)
     try:
-        yield Session(runner, root, jobs=jobs)
+        yield Session(runner, root, jobs=jobs, only=only)
     finally:
         runner.stop()
         shutil.rmtree(work, ignore_errors=True)
 
 
 class Session:
-    """Measures, and judges faults; ``jobs`` is how many runs of pytest there are at once."""
+    """Measures, and judges faults; ``jobs`` is how many runs of pytest there are at once.
 
-    def __init__(self, runner: Runner, root: Path, *, jobs: int) -> None:
+    ``only``: files and directories of the tests that faults are shown to; all of their level where empty.
+    """
+
+    def __init__(self, runner: Runner, root: Path, *, jobs: int, only: Sequence[str]) -> None:
         self._runner = runner
         self._jobs = jobs
         files = list_files(root)
         self._base = runner.work / "base"
         copy_files(root, files, self._base)
-        self._cache = root / CACHE / hash_files(root, files)
+        self._cache = root / CACHE / hash_files(root, files, *only)
+        self._only = tuple(only)
         self._imports = Imports(self._base, files)
         self._measured: dict[Level, Measured] = {}
 
@@ -64,8 +71,14 @@ class Session:
         """
         for level in sorted({_level(mutant) for mutant in mutants}, key=LEVELS.index):
             on_stage(f"measuring {level.tests}, unless the cache has it")
-            measured = measure(self._runner, level, base=self._base, cache=self._cache, jobs=self._jobs)
+            measured = measure(
+                self._runner, level, base=self._base, cache=self._cache, jobs=self._jobs, only=self._only
+            )
             self._measured[level] = measured
+            # Every copy has what Python compiles here; a measurement from the cache has compiled nothing.
+            self._runner.run(
+                self._base, ["--collect-only", level.tests], tests=None, limit=_COLLECT_SECONDS, env={}
+            )
             for name in measured.failing:
                 on_stage(f"left out, because it fails without a fault: {name}")
             self._check_sanity(level, measured)
