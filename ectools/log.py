@@ -110,22 +110,22 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
-        self._say(logging.DEBUG, event, fields)
+        self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        self._say(logging.INFO, event, fields)
+        self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        self._say(logging.WARNING, event, fields)
+        self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        self._say(logging.ERROR, event, fields)
+        self._write(logging.ERROR, event, fields)
 
     def exception(self, event: str, error: BaseException, **fields: Any) -> None:
         """An error that is a fault of this program: its traceback stands below it."""
-        self._say(logging.ERROR, event, fields, error)
+        self._write(logging.ERROR, event, fields, error)
 
-    def _say(
+    def _write(
         self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None
     ) -> None:
         """Like Logger.log, but for a look at the stack: a storm of requests logs thousands of lines."""

@@ -38,7 +38,7 @@ class LogRate:
 class LogLimit:
     """The limit of one output; ``source`` names it in the log: ``console``.
 
-    What is left out is told at once, then once a minute, with how many lines and bytes it was meanwhile.
+    What is left out is reported at once, then once a minute, with how many lines and bytes it was meanwhile.
     ``clock`` gives seconds that only grow.
     """
 
@@ -75,11 +75,11 @@ class LogLimit:
         return False
 
     def close(self) -> None:
-        """The output has ended: tell what has not been told."""
+        """The output has ended: what was left out since the last report is reported."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._tell()
+        self._write_report()
 
     def _fill(self) -> None:
         now = self._clock()
@@ -89,13 +89,13 @@ class LogLimit:
         self._bytes = min(rate.burst_bytes, self._bytes + passed * rate.bytes_per_second)
 
     def _report(self) -> None:
-        """Tell, and look again in a minute: the last lines of a flood are told, whatever comes after them."""
+        """Report now and, where lines were left out meanwhile, in a minute: a flood's end is reported too."""
         self._timer = None
         if self._lines_left_out:
             self._timer = asyncio.get_running_loop().call_later(self._report_seconds, self._report)
-            self._tell()
+            self._write_report()
 
-    def _tell(self) -> None:
+    def _write_report(self) -> None:
         if self._lines_left_out:
             _log.warning(
                 "lines left out of the log: more was written than it takes",

@@ -50,11 +50,11 @@ def read_counters(program: str, family: str, name: str) -> Mapping[str, int]:
     """The packets that each named counter of the table has counted. Raises ProcessError."""
     argv = [program, "--json", "list", "counters", "table", family, name]
     with handed_on(Capability.NET_ADMIN):
-        said = run(argv, timeout=_SECONDS).stdout
+        answer = run(argv, timeout=_SECONDS).stdout
     try:
-        found = [entry["counter"] for entry in json.loads(said)["nftables"] if "counter" in entry]
+        found = [entry["counter"] for entry in json.loads(answer)["nftables"] if "counter" in entry]
         return {each["name"]: int(each["packets"]) for each in found}
     except (ValueError, KeyError, TypeError) as error:
         raise ProcessError(
-            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=said
+            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=answer
         ) from error

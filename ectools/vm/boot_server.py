@@ -35,8 +35,8 @@ _log = log.Log(__name__)
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _END_SECONDS = 2.0
-# An error and its hint.
-_WORDS = 2
+# Of one that served before: an error and its hint.
+_TAIL_LINES = 2
 # A server that does not answer so often in a row, each within its time, serves nobody.
 _CHECK_SECONDS = 30.0
 _ANSWER_SECONDS = 20.0
@@ -59,8 +59,8 @@ class BootServer:
         self._root = root
         self._tail = Tail()
         # Who makes requests without end must not hide what the server says of itself.
-        self._requests = LogLimit("boot-http requests")
-        self._said = LogLimit("boot-http")
+        self._request_log = LogLimit("boot-http requests")
+        self._own_log = LogLimit("boot-http")
         self.requested = asyncio.Event()
         self.supervisor = Supervisor(
             self._run_once, what="the boot HTTP server", policy=_POLICY, changed=changed
@@ -109,7 +109,7 @@ class BootServer:
                 return silent
             await outputs.finish(seconds=_STOP_SECONDS)
             # Where none has served yet, all of its last lines are reported.
-            output_tail = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
+            output_tail = self._tail.lines()[-_TAIL_LINES:] if self.supervisor.served.is_set() else []
             return ": ".join([describe_exit(ended.result()), *(line.strip() for line in output_tail)])
 
     async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
@@ -150,16 +150,16 @@ class BootServer:
             event, level = entry.pop("event"), entry.pop("level")
         except (ValueError, AttributeError, KeyError, TypeError):
             self._tail.add(line)
-            if self._said.take(len(line.encode())):
+            if self._own_log.take(len(line.encode())):
                 _log.warning("boot-http", line=line)
             return
         entry.pop("time", None)
-        limit = self._said
+        limit = self._own_log
         if event == "request":
             if entry.get("path") == HEALTH_PATH:
                 return
             self.requested.set()
-            limit = self._requests
+            limit = self._request_log
         if level in {"error", "warning", "critical"}:
             self._tail.add(f"{event} {entry}")
         if limit.take(len(line.encode())):
@@ -170,13 +170,13 @@ class BootServer:
         return text + "".join(f"\n  boot-http: {line}" for line in self._tail.lines())
 
     def close(self) -> None:
-        self._requests.close()
-        self._said.close()
+        self._request_log.close()
+        self._own_log.close()
 
 
 def _pass_on(event: str, level: object, fields: dict[str, Any]) -> None:
-    talk = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
-    talk.get(str(level), _log.info)(event, **{"source": "boot-http", **fields})
+    writers = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
+    writers.get(str(level), _log.info)(event, **{"source": "boot-http", **fields})
 
 
 @contextlib.asynccontextmanager

@@ -87,7 +87,7 @@ class Health:
         self._pause: _Pause | None = None
         self._silent_since: float | None = None
         self._ending = False
-        self._tell = guest.said.report_state
+        self._log = guest.record.report_state
 
     def end(self) -> None:
         """The guest is being stopped: that is what the status line says from now on."""
@@ -134,7 +134,7 @@ class Health:
                 self._report_silent(f"no answer on QMP for {_SLOW_SECONDS:g} s")
             state = str(await asking)
         if self._silent_since is not None:
-            self._tell(
+            self._log(
                 _log.info, "QEMU answers again", after_seconds=round(self._clock() - self._silent_since)
             )
             self._silent_since = None
@@ -160,7 +160,7 @@ class Health:
                 {"watchdog_seconds_left": round(pause.since + HEALTH_PAUSE_SECONDS - now)} if watched else {}
             )
             seconds = round(now - pause.since)
-            self._tell(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
+            self._log(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
         if state == _DISK_FAILED:
             pause.retried_at = now
             with contextlib.suppress(QmpError):  # what is wrong then, the next turn sees
@@ -172,7 +172,7 @@ class Health:
             if self._clock() - self._pause.retried_at < _RETRY_SECONDS:
                 return  # it runs to its next request, which may fail as the last one did
             seconds = round(self._clock() - self._pause.since)
-            self._tell(_log.info, "the guest runs again", paused_seconds=seconds)
+            self._log(_log.info, "the guest runs again", paused_seconds=seconds)
             self._pause = None
             self._notifier.ready()  # it may have been started paused
         self._report(self._runs if state == "running" else f"{self._runs}: {state}")
@@ -184,7 +184,7 @@ class Health:
     def _report_silent(self, reason: str) -> None:
         if self._silent_since is None:
             self._silent_since = self._clock()
-            self._tell(_log.error, "QEMU does not answer", reason=reason)
+            self._log(_log.error, "QEMU does not answer", reason=reason)
             self._report("QEMU does not answer")
 
 

@@ -139,12 +139,12 @@ async def watch_first_boot(
     *,
     changed: asyncio.Event,
     seconds: float,
-    said: Callable[[], Awaitable[str]],
+    kvm_error: Callable[[], Awaitable[str]],
 ) -> KvmFailure | str:
     """Watch until the guest makes progress (what it was is returned) or KVM turns out not to carry it.
 
     ``changed`` is set when it is worth looking at once; ``seconds`` is the time for the first progress;
-    ``said`` returns what QEMU says of a KVM that stopped the guest, or nothing.
+    ``kvm_error`` returns what QEMU reports where KVM stopped the guest; empty where it reports nothing.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -154,8 +154,8 @@ async def watch_first_boot(
         if boot.progress is not None:
             return boot.progress
         if (failure := diagnose_first_boot(boot)) is not None:
-            words = await said() if failure.trouble is Trouble.STOPPED else ""
-            return replace(failure, detail=f"{failure.detail}: {words}") if words else failure
+            error = await kvm_error() if failure.trouble is Trouble.STOPPED else ""
+            return replace(failure, detail=f"{failure.detail}: {error}") if error else failure
         if loop.time() >= deadline:
             return KvmFailure(trouble=Trouble.NO_PROGRESS, detail=f"{seconds:g} s, status {boot.status}")
         try:

@@ -167,7 +167,7 @@ async def _explain_failed_start(guest: Guest, settings: GuestSettings, error: Qm
             returncode = await guest.wait()
     except TimeoutError:
         raise error from None
-    stderr = guest.said.stderr.lines()
+    stderr = guest.record.stderr.lines()
     if guest.accelerator is Accelerator.KVM and (failure := classify_death(returncode, stderr)) is not None:
         return failure
     raise_for_settings(settings, stderr)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ectools.outputs import Outputs
 from ectools.vm.argv import Accelerator
-from ectools.vm.guest import Guest, Record
+from ectools.vm.guest import Guest, GuestLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -100,7 +100,7 @@ async def guest_without_qemu(
         process=cast("asyncio.subprocess.Process", process),
         accelerator=accelerator,
         channel=ours,
-        said=Record(),
+        record=GuestLog(),
         outputs=Outputs(),
     )
     if connected:
@@ -109,7 +109,7 @@ async def guest_without_qemu(
         yield guest, server
     finally:
         server.answering.set()
-        guest.said.close()
+        guest.record.close()
         await guest.qmp.close()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

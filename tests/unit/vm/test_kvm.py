@@ -128,7 +128,7 @@ class Guest:
         return self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
 
 
-async def said() -> str:
+async def kvm_error() -> str:
     return "KVM internal error. Suberror: 1"
 
 
@@ -136,7 +136,7 @@ RUNNING = FirstBoot(status="running", resets=(), progress=None)
 
 
 def watch(guest: Guest, seconds: float) -> KvmFailure | str:
-    return asyncio.run(watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, said=said))
+    return asyncio.run(watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, kvm_error=kvm_error))
 
 
 def test_progress_ends_the_watch() -> None:
@@ -160,7 +160,7 @@ def test_an_event_is_looked_at_at_once() -> None:
     async def scenario() -> KvmFailure | str:
         asyncio.get_running_loop().call_soon(guest.changed.set)
         async with asyncio.timeout(60):
-            return await watch_first_boot(guest.look, changed=guest.changed, seconds=3600, said=said)
+            return await watch_first_boot(guest.look, changed=guest.changed, seconds=3600, kvm_error=kvm_error)
 
     assert asyncio.run(scenario()) == KvmFailure(
         trouble=Trouble.STOPPED, detail="status internal-error: KVM internal error. Suberror: 1"
@@ -251,7 +251,7 @@ def test_a_guest_is_looked_at_every_second_and_once_more_at_the_end() -> None:
             looks.append(round(loop.time() - began, 1))
             return RUNNING
 
-        return looks, await watch_first_boot(look, changed=asyncio.Event(), seconds=2.5, said=said)
+        return looks, await watch_first_boot(look, changed=asyncio.Event(), seconds=2.5, kvm_error=kvm_error)
 
     looks, result = run_virtually(scenario())
     assert looks[:4] == [0, 1, 2, 2.5]
@@ -267,6 +267,6 @@ def test_what_kvm_says_is_asked_for_only_where_it_stopped_the_guest() -> None:
 
     async def scenario() -> KvmFailure | str:
         guest = Guest(FirstBoot(status="paused", resets=(), progress=None))
-        return await watch_first_boot(guest.look, changed=guest.changed, seconds=60, said=silence)
+        return await watch_first_boot(guest.look, changed=guest.changed, seconds=60, kvm_error=silence)
 
     assert run_virtually(scenario()) == KvmFailure(trouble=Trouble.STOPPED, detail="status paused")

@@ -252,7 +252,7 @@ def die(returncode: int, *stderr: str) -> Callable[[Guest, QmpServer, FakeProces
 
     def script(guest: Guest, qemu: QmpServer, process: FakeProcess) -> None:
         for line in stderr:
-            guest.said.on_stderr(line)
+            guest.record.on_stderr(line)
         qemu.greets = False
         asyncio.get_running_loop().call_later(1, process.end, returncode)
 

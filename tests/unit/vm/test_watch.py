@@ -108,7 +108,7 @@ def test_a_guest_that_powers_itself_off_has_ended_in_order(
 
 def test_any_other_end_is_an_error_with_the_last_lines(settings: GuestSettings) -> None:
     def script(run: Run) -> None:
-        run.guest.said.on_stderr("qemu: something broke")
+        run.guest.record.on_stderr("qemu: something broke")
         run.at(5, run.process.end, 1)
 
     with pytest.raises(GuestError, match="QEMU ended: exit status 1\n  qemu: qemu: something broke"):
@@ -117,7 +117,7 @@ def test_any_other_end_is_an_error_with_the_last_lines(settings: GuestSettings) 
 
 def test_a_death_before_any_progress_is_kvms_where_it_looks_so(settings: GuestSettings) -> None:
     def script(run: Run) -> None:
-        run.guest.said.on_stderr(MSR)
+        run.guest.record.on_stderr(MSR)
         run.at(5, run.process.end, -signal.SIGABRT)
 
     assert watch(settings, script) == KvmFailure(trouble=Trouble.ABORTED, detail=MSR)
@@ -128,7 +128,7 @@ def test_a_death_before_any_progress_is_kvms_where_it_looks_so(settings: GuestSe
 def test_a_death_after_progress_is_the_guests(settings: GuestSettings, told: Any) -> None:
     def script(run: Run) -> None:
         run.make_progress()
-        run.guest.said.on_stderr(MSR)
+        run.guest.record.on_stderr(MSR)
         run.at(5, run.process.end, -signal.SIGABRT)
 
     with pytest.raises(GuestError, match="killed by SIGABRT"):
@@ -180,7 +180,7 @@ def test_a_guest_that_kvm_stops_is_its_failure_before_progress_and_an_end_after_
     def stop_it(run: Run) -> None:
         run.qemu.state = "internal-error"
         run.qemu.send_event("STOP")
-        run.guest.said.on_stderr("KVM internal error. Suberror: 1")
+        run.guest.record.on_stderr("KVM internal error. Suberror: 1")
 
     def early(run: Run) -> None:
         run.at(5, stop_it, run)
