@@ -1,4 +1,4 @@
-"""How much of another program's output goes into the log: token buckets of lines and of bytes.
+"""A limit for another program's lines in the log: two token buckets, of lines and of bytes.
 
 Who controls a guest, or can send packets to dnsmasq, decides how much these write. journald's own limit
 (RateLimitBurst= of journald.conf(5)) counts entries of the whole unit, and drops this program's with them.
@@ -23,7 +23,7 @@ _REPORT_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class LogRate:
-    """What the log takes at once (the burst), and what it takes for ever.
+    """The sizes of the buckets (the burst), and their refill a second.
 
     The default lets a guest's boot through that says all it can (2,000 to 5,000 lines), and comes to about
     350 MB of text and 860,000 lines a day.

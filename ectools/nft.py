@@ -34,14 +34,20 @@ def render_load(family: str, name: str, body: str) -> str:
 
 
 def render_removal(family: str, name: str) -> str:
-    """The transaction after which the table is not there. To remove one that is not there is an error."""
+    """The transaction after which the table is not there; it makes it first, so that its removal is no error.
+
+    Raises ValueError for a name that is no identifier.
+    """
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is no name of a table")
     return f"table {family} {name}\ndelete table {family} {name}\n"
 
 
 def apply(program: str, transaction: str) -> None:
-    """Raises ProcessError: no right (CAP_NET_ADMIN), no nf_tables in the kernel, or a mistake in the text."""
+    """One run of ``nft -f``, with CAP_NET_ADMIN handed on where this process has it.
+
+    Raises ProcessError: no right to it, no nf_tables in the kernel, or a mistake in the text.
+    """
     with handed_on(Capability.NET_ADMIN):
         run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
 

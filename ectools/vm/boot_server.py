@@ -1,4 +1,4 @@
-"""The boot HTTP server as a child: waited for, listened to, and started again for as long as the guest runs.
+"""The boot HTTP server as a child: supervised for as long as the guest runs, and its log passed on.
 
 The runner binds the socket and keeps it. A port that is taken is an error before anything starts, and while
 a new server starts, connections queue instead of being refused.
@@ -50,7 +50,10 @@ class BootServerError(EcError):
 
 
 class BootServer:
-    """``requested`` is set at a guest's first request. ``changed`` is told whether a server runs."""
+    """The server of one guest. ``requested`` is set at the guest's first request.
+
+    ``changed`` is called with each state of the supervision.
+    """
 
     def __init__(
         self, listener: socket.socket, root: Path, *, changed: Callable[[ChildState], None] = lambda _: None
@@ -58,7 +61,7 @@ class BootServer:
         self._listener = listener
         self._root = root
         self._tail = Tail()
-        # Who makes requests without end must not hide what the server says of itself.
+        # Apart, so that requests without end do not keep the server's own lines out of the log.
         self._request_log = LogLimit("boot-http requests")
         self._own_log = LogLimit("boot-http")
         self.requested = asyncio.Event()
@@ -113,7 +116,10 @@ class BootServer:
             return ": ".join([describe_exit(ended.result()), *(line.strip() for line in output_tail)])
 
     async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
-        """Until the process ends or answers no more, and how the latter was seen."""
+        """The reason to end a server that answers no more; meaningless once the process has ended.
+
+        Checks without an answer are counted in a row: one answer begins anew.
+        """
         missed = 0
         while missed < _MISSED_CHECKS:
             await asyncio.wait({ended}, timeout=_CHECK_SECONDS)
@@ -126,7 +132,10 @@ class BootServer:
         return f"it did not answer on {HEALTH_PATH} {missed} times in a row"
 
     async def _answers(self, *, seconds: float) -> bool:
-        """Ask once: the connection waits in the socket's queue until the server takes it."""
+        """Whether the server answers a request for HEALTH_PATH with 200 within ``seconds``.
+
+        The connection waits in the socket's queue until the server takes it.
+        """
         ip, port = self._listener.getsockname()[:2]
         ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - read, not bound
         request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-"""One QEMU process: started, spoken to over QMP, its output in the log, its end explained."""
+"""One QEMU process: its start, its QMP connection, its output in the log, its end."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Launch:
 
 
 class GuestLog:
-    """What QEMU and the guest's console say: logged as far as the log takes it, and its last lines kept."""
+    """The output of QEMU and of the guest's console: logged within the log's limits, its last lines kept."""
 
     def __init__(self) -> None:
         self.stderr = Tail()
@@ -116,7 +116,7 @@ class GuestLog:
             limit.close()
 
     async def wait_kvm_error(self) -> str:
-        """What QEMU says when KVM cannot go on, at about the time of its event; nothing where it does not."""
+        """QEMU's line on why KVM cannot go on, which comes within a second of its event; else empty."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KVM_ERROR_SECONDS):
                 await self._kvm_failed.wait()
@@ -248,7 +248,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
 
 
 def explain_end(guest: Guest, returncode: int) -> str:
-    """What to log of a guest that ended in order. Raises GuestError where it did not."""
+    """The event to log of a guest that ended in order. Raises GuestError where it did not."""
     reason = guest.shutdown_reason
     if returncode == 0 and reason in _ORDERLY:
         return _ORDERLY[reason]

@@ -1,4 +1,4 @@
-"""Whether KVM carries the guest: as known before QEMU starts, when it dies, and during the first boot.
+"""The diagnosis whether KVM carries the guest: before QEMU starts, at its death, and during the first boot.
 
 That ``/dev/kvm`` opens is no proof. On nested and paravirtual hosts QEMU may abort while it sets up a
 virtual CPU, stay alive with the guest stopped (``internal-error``), reset the guest over and over, or run
@@ -29,7 +29,7 @@ RESETS_IN_A_ROW = 6
 
 
 class Trouble(StrEnum):
-    """Ways in which KVM does not carry a guest; the value is what the log says."""
+    """The ways in which KVM does not carry a guest; the value is the log's words for it."""
 
     MISSING = f"{DEVICE} is missing"
     NO_PERMISSION = f"{DEVICE} cannot be opened: permission denied"
@@ -49,7 +49,7 @@ _HINTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class KvmFailure:
-    """Why KVM cannot be used: the kind, and what the system or QEMU said."""
+    """The reason why KVM cannot be used: its kind, and the system's or QEMU's own line."""
 
     trouble: Trouble
     detail: str = ""

@@ -25,7 +25,8 @@ class QmpServer:
     and ``errors`` what is answered with one.
 
     ``asked`` are the commands in their order; ``garbled`` is how many of the next answers hold nothing.
-    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name before it is answered.
+    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name
+    before it is answered.
     """
 
     def __init__(self, channel: socket.socket) -> None:

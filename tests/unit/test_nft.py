@@ -87,9 +87,7 @@ class Nft:
         yield
         self._handed_on = ()
 
-    def _run(
-        self, argv: list[str], *, timeout: float | None = None, stdin: str | None = None
-    ) -> Completed:
+    def _run(self, argv: list[str], *, timeout: float | None = None, stdin: str | None = None) -> Completed:
         self.runs.append((argv, stdin, timeout, self._handed_on))
         return Completed(self.stdout, "")
 

@@ -18,7 +18,7 @@ from support.virtual_time import run_virtually
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.vm import guest as module
 from ectools.vm.argv import Accelerator, Tap
-from ectools.vm.guest import Guest, GuestError, Launch, GuestLog, explain_end, start_guest
+from ectools.vm.guest import Guest, GuestError, GuestLog, Launch, explain_end, start_guest
 from ectools.vm.kvm import RESETS_IN_A_ROW, FirstBoot
 from ectools.vm.qmp import QmpError
 
@@ -307,7 +307,7 @@ def test_a_status_of_another_shape_is_an_error_and_a_long_one_cut() -> None:
             assert await guest.status() == "y" * 64
             for answer in ([], 7, "text"):
                 guest.qmp.execute = give(answer)  # type: ignore[method-assign]
-                with pytest.raises(QmpError, match="query-status: .* has no status"):
+                with pytest.raises(QmpError, match=r"query-status: .* has no status"):
                     await guest.status()
 
     run_virtually(scenario())

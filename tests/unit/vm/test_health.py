@@ -367,7 +367,11 @@ def break_down(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("microseconds", "asked"),
-    [(None, [0, 15.1, 30.2]), ("20000000", [0, 5.1, 10.2, 15.3, 20.4, 25.5, 30.6]), ("3600000000", [0, 15.1, 30.2])],
+    [
+        (None, [0, 15.1, 30.2]),
+        ("20000000", [0, 5.1, 10.2, 15.3, 20.4, 25.5, 30.6]),
+        ("3600000000", [0, 15.1, 30.2]),
+    ],
 )
 def test_qemu_is_asked_four_times_within_the_watchdogs_time(
     microseconds: str | None, asked: list[float], bench: Bench, monkeypatch: pytest.MonkeyPatch

@@ -136,7 +136,9 @@ RUNNING = FirstBoot(status="running", resets=(), progress=None)
 
 
 def watch(guest: Guest, seconds: float) -> KvmFailure | str:
-    return asyncio.run(watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, kvm_error=kvm_error))
+    return asyncio.run(
+        watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, kvm_error=kvm_error)
+    )
 
 
 def test_progress_ends_the_watch() -> None:
@@ -160,7 +162,9 @@ def test_an_event_is_looked_at_at_once() -> None:
     async def scenario() -> KvmFailure | str:
         asyncio.get_running_loop().call_soon(guest.changed.set)
         async with asyncio.timeout(60):
-            return await watch_first_boot(guest.look, changed=guest.changed, seconds=3600, kvm_error=kvm_error)
+            return await watch_first_boot(
+                guest.look, changed=guest.changed, seconds=3600, kvm_error=kvm_error
+            )
 
     assert asyncio.run(scenario()) == KvmFailure(
         trouble=Trouble.STOPPED, detail="status internal-error: KVM internal error. Suberror: 1"

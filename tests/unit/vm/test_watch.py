@@ -75,9 +75,7 @@ def watch(
         async with guest_without_qemu(process=run.process, accelerator=accelerator) as (run.guest, run.qemu):
             run.qemu.answers = {"human-monitor-command": "", "query-blockstats": []}
             notifier = Notifier()
-            health = Health(
-                run.guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs"
-            )
+            health = Health(run.guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs")
             script(run)
             return await watch_guest(
                 run.guest,
@@ -153,9 +151,7 @@ def test_without_progress_within_its_time_kvm_does_not_carry_the_guest(settings:
     def script(run: Run) -> None:
         run.at(settings.boot.progress_seconds + 1, run.requested.set)
 
-    assert watch(settings, script) == KvmFailure(
-        trouble=Trouble.NO_PROGRESS, detail="90 s, status running"
-    )
+    assert watch(settings, script) == KvmFailure(trouble=Trouble.NO_PROGRESS, detail="90 s, status running")
 
 
 def test_a_qemu_that_does_not_answer_makes_no_progress(settings: GuestSettings) -> None:
