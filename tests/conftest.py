@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import golden
 from support.needs import give_up, require_tool
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A machine with other work is slow for a moment; what takes too long is seen by the whole run's time.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.default.deadline is not None:
+    settings.load_profile("local")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,13 +13,20 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 if TYPE_CHECKING:
     import pytest
 
-# A fault that is found need not be made small and explained, which takes minutes.
-settings.register_profile("mutation", phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None)
+# A fault that is found need not be made small and explained, which takes minutes; and what is slow here may
+# be the machine.
+settings.register_profile(
+    "mutation",
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("mutation")
 
 _seconds: dict[str, float] = defaultdict(float)

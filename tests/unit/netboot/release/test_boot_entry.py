@@ -10,7 +10,12 @@ from support.releases import SCRIPT, build_settings
 
 from ectools.archive.file_record import FileRecord
 from ectools.netboot.boot_files.scripts import build_netboot
-from ectools.netboot.release.boot_entry import BootEntryError, parse_boot_entry
+from ectools.netboot.release.boot_entry import (
+    BootEntryError,
+    is_bootable_name,
+    is_script_argument,
+    parse_boot_entry,
+)
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
@@ -156,3 +161,87 @@ def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initr
         assert f"set ec-path /releases/{release.id}/{boot.kernel}\n" in build_netboot(
             build_settings(Path("/state")), release, None
         )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["kernel kernel ${x}"], "netboot.ipxe:2: ${x} has a variable that only a script of your own could "),
+        (["kernel -x=y kernel"], "netboot.ipxe:2: the option -x is not supported\n  kernel -x=y kernel"),
+        (["kernel --name=other kernel"], "netboot.ipxe:2: an image under another name is not supported"),
+        (["kernel --name"], "netboot.ipxe:2: kernel names no file"),
+        (["kernel kernel #x", "initrd"], "netboot.ipxe:3: initrd names no file\n  initrd"),
+        (["kernel kernel && boot"], "netboot.ipxe:2: conditions are not supported"),
+        (
+            ["kernel kernel", "echo a \\", "b", "bad"],
+            "netboot.ipxe:5: the command bad is not supported: kern",
+        ),
+        (["kernel kernel", "boot", "dhcp", "initrd initrd"], "netboot.ipxe:5: a command stands after boot"),
+        (["kernel kernel", "boot x"], "netboot.ipxe:3: boot with arguments is not supported\n  boot x"),
+    ],
+)
+def test_errors_hold_the_line_and_its_number(lines: list[str], message: str) -> None:
+    with pytest.raises(BootEntryError) as caught:
+        parse(*lines)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_script_of_the_greatest_size() -> None:
+    script = b"#!ipxe\nkernel kernel\nboot\n"
+    assert parse_boot_entry(script.ljust(65536, b"\n"), FILES).kernel == "kernel"
+    with pytest.raises(BootEntryError, match=r"^netboot.ipxe: larger than 65536 bytes: no boot script$"):
+        parse_boot_entry(script.ljust(65537, b"\n"), FILES)
+
+
+@pytest.mark.parametrize("name", ["bzImage", "Image", "zImage", "vmlinuz", "vmlinux"])
+def test_the_kernel_may_have_nixos_name_for_it(name: str) -> None:
+    assert parse(f"kernel {name}", "boot").kernel == "kernel"
+    # A file of that very name goes before.
+    script = f"#!ipxe\nkernel {name}\nboot".encode()
+    assert parse_boot_entry(script, (*FILES, name)).kernel == name
+    with pytest.raises(BootEntryError, match="is not in the release"):
+        parse("kernel kernel", f"initrd {name}", "boot")
+
+
+@pytest.mark.parametrize("option", ["--name=kernel", "-n=kernel", "-n kernel", "--name kernel"])
+def test_a_name_that_says_what_ipxe_would_say(option: str) -> None:
+    assert parse(f"kernel {option} kernel", "boot").kernel == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("argument", "plain"),
+    [
+        ("a=b", True),
+        ("${net0/mac}", True),
+        ("a$b", True),
+        ("$$", True),
+        ("${ec-path}", False),
+        ("${", False),
+        ("a${x", False),
+        ('"', True),
+        ("a b", False),
+        ("", False),
+        ("||", False),
+        ("&&", False),
+        (";", False),
+        (";;", True),
+        ("#a", False),
+        ("a#", True),
+        ("\u00e9", False),
+        ("!", True),
+        ("~", True),
+        ("\x7f", False),
+    ],
+)
+def test_arguments_that_a_script_can_hold(argument: str, plain: bool) -> None:
+    assert is_script_argument(argument) is plain
+
+
+@pytest.mark.parametrize("name", ["kernel", "a/b-c_d.e", "0", "A/Z9"])
+def test_names_that_a_script_can_hold(name: str) -> None:
+    assert is_bootable_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".a", "a/.b", "a b", "a/", "/a", "a//b", "\u00fc", "a\n", "-a"])
+def test_names_that_it_cannot(name: str) -> None:
+    assert not is_bootable_name(name)
