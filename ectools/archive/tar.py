@@ -40,7 +40,7 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An entry. ``name`` is one that a release may have; ``target`` is a link's, as it stands in the header."""
+    """An entry. ``name`` is one that a release may have; ``target`` is a link's, as the header has it."""
 
     name: str
     kind: EntryKind
@@ -85,7 +85,7 @@ _REJECTED = {
 
 
 class TarReader:
-    """A reader of each entry once, in order. ``blocks`` stand at the content of the last one that was given."""
+    """A reader of each entry once, in order. ``blocks`` stand at the content of the last one given."""
 
     def __init__(self, blocks: Blocks, *, limits: ArchiveLimits) -> None:
         self.blocks = blocks

@@ -38,6 +38,7 @@ def test_what_nixos_writes() -> None:
     [
         (["kernel kernel", "initrd initrd", "boot"], ("kernel", (), ("initrd",))),
         (["kernel /kernel a", "initrd /initrd", "boot"], ("kernel", ("a",), ("initrd",))),
+        (["kernel kernel", "initrd /boot/extra", "boot"], ("kernel", (), ("boot/extra",))),
         (["kernel boot/bzImage", "kernel"], None),
         (["kernel Image a=b", "initrd initrd", "boot kernel"], ("kernel", ("a=b",), ("initrd",))),
         (["kernel /srv/boot/kernel", "initrd boot/extra", "boot"], ("kernel", (), ("boot/extra",))),
