@@ -20,7 +20,7 @@ from ectools.nixpkgs import find_nixpkgs
 from ectools.options.dump import Dump, parse_dump
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_MOST_BROKEN = 200  # more is not a broken option here and there
+_MOST_BROKEN = 200  # so many are not a broken option here and there
 _SECONDS = 900.0
 _APPLY = """value: import <ectools-lib/request.nix>
   (builtins.fromJSON (builtins.readFile <ectools-request>)) value"""

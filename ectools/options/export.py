@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
-from ectools.errors import EcError
 from ectools.names import JsonSchema, show_path
 from ectools.options.dump import Dump, Tree, decode_value
 from ectools.options.types import UNREPRESENTABLE, TypeConverter
@@ -65,16 +64,6 @@ class Export:
         parts: list[str] = []
         _write_json(self.document, "\n", parts)
         return ("".join(parts) + "\n").encode()
-
-
-class BrokenOptionsError(EcError):
-    """Some options could not be evaluated."""
-
-    def __init__(self, findings: list[ExportFinding]) -> None:
-        super().__init__(
-            "\n".join([f"{len(findings)} broken options", *(finding.render() for finding in findings)])
-        )
-        self.findings = findings
 
 
 def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:

@@ -6,9 +6,14 @@ The answer errs on one side: where the rules below cannot tell, it is no.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ectools.names import JsonSchema, resolve_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema import ValidationError
 
 
 class Inclusion:
@@ -64,6 +69,8 @@ class Inclusion:
         kinds = (old.get("type"), new.get("type"))
         if kinds[1] is not None and kinds[0] != kinds[1] and kinds != ("integer", "number"):
             return False
+        if new.get("x-nix-float") and not old.get("x-nix-float"):
+            return False  # Nix takes 1.0 there, and not 1
         return (
             _bounds_within(old, new)
             and new.get("pattern") in (None, old.get("pattern"))
@@ -88,8 +95,18 @@ class Inclusion:
 
     def _accepts(self, schema: JsonSchema, value: Any) -> bool:
         from jsonschema import Draft202012Validator
+        from jsonschema.validators import extend
 
-        return bool(Draft202012Validator({**schema, "$defs": self._new.get("$defs", {})}).is_valid(value))
+        kind = extend(Draft202012Validator, {"x-nix-float": _reject_integer})
+        return bool(kind({**schema, "$defs": self._new.get("$defs", {})}).is_valid(value))
+
+
+def _reject_integer(_validator: Any, _wanted: Any, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    """The keyword ``x-nix-float`` for jsonschema."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, int):
+        yield ValidationError("an integer where Nix wants a floating point number")
 
 
 def _follow(node: Any, root: JsonSchema) -> Any:

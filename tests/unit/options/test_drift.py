@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from ectools.errors import InputError
-from ectools.options.drift import ChangeKind, compare, worst
+from ectools.options.drift import Change, ChangeKind, compare, worst
 from ectools.options.inclusion import Inclusion
 from ectools.options.reporting import (
     compare_paths,
@@ -51,6 +51,9 @@ INT = {"type": "integer", "minimum": 0, "maximum": 10}
         (INT, {**INT, "maximum": 11}, ChangeKind.COMPATIBLE),
         (INT, {"type": "number"}, ChangeKind.COMPATIBLE),
         ({"type": "number"}, INT, ChangeKind.BREAKING),
+        (INT, {"type": "number", "x-nix-float": True}, ChangeKind.BREAKING),
+        ({"type": "number"}, {"type": "number", "x-nix-float": True}, ChangeKind.BREAKING),
+        ({"type": "number", "x-nix-float": True}, {"type": "number"}, ChangeKind.COMPATIBLE),
         (INT, {"anyOf": [{"type": "null"}, INT]}, ChangeKind.COMPATIBLE),
         ({"anyOf": [{"type": "null"}, INT]}, INT, ChangeKind.BREAKING),
         ({"enum": ["a"]}, {"enum": ["b", "a"]}, ChangeKind.COMPATIBLE),
@@ -132,6 +135,223 @@ def test_a_change_inside_a_submodule_is_reported_there() -> None:
     assert [(c.kind, c.option) for c in changes] == [(ChangeKind.BREAKING, "s.servers.<name>.port")]
     changes = compare(with_inner(10), with_inner(10, further={}))
     assert [(c.kind, c.option) for c in changes] == [(ChangeKind.COMPATIBLE, "s.servers.<name>.<name>")]
+
+
+def whole(change: Change) -> tuple[Any, ...]:
+    return change.kind, change.option, change.message, change.old, change.new
+
+
+class TestFacts:
+    """What a change carries besides its kind: its words, and both sides."""
+
+    def test_other_values(self) -> None:
+        old, new = option(**INT, default=1), option(**{**INT, "maximum": 9}, default=1)
+        (change,) = compare(document({"x": old}), document({"x": new}))
+        assert whole(change) == (
+            ChangeKind.BREAKING,
+            "s.x",
+            "values that were valid are not any more",
+            INT,
+            {**INT, "maximum": 9},
+        )
+        (change,) = compare(document({"x": new}), document({"x": old}))
+        assert whole(change) == (
+            ChangeKind.COMPATIBLE,
+            "s.x",
+            "more values are valid than before",
+            {**INT, "maximum": 9},
+            INT,
+        )
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            ({"default": "a"}, {"default": "ÿ"}, '"a" and is "ÿ"'),
+            ({}, {"default": None}, "none and is null"),
+            ({"default": 1}, {"x-nix-default-text": "pkgs.x"}, "1 and is pkgs.x"),
+            ({"x-nix-default-markdown": "words"}, {}, "words and is none"),
+            ({"x-nix-default-markdown": "words"}, {"default": 1}, "words and is 1"),
+            ({"default": 1}, {"x-nix-default-markdown": "words"}, "1 and is words"),
+        ],
+    )
+    def test_another_default(self, old: Schema, new: Schema, words: str) -> None:
+        (change,) = compare(document({"x": option(**old)}), document({"x": option(**new)}))
+        expected = f"its default was {words}"
+        assert whole(change) == (ChangeKind.BREAKING, "s.x", expected, old or None, new or None)
+
+    def test_other_words_for_a_default(self) -> None:
+        old, new = {"x-nix-default-markdown": "a"}, {"x-nix-default-markdown": "b"}
+        (change,) = compare(document({"x": option(**old)}), document({"x": option(**new)}))
+        assert whole(change) == (ChangeKind.DOCS, "s.x", "the words for its default differ", old, new)
+
+    @pytest.mark.parametrize(
+        ("key", "words"),
+        [
+            ("description", "the description"),
+            ("examples", "the example"),
+            ("x-nix-example-text", "the example"),
+            ("x-nix-example-markdown", "the example"),
+            ("x-nix-type", "the type's name"),
+            ("x-nix-declarations", "where it is declared"),
+            ("x-nix-internal", "whether it is internal"),
+            ("x-nix-visible", "whether it is shown"),
+            ("x-nix-related-packages", "the related packages"),
+            ("x-nix-unreachable", "the alternatives that are never tried"),
+            ("x-nix-unrepresentable", "what the schema cannot say"),
+            ("x-nix-broken", "what could not be evaluated"),
+        ],
+    )
+    def test_docs(self, key: str, words: str) -> None:
+        old, new = option(**INT), option(**INT) | {key: ["new"]}
+        (change,) = compare(document({"x": old}), document({"x": new}))
+        assert whole(change) == (ChangeKind.DOCS, "s.x", f"{words} differs", old.get(key), ["new"])
+
+    def test_read_only(self) -> None:
+        old, new = document({"x": option(**INT)}), document({"x": option(**INT, readOnly=True)})
+        (change,) = compare(old, new)
+        assert (change.kind, change.message) == (ChangeKind.BREAKING, "it is read-only now")
+        (change,) = compare(new, old)
+        assert (change.kind, change.message) == (ChangeKind.COMPATIBLE, "it is not read-only any more")
+
+    def test_gone_and_new(self) -> None:
+        (gone,) = compare(document({"x": option(**INT)}), document({}))
+        assert whole(gone) == (ChangeKind.BREAKING, "s.x", "it is gone", option(**INT), None)
+        (new,) = compare(document({}), document({"x": option(**INT)}))
+        assert whole(new) == (ChangeKind.COMPATIBLE, "s.x", "it is new", None, option(**INT))
+        (new,) = compare(document({}), document({"x": option(**INT)}, required=("x",)))
+        assert whole(new) == (
+            ChangeKind.BREAKING,
+            "s.x",
+            "it is new and must be set",
+            None,
+            option(**INT),
+        )
+
+    def test_required(self) -> None:
+        free, needed = document({"x": option()}), document({"x": option()}, required=("x",))
+        (change,) = compare(free, needed)
+        assert whole(change) == (ChangeKind.BREAKING, "s.x", "it must be set now", False, True)
+        (change,) = compare(needed, free)
+        assert whole(change) == (ChangeKind.COMPATIBLE, "s.x", "it need not be set any more", True, False)
+
+    def test_further_names(self) -> None:
+        closed, opened = document({}), document({}, further={"type": "string"})
+        (change,) = compare(closed, opened)
+        assert whole(change) == (
+            ChangeKind.COMPATIBLE,
+            "s.<name>",
+            "further names are allowed, or take more than before",
+            False,
+            {"type": "string"},
+        )
+        (change,) = compare(opened, closed)
+        assert whole(change) == (
+            ChangeKind.BREAKING,
+            "s.<name>",
+            "further names take less than before, or are not allowed any more",
+            {"type": "string"},
+            False,
+        )
+
+    def test_options_that_stand_elsewhere(self) -> None:
+        moved = {**document({"x": option()}), "x-nix-path": ["t", "u"]}
+        (change,) = compare(document({"x": option()}), moved)
+        assert whole(change) == (
+            ChangeKind.BREAKING,
+            "t.u",
+            "the options stood at s before",
+            ("s",),
+            ("t", "u"),
+        )
+        rootless = {key: value for key, value in moved.items() if key != "x-nix-path"}
+        (change,) = compare(rootless, moved)
+        assert change.message == "the options stood at the root before"
+        assert change.option == "t.u"
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [
+        ({"b": option(**INT)}, "b"),
+        ({"b": option(**INT, default=3)}, None),
+        ({"b": option(**{**INT, "maximum": 3})}, None),
+        ({"b": option(**INT), "c": option(**INT)}, None),
+        ({"b": option(**INT) | {"description": "other"}}, None),
+        ({"g": group({"a": option(**INT) | {"description": "other"}})}, "g.a"),
+        ({"b": option(**INT), "c": option(**INT) | {"description": "other"}}, "b"),
+    ],
+)
+def test_a_rename_is_named_where_there_is_one_of_the_same_name_or_words(
+    added: Schema, named: str | None
+) -> None:
+    (gone,) = (c for c in compare(document({"a": option(**INT)}), document(added)) if c.option == "s.a")
+    expected = "it is gone" + (f"; s.{named} is new and takes the same" if named else "")
+    assert gone.message == expected
+
+
+def test_changes_are_in_the_order_of_their_options() -> None:
+    before = document({"b": option(), "z": option(**INT), "c": group({"k": option()})})
+    after = document({"a": option(), "z": option(), "c": group({"k": option()}, further=True)})
+    found = [(c.kind, c.option) for c in compare(before, after)]
+    assert found == [
+        (ChangeKind.COMPATIBLE, "s.a"),
+        (ChangeKind.BREAKING, "s.b"),
+        (ChangeKind.COMPATIBLE, "s.z"),
+        (ChangeKind.COMPATIBLE, "s.c.<name>"),
+    ]
+
+
+def test_a_group_need_not_be_set_where_the_one_around_it_need_not() -> None:
+    before = document({"g": group({"a": option()})})
+    after = document({"g": group({"a": option()}, required=("a",))})
+    assert compare(before, after) == []
+
+
+def inside(schema: Schema) -> list[Schema]:
+    """Types that hold a submodule, each at another place."""
+    return [
+        option(type="array", items=schema),
+        option(type="object", additionalProperties=schema),
+        option(anyOf=[{"type": "null"}, schema]),
+        option(allOf=[schema, {"pattern": "^/"}]),
+        option(anyOf=[{"type": "null"}, {"type": "array", "items": {"type": "array", "items": schema}}]),
+    ]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_submodule_is_compared_wherever_it_stands(place: int) -> None:
+    old, new = group({"p": option(**INT)}), group({"p": option(**{**INT, "maximum": 3})})
+    path = ["s.x.*.p", "s.x.<name>.p", "s.x.p", "s.x.p", "s.x.*.*.p"][place]
+    before, after = document({"x": inside(old)[place]}), document({"x": inside(new)[place]})
+    assert [(c.kind, c.option) for c in compare(before, after)] == [(ChangeKind.BREAKING, path)]
+    assert [(c.kind, c.option) for c in compare(after, before)] == [(ChangeKind.COMPATIBLE, path)]
+
+
+def test_two_submodules_in_one_type_are_compared_in_their_order() -> None:
+    def types(first: int, second: int) -> Schema:
+        return document(
+            {
+                "x": option(
+                    anyOf=[
+                        group({"a": option(**{**INT, "maximum": first})}),
+                        {"type": "array", "items": group({"b": option(**{**INT, "maximum": second})})},
+                    ]
+                )
+            }
+        )
+
+    assert [c.option for c in compare(types(1, 2), types(1, 1))] == ["s.x.*.b"]
+    assert [c.option for c in compare(types(1, 2), types(0, 2))] == ["s.x.a"]
+    # Where there is another number of them, they have no partners: it is the type that differs.
+    one = document({"x": option(anyOf=[group({"a": option(**{**INT, "maximum": 1})}), {"type": "null"}])})
+    assert [(c.kind, c.option) for c in compare(types(1, 2), one)] == [(ChangeKind.BREAKING, "s.x")]
+
+
+def test_a_submodule_that_becomes_optional_is_compatible() -> None:
+    inner = group({"p": option(**INT)})
+    before = document({"x": option(**inner)})
+    after = document({"x": option(anyOf=[{"type": "null"}, inner])})
+    assert [c.kind for c in compare(before, after) if c.option == "s.x"] == [ChangeKind.COMPATIBLE]
 
 
 def test_a_type_that_holds_itself_ends() -> None:
