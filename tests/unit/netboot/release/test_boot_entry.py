@@ -12,8 +12,6 @@ from ectools.archive.file_record import FileRecord
 from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.release.boot_entry import (
     BootEntryError,
-    is_bootable_name,
-    is_script_argument,
     parse_boot_entry,
 )
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
@@ -213,42 +211,3 @@ def test_the_kernel_may_have_nixos_name_for_it(name: str) -> None:
 @pytest.mark.parametrize("option", ["--name=kernel", "-n=kernel", "-n kernel", "--name kernel"])
 def test_a_name_that_says_what_ipxe_would_say(option: str) -> None:
     assert parse(f"kernel {option} kernel", "boot").kernel == "kernel"
-
-
-@pytest.mark.parametrize(
-    ("argument", "plain"),
-    [
-        ("a=b", True),
-        ("${net0/mac}", True),
-        ("a$b", True),
-        ("$$", True),
-        ("${ec-path}", False),
-        ("${", False),
-        ("a${x", False),
-        ('"', True),
-        ("a b", False),
-        ("", False),
-        ("||", False),
-        ("&&", False),
-        (";", False),
-        (";;", True),
-        ("#a", False),
-        ("a#", True),
-        ("\u00e9", False),
-        ("!", True),
-        ("~", True),
-        ("\x7f", False),
-    ],
-)
-def test_arguments_that_a_script_can_hold(argument: str, plain: bool) -> None:
-    assert is_script_argument(argument) is plain
-
-
-@pytest.mark.parametrize("name", ["kernel", "a/b-c_d.e", "0", "A/Z9"])
-def test_names_that_a_script_can_hold(name: str) -> None:
-    assert is_bootable_name(name)
-
-
-@pytest.mark.parametrize("name", ["", ".a", "a/.b", "a b", "a/", "/a", "a//b", "\u00fc", "a\n", "-a"])
-def test_names_that_it_cannot(name: str) -> None:
-    assert not is_bootable_name(name)
