@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 # <linux/prctl.h> and <linux/capability.h>
+_PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
 _PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -99,6 +101,21 @@ def lowered(capability: Capability) -> Iterator[None]:
 def keep_capabilities_over_setuid() -> None:
     """They stay permitted when root becomes another user, which would take them all."""
     _prctl(_PR_SET_KEEPCAPS, 1)
+
+
+@contextlib.contextmanager
+def parent_death_signal_kept() -> Iterator[None]:
+    """The signal that the process gets when its parent ends outlasts a change of user in the block.
+
+    The kernel forgets it then (PR_SET_PDEATHSIG, prctl(2)). A parent that ended meanwhile is made up for.
+    """
+    parent, number = os.getppid(), ctypes.c_int()
+    _call_prctl(_PR_GET_PDEATHSIG, ctypes.addressof(number))
+    yield
+    if number.value:
+        _prctl(_PR_SET_PDEATHSIG, number.value)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number.value)
 
 
 def confine_children(*, keep: Collection[Capability] = ()) -> None:

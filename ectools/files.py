@@ -164,7 +164,7 @@ def open_regular(path: Path, *, flags: int = os.O_RDONLY, mode: int = 0o600, fol
     """A descriptor of the regular file ``path``, which the caller closes; it is not inherited by children.
 
     Never waits: opening a fifo waits for its other end, and a device for whatever it likes. ``flags`` is the
-    access of open(2), with O_CREAT and ``mode`` where the file may be missing. ``follow=False`` refuses a
+    access of open(2), with O_CREAT and ``mode`` where the file may be missing. ``follow=False`` rejects a
     symbolic link as the last part of the path. Raises FileError; its ``__cause__`` is the OSError, if any.
     """
     # O_NONBLOCK says nothing to a regular file; O_NOCTTY keeps a terminal from becoming the process's own.

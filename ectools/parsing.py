@@ -1,8 +1,8 @@
 """A settings document, parsed field by field into types, with every bad field reported at once.
 
 A rule looks at one value. A ``parse_…`` gives it as the type that programs read, a ``check_…`` leaves it as
-it is; both raise RejectedError. ``Problems`` applies rules and goes on where one rejects; what would be made
-of a rejected value is None, so that nothing is built of a guess.
+it is; both raise BadValueError. ``Problems`` applies rules and goes on where one rejects; what would
+be made of a rejected value is None, so that nothing is built of a guess.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from ectools.capabilities import (
     keep_capabilities_over_setuid,
     limit_capabilities,
     lowered,
+    parent_death_signal_kept,
     raised,
     set_capabilities,
 )
@@ -257,9 +258,10 @@ def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) ->
     if keep:
         keep_capabilities_over_setuid()
     try:
-        os.setgroups(identity.groups)
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
+        with parent_death_signal_kept():
+            os.setgroups(identity.groups)
+            os.setresgid(identity.gid, identity.gid, identity.gid)
+            os.setresuid(identity.uid, identity.uid, identity.uid)
     except OSError as error:
         raise PrivilegeError(f"the user {identity.name} cannot be become: {error.strerror}") from error
     set_capabilities(effective=keep, permitted=keep)

@@ -141,8 +141,12 @@ def launch(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
     new_session: bool = True,
+    end_with_parent: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """A child that is the caller's to stop, or to leave running. ``start`` is for all others."""
+    """A child that is the caller's to stop, or to leave running. ``start`` is for all others.
+
+    ``end_with_parent``: the kernel kills the child when we die.
+    """
     try:
         return subprocess.Popen(
             argv,
@@ -153,6 +157,7 @@ def launch(
             cwd=cwd,
             pass_fds=pass_fds,
             start_new_session=new_session,
+            preexec_fn=_build_end_with_parent() if end_with_parent else None,  # noqa: PLW1509 - see there
         )
     except FileNotFoundError as error:
         raise ProgramMissingError(f"{argv[0]}: program not found", argv=argv) from error

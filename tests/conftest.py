@@ -9,18 +9,25 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import golden
+from hypothesis import settings
+from support import golden, reaper
 from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from xdist.workermanage import WorkerController
+
 ROOT = Path(__file__).resolve().parent.parent
+
+# A machine with other work is slow at any time: no example of a property has to be quick.
+settings.register_profile("default", deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,8 +36,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell the comparisons whether they are to write."""
+    """Go below a reaper, where this run is not yet; tell the comparisons whether they are to write."""
+    if reaper.MARK not in os.environ:
+        config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
+        reaper.replace_process([sys.executable, *sys.orig_argv[1:]])
     golden.UPDATE = bool(config.getoption("--update-golden"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object) -> None:
+    """Of a worker that was killed, kill what its tests had started: the run goes on without it."""
+    if error:
+        run, worker = node.workerinput["testrunuid"], node.workerinput["workerid"]
+        reaper.kill_marked({"PYTEST_XDIST_TESTRUNUID": run, "PYTEST_XDIST_WORKER": worker})
 
 
 @pytest.fixture(scope="session", name="require_tool")

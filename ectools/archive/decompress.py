@@ -23,7 +23,7 @@ _GZIP_WITH_HEADER = 31  # zlib.h, inflateInit2: 15 for the window, 16 for gzip's
 
 
 class ArchiveError(EcError):
-    """An archive is refused, or broken; the message names it and what is wrong."""
+    """An archive is rejected, or broken; the message names it and what is wrong."""
 
 
 class _Decoder(Protocol):
@@ -182,12 +182,12 @@ def _decompress(given: _Input, archive: str) -> Iterator[bytes]:
                         raise ArchiveError(f"{archive}: the {name} data end too early: the file is truncated")
                     size = min(2 * size, CHUNK_BYTES)
         except _errors(name) as error:
-            raise _refuse_data(archive, name, error) from error
+            raise _reject_data(archive, name, error) from error
         given.give_back(decoder.unused_data)
         head, first = given.take_head(), False
 
 
-def _refuse_data(archive: str, name: str, error: Exception) -> ArchiveError:
+def _reject_data(archive: str, name: str, error: Exception) -> ArchiveError:
     # In the words of liblzma and libzstd: there is nothing else to tell it from damage by.
     if "memory" not in str(error).lower():
         return ArchiveError(f"{archive}: the {name} data are damaged: {error}")

@@ -99,7 +99,7 @@ class _Extraction:
             for _ in range(_MAX_LINKS):
                 target = posixpath.normpath(self._links.get(target, target))
             if target not in self.files:
-                self._refuse(
+                self._reject(
                     f"the link {name!r} leads to {cut(repr(self._links[name]))}, which is no file of it",
                     hint="pack the files themselves (tar --dereference)",
                 )
@@ -116,7 +116,7 @@ class _Extraction:
     def _write(self, entry: Entry, blocks: Blocks) -> FileRecord:
         self._bytes += entry.size
         if self._bytes > self._limits.unpacked_bytes:
-            self._refuse(
+            self._reject(
                 f"its files are larger than {self._limits.unpacked_bytes} bytes",
                 hint="release.maxUnpackedMiB is the limit",
             )
@@ -156,14 +156,14 @@ class _Extraction:
         folded = fold_name(name)
         if (other := self._taken.get(folded)) is not None:
             same = "is there twice" if other == name else f"and {other!r} differ by case or form alone"
-            self._refuse(f"the name {name!r} {same}")
+            self._reject(f"the name {name!r} {same}")
         self._taken[folded] = name
         # A name may have directories that are no entries of their own: those were not counted.
         if len(self._taken) > self._limits.files:
-            self._refuse(
+            self._reject(
                 f"it has more than {self._limits.files} names, of files and the directories above them",
                 hint="release.maxFiles is the limit",
             )
 
-    def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:
+    def _reject(self, reason: str, *, hint: str | None = None) -> NoReturn:
         raise ArchiveError(f"{self._archive}: {reason}", hint=hint)

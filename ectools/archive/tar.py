@@ -2,7 +2,7 @@
 
 Not Python's ``tarfile``: it reads extended headers of any size into memory, goes on past damage, and lets a
 pax record, a GNU long name or a sparse map say something else than the header does. Here what is not
-understood is refused. (IEEE Std 1003.1, "pax", Interchange Format; GNU tar manual, "Basic Tar Format".)
+understood is rejected. (IEEE Std 1003.1, "pax", Interchange Format; GNU tar manual, "Basic Tar Format".)
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _KINDS = {
     b"1": EntryKind.HARD_LINK,
 }
 _KINDS[b"2"] = EntryKind.LINK
-_REFUSED = {
+_REJECTED = {
     b"3": "a character device",
     b"4": "a block device",
     b"6": "a fifo",
@@ -105,16 +105,16 @@ class TarReader:
                 header = self._read_header()
                 if header is None:
                     if extension != _Extension():
-                        self._refuse("an extended header stands before nothing")
+                        self._reject("an extended header stands before nothing")
                     self.blocks.finish()
                     return
                 if header.type not in (b"x", b"g", b"L", b"K"):
                     break
                 extension = self._extend(extension, header)
             else:
-                self._refuse("an entry has too many extended headers")
+                self._reject("an entry has too many extended headers")
             if self._entries > self._limits.files:
-                self._refuse(
+                self._reject(
                     f"it has more than {self._limits.files} entries", hint="release.maxFiles is the limit"
                 )
             entry = self._build_entry(header, extension)
@@ -126,10 +126,10 @@ class TarReader:
         raw = self.blocks.take(BLOCK)
         if raw == _ZEROS:
             if self.blocks.take(BLOCK) != _ZEROS:
-                self._refuse("a block of zeros stands between entries")
+                self._reject("a block of zeros stands between entries")
             return None
         if not _has_right_sum(raw):
-            self._refuse("not a tar archive, or damaged: a header's checksum is wrong")
+            self._reject("not a tar archive, or damaged: a header's checksum is wrong")
         name = raw[:100].partition(b"\0")[0]
         # GNU's own format keeps times where ustar has the prefix.
         if raw[257:263] == b"ustar\0" and (prefix := raw[345:500].partition(b"\0")[0]):
@@ -146,19 +146,19 @@ class TarReader:
             # GNU's base-256, whose second bit is the sign.
             size = int.from_bytes(field, "big") - (0x80 << 88)
             if field[0] != 0x80 or size >= 1 << 63:
-                self._refuse("an entry's size is negative or absurd")
+                self._reject("an entry's size is negative or absurd")
             return size
         digits = field.strip(b" \0")
         if digits.strip(b"01234567"):
-            self._refuse(f"an entry's size is no number: {digits!r}")
+            self._reject(f"an entry's size is no number: {digits!r}")
         return int(digits or b"0", 8)
 
     def _extend(self, extension: _Extension, header: _Header) -> _Extension:
         if header.size > MAX_EXTENSION_BYTES:
-            self._refuse("an extended header is larger than any name or number needs")
+            self._reject("an extended header is larger than any name or number needs")
         self._extended += header.size
         if self._extended > _EXTENDED_BYTES + _EXTENDED_BYTES_EACH * self._entries:
-            self._refuse("its extended headers are larger than any names and numbers need")
+            self._reject("its extended headers are larger than any names and numbers need")
         data = self.blocks.take(header.size)
         self.blocks.skip_padding(header.size)
         if header.type == b"L":
@@ -169,11 +169,11 @@ class TarReader:
         known = {key: value for key, value in records.items() if key in (b"path", b"linkpath", b"size")}
         if header.type == b"g":
             if known:
-                self._refuse("a global header gives every entry one name or size")
+                self._reject("a global header gives every entry one name or size")
             return extension
         size = known.get(b"size")
         if size is not None and not (size.isdigit() and size.isascii() and len(size) < 19):
-            self._refuse(f"an entry's size is no number: {cut(repr(size))}")
+            self._reject(f"an entry's size is no number: {cut(repr(size))}")
         return _Extension(
             name=known.get(b"path", extension.name),
             link=known.get(b"linkpath", extension.link),
@@ -190,14 +190,14 @@ class TarReader:
             record = data[start + len(length) + 1 : end]
             key, separator, value = record[:-1].partition(b"=")
             if end > len(data) or not record.endswith(b"\n") or not separator:
-                self._refuse("a pax record cannot be read")
+                self._reject("a pax record cannot be read")
             if key.startswith(b"GNU.sparse") or key in (b"hdrcharset", b"charset"):
-                self._refuse(
+                self._reject(
                     f"the pax record {_show_key(key)} is not supported",
                     hint="pack with UTF-8 names, and without --sparse (bsdtar: with --no-read-sparse)",
                 )
             if key in records:
-                self._refuse(f"the pax record {_show_key(key)} is there twice")
+                self._reject(f"the pax record {_show_key(key)} is there twice")
             records[key] = value
             start = end
         return records
@@ -207,28 +207,28 @@ class TarReader:
         shown = cut(repr(raw_name.decode("utf-8", "backslashreplace")))
         kind = _KINDS.get(header.type)
         if kind is None:
-            self._refuse(
-                f"{shown} is {_REFUSED.get(header.type, f'of the unknown type {header.type!r}')}",
+            self._reject(
+                f"{shown} is {_REJECTED.get(header.type, f'of the unknown type {header.type!r}')}",
                 hint="a release holds files and directories; tar packs them so without --sparse and the like",
             )
         try:
             name = raw_name.decode()
             target = (header.link if extension.link is None else extension.link).decode()
         except UnicodeDecodeError:
-            self._refuse(f"the name {shown} is not UTF-8")
+            self._reject(f"the name {shown} is not UTF-8")
         if kind is EntryKind.FILE and name.endswith("/"):
             kind = EntryKind.DIRECTORY  # as archives older than ustar have them
         name = _strip(name)
         if kind is EntryKind.DIRECTORY and name in ("", "."):
             return None
         if fault := find_name_fault(name):
-            self._refuse(f"the name {shown} {fault}")
+            self._reject(f"the name {shown} {fault}")
         size = header.size if extension.size is None else extension.size
         if kind is not EntryKind.FILE and size:
-            self._refuse(f"{shown} is a {kind} with content")
+            self._reject(f"{shown} is a {kind} with content")
         return Entry(name=name, kind=kind, size=size, target=target)
 
-    def _refuse(self, reason: str, *, hint: str | None = None) -> NoReturn:
+    def _reject(self, reason: str, *, hint: str | None = None) -> NoReturn:
         raise ArchiveError(f"{self.blocks.archive}: {reason}", hint=hint)
 
 

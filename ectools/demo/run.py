@@ -73,7 +73,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
         log = directory / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
         _print_section(stderr, "boot", "seconds a stage, and since the start")
-        runner = _start_runner(argv, log)
+        runner = _start_runner(argv, log, end_with_demo=not keep)
         undo.callback(stop, runner, term_seconds=_STOP_SECONDS)
         timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(stderr))
         if keep:
@@ -122,9 +122,9 @@ def _choose_place() -> Path:
     return chosen
 
 
-def _start_runner(argv: list[str], log: Path) -> subprocess.Popen[bytes]:
+def _start_runner(argv: list[str], log: Path, *, end_with_demo: bool) -> subprocess.Popen[bytes]:
     with log.open("xb") as stream:
-        return launch(argv, stdout=stream, stderr=stream)
+        return launch(argv, stdout=stream, stderr=stream, end_with_parent=end_with_demo)
 
 
 def _watch(
@@ -155,7 +155,7 @@ def _watch(
                     if ended is not None
                     else f"{timeout:g} s went by"
                 )
-                raise DemoError(f"the guest did not come up: {how}\n{_last_words(records)}")
+                raise DemoError(f"the guest did not come up: {how}\n{_show_tail(records)}")
             drawing.tick(timeline, seconds)
             time.sleep(_POLL_SECONDS)
     return timeline
@@ -169,7 +169,7 @@ def _follow(stream: Any) -> Iterator[list[dict[str, Any]]]:
         yield [parse_record(line) for line in lines]
 
 
-def _last_words(records: list[dict[str, Any]]) -> str:
+def _show_tail(records: list[dict[str, Any]]) -> str:
     return "\n".join(f"  {_show(record)}" for record in records[-15:])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -16,7 +18,7 @@ from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
-from ectools.redact import redact_url
+from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,16 +52,43 @@ class TransientError(FetchError):
         self.retry_after = retry_after
 
 
-class HttpClient:
-    """``token`` goes to ``host`` (a URL) alone, as Forgejo wants it: same scheme, name and port.
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """A request that got no answer of use, for whoever knows what to do about it.
 
-    Where that is https, nothing is fetched without, whoever names it. The environment's proxies are used.
+    ``status`` is HTTP's; None: the request was not sent, because its URL is not encrypted and the client's
+    host is. ``has_token``: the client has a token. ``at_home``: the request went to the client's host.
     """
 
-    def __init__(self, host: str, *, token: str | None, retry: RetryPolicy) -> None:
+    status: int | None
+    has_token: bool
+    at_home: bool
+
+
+Advise = Callable[[Rejection], str | None]
+"""What to do about a rejection, as the hint of its FetchError; None: nothing is known."""
+
+
+class HttpClient:
+    """A client of one server, whose redirects may lead to others.
+
+    ``authorization`` is the value of that header (RFC 9110, section 11.6.2), a token; it goes to ``host`` (a
+    URL) alone: same scheme, name and port. Where that is https, nothing is fetched without, whoever names it.
+    The environment's proxies are used. ``advise`` gives the hints that depend on what the server is.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        authorization: str | None = None,
+        retry: RetryPolicy,
+        advise: Advise = lambda _rejection: None,
+    ) -> None:
         self.retry = retry
         self._home = url_origin(host)
-        self._token = token
+        self._authorization = authorization
+        self._advise = advise
 
     @contextlib.contextmanager
     def open(
@@ -75,13 +104,13 @@ class HttpClient:
                 seen.append(target)
                 response = self._get(target, headers or {})
             if response.status not in accept:
-                self._refuse(response, seen[-1])
+                self._reject(response, seen[-1])
             yield response
         finally:
             response.close()
 
     def read(self, url: str, *, limit: int, what: str, size: int | None = None) -> bytes:
-        """A small document whole, tried again as patience has it. Raises FetchError; ``what`` names it.
+        """A small document whole, tried again as ``retry`` has it. Raises FetchError; ``what`` names it.
 
         ``size`` is how many bytes were announced for it, where that is known.
         """
@@ -117,12 +146,12 @@ class HttpClient:
     def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
         sent |= headers
-        if self._token is not None and url_origin(url) == self._home:
-            sent["Authorization"] = f"token {self._token}"
+        if self._authorization is not None and url_origin(url) == self._home:
+            sent["Authorization"] = self._authorization
         if self._home[0] == "https" and urlsplit(url).scheme != "https":
             raise FetchError(
                 f"{redact_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
-                hint="the forge must name its files by https too (Forgejo: ROOT_URL)",
+                hint=self._find_hint(None, at_home=False),
             )
         proxy = find_proxy(url)
         with translate_errors(url, proxy=proxy):
@@ -150,7 +179,7 @@ class HttpClient:
             raise FetchError(f"{shown}: redirects in a circle, or more than {MAX_REDIRECTS}")
         return target
 
-    def _refuse(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+    def _reject(self, response: BaseHTTPResponse, url: str) -> NoReturn:
         status, shown = response.status, redact_url(url)
         if status in _TRANSIENT:
             raise TransientError(
@@ -159,16 +188,25 @@ class HttpClient:
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
         at_home = url_origin(url) == self._home
-        token = "the token" if self._token is not None and at_home else "a request without a token"
+        with_token = self._authorization is not None and at_home
+        token = "the token" if with_token else "a request without a token"
         raise FetchError(
             {
                 401: f"{shown}: {token} is refused (status 401)",
                 403: f"{shown}: {token} may not read this (status 403)",
                 404: f"{shown}: not found (status 404)",
             }.get(status, f"{shown}: status {status}"),
-            hint=_suggest(status, tokened=self._token is not None, at_home=at_home),
+            hint=self._find_hint(status, at_home=at_home),
             status=status,
         )
+
+    def _find_hint(self, status: int | None, *, at_home: bool) -> str | None:
+        if status == 407:
+            return (
+                "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
+            )
+        has_token = self._authorization is not None
+        return self._advise(Rejection(status=status, has_token=has_token, at_home=at_home))
 
     def _read_all(
         self, response: BaseHTTPResponse, url: str, *, limit: int, what: str, size: int | None
@@ -244,7 +282,10 @@ def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
             )
         raise FetchError(f"{shown}: {_show_error(error)}", hint=hint) from error
     except (LocationValueError, ValueError) as error:
-        raise FetchError(f"{shown}: {error}", hint="is the address right, and the proxy's?") from error
+        # The text may hold the proxy's whole URL.
+        raise FetchError(
+            f"{shown}: {redact_user(str(error))}", hint="is the address right, and the proxy's?"
+        ) from error
     except HTTPError as error:
         raise TransientError(f"{shown}: {_show_error(error)}") from error
 
@@ -261,24 +302,6 @@ def url_origin(url: str) -> tuple[str, str, int]:
     if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
         raise FetchError("not an address of the form http(s)://HOST/…")
     return parts.scheme, parts.hostname, port
-
-
-def _suggest(status: int, *, tokened: bool, at_home: bool) -> str | None:
-    if status in (401, 403, 404) and tokened and not at_home:
-        return "the token goes to release.host alone, and this is another host, port or scheme"
-    if status in (401, 403):
-        return (
-            "the token needs read access to the repository (release.tokenFile)"
-            if tokened
-            else "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
-        )
-    if status == 407:
-        return "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
-    if status == 404:
-        return "release.host, release.repo and release.tag name the release" + (
-            "" if tokened else "; a private repository looks the same without a token"
-        )
-    return None
 
 
 def _show_error(error: HTTPError) -> str:

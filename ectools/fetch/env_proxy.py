@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_IN_USER = "%:!$&'()*+,;="
+
 
 def find_proxy(url: str) -> str | None:
     """The proxy's URL (http_proxy, https_proxy, all_proxy; no_proxy); None: straight to the server.
 
-    What is on this machine is reached without one.
+    What is on this machine is reached without one. A user and password are percent-encoded in it.
     """
     parts = urlsplit(url)
     proxies = getproxies_environment()
@@ -31,7 +33,17 @@ def find_proxy(url: str) -> str | None:
             address in network for network in _list_networks(proxies.get("no", ""))
         ):
             return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _encode_user(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _encode_user(proxy: str) -> str:
+    """``proxy``, in whose password nothing is taken for the end of its host's name, and shown as such.
+
+    RFC 3986, section 3.2.1, says what needs no percent-encoding there; what is encoded already stays.
+    """
+    scheme, _, rest = proxy.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{quote(user, safe=_IN_USER)}{at}{host}"
 
 
 def _list_networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:

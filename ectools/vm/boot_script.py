@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.language import NETBOOT_NAME
+from ectools.ipxe.language import NETBOOT_NAME, is_word
 from ectools.ipxe.token import add_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
 
@@ -81,7 +81,7 @@ def build_boot_script(*, url: str, dns: IPv4Address, token: str | None = None) -
     The steps are retried, a bounded number of times. A failure's message shows ``url`` without the token.
     Raises ValueError for a URL that is not one.
     """
-    if URL.fullmatch(url) is None:
+    if URL.fullmatch(url) is None or not is_word(url):
         raise ValueError("not a URL of RFC 3986's characters")
     return _SCRIPT.format(
         url=url if token is None else add_token(url, token),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.guests import open_way
+from support.guests import open_way, wait_until
 from support.needs import require_tool
 
 from ectools.demo.stages import DemoStage
@@ -79,15 +79,28 @@ def test_a_guest_that_is_not_up_in_time_is_a_failure_that_leaves_nothing(tmp_pat
 
 def test_a_demo_that_is_told_to_end_takes_its_guest_with_it(tmp_path: Path) -> None:
     demo = start_demo(tmp_path)
-    deadline = time.monotonic() + 60
-    while not any("qemu-system" in line for line in find_processes(str(tmp_path))):
-        assert demo.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for_guest(demo, tmp_path)
     demo.send_signal(signal.SIGTERM)
     demo.communicate(timeout=BOOT_SECONDS)
     assert demo.returncode == 143
     assert find_processes(str(tmp_path)) == []
+
+
+def test_a_demo_that_is_killed_takes_its_guest_with_it(tmp_path: Path) -> None:
+    """The runner too, which has become another user where root starts the demo."""
+    demo = start_demo(tmp_path)
+    wait_for_guest(demo, tmp_path)
+    demo.kill()
+    demo.communicate(timeout=BOOT_SECONDS)
+    wait_until(lambda: find_processes(str(tmp_path)) == [], "runner, server and guest have ended")
+
+
+def wait_for_guest(demo: subprocess.Popen[str], directory: Path) -> None:
+    def runs() -> bool:
+        assert demo.poll() is None
+        return any("qemu-system" in line for line in find_processes(str(directory)))
+
+    wait_until(runs, "QEMU runs")
 
 
 def test_a_kept_guest_runs_on_until_it_is_stopped(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ PYTHON = """#!/bin/sh
 echo venv >> {log}
 for directory; do :; done
 rm -rf "$directory"; mkdir -p "$directory/bin"
-for program in python ruff mypy lint-imports ectools; do
-  printf '#!/bin/sh\\necho %s "$@" >> {log}\\n' "$program" > "$directory/bin/$program"
+for program in python ruff mypy lint-imports ectools pytest coverage; do
+  printf '#!/bin/sh\\necho %s "$*" >> {log}\\ncase "%s $*" in $FAILING) exit 7;; esac\\n' \\
+    "$program" "$program" > "$directory/bin/$program"
   chmod +x "$directory/bin/$program"
 done
 """
@@ -42,19 +43,29 @@ def checkout(tmp_path: Path, require_tool: Callable[[str, str], str]) -> Path:
     return directory
 
 
-def run_dev(directory: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """What ``./dev`` did, and the programs that it called to make the environment."""
+def run_dev(
+    directory: Path, *arguments: str, failing: str = ""
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """What ``./dev`` did, and the programs that it called to make the environment.
+
+    ``failing``: the pattern (of sh) of the argv that ends with status 7.
+    """
     log = directory.parent / "log"
     log.write_text("")
     done = subprocess.run(
         [directory / "dev", *arguments],
-        env={**os.environ, "PYTHON": str(directory.parent / "python3")},
+        env={**os.environ, "PYTHON": str(directory.parent / "python3"), "FAILING": failing},
         capture_output=True,
         text=True,
         check=False,
     )
-    made = [line.split()[0] for line in log.read_text().splitlines() if line.startswith(("venv", "python"))]
+    made = [line.split()[0] for line in read_log(directory) if line.startswith(("venv", "python"))]
     return done, made
+
+
+def read_log(directory: Path) -> list[str]:
+    """The programs that ``./dev`` called, each with its arguments."""
+    return (directory.parent / "log").read_text().splitlines()
 
 
 def test_the_environment_is_made_where_it_has_to_be(checkout: Path) -> None:
@@ -81,3 +92,35 @@ def test_a_word_that_is_no_command_is_bad_usage(checkout: Path) -> None:
     done, made = run_dev(checkout, "tset")
     assert (done.returncode, made, done.stdout) == (2, [], "")
     assert "usage: ./dev" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("failing", "failed"),
+    [
+        ("", []),
+        ("pytest*--cov*", ["tests/unit tests/shim"]),
+        ("pytest*--ignore=tests/unit*", ["the other tests"]),
+        ("coverage*", ["the floor of coverage"]),
+        ("pytest*", ["tests/unit tests/shim", "the other tests"]),
+    ],
+)
+def test_each_part_of_the_tests_runs_and_counts(checkout: Path, failing: str, failed: list[str]) -> None:
+    done, _ = run_dev(checkout, "test", failing=failing)
+    assert done.returncode == (7 if failed else 0), done.stderr
+    assert [line for line in done.stderr.splitlines() if "FAILED" in line] == [
+        f"dev: FAILED: {name}" for name in failed
+    ]
+    called = [line for line in read_log(checkout) if line.startswith(("pytest", "coverage"))]
+    common = "pytest -n 2 --dist loadfile -m not full"
+    assert called == [
+        f"{common} --cov --cov-report= --cov-fail-under=0 tests/unit tests/shim",
+        f"{common} tests --ignore=tests/unit --ignore=tests/shim",
+        "coverage report --format=total",
+    ]
+
+
+def test_what_is_given_to_pytest_is_all_that_runs(checkout: Path) -> None:
+    done, _ = run_dev(checkout, "test", "tests/unit/test_log.py", "-k", "json")
+    assert done.returncode == 0, done.stderr
+    called = [line for line in read_log(checkout) if line.startswith(("pytest", "coverage"))]
+    assert called == ["pytest -n 2 --dist loadfile -m not full tests/unit/test_log.py -k json"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -178,6 +179,35 @@ def test_a_reload_takes_new_rules_and_refuses_what_takes_a_restart(tmp_path: Pat
         service.settings_file.write_text("{")
         service.reload()
         assert service.get("/healthz").status == 200
+
+
+def test_requests_are_answered_while_a_reload_waits_for_dnsmasq(tmp_path: Path, state: Path) -> None:
+    """``dnsmasq --test`` takes as long as the disk and the resolver have it; no client waits for that."""
+    stage(state, release_files("one"))
+    slow, waits, go_on = tmp_path / "bin/dnsmasq", tmp_path / "waits", tmp_path / "go-on"
+    slow.parent.mkdir()
+    slow.write_text(
+        f"""#!/bin/sh
+case " $* " in *" --test "*)
+  [ -e {state.parent}/hold ] && touch {waits} && while [ ! -e {go_on} ]; do sleep 0.05; done;;
+esac
+exec {shutil.which("dnsmasq")} "$@"
+"""
+    )
+    slow.chmod(0o755)
+    env = {"PATH": f"{slow.parent}:{os.environ['PATH']}"}
+    with boot_service(write_settings(tmp_path), env=env) as service:
+        (state.parent / "hold").touch()
+        service.change(hostname="boot.example.org")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(waits.exists, "dnsmasq is asked whether it takes its configuration")
+        for _ in range(60):
+            assert "boot.example.org" not in service.get("/netboot.ipxe").body.decode()
+        assert not go_on.exists()
+        go_on.touch()
+        wait_until(
+            lambda: "boot.example.org" in service.get("/netboot.ipxe").body.decode(), "the reload is done"
+        )
 
 
 def test_root_serves_no_more_than_the_owner_of_the_state_directory_may_read(tmp_path: Path) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .draw import draw, find_all
-from .measure import LEVELS, Level, MeasureError
+from .measure import LEVELS, MeasureError
 from .mutants import Mutant, PragmaError, mutated_text, short_diff
 from .report import fault_text, noticed_percent, summary_text, survivor_text, to_json
 from .session import SanityError, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .judge import Judged
 
 DEFAULT_PATHS = ("ectools/netboot", "ectools/vm", "ectools/options", "pynix_eval_shim")
 FLOOR_PERCENT = 90.0
@@ -23,6 +31,13 @@ FLOOR_PERCENT = 90.0
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--sample", type=click.IntRange(min=1), help="How many faults to draw.  [default: all]")
+@click.option(
+    "--tests",
+    "only",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Show them to these tests alone: quicker while writing, and at most as many are noticed.",
+)
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="The same tree and seed: the same faults."
 )
@@ -40,6 +55,7 @@ def main(
     paths: tuple[Path, ...],
     *,
     sample: int | None,
+    only: tuple[Path, ...],
     seed: int,
     jobs: int,
     floor: float,
@@ -57,17 +73,18 @@ def main(
             )
         return
     try:
-        with open_session(root, jobs=jobs) as session:
-            session.measure(faults, on_level=_tell_level)
-            with click.progressbar(
-                session.judge(faults), length=len(faults), label=f"{len(faults)} faults", file=sys.stderr
-            ) as bar:
-                results = sorted(bar, key=lambda judged: (judged.mutant.path, judged.mutant.index))
+        with open_session(
+            root, jobs=jobs, only=[path.resolve().relative_to(root).as_posix() for path in only]
+        ) as session:
+            session.measure(faults, on_stage=functools.partial(click.echo, err=True))
+            with contextlib.closing(session.judge(faults)) as judged:
+                results = list(_with_progress(judged, len(faults)))
     except (MeasureError, SanityError) as error:
         raise click.ClickException(str(error)) from error
-    for judged in results:
-        if not judged.verdict.is_noticed:
-            click.echo(f"{survivor_text(judged)}\n")
+    results.sort(key=lambda one: (one.mutant.path, one.mutant.index))
+    for one in results:
+        if not one.verdict.is_noticed:
+            click.echo(f"{survivor_text(one)}\n")
     click.echo(summary_text(results))
     if json_file is not None:
         json_file.write_text(json.dumps(to_json(results), indent=2) + "\n", encoding="utf-8")
@@ -75,7 +92,7 @@ def main(
 
 
 def _check_paths(root: Path, paths: tuple[Path, ...]) -> list[Path]:
-    """Absolute paths of files and folders, each below a package that has tests of its level."""
+    """Absolute paths of files and directories, each below a package that has tests of its level."""
     found = [path.resolve() for path in paths or [root / name for name in DEFAULT_PATHS]]
     packages = [root / level.package for level in LEVELS]
     for path in found:
@@ -105,8 +122,15 @@ def _draw_faults(root: Path, paths: list[Path], *, sample: int | None, seed: int
     return {mutant: texts[mutant] for mutant in drawn}
 
 
-def _tell_level(level: Level) -> None:
-    click.echo(f"measuring {level.tests}, unless the cache has it", err=True)
+def _with_progress(judged: Iterable[Judged], total: int) -> Iterator[Judged]:
+    """The same, told on stderr: a bar on a terminal, else a line for each."""
+    if sys.stderr.isatty():
+        with click.progressbar(judged, length=total, label=f"{total} faults", file=sys.stderr) as bar:
+            yield from bar
+        return
+    for number, one in enumerate(judged, start=1):
+        click.echo(f"{number}/{total} {one.verdict}: {one.mutant.path}:{one.mutant.line}", err=True)
+        yield one
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def choose(mutant: Mutant, *, level: Level, measured: Measured, imports: Imports
     far = {name for name in measured.seconds if _file(name) in everywhere or _file(name) in direct} - near
     if mutant.at_import and not near:
         near, far = far, set()
+    # A test that fails without a fault has no time.
     near &= measured.seconds.keys()
     return Chosen(near=_order(near, direct, measured), far=_order(far, direct, measured))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def find_all(root: Path, paths: Iterable[Path]) -> list[Mutant]:
-    """The faults of all Python files of some files and folders, ordered by file and place."""
+    """The faults of all Python files of some files and directories, ordered by file and place."""
     files = {
         file.relative_to(root).as_posix()
         for path in paths

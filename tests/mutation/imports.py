@@ -30,19 +30,21 @@ class Imports:
                 self._importers[other].add(name)
 
     def direct(self, path: str, tests: str) -> set[str]:
-        """The test files below a folder that name a module in an import."""
+        """The test files below a directory that name a module in an import."""
         return {name for name in self._importers[path] if _is_test(name, tests)}
 
     @functools.cache  # noqa: B019  (one object a run)
     def all(self, path: str, tests: str) -> set[str]:
-        """The test files below a folder that import a module, through others and conftest files too."""
+        """The test files below a directory that import a module, through others and conftest files too."""
         found, todo = {path}, [path]
         while todo:
             for name in self._importers[todo.pop()] - found:
                 found.add(name)
                 todo.append(name)
-        folders = {name.rpartition("/")[0] for name in found if name.endswith("/conftest.py")}
-        below = {name for name in self._files if any(name.startswith(f"{folder}/") for folder in folders)}
+        directories = {name.rpartition("/")[0] for name in found if name.endswith("/conftest.py")}
+        below = {
+            name for name in self._files if any(name.startswith(f"{directory}/") for directory in directories)
+        }
         return {name for name in found | below if _is_test(name, tests)}
 
     def _read(self, root: Path, name: str) -> Iterator[str]:
@@ -67,8 +69,8 @@ class Imports:
 def _absolute(name: str, node: ast.ImportFrom) -> str:
     if node.level == 0:
         return node.module or ""
-    folder = name.removeprefix("tests/").split("/")[: -node.level]
-    return ".".join([*folder, *([node.module] if node.module else [])])
+    directory = name.removeprefix("tests/").split("/")[: -node.level]
+    return ".".join([*directory, *([node.module] if node.module else [])])
 
 
 def _is_test(name: str, tests: str) -> bool:

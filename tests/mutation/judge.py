@@ -64,14 +64,13 @@ def judge(
 ) -> Judged:
     """The verdict on one fault.
 
-    ``text`` is its file's with the fault, ``base`` the copy of the tree without it, ``seconds`` each test's
-    time.
+    ``text`` is its file's with the fault, ``base`` the copy without it, ``seconds`` the tests' times.
     """
     started = time.monotonic()
     verdict, ran = Verdict.NOT_COVERED, None
     if chosen.near:
-        with runner.folder() as folder:
-            tree = folder / "tree"
+        with runner.directory() as directory:
+            tree = directory / "tree"
             copy_tree(base, tree)
             write_fault(tree, mutant.path, text)
             verdict, ran = _show(runner, tree, chosen, seconds)
@@ -82,7 +81,7 @@ def judge(
         after=after,
         verdict=verdict,
         tests=len(chosen.near),
-        killer=ran.failed if ran else None,
+        killer=ran.failed[0] if ran and ran.failed else None,
         why=ran.text if ran else "",
         seconds=time.monotonic() - started,
     )
@@ -116,6 +115,5 @@ def _is_failure(ran: Ran) -> bool:
 
 def _is_chance(runner: Runner, tree: Path, ran: Ran, seconds: Mapping[str, float]) -> bool:
     """Whether the test that failed passes alone: there may be other reasons than the fault."""
-    if ran.failed is None or ran.failed not in seconds:
-        return False
-    return not _is_failure(run_tests(runner, tree, [ran.failed], seconds))
+    known = [name for name in ran.failed if name in seconds]
+    return bool(known) and not _is_failure(run_tests(runner, tree, known[:1], seconds))

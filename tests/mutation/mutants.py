@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,8 @@ class Mutant:
 @dataclass(frozen=True, kw_only=True)
 class _Fault:
     mutant: Mutant
-    node: cst.CSTNode
+    chain: tuple[cst.CSTNode, ...]
+    """The nodes from the module down to the one that is mutated."""
     mutated: cst.CSTNode
 
 
@@ -86,7 +89,7 @@ class _Visitor(cst.CSTVisitor):
             lines=lines,
             at_import=self._is_at_import(node),
         )
-        self.faults.append(_Fault(mutant=mutant, node=node, mutated=mutated))
+        self.faults.append(_Fault(mutant=mutant, chain=(*self._parents, node), mutated=mutated))
 
     def _line(self, node: cst.CSTNode) -> int:
         # The position of an operator is sometimes missing (github.com/Instagram/LibCST/issues/1322).
@@ -127,21 +130,18 @@ def find_mutants(root: Path, path: str) -> list[Mutant]:
     Raises:
         PragmaError: a line is left out and does not say why.
     """
-    return [fault.mutant for fault in _find_faults(_read(root, path), path)[1]]
+    return [fault.mutant for fault in _find_faults(_read(root, path), path)]
 
 
 def mutated_text(root: Path, mutant: Mutant) -> str | None:
     """The file's text with the fault, or None where it is none: it says the same, or is no Python."""
     text = _read(root, mutant.path)
-    module, faults = _find_faults(text, mutant.path)
-    fault = faults[mutant.index]
-    changed = cst.ensure_type(module.deep_replace(fault.node, fault.mutated), cst.Module).code
+    changed = _replace(_find_faults(text, mutant.path)[mutant.index])
     try:
-        tree = ast.dump(ast.parse(changed))
         compile(changed, mutant.path, "exec", dont_inherit=True)
     except SyntaxError:
         return None
-    return None if tree == ast.dump(ast.parse(text)) else changed
+    return None if _dump(changed) == _dump(text) else changed
 
 
 def short_diff(before: str, after: str) -> tuple[str, str]:
@@ -158,11 +158,32 @@ def _read(root: Path, path: str) -> str:
 
 # A draw asks for the text of many faults of few files.
 @functools.cache
-def _find_faults(text: str, path: str) -> tuple[cst.Module, list[_Fault]]:
+def _find_faults(text: str, path: str) -> list[_Fault]:
     wrapper = MetadataWrapper(cst.parse_module(text))
     visitor = _Visitor(path, set(_ignored_lines(text, path)))
     wrapper.visit(visitor)
-    return wrapper.module, visitor.faults
+    return visitor.faults
+
+
+def _replace(fault: _Fault) -> str:
+    """The module's text with the fault. ``deep_replace`` does it too, and visits every node of the module."""
+    changed = fault.mutated
+    for parent, child in reversed(list(itertools.pairwise(fault.chain))):
+        for field in dataclasses.fields(parent):
+            value = getattr(parent, field.name)
+            if value is child:
+                changed = parent.with_changes(**{field.name: changed})
+                break
+            if isinstance(value, Sequence) and any(one is child for one in value):
+                kept = [changed if one is child else one for one in value]
+                changed = parent.with_changes(**{field.name: kept})
+                break
+    return cst.ensure_type(changed, cst.Module).code
+
+
+@functools.lru_cache(maxsize=2)
+def _dump(text: str) -> str:
+    return ast.dump(ast.parse(text))
 
 
 def _ignored_lines(text: str, path: str) -> Iterator[int]:

@@ -1,8 +1,9 @@
 """The part that runs inside pytest: which tests, in which order, how long each took, and which failed first.
 
 Environment: ``MUTATION_TESTS`` names a file with the ids of tests, one a line, in the order to run them
-(unset: all, as collected), ``MUTATION_RESULT`` the file for ``{"seconds": {id: s}, "failed": [id, text] |
-null}``. This file is copied beside the trees and imports nothing of its package.
+(unset: all, as collected); ``MUTATION_RESULT`` the file for the result, ``{"seconds": {id: s}, "failed":
+[[id, text], …]}``; ``MUTATION_COVERAGE`` coverage's configuration for processes that tests start.
+This file is copied beside the trees and imports nothing of its package.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     import pytest
 
 # A fault that is found need not be made small and explained, which takes minutes.
-settings.register_profile("mutation", phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None)
+settings.register_profile(
+    "mutation", phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None, deadline=None
+)
 settings.load_profile("mutation")
 
 _seconds: dict[str, float] = defaultdict(float)
 _failed: list[tuple[str, str]] = []
+
+
+def pytest_configure() -> None:
+    """Have coverage measure the Python processes that tests start; this one is pytest-cov's."""
+    if config := os.environ.get("MUTATION_COVERAGE"):
+        os.environ["COVERAGE_PROCESS_START"] = config
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
@@ -63,5 +72,5 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 def pytest_sessionfinish() -> None:
     """Write the result."""
-    result = {"seconds": _seconds, "failed": _failed[0] if _failed else None}
+    result = {"seconds": _seconds, "failed": _failed}
     Path(os.environ["MUTATION_RESULT"]).write_text(json.dumps(result))

@@ -88,15 +88,16 @@ def _is_for_people(node: cst.CSTNode, parents: Sequence[cst.CSTNode]) -> bool:
 
 
 def _is_unnoticed(node: cst.CSTNode, parents: Sequence[cst.CSTNode]) -> bool:
-    """A promise, a duration, a default, a cache: see the names above, and ``…_SECONDS = 5.0``."""
+    """A promise, a duration, a default, a cache: see the names above; ``…_SECONDS = 5.0``, ``… = auto()``."""
     if isinstance(node, cst.Decorator):
         return _last_name(node) in _COST_DECORATORS
     if isinstance(node, cst.Arg):
         is_zip = _keyword(node) == "strict" and _last_name(parents[-1]) == "zip"
         return is_zip or _keyword(node) in _PROMISES | _DURATIONS | _DEFAULTS
     if isinstance(node, cst.Assign):
-        is_number = isinstance(node.value, cst.Integer | cst.Float)
-        return is_number and _last_name(node.targets[0].target).endswith("_SECONDS")
+        if isinstance(node.value, cst.Integer | cst.Float):
+            return _last_name(node.targets[0].target).endswith("_SECONDS")
+        return isinstance(node.value, cst.Call) and _last_name(node.value) == "auto"
     return False
 
 

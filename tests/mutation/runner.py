@@ -1,4 +1,4 @@
-"""One run of pytest in a copy of the tree: its environment, its limits, and an end to all that it started."""
+"""One run of pytest in a copy of the tree: its environment, its limits, and the end of what it started."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _MARK = "MUTATION_RUN"
 """A variable in the environment of all that a run starts: children in other sessions have it too."""
@@ -37,17 +41,17 @@ class Ran:
     """What became of a run."""
 
     status: int | None
-    """0 passed, 1 failed, 2 to 4 it could not run, 5 no tests; below 0 a signal; None: the time limit."""
+    """Pytest's: 0 passed, 1 failed, 2 to 4 could not run, 5 no tests; below 0 a signal; None: time limit."""
     seconds: dict[str, float]
     """The time of each test that ran, by its id."""
-    failed: str | None
-    """The first test, or file, that failed."""
+    failed: list[str]
+    """The tests, or files, that failed, the first first."""
     text: str
-    """Why: the end of its traceback, or of what pytest printed."""
+    """Why the first did: the end of its traceback; or the end of what pytest printed."""
 
 
 class Runner:
-    """Runs pytest in copies of a tree. ``work`` is an empty folder, which the caller removes."""
+    """Runs pytest in copies of a tree. ``work`` is an empty directory, which the caller removes."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -58,8 +62,8 @@ class Runner:
         self._stopped = False
 
     @contextlib.contextmanager
-    def folder(self) -> Iterator[Path]:
-        """A new folder, removed with all that is in it."""
+    def directory(self) -> Iterator[Path]:
+        """A new directory, removed with all that is in it."""
         # A short name: the path of a UNIX socket in it may have 107 bytes.
         path = Path(tempfile.mkdtemp(dir=self.work, prefix=""))
         # Tests give up root and go on as somebody else.
@@ -83,18 +87,36 @@ class Runner:
         Raises:
             StoppedError: the whole run ends.
         """
-        with self.folder() as home:
+        with self.directory() as home:
             environment = {**_environment(tree, self._plugin, home), **env}
             if tests is not None:
                 (home / "tests").write_text("\n".join(tests))
                 environment["MUTATION_TESTS"] = str(home / "tests")
             options = ["-q", "-p", "no:cacheprovider", "-p", "mutation_pytest_plugin", "--hypothesis-seed=0"]
-            argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
+            # Killed with this process, if that is killed itself.
+            died = ["setpriv", "--pdeathsig", "KILL", "--"]
+            argv = [*died, sys.executable, "-m", "pytest", *options, f"--basetemp={home}/t", *arguments]
             with (home / "out").open("w+b") as out:
                 status = self._wait(argv, tree, environment, out.fileno(), limit)
                 out.seek(0)
                 printed = out.read().decode(errors="replace")[-4000:]
             return _read_result(home / "result", status, printed)
+
+    def each(
+        self, call: Callable[[_Item], _Result], items: Iterable[_Item], *, jobs: int
+    ) -> Generator[_Result]:
+        """Call something that runs pytest for each item, ``jobs`` at once; the results, as they come.
+
+        An exception, here or at the caller's, ends every run.
+        """
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                for future in as_completed([pool.submit(call, item) for item in items]):
+                    yield future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """End every run; no other starts."""
@@ -135,7 +157,7 @@ class Runner:
 
 
 def _environment(tree: Path, plugin: Path, home: Path) -> dict[str, str]:
-    """This process's environment with the copy before the checkout, and with folders of its own."""
+    """This process's environment with the copy before the checkout, and with directories of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
     (home / "h").mkdir()
     return {
@@ -153,9 +175,10 @@ def _read_result(path: Path, status: int | None, printed: str) -> Ran:
         result = json.loads(path.read_text())
     except (OSError, ValueError):
         # Pytest ended before its end: a conftest that cannot be imported, a signal, the time limit.
-        result = {"seconds": {}, "failed": None}
-    failed, text = result["failed"] or (None, printed)
-    return Ran(status=status, seconds=result["seconds"], failed=failed, text=text)
+        result = {"seconds": {}, "failed": []}
+    names = [name for name, _ in result["failed"]]
+    text = result["failed"][0][1] if names else printed
+    return Ran(status=status, seconds=result["seconds"], failed=names, text=text)
 
 
 def _kill_marked(mark: str) -> None:

@@ -17,7 +17,7 @@ def list_files(root: Path) -> list[str]:
 
 
 def copy_files(root: Path, files: list[str], target: Path) -> None:
-    """Copy files into a new folder, with their times: Python's compiled files know their source by it.
+    """Copy files into a new directory, with their times: Python's compiled files know their source by it.
 
     No hard links: a test or a fault that writes in place would write into the checkout.
     """
@@ -26,9 +26,9 @@ def copy_files(root: Path, files: list[str], target: Path) -> None:
         shutil.copy2(root / name, target / name, follow_symlinks=False)
 
 
-def hash_files(root: Path, files: list[str]) -> str:
-    """A digest of some files' names and contents, of the interpreter and of what measures."""
-    digest = hashlib.sha256(f"{sys.version}\0".encode())
+def hash_files(root: Path, files: list[str], *words: str) -> str:
+    """A digest of some files' names and contents, of the interpreter, of what measures, and of ``words``."""
+    digest = hashlib.sha256("\0".join((sys.version, *words, "")).encode())
     for path in (*(root / name for name in files), *sorted(Path(__file__).parent.glob("*.py"))):
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

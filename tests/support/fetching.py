@@ -1,4 +1,4 @@
-"""Staging from a forge of the tests, as tests want it: with a token, and little patience."""
+"""Staging from a forge of the tests, as tests want it: with a token, and few attempts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = {**release_files(), "initrd": os.urandom(3 << 20)}
 DATA = gzip.compress(build_tar(FILES), 0)
 OTHER = gzip.compress(build_tar({**FILES, "initrd": FILES["initrd"][::-1]}), 0)
 HALF = len(DATA) // 2
-PATIENCE = RetryPolicy(
+RETRY = RetryPolicy(
     attempts=3,
     first_wait=0.01,
     longest_wait=0.02,
@@ -35,7 +35,7 @@ PATIENCE = RetryPolicy(
 )
 
 
-def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) -> Staged:
+def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, attempts: int = 3, **flags: object) -> Staged:
     """Stage from the forge, with a token."""
     token_file = state_dir.parent / "token"
     token_file.write_text(f"{SECRET}\n")
@@ -49,10 +49,10 @@ def fetch(state_dir: Path, forge: Forge, *, stall: float = 60, **flags: object) 
             **flags,
         },
     )
-    return stage(settings, retry=replace(PATIENCE, stall_seconds=stall))
+    return stage(settings, retry=replace(RETRY, stall_seconds=stall, attempts=attempts))
 
 
-def refuse(state_dir: Path, forge: Forge, words: str, *, stall: float = 60, **flags: object) -> EcError:
+def reject(state_dir: Path, forge: Forge, words: str, *, stall: float = 60, **flags: object) -> EcError:
     """Staging fails with these words, quickly enough, and leaves nothing."""
     (state_dir.parent / "token").write_text(f"{SECRET}\n")
     before = snapshot(state_dir.parent)

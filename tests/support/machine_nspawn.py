@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -78,7 +79,7 @@ def boot_nspawn(
                 f"--network-namespace-path=/run/netns/{namespace}" if namespace else "--private-network",
                 # Goes with a network of its own, but not with one that is there.
                 "--capability=CAP_NET_ADMIN",
-                *(f"--machine=ec-{os.getpid()}", "-D", str(image.tree)),
+                *(f"--machine=ec-{secrets.token_hex(4)}", "-D", str(image.tree)),
                 *(f"--bind-ro={outside}:{inside}" for outside, inside in places.items()),
                 "systemd.unit=multi-user.target",
             ],

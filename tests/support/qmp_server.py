@@ -13,7 +13,7 @@ from ectools.vm.argv import Accelerator
 from ectools.vm.guest import Guest, Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 GREETING = {
     "QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}
@@ -25,17 +25,20 @@ class QmpServer:
     and ``errors`` what is answered with one.
 
     ``asked`` are the commands in their order; ``garbled`` is how many of the next answers hold nothing.
+    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name before it is answered.
     """
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._writer: asyncio.StreamWriter | None = None
+        self.greets = True
         self.state = "running"
         self.answering = asyncio.Event()
         self.answering.set()
         self.answers: dict[str, Any] = {}
         self.errors: dict[str, str] = {}
         self.asked: list[str] = []
+        self.on_command: Callable[[str], None] = lambda _: None
         self.garbled = 0
 
     def send_event(self, name: str, data: dict[str, Any] | None = None) -> None:
@@ -47,19 +50,25 @@ class QmpServer:
 
     async def run(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._channel)
+        if not self.greets:
+            self._writer.close()
+            return
         self._say(GREETING)
         pending = ""
         while data := await reader.read(4096):
             pending += data.decode()
-            try:
-                command = json.loads(pending)  # the client ends no line, and waits for each answer
-            except ValueError:
-                continue
-            pending = ""
-            await self._answer(command)
+            # The client ends no line, and may ask again before it is answered.
+            while pending:
+                try:
+                    command, end = json.JSONDecoder().raw_decode(pending)
+                except ValueError:
+                    break
+                pending = pending[end:]
+                await self._answer(command)
 
     async def _answer(self, command: dict[str, Any]) -> None:
         name = command["execute"]
+        self.on_command(name)
         value: Any = self.answers.get(name, {})
         if name == "query-status":
             await self.answering.wait()
@@ -80,19 +89,22 @@ class QmpServer:
 
 
 @contextlib.asynccontextmanager
-async def guest_without_qemu() -> AsyncIterator[tuple[Guest, QmpServer]]:
-    """A guest whose QEMU is a ``QmpServer``; it has no process."""
+async def guest_without_qemu(
+    *, process: object = None, accelerator: Accelerator = Accelerator.TCG, connected: bool = True
+) -> AsyncIterator[tuple[Guest, QmpServer]]:
+    """A guest whose QEMU is a ``QmpServer``, and whose process is ``process``."""
     ours, theirs = socket.socketpair()
     server = QmpServer(theirs)
     serving = asyncio.create_task(server.run())
     guest = Guest(
-        process=cast("asyncio.subprocess.Process", None),
-        accelerator=Accelerator.TCG,
+        process=cast("asyncio.subprocess.Process", process),
+        accelerator=accelerator,
         channel=ours,
         said=Record(),
         outputs=Outputs(),
     )
-    await guest.connect()
+    if connected:
+        await guest.connect()
     try:
         yield guest, server
     finally:

@@ -39,3 +39,11 @@ def staged_dir(tmp_path: Path) -> Path:
     state = tmp_path / "state"
     stage(build_settings(state, release_tarball=str(write_archive(tmp_path, release_files("zero")))))
     return state
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's environment says."""
+    for scheme in ("http", "https", "all", "no"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+            monkeypatch.delenv(name, raising=False)

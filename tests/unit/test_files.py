@@ -1,7 +1,8 @@
-"""Files are written whole or not at all, and a lock has one holder."""
+"""Files are written whole or not at all, and read within bounds, without waiting for a fifo."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import socket
@@ -12,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from ectools.errors import InputError
 from ectools.files import (
     FileError,
     LockedError,
     hold_lock,
     open_regular,
+    parse_json,
     read_bytes,
+    read_descriptor,
     read_input,
+    read_json,
     read_regular,
     write_atomic,
 )
@@ -144,82 +149,6 @@ def test_a_regular_file_is_opened_and_a_link_to_one_where_links_are_followed(tmp
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    with hold_lock(lock, what="the disk"):
-        with pytest.raises(
-            LockedError, match=rf"the disk is in use by another process \(pid {os.getpid()}\)"
-        ):
-            with hold_lock(lock, what="the disk"):
-                pass
-    with hold_lock(lock, what="the disk"):
-        pass
-
-
-def test_nothing_is_locked_or_written_but_a_file_of_our_own_with_one_name(tmp_path: Path) -> None:
-    (tmp_path / "other").write_bytes(b"somebody's")
-
-    def see(words: str) -> None:
-        with pytest.raises(FileError, match=f"the lock file {tmp_path}/lock: {words}") as caught:
-            with hold_lock(tmp_path / "lock", what="the disk"):
-                pass
-        assert "remove what is there" in str(caught.value.hint)
-        (tmp_path / "lock").unlink()
-        assert (tmp_path / "other").read_bytes() == b"somebody's"
-
-    (tmp_path / "lock").symlink_to("other")
-    see("is a symbolic link")
-    (tmp_path / "lock").symlink_to("missing")
-    see("is a symbolic link")
-    assert not (tmp_path / "missing").exists()
-    os.link(tmp_path / "other", tmp_path / "lock")
-    see("has 2 names, and one was expected")
-    os.mkfifo(tmp_path / "lock")
-    see("not a regular file")
-    if os.geteuid() == 0:
-        (tmp_path / "lock").touch()
-        os.chown(tmp_path / "lock", 65534, 65534)
-        see("is user 65534's")
-
-
-def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    program = (
-        "import os, sys; from pathlib import Path; from ectools.files import hold_lock\n"
-        "with hold_lock(Path(sys.argv[1]), what='x'): os.kill(os.getpid(), 9)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", program, str(lock)], check=False).returncode == -9
-    with hold_lock(lock, what="x"):
-        pass
-
-
-def test_one_that_waits_gets_the_lock_when_it_is_free(tmp_path: Path) -> None:
-    lock, got = tmp_path / "lock", threading.Event()
-
-    def wait() -> None:
-        with hold_lock(lock, what="x", wait_seconds=60):
-            got.set()
-
-    with hold_lock(lock, what="x"):
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        assert not got.wait(0.2)
-    assert got.wait(30)
-    waiter.join()
-
-
-def test_a_wait_for_a_lock_ends_and_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lock = tmp_path / "lock"
-    caplog.set_level("INFO", logger="ectools")
-    with hold_lock(lock, what="the disk"):
-        with pytest.raises(LockedError, match=rf"\(pid {os.getpid()}\), after \d s still"):
-            with hold_lock(lock, what="the disk", wait_seconds=1.2):
-                pass
-    assert caplog.messages == [
-        f"waiting for the disk, which is in use by another process (pid {os.getpid()})"
-    ]
-
-
 def test_a_small_file_is_read_and_a_large_or_endless_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert read_regular(tmp_path / "file", limit=5) == b"12345"
@@ -227,3 +156,122 @@ def test_a_small_file_is_read_and_a_large_or_endless_one_is_not(tmp_path: Path) 
         read_regular(tmp_path / "file", limit=4)
     with pytest.raises(FileError, match="/dev/zero: not a regular file"):
         read_regular(Path("/dev/zero"), limit=5)
+
+
+def test_a_file_is_read_up_to_its_limit_in_as_many_parts_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ectools.files._READ_BYTES", 2)
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    with path.open("rb") as file:
+        assert read_descriptor(file.fileno(), path, limit=5) == b"12345"
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        with pytest.raises(FileError, match=r"^\S+/file: is larger than 4 bytes: not read further$"):
+            read_descriptor(file.fileno(), path, limit=4)
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 5
+    with path.open("wb") as file, pytest.raises(FileError, match="file: cannot be read: Bad file descriptor"):
+        read_descriptor(file.fileno(), path, limit=5)
+
+
+def test_what_cannot_be_read_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    with pytest.raises(FileError, match=r"^\S+/missing: cannot be read: No such file or directory$"):
+        read_regular(tmp_path / "missing", limit=1)
+    with pytest.raises(FileError, match="link: is a symbolic link, and a regular file was expected"):
+        read_regular(tmp_path / "link", limit=1, follow=False)
+    with pytest.raises(FileError, match="link: cannot be read: No such file"):
+        read_regular(tmp_path / "link", limit=1)
+    (tmp_path / "file").write_bytes(b"x")
+    assert read_regular(tmp_path / "link", limit=1) == b"x"
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(FileError, match=r"^\S+/fifo: not a regular file$"):
+        read_regular(tmp_path / "fifo", limit=1)
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    os.mkfifo(tmp_path / "fifo")
+    before = sorted(os.listdir("/proc/self/fd"))
+    read_regular(tmp_path / "file", limit=5)
+    for path, limit in ((tmp_path / "file", 4), (tmp_path / "fifo", 4), (tmp_path, 4)):
+        with pytest.raises(FileError):
+            read_regular(path, limit=limit)
+    with hold_lock(tmp_path / "lock", what="x"), pytest.raises(LockedError):
+        with hold_lock(tmp_path / "lock", what="x"):
+            pass
+    os.link(tmp_path / "lock", tmp_path / "second")
+    with pytest.raises(FileError), hold_lock(tmp_path / "lock", what="x"):
+        pass
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/dev/fd/{}x", "/dev/fd", "x/dev/fd/{}", "/proc/1/fd/{}", "/dev/fd/99999999999999999999"],
+)
+def test_other_names_are_opened_anew(tmp_path: Path, name: str) -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "wb", buffering=0) as pipe:
+        pipe.write(b"x")
+        with pytest.raises(FileError, match=r"cannot be read|not a regular file"):
+            read_input(Path(name.format(ours)), limit=7)
+
+
+def test_standard_input_is_read_by_its_name() -> None:
+    program = (
+        "from pathlib import Path; from ectools.files import read_input; "
+        "print(read_input(Path('/dev/stdin'), limit=7))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=b"content", capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout == b"b'content'\n"
+
+
+def test_a_pipe_is_read_up_to_its_limit_whether_or_not_it_blocks() -> None:
+    for blocks in (True, False):
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, blocks)
+        with os.fdopen(ours):
+            os.write(theirs, b"12345")
+            os.close(theirs)
+            assert read_input(Path(f"/dev/fd/{ours}"), limit=5) == b"12345"
+
+
+def test_a_directory_that_is_open_is_no_file(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(FileError, match="not a regular file"):
+            read_input(Path(f"/dev/fd/{descriptor}"), limit=7)
+    finally:
+        os.close(descriptor)
+
+
+def test_json_documents(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b'{"a": [1, true, null]}')
+    assert read_json(path) == {"a": [1, True, None]}
+    assert parse_json("7", where="x") == parse_json(b"7", where="x") == 7
+    path.write_bytes(b"{")
+    with pytest.raises(InputError, match=rf"^{path}: not JSON: Expecting property name .* line 1 column 2"):
+        read_json(path)
+    for data in (b"", b"\xff", "{'a': 1}"):
+        with pytest.raises(InputError, match=r"^settings: not JSON: "):
+            parse_json(data, where="settings")
+    with pytest.raises(InputError, match=r"^settings: not JSON: nested too deeply$"):
+        parse_json("[" * 200_000, where="settings")
+    with pytest.raises(FileError, match=r"missing: cannot be read: No such file"):
+        read_json(tmp_path / "missing")
+
+
+def test_a_file_that_is_made_is_its_makers_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        descriptor = open_regular(tmp_path / "made", flags=os.O_WRONLY | os.O_CREAT)
+    finally:
+        os.umask(before)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    os.close(descriptor)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
+    assert flags & os.O_NONBLOCK

@@ -36,6 +36,17 @@ def test_a_package_names_each_of_its_modules_and_no_other(package: Path) -> None
     assert set(_NAMED.findall(docstring)) == there
 
 
+def test_the_map_names_each_room() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"(?m)^\| (`[^|]*) \|", text.partition("| room |")[2].partition("\n\n")[0])
+    named = {room for row in rows for room in re.findall(r"`([a-z_/]+)`", row)}
+    inside = {"netboot/protocols"} | {
+        f"netboot/{path.parent.name}" for path in ROOT.glob("ectools/netboot/*/__init__.py")
+    }
+    rooms = {path.parent.name for path in ROOT.glob("ectools/*/__init__.py")} - {"netboot"}
+    assert named == rooms | inside | {"schemas"}
+
+
 def find_public_names(path: Path) -> set[str]:
     """What a module defines at its top for others; a second name of the same thing is none."""
     names = set()

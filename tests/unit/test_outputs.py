@@ -119,9 +119,10 @@ def test_a_pipe_that_cannot_be_listened_to_is_closed(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(asyncio.get_running_loop(), "connect_read_pipe", fail)
         before = os.listdir("/proc/self/fd")
         outputs = Outputs()
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match="No space") as caught:
             await outputs.add(print)
         outputs.release()
         assert os.listdir("/proc/self/fd") == before
+        del caught  # until here it keeps the file, which would be closed when nobody has it
 
     asyncio.run(scenario())

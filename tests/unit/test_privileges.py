@@ -289,3 +289,18 @@ print(json.dumps([found, int(show()["CapEff"][0], 16)]))
 """
     files = [str(path) for path in (private / "secret", home / "link", home / "hard", home / "own")]
     assert drop(source, *files) == [["root's", None, None, "her own"], in_force << 2]
+
+
+@needs_root
+def test_who_dies_with_its_parent_does_so_as_another_user_too() -> None:
+    source = (
+        "import ctypes, signal\n"
+        "from ectools.privileges import Identity, drop_privileges\n"
+        "libc, number = ctypes.CDLL(None), ctypes.c_int()\n"
+        "libc.prctl(1, signal.SIGUSR1)\n"
+        f"drop_privileges(Identity(uid={ALICE}, gid={ALICE}))\n"
+        "libc.prctl(2, ctypes.byref(number))\n"
+        "print(signal.Signals(number.value).name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert done.stdout == "SIGUSR1\n", done.stderr

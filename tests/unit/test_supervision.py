@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from support.virtual_time import run_virtually
 
 from ectools.errors import EcError
 from ectools.supervision import (
@@ -187,3 +189,126 @@ def test_tasks_end_with_their_block_and_their_failures_are_not_lost() -> None:
 
     asyncio.run(run())
     assert unseen == [LookupError]
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ectools")
+    return caplog
+
+
+def test_each_death_and_each_return_is_in_the_log(told: pytest.LogCaptureFixture) -> None:
+    supervise([(1.0, "exit status 1"), (1.0, KeyError("fault")), (1.0, None), (1.0, "end")], POLICY)
+    died, again = "the child died; it is started again", "the child serves again"
+    assert [(record.levelname, record.getMessage(), record.fields) for record in told.records] == [
+        ("ERROR", died, {"how": "exit status 1", "pause_seconds": 0.2, "restarts": 1}),
+        ("INFO", again, {"restarts": 1}),
+        ("ERROR", "a fault of this program while it ran the child", {}),
+        ("ERROR", died, {"how": "KeyError: 'fault'", "pause_seconds": 0.4, "restarts": 2}),
+        ("INFO", again, {"restarts": 2}),
+        ("INFO", again, {"restarts": 2}),
+        ("ERROR", died, {"how": "end", "pause_seconds": 0.2, "restarts": 3}),
+    ]
+    assert told.records[2].exc_info is not None
+
+
+def test_an_error_of_the_system_without_words_is_named(told: pytest.LogCaptureFixture) -> None:
+    _, _, _, message = supervise([(None, OSError("no number"))], POLICY)
+    assert message == "the child did not start: no number"
+
+
+def test_the_state_is_told_once_where_it_stays() -> None:
+    _, child, states, _ = supervise([(1.0, None), (1.0, None), (1.0, "died")], POLICY)
+    assert states == [ChildState.RUNNING, ChildState.RESTARTING]
+    assert child.state is ChildState.RESTARTING
+
+
+@pytest.mark.parametrize(
+    ("policy", "runs", "pauses"),
+    [
+        (RestartPolicy(), [0.0] * 10, [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0]),
+        (RestartPolicy(), [0.0, 59.99, 60.0, 0.0], [0.2, 0.4, 0.2, 0.4]),
+        (RestartPolicy(max_restarts=2), [0.0, 0.0, 0.0], [0.2, 0.4, None]),
+        (RestartPolicy(max_restarts=0), [0.0, 60.0], [None, None]),
+        (RestartPolicy(max_restarts=1), [0.0, 60.0, 0.0], [0.2, 0.2, None]),
+    ],
+)
+def test_pauses_and_their_end(
+    policy: RestartPolicy, runs: list[float], pauses: list[float | None]
+) -> None:
+    restarts = Restarts(policy)
+    found = [restarts.count(ran_seconds=seconds) for seconds in runs]
+    assert found == pytest.approx(pauses) if None not in pauses else found == pauses
+    restarts.reset()
+    assert restarts.in_a_row == 0
+
+
+def test_without_a_clock_of_its_own_a_supervisor_has_the_loops() -> None:
+    async def scenario() -> tuple[list[float], str]:
+        loop = asyncio.get_running_loop()
+        began, starts = loop.time(), []
+
+        async def run_once(serves: Callable[[], None]) -> str:
+            starts.append(round(loop.time() - began, 1))
+            serves()
+            await asyncio.sleep(60 if len(starts) == 2 else 1)
+            return "died"
+
+        child = Supervisor(run_once, what="it", policy=RestartPolicy(max_restarts=2))
+        with pytest.raises(ChildFailedError) as caught:
+            async with asyncio.timeout(1000):
+                await child.run()
+        return starts, caught.value.message
+
+    # Of the four runs the second was a healthy one.
+    assert run_virtually(scenario()) == (
+        [0, 1.2, 61.4, 62.8],
+        "it died 3 times in a row: died",
+    )
+
+
+def test_a_child_that_is_given_up_inside_the_block_is_the_blocks_to_see() -> None:
+    async def scenario() -> None:
+        async def run_once(serves: Callable[[], None]) -> str:
+            serves()
+            await asyncio.sleep(1)
+            return "died"
+
+        child = Supervisor(run_once, what="it", policy=RestartPolicy(max_restarts=0))
+        async with child.running(unless=asyncio.Event()) as running:
+            await asyncio.wait([running], timeout=60)
+            with pytest.raises(ChildFailedError, match="it died 1 times in a row: died"):
+                running.result()
+
+    run_virtually(scenario())
+
+
+def test_a_block_of_no_tasks_and_an_exception_in_one() -> None:
+    async def scenario() -> None:
+        async with tasks() as running:
+            assert list(running) == []
+        with pytest.raises(LookupError):
+            async with tasks(asyncio.sleep(3600), asyncio.sleep(0, "second")) as (first, second):
+                assert await second == "second"
+                raise LookupError
+        assert first.cancelled()
+
+    run_virtually(scenario())
+
+
+def test_a_task_that_takes_its_time_to_end_is_waited_for() -> None:
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(7)
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with tasks(linger()):
+            await asyncio.sleep(1)
+        return round(loop.time() - began)
+
+    assert run_virtually(scenario()) == 8

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from support.virtual_time import run_virtually
 
 from ectools.timers import Guard, Periodic, repeat, report_unseen_failures
 
@@ -142,3 +143,118 @@ def test_what_nobody_looked_at_is_in_the_log(told: pytest.LogCaptureFixture) -> 
     asyncio.run(run())
     kinds = {record.fields["reason"].partition(":")[0] for record in told.records}
     assert kinds == {"LookupError", "ZeroDivisionError"}
+
+
+def test_turns_come_by_the_clock_and_a_late_one_is_not_made_up_for() -> None:
+    async def scenario() -> list[float]:
+        loop = asyncio.get_running_loop()
+        began, turns = loop.time(), []
+        timer = Periodic(lambda: turns.append(round(loop.time() - began)), seconds=10, name="any")
+        timer.start()
+        await asyncio.sleep(25)
+        timer.start()  # anew: the turn that was due is not made as well
+        await asyncio.sleep(25)
+        timer.stop()
+        await asyncio.sleep(25)
+        return turns
+
+    assert run_virtually(scenario()) == [0, 10, 20, 25, 35, 45]
+
+
+def test_a_timer_is_late_after_three_periods_and_a_grace() -> None:
+    works = True
+
+    def work() -> None:
+        if not works:
+            raise ValueError
+
+    async def scenario() -> list[bool]:
+        nonlocal works
+        timer = Periodic(work, seconds=10, name="any")
+        timer.start()
+        await asyncio.sleep(1)
+        works = False
+        late = []
+        for seconds in (33.9, 0.2):
+            await asyncio.sleep(seconds)
+            late.append(timer.is_late())
+        late += [timer.is_late(periods=4), timer.is_late(grace=6), timer.is_late(periods=0, grace=0)]
+        works = True
+        await asyncio.sleep(10)
+        late.append(timer.is_late())
+        assert timer.last_success is not None
+        return late
+
+    assert run_virtually(scenario()) == [False, True, False, False, True, False]
+
+
+def test_repeated_work_has_its_pause_between_two_turns() -> None:
+    async def scenario() -> list[float]:
+        loop = asyncio.get_running_loop()
+        began, turns = loop.time(), []
+
+        async def work() -> None:
+            turns.append(round(loop.time() - began))
+            await asyncio.sleep(5)
+            raise ValueError
+
+        task = asyncio.create_task(repeat(work, seconds=10, name="any"))
+        await asyncio.sleep(40)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return turns
+
+    assert run_virtually(scenario()) == [0, 15, 30]
+
+
+def test_a_fault_has_its_place_its_kind_and_its_traceback(told: pytest.LogCaptureFixture) -> None:
+    guard = Guard("the place", clock=lambda: 0.0)
+    seen: list[object] = []
+    assert guard.call(lambda *values: seen.append(values), 1, 2)
+    assert not guard.call(int, "x")
+    assert seen == [(1, 2)]
+    (record,) = told.records
+    assert record.getMessage() == "a fault of this program; it goes on"
+    assert record.fields == {
+        "where": "the place",
+        "reason": "ValueError: invalid literal for int() with base 10: 'x'",
+        "unreported": 0,
+    }
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ValueError
+
+
+def test_an_end_of_the_program_is_not_kept_from_it() -> None:
+    guard = Guard("any", clock=lambda: 0.0)
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guard.call(end)
+    assert guard.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("context", "event"),
+    [
+        ({"message": "an event"}, "an event"),
+        ({"message": ""}, "a fault of this program"),
+        ({}, "a fault of this program"),
+        ({"message": "an event", "exception": LookupError("x")}, "an event"),
+    ],
+)
+def test_what_a_loop_reports_is_an_error_in_the_log(
+    context: dict, event: str, told: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        report_unseen_failures(loop)
+        loop.call_exception_handler(context)
+
+    asyncio.run(scenario())
+    (record,) = told.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", event)
+    assert record.fields == ({"reason": "LookupError: x"} if "exception" in context else {})
+    assert (record.exc_info is not None) == ("exception" in context)

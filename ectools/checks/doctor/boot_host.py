@@ -48,7 +48,7 @@ def look_at_boot_binary() -> Finding:
             name=name, commands=commands, state=FindingState.LIMITED, detail=error.message, remedy=error.hint
         )
     return Finding(
-        name=name, commands=commands, state=FindingState.OK, detail=f"{found.facts.title} ({found.path})"
+        name=name, commands=commands, state=FindingState.OK, detail=f"{found.facts.title} ({found.where})"
     )
 
 

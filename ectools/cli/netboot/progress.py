@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +33,7 @@ class _Bar:
     def __init__(self) -> None:
         self._bar: Any = None
         self._done = 0
+        self._began = time.monotonic()
 
     def update(self, name: str, done: int, size: int | None) -> None:
         with contextlib.suppress(OSError):
@@ -52,9 +54,19 @@ class _Bar:
             length=size,
             label=name if len(name) <= _MAX_LABEL else f"…{name[1 - _MAX_LABEL :]}",
             file=sys.stderr,
-            item_show_func=lambda _: f"{self._done / 1e6:.1f} MB",
-            update_min_steps=1 << 20,
+            item_show_func=lambda _: self._describe(size),
+            update_min_steps=1 << 18,
+            fill_char="█",
+            empty_char="·",
+            width=0,  # what the terminal has left
         )
+
+    def _describe(self, size: int | None) -> str:
+        """``123.4/293.0 MB  87.1 MB/s``; the size where it is known."""
+        seconds = time.monotonic() - self._began
+        rate = self._done / seconds if seconds else 0.0
+        of = "" if size is None else f"/{size / 1e6:.1f}"
+        return f"{self._done / 1e6:.1f}{of} MB  {rate / 1e6:.1f} MB/s"
 
 
 def _ignore(_name: str, _done: int, _size: int | None) -> None:

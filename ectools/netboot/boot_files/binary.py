@@ -5,6 +5,7 @@ UEFI builds are not compressed, so their strings can be read; BIOS builds are, a
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ _UEFI_APPLICATION = 10
 _SBAT = re.compile(rb"ipxe,\d+,iPXE,[^,\n]+,([^,\n]+),")
 _VERSION = re.compile(rb"\0(\d+\.\d+\.\d+[!-~ ]{0,60})\0")
 # Every iPXE holds this as a script's magic, with a NUL behind it; a script that was built in goes on.
-_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]")
+_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
 
 
 class Autoexec(StrEnum):
@@ -31,14 +32,15 @@ class Autoexec(StrEnum):
 class BinaryFacts:
     """``machine``: PE's number, None where it is no UEFI application. ``version``: None where it has none.
 
-    ``autoexec`` and ``embedded`` (a script was built in) say nothing of a BIOS build.
+    ``embedded`` is the script that was built in, None where there is none. ``autoexec`` and ``embedded`` say
+    nothing of a BIOS build.
     """
 
     machine: int | None
     is_ipxe: bool
     version: str | None
     autoexec: Autoexec
-    embedded: bool
+    embedded: bytes | None
 
     @property
     def title(self) -> str:
@@ -48,16 +50,30 @@ class BinaryFacts:
         return "iPXE of an unknown version" if self.version is None else f"iPXE {self.version}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class BootBinary:
+    """A whole boot binary. ``where`` it is from: a path, or a URL."""
+
+    where: str
+    data: bytes
+
+    @functools.cached_property
+    def facts(self) -> BinaryFacts:
+        """What it is: the search goes through all of it, so once."""
+        return inspect_binary(self.data)
+
+
 def inspect_binary(data: bytes) -> BinaryFacts:
     """The facts of a whole file."""
     found = _SBAT.search(data) or _VERSION.search(data)
+    embedded = _EMBEDDED.search(data)
     is_ipxe = b"iPXE" in data
     return BinaryFacts(
         machine=find_machine(data),
         is_ipxe=is_ipxe,
         version=found[1].decode("ascii", "replace") if found and is_ipxe else None,
         autoexec=_find_autoexec(data),
-        embedded=_EMBEDDED.search(data) is not None,
+        embedded=None if embedded is None else embedded[0],
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
@@ -11,12 +10,12 @@ from urllib.parse import urlsplit
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import read_regular
-from ectools.netboot.boot_files.binary import Autoexec, BinaryFacts, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec, BootBinary
 from ectools.netboot.protocols import Binary, load_protocols
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, IpxeFile, RemoteIpxe, StockIpxe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ectools.netboot.settings.model import NetbootSettings
 
@@ -48,22 +47,28 @@ class BinaryError(EcError):
     """A boot binary cannot be had, or cannot be used; the message names it."""
 
 
+def build_filenames(settings: NetbootSettings) -> Mapping[Binary, str]:
+    """The names that boot binaries have in the TFTP directory."""
+    names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
+    return {**names, Binary.X86_64: settings.tftp_boot_filename}
+
+
 def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) -> dict[str, bytes]:
     """File name in the TFTP directory → content, for each architecture that has a binary.
 
     ``present``: what is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises
     BinaryError, FileError, and InputError where a setting names what cannot be served.
     """
-    kinds = load_protocols().binaries
+    names = build_filenames(settings)
     chosen = {settings.tftp_boot_filename: _choose_x86_64(settings.ipxe.x86_64, present=present)}
     for binary, path in settings.ipxe.files.items():
-        name = kinds[binary].filename
+        name = names[binary]
         if name in chosen:
             raise InputError(
                 f"{NETBOOT_OPTIONS}.tftpBootFilename: {name} is the name of the binary for {binary}",
                 hint="choose another name, and tell the router",
             )
-        chosen[name] = _read_checked(path, binary)
+        chosen[name] = _read_checked(path, binary).data
     return chosen
 
 
@@ -72,24 +77,15 @@ def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes 
         case StockIpxe(package=package):
             return find_stock(package).data
         case IpxeFile(path=path):
-            data = _read_checked(path, Binary.X86_64)
-            _warn_without_script(data, str(path))
-            return data
+            binary = _read_checked(path, Binary.X86_64)
+            _warn_without_script(binary)
+            return binary.data
         case RemoteIpxe():
             return _fetch_remote(source, present=present)
     assert_never(source)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StockBinary:
-    """A stock iPXE that runs ``autoexec.ipxe``."""
-
-    path: Path
-    data: bytes
-    facts: BinaryFacts
-
-
-def find_stock(package: Path | None) -> StockBinary:
+def find_stock(package: Path | None) -> BootBinary:
     """The first stock binary that runs ``autoexec.ipxe``, with a warning where it does over TFTP only.
 
     ``package`` None: it is looked for where distributions put it. Raises BinaryError, which names each one
@@ -98,9 +94,9 @@ def find_stock(package: Path | None) -> StockBinary:
     directories = _STOCK_DIRECTORIES if package is None else (package,)
     refused = []
     for path in _list_stock(directories):
-        data = read_regular(path, limit=_MAX_BINARY)
-        facts = inspect_binary(data)
-        fault = find_fault(data, Binary.X86_64)
+        binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
+        facts = binary.facts
+        fault = find_fault(binary, Binary.X86_64)
         if fault is None and facts.autoexec is Autoexec.NOWHERE:
             fault = (
                 f"{facts.title} does not look for autoexec.ipxe, and would load itself for ever"
@@ -117,7 +113,7 @@ def find_stock(package: Path | None) -> StockBinary:
                 version=facts.version,
                 hint=_NEWER,
             )
-        return StockBinary(path=path, data=data, facts=facts)
+        return binary
     looked = ", ".join(map(str, directories))
     if refused:
         raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)
@@ -140,35 +136,35 @@ def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
     from ectools.fetch.client import FetchError, HttpClient
     from ectools.fetch.retry import RetryPolicy
 
-    client = HttpClient(url, token=None, retry=RetryPolicy())
+    client = HttpClient(url, retry=RetryPolicy())
     try:
-        data = client.read(url, limit=_MAX_BINARY, what="the boot binary")
+        binary = BootBinary(where=url, data=client.read(url, limit=_MAX_BINARY, what="the boot binary"))
     except FetchError as error:
-        # The hints of these are about a forge.
-        mine = error.hint is None or error.status in (401, 403, 404)
-        hint = f"{NETBOOT_OPTIONS}.ipxe.remoteUrl names it; it has to be public" if mine else error.hint
+        hint = error.hint or f"{NETBOOT_OPTIONS}.ipxe.remoteUrl names it; it has to be public"
         raise BinaryError(error.message, hint=hint) from error
-    got = hashlib.sha256(data).hexdigest()
+    got = hashlib.sha256(binary.data).hexdigest()
     if got != pinned:
         raise BinaryError(
             f"{url}: has the SHA-256 {got}, and {NETBOOT_OPTIONS}.ipxe.remoteSha256 is {pinned}",
             hint="what is served there has changed: look at it before you pin it",
         )
-    _expect(data, Binary.X86_64, url)
-    _warn_without_script(data, url)
-    return data
+    _expect(binary, Binary.X86_64)
+    _warn_without_script(binary)
+    return binary.data
 
 
-def _read_checked(path: Path, binary: Binary) -> bytes:
-    data = read_regular(path, limit=_MAX_BINARY)
-    _expect(data, binary, str(path))
-    return data
+def _read_checked(path: Path, kind: Binary) -> BootBinary:
+    binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
+    _expect(binary, kind)
+    return binary
 
 
-def _expect(data: bytes, binary: Binary, where: str) -> None:
-    fault = find_fault(data, binary)
+def _expect(binary: BootBinary, kind: Binary) -> None:
+    fault = find_fault(binary, kind)
     if fault is not None:
-        raise InputError(f"{where}: cannot be the boot binary for {binary}: {fault}", hint=_EXPECTED[binary])
+        raise InputError(
+            f"{binary.where}: cannot be the boot binary for {kind}: {fault}", hint=_EXPECTED[kind]
+        )
 
 
 _EXPECTED = {
@@ -179,10 +175,9 @@ _EXPECTED = {
 }
 
 
-def find_fault(data: bytes, binary: Binary) -> str | None:
+def find_fault(binary: BootBinary, kind: Binary) -> str | None:
     """Why a file cannot be the binary of an architecture (a sentence's end); None where it can."""
-    facts = inspect_binary(data)
-    expected = load_protocols().binaries[binary].pe_machine
+    data, expected = binary.data, load_protocols().binaries[kind].pe_machine
     if not data:
         return "it is empty"
     if expected is None:
@@ -190,18 +185,19 @@ def find_fault(data: bytes, binary: Binary) -> str | None:
         if data[:1] not in (b"\xea", b"\xe9", b"\xeb"):
             return "it is no PXE program"
         return f"it is larger than {_MAX_BIOS} bytes" if len(data) > _MAX_BIOS else None
-    if facts.machine is None:
+    machine = binary.facts.machine
+    if machine is None:
         return "it is no UEFI application"
-    if facts.machine != expected:
-        return f"it is a UEFI application for machine {facts.machine:#06x}, not {expected:#06x}"
+    if machine != expected:
+        return f"it is a UEFI application for machine {machine:#06x}, not {expected:#06x}"
     return None
 
 
-def _warn_without_script(data: bytes, where: str) -> None:
-    facts = inspect_binary(data)
-    if facts.is_ipxe and not facts.embedded and facts.autoexec is Autoexec.NOWHERE:
+def _warn_without_script(binary: BootBinary) -> None:
+    facts = binary.facts
+    if facts.is_ipxe and facts.embedded is None and facts.autoexec is Autoexec.NOWHERE:
         _log.warning(
             "this iPXE has no script inside and looks for no autoexec.ipxe: it may load itself for ever",
-            file=where,
+            file=binary.where,
             version=facts.version,
         )

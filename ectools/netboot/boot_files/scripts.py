@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 
 from ectools.errors import EcError
 from ectools.ipxe.errors import REASONS
-from ectools.ipxe.language import NETBOOT_NAME
+from ectools.ipxe.language import NETBOOT_NAME, goes_on, is_argument, is_file_name
 from ectools.ipxe.token import encode_token, is_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
-from ectools.netboot.release.boot_entry import is_bootable_name, is_script_argument
 from ectools.netboot.settings.model import OnFailure
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
     if len(set(names)) != len(names):
         raise ScriptError(f"{release.id}: boots several files of one name, and iPXE knows images by name")
     arguments = [_check_argument(argument) for argument in boot.arguments]
-    if arguments and arguments[-1].endswith("\\"):
+    if arguments and goes_on(arguments[-1]):
         raise ScriptError(f"{release.id}: the kernel's last argument ends in a backslash")
     protected = [file in settings.protected_files for file in files]
     sent = token if any(protected) else None
@@ -301,7 +300,7 @@ def _check_base(url: str) -> str:
 
 
 def _check_file(name: str) -> str:
-    if not is_bootable_name(name):
+    if not is_file_name(name):
         raise ScriptError(
             f"{name!r}: a boot script cannot name this file",
             hint="files that are booted have names of letters, digits and . _ -",
@@ -310,7 +309,7 @@ def _check_file(name: str) -> str:
 
 
 def _check_argument(argument: str) -> str:
-    if not is_script_argument(argument):
+    if not is_argument(argument):
         raise ScriptError(
             f"{argument!r}: a boot script cannot hold this argument of the kernel",
             hint="printable ASCII without blanks, with ${cmdline} and the like at most",

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME
-from ectools.netboot.protocols import Binary, Transport, load_protocols
+from ectools.netboot.boot_files.choose import build_filenames
+from ectools.netboot.protocols import Transport, load_protocols
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
     from ectools.netboot.protocols import Architecture
-    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
+    from ectools.netboot.settings.model import ServerSettings
 
 
 class BootServicesError(EcError):
@@ -56,12 +56,6 @@ class BootServices:
     max_transfers: int
     offers: tuple[Offer, ...]
     proxy: Proxy | None
-
-
-def build_filenames(settings: NetbootSettings) -> Mapping[Binary, str]:
-    """The names that boot binaries have in the TFTP directory."""
-    names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
-    return {**names, Binary.X86_64: settings.tftp_boot_filename}
 
 
 def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) -> BootServices:

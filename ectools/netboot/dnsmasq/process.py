@@ -207,10 +207,11 @@ class Dnsmasq:
             if ended.done():
                 await outputs.finish(seconds=_STOP_SECONDS)
                 return self._describe_end(ended.result())
-        if replanned.done():
-            _log.info("dnsmasq is started again with its new configuration")
-            return None
-        return f"it did not say within {_START_SECONDS:g} s that it serves"
+            # Within the block: at its end the tasks are cancelled, and then each of them is done.
+            if replanned.done():
+                _log.info("dnsmasq is started again with its new configuration")
+                return None
+            return f"it did not say within {_START_SECONDS:g} s that it serves"
 
     async def _watch(self, pid: int) -> str:
         services = self._plan.services

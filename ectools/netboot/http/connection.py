@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
             sock.fileno(), file, offset=offset, count=count
         )
         try:
-            reason = await transfer.on_complete
+            # Shielded, because a future that was cancelled with its waiter would count as an end: ``stop``
+            # would release nothing.
+            reason = await asyncio.shield(transfer.on_complete)
             return transfer.sent, reason
         finally:
             self._hooks.scheduler.stop(transfer, Abort.SHUTDOWN)

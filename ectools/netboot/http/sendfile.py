@@ -151,8 +151,10 @@ class SendfileScheduler:
         """Bytes per second that the client has taken over the last ``seconds`` or more.
 
         None where it was not measured for so long yet: measuring begins with the first call. What lies in the
-        socket's buffer was not taken.
+        socket's buffer was not taken. None too once it has ended: the number may be another socket's.
         """
+        if transfer.on_complete.done():
+            return None
         now, taken = self._loop.time(), transfer.sent - _count_unread(transfer.socket)
         if transfer.measured is None or now - transfer.measured[0] > 4 * seconds:
             transfer.measured = (now, taken)

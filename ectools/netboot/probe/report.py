@@ -4,12 +4,12 @@
 
 - ``architectures``: ``{number, name, outcome, steps, boot, notes}``. ``outcome``: boots, not offered, stops,
   unknown. ``boot``: ``{kernel, arguments, initrds}`` or null.
-- ``stages``, one a stage (firmware, http, ipxe): ``{stage, architecture, offers, asked, takes, loads, end}``.
+- ``steps``, one a stage (firmware, http, ipxe): ``{stage, architecture, offers, asked, takes, loads, end}``.
   ``end``: how its script ends, or null.
 - ``offers``: ``{server, source, kind, seconds, address, siaddr, file, option_66, vendor_class, menu}``.
   ``kind``: dhcp, proxy. ``asked``, on port 4011: ``{server, item, answered, siaddr, file}``.
 - ``takes``: ``{uri, server, said_by}`` or null.
-- ``files``: ``{role, uri, state, size, contents, detail}``. ``state``: found, missing, refused, silent,
+- ``loads``: ``{role, uri, state, size, contents, detail}``. ``state``: found, missing, refused, silent,
   unknown.
 - ``faults``: ``{code, severity, architecture, stage, message, remedy}``. ``severity``: error, warning.
   ``architecture`` and ``stage`` say whom it stops, and are null where it is the network's.

@@ -32,8 +32,8 @@ def parse_checksums(data: bytes, *, where: str) -> dict[str, str]:
     """File name → SHA-256 in lower-case hexadecimal. ``where`` names the file in errors.
 
     Taken: text and binary mode, ``./`` before a name, a byte order mark and CR LF (which a browser's upload
-    may add), empty lines, lines that begin with ``#``. Refused: all else, since a line that is not understood
-    may be the one that matters.
+    may add), empty lines, lines that begin with ``#``. Rejected: all else, since a line that is not
+    understood may be the one that matters.
     """
     try:
         text = data.decode("utf-8-sig")

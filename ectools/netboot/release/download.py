@@ -90,7 +90,7 @@ class Download:
         return self._digest.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises FetchError once patience ends, or where the file changed on the server."""
+        """Raises FetchError once there is no further attempt, or where the file changed on the server."""
         failures, mark = 0, 0
         while True:
             try:

@@ -13,7 +13,7 @@ from ectools.files import parse_json
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from ectools.fetch.client import HttpClient
+    from ectools.fetch.client import HttpClient, Rejection
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_NAME = 255
@@ -67,6 +67,25 @@ class ForgeRelease:
         except FetchError as error:
             raise ForgeError(f"{self.where}: {asset.name}: browser_download_url: {error.message}") from error
         return asset
+
+
+def advise(rejection: Rejection) -> str | None:
+    """What to do where a forge does not give a release or a file of one, by the options that name it."""
+    match rejection.status:
+        case None:
+            return "the forge must name its files by https too (Forgejo: ROOT_URL)"
+        case 401 | 403 | 404 if rejection.has_token and not rejection.at_home:
+            return "the token goes to release.host alone, and this is another host, port or scheme"
+        case 401 | 403 if rejection.has_token:
+            return "the token needs read access to the repository (release.tokenFile)"
+        case 401 | 403:
+            return "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
+        case 404:
+            return "release.host, release.repo and release.tag name the release" + (
+                "" if rejection.has_token else "; a private repository looks the same without a token"
+            )
+        case _:
+            return None
 
 
 def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -> ForgeRelease:

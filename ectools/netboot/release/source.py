@@ -19,7 +19,7 @@ from ectools.netboot.release.checksums import (
     parse_release_times,
 )
 from ectools.netboot.release.download import Archive, Download, LocalArchive
-from ectools.netboot.release.forge import find_release
+from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.settings.model import Tarball
 from ectools.netboot.signature import (
@@ -72,7 +72,14 @@ def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
     if isinstance(settings.source, Tarball):
         return _find_local(settings, settings.source.path)
     forge = settings.source
-    client = HttpClient(forge.host, token=find_forge_token(forge.token_file), retry=retry)
+    token = find_forge_token(forge.token_file)
+    client = HttpClient(
+        forge.host,
+        # Forgejo API, "Authentication".
+        authorization=None if token is None else f"token {token}",
+        retry=retry,
+        advise=advise,
+    )
     release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
     asset = release.choose_asset(forge.artifact)
     published = _Published(where=release.where, read=_read_assets(client, release))

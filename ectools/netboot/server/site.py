@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
+from ectools.netboot.boot_files.choose import build_filenames
 from ectools.netboot.boot_files.scripts import build_netboot
-from ectools.netboot.dnsmasq.model import build_filenames
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN
@@ -51,15 +51,25 @@ _NOT_THERE = frozenset({403, 404, 500})
 
 @dataclass(frozen=True, kw_only=True)
 class ServingPolicy:
-    """What a reload replaces. ``token`` is what scripts send."""
+    """What a reload replaces.
+
+    ``token`` is what scripts send, ``boot_files`` are the names that are served of the TFTP directory.
+    """
 
     settings: NetbootSettings
     access: Access
     token: str | None
+    boot_files: frozenset[bytes]
 
     @classmethod
     def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
-        return cls(settings=settings, access=Access(settings, tokens), token=tokens[0] if tokens else None)
+        names = (*build_filenames(settings).values(), AUTOEXEC_NAME)
+        return cls(
+            settings=settings,
+            access=Access(settings, tokens),
+            token=tokens[0] if tokens else None,
+            boot_files=frozenset(name.encode() for name in names),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +118,7 @@ class BootSite:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._find_script(info)
-            case (name,) if name in self._list_boot_files():
+            case (name,) if name in self._policy.boot_files:
                 return self._find_boot_file(info, name)
             case (first, release_id, *rest) if first == RELEASES and rest:
                 return await self._find_release_file(info, release_id, tuple(rest))
@@ -195,10 +205,6 @@ class BootSite:
             reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
             raise RejectedError(503, f"{reason}; try again")
         return self._current
-
-    def _list_boot_files(self) -> frozenset[bytes]:
-        names = (*build_filenames(self._policy.settings).values(), AUTOEXEC_NAME)
-        return frozenset(name.encode() for name in names)
 
     async def _find_script(self, info: RequestInfo) -> Resource:
         current = await self._need_current()

@@ -1,6 +1,6 @@
 """What a schema cannot say of one value: what no service, no client and no URL takes.
 
-A rule raises RejectedError (ectools/parsing.py). None looks at the machine.
+A rule raises BadValueError (ectools/parsing.py). None looks at the machine.
 """
 
 from __future__ import annotations

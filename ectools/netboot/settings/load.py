@@ -55,8 +55,8 @@ def load_netboot_settings(
     A proxy subnet from a flag or the environment enables ProxyDHCP. Raises InputError where the file cannot
     be read, ProblemsError with every bad field.
     """
-    document, where = _read(config, flags, environment)
     schema = load_schema(NETBOOT_SCHEMA)
+    document, where = _read(config, schema, flags=flags, environment=environment)
     if not _is_set(document, "listenIP"):
         document.pop("listenIP", None)
         schema = _without_required(schema, "listenIP")
@@ -74,20 +74,24 @@ def load_server_settings(
     environment: Mapping[str, str] | None = None,
 ) -> ServerSettings:
     """The settings of what serves: as ``load_netboot_settings``, and ``listenIP`` must be there."""
-    document, where = _read(config, flags, environment)
+    schema = load_schema(NETBOOT_SCHEMA)
+    document, where = _read(config, schema, flags=flags, environment=environment)
     problems = Problems(NETBOOT_OPTIONS)
-    raw = check_settings(document, load_schema(NETBOOT_SCHEMA), where=where)
-    settings = build_server_settings(raw, problems)
+    settings = build_server_settings(check_settings(document, schema, where=where), problems)
     if settings is None:
         raise problems.error(where)
     return settings
 
 
 def _read(
-    config: Path | None, flags: Mapping[str, Any] | None, environment: Mapping[str, str] | None
+    config: Path | None,
+    schema: Schema,
+    *,
+    flags: Mapping[str, Any] | None,
+    environment: Mapping[str, str] | None,
 ) -> tuple[dict[str, Any], str]:
     """The document that all sources make together, and what messages call it."""
-    document = {} if config is None else parse_settings(config, load_schema(NETBOOT_SCHEMA))
+    document = {} if config is None else parse_settings(config, schema)
     where = "the command line and the environment" if config is None else str(config)
     environment = os.environ if environment is None else environment
     for variable, option in VARIABLES.items():

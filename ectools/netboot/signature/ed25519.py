@@ -2,7 +2,7 @@
 
 OpenSSL, on which ``cryptography`` stands, takes a public key of small order, by which anybody can make
 signatures of some data, and points whose coordinate is written as itself plus the field's prime. libsodium,
-and with it minisign, refuses both (crypto_sign_ed25519_verify_detached), and so does this.
+and with it minisign, rejects both (crypto_sign_ed25519_verify_detached), and so does this.
 """
 
 from __future__ import annotations

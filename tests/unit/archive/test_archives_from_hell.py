@@ -1,4 +1,4 @@
-"""Archives that must not be staged: each is refused in words, and leaves nothing behind."""
+"""Archives that must not be staged: each is rejected in words, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def after(*entries: bytes) -> bytes:
     return GOOD + b"".join(entries) + TAR_END
 
 
-# Name → (an uncompressed archive, words of the refusal).
+# Name → (an uncompressed archive, words of the error).
 TARS: dict[str, tuple[bytes, str]] = {
     "absolute name": (after(tar_file(b"/etc/passwd", b"x")), "is absolute"),
     "absolute name by the prefix": (after(tar_file(b"passwd", b"x", prefix=b"/etc")), "is absolute"),
@@ -146,7 +146,7 @@ TARS: dict[str, tuple[bytes, str]] = {
     "script of ten megabytes": (build_tar({"netboot.ipxe": b"#!ipxe\n" * (10 * MIB // 7)}), "larger than"),
 }
 
-# Name → (a compressed archive, words of the refusal).
+# Name → (a compressed archive, words of the error).
 STREAMS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "web page": (b"<!doctype html><title>404</title>", "looks like a web page"),
@@ -170,7 +170,7 @@ STREAMS: dict[str, tuple[bytes, str]] = {
 }
 
 
-def refuse(staged_dir: Path, archive: bytes, words: str) -> EcError:
+def reject(staged_dir: Path, archive: bytes, words: str) -> EcError:
     """Staging ``archive`` fails with these words, and changes nothing anywhere."""
     path = staged_dir.parent / "hell" / ARCHIVE
     path.parent.mkdir()
@@ -186,18 +186,18 @@ def refuse(staged_dir: Path, archive: bytes, words: str) -> EcError:
 @pytest.mark.parametrize("name", TARS)
 def test_a_tar_archive_from_hell(name: str, staged_dir: Path) -> None:
     tar, words = TARS[name]
-    refuse(staged_dir, compress(tar), words)
+    reject(staged_dir, compress(tar), words)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_from_hell(name: str, staged_dir: Path) -> None:
-    refuse(staged_dir, *STREAMS[name])
+    reject(staged_dir, *STREAMS[name])
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
 def test_a_bomb_of_bytes(kind: str, staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=8 * MIB)
-    refuse(
+    reject(
         staged_dir,
         compress(GOOD + tar_header(b"zeros", size=7 * MIB) + bytes(9 * MIB), kind),
         "unpacks to more than",
@@ -206,18 +206,18 @@ def test_a_bomb_of_bytes(kind: str, staged_dir: Path, monkeypatch: pytest.Monkey
 
 def test_a_bomb_of_bytes_after_the_end(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=8 * MIB)
-    refuse(staged_dir, compress(after() + bytes(16 * MIB)), "unpacks to more than")
+    reject(staged_dir, compress(after() + bytes(16 * MIB)), "unpacks to more than")
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
 def test_a_bomb_by_its_ratio(kind: str, staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, free_bytes=4 * MIB)
-    refuse(staged_dir, compress(after(tar_file(b"zeros", bytes(8 * MIB))), kind), "100 times")
+    reject(staged_dir, compress(after(tar_file(b"zeros", bytes(8 * MIB))), kind), "100 times")
 
 
 def test_a_bomb_of_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
-    refuse(
+    reject(
         staged_dir,
         compress(after(*[tar_file(b"%d" % number) for number in range(60)])),
         "more than 50 entries",
@@ -226,12 +226,12 @@ def test_a_bomb_of_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_bomb_of_directories_named_again(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
-    refuse(staged_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
+    reject(staged_dir, compress(after(*[tar_header(b"d/", kind=b"5")] * 60)), "more than 50 entries")
 
 
 def test_a_bomb_of_directories_that_are_no_entries(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
-    refuse(
+    reject(
         staged_dir,
         compress(after(*[tar_file(b"%d/a/b/c/d/e/f" % number) for number in range(10)])),
         "more than 50 names",
@@ -240,7 +240,7 @@ def test_a_bomb_of_directories_that_are_no_entries(staged_dir: Path, monkeypatch
 
 def test_a_bomb_of_compressed_streams(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, unpacked_bytes=MIB)
-    refuse(
+    reject(
         staged_dir,
         compress(GOOD) + gzip.compress(bytes(MIB)) * 3,
         "unpacks to more than|block of zeros|after the end",
@@ -256,7 +256,7 @@ EMPTY = {kind: compress(b"", kind) for kind in ("gz", "xz", "zst")}
     ids=[*EMPTY, "frames to be skipped"],
 )
 def test_a_bomb_of_empty_streams(more: bytes, staged_dir: Path) -> None:
-    refuse(staged_dir, compress(after()) + more, r"is made of \d{4} streams, and unpacks to \d{5} bytes")
+    reject(staged_dir, compress(after()) + more, r"is made of \d{4} streams, and unpacks to \d{5} bytes")
 
 
 @pytest.mark.parametrize(
@@ -274,23 +274,23 @@ def test_a_bomb_that_unpacks_to_nothing(
     archive: bytes, staged_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_limits(monkeypatch, idle_bytes=4 * MIB)
-    refuse(staged_dir, archive, r"[45]\d{6} bytes of it unpack to \d+$")
+    reject(staged_dir, archive, r"[45]\d{6} bytes of it unpack to \d+$")
 
 
 def test_a_bomb_of_directories_without_a_name(staged_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_limits(monkeypatch, files=50)
-    refuse(staged_dir, compress(after(*[tar_header(b"./", kind=b"5")] * 60)), "more than 50 entries")
+    reject(staged_dir, compress(after(*[tar_header(b"./", kind=b"5")] * 60)), "more than 50 entries")
 
 
 def test_a_bomb_of_extended_headers(staged_dir: Path) -> None:
     records = pax({b"comment %d" % number: b"x" for number in range(3000)}) * 7
     entries = [records + tar_file(b"%d" % number) for number in range(8)]
-    refuse(staged_dir, compress(after(*entries)), "extended headers are larger than")
+    reject(staged_dir, compress(after(*entries)), "extended headers are larger than")
 
 
 def test_of_many_names_a_few_are_told(staged_dir: Path) -> None:
     files = {f"{number:05}-{'x' * 80}": b"" for number in range(2000)}
-    error = refuse(staged_dir, compress(build_tar({**files, "netboot.ipxe": SCRIPT})), "and 1993 more")
+    error = reject(staged_dir, compress(build_tar({**files, "netboot.ipxe": SCRIPT})), "and 1993 more")
     assert len(error.render()) < 1500
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_terminal_shows_name_part_and_size(monkeypatch: pytest.MonkeyPatch) ->
     last = terminal.getvalue().splitlines()[-1]
     assert "boot.tar.gz" in last
     assert "100%" in last
-    assert "10.0 MB" in last
+    assert re.search(r"10\.0/10\.0 MB  \d+\.\d MB/s", last)
     assert terminal.getvalue().endswith("\x1b[?25h\n")
 
 
@@ -42,7 +43,7 @@ def test_a_size_that_is_not_known_is_no_part_of_anything(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     with show_download() as on_progress:
         on_progress("boot.tar.gz", 5_000_000, None)
-    assert "5.0 MB" in terminal.getvalue()
+    assert " 5.0 MB  " in terminal.getvalue()
     assert "%" not in terminal.getvalue()
 
 

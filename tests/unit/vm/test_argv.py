@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ectools.vm.settings import GuestSettings
 
-SettingsOf = "Callable[..., Settings]"
+SettingsOf = "Callable[..., GuestSettings]"
 
 
 def options(argv: list[str], name: str) -> list[str]:

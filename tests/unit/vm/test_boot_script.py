@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ectools.ipxe.language import is_word
 from ectools.ipxe.token import add_token
 from ectools.ipxe.urls import URL
 from ectools.vm.boot_script import CHAIN_TRIES, build_boot_script, find_effective_url
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ectools.vm.settings import GuestSettings
 
 DNS, OTHER_DNS = ipaddress.IPv4Address("1.1.1.1"), ipaddress.IPv4Address("9.9.9.9")
-URLS = st.from_regex(URL, fullmatch=True).map(lambda text: text.rstrip("\n"))
+URLS = st.from_regex(URL, fullmatch=True).map(lambda text: text.rstrip("\n")).filter(is_word)
 TOKENS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
@@ -63,7 +64,12 @@ def test_no_value_changes_the_commands(
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://a/ b", "http://a/\nshell", "http://a/${x}", "http://a/\\", "http://é/"]
+    "url",
+    [
+        *("", "http://a/ b", "http://a/\nshell", "http://a/${x}", "http://a/\\", "http://é/"),
+        # Of RFC 3986's characters, and no word to iPXE.
+        *(";", "&&", "#x"),
+    ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not a URL"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.settings_documents import documents, list_options
 
@@ -352,6 +352,7 @@ TEXTS: dict[str, list[Any]] = {
 DOCUMENTS = documents(SCHEMA, {"boot.http.root": "/srv"}, TEXTS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.sampled_from(Accelerator))
 def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
     document: dict[str, Any], accelerator: Accelerator

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import join_uri
-from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
+from ectools.netboot.boot_files.binary import Autoexec
 from ectools.netboot.probe.clients.client import Client, ClientStage, first_client, ipxe_client
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
 from ectools.netboot.probe.faults import FaultCode, Severity
 from ectools.netboot.probe.simulate.choose import Ask, BootTarget, Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
-from ectools.netboot.probe.simulate.contents import ContentKind, find_embedded_script
+from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import ScriptEnd, ScriptTrace
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 from ectools.netboot.protocols import Binary
 
@@ -119,9 +119,9 @@ class _Follower:
 
     def _load_program(self, stage: BootStage, target: BootTarget, fetch: Fetch) -> RequestedFile | None:
         """The first program, whole where it is small; None where it is not there or does not run."""
-        file = classify(Role.PROGRAM, fetch(target.uri, limit=_PROGRAM_BYTES))
+        file = RequestedFile(role=Role.PROGRAM, fetched=fetch(target.uri, limit=_PROGRAM_BYTES))
         stage.files.append(file)
-        if not file.found or file.contents is None:
+        if file.contents is None:
             self.boot_trace.add_missing(file)
             return None
         if not file.contents.runs_on(self.boot_trace.architecture):
@@ -135,17 +135,16 @@ class _Follower:
             self.boot_trace.notes.append(f"{program.fetched.shown} is too large to look into")
             self.boot_trace.outcome = BootOutcome.UNKNOWN
             return
-        facts = inspect_binary(program.fetched.head)
+        facts = program.fetched.binary
         if not facts.is_ipxe:
             self.boot_trace.notes.append(
                 f"{program.fetched.shown} is no iPXE: what it loads next is not known here"
             )
             self.boot_trace.outcome = BootOutcome.UNKNOWN
             return
-        embedded = find_embedded_script(program.fetched.head) if facts.embedded else None
-        if embedded is not None:
+        if facts.embedded is not None:
             self.boot_trace.notes.append(f"{program.fetched.shown} has a script built in, which comes first")
-            self._run_script(stage, embedded, program.fetched.uri, fetch)
+            self._run_script(stage, facts.embedded, program.fetched.uri, fetch)
             return
         autoexec = self._find_autoexec(stage, program, fetch)
         reads_it = facts.autoexec is Autoexec.TFTP_AND_HTTP or (
@@ -168,11 +167,11 @@ class _Follower:
     def _find_autoexec(self, stage: BootStage, program: RequestedFile, fetch: Fetch) -> RequestedFile | None:
         """Beside the binary, else in the root, as iPXE looks for it (interface/efi/efi_autoexec.c)."""
         for name in ("autoexec.ipxe", "/autoexec.ipxe"):
-            file = classify(Role.SCRIPT, fetch(join_uri(program.fetched.uri, name)))
+            file = RequestedFile(role=Role.SCRIPT, fetched=fetch(join_uri(program.fetched.uri, name)))
             if file not in stage.files and file.found:
                 stage.files.append(file)
             # One of no length is not used.
-            if file.found and file.contents is not None and file.contents.kind is not ContentKind.EMPTY:
+            if file.contents is not None and file.contents.kind is not ContentKind.EMPTY:
                 return file
         return None
 
@@ -191,9 +190,9 @@ class _Follower:
         if target.uri == program.fetched.uri:
             self._report_loop(program, causes)
             return
-        file = classify(Role.SCRIPT, fetch(target.uri))
+        file = RequestedFile(role=Role.SCRIPT, fetched=fetch(target.uri))
         stage.files.append(file)
-        if not file.found or file.contents is None:
+        if file.contents is None:
             self.boot_trace.add_missing(file)
         elif file.contents.is_ipxe_script:
             self._run_script(stage, file.fetched.head, file.fetched.uri, fetch)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.language import is_script
 from ectools.netboot.boot_files.binary import find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
-    from ectools.netboot.probe.simulate.fetcher import Fetched
     from ectools.netboot.protocols import Architecture
 
-_SCRIPT = re.compile(rb"#![gi]pxe\s")
 # The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
 _EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
 _EBC = 0x0EBC
@@ -67,12 +66,11 @@ class Contents:
         return self.machine is not None and self.machine in (expected, _EBC)
 
 
-def identify_contents(fetched: Fetched) -> Contents:
+def identify_contents(head: bytes) -> Contents:
     """What the beginning of a file says that it is."""
-    head = fetched.head
     if not head:
         return Contents(kind=ContentKind.EMPTY)
-    if _SCRIPT.match(head):
+    if is_script(head):
         return Contents(kind=ContentKind.SCRIPT)
     machine = find_machine(head)
     # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
@@ -83,9 +81,3 @@ def identify_contents(fetched: Fetched) -> Contents:
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return Contents(kind=ContentKind.PAGE)
     return Contents(kind=ContentKind.OTHER)
-
-
-def find_embedded_script(program: bytes) -> bytes | None:
-    """The script that a whole UEFI iPXE was built with."""
-    found = _EMBEDDED.search(program)
-    return None if found is None else found[0]

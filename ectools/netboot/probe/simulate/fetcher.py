@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import threading
@@ -13,6 +14,8 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ectools.netboot.boot_files.binary import BinaryFacts, inspect_binary
+from ectools.netboot.probe.simulate.contents import Contents, identify_contents
 from ectools.netboot.probe.wire import http_probe, tftp
 from ectools.netboot.probe.wire.packet_socket import LinkError
 from ectools.redact import redact_tokens
@@ -56,6 +59,18 @@ class Fetched:
     def shown(self) -> str:
         """The URI for people: without its token."""
         return redact_tokens(self.uri)
+
+    # Several architectures load the same file, which is looked into once.
+
+    @functools.cached_property
+    def contents(self) -> Contents | None:
+        """What it is, by its beginning; None where it was not found."""
+        return identify_contents(self.head) if self.state is FetchState.FOUND else None
+
+    @functools.cached_property
+    def binary(self) -> BinaryFacts:
+        """What it is as a boot binary, where it is whole."""
+        return inspect_binary(self.head)
 
 
 Fetch = Callable[..., Fetched]

@@ -7,23 +7,33 @@ retries and their ends are found as a client finds them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.language import find_labels, join_uri, name_image, split_commands, split_options
+from ectools.ipxe.language import (
+    VARIABLE,
+    ScriptLine,
+    find_labels,
+    join_uri,
+    name_image,
+    read_lines,
+    split_commands,
+    split_options,
+)
 from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
 
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 16
 _MAX_VALUE = 4096
-_VARIABLE = re.compile(r"\$\{([^{}$]*)\}")
 _ANY = "\0any\0"
 """A value that only a machine has: equal to whatever it is compared with."""
 
@@ -57,7 +67,7 @@ class _Position:
     """A line of a script; ``labels`` are where ``goto`` leads."""
 
     uri: str
-    lines: list[str]
+    lines: list[ScriptLine]
     labels: dict[str, int]
     at: int = 0
     depth: int = 0
@@ -87,7 +97,7 @@ class _Machine:
 
     def run(self, script: bytes, uri: str, *, depth: int) -> ScriptEnd | None:
         """None where it came to its end and nothing had failed."""
-        lines = script.decode("utf-8", "replace").splitlines()
+        lines = list(read_lines(script.decode("utf-8", "replace")))
         here = _Position(uri=uri, lines=lines, labels=find_labels(lines), depth=depth)
         while here.at < len(lines):
             self._steps += 1
@@ -95,26 +105,23 @@ class _Machine:
                 raise _OutOfStepsError
             line = lines[here.at]
             here.at += 1
-            words = line.split()
-            if not words or words[0].startswith(("#", ":")):
-                continue
-            outcome = self._run_line(words, here)
+            outcome = False if line.is_unfinished else self._run_line(line.words, here)
             if isinstance(outcome, ScriptEnd):
                 return outcome
-            if outcome is _EXIT:
+            if outcome is _Jump.EXIT:
                 return None
-            if outcome is False:
+            if outcome in (False, _Jump.EXIT_FAILED):
                 return ScriptEnd.FAILED
         return None
 
-    def _run_line(self, words: list[str], here: _Position) -> CommandOutcome:
-        """Commands joined by || and &&, as iPXE joins them: from left to right."""
+    def _run_line(self, words: Sequence[str], here: _Position) -> CommandOutcome:
+        """Commands joined by ||, && and ; as iPXE joins them: from left to right."""
         outcome: CommandOutcome = True
-        for joint, command in split_commands(words):
-            if (joint == "||" and outcome is not False) or (joint == "&&" and outcome is False):
+        for terminator, command in split_commands(words):
+            if (terminator == "||" and outcome is True) or (terminator == "&&" and outcome is False):
                 continue
             outcome = self._run_command(command, here)
-            if isinstance(outcome, ScriptEnd) or outcome is _EXIT:
+            if not isinstance(outcome, bool):
                 return outcome
         return outcome
 
@@ -133,7 +140,7 @@ class _Machine:
 
     def _expand(self, text: str) -> str:
         for _ in range(32):
-            found = _VARIABLE.search(text)
+            found = VARIABLE.search(text)
             if found is None:
                 break
             text = text[: found.start()] + self._look_up(found[1]) + text[found.end() :]
@@ -188,10 +195,10 @@ class _Machine:
         if not words or words[0] not in here.labels:
             return False
         here.at = here.labels[words[0]]
-        return True
+        return _Jump.GOTO
 
     def exit(self, words: list[str], _here: _Position) -> CommandOutcome:
-        return _EXIT if not words or words[0] == "0" else False
+        return _Jump.EXIT if not words or words[0] == "0" else _Jump.EXIT_FAILED
 
     def hash(self, words: list[str], _here: _Position) -> CommandOutcome:
         options, rest = split_options(words)
@@ -292,7 +299,7 @@ class _Machine:
             uri = join_uri(here.uri, uri)
             headers = dict(self._headers) if parameters else {}
             fetched = self._fetch(uri, headers)
-            file = classify(role or guess_role(uri), fetched)
+            file = RequestedFile(role=role or guess_role(uri), fetched=fetched)
             self.trace.add_file(file)
             if not file.found:
                 return None
@@ -304,12 +311,15 @@ class _Machine:
         return image
 
 
-class _Exit:
-    """``exit``: the script ends well."""
+class _Jump(Enum):
+    """What ends a line, whatever is joined to it: ``goto``, and ``exit`` with its status."""
+
+    GOTO = auto()
+    EXIT = auto()
+    EXIT_FAILED = auto()
 
 
-_EXIT = _Exit()
-CommandOutcome = bool | ScriptEnd | _Exit
+CommandOutcome = bool | ScriptEnd | _Jump
 _Command = Callable[[_Machine, list[str], _Position], CommandOutcome]
 
 

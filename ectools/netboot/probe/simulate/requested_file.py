@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.probe.simulate.contents import ContentKind, Contents, identify_contents
+from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.fetcher import FetchState
 
 if TYPE_CHECKING:
+    from ectools.netboot.probe.simulate.contents import Contents
     from ectools.netboot.probe.simulate.fetcher import Fetched
 
 
@@ -25,11 +26,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedFile:
-    """One file that a client asks for; ``contents`` where it was found."""
+    """One file that a client asks for."""
 
     role: Role
     fetched: Fetched
-    contents: Contents | None = None
+
+    @property
+    def contents(self) -> Contents | None:
+        """What it is; None where it was not found."""
+        return self.fetched.contents
 
     @property
     def found(self) -> bool:
@@ -49,9 +54,3 @@ def guess_role(uri: str) -> Role:
     if "initr" in name:
         return Role.INITRD
     return Role.KERNEL if any(word in name for word in ("kernel", "linux", "image")) else Role.FILE
-
-
-def classify(role: Role, fetched: Fetched) -> RequestedFile:
-    """The load of a file that was asked for."""
-    contents = identify_contents(fetched) if fetched.state is FetchState.FOUND else None
-    return RequestedFile(role=role, fetched=fetched, contents=contents)

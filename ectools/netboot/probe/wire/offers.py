@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, Option, split_d
 from ectools.netboot.probe.wire.pxe_option43 import PxeOption43, parse_option43
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ipaddress import IPv4Address
 
 _IPXE_PRIORITY, _IPXE_NO_PROXY = 0x01, 0xB0
@@ -46,7 +48,7 @@ class Answer:
         """siaddr, else option 54, as EDK2 takes it."""
         return self.message.siaddr if self.message.siaddr != NO_ADDRESS else self.server
 
-    @property
+    @functools.cached_property
     def option43(self) -> PxeOption43:
         """Option 43; empty where it is not PXE's."""
         if not self.is_pxe:
@@ -56,22 +58,23 @@ class Answer:
     @property
     def ipxe_priority(self) -> int:
         """iPXE's own option that prefers an offer."""
-        value = self._ipxe(_IPXE_PRIORITY)
-        return int.from_bytes(value[:1], signed=True)
+        return int.from_bytes(self._ipxe.get(_IPXE_PRIORITY, b"")[:1], signed=True)
 
     @property
     def forbids_proxy(self) -> bool:
         """iPXE's own option ``no-pxedhcp``."""
-        return any(self._ipxe(_IPXE_NO_PROXY)[:1])
+        return any(self._ipxe.get(_IPXE_NO_PROXY, b"")[:1])
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be read of it."""
         return (*self.message.notes, *self.option43.notes)
 
-    def _ipxe(self, number: int) -> bytes:
+    @functools.cached_property
+    def _ipxe(self) -> Mapping[int, bytes]:
+        """iPXE's own options, in option 175 (https://ipxe.org/howto/dhcpd)."""
         area = self.message.options.get(Option.IPXE, b"")
-        return dict(split_dhcp_options(area, where="option 175", notes=[])).get(number, b"")
+        return dict(split_dhcp_options(area, where="option 175", notes=[]))
 
 
 @dataclass(frozen=True, kw_only=True)

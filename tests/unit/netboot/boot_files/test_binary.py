@@ -13,8 +13,21 @@ from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe, build_uefi_
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.netboot.boot_files.binary import Autoexec, find_machine, inspect_binary
-from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault
+from ectools.netboot.boot_files import binary
+from ectools.netboot.boot_files.binary import (
+    Autoexec,
+    BinaryFacts,
+    BootBinary,
+    find_machine,
+    inspect_binary,
+)
+from ectools.netboot.boot_files.choose import (
+    BinaryError,
+    build_filenames,
+    choose_binaries,
+    find_fault,
+    find_stock,
+)
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import StockIpxe
@@ -44,12 +57,13 @@ def stock_of(package: Path) -> NetbootSettings:
 def test_the_facts_of_an_ipxe(autoexec: str, expected: Autoexec) -> None:
     facts = inspect_binary(build_ipxe("1.21.1+ (g1a2b)", autoexec=autoexec))
     assert (facts.machine, facts.version, facts.autoexec) == (0x8664, "1.21.1+ (g1a2b)", expected)
-    assert not facts.embedded
+    assert facts.embedded is None
     assert facts.title == "iPXE 1.21.1+ (g1a2b)"
 
 
 def test_a_script_inside_is_seen() -> None:
-    assert inspect_binary(build_uefi_application(body=b"iPXE\0#!ipxe\ndhcp\0")).embedded
+    body = b"iPXE\0#!ipxe\0#!ipxe\ndhcp\n\0more"
+    assert inspect_binary(build_uefi_application(body=body)).embedded == b"#!ipxe\ndhcp\n"
 
 
 @given(
@@ -57,8 +71,8 @@ def test_a_script_inside_is_seen() -> None:
 )
 def test_any_bytes_have_facts(data: bytes) -> None:
     inspect_binary(data)
-    for binary in Binary:
-        find_fault(data, binary)
+    for kind in Binary:
+        find_fault(BootBinary(where="x", data=data), kind)
 
 
 @given(st.integers(0, len(build_uefi_application())))
@@ -67,7 +81,7 @@ def test_a_file_that_was_cut_short_is_no_application_of_another_kind(length: int
 
 
 @pytest.mark.parametrize(
-    ("data", "binary", "fault"),
+    ("data", "kind", "fault"),
     [
         (build_uefi_application(), Binary.X86_64, None),
         (build_uefi_application(ARM64), Binary.ARM64, None),
@@ -86,8 +100,8 @@ def test_a_file_that_was_cut_short_is_no_application_of_another_kind(length: int
         (b"\xea" + bytes(640 * 1024), Binary.BIOS, "it is larger than 655360 bytes"),
     ],
 )
-def test_what_can_be_which_binary(data: bytes, binary: Binary, fault: str | None) -> None:
-    assert find_fault(data, binary) == fault
+def test_what_can_be_which_binary(data: bytes, kind: Binary, fault: str | None) -> None:
+    assert find_fault(BootBinary(where="x", data=data), kind) == fault
 
 
 def test_the_stock_binary_that_is_new_enough_is_taken(tmp_path: Path) -> None:
@@ -221,3 +235,32 @@ def test_a_remote_url_that_cannot_be_downloaded_from(remote: Any) -> None:
     settings = settings_of(strategy="remote", remoteUrl="tftp://192.0.2.1/x", remoteSha256="0" * 64)
     with pytest.raises(EcError, match="only http and https"):
         choose_binaries(settings)
+
+
+def test_a_binary_is_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a megabyte, and a boot host serves four."""
+    searched: list[bytes] = []
+
+    def inspect(data: bytes) -> BinaryFacts:
+        searched.append(data)
+        return inspect_binary(data)
+
+    monkeypatch.setattr(binary, "inspect_binary", inspect)
+    (tmp_path / "ipxe.efi").write_bytes(build_ipxe())
+    (tmp_path / "bios").write_bytes(UNDIONLY)
+    assert find_stock(tmp_path).facts.is_ipxe
+    assert len(searched) == 1
+    local = str(tmp_path / "ipxe.efi")
+    choose_binaries(settings_of(strategy="local", localFile=local, biosFile=str(tmp_path / "bios")))
+    # A BIOS program is compressed: there is nothing to be found in it.
+    assert searched == [build_ipxe()] * 2
+
+
+def test_the_names_of_the_other_binaries_are_fixed() -> None:
+    settings = load_netboot_settings(None, flags={"tftpBootFilename": "a.efi"}, environment={})
+    assert build_filenames(settings) == {
+        Binary.BIOS: "undionly.kpxe",
+        Binary.IA32: "ec-ipxe-ia32.efi",
+        Binary.X86_64: "a.efi",
+        Binary.ARM64: "ec-ipxe-arm64.efi",
+    }

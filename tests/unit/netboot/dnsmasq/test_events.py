@@ -188,3 +188,113 @@ def test_who_asks_on_and_on_does_not_fill_the_log() -> None:
 def test_the_supervisors_own_question_is_not_told(reader: Reader) -> None:
     assert reader.read(f"dnsmasq-tftp[1]: file /srv/tftp/{NO_FILE} not found for 192.168.77.2\n") == []
     assert (reader.reported, reader.delivered) == ([], [])
+
+
+def test_an_exchange_that_was_pushed_out_is_not_told(reader: Reader) -> None:
+    """Of 257 the first is forgotten, and the second is there still."""
+
+    def say(number: int, fact: str) -> str:
+        return f"dnsmasq-dhcp[1]: {number} {fact}\n"
+
+    asked = "PXE(e0) 192.0.2.9 02:00:00:00:00:01 proxy"
+    reader.read("".join(say(number, asked) for number in range(257)))
+    answered = "sent size:  1 option: 53 message-type  2"
+    assert len(reader.read(say(0, answered))) == 0
+    assert len(reader.read(say(1, answered))) == 1
+    # Told once: the other options of the same answer are of no exchange.
+    assert len(reader.read(say(1, answered) * 3)) == 1
+
+
+def test_an_exchange_in_use_is_not_the_one_that_is_pushed_out(reader: Reader) -> None:
+    asked = "PXE(e0) 02:00:00:00:00:01 proxy"
+    lines = [f"dnsmasq-dhcp[1]: 0 {asked}"]
+    lines += [f"dnsmasq-dhcp[1]: {number} {asked}" for number in range(1, 256)]
+    lines += ["dnsmasq-dhcp[1]: 0 bootfile name: a.efi", f"dnsmasq-dhcp[1]: 256 {asked}"]
+    lines += ["dnsmasq-dhcp[1]: 0 sent size:  1 option: 53"]
+    (entry,) = reader.read("\n".join(lines))
+    assert (entry["event"], entry["file"], entry["vendor_class"]) == (
+        "ProxyDHCP has named a boot file",
+        "a.efi",
+        None,
+    )
+
+
+@pytest.mark.parametrize(("user_class", "ipxe"), [("iPXE", True), ("ipxe", False), ("iPXE2", False)])
+def test_ipxe_is_known_by_its_user_class(reader: Reader, user_class: str, ipxe: bool) -> None:
+    (entry,) = reader.read(OFFER.replace("tags: arch7, e0", f"user class: {user_class}"))
+    assert entry["ipxe"] is ipxe
+
+
+def test_an_answer_to_nobody_is_not_told(reader: Reader) -> None:
+    """A DHCP client that is none of PXE's has no line with its address."""
+    assert reader.read(OFFER.replace("PXE(e0)", "DHCPDISCOVER(e0)")) == []
+
+
+def test_a_client_that_is_not_served_is_forgotten(reader: Reader) -> None:
+    told = reader.read(IGNORED)
+    assert told[0]["mac"] == "02:00:00:00:00:01"
+    assert len(reader.read("dnsmasq-dhcp[1]: 4107 sent size:  1 option: 53 message-type  2\n")) == 1
+
+
+def test_a_size_that_is_asked_for_is_no_delivery_and_the_next_one_is(reader: Reader) -> None:
+    refused = "dnsmasq-tftp[1]: error 8 User aborted the transfer received from 192.168.77.9\n"
+    sent = "dnsmasq-tftp[1]: sent /srv/tftp/a.efi to 192.168.77.9\n"
+    other = "dnsmasq-tftp[1]: sent /srv/tftp/a.efi to 192.168.77.8\n"
+    reader.read(refused + other + sent)
+    assert reader.delivered == [("192.168.77.8", "a.efi"), ("192.168.77.9", "a.efi")]
+    reader.read(refused + sent)
+    assert len(reader.delivered) == 2
+
+
+def test_names_of_files_are_told_without_their_directory(reader: Reader) -> None:
+    lines = (
+        "dnsmasq-tftp[1]: sent /srv/a to b/c.efi to 192.168.77.9\n"
+        "dnsmasq-tftp[1]: file /srv/x not found for y not found for 192.168.77.9\n"
+        "dnsmasq-tftp[1]: failed sending /srv/z.efi to 192.168.77.9\n"
+    )
+    assert [(entry["event"], entry["file"]) for entry in reader.read(lines)] == [
+        ("TFTP has sent a file", "c.efi"),
+        ("TFTP was asked for a file that is not there", "x not found for y"),
+        ("TFTP could not send a file to its end", "z.efi"),
+    ]
+    assert reader.reported == []
+
+
+@pytest.mark.parametrize(
+    ("line", "event", "reported"),
+    [
+        ("dnsmasq-dhcp[1]: no address range available", "ProxyDHCP", True),
+        ("dnsmasq-dhcp[1]: DHCP, proxy on subnet 192.0.2.0", None, False),
+        ("dnsmasq-tftp[1]: TFTP root is /srv/tftp ", None, False),
+        ("dnsmasq-tftp[1]: out of memory", "TFTP", True),
+        ("dnsmasq-script[1]: what", None, True),
+        ("setpriv: failed", "dnsmasq", True),
+        ("dnsmasq: failed", None, True),
+    ],
+)
+def test_lines_of_other_kinds(reader: Reader, line: str, event: str | None, reported: bool) -> None:
+    told = reader.read(line + "\n")
+    assert [(entry["level"], entry["event"]) for entry in told] == (
+        [] if event is None else [("warning", event)]
+    )
+    assert bool(reader.reported) is reported
+
+
+def test_what_it_says_once_it_serves_is_not_why_it_does_not_start(reader: Reader) -> None:
+    reader.read("dnsmasq[1]: before\ndnsmasq[1]: started, version 2.90\ndnsmasq[1]: after\n")
+    assert (reader.reported, reader.started) == (["dnsmasq[1]: before"], 1)
+    reader.read("dnsmasq[1]: exiting on receipt of SIGTERM\n")
+    assert reader.reported == ["dnsmasq[1]: before"]
+
+
+def test_events_are_charged_by_their_size(reader: Reader) -> None:
+    charged: list[int] = []
+
+    class Limit:
+        def take(self, size: int) -> bool:
+            charged.append(size)
+            return False
+
+    reader.log._limit = Limit()  # type: ignore[assignment]
+    assert reader.read("dnsmasq-tftp[1]: sent /srv/a.efi to 192.0.2.9\n") == []
+    assert charged == [len("TFTP has sent a file") + len("192.0.2.9") + len("a.efi")]

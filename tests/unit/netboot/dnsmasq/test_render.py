@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from support import golden
 from support.needs import require_tool
 
+from ectools.netboot.boot_files.choose import build_filenames
 from ectools.netboot.dnsmasq.check import check_services, find_faults, list_boot_files
 from ectools.netboot.dnsmasq.model import (
     BootServices,
     BootServicesError,
     Offer,
     build_boot_services,
-    build_filenames,
 )
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary, Transport, load_protocols

@@ -135,3 +135,91 @@ def test_a_file_without_a_date_matches_no_date() -> None:
 def test_head_ignores_ranges() -> None:
     whole = Selection(status=Status.WHOLE, start=0, count=SIZE)
     assert select("HEAD", {"Range": "bytes=0-1"}, FILE) == whole
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [
+        ("GET", {}, Selection(status=Status.WHOLE, start=0, count=SIZE)),
+        ("HEAD", {}, Selection(status=Status.WHOLE, start=0, count=SIZE)),
+        ("GET", {"Range": "bytes=2-4"}, Selection(status=Status.PARTIAL, start=2, count=3)),
+        ("GET", {"Range": "bytes=-4"}, Selection(status=Status.PARTIAL, start=996, count=4)),
+        ("GET", {"Range": "bytes=0-"}, Selection(status=Status.PARTIAL, start=0, count=SIZE)),
+        ("GET", {"Range": "bytes=1000-"}, Selection(status=Status.UNSATISFIABLE, start=0, count=0)),
+        ("GET", {"If-None-Match": "*"}, Selection(status=Status.NOT_MODIFIED, start=0, count=0)),
+        ("GET", {"If-Match": '"x"'}, Selection(status=Status.PRECONDITION_FAILED, start=0, count=0)),
+    ],
+)
+def test_the_bytes_of_an_answer(method: str, headers: dict[str, str], expected: Selection) -> None:
+    assert select(method, headers, FILE) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": " * "}, Status.WHOLE),
+        ({"If-Match": ""}, Status.PRECONDITION_FAILED),
+        # The strong comparison: a weak tag matches nothing (section 8.8.3.2).
+        ({"If-Match": 'W/"tag"'}, Status.PRECONDITION_FAILED),
+        ({"If-None-Match": " * "}, Status.NOT_MODIFIED),
+        ({"If-None-Match": ""}, Status.WHOLE),
+        ({"If-None-Match": "tag"}, Status.WHOLE),
+        ({"If-Unmodified-Since": date(1)}, Status.WHOLE),
+        ({"Range": "bytes=0-1", "If-Range": ' "tag" '}, Status.PARTIAL),
+        ({"Range": "bytes=0-1", "If-Range": '"tagg"'}, Status.WHOLE),
+        ({"Range": "bytes=0-1", "If-Range": date(-9)}, Status.WHOLE),
+        ({"Range": "bytes=0-1", "If-Range": "soon"}, Status.WHOLE),
+        ({"Range": "bytes=0-1", "If-Range": "tag"}, Status.WHOLE),
+    ],
+)
+def test_more_conditions(headers: dict[str, str], status: Status) -> None:
+    assert select("GET", headers, FILE).status is status
+
+
+@pytest.mark.parametrize("field", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+@pytest.mark.parametrize("text", ["", "soon", "Thu, 99 Nov 2023 99:13:20 GMT", "1 Jan 99999 00:00:00 GMT", ","])
+def test_what_is_no_date_is_ignored(field: str, text: str) -> None:
+    assert select("GET", {field: text}, FILE).status is Status.WHOLE
+
+
+def test_a_file_without_a_date_has_changed_since_no_date() -> None:
+    file = Validators(size=SIZE, etag='"tag"', modified=None)
+    assert select("GET", {"If-Unmodified-Since": date(0)}, file).status is Status.WHOLE
+    # Nor does a missing date of the client equal its missing one.
+    assert select("GET", {"If-Modified-Since": "soon"}, file).status is Status.WHOLE
+    assert select("GET", {"Range": "bytes=0-1", "If-Range": "soon"}, file).status is Status.WHOLE
+
+
+def test_a_date_is_written_as_http_wants_it() -> None:
+    assert FILE.last_modified == "Tue, 14 Nov 2023 22:13:20 GMT"
+
+
+@pytest.mark.parametrize(
+    ("field", "size", "expected"),
+    [
+        ("bytes=5-5", SIZE, range(5, 6)),
+        ("bytes=0-999", SIZE, range(1000)),
+        ("bytes=0-1000", SIZE, range(1000)),
+        ("bytes=-1000", SIZE, range(1000)),
+        ("bytes=-999", SIZE, range(1, 1000)),
+        ("bytes=-1001", SIZE, range(1000)),
+        ("bytes=,,1-2", SIZE, range(1, 3)),
+        ("bytes=\t1-2\t", SIZE, range(1, 3)),
+        (" bytes =1-2", SIZE, range(1, 3)),
+        ("bytes=-0", 0, range(0)),
+        ("bytes=-1", 0, None),
+        ("bytes=-0,-0", SIZE, range(1000, 1000)),
+        ("bytes=0-0,-0", SIZE, None),
+        ("bytes=-0,0-0", SIZE, None),
+        # Numbers that no file reaches, of any length.
+        (f"bytes={10**17}-", 10**17 + 5, range(10**17, 10**17 + 5)),
+        (f"bytes={10**18 - 1}-", 10**18, range(10**18 - 1, 10**18)),
+        (f"bytes=0-{10**18}", SIZE, range(1000)),
+        (f"bytes={10**18}-{10**18 - 1}", SIZE, None),
+    ],
+)
+def test_ranges_at_their_limits(field: str, size: int, expected: range | None) -> None:
+    found = parse_range(field, size)
+    assert found == expected
+    if expected is not None and found is not None and not expected:
+        assert found.start == found.stop

@@ -297,6 +297,30 @@ def test_what_cannot_be_measured_of_one_download_stops_no_other(
     serve(root, scenario, stall_seconds=0.4)
 
 
+def test_a_download_that_has_just_ended_is_not_measured(tmp_path: Path) -> None:
+    """Its connection hears of the end a turn of the loop later, and may be asked for its rate before."""
+    path = tmp_path / "initrd"
+    path.write_bytes(bytes(SIZE))
+
+    async def scenario() -> None:
+        scheduler = SendfileScheduler()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        descriptor = os.open(path, os.O_RDONLY)
+        file = OpenedFile(descriptor=descriptor, status=os.fstat(descriptor))
+        transfer = scheduler.start(ours.fileno(), file, offset=0, count=SIZE)
+        scheduler.measure_rate(transfer, 60)
+        assert transfer.measured is not None
+        scheduler.stop(transfer, Abort.MADE_ROOM)
+        assert scheduler.measure_rate(transfer, 60) is None
+        scheduler.close()
+        os.close(descriptor)
+        ours.close()
+        theirs.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_server_whose_deadlines_are_late_does_not_pass_its_own_check(root: Path) -> None:
     async def scenario(server: HttpServer, port: int) -> None:
         assert await server.check_itself() is None

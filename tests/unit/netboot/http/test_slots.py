@@ -118,6 +118,79 @@ def test_a_share_is_written_as_people_write_a_network() -> None:
     assert share_of("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
 
 
+def test_how_many_are_free() -> None:
+    """Short is one free in eight, or less."""
+    slots: Slots[str] = Slots(16)
+    short = []
+    for number in range(16):
+        slots.add(str(number), None)
+        short.append(slots.short)
+    assert short == [False] * 13 + [True] * 3
+
+
+def test_what_has_no_slot_has_no_use_and_takes_nothing_with_it() -> None:
+    slots = fill(2, "a", "a")
+    slots.use("stranger", Use.REST)
+    slots.remove("stranger")
+    assert "stranger" not in slots
+    assert (len(slots), slots.held_by("a"), slots.held_by("b")) == (2, 2, 0)
+    assert slots.find_use("0") is Use.WORK
+    slots.use("0", Use.SLOW)
+    slots.use("0", Use.SLOW)  # it is no later in its turn for that
+    slots.use("1", Use.SLOW)
+    slots.use("0", Use.SLOW)
+    assert slots.find_room("a") == (True, "0")
+
+
+def test_who_has_rested_longest_goes_first_also_after_it_worked() -> None:
+    slots = fill(3, "a", "b", "c")
+    for name in "012":
+        slots.use(name, Use.REST)
+    slots.use("0", Use.WORK)
+    slots.use("0", Use.REST)
+    assert slots.find_room("d") == (True, "1")
+    slots.remove("1")
+    slots.add("x", "e")
+    assert slots.find_room("d") == (True, "2")
+
+
+def test_of_several_addresses_with_the_most_the_one_that_came_to_it_first_makes_room() -> None:
+    slots = fill(6, "a", "a", "b", "b", "c", "c")
+    assert slots.find_room("d") == (True, "1")
+    slots.remove("1")
+    slots.add("x", "a")
+    slots.use("x", Use.WORK)
+    # a came to its two after b now.
+    assert slots.find_room("d") == (True, "3")
+
+
+@pytest.mark.parametrize(("held", "room"), [(0, True), (1, True), (2, False)])
+def test_an_address_gives_to_who_has_two_fewer(held: int, room: bool) -> None:
+    slots = fill(3 + held, "a", "a", "a", *["b"] * held)
+    assert slots.find_room("b") == (room, "2" if room else None)
+
+
+def test_the_most_goes_down_with_who_holds_it() -> None:
+    slots = fill(4, "a", "a", "a", "b")
+    for name in ("0", "1"):
+        slots.remove(name)
+    slots.add("x", "c")
+    slots.add("y", "d")
+    for name in "xy":
+        slots.use(name, Use.WORK)
+    assert slots.find_room("e") == (False, None)
+    slots.remove("x")
+    slots.add("z", "b")
+    slots.use("z", Use.WORK)
+    assert slots.find_room("e") == (True, "z")
+    assert slots.find_room("d") == (False, None)
+
+
+@pytest.mark.parametrize("ip", ["nobody", "::g", "1:2"])
+def test_what_is_no_address_counts_as_itself(ip: str) -> None:
+    assert share_of(ip) == ip
+
+
 class Model:
     """The slow and obvious way to the same counts."""
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ectools.netboot.probe.wire import tftp
 from ectools.netboot.probe.wire.packet_socket import UdpEndpoint
-from ectools.netboot.probe.wire.tftp import TftpReply, build_read, read_tftp_beginning
+from ectools.netboot.probe.wire.tftp import TftpReply, build_read, parse_options, read_tftp_beginning
 
 SERVER = IPv4Address("192.0.2.2")
 Answers = Sequence[tuple[int, bytes]]
@@ -86,6 +87,146 @@ def test_what_comes_twice_or_from_another_port_is_left_out() -> None:
 def test_options_that_are_none(options: bytes) -> None:
     reply, _ = read((5069, struct.pack("!H", 6) + options), (5069, data(1, b"end")))
     assert reply.data == b"end"
+
+
+class SlowServer:
+    """Answers after so many seconds of a clock that moves only where the client waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: tuple[float, int, bytes]) -> None:
+        self.now = 10.0
+        self.answers = list(answers)
+        self.heard: list[tuple[float, int, bytes]] = []
+        monkeypatch.setattr(tftp.time, "monotonic", lambda: self.now)
+
+    def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:
+        assert to == SERVER
+        self.heard.append((self.now - 10.0, port, payload))
+
+    def wait(self, seconds: float) -> Iterator[tuple[IPv4Address, int, bytes]]:
+        assert 0 < seconds <= 1.0
+        until = self.now + seconds
+        while self.answers and self.now + self.answers[0][0] <= until:
+            after, port, payload = self.answers.pop(0)
+            self.now += after
+            yield (SERVER, port, payload)
+        if self.answers:
+            after, *rest = self.answers[0]
+            self.answers[0] = (after - (until - self.now), *rest)  # type: ignore[assignment]
+        self.now = until
+
+    def read(self, *, limit: int = 4096, seconds: float = 3.0) -> TftpReply:
+        return read_tftp_beginning(
+            cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds
+        )
+
+
+def test_what_is_asked_for() -> None:
+    assert build_read("a/\udcff") == b"\0\x01a/\xff\0octet\0tsize\x000\0blksize\x001408\0"
+
+
+def test_a_question_is_sent_again_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch)
+    assert server.read(seconds=2.5) == TftpReply(silent=True)
+    assert server.heard == [(at, 69, build_read("a.efi")) for at in (0.0, 1.0, 2.0, 2.5)]
+
+
+def test_an_acknowledgement_is_sent_again_to_the_servers_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch, (0.25, 5069, data(1, bytes(512))), (1.5, 5069, data(2, b"end")))
+    assert server.read() == TftpReply(size=515, data=bytes(512) + b"end", whole=True)
+    assert server.heard == [
+        (0.0, 69, build_read("a.efi")),
+        (0.25, 5069, b"\0\x04\0\x01"),
+        (1.25, 5069, b"\0\x04\0\x01"),
+        (1.75, 5069, b"\0\x04\0\x02"),
+    ]
+
+
+def test_each_answer_has_its_time_and_the_whole_has_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    drips = [(2.5, 5069, data(number, bytes(512))) for number in range(1, 100)]
+    server = SlowServer(monkeypatch, *drips)
+    reply = server.read(limit=10**6)
+    assert (reply.silent, reply.error, reply.data) == (False, "the transfer broke off", b"")
+    assert 60.0 < server.now - 10.0 <= 63.0
+
+
+def test_the_size_is_told_of_a_transfer_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = struct.pack("!H", 6) + b"TSIZE\x005000\0"
+    reply = SlowServer(monkeypatch, (0.5, 5069, accepted)).read()
+    assert reply == TftpReply(error="the transfer broke off", size=5000)
+
+
+def test_answers_of_others_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Neighbour(SlowServer):
+        def wait(self, seconds: float) -> Iterator[tuple[IPv4Address, int, bytes]]:
+            yield IPv4Address("192.0.2.3"), 5069, data(1, b"forged")
+            yield SERVER, 5069, b"\0\3\0"
+            yield from super().wait(seconds)
+
+    assert Neighbour(monkeypatch, (0.5, 5070, data(1, b"mine"))).read().data == b"mine"
+
+
+def test_enough_is_enough_at_the_limit_and_not_before() -> None:
+    blocks = [(5069, data(number, bytes(512))) for number in range(1, 5)]
+    reply, server = read(*blocks, limit=1024)
+    assert (len(reply.data), reply.whole, reply.size) == (1024, False, None)
+    assert server.heard[-1][1].startswith(b"\0\x05\0\0")
+    assert len(read(*blocks, limit=1025)[0].data) == 1536
+
+
+def test_a_file_that_ends_at_the_limit_is_whole() -> None:
+    reply, server = read((5069, data(1, bytes(512))), (5069, data(2, b"")), limit=1024)
+    assert (reply.whole, reply.size) == (True, 512)
+    assert server.heard[-1][1] == b"\0\x04\0\x02"
+
+
+def test_block_numbers_go_round() -> None:
+    """RFC 1350 has 16 bits; what comes after 65535 is 0, as all clients have it."""
+    accepted = struct.pack("!H", 6) + b"blksize\x008\0"
+    blocks = [(5069, data(number & 0xFFFF, bytes(8))) for number in range(1, 65538)]
+    reply, _ = read((5069, accepted), *blocks, (5069, data(2, b"end")), limit=10**6)
+    assert (reply.whole, reply.size) == (True, 65537 * 8 + 3)
+
+
+def test_options_that_come_late_or_twice() -> None:
+    accepted = struct.pack("!H", 6) + b"blksize\x008\0tsize\x009\0"
+    other = struct.pack("!H", 6) + b"blksize\x009\0tsize\x0010\0"
+    reply, server = read(
+        (5069, accepted), (5069, data(1, bytes(8))), (5069, other), (5069, data(2, b"e")), limit=99
+    )
+    assert (reply.data, reply.whole) == (bytes(8) + b"e", True)
+    assert [payload for _, payload in server.heard[1:]] == [b"\0\x04\0\0", b"\0\x04\0\1", b"\0\x04\0\2"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"", {}),
+        (b"TSize\x009\0", {"tsize": "9"}),
+        (b"a\x001\0b\x002\0", {"a": "1", "b": "2"}),
+        (b"a\x001\0b", {"a": "1", "b": ""}),
+        (b"a", {}),
+        (b"\x001\0b\x002\0", {"b": "2"}),
+        (b"\xff\0\xff\0", {"\ufffd": "\ufffd"}),
+    ],
+)
+def test_options(payload: bytes, expected: dict[str, str]) -> None:
+    found = parse_options(payload)
+    assert {name: value for name, value in found.items() if value} == {
+        name: value for name, value in expected.items() if value
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("9" * 19, 10**19 - 1), ("9" * 20, None), ("", None), ("+1", None)]
+)
+def test_sizes(text: str, size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = struct.pack("!H", 6) + b"tsize\0" + text.encode() + b"\0"
+    assert SlowServer(monkeypatch, (0.1, 5069, accepted)).read(seconds=1.0).size == size
+
+
+def test_errors_of_a_server() -> None:
+    assert read((5069, b"\0\x05\x01\x02text\0more"))[0] == TftpReply(error="error 258: text")
+    assert read((5069, b"\0\x05\0\0\xff\0"))[0].error == "error 0: \\xff"
 
 
 packets = st.one_of(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fetching import PATIENCE
+from support.fetching import RETRY
 from support.forge import API, DOWNLOADS, Forge, body, ranged
 from support.releases import ARCHIVE, build_settings, build_tar, check_whole, compress, release_files
 from support.signing import Minisign, make
@@ -75,7 +75,7 @@ class Publisher:
         key.write_bytes(self.public)
         pinned = {"release_signature.format": str(self.form), "release_signature.publicKeyFile": str(key)}
         settings = {"release_host": self.forge.url, "release_repo": "owner/name", **pinned, **flags}
-        return stage(build_settings(self.state, **settings), retry=PATIENCE)
+        return stage(build_settings(self.state, **settings), retry=RETRY)
 
     def asked(self, tag: str) -> bool:
         return bool(self.forge.asked(f"{DOWNLOADS}/{tag}/{ARCHIVE}"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
-from support.fetching import DATA, HALF, OTHER, fetch, refuse
+from support.clock import Clock
+from support.fetching import DATA, HALF, OTHER, fetch, reject
 from support.forge import (
     ETAG,
     Forge,
@@ -23,10 +23,7 @@ from support.forge import (
     whole,
 )
 from support.releases import check_whole
-from urllib3 import HTTPResponse
 
-from ectools.fetch.client import read_steadily
-from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release.stage import StageOutcome
 
 if TYPE_CHECKING:
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from support.forge import Answer, Request
 
 
-# What happens to requests for the archive → words of the refusal.
+# What happens to requests for the archive → words of the error.
 ARCHIVES: dict[str, tuple[list[Answer], str]] = {
     "404": ([status(404)], "not found"),
     "500 for ever": ([status(500)], "status 500; given up"),
@@ -83,10 +80,14 @@ ARCHIVES: dict[str, tuple[list[Answer], str]] = {
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
-def test_an_archive_that_does_not_arrive(name: str, forge: Forge, staged_dir: Path) -> None:
+def test_an_archive_that_does_not_arrive(
+    name: str, forge: Forge, staged_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers, words = ARCHIVES[name]
+    if name == "trickles":
+        monkeypatch.setattr("ectools.fetch.client.time", Clock(step=40))
     forge.on_archive(*answers)
-    refuse(staged_dir, forge, words, stall=0.3 if name in {"stalls", "trickles"} else 60)
+    reject(staged_dir, forge, words, stall=0.1 if name == "stalls" else 60)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,8 @@ def test_an_archive_that_arrives_in_the_end(
 
 def test_a_stall_is_given_up(forge: Forge, staged_dir: Path) -> None:
     forge.on_archive(stalls(DATA[:HALF], length=len(DATA)), ranged(DATA))
-    fetch(staged_dir, forge, stall=2)
+    # A machine with much to do may take as long for any other answer: that is one attempt more.
+    fetch(staged_dir, forge, stall=0.2, attempts=1000)
     assert check_whole(staged_dir)
     assert len(forge.asked_archive()) > 1
 
@@ -131,16 +133,6 @@ def test_a_server_may_give_less_than_the_range_that_was_asked_for(forge: Forge, 
     forge.on_archive(chunked(DATA[:HALF], cut=True), answer_part, ranged(DATA))
     assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
     assert forge.asked_archive()[2]["Range"] == f"bytes={HALF + 1000}-"
-
-
-def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    response = HTTPResponse(BytesIO(bytes(3 << 18)), preload_content=False)
-    for part in read_steadily(response, "http://forge/file", RetryPolicy(), size=3 << 18):
-        assert part
-        now += 1000
-    assert now > 1000
 
 
 def test_what_has_arrived_is_not_asked_for_again(forge: Forge, staged_dir: Path) -> None:

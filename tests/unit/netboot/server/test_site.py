@@ -317,3 +317,9 @@ def test_nodes_fill_no_memory(world: World) -> None:
     for number in range(10_000):
         world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
     assert len(world.site.nodes._boots) <= 4096
+
+
+def test_the_boot_files_are_those_of_the_settings_in_force(world: World) -> None:
+    names = {b"undionly.kpxe", b"ec-ipxe-ia32.efi", b"ec-ipxe-arm64.efi", b"autoexec.ipxe"}
+    assert world.policy().boot_files == {*names, b"ec-ipxe.efi"}
+    assert world.policy(tftpBootFilename="a.efi").boot_files == {*names, b"a.efi"}

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.settings_documents import documents, list_options
 
 from ectools.errors import ProblemsError
+from ectools.netboot.boot_files.choose import build_filenames
 from ectools.netboot.boot_files.scripts import build_autoexec
-from ectools.netboot.dnsmasq.model import build_boot_services, build_filenames
+from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
@@ -358,6 +359,7 @@ DOCUMENTS = documents(SCHEMA, HERE, TEXTS)
 
 
 @example({**HERE, "mirrors": ["tftp://a/b"]}, None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.none() | st.just("t0k/en"))
 def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
     document: dict[str, Any], token: str | None

@@ -1,0 +1,144 @@
+"""Which releases stay, in which order they are counted, and what is said of those that go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from support.staged import make_release, put_release
+
+from ectools.netboot.release import prune as prune_module
+from ectools.netboot.release.age import find_time, note_time
+from ectools.netboot.release.pins import pin
+from ectools.netboot.release.prune import Pruned, Retention, prune, prune_locked
+from ectools.netboot.release.store import ReleaseStore, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.release.manifest import Release
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReleaseStore:
+    return ReleaseStore(tmp_path)
+
+
+def put(store: ReleaseStore, name: str, *, staged_at: int) -> Release:
+    files = {"kernel": name.encode()}
+    release = replace(make_release(files), tag=name, staged_at=staged_at)
+    put_release(store.state_dir, release, files)
+    (store.state_dir / "current").unlink()
+    return release
+
+
+def retentions(pruned: list[Pruned]) -> dict[str | None, str]:
+    return {each.release.tag: str(each.retention) for each in pruned}
+
+
+def test_what_is_needed_and_as_many_of_the_newest_others(store: ReleaseStore) -> None:
+    releases = {name: put(store, name, staged_at=number) for number, name in enumerate("abcdefg")}
+    (store.state_dir / "current").symlink_to(f"releases/{releases['b'].id}")
+    (store.state_dir / "previous").symlink_to(f"releases/{releases['f'].id}")
+    for name in "abf":
+        pin(store, releases[name].id)
+    expected = {
+        "g": "recent",
+        "f": "previous",
+        "e": "recent",
+        "d": "removed",
+        "c": "removed",
+        "b": "current",
+        "a": "pinned",
+    }
+    dry = prune(store, keep=2, dry_run=True)
+    assert retentions(dry) == expected
+    assert [each.release.tag for each in dry] == list("gfedcba")
+    assert len(store.list_ids()) == 7
+    assert retentions(prune(store, keep=2)) == expected
+    assert set(store.list_ids()) == {releases[name].id for name in "abefg"}
+    assert os.listdir(store.changing_dir) == []
+    assert retentions(prune(store, keep=0))["g"] == "removed"
+
+
+def test_of_two_that_were_staged_at_once_the_first_by_id_stays(store: ReleaseStore) -> None:
+    ids = sorted(put(store, name, staged_at=5).id for name in "abcd")
+    assert [release.id for release in store.list_releases()] == ids
+    prune(store, keep=2)
+    assert store.list_ids() == ids[:2]
+
+
+def test_what_goes_is_told_and_what_was_known_of_it_goes_too(
+    store: ReleaseStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = put(store, "old", staged_at=1)
+    note_time(store, old.id, 77)
+    caplog.set_level("INFO", logger="ectools")
+    prune(store, keep=0)
+    (record,) = caplog.records
+    assert (record.getMessage(), record.levelname) == ("an old release was removed", "INFO")
+    assert record.__dict__["fields"] == {"release": f"old ({old.id})"}
+    assert find_time(store, old.id) is None
+
+
+def test_one_that_is_served_stays_until_it_is_not(
+    store: ReleaseStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = put(store, "old", staged_at=1)
+    caplog.set_level("INFO", logger="ectools")
+    with store.hold(old.id):
+        assert retentions(prune(store, keep=0, dry_run=True)) == {"old": "removed"}
+        assert retentions(prune(store, keep=0)) == {"old": "held"}
+        assert store.find(old.id) == old
+    assert caplog.messages == []
+    assert retentions(prune(store, keep=0)) == {"old": "removed"}
+
+
+def test_whoever_waits_for_the_lock_finds_no_record(
+    store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = put(store, "old", staged_at=1)
+    record = store.directory(old.id) / "release.json"
+    removed: list[str] = []
+
+    def remove(directory: Path) -> None:
+        # Its lock is held still, and it has no name any more.
+        assert sorted(os.listdir(directory)) == ["kernel"]
+        assert not record.exists()
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        removed.append(directory.name)
+
+    monkeypatch.setattr(prune_module.shutil, "rmtree", remove)
+    with record.open("rb") as other:
+        list(prune_locked_of(store))
+    assert removed == [f"collected-{old.id}"]
+
+
+def prune_locked_of(store: ReleaseStore) -> list[Pruned]:
+    store.changing_dir.mkdir()
+    return list(prune_locked(store, keep=0))
+
+
+def test_a_release_that_somebody_removes_meanwhile_is_told(
+    store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = put(store, "old", staged_at=1)
+    monkeypatch.setattr(store, "list_releases", lambda: [old])
+    (store.directory(old.id) / "release.json").unlink()
+    with pytest.raises(StoreError, match=r"release\.json: was removed meanwhile, without the store's lock$"):
+        prune(store, keep=0)
+
+
+def test_words_for_people() -> None:
+    assert {str(each) for each in Retention} == {
+        "current",
+        "previous",
+        "pinned",
+        "recent",
+        "held",
+        "removed",
+    }
