@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 LOBBY_CONNECTIONS = 192
-"""Above ``max_connections``, so many are accepted to be told why they are not served."""
+"""So many are accepted above ``max_connections``, and answered why they are not served."""
 LOBBY_CONNECTIONS_PER_ADDRESS = 8
 _REPORT_SECONDS = 10.0
 # A newcomer does not put out what its own address began just before: else a crowd that comes again and
