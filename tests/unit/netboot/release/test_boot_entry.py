@@ -208,6 +208,6 @@ def test_the_kernel_may_have_nixos_name_for_it(name: str) -> None:
         parse("kernel kernel", f"initrd {name}", "boot")
 
 
-@pytest.mark.parametrize("option", ["--name=kernel", "-n=kernel", "-n kernel", "--name kernel"])
+@pytest.mark.parametrize("option", ["--name=kernel", "-n kernel", "--name kernel"])
 def test_a_name_that_says_what_ipxe_would_say(option: str) -> None:
     assert parse(f"kernel {option} kernel", "boot").kernel == "kernel"
