@@ -94,7 +94,7 @@ def build(
     )
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         report = Report(argv=finished.argv, stderr=diagnostics.text)
         raise NixError(
             f"nix build wrote what cannot be understood: {finished.stdout[:200]!r}", report=report

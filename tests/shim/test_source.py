@@ -108,3 +108,95 @@ class TestSourceMap:
     def test_other_texts_and_files_keep_their_lines(self) -> None:
         assert self.MAP.place("handed over", 1, 2) == (source.STRING_LABEL, 1, 2)
         assert self.MAP.place("/a/file.nix", 3, 4) == ("/a/file.nix", 3, 4)
+
+    def test_code_that_ends_too_soon_is_noticed_nowhere_else(self) -> None:
+        assert self.MAP.place(source.STDIN_LABEL, 4, 2) is None
+        assert self.MAP.place(source.STDIN_LABEL, 3, 9) == (source.STRING_LABEL, 2, 9)
+
+    def test_several_regions_each_count_for_themselves(self) -> None:
+        places = source.PositionMap(composed="x", regions=((2, 3), (6, 6)))
+        assert places.place("x", 3, 1) == (source.STRING_LABEL, 2, 1)
+        assert places.place("x", 6, 2) == (source.STRING_LABEL, 1, 2)
+        assert places.place("x", 5, 1) is None
+        assert places.place("x", 7, 1) == (source.STRING_LABEL, 2, 1)
+
+    @pytest.mark.parametrize("file", ["«string»", "(string)", "a = 1;\nb"])
+    def test_what_nix_calls_a_text(self, file: str) -> None:
+        assert source.PositionMap().place(file, 5, 6) == (source.STRING_LABEL, 5, 6)
+
+    def test_without_a_composed_text_its_label_is_a_file_like_any(self) -> None:
+        assert source.PositionMap().place(source.STDIN_LABEL, 1, 2) == (source.STDIN_LABEL, 1, 2)
+        only = source.PositionMap(regions=((1, 1),))
+        assert only.place(source.STDIN_LABEL, 1, 2) == (source.STRING_LABEL, 1, 2)
+        assert source.PositionMap(composed="x").place(source.STDIN_LABEL, 1, 2) is None
+        labelled = source.PositionMap(label="«string»", composed="x", regions=((2, 2),))
+        assert labelled.place("«string»", 1, 2) is None
+        assert labelled.place("«stdin»", 1, 2) == ("«stdin»", 1, 2)
+
+
+def test_bounds_of_nixs_integers_are_met_exactly() -> None:
+    assert source.to_json([2**63 - 1, -(2**63), True]) == "[9223372036854775807,-9223372036854775808,true]"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (2**128 - 1, str(2**128 - 1)),
+        (2**128, "an integer of 129 bits"),
+        (-(2**128), "an integer of 129 bits"),
+    ],
+)
+def test_a_number_of_more_than_128_bits_is_not_written_out(number: int, shown: str) -> None:
+    with pytest.raises(DataError) as caught:
+        source.to_json(number)
+    assert caught.value.message == f"data: {shown} does not fit nix's integers"
+    assert "64 bits" in str(caught.value.hint)
+
+
+def test_an_argument_has_at_most_96_kib() -> None:
+    assert source.fits_argument("x" * (96 << 10), None, "")
+    assert not source.fits_argument("x" * ((96 << 10) + 1))
+    assert not source.fits_argument("", "é" * (48 << 10) + "x")
+    assert source.fits_argument("é" * (48 << 10))
+    assert source.fits_argument()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "code", "text", "lines"),
+    [
+        ("f ", "x", "f (\nx\n)", (2, 2)),
+        ("", "a\nb", "(\na\nb\n)", (2, 3)),
+        ("one\ntwo\nf ", "", "one\ntwo\nf (\n\n)", (4, 4)),
+    ],
+)
+def test_code_in_brackets_has_lines_of_its_own(
+    prefix: str, code: str, text: str, lines: tuple[int, int]
+) -> None:
+    assert source.enclose(prefix, code) == (text, lines)
+
+
+def test_code_that_can_be_written_down_is_itself() -> None:
+    assert source.check_code("é") == "é"
+    for code, says in (("a\0", "NUL"), ("\ud800", "not Unicode")):
+        with pytest.raises(NixSyntaxError, match=says):
+            source.check_code(code)
+
+
+@pytest.mark.parametrize(
+    ("output", "value"),
+    [
+        (b'{"t":[3,-1]}', 1.5),
+        (b'{"t":"-inf"}', float("-inf")),
+        (b'[1,{"a":{"t":[1,2]}}]', [1, {"a": 4.0}]),
+        ('"é"'.encode(), "é"),
+        (b'{"a":1}', {"a": 1}),
+    ],
+)
+def test_a_result_is_read(output: bytes, value: Any) -> None:
+    assert source.decode_json(output, tag="t") == value
+
+
+def test_the_encoder_is_an_expression_without_a_line_break_behind_it() -> None:
+    text = source.encoder()
+    assert text == text.strip()
+    assert "tag:" in text

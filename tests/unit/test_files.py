@@ -6,12 +6,14 @@ import fcntl
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 
 from ectools.errors import InputError
 from ectools.files import (
@@ -108,6 +110,29 @@ def test_a_pipe_whose_writer_says_nothing_is_given_up(monkeypatch: pytest.Monkey
             read_input(Path(f"/dev/fd/{theirs}"), limit=7)
 
 
+def test_a_writer_has_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by five at each look: what came in time is not enough."""
+    monkeypatch.setattr("ectools.files.time", Clock(step=300))
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "wb", buffering=0) as pipe:
+        pipe.write(b"{")
+        with pytest.raises(FileError, match=rf"/dev/fd/{ours}: has not come to its end within 600 s$"):
+            read_input(Path(f"/dev/fd/{ours}"), limit=7)
+
+
+def test_a_stream_that_cannot_be_read_is_told() -> None:
+    # The server's end of a connection that was reset.
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    accepted, _ = server.accept()
+    with server, accepted:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        path = Path(f"/dev/fd/{accepted.fileno()}")
+        with pytest.raises(FileError, match=rf"^{path}: cannot be read: Connection reset by peer$"):
+            read_input(path, limit=7)
+
+
 @pytest.mark.parametrize("place", ["fifo", "link", "/dev/null"])
 def test_any_other_name_is_a_regular_files(tmp_path: Path, place: str) -> None:
     os.mkfifo(tmp_path / "fifo")
@@ -163,9 +188,9 @@ def test_a_file_is_read_up_to_its_limit_in_as_many_parts_as_it_takes(
 ) -> None:
     monkeypatch.setattr("ectools.files._READ_BYTES", 2)
     path = tmp_path / "file"
-    path.write_bytes(b"12345")
+    path.write_bytes(b"1234567")
     with path.open("rb") as file:
-        assert read_descriptor(file.fileno(), path, limit=5) == b"12345"
+        assert read_descriptor(file.fileno(), path, limit=7) == b"1234567"
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         with pytest.raises(FileError, match=r"^\S+/file: is larger than 4 bytes: not read further$"):
             read_descriptor(file.fileno(), path, limit=4)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_proxies")
         ("http://192.0.2.7", "192.0.2.0/24", None),
         ("http://192.0.2.7", "192.0.2.1/24", None),
         ("http://192.0.2.7", "a name, 192.0.2.0/24", None),
+        ("http://192.0.2.7", "other.example,192.0.2.0/24", None),
         ("http://192.0.2.7", "192.0.3.0/24", "http://proxy:3128"),
         ("http://[2001:db8::7]:80/", "x, 2001:db8::/32", None),
         ("http://[2001:db8::7]:80/", "[2001:db8::7]", None),
@@ -47,6 +48,7 @@ def test_which_proxy(url: str, no_proxy: str, expected: str | None, monkeypatch:
     [
         ("http://user:p%40ss@proxy:3128", "http://user:p%40ss@proxy:3128"),
         ("http://user:p@s/s?#[]@proxy:3128", "http://user:p%40s%2Fs%3F%23%5B%5D@proxy:3128"),
+        ("http://user:p://s@proxy", "http://user:p:%2F%2Fs@proxy"),
         ("user:a!$&'()*+,;=-._~b@proxy", "http://user:a!$&'()*+,;=-._~b@proxy"),
         ("https://proxy/x", "https://proxy/x"),
     ],

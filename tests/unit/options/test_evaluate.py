@@ -20,7 +20,7 @@ FIELDS = ("default", "description", "example", "rest", "type")
 
 @dataclass
 class FakeNix:
-    """The shim's ``evaluate`` with nix/lib/options.nix behind it: a flat list of options, of which some abort.
+    """The shim's ``evaluate`` with nix/lib/options.nix behind it: options of which some abort.
 
     ``aborts`` maps an option to the fields that no ``tryEval`` catches; ``option`` is the look at it.
     """

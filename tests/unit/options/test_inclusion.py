@@ -150,7 +150,7 @@ def test_an_opaque_pair_counts_as_equal_and_no_other_does() -> None:
     assert inclusion.holds(old, new, opaque)
     assert not inclusion.holds(old, other, opaque)
     for wrap in (
-        lambda node: array(node),
+        array,
         lambda node: {"anyOf": [{"type": "null"}, node]},
         lambda node: {"allOf": [node, {"pattern": "x"}]},
         lambda node: {"type": "object", "additionalProperties": node},

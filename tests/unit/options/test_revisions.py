@@ -46,6 +46,7 @@ def test_a_revision_is_a_directory_for_as_long_as_it_is_open(
     checkout: Path, revision: str, text: str
 ) -> None:
     with open_schemas(revision) as directory:
+        assert directory.name.startswith("ectools-schemas-")
         assert {path.name: path.read_text() for path in directory.iterdir()} == {"m.schema.json": text}
     assert not directory.exists()
     assert checkout.is_dir()

@@ -2,90 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from support.still_loop import StillLoop, advance, run_still, turns
+from support.sendfile_bench import KIB, SIZE, Bench, Kernel, count_descriptors, make_older, run
+from support.still_loop import turns
 
-from ectools.netboot.http import sendfile
 from ectools.netboot.http.sendfile import (
     HURRIED_SLICE_BYTES,
     HURRIED_TURN_SECONDS,
     SLICE_BYTES,
     TURN_SECONDS,
     Abort,
-    SendfileScheduler,
-    Transfer,
 )
-from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
-
-SIZE = 64 << 20
-KIB = 1 << 10
-
-
-class Bench:
-    """A scheduler, a sparse file, and sockets that take what they are given."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.loop = asyncio.get_running_loop()
-        assert isinstance(self.loop, StillLoop)
-        self.scheduler = SendfileScheduler()
-        self.sockets: list[socket.socket] = []
-        self.files: list[int] = []
-
-    def open(self) -> OpenedFile:
-        self.files.append(os.open(self.path, os.O_RDONLY))
-        return OpenedFile(descriptor=self.files[-1], status=os.fstat(self.files[-1]))
-
-    def start(self, count: int = SIZE, *, offset: int = 0, file: OpenedFile | None = None) -> Transfer:
-        ours, theirs = socket.socketpair()
-        self.sockets += [ours, theirs]
-        for each in (ours, theirs):
-            each.setblocking(False)
-        return self.scheduler.start(ours.fileno(), file or self.open(), offset=offset, count=count)
-
-    def close(self) -> None:
-        for each in self.sockets:
-            each.close()
-        for number in self.files:
-            os.close(number)
-        with contextlib.suppress(ValueError):
-            self.scheduler.close()
-
-
-class Kernel:
-    """What sendfile(2) does next; by default it takes all, and each call some time."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int, int]] = []
-        self.seconds = 0.0
-        self.answers: list[int | OSError] = []
-
-    def sendfile(self, out: int, _: int, offset: int, count: int) -> int:
-        self.calls.append((out, offset, count))
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, StillLoop)
-        loop.now += self.seconds
-        answer = self.answers.pop(0) if self.answers else count
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(os, "sendfile", kernel.sendfile)
-    yield kernel
+    return kernel
 
 
 @pytest.fixture
@@ -108,21 +50,6 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(os, "preadv", preadv)
     return asked
-
-
-def run(path: Path, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        bench = Bench(path)
-        try:
-            await scenario(bench)
-        finally:
-            bench.close()
-
-    run_still(inside())
-
-
-def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.usefixtures("in_memory")
@@ -203,9 +130,7 @@ def test_downloads_take_turns_and_one_that_has_ended_gets_none(path: Path, kerne
     ],
 )
 @pytest.mark.usefixtures("in_memory")
-def test_why_a_download_breaks_off(
-    path: Path, kernel: Kernel, answer: int | OSError, reason: Abort
-) -> None:
+def test_why_a_download_breaks_off(path: Path, kernel: Kernel, answer: int | OSError, reason: Abort) -> None:
     async def scenario(bench: Bench) -> None:
         kernel.answers = [100, answer]
         transfer = bench.start()
@@ -262,7 +187,7 @@ def test_closing_the_socket_elsewhere_does_not_lead_the_bytes_astray(path: Path)
 def test_a_file_that_has_changed_is_not_sent_to_its_end(path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(10, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, 0)
@@ -274,7 +199,7 @@ def test_a_file_that_changes_before_its_last_slice_is_sent_up_to_there(path: Pat
     async def scenario(bench: Bench) -> None:
         bench.scheduler._is_on_disk = lambda *_: False  # type: ignore[method-assign]
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(SLICE_BYTES + 1, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, SLICE_BYTES)
@@ -346,224 +271,3 @@ def test_everything_ends_when_the_scheduler_is_closed(path: Path, kernel: Kernel
         assert count_descriptors() == before + 9 - 1
 
     run(path, scenario)
-
-
-# --- What is not in memory
-
-
-def test_which_bytes_are_looked_for_in_memory(path: Path, kernel: Kernel, in_memory: list[int]) -> None:
-    async def scenario(bench: Bench) -> None:
-        step = 128 * KIB
-        kernel.answers = [step, step, step]
-        transfer = bench.start(3 * step + 1, offset=5)
-        await turns(1)
-        assert in_memory == [5, 5 + step, 5 + 2 * step, 5 + 3 * step]
-        assert (transfer.probed_to, transfer.probed_at) == (5 + 3 * step + 1, 1000.0)
-        await turns()
-        # What was there a moment ago is not asked for again.
-        assert len(in_memory) == 4
-
-    run(path, scenario)
-
-
-@pytest.mark.parametrize(("later", "again"), [(1.9, False), (2.0, True)])
-def test_what_was_in_memory_a_while_ago_is_asked_for_again(
-    path: Path, kernel: Kernel, in_memory: list[int], later: float, again: bool
-) -> None:
-    async def scenario(bench: Bench) -> None:
-        kernel.answers = [BlockingIOError()]
-        transfer = bench.start(10)
-        await turns(1)
-        assert in_memory == [0, 9]
-        transfer.probed_at = 1000.0
-        await advance(later)
-        assert in_memory == ([0, 9, 0, 9] if again else [0, 9])
-        assert transfer.probed_at == (1000.0 + later if again else 1000.0)
-
-    run(path, scenario)
-
-
-def test_only_the_new_part_of_a_slice_is_looked_for(
-    path: Path, kernel: Kernel, in_memory: list[int]
-) -> None:
-    async def scenario(bench: Bench) -> None:
-        kernel.answers = [1000]
-        bench.start(SIZE)
-        await turns(1)
-        first = len(in_memory)
-        assert in_memory[-1] == SLICE_BYTES - 1
-        await turns(2)
-        assert in_memory[first : first + 2] == [SLICE_BYTES, SLICE_BYTES + 999]
-
-    run(path, scenario)
-
-
-@pytest.mark.parametrize("missing", [0, 128 * KIB, SLICE_BYTES - 1])
-def test_what_is_on_disk_is_read_by_a_thread_and_then_sent(
-    path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, missing: int
-) -> None:
-    read: list[tuple[int, int]] = []
-
-    def preadv(_: int, __: list[bytearray], position: int, ___: int) -> int:
-        if position == missing:
-            raise BlockingIOError
-        return 1
-
-    def pread(_: int, count: int, offset: int) -> bytes:
-        read.append((offset, count))
-        raise OSError(5, "Input/output error")  # sendfile will say so
-
-    monkeypatch.setattr(os, "preadv", preadv)
-    monkeypatch.setattr(os, "pread", pread)
-
-    async def scenario(bench: Bench) -> None:
-        transfer = bench.start(2 * SLICE_BYTES)
-        await turns(1)
-        assert kernel.calls == []
-        bench.loop.now += 500  # type: ignore[attr-defined]
-        async with asyncio.timeout(None):
-            assert await transfer.on_complete is None
-        assert read == [(0, SLICE_BYTES)]
-        assert [call[1:] for call in kernel.calls] == [(0, SLICE_BYTES), (SLICE_BYTES, SLICE_BYTES)]
-        assert transfer.progress == bench.loop.time()
-        assert not transfer.was_read
-
-    run(path, scenario)
-
-
-def test_a_download_that_ended_while_its_file_was_read_stays_ended(
-    path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def preadv(*_: object) -> int:
-        raise BlockingIOError
-
-    monkeypatch.setattr(os, "preadv", preadv)
-
-    async def scenario(bench: Bench) -> None:
-        transfer = bench.start(10)
-        await turns(1)
-        bench.scheduler.stop(transfer, Abort.CLIENT_GONE)
-        while not transfer.was_read:  # noqa: ASYNC110 - a thread makes it true
-            await asyncio.sleep(0)
-        await turns()
-        assert kernel.calls == []
-        assert bench.scheduler.guard.failures == 0
-        assert not bench.scheduler._ready
-
-    run(path, scenario)
-
-
-def test_a_filesystem_that_cannot_tell_what_is_in_memory_is_sent_from(
-    path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def preadv(*_: object) -> int:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(os, "preadv", preadv)
-
-    async def scenario(bench: Bench) -> None:
-        transfer = bench.start(10)
-        await turns()
-        assert transfer.on_complete.result() is None
-
-    run(path, scenario)
-
-
-# --- What a client takes
-
-
-class Buffer:
-    """What a socket's send buffer holds, as the kernel would say."""
-
-    unread = 0
-
-    def __call__(self, _: int) -> int:
-        return self.unread
-
-
-@pytest.fixture
-def buffer(monkeypatch: pytest.MonkeyPatch) -> Buffer:
-    buffer = Buffer()
-    monkeypatch.setattr(sendfile, "_count_unread", buffer)
-    return buffer
-
-
-@pytest.mark.usefixtures("in_memory")
-def test_a_client_that_takes_nothing_for_so_long_is_dropped(
-    path: Path, kernel: Kernel, buffer: Buffer
-) -> None:
-    async def scenario(bench: Bench) -> None:
-        kernel.answers = [BlockingIOError()]
-        transfer = bench.start()
-        bench.sockets[0].close()
-        await turns(1)
-        bench.scheduler.stop_stalled(60)
-        assert transfer.unread is None
-        await still(bench, transfer, 60, 0)
-        assert transfer.unread is None  # just so long is not longer
-        buffer.unread = 1000
-        await still(bench, transfer, 1, 60)
-        assert (transfer.unread, transfer.progress) == (1000, bench.loop.time())
-        buffer.unread = 999
-        await still(bench, transfer, 61, 60)
-        assert (transfer.unread, transfer.progress) == (999, bench.loop.time())
-        assert not transfer.on_complete.done()
-        await still(bench, transfer, 61, 60)
-        assert await transfer.on_complete is Abort.CLIENT_STALLED
-
-    async def still(bench: Bench, transfer: Transfer, later: float, seconds: float) -> None:
-        bench.loop.now += later  # type: ignore[attr-defined]
-        bench.scheduler.stop_stalled(seconds or 60)
-
-    run(path, scenario)
-
-
-@pytest.mark.usefixtures("in_memory")
-def test_each_byte_that_is_taken_counts_as_progress(path: Path, kernel: Kernel) -> None:
-    async def scenario(bench: Bench) -> None:
-        transfer = bench.start(3 * SLICE_BYTES)
-        transfer.unread = 5
-        kernel.seconds = 1.0
-        await turns(1)
-        assert (transfer.progress, transfer.unread) == (bench.loop.time(), None)
-        assert transfer.progress == 1001.0
-
-    run(path, scenario)
-
-
-@pytest.mark.usefixtures("in_memory", "kernel")
-def test_rates(path: Path, buffer: Buffer) -> None:
-    async def scenario(bench: Bench) -> None:
-        transfer = bench.start()
-        measure = bench.scheduler.measure_rate
-
-        def later(seconds: float, *, sent: int, unread: int) -> float | None:
-            bench.loop.now += seconds  # type: ignore[attr-defined]
-            transfer.sent, buffer.unread = sent, unread
-            return measure(transfer, 10.0)
-
-        assert later(0, sent=5000, unread=1000) is None
-        assert later(9, sent=90_000, unread=0) is None
-        assert later(1, sent=10_000, unread=1000) == 500.0
-        # Between two measurements the last one stands.
-        assert later(9, sent=99_000, unread=0) == 500.0
-        assert later(1, sent=10_000, unread=0) == 100.0
-        # Just four times as long is measured; longer ago it says nothing, and measuring begins anew.
-        assert later(40, sent=14_000, unread=0) == 100.0
-        assert later(40.5, sent=20_000, unread=0) is None
-        assert later(10, sent=21_000, unread=0) == 100.0
-
-    run(path, scenario)
-
-
-def test_what_lies_in_a_sockets_buffer_is_counted() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as ours:
-            assert sendfile._count_unread(ours.fileno()) == 0
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            ours.setblocking(False)
-            sent = 0
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    sent += ours.send(bytes(1 << 16))
-            assert 1000 < sendfile._count_unread(ours.fileno()) <= sent

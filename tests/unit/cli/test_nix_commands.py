@@ -1,0 +1,226 @@
+"""``ectools eval``, ``verify-closure`` and ``vmtest``: what is asked, printed and returned; Nix is a fake."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools.checks.closure import Closure, ClosureSource
+from ectools.checks.evaluation import EvaluationRequest, FailedEvaluationError
+from ectools.checks.vmtest import VmTest
+from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome
+from ectools.checks.vmtest_steps import StepKind
+from ectools.cli import eval as eval_command
+from ectools.cli import verify_closure, vmtest
+from ectools.errors import UNSET
+from pynix_eval_shim import MissingAttributeError
+
+if TYPE_CHECKING:
+    from conftest import Program
+
+PATHS = [f"/nix/store/{letter * 32}-{name}" for letter, name in (("a", "x"), ("b", "x"), ("c", "y"))]
+SYSTEM = f"/nix/store/{'d' * 32}-nixos-system-host"
+
+
+class TestEval:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[EvaluationRequest]:
+        requests: list[EvaluationRequest] = []
+
+        def evaluate(request: EvaluationRequest) -> Any:
+            requests.append(request)
+            if request.expression == "bad":
+                raise FailedEvaluationError(MissingAttributeError("no b"))
+            return [math.inf] if request.expression == "inf" else {"a": "é"}
+
+        monkeypatch.setattr(eval_command, "evaluate_request", evaluate)
+        return requests
+
+    def test_a_value_as_nix_and_as_json(self, program: Program, asked: list[EvaluationRequest]) -> None:
+        status, out, err = program(eval_command.COMMAND, "--expr", "1")
+        assert (status, out.split(), err) == (0, ["{", "a", "=", '"é";', "}"], "")
+        status, out, _ = program(eval_command.COMMAND, "--expr", "1", "--json")
+        assert (status, out) == (0, '{\n  "a": "é"\n}\n')
+        assert asked[0] == EvaluationRequest(expression="1")
+        assert asked[0].data is UNSET
+
+    def test_all_that_can_be_asked_for(
+        self, program: Program, asked: list[EvaluationRequest], tmp_path: Path
+    ) -> None:
+        (tmp_path / "d.json").write_text("null")
+        words = "--flake r#a --apply f --impure --nixpkgs /n --override-input i j --timeout 2.5 --memory 7"
+        assert program(eval_command.COMMAND, *words.split(), "--data", tmp_path / "d.json")[0] == 0
+        assert asked == [
+            EvaluationRequest(
+                flake="r#a",
+                apply="f",
+                data=None,
+                impure=True,
+                nixpkgs="/n",
+                override_inputs={"i": "j"},
+                seconds=2.5,
+                memory_mib=7,
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["--expr", "1", "--file", "x"],
+            ["--expr", "1", "--override-input", "a", "b"],
+            ["--expr", "1", "--timeout", "0"],
+            ["--expr", "1", "--timeout", "inf"],
+            ["--expr", "1", "--memory", "0"],
+        ],
+    )
+    def test_bad_usage(self, program: Program, asked: list[EvaluationRequest], arguments: list[str]) -> None:
+        assert program(eval_command.COMMAND, *arguments)[0] == 2
+        assert asked == []
+
+    def test_a_failure(self, program: Program, asked: list[EvaluationRequest]) -> None:
+        assert asked == []
+        status, out, err = program(eval_command.COMMAND, "--expr", "bad")
+        assert (status, out, err) == (1, "", "ectools: missing attribute: no b\n")
+        status, out, err = program(eval_command.COMMAND, "--expr", "bad", "--json")
+        assert (status, err) == (1, "")
+        assert json.loads(out)["error"]["class"] == "MissingAttributeError"
+
+    def test_an_infinity(self, program: Program, asked: list[EvaluationRequest]) -> None:
+        assert asked == []
+        assert program(eval_command.COMMAND, "--expr", "inf")[:2] == (0, "[inf]\n")
+        status, out, err = program(eval_command.COMMAND, "--expr", "inf", "--json")
+        assert (status, out) == (1, "")
+        assert "the value[0]: JSON has no infinity" in err
+
+
+def closure(origin: ClosureSource, *paths: str, toplevel: str = SYSTEM) -> Closure:
+    return Closure(origin=origin, source="s", toplevel=toplevel, paths=frozenset(paths))
+
+
+class TestVerifyClosure:
+    def run(self, program: Program, monkeypatch: pytest.MonkeyPatch, other: Closure, *arguments: str) -> Any:
+        calls: dict[str, Any] = {}
+
+        def rebuild(flake: str, name: str, *, override_inputs: dict[str, str]) -> Closure:
+            calls["rebuild"] = (flake, name, override_inputs)
+            return closure(ClosureSource.REBUILT, PATHS[0], PATHS[2], SYSTEM)
+
+        monkeypatch.setattr(verify_closure, "rebuild_closure", rebuild)
+        monkeypatch.setattr(verify_closure, "read_running", lambda _system: other)
+        monkeypatch.setattr(verify_closure, "read_published", lambda _path: other)
+        monkeypatch.setattr(verify_closure, "find_damaged", lambda _closure: (PATHS[2],))
+        return program(verify_closure.COMMAND, *arguments), calls
+
+    def test_the_same(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        same = closure(ClosureSource.RUNNING, PATHS[0], PATHS[2], SYSTEM)
+        (status, out, _), calls = self.run(program, monkeypatch, same, "host", "--override-input", "a", "b")
+        assert (status, out.splitlines()[-1]) == (0, "the same")
+        assert out.splitlines()[0] == f"rebuilt:   {SYSTEM}, 3 store paths (s)"
+        assert calls["rebuild"] == ("/etc/every-channel/flake", "host", {"a": "b"})
+
+    def test_they_differ(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = closure(ClosureSource.RUNNING, PATHS[1], PATHS[2], SYSTEM)
+        (status, out, _), _ = self.run(program, monkeypatch, other, "host")
+        assert status == 1
+        assert out.splitlines()[2:] == [
+            "changed x",
+            f"  rebuilt:   {PATHS[0]}",
+            f"  running:   {PATHS[1]}",
+            "they differ: 1 changed, 0 added, 0 removed",
+        ]
+
+    def test_damage_is_no_equality(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        same = closure(ClosureSource.RUNNING, PATHS[0], PATHS[2], SYSTEM)
+        (status, out, _), _ = self.run(program, monkeypatch, same, "host", "--contents", "--json")
+        assert (status, json.loads(out)["damaged"]) == (1, [PATHS[2]])
+        (status, out, _), _ = self.run(program, monkeypatch, same, "host", "--contents")
+        assert (status, f"damaged {PATHS[2]}" in out.splitlines()) == (1, True)
+
+    def test_bad_usage(self, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        other = closure(ClosureSource.PUBLISHED)
+        monkeypatch.setattr(verify_closure, "_NAME", tmp_path / "none")
+        (status, _, err), _ = self.run(program, monkeypatch, other)
+        assert (status, "name the nixosConfiguration" in err) == (2, True)
+        (status, _, err), _ = self.run(program, monkeypatch, other, "h", "--contents", "--published", "x")
+        assert (status, "does not go with --published" in err) == (2, True)
+
+
+class TestVmTest:
+    TESTS = (
+        VmTest(name="vm-a", drv="/a.drv", nodes={"m": 512}, seconds=60.0),
+        VmTest(name="vm-b", obstacle="no kvm"),
+    )
+
+    @pytest.fixture
+    def schedules(self, monkeypatch: pytest.MonkeyPatch) -> list[Schedule]:
+        asked: list[Schedule] = []
+
+        def run(
+            tests: list[VmTest], *, schedule: Schedule, listener: Listener, nix: object, probe: object
+        ) -> list[VmTestOutcome]:
+            asked.append(schedule)
+            assert (nix, probe) == ("nix", "probe")
+            listener.line(tests[0], StepKind.SUBTEST, 1, "subtest: boots")
+            listener.line(tests[0], StepKind.CONSOLE, 0, "machine # hello")
+            outcomes = [
+                VmTestOutcome(
+                    test=tests[0], verdict=Verdict.FAILED, seconds=1.25, reason="no", log=("last",)
+                ),
+                VmTestOutcome(test=tests[1], verdict=Verdict.SKIPPED, reason="no kvm"),
+            ]
+            for outcome in outcomes:
+                listener.ended(outcome)
+            return outcomes
+
+        monkeypatch.delenv("NIXPKGS", raising=False)
+        monkeypatch.setattr(vmtest, "probe_nix", lambda _source: "probe")
+        monkeypatch.setattr(vmtest, "make_nix", lambda _source: "nix")
+        monkeypatch.setattr(vmtest, "find_tests", lambda _source, _probe, _names: list(self.TESTS))
+        monkeypatch.setattr(vmtest, "run_tests", run)
+        return asked
+
+    def test_a_list(self, program: Program, schedules: list[Schedule]) -> None:
+        assert program(vmtest.COMMAND, "--list") == (
+            0,
+            "vm-a  512 MiB, 60 s  can run here\nvm-b  1024 MiB, 3600 s  cannot: no kvm\n",
+            "",
+        )
+        _, out, _ = program(vmtest.COMMAND, "--list", "--json")
+        assert [test["canRun"] for test in json.loads(out)] == [True, False]
+        assert schedules == []
+
+    def test_a_run(self, program: Program, schedules: list[Schedule], tmp_path: Path) -> None:
+        words = ["-j", 3, "--memory", 700, "--timeout", 9, "--junit", tmp_path / "j.xml"]
+        status, out, err = program(vmtest.COMMAND, *words)
+        assert status == 1
+        assert schedules == [Schedule(jobs=3, memory_mib=700, seconds=9.0)]
+        assert out.splitlines() == ["failed     vm-a  1.2 s  no", "skipped    vm-b  no kvm"]
+        assert err.splitlines() == [
+            "vm-a |   subtest: boots",
+            "vm-a: the last lines, with the machines' consoles:",
+            "vm-a |   last",
+            "vm-a: all of it: nix log /a.drv",
+        ]
+        assert (tmp_path / "j.xml").read_text().startswith("<?xml")
+
+    def test_how_much_is_shown(self, program: Program, schedules: list[Schedule]) -> None:
+        assert "machine # hello" in program(vmtest.COMMAND, "-v")[2]
+        assert program(vmtest.COMMAND, "-q")[2] == ""
+        _, out, err = program(vmtest.COMMAND, "-q", "--json")
+        assert [each["verdict"] for each in json.loads(out)] == ["failed", "skipped"]
+        assert err.startswith("failed")
+        assert len(schedules) == 3
+
+    def test_as_many_as_half_of_the_processors(
+        self, program: Program, schedules: list[Schedule], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vmtest.vmtest_run, "available_memory_mib", lambda: 4321)
+        for processors, jobs in ((8, 4), (1, 1), (None, 1)):
+            monkeypatch.setattr("os.cpu_count", lambda number=processors: number)
+            program(vmtest.COMMAND)
+            assert schedules[-1] == Schedule(jobs=jobs, memory_mib=4321, seconds=None)
