@@ -288,7 +288,7 @@ class TestRun:
     ) -> None:
         script = f"trap 'echo > {tmp_path}/asked; exit' TERM; echo >&2; while :; do sleep 0.05; done"
         with pytest.raises(LookupError):
-            self.run(script, ask_seconds=ask_seconds, watch=process.Watch(hear=interrupt))
+            self.run(script, ask_seconds=ask_seconds, watch=process.Watch(on_stderr=interrupt))
         assert (tmp_path / "asked").exists() is asked
 
     def test_a_caller_who_has_stopped_already(self) -> None:
@@ -300,7 +300,9 @@ class TestRun:
 
     def test_only_standard_error_is_heard_and_whole(self) -> None:
         heard: list[bytes] = []
-        finished = self.run("echo out; echo one >&2; echo two >&2", watch=process.Watch(hear=heard.append))
+        finished = self.run(
+            "echo out; echo one >&2; echo two >&2", watch=process.Watch(on_stderr=heard.append)
+        )
         assert b"".join(heard) == finished.stderr == b"one\ntwo\n"
 
     def test_no_descriptor_is_left_open(self) -> None:
