@@ -1,4 +1,4 @@
-"""What a process may do beyond its user (capabilities(7)), and how it gives that up.
+"""Capabilities (capabilities(7)) of this thread: asked for, put in force for a moment, given up, handed on.
 
 Not by libcap or python-prctl: for three system calls, each of them takes a compiler.
 """
@@ -51,7 +51,7 @@ def has_capability(capability: Capability) -> bool:
 
 
 def set_capabilities(*, effective: Collection[Capability], permitted: Collection[Capability]) -> None:
-    """Of what the thread may use it may use these alone from here on; of them, ``effective`` are in force.
+    """Reduce the thread's permitted set to ``permitted``, ``effective`` of it in force; none is gained.
 
     Raises PrivilegeError.
     """
@@ -60,12 +60,12 @@ def set_capabilities(*, effective: Collection[Capability], permitted: Collection
 
 
 def limit_capabilities(*keep: Capability) -> None:
-    """The thread may use these alone from here on, and none is in force but for a moment (``raised``)."""
+    """Reduce the thread's permitted set to ``keep``, with none in force but by ``raised``."""
     set_capabilities(effective=(), permitted=keep)
 
 
 def forget_capability(capability: Capability) -> None:
-    """The thread has no further use for it."""
+    """Take one out of the thread's permitted set, for good."""
     before = _read()
     _write(
         _Sets(
@@ -99,7 +99,7 @@ def lowered(capability: Capability) -> Iterator[None]:
 
 
 def keep_capabilities_over_setuid() -> None:
-    """They stay permitted when root becomes another user, which would take them all."""
+    """Have the permitted set stay when root becomes another user (PR_SET_KEEPCAPS of prctl(2))."""
     _prctl(_PR_SET_KEEPCAPS, 1)
 
 
@@ -119,7 +119,7 @@ def parent_death_signal_kept() -> Iterator[None]:
 
 
 def confine_children(*, keep: Collection[Capability] = ()) -> None:
-    """From now on no program that this process starts gets or gains a capability; the process keeps its own.
+    """Keep capabilities from every program that this process starts from now on; the process keeps its own.
 
     To root, execve(2) would give everything back: so the bounding set goes as well, all but ``keep``, which
     ``build_grant`` can still hand to a child. Raises PrivilegeError.
@@ -128,13 +128,13 @@ def confine_children(*, keep: Collection[Capability] = ()) -> None:
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     if _read().effective & 1 << Capability.SETPCAP:
         for capability in range(_COUNT):
-            # What is past the kernel's last one is an error, and nothing to drop.
+            # EINVAL: past the kernel's last one, there is nothing to drop.
             if not _mask(keep) & 1 << capability and _call_prctl(_PR_CAPBSET_DROP, capability) != 0:
                 break
 
 
 def build_grant(*capabilities: Capability) -> Callable[[], None]:
-    """What a child calls before it becomes its program, to have these of its parent's capabilities there.
+    """The call that a child makes before it becomes its program, to have these of its parent's capabilities.
 
     It runs between fork and exec, so all it needs is looked up here. What fails there shows as what the
     program then cannot do.

@@ -1,4 +1,4 @@
-"""Files: whole or not at all, and locks that die with their holder."""
+"""Files that are written whole or not at all and read within bounds, and locks that end with their holder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 20
 _WRITERS = 4  # a disk takes fsyncs together; more threads than this wait for each other
-_ASK_SECONDS = 0.05
-_SILENT_SECONDS = 1.0
+_POLL_SECONDS = 0.05
+_LOG_AFTER_SECONDS = 1.0
 _STREAM_SECONDS = 600.0
 # Not resolved: what these lead to has another name, or none.
 _OPEN_ALREADY = re.compile(r"/dev/stdin|/(?:dev|proc/self|proc/thread-self)/fd/(\d+)")
@@ -270,8 +270,8 @@ def _read_stream(descriptor: int, path: Path, *, limit: int, seconds: float) -> 
 def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (made where missing) for the length of the block.
 
-    ``what`` names the locked thing for the LockedError that a second holder gets after ``wait_seconds``; one
-    who waits for longer than a moment says for whom.
+    ``what`` names the locked thing for the LockedError that a second holder gets after ``wait_seconds``; a
+    wait of more than a second is logged, with the holder's process id.
     The kernel drops the lock with its holder, so a crash leaves no stale one; the file itself stays, because
     removing it would let two holders lock two different files of one name.
     """
@@ -286,7 +286,10 @@ def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[N
 
 
 def _open_lock(path: Path) -> int:
-    """A lock file is written to: one that somebody else made, or that has another name, may be anything."""
+    """A descriptor of the lock file, made where missing; FileError where it is not this user's alone.
+
+    It is written to: a file of another user, or with a second name, may be anything.
+    """
     hint = f"user {os.geteuid()} locks a file of its own: remove what is there, where no program holds it"
     try:
         descriptor = open_regular(path, flags=os.O_RDWR | os.O_CREAT, follow=False)
@@ -302,9 +305,9 @@ def _open_lock(path: Path) -> int:
 
 
 def _take_lock(descriptor: int, path: Path, *, what: str, wait_seconds: float) -> None:
-    # Asked again and again: flock(2) itself waits without an end, and signal handlers are not ours to set.
+    # By polling: flock(2) itself waits without an end, and an alarm would need the process's signal handler.
     began = time.monotonic()
-    said = False
+    is_logged = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -317,13 +320,13 @@ def _take_lock(descriptor: int, path: Path, *, what: str, wait_seconds: float) -
                     f"{what} is in use by {by}" + (f", after {waited:.0f} s still" if wait_seconds else ""),
                     hint=f"stop the other one first; the lock is {path}",
                 ) from error
-            if not said and waited >= _SILENT_SECONDS:
+            if not is_logged and waited >= _LOG_AFTER_SECONDS:
                 from ectools import log  # not at the top: most commands that read a file never log
 
-                said = True
+                is_logged = True
                 log.Log(__name__).info(
                     f"waiting for {what}, which is in use by {by}", at_most_seconds=wait_seconds
                 )
-            time.sleep(_ASK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         else:
             return

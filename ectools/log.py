@@ -1,4 +1,4 @@
-"""Talk, on standard error: JSON lines for a journal, readable lines for a terminal.
+"""Diagnostics on standard error: JSON lines for a journal, readable lines for a terminal.
 
 A JSON line is one object: ``time`` (RFC 3339, UTC, milliseconds), ``level``, ``event`` (a sentence for
 people), and the event's own fields. Under systemd each line starts with the priority prefix that sd-daemon(3)
@@ -84,9 +84,10 @@ def _goes_to_journal(stream: TextIO) -> bool:
 
 
 def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: TextIO | None = None) -> None:
-    """Send the ``ectools`` logger to ``stream`` (standard error). JSON unless the stream is a terminal.
+    """Set the ``ectools`` logger up to write to ``stream`` (None: standard error).
 
-    A program that started another hands the format on by its own arguments, not by the environment.
+    ``json_lines`` None: JSON unless the stream is a terminal. A program that starts another hands the format
+    on in its arguments, not in the environment.
     """
     stream = stream or sys.stderr
     as_json = not stream.isatty() if json_lines is None else json_lines
@@ -104,31 +105,31 @@ def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: Tex
 
 
 class Log:
-    """A named logger whose events carry fields: ``log.info("started", pid=7)``."""
+    """A logger whose events have fields: ``log.info("started", pid=7)``; ``name`` begins with ``ectools``."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
-        self._say(logging.DEBUG, event, fields)
+        self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        self._say(logging.INFO, event, fields)
+        self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        self._say(logging.WARNING, event, fields)
+        self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        self._say(logging.ERROR, event, fields)
+        self._write(logging.ERROR, event, fields)
 
     def exception(self, event: str, error: BaseException, **fields: Any) -> None:
         """An error that is a fault of this program: its traceback stands below it."""
-        self._say(logging.ERROR, event, fields, error)
+        self._write(logging.ERROR, event, fields, error)
 
-    def _say(
+    def _write(
         self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None
     ) -> None:
-        """Like Logger.log, but for a look at the stack: a storm of requests logs thousands of lines."""
+        """Logger.log without its look at the stack, which costs most: thousands of requests are logged."""
         logger = self._logger
         if logger.isEnabledFor(level):
             trace = None if error is None else (type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""How much of another program's output goes into the log: token buckets of lines and of bytes.
+"""A limit for another program's lines in the log: two token buckets, of lines and of bytes.
 
 Who controls a guest, or can send packets to dnsmasq, decides how much these write. journald's own limit
 (RateLimitBurst= of journald.conf(5)) counts entries of the whole unit, and drops this program's with them.
@@ -23,7 +23,7 @@ _REPORT_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class LogRate:
-    """What the log takes at once (the burst), and what it takes for ever.
+    """The sizes of the buckets (the burst), and their refill a second.
 
     The default lets a guest's boot through that says all it can (2,000 to 5,000 lines), and comes to about
     350 MB of text and 860,000 lines a day.
@@ -38,7 +38,7 @@ class LogRate:
 class LogLimit:
     """The limit of one output; ``source`` names it in the log: ``console``.
 
-    What is left out is told at once, then once a minute, with how many lines and bytes it was meanwhile.
+    What is left out is reported at once, then once a minute, with how many lines and bytes it was meanwhile.
     ``clock`` gives seconds that only grow.
     """
 
@@ -75,11 +75,11 @@ class LogLimit:
         return False
 
     def close(self) -> None:
-        """The output has ended: tell what has not been told."""
+        """The output has ended: what was left out since the last report is reported."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._tell()
+        self._write_report()
 
     def _fill(self) -> None:
         now = self._clock()
@@ -89,13 +89,13 @@ class LogLimit:
         self._bytes = min(rate.burst_bytes, self._bytes + passed * rate.bytes_per_second)
 
     def _report(self) -> None:
-        """Tell, and look again in a minute: the last lines of a flood are told, whatever comes after them."""
+        """Report now and, where lines were left out meanwhile, in a minute: a flood's end is reported too."""
         self._timer = None
         if self._lines_left_out:
             self._timer = asyncio.get_running_loop().call_later(self._report_seconds, self._report)
-            self._tell()
+            self._write_report()
 
-    def _tell(self) -> None:
+    def _write_report(self) -> None:
         if self._lines_left_out:
             _log.warning(
                 "lines left out of the log: more was written than it takes",

@@ -34,14 +34,20 @@ def render_load(family: str, name: str, body: str) -> str:
 
 
 def render_removal(family: str, name: str) -> str:
-    """The transaction after which the table is not there. To remove one that is not there is an error."""
+    """The transaction after which the table is not there; it makes it first, so that its removal is no error.
+
+    Raises ValueError for a name that is no identifier.
+    """
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is no name of a table")
     return f"table {family} {name}\ndelete table {family} {name}\n"
 
 
 def apply(program: str, transaction: str) -> None:
-    """Raises ProcessError: no right (CAP_NET_ADMIN), no nf_tables in the kernel, or a mistake in the text."""
+    """One run of ``nft -f``, with CAP_NET_ADMIN handed on where this process has it.
+
+    Raises ProcessError: no right to it, no nf_tables in the kernel, or a mistake in the text.
+    """
     with handed_on(Capability.NET_ADMIN):
         run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
 
@@ -50,11 +56,11 @@ def read_counters(program: str, family: str, name: str) -> Mapping[str, int]:
     """The packets that each named counter of the table has counted. Raises ProcessError."""
     argv = [program, "--json", "list", "counters", "table", family, name]
     with handed_on(Capability.NET_ADMIN):
-        said = run(argv, timeout=_SECONDS).stdout
+        answer = run(argv, timeout=_SECONDS).stdout
     try:
-        found = [entry["counter"] for entry in json.loads(said)["nftables"] if "counter" in entry]
+        found = [entry["counter"] for entry in json.loads(answer)["nftables"] if "counter" in entry]
         return {each["name"]: int(each["packets"]) for each in found}
     except (ValueError, KeyError, TypeError) as error:
         raise ProcessError(
-            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=said
+            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=answer
         ) from error

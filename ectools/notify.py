@@ -1,4 +1,7 @@
-"""systemd's notification protocol, sd_notify(3): one datagram a message, so no library is needed for it."""
+"""systemd's notification protocol, sd_notify(3): one datagram a message.
+
+Not by python-systemd: it takes libsystemd and a compiler, for ten lines.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,27 @@ from ectools import log
 
 _log = log.Log(__name__)
 
-# A child that had it could speak for this unit.
+# Taken out of children's environments: one that had it could send messages in this unit's name.
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 
 
 class Notifier:
-    """Messages to the service manager; without one (``NOTIFY_SOCKET`` is not set) they go nowhere."""
+    """The service manager's socket; without one (``NOTIFY_SOCKET`` is not set) nothing is sent.
+
+    What cannot be sent is logged, and no error.
+    """
 
     def __init__(self) -> None:
         address = os.environ.get(SOCKET_VARIABLE)
         self._address = None if not address else "\0" + address[1:] if address[0] == "@" else address
         self.watchdog_seconds = _watchdog_seconds()
-        """How often the manager wants to hear from this process; None: it does not watch it."""
+        """The longest time in seconds between two ``alive``; None: there is no watchdog."""
 
     def ready(self) -> None:
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Settings are being read again; ``ready`` says that they are (units of type notify-reload)."""
+        """A reload has begun, which ``ready`` ends (``Type=notify-reload``, systemd.service(5))."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, text: str) -> None:

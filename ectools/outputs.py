@@ -1,4 +1,4 @@
-"""A child's output as lines fit for a log: bounded, without escape sequences, without the secret."""
+"""The output of a child as lines for a log: bounded, without escape sequences (ECMA-48), without secrets."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Tail:
 class Outputs:
     """The outputs of one child, each a pipe that is read until its end, line by line.
 
-    A guest's serial port is written byte by byte. So what has come is taken in a few times a second, all at
-    once, instead of waking up for each.
+    A guest's serial port is written byte by byte: so a pipe is read twenty times a second at most, instead of
+    at each byte.
     """
 
     def __init__(self, *, secrets: tuple[str, ...] = ()) -> None:

@@ -71,7 +71,7 @@ class Problems:
         return True
 
     def check(self, option: str, value: _V, rule: Callable[[Any], object]) -> _V:
-        """The value, whatever ``rule`` says of it. None has no rule to fit."""
+        """The value as it is; noted where ``rule`` rejects it. None is not given to the rule."""
         if value is not None:
             self.accepts(option, value, rule)
         return value
@@ -95,7 +95,7 @@ class Problems:
         self.add(option, value if error.shown is UNSET else error.shown, error.message, error.expected)
 
     def error(self, where: str) -> ProblemsError:
-        """All of them as the one error to raise; ``where`` names the document."""
+        """The one error to raise, with all of them; ``where`` names the document."""
         fields = "1 field" if len(self.found) == 1 else f"{len(self.found)} fields"
         return ProblemsError(f"{where}: {fields} cannot be used", self.found)
 

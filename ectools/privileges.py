@@ -1,9 +1,10 @@
-"""As whom a program works: the user that its directory belongs to, with no more rights than it needs.
+"""The user as whom a program works: its directory's, with no more rights than it needs.
 
-One rule for all programs that root may start: whoever may write a directory is who the program becomes there,
-because they choose what its files and links are. Where that is not one user, it refuses. Who may write a
-directory is judged as sshd's StrictModes judges it (``safe_path`` in OpenSSH's misc.c): by the directory and
-by each one on the way to it, since whoever may write one of those can put another in its place.
+One rule for all programs that root may start: the program becomes the user who may write its directory,
+because that one chooses what the files and links there are. Where it is not one user, the directory is
+rejected. Who may write a directory is decided as sshd's StrictModes does it (``safe_path`` in OpenSSH's
+misc.c): by the directory and by each one on the way to it, since whoever may write one of those can put
+another in its place.
 
 What the kernel is asked for is in ``ectools.capabilities``.
 """
@@ -49,7 +50,7 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UnsafeDirectoryError(PrivilegeError):
-    """Root does not work in this directory: it is not one user's alone."""
+    """A directory that is not one user's alone, in which root does not work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def find_user(name: str) -> Identity | None:
 def find_directory_user(*directories: Path) -> Identity:
     """The one user who may write all of these directories beside root; ROOT where nobody else may.
 
-    One that is missing is judged by the way to where it would be made. Raises UnsafeDirectoryError where
+    For one that is missing, the way to where it would be made decides. Raises UnsafeDirectoryError where
     there are several such users, where a group or everybody may write one (the mask of a POSIX ACL stands in
     the bits of the group), where root's directory stands in another user's, and where two are not the same
     user's.
@@ -185,8 +186,8 @@ def _describe_group(gid: int) -> str:
 def _list_entries(directory: Path) -> list[_Entry]:
     """All that the kernel goes through on the way to ``directory``, links too, up to what is missing.
 
-    Each is opened in the one before, so that what is judged is one way that was there. The last one is marked
-    where it is the directory itself.
+    Each is opened in the one before (openat(2)), so that the entries are of one way that was there, whoever
+    renames meanwhile. The last one is marked where it is the directory itself.
     """
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     todo = [*reversed(directory.absolute().parts[1:])]
@@ -218,7 +219,7 @@ def _list_entries(directory: Path) -> list[_Entry]:
                     at, where = open_entry("/", None), Path("/")
                 todo += reversed(target.parts[target.is_absolute() :])
         except (FileNotFoundError, NotADirectoryError):
-            pass  # whoever uses it says so, or makes it
+            pass  # an error for whoever uses it, unless they make it
         except OSError as error:
             raise PrivilegeError(f"{directory}: cannot be looked at: {error.strerror}") from error
     return found

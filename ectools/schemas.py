@@ -127,7 +127,7 @@ def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
     if not isinstance(document, dict):
         from ectools.explain import kind_of
 
-        _refuse(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
+        _reject(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
     return document
 
 
@@ -202,9 +202,9 @@ def _parse(raw: bytes, path: Path, *, where: str) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        _refuse(path, where, f"is not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", line=line)
+        _reject(path, where, f"is not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", line=line)
     if text.startswith("\ufeff"):
-        _refuse(path, where, "starts with a byte order mark, which JSON does not have", line=1, column=1)
+        _reject(path, where, "starts with a byte order mark, which JSON does not have", line=1, column=1)
     try:
         return json.loads(
             text,
@@ -214,14 +214,14 @@ def _parse(raw: bytes, path: Path, *, where: str) -> Any:
             parse_int=_integer,
         )
     except json.JSONDecodeError as error:
-        _refuse(path, where, f"is not JSON: {error.msg}", line=error.lineno, column=error.colno)
+        _reject(path, where, f"is not JSON: {error.msg}", line=error.lineno, column=error.colno)
     except RecursionError:
-        _refuse(path, where, "is nested too deeply")
+        _reject(path, where, "is nested too deeply")
     except ValueError as error:
-        _refuse(path, where, str(error))
+        _reject(path, where, str(error))
 
 
-def _refuse(
+def _reject(
     path: Path, where: str, message: str, *, line: int | None = None, column: int | None = None
 ) -> NoReturn:
     problem = Problem(option=where or "document", message=message, file=str(path), line=line, column=column)

@@ -1,8 +1,7 @@
-"""One supervised child: started, started again where it ends, with growing pauses; and tasks that end with
-their block.
+"""The supervision of one child, which is started again where it ends; and tasks that end with their block.
 
-What a child is, its owner says by ``run_once``. Here is when it is started again, who is told, and that no
-failure of the supervision itself goes unseen.
+``run_once``, the owner's, runs the child. Decided here: when it is started again, after how long, when it is
+given up, and what is reported of it. A failure of the supervision itself counts as an end of the child.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _log = log.Log(__name__)
 
 
 class ChildState(StrEnum):
-    """What a supervised child does; the value is what people read."""
+    """The state of a supervised child; the value is the word for people."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -32,7 +31,10 @@ class ChildState(StrEnum):
 
 
 class ChildFailedError(EcError):
-    """A child did not start, or cannot be kept running. ``message`` says how its last run ended."""
+    """The end of the supervision: the first run did not serve, or the child is given up.
+
+    ``message`` holds how the last run ended.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +52,18 @@ class RestartPolicy:
 
 
 class Restarts:
-    """The restarts of one child, counted by its policy. Pure."""
+    """The count of one child's restarts, by its policy. Pure."""
 
     def __init__(self, policy: RestartPolicy) -> None:
         self._policy = policy
         self.in_a_row = 0
 
     def reset(self) -> None:
-        """What ended had been asked to."""
+        """Count from nothing: the run that ended was ended on purpose."""
         self.in_a_row = 0
 
     def count(self, *, ran_seconds: float) -> float | None:
-        """A run of so many seconds has ended: the pause before the next, None where there is to be none."""
+        """The pause in seconds after a run, which is counted; None: the child is given up."""
         if ran_seconds >= self._policy.healthy_seconds:
             self.in_a_row = 0
         self.in_a_row += 1
@@ -73,14 +75,16 @@ class Restarts:
 
 
 class Supervisor:
-    """Keeps one child running; ``what`` names it in the log: ``dnsmasq``.
+    """The supervisor of one child; ``what`` names it in the log: ``dnsmasq``.
 
     ``run_once`` runs the child to its end. It is given a function to call once the child serves, and returns
     how the run ended, or None where it was ended on purpose and is to begin again at once. What it raises
     is how it ended: an EcError or OSError is the child's or the system's, and anything else a fault of
     this program, logged with its traceback.
 
-    ``changed`` is told of each new state. ``clock`` and ``sleep`` are the loop's; tests give others.
+    The states: STARTING until the first run serves, RUNNING while one serves, RESTARTING from its end until
+    the next serves, FAILED at the end. ``changed`` is called with each new one. ``clock`` and ``sleep`` are
+    the loop's; tests give others.
     """
 
     def __init__(
@@ -106,7 +110,10 @@ class Supervisor:
         """Set once the first run serves."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises ChildFailedError: the first run did not serve, or it is given up."""
+        """The supervision, until it is cancelled.
+
+        Raises ChildFailedError: the first run did not serve, or the child is given up.
+        """
         while True:
             began = self._clock()
             how = await self._run_to_its_end()

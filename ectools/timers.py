@@ -1,7 +1,7 @@
-"""Work that an event loop does again and again, and that no exception can end.
+"""Timers of an event loop that no exception ends.
 
-A callback that schedules its next turn on its last line dies at its first exception, and nobody is told: the
-process looks healthy, and what the timer enforced is enforced no more. Here the next turn is arranged before
+A callback that schedules its next turn on its last line ends with its first exception, without a report: the
+process looks healthy, and what the timer enforced is enforced no more. Here the next turn is scheduled before
 the work is done. What the work raises is logged, with its traceback, and counted.
 """
 
@@ -21,10 +21,10 @@ _REPORT_SECONDS = 60.0
 
 
 class Guard:
-    """Runs callbacks of an event loop so that their exceptions stay here.
+    """A guard around callbacks of an event loop: their exceptions are logged, and go no further.
 
-    A fault that repeats itself is logged once a minute, with how often it came meanwhile. ``failures`` is
-    their number. ``clock`` gives seconds that only grow.
+    One that repeats itself is logged once a minute, with the number that was not logged meanwhile.
+    ``failures`` is the number of all. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(self, name: str, *, clock: Callable[[], float]) -> None:
@@ -35,7 +35,7 @@ class Guard:
         self._unreported = 0
 
     def call(self, work: Callable[..., object], *arguments: Any) -> bool:
-        """Call it. Whether it returned."""
+        """Whether ``work``, which is called, returned. BaseExceptions pass."""
         try:
             work(*arguments)
         except Exception as error:
@@ -44,7 +44,7 @@ class Guard:
         return True
 
     def report(self, error: Exception) -> None:
-        """Log an exception, unless one was logged a moment ago."""
+        """Log an exception, unless one was logged within the last minute."""
         self.failures += 1
         now = self._clock()
         if self._reported is not None and now - self._reported < _REPORT_SECONDS:
@@ -61,10 +61,9 @@ class Guard:
 
 
 class Periodic:
-    """``work`` every ``seconds``, from ``start`` to ``stop``. A turn that is late is not made up for.
+    """A timer: ``work`` every ``seconds``, from ``start`` to ``stop``. A late turn is not made up for.
 
-    ``last_success`` is the loop's time at which a turn last returned, None before the first: what a watchdog
-    asks for.
+    ``last_success`` is the loop's time at which a turn last returned, None before the first.
     """
 
     def __init__(self, work: Callable[[], object], *, seconds: float, name: str) -> None:
@@ -87,7 +86,7 @@ class Periodic:
             self._handle = None
 
     def is_late(self, *, periods: float = 3.0, grace: float = 5.0) -> bool:
-        """Whether no turn has returned for so many periods and ``grace`` seconds."""
+        """Whether no turn has returned for more than so many periods and ``grace`` seconds."""
         if self._handle is None or self.last_success is None:
             return True
         return self._loop.time() - self.last_success > periods * self._seconds + grace
@@ -111,9 +110,9 @@ async def repeat(work: Callable[[], Awaitable[object]], *, seconds: float, name:
 
 
 def report_unseen_failures(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the exceptions of callbacks and of tasks that nobody looked at in this program's own log.
+    """The loop's exception handler from here on: unretrieved exceptions are in this program's own log.
 
-    asyncio tells its own logger, which nobody reads here. That is a last resort: what runs for long has a
+    By default they are in asyncio's, which nobody reads here. This is a last resort: what runs for long has a
     ``Guard`` of its own.
     """
 

@@ -13,7 +13,10 @@ BLOCK = 512
 
 
 class Blocks:
-    """``archive`` names the stream in the ArchiveError of one that ends too early."""
+    """A reader of pieces of any size from chunks of any other, which it takes one at a time.
+
+    ``archive`` names the stream in an ArchiveError.
+    """
 
     def __init__(self, chunks: Iterator[bytes], *, archive: str) -> None:
         self._chunks = chunks
@@ -21,11 +24,11 @@ class Blocks:
         self.archive = archive
 
     def take(self, size: int) -> bytes:
-        """Exactly ``size`` bytes, which must be few."""
+        """Exactly ``size`` bytes, in memory. Raises ArchiveError where the stream ends before."""
         return b"".join(self.pieces(size))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
-        """The next ``size`` bytes as they come, without a copy."""
+        """The next ``size`` bytes as they come, without a copy. Raises ArchiveError as ``take``."""
         while size:
             if not self._chunk:
                 chunk = next(self._chunks, None)
@@ -37,12 +40,12 @@ class Blocks:
             yield piece
 
     def skip_padding(self, size: int) -> None:
-        """What fills the last block of ``size`` bytes of content."""
+        """Pass what fills the last block of ``size`` bytes of content. Raises ArchiveError."""
         for _ in self.pieces(-size % BLOCK):
             pass
 
     def finish(self) -> None:
-        """Read to the end, where nothing but zeros may stand."""
+        """Read to the end of the stream. Raises ArchiveError where anything but zeros stands there."""
         rest: memoryview | bytes | None = self._chunk
         while rest is not None:
             if bytes(rest).strip(b"\0"):

@@ -107,23 +107,23 @@ def decompress(chunks: Iterator[bytes], *, archive: str, limits: ArchiveLimits) 
 
 
 class _Input:
-    """Chunks, taken in pieces, and what came of them so far: ``count`` bytes became ``unpacked`` ones.
+    """The compressed bytes, taken in pieces, and the budget for those that unpack to little or nothing.
 
-    What unpacks to nothing costs time all the same: so it is counted here, where all of it passes.
+    ``count`` bytes have come so far, and ``unpacked`` came out of them; the latter is the caller's to keep.
     """
 
     def __init__(self, chunks: Iterator[bytes], archive: str, limits: ArchiveLimits) -> None:
         self._chunks = chunks
         self._archive = archive
         self._limits = limits
-        # The next is the last.
+        # A stack: what is taken next is its last item.
         self._parts: list[bytes | memoryview] = []
         self._streams = 0
         self.count = 0
         self.unpacked = 0
 
     def take(self, size: int) -> bytes:
-        """The next bytes, at most ``size`` of them; none at the end."""
+        """The next bytes, at most ``size`` of them; none at the end. Raises ArchiveError past the budget."""
         if not self._parts:
             chunk = next(self._chunks, b"")
             self.count += len(chunk)
@@ -150,7 +150,7 @@ class _Input:
         return head
 
     def count_stream(self) -> None:
-        """Another stream begins."""
+        """Note that another stream begins. Raises ArchiveError where the ones before brought too little."""
         self._streams += 1
         past = self._streams - self._limits.free_streams
         if past > 0 and self.unpacked < past * self._limits.stream_bytes:
@@ -188,7 +188,7 @@ def _decompress(given: _Input, archive: str) -> Iterator[bytes]:
 
 
 def _reject_data(archive: str, name: str, error: Exception) -> ArchiveError:
-    # In the words of liblzma and libzstd: there is nothing else to tell it from damage by.
+    # By the texts of liblzma and libzstd: their exceptions have no code that tells memory from damage.
     if "memory" not in str(error).lower():
         return ArchiveError(f"{archive}: the {name} data are damaged: {error}")
     return ArchiveError(
@@ -211,7 +211,7 @@ def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callab
 
 
 def import_zstd() -> ModuleType:
-    """Python's own module, or its backport: nobody pays for the import who has no such archive."""
+    """The module for Zstandard: Python's own since 3.14, else its backport; imported where it is needed."""
     return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 

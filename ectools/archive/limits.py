@@ -15,9 +15,10 @@ XZ_MEMORY = 128 * MIB
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLimits:
-    """``unpacked_bytes`` counts all that comes out of the decompressor.
+    """Limits of one archive; each number is the most that is accepted.
 
-    ``files`` is held against the number of entries, and of names: of files and of the directories above them.
+    ``unpacked_bytes`` counts all that comes out of the decompressor. ``files`` is held against the number of
+    entries, and of names: of files and of the directories above them.
 
     Past ``free_bytes`` the archive may not have shrunk to less than one part in ``ratio``. It may be twice as
     large as what it unpacks to, and ``idle_bytes`` more: padding, empty blocks, frames to be skipped. Of more

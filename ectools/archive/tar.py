@@ -30,7 +30,7 @@ _ZEROS = bytes(BLOCK)
 
 
 class EntryKind(StrEnum):
-    """What an entry is, as a person is told."""
+    """What an entry is; the value is its name in messages."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -40,7 +40,7 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """``name`` is one that a release may have. ``target`` is a link's, as it stands in the archive."""
+    """An entry. ``name`` is one that a release may have; ``target`` is a link's, as the header has it."""
 
     name: str
     kind: EntryKind
@@ -85,7 +85,7 @@ _REJECTED = {
 
 
 class TarReader:
-    """Reads each entry once, in order. ``blocks`` stand at the content of the entry that was last given."""
+    """A reader of each entry once, in order. ``blocks`` stand at the content of the last one given."""
 
     def __init__(self, blocks: Blocks, *, limits: ArchiveLimits) -> None:
         self.blocks = blocks
@@ -142,6 +142,7 @@ class TarReader:
         )
 
     def _parse_size(self, field: bytes) -> int:
+        """Bytes: octal digits with spaces or NULs around them (POSIX), or GNU's binary form."""
         if field[0] & 0x80:
             # GNU's base-256, whose second bit is the sign.
             size = int.from_bytes(field, "big") - (0x80 << 88)
@@ -247,6 +248,6 @@ def _has_right_sum(raw: bytes) -> bool:
     digits = raw[148:156].strip(b" \0")
     if not digits or digits.strip(b"01234567"):
         return False
-    said, body = int(digits, 8), raw[:148] + b" " * 8 + raw[156:]
-    # Some old archivers summed signed characters.
-    return said == sum(body) or said == sum(memoryview(body).cast("b"))
+    # The sum is made with spaces in its own place; some old archivers summed signed characters.
+    stated, body = int(digits, 8), raw[:148] + b" " * 8 + raw[156:]
+    return stated == sum(body) or stated == sum(memoryview(body).cast("b"))

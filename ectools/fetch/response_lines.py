@@ -18,7 +18,7 @@ _BYTES_A_LINE = 16
 
 
 class _Lines:
-    """The file of a response's socket, counting."""
+    """The file of a response's socket, with a count of the lines and of the bytes of content read from it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

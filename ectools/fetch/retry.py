@@ -1,4 +1,4 @@
-"""How long, and how often, a server is asked."""
+"""The policy of retries: how often a request is made again, and how long is waited in between."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Times in seconds. ``attempts`` are in a row: a download that got on starts to count anew.
+    """How often and how patiently a server is asked; times are in seconds.
 
-    Between two of them the wait doubles from ``first_wait`` up to ``longest_wait``, give or take a quarter;
-    Retry-After goes before that, up to ``longest_retry_after``. A server that sends nothing for
-    ``stall_seconds``, or less than ``least_rate`` bytes a second in that time, is given up.
+    ``attempts`` are in a row: a download that got on starts to count anew. Between two of them the wait
+    doubles from ``first_wait`` up to ``longest_wait``, give or take a quarter; Retry-After goes before that,
+    up to ``longest_retry_after``. A server that sends nothing for ``stall_seconds``, or less than
+    ``least_rate`` bytes a second in that time, is given up.
     """
 
     attempts: int = 6
@@ -26,7 +27,7 @@ class RetryPolicy:
     least_rate: int = 1024
 
     def next_pause(self, failures: int, retry_after: float | None) -> float:
-        """How long to wait after so many failures in a row."""
+        """Seconds to wait after so many failures in a row; ``retry_after`` is what the server asked for."""
         if retry_after is not None:
             return min(retry_after, self.longest_retry_after)
         wait = min(self.first_wait * 2.0 ** (failures - 1), self.longest_wait)

@@ -1,4 +1,4 @@
-"""Why iPXE could not load something: the kinds of its error numbers, in words.
+"""Kinds of iPXE's error numbers, in words: why something was not loaded.
 
 The low byte of an error number is the platform's code of its kind, as iPXE's ``include/ipxe/errno/efi.h`` and
 ``arch/x86/include/ipxe/errno/pcbios.h`` map it. UEFI's have the high bit, so the two do not meet.

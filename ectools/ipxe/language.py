@@ -23,7 +23,7 @@ OWN_PREFIX = "ec-"
 
 TERMINATORS = frozenset({"||", "&&", ";"})
 """Words that end a command: the next one runs where it failed, where it succeeded, in either case."""
-VARIABLE = re.compile(r"\$\{((?:(?!\$\{)[^}])*)\}")
+SCRIPT_VARIABLE = re.compile(r"\$\{((?:(?!\$\{)[^}])*)\}")
 """A variable that iPXE expands next: of nested ones the innermost. Its group is the name, with its type."""
 
 _SCRIPT = re.compile(rb"#![ig]pxe\s")
@@ -72,7 +72,7 @@ def goes_on(line: str) -> bool:
 
 
 def read_lines(script: str) -> Iterator[ScriptLine]:
-    """The lines in their order. Any text is a script's; nothing is raised."""
+    """The lines of a script, in their order. Raises nothing: any text has lines."""
     begun, first = "", 1
     fragments = script.removesuffix("\n").split("\n")
     for number, fragment in enumerate(fragments, start=1):
@@ -105,7 +105,7 @@ def find_labels(lines: Iterable[ScriptLine]) -> dict[str, int]:
 
 
 def split_words(text: str) -> list[str]:
-    """What stands between blanks."""
+    """The words of a line: what stands between blanks of iPXE's ``isspace``."""
     return [word for word in _BLANKS.split(text) if word]
 
 

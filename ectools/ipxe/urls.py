@@ -1,4 +1,4 @@
-"""What every boot script shares: its URLs, how a token is put into one, and how a failure is told."""
+"""URLs that a boot script can hold, and the mark of its failures."""
 
 from __future__ import annotations
 

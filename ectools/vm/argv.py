@@ -1,4 +1,4 @@
-"""Settings → QEMU's argument list. Pure: it looks at nothing but its arguments."""
+"""QEMU's argument list, from the settings. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tap:
 
 
 def first_accelerator(settings: GuestSettings) -> Accelerator:
-    """What a start tries first, before the machine has been looked at."""
+    """The accelerator that a start tries first, before the machine has been looked at."""
     return Accelerator.TCG if settings.kvm is KvmPolicy.NEVER else Accelerator.KVM
 
 

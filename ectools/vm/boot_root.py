@@ -1,4 +1,4 @@
-"""What can be wrong with the boot HTTP server's directory, seen before anything starts.
+"""The check of the boot HTTP server's directory, before anything starts.
 
 A guest that gets a kernel which was cut off shows nothing: iPXE jumps into what there is of it.
 """

@@ -1,4 +1,4 @@
-"""The boot HTTP server as a child: waited for, listened to, and started again for as long as the guest runs.
+"""The boot HTTP server as a child: supervised for as long as the guest runs, and its log passed on.
 
 The runner binds the socket and keeps it. A port that is taken is an error before anything starts, and while
 a new server starts, connections queue instead of being refused.
@@ -35,8 +35,8 @@ _log = log.Log(__name__)
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _END_SECONDS = 2.0
-# An error and its hint.
-_WORDS = 2
+# Of one that served before: an error and its hint.
+_TAIL_LINES = 2
 # A server that does not answer so often in a row, each within its time, serves nobody.
 _CHECK_SECONDS = 30.0
 _ANSWER_SECONDS = 20.0
@@ -50,7 +50,10 @@ class BootServerError(EcError):
 
 
 class BootServer:
-    """``requested`` is set at a guest's first request. ``changed`` is told whether a server runs."""
+    """The server of one guest. ``requested`` is set at the guest's first request.
+
+    ``changed`` is called with each state of the supervision.
+    """
 
     def __init__(
         self, listener: socket.socket, root: Path, *, changed: Callable[[ChildState], None] = lambda _: None
@@ -58,9 +61,9 @@ class BootServer:
         self._listener = listener
         self._root = root
         self._tail = Tail()
-        # Who makes requests without end must not hide what the server says of itself.
-        self._requests = LogLimit("boot-http requests")
-        self._said = LogLimit("boot-http")
+        # Apart, so that requests without end do not keep the server's own lines out of the log.
+        self._request_log = LogLimit("boot-http requests")
+        self._own_log = LogLimit("boot-http")
         self.requested = asyncio.Event()
         self.supervisor = Supervisor(
             self._run_once, what="the boot HTTP server", policy=_POLICY, changed=changed
@@ -109,11 +112,14 @@ class BootServer:
                 return silent
             await outputs.finish(seconds=_STOP_SECONDS)
             # Where none has served yet, all of its last lines are reported.
-            output_tail = self._tail.lines()[-_WORDS:] if self.supervisor.served.is_set() else []
+            output_tail = self._tail.lines()[-_TAIL_LINES:] if self.supervisor.served.is_set() else []
             return ": ".join([describe_exit(ended.result()), *(line.strip() for line in output_tail)])
 
     async def _wait_silent(self, ended: asyncio.Task[int]) -> str:
-        """Until the process ends or answers no more, and how the latter was seen."""
+        """The reason to end a server that answers no more; meaningless once the process has ended.
+
+        Checks without an answer are counted in a row: one answer begins anew.
+        """
         missed = 0
         while missed < _MISSED_CHECKS:
             await asyncio.wait({ended}, timeout=_CHECK_SECONDS)
@@ -126,7 +132,10 @@ class BootServer:
         return f"it did not answer on {HEALTH_PATH} {missed} times in a row"
 
     async def _answers(self, *, seconds: float) -> bool:
-        """Ask once: the connection waits in the socket's queue until the server takes it."""
+        """Whether the server answers a request for HEALTH_PATH with 200 within ``seconds``.
+
+        The connection waits in the socket's queue until the server takes it.
+        """
         ip, port = self._listener.getsockname()[:2]
         ip = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - read, not bound
         request = f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -150,16 +159,16 @@ class BootServer:
             event, level = entry.pop("event"), entry.pop("level")
         except (ValueError, AttributeError, KeyError, TypeError):
             self._tail.add(line)
-            if self._said.take(len(line.encode())):
+            if self._own_log.take(len(line.encode())):
                 _log.warning("boot-http", line=line)
             return
         entry.pop("time", None)
-        limit = self._said
+        limit = self._own_log
         if event == "request":
             if entry.get("path") == HEALTH_PATH:
                 return
             self.requested.set()
-            limit = self._requests
+            limit = self._request_log
         if level in {"error", "warning", "critical"}:
             self._tail.add(f"{event} {entry}")
         if limit.take(len(line.encode())):
@@ -170,13 +179,13 @@ class BootServer:
         return text + "".join(f"\n  boot-http: {line}" for line in self._tail.lines())
 
     def close(self) -> None:
-        self._requests.close()
-        self._said.close()
+        self._request_log.close()
+        self._own_log.close()
 
 
 def _pass_on(event: str, level: object, fields: dict[str, Any]) -> None:
-    talk = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
-    talk.get(str(level), _log.info)(event, **{"source": "boot-http", **fields})
+    writers = {"error": _log.error, "critical": _log.error, "warning": _log.warning, "debug": _log.debug}
+    writers.get(str(level), _log.info)(event, **{"source": "boot-http", **fields})
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the runner's children are told: none of its secrets."""
+"""The environment of the runner's children: without what is the runner's alone."""
 
 from __future__ import annotations
 

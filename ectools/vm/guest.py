@@ -1,4 +1,4 @@
-"""One QEMU process: started, spoken to over QMP, its output in the log, its end explained."""
+"""One QEMU process: its start, its QMP connection, its output in the log, its end."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _log = log.Log(__name__)
 _GREETING_SECONDS = 60.0
 STATUS_SECONDS = 20.0
 _DRAIN_SECONDS = 3.0
-_WORDS_SECONDS = 1.0
-# Of a QEMU that was broken out of, a word may be megabytes.
-_WORD_LENGTH = 64
+_KVM_ERROR_SECONDS = 1.0
+# A QEMU that was broken out of may answer with megabytes.
+_STATUS_LENGTH = 64
 # A guest can bring about an event of QEMU's as often as it likes.
 _EVENT_RATE = LogRate(burst_lines=100, burst_bytes=100_000, lines_per_second=0.2, bytes_per_second=200.0)
 
@@ -69,8 +69,8 @@ class Launch:
     interactive: bool = False
 
 
-class Record:
-    """What QEMU and the guest's console say: logged as far as the log takes it, and its last lines kept."""
+class GuestLog:
+    """The output of QEMU and of the guest's console: logged within the log's limits, its last lines kept."""
 
     def __init__(self) -> None:
         self.stderr = Tail()
@@ -95,13 +95,13 @@ class Record:
         if self._event_limit.take(len(event) + len(str(fields))):
             _log.error(event, **fields)
 
-    def report_state(self, say: Callable[..., None], event: str, **fields: Any) -> None:
-        """How the guest is, which it can change at will: ``say`` logs it, unless it changed much of late.
+    def report_state(self, write: Callable[..., None], event: str, **fields: Any) -> None:
+        """How the guest is, which it can change at will: ``write`` logs it, unless it changed much of late.
 
         Not by the limit of ``report``: a disk that fails again and again does not hide that the guest stands.
         """
         if self._state_limit.take(len(event) + len(str(fields))):
-            say(event, **fields)
+            write(event, **fields)
 
     def on_stderr(self, line: str) -> None:
         self.stderr.add(line)
@@ -116,9 +116,9 @@ class Record:
             limit.close()
 
     async def wait_kvm_error(self) -> str:
-        """What QEMU says when KVM cannot go on, at about the time of its event; nothing where it does not."""
+        """QEMU's line on why KVM cannot go on, which comes within a second of its event; else empty."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WORDS_SECONDS):
+            async with asyncio.timeout(_KVM_ERROR_SECONDS):
                 await self._kvm_failed.wait()
         return self._kvm_error
 
@@ -140,7 +140,7 @@ class Guest:
     process: asyncio.subprocess.Process
     accelerator: Accelerator
     channel: socket.socket
-    said: Record
+    record: GuestLog
     outputs: Outputs
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     state_changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -156,13 +156,13 @@ class Guest:
             case "RESET":
                 self.resets.append(asyncio.get_running_loop().time())
             case "SHUTDOWN":
-                self.shutdown_reason = str(data.get("reason", ""))[:_WORD_LENGTH]
+                self.shutdown_reason = str(data.get("reason", ""))[:_STATUS_LENGTH]
             case "STOP" | "RESUME" | "SUSPEND" | "WAKEUP":
                 self.state_changed.set()
             case "GUEST_PANICKED":
-                self.said.report("the guest's kernel panicked", data)
+                self.record.report("the guest's kernel panicked", data)
             case "BLOCK_IO_ERROR":
-                self.said.report("the guest's disk failed", data)
+                self.record.report("the guest's disk failed", data)
         self.changed.set()
 
     async def connect(self) -> None:
@@ -190,7 +190,7 @@ class Guest:
         """QMP's run state: ``running``, ``paused``, ``internal-error``, … Raises QmpError."""
         answer = await self.qmp.execute("query-status", seconds=seconds)
         try:
-            return str(answer["status"])[:_WORD_LENGTH]
+            return str(answer["status"])[:_STATUS_LENGTH]
         except (LookupError, TypeError) as error:
             raise QmpError(f"QMP query-status: {str(answer)[:200]} has no status") from error
 
@@ -213,8 +213,8 @@ class Guest:
 async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[Guest]:
     """QEMU for the length of the block; what runs at its end gets SIGTERM, ``term_seconds``, then SIGKILL."""
     ours, theirs = socket.socketpair()
-    said, outputs = Record(), Outputs(secrets=launch.secrets)
-    with ours, contextlib.closing(said), contextlib.ExitStack() as child_ends:
+    record, outputs = GuestLog(), Outputs(secrets=launch.secrets)
+    with ours, contextlib.closing(record), contextlib.ExitStack() as child_ends:
         child_ends.enter_context(theirs)
         child_ends.callback(outputs.release)
         argv = build_qemu_argv(
@@ -227,8 +227,8 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
         async with start_async(
             argv,
             stdin=None if launch.interactive else subprocess.DEVNULL,
-            stdout=None if launch.interactive else await outputs.add(said.on_console),
-            stderr=await outputs.add(said.on_stderr),
+            stdout=None if launch.interactive else await outputs.add(record.on_console),
+            stderr=await outputs.add(record.on_stderr),
             env=child_environment(),
             pass_fds=[theirs.fileno(), *([launch.tap.fd] if launch.tap else [])],
             # On a terminal QEMU must stay in the foreground group, or it cannot read from it.
@@ -237,7 +237,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
         ) as process:
             child_ends.close()  # so that QEMU's death closes the connection and its outputs
             guest = Guest(
-                process=process, accelerator=launch.accelerator, channel=ours, said=said, outputs=outputs
+                process=process, accelerator=launch.accelerator, channel=ours, record=record, outputs=outputs
             )
             try:
                 yield guest
@@ -248,7 +248,7 @@ async def start_guest(launch: Launch, *, term_seconds: float) -> AsyncIterator[G
 
 
 def explain_end(guest: Guest, returncode: int) -> str:
-    """What to log of a guest that ended in order. Raises GuestError where it did not."""
+    """The event to log of a guest that ended in order. Raises GuestError where it did not."""
     reason = guest.shutdown_reason
     if returncode == 0 and reason in _ORDERLY:
         return _ORDERLY[reason]
@@ -257,4 +257,4 @@ def explain_end(guest: Guest, returncode: int) -> str:
         what = "the guest's kernel panicked"
     elif reason is not None:
         what += f", reason {reason}"
-    raise GuestError(what + guest.said.output_tail())
+    raise GuestError(what + guest.record.output_tail())

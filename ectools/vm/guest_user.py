@@ -1,4 +1,4 @@
-"""As whom the runner works, and with it QEMU, the disk and the boot file: never as root.
+"""The user as whom the runner works, and with it QEMU: never root.
 
 Root's runner becomes the user that the guest's directories belong to. In directories of root's own it becomes
 the service's user, which needs the directories to be its: not ``nobody``, whose processes and files others

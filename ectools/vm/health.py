@@ -1,4 +1,4 @@
-"""While the guest runs: QEMU is asked how it is. A pause is told, and the service manager's watchdog fed.
+"""The health of a guest while it runs: QEMU is asked for it, pauses are reported, the watchdog is fed.
 
 QEMU answers QMP on its main loop, so an answer says that it is alive. The guest's run state says more
 (``RunState`` of QEMU's qapi/run-state.json):
@@ -8,15 +8,16 @@ QEMU answers QMP on its main loop, so an answer says that it is alive. The guest
 ``internal-error``
     KVM or QEMU cannot go on with this guest, and no command makes it.
 ``io-error``
-    A disk failed or its file system is full; QEMU holds the guest and the request. It is told to go on every
-    time that it is asked, which makes it try the request again.
+    A disk failed or its file system is full; QEMU holds the guest and the request. Each turn sends ``cont``,
+    which makes it try the request again.
 all others
     Held by somebody: ``stop`` on a monitor, a debugger, a migration or a snapshot; or as ``extraArgs`` say:
     ``-no-shutdown``, ``-action panic=pause``. That is for a person to end.
 
 A guest that is held is not alive, and no reason to kill it at once either: the watchdog is fed for
 ``HEALTH_PAUSE_SECONDS`` more.
- All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
+
+All times are CLOCK_MONOTONIC's, which stands still while the host is suspended, as
 the service manager's own watchdog does: a host that slept for a week costs no guest its life.
 """
 
@@ -52,14 +53,14 @@ _POWERED_OFF = "shutdown"
 _TURN_SECONDS = 15.0
 # STOP and RESUME are looked at when they come, and many in a row no oftener than this.
 _LEAST_TURN_SECONDS = 0.1
-# An answer that takes longer is told, and still counts when it comes: a disk that hangs holds up QEMU's main
-# loop.
+# An answer that takes longer is reported, and still counts when it comes: a disk that hangs holds up QEMU's
+# main loop.
 _SLOW_SECONDS = 20.0
 _GIVE_UP_SECONDS = 120.0
 _FIRST_REMINDER_SECONDS = 60.0
 # For so long a guest that has powered itself off, and a connection that is gone, are taken for QEMU's end.
 _END_SECONDS = 5.0
-# A guest that was told to go on after a disk's failure, and for so long did not stop again, runs.
+# A guest that was let go on after a disk's failure, and for so long did not stop again, runs.
 _RETRY_SECONDS = 10.0
 
 
@@ -87,16 +88,16 @@ class Health:
         self._pause: _Pause | None = None
         self._silent_since: float | None = None
         self._ending = False
-        self._tell = guest.said.report_state
+        self._log_state = guest.record.report_state
 
     def end(self) -> None:
-        """The guest is being stopped: that is what the status line says from now on."""
+        """Have the status line say from now on that the guest is being stopped."""
         self._notifier.stopping()
         self._report("stopping the guest")
         self._ending = True
 
     async def watch(self) -> str:
-        """Until the guest cannot go on: why. It outlives whatever a turn raises."""
+        """Why the guest cannot go on, once it cannot. What a turn raises is logged, and the next one made."""
         seconds = _TURN_SECONDS
         if self._notifier.watchdog_seconds is not None:
             seconds = min(seconds, self._notifier.watchdog_seconds / 4)
@@ -117,7 +118,7 @@ class Health:
                     await self._guest.state_changed.wait()
 
     async def turn(self) -> str | None:
-        """Ask once: why the guest cannot go on, or None. Raises QmpError where QEMU does not answer."""
+        """One question: why the guest cannot go on, or None. Raises QmpError where QEMU does not answer."""
         state = await self._ask()
         if state == _BROKEN:
             return state
@@ -134,7 +135,7 @@ class Health:
                 self._report_silent(f"no answer on QMP for {_SLOW_SECONDS:g} s")
             state = str(await asking)
         if self._silent_since is not None:
-            self._tell(
+            self._log_state(
                 _log.info, "QEMU answers again", after_seconds=round(self._clock() - self._silent_since)
             )
             self._silent_since = None
@@ -160,7 +161,7 @@ class Health:
                 {"watchdog_seconds_left": round(pause.since + HEALTH_PAUSE_SECONDS - now)} if watched else {}
             )
             seconds = round(now - pause.since)
-            self._tell(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
+            self._log_state(_log.warning, "the guest is paused", status=state, paused_seconds=seconds, **left)
         if state == _DISK_FAILED:
             pause.retried_at = now
             with contextlib.suppress(QmpError):  # what is wrong then, the next turn sees
@@ -172,7 +173,7 @@ class Health:
             if self._clock() - self._pause.retried_at < _RETRY_SECONDS:
                 return  # it runs to its next request, which may fail as the last one did
             seconds = round(self._clock() - self._pause.since)
-            self._tell(_log.info, "the guest runs again", paused_seconds=seconds)
+            self._log_state(_log.info, "the guest runs again", paused_seconds=seconds)
             self._pause = None
             self._notifier.ready()  # it may have been started paused
         self._report(self._runs if state == "running" else f"{self._runs}: {state}")
@@ -184,7 +185,7 @@ class Health:
     def _report_silent(self, reason: str) -> None:
         if self._silent_since is None:
             self._silent_since = self._clock()
-            self._tell(_log.error, "QEMU does not answer", reason=reason)
+            self._log_state(_log.error, "QEMU does not answer", reason=reason)
             self._report("QEMU does not answer")
 
 

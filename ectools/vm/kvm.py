@@ -1,4 +1,4 @@
-"""Whether KVM carries the guest: as known before QEMU starts, when it dies, and during the first boot.
+"""The diagnosis whether KVM carries the guest: before QEMU starts, at its death, and during the first boot.
 
 That ``/dev/kvm`` opens is no proof. On nested and paravirtual hosts QEMU may abort while it sets up a
 virtual CPU, stay alive with the guest stopped (``internal-error``), reset the guest over and over, or run
@@ -29,7 +29,7 @@ RESETS_IN_A_ROW = 6
 
 
 class Trouble(StrEnum):
-    """Ways in which KVM does not carry a guest; the value is what the log says."""
+    """The ways in which KVM does not carry a guest; the value is the log's words for it."""
 
     MISSING = f"{DEVICE} is missing"
     NO_PERMISSION = f"{DEVICE} cannot be opened: permission denied"
@@ -49,7 +49,7 @@ _HINTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class KvmFailure:
-    """Why KVM cannot be used: the kind, and what the system or QEMU said."""
+    """The reason why KVM cannot be used: its kind, and the system's or QEMU's own line."""
 
     trouble: Trouble
     detail: str = ""
@@ -139,12 +139,12 @@ async def watch_first_boot(
     *,
     changed: asyncio.Event,
     seconds: float,
-    said: Callable[[], Awaitable[str]],
+    kvm_error: Callable[[], Awaitable[str]],
 ) -> KvmFailure | str:
     """Watch until the guest makes progress (what it was is returned) or KVM turns out not to carry it.
 
     ``changed`` is set when it is worth looking at once; ``seconds`` is the time for the first progress;
-    ``said`` returns what QEMU says of a KVM that stopped the guest, or nothing.
+    ``kvm_error`` returns what QEMU reports where KVM stopped the guest; empty where it reports nothing.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -154,8 +154,8 @@ async def watch_first_boot(
         if boot.progress is not None:
             return boot.progress
         if (failure := diagnose_first_boot(boot)) is not None:
-            words = await said() if failure.trouble is Trouble.STOPPED else ""
-            return replace(failure, detail=f"{failure.detail}: {words}") if words else failure
+            error = await kvm_error() if failure.trouble is Trouble.STOPPED else ""
+            return replace(failure, detail=f"{failure.detail}: {error}") if error else failure
         if loop.time() >= deadline:
             return KvmFailure(trouble=Trouble.NO_PROGRESS, detail=f"{seconds:g} s, status {boot.status}")
         try:

@@ -1,4 +1,4 @@
-"""What of this host's loopback the guest may reach: found in the settings, said as nftables rules, and tried.
+"""The part of this host's loopback that the guest may reach: from the settings, as nftables rules, and tried.
 
 QEMU's user-mode network makes 127.0.0.1 of 10.0.2.2 and ::1 of fec0::2, and takes a guest's own packets to
 127.0.0.1 as they are (``sotranslate_out`` in libslirp's src/socket.c). The connection is QEMU's, and so its

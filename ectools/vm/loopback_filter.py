@@ -113,7 +113,7 @@ async def _load(nft: asyncio.subprocess.Process, rules: str, *, uid: int) -> Non
     """
     if nft.stdin is None or nft.stdout is None:
         raise ValueError("nft has no pipes")
-    said, errors = Tail(), Tail()
+    tail, errors = Tail(), Tail()
     with tempfile.NamedTemporaryFile("w", prefix="loopback-", suffix=".nft") as file:
         # From a file: of its input it takes each line for a command.
         file.write(rules)
@@ -123,13 +123,13 @@ async def _load(nft: asyncio.subprocess.Process, rules: str, *, uid: int) -> Non
             line = raw.decode(errors="replace").rstrip()
             if line == "}" and not errors.lines():
                 return
-            said.add(line)
+            tail.add(line)
             if "Error" in line:
                 errors.add(line.rpartition("Error: ")[2])
                 nft.stdin.close()
     status = await nft.wait()
     # It repeats one error for each line of the rules.
-    reasons = list(dict.fromkeys(errors.lines() or said.lines())) or [describe_exit(status)]
+    reasons = list(dict.fromkeys(errors.lines() or tail.lines())) or [describe_exit(status)]
     raise LoopbackError(
         f"the rules for the loopback cannot be loaded; nft: {'; '.join(reasons)}",
         hint="they need CAP_NET_ADMIN, nf_tables and nft_reject_inet of Linux 5.12 or later, and no other"

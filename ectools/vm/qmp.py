@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from qemu.qmp import Message
 
-# Its errors reach this toolkit as exceptions; on standard error they would be said twice.
+# Its errors reach this toolkit as exceptions; on standard error they would be reported twice.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 logging.getLogger("qemu.qmp").propagate = False
 
@@ -93,8 +93,8 @@ class Qmp:
             await self._client.runstate_changed()
 
     async def close(self) -> None:
-        # disconnect() raises what ended the connection, which is QEMU's end. It waits until all that was
-        # said has been written, which a QEMU that hangs does not read.
+        # disconnect() raises what ended the connection, which is QEMU's end. It waits until all commands have
+        # been written, which a QEMU that hangs does not read.
         with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.disconnect()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StatusLine:
-    """How the guest is, and the boot HTTP server where it does not serve; sent where it has changed."""
+    """The states of the guest, and of a boot HTTP server that does not serve; sent where one has changed."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier

@@ -1,4 +1,4 @@
-"""Ending a guest: ask it, tell QEMU, then signals, each with its time."""
+"""The end of a guest in steps, each with its time: its power button, QMP's ``quit``, SIGTERM, SIGKILL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATUS_SECONDS = 2.0
 
 
 class StopStep(StrEnum):
-    """How far it had to go; the value is what the log says."""
+    """The step that ended the guest; the value is the log's words for it."""
 
     POWERDOWN = "asked the guest to power itself down"
     QUIT = "told QEMU to quit"
@@ -34,7 +34,7 @@ class StopStep(StrEnum):
 
 
 class StopRequest:
-    """That the guest is to end, and how urgently: a further request skips the time of the current step."""
+    """The request for a guest's end; each further one skips the rest of the current step's time."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
@@ -84,7 +84,10 @@ async def _take(
 
 
 async def _hears(guest: Guest, step: StopStep) -> bool:
-    """Whether the step is worth its time: a paused guest hears no button; of a silent QEMU nobody knows."""
+    """Whether the step can have an effect: the power button has none on a paused guest.
+
+    True where QEMU does not say how the guest is.
+    """
     if step is StopStep.TERMINATE:
         return True
     if not guest.qmp.connected:
@@ -105,7 +108,7 @@ async def _press_power_button(guest: Guest) -> None:
 
 
 async def _command(guest: Guest, command: str) -> None:
-    # No answer is QEMU's end, or its silence; the step's time covers both.
+    # Without an answer QEMU has ended, or hangs: the step waits for either within its time.
     with contextlib.suppress(QmpError):
         await guest.qmp.execute(command)
 

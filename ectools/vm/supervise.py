@@ -1,4 +1,4 @@
-"""While the guest runs: the boot HTTP server, QEMU, the acceleration policy, the service manager."""
+"""A guest's run: the boot HTTP server, then QEMU, under KVM or TCG as the settings' policy allows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BoundHttp:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestPlan:
-    """What preparation came to. ``secrets`` are kept out of the log."""
+    """The result of the preparation. ``secrets`` are kept out of the log."""
 
     settings: GuestSettings
     program: str
@@ -95,7 +95,7 @@ def choose_accelerator(settings: GuestSettings) -> Accelerator:
 
 
 def fall_back(settings: GuestSettings, failure: KvmFailure) -> None:
-    """Say why the guest runs under TCG. Raises KvmError where KVM is required."""
+    """Log why the guest runs under TCG. Raises KvmError where KVM is required."""
     if settings.kvm is KvmPolicy.REQUIRED:
         raise KvmError(failure)
     _log.warning(
@@ -167,7 +167,7 @@ async def _explain_failed_start(guest: Guest, settings: GuestSettings, error: Qm
             returncode = await guest.wait()
     except TimeoutError:
         raise error from None
-    stderr = guest.said.stderr.lines()
+    stderr = guest.record.stderr.lines()
     if guest.accelerator is Accelerator.KVM and (failure := classify_death(returncode, stderr)) is not None:
         return failure
     raise_for_settings(settings, stderr)

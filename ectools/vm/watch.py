@@ -1,4 +1,4 @@
-"""While a guest runs: the first thing that ends its run, and what is done about it."""
+"""The end of a guest's run: whichever of four things comes first, and what follows from it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ async def watch_guest(
     stop: StopRequest,
     health: Health,
 ) -> KvmFailure | None:
-    """Wait for the end of a guest that runs, or bring it about. A boot server that died is no end.
+    """The end of a guest that runs, waited for or brought about. A boot server that died is no end.
 
-    None: it ended in order. A failure: KVM does not carry this guest (QEMU may still run). Anything else
-    raises.
+    None: it ended in order. A failure: KVM does not carry this guest (QEMU may still run). Raises GuestError
+    where it ended otherwise, or cannot go on.
     """
     watch = _Watch(guest, settings, server, stop, health)
     async with tasks(
@@ -71,7 +71,9 @@ class _Watch:
                 # Until here, a guest that stops is KVM's failure; from here on it is an end.
                 waited = {ended, stopping, broken}
             elif broken.done():
-                raise GuestError(f"the guest cannot go on: {broken.result()}{self.guest.said.output_tail()}")
+                raise GuestError(
+                    f"the guest cannot go on: {broken.result()}{self.guest.record.output_tail()}"
+                )
 
     async def watch_first_boot(self) -> KvmFailure | None:
         """Under KVM: its failure, or None once the guest has made progress. Under TCG None at once."""
@@ -88,7 +90,7 @@ class _Watch:
             look,
             changed=self.guest.changed,
             seconds=self.settings.boot.progress_seconds,
-            said=self.guest.said.wait_kvm_error,
+            kvm_error=self.guest.record.wait_kvm_error,
         )
         if isinstance(result, KvmFailure):
             return result
@@ -98,7 +100,7 @@ class _Watch:
     async def _conclude(self, *, booting: bool) -> KvmFailure | None:
         returncode = await self.guest.wait()
         if booting and self.guest.accelerator is Accelerator.KVM:
-            failure = classify_death(returncode, self.guest.said.stderr.lines())
+            failure = classify_death(returncode, self.guest.record.stderr.lines())
             if failure is not None:
                 return failure
         _log.info(explain_end(self.guest, returncode))
@@ -107,5 +109,5 @@ class _Watch:
     async def _end(self) -> None:
         self.health.end()
         step = await stop_guest(self.guest, self.settings.shutdown, self.stop)
-        talk = _log.info if step is StopStep.POWERDOWN else _log.warning
-        talk("the guest has ended", how=step)
+        write = _log.info if step is StopStep.POWERDOWN else _log.warning
+        write("the guest has ended", how=step)

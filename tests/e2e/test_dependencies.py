@@ -5,17 +5,18 @@ What the environment of the other tests holds depends on the day when it was mad
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from support.needs import give_up
+from support.nested import build_environment, short_directory
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -23,12 +24,18 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def test_http_with_the_oldest_dependencies_that_are_allowed(tmp_path: Path) -> None:
-    check_http(find_oldest_python(), list_lower_bounds(), tmp_path)
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as made:
+        yield made
 
 
-def test_http_with_the_newest_dependencies(tmp_path: Path) -> None:
-    check_http(sys.executable, [], tmp_path)
+def test_http_with_the_oldest_dependencies_that_are_allowed(directory: Path) -> None:
+    check_http(find_oldest_python(), list_lower_bounds(), directory)
+
+
+def test_http_with_the_newest_dependencies(directory: Path) -> None:
+    check_http(sys.executable, [], directory)
 
 
 def list_lower_bounds() -> list[str]:
@@ -73,8 +80,8 @@ def check_http(python: str, constraints: list[str], directory: Path) -> None:
 
 
 def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Nothing of the pytest around it: no worker's name, no measuring of coverage.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    env["PATH"] = f"{Path(python).parent}:{env['PATH']}"
+    binaries = Path(python).parent
+    env = build_environment(binaries.parent.parent)
+    env["PATH"] = f"{binaries}:{env['PATH']}"
     argv = [python, *arguments]
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ from support import reaper
 from support.guests import argv_of, is_alive, require_qemu, wait_until
 from support.machine_image import find_image
 from support.needs import require_tool
+from support.nested import build_environment, short_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +67,18 @@ class Held:
         ]
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as made:
+        yield made
+
+
 @contextlib.contextmanager
 def hold(directory: Path, *names: str) -> Iterator[Held]:
     """A pytest, with a worker for each of these tests, once they hold what they make."""
     notes = directory / "held"
     notes.mkdir()
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    env = build_environment(directory)
     env.pop(reaper.MARK, None)
     argv = [sys.executable, "-m", "pytest", "-n", str(len(names)), "-p", "no:cacheprovider"]
     with (directory / "output").open("wb") as output:
@@ -130,14 +137,14 @@ def find_links() -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["pytest", "group"])
 def test_guests_networks_containers_and_mounts_end_with_a_run_that_is_killed(
-    tmp_path: Path, killed: str
+    directory: Path, killed: str
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes namespaces and mounts")
     require_qemu()
     find_image()
     before = find_links()
-    with hold(tmp_path, "guest", "mount", "container") as held:
+    with hold(directory, "guest", "mount", "container") as held:
         assert held.find("qemu-system")
         assert held.find("dnsmasq")
         inside = Path(f"/proc/{held.pytest}/root/run")
@@ -167,8 +174,8 @@ def find_namespaces_of(held: Held) -> set[str]:
 
 
 @pytest.mark.parametrize("killed", ["first", "reaper", "pytest", "interrupted"])
-def test_a_server_ends_with_a_run_that_is_killed(tmp_path: Path, killed: str) -> None:
-    with hold(tmp_path, "server") as held:
+def test_a_server_ends_with_a_run_that_is_killed(directory: Path, killed: str) -> None:
+    with hold(directory, "server") as held:
         assert held.find("netboot")
         if killed == "interrupted":
             # As a terminal does it. Only the first process is in its group.
@@ -181,8 +188,8 @@ def test_a_server_ends_with_a_run_that_is_killed(tmp_path: Path, killed: str) ->
         wait_until(lambda: not held.find_left(), "all processes have ended")
 
 
-def test_what_a_killed_worker_has_started_ends_while_the_run_goes_on(tmp_path: Path) -> None:
-    with hold(tmp_path, "server", "sleep") as held:
+def test_what_a_killed_worker_has_started_ends_while_the_run_goes_on(directory: Path) -> None:
+    with hold(directory, "server", "sleep") as held:
         (server,) = held.find("netboot")
         worker = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
         below = find_below(worker)
@@ -193,7 +200,7 @@ def test_what_a_killed_worker_has_started_ends_while_the_run_goes_on(tmp_path: P
 
 
 @pytest.mark.parametrize("killed", ["first", "reaper", "command"])
-def test_without_namespaces_orphans_end_too(tmp_path: Path, killed: str) -> None:
+def test_without_namespaces_orphans_end_too(killed: str) -> None:
     """As a user who can make none: where this is root, it gives that right up."""
     wrapper = []
     if os.geteuid() == 0:

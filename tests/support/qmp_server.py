@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ectools.outputs import Outputs
 from ectools.vm.argv import Accelerator
-from ectools.vm.guest import Guest, Record
+from ectools.vm.guest import Guest, GuestLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,8 @@ class QmpServer:
     and ``errors`` what is answered with one.
 
     ``asked`` are the commands in their order; ``garbled`` is how many of the next answers hold nothing.
-    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name before it is answered.
+    One that does not greet (``greets``) hangs up at once. ``on_command`` is called with each command's name
+    before it is answered.
     """
 
     def __init__(self, channel: socket.socket) -> None:
@@ -100,7 +101,7 @@ async def guest_without_qemu(
         process=cast("asyncio.subprocess.Process", process),
         accelerator=accelerator,
         channel=ours,
-        said=Record(),
+        record=GuestLog(),
         outputs=Outputs(),
     )
     if connected:
@@ -109,7 +110,7 @@ async def guest_without_qemu(
         yield guest, server
     finally:
         server.answering.set()
-        guest.said.close()
+        guest.record.close()
         await guest.qmp.close()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

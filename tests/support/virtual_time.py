@@ -1,7 +1,7 @@
 """An event loop whose clock jumps: a pause has its length by the clock, and takes no time.
 
-For what happens in one thread: where the loop has nothing to do, nothing is on its way to it either. Both ends
-of a pipe or of a UNIX socket may be the loop's; a child, a thread or TCP would be overtaken by the clock.
+For what happens in one thread: where the loop has nothing to do, nothing is on its way to it either. Both
+ends of a pipe or of a UNIX socket may be the loop's; the clock would overtake a child, a thread or TCP.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ _T = TypeVar("_T")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for nothing: what would have been waited is added to ``now``, in seconds; a turn takes some, too."""
+    """A selector that does not wait: the time that it would have waited is added to ``now``, in seconds."""
 
     now = 1000.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
-        # A loop calls what is due within its clock's resolution, so a deadline could stay a moment away for ever.
+        # A turn takes some time: a loop calls what is due within its clock's resolution, and so a deadline
+        # could stay a moment away for ever.
         self.now += 1e-6
         if not events and timeout is None:
             raise RuntimeError("all tasks wait for something that never happens")

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_the_managers_copy_is_read_where_it_gave_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_managers_copy_is_read_where_it_gave_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = tmp_path / "token"
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert find_secret(named, credential="chain-token") == named

@@ -42,7 +42,7 @@ READ, NET = Capability.DAC_READ_SEARCH, Capability.NET_ADMIN
 
 
 class Tree:
-    """Directories with owners and modes of the test's; all others are root's, and nobody else may write them."""
+    """Directories with owners and modes of the test's; all others are root's, who alone may write them."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -143,8 +143,8 @@ def test_several_users_and_roots_in_anothers_are_rejected(tree: Tree) -> None:
     with pytest.raises(UnsafeDirectoryError) as caught:
         find_directory_user(bobs)
     assert caught.value.message == (
-        f"{bobs}: several users may write or replace it: {ALICE} (by {tree.root}/alice) and {BOB} (by {bobs});"
-        " root does not work there"
+        f"{bobs}: several users may write or replace it: {ALICE} (by {tree.root}/alice)"
+        f" and {BOB} (by {bobs}); root does not work there"
     )
     roots = tree.make("alice/roots")
     with pytest.raises(UnsafeDirectoryError) as caught:
@@ -247,7 +247,9 @@ def test_a_user_that_cannot_be_become_is_named(
     home = tree.make("home", ALICE)
     with pytest.raises(PrivilegeError) as caught:
         work_as_directory_user(home)
-    assert caught.value.message.startswith(f"{home}: is the user {ALICE}'s, as whom root cannot act here: the")
+    assert caught.value.message.startswith(
+        f"{home}: is the user {ALICE}'s, as whom root cannot act here: the"
+    )
     assert did[-1][0] != "set_capabilities"
 
 

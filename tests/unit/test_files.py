@@ -163,9 +163,9 @@ def test_a_file_is_read_up_to_its_limit_in_as_many_parts_as_it_takes(
 ) -> None:
     monkeypatch.setattr("ectools.files._READ_BYTES", 2)
     path = tmp_path / "file"
-    path.write_bytes(b"12345")
+    path.write_bytes(b"1234567")
     with path.open("rb") as file:
-        assert read_descriptor(file.fileno(), path, limit=5) == b"12345"
+        assert read_descriptor(file.fileno(), path, limit=7) == b"1234567"
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         with pytest.raises(FileError, match=r"^\S+/file: is larger than 4 bytes: not read further$"):
             read_descriptor(file.fileno(), path, limit=4)

@@ -91,7 +91,7 @@ def raise_and_log(logger: log.Log) -> None:
     try:
         raise LookupError("a fault")
     except LookupError as error:
-        logger.exception("it broke", error, where="here")
+        logger.exception("it broke", error, where="here")  # noqa: PLE1205 - not logging's
 
 
 def test_a_json_line_has_its_moment_and_what_json_cannot_say_as_text() -> None:
@@ -133,7 +133,8 @@ def test_a_line_without_a_fault_has_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "priority", "colour"), [("debug", 7, "2"), ("info", 6, None), ("warning", 4, "33"), ("error", 3, "31")]
+    ("method", "priority", "colour"),
+    [("debug", 7, "2"), ("info", 6, None), ("warning", 4, "33"), ("error", 3, "31")],
 )
 def test_each_level_has_its_priority_and_its_colour(
     method: str, priority: int, colour: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -200,7 +201,15 @@ def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("a", "a"), ("a b", '"a b"'), ("", '""'), (None, "null"), (1.5, "1.5"), (Path("/a"), '"/a"'), (["a"], '["a"]')],
+    [
+        ("a", "a"),
+        ("a b", '"a b"'),
+        ("", '""'),
+        (None, "null"),
+        (1.5, "1.5"),
+        (Path("/a"), '"/a"'),
+        (["a"], '["a"]'),
+    ],
 )
 def test_readable_values(value: object, shown: str) -> None:
     stream = io.StringIO()

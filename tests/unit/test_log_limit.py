@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.virtual_time import run_virtually
 
 from ectools.log_limit import LogLimit, LogRate
 
@@ -114,3 +115,67 @@ def test_no_more_passes_than_the_burst_and_the_rate_allow(steps: list[tuple[floa
         limit.close()
 
     on_a_loop(run)
+
+
+def test_a_budget_that_is_met_exactly_is_kept() -> None:
+    clock = Clock()
+    limit = LogLimit("console", rate=RATE, clock=clock)
+
+    def run() -> None:
+        assert limit.take(1000)  # all bytes of the burst
+        assert not limit.take(1)
+        clock.now += 0.25  # 25 bytes
+        assert limit.take(25)
+        assert not limit.take(1)
+        assert limit.take(0)
+        clock.now += 10
+        assert not limit.take(1001)
+        assert limit.take(1000)
+        limit.close()
+
+    on_a_loop(run)
+
+
+def test_of_ten_lines_a_burst_takes_ten_and_half_a_line_is_none() -> None:
+    clock = Clock()
+    limit = LogLimit("console", rate=RATE, clock=clock)
+
+    def run() -> None:
+        assert [limit.take(0) for _ in range(11)] == [True] * 10 + [False]
+        clock.now += 0.5
+        assert not limit.take(0)
+        clock.now += 0.5
+        assert limit.take(0)
+        limit.close()
+
+    on_a_loop(run)
+
+
+def test_a_flood_is_reported_every_minute_until_it_ends(told: Callable[[], list[dict]]) -> None:
+    async def scenario() -> list[tuple[float, list[int]]]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        limit = LogLimit("console", rate=RATE, clock=loop.time)
+        found = []
+        for second in range(200):
+            # Ten lines a second for a minute and a half: one of them passes.
+            for _ in range(10 if second < 90 else 0):
+                limit.take(1)
+            if lines := [fields["lines"] for fields in told()]:
+                found.append((round(loop.time() - began), lines))
+            await asyncio.sleep(1)
+        limit.close()
+        assert told() == []
+        return found
+
+    (first, second, third) = run_virtually(scenario())
+    assert first == (1, [1])  # at once
+    assert second[0] == 61
+    assert third[0] == 121
+    assert second[1][0] + third[1][0] + 1 + 10 + 89 == pytest.approx(900, abs=2)
+
+
+def test_the_default_takes_a_boot_and_a_day() -> None:
+    rate = LogRate()
+    assert (rate.burst_lines, rate.burst_bytes) == (10_000, 1_048_576)
+    assert (rate.lines_per_second, rate.bytes_per_second) == (10.0, 4096.0)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.virtual_time import run_virtually
 
 from ectools.outputs import LINE_BYTES, TAIL_LINES, LineSplitter, Outputs, Tail, clean_line
 
@@ -126,3 +128,119 @@ def test_a_pipe_that_cannot_be_listened_to_is_closed(monkeypatch: pytest.MonkeyP
         del caught  # until here it keeps the file, which would be closed when nobody has it
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces"),
+    [
+        (LINE_BYTES - 1, [LINE_BYTES - 1]),
+        (LINE_BYTES, [LINE_BYTES]),
+        (LINE_BYTES + 1, [LINE_BYTES, 1]),
+        (2 * LINE_BYTES, [LINE_BYTES, LINE_BYTES]),
+    ],
+)
+def test_a_line_is_cut_at_its_limit_and_not_before(size: int, pieces: list[int]) -> None:
+    line = b"x" * size
+    assert [len(piece) for piece in LineSplitter().feed(line + b"\n")] == pieces
+    splitter = LineSplitter()
+    assert [len(piece) for piece in [*splitter.feed(line), *splitter.finish()]] == pieces
+    assert splitter.finish() == []
+
+
+def test_an_empty_line_is_a_line_and_an_empty_end_is_none() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b"\n\na") == [b"", b""]
+    assert splitter.feed(b"b\n") == [b"ab"]
+    assert splitter.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"a  \t ", "a"),
+        (b"  a", "  a"),
+        (b"ab\x08", "a"),
+        (b"one\rtwo\r\r", "two"),
+        (b"\r\r", ""),
+        (b"a\x1b", "a"),
+        (b"\x1b(Ba", "a"),
+        (b"\x1b[1;2 qa", "a"),
+        (b"\x1b]0;title\x1b\\a", "a"),
+        (b"\x1b]0;title without an end", ""),
+        ("a\x85b\x9fc".encode(), "abc"),
+        ("\xa0é".encode(), "\xa0é"),
+    ],
+)
+def test_further_lines_as_a_terminal_would_show_them(raw: bytes, shown: str) -> None:
+    assert clean_line(raw) == shown
+
+
+def test_what_was_written_is_taken_in_twenty_times_a_second() -> None:
+    """A serial port is written byte by byte."""
+
+    async def scenario() -> tuple[list[str], int]:
+        lines: list[str] = []
+        outputs = Outputs()
+        reads = 0
+        read = asyncio.StreamReader.read
+
+        async def count(self: asyncio.StreamReader, size: int = -1) -> bytes:
+            nonlocal reads
+            reads += 1
+            return await read(self, size)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.StreamReader, "read", count)
+            descriptor = await outputs.add(lines.append)
+            for _ in range(100):
+                os.write(descriptor, b"byte\n")
+                await asyncio.sleep(0.01)
+            await outputs.finish(seconds=60)
+        return lines, reads
+
+    lines, reads = run_virtually(scenario())
+    assert lines == ["byte"] * 100
+    assert 15 <= reads <= 25
+
+
+def test_the_end_is_waited_for_only_so_long() -> None:
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        outputs = Outputs()
+        held = os.dup(await outputs.add(print))
+        other = os.dup(await outputs.add(print))
+        os.close(other)
+        began = loop.time()
+        await outputs.finish(seconds=3)
+        ended = loop.time() - began
+        await outputs.finish(seconds=3)  # nothing is left
+        assert loop.time() - began - ended < 1
+        os.close(held)
+        return ended
+
+    assert 3 <= run_virtually(scenario()) < 3.5
+
+
+def test_no_output_has_nothing_to_finish() -> None:
+    async def scenario() -> None:
+        outputs = Outputs()
+        outputs.release()
+        await outputs.finish(seconds=3)
+
+    run_virtually(scenario())
+
+
+def test_a_line_that_its_reader_rejects_is_a_fault_of_this_program(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
+
+    async def scenario() -> None:
+        outputs = Outputs()
+        descriptor = await outputs.add(lambda _: 1 / 0)
+        os.write(descriptor, b"line\n")
+        await outputs.finish(seconds=3)
+
+    run_virtually(scenario())
+    (record,) = caplog.records
+    assert record.__dict__["fields"]["where"] == "a line of a child's output"

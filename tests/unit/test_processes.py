@@ -252,6 +252,7 @@ def test_without_a_session_of_its_own_the_child_alone_is_killed() -> None:
 def test_one_that_has_ended_is_sent_nothing_and_its_status_stays() -> None:
     child = launch(["/bin/true"])
     child.wait()
+    assert child.stdin is None
     assert stop(child, term_seconds=60) == 0
 
     async def run_it() -> int:
@@ -286,3 +287,12 @@ def test_a_child_is_granted_capabilities_before_it_is_bound_to_its_parent(
     processes._build_preparation((Capability.NET_ADMIN,))()
     processes._build_preparation(())()
     assert did == [(Capability.NET_ADMIN,), "bound", "bound"]
+
+
+def test_a_child_leads_a_session_unless_it_is_told_not_to() -> None:
+    for new_session in ({}, {"new_session": True}, {"new_session": False}):
+        child = launch(["/bin/sleep", "600"], **new_session)
+        try:
+            assert (os.getsid(child.pid) == child.pid) is new_session.get("new_session", True)
+        finally:
+            assert stop(child, term_seconds=60) == -signal.SIGTERM

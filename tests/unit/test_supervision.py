@@ -234,9 +234,7 @@ def test_the_state_is_told_once_where_it_stays() -> None:
         (RestartPolicy(max_restarts=1), [0.0, 60.0, 0.0], [0.2, 0.2, None]),
     ],
 )
-def test_pauses_and_their_end(
-    policy: RestartPolicy, runs: list[float], pauses: list[float | None]
-) -> None:
+def test_pauses_and_their_end(policy: RestartPolicy, runs: list[float], pauses: list[float | None]) -> None:
     restarts = Restarts(policy)
     found = [restarts.count(ran_seconds=seconds) for seconds in runs]
     assert found == pytest.approx(pauses) if None not in pauses else found == pauses
@@ -285,14 +283,17 @@ def test_a_child_that_is_given_up_inside_the_block_is_the_blocks_to_see() -> Non
 
 
 def test_a_block_of_no_tasks_and_an_exception_in_one() -> None:
+    async def fail(after: asyncio.Task[str]) -> None:
+        assert await after == "second"
+        raise LookupError
+
     async def scenario() -> None:
         async with tasks() as running:
             assert list(running) == []
         with pytest.raises(LookupError):
-            async with tasks(asyncio.sleep(3600), asyncio.sleep(0, "second")) as (first, second):
-                assert await second == "second"
-                raise LookupError
-        assert first.cancelled()
+            async with tasks(asyncio.sleep(3600), asyncio.sleep(0, "second")) as running:
+                await fail(running[1])
+        assert running[0].cancelled()
 
     run_virtually(scenario())
 

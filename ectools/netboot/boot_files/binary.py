@@ -1,4 +1,4 @@
-"""What a boot binary is, by its bytes: its machine, its version, and whether it runs ``autoexec.ipxe``.
+"""Facts of a boot binary, by its bytes: its machine, its version, and whether it runs ``autoexec.ipxe``.
 
 UEFI builds are not compressed, so their strings can be read; BIOS builds are, and have no ``autoexec.ipxe``.
 """

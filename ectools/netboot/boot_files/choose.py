@@ -1,4 +1,4 @@
-"""Which boot binaries are served: found, read and checked, before anything is written."""
+"""The choice of boot binaries: found, read and checked, before anything is written."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def find_stock(package: Path | None) -> BootBinary:
     that was found and why it will not do.
     """
     directories = _STOCK_DIRECTORIES if package is None else (package,)
-    refused = []
+    rejected = []
     for path in _list_stock(directories):
         binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
         facts = binary.facts
@@ -104,7 +104,7 @@ def find_stock(package: Path | None) -> BootBinary:
                 else "is no iPXE"
             )
         if fault is not None:
-            refused.append(f"{path}: {fault}")
+            rejected.append(f"{path}: {fault}")
             continue
         if facts.autoexec is Autoexec.TFTP:
             _log.warning(
@@ -115,8 +115,8 @@ def find_stock(package: Path | None) -> BootBinary:
             )
         return binary
     looked = ", ".join(map(str, directories))
-    if refused:
-        raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(refused), hint=_NEWER)
+    if rejected:
+        raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(rejected), hint=_NEWER)
     raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
 
 

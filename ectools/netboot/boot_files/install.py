@@ -1,4 +1,4 @@
-"""Fill the TFTP directory: boot binaries, and the first script beside them.
+"""The TFTP directory's content: boot binaries, and the first script beside them.
 
 ``STATE_DIR/tftp.json`` (``{name: sha256}``) says what was written there by us. A file that it does not name,
 or that somebody changed since, is never removed.
@@ -33,7 +33,9 @@ _SCRIPT_MODE = 0o640
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """Names in the TFTP directory: what it holds by the settings, what was written anew, what was removed."""
+    """What an installation did, as names in ``directory``: ``files`` by the settings, ``written`` anew,
+    ``removed``.
+    """
 
     directory: Path
     files: tuple[str, ...]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 
 STALL_SECONDS = 60
-"""A download that makes no progress for so long has failed."""
+"""Seconds without progress after which a download has failed."""
 FIRST_PAUSE = 2
 LONGEST_PAUSE = 32
 
@@ -69,7 +69,7 @@ def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
         [
             ":fetched",
             f"imgexec {NETBOOT_NAME} && exit ||",
-            # It ran, and has told the end of it.
+            # It ran, and has printed how it failed.
             "iseq ${ec-stage} first || exit",
             "set ec-error ${errno:hexraw}",
             f"imgfree {NETBOOT_NAME} ||",
@@ -212,7 +212,7 @@ def _fetch(settings: NetbootSettings, token: str | None) -> list[str]:
 
 
 def _verify(*, enabled: bool) -> list[str]:
-    """Go on where the image has the right SHA-256, or where this iPXE cannot tell, which is said once."""
+    """Check the image's SHA-256. An iPXE that cannot prints a warning, once, and goes on."""
     if not enabled:
         return []
     return [

@@ -1,4 +1,4 @@
-"""dnsmasq's log → events: who asked, and what was sent.
+"""dnsmasq's log as events: who asked, and what was sent.
 
 Recorded from dnsmasq 2.90 with ``log-facility=-``, ``log-dhcp`` and ``LC_ALL=C``: one line a fact, in front
 of it the part that speaks and its process, ``dnsmasq-tftp[7]: ``; without a process where it dies at its
@@ -37,7 +37,7 @@ _MAX_EXCHANGES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class _Exchange:
-    """What the lines of one DHCP exchange have told so far."""
+    """The facts of one DHCP exchange that its lines have named so far."""
 
     vendor_class: str | None = None
     ipxe: bool = False
@@ -62,10 +62,10 @@ class DnsmasqLog:
         self._serves = False
 
     def feed(self, line: str) -> bool:
-        """Take one line. Whether it belongs in the report of a failure."""
+        """Take one line; returns whether it belongs in the report of a failure."""
         found = _LINE.fullmatch(line)
         if found is None:
-            self._say(_log.warning, "dnsmasq", line=line)
+            self._log_limited(_log.warning, "dnsmasq", line=line)
             return True
         text = found["text"].rstrip()
         match found["part"]:
@@ -74,7 +74,7 @@ class DnsmasqLog:
             case "dhcp":
                 return self._take_dhcp(text)
         if found["pid"] is None:
-            return True  # its last words
+            return True  # it dies at its start
         if text.startswith("started, version"):
             self._serves = True
             self._started()
@@ -86,17 +86,17 @@ class DnsmasqLog:
         if sent := _SENT.fullmatch(text):
             name = PurePosixPath(sent["path"]).name
             if sent["client"] == broke_off:
-                # dnsmasq's words for a transfer that was broken off before its first block.
+                # dnsmasq logs a transfer that was broken off before its first block as sent.
                 _log.debug("TFTP was asked for a file's size", client=broke_off, file=name)
                 return False
-            self._say(_log.info, "TFTP has sent a file", client=sent["client"], file=name)
+            self._log_limited(_log.info, "TFTP has sent a file", client=sent["client"], file=name)
             self._delivered(sent["client"], name)
         elif missing := _MISSING.fullmatch(text):
             # A warning would be too much: firmware and iPXE try names of which most hosts have none.
             name = PurePosixPath(missing["path"]).name
             if name == NO_FILE:
                 return False  # its own supervisor asks whether it is there
-            self._say(
+            self._log_limited(
                 _log.info, "TFTP was asked for a file that is not there", client=missing["client"], file=name
             )
         elif gave_up := _GAVE_UP.fullmatch(text):
@@ -105,13 +105,13 @@ class DnsmasqLog:
             _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
         elif failed := _FAILED.fullmatch(text):
             name = PurePosixPath(failed["path"]).name
-            self._say(
+            self._log_limited(
                 _log.warning, "TFTP could not send a file to its end", client=failed["client"], file=name
             )
         elif text.startswith("TFTP root is"):
             _log.debug("dnsmasq", line=text)
         else:
-            self._say(_log.warning, "TFTP", line=text)
+            self._log_limited(_log.warning, "TFTP", line=text)
             return True
         return False
 
@@ -121,7 +121,7 @@ class DnsmasqLog:
             if text.startswith("DHCP, proxy on subnet"):
                 _log.debug("dnsmasq", line=text)
                 return False
-            self._say(_log.warning, "ProxyDHCP", line=text)
+            self._log_limited(_log.warning, "ProxyDHCP", line=text)
             return True
         self._take_fact(found["number"], found["fact"])
         return False
@@ -140,13 +140,13 @@ class DnsmasqLog:
                 # The first of the answer's options: everything before them has been told. Of the others,
                 # nothing is kept.
                 if exchange.mac is not None:
-                    self._tell(exchange)
+                    self._log_exchange(exchange)
                 return
             case _:
                 if asked := _ASKED.fullmatch(fact):
                     exchange = replace(exchange, mac=asked["mac"])
                     if asked["what"] == _IGNORED:
-                        self._say(
+                        self._log_limited(
                             _log.warning,
                             "ProxyDHCP has no boot binary for this client",
                             mac=exchange.mac,
@@ -157,13 +157,13 @@ class DnsmasqLog:
         if len(self._exchanges) > _MAX_EXCHANGES:
             self._exchanges.popitem(last=False)
 
-    def _tell(self, exchange: _Exchange) -> None:
+    def _log_exchange(self, exchange: _Exchange) -> None:
         fields = {"mac": exchange.mac, "vendor_class": exchange.vendor_class, "ipxe": exchange.ipxe}
         if exchange.file is None:
-            self._say(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
+            self._log_limited(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
         else:
-            self._say(_log.info, "ProxyDHCP has named a boot file", **fields, file=exchange.file)
+            self._log_limited(_log.info, "ProxyDHCP has named a boot file", **fields, file=exchange.file)
 
-    def _say(self, say: Callable[..., None], event: str, **fields: object) -> None:
+    def _log_limited(self, write: Callable[..., None], event: str, **fields: object) -> None:
         if self._limit.take(len(event) + sum(len(str(value)) for value in fields.values())):
-            say(event, **fields)
+            write(event, **fields)

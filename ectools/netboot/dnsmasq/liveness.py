@@ -1,7 +1,7 @@
-"""Is dnsmasq alive? It is asked for a file over TFTP, as a client asks (RFC 1350; options: RFC 2347, 2349).
+"""Liveness of dnsmasq, which is asked for a file over TFTP as by a client (RFC 1350, 2347, 2349).
 
 dnsmasq 2.90 reads no request while all its transfers are taken: it is silent then, and yet alive, which the
-kernel's count of its sleeps tells from one that is stopped or turns in a circle.
+kernel's count of its sleeps tells from one that is stopped or in an endless loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 ASK_PAUSE_SECONDS = 10.0
-"""Between two questions."""
+"""Seconds between two questions."""
 ANSWER_SECONDS = 5.0
 _MOST_SILENT = 2
 _REPORT_SECONDS = 60.0
@@ -40,7 +40,7 @@ def build_request(name: str) -> bytes:
 
 
 def build_end() -> bytes:
-    """What ends the transfer: the client wants no more."""
+    """The error packet that ends the transfer (RFC 2347: error 8 rejects the options)."""
     return bytes((0, _ERROR, 0, _OPTIONS_REFUSED)) + b"it was only asked whether dnsmasq is there\0"
 
 
@@ -93,7 +93,10 @@ async def watch_liveness(
     pause_seconds: float = ASK_PAUSE_SECONDS,
     answer_seconds: float = ANSWER_SECONDS,
 ) -> str:
-    """Ask again and again, until it hangs: how. ``answered`` is called for each sign of life."""
+    """Ask until it hangs, and return how, as a sentence's end. ``answered`` is called for each sign of life.
+
+    A sign of life is an answer; or, while all transfers are taken, that the process still sleeps and wakes.
+    """
     silent, reported = 0, -_REPORT_SECONDS
     loop = asyncio.get_running_loop()
     while True:
@@ -129,7 +132,7 @@ def _choose_file(watched: WatchedProcess) -> str:
 
 
 def _count_sleeps(pid: int) -> int | None:
-    """How often the process has waited for something by its own will (proc(5), ``status``)."""
+    """The count of voluntary context switches of a process (proc(5), ``status``); None where it is gone."""
     try:
         found = _SLEEPS.search(Path(f"/proc/{pid}/status").read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""What dnsmasq is started with, made of the settings and of this host, and checked before it is relied on."""
+"""The plan that dnsmasq is started by, made of the settings and of this host, and checked before."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_FILES = 128
 
 @dataclass(frozen=True, kw_only=True)
 class DnsmasqPlan:
-    """``directories`` decide what it serves: root does not serve more than their owner may read."""
+    """A checked start. ``directories`` decide what is served: not more than their owner may read."""
 
     program: str
     services: BootServices
@@ -36,7 +36,7 @@ class DnsmasqPlan:
 
 
 def build_plan(settings: ServerSettings) -> DnsmasqPlan:
-    """Raises EcError for everything that can be known to be wrong before dnsmasq is started.
+    """The plan for the settings. Raises EcError for everything that can be known to be wrong before a start.
 
     It starts processes and reads files: off an event loop that serves. The limit of open files is raised,
     where transfers need it.

@@ -35,7 +35,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 # HTTP goes on without TFTP, so it is tried again for ever.
 _POLICY = RestartPolicy(longest_pause=30.0)
-_REFUSED_SECONDS = 60.0
+_REJECTED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,9 @@ def build_dnsmasq_argv(program: str, *, proxy: bool, identity: DnsmasqUser | Non
 
 
 class Dnsmasq:
-    """``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
+    """dnsmasq, kept running by a supervisor.
+
+    ``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
 
     ``table``: the limit per address that this process loads and removes; None: somebody else does.
     ``grants``: those of this process's capabilities that dnsmasq gets where it needs them.
@@ -124,7 +126,7 @@ class Dnsmasq:
         return {"dnsmasq_restarts": self._supervisor.restarts}
 
     def reconfigure(self, plan: DnsmasqPlan) -> bool:
-        """Start it again with another plan, which it reads only then; whether it is another."""
+        """Whether ``plan`` is another: then dnsmasq is started again, because it reads its plan only then."""
         if plan == self._plan:
             return False
         self._plan = plan
@@ -135,18 +137,18 @@ class Dnsmasq:
     async def running(self, *, unless: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
         """dnsmasq for the length of the block, as ``Supervisor.running``: entered once it serves."""
         try:
-            async with tasks(self._tell_refused()), self._supervisor.running(unless=unless) as running:
+            async with tasks(self._report_rejected()), self._supervisor.running(unless=unless) as running:
                 yield running
         finally:
             self._limit.close()
             if self._table is not None:
                 await asyncio.to_thread(self._table.remove)
 
-    async def _tell_refused(self) -> None:
+    async def _report_rejected(self) -> None:
         while self._table is not None:
-            await asyncio.sleep(_REFUSED_SECONDS)
-            if refused := await asyncio.to_thread(self._table.count_refused):
-                _log.warning("TFTP turned away who has his share of the transfers", requests=refused)
+            await asyncio.sleep(_REJECTED_SECONDS)
+            if rejected := await asyncio.to_thread(self._table.count_rejected):
+                _log.warning("TFTP turned away who has his share of the transfers", requests=rejected)
 
     async def _run_once(self, serves: Callable[[], None]) -> str | None:
         """One dnsmasq, to its end: how it ended, or None where it was ended for a new plan."""
@@ -193,10 +195,10 @@ class Dnsmasq:
         outputs: Outputs,
         serves: Callable[[], None],
     ) -> str | None:
-        async with tasks(child.wait(), started.wait(), self._replanned.wait()) as (ended, speaks, replanned):
+        async with tasks(child.wait(), started.wait(), self._replanned.wait()) as (ended, serving, replanned):
             first = asyncio.FIRST_COMPLETED
-            await asyncio.wait({ended, speaks, replanned}, timeout=_START_SECONDS, return_when=first)
-            if speaks.done() and not ended.done():
+            await asyncio.wait({ended, serving, replanned}, timeout=_START_SECONDS, return_when=first)
+            if serving.done() and not ended.done():
                 self.pid = child.pid
                 _log.info("dnsmasq serves", pid=child.pid, proxy_dhcp=self._plan.services.proxy is not None)
                 serves()

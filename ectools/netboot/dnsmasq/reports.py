@@ -1,4 +1,4 @@
-"""What dnsmasq's process tells the HTTP server's: JSON datagrams on a Unix socket that the latter binds.
+"""Reports of dnsmasq's process to the HTTP server's: JSON datagrams on a Unix socket that the latter binds.
 
     {"state": "running", "restarts": 0}                        every 5 s, and when it changes
     {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 REPORT_SECONDS = 5.0
-"""How often the state is told."""
+"""Seconds between two reports of the state."""
 _FRESH_SECONDS = 20.0
-"""A state that is older says nothing any more."""
+"""An older state counts as unknown."""
 _MAX_BYTES = 4096
 _MAX_FILENAME = 255
 _MAX_AT_ONCE = 64
@@ -40,7 +40,7 @@ UNKNOWN = "unknown"
 
 
 class ReportSender:
-    """dnsmasq's side. ``lost`` counts what could not be told."""
+    """dnsmasq's side. ``lost`` counts reports that could not be sent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,17 +71,17 @@ class DnsmasqReports:
     def __init__(self, path: Path, *, delivered: Callable[[str, str], None]) -> None:
         self._path = path
         self._delivered = delivered
-        self._state: ChildState | None = None
-        self._told: float | None = None
+        self._last: tuple[ChildState, float] | None = None
         self.restarts = 0
         self.ignored = 0
 
     @property
     def state(self) -> ChildState | str:
-        """As it was told last; ``unknown`` where that was too long ago."""
-        if self._state is None or self._told is None:
+        """The state that was reported last; ``unknown`` where none was, or too long ago."""
+        if self._last is None:
             return UNKNOWN
-        return self._state if asyncio.get_running_loop().time() - self._told < _FRESH_SECONDS else UNKNOWN
+        state, reported = self._last
+        return state if asyncio.get_running_loop().time() - reported < _FRESH_SECONDS else UNKNOWN
 
     def details(self) -> Mapping[str, Any]:
         """Further fields of the health report."""
@@ -115,12 +115,12 @@ class DnsmasqReports:
                 self._ignore()
 
     def _read(self, data: bytes) -> bool:
-        """Take one report. Whether it was one."""
+        """Take one report; returns whether it was one."""
         try:
             match json.loads(data):
                 case {"state": str(state), "restarts": int(restarts)}:
-                    self._state, self.restarts = ChildState(state), restarts
-                    self._told = asyncio.get_running_loop().time()
+                    self._last = ChildState(state), asyncio.get_running_loop().time()
+                    self.restarts = restarts
                 case {"delivered": {"client": str(client), "file": str(file)}}:
                     if not 0 < len(file) <= _MAX_FILENAME:
                         return False
@@ -133,7 +133,7 @@ class DnsmasqReports:
 
     def _ignore(self) -> None:
         self.ignored += 1
-        # One that goes on would fill the log: what it is, is told once, and how often by /healthz.
+        # Who goes on would fill the log: the first is logged, and /healthz has the count.
         if self.ignored == 1:
             _log.warning(
                 "what came as a report of dnsmasq's is none, or not of its user", socket=str(self._path)

@@ -44,7 +44,9 @@ _OTHER_PORTS = "{ 53, 123, 443 }"
 
 @dataclass(frozen=True, kw_only=True)
 class TransferShare:
-    """``uid``: whose sockets to ``address`` are dnsmasq's; ``max_transfers``: of all clients."""
+    """The limits of one dnsmasq. ``uid``: whose sockets to ``address`` are its; ``max_transfers``: of all
+    clients.
+    """
 
     address: IPv4Address
     max_transfers: int
@@ -99,7 +101,7 @@ def render_share(share: TransferShare) -> str:
 
 
 def load_unit_table(settings: ServerSettings, *, user: str) -> None:
-    """Load the unit's table; without nft, or where the kernel refuses, TFTP goes without, and it is told.
+    """Load the unit's table. Without nft, or where the kernel rejects it, TFTP goes without, with a warning.
 
     Raises InputError where there is no such user.
     """
@@ -119,8 +121,8 @@ class TransferTable:
     def __init__(self, name: str) -> None:
         self._name = name
         self._program: str | None = None
-        self._told = False
-        self._refused = 0
+        self._warned = False
+        self._rejected = 0
 
     @classmethod
     def of_program(cls, address: IPv4Address) -> TransferTable:
@@ -132,27 +134,27 @@ class TransferTable:
         if share.address.is_loopback:
             return  # nobody else is there
         if not has_capability(Capability.NET_ADMIN):
-            self._tell("it takes root, or CAP_NET_ADMIN")
+            self._warn_once("it takes root, or CAP_NET_ADMIN")
             return
         program = find_nft()
         if program is None:
-            self._tell("nft is not installed (package nftables)")
+            self._warn_once("nft is not installed (package nftables)")
             return
         try:
             apply(program, render_load(FAMILY, self._name, render_share(share)))
         except EcError as error:
-            self._tell(error.message)
+            self._warn_once(error.message)
         else:
             self._program = program
 
-    def count_refused(self) -> int:
+    def count_rejected(self) -> int:
         """The requests that were turned away since the last time."""
         if self._program is None:
             return 0
         with contextlib.suppress(EcError):
             counted = read_counters(self._program, FAMILY, self._name).get(REFUSED, 0)
             # A table that was loaded anew begins to count anew.
-            before, self._refused = self._refused, counted
+            before, self._rejected = self._rejected, counted
             return counted - before if counted >= before else counted
         return 0
 
@@ -166,7 +168,7 @@ class TransferTable:
             _log.warning("a table of nftables is left behind", table=self._name, reason=error.message)
         self._program = None
 
-    def _tell(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_once(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning("TFTP has no limit per address: one client can take all transfers", reason=reason)

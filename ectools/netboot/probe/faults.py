@@ -1,4 +1,4 @@
-"""What can be wrong with a network's boot, by code; each with what to do about it."""
+"""Faults of a network's boot, by code, each with its remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FaultCode(StrEnum):
-    """Stable names, for programs and for the guide's index of symptoms."""
+    """Stable names of faults, for programs and for the guide's index of symptoms."""
 
     NO_DHCP_ANSWER = "no-dhcp-answer"
     NO_BOOT_ANSWER = "no-boot-answer"
@@ -40,7 +40,7 @@ class FaultCode(StrEnum):
 
 
 class Severity(StrEnum):
-    """A warning is told, and does not make the probe fail."""
+    """How bad a fault is. A warning is reported, and does not make the probe fail."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -122,7 +122,7 @@ REMEDIES: dict[FaultCode, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BootFault:
-    """One thing that is wrong. ``client`` is whom it stops, None where it is the network's."""
+    """A fault that was found. ``client`` is whom it stops, None where it is the network's."""
 
     code: FaultCode
     message: str
@@ -132,5 +132,5 @@ class BootFault:
 
     @property
     def advice(self) -> str:
-        """What to do: of this case, or of its code."""
+        """The remedy of this case, else of its code."""
         return self.remedy or REMEDIES[self.code]

@@ -1,4 +1,4 @@
-"""What a probe found, and its JSON.
+"""The findings of a probe, and their JSON.
 
 ``{format, interface, mac, address, seconds, architectures, faults, notes}``; the format is 1, and only grows:
 
@@ -37,7 +37,10 @@ REPORT_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """``address`` is this host's on the interface, None where it has none; ``seconds`` the window."""
+    """The findings of a probe.
+
+    ``address`` is this host's on the interface, None where it has none; ``seconds`` the window for offers.
+    """
 
     interface: str
     mac: str

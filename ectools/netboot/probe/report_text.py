@@ -1,4 +1,4 @@
-"""The report for people: who answered, what each client would load, what is wrong."""
+"""The probe's report as text: who answered, what each client would load, what is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STATES = {FetchState.FOUND: _GREEN, FetchState.UNKNOWN: _YELLOW}
 
 
 class _Pen:
-    """Colours, or none."""
+    """SGR colours of ECMA-48, or none."""
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
@@ -38,7 +38,7 @@ class _Pen:
 
 
 def show_report(report: ProbeReport, *, colour: bool) -> str:
-    """The lines, without a newline at the end. What servers sent is escaped."""
+    """The report's lines, without a newline at the end. What servers sent is escaped."""
     pen = _Pen(colour=colour)
     address = report.address or "no address"
     lines = [f"{report.interface} ({address}), as {report.mac}, {report.seconds:g} s for answers", ""]
@@ -122,7 +122,7 @@ def _show_faults(report: ProbeReport, pen: _Pen) -> list[str]:
     if not report.faults:
         unseen = any(boot_trace.outcome is BootOutcome.UNKNOWN for boot_trace in report.boot_traces)
         return [pen.paint(f"no fault found{' in what could be seen' if unseen else ''}", _GREEN)]
-    # The same fault of several clients is told once, with whom it stops.
+    # The same fault of several clients is one entry, with whom it stops.
     groups: dict[tuple[str, str, str, str], list[BootFault]] = {}
     for fault in sorted(report.faults, key=lambda each: each.severity is Severity.WARNING):
         groups.setdefault((fault.severity, fault.code, fault.message, fault.advice), []).append(fault)
@@ -138,5 +138,5 @@ def _show_faults(report: ProbeReport, pen: _Pen) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Printable, and without a token: a server's words must not steer the terminal."""
+    """``text`` without a token, and with escapes for what is not printable: it goes to a terminal."""
     return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in redact_tokens(text))

@@ -1,4 +1,4 @@
-"""The whole probe: asks, follows every architecture, and judges."""
+"""The whole probe: offers, each architecture's way, faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRequest:
-    """``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
+    """The parameters of a probe.
+
+    ``interface`` None: the default route's. ``architectures`` empty: all that are known. ``seconds``: the
     window for offers, and the time for each other answer. ``mac`` None: the interface's. ``verify``: load
     what a script compares with a SHA-256, and compare it.
     """
@@ -45,7 +47,10 @@ class ProbeRequest:
 def run_probe(
     request: ProbeRequest, *, on_progress: Callable[[str], None] = lambda _text: None
 ) -> ProbeReport:
-    """Ask the network. ``on_progress`` is given what goes on. Raises InputError, LinkError, LeaseError."""
+    """The report of a network. ``on_progress`` is given what goes on.
+
+    Raises InputError, LinkError, LeaseError.
+    """
     host = find_host()
     interface = host.choose(request.interface)
     line = Line(
@@ -59,8 +64,8 @@ def run_probe(
     wanted = [each for each in table if not request.architectures or each.number in request.architectures]
     clients = list(dict.fromkeys([*map(first_client, wanted), *map(ipxe_client, wanted)]))
     on_progress(f"{interface.name}: asking as {len(clients)} clients, for {request.seconds:g} s")
-    heard = discover(line, clients)
-    offers = heard.offers
+    found = discover(line, clients)
+    offers = found.offers
     with _hold_address(line, offers, lease=request.lease and request.fetch) as addressed:
         fetcher = Fetcher(addressed) if request.fetch else None
         boot_traces = _follow_all(
@@ -77,7 +82,7 @@ def run_probe(
             *find_network_faults(offers, interface=interface.name),
             *collect_faults(boot_traces, asked_for=request.architectures),
         ),
-        notes=(*heard.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
+        notes=(*found.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
     )
 
 
@@ -103,7 +108,7 @@ def _follow_all(
     verify: bool,
     on_progress: Callable[[str], None],
 ) -> list[BootTrace]:
-    """Every architecture at once: one that waits for a server that is silent holds up no other."""
+    """The traces of all architectures, which are followed at once: a silent server holds up one alone."""
 
     def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
         return ask_boot_server(line, client, server, item)
@@ -124,7 +129,7 @@ def _follow_all(
 
 
 def _find_limits(line: Line, *, fetch: bool, lease: bool) -> Iterator[str]:
-    """What this probe could not see."""
+    """Sentences on what this probe could not see."""
     if line.answers_here:
         yield (
             "a DHCP server or proxy runs on this host: it was asked from within, so that a firewall or a VLAN"

@@ -1,8 +1,8 @@
-"""``current`` and ``previous``, changed together: each by a rename, and both or, after a crash, both later.
+"""The links ``current`` and ``previous``, changed together, also where the program is killed in between.
 
-The new links are made in ``.changing/swap.new``, and its renaming to ``.changing/swap`` is the decision.
-From then on whoever next takes the lock carries out what is left of it. ``current`` leads to a whole release
-before, between and after.
+The new links are made in ``.changing/swap.new``. Its renaming to ``.changing/swap`` decides: before it
+nothing has changed, after it whoever next takes the lock moves the links that are left there into their
+place (``recover``). ``current`` leads to a whole release before, between and after.
 """
 
 from __future__ import annotations

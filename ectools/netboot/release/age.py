@@ -30,37 +30,37 @@ class OlderReleaseError(EcError):
     """A release is older than the one that is current, or may be."""
 
 
-def check_age(store: ReleaseStore, origin: ReleaseSource) -> None:
-    """Raises OlderReleaseError where ``origin``, which nobody named, is signed as older than what is current.
+def check_age(store: ReleaseStore, source: ReleaseSource) -> None:
+    """Raises OlderReleaseError where ``source``, which nobody named, is signed as older than what is current.
 
-    So does one without a signed time, where what is current has one: it is as old as whoever offers it likes.
+    So it does for one without a signed time where what is current has one: it may be of any age.
     """
-    if not origin.is_signed:
+    if not source.is_signed:
         return
     current = store.find_link_id("current")
     known = None if current is None else find_time(store, current)
     if known is None or current is None:
-        if origin.released_at is None:
+        if source.released_at is None:
             _log.warning("the signed sums carry no time: an older release cannot be told from a newer one")
         return
-    if origin.released_at is not None and origin.released_at >= known:
+    if source.released_at is not None and source.released_at >= known:
         return
     title = current
     with contextlib.suppress(EcError):
         release = store.find(current)
         if release is not None:
             title = release.title
-            if release.archive_sha256 == origin.wanted_sha256:
+            if release.archive_sha256 == source.wanted_sha256:
                 return
-    if origin.released_at is None:
+    if source.released_at is None:
         age = "without a time"
         advice = "its publisher can sign the sums with one (`ectools netboot pack --timestamp`, ECP-0090)"
     else:
-        age = f"as of {_show(origin.released_at)}"
+        age = f"as of {_show(source.released_at)}"
         advice = "does the forge offer an old release as its latest?"
-    named = "by its tag" if origin.tag is None else f"by `--tag {shlex.quote(origin.tag)}` or release.tag"
+    named = "by its tag" if source.tag is None else f"by `--tag {shlex.quote(source.tag)}` or release.tag"
     raise OlderReleaseError(
-        f"{origin.archive.source}: is signed {age}, and what is current, {title}, as of {_show(known)}: "
+        f"{source.archive.source}: is signed {age}, and what is current, {title}, as of {_show(known)}: "
         "an older release is not staged unless it is asked for by name",
         hint=f"{advice}; {named}, or by --tarball, it is staged all the same",
     )

@@ -1,4 +1,4 @@
-"""An archive as one stream of bytes and its SHA-256, whatever the connection does meanwhile."""
+"""An archive as one stream of bytes with its SHA-256, over as many connections as that takes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Archive(Protocol):
 
 
 class LocalArchive:
-    """A file of this machine."""
+    """An archive in a file of this machine; it is read once."""
 
     def __init__(self, path: Path, *, size: int) -> None:
         self.name = path.name
@@ -131,6 +131,7 @@ class Download:
         return read_steadily(response, self.source, self._client.retry, size=size)
 
     def _note(self, response: BaseHTTPResponse) -> None:
+        """Take the entity tag and the length of a whole answer. Raises FetchError where they have changed."""
         etag = response.headers.get("ETag")
         if self._received and self._etag is not None and etag != self._etag:
             raise self._changed()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CREDENTIAL = "forge-token"
-VARIABLE = "EVERY_CHANNEL_FORGE_TOKEN"
+FORGE_VARIABLE = "EVERY_CHANNEL_FORGE_TOKEN"
 
 _MAX_BYTES = 64 << 10
 # What a header can carry, without a space (RFC 9110, section 5.5).
@@ -31,8 +31,8 @@ def find_forge_token(token_file: Path | None, *, environment: Mapping[str, str] 
     if token_file is not None:
         path = find_secret(token_file, credential=CREDENTIAL)
         return _check(read_input(path, limit=_MAX_BYTES), str(path))
-    variable = environment.get(VARIABLE)
-    return _check(os.fsencode(variable), f"${VARIABLE}") if variable else None
+    variable = environment.get(FORGE_VARIABLE)
+    return _check(os.fsencode(variable), f"${FORGE_VARIABLE}") if variable else None
 
 
 def _check(raw: bytes, where: str) -> str:

@@ -67,7 +67,7 @@ class Release:
 
     @property
     def title(self) -> str:
-        """How people are told of it: its tag where it has one, and its id."""
+        """Its name for people: its tag where it has one, and its id."""
         return self.id if self.tag is None else f"{self.tag} ({self.id})"
 
 

@@ -54,7 +54,7 @@ class PackError(EcError):
 
 
 class Compression(StrEnum):
-    """The archive's suffix."""
+    """How the archive is compressed; the value is its suffix."""
 
     GZIP = "gz"
     XZ = "xz"
@@ -62,7 +62,7 @@ class Compression(StrEnum):
 
 
 class System(StrEnum):
-    """Whose boot files they are."""
+    """The architecture that the boot files are for, as Nix names it."""
 
     X86_64 = "x86_64"
     AARCH64 = "aarch64"
@@ -70,7 +70,7 @@ class System(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SigningKey:
-    """``file`` holds a private key that is not encrypted."""
+    """The publisher's key: ``file`` holds a private one that is not encrypted."""
 
     format: SignatureFormat
     file: Path
@@ -215,7 +215,7 @@ def _write_tar(files: Mapping[str, Path], to: IO[bytes]) -> None:
 
 
 class _Hashed:
-    """A file that is written, and hashed as it is."""
+    """A file that is written to, with the SHA-256 of all that was."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""What is said of a release by an empty file of its name: that it is pinned, or withdrawn."""
+"""Pinned and withdrawn releases: each is marked by an empty file of its id."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unpin(store: ReleaseStore, release_id: str) -> bool:
 
 
 def mark(directory: Path, release_id: str) -> None:
-    """Only under the lock. Raises OSError, FileError."""
+    """Mark a release in ``pinned`` or ``withdrawn``. Only under the lock. Raises OSError, FileError."""
     directory.mkdir(mode=0o755, exist_ok=True)
     os.close(open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
     sync_directory(directory)
@@ -44,7 +44,7 @@ def mark(directory: Path, release_id: str) -> None:
 
 
 def unmark(directory: Path, release_id: str) -> bool:
-    """False: it was not marked. Only under the lock. Raises OSError, FileError."""
+    """Remove a mark. False: there was none. Only under the lock. Raises OSError."""
     try:
         (directory / release_id).unlink()
     except FileNotFoundError:

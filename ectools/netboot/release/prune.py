@@ -1,4 +1,4 @@
-"""Old releases, removed; never one that is current, previous, pinned, or held by whoever serves it."""
+"""Removal of old releases, but none that is current, previous, pinned, or held by whoever serves it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = log.Log(__name__)
 
 
 class Retention(StrEnum):
-    """What becomes of a release, and why."""
+    """Why a release stays; or that it is removed."""
 
     CURRENT = "current"
     PREVIOUS = "previous"
@@ -55,7 +55,7 @@ def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Prun
 
 
 def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
-    """``prune`` for who holds the lock."""
+    """``prune`` under the lock, which the caller holds; a release is removed when its turn comes."""
     needed = dict.fromkeys(store.list_pinned(), Retention.PINNED)
     for retention in (Retention.PREVIOUS, Retention.CURRENT):
         if (release_id := store.find_link_id(retention)) is not None:
@@ -70,7 +70,7 @@ def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> It
 
 
 def _remove(store: ReleaseStore, release: Release) -> bool:
-    """False: somebody holds it."""
+    """Remove a release. False: somebody holds it. Raises OSError, FileError, StoreError."""
     directory = store.directory(release.id)
     descriptor = store.open_record(release.id)
     if descriptor is None:

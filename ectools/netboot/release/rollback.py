@@ -1,4 +1,4 @@
-"""Back to the release before, which withdraws the one that was current; and forth again."""
+"""The way back to the previous release, which withdraws the current one; and forth again."""
 
 from __future__ import annotations
 

@@ -43,8 +43,9 @@ _log = log.Log(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSource:
-    """``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand.
+    """An archive that may be staged, and what is published of it.
 
+    ``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand.
     ``released_at`` is what a pinned key has signed, in seconds since 1970; None where it says nothing.
     """
 
@@ -154,8 +155,8 @@ def _find_wanted(
         signed_at = _check_signature(published, sums, settings.signature)
     wanted = find_checksum(parse_checksums(sums, where=where), archive, where=where)
     if settings.signature is not None:
-        # The publisher's own word of this archive goes before when all of the file was signed. Where there is
-        # such a word of others alone, this one may be an old archive whose sum was kept: nothing is known.
+        # An archive's own time goes before that of the signature, which is of the whole file. Where only
+        # others have one, this may be an old archive whose sum was kept: then its age is not known.
         times = parse_release_times(sums, where=where)
         released_at = times.get(archive) if times else signed_at
     return wanted, released_at

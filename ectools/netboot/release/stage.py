@@ -83,14 +83,14 @@ def stage(
     """
     store = ReleaseStore(settings.state_dir)
     # Before there is a directory: a name that is wrong shall leave none.
-    origin = find_source(settings.release, retry or RetryPolicy())
+    source = find_source(settings.release, retry or RetryPolicy())
     with store.lock_staging() as directory, contextlib.ExitStack() as held:
-        _log.info("staging", archive=origin.archive.source, size=origin.archive.size, tag=origin.tag)
+        _log.info("staging", archive=source.archive.source, size=source.archive.size, tag=source.tag)
         if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
-            check_age(store, origin)
+            check_age(store, source)
         tree = directory / "tree"
-        release = _find_staged(store, origin, held) or _unpack(
-            origin, tree, settings.release, on_progress=on_progress
+        release = _find_staged(store, source, held) or _unpack(
+            source, tree, settings.release, on_progress=on_progress
         )
         with store.lock():
             recover(store)
@@ -98,8 +98,8 @@ def stage(
                 known = store.directory(release.id).is_dir()
                 if tree.is_dir():
                     release = publish(store, tree, release)
-                if origin.released_at is not None:
-                    note_time(store, release.id, origin.released_at)
+                if source.released_at is not None:
+                    note_time(store, release.id, source.released_at)
                 outcome = _choose(store, release, known=known, accept_withdrawn=accept_withdrawn)
                 removed = _prune_old(store, settings.release.keep)
                 return Staged(release=release, outcome=outcome, removed=removed)
@@ -131,15 +131,15 @@ def _prune_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
     return tuple(removed)
 
 
-def _find_staged(store: ReleaseStore, origin: ReleaseSource, held: contextlib.ExitStack) -> Release | None:
+def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.ExitStack) -> Release | None:
     """The release of this very archive where it is there, whole, and need not be downloaded again.
 
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
-    if origin.wanted_sha256 is None or origin.tag is None:
+    if source.wanted_sha256 is None or source.tag is None:
         return None
     for release in store.list_releases():
-        if release.archive_sha256 != origin.wanted_sha256:
+        if release.archive_sha256 != source.wanted_sha256:
             continue
         try:
             held.enter_context(store.hold(release.id))
@@ -160,17 +160,17 @@ def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, 
 
 
 def _unpack(
-    origin: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
+    source: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
 ) -> Release:
-    archive = origin.archive
+    archive = source.archive
     limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
     tree.mkdir(mode=0o700)
     with contextlib.closing(_watch(archive, on_progress)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
         files = extract(unpacked, tree, archive=archive.name, limits=limits)
-    if origin.wanted_sha256 is not None:
+    if source.wanted_sha256 is not None:
         verify_checksum(
-            archive.sha256(), wanted=origin.wanted_sha256, archive=archive.name, where=origin.sums
+            archive.sha256(), wanted=source.wanted_sha256, archive=archive.name, where=source.sums
         )
     if NETBOOT_NAME not in files:
         raise ArchiveError(
@@ -181,7 +181,7 @@ def _unpack(
         boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)
     return Release(
         id=build_id(files),
-        tag=origin.tag,
+        tag=source.tag,
         source=archive.source,
         archive_name=archive.name,
         archive_sha256=archive.sha256(),

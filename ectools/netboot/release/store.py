@@ -57,7 +57,7 @@ class ReleaseGoneError(EcError):
 
 
 class ReleaseBusyError(EcError):
-    """Somebody has a release for himself right now; the same may work in a moment."""
+    """Another process has an exclusive lock on a release; the same may work in a moment."""
 
 
 class ReleaseStore:
@@ -73,7 +73,7 @@ class ReleaseStore:
         self.withdrawn_dir = state_dir / "withdrawn"
 
     def directory(self, release_id: str) -> Path:
-        """Where the files of a release stand; whether they do is another question."""
+        """The directory of a release's files, staged or not. Raises InputError for what is no id."""
         if not ID_PATTERN.fullmatch(release_id):
             raise InputError(
                 f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
@@ -85,7 +85,7 @@ class ReleaseStore:
         return self._find_link("current")
 
     def find_previous(self) -> Release | None:
-        """The release that a rollback goes to; None where there is none."""
+        """The release that a rollback goes to; None where there is none. Raises StoreError, ManifestError."""
         return self._find_link("previous")
 
     def find(self, release_id: str) -> Release | None:
@@ -111,7 +111,10 @@ class ReleaseStore:
             raise
 
     def list_releases(self) -> list[Release]:
-        """Every staged release, the newest first; one with a bad record is left out, with a warning."""
+        """Every staged release, the newest first, of two of one second the smaller id; a bad one is left out.
+
+        A warning names it.
+        """
         found = []
         for release_id in self.list_ids():
             try:

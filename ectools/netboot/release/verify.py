@@ -67,7 +67,7 @@ def find_damage(release: Release, directory: Path) -> list[Damage]:
 
 
 def _find_strays(release: Release, directory: Path) -> list[Damage]:
-    """Every file that the record does not list: nobody is served one, and nothing is the worse for it."""
+    """Every file that the record does not list; it is not served, and does no harm to what is."""
     found = []
     for parent, _, names in os.walk(directory):
         for name in names:

@@ -96,6 +96,9 @@ def test_streams_without_content_have_a_budget() -> None:
     limits = {"free_streams": 4, "stream_bytes": 40}
     assert len(unpack(one * 5, **limits)) == 50
     assert fail(one * 6, **limits).message == "test.gz: is made of 6 streams, and unpacks to 50 bytes"
+    assert fail(one * 5, free_streams=4, stream_bytes=41).message == (
+        "test.gz: is made of 5 streams, and unpacks to 40 bytes"
+    )
     assert len(unpack(one * 6, free_streams=4, stream_bytes=25)) == 60
     fail(one * 6, free_streams=4, stream_bytes=26)
 

@@ -47,6 +47,7 @@ def test_which_proxy(url: str, no_proxy: str, expected: str | None, monkeypatch:
     [
         ("http://user:p%40ss@proxy:3128", "http://user:p%40ss@proxy:3128"),
         ("http://user:p@s/s?#[]@proxy:3128", "http://user:p%40s%2Fs%3F%23%5B%5D@proxy:3128"),
+        ("http://user:p://s@proxy", "http://user:p:%2F%2Fs@proxy"),
         ("user:a!$&'()*+,;=-._~b@proxy", "http://user:a!$&'()*+,;=-._~b@proxy"),
         ("https://proxy/x", "https://proxy/x"),
     ],

@@ -30,13 +30,11 @@ def chunks(count: int, size: int) -> Answer:
     return answer
 
 
-def test_many_chunks_of_some_content_are_no_harm(forge: Forge) -> None:
-    assert len(fetch(forge, chunks(5000, 16))) == 80_000
-
-
-def test_many_chunks_of_hardly_any_content_are(forge: Forge) -> None:
-    with pytest.raises(HTTPError, match=r"1\d\d\d lines around \d+ bytes of content"):
-        fetch(forge, chunks(5000, 1))
+def test_chunks_of_sixteen_bytes_are_no_harm_and_smaller_ones_are(forge: Forge) -> None:
+    # Counted with the end of the line that stands after each.
+    assert len(fetch(forge, chunks(20_000, 14))) == 280_000
+    with pytest.raises(HTTPError, match=r"\d{5} lines around \d+ bytes of content"):
+        fetch(forge, chunks(20_000, 13))
 
 
 @pytest.mark.parametrize(("lines", "fails"), [(993, False), (994, True)])

@@ -1,4 +1,4 @@
-"""The boot HTTP server as a child: what is started, when it serves, when it does not, what is logged of it."""
+"""The boot HTTP server as a child: what is started, when it serves, and what is logged of it."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_one_that_closes_the_connection_a_moment_before_it_ends_has_ended(host: 
         at(1.5, child.end, 4)
 
     host.set_up = die
-    with pytest.raises(BootServerError, match="did not start: exit status 4$"):
+    with pytest.raises(BootServerError, match=r"did not start: exit status 4$"):
         host.run(nothing)
 
 
@@ -313,7 +313,7 @@ def test_one_that_does_not_answer_three_times_in_a_row_is_replaced(host: Host, t
         first.silent = True
         assert len(host.children) == 1
         began = asyncio.get_running_loop().time()
-        while len(host.children) == 1:
+        while len(host.children) == 1:  # noqa: ASYNC110 - the host has no event to wait for
             await asyncio.sleep(1)
         assert 3 * 50 - 12 <= asyncio.get_running_loop().time() - began <= 3 * 50 + 2
 

@@ -24,7 +24,7 @@ QCOW2 = HEAD + b"\x03"
 
 @pytest.fixture
 def image_program(tmp_path: Path) -> Callable[[str], str]:
-    """``image_program("exit 1")``: a qemu-img that does that, its last two arguments being the file and the size."""
+    """``image_program("exit 1")``: a qemu-img that does that; its arguments are written to a file."""
 
     def make(script: str) -> str:
         path = tmp_path / "qemu-img"
@@ -69,7 +69,15 @@ def test_a_disk_that_is_there_stays_as_it_is(version: bytes, tmp_path: Path, tol
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"QFI\xfb", HEAD + b"\x01", HEAD + b"\x04", b"QFI\xfb\x03\0\0\0", b"QFI\xfc\0\0\0\x03", b"raw disk"],
+    [
+        b"",
+        b"QFI\xfb",
+        HEAD + b"\x01",
+        HEAD + b"\x04",
+        b"QFI\xfb\x03\0\0\0",
+        b"QFI\xfc\0\0\0\x03",
+        b"raw disk",
+    ],
 )
 def test_what_is_no_qcow2_is_left_alone(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "disk.qcow2"

@@ -12,7 +12,7 @@ from support.qmp_server import guest_without_qemu
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.log_limit import LogRate
 from ectools.outputs import LINE_BYTES, TAIL_LINES, clean_line
-from ectools.vm.guest import Record
+from ectools.vm.guest import GuestLog
 from ectools.vm.kvm import RESETS_IN_A_ROW
 from ectools.vm.qmp import QmpError
 
@@ -30,8 +30,8 @@ def test_a_flood_is_left_out_of_the_log_and_its_last_lines_are_kept(
 ) -> None:
     burst = LogRate().burst_lines
 
-    async def flood() -> Record:
-        record = Record()
+    async def flood() -> GuestLog:
+        record = GuestLog()
         for number in range(2 * burst):
             getattr(record, output)(f"line {number}")
         record.close()
@@ -49,7 +49,7 @@ def test_a_boot_that_says_all_it_can_is_logged_whole(log: pytest.LogCaptureFixtu
     """systemd.log_level=debug of a NixOS guest: 5,000 lines of 150 characters."""
 
     async def boot() -> None:
-        record = Record()
+        record = GuestLog()
         for number in range(5000):
             record.on_console(f"{number:150}")
         record.close()
@@ -62,7 +62,7 @@ def test_a_guest_that_calls_its_boot_a_failure_for_ever_is_heard_only_so_often(
     log: pytest.LogCaptureFixture,
 ) -> None:
     async def flood() -> None:
-        record = Record()
+        record = GuestLog()
         for _ in range(1000):
             record.on_console(FAILURE_MARK)
         record.close()
@@ -98,7 +98,7 @@ def test_a_fault_in_handling_an_event_does_not_end_the_connection(
             def fail(*_: object) -> None:
                 raise ZeroDivisionError
 
-            monkeypatch.setattr(guest.said, "report", fail)
+            monkeypatch.setattr(guest.record, "report", fail)
             qemu.send_event("GUEST_PANICKED", {"action": "pause"})
             assert await guest.status() == "running"
             qemu.send_event("STOP")
@@ -125,9 +125,9 @@ def test_what_the_log_takes_is_counted_as_it_is_written(log: pytest.LogCaptureFi
     """A byte that is no text becomes three, so 174 of these lines are the burst of 1 MiB."""
 
     async def flood() -> None:
-        with contextlib.closing(Record()) as said:
+        with contextlib.closing(GuestLog()) as record:
             for _ in range(1000):
-                said.on_console(clean_line(b"\xff" * LINE_BYTES))
+                record.on_console(clean_line(b"\xff" * LINE_BYTES))
 
     asyncio.run(flood())
     taken = [record for record in log.records if record.getMessage() == "console"]

@@ -18,7 +18,7 @@ from support.virtual_time import run_virtually
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.vm import guest as module
 from ectools.vm.argv import Accelerator, Tap
-from ectools.vm.guest import Guest, GuestError, Launch, Record, explain_end, start_guest
+from ectools.vm.guest import Guest, GuestError, GuestLog, Launch, explain_end, start_guest
 from ectools.vm.kvm import RESETS_IN_A_ROW, FirstBoot
 from ectools.vm.qmp import QmpError
 
@@ -104,8 +104,8 @@ def test_qemu_is_started_with_a_socket_and_two_outputs(
     assert qemu.more["term_seconds"] == 7
     assert "CREDENTIALS_DIRECTORY" not in qemu.more["env"]
     assert qemu.process.received == [signal.SIGTERM]
-    assert guest.said.console.lines() == ["on the console, ***"]
-    assert guest.said.stderr.lines() == ["on stderr, ***"]
+    assert guest.record.console.lines() == ["on the console, ***"]
+    assert guest.record.stderr.lines() == ["on stderr, ***"]
     assert ("info", "console", {"line": "on the console, ***"}) in told.take()
 
 
@@ -175,7 +175,7 @@ def test_all_that_qemu_said_before_its_end_counts(
             qemu.process.end(0)
             assert await guest.wait() == 0
             assert guest.shutdown_reason == "guest-shutdown"
-            assert guest.said.stderr.lines() == ["without a newline"]
+            assert guest.record.stderr.lines() == ["without a newline"]
         assert qemu.process.received == []
         return guest
 
@@ -307,7 +307,7 @@ def test_a_status_of_another_shape_is_an_error_and_a_long_one_cut() -> None:
             assert await guest.status() == "y" * 64
             for answer in ([], 7, "text"):
                 guest.qmp.execute = give(answer)  # type: ignore[method-assign]
-                with pytest.raises(QmpError, match="query-status: .* has no status"):
+                with pytest.raises(QmpError, match=r"query-status: .* has no status"):
                     await guest.status()
 
     run_virtually(scenario())
@@ -354,7 +354,7 @@ def explain(returncode: int, reason: str | None) -> str:
     async def scenario() -> str:
         async with guest_without_qemu() as (guest, _):
             guest.shutdown_reason = reason
-            guest.said.on_console("the last line")
+            guest.record.on_console("the last line")
             return explain_end(guest, returncode)
 
     return run_virtually(scenario())
@@ -362,12 +362,12 @@ def explain(returncode: int, reason: str | None) -> str:
 
 def test_qemus_own_lines_come_before_the_consoles() -> None:
     async def scenario() -> list[str]:
-        with contextlib.closing(Record()) as said:
-            found = [said.output_tail()]
-            said.on_console("console")
-            found.append(said.output_tail())
-            said.on_stderr("qemu")
-            return [*found, said.output_tail()]
+        with contextlib.closing(GuestLog()) as record:
+            found = [record.output_tail()]
+            record.on_console("console")
+            found.append(record.output_tail())
+            record.on_stderr("qemu")
+            return [*found, record.output_tail()]
 
     assert run_virtually(scenario()) == ["", "\n  console: console", "\n  qemu: qemu"]
 
@@ -375,14 +375,14 @@ def test_qemus_own_lines_come_before_the_consoles() -> None:
 def test_what_kvm_says_is_waited_for_a_second_and_the_first_line_of_it_kept() -> None:
     async def scenario() -> list[object]:
         loop = asyncio.get_running_loop()
-        with contextlib.closing(Record()) as said:
-            said.on_stderr("another line")
+        with contextlib.closing(GuestLog()) as record:
+            record.on_stderr("another line")
             began = loop.time()
-            found: list[object] = [await said.wait_kvm_error(), round(loop.time() - began)]
-            loop.call_later(0.5, said.on_stderr, "KVM internal error. Suberror: 1")
-            found.append(await said.wait_kvm_error())
-            said.on_stderr("KVM internal error. Suberror: 2")
-            return [*found, await said.wait_kvm_error()]
+            found: list[object] = [await record.wait_kvm_error(), round(loop.time() - began)]
+            loop.call_later(0.5, record.on_stderr, "KVM internal error. Suberror: 1")
+            found.append(await record.wait_kvm_error())
+            record.on_stderr("KVM internal error. Suberror: 2")
+            return [*found, await record.wait_kvm_error()]
 
     first = "KVM internal error. Suberror: 1"
     assert run_virtually(scenario()) == ["", 1, first, first]
@@ -390,9 +390,9 @@ def test_what_kvm_says_is_waited_for_a_second_and_the_first_line_of_it_kept() ->
 
 def test_a_boot_that_failed_is_in_the_log_as_an_error(told: Any) -> None:
     async def scenario() -> None:
-        with contextlib.closing(Record()) as said:
-            said.on_console(FAILURE_MARK)
-            said.on_stderr("a warning")
+        with contextlib.closing(GuestLog()) as record:
+            record.on_console(FAILURE_MARK)
+            record.on_stderr("a warning")
 
     run_virtually(scenario())
     assert told.take() == [

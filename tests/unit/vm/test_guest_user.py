@@ -92,9 +92,7 @@ def test_root_becomes_the_directories_user_with_the_group_of_kvm(
     assert told.take() == [("info", "root does not run the guest", {"user": "64001", "uid": 64001})]
 
 
-def test_a_lan_needs_two_rights_more(
-    machine: Machine, settings_of: Callable[..., GuestSettings]
-) -> None:
+def test_a_lan_needs_two_rights_more(machine: Machine, settings_of: Callable[..., GuestSettings]) -> None:
     become_guest_user(settings_of(LAN))
     (_, _, kept), limited = machine.did
     assert kept == (NET, OVERRIDE, READ)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.qmp_server import guest_without_qemu
+from support.virtual_time import run_virtually
 
 from ectools.notify import Notifier
 from ectools.vm import health
@@ -336,5 +337,191 @@ def test_an_error_of_qemus_is_cut(bench: Bench) -> None:
         with pytest.raises(QmpError) as caught:
             await bench.turn("running")
         assert len(caught.value.message) < 1000
+
+    bench.run(scenario)
+
+
+def watch_virtually(
+    bench: Bench, script: Callable[[Bench, Callable[..., object]], None]
+) -> tuple[str, list[float]]:
+    """Watch until the end that ``script`` arranges: why, and when QEMU was asked, in seconds."""
+
+    async def inside() -> tuple[str, list[float]]:
+        loop = asyncio.get_running_loop()
+        asked: list[float] = []
+        async with guest_without_qemu() as (guest, bench.qemu):
+            began = loop.time()
+            bench.qemu.on_command = lambda _: asked.append(round(loop.time() - began, 1))
+            notifier = Notifier()
+            made = Health(guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs")
+            script(bench, loop.call_later)
+            return await made.watch(), asked
+
+    return run_virtually(inside())
+
+
+def break_down(bench: Bench) -> None:
+    bench.qemu.state = "internal-error"
+    bench.qemu.send_event("STOP")
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "asked"),
+    [
+        (None, [0, 15.1, 30.2]),
+        ("20000000", [0, 5.1, 10.2, 15.3, 20.4, 25.5, 30.6]),
+        ("3600000000", [0, 15.1, 30.2]),
+    ],
+)
+def test_qemu_is_asked_four_times_within_the_watchdogs_time(
+    microseconds: str | None, asked: list[float], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if microseconds is None:
+        monkeypatch.delenv("WATCHDOG_USEC")
+    else:
+        monkeypatch.setenv("WATCHDOG_USEC", microseconds)
+    why, times = watch_virtually(bench, lambda _, later: later(31, break_down, bench))
+    assert why == "internal-error"
+    assert times == [*asked, 31]
+
+
+def test_many_stops_in_a_row_are_looked_at_ten_times_a_second(bench: Bench) -> None:
+    def script(bench: Bench, later: Callable[..., object]) -> None:
+        for number in range(1000):
+            later(number / 1000, bench.qemu.send_event, "STOP")
+        later(2, break_down, bench)
+
+    why, times = watch_virtually(bench, script)
+    assert why == "internal-error"
+    assert 9 <= len([time for time in times if time <= 1.0]) <= 12
+
+
+def test_a_qemu_that_has_hung_up_has_five_seconds_to_end(bench: Bench) -> None:
+    async def inside() -> list[tuple[float, str]]:
+        loop = asyncio.get_running_loop()
+        async with guest_without_qemu() as (guest, qemu):
+            notifier = Notifier()
+            made = Health(guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs")
+            qemu.hang_up()
+            began, seen = loop.time(), []
+            watching = asyncio.create_task(made.watch())
+            for _ in range(60):
+                seen += [(loop.time() - began, event) for event, _ in bench.told()]
+                await asyncio.sleep(0.5)
+            watching.cancel()
+            return seen
+
+    ((when, event),) = run_virtually(inside())  # once, however often it is asked
+    assert event == "QEMU does not answer"
+    assert 5 <= when <= 6
+
+
+def test_an_answer_that_takes_more_than_twenty_seconds_is_told_and_one_of_two_minutes_is_none(
+    bench: Bench,
+) -> None:
+    async def inside() -> None:
+        loop = asyncio.get_running_loop()
+        async with guest_without_qemu() as (guest, qemu):
+            notifier = Notifier()
+            made = Health(guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs")
+            qemu.answering.clear()
+            loop.call_later(19, qemu.answering.set)
+            assert await made.turn() is None
+            assert bench.told() == []
+            qemu.answering.clear()
+            loop.call_later(21, qemu.answering.set)
+            began = loop.time()
+            assert await made.turn() is None
+            assert round(loop.time() - began) == 21
+            assert bench.told() == [
+                ("QEMU does not answer", {"reason": "no answer on QMP for 20 s"}),
+                ("QEMU answers again", {"after_seconds": 1}),
+            ]
+            qemu.answering.clear()
+            began = loop.time()
+            with pytest.raises(QmpError, match="no answer within 120 s"):
+                await made.turn()
+            assert round(loop.time() - began) == 120
+
+    run_virtually(inside())
+
+
+def test_a_pause_ends_at_its_limit_and_not_before(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("paused")
+        assert await bench.turn("paused", after=HEALTH_PAUSE_SECONDS) is None
+        assert await bench.turn("paused", after=0.5) is not None
+
+    bench.run(scenario)
+
+
+def test_the_watchdogs_time_that_is_left_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("paused")
+        await bench.turn("paused", after=HOUR)
+        assert [fields for _, fields in bench.told()] == [
+            {"status": "paused", "paused_seconds": 0, "watchdog_seconds_left": 24 * 3600},
+            {"status": "paused", "paused_seconds": 3600, "watchdog_seconds_left": 23 * 3600},
+        ]
+
+    bench.run(scenario)
+    monkeypatch.delenv("WATCHDOG_USEC")
+
+    async def unwatched(bench: Bench) -> None:
+        await bench.turn("paused")
+        assert [fields for _, fields in bench.told()] == [{"status": "paused", "paused_seconds": 0}]
+
+    bench.run(unwatched)
+
+
+def test_ten_seconds_after_a_retry_the_guest_runs(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("io-error")
+        await bench.turn("running", after=9.9)
+        assert [event for event, _ in bench.told()] == ["the guest is paused"]
+        bench.heard()
+        await bench.turn("running", after=0.1)
+        assert bench.told() == [("the guest runs again", {"paused_seconds": 10})]
+        assert "READY=1" in bench.heard()
+
+    bench.run(scenario)
+
+
+def test_a_retry_that_fails_is_no_end(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.qemu.errors = {"cont": "no"}
+        assert await bench.turn("io-error") is None
+
+    bench.run(scenario)
+
+
+def test_a_sleeping_guest_is_in_the_status(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("suspended")
+        assert bench.heard() == ["WATCHDOG=1", "STATUS=the guest runs: suspended"]
+
+    bench.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (59.9, "less than a minute"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (90061, "25 h 1 min"),
+    ],
+)
+def test_a_pauses_length_is_to_the_minute(
+    seconds: float, shown: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC")
+
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("paused")
+        await bench.turn("paused", after=seconds)
+        statuses = [message for message in bench.heard() if message.startswith("STATUS=")]
+        assert statuses[-1] == f"STATUS=the guest is paused (paused) for {shown}"
 
     bench.run(scenario)

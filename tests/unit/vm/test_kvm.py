@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from support.virtual_time import run_virtually
 
 from ectools.vm.kvm import (
     FirstBoot,
@@ -127,7 +128,7 @@ class Guest:
         return self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
 
 
-async def said() -> str:
+async def kvm_error() -> str:
     return "KVM internal error. Suberror: 1"
 
 
@@ -135,7 +136,9 @@ RUNNING = FirstBoot(status="running", resets=(), progress=None)
 
 
 def watch(guest: Guest, seconds: float) -> KvmFailure | str:
-    return asyncio.run(watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, said=said))
+    return asyncio.run(
+        watch_first_boot(guest.look, changed=guest.changed, seconds=seconds, kvm_error=kvm_error)
+    )
 
 
 def test_progress_ends_the_watch() -> None:
@@ -159,8 +162,115 @@ def test_an_event_is_looked_at_at_once() -> None:
     async def scenario() -> KvmFailure | str:
         asyncio.get_running_loop().call_soon(guest.changed.set)
         async with asyncio.timeout(60):
-            return await watch_first_boot(guest.look, changed=guest.changed, seconds=3600, said=said)
+            return await watch_first_boot(
+                guest.look, changed=guest.changed, seconds=3600, kvm_error=kvm_error
+            )
 
     assert asyncio.run(scenario()) == KvmFailure(
         trouble=Trouble.STOPPED, detail="status internal-error: KVM internal error. Suberror: 1"
     )
+
+
+def test_the_device_is_opened_for_both_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[object] = []
+    monkeypatch.setattr(os, "open", lambda *arguments: did.append(arguments) or 77)
+    monkeypatch.setattr(os, "close", did.append)
+    assert probe_kvm() is None
+    assert did == [("/dev/kvm", os.O_RDWR | os.O_CLOEXEC), 77]
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (FileNotFoundError(2, "No such file"), KvmFailure(trouble=Trouble.MISSING)),
+        (NotADirectoryError(20, "Not a directory"), KvmFailure(trouble=Trouble.MISSING)),
+        (PermissionError(13, "Permission denied"), KvmFailure(trouble=Trouble.NO_PERMISSION)),
+        (OSError(19, "No such device"), KvmFailure(trouble=Trouble.MISSING, detail="No such device")),
+        (OSError("no words"), KvmFailure(trouble=Trouble.MISSING, detail="no words")),
+    ],
+)
+def test_what_the_device_says(error: OSError, failure: KvmFailure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "open", fail)
+    assert probe_kvm() == failure
+
+
+@pytest.mark.parametrize(
+    ("resets", "trouble"),
+    [
+        ((20.0, 25.0), None),
+        ((20.0, 25.1), Trouble.RESETS),
+        # Each within five seconds of the one before is one crash, however long it takes.
+        ((20.0, 24.0, 28.0, 32.0), None),
+        ((0.0,), None),
+    ],
+)
+def test_resets_within_five_seconds_are_one(resets: tuple[float, ...], trouble: Trouble | None) -> None:
+    failure = diagnose_first_boot(FirstBoot(status="running", resets=resets, progress=None))
+    assert (failure and failure.trouble) == trouble
+    if failure is not None:
+        assert failure.detail == f"{len(resets)} resets"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "hint"),
+    [
+        (Trouble.MISSING, "load kvm_intel or kvm_amd"),
+        (Trouble.NO_PERMISSION, "the group kvm"),
+        (Trouble.RESETS, "this machine's KVM does not carry the guest"),
+    ],
+)
+def test_each_trouble_has_its_remedy(trouble: Trouble, hint: str) -> None:
+    error = KvmError(KvmFailure(trouble=trouble))
+    assert error.message == f"KVM is required and cannot be used: {trouble}"
+    assert hint in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "stderr", "trouble"),
+    [
+        (1, ["error: kvm run failed"], Trouble.ABORTED),
+        (0, ["error: kvm run failed"], None),
+        (-signal.SIGILL, ["KVM"], Trouble.ABORTED),
+        (-signal.SIGBUS, ["x kvm"], Trouble.ABORTED),
+        (-signal.SIGKILL, ["KVM_CREATE"], None),
+        (-signal.SIGABRT, ["first", "kvm second"], Trouble.ABORTED),
+        (0, ["failed to initialize KVM: x"], Trouble.NOT_INITIALIZED),
+        (1, ["Permission denied", "failed to initialize kvm"], Trouble.NOT_INITIALIZED),
+    ],
+)
+def test_further_deaths(returncode: int, stderr: list[str], trouble: Trouble | None) -> None:
+    failure = classify_death(returncode, stderr)
+    assert (failure and failure.trouble) == trouble
+
+
+def test_a_guest_is_looked_at_every_second_and_once_more_at_the_end() -> None:
+    async def scenario() -> tuple[list[float], KvmFailure | str]:
+        loop = asyncio.get_running_loop()
+        began, looks = loop.time(), []
+
+        async def look() -> FirstBoot:
+            looks.append(round(loop.time() - began, 1))
+            return RUNNING
+
+        return looks, await watch_first_boot(look, changed=asyncio.Event(), seconds=2.5, kvm_error=kvm_error)
+
+    looks, result = run_virtually(scenario())
+    assert looks[:4] == [0, 1, 2, 2.5]
+    assert result == KvmFailure(trouble=Trouble.NO_PROGRESS, detail="2.5 s, status running")
+
+
+def test_what_kvm_says_is_asked_for_only_where_it_stopped_the_guest() -> None:
+    resets = FirstBoot(status="running", resets=(1.0, 20.0), progress=None)
+    assert watch(Guest(resets), 60) == KvmFailure(trouble=Trouble.RESETS, detail="2 resets")
+
+    async def silence() -> str:
+        return ""
+
+    async def scenario() -> KvmFailure | str:
+        guest = Guest(FirstBoot(status="paused", resets=(), progress=None))
+        return await watch_first_boot(guest.look, changed=guest.changed, seconds=60, kvm_error=silence)
+
+    assert run_virtually(scenario()) == KvmFailure(trouble=Trouble.STOPPED, detail="status paused")

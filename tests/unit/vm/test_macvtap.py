@@ -40,7 +40,9 @@ class Link:
         return self.flags
 
     def get_attr(self, name: str) -> str | None:
-        return {"IFLA_IFALIAS": self.alias, "IFLA_ADDRESS": self.made.get("address", "02:aa:00:00:00:02")}[name]
+        return {"IFLA_IFALIAS": self.alias, "IFLA_ADDRESS": self.made.get("address", "02:aa:00:00:00:02")}[
+            name
+        ]
 
 
 class Kernel:
@@ -205,7 +207,10 @@ def test_a_link_that_a_killed_runner_left_is_made_anew(kernel: Kernel, settings:
 @pytest.mark.parametrize("alias", [None, "somebody's", MARK + "2"])
 def test_a_foreign_link_is_never_removed(alias: str | None, kernel: Kernel, settings: GuestSettings) -> None:
     kernel.links["ec0"] = Link(5, alias=alias)
-    for call in (lambda: make_link(of(settings), settings, uid=1), lambda: remove_link(of(settings), settings)):
+    for call in (
+        lambda: make_link(of(settings), settings, uid=1),
+        lambda: remove_link(of(settings), settings),
+    ):
         with pytest.raises(MacvtapError, match="ec0: there is a link of that name which") as caught:
             call()
         assert (f"its alias is {alias}" in caught.value.message) is (alias is not None)
@@ -253,14 +258,19 @@ def test_what_netlink_denies_leaves_no_link(
     assert set(kernel.links) == {"eth0"}
 
 
-@pytest.mark.parametrize("what", ["number", "node"])
-def test_the_device_is_waited_for_ten_seconds(what: str, kernel: Kernel, settings: GuestSettings) -> None:
+@pytest.mark.parametrize(
+    ("what", "hint"), [("number", "/sys must show this"), ("node", "/dev must be a devtmpfs")]
+)
+def test_the_device_is_waited_for_ten_seconds(
+    what: str, hint: str, kernel: Kernel, settings: GuestSettings
+) -> None:
     kernel.slow[what] = 9.9
     with hold_macvtap(of(settings), settings):
         pass
     kernel.slow[what] = 11.0
-    with pytest.raises(MacvtapError, match="within 10 s"):
+    with pytest.raises(MacvtapError, match="within 10 s") as caught:
         make_link(of(settings), settings, uid=1)
+    assert hint in str(caught.value.hint)
     assert "ec0" not in kernel.links
 
 
@@ -268,7 +278,9 @@ def test_a_number_that_another_namespace_has_is_tried_eight_times(
     kernel: Kernel, settings: GuestSettings
 ) -> None:
     kernel.device = os.makedev(1, 5)
-    with pytest.raises(MacvtapError, match=r"tap14: is not the device of ec0, but another network namespace's"):
+    with pytest.raises(
+        MacvtapError, match=r"tap14: is not the device of ec0, but another network namespace's"
+    ):
         make_link(of(settings), settings, uid=1)
     assert kernel.calls.count(("add", "ec0")) == kernel.calls.count(("del", "ec0")) == 8
     link = kernel.link
@@ -328,7 +340,10 @@ def test_a_link_that_was_made_for_another_is_not_opened(
     alias: str, kernel: Kernel, settings: GuestSettings
 ) -> None:
     show_link(kernel, alias=alias)
-    with pytest.raises(MacvtapError, match="which this guest did not make"), hold_macvtap(of(settings), settings):
+    with (
+        pytest.raises(MacvtapError, match="which this guest did not make"),
+        hold_macvtap(of(settings), settings),
+    ):
         pass
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
+from ectools.vm import boot_file
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
 from ectools.vm.load import load_guest_settings
@@ -17,7 +19,6 @@ from ectools.vm.macvtap import build_mark, derive_mac, find_mac
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ectools.vm.settings import GuestSettings
 
@@ -134,6 +135,89 @@ def test_a_kernel_that_was_cut_off_is_seen(
     else:
         with pytest.raises(InputError, match="kernel: cut off"):
             check_boot_root(boot)
+
+
+@pytest.mark.parametrize(
+    ("sectors", "there", "whole"),
+    [
+        # boot.rst: 0 means 4, for a bzImage of old.
+        (0, 5 * 512 + 1600 - 16, 5 * 512 + 1600),
+        (1, 2 * 512 + 1600 - 16, 2 * 512 + 1600),
+        (31, 32 * 512 + 1600 - 16, 32 * 512 + 1600),
+    ],
+)
+def test_a_kernels_size_is_its_headers(
+    sectors: int, there: int, whole: int, tmp_path: Path, settings_of: Callable[..., GuestSettings]
+) -> None:
+    (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
+    boot = settings_of({"boot": {"http": {"root": str(tmp_path)}}}).boot
+    image = bytearray(kernel(40, 100)[:there])
+    image[0x1F1] = sectors
+    (tmp_path / "kernel").write_bytes(image)
+    with pytest.raises(InputError) as caught:
+        check_boot_root(boot)
+    assert caught.value.message == (
+        f"{tmp_path}/kernel: cut off: it has {there} bytes, and its header says {whole}"
+    )
+    (tmp_path / "kernel").write_bytes(image + b"x")
+    check_boot_root(boot)
+
+
+def test_a_kernel_of_more_than_a_mebibyte_has_all_bytes_of_its_size_read(
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
+) -> None:
+    (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
+    image = bytearray(kernel(4, 100))
+    image[0x1F4:0x1F8] = (0x01020304).to_bytes(4, "little")
+    (tmp_path / "kernel").write_bytes(image)
+    with pytest.raises(InputError, match=f"its header says {5 * 512 + 16 * 0x01020304}$"):
+        check_boot_root(settings_of({"boot": {"http": {"root": str(tmp_path)}}}).boot)
+
+
+def test_a_root_that_is_none_is_named(
+    tmp_path: Path, settings_of: Callable[..., GuestSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(name: str) -> None:
+        check_boot_root(settings_of({"boot": {"http": {"root": str(tmp_path / name)}}}).boot)
+
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name, what in (
+        ("missing", "does not exist"),
+        ("file", "is not a directory"),
+        ("dangling", "is not a directory"),
+    ):
+        with pytest.raises(InputError, match=f"{name}: {what}"):
+            check(name)
+    asked: list[int] = []
+    monkeypatch.setattr(os, "access", lambda _, mode: asked.append(mode))
+    (tmp_path / "root").mkdir()
+    with pytest.raises(InputError, match="root: cannot be read by this user") as caught:
+        check("root")
+    assert asked == [os.R_OK | os.X_OK]
+    assert f"let uid {os.geteuid()} read it" in str(caught.value.hint)
+    check_boot_root(settings_of({"boot": {"http": {"enable": False}, "chainUrl": "http://a/x"}}).boot)
+
+
+def test_a_boot_file_of_64_mebibytes_is_taken_and_a_larger_one_is_none(
+    tmp_path: Path, settings_of: Callable[..., GuestSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(boot_file, "read_regular", lambda _, limit: limits.append(limit) or b"x")
+    boot = settings_of({"stateDir": str(tmp_path), "boot": {"userNet": {"bootFile": "/any"}}}).boot
+    with hold_boot_file(boot, url=URL, token="s3cret") as path:
+        assert path.read_bytes() == b"x"
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+        path.unlink()  # somebody else's doing, and no error at the end
+    assert limits == [64 * 1024 * 1024]
+
+
+def test_an_address_never_changes() -> None:
+    """Its lease and whatever else a LAN knows it by would be lost."""
+    mac = derive_mac(
+        machine_id="0123456789abcdef0123456789abcdef", name="guest", state_dir=Path("/var/lib/guest")
+    )
+    assert mac == "8e:78:d3:01:1f:b3"
 
 
 def test_a_root_needs_no_script_where_the_guest_goes_elsewhere(

@@ -1,4 +1,4 @@
-"""A guest's life around its run: what is prepared in which order, signals meanwhile, the terminal afterwards."""
+"""A guest's life around its run: what is prepared in which order, signals, and the terminal afterwards."""
 
 from __future__ import annotations
 

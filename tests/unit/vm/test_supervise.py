@@ -1,4 +1,4 @@
-"""A guest's run: the boot HTTP server first, then QEMU, under KVM or TCG, and what the service manager hears."""
+"""A guest's run: the boot HTTP server, then QEMU under KVM or TCG, and what the service manager hears."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ class Host:
     async def _start_guest(self, launch: Launch, *, term_seconds: float) -> AsyncIterator[Guest]:
         self.launches.append((launch, term_seconds))
         process = FakeProcess()
-        async with guest_without_qemu(
-            process=process, accelerator=launch.accelerator, connected=False
-        ) as (guest, qemu):
+        async with guest_without_qemu(process=process, accelerator=launch.accelerator, connected=False) as (
+            guest,
+            qemu,
+        ):
             qemu.answers = {"human-monitor-command": "", "query-blockstats": []}
             self.scripts.pop(0)(guest, qemu, process)
             yield guest
@@ -252,7 +253,7 @@ def die(returncode: int, *stderr: str) -> Callable[[Guest, QmpServer, FakeProces
 
     def script(guest: Guest, qemu: QmpServer, process: FakeProcess) -> None:
         for line in stderr:
-            guest.said.on_stderr(line)
+            guest.record.on_stderr(line)
         qemu.greets = False
         asyncio.get_running_loop().call_later(1, process.end, returncode)
 
@@ -269,7 +270,7 @@ def test_a_qemu_that_dies_of_kvm_before_it_greets_is_started_again_under_tcg(
     run(host, plan_of(settings_of()))
     assert [launch.accelerator for launch, _ in host.launches] == [Accelerator.KVM, Accelerator.TCG]
     host.scripts = [die(1, MISSING)]
-    with pytest.raises(GuestError, match="QEMU ended: exit status 1\n  qemu: .*failed to initialize kvm"):
+    with pytest.raises(GuestError, match=r"QEMU ended: exit status 1\n  qemu: .*failed to initialize kvm"):
         run(host, plan_of(settings_of({"enableKvm": False})))
 
 

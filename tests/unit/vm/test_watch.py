@@ -75,9 +75,7 @@ def watch(
         async with guest_without_qemu(process=run.process, accelerator=accelerator) as (run.guest, run.qemu):
             run.qemu.answers = {"human-monitor-command": "", "query-blockstats": []}
             notifier = Notifier()
-            health = Health(
-                run.guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs"
-            )
+            health = Health(run.guest, notifier=notifier, status=StatusLine(notifier), runs="the guest runs")
             script(run)
             return await watch_guest(
                 run.guest,
@@ -108,7 +106,7 @@ def test_a_guest_that_powers_itself_off_has_ended_in_order(
 
 def test_any_other_end_is_an_error_with_the_last_lines(settings: GuestSettings) -> None:
     def script(run: Run) -> None:
-        run.guest.said.on_stderr("qemu: something broke")
+        run.guest.record.on_stderr("qemu: something broke")
         run.at(5, run.process.end, 1)
 
     with pytest.raises(GuestError, match="QEMU ended: exit status 1\n  qemu: qemu: something broke"):
@@ -117,7 +115,7 @@ def test_any_other_end_is_an_error_with_the_last_lines(settings: GuestSettings) 
 
 def test_a_death_before_any_progress_is_kvms_where_it_looks_so(settings: GuestSettings) -> None:
     def script(run: Run) -> None:
-        run.guest.said.on_stderr(MSR)
+        run.guest.record.on_stderr(MSR)
         run.at(5, run.process.end, -signal.SIGABRT)
 
     assert watch(settings, script) == KvmFailure(trouble=Trouble.ABORTED, detail=MSR)
@@ -128,7 +126,7 @@ def test_a_death_before_any_progress_is_kvms_where_it_looks_so(settings: GuestSe
 def test_a_death_after_progress_is_the_guests(settings: GuestSettings, told: Any) -> None:
     def script(run: Run) -> None:
         run.make_progress()
-        run.guest.said.on_stderr(MSR)
+        run.guest.record.on_stderr(MSR)
         run.at(5, run.process.end, -signal.SIGABRT)
 
     with pytest.raises(GuestError, match="killed by SIGABRT"):
@@ -153,9 +151,7 @@ def test_without_progress_within_its_time_kvm_does_not_carry_the_guest(settings:
     def script(run: Run) -> None:
         run.at(settings.boot.progress_seconds + 1, run.requested.set)
 
-    assert watch(settings, script) == KvmFailure(
-        trouble=Trouble.NO_PROGRESS, detail="90 s, status running"
-    )
+    assert watch(settings, script) == KvmFailure(trouble=Trouble.NO_PROGRESS, detail="90 s, status running")
 
 
 def test_a_qemu_that_does_not_answer_makes_no_progress(settings: GuestSettings) -> None:
@@ -180,7 +176,7 @@ def test_a_guest_that_kvm_stops_is_its_failure_before_progress_and_an_end_after_
     def stop_it(run: Run) -> None:
         run.qemu.state = "internal-error"
         run.qemu.send_event("STOP")
-        run.guest.said.on_stderr("KVM internal error. Suberror: 1")
+        run.guest.record.on_stderr("KVM internal error. Suberror: 1")
 
     def early(run: Run) -> None:
         run.at(5, stop_it, run)

@@ -1,4 +1,4 @@
-"""The clients that the probe speaks as, and their exchanges with a network.
+"""The clients that the probe plays, and their exchanges with a network.
 
-``client`` what each of them says · ``exchange`` asks, and collects all offers.
+``client`` their messages · ``exchange`` offers, port 4011 and leases.
 """

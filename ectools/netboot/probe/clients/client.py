@@ -1,4 +1,4 @@
-"""The clients that the probe speaks as, and what each of them says.
+"""The clients that the probe plays, and their messages.
 
 Sources: PXE 2.1 and RFC 4578 (options 93, 94, 97); UEFI 2.10, section 24.7.3 (HTTP boot's class). The options
 asked for are those that EDK2 and iPXE ask for, because servers answer by them:
@@ -45,7 +45,7 @@ _IPXE_FEATURES = bytes.fromhex("130101 140101 150101 170101 270101 eb03011501")
 
 
 class ClientStage(StrEnum):
-    """Who asks: the PXE of a firmware, the HTTP boot of a firmware, or iPXE."""
+    """The program that asks: a firmware's PXE, a firmware's HTTP boot, or iPXE."""
 
     FIRMWARE = "firmware"
     HTTP = "http"

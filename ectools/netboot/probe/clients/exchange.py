@@ -1,4 +1,4 @@
-"""Asking, and collecting all that answers: every client's DISCOVER in one window, and port 4011."""
+"""Exchanges with a network: every client's DISCOVER in one window, port 4011, and a lease."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Line:
         near = [each.ip for each in addresses if server in each.network]
         return next(iter(near or [each.ip for each in addresses]), None)
 
-    def speak(self, server: IPv4Address, *, source_port: int = 0) -> UdpEndpoint | None:
+    def open_endpoint(self, server: IPv4Address, *, source_port: int = 0) -> UdpEndpoint | None:
         """A socket for talking to ``server``; None where the interface has no address."""
         address = self.find_address(server)
         if address is None:
@@ -84,33 +84,36 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Offers:
-    """All offers to each client, in the order in which they came, and what came that was none."""
+    """All offers to each client, as they came; ``notes`` are about packets that are no message."""
 
     offers: Mapping[Client, tuple[Answer, ...]]
     notes: tuple[str, ...]
 
 
 def discover(line: Line, clients: Sequence[Client]) -> Offers:
-    """Ask as every client, and listen for the whole window."""
+    """The offers to every client within ``line.seconds``. Who has none is asked for again every 1.5 s.
+
+    Raises LinkError.
+    """
     asked = {secrets.randbits(32): client for client in clients}
-    hearing = _OfferCollector(asked)
-    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
+    collector = _OfferCollector(asked)
+    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as capture:
         for round_ in range(max(1, int(line.seconds / _RESEND_SECONDS))):
             for xid, client in asked.items():
                 # As a client does: it asks again while nobody has answered.
-                if not hearing.offers[client]:
-                    seconds = int(hearing.elapsed)
-                    _send(line, ear, build_discover(client, mac=line.mac, xid=xid, seconds=seconds))
-            hearing.collect(ear, until=min((round_ + 1) * _RESEND_SECONDS, line.seconds))
-        hearing.collect(ear, until=line.seconds)
+                if not collector.offers[client]:
+                    seconds = int(collector.elapsed)
+                    _send(line, capture, build_discover(client, mac=line.mac, xid=xid, seconds=seconds))
+            collector.collect(capture, until=min((round_ + 1) * _RESEND_SECONDS, line.seconds))
+        collector.collect(capture, until=line.seconds)
     return Offers(
-        offers={client: tuple(found) for client, found in hearing.offers.items()},
-        notes=tuple(hearing.notes),
+        offers={client: tuple(found) for client, found in collector.offers.items()},
+        notes=tuple(collector.notes),
     )
 
 
 class _OfferCollector:
-    """Sorts what comes in by whom it answers. It keeps so much and no more: anybody can send."""
+    """What comes in, sorted by the client that it answers. Bounded, because anybody can send."""
 
     def __init__(self, asked: Mapping[int, Client]) -> None:
         self._asked = asked
@@ -122,11 +125,11 @@ class _OfferCollector:
     def elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def collect(self, ear: CaptureSocket, *, until: float) -> None:
+    def collect(self, capture: CaptureSocket, *, until: float) -> None:
         """Listen until so many seconds after the start."""
         while (left := until - self.elapsed) > 0:
-            select.select([ear], [], [], left)
-            for datagram in ear.read():
+            select.select([capture], [], [], left)
+            for datagram in capture.read():
                 self._take(datagram)
 
     def _take(self, datagram: Datagram) -> None:
@@ -148,12 +151,12 @@ class _OfferCollector:
             found.append(answer)
 
 
-def _send(line: Line, ear: CaptureSocket, message: Message) -> None:
+def _send(line: Line, capture: CaptureSocket, message: Message) -> None:
     payload, port = build_message(message), load_protocols().ports.dhcp
     if line.answers_here and line.interface.addresses:
         send_broadcast(line.interface, payload, port=port)
         return
-    ear.send(
+    capture.send(
         Datagram(
             source=NO_ADDRESS,
             source_port=_CLIENT_PORT,
@@ -166,7 +169,7 @@ def _send(line: Line, ear: CaptureSocket, message: Message) -> None:
 
 
 def _read_answer(datagram: Datagram, *, seconds: float) -> Answer:
-    """Raises PacketError."""
+    """The message in a datagram. Raises PacketError."""
     message = parse_message(datagram.payload)
     return Answer(message=message, source=datagram.source, port=datagram.source_port, seconds=seconds)
 
@@ -174,8 +177,8 @@ def _read_answer(datagram: Datagram, *, seconds: float) -> Answer:
 def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int | None) -> Answer | None:
     """What ``server`` answers on port 4011 to a client that has the interface's address; None for silence."""
     port = load_protocols().ports.pxe
-    speaker = line.speak(server, source_port=_CLIENT_PORT)
-    if speaker is None:
+    endpoint = line.open_endpoint(server, source_port=_CLIENT_PORT)
+    if endpoint is None:
         return None
     address = line.find_address(server)
     xid = secrets.randbits(32)
@@ -183,10 +186,10 @@ def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int |
         client, mac=line.mac, xid=xid, address=address or NO_ADDRESS, server=server, item=item
     )
     started = time.monotonic()
-    with speaker:
+    with endpoint:
         for _ in range(max(1, int(line.seconds / _RESEND_SECONDS))):
-            speaker.send(build_message(request), to=server, port=port)
-            for source, source_port, payload in speaker.wait(_RESEND_SECONDS):
+            endpoint.send(build_message(request), to=server, port=port)
+            for source, source_port, payload in endpoint.wait(_RESEND_SECONDS):
                 with contextlib.suppress(PacketError):
                     message = parse_message(payload)
                     if message.op == _BOOT_REPLY and message.xid == xid:
@@ -197,7 +200,10 @@ def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int |
 
 @contextlib.contextmanager
 def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interface]:
-    """Take what was offered, give it to the interface for the length of the block, and give it back."""
+    """The offered address, leased and the interface's for the length of the block.
+
+    Raises LeaseError where the server does not give it, and LinkError.
+    """
     request = build_lease_request(offer.message, client, server=offer.server)
     lease = _wait_for_lease(line, request)
     mask = offer.message.options.get(_NETMASK, b"")
@@ -208,20 +214,20 @@ def hold_lease(line: Line, client: Client, offer: Answer) -> Iterator[IPv4Interf
         try:
             yield address
         finally:
-            speaker = leased.speak(offer.server, source_port=_CLIENT_PORT)
-            if speaker is not None:
-                with speaker:
+            endpoint = leased.open_endpoint(offer.server, source_port=_CLIENT_PORT)
+            if endpoint is not None:
+                with endpoint:
                     release = build_message(build_release(lease, server=offer.server))
-                    speaker.send(release, to=offer.server, port=load_protocols().ports.dhcp)
+                    endpoint.send(release, to=offer.server, port=load_protocols().ports.dhcp)
 
 
 def _wait_for_lease(line: Line, request: Message) -> Message:
-    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as ear:
-        _send(line, ear, request)
+    with CaptureSocket(line.interface, _CLIENT_PORT, promiscuous=line.mac != line.interface.mac) as capture:
+        _send(line, capture, request)
         deadline = time.monotonic() + line.seconds
         while (left := deadline - time.monotonic()) > 0:
-            select.select([ear], [], [], left)
-            for each in ear.read():
+            select.select([capture], [], [], left)
+            for each in capture.read():
                 with contextlib.suppress(PacketError):
                     message = parse_message(each.payload)
                     if message.xid != request.xid or message.op != _BOOT_REPLY:

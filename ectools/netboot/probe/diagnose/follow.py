@@ -42,10 +42,10 @@ def follow_client(
     mac: str,
     find_digest: FindDigest | None = None,
 ) -> BootTrace:
-    """Go the whole way. Without ``fetch`` it ends where the first file would be asked for."""
-    walker = _Follower(architecture, offers, fetch=fetch, ask=ask, mac=mac, find_digest=find_digest)
-    walker.go()
-    return walker.boot_trace
+    """The trace of one architecture. Without ``fetch`` it ends where the first file would be asked for."""
+    follower = _Follower(architecture, offers, fetch=fetch, ask=ask, mac=mac, find_digest=find_digest)
+    follower.follow()
+    return follower.boot_trace
 
 
 class _Follower:
@@ -62,9 +62,9 @@ class _Follower:
         self.boot_trace = BootTrace(architecture=architecture)
         self._offers, self._fetch, self._ask, self._mac = offers, fetch, ask, mac
         self._find_digest = find_digest
-        self._heard_by_ipxe: Choice | None = None
+        self._ipxe_choice: Choice | None = None
 
-    def go(self) -> None:
+    def follow(self) -> None:
         stage = self._choose(first_client(self.boot_trace.architecture))
         if stage.choice.target is None:
             self._add_nothing_offered(stage)
@@ -282,10 +282,10 @@ class _Follower:
         """What iPXE's own DHCP would say: a script that a firmware's iPXE runs has asked for itself."""
         if stage.client.stage is ClientStage.IPXE:
             return stage.choice
-        if self._heard_by_ipxe is None:
+        if self._ipxe_choice is None:
             client = ipxe_client(self.boot_trace.architecture)
-            self._heard_by_ipxe = choose_ipxe(client, self._offers.get(client, ()), self._bind_ask(client))
-        return self._heard_by_ipxe
+            self._ipxe_choice = choose_ipxe(client, self._offers.get(client, ()), self._bind_ask(client))
+        return self._ipxe_choice
 
     def _build_settings(self, stage: BootStage, uri: str) -> dict[str, str]:
         """iPXE's variables, as far as a network gives them (https://ipxe.org/cfg)."""

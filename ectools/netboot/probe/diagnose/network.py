@@ -1,4 +1,4 @@
-"""What only the answers to all clients together show: of the network, not of one client."""
+"""Faults that only the answers to all clients together show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MILD = frozenset({FaultCode.NO_BOOT_ANSWER, FaultCode.NO_DHCP_ANSWER, FaultCode
 
 
 def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interface: str) -> list[BootFault]:
-    """Two of a kind, or none."""
+    """The network's faults: no DHCP server, several of them, several proxies for one client."""
     leases = _find_servers(each for group in offers.values() for each in group if not each.is_proxy)
     faults = []
     if not leases:
@@ -54,7 +54,7 @@ def _join(addresses: Sequence[IPv4Address]) -> str:
 
 
 def collect_faults(boot_traces: Sequence[BootTrace], *, asked_for: Collection[int]) -> list[BootFault]:
-    """The faults of all clients, each told once.
+    """The faults of all clients, with their severity in this network.
 
     Few networks have every kind of machine: what is not offered at all, or only another architecture's file,
     is a warning where somebody does boot and nobody asked for that architecture by its number

@@ -1,4 +1,4 @@
-"""The way of one architecture: its stages, how it ends, and what is wrong with it."""
+"""The trace of one architecture: its stages, its outcome, its faults."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BootStage:
 
 @dataclass(kw_only=True)
 class BootTrace:
-    """The way of one architecture."""
+    """The stages of one architecture's boot, and what came of them."""
 
     architecture: Architecture
     stages: list[BootStage] = field(default_factory=list)
@@ -60,14 +60,14 @@ class BootTrace:
         severity: Severity = Severity.ERROR,
         remedy: str | None = None,
     ) -> None:
-        """Tell it of the present stage, once."""
+        """Add a fault of the present stage, unless it is there already."""
         client = self.stages[-1].client
         fault = BootFault(code=code, message=message, client=client, severity=severity, remedy=remedy)
         if fault not in self.faults:
             self.faults.append(fault)
 
     def add_missing(self, file: RequestedFile, *, severity: Severity = Severity.ERROR) -> None:
-        """A file that was not got."""
+        """Add the fault of a file that was not got."""
         fetched = file.fetched
         if fetched.state is FetchState.UNKNOWN:
             self.notes.append(f"{fetched.shown}: {fetched.detail}")
@@ -88,14 +88,14 @@ class BootTrace:
         )
 
     def add_unreadable(self, file: RequestedFile) -> None:
-        """A file that is there, and no script."""
+        """Add the fault of a file that is there, and no script."""
         what = file.contents.text if file.contents is not None else "nothing"
         self.add_fault(
             FaultCode.SCRIPT_UNREADABLE, f"{file.fetched.shown} is {what}, where iPXE expects a script"
         )
 
     def add_wrong_architecture(self, file: RequestedFile) -> None:
-        """A file that is there, and does not run on this machine."""
+        """Add the fault of a file that is there, and does not run on this machine."""
         what = file.contents.text if file.contents is not None else "nothing"
         self.add_fault(
             FaultCode.WRONG_ARCHITECTURE,

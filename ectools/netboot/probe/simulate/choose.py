@@ -1,4 +1,4 @@
-"""What a client takes of the offers that it hears: pure, but for ``ask``, which asks port 4011.
+"""A firmware's choice among the offers that it gets: pure, but for ``ask``, which asks port 4011.
 
 Each rule is the client's own, not the standard's. EDK2's PXE:
 https://github.com/tianocore/edk2/blob/master/NetworkPkg/UefiPxeBcDxe/PxeBcDhcp4.c (PxeBcSelectDhcp4Offer,
@@ -31,7 +31,7 @@ Ask = Callable[[IPv4Address, int | None], Answer | None]
 
 @dataclass(frozen=True, kw_only=True)
 class BootTarget:
-    """What the client loads: a URI, said by ``by``. ``server`` is None where the URI names its host."""
+    """The file that the client loads, named by ``by``. ``server`` is None where the URI names its host."""
 
     uri: str
     by: Answer
@@ -40,7 +40,11 @@ class BootTarget:
 
 @dataclass(kw_only=True)
 class Choice:
-    """How a client decided. ``lease`` is the offer whose address it takes."""
+    """A client's decision, and what led to it.
+
+    ``lease`` is the offer whose address it takes, ``proxy`` the one that it was sent to a boot server by;
+    ``asked`` are the questions to port 4011.
+    """
 
     client: Client
     offers: tuple[Answer, ...]
@@ -55,7 +59,10 @@ class Choice:
         self.faults.append(BootFault(code=code, message=message, client=self.client))
 
     def ask(self, ask: Ask | None, server: IPv4Address, item: int | None) -> Answer | None:
-        """Ask port 4011 where that can be done, and keep what came of it."""
+        """The answer of port 4011, None for silence; question and fault are kept.
+
+        Without ``ask`` it is not asked, which gives a note.
+        """
         if ask is None:
             self.notes.append(
                 f"{server}: port 4011 was not asked, because this interface has no IPv4 address:"
@@ -76,7 +83,12 @@ class Choice:
 
 
 def choose_firmware(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> Choice:
-    """What the PXE of a firmware loads."""
+    """The choice of a firmware's PXE.
+
+    EDK2 looks for these kinds of offers, in this order, and takes the first of a kind: a DHCP server's with
+    discovery options, a proxy's with them, a DHCP server's that says PXEClient, a proxy's, a DHCP server's
+    with a file name.
+    """
     choice = Choice(client=client, offers=offers)
     leases = [each for each in offers if not each.is_proxy]
     proxies = [each for each in offers if each.is_proxy and each.is_pxe]
@@ -137,7 +149,7 @@ def _take_menu(choice: Choice, packet: Answer, ask: Ask | None) -> Answer | None
 
 
 def _take_file(choice: Choice, packet: Answer, name: str) -> None:
-    """The TFTP target of a message. EDK2: the boot server list, siaddr, option 54; never option 66."""
+    """Set the TFTP target of a message. EDK2: the boot server list, siaddr, option 54; never option 66."""
     server = _find_listed_server(packet.option43) or packet.boot_server
     if _is_url(name):
         choice.add_fault(
@@ -155,7 +167,10 @@ def _find_listed_server(option43: PxeOption43) -> IPv4Address | None:
 
 
 def check_option_66(choice: Choice, packet: Answer, server: IPv4Address) -> None:
-    """Option 66 names another server than the one that is asked: clients read siaddr alone."""
+    """Add a fault where option 66 names another server than the one that is asked.
+
+    Clients read siaddr alone.
+    """
     name = packet.message.tftp_server_name
     if name is None:
         return
@@ -176,7 +191,7 @@ def check_option_66(choice: Choice, packet: Answer, server: IPv4Address) -> None
 
 
 def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
-    """What UEFI HTTP boot loads."""
+    """The choice of UEFI HTTP boot (UEFI 2.10, section 24.7)."""
     choice = Choice(client=client, offers=offers)
     leases = [each for each in offers if not each.is_proxy]
     offering = [each for each in offers if each.is_http and _is_url(each.message.boot_file or "")]

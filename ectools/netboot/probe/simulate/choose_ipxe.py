@@ -1,4 +1,4 @@
-"""What iPXE takes of the offers that it hears.
+"""iPXE's choice among the offers that it gets.
 
 https://github.com/ipxe/ipxe/blob/master/src/net/udp/dhcp.c (dhcp_discovery_rx, dhcp_has_pxeopts) and
 src/usr/autoboot.c (netboot, have_pxe_menu). The DHCP server's file name comes before the proxy's, because its
@@ -25,9 +25,9 @@ _PROXY_SECONDS = 2.0
 
 
 def choose_ipxe(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> Choice:
-    """What iPXE loads where no script tells it."""
+    """The choice of an iPXE that no script directs."""
     choice = Choice(client=client, offers=offers)
-    proxy = _hear(choice)
+    proxy = _take_offers(choice)
     if choice.lease is None:
         return choice
     if proxy is not None and not choice.lease.forbids_proxy:
@@ -44,8 +44,8 @@ def choose_ipxe(client: Client, offers: tuple[Answer, ...], ask: Ask | None) -> 
     return choice
 
 
-def _hear(choice: Choice) -> Answer | None:
-    """Go through the offers as they came, until iPXE would stop listening; returns the proxy's."""
+def _take_offers(choice: Choice) -> Answer | None:
+    """Set the lease and return the proxy's offer, of those that came before iPXE would stop listening."""
     proxy: Answer | None = None
     for each in choice.offers:
         if choice.lease is not None and (proxy is not None or each.seconds > _PROXY_SECONDS):

@@ -1,4 +1,4 @@
-"""What a file is, by its bytes."""
+"""Kinds of files, by their first bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MACHINES = {
 
 
 class ContentKind(StrEnum):
-    """What can be told apart."""
+    """The kinds that are told apart; the value is what people read."""
 
     EMPTY = "an empty file"
     UEFI = "a UEFI program"
@@ -41,7 +41,7 @@ class ContentKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """``machine`` is a UEFI program's (PE's number)."""
+    """A file's kind. ``machine`` is a UEFI program's, as a number of PE's."""
 
     kind: ContentKind
     machine: int | None = None
@@ -67,7 +67,7 @@ class Contents:
 
 
 def identify_contents(head: bytes) -> Contents:
-    """What the beginning of a file says that it is."""
+    """The kind of a file that begins with ``head``."""
     if not head:
         return Contents(kind=ContentKind.EMPTY)
     if is_script(head):

@@ -1,4 +1,4 @@
-"""Whether what a URI names is there, and its beginning; asked once for each URI."""
+"""Files by URI: whether one is there, and its beginning; asked for once each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEGINNING = 64 * 1024
 
 
 class FetchState(StrEnum):
-    """What came of it. ``UNKNOWN``: it was not asked, or cannot be from here."""
+    """The result of asking for a file. ``UNKNOWN``: it was not asked for, or cannot be from here."""
 
     FOUND = "found"
     MISSING = "missing"
@@ -39,7 +39,8 @@ class FetchState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """``size`` in bytes, None if not told; ``head`` the file's beginning, ``whole`` that it is all of it.
+    """A file that was asked for. ``size`` in bytes, None if not known; ``head`` is its beginning, ``whole``
+    that this is all of it.
 
     ``detail`` is the server's own word, or why nothing was asked.
     """
@@ -80,7 +81,11 @@ FindDigest = Callable[[str, Mapping[str, str]], str | None]
 
 
 class Fetcher:
-    """Fetches over ``line``, each URI once, whoever asks in whichever thread."""
+    """The files of one probe, fetched over ``line``.
+
+    Each URI is asked for once, by whatever thread comes first: ``_locks`` has one lock for each URI, held
+    while it is asked for. Others that want it wait, and then find it in ``_known``.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -138,12 +143,12 @@ class Fetcher:
         # The name is what is left, byte for byte: TFTP knows no escapes and no query.
         name = uri.split("/", 3)[3] if uri.count("/") >= 3 else ""
         try:
-            speaker = self._line.speak(server)
-            if speaker is None:
+            endpoint = self._line.open_endpoint(server)
+            if endpoint is None:
                 return Fetched(uri=uri, state=FetchState.UNKNOWN)
-            with speaker:
+            with endpoint:
                 reply = tftp.read_tftp_beginning(
-                    speaker, server, name, limit=limit, seconds=self._line.seconds
+                    endpoint, server, name, limit=limit, seconds=self._line.seconds
                 )
         except LinkError as error:
             return Fetched(uri=uri, state=FetchState.SILENT, detail=error.message)

@@ -1,4 +1,4 @@
-"""What an iPXE script would do, without a machine: its commands are gone through, its files asked for.
+"""An interpreter of iPXE scripts without a machine: commands are gone through, files asked for.
 
 A command that concerns the machine (``dhcp``, ``sleep``, a hash) is taken to succeed; ``||``, ``&&``,
 ``goto`` and variables are as in iPXE (https://ipxe.org/scripting, https://ipxe.org/cmd), so that mirrors,
@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import (
-    VARIABLE,
+    SCRIPT_VARIABLE,
     ScriptLine,
     find_labels,
     join_uri,
@@ -46,7 +46,7 @@ def run_script(
     fetch: Fetch,
     find_digest: FindDigest | None = None,
 ) -> tuple[ScriptEnd, ScriptTrace]:
-    """Go through the script that stands at ``uri``. ``settings``: iPXE's variables, by name.
+    """The end and the trace of the script that stands at ``uri``. ``settings``: iPXE's variables, by name.
 
     With ``find_digest``, what ``sha256sum`` compares is compared; else it is taken to be right.
     """
@@ -59,7 +59,7 @@ def run_script(
 
 
 class _OutOfStepsError(Exception):
-    """The script goes round and round."""
+    """A script took ``_MAX_STEPS`` lines and has not ended."""
 
 
 @dataclass
@@ -96,7 +96,7 @@ class _Machine:
         self.trace = ScriptTrace()
 
     def run(self, script: bytes, uri: str, *, depth: int) -> ScriptEnd | None:
-        """None where it came to its end and nothing had failed."""
+        """How a script or one that it chained ended; None where it came to its end without a failure."""
         lines = list(read_lines(script.decode("utf-8", "replace")))
         here = _Position(uri=uri, lines=lines, labels=find_labels(lines), depth=depth)
         while here.at < len(lines):
@@ -115,7 +115,7 @@ class _Machine:
         return None
 
     def _run_line(self, words: Sequence[str], here: _Position) -> CommandOutcome:
-        """Commands joined by ||, && and ; as iPXE joins them: from left to right."""
+        """The outcome of a line: commands joined by ||, && and ; run from left to right."""
         outcome: CommandOutcome = True
         for terminator, command in split_commands(words):
             if (terminator == "||" and outcome is True) or (terminator == "&&" and outcome is False):
@@ -128,7 +128,7 @@ class _Machine:
     def _run_command(self, words: list[str], here: _Position) -> CommandOutcome:
         if not words:
             return True
-        # A variable may be empty, and then no word is left; or hold blanks, and is one word all the same.
+        # A variable may be empty, and then no word is left; or hold blanks, and stays one word.
         expanded = [self._expand(word) for word in words]
         name, arguments = expanded[0], [word for word in expanded[1:] if word]
         handler = _COMMANDS.get(name)
@@ -140,7 +140,7 @@ class _Machine:
 
     def _expand(self, text: str) -> str:
         for _ in range(32):
-            found = VARIABLE.search(text)
+            found = SCRIPT_VARIABLE.search(text)
             if found is None:
                 break
             text = text[: found.start()] + self._look_up(found[1]) + text[found.end() :]
@@ -154,7 +154,7 @@ class _Machine:
             return value.replace(":", "-" if form == "hexhyp" else "")
         return value
 
-    # The commands: each takes its words and the position, and says how it went.
+    # The commands, each by its words and the position; they return how it went.
 
     def set(self, words: list[str], _here: _Position) -> CommandOutcome:
         if words:

@@ -1,4 +1,4 @@
-"""What a script did, and how it ended."""
+"""The trace of a script: files, notes, what it boots, and its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ScriptEnd(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KernelBoot:
-    """What is booted."""
+    """A kernel as a script boots it; the files are URIs."""
 
     kernel: str
     arguments: str
@@ -44,7 +44,7 @@ class Mismatch:
 
 @dataclass(kw_only=True)
 class ScriptTrace:
-    """What a script did, and those that it chained."""
+    """The trace of a script and of those that it chained; ``used`` are the variables that it read."""
 
     files: list[RequestedFile] = field(default_factory=list)
     used: set[str] = field(default_factory=set)

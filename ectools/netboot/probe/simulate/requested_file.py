@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What a file is fetched for."""
+    """The purpose of a file."""
 
     PROGRAM = "program"
     SCRIPT = "script"
@@ -42,15 +42,16 @@ class RequestedFile:
 
     @property
     def is_unreadable(self) -> bool:
-        """It was found, and is nothing that iPXE can run."""
+        """Whether it was found, and is nothing that iPXE can run."""
         return self.contents is not None and self.contents.kind in (ContentKind.PAGE, ContentKind.EMPTY)
 
 
 def guess_role(uri: str) -> Role:
-    """What a file is for, by its name, where the command that fetches it does not say."""
+    """The purpose of a file by its name, where the command that fetches it does not say."""
     name = uri.partition("?")[0].rpartition("/")[2].lower()
     if name.endswith(".ipxe"):
         return Role.SCRIPT
     if "initr" in name:
         return Role.INITRD
-    return Role.KERNEL if any(word in name for word in ("kernel", "linux", "image")) else Role.FILE
+    is_kernel = any(word in name for word in ("kernel", "linux", "vmlinu", "image"))
+    return Role.KERNEL if is_kernel else Role.FILE

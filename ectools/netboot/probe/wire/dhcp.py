@@ -1,7 +1,7 @@
 """DHCP messages ↔ bytes, for a client: RFC 2131, RFC 2132, RFC 3396 (long options).
 
-What arrives is anybody's. ``parse_message`` raises PacketError where there is no message to speak of, and
-else returns what can be read, with a note for each thing that cannot.
+Anybody can send: ``parse_message`` raises PacketError where there is no whole header, and else returns what
+can be read, with a note for each thing that cannot.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that a boot speaks of, by their numbers."""
+    """Numbers of the options that matter to a boot (IANA, BOOTP and DHCP parameters)."""
 
     SUBNET_MASK = 1
     ROUTER = 3

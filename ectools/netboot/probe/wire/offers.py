@@ -1,4 +1,4 @@
-"""What came back: offers, and the answers of port 4011."""
+"""Answers of DHCP servers and proxies: offers, and those of port 4011."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def is_proxy(self) -> bool:
-        """It offers no address."""
+        """Whether it offers no address."""
         return self.message.yiaddr == NO_ADDRESS
 
     @property
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def server(self) -> IPv4Address:
-        """Who it says it is."""
+        """Option 54, else the sender."""
         return self.message.server_id or self.source
 
     @property
@@ -79,7 +79,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class BootQuestion:
-    """Port 4011 of ``server``, asked by its DHCP-like request, and what it answered."""
+    """A question to port 4011 of ``server``, and its answer: None for silence. ``item`` is a menu's."""
 
     server: IPv4Address
     item: int | None

@@ -214,7 +214,7 @@ class UdpEndpoint:
             self._socket.setblocking(False)
             self.port: int = self._socket.getsockname()[1]
             self._address = address
-            self._ear = CaptureSocket(interface, self.port)
+            self._capture = CaptureSocket(interface, self.port)
             cleanup.pop_all()
 
     def __enter__(self) -> Self:
@@ -223,7 +223,7 @@ class UdpEndpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ear.__exit__(kind, error, trace)
+        self._capture.__exit__(kind, error, trace)
         self._socket.close()
 
     def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:
@@ -238,14 +238,14 @@ class UdpEndpoint:
         """What comes in within ``seconds``: its sender, its port, its bytes. The same one may come twice."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ours, heard = self._socket.fileno(), self._ear.fileno()
-            ready, _, _ = select.select([ours, heard], [], [], left)
+            ours, captured = self._socket.fileno(), self._capture.fileno()
+            ready, _, _ = select.select([ours, captured], [], [], left)
             if ours in ready:
                 with contextlib.suppress(OSError):
                     payload, (source, port) = self._socket.recvfrom(_FRAME_BYTES)
                     yield IPv4Address(source), port, payload
-            if heard in ready:
-                for each in self._ear.read():
+            if captured in ready:
+                for each in self._capture.read():
                     if each.destination == self._address:
                         yield each.source, each.source_port, each.payload
 

@@ -11,7 +11,7 @@ from ectools.netboot.probe.wire.dhcp import split_dhcp_options
 
 
 class PxeSuboption(IntEnum):
-    """The sub-options that a boot is chosen by."""
+    """Numbers of the sub-options that a boot is chosen by (PXE 2.1, table 2-1)."""
 
     DISCOVERY_CONTROL = 6
     MULTICAST_ADDRESS = 7
@@ -29,7 +29,7 @@ WAIT_FOR_EVER = 255
 
 @dataclass(frozen=True, kw_only=True)
 class MenuItem:
-    """``type`` is what a boot server is asked for; 0 is the local disk."""
+    """An entry of the boot menu. ``type`` is what a boot server is asked for; 0 is the local disk."""
 
     type: int
     text: str
@@ -37,10 +37,11 @@ class MenuItem:
 
 @dataclass(frozen=True, kw_only=True)
 class PxeOption43:
-    """``has_discovery``: whether there is any sub-option that makes the client look at menu and servers.
+    """The sub-options, read.
 
-    ``servers``: item type → addresses. ``prompt_seconds`` is None without a prompt, and then no time.
-    ``skip_menu`` is bit 3 of the discovery control: the file in the same message is used as it is.
+    ``has_discovery``: whether there is any that makes the client look at menu and servers. ``servers``: item
+    type → addresses. ``prompt_seconds`` is None without a prompt, and then no time. ``skip_menu`` is bit 3 of
+    the discovery control: the file in the same message is used as it is.
     """
 
     has_discovery: bool = False
@@ -57,7 +58,7 @@ class PxeOption43:
 
 
 def parse_option43(value: bytes) -> PxeOption43:
-    """Read the value of option 43; what is cut off or too short gives a note."""
+    """The sub-options in the value of option 43; what is cut off or too short gives a note."""
     notes: list[str] = []
     parts: dict[int, bytes] = {}
     for number, part in split_dhcp_options(value, where="option 43", notes=notes):

@@ -61,18 +61,18 @@ def parse_options(payload: bytes) -> dict[str, str]:
 
 
 def read_tftp_beginning(
-    speaker: UdpEndpoint, server: IPv4Address, name: str, *, limit: int, seconds: float
+    endpoint: UdpEndpoint, server: IPv4Address, name: str, *, limit: int, seconds: float
 ) -> TftpReply:
     """Fetch up to about ``limit`` bytes, then tell the server to stop. ``seconds`` is for each answer."""
-    transfer = _Transfer(speaker, server, limit=limit)
+    transfer = _Transfer(endpoint, server, limit=limit)
     transfer.send(build_read(name), port=load_protocols().ports.tftp)
     deadline = time.monotonic() + _MOST_SECONDS
     while True:
         packet = transfer.wait(seconds)
         if packet is None or time.monotonic() > deadline:
-            heard = transfer.port is not None
-            error = "the transfer broke off" if heard else None
-            return TftpReply(silent=not heard, error=error, size=transfer.size)
+            answered = transfer.port is not None
+            error = "the transfer broke off" if answered else None
+            return TftpReply(silent=not answered, error=error, size=transfer.size)
         port, opcode, rest = packet
         if opcode == Opcode.ERROR:
             text = rest[2:].partition(b"\0")[0].decode("utf-8", "backslashreplace")
@@ -86,8 +86,8 @@ def read_tftp_beginning(
 class _Transfer:
     """One file being read: what is expected next, and what to say again where it does not come."""
 
-    def __init__(self, speaker: UdpEndpoint, server: IPv4Address, *, limit: int) -> None:
-        self._speaker, self._server, self._limit = speaker, server, limit
+    def __init__(self, endpoint: UdpEndpoint, server: IPv4Address, *, limit: int) -> None:
+        self._endpoint, self._server, self._limit = endpoint, server, limit
         self._last = b""
         self._last_port = 0
         self._block_bytes = _DEFAULT_BLOCK_BYTES
@@ -99,7 +99,7 @@ class _Transfer:
 
     def send(self, payload: bytes, *, port: int) -> None:
         self._last, self._last_port = payload, port
-        self._speaker.send(payload, to=self._server, port=port)
+        self._endpoint.send(payload, to=self._server, port=port)
 
     def wait(self, seconds: float) -> tuple[int, int, bytes] | None:
         """The next packet of this transfer: the server's port, the opcode, and what is behind it.
@@ -108,11 +108,11 @@ class _Transfer:
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            for source, port, payload in self._speaker.wait(min(left, _RESEND_SECONDS)):
+            for source, port, payload in self._endpoint.wait(min(left, _RESEND_SECONDS)):
                 if source == self._server and len(payload) >= 4 and self.port in (None, port):
                     self.port = port
                     return port, int.from_bytes(payload[:2]), payload[2:]
-            self._speaker.send(self._last, to=self._server, port=self._last_port)
+            self._endpoint.send(self._last, to=self._server, port=self._last_port)
         return None
 
     def take(self, opcode: int, rest: bytes, *, port: int) -> bool:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +14,12 @@ from support.staged import make_release, put_release
 
 from ectools.cli.netboot.ipxe import COMMAND
 from ectools.errors import EcError
-from ectools.files import LockedError, hold_lock
+from ectools.files import FileError, LockedError, hold_lock
 from ectools.netboot.boot_files import install
 from ectools.netboot.boot_files.install import install_boot_files
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ectools.netboot.settings.model import NetbootSettings
 
 
@@ -124,6 +125,98 @@ def test_a_record_that_is_none_removes_nothing(directory: Path) -> None:
     for text in ("", "[]", '{"../state/tftp.json": "x"}'):
         (directory / "state/tftp.json").write_text(text)
         assert install_boot_files(settings_of(directory), None).removed == ()
+
+
+def test_the_record_names_what_is_there_and_its_digest(directory: Path) -> None:
+    done = install_boot_files(settings_of(directory), None)
+    assert (done.directory, done.files, done.removed) == (
+        directory / "state/tftp",
+        ("ec-ipxe.efi", "autoexec.ipxe"),
+        (),
+    )
+    record = json.loads((directory / "state/tftp.json").read_text())
+    assert record == {name: hashlib.sha256(data).hexdigest() for name, data in content(directory).items()}
+    assert (directory / "state/tftp.json").read_text().endswith("}\n")
+    # Only the owner and its group may look in; the directory that is served is open.
+    assert stat.S_IMODE((directory / "state/tftp").stat().st_mode) & 0o700 == 0o700
+
+
+def test_a_script_without_the_token_is_written_anew_alone(directory: Path) -> None:
+    install_boot_files(settings_of(directory), "t0ken")
+    done = install_boot_files(settings_of(directory), "0ther")
+    assert done.written == ("autoexec.ipxe",)
+    assert b"0ther" in content(directory)["autoexec.ipxe"]
+
+
+@pytest.mark.parametrize("name", ["ec-ipxe.efi", "autoexec.ipxe"])
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(directory: Path, name: str) -> None:
+    tftp = directory / "state/tftp"
+    tftp.mkdir(parents=True)
+    (directory / "elsewhere").write_bytes(build_ipxe())
+    (tftp / name).symlink_to(directory / "elsewhere")
+    assert name in install_boot_files(settings_of(directory), None).written
+    assert not (tftp / name).is_symlink()
+    assert (directory / "elsewhere").read_bytes() == build_ipxe()
+
+
+def test_a_link_to_what_was_ours_stays(directory: Path) -> None:
+    install_boot_files(settings_of(directory), None)
+    ours = directory / "state/tftp/ec-ipxe.efi"
+    ours.rename(directory / "moved")
+    ours.symlink_to(directory / "moved")
+    assert install_boot_files(settings_of(directory, tftpBootFilename="new.efi"), None).removed == ()
+    assert ours.is_symlink()
+
+
+def test_what_cannot_be_removed_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_boot_files(settings_of(directory), None)
+    genuine = Path.unlink
+
+    def unlink(path: Path, **options: Any) -> None:
+        if path.name == "ec-ipxe.efi":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        genuine(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(FileError, match=r"tftp/ec-ipxe.efi: cannot be removed: Device or resource busy"):
+        install_boot_files(settings_of(directory, tftpBootFilename="new.efi"), None)
+    # The record still names it, so that the next run can.
+    monkeypatch.setattr(Path, "unlink", genuine)
+    done = install_boot_files(settings_of(directory, tftpBootFilename="new.efi"), None)
+    assert done.removed == ("ec-ipxe.efi",)
+
+
+def test_a_removal_is_made_durable(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(install, "sync_directory", synced.append)
+    install_boot_files(settings_of(directory), None)
+    assert synced == []
+    install_boot_files(settings_of(directory, tftpBootFilename="new.efi"), None)
+    assert synced == [directory / "state/tftp"]
+
+
+@pytest.mark.parametrize(
+    ("record", "removed"),
+    [
+        ({"old.efi": hashlib.sha256(b"old").hexdigest()}, True),
+        ({"old.efi": hashlib.sha256(b"new").hexdigest()}, False),
+        ({"old.efi": None}, False),
+        ({"../tftp/old.efi": hashlib.sha256(b"old").hexdigest()}, False),
+    ],
+)
+def test_what_a_record_may_say(directory: Path, record: dict[str, Any], removed: bool) -> None:
+    tftp = directory / "state/tftp"
+    tftp.mkdir(parents=True)
+    (tftp / "old.efi").write_bytes(b"old")
+    (directory / "state/tftp.json").write_text(json.dumps(record))
+    assert bool(install_boot_files(settings_of(directory), None).removed) is removed
+    assert (tftp / "old.efi").exists() is not removed
+
+
+def test_a_directory_that_cannot_be_made(directory: Path) -> None:
+    (directory / "state").write_text("a file")
+    with pytest.raises(FileError, match=r"tftp: cannot be made: (File exists|Not a directory)"):
+        install_boot_files(settings_of(directory), None)
 
 
 def test_two_at_once_are_told_apart(directory: Path) -> None:

@@ -24,7 +24,12 @@ from ectools.netboot.dnsmasq.check import (
     find_faults,
     list_boot_files,
 )
-from ectools.netboot.dnsmasq.model import BootServices, BootServicesError, build_boot_services, build_filenames
+from ectools.netboot.dnsmasq.model import (
+    BootServices,
+    BootServicesError,
+    build_boot_services,
+    build_filenames,
+)
 from ectools.netboot.dnsmasq.plan import build_plan, fit_transfers
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary

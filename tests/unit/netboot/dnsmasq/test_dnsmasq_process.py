@@ -172,7 +172,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.005)
 
 
@@ -193,7 +193,7 @@ def test_it_serves_and_what_it_delivers_is_told(world: World) -> None:
         assert abs(dnsmasq.answered - asyncio.get_running_loop().time()) < 60
         assert world.told("dnsmasq serves")[0]["pid"] == dnsmasq.pid
         assert dnsmasq.pid is not None
-        assert Path(f"/proc/{dnsmasq.pid}").exists()
+        os.kill(dnsmasq.pid, 0)
         (watched,) = world.watched
         assert watched == WatchedProcess(
             pid=dnsmasq.pid,
@@ -275,6 +275,37 @@ def test_one_that_dies_without_a_word(world: World) -> None:
     assert world.told("dnsmasq died; it is started again")[0]["how"] == "killed by SIGKILL"
 
 
+def test_each_death_is_told_with_its_own_words(world: World) -> None:
+    plan = world.plan(
+        SERVES,
+        "test -e thrice && exec sleep 600",
+        "sleep 0.1",
+        "test -e twice && touch thrice && exit 4",
+        "touch twice",
+        "echo 'dnsmasq: a word' >&2",
+        "exit 3",
+    )
+
+    async def scenario(dnsmasq: Dnsmasq) -> None:
+        await until(lambda: len(world.watched) == 3)
+        assert dnsmasq.restarts == 2
+
+    world.run(plan, scenario)
+    assert [entry["how"] for entry in world.told("dnsmasq died; it is started again")] == [
+        "exit status 3: dnsmasq: a word",
+        "exit status 4",
+    ]
+
+
+def test_before_it_serves_there_is_no_process_to_tell_of(world: World) -> None:
+    async def main() -> None:
+        dnsmasq = Dnsmasq(world.plan(SERVES), delivered=lambda *_: None)
+        assert (dnsmasq.pid, dnsmasq.answered, dnsmasq.restarts) == (None, None, 0)
+        assert dnsmasq.state is ChildState.STARTING
+
+    asyncio.run(main())
+
+
 def test_one_that_hangs_is_ended_and_started_again(world: World) -> None:
     world.hangs = "it did not answer over TFTP, 2 times in a row"
 
@@ -352,7 +383,7 @@ class Table:
     def load(self, share: TransferShare) -> None:
         self.did.append(share)
 
-    def count_refused(self) -> int:
+    def count_rejected(self) -> int:
         return self.counts.pop(0) if self.counts else 0
 
     def remove(self) -> None:
@@ -362,7 +393,7 @@ class Table:
 def test_the_limit_is_loaded_before_it_serves_counted_and_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_REFUSED_SECONDS", 0.001)
+    monkeypatch.setattr(process, "_REJECTED_SECONDS", 0.001)
     table = Table()
 
     async def scenario(dnsmasq: Dnsmasq) -> None:

@@ -314,5 +314,5 @@ def test_an_error_without_a_text(receiver: Receiver, monkeypatch: pytest.MonkeyP
             raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(reports.socket, "socket", Refusing)
-    with pytest.raises(FileError, match="Read-only file system$"):
+    with pytest.raises(FileError, match=r"Read-only file system$"):
         reports._bind(receiver.path)

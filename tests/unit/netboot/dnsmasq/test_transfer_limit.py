@@ -106,7 +106,7 @@ def test_it_is_loaded_and_removed(world: World, table: TransferTable) -> None:
 
 def test_what_was_not_loaded_is_not_removed_and_counts_nothing(world: World, table: TransferTable) -> None:
     table.remove()
-    assert (table.count_refused(), world.applied, world.counters) == (0, [], {})
+    assert (table.count_rejected(), world.applied, world.counters) == (0, [], {})
 
 
 def test_this_host_alone_needs_none(world: World, table: TransferTable) -> None:
@@ -144,12 +144,12 @@ def test_refusals_are_counted_since_the_last_time(world: World, table: TransferT
     # The last but one is of a table that was loaded anew.
     for total in (0, 5, 5, 12, 3, 3):
         world.counters["refused"] = total
-        counts.append(table.count_refused())
+        counts.append(table.count_rejected())
     assert counts == [0, 5, 0, 7, 3, 0]
     del world.counters["refused"]
-    assert table.count_refused() == 0
+    assert table.count_rejected() == 0
     world.error = EcError("nft is gone")
-    assert table.count_refused() == 0
+    assert table.count_rejected() == 0
 
 
 def test_one_that_cannot_be_removed_is_told(world: World, table: TransferTable) -> None:

@@ -1,4 +1,7 @@
-"""Is dnsmasq alive: what is asked, what counts as a sign of life, and when it hangs. Time is the loop's own."""
+"""Is dnsmasq alive: what is asked, what counts as a sign of life, and when it hangs.
+
+Time is the loop's own.
+"""
 
 from __future__ import annotations
 
@@ -60,12 +63,10 @@ async def ask(answer: bytes | None) -> tuple[bool, list[bytes]]:
     transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
     try:
-        alive = await ask_dnsmasq(
-            LOCALHOST, "a.efi", seconds=0.05 if answer is None else 30.0, port=port
-        )
+        alive = await ask_dnsmasq(LOCALHOST, "a.efi", seconds=0.05 if answer is None else 30.0, port=port)
         if answer is not None and answer[1] != 5:
             async with asyncio.timeout(30):
-                while len(heard) < 2:
+                while len(heard) < 2:  # noqa: ASYNC110 - the server is a callback
                     await asyncio.sleep(0.001)
         return alive, heard
     finally:
@@ -250,9 +251,7 @@ def test_one_that_sleeps_and_is_not_full_hangs(world: World) -> None:
     assert world.watch(False, False) is not None
 
 
-def test_the_file_that_is_asked_for_is_the_first_that_is_there(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_file_that_is_asked_for_is_the_first_that_is_there(world: World, tmp_path: Path) -> None:
     (tmp_path / "b.efi").write_bytes(b"x")
     (tmp_path / "c.efi").write_bytes(b"x")
     (tmp_path / "d").mkdir()
@@ -301,9 +300,7 @@ def test_what_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("opened", "full"), [(23, False), (24, True), (25, True)])
-def test_whether_all_transfers_are_taken(
-    monkeypatch: pytest.MonkeyPatch, opened: int, full: bool
-) -> None:
+def test_whether_all_transfers_are_taken(monkeypatch: pytest.MonkeyPatch, opened: int, full: bool) -> None:
     def list_descriptors(path: Path) -> Iterator[Path]:
         assert str(path) == "/proc/7/fd"
         return iter([Path(str(number)) for number in range(opened)])
@@ -318,4 +315,3 @@ def test_a_process_that_is_gone_is_not_full(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Path, "iterdir", fail)
     assert not liveness._is_full(replace(WATCHED, max_transfers=0))
-

@@ -177,7 +177,9 @@ def test_more_conditions(headers: dict[str, str], status: Status) -> None:
 
 
 @pytest.mark.parametrize("field", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
-@pytest.mark.parametrize("text", ["", "soon", "Thu, 99 Nov 2023 99:13:20 GMT", "1 Jan 99999 00:00:00 GMT", ","])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "Thu, 99 Nov 2023 99:13:20 GMT", "1 Jan 99999 00:00:00 GMT", ","]
+)
 def test_what_is_no_date_is_ignored(field: str, text: str) -> None:
     assert select("GET", {field: text}, FILE).status is Status.WHOLE
 

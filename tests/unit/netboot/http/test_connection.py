@@ -435,7 +435,10 @@ def test_a_client_that_hangs_up_while_it_is_rejected_is_dropped() -> None:
 
 def test_who_makes_room_at_rest_is_told_only_if_it_wants_something() -> None:
     def scenario(case: Case) -> None:
-        told = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 7\r\n\r\n"
+        told = (
+            b"HTTP/1.1 503 Service Unavailable\r\n"
+            b"Content-Length: 0\r\nConnection: close\r\nRetry-After: 7\r\n\r\n"
+        )
         case.connection.make_room(Loss.RESTING)  # never answered yet
         assert (case.transport.written, case.transport.calls) == (told, ["close"])
         assert case.connection.state is ConnectionState.LINGER

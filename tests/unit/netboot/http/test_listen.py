@@ -80,7 +80,7 @@ def test_what_to_do_about_an_address_that_cannot_be_had(
 
 def test_an_unknown_reason_is_given_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     fail_to_bind(monkeypatch, OSError("no reason"))
-    with pytest.raises(ListenError, match="127.0.0.1:65535: cannot listen: no reason") as caught:
+    with pytest.raises(ListenError, match=r"127\.0\.0\.1:65535: cannot listen: no reason") as caught:
         bind_listener("127.0.0.1", 65535)
     assert caught.value.hint is None
 
@@ -126,7 +126,8 @@ def test_authorities(ip: str, authority: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ip", "plain"), [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")]
+    ("ip", "plain"),
+    [("::ffff:192.0.2.1", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")],
 )
 def test_peers(ip: str, plain: str) -> None:
     assert plain_address(ip) == plain

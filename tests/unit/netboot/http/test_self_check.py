@@ -65,7 +65,10 @@ def has_ipv6() -> bool:
     ("answer", "expected"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", None),
-        (b"HTTP/1.1 500 Internal Server Error\r\n", "the answer was b'HTTP/1.1 500 Internal Server Error\\r\\n'"),
+        (
+            b"HTTP/1.1 500 Internal Server Error\r\n",
+            "the answer was b'HTTP/1.1 500 Internal Server Error\\r\\n'",
+        ),
         (b"HTTP/1.1 404 " + b"x" * 100, f"the answer was {b'HTTP/1.1 404 ' + b'x' * 27!r}"),
         (b"200", "the answer was b'200'"),
         (b"", "the answer was b''"),

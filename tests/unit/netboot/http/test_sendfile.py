@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,7 @@ from ectools.netboot.http.sendfile import (
 from ectools.netboot.http.webroot import OpenedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 SIZE = 64 << 20
@@ -82,10 +83,10 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(os, "sendfile", kernel.sendfile)
-    yield kernel
+    return kernel
 
 
 @pytest.fixture
@@ -119,6 +120,11 @@ def run(path: Path, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> N
             bench.close()
 
     run_still(inside())
+
+
+def make_older(path: Path) -> None:
+    """A date of a second before its own."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
 def count_descriptors() -> int:
@@ -203,9 +209,7 @@ def test_downloads_take_turns_and_one_that_has_ended_gets_none(path: Path, kerne
     ],
 )
 @pytest.mark.usefixtures("in_memory")
-def test_why_a_download_breaks_off(
-    path: Path, kernel: Kernel, answer: int | OSError, reason: Abort
-) -> None:
+def test_why_a_download_breaks_off(path: Path, kernel: Kernel, answer: int | OSError, reason: Abort) -> None:
     async def scenario(bench: Bench) -> None:
         kernel.answers = [100, answer]
         transfer = bench.start()
@@ -262,7 +266,7 @@ def test_closing_the_socket_elsewhere_does_not_lead_the_bytes_astray(path: Path)
 def test_a_file_that_has_changed_is_not_sent_to_its_end(path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(10, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, 0)
@@ -274,7 +278,7 @@ def test_a_file_that_changes_before_its_last_slice_is_sent_up_to_there(path: Pat
     async def scenario(bench: Bench) -> None:
         bench.scheduler._is_on_disk = lambda *_: False  # type: ignore[method-assign]
         file = bench.open()
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+        make_older(path)
         transfer = bench.start(SLICE_BYTES + 1, file=file)
         await turns()
         assert (transfer.on_complete.result(), transfer.sent) == (Abort.FILE_CHANGED, SLICE_BYTES)
@@ -383,9 +387,7 @@ def test_what_was_in_memory_a_while_ago_is_asked_for_again(
     run(path, scenario)
 
 
-def test_only_the_new_part_of_a_slice_is_looked_for(
-    path: Path, kernel: Kernel, in_memory: list[int]
-) -> None:
+def test_only_the_new_part_of_a_slice_is_looked_for(path: Path, kernel: Kernel, in_memory: list[int]) -> None:
     async def scenario(bench: Bench) -> None:
         kernel.answers = [1000]
         bench.start(SIZE)
@@ -421,12 +423,50 @@ def test_what_is_on_disk_is_read_by_a_thread_and_then_sent(
         await turns(1)
         assert kernel.calls == []
         bench.loop.now += 500  # type: ignore[attr-defined]
-        async with asyncio.timeout(None):
-            assert await transfer.on_complete is None
+        assert await transfer.on_complete is None
         assert read == [(0, SLICE_BYTES)]
         assert [call[1:] for call in kernel.calls] == [(0, SLICE_BYTES), (SLICE_BYTES, SLICE_BYTES)]
         assert transfer.progress == bench.loop.time()
         assert not transfer.was_read
+
+    run(path, scenario)
+
+
+def test_a_disk_that_hangs_holds_up_no_others_files(
+    path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each device has its own few threads."""
+    on = threading.Event()
+    hung: set[int] = set()
+    inside: list[int] = []
+
+    def preadv(*_: object) -> int:
+        raise BlockingIOError
+
+    def pread(descriptor: int, *_: int) -> bytes:
+        if descriptor in hung:
+            inside.append(descriptor)
+            on.wait(60)
+        return b""
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "pread", pread)
+
+    async def scenario(bench: Bench) -> None:
+        transfers = []
+        for _ in range(50):
+            file = bench.open()
+            hung.add(file.descriptor)
+            transfers.append(bench.start(10, file=file))
+        other = bench.open()
+        elsewhere = os.stat_result((*other.status[:2], other.status.st_dev + 1, *other.status[3:]))
+        monkeypatch.setattr(sendfile, "_has_changed", lambda _: False)
+        found = bench.start(10, file=OpenedFile(descriptor=other.descriptor, status=elsewhere))
+        assert await found.on_complete is None
+        assert len(inside) <= 4
+        on.set()
+        for transfer in transfers:
+            assert await transfer.on_complete is None
 
     run(path, scenario)
 

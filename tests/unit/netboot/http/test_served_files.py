@@ -198,7 +198,7 @@ def test_whether_the_root_is_there_is_asked_once_for_all_who_ask_meanwhile(
         monkeypatch.setattr(served, "_HEALTH_SECONDS", 60)
         assert await files.is_root_there()
         assert hanging.looks == before + 1
-        root.rename(root.with_name("away"))
+        os.rename(root, root.with_name("away"))
         assert not await files.is_root_there()
 
     run(hanging, scenario)

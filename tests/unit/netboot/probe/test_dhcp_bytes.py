@@ -269,9 +269,7 @@ def test_what_options_say() -> None:
         ),
         (
             b"\x08\x0b\x00\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08",
-            PxeOption43(
-                has_discovery=True, servers=((1, (IPv4Address("1.2.3.4"), IPv4Address("5.6.7.8"))),)
-            ),
+            PxeOption43(has_discovery=True, servers=((1, (IPv4Address("1.2.3.4"), IPv4Address("5.6.7.8"))),)),
         ),
         (
             b"\x08\x02\x00\x01",
@@ -295,7 +293,10 @@ def test_what_options_say() -> None:
             b"\x09\x02\x00\x01",
             PxeOption43(has_discovery=True, notes=("option 43: the boot menu is cut off",)),
         ),
-        (b"\x09\x04\x00\x01\x01\xff", PxeOption43(has_discovery=True, menu=(MenuItem(type=1, text="\\xff"),))),
+        (
+            b"\x09\x04\x00\x01\x01\xff",
+            PxeOption43(has_discovery=True, menu=(MenuItem(type=1, text="\\xff"),)),
+        ),
         (b"\x09\x05\x00", PxeOption43(notes=("option 43: option 9 is cut off",))),
     ],
 )

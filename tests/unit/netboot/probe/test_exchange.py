@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -177,8 +178,8 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 
     xids = iter(range(1000, 2000))
     monkeypatch.setattr(exchange.secrets, "randbits", lambda bits: next(xids) if bits == 32 else None)
-    monkeypatch.setattr(exchange.time, "monotonic", lambda: network.now)
-    monkeypatch.setattr(exchange.select, "select", select)
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: network.now))
+    monkeypatch.setattr(exchange, "select", SimpleNamespace(select=select))
     monkeypatch.setattr(exchange, "CaptureSocket", Capture)
     monkeypatch.setattr(exchange, "UdpEndpoint", Endpoint)
     monkeypatch.setattr(exchange, "send_broadcast", send_broadcast)
@@ -195,14 +196,14 @@ def test_the_address_for_a_server_is_the_one_in_its_network() -> None:
     assert LINE.find_address(IPv4Address("203.0.113.1")) == IPv4Address("198.51.100.9")
     bare = replace(LINE, interface=replace(ETH0, addresses=()))
     assert bare.find_address(PROXY) is None
-    assert bare.speak(PROXY) is None
+    assert bare.open_endpoint(PROXY) is None
 
 
 def test_a_socket_for_a_server(network: Network) -> None:
-    assert LINE.speak(PROXY, source_port=68) is not None
-    assert LINE.speak(PROXY) is not None
+    assert LINE.open_endpoint(PROXY, source_port=68) is not None
+    assert LINE.open_endpoint(PROXY) is not None
     # From this host to itself the port is shared with nobody.
-    assert LINE.speak(HERE, source_port=68) is not None
+    assert LINE.open_endpoint(HERE, source_port=68) is not None
     assert network.endpoints == [(HERE, False, 68), (HERE, False, 0), (HERE, True, 0)]
 
 

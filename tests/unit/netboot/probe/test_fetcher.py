@@ -13,21 +13,14 @@ from support.pxe_messages import client_of
 
 from ectools.netboot.probe.clients.exchange import Line
 from ectools.netboot.probe.simulate import fetcher
-from ectools.netboot.probe.simulate.contents import (
-    ContentKind,
-    Contents,
-    find_embedded_script,
-    identify_contents,
-)
+from ectools.netboot.probe.simulate.contents import ContentKind, Contents, identify_contents
 from ectools.netboot.probe.simulate.fetcher import BEGINNING, Fetched, Fetcher, FetchState, resolve_host
-from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, classify, guess_role
+from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 from ectools.netboot.probe.wire.http_probe import HttpReply
 from ectools.netboot.probe.wire.packet_socket import Interface, LinkError
 from ectools.netboot.probe.wire.tftp import TftpReply
 
-ETH0 = Interface(
-    name="eth0", index=7, mac=bytes(6), up=True, addresses=(IPv4Interface("192.0.2.9/24"),)
-)
+ETH0 = Interface(name="eth0", index=7, mac=bytes(6), up=True, addresses=(IPv4Interface("192.0.2.9/24"),))
 LINE = Line(
     interface=ETH0,
     mac=bytes(6),
@@ -46,24 +39,24 @@ class Wire:
         self.http = HttpReply(status=200, size=3, data=b"abc", whole=True)
         self.digest = HttpReply(status=200, data=b"d1gest")
         self.asked: list[tuple[Any, ...]] = []
-        self.spoken: list[IPv4Address] = []
+        self.opened: list[IPv4Address] = []
         monkeypatch.setattr(fetcher.tftp, "read_tftp_beginning", self._read_tftp)
         monkeypatch.setattr(fetcher.http_probe, "read_http_beginning", self._read_http)
         monkeypatch.setattr(fetcher.http_probe, "read_http_digest", self._read_digest)
-        monkeypatch.setattr(Line, "speak", self._speak)
+        monkeypatch.setattr(Line, "open_endpoint", self._open_endpoint)
 
-    def _speak(self, server: IPv4Address) -> Wire:
-        self.spoken.append(server)
+    def _open_endpoint(self, server: IPv4Address) -> Wire:
+        self.opened.append(server)
         return self
 
     def __enter__(self) -> Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.spoken.clear()
+        self.opened.clear()
 
-    def _read_tftp(self, speaker: Wire, server: IPv4Address, name: str, **options: Any) -> TftpReply:
-        assert speaker.spoken == [server]
+    def _read_tftp(self, endpoint: Wire, server: IPv4Address, name: str, **options: Any) -> TftpReply:
+        assert endpoint.opened == [server]
         self.asked.append((str(server), name, options["limit"], options["seconds"]))
         return self.tftp
 
@@ -100,7 +93,7 @@ def test_a_name_of_tftp_is_taken_byte_for_byte(wire: Wire, uri: str, name: str) 
     found = Fetcher(LINE)(uri)
     assert found == Fetched(uri=uri, state=FetchState.FOUND, size=3, head=b"abc", whole=True)
     assert wire.asked == [("192.0.2.2", name, 65536, 3.0)]
-    assert wire.spoken == [], "the socket is closed"
+    assert wire.opened == [], "the socket is closed"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +121,7 @@ def test_a_link_that_fails_is_silence(wire: Wire, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fetcher.tftp, "read_tftp_beginning", fail)
     found = Fetcher(LINE)("tftp://192.0.2.2/a")
     assert (found.state, found.detail) == (FetchState.SILENT, "192.0.2.2: cannot send: No route to host")
-    monkeypatch.setattr(Line, "speak", lambda *_: None)
+    monkeypatch.setattr(Line, "open_endpoint", lambda *_: None)
     assert Fetcher(LINE)("tftp://192.0.2.2/a").state is FetchState.UNKNOWN
 
 
@@ -144,15 +137,11 @@ def test_a_link_that_fails_is_silence(wire: Wire, monkeypatch: pytest.MonkeyPatc
         ),
         (
             HttpReply(status=200, whole=True, redirected=f"{WEB}/b?token=geheim"),
-            Fetched(
-                uri=WEB, state=FetchState.FOUND, whole=True, detail=f"redirected to {WEB}/b?token=***"
-            ),
+            Fetched(uri=WEB, state=FetchState.FOUND, whole=True, detail=f"redirected to {WEB}/b?token=***"),
         ),
         (
             HttpReply(status=416, data=b"no", size=4, redirected=f"{WEB}/b"),
-            Fetched(
-                uri=WEB, state=FetchState.FOUND, size=0, whole=True, detail=f"redirected to {WEB}/b"
-            ),
+            Fetched(uri=WEB, state=FetchState.FOUND, size=0, whole=True, detail=f"redirected to {WEB}/b"),
         ),
         (HttpReply(status=None), Fetched(uri=WEB, state=FetchState.SILENT, detail="no answer")),
         (
@@ -356,7 +345,7 @@ def linux(data: bytes = b"", *, at: int = 0x202, magic: bytes = b"HdrS") -> byte
     ],
 )
 def test_contents(head: bytes, kind: ContentKind, machine: int | None, text: str) -> None:
-    found = identify_contents(Fetched(uri="", state=FetchState.FOUND, head=head))
+    found = identify_contents(head)
     assert (found.kind, found.machine, found.text) == (kind, machine, text)
     assert found.is_ipxe_script is (kind is ContentKind.SCRIPT)
 
@@ -381,20 +370,6 @@ def test_what_runs_where(number: int, kind: ContentKind, machine: int | None, ru
     assert Contents(kind=kind, machine=machine).runs_on(client_of(number).architecture) is runs
 
 
-@pytest.mark.parametrize(
-    ("program", "script"),
-    [
-        (b"iPXE\0#!ipxe \0", None),
-        (b"iPXE\0#!ipxe\ndhcp\nboot\0rest", b"#!ipxe\ndhcp\nboot"),
-        (b"#!ipxe \0x#!ipxe\na\0", b"#!ipxe\na"),
-        (b"iPXE", None),
-        (b"#!gpxe\na\0", None),
-    ],
-)
-def test_a_script_that_is_built_in(program: bytes, script: bytes | None) -> None:
-    assert find_embedded_script(program) == script
-
-
 # What a file is for
 
 
@@ -410,6 +385,8 @@ def test_a_script_that_is_built_in(program: bytes, script: bytes | None) -> None
         (f"{WEB}/vmlinuz-linux", Role.KERNEL),
         (f"{WEB}/kernel", Role.KERNEL),
         (f"{WEB}/bzImage", Role.KERNEL),
+        (f"{WEB}/vmlinuz", Role.KERNEL),
+        (f"{WEB}/linux", Role.KERNEL),
         (f"{WEB}/a?kernel", Role.FILE),
         (f"{WEB}/kernel/a", Role.FILE),
     ],
@@ -429,12 +406,7 @@ def test_roles_by_names(uri: str, role: Role) -> None:
         (FetchState.REFUSED, b"", None, False),
     ],
 )
-def test_a_requested_file(
-    state: FetchState, head: bytes, kind: ContentKind | None, unreadable: bool
-) -> None:
-    fetched = Fetched(uri=WEB, state=state, head=head)
-    file = classify(Role.PROGRAM, fetched)
-    assert file == RequestedFile(
-        role=Role.PROGRAM, fetched=fetched, contents=None if kind is None else Contents(kind=kind)
-    )
+def test_a_requested_file(state: FetchState, head: bytes, kind: ContentKind | None, unreadable: bool) -> None:
+    file = RequestedFile(role=Role.PROGRAM, fetched=Fetched(uri=WEB, state=state, head=head))
+    assert file.contents == (None if kind is None else Contents(kind=kind))
     assert (file.found, file.is_unreadable) == (state is FetchState.FOUND, unreadable)

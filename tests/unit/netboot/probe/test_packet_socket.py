@@ -1,4 +1,4 @@
-"""Frames, the kernel's filter for them, this host's interfaces, and the sockets, with a kernel that is faked."""
+"""Frames, the kernel's filter for them, this host's interfaces, and sockets with a kernel that is faked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -211,8 +211,8 @@ class NetlinkError(Exception):
 class FakeNetlink:
     """pyroute2.IPRoute, with three interfaces. ``calls`` are those of ``addr``."""
 
-    calls: list[tuple[str, dict[str, Any]]] = []
-    fails: dict[str, int] = {}
+    calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    fails: ClassVar[dict[str, int]] = {}
 
     def __enter__(self) -> FakeNetlink:
         return self
@@ -322,7 +322,7 @@ def test_whether_a_program_has_the_port(monkeypatch: pytest.MonkeyPatch) -> None
 class FakeSocket:
     """Keeps what it is told. ``incoming`` is what it hears; an error in it is raised."""
 
-    made: list[FakeSocket] = []
+    made: ClassVar[list[FakeSocket]] = []
     refuse_ports: frozenset[int] = frozenset()
     bind_error: OSError | None = None
     open_error: OSError | None = None
@@ -420,17 +420,17 @@ class Clock:
 
 @pytest.fixture
 def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeSocket]]:
-    made: list[FakeSocket] = []
+    made: ClassVar[list[FakeSocket]] = []
     monkeypatch.setattr(FakeSocket, "made", made)
     monkeypatch.setattr(packet_socket.socket, "socket", FakeSocket)
-    yield made
+    return made
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(packet_socket.time, "monotonic", clock.monotonic)
-    monkeypatch.setattr(packet_socket.select, "select", clock.select)
+    monkeypatch.setattr(packet_socket, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(packet_socket, "select", SimpleNamespace(select=clock.select))
     return clock
 
 
@@ -547,7 +547,7 @@ def test_that_nobody_listens_is_no_failure_of_sending(sockets: list[FakeSocket])
         sockets[0].send_error = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         endpoint.send(b"x", to=THERE, port=69)
         sockets[0].send_error = OSError(errno.EHOSTUNREACH, "No route to host")
-        with pytest.raises(LinkError, match="192.0.2.2: cannot send: No route to host"):
+        with pytest.raises(LinkError, match=r"192.0.2.2: cannot send: No route to host"):
             endpoint.send(b"x", to=THERE, port=69)
 
 

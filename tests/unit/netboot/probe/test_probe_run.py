@@ -199,8 +199,10 @@ def test_without_an_address_nothing_is_asked_and_that_is_told(bare: World) -> No
     report = bare.probe()
     assert (report.address, bare.asked, bare.leases) == (None, [], [])
     assert report.notes == (
-        "eth0 has no IPv4 address: neither port 4011 nor files can be asked; --lease takes an address for"
-        " the time of the probe",
+        (
+            "eth0 has no IPv4 address: neither port 4011 nor files can be asked; --lease takes an address for"
+            " the time of the probe"
+        ),
     )
     assert bare.probe(fetch=False).notes[0].startswith("no file was asked for")
 

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from support import golden
+from support.boot_binaries import build_uefi_application
 from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
 
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
@@ -15,7 +16,6 @@ from ectools.netboot.probe.faults import REMEDIES, BootFault, FaultCode, Severit
 from ectools.netboot.probe.report import ProbeReport, build_json
 from ectools.netboot.probe.report_text import show_report
 from ectools.netboot.probe.simulate.choose import BootTarget, Choice
-from ectools.netboot.probe.simulate.contents import ContentKind, Contents
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, ScriptEnd
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
@@ -26,11 +26,11 @@ UEFI, BIOS, IPXE = client_of(7), client_of(0), client_of(7, ipxe=True)
 
 
 def requested(
-    role: Role, uri: str, state: FetchState, *, contents: Contents | None = None, detail: str = ""
+    role: Role, uri: str, state: FetchState, *, head: bytes = b"", detail: str = ""
 ) -> RequestedFile:
-    size = 1234 if contents is not None else None
+    size = 1234 if head else None
     return RequestedFile(
-        role=role, fetched=Fetched(uri=uri, state=state, size=size, detail=detail), contents=contents
+        role=role, fetched=Fetched(uri=uri, state=state, size=size, head=head, detail=detail)
     )
 
 
@@ -51,7 +51,7 @@ def build_uefi_trace() -> BootTrace:
         Role.PROGRAM,
         "tftp://192.0.2.2/ec-ipxe.efi",
         FetchState.FOUND,
-        contents=Contents(kind=ContentKind.UEFI, machine=0x8664),
+        head=build_uefi_application(),
     )
     return BootTrace(
         architecture=UEFI.architecture,
@@ -66,7 +66,7 @@ def build_uefi_trace() -> BootTrace:
                         Role.SCRIPT,
                         f"{WEB}/netboot.ipxe?token=geheim",
                         FetchState.FOUND,
-                        contents=Contents(kind=ContentKind.SCRIPT),
+                        head=b"#!ipxe\n",
                         detail=f"redirected to {WEB}/x?token=geheim",
                     ),
                     requested(Role.KERNEL, f"{WEB}/kernel", FetchState.UNKNOWN),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -23,22 +25,26 @@ class Server:
     """Gives its answers one after the other, whatever is asked; keeps what it was sent."""
 
     def __init__(self, answers: Answers) -> None:
-        self.answers = list(answers)
+        self.answers = deque(answers)
         self.heard: list[tuple[int, bytes]] = []
+        self.now = 0.0
 
     def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:
         assert to == SERVER
         self.heard.append((port, payload))
 
-    def wait(self, _seconds: float) -> Iterator[tuple[IPv4Address, int, bytes]]:
+    def wait(self, seconds: float) -> Iterator[tuple[IPv4Address, int, bytes]]:
         while self.answers:
-            port, payload = self.answers.pop(0)
+            port, payload = self.answers.popleft()
             yield SERVER, port, payload
+        self.now += seconds
 
 
 def read(*answers: tuple[int, bytes], limit: int = 4096) -> tuple[TftpReply, Server]:
     server = Server(answers)
-    reply = read_tftp_beginning(cast("UdpEndpoint", server), SERVER, "a.efi", limit=limit, seconds=0.005)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tftp, "time", SimpleNamespace(monotonic=lambda: server.now))
+        reply = read_tftp_beginning(cast("UdpEndpoint", server), SERVER, "a.efi", limit=limit, seconds=3)
     return reply, server
 
 
@@ -96,7 +102,7 @@ class SlowServer:
         self.now = 10.0
         self.answers = list(answers)
         self.heard: list[tuple[float, int, bytes]] = []
-        monkeypatch.setattr(tftp.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(tftp, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:
         assert to == SERVER
@@ -115,9 +121,7 @@ class SlowServer:
         self.now = until
 
     def read(self, *, limit: int = 4096, seconds: float = 3.0) -> TftpReply:
-        return read_tftp_beginning(
-            cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds
-        )
+        return read_tftp_beginning(cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds)
 
 
 def test_what_is_asked_for() -> None:

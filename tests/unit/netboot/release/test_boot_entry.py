@@ -10,7 +10,10 @@ from support.releases import SCRIPT, build_settings
 
 from ectools.archive.file_record import FileRecord
 from ectools.netboot.boot_files.scripts import build_netboot
-from ectools.netboot.release.boot_entry import BootEntryError, parse_boot_entry
+from ectools.netboot.release.boot_entry import (
+    BootEntryError,
+    parse_boot_entry,
+)
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
@@ -33,6 +36,7 @@ def test_what_nixos_writes() -> None:
     [
         (["kernel kernel", "initrd initrd", "boot"], ("kernel", (), ("initrd",))),
         (["kernel /kernel a", "initrd /initrd", "boot"], ("kernel", ("a",), ("initrd",))),
+        (["kernel kernel", "initrd /boot/extra", "boot"], ("kernel", (), ("boot/extra",))),
         (["kernel boot/bzImage", "kernel"], None),
         (["kernel Image a=b", "initrd initrd", "boot kernel"], ("kernel", ("a=b",), ("initrd",))),
         (["kernel /srv/boot/kernel", "initrd boot/extra", "boot"], ("kernel", (), ("boot/extra",))),
@@ -162,3 +166,48 @@ def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initr
         assert f"set ec-path /releases/{release.id}/{boot.kernel}\n" in build_netboot(
             build_settings(Path("/state")), release, None
         )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["kernel kernel ${x}"], "netboot.ipxe:2: ${x} has a variable that only a script of your own could "),
+        (["kernel -x=y kernel"], "netboot.ipxe:2: the option -x is not supported\n  kernel -x=y kernel"),
+        (["kernel --name=other kernel"], "netboot.ipxe:2: an image under another name is not supported"),
+        (["kernel --name"], "netboot.ipxe:2: kernel names no file"),
+        (["kernel kernel #x", "initrd"], "netboot.ipxe:3: initrd names no file\n  initrd"),
+        (["kernel kernel && boot"], "netboot.ipxe:2: conditions are not supported"),
+        (
+            ["kernel kernel", "echo a \\", "b", "bad"],
+            "netboot.ipxe:5: the command bad is not supported: kern",
+        ),
+        (["kernel kernel", "boot", "dhcp", "initrd initrd"], "netboot.ipxe:5: a command stands after boot"),
+        (["kernel kernel", "boot x"], "netboot.ipxe:3: boot with arguments is not supported\n  boot x"),
+    ],
+)
+def test_errors_hold_the_line_and_its_number(lines: list[str], message: str) -> None:
+    with pytest.raises(BootEntryError) as caught:
+        parse(*lines)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_script_of_the_greatest_size() -> None:
+    script = b"#!ipxe\nkernel kernel\nboot\n"
+    assert parse_boot_entry(script.ljust(65536, b"\n"), FILES).kernel == "kernel"
+    with pytest.raises(BootEntryError, match=r"^netboot.ipxe: larger than 65536 bytes: no boot script$"):
+        parse_boot_entry(script.ljust(65537, b"\n"), FILES)
+
+
+@pytest.mark.parametrize("name", ["bzImage", "Image", "zImage", "vmlinuz", "vmlinux"])
+def test_the_kernel_may_have_nixos_name_for_it(name: str) -> None:
+    assert parse(f"kernel {name}", "boot").kernel == "kernel"
+    # A file of that very name goes before.
+    script = f"#!ipxe\nkernel {name}\nboot".encode()
+    assert parse_boot_entry(script, (*FILES, name)).kernel == name
+    with pytest.raises(BootEntryError, match="is not in the release"):
+        parse("kernel kernel", f"initrd {name}", "boot")
+
+
+@pytest.mark.parametrize("option", ["--name=kernel", "-n=kernel", "-n kernel", "--name kernel"])
+def test_a_name_that_says_what_ipxe_would_say(option: str) -> None:
+    assert parse(f"kernel {option} kernel", "boot").kernel == "kernel"

@@ -143,3 +143,82 @@ def test_mapped_addresses_and_networks_are_ipv4() -> None:
     mapped = parse_address("::ffff:192.0.2.7")
     assert mapped is not None
     assert mapped not in anyone
+
+
+@pytest.mark.parametrize(
+    ("value", "hops"),
+    [
+        ("for=192.0.2.43; proto=http", ["192.0.2.43"]),
+        ("FOR=192.0.2.43", ["192.0.2.43"]),
+        ("for=192.0.2.43;host=a, host=b", ["192.0.2.43", None]),
+        ("for=192.0.2.43:_port", ["192.0.2.43"]),
+        ("\tfor=192.0.2.43\t", ["192.0.2.43"]),
+        ("for=192.0.2.43,", ["192.0.2.43"]),
+        (",for=192.0.2.43", ["192.0.2.43"]),
+        ("for=192.0.2.43;;by=x", [None]),
+        ("for=192.0.2.43;,for=192.0.2.44", [None]),
+        ("for=192.0.2.43,for", [None]),
+        ("for=192.0.2.43,for=192.0.2.44;for=192.0.2.45", ["192.0.2.43", None]),
+        ('for=""', [None]),
+        ('for="192.0.2.43";by="a,b", for=192.0.2.44', ["192.0.2.43", "192.0.2.44"]),
+        ("forx=192.0.2.43", [None]),
+        ("for=[2001:db8::17]:80", ["2001:db8::17"]),
+        ("for=[192.0.2.43]", ["192.0.2.43"]),
+        ("for=2001:db8::17", ["2001:db8::17"]),
+        ("for=[2001:db8::17", [None]),
+        ("for=[::ffff:192.0.2.43]", ["192.0.2.43"]),
+    ],
+)
+def test_forwarded_in_detail(value: str, hops: list[str | None]) -> None:
+    assert [None if hop is None else str(hop) for hop in parse_forwarded(value)] == hops
+
+
+def test_a_set_of_networks() -> None:
+    assert not Networks([])
+    assert Networks([ipaddress.ip_network("::/0")])
+    assert ipaddress.ip_address("192.0.2.7") not in Networks([])
+    networks = Networks([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")])
+    for text, inside in (
+        ("10.255.255.255", True),
+        ("11.0.0.0", False),
+        ("9.255.255.255", False),
+        ("2001:db8:ffff::", True),
+        ("2001:db9::", False),
+        ("::a00:1", False),  # 10.0.0.1's number
+    ):
+        assert (ipaddress.ip_address(text) in networks) is inside
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "inside"),
+    [
+        ("::ffff:0:0/96", "203.0.113.5", True),
+        ("::ffff:192.0.2.0/120", "192.0.2.255", True),
+        ("::ffff:192.0.2.0/120", "192.0.3.0", False),
+        ("::ffff:192.0.2.7/128", "192.0.2.7", True),
+        ("::fffe:0:0/95", "192.0.2.7", False),
+    ],
+)
+def test_mapped_networks(network: str, address: str, inside: bool) -> None:
+    assert (ipaddress.ip_address(address) in Networks([ipaddress.ip_network(network)])) is inside
+
+
+@pytest.mark.parametrize(("text", "address"), [("192.0.2.7", "192.0.2.7"), ("::ffff:1.2.3.4", "1.2.3.4")])
+def test_addresses(text: str, address: str) -> None:
+    assert str(parse_address(text)) == address
+    assert parse_address(text + "x") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "client"),
+    [
+        # Where all are trusted, the one that asked first.
+        ([("X-Forwarded-For", f"{OTHER_PROXY}, {PROXY}")], OTHER_PROXY),
+        ([("Forwarded", "for=10.0.0.1"), ("Forwarded", "for=198.51.100.9")], "198.51.100.9"),
+        ([("Forwarded", "for=unknown"), ("X-Forwarded-For", "nobody")], None),
+        ([("Forwarded", "for=unknown"), ("X-Forwarded-For", "10.0.0.1")], None),
+        ([("Forwarded", ""), ("X-Forwarded-For", "")], PROXY),
+    ],
+)
+def test_more_clients(headers: list[tuple[str, str]], client: str | None) -> None:
+    assert client_of(PROXY, *headers) == client

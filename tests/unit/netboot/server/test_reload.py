@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.server.reload import Reloader
 from ectools.notify import Notifier
@@ -100,6 +103,58 @@ def test_nothing_is_taken_up_while_stopping() -> None:
     case = asyncio.run(asyncio.wait_for(run(), 60))
     assert (case.begun, case.applied) == (1, [])
     assert case.manager.told == ["reloading"]
+
+
+def test_nothing_is_done_before_the_block_or_after_it() -> None:
+    async def run() -> Case:
+        case = Case()
+        case.access_check.release()
+        case.reloader.ask()
+        await asyncio.sleep(0)
+        assert case.begun == 0
+        async with case.reloader.running():
+            await until(lambda: case.manager.told == ["reloading", "ready"])
+        case.reloader.ask()
+        await asyncio.sleep(0)
+        return case
+
+    case = asyncio.run(asyncio.wait_for(run(), 60))
+    assert (case.begun, case.applied) == (1, [1])
+
+
+def test_the_log_says_what_became_of_it() -> None:
+    """And a fault of this program has its traceback there."""
+    errors: list[Exception | None] = [None, EcError("no", hint="do it"), ZeroDivisionError("a fault")]
+
+    def apply(number: int) -> None:
+        error = errors[number - 1]
+        if error is not None:
+            raise error
+
+    stream = io.StringIO()
+    log.set_up(json_lines=True, stream=stream)
+
+    async def run() -> None:
+        case = Case(apply)
+        async with case.reloader.running():
+            for number in (1, 2, 3):
+                case.reloader.ask()
+                case.access_check.release()
+                await until(lambda number=number: case.manager.told.count("ready") == number)
+
+    try:
+        asyncio.run(asyncio.wait_for(run(), 60))
+    finally:
+        log.set_up()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("info", "the settings have been read again"),
+        ("error", "the settings cannot be used; the old ones stay in force"),
+        ("error", "a fault of this program; the old settings stay in force"),
+    ]
+    assert "no" in lines[1]["reason"]
+    assert "do it" in lines[1]["reason"]
+    assert "ZeroDivisionError" in lines[2]["traceback"]
 
 
 @pytest.mark.parametrize("error", [EcError("no"), RuntimeError("a fault of ours")])

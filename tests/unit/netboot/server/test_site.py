@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +13,13 @@ from multidict import CIMultiDict, MultiDict
 from support.staged import make_release, put_release
 
 from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.prune import Retention, prune
-from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
 from ectools.netboot.server.site import BootSite, ServingPolicy
 from ectools.netboot.settings.load import load_netboot_settings
@@ -317,6 +320,227 @@ def test_nodes_fill_no_memory(world: World) -> None:
     for number in range(10_000):
         world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
     assert len(world.site.nodes._boots) <= 4096
+
+
+def test_the_health_report(world: World) -> None:
+    site = BootSite(world.store, world.policy(), clock=world.clock, details=lambda: {"dnsmasq": "running"})
+    none = {"release": None, "tag": None, "boots": 0, "dnsmasq": "running"}
+    assert world.run(site.report()) == none
+    assert site.release is None
+    release = world.stage("one")
+    site.nodes.boots = 3
+    expected = {"release": release.id, "tag": "boot-v1", "boots": 3, "dnsmasq": "running"}
+    assert world.run(site.report()) == expected
+    assert site.release == release
+    (world.directory / "current").unlink()
+    assert world.run(site.report())["release"] is None
+    site.close()
+
+
+def test_what_clients_are_told_while_nothing_can_be_served(world: World) -> None:
+    with pytest.raises(RejectedError) as caught:
+        world.find("bzImage")
+    assert caught.value.message == "no release is staged yet; try again"
+    world.point("sha256-" + "f" * 32)
+    with pytest.raises(RejectedError) as caught:
+        world.find("bzImage")
+    assert caught.value.message == "the release cannot be served; try again"
+    # Once it can be, what was said before is forgotten.
+    world.stage("one")
+    world.find("bzImage")
+    (world.directory / "current").unlink()
+    with pytest.raises(RejectedError) as caught:
+        world.find("bzImage")
+    assert caught.value.message == "no release is staged yet; try again"
+
+
+def test_each_switch_is_a_line(world: World) -> None:
+    old = world.stage("one")
+    world.find("bzImage")
+    world.find("bzImage")
+    new = world.stage("two")
+    world.find("bzImage")
+    lines = [(line["release"], line["tag"], line["before"]) for line in world.events("a release is served")]
+    assert lines == [(old.id, "boot-v1", None), (new.id, "boot-v1", old.id)]
+
+
+def test_each_new_complaint_is_a_line(world: World) -> None:
+    for digit in "ffeef":
+        world.point("sha256-" + digit * 32)
+        assert world.status("bzImage") == 503
+    lines = world.events("the current release cannot be served")
+    assert [line["serving"] for line in lines] == [None, None, None]
+    assert [line["level"] for line in lines] == ["error"] * 3
+    # One that comes again after it was gone is told again.
+    world.stage("one")
+    world.find("bzImage")
+    world.point("sha256-" + "f" * 32)
+    world.find("bzImage")
+    assert len(world.events("the current release cannot be served")) == 4
+
+
+class Hanging:
+    """A store's look at what is current, which waits until it is let on."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks = 0
+        self.on = threading.Event()
+        look = world.store.find_link_id
+
+        def find_link_id(name: str) -> str | None:
+            assert name == "current"
+            self.looks += 1
+            found = look(name)
+            self.on.wait(60)
+            return found
+
+        monkeypatch.setattr(world.store, "find_link_id", find_link_id)
+
+
+def test_a_look_that_hangs_leaves_what_is_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = world.stage("one")
+    world.find("bzImage")
+    hanging = Hanging(world, monkeypatch)
+    for _ in range(3):
+        assert world.run(world.site.refresh(seconds=0.01)) == release
+    assert hanging.looks == 1  # one for all
+    hanging.on.set()
+    assert world.run(world.site.refresh()) == release
+
+
+def test_who_asks_during_a_look_gets_one_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look may have seen what was current before the request came."""
+    old = world.stage("one")
+    world.find("bzImage")
+    hanging = Hanging(world, monkeypatch)
+
+    async def run() -> tuple[Release | None, Release | None]:
+        first = asyncio.create_task(world.site.refresh())
+        while not hanging.looks:  # noqa: ASYNC110 - a thread makes it true
+            await asyncio.sleep(0.001)
+        world.stage("two")
+        second = asyncio.create_task(world.site.refresh())
+        await asyncio.sleep(0)
+        hanging.on.set()
+        return await first, await second
+
+    first, second = world.run(run())
+    assert first == old
+    assert second is not None
+    assert second.id != old.id
+    assert hanging.looks == 2
+
+
+def test_how_long_is_waited_for_a_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    wait = asyncio.wait
+
+    async def note(tasks: Any, **options: float) -> Any:
+        waited.append(options["timeout"])
+        return await wait(tasks, **options)
+
+    monkeypatch.setattr("ectools.netboot.server.site.asyncio.wait", note)
+    world.run(world.site.refresh())
+    world.run(world.site.report())
+    assert waited == [5.0, 2.0]
+
+
+def test_a_release_by_its_id_says_why_it_is_not_served(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = world.stage("one")
+    other = "sha256-" + "0" * 32
+    for error, status, message in (
+        (ReleaseGoneError("gone"), 404, "not found"),
+        (ReleaseBusyError("busy"), 503, "the release is locked at the moment; try again"),
+        (EcError("a bad manifest"), 500, "the release cannot be served"),
+    ):
+
+        def fail(_: str, error: EcError = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.store, "hold", fail)
+            with pytest.raises(RejectedError) as caught:
+                world.find(f"releases/{other}/bzImage")
+        assert (caught.value.status, caught.value.message) == (status, message)
+    (line,) = world.events("a release cannot be served")
+    assert (line["level"], line["release"], line["reason"]) == ("error", other, "a bad manifest")
+    assert world.status(f"releases/{release.id}/bzImage") == 200
+
+
+def test_a_file_that_is_gone_names_its_release_and_what_to_do(world: World) -> None:
+    release = world.stage("one")
+    world.fetch(f"releases/{release.id}/more/notes.txt", Delivery(status=404, sent=9, reached_end=False))
+    (line,) = world.events("a file of a release cannot be served")
+    assert (line["file"], line["status"]) == ("more/notes.txt", 404)
+    assert "releases verify" in line["hint"]
+
+
+def test_a_boot_file_that_did_not_arrive_is_no_step(world: World) -> None:
+    world.stage("one")
+    world.fetch("ec-ipxe.efi", BROKEN)
+    world.clock.now += 5
+    for path in ("netboot.ipxe", "bzImage", "more/notes.txt", "initrd"):
+        world.fetch(path)
+    (boot,) = world.events("everything")
+    assert boot["seconds"] == 0
+
+
+def test_a_boot_file_that_arrived_is_the_first_step(world: World) -> None:
+    world.stage("one")
+    world.fetch("ec-ipxe.efi")
+    world.clock.now += 5
+    for path in ("netboot.ipxe", "bzImage", "more/notes.txt", "initrd"):
+        world.fetch(path)
+    (boot,) = world.events("everything")
+    assert boot["seconds"] == 5
+
+
+def test_a_client_whom_nobody_can_tell_is_unknown(world: World) -> None:
+    world.stage("one")
+    world.fetch("netboot.ipxe", peer="nobody")
+    (line,) = world.events("boot script")
+    assert line["client"] == "unknown"
+
+
+def test_who_has_a_script_keeps_its_release(world: World) -> None:
+    old = world.stage("one")
+    world.find("netboot.ipxe")
+    world.clock.now += LEASE_LINGER_SECONDS
+    world.find("netboot.ipxe")
+    world.stage("two")
+    world.clock.now += LEASE_LINGER_SECONDS
+    world.run(world.site.sweep())
+    assert world.prune()[old.id] is Retention.HELD
+    world.clock.now += 1
+    world.run(world.site.sweep())
+    assert world.prune()[old.id] is Retention.REMOVED
+
+
+def test_rules_of_which_no_script_can_be_made_change_nothing(world: World) -> None:
+    world.stage("one")
+    world.find("bzImage")
+    before = world.find("netboot.ipxe").target
+    with pytest.raises(EcError):
+        world.site.set_policy(world.policy(hostname="a b"))
+    assert world.find("netboot.ipxe").target == before
+
+
+def test_the_gate_is_the_policys(world: World) -> None:
+    world.site.set_policy(world.policy(httpAllowedCIDRs=["192.0.2.0/24"], trustedProxies=["10.0.0.1"]))
+    assert world.site.classify("192.0.2.7") is Standing.CLIENT
+    assert world.site.classify("198.51.100.1") is Standing.STRANGER
+    assert world.site.classify("10.0.0.1") is Standing.PROXY
+    info = RequestInfo(
+        peer="198.51.100.1", method="GET", segments=(b"x",), query=MultiDict(), headers=CIMultiDict()
+    )
+    with pytest.raises(RejectedError):
+        world.site.check(info)
+
+
+def test_scripts_send_the_first_token(world: World) -> None:
+    policy = world.policy("first", "second")
+    assert policy.token == "first"
+    assert world.policy().token is None
 
 
 def test_the_boot_files_are_those_of_the_settings_in_force(world: World) -> None:

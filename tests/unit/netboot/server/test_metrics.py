@@ -1,0 +1,74 @@
+"""The figures as Prometheus reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from ectools.netboot.http.admission import Admission, Loss
+from ectools.netboot.server.metrics import Metric, render_metric, render_metrics
+
+if TYPE_CHECKING:
+    from ectools.netboot.http.server import HttpServer
+
+
+class Server:
+    """What the figures are taken from."""
+
+    def __init__(self) -> None:
+        self.admission = Admission(8)
+        for port in range(3):
+            self.admission.find_slot("192.0.2.7", port)
+        self.admission.losses = Counter({Loss.OVERLOAD: 4, Loss.SHARE: 5})
+        self.answers = Counter({404: 2, 200: 7})
+        self.sent_bytes = 12345
+
+    def faults(self) -> int:
+        return 6
+
+
+def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
+    server = cast("HttpServer", Server())
+    text = render_metrics(server, boots=9, dnsmasq_up=True, release_staged=False)
+    lines = text.splitlines()
+    assert text.endswith("\n")
+    samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
+    assert samples == [
+        "http_connections 0",
+        "http_connections_max 8",
+        "http_accepted_total 3",
+        'http_requests_total{status="200"} 7',
+        'http_requests_total{status="404"} 2',
+        "http_sent_bytes_total 12345",
+        'http_turned_away_total{reason="overload"} 4',
+        'http_turned_away_total{reason="stranger"} 0',
+        'http_turned_away_total{reason="resting"} 0',
+        'http_turned_away_total{reason="slow"} 0',
+        'http_turned_away_total{reason="share"} 5',
+        "faults_total 6",
+        "boots_total 9",
+        "dnsmasq_up 1",
+        "release_staged 0",
+    ]
+    # promtool: what only grows ends in _total.
+    kinds = dict(line.removeprefix("# TYPE ").split(" ") for line in lines if line.startswith("# TYPE "))
+    assert {
+        name: kind for name, kind in kinds.items() if (kind == "counter") != name.endswith("_total")
+    } == {}
+    assert set(kinds.values()) == {"counter", "gauge"}
+    helps = [line.split(" ")[2] for line in lines if line.startswith("# HELP ")]
+    assert helps == list(kinds)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"), [("a", "a"), ('"', '\\"'), ("\\", "\\\\"), ("\n", "\\n"), ('\\"', '\\\\\\"')]
+)
+def test_labels_are_escaped(text: str, escaped: str) -> None:
+    metric = Metric(name="some_total", kind="counter", help="Some.")
+    assert render_metric(metric, [({"a": text, "b": "c"}, 5)]) == (
+        "# HELP every_channel_netboot_some_total Some.\n"
+        "# TYPE every_channel_netboot_some_total counter\n"
+        f'every_channel_netboot_some_total{{a="{escaped}",b="c"}} 5\n'
+    )
