@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_process import SETTINGS, STORE, FakeProcess, error_event
+from support.fake_nix import SETTINGS, STORE, FakeProcess, error_event
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import BUILD_LIMITS, Limits, Nix, invocation, process

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fake_process import SETTINGS, STORE, FakeProcess, error_event
+from support.fake_nix import SETTINGS, STORE, FakeProcess, error_event
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import BUILD_LIMITS, Limits, Nix
