@@ -96,7 +96,8 @@ def test_a_turn_of_the_loop_has_a_bounded_time(
         if waiting:
             bench.scheduler.waiting.add("somebody")
         kernel.seconds = seconds / 2  # so that the second slice ends just at the end of the turn
-        bench.start()
+        for _ in range(3):  # however many have come
+            bench.start()
         for turn in range(1, 4):
             await turns(1)
             assert len(kernel.calls) == 2 * turn
