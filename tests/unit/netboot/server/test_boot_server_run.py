@@ -436,7 +436,7 @@ def test_faults_of_the_site_are_the_servers(case: Case) -> None:
 # --- The first script
 
 
-@pytest.mark.parametrize("there", ["none", "same", "other"])
+@pytest.mark.parametrize("there", ["none", "same", "other", "long", "too long to be one"])
 def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> None:
     directory = case.settings.tftp_dir
     directory.mkdir(parents=True)
@@ -445,10 +445,12 @@ def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> Non
         script.write_text(module.build_autoexec(case.settings, None))
     elif there == "other":
         script.write_text("#!ipxe\n")
+    elif there != "none":
+        script.write_bytes(bytes((1 << 20) + (there != "long")))
     case.serve()
     warnings = case.lines("the first boot script is not what these settings make")
-    assert [line["file"] for line in warnings] == ([str(script)] if there == "other" else [])
-    assert [line["level"] for line in warnings] == (["warning"] if there == "other" else [])
+    expected = [("warning", str(script))] if there in ("other", "long") else []
+    assert [(line["level"], line["file"]) for line in warnings] == expected
 
 
 def test_the_directories_are_made(case: Case) -> None:
