@@ -6,12 +6,14 @@ import fcntl
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 
 from ectools.errors import InputError
 from ectools.files import (
@@ -106,6 +108,29 @@ def test_a_pipe_whose_writer_says_nothing_is_given_up(monkeypatch: pytest.Monkey
             read_input(Path(f"/dev/fd/{ours}"), limit=7)
         with pytest.raises(FileError, match="not a regular file"):
             read_input(Path(f"/dev/fd/{theirs}"), limit=7)
+
+
+def test_a_writer_has_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by five at each look: what came in time is not enough."""
+    monkeypatch.setattr("ectools.files.time", Clock(step=300))
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "wb", buffering=0) as pipe:
+        pipe.write(b"{")
+        with pytest.raises(FileError, match=rf"/dev/fd/{ours}: has not come to its end within 600 s$"):
+            read_input(Path(f"/dev/fd/{ours}"), limit=7)
+
+
+def test_a_stream_that_cannot_be_read_is_told() -> None:
+    # The server's end of a connection that was reset.
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    accepted, _ = server.accept()
+    with server, accepted:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        path = Path(f"/dev/fd/{accepted.fileno()}")
+        with pytest.raises(FileError, match=rf"^{path}: cannot be read: Connection reset by peer$"):
+            read_input(path, limit=7)
 
 
 @pytest.mark.parametrize("place", ["fifo", "link", "/dev/null"])

@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ectools import schemas
 from ectools.errors import InputError, ProblemsError
-from ectools.schemas import Schema, load_schema, read_settings, schema_names, validate_document
+from ectools.schemas import (
+    Schema,
+    load_schema,
+    read_settings,
+    schema_names,
+    schemas_directory,
+    validate_document,
+)
 
 PREFIX = "services.every-channel.ipxe-qemu"
 
@@ -247,3 +255,100 @@ def test_validation_of_anything_yields_problems_below_the_prefix_and_never_raise
     assert all(problem.render() for problem in problems)
     if not isinstance(document, dict):
         assert problems
+
+
+@pytest.mark.parametrize(("size", "works"), [(16 << 20, True), ((16 << 20) + 1, False)])
+def test_settings_have_at_most_16_mebibytes(size: int, works: bool, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_bytes(b"{}".ljust(size))
+    if works:
+        assert read_settings(path, make_schema({})) == {}
+    else:
+        with pytest.raises(InputError, match=r"settings\.json: is larger than"):
+            read_settings(path, make_schema({}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "line", "column"),
+    [
+        (b'{\n\n"a": \xff}', "is not UTF-8: byte 8 is 0xff", 3, None),
+        (b"\xef\xbb\xbf{}", "starts with a byte order mark, which JSON does not have", 1, 1),
+        (b'{\n"a": 1,\n}', "is not JSON: ", 3, 1),
+        (b'{"a": 1, "a": 2}', 'has the key "a" twice in one object', None, None),
+        (b'{"a": 123456789012345678901}', "holds 12345678901234567890…, which is more than", None, None),
+        (b'{"a": Infinity}', "holds Infinity, which JSON does not have", None, None),
+        (b'{"a": -1e999}', "holds -1e999, which is more than", None, None),
+        (b'"text"', "holds a string where a JSON object was expected", None, None),
+    ],
+)
+def test_where_a_file_is_no_settings(
+    content: bytes, message: str, line: int | None, column: int | None, tmp_path: Path
+) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, content, make_schema({}))
+    (problem,) = caught.value.problems
+    assert caught.value.message == f"{tmp_path}/settings.json: cannot be used"
+    assert problem.message.startswith(message)
+    assert (problem.option, problem.file) == ("a", f"{tmp_path}/settings.json")
+    assert problem.line == line
+    if column is not None:
+        assert problem.column == column
+
+
+def test_an_integer_of_twenty_characters_is_read(tmp_path: Path) -> None:
+    schema = make_schema({"x": {"type": "integer"}})
+    assert settings_of(tmp_path, '{"x": -9223372036854775808}', schema) == {"x": -(2**63)}
+
+
+def test_the_error_counts_its_problems(tmp_path: Path) -> None:
+    schema = make_schema({"x": {"type": "integer"}, "y": {"type": "integer"}})
+    for text, count in (('{"x": "1"}', "1 problem"), ('{"x": "1", "y": "2"}', "2 problems")):
+        with pytest.raises(ProblemsError) as caught:
+            settings_of(tmp_path, text, schema)
+        assert caught.value.message == f"{tmp_path}/settings.json: {count} in the settings"
+
+
+def test_a_bad_text_is_named_wherever_it_stands(tmp_path: Path) -> None:
+    schema = make_schema({"x": {}})
+    text = (
+        '{"x": {"list": ["ok", "a\\u0000"], "b\\u0000": 1, "c": "\\ud800", "d": "\\udfff", "e": "\\ue000"}}'
+    )
+    with pytest.raises(ProblemsError) as caught:
+        settings_of(tmp_path, text, schema)
+    assert [(problem.option, problem.message) for problem in caught.value.problems] == [
+        ("a.x.list[1]", "holds a NUL character"),
+        (r'a.x."b\u0000"', "holds a NUL character"),
+        ("a.x.c", "holds half of a surrogate pair"),
+        ("a.x.d", "holds half of a surrogate pair"),
+    ]
+
+
+def test_a_schema_that_is_none_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"x\.json: not a JSON Schema: it is no object"):
+        load_schema(str(path))
+    path.write_text('{"type": "strin"}')
+    with pytest.raises(InputError, match=r"x\.json: not a JSON Schema: 'strin' is not"):
+        load_schema(path)
+    assert load_schema(path, checked=False) == Schema({"type": "strin"}, "x", "")
+    with pytest.raises(InputError, match=r"missing\.json: cannot be read: No such file"):
+        load_schema("missing.json")
+    with pytest.raises(InputError, match=r"^missing: there is no schema of that name"):
+        load_schema("missing")
+
+
+def test_names_are_sorted_and_those_of_the_committed_files() -> None:
+    names = schema_names()
+    assert names == sorted(names)
+    assert all((schemas_directory() / f"{name}.schema.json").is_file() for name in names)
+
+
+def test_an_installed_package_has_its_schemas_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "_PACKAGE", tmp_path / "ectools")
+    assert schemas_directory() == tmp_path / "schemas"
+    (tmp_path / "ectools/_schemas").mkdir(parents=True)
+    assert schemas_directory() == tmp_path / "ectools/_schemas"
+    with pytest.raises(InputError) as caught:
+        load_schema("any")
+    assert caught.value.hint == "the names are: none"

@@ -1,4 +1,4 @@
-"""One line for every request, also for those that are refused before they are one.
+"""The access log: one line for each request, and for each connection rejected before it had made one.
 
 Fields: ``peer``, ``method``, ``path`` (without its query, which may hold a token), ``status``, ``bytes`` of
 the body that were handed to the network, ``seconds``; ``range`` where one was asked for, ``aborted`` where
@@ -27,7 +27,7 @@ _log = log.Log(__name__)
 
 
 class AccessLog(AbstractAccessLogger):
-    """What aiohttp calls after each answer, its own error answers included."""
+    """The log that aiohttp calls after each response, its own error responses included."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         fields: dict[str, Any] = {
@@ -51,7 +51,7 @@ class AccessLog(AbstractAccessLogger):
 
 
 def log_rejection(connection: Connection, status: HTTPStatus) -> None:
-    """A connection that was refused without a request that could be parsed."""
+    """Log a connection that was rejected without a request that could be parsed."""
     _log.info("request", peer=connection.peer, method=None, path=None, status=status.value, bytes=0)
 
 

@@ -1,9 +1,9 @@
-"""Who may come in: a slot for those who have a right to one, a place in the lobby to be told why not.
+"""Admission of connections: a slot for those who have a right to one, else a place in the lobby.
 
-Looked at where a connection is accepted, before a byte of it is read. The *lobby* has few places and little
+Decided where a connection is accepted, before a byte of it is read. The *lobby* has few places and little
 time: what asks from there is answered 503, or 403 where its network is not served, and ``/healthz`` as ever.
 Where the lobby is full too, or one address has its share of it, the connection is closed at once. Every kind
-of turning away is counted, and told in the log, once in a while and with its number.
+of loss is counted, and logged at most once in ten seconds, with its number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 LOBBY_CONNECTIONS = 192
-"""Above ``max_connections``, so many are accepted to be told why they are not served."""
+"""So many are accepted above ``max_connections``, and answered why they are not served."""
 LOBBY_CONNECTIONS_PER_ADDRESS = 8
 _REPORT_SECONDS = 10.0
 # A newcomer does not put out what its own address began just before: else a crowd that comes again and
@@ -110,13 +110,13 @@ class Admission:
         self._own.add(address)
 
     def forget_own(self, address: tuple[str, int]) -> None:
-        """It has been made, or given up."""
+        """Undo ``expect_own``: the connection was made, or given up."""
         self._own.discard(address)
 
     def find_slot(self, ip: str, port: int) -> Slot | None:
         """Where a connection that was just accepted goes; None: nowhere, it is to be closed.
 
-        What has to make room for it has been told to.
+        A connection that has to make room for it has been ended by then.
         """
         self.accepted += 1
         if self._own and (ip, port) in self._own:
@@ -133,12 +133,12 @@ class Admission:
         return None
 
     def enter(self, connection: Occupant, slot: Slot) -> None:
-        """It has come to its place."""
+        """Record that ``connection`` occupies ``slot``."""
         self._held_slots[connection] = slot
         slot.room.add(connection, slot.share)
 
     def leave(self, connection: Occupant) -> None:
-        """It has ended, or soon will; more than once does no harm."""
+        """Free what ``connection`` occupies, when it ends or is about to. Again, it has no effect."""
         self._held_slots.pop(connection, None)
         self.slots.remove(connection)
         self.lobby.remove(connection)
@@ -162,12 +162,12 @@ class Admission:
         return True
 
     def use(self, connection: Occupant, use: Use) -> None:
-        """What it does from now on."""
+        """Record what ``connection`` does from now on."""
         self.slots.use(connection, use)
         self.lobby.use(connection, use)
 
     def report(self) -> None:
-        """Tell the log who was turned away since the last time; to be called now and then."""
+        """Log who was turned away since the last report, unless that was less than ten seconds ago."""
         now = self._clock()
         if not self._unreported or now - self._reported < _REPORT_SECONDS:
             return
@@ -187,7 +187,7 @@ class Admission:
         self._unreported = {}
 
     def describe(self) -> Mapping[str, int]:
-        """``losses`` by their names, for a report."""
+        """The numbers of ``losses`` by their names, for the health report and the metrics."""
         return {loss.name.lower(): self.losses[loss] for loss in Loss}
 
     def _make_room(self, into: Slots[Occupant], share: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Small files kept in memory: a boot script is fetched by every client, and often."""
+"""A cache of small files in memory: a boot script is fetched by every client, and often."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class CachedFile:
 
 
 class FileCache:
-    """The most recently asked for. Its stat(2) tells whether a file is still the one that was read."""
+    """The files that were requested last, of MAX_TOTAL_BYTES together.
+
+    Whether a file is still the one that was read is seen by its stat(2) (``file_identity``).
+    """
 
     def __init__(self) -> None:
         self._files: OrderedDict[bytes, CachedFile] = OrderedDict()
@@ -70,5 +73,9 @@ class FileCache:
 
 
 def file_identity(status: os.stat_result) -> tuple[int, ...]:
-    """What no change of a file's content leaves as it was."""
+    """Device, inode, size, and the times of the last change of the content and of the inode (inode(7)).
+
+    A change of the content changes one of them: nobody can set the last, and a clock may stand still for the
+    length of its grain.
+    """
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

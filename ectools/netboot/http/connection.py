@@ -35,36 +35,45 @@ MAX_HEADER_BYTES = 16 << 10
 MAX_AHEAD_BYTES = 64 << 10
 """What may come while a request is being answered; more is thrown away, and the connection closed."""
 LINGER_SECONDS = 2.0
-"""How long the rest of a refused request is read, so that the refusal arrives (RFC 9112, section 9.6)."""
-# The field lines' end, also as one that is about to be refused writes it. Empty lines may come before a
+"""How long the rest of a rejected request is read, so that the response arrives (RFC 9112, section 9.6)."""
+# The field lines' end, also as one that is about to be rejected writes it. Empty lines may come before a
 # request (RFC 9112, section 2.2), and end nothing.
 _HEADER_END = re.compile(rb"[^\r\n]\r*\n\r?\n")
 _LONGEST_HEADER_END = 5
 
 
 class ConnectionState(Enum):
-    """What a connection waits for."""
+    """The state of a connection, by what it waits for.
+
+    HEADER → ANSWER where a header is complete, → BUSY by ``begin``, → HEADER again by ``finish``, or REST
+    where the request has a body. From HEADER to LINGER where the request is rejected (408, 431), and from
+    HEADER, ANSWER and REST where the connection makes room. It may end in any of them.
+    """
 
     HEADER = auto()  # a request's header to be complete; nothing of it has come where ``header_bytes`` is 0
     ANSWER = auto()  # aiohttp, to hand the request on
-    BUSY = auto()  # its answer to be sent
+    BUSY = auto()  # the response to be sent
     REST = auto()  # the rest of a body that nobody wants, before it closes
     LINGER = auto()  # the client, to close
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What a connection shares with the others. ``refused`` is told of answers that aiohttp did not give."""
+    """What all connections of a server share.
+
+    ``lost`` is called when one has ended, ``rejected`` when one was given a status by ``Connection`` itself
+    and not by aiohttp.
+    """
 
     scheduler: SendfileScheduler
     admission: Admission
     retry_after_seconds: int
     lost: Callable[[Connection], None]
-    refused: Callable[[Connection, HTTPStatus], None]
+    rejected: Callable[[Connection, HTTPStatus], None]
 
 
 class Connection(asyncio.Protocol):
-    """Stands between the transport and aiohttp's protocol, which ``make_inner`` makes.
+    """The protocol between a client's transport and aiohttp's protocol, which ``make_inner`` makes.
 
     ``transport.get_protocol()`` finds it from a request.
     """
@@ -167,13 +176,16 @@ class Connection(asyncio.Protocol):
             return
         begun = self.state is ConnectionState.HEADER and (self.header_bytes or not self.served)
         if begun or self.state is ConnectionState.ANSWER:
-            # Told apart from a refusal: of a crowd, not each is worth a line in the log.
+            # Not by ``_reject``, which writes a line in the log: a crowd would fill it.
             self._write_status(HTTPStatus.SERVICE_UNAVAILABLE)
         self.state = ConnectionState.LINGER
         self.transport.close()
 
     def mark_slow(self, now: float, seconds: float, least_rate: float) -> None:
-        """Whether an answer that has taken ``seconds`` gets along, as the server's slots see it."""
+        """Mark its slot as slow where a response has taken ``seconds`` and goes at less than ``least_rate``.
+
+        ``now`` is the loop's time, the rate in bytes per second. One that is faster again is at work again.
+        """
         if self.state is not ConnectionState.BUSY or now - self.since < seconds:
             return
         if self._transfer is None:
@@ -184,7 +196,7 @@ class Connection(asyncio.Protocol):
         self._hooks.admission.use(self, Use.SLOW if slow else Use.WORK)
 
     def expire(self) -> None:
-        """The deadline has passed."""
+        """Act on a deadline that has passed: 408 to a request that was begun, else the connection's end."""
         if self.transport is None:
             return
         if self.state is ConnectionState.LINGER or self.transport.is_closing():
@@ -280,7 +292,7 @@ class Connection(asyncio.Protocol):
         except OSError:
             # The client hung up at this very moment (shutdown(2): ENOTCONN): there is nobody to linger for.
             self.transport.abort()
-        self._hooks.refused(self, status)
+        self._hooks.rejected(self, status)
 
     def _write_status(self, status: HTTPStatus) -> None:
         assert self.transport is not None  # noqa: S101 - as above

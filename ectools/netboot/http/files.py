@@ -1,8 +1,8 @@
 """Files for answers, opened and read where nobody waits for the disk but who asked.
 
-The loop asks the kernel only for what that knows without waiting (``cached``); the rest is done by threads,
-of which all that is below one name in the root has a share. So a mount there that hangs holds up those who
-want something of it, and nobody else.
+The loop asks the kernel only for what that knows without waiting (``resolve_cached``). The rest is done by
+threads, of which all that is below one name in the root has a share. So a mount there that hangs holds up
+those who want something of it, and nobody else.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Files:
         return found
 
     async def is_root_there(self) -> bool:
-        """Whether the root can be served now; a disk that does not say so soon does not have it."""
+        """Whether the root can be served now; False also where the disk does not answer within 2 s."""
         if self._health is None or self._health.done():
             # One look for all who ask meanwhile: where it hangs, it does so once.
             loop = asyncio.get_running_loop()
@@ -60,12 +60,12 @@ class Files:
         return bool(done) and asked.result()
 
     def close(self) -> None:
-        """Let the threads end. One that hangs is waited for by the process's end alone."""
+        """Let the threads end, without waiting: for one that hangs the end of the process alone waits."""
         for threads in (self._threads, self._health_thread):
             threads.shutdown(wait=False, cancel_futures=True)
 
     def _turn(self, segments: tuple[bytes, ...]) -> asyncio.Semaphore:
-        """The right to one of the threads that what stands in the root by the first name may take."""
+        """The semaphore of all that is below one name in the root: how many threads it may take."""
         return self._turns.setdefault(segments[0], asyncio.Semaphore(_THREADS_OF_ONE))
 
     async def _find_known(self, path: bytes, segments: tuple[bytes, ...]) -> CachedFile | None:

@@ -10,7 +10,7 @@ _THRESHOLDS = (2_000, 20, 50)
 
 
 def settle_memory() -> None:
-    """What is loaded until now stays: it is never looked through again. To be called when a server is ready.
+    """Exempt all that exists now from collections, and collect less often; for a server that is ready.
 
     A full collection walks through every object, and the loop stands still for it: beside a thousand
     connections those of the program and its libraries are the most (bench/crowd shows it in the p99).

@@ -71,15 +71,15 @@ class RequestInfo:
 
 
 AccessCheck = Callable[[RequestInfo], None]
-"""An access rule: returns where a visit is welcome, and raises RejectedError (403, 404) where it is not."""
+"""An access rule: returns where a request is allowed, and raises RejectedError (403, 404) where it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
-    ``on_complete`` is called once with what became of the answer, whatever did. ``content_type`` None: by the
-    name.
+    ``on_complete`` is called once, with what became of the response, also where that is an error.
+    ``content_type`` None: by the name.
     """
 
     target: tuple[bytes, ...] | bytes
@@ -88,21 +88,21 @@ class Resource:
 
 
 class Router(Protocol):
-    """Says what stands where, in place of the directory's own layout."""
+    """A lookup from requests to resources, in place of the directory's own layout."""
 
     async def find(self, info: RequestInfo) -> Resource:
         """What ``info`` asks for. Raises RejectedError."""
         ...
 
     async def report(self) -> Mapping[str, Any]:
-        """More fields of the health report, for whoever the gate lets in."""
+        """Further fields of the health report, for whom the access rule allows."""
         ...
 
 
 class RequestHandler:
-    """Answers requests from one directory, or from what ``router`` makes of it; keeps small files.
+    """The responses to requests, from one directory, or from what ``router`` makes of it.
 
-    ``report`` gives further fields of the health report; ``guard`` hears of what fails by a fault of ours.
+    ``report`` gives further fields of the health report; ``guard`` logs and counts faults of this program.
     """
 
     def __init__(

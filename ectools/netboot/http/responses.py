@@ -1,4 +1,4 @@
-"""Answers: from memory in one write, or from a file by the pump."""
+"""Responses: from memory in one write, or from a file by the scheduler of ``sendfile``."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ class Delivery:
 
     @property
     def of_content(self) -> bool:
-        """Whether the body was of what was asked for, whole or in part, and not an error's words."""
+        """Whether the body was of what was asked for, whole or in part, and not an error's message."""
         return self.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 
 
 class Reply(web.StreamResponse):
-    """``sent`` counts the body's bytes that went; ``aborted`` says why not all did.
+    """A response that knows what became of it.
 
-    ``part`` is set where there is a body of something; ``on_complete`` is told at the end.
+    ``sent``: the body's bytes that were handed to the network; ``aborted``: why not all were. ``part`` is set
+    where the body is of a file or content; ``on_complete`` is called at the end, by ``report``.
     """
 
     sent = 0
@@ -53,7 +54,7 @@ class Reply(web.StreamResponse):
     on_complete: Callable[[Delivery], None] | None = None
 
     def report(self) -> None:
-        """Tell ``on_complete``."""
+        """Call ``on_complete`` with what became of the response."""
         if self.on_complete is not None:
             part = self.part
             reached = part is not None and self.aborted is None and part.start + self.sent == part.size

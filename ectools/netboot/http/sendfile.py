@@ -82,13 +82,17 @@ class Transfer:
 
 
 class SendfileScheduler:
-    """All downloads of one event loop. ``waiting`` holds whoever waits for something else than a download."""
+    """The scheduler of all downloads of one event loop.
+
+    ``waiting`` holds whoever waits for something else than a download: as long as anybody does, turns are
+    short.
+    """
 
     def __init__(self) -> None:
         self.waiting: set[object] = set()
         self._loop = asyncio.get_running_loop()
         self.guard = Guard("downloads", clock=self._loop.time)
-        """Of what is done for one transfer: its failure ends that one, and no other."""
+        """Of work for one transfer: an exception ends that transfer, and no other."""
         self._epoll = select.epoll()
         self._transfers: dict[int, Transfer] = {}
         self._ready: deque[Transfer] = deque()
@@ -195,6 +199,12 @@ class SendfileScheduler:
             self._loop.call_soon(self._run_turn)
 
     def _run_turn(self) -> None:
+        """One turn of the scheduler: a slice for one transfer in the queue after another, for a bounded time.
+
+        A transfer whose slice went whole queues up again; one whose socket is full waits for epoll
+        (``_watch``), one whose file is on disk for a thread (``_read_ahead``). Where the queue is not empty
+        at the end of the turn, another is due after the loop has served everything else once.
+        """
         self._turn_is_due = False
         slice_bytes = HURRIED_SLICE_BYTES if self.waiting else SLICE_BYTES
         end = self._loop.time() + (HURRIED_TURN_SECONDS if self.waiting else TURN_SECONDS)

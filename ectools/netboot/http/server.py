@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 LOBBY_HEADER_SECONDS = 2.0
-"""What who is to be turned away gets to send its request."""
+"""Time for a connection in the lobby to send its request."""
 DRAIN_GRACE_SECONDS = 1.0
-"""When draining, what a client that has connected gets to send its first request."""
+"""Time for a client that has connected to send its first request while the server drains."""
 _ACCEPTS_PER_TURN = 16
 _ACCEPT_RETRY_SECONDS = 0.5
 # A connection's socket, its file, and the socket's duplicate for the download.
@@ -55,7 +55,10 @@ _EXPIRED_PER_TURN = 16
 
 
 class HttpServer:
-    """Serves one directory on one listening socket, on a running loop: ``start``, ``drain``, ``close``."""
+    """A server of one directory on one listening socket, on a running loop: ``start``, ``drain``, ``close``.
+
+    Raises EcError on a loop that is not asyncio's own, InputError where the root cannot be served.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class HttpServer:
             admission=self.admission,
             retry_after_seconds=settings.retry_after_seconds,
             lost=self._forget,
-            refused=log_rejection,
+            rejected=log_rejection,
         )
         self._http = web.Server(
             self._handle,
@@ -169,7 +172,7 @@ class HttpServer:
         return self._dropped
 
     def abort(self) -> None:
-        """Drop every connection."""
+        """Drop every connection; ``drain`` returns how many of them were being answered."""
         for connection in list(self._connections):
             self._dropped += connection.state is ConnectionState.BUSY
             connection.abort(Abort.SHUTDOWN)
@@ -288,7 +291,7 @@ class HttpServer:
 
 
 def _aiohttp_log() -> logging.Logger:
-    """aiohttp's own log, without a traceback for each request that it could not parse (AccessLog tells)."""
+    """aiohttp's own log, without a traceback for each request that it could not parse (AccessLog has it)."""
     logger = logging.getLogger(f"{__name__}.aiohttp")
     logger.filters[:] = [_drop_parse_errors]
     return logger

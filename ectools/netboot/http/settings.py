@@ -1,4 +1,4 @@
-"""What can be chosen of the boot HTTP server."""
+"""Settings of the boot HTTP server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEALTH_PATH = "/healthz"
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """``root`` is the directory whose files are served; times are in seconds.
+    """The server's settings. ``root`` is the directory whose files are served; times are in seconds.
 
     ``max_connections`` are answered at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
     A header must be complete ``header_seconds`` after the connection opened or the previous response

@@ -1,4 +1,4 @@
-"""Who gets what over HTTP: first the network that a client is in, then the token that a file asks for."""
+"""Access rules over HTTP: first the network that a client is in, then the token that a file asks for."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
 
 
 class Access:
-    """The access rules of the settings, as the HTTP server's gate."""
+    """The access rules of the settings. ``check`` is the HTTP server's access check."""
 
     def __init__(self, settings: NetbootSettings, tokens: tuple[str, ...]) -> None:
         self._allowed = Networks(settings.allowed_cidrs)
@@ -62,7 +62,7 @@ class Access:
         self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
 
     def find_client(self, info: RequestInfo) -> Address | None:
-        """Whose visit it is: the peer, or whom a trusted proxy asks for. None: nobody can tell."""
+        """The client of a request: the peer, or whom a trusted proxy asks for. None where nobody can tell."""
         return find_client(info.peer, info.headers, proxies=self._proxies)
 
     def _classify(self, ip: str) -> Standing:
@@ -75,7 +75,7 @@ class Access:
         return Standing.CLIENT
 
     def check(self, info: RequestInfo) -> None:
-        """Raises RejectedError (403) where the visit is not welcome; the message gives nothing away."""
+        """Raises RejectedError (403) where the request is not allowed, whatever there is at its path."""
         if self._allowed:
             client = self.find_client(info)
             if client is None or client not in self._allowed:

@@ -1,4 +1,4 @@
-"""Did it boot? What each node has fetched, told in a line a step, and once it has all that it boots from."""
+"""A tracker of boots: what each node has fetched, logged step by step, up to all that it boots from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Node:
 
 
 class BootTracker:
-    """Keeps the nodes apart by their addresses. ``clock`` gives seconds that only grow."""
+    """The boots that are under way, by the nodes' addresses. ``clock`` gives seconds that only grow."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock

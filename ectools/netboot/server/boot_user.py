@@ -1,4 +1,4 @@
-"""With what rights the boot server works: those of the user that its state directory belongs to.
+"""The rights of the boot server: those of the user that its state directory belongs to.
 
 Started by root it becomes that user for good (``ectools.privileges`` has the rule): what it opens for a
 client is what that user may read, also where a hard link leads to root's file. Of root's rights it keeps

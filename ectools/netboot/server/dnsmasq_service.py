@@ -1,6 +1,6 @@
 """dnsmasq by itself, under a service manager: TFTP and ProxyDHCP, with HTTP in another process.
 
-That process needs no capability then. It is told what it wants to know as datagrams (dnsmasq/reports.py).
+That process needs no capability then. What it has to know comes to it as datagrams (``dnsmasq.reports``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-# Some questions without an answer are the supervisor's to act upon: this is for a supervisor that does not.
+# dnsmasq is restarted by its supervisor before this: it is for a supervisor that does not.
 _MOST_SILENT_SECONDS = 4 * (ASK_PAUSE_SECONDS + ANSWER_SECONDS)
 
 
@@ -66,7 +66,7 @@ class _DnsmasqService:
         self._stop = asyncio.Event()
         self._reports = None if reports is None else ReportSender(reports)
         self._dnsmasq = Dnsmasq(
-            plan, delivered=self._delivered, changed=lambda _: self._tell(), grants=grants
+            plan, delivered=self._delivered, changed=lambda _: self._report_state(), grants=grants
         )
         self._reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
@@ -105,7 +105,7 @@ class _DnsmasqService:
             _log.info("dnsmasq has stopped", restarts=self._dnsmasq.restarts)
 
     def _turn(self) -> None:
-        self._tell()
+        self._report_state()
         if self._is_alive():
             self._notifier.alive()
         self._notifier.status(f"dnsmasq is {self._dnsmasq.state}; {self._dnsmasq.restarts} restarts")
@@ -117,7 +117,7 @@ class _DnsmasqService:
             return True
         return asyncio.get_running_loop().time() - answered < _MOST_SILENT_SECONDS
 
-    def _tell(self) -> None:
+    def _report_state(self) -> None:
         if self._reports is not None:
             self._reports.state(self._dnsmasq.state, restarts=self._dnsmasq.restarts)
 

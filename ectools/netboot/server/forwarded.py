@@ -1,4 +1,4 @@
-"""Who asked, where a reverse proxy asks for somebody: ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``.
+"""The client of a request that came by reverse proxies: ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``.
 
 Both are lists to which each proxy appends whom it was asked by. Only what trusted proxies appended means
 anything: so they are read from the right, up to the first address that is no trusted proxy's.
@@ -75,13 +75,13 @@ def find_client(peer: str, headers: MultiMapping[str], *, proxies: Networks) -> 
         lists.append(parse_forwarded(",".join(forwarded)))
     if x_forwarded_for := headers.getall("X-Forwarded-For", []):
         lists.append(parse_x_forwarded_for(",".join(x_forwarded_for)))
-    clients = {_walk(hops, proxies) for hops in lists if hops}
+    clients = {_last_untrusted(hops, proxies) for hops in lists if hops}
     if not clients:
         return address
     return clients.pop() if len(clients) == 1 else None
 
 
-def _walk(hops: Sequence[Address | None], proxies: Networks) -> Address | None:
+def _last_untrusted(hops: Sequence[Address | None], proxies: Networks) -> Address | None:
     for hop in reversed(hops):
         if hop is None or hop not in proxies:
             return hop

@@ -1,4 +1,4 @@
-"""What serving needs of this host, looked at before anything starts: an address, an interface, ports."""
+"""Checks of this host before anything serves: an address, an interface, ports, directories."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
 def make_directories(settings: NetbootSettings) -> None:
     """The state directory and the TFTP directory, where they are missing.
 
-    Whose they are has been settled before (``serve/rights.py``): root is here in directories of its own.
+    Whose they are has been settled before (``boot_user``): root is here in directories of its own.
     Raises FileError, UnsafeDirectoryError.
     """
     _make_directory(settings.state_dir, 0o750)
@@ -110,9 +110,7 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
 def _find_interfaces(address: IPv4Address) -> list[str]:
     """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
     return [
-        name
-        for name, leases in _list_addresses()
-        if leases == address or (address.is_loopback and leases.is_loopback)
+        name for name, own in _list_addresses() if own == address or (address.is_loopback and own.is_loopback)
     ]
 
 

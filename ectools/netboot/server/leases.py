@@ -1,4 +1,4 @@
-"""The releases in use: held while they are served, so that collection leaves them alone."""
+"""Leases of releases: one that is in use is locked, so that pruning leaves it alone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class _Lease:
 
 
 class ReleaseLeases:
-    """``clock`` gives seconds that only grow."""
+    """The leases of one store. ``clock`` gives seconds that only grow."""
 
     def __init__(self, store: ReleaseStore, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._holds: dict[str, _Lease] = {}
+        self._leases: dict[str, _Lease] = {}
         self._opening: dict[str, asyncio.Task[_Lease]] = {}
 
     async def take(self, release_id: str) -> Release:
@@ -39,25 +39,25 @@ class ReleaseLeases:
 
         One that is not held yet is read by a thread, once for all who ask for it meanwhile.
         """
-        hold = self._holds.get(release_id)
-        if hold is None:
+        lease = self._leases.get(release_id)
+        if lease is None:
             opening = self._opening.get(release_id)
             if opening is None:
                 opening = self._opening[release_id] = asyncio.create_task(self._open(release_id))
             # Shielded: who asked may go away, and the others still want it.
-            hold = await asyncio.shield(opening)
-        hold.used = self._clock()
-        return hold.release
+            lease = await asyncio.shield(opening)
+        lease.used = self._clock()
+        return lease.release
 
     def keep(self, release_id: str) -> None:
         """A release that is held is in use at this moment."""
-        self._holds[release_id].used = self._clock()
+        self._leases[release_id].used = self._clock()
 
     async def _open(self, release_id: str) -> _Lease:
         try:
-            hold = await asyncio.to_thread(self._read, release_id)
-            self._holds[release_id] = hold
-            return hold
+            lease = await asyncio.to_thread(self._read, release_id)
+            self._leases[release_id] = lease
+            return lease
         finally:
             del self._opening[release_id]
 
@@ -68,26 +68,29 @@ class ReleaseLeases:
 
     def begin(self, release_id: str) -> None:
         """A download of a release that was taken begins."""
-        hold = self._holds[release_id]
-        hold.downloads += 1
-        hold.used = self._clock()
+        lease = self._leases[release_id]
+        lease.downloads += 1
+        lease.used = self._clock()
 
     def end(self, release_id: str) -> None:
-        """It has ended."""
-        hold = self._holds[release_id]
-        hold.downloads -= 1
-        hold.used = self._clock()
+        """A download of a release that was begun has ended."""
+        lease = self._leases[release_id]
+        lease.downloads -= 1
+        lease.used = self._clock()
 
     def sweep(self, *, current: str | None) -> None:
-        """Let go of what is neither current nor was used for a while."""
-        for release_id, hold in list(self._holds.items()):
-            idle = self._clock() - hold.used
-            if release_id != current and hold.downloads == 0 and idle > LEASE_LINGER_SECONDS:
-                hold.stack.close()
-                del self._holds[release_id]
+        """End the leases that are not ``current``'s, without a download, and long unused.
+
+        That is for more than LEASE_LINGER_SECONDS.
+        """
+        for release_id, lease in list(self._leases.items()):
+            idle = self._clock() - lease.used
+            if release_id != current and lease.downloads == 0 and idle > LEASE_LINGER_SECONDS:
+                lease.stack.close()
+                del self._leases[release_id]
 
     def close(self) -> None:
-        """Let go of all."""
-        for hold in self._holds.values():
-            hold.stack.close()
-        self._holds.clear()
+        """End all leases."""
+        for lease in self._leases.values():
+            lease.stack.close()
+        self._leases.clear()

@@ -1,4 +1,4 @@
-"""Settings read again while serving: looked at off the event loop, taken up on it, one time after another."""
+"""Reloads of the settings while serving: prepared off the event loop, applied on it, one after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Plan = TypeVar("Plan")
 
 
 class Reloader(Generic[Plan]):
-    """``prepare`` runs on another thread and may take its time, ``apply`` runs on the loop.
+    """The reloads of one service. ``prepare`` runs on another thread, ``apply`` on the loop.
 
     Both raise EcError where the settings cannot be used: the old ones stay in force.
 

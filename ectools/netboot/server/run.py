@@ -1,6 +1,6 @@
 """The boot server's life: look at the host, start HTTP and dnsmasq, watch, reload, stop.
 
-dnsmasq may be another process's (``serve/dnsmasq.py``): then this one hears of it, and does HTTP alone.
+dnsmasq may be another process's (``dnsmasq_service``): this one does HTTP alone then, and takes its reports.
 """
 
 from __future__ import annotations

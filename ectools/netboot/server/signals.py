@@ -1,4 +1,4 @@
-"""The signals of what serves: an end that is asked for, and settings to read again."""
+"""Signals of a service: SIGTERM and SIGINT ask it to stop, SIGHUP to read its settings again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands where over HTTP, and of which release.
+"""The router of the boot server: which path leads to which file, and of which release.
 
     /netboot.ipxe               the second script, made for the current release
     /releases/<id>/<file>       a file of that release
@@ -80,7 +80,7 @@ class _Current:
 
 
 class BootSite:
-    """The site of one store. ``details`` are further fields of the health report."""
+    """The router of one store. ``details`` gives further fields of the health report."""
 
     def __init__(
         self,
@@ -95,17 +95,17 @@ class BootSite:
         self._details = details
         self._leases = ReleaseLeases(store, clock=clock)
         self._current: _Current | None = None
-        self._complaint: str | None = None
+        self._reported_error: str | None = None
         self._looking: asyncio.Task[None] | None = None
         self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = BootTracker(clock=clock)
 
     def check(self, info: RequestInfo) -> None:
-        """The gate."""
+        """The access check. Raises RejectedError (403)."""
         self._policy.access.check(info)
 
     def classify(self, ip: str) -> Standing:
-        """What a client's address is, before it says anything."""
+        """What is known of a client by its address, before its request."""
         return self._policy.access.classify(ip)
 
     def set_policy(self, policy: ServingPolicy) -> None:
@@ -154,7 +154,7 @@ class BootSite:
         return None if self._current is None else self._current.release
 
     async def sweep(self) -> None:
-        """Let go of releases that nobody uses any more."""
+        """End the leases of releases that nobody uses any more."""
         release = await self.refresh()
         self._leases.sweep(current=None if release is None else release.id)
 
@@ -168,9 +168,9 @@ class BootSite:
                 self._current = None
             elif self._current is None or self._current.release.id != release_id:
                 await self._switch(release_id)
-            self._complaint = None
+            self._reported_error = None
         except EcError as error:
-            self._complain(error)
+            self._report_error(error)
         except Exception as error:
             # Nobody asks this task how it ended.
             self.guard.report(error)
@@ -193,16 +193,18 @@ class BootSite:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
         return _Current(release=release, script=script, policy=policy)
 
-    def _complain(self, error: EcError) -> None:
-        if error.message != self._complaint:
-            self._complaint = error.message
+    def _report_error(self, error: EcError) -> None:
+        if error.message != self._reported_error:
+            self._reported_error = error.message
             serving = None if self._current is None else self._current.release.id
             _log.error("the current release cannot be served", reason=error.message, serving=serving)
 
     async def _need_current(self) -> _Current:
         await self.refresh()
         if self._current is None:
-            reason = "no release is staged yet" if self._complaint is None else "the release cannot be served"
+            reason = (
+                "no release is staged yet" if self._reported_error is None else "the release cannot be served"
+            )
             raise RejectedError(503, f"{reason}; try again")
         return self._current
 

@@ -30,7 +30,7 @@ _CONNECTIONS = 32
 
 
 class StatusSite:
-    """What stands at the listener. ``metrics`` renders the figures, ``health`` gives the report's fields."""
+    """The router of the listener. ``metrics`` renders the figures, ``health`` gives the report's fields."""
 
     def __init__(
         self, *, metrics: Callable[[], str], health: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -55,7 +55,7 @@ class StatusListener:
         self._root = root
         self._site = site
         self._server: HttpServer | None = None
-        self._complaint: str | None = None
+        self._reported_error: str | None = None
 
     def keep_open(self) -> None:
         """Open it where it is to be and is not; to be called now and then."""
@@ -70,15 +70,15 @@ class StatusListener:
                 cleanup.pop_all()
         except (EcError, OSError) as error:  # OSError: out of descriptors or memory
             reason = error.render() if isinstance(error, EcError) else str(error)
-            if reason != self._complaint:
+            if reason != self._reported_error:
                 _log.warning("the status listener cannot be had; nodes boot without it", reason=reason)
-            self._complaint = reason
+            self._reported_error = reason
             return
         self._server.start()
         _log.info("health and metrics are there", url=f"http://{format_address(ip, port)}/")
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the listener and its connections."""
         if self._server is not None:
             await self._server.drain()
             await self._server.close()

@@ -151,7 +151,7 @@ def test_errors_say_through_which_proxy() -> None:
     assert not isinstance(caught_address.value, TransientError)
 
 
-@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.usefixtures("no_proxies", "clock")
 @pytest.mark.parametrize(
     "proxy",
     [

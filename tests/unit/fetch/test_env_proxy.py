@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_proxies")
         ("http://192.0.2.7", "192.0.2.0/24", None),
         ("http://192.0.2.7", "192.0.2.1/24", None),
         ("http://192.0.2.7", "a name, 192.0.2.0/24", None),
+        ("http://192.0.2.7", "other.example,192.0.2.0/24", None),
         ("http://192.0.2.7", "192.0.3.0/24", "http://proxy:3128"),
         ("http://[2001:db8::7]:80/", "x, 2001:db8::/32", None),
         ("http://[2001:db8::7]:80/", "[2001:db8::7]", None),

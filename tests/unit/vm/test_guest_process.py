@@ -400,3 +400,21 @@ def test_a_boot_that_failed_is_in_the_log_as_an_error(told: Any) -> None:
         ("error", "the guest did not boot from the network; its iPXE waits in a shell", {}),
         ("warning", "qemu", {"line": "a warning"}),
     ]
+
+
+def test_events_have_a_limit_of_bytes_as_well_and_each_kind_its_own(told: Any) -> None:
+    """100 kB at once."""
+
+    async def scenario() -> list[list[str]]:
+        found = []
+        with contextlib.closing(GuestLog()) as record:
+            for _ in range(3):
+                record.report("the disk failed", {"device": "x" * 60_000})
+            found.append([event for _, event, _ in told.take()])
+            for _ in range(3):
+                record.report_state(module._log.info, "the guest is paused", status="x" * 60_000)
+            found.append([event for _, event, _ in told.take()])
+        return found
+
+    left_out = "lines left out of the log: more was written than it takes"
+    assert run_virtually(scenario()) == [["the disk failed", left_out], ["the guest is paused", left_out]]

@@ -97,7 +97,7 @@ def test_the_health_report_tells_of_the_site_only_whom_the_access_rule_lets_in(t
     assert b"release" not in health
 
 
-def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> None:
+def test_an_access_rule_sees_each_request_and_may_reject_it(tmp_path: Path) -> None:
     (tmp_path / "kernel").write_bytes(b"kernel")
     visits: list[RequestInfo] = []
 
@@ -115,7 +115,7 @@ def test_an_access_rule_sees_each_request_and_may_refuse_it(tmp_path: Path) -> N
     assert visits[0].headers["Host"] == "b"
 
 
-def test_another_event_loop_is_refused(tmp_path: Path) -> None:
+def test_another_event_loop_is_rejected(tmp_path: Path) -> None:
     foreign = asyncio.AbstractEventLoop()
     with closing(bind_listener("127.0.0.1", 0)) as listener:
         asyncio._set_running_loop(foreign)  # as a loop does while it runs: for authors of loops
@@ -147,7 +147,7 @@ def test_a_port_in_use_leaves_no_socket_behind() -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_adopting_closes_nothing_that_it_refuses() -> None:
+def test_adopting_closes_nothing_that_it_rejects() -> None:
     with socket.socket() as not_listening:
         with pytest.raises(InputError, match="not listening"):
             adopt_listener(not_listening.fileno())

@@ -52,7 +52,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
             admission=Admission(1),
             retry_after_seconds=5,
             lost=lambda _: None,
-            refused=lambda *_: None,
+            rejected=lambda *_: None,
         )
         server = web.Server(handle)
         with socket.create_server(("127.0.0.1", 0)) as listener:

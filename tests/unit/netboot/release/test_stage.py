@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,13 +20,16 @@ from support.releases import (
     snapshot,
     write_archive,
 )
+from support.staged import make_release, put_release
 
 from ectools.archive.decompress import ArchiveError
 from ectools.errors import EcError
 from ectools.netboot.release import stage as stage_module
 from ectools.netboot.release.boot_entry import BootEntryError
 from ectools.netboot.release.checksums import ChecksumsError
+from ectools.netboot.release.download import LocalArchive
 from ectools.netboot.release.rollback import roll_back
+from ectools.netboot.release.source import ReleaseSource
 from ectools.netboot.release.stage import Staged, StageOutcome, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
 
@@ -148,3 +154,35 @@ def test_a_name_that_is_wrong_leaves_no_directory(tmp_path: Path) -> None:
 
 def test_words_for_people() -> None:
     assert {str(each) for each in StageOutcome} == {"staged", "reused", "unchanged", "withdrawn"}
+
+
+def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
+    """Of two releases of one archive, as two versions of this program may have unpacked it."""
+    store = ReleaseStore(tmp_path)
+    releases = []
+    for number in range(2):
+        files = {"kernel": bytes([number])}
+        releases.append(replace(make_release(files), archive_sha256="a" * 64, staged_at=number))
+        put_release(tmp_path, releases[-1], files)
+    source = ReleaseSource(
+        archive=LocalArchive(tmp_path / "x", size=1),
+        tag="boot-v1",
+        wanted_sha256="a" * 64,
+        sums="SUMS",
+        is_signed=False,
+        released_at=None,
+    )
+    with contextlib.ExitStack() as held:
+        assert stage_module._find_staged(store, source, held) == releases[1]
+    with (
+        (store.directory(releases[1].id) / "release.json").open("rb") as file,
+        contextlib.ExitStack() as held,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert stage_module._find_staged(store, source, held) == releases[0]
+        # It is held for as long as the staging takes.
+        with (store.directory(releases[0].id) / "release.json").open("rb") as other:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert stage_module._find_staged(store, replace(source, tag=None), held) is None
+        assert stage_module._find_staged(store, replace(source, wanted_sha256="b" * 64), held) is None

@@ -195,9 +195,10 @@ def test_a_staged_release_is_served_from_the_start(case: Case) -> None:
     assert f"STATUS=serving {release.title}; dnsmasq is running; 0 boots" in case.manager.messages()
 
 
-def test_dnsmasq_in_another_process(case: Case, tmp_path: Path) -> None:
-    """Its reports come to a socket; this process needs none of its rights, and binds none of its ports."""
+def test_dnsmasq_in_another_process(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reports come to a socket; this process needs none of its rights, ports and programs."""
     reports = tmp_path / "reports"
+    monkeypatch.setattr(module, "build_plan", None)
 
     async def scenario(ready: Ready) -> None:
         report = json.loads((await get(ready.port, "/healthz")).partition(b"\r\n\r\n")[2])
@@ -436,7 +437,7 @@ def test_faults_of_the_site_are_the_servers(case: Case) -> None:
 # --- The first script
 
 
-@pytest.mark.parametrize("there", ["none", "same", "other"])
+@pytest.mark.parametrize("there", ["none", "same", "other", "long", "too long to be one"])
 def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> None:
     directory = case.settings.tftp_dir
     directory.mkdir(parents=True)
@@ -445,10 +446,12 @@ def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> Non
         script.write_text(module.build_autoexec(case.settings, None))
     elif there == "other":
         script.write_text("#!ipxe\n")
+    elif there != "none":
+        script.write_bytes(bytes((1 << 20) + (there != "long")))
     case.serve()
     warnings = case.lines("the first boot script is not what these settings make")
-    assert [line["file"] for line in warnings] == ([str(script)] if there == "other" else [])
-    assert [line["level"] for line in warnings] == (["warning"] if there == "other" else [])
+    expected = [("warning", str(script))] if there in ("other", "long") else []
+    assert [(line["level"], line["file"]) for line in warnings] == expected
 
 
 def test_the_directories_are_made(case: Case) -> None:

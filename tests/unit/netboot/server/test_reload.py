@@ -38,7 +38,7 @@ class Case:
 
     def __init__(self, apply: Callable[[int], None] | None = None) -> None:
         self.loop_thread = threading.get_ident()
-        self.access_check = threading.Semaphore(0)
+        self.may_go_on = threading.Semaphore(0)
         self.begun = self.overlapping = self.most = 0
         self.applied: list[int] = []
         self.manager = Manager()
@@ -52,7 +52,7 @@ class Case:
         self.begun += 1
         self.overlapping += 1
         self.most = max(self.most, self.overlapping)
-        self.access_check.acquire()
+        self.may_go_on.acquire()
         self.overlapping -= 1
         return self.begun
 
@@ -75,9 +75,9 @@ def test_what_is_asked_for_meanwhile_is_done_once_and_after() -> None:
                 case.reloader.ask()
             # The loop goes on, although nothing has been prepared yet.
             assert case.applied == []
-            case.access_check.release()
+            case.may_go_on.release()
             await case.wait_begun(2)
-            case.access_check.release()
+            case.may_go_on.release()
             await until(lambda: case.manager.told.count("ready") == 2)
         return case
 
@@ -93,7 +93,7 @@ def test_nothing_is_taken_up_while_stopping() -> None:
             case.reloader.ask()
             await case.wait_begun(1)
             case.stop.set()
-            case.access_check.release()
+            case.may_go_on.release()
             await until(lambda: case.overlapping == 0)
             await asyncio.sleep(0.05)
             case.reloader.ask()
@@ -108,7 +108,7 @@ def test_nothing_is_taken_up_while_stopping() -> None:
 def test_nothing_is_done_before_the_block_or_after_it() -> None:
     async def run() -> Case:
         case = Case()
-        case.access_check.release()
+        case.may_go_on.release()
         case.reloader.ask()
         await asyncio.sleep(0)
         assert case.begun == 0
@@ -120,6 +120,23 @@ def test_nothing_is_done_before_the_block_or_after_it() -> None:
 
     case = asyncio.run(asyncio.wait_for(run(), 60))
     assert (case.begun, case.applied) == (1, [1])
+
+
+def test_no_reload_outlives_the_block() -> None:
+    async def run() -> Case:
+        case = Case()
+        before = asyncio.all_tasks()
+        async with case.reloader.running():
+            case.reloader.ask()
+            await case.wait_begun(1)
+        after = asyncio.all_tasks()
+        case.may_go_on.release()
+        assert after == before
+        await until(lambda: case.overlapping == 0)
+        return case
+
+    case = asyncio.run(asyncio.wait_for(run(), 60))
+    assert (case.applied, case.manager.told) == ([], ["reloading"])
 
 
 def test_the_log_says_what_became_of_it() -> None:
@@ -139,7 +156,7 @@ def test_the_log_says_what_became_of_it() -> None:
         async with case.reloader.running():
             for number in (1, 2, 3):
                 case.reloader.ask()
-                case.access_check.release()
+                case.may_go_on.release()
                 await until(lambda number=number: case.manager.told.count("ready") == number)
 
     try:
@@ -171,7 +188,7 @@ def test_what_cannot_be_taken_up_does_not_end_the_reloads(error: Exception) -> N
         async with case.reloader.running():
             for number in (1, 2):
                 case.reloader.ask()
-                case.access_check.release()
+                case.may_go_on.release()
                 await until(lambda number=number: case.manager.told.count("ready") == number)
         return case
 
