@@ -1,4 +1,7 @@
-"""JUnit XML, as test reporters read it."""
+"""JUnit XML, as test reporters read it (https://github.com/testmoapp/junitxml).
+
+Written by hand, because the standard library's writer lets characters through that XML 1.0 cannot carry.
+"""
 
 from __future__ import annotations
 

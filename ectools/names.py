@@ -1,4 +1,4 @@
-"""How the path of an option is written, and how a schema refers to a part of itself."""
+"""Paths of options as text, and references within a schema (RFC 6901)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reference_to(definition: str) -> str:
 
 
 def resolve_reference(reference: str, root: dict[str, Any]) -> Any:
-    """What a reference within a document (``#/$defs/…``) stands for."""
+    """The part of ``root`` that a reference (``#/$defs/…``) names. Raises KeyError where there is none."""
     node: Any = root
     for step in reference.removeprefix("#/").split("/"):
         node = node[unquote(step).replace("~1", "/").replace("~0", "~")]

@@ -1,4 +1,4 @@
-"""Which nixpkgs a user means who named none."""
+"""The nixpkgs tree that a command works with: named, from the environment, or Nix's own."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ root, no network, no channel.
 
 ``evaluation`` values · ``building`` derivations and flake checks · ``closures`` what a store path needs ·
 ``probing`` which nix this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits``
-· ``source`` text for nix to read · ``messages`` what it says · ``diagnosis`` → ``errors``.
+· ``source`` text for nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
     >>> from pynix_eval_shim import evaluate
     >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})

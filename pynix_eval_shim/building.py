@@ -1,4 +1,4 @@
-"""``build`` and ``flake_check``."""
+"""``build`` and ``flake_check``: derivations and flakes, with events while they are built."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def build(
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
 ) -> tuple[Built, ...]:
-    """Build a derivation, or every derivation of a set, and return where the outputs are.
+    """The outputs of a derivation, or of every derivation of a set, which are built where they have to be.
 
     The target and ``data`` are as in ``evaluate``; an expression or a file is evaluated impurely, and
     ``data`` goes with those only. No link is made, and so nothing is kept from the next collection, unless
-    ``out_link`` names one. ``on_event`` hears of each build that begins and of each line of its log as it is
-    written; what it raises ends the build. ``stop`` ends it from another thread, with StoppedError. Raises
-    BuildFailedError, MissingSystemFeatureError, and any other NixError.
+    ``out_link`` names one. ``on_event`` is called for each build that begins and for each line of its log as
+    it is written; what it raises ends the build. ``stop`` ends it from another thread, with StoppedError.
+    Raises BuildFailedError, MissingSystemFeatureError, and any other NixError.
     """
     nix = nix or Nix()
     place = Path(cwd) if cwd is not None else None
@@ -90,7 +90,7 @@ def build(
         sources=sources,
         cwd=place,
         ask_seconds=ASK_SECONDS,
-        watch=Watch(hear=Follower(on_event).hear if on_event else None, stop=stop),
+        watch=Watch(on_stderr=Follower(on_event).feed if on_event else None, stop=stop),
     )
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))
@@ -120,7 +120,7 @@ def flake_check(
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
 ) -> FlakeCheck:
-    """Check a flake (a directory or a reference); its lock file is not touched.
+    """The result of ``nix flake check`` on a directory or a reference; its lock file is not touched.
 
     ``no_build`` evaluates the checks and does not build them. ``all_systems`` takes in those that this
     machine cannot build; versions before 2.14 take them in always. Raises the typed error of the first thing

@@ -1,4 +1,4 @@
-"""What a store path needs to run, and whether it still is what it was when it came into the store."""
+"""The closure of a store path, and the paths whose content is no longer what the store registered."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From what nix said to one typed error: by the frames of its trace first, then by the words of its message.
+"""One typed error from nix's diagnostics: by the frames of its trace first, then by its message's wording.
 
-The words are those of Nix 2.8 to 2.36 and of Lix 2.90 to 2.95; tests/shim/recorded holds samples of them.
+The wordings are those of Nix 2.8 to 2.36 and of Lix 2.90 to 2.95; tests/shim/recorded holds samples of them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),
     (r".*\[json\.exception\.", errors.EvaluationError),
 )
-# What nix itself says without a mark or a position.
+# Messages of nix's own that have neither a mark nor a position.
 _UNMARKED = re.compile(
     r"\[json\.exception|unable to download '"
     r"|expression does not evaluate to a derivation|derivation name missing"
@@ -102,7 +102,7 @@ def diagnose(finished: Finished, diagnostics: Diagnostics, *, names_builtins: Ca
     if not diagnostics.faults:
         return _silent(finished, diagnostics)
     found = [_typed(fault, finished, diagnostics, names_builtins) for fault in diagnostics.faults]
-    # A build says first why it failed, then what else failed for it; anything else says the cause last.
+    # A build reports its cause first, and then what failed because of it; all else reports the cause last.
     for error, fault in zip(found, diagnostics.faults, strict=True):
         is_cause = isinstance(error, (errors.BuildFailedError, errors.MissingSystemFeatureError))
         if is_cause and _DEPENDENCY.search(fault.message) is None:

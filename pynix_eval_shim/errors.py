@@ -1,4 +1,4 @@
-"""A class for each way in which nix fails, so that a caller can tell a typing mistake from a full machine."""
+"""Errors, a class for each way in which nix fails: a caller decides by the class, never by the message."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Report:
     """What is known of a failure beside its message.
 
     ``file`` is a path, or ``«string»`` for code that was passed as text. ``trace`` starts at the error and is
-    cut after its first hundred frames. ``stderr`` is what nix said, readable, without colour, its last 64
-    KiB.
+    cut after its first hundred frames. ``stderr`` is nix's standard error, readable, without colour, its last
+    64 KiB.
     """
 
     file: str | None = None

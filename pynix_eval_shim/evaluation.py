@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NO_DATA: Any = object()
-"""Says that there is no data; ``None`` is data: JSON's null."""
+"""The default of ``data``: there is none. ``None`` is data: JSON's null."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a call is about: exactly one of an expression's text, a file, or an installable (``.#name``)."""
+    """The subject of a call: exactly one of an expression's text, a file, or an installable (``.#name``)."""
 
     expression: str | None = None
     file: Path | None = None
@@ -137,7 +137,7 @@ def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = No
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What all ways of evaluating have in common."""
+    """The part of a call that expressions and installables share. ``tag`` marks floats in the result."""
 
     nix: Nix
     arguments: list[str]
@@ -147,7 +147,7 @@ class _Run:
     build: bool
 
     def call(self, argv: list[str], sources: PositionMap, stdin: str = "") -> bytes:
-        """What nix wrote."""
+        """Standard output of one nix. Raises its typed error."""
         finished, _ = invocation.call(
             self.nix,
             argv,
@@ -266,7 +266,7 @@ def compose(
 
 
 def search_path(nix_path: Mapping[str, str] | None) -> list[str]:
-    """The arguments that say what ``<name>`` means."""
+    """The arguments that define ``<name>``, two for each."""
     return [part for name, path in (nix_path or {}).items() for part in ("-I", f"{name}={path}")]
 
 

@@ -1,4 +1,4 @@
-"""How nix is started: which program, which store, which settings. Pure but for looks at the file system."""
+"""The invocation of nix: program, store, settings, environment; nothing but ``call`` starts a process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("pynix_eval_shim")
 log.addHandler(logging.NullHandler())
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
-_TALK = ("--log-format", "internal-json", "--show-trace")
+_LOGGING = ("--log-format", "internal-json", "--show-trace")
 _FIRST_THAT_NAMES_BUILTINS = (2, 13)
 _VERSION_LIMITS = Limits(seconds=60.0, output_bytes=1 << 16)
 
@@ -129,7 +129,7 @@ def settings(nix: Nix, **defaults: str) -> list[str]:
     chosen = {name.replace("_", "-"): value for name, value in defaults.items()} | dict(nix.options)
     if nix.offline:
         chosen |= {"substitute": "false", "connect-timeout": "1", "download-attempts": "1"}
-    arguments = [*FEATURES, *_TALK]
+    arguments = [*FEATURES, *_LOGGING]
     for name, value in chosen.items():
         arguments += ("--option", name, value)
     return arguments
@@ -146,7 +146,10 @@ def call(
     ask_seconds: float = 0.0,
     watch: Watch | None = None,
 ) -> tuple[Finished, messages.Diagnostics]:
-    """Run one nix to its end; raises the typed error where it failed."""
+    """A nix that ended with status 0, and its diagnostics; warnings and notes go to the log.
+
+    Raises the typed error (``diagnosis``) for any other status, and what ``process.run_nix`` raises.
+    """
     finished = process.run_nix(
         argv,
         limits=limits,
@@ -171,12 +174,15 @@ def _names_builtins(nix: Nix) -> bool:
 
 
 def read_version(nix: Nix) -> tuple[str, tuple[int, ...]]:
-    """The first line of ``nix --version``, and the numbers that its last word begins with."""
+    """The first line of ``nix --version``, and the numbers that its last word begins with.
+
+    Raises NixMissingError where there are none, or no such program; LimitError.
+    """
     program = nix.find("nix")
     done = process.run_nix([program, "--version"], limits=_VERSION_LIMITS, env=nix.environment())
-    said, complaint = (each.decode("utf-8", "replace").strip() for each in (done.stdout, done.stderr))
-    line = said.partition("\n")[0]
+    output, diagnostics = (each.decode("utf-8", "replace").strip() for each in (done.stdout, done.stderr))
+    line = output.partition("\n")[0]
     numbers = re.match(r"\d+(?:\.\d+)*", line.rpartition(" ")[2])
     if numbers is None:
-        raise NixMissingError(f"{program}: does not tell its version, but: {line or complaint}")
+        raise NixMissingError(f"{program}: does not tell its version, but: {line or diagnostics}")
     return line, tuple(int(part) for part in numbers[0].split("."))

@@ -1,4 +1,4 @@
-"""What a call may cost: past any limit nix is killed, and a typed error says which one it was."""
+"""Limits of one call of nix: past any of them it is killed, and the error's class says which one it was."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What nix says on standard error.
+"""Nix's standard error: errors, warnings, notes and logs of builds, from its lines.
 
-With ``--log-format internal-json`` a line is ``@nix `` and one object. ``action`` is ``msg`` (``level``,
-``msg``; an error also has ``raw_msg``, ``file``, ``line``, ``column`` and, with ``--show-trace``, ``trace``),
-``start`` and ``stop`` of an activity, or its ``result``. Anything else (crashes, the garbage collector, old
-commands) is plain text.
+With ``--log-format internal-json`` (JSONLogger in Nix's src/libutil/logging.cc; no manual has it) a line is
+``@nix `` and one object. ``action`` is ``msg`` (``level``, ``msg``; an error also has ``raw_msg``, ``file``,
+``line``, ``column`` and, with ``--show-trace``, ``trace``), ``start`` and ``stop`` of an activity, or its
+``result``. Anything else (crashes, the garbage collector, old commands) is plain text.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class Fault:
 
 @dataclass
 class Diagnostics:
-    """Everything that one nix said. ``logs`` maps a derivation to the last lines of its builder."""
+    """All that one nix reported. ``logs`` maps a derivation to the last 50 lines of its builder.
+
+    ``text`` is the readable form of all of it, its last 64 KiB.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Diagnostics:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildEvent:
-    """Something that a build did: ``line`` is what its builder wrote, without colour, or None: it began.
+    """A step of a build: ``line`` is what its builder wrote, without colour, or None where the build began.
 
     ``machine`` is the address of the builder's machine where that is another one, else empty.
     """
@@ -73,15 +76,15 @@ class BuildEvent:
 
 
 class Follower:
-    """Tells of builds while nix still talks: bytes of standard error in, in pieces of any length."""
+    """A reporter of builds while nix runs: standard error in, in pieces of any length, BuildEvents out."""
 
     def __init__(self, report: Callable[[BuildEvent], None]) -> None:
         self._report = report
         self._builds: dict[int, tuple[str, str]] = {}
         self._rest = b""
 
-    def hear(self, chunk: bytes) -> None:
-        """Report what the lines that ``chunk`` ends tell of builds."""
+    def feed(self, chunk: bytes) -> None:
+        """Report each event of a build in the lines that ``chunk`` completes."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             event = _event(line.decode("utf-8", "replace"))
@@ -105,7 +108,7 @@ def strip_ansi(text: str) -> str:
 
 
 def parse_messages(stderr: bytes, sources: PositionMap) -> Diagnostics:
-    """Read all of standard error; positions are those of the caller's code, as ``sources`` knows it."""
+    """The diagnostics in all of standard error; positions are mapped to the caller's code by ``sources``."""
     diagnostics = Diagnostics()
     readable: list[str] = []
     builds: dict[int, str] = {}

@@ -1,4 +1,7 @@
-"""The one place that starts nix. Output is capped while it is read; no nix outlives its call."""
+"""A nix process from its start to its end, the only place that starts one.
+
+Output is capped while it is read; a nix, with all of its process group, has ended when the call returns.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +52,12 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """A caller that follows a run: ``hear`` gets standard error as it comes, ``stop`` ends the run once set.
+    """A caller that follows a run: ``on_stderr`` gets standard error as it comes, ``stop`` ends it once set.
 
-    What ``hear`` raises ends the run too, and is passed on.
+    What ``on_stderr`` raises ends the run too, and is passed on.
     """
 
-    hear: Callable[[bytes], None] | None = None
+    on_stderr: Callable[[bytes], None] | None = None
     stop: threading.Event | None = None
 
 
@@ -95,7 +98,7 @@ def run_nix(
 
 
 def _as_file(stdin: bytes) -> BinaryIO:
-    """A file, because writing to a pipe while reading two others is a deadlock waiting to be written."""
+    """``stdin`` as a temporary file: a pipe would have to be written while two others are read."""
     try:
         source = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  (the caller closes it)
         source.write(stdin)
@@ -185,8 +188,8 @@ def _read(
                 if not chunk:
                     selector.unregister(key.fd)
                 outputs[key.data] += chunk
-                if watch.hear is not None and key.data == "stderr":
-                    watch.hear(chunk)
+                if watch.on_stderr is not None and key.data == "stderr":
+                    watch.on_stderr(chunk)
                 if len(outputs[key.data]) > limits.output_bytes:
                     return str(key.data)
     try:

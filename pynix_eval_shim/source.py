@@ -19,7 +19,7 @@ from pynix_eval_shim.errors import DataError, EvaluationError, NixSyntaxError
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 ARGUMENT_BYTES = 96 << 10
-"""Longer text does not go into argv: Linux refuses an argument of 128 KiB (execve(2), E2BIG)."""
+"""The longest text that goes into argv: Linux rejects an argument of 128 KiB (execve(2), E2BIG)."""
 
 STRING_LABEL = "«string»"
 STDIN_LABEL = "«stdin»"
@@ -100,7 +100,7 @@ def to_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What json.dumps does not know by itself; None for what ``_check`` is about to refuse by its path."""
+    """A mapping as a dict; None for anything else, which ``_check`` then reports with its path."""
     return dict(value) if isinstance(value, Mapping) else None
 
 

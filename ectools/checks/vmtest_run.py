@@ -64,13 +64,13 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who is told: ``line(test, kind, depth, text)`` as a test prints, ``ended`` for each outcome.
+    """Callbacks: ``on_line(test, kind, depth, text)`` as a test prints, ``on_complete`` for each outcome.
 
     Both are called from several threads, one at a time.
     """
 
-    line: Callable[[VmTest, StepKind, int, str], None]
-    ended: Callable[[VmTestOutcome], None]
+    on_line: Callable[[VmTest, StepKind, int, str], None]
+    on_complete: Callable[[VmTestOutcome], None]
 
 
 def vmtests_exit_status(outcomes: Sequence[VmTestOutcome]) -> int:
@@ -105,7 +105,7 @@ def run_tests(
             pending.append(each)
         else:
             outcomes[each.name] = early
-            listener.ended(early)
+            listener.on_complete(early)
     # The largest first: it waits for no one, and the small ones fill what it leaves.
     pending.sort(key=lambda test: -test.memory_mib)
     lock = threading.Lock()
@@ -124,7 +124,7 @@ def run_tests(
                     run = running.pop(future)
                     outcomes[run.test.name] = outcome = future.result()
                     with lock:
-                        listener.ended(outcome)
+                        listener.on_complete(outcome)
                 for run in running.values():
                     run.stop_when_late()
         except BaseException:
@@ -177,7 +177,7 @@ class _Run:
             self.stop.set()
 
     def run(self, nix: Nix, probe: Probe) -> VmTestOutcome:
-        """Build the test's derivation, and say how it ended."""
+        """The outcome of building the test's derivation."""
         from pynix_eval_shim import Limits, MissingSystemFeatureError, NixError, StoppedError, build
 
         # Up to 2.12 the bare path means all outputs, later ones take it for the .drv file itself.
@@ -186,7 +186,7 @@ class _Run:
         try:
             build(
                 installable=f"{self.test.drv}{outputs}",
-                on_event=self._hear,
+                on_event=self._on_event,
                 stop=self.stop,
                 limits=limits,
                 nix=nix,
@@ -202,7 +202,7 @@ class _Run:
             return self._fail(error)
         return self._end(Verdict.PASSED, None)
 
-    def _hear(self, event: BuildEvent) -> None:
+    def _on_event(self, event: BuildEvent) -> None:
         if event.drv != self.test.drv:
             return
         if event.line is None:
@@ -211,9 +211,9 @@ class _Run:
             self.machine = self.machine or event.machine
             return
         depth = self.transcript.depth
-        kind = self.transcript.hear(event.line)
+        kind = self.transcript.add(event.line)
         with self.lock:
-            self.listener.line(self.test, kind, min(depth, self.transcript.depth), event.line)
+            self.listener.on_line(self.test, kind, min(depth, self.transcript.depth), event.line)
 
     def _fail(self, error: NixError) -> VmTestOutcome:
         from pynix_eval_shim import BuildFailedError

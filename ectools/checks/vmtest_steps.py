@@ -61,7 +61,7 @@ class Transcript:
         """The innermost subtest that has begun and not ended."""
         return self._steps[self._open[-1]].name if self._open else None
 
-    def hear(self, line: str) -> StepKind:
+    def add(self, line: str) -> StepKind:
         """Take a line in."""
         line = line.rstrip()
         self.tail.append(line)

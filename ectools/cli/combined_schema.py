@@ -25,6 +25,6 @@ SCHEMAS = click.option(
 )
 
 
-def choose_contract(schemas: tuple[str, ...]) -> Schema:
-    """The schema that ``--schema`` asks for."""
+def choose_schema(schemas: tuple[str, ...]) -> Schema:
+    """The schema that ``--schema`` names, combined where there are several. Raises InputError, FileError."""
     return build_combined_schema(map(load_schema, schemas)) if schemas else load_combined_schema()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ectools import host
-from ectools.cli.combined_schema import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_schema
 from ectools.errors import ProblemsError
 from ectools.files import read_bytes, write_atomic
 from ectools.nixlang import render
@@ -41,7 +41,7 @@ def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check
 
 
 def _build(file: Path, schemas: tuple[str, ...]) -> str:
-    schema = choose_contract(schemas)
+    schema = choose_schema(schemas)
     description = host.load_host(file)
     problems = host.validate_host(description, schema)
     if problems:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ectools.cli.combined_schema import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_schema
 from ectools.errors import InputError
 from ectools.files import write_atomic
 from ectools.host.example import build_example
@@ -22,7 +22,7 @@ def init(schemas: tuple[str, ...], output: Path | None, *, force: bool) -> None:
     """Write an example host description in TOML: every option, with what it is for, its type and its
     default.
     """
-    text = build_example(choose_contract(schemas).document)
+    text = build_example(choose_schema(schemas).document)
     if output is None:
         click.echo(text, nl=False)
         return

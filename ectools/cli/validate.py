@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools import host
-from ectools.cli.combined_schema import SCHEMAS, choose_contract
+from ectools.cli.combined_schema import SCHEMAS, choose_schema
 from ectools.errors import EcError, ProblemsError
 from ectools.host.problem import OptionProblem, build_sarif, show_json
 
@@ -31,7 +31,7 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
     """
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif are two forms of one output: give one of them")
-    schema = choose_contract(schemas)
+    schema = choose_schema(schemas)
     problems: list[OptionProblem] = []
     unreadable = 0
     for file in files:

@@ -98,7 +98,7 @@ def vmtest(
         seconds=timeout,
     )
     progress = _Progress(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
-    listener = Listener(line=progress.line, ended=progress.ended)
+    listener = Listener(on_line=progress.show_line, on_complete=progress.show_outcome)
     outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
         write_atomic(junit, f"{report.write_vmtests_junit(outcomes)}\n".encode())
@@ -133,14 +133,14 @@ class _Progress:
         self._as_json = as_json
         self._colour = use_colour(sys.stderr)
 
-    def line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
+    def show_line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
         if kind not in self._shown:
             return
         code = _COLOURS.get(kind)
         painted = f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
         click.echo(f"{test.name} | {'  ' * depth}{painted}", err=True)
 
-    def ended(self, outcome: VmTestOutcome) -> None:
+    def show_outcome(self, outcome: VmTestOutcome) -> None:
         failed = outcome.verdict in (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
         if failed and StepKind.CONSOLE not in self._shown and not self._quiet and outcome.log:
             click.echo(f"{outcome.test.name}: the last lines, with the machines' consoles:", err=True)

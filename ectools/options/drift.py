@@ -213,7 +213,7 @@ class _Comparison:
 
 
 def constraint(option: JsonSchema) -> JsonSchema:
-    """What an option's schema says of its values, without the rest."""
+    """The part of an option's schema that constrains its values."""
     return {key: value for key, value in option.items() if key not in _NOT_A_CONSTRAINT}
 
 

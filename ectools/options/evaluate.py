@@ -1,4 +1,4 @@
-"""The one place that evaluates options: Nix's modules → a dump, with what is broken left out and named.
+"""Evaluation of options: Nix's modules → a dump, with what is broken left out and named.
 
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
 evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
@@ -88,7 +88,11 @@ class _Request:
     skip: dict[str, list[str]] = field(default_factory=dict)
 
     def answer(self, expression: str) -> Dump:
-        """The dump; its broken options are named in it."""
+        """The dump; its broken options are named in it. Raises OptionsError.
+
+        First without marks, which cost time. Where that fails, with marks: each failure leaves out one field
+        more and goes on at its option, until the rest evaluates; then once more without marks, for the whole.
+        """
         from pynix_eval_shim import NixError
 
         try:
@@ -143,7 +147,11 @@ class _Request:
 
 
 def _find_culprit(stderr: str, trace: str) -> _Culprit | None:
-    """Follow the marks: the field that was begun last and not ended is where Nix gave up."""
+    """The field that was begun last and not ended: where Nix gave up. None where there is none.
+
+    A mark is ``trace`` and a JSON list: ``["option", index]``, ``["begin", option, field]``, ``["end", …]``
+    (nix/lib/options.nix).
+    """
     open_fields: list[tuple[str, str]] = []
     index = 0
     for mark in re.findall(re.escape(trace) + r"(\[.*\])", stderr):

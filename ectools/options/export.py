@@ -10,7 +10,7 @@ Keywords of its own, all starting with ``x-nix-``:
 ``declarations``     ``file#L12``, relative to the repository where it is in it
 ``internal``, ``visible``, ``related-packages``  as the option says
 ``coerced``          of an alternative: the option's value is what this is converted to, which may fail
-``float``            integers are refused: write 1.0
+``float``            integers are rejected by Nix: write 1.0
 ``sep``              what several definitions of a string are joined with
 ``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
 ``unrepresentable``  why the schema does not say all of what the type does
@@ -157,7 +157,7 @@ class _Builder:
 
 
 def _write_json(value: Any, newline: str, parts: list[str]) -> None:
-    """What ``json.dumps(value, indent=2, ensure_ascii=False)`` says; that takes twice as long with an indent.
+    """The text of ``json.dumps(value, indent=2, ensure_ascii=False)``, which takes twice as long.
 
     ``newline`` is the line break with the indent of the value; what is written is added to ``parts``.
     """

@@ -94,11 +94,19 @@ class Inclusion:
         )
 
     def _accepts(self, schema: JsonSchema, value: Any) -> bool:
-        from jsonschema import Draft202012Validator
-        from jsonschema.validators import extend
+        return bool(_nix_validator()({**schema, "$defs": self._new.get("$defs", {})}).is_valid(value))
 
-        kind = extend(Draft202012Validator, {"x-nix-float": _reject_integer})
-        return bool(kind({**schema, "$defs": self._new.get("$defs", {})}).is_valid(value))
+
+@functools.cache
+def _nix_validator() -> Any:
+    """jsonschema's validator class, but for Nix's two kinds of numbers: 1.0 is no integer, and 1 no float."""
+    from jsonschema import Draft202012Validator, validators
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    extend: Any = validators.extend  # its stub is untyped
+    return extend(Draft202012Validator, {"x-nix-float": _reject_integer}, type_checker=checker)
 
 
 def _reject_integer(_validator: Any, _wanted: Any, value: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -27,7 +27,7 @@ _CONTROL = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\f": r"\f", "\v": r"\v"}
 
 
 class PatternError(ValueError):
-    """The expression is not one of POSIX's, or says something that JSON Schema's syntax cannot."""
+    """The expression is not one of POSIX's, or cannot be written in JSON Schema's syntax."""
 
 
 def anchored(expression: str) -> str:
@@ -112,7 +112,7 @@ class _Translator:
         if self.atom is None:
             raise PatternError(f"nothing before {quantifier} to repeat")
         if self.repeated:
-            # `a*?` and `a*+` mean something else in both target syntaxes.
+            # `a*?` is lazy, and `a*+` possessive or an error, in both target syntaxes.
             self.done.insert(self.atom, "(?:")
             self.done.append(")")
         self.done.append(quantifier)

@@ -1,7 +1,8 @@
 """An option type, as ``nix/lib/types.nix`` describes it, as JSON Schema 2020-12.
 
-Every union is an ``anyOf``: in a ``oneOf`` a value that two branches accept would be refused. What a schema
-cannot say is marked ``x-nix-unrepresentable`` with the reason, and accepts too much rather than too little.
+Every union is an ``anyOf``: in a ``oneOf`` a value that two branches accept would be rejected. What a schema
+cannot express is marked ``x-nix-unrepresentable`` with the reason, and accepts too much rather than too
+little.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def run(
     source: Source, *names: str, schedule: Schedule = ROOMY, heard: Heard | None = None
 ) -> tuple[list[VmTestOutcome], Heard]:
     heard = heard or Heard()
-    listener = Listener(line=heard.line, ended=heard.ends.append)
+    listener = Listener(on_line=heard.line, on_complete=heard.ends.append)
     probe = probe_nix(source)
     outcomes = run_tests(
         find_tests(source, probe, names),
@@ -232,7 +232,7 @@ def test_an_interrupt_from_outside_leaves_no_builder(source: Source, tmp_path: P
         run_tests(
             find(source, "hangs", "meets-left"),
             schedule=ROOMY,
-            listener=Listener(line=line, ended=ended),
+            listener=Listener(on_line=line, on_complete=ended),
             nix=make_nix(source),
             probe=probe_nix(source),
         )

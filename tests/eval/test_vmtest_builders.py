@@ -37,7 +37,7 @@ def run(
     return run_tests(
         find_tests(source, probe, names),
         schedule=Schedule(jobs=2, memory_mib=100_000, seconds=seconds),
-        listener=Listener(line=line, ended=lambda outcome: None),
+        listener=Listener(on_line=line, on_complete=lambda outcome: None),
         nix=make_nix(source),
         probe=probe,
     )

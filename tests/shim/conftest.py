@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_process import STORE, FakeProcess
+from support.fake_nix import STORE, FakeProcess
 from support.needs import give_up, require_tool
 from support.newer_nix import Unavailable, find_newer_nix
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_process import SETTINGS, STORE, FakeProcess, refusal
+from support.fake_nix import SETTINGS, STORE, FakeProcess, error_event
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import BUILD_LIMITS, Limits, Nix, invocation, process
@@ -132,7 +132,7 @@ class TestVersion:
     def test_a_throw_has_a_frame_since_2_13(
         self, run: FakeProcess, fake: Nix, version: str, kind: type[shim.NixError]
     ) -> None:
-        run.answers = [(1, "", refusal("undefined variable 'x'")), (0, f"nix (Nix) {version}\n", "")]
+        run.answers = [(1, "", error_event("undefined variable 'x'")), (0, f"nix (Nix) {version}\n", "")]
         with pytest.raises(shim.NixError) as caught:
             shim.evaluate("1", nix=fake)
         assert type(caught.value) is kind
@@ -324,7 +324,7 @@ def test_parse(run: FakeProcess, fake: Nix, bin_directory: Path) -> None:
     ]
     assert call["stdin"] == b"a:\n b"
     assert call["limits"] == Limits(seconds=2.0)
-    run.answers = [(1, "", refusal("syntax error, x", file="«stdin»", line=2, column=2))]
+    run.answers = [(1, "", error_event("syntax error, x", file="«stdin»", line=2, column=2))]
     with pytest.raises(shim.NixSyntaxError) as caught:
         shim.parse("a:\n b", nix=fake)
     assert str(caught.value) == "«string»:2:2: syntax error, x"

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fake_process import SETTINGS, STORE, FakeProcess, refusal
+from support.fake_nix import SETTINGS, STORE, FakeProcess, error_event
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import BUILD_LIMITS, Limits, Nix
@@ -66,7 +66,7 @@ class TestBuild:
         assert call["limits"] == Limits(seconds=9.0)
         assert call["cwd"] == tmp_path
         assert call["watch"].stop is stop
-        assert call["watch"].hear is not None
+        assert call["watch"].on_stderr is not None
 
     def test_a_file(self, run: FakeProcess, fake: Nix, tmp_path: Path) -> None:
         run.answers = [(0, "[]", "")]
@@ -101,7 +101,7 @@ class TestBuild:
         run.answers = [(0, "[]", "")]
         heard: list[shim.BuildEvent] = []
         shim.build("x", on_event=heard.append, nix=fake)
-        run.calls[0]["watch"].hear(b'@nix {"action":"start","type":105,"fields":["/a.drv"]}\n')
+        run.calls[0]["watch"].on_stderr(b'@nix {"action":"start","type":105,"fields":["/a.drv"]}\n')
         assert heard == [shim.BuildEvent(drv="/a.drv")]
 
 
@@ -191,11 +191,11 @@ class TestClosures:
             (1, "", "exit status 1"),
             (2, '@nix {"action":"msg","level":0,"msg":"path \'/a\' was modified!"}', "exit status 2"),
             (-9, "", "SIGKILL"),
-            (0, refusal("path '/a' is not valid"), "is not valid"),
+            (0, error_event("path '/a' is not valid"), "is not valid"),
             (
                 1,
                 '@nix {"action":"msg","level":0,"msg":"path \'/a\' was modified!"}\n'
-                + refusal("no such store"),
+                + error_event("no such store"),
                 "no such store",
             ),
         ],

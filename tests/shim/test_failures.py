@@ -66,7 +66,7 @@ def test_a_result_that_is_no_text(nix: Nix) -> None:
         lambda nix: shim.flake_check("--help", nix=nix),
     ],
 )
-def test_what_cannot_be_an_argument_is_refused(nix: Nix, call: Callable[[Nix], object]) -> None:
+def test_what_cannot_be_an_argument_is_rejected(nix: Nix, call: Callable[[Nix], object]) -> None:
     with pytest.raises(shim.DataError):
         call(nix)
 

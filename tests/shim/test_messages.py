@@ -209,15 +209,15 @@ class TestFollower:
     def follow(self, *lines: str) -> list[BuildEvent]:
         heard: list[BuildEvent] = []
         follower = Follower(heard.append)
-        follower.hear(("\n".join(lines) + "\n").encode())
+        follower.feed(("\n".join(lines) + "\n").encode())
         return heard
 
     def test_a_line_counts_once_it_ends(self) -> None:
         heard: list[BuildEvent] = []
         follower = Follower(heard.append)
-        follower.hear(started(1, "/a.drv").encode())
+        follower.feed(started(1, "/a.drv").encode())
         assert heard == []
-        follower.hear(b"\n")
+        follower.feed(b"\n")
         assert heard == [BuildEvent(drv="/a.drv")]
 
     @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ class TestFollower:
 
     def test_what_is_not_utf8_is_replaced(self) -> None:
         heard: list[BuildEvent] = []
-        Follower(heard.append).hear(b'@nix {"action":"result","type":101,"fields":["\xff"]}\n')
+        Follower(heard.append).feed(b'@nix {"action":"result","type":101,"fields":["\xff"]}\n')
         assert [each.line for each in heard] == ["\ufffd"]
 
 

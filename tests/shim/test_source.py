@@ -1,4 +1,4 @@
-"""What is written down for nix, and what is refused before nix is asked."""
+"""What is written down for nix, and what is rejected before nix is asked."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ SELF.append(SELF)
         ({"a": 10**5000}, "data.a: an integer of 16610 bits does not fit"),
     ],
 )
-def test_data_that_nix_would_not_keep_is_refused(data: Any, says: str) -> None:
+def test_data_that_nix_would_not_keep_is_rejected(data: Any, says: str) -> None:
     with pytest.raises(DataError) as caught:
         source.from_json(data)
     assert says in caught.value.message
 
 
-def test_data_nested_too_deeply_is_refused() -> None:
+def test_data_nested_too_deeply_is_rejected() -> None:
     deep: list[Any] = []
     for _ in range(200_000):
         deep = [deep]

@@ -61,7 +61,7 @@ def test_lint_names_bad_file_names_and_shared_numbers(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("title", ["", "  ", "…", "two\nlines"])
-def test_a_title_without_a_file_name_is_refused(tmp_path: Path, title: str) -> None:
+def test_a_title_without_a_file_name_is_rejected(tmp_path: Path, title: str) -> None:
     with pytest.raises(InputError):
         start_proposal(tmp_path, title, today=TODAY)
     assert list(tmp_path.iterdir()) == []

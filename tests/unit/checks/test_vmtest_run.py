@@ -81,8 +81,8 @@ class Heard:
         self.lines: list[tuple[str, StepKind, int, str]] = []
         self.ended: list[VmTestOutcome] = []
         self.listener = Listener(
-            line=lambda test, kind, depth, text: self.lines.append((test.name, kind, depth, text)),
-            ended=self.ended.append,
+            on_line=lambda test, kind, depth, text: self.lines.append((test.name, kind, depth, text)),
+            on_complete=self.ended.append,
         )
 
 
@@ -243,9 +243,9 @@ class TestVerdicts:
         now = 1000.0
         one.stop_when_late()
         assert not one.late  # what it needs is still being built
-        one._hear(shim.BuildEvent(drv="/a.drv"))
+        one._on_event(shim.BuildEvent(drv="/a.drv"))
         now = 1050.0
-        one._hear(shim.BuildEvent(drv="/a.drv", machine="ssh://far"))
+        one._on_event(shim.BuildEvent(drv="/a.drv", machine="ssh://far"))
         one.stop_when_late()
         assert not one.late
         now = 1050.5

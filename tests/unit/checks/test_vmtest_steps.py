@@ -20,7 +20,7 @@ from ectools.checks.vmtest_steps import LINES_KEPT, DriverStep, StepKind, Transc
 
 def hear(*lines: str) -> tuple[Transcript, list[StepKind]]:
     transcript = Transcript()
-    return transcript, [transcript.hear(line) for line in lines]
+    return transcript, [transcript.add(line) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_subtest_that_ends(end: str) -> None:
 def test_nested_subtests_and_one_that_fails() -> None:
     transcript, _ = hear("subtest: outer", "subtest: inner")
     assert (transcript.depth, transcript.under_way) == (2, "inner")
-    transcript.hear('Test "inner" failed with error: "expected "a""')
+    transcript.add('Test "inner" failed with error: "expected "a""')
     assert transcript.under_way == "outer"
-    transcript.hear("(finished: subtest: inner, in 0.10 seconds)")
-    transcript.hear('Test "outer" failed with error: "expected "a""')
+    transcript.add("(finished: subtest: inner, in 0.10 seconds)")
+    transcript.add('Test "outer" failed with error: "expected "a""')
     assert transcript.steps == (
         DriverStep(name="outer", failure='expected "a"'),
         DriverStep(name="inner", failure='expected "a"'),

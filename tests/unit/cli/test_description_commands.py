@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ectools.cli.combined_schema import choose_contract
+from ectools.cli.combined_schema import choose_schema
 from ectools.cli.generate import COMMAND as GENERATE
 from ectools.cli.init import COMMAND as INIT
 from ectools.cli.validate import COMMAND as VALIDATE
@@ -30,8 +30,8 @@ def bad(tmp_path: Path) -> Path:
 
 
 def test_the_schema_is_the_combined_one_unless_one_is_named() -> None:
-    assert choose_contract(()) == load_combined_schema()
-    assert choose_contract(("ec-ipxe-qemu",)) != load_combined_schema()
+    assert choose_schema(()) == load_combined_schema()
+    assert choose_schema(("ec-ipxe-qemu",)) != load_combined_schema()
 
 
 class TestGenerate:

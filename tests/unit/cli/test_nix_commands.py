@@ -165,8 +165,8 @@ class TestVmTest:
         ) -> list[VmTestOutcome]:
             asked.append(schedule)
             assert (nix, probe) == ("nix", "probe")
-            listener.line(tests[0], StepKind.SUBTEST, 1, "subtest: boots")
-            listener.line(tests[0], StepKind.CONSOLE, 0, "machine # hello")
+            listener.on_line(tests[0], StepKind.SUBTEST, 1, "subtest: boots")
+            listener.on_line(tests[0], StepKind.CONSOLE, 0, "machine # hello")
             outcomes = [
                 VmTestOutcome(
                     test=tests[0], verdict=Verdict.FAILED, seconds=1.25, reason="no", log=("last",)
@@ -174,7 +174,7 @@ class TestVmTest:
                 VmTestOutcome(test=tests[1], verdict=Verdict.SKIPPED, reason="no kvm"),
             ]
             for outcome in outcomes:
-                listener.ended(outcome)
+                listener.on_complete(outcome)
             return outcomes
 
         monkeypatch.delenv("NIXPKGS", raising=False)

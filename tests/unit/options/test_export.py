@@ -134,7 +134,7 @@ def test_the_text_of_a_schema_is_what_json_writes(document: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"version": 2}])
-def test_another_versions_dump_is_refused(data: Any) -> None:
+def test_another_versions_dump_is_rejected(data: Any) -> None:
     with pytest.raises(InputError, match="dump"):
         parse_dump(data)
 

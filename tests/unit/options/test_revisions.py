@@ -53,7 +53,7 @@ def test_a_revision_is_a_directory_for_as_long_as_it_is_open(
 
 
 @pytest.mark.parametrize("name", ["HEAD", "nothing", "--help", "", "v2\n"])
-def test_what_is_neither_is_refused(checkout: Path, name: str) -> None:
+def test_what_is_neither_is_rejected(checkout: Path, name: str) -> None:
     assert checkout.is_dir()
     with pytest.raises(InputError, match="no git revision here with a directory schemas"), open_schemas(name):
         pass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, MessageType, Option
 from ectools.netboot.probe.wire.pxe_option43 import build_boot_item
@@ -50,6 +50,14 @@ class ClientStage(StrEnum):
     FIRMWARE = "firmware"
     HTTP = "http"
     IPXE = "ipxe"
+
+
+_PARAMETERS = {
+    ClientStage.FIRMWARE: _PXE_PARAMETERS,
+    ClientStage.HTTP: _HTTP_PARAMETERS,
+    ClientStage.IPXE: _IPXE_PARAMETERS,
+}
+"""Option 55: the numbers of the options that each asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,7 @@ def _build(
     options: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes((kind,)),
         Option.MAX_SIZE: _MAX_SIZE.to_bytes(2),
-        Option.PARAMETERS: bytes(_parameters(client.stage)),
+        Option.PARAMETERS: bytes(_PARAMETERS[client.stage]),
         Option.MACHINE_ID: bytes(17),
         Option.INTERFACE: client.interface,
         Option.ARCHITECTURE: client.architecture.number.to_bytes(2),
@@ -163,14 +171,3 @@ def _build(
         ciaddr=address or NO_ADDRESS,
         options={**options, **(more or {})},
     )
-
-
-def _parameters(stage: ClientStage) -> tuple[int, ...]:
-    match stage:
-        case ClientStage.FIRMWARE:
-            return _PXE_PARAMETERS
-        case ClientStage.HTTP:
-            return _HTTP_PARAMETERS
-        case ClientStage.IPXE:
-            return _IPXE_PARAMETERS
-    assert_never(stage)

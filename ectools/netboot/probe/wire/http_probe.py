@@ -82,7 +82,7 @@ def _get(
     headers: Mapping[str, str],
 ) -> HttpReply:
     redirected = None
-    for _ in range(_MAX_REDIRECTS):
+    for _ in range(_MAX_REDIRECTS + 1):
         try:
             with _open(url, seconds=seconds, most=most, source=source, headers=headers) as response:
                 location = response.getheader("Location") if response.status in _REDIRECTS else None

@@ -208,6 +208,12 @@ def test_the_kernel_may_have_nixos_name_for_it(name: str) -> None:
         parse("kernel kernel", f"initrd {name}", "boot")
 
 
-@pytest.mark.parametrize("option", ["--name=kernel", "-n kernel", "--name kernel"])
+@pytest.mark.parametrize("option", ["--name=kernel", "-nkernel", "-n kernel", "--name kernel"])
 def test_a_name_that_says_what_ipxe_would_say(option: str) -> None:
     assert parse(f"kernel {option} kernel", "boot").kernel == "kernel"
+
+
+def test_a_letters_value_follows_it_at_once() -> None:
+    """To iPXE, ``-n=kernel`` names the image "=kernel" (src/core/getopt.c)."""
+    with pytest.raises(BootEntryError, match="under another name"):
+        parse("kernel -n=kernel kernel", "boot")

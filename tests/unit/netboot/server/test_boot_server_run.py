@@ -195,9 +195,10 @@ def test_a_staged_release_is_served_from_the_start(case: Case) -> None:
     assert f"STATUS=serving {release.title}; dnsmasq is running; 0 boots" in case.manager.messages()
 
 
-def test_dnsmasq_in_another_process(case: Case, tmp_path: Path) -> None:
-    """Its reports come to a socket; this process needs none of its rights, and binds none of its ports."""
+def test_dnsmasq_in_another_process(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reports come to a socket; this process needs none of its rights, ports and programs."""
     reports = tmp_path / "reports"
+    monkeypatch.setattr(module, "build_plan", None)
 
     async def scenario(ready: Ready) -> None:
         report = json.loads((await get(ready.port, "/healthz")).partition(b"\r\n\r\n")[2])

@@ -45,6 +45,6 @@ class FakeProcess:
         return found[0] if found else None
 
 
-def refusal(message: str, **more: Any) -> str:
+def error_event(message: str, **more: Any) -> str:
     event = {"action": "msg", "level": 0, "msg": f"error: {message}", "raw_msg": message, **more}
     return "@nix " + json.dumps(event)
