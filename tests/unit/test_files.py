@@ -300,3 +300,20 @@ def test_a_file_that_is_made_is_its_makers_alone(tmp_path: Path) -> None:
     os.close(descriptor)
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
     assert flags & os.O_NONBLOCK
+
+
+def test_a_stream_that_wakes_its_reader_for_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """select(2), "BUGS": what is reported as ready may block all the same."""
+    read, looks = os.read, iter([True, False, False])
+
+    def read_later(descriptor: int, size: int) -> bytes:
+        if descriptor == ours and next(looks):
+            raise BlockingIOError
+        return read(descriptor, size)
+
+    ours, theirs = os.pipe()
+    with os.fdopen(ours):
+        os.write(theirs, b"12345")
+        os.close(theirs)
+        monkeypatch.setattr(os, "read", read_later)
+        assert read_input(Path(f"/dev/fd/{ours}"), limit=7) == b"12345"

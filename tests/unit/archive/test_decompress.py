@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.releases import compress, zstd
 
-from ectools.archive.decompress import CHUNK_BYTES, ArchiveError, decompress
+from ectools.archive.decompress import CHUNK_BYTES, ArchiveError, _Input, decompress
 from ectools.archive.limits import MIB, ArchiveLimits
 
 if TYPE_CHECKING:
@@ -151,3 +151,13 @@ def test_a_window_has_a_bound(log: int, fails: bool) -> None:
         assert "the zstd data need too much memory" in fail(data).message
     else:
         assert unpack(data) == b"x"
+
+
+def test_input_is_taken_in_pieces_and_given_back() -> None:
+    """What a decoder leaves over is copied: so it is given little at a time."""
+    given = _Input(iter([b"12345", b"678"]), "test.gz", ArchiveLimits())
+    assert [given.take(2), given.take(3), given.take(9)] == [b"12", b"345", b"678"]
+    given.give_back(b"yz")
+    given.give_back(b"x")
+    assert [given.take(9), given.take(1), given.take(9), given.take(9)] == [b"x", b"y", b"z", b""]
+    assert given.count == 8

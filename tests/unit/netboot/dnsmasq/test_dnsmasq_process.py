@@ -17,6 +17,7 @@ import pytest
 
 from ectools import log
 from ectools.capabilities import Capability
+from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq import process
 from ectools.netboot.dnsmasq.liveness import WatchedProcess
 from ectools.netboot.dnsmasq.model import BootServices, Offer, Proxy
@@ -431,6 +432,24 @@ def test_the_limit_is_for_the_user_that_root_starts_it_as(
     assert isinstance(share, TransferShare)
     assert share.uid == 77
     assert identities == [DnsmasqUser(uid=77, gid=78, reads_all=False)]
+
+
+def test_what_was_left_out_of_the_log_is_told_at_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Limit(LogLimit):
+        def close(self) -> None:
+            closed.append(self._source)
+
+    monkeypatch.setattr(process, "LogLimit", Limit)
+
+    async def scenario(dnsmasq: Dnsmasq) -> None:
+        assert closed == []
+
+    world.run(world.plan(SERVES, STAYS), scenario)
+    assert closed == ["dnsmasq"]
 
 
 def test_no_descriptor_is_left(world: World) -> None:
