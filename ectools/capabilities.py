@@ -118,7 +118,7 @@ def parent_death_signal_kept() -> Iterator[None]:
             os.kill(os.getpid(), number.value)
 
 
-def confine_children(*, keep: Collection[Capability] = ()) -> None:
+def drop_for_children(*, keep: Collection[Capability] = ()) -> None:
     """Keep capabilities from every program that this process starts from now on; the process keeps its own.
 
     To root, execve(2) would give everything back: so the bounding set goes as well, all but ``keep``, which

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from ectools.capabilities import (
     Capability,
     PrivilegeError,
-    confine_children,
+    drop_for_children,
     has_capability,
     keep_capabilities_over_setuid,
     limit_capabilities,
@@ -255,7 +255,7 @@ def drop_privileges(identity: Identity, *, keep: Collection[Capability] = ()) ->
     ``keep``: the capabilities that stay, in force; what root itself lacks, as in a container, is left out.
     No program that is started from here on gains a right. Raises PrivilegeError.
     """
-    confine_children(keep=keep)
+    drop_for_children(keep=keep)
     if keep:
         keep_capabilities_over_setuid()
     try:

@@ -100,7 +100,7 @@ def run_tests(
     outcomes: dict[str, VmTestOutcome] = {}
     pending: list[VmTest] = []
     for each in tests:
-        early = _judge_early(each, schedule)
+        early = _conclude_early(each, schedule)
         if early is None:
             pending.append(each)
         else:
@@ -134,7 +134,7 @@ def run_tests(
     return [outcomes[test.name] for test in tests]
 
 
-def _judge_early(test: VmTest, schedule: Schedule) -> VmTestOutcome | None:
+def _conclude_early(test: VmTest, schedule: Schedule) -> VmTestOutcome | None:
     """The outcome of a test that is not even tried."""
     if test.broken is not None:
         return VmTestOutcome(test=test, verdict=Verdict.ERROR, reason=f"cannot be evaluated: {test.broken}")

@@ -30,7 +30,7 @@ def write_changelog(old: Path, new: Path, *, redirects: Path | None = None) -> s
     What ``redirects`` has as renamed is told so. Raises InputError, FileError.
     """
     renamed = {} if redirects is None else load_redirects(redirects)
-    news = [(change, _tell(change, renamed)) for change in compare_paths(old, new)]
+    news = [(change, _describe_change(change, renamed)) for change in compare_paths(old, new)]
     blocks = []
     for kind, heading in _HEADINGS.items():
         lines = [
@@ -41,7 +41,7 @@ def write_changelog(old: Path, new: Path, *, redirects: Path | None = None) -> s
     return "\n\n".join(blocks or ["No option differs."]) + "\n"
 
 
-def _tell(change: Change, renamed: Mapping[str, str]) -> str:
+def _describe_change(change: Change, renamed: Mapping[str, str]) -> str:
     """What to say of a change, as Markdown; nothing where it is said elsewhere, or is no news."""
     if change.message == _NO_NEWS:
         return ""

@@ -97,13 +97,13 @@ class DocSettings:
 
 def build_module_doc(schema: Schema, settings: DocSettings | None = None) -> ModuleDoc:
     """The options of a schema that people set, those that decide whether and what before the others."""
-    walk = _Walk(schema.document, settings or DocSettings())
+    walker = _SchemaWalker(schema.document, settings or DocSettings())
     path = tuple(schema.document.get("x-nix-path", ()))
-    options = sorted(walk.objects(schema.document, path, ()), key=lambda option: _order(option.path))
+    options = sorted(walker.objects(schema.document, path, ()), key=lambda option: _order(option.path))
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
 
 
-def refuse_undocumented(modules: Sequence[ModuleDoc]) -> None:
+def reject_undocumented(modules: Sequence[ModuleDoc]) -> None:
     """Raises UndocumentedError with every option that has no description."""
     names = [option.name for module in modules for option in module.options if not option.description]
     if names:
@@ -121,7 +121,7 @@ def _order(path: tuple[str, ...]) -> list[tuple[int, str]]:
     return [(rank.get(part, 2), part) for part in path]
 
 
-class _Walk:
+class _SchemaWalker:
     """Through one document; ``inside`` are the objects that are being walked, so that recursion ends."""
 
     def __init__(self, root: dict[str, Any], settings: DocSettings) -> None:

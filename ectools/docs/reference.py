@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, refuse_undocumented
+from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, reject_undocumented
 from ectools.docs.shape_check import find_shape_faults
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import read_json
@@ -44,7 +44,7 @@ def build_reference(
         redirects = own
     modules = [build_module_doc(_load(name), settings) for name in schemas or schema_names()]
     if not allow_undocumented:
-        refuse_undocumented(modules)
+        reject_undocumented(modules)
     table: dict[str, str] = {}
     if redirects is not None:
         table = load_redirects(redirects)
@@ -76,7 +76,7 @@ def _check_redirects(table: Mapping[str, str], modules: Sequence[ModuleDoc], pat
     problems = [
         Problem(option=old, message=message, file=str(path))
         for old, new in table.items()
-        for message in _refuse_redirect(old, new, known)
+        for message in _find_redirect_faults(old, new, known)
     ]
     if problems:
         raise ProblemsError(f"{path}: not every redirect leads somewhere", problems)
@@ -91,7 +91,7 @@ def _follow(old: str, table: Mapping[str, str]) -> str:
     return new
 
 
-def _refuse_redirect(old: str, new: str, known: set[str]) -> Iterator[str]:
+def _find_redirect_faults(old: str, new: str, known: set[str]) -> Iterator[str]:
     if old in known:
         yield "is an option, and cannot be the former name of one"
     elif new not in known:

@@ -38,8 +38,8 @@ def parse_json_source(text: str) -> SourceMapped:
     try:
         value = json.loads(
             text,
-            object_pairs_hook=_refuse_repeated,
-            parse_constant=_refuse,
+            object_pairs_hook=_reject_repeated,
+            parse_constant=_reject,
             parse_float=_parse,
             parse_int=_parse,
         )
@@ -50,14 +50,14 @@ def parse_json_source(text: str) -> SourceMapped:
     return SourceMapped(value, lambda: _Parser(text).parse().source_map)
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError
     return value
 
 
-def _refuse(word: str) -> None:
+def _reject(word: str) -> None:
     raise ValueError(word)
 
 

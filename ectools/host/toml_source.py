@@ -35,7 +35,7 @@ def parse_toml(text: str) -> SourceMapped:
     except RecursionError:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", None) from None
     mapped = SourceMapped(value, lambda: _find_spans(text))
-    _refuse_foreign(mapped, value, ())
+    _reject_foreign(mapped, value, ())
     return mapped
 
 
@@ -56,15 +56,15 @@ def _explain(message: str, text: str) -> SyntaxProblem:
     return SyntaxProblem(f"not TOML: {message[:1].lower()}{message[1:]}", position)
 
 
-def _refuse_foreign(mapped: SourceMapped, value: Any, place: Place) -> None:
+def _reject_foreign(mapped: SourceMapped, value: Any, place: Place) -> None:
     if len(place) > MAX_NESTING:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", mapped.find_position(place))
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_foreign(mapped, inner, (*place, key))
+            _reject_foreign(mapped, inner, (*place, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _refuse_foreign(mapped, inner, (*place, index))
+            _reject_foreign(mapped, inner, (*place, index))
     elif isinstance(value, float):
         if not math.isfinite(value):
             message = f"{value} is no number of JSON or Nix: every number there is finite"

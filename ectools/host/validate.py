@@ -35,7 +35,7 @@ def validate_host(description: HostDescription, schema: Schema | None = None) ->
     locator = _Locator(description, schema)
     problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema)]
     named = {problem.option for problem in problems}
-    problems += [locator.tell(each) for each in unrepresentable if show_path(each.place) not in named]
+    problems += [locator.describe(each) for each in unrepresentable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
@@ -94,15 +94,15 @@ class _Locator:
             kind = ProblemKind.UNKNOWN
             # The name is what is wrong, not the value.
             position = root.find_key(place)
-        return self.tell_at(position, problem, kind=kind, option=self.find_described(place))
+        return self.describe_at(position, problem, kind=kind, option=self.find_described(place))
 
-    def tell(self, unrepresentable: _Unrepresentable) -> OptionProblem:
+    def describe(self, unrepresentable: _Unrepresentable) -> OptionProblem:
         root, place = self.description.root, unrepresentable.place
         position = root.find_key(place) if unrepresentable.is_name else root.find_position(place)
         problem = Problem(option=show_path(place), message=unrepresentable.message)
-        return self.tell_at(position, problem, kind=ProblemKind.VALUE, option=self.find_described(place))
+        return self.describe_at(position, problem, kind=ProblemKind.VALUE, option=self.find_described(place))
 
-    def tell_at(
+    def describe_at(
         self, position: Position | None, problem: Problem, *, kind: ProblemKind, option: dict[str, Any]
     ) -> OptionProblem:
         return OptionProblem(

@@ -113,7 +113,7 @@ class Function:
         names = [parameter.name for parameter in self.parameters]
         if self.bind is not None:
             names.append(check_identifier(self.bind))
-        _refuse_repeated([(name,) for name in names])
+        _reject_repeated([(name,) for name in names])
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class AttrSet:
     recursive: bool = False
 
     def __post_init__(self) -> None:
-        _refuse_repeated_bindings(self.bindings)
+        _reject_repeated_bindings(self.bindings)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Let:
     body: Expr
 
     def __post_init__(self) -> None:
-        _refuse_repeated_bindings(self.bindings)
+        _reject_repeated_bindings(self.bindings)
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,14 @@ Node: TypeAlias = (
 Expr: TypeAlias = "bool | int | float | str | Sequence[Expr] | Mapping[str, Expr] | Node | None"
 
 
-def _refuse_repeated_bindings(bindings: tuple[Binding | Inherit, ...]) -> None:
+def _reject_repeated_bindings(bindings: tuple[Binding | Inherit, ...]) -> None:
     paths: list[tuple[str, ...]] = []
     for binding in bindings:
         paths.extend([(name,) for name in binding.names] if isinstance(binding, Inherit) else [binding.path])
-    _refuse_repeated(paths)
+    _reject_repeated(paths)
 
 
-def _refuse_repeated(paths: list[tuple[str, ...]]) -> None:
+def _reject_repeated(paths: list[tuple[str, ...]]) -> None:
     """No path twice, and none below another: Nix would refuse that, or merge what was not meant as one."""
     whole = set(paths)
     if len(whole) != len(paths):

@@ -15,7 +15,7 @@ from ectools import log
 from ectools.capabilities import (
     Capability,
     PrivilegeError,
-    confine_children,
+    drop_for_children,
 )
 from ectools.files import FileError
 from ectools.privileges import Identity, drop_privileges, find_directory_user, find_user, limit_to_user
@@ -45,7 +45,7 @@ def become_guest_user(settings: GuestSettings) -> None:
         drop_privileges(identity, keep=(*kept, Capability.DAC_READ_SEARCH))
         _log.info("root does not run the guest", user=identity.name, uid=identity.uid)
     else:
-        confine_children()
+        drop_for_children()
     limit_to_user(*kept)
 
 

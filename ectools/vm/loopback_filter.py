@@ -17,6 +17,7 @@ from ectools.errors import EcError, InputError
 from ectools.notify import Notifier
 from ectools.outputs import Tail
 from ectools.processes import describe_exit, find_program, start_async
+from ectools.supervision import tasks
 from ectools.vm.child_environment import child_environment
 from ectools.vm.loopback import build_rules, find_openings, find_unfiltered, name_table
 from ectools.vm.settings import GUEST_OPTIONS, HostLoopback
@@ -94,16 +95,12 @@ async def _hold(program: str, rules: str, *, uid: int) -> None:
         _log.info("the guest's user is kept from the loopback", table=name_table(uid), uid=uid)
         notifier.ready()
         notifier.status(f"the user {uid} is kept from the loopback")
-        stopping, ended = asyncio.create_task(stop.wait()), asyncio.create_task(nft.wait())
-        try:
+        async with tasks(stop.wait(), nft.wait()) as (stopping, ended):
             await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done() and not stopping.done():
                 raise LoopbackError(
                     f"{program} ended, and the rules with it: {describe_exit(ended.result())}"
                 )
-        finally:
-            for task in (stopping, ended):
-                task.cancel()
 
 
 async def _load(nft: asyncio.subprocess.Process, rules: str, *, uid: int) -> None:

@@ -17,7 +17,7 @@ from ectools.capabilities import (
     Capability,
     PrivilegeError,
     build_grant,
-    confine_children,
+    drop_for_children,
     forget_capability,
     handed_on,
     has_capability,
@@ -176,7 +176,7 @@ def test_a_right_is_lowered_for_a_block(kernel: Kernel) -> None:
 
 def test_children_are_confined_for_good(kernel: Kernel) -> None:
     kernel.inheritable, kernel.ambient = mask(NET), {NET}
-    confine_children(keep=[NET, READ])
+    drop_for_children(keep=[NET, READ])
     assert kernel.calls[:2] == [("prctl", 38, 1, 0, 0, 0), ("prctl", 47, 4, 0, 0, 0)]
     assert kernel.bounding == {NET, READ}
     assert kernel.ambient == set()
@@ -185,7 +185,7 @@ def test_children_are_confined_for_good(kernel: Kernel) -> None:
 
 def test_without_the_right_to_it_the_bounding_set_stays(kernel: Kernel) -> None:
     kernel.effective = mask(NET)
-    confine_children()
+    drop_for_children()
     assert kernel.bounding == set(range(LAST))
     assert len(kernel.calls) == 2
 
@@ -231,7 +231,7 @@ def test_what_root_hands_on_needs_nothing(kernel: Kernel, monkeypatch: pytest.Mo
     [
         ("capget", lambda: has_capability(NET), r"cannot be changed: capget\(2\): Operation not"),
         ("capset", limit_capabilities, r"cannot be changed: capset\(2\): Operation not permitted"),
-        ("prctl 38", confine_children, r"cannot be changed: prctl\(38\): Operation not permitted"),
+        ("prctl 38", drop_for_children, r"cannot be changed: prctl\(38\): Operation not permitted"),
     ],
 )
 def test_what_the_kernel_denies_is_named(name: str, call: Any, message: str, kernel: Kernel) -> None:

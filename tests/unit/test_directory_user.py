@@ -204,7 +204,7 @@ def did(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     for name in ("setgroups", "setresgid", "setresuid"):
         monkeypatch.setattr(os, name, note(name))
     for name in (
-        "confine_children",
+        "drop_for_children",
         "keep_capabilities_over_setuid",
         "set_capabilities",
         "limit_capabilities",
@@ -221,14 +221,14 @@ def test_root_gives_all_up_in_the_order_that_the_kernel_needs(did: list[tuple[An
     drop_privileges(USER)
     become = [("setgroups", (8, 9)), ("setresgid", 7, 7, 7), ("setresuid", ALICE, ALICE, ALICE)]
     assert did == [
-        ("confine_children", {"keep": ()}),
+        ("drop_for_children", {"keep": ()}),
         *become,
         ("set_capabilities", {"effective": (), "permitted": ()}),
     ]
     did.clear()
     drop_privileges(USER, keep=(NET,))
     assert did == [
-        ("confine_children", {"keep": (NET,)}),
+        ("drop_for_children", {"keep": (NET,)}),
         ("keep_capabilities_over_setuid",),
         *become,
         ("set_capabilities", {"effective": (NET,), "permitted": (NET,)}),
@@ -263,7 +263,7 @@ def test_only_root_becomes_another_and_only_in_anothers_directory(
     assert did == []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert work_as_directory_user(home, keep=(NET,)) == Identity(uid=ALICE, gid=NOBODY)
-    assert did[0] == ("confine_children", {"keep": (NET,)})
+    assert did[0] == ("drop_for_children", {"keep": (NET,)})
 
 
 @pytest.fixture

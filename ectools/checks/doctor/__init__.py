@@ -9,14 +9,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ectools.checks.doctor.boot_host import (
-    look_at_boot_binary,
-    look_at_port_rights,
-    look_at_udp_ports,
+    check_boot_binary,
+    check_port_rights,
+    check_udp_ports,
     try_port,
 )
 from ectools.checks.doctor.findings import Finding, FindingState
-from ectools.checks.doctor.guest import look_at_kvm, look_at_macvtap, look_at_memory
-from ectools.checks.doctor.nix_host import NIX_COMMANDS, look_at_nix
+from ectools.checks.doctor.guest import check_free_memory, check_kvm, check_macvtap
+from ectools.checks.doctor.nix_host import NIX_COMMANDS, check_nix
 from ectools.checks.doctor.programs import PROGRAMS, look_for_program
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def examine(
     wanted = set(commands)
     findings = [look_for_program(program) for program in PROGRAMS if wanted & set(program.commands)]
     if wanted & {"demo", "vm"}:
-        findings += [look_at_kvm(kvm()), look_at_memory()]
+        findings += [check_kvm(kvm()), check_free_memory()]
     if "vm" in wanted:
-        findings.append(look_at_macvtap())
+        findings.append(check_macvtap())
     if wanted & {"netboot", "vm"}:
         findings.append(try_port(8080, udp=False, commands=("netboot", "vm")))
     if "netboot" in wanted:
-        findings += [*look_at_udp_ports(), look_at_port_rights(), look_at_boot_binary()]
+        findings += [*check_udp_ports(), check_port_rights(), check_boot_binary()]
     if wanted & set(NIX_COMMANDS) and shutil.which("nix" if nix is None else nix.program):
-        findings += look_at_nix(nix, wanted)
+        findings += check_nix(nix, wanted)
     return findings
 
 

@@ -15,13 +15,13 @@ from ectools.netboot.protocols import load_protocols
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def look_at_udp_ports() -> list[Finding]:
+def check_udp_ports() -> list[Finding]:
     """TFTP's, and ProxyDHCP's two."""
     ports = load_protocols().ports
     return [try_port(port, udp=True, commands=("netboot",)) for port in (ports.tftp, ports.dhcp, ports.pxe)]
 
 
-def look_at_port_rights() -> Finding:
+def check_port_rights() -> Finding:
     """Whether this user may serve TFTP and DHCP."""
     name, commands = "privileged ports", ("netboot",)
     first_free = read_kernel_file(str(_FIRST_FREE_PORT)).strip() or "1024"
@@ -38,7 +38,7 @@ def look_at_port_rights() -> Finding:
     )
 
 
-def look_at_boot_binary() -> Finding:
+def check_boot_binary() -> Finding:
     """The stock iPXE of the default strategy."""
     name, commands = "iPXE", ("netboot",)
     try:

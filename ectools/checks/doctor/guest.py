@@ -13,7 +13,7 @@ from ectools.checks.doctor.kernel import read_kernel_file
 _GUEST_MIB = 4096  # memoryMiB's default
 
 
-def look_at_kvm(trouble: str | None) -> Finding:
+def check_kvm(trouble: str | None) -> Finding:
     commands = ("demo", "vm")
     if trouble is None:
         detail = "it opens; whether it carries a guest is seen when one starts"
@@ -27,7 +27,7 @@ def look_at_kvm(trouble: str | None) -> Finding:
     )
 
 
-def look_at_memory() -> Finding:
+def check_free_memory() -> Finding:
     commands = ("demo", "vm")
     text = read_kernel_file("/proc/meminfo")
     found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
@@ -45,7 +45,7 @@ def look_at_memory() -> Finding:
     )
 
 
-def look_at_macvtap() -> Finding:
+def check_macvtap() -> Finding:
     """The driver by its device number, or as a module of this kernel; and the right to make a link."""
     loaded = re.search(r"^\s*\d+ macvtap$", read_kernel_file("/proc/devices"), re.MULTILINE) is not None
     modules = Path("/lib/modules") / os.uname().release

@@ -15,7 +15,7 @@ NIX_COMMANDS = ("eval", "schema", "verify-closure", "vmtest")
 _OLDEST_NIX = (2, 8)
 
 
-def look_at_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
+def check_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
     from pynix_eval_shim import NixError, probe
 
     commands = NIX_COMMANDS
@@ -44,13 +44,13 @@ def look_at_nix(nix: Nix | None, wanted: set[str]) -> list[Finding]:
                 remedy="https://nixos.org/download",
             )
         )
-    findings.append(_look_for_nixpkgs(nix))
+    findings.append(_check_nixpkgs(nix))
     if "vmtest" in wanted:
-        findings.append(_look_at_features(probed))
+        findings.append(_check_features(probed))
     return findings
 
 
-def _look_for_nixpkgs(nix: Nix | None) -> Finding:
+def _check_nixpkgs(nix: Nix | None) -> Finding:
     from pynix_eval_shim import NixError, evaluate
 
     commands, name = ("schema", "vmtest"), "nixpkgs"
@@ -78,7 +78,7 @@ def _look_for_nixpkgs(nix: Nix | None) -> Finding:
         )
 
 
-def _look_at_features(probed: Probe) -> Finding:
+def _check_features(probed: Probe) -> Finding:
     missing = {"kvm", "nixos-test"} - probed.system_features
     commands, name = ("vmtest",), "VM tests"
     if not missing:

@@ -48,7 +48,7 @@ class Machine:
         monkeypatch.setattr(
             guest_user, "drop_privileges", lambda user, keep: self.did.append(("become", user, keep))
         )
-        monkeypatch.setattr(guest_user, "confine_children", lambda: self.did.append("confine"))
+        monkeypatch.setattr(guest_user, "drop_for_children", lambda: self.did.append("confine"))
         monkeypatch.setattr(guest_user, "limit_to_user", lambda *keep: self.did.append(("limit", keep)))
 
     def make_device(self, *, gid: int = KVM_GROUP, mode: int = 0o660) -> os.stat_result:

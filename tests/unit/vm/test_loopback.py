@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import getpass
+import os
 import pwd
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,3 +118,84 @@ def test_the_rules_can_be_printed() -> None:
     assert result.exit_code == 0
     assert f"meta skuid {pwd.getpwnam(user).pw_uid} ip daddr 127.0.0.0/8" in result.stdout
     assert "tcp dport 8080 accept" in result.stdout
+
+
+class Kernel:
+    """TCP, as far as a loopback is tried: the error number for each call of an address family."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.errors: dict[tuple[str, int], int] = {}
+        self.did: list[tuple[object, ...]] = []
+        monkeypatch.setattr(socket, "socket", self._open)
+
+    def _open(self, family: int, kind: int) -> Socket:
+        assert kind == socket.SOCK_STREAM
+        self.fail("socket", family)
+        return Socket(self, family)
+
+    def fail(self, call: str, family: int) -> None:
+        if number := self.errors.get((call, family)):
+            raise OSError(number, os.strerror(number))
+
+
+class Socket(contextlib.AbstractContextManager["Socket"]):
+    def __init__(self, kernel: Kernel, family: int) -> None:
+        self._kernel, self._family = kernel, family
+
+    def __exit__(self, *_: object) -> None:
+        self._kernel.did.append(("close",))
+
+    def bind(self, address: tuple[str, int]) -> None:
+        self._kernel.fail("bind", self._family)
+        self._kernel.did.append(("bind", *address))
+
+    def listen(self, backlog: int) -> None:
+        self._kernel.did.append(("listen", backlog))
+
+    def settimeout(self, seconds: float) -> None:
+        self._kernel.did.append(("timeout", seconds))
+
+    def getsockname(self) -> tuple[str, int]:
+        return "any", 4711
+
+    def connect(self, address: tuple[str, int]) -> None:
+        assert address == ("any", 4711)
+        self._kernel.fail("connect", self._family)
+
+
+@pytest.mark.parametrize(
+    ("errors", "found"),
+    [
+        ({}, "127.0.0.1"),
+        ({("connect", socket.AF_INET): errno.ECONNREFUSED}, "::1"),
+        (
+            dict.fromkeys([("connect", socket.AF_INET), ("connect", socket.AF_INET6)], errno.ECONNREFUSED),
+            None,
+        ),
+        (
+            {("connect", socket.AF_INET): errno.ETIMEDOUT, ("bind", socket.AF_INET6): errno.EADDRNOTAVAIL},
+            None,
+        ),
+        (
+            {("connect", socket.AF_INET): errno.EPERM, ("socket", socket.AF_INET6): errno.EAFNOSUPPORT},
+            None,
+        ),
+    ],
+)
+def test_each_loopback_of_the_host_is_tried(
+    errors: dict[tuple[str, int], int], found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(monkeypatch)
+    kernel.errors = errors
+    assert find_unfiltered() == found
+    assert kernel.did[:3] == [("bind", "127.0.0.1", 0), ("listen", 1), ("timeout", 5.0)]
+    assert kernel.did.count(("close",)) % 2 == (("bind", socket.AF_INET6) in errors)
+
+
+def test_a_loopback_that_cannot_be_tried_is_not_taken_for_a_filtered_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel(monkeypatch)
+    kernel.errors = {("bind", socket.AF_INET): errno.ENOBUFS}
+    with pytest.raises(OSError, match="No buffer space available"):
+        find_unfiltered()
