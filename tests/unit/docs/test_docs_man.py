@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from support.option_docs import make_option, make_reference
 
@@ -107,4 +109,4 @@ def test_entries_of_several_modules() -> None:
     ]
     # mandoc warns of a paragraph without text.
     assert lines[-1] == ".RE"
-    assert not any(pair == (".PP", ".PP") for pair in zip(lines, lines[1:], strict=False))
+    assert not any(pair == (".PP", ".PP") for pair in pairwise(lines))
