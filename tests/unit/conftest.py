@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def fresh_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """``ectools``' logger as it is before ``log.set_up``; a command that is run in this process sets it up."""
+    """``ectools``' logger as it is before ``log.set_up``, which a command run in this process calls."""
     logger = logging.getLogger("ectools")
     monkeypatch.setattr(logger, "propagate", True)
     before = logger.handlers[:], logger.level
