@@ -81,7 +81,9 @@ def test_settings_of_the_nix_reach_both(run: FakeProcess, bin_directory: Path) -
 def test_a_nix_store_that_is_missing(run: FakeProcess, bin_directory: Path, tmp_path: Path) -> None:
     (bin_directory / "nix-store").unlink()
     nix = Nix(program=str(bin_directory / "nix"), env={"PATH": str(tmp_path)})
-    for call in (lambda: requisites("/a", nix=nix), lambda: find_modified(["/a"], nix=nix)):
-        with pytest.raises(NixMissingError, match="nix-store: program not found, neither beside"):
-            call()
+    missing = "nix-store: program not found, neither beside"
+    with pytest.raises(NixMissingError, match=missing):
+        requisites("/a", nix=nix)
+    with pytest.raises(NixMissingError, match=missing):
+        find_modified(["/a"], nix=nix)
     assert run.calls == []

@@ -87,7 +87,7 @@ def test_a_simple_call_is_not_broken_before_its_last_argument(is_simple: bool) -
 
 
 def test_gaps_around_break_with_the_call() -> None:
-    around = {"before": [Gap.SPACE], "after": [Gap.TIGHT, ";"]}
+    around: dict[str, CallItems] = {"before": [Gap.SPACE], "after": [Gap.TIGHT, ";"]}
     wrapped = Group(["x =", *nest(build(["1"], **around))])
     assert lay_out([wrapped]) == "x = f 1;"
     wrapped = Group(["x =", *nest(build([A], [B], **around))])
