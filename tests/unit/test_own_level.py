@@ -45,6 +45,10 @@ def test_short_modules_and_packages_without_code_need_none(tmp_path: Path) -> No
     assert find_unimported(tmp_path) == ["ectools.b"]
 
 
+def test_each_module_is_imported_by_a_test_of_its_own_level() -> None:
+    assert find_unimported() == []
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
