@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -69,3 +69,9 @@ def test_a_public_name_has_one_meaning() -> None:
                 homes[name].append(show(path))
     twice = {name: paths for name, paths in homes.items() if len(paths) > 1 and name not in SAME_BY_DESIGN}
     assert twice == {}
+
+
+def test_each_test_file_has_a_name_of_its_own() -> None:
+    """Of two with one name pytest collects one, and says so in a line that is easily overlooked."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
