@@ -18,6 +18,7 @@ from ectools.netboot.signature import (
     SignatureError,
     decode_base64,
     make_signature,
+    minisign,
     verify_signature,
 )
 
@@ -177,3 +178,27 @@ def test_when_minisign_signed(comment: bytes, seconds: int | None, hashed: bool)
     key = Minisign(hashed=hashed)
     signature = key.sign(DATA, comment)
     assert verify_signature(MINISIGN, data=DATA, signature=signature, public_key=key.public()) == seconds
+
+
+PUBLISHED_KEY = b"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+PUBLISHED_SIGNATURE = b"""untrusted comment: signature from minisign secret key
+RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=
+trusted comment: timestamp:1556193335\tfile:test
+y/rUw2y8/hOUYjZU71eHp/Wo1KZ40fGy2VJEDl34XMJM+TX48Ss/17u3IvIfbVR1FkZZSNCisQbuQY+bHwhEBg==
+"""
+"""Of the file ``test``, by minisign's author (https://github.com/jedisct1/rust-minisign-verify, README)."""
+
+
+def test_what_minisign_itself_signed() -> None:
+    assert minisign.verify(b"test", PUBLISHED_SIGNATURE, PUBLISHED_KEY) == 1556193335
+    for data, signature in (
+        (b"Test", PUBLISHED_SIGNATURE),
+        (b"test", PUBLISHED_SIGNATURE.replace(b"1556193335", b"1556193336")),
+    ):
+        with pytest.raises(SignatureError, match=r"^not what the key E7620F1842B4E81F signed$"):
+            minisign.verify(data, signature, PUBLISHED_KEY)
+
+
+def test_what_is_signed_here_names_no_time() -> None:
+    signature = minisign.sign(DATA, minisign_private())
+    assert minisign.verify(DATA, signature, minisign_public()) is None

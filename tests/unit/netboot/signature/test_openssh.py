@@ -20,6 +20,7 @@ from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
     SignatureError,
     make_signature,
+    openssh,
     verify_signature,
 )
 
@@ -210,3 +211,25 @@ def test_private_keys_of_openssh_that_are_none() -> None:
     unsupported = b"\n".join([lines[0], base64.b64encode(other_cipher), lines[-2], b""])
     for wrong in (b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----", unsupported):
         assert fail_sign(OPENSSH, wrong).message == "not a private key of OpenSSH, or an encrypted one"
+
+
+RFC_8032_SEED = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+RECORDED = b"""-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgPUAXw+hDiVqStwqnTRt+vJyYLM
+8uxJaMwM1V8Sr0ZgwAAAAEZmlsZQAAAAAAAAAGc2hhNTEyAAAAUwAAAAtzc2gtZWQyNTUx
+OQAAAEDN8K6+6lVK+X87QqO/289aqP6gaslEJpmkgYNEH3+JRnHbdYUPKlI+Kkxc1ibOYS
+b99JiVxTWCGQiqM5V7hp8G
+-----END SSH SIGNATURE-----
+"""
+"""``ssh-keygen -Y sign -n file`` of OpenSSH 9.2, of DATA, with the key of RFC 8032, section 7.1, test 2."""
+
+
+def test_the_same_bytes_as_ssh_keygen_writes() -> None:
+    key = Ed25519PrivateKey.from_private_bytes(RFC_8032_SEED)
+    assert openssh.sign(DATA, ssh_private(key)) == RECORDED
+    # The comment of an id_….pub file is no part of the key.
+    openssh.verify(DATA, RECORDED, ssh_public(key) + b" someone@example.org\n")
+    with pytest.raises(SignatureError, match=r"^not what the pinned key signed$"):
+        openssh.verify(b"other", RECORDED, ssh_public(key))
+    with pytest.raises(SignatureError, match=r"^signed by another key than the pinned one$"):
+        openssh.verify(DATA, RECORDED, ssh_public(Ed25519PrivateKey.from_private_bytes(SEED)))

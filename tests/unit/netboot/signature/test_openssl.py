@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -21,6 +22,7 @@ from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
     SignatureError,
     make_signature,
+    openssl,
     verify_signature,
 )
 
@@ -117,3 +119,30 @@ def test_a_curve_that_is_not_supported_is_told_as_any_other_key() -> None:
     assert fail_sign(OPENSSL, rename_curve(private, b"PRIVATE KEY")).message == (
         "not a private key in PEM, or an encrypted one"
     )
+
+
+def test_ed25519_by_the_vector_of_rfc_8032() -> None:
+    """Section 7.1, test 2: the signature is the 64 bytes of the RFC, without a frame."""
+    seed = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    signature = openssl.sign(b"\x72", pem_private(key))
+    assert signature.hex() == (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    openssl.verify(b"\x72", signature, pem_public(key))
+
+
+def test_ecdsa_by_the_vector_of_rfc_6979() -> None:
+    """Appendix A.2.5, P-256 with SHA-256 and the message ``sample``: its number that is not random."""
+    key = ec.derive_private_key(
+        0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721, ec.SECP256R1()
+    )
+    signature = openssl.sign(b"sample", pem_private(key))
+    assert signature == encode_dss_signature(
+        0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716,
+        0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8,
+    )
+    openssl.verify(b"sample", signature, pem_public(key))
+    with pytest.raises(SignatureError, match=r"^not what the pinned key signed$"):
+        openssl.verify(b"test", signature, pem_public(key))
