@@ -80,9 +80,15 @@ def atomic_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Itera
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``data`` to ``path`` as ``atomic_file`` does. Raises FileError."""
+    with _naming(path), atomic_file(path, mode=mode) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The OSErrors of the block as FileErrors of ``path``: not all of them (ENOSPC, EIO) name a file."""
     try:
-        with atomic_file(path, mode=mode) as file:
-            file.write(data)
+        yield
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -95,22 +101,22 @@ def write_all_atomic(files: Mapping[Path, bytes]) -> None:
     from concurrent.futures import ThreadPoolExecutor  # not at the top, as above
 
     def write(path: Path) -> Path:
-        file = stack.enter_context(_temporary_file(path, 0o644))
-        file.write(files[path])
-        _sync(file)
-        file.close()
-        return Path(file.name)
+        with _naming(path):
+            # Closed here: it may fail to write what is left in its buffer, and has to be named then too.
+            with stack.enter_context(_temporary_file(path, 0o644)) as file:
+                file.write(files[path])
+                _sync(file)
+            return Path(file.name)
 
-    try:
-        # The pool ends first: no thread makes a file that nobody removes.
-        with contextlib.ExitStack() as stack, ThreadPoolExecutor(_WRITERS) as pool:
-            temporary = dict(zip(files, pool.map(write, files), strict=True))
-            for path, written in temporary.items():
+    # The pool ends first: no thread makes a file that nobody removes.
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(_WRITERS) as pool:
+        temporary = dict(zip(files, pool.map(write, files), strict=True))
+        for path, written in temporary.items():
+            with _naming(path):
                 written.replace(path)
-            for directory in {path.parent for path in files}:
+        for directory in {path.parent for path in files}:
+            with _naming(directory):
                 sync_directory(directory)
-    except OSError as error:
-        raise FileError(f"{error.filename}: cannot be written: {error.strerror or error}") from error
 
 
 def sync_directory(directory: Path) -> None:

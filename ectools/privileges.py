@@ -99,8 +99,7 @@ def find_user(name: str) -> Identity | None:
         return None
 
 
-# --- Who may write a directory
-# ---------------------------------------------------------------------------------
+# --- Who may write a directory ------------------------------------------------------------------------------
 
 
 def find_directory_user(*directories: Path) -> Identity:

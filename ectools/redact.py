@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 REDACTED = "***"
 """What stands in place of a secret."""
 
-# The equals sign may be percent-encoded, and that again.
-_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(token(?:=|%(?:25)*3d))[^&#\s*]+", re.IGNORECASE)
+# The equals sign may be percent-encoded, and that again. What is redacted already stays as it is.
+_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(token(?:=|%(?:25)*3d))(?!\*{3}(?:[^\w*]|$))[^&#\s]+", re.IGNORECASE)
 _AFTER_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
 _USER = re.compile(r"//.*@", re.DOTALL)
 

@@ -131,7 +131,7 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
     """
     from pynix_eval_shim import NixError, build, evaluate, requisites
 
-    reference = build_reference_closure(flake)
+    reference = build_flake_reference(flake)
     inputs = dict(override_inputs or {}) or None
     try:
         names = evaluate(
@@ -154,7 +154,7 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
     return Closure(origin=ClosureSource.REBUILT, source=f"{flake}#{name}", toplevel=toplevel, paths=paths)
 
 
-def build_reference_closure(flake: str) -> str:
+def build_flake_reference(flake: str) -> str:
     """How nix is told of a flake. A directory is named by where its links lead: nix takes no link for one."""
     directory = Path(flake)
     if not directory.is_dir():

@@ -193,7 +193,6 @@ def _check(config: Path) -> None:
 
 
 def _print_boot_script(config: Path) -> None:
-    from ectools.redact import redact_tokens
     from ectools.vm.boot_script import build_boot_script, find_effective_url
     from ectools.vm.load import load_boot_script_settings
 
@@ -203,9 +202,9 @@ def _print_boot_script(config: Path) -> None:
     script = build_boot_script(
         url=find_effective_url(boot.chain, boot.listen),
         dns=boot.dns,
-        token=None if boot.chain is None or boot.chain.token_file is None else "TOKEN",
+        token=None if boot.chain is None or boot.chain.token_file is None else "REDACTED",
     )
-    click.echo(redact_tokens(script), nl=False)
+    click.echo(script, nl=False)
 
 
 def _run(config: Path, *, require_filter: bool) -> int:

@@ -124,7 +124,7 @@ class Health:
             return state
         if state in ALIVE:
             self._notifier.alive()
-            self._feed_watchdog(state)
+            self._report_alive(state)
             return None
         return await self._look_at_pause(state)
 
@@ -168,7 +168,7 @@ class Health:
                 await self._guest.qmp.execute("cont")
         return None
 
-    def _feed_watchdog(self, state: str) -> None:
+    def _report_alive(self, state: str) -> None:
         if self._pause is not None:
             if self._clock() - self._pause.retried_at < _RETRY_SECONDS:
                 return  # it runs to its next request, which may fail as the last one did

@@ -41,6 +41,10 @@ def test_what_stands_in_place_of_a_secret() -> None:
         ("token=", "token="),
         # What was taken out stays so.
         ("token=***", "token=***"),
+        ("token=***: why, token=***&x", "token=***: why, token=***&x"),
+        ("?token=*s3cret&c", "?token=***&c"),
+        ("?token=s3*cr*et&c", "?token=***&c"),
+        ("?token=***s3cret", "?token=***"),
         ("?token=s3cret\nnext", "?token=***\nnext"),
     ],
 )

@@ -35,7 +35,7 @@ PLACEHOLDER = "TOKEN"
     type=click.Choice(["autoexec", "netboot"]),
     help=f"Print a script, with {PLACEHOLDER} for a token, and write nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print {directory, files, written, removed}.")
+@click.option("--json", "as_json", is_flag=True, help="Print {folder, files, written, removed}.")
 def ipxe(
     *, config: Path | None, state_dir: str | None, script: str | None, as_json: bool, **options: Any
 ) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MAX_LABEL = 30
+_REDRAW_SECONDS = 0.1
 
 
 @contextlib.contextmanager
@@ -32,20 +33,30 @@ def show_download() -> Iterator[Callable[[str, int, int | None], None]]:
 class _Bar:
     def __init__(self) -> None:
         self._bar: Any = None
-        self._done = 0
-        self._began = time.monotonic()
+        self._done = self._shown = 0
+        self._began = self._drawn = 0.0
 
     def update(self, name: str, done: int, size: int | None) -> None:
         with contextlib.suppress(OSError):
+            self._done = done
+            now = time.monotonic()
             if self._bar is None:
+                self._began = now
                 self._bar = self._start(name, size)
-            step, self._done = done - self._done, done
-            self._bar.update(step)
+            # A terminal may be far away: what it takes in is taken from the download.
+            if now - self._drawn >= _REDRAW_SECONDS or done == size:
+                self._drawn = now
+                self._draw()
 
     def finish(self) -> None:
         with contextlib.suppress(OSError):
             if self._bar is not None:
+                self._draw()
                 self._bar.render_finish()
+
+    def _draw(self) -> None:
+        step, self._shown = self._done - self._shown, self._done
+        self._bar.update(step)
 
     def _start(self, name: str, size: int | None) -> Any:
         return click.progressbar(
@@ -55,7 +66,6 @@ class _Bar:
             label=name if len(name) <= _MAX_LABEL else f"…{name[1 - _MAX_LABEL :]}",
             file=sys.stderr,
             item_show_func=lambda _: self._describe(size),
-            update_min_steps=1 << 18,
             fill_char="█",
             empty_char="·",
             width=0,  # what the terminal has left

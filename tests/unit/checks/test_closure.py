@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ectools.checks.closure import Closure, ClosureSource, build_reference_closure, compare_closures
+from ectools.checks.closure import Closure, ClosureSource, build_flake_reference, compare_closures
 from ectools.checks.closure_published import read_published
 from ectools.errors import EcError, InputError
 
@@ -119,9 +119,7 @@ def test_a_listing_knows_its_system_where_there_is_one(tmp_path: Path) -> None:
 def test_how_nix_is_told_of_a_flake(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert build_reference_closure(str(tmp_path / "link")) == f"path:{tmp_path}/real"
+    assert build_flake_reference(str(tmp_path / "link")) == f"path:{tmp_path}/real"
     (tmp_path / "real/.git").mkdir()
-    assert build_reference_closure(str(tmp_path / "link")) == f"{tmp_path}/real"
-    assert (
-        build_reference_closure("github:every-channel/every.channel") == "github:every-channel/every.channel"
-    )
+    assert build_flake_reference(str(tmp_path / "link")) == f"{tmp_path}/real"
+    assert build_flake_reference("github:every-channel/every.channel") == "github:every-channel/every.channel"

@@ -144,7 +144,13 @@ def test_the_boot_script_needs_only_what_it_is_made_of(tmp_path: Path) -> None:
 def test_the_boot_script_is_printed_without_the_token(tmp_path: Path) -> None:
     config = write(tmp_path, {"boot": {"chainUrl": "http://a/x", "chainTokenFile": "/nonexistent"}})
     result = CliRunner().invoke(COMMAND, ["boot-script", "--config", config])
-    assert "chain http://a/x?token=*** " in result.stdout
+    assert "chain http://a/x?token=REDACTED " in result.stdout
+
+
+def test_a_boot_script_that_nix_embeds_has_the_chain_url_whole(tmp_path: Path) -> None:
+    config = write(tmp_path, {"boot": {"chainUrl": "http://a/x?token=public&node=1"}})
+    result = CliRunner().invoke(every_channel_ipxe_qemu, ["--print-boot-script", "--config", config])
+    assert "chain http://a/x?token=public&node=1 && exit ||" in result.stdout
 
 
 @pytest.mark.parametrize("port", [0, 8080])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ from ectools.netboot.protocols import Binary, load_protocols
 if TYPE_CHECKING:
     from ectools.netboot.protocols import Architecture
 
-# The magic that every iPXE holds ends with a NUL: a script that was built in goes on.
-_EMBEDDED = re.compile(rb"#!ipxe\s[^\0]+")
 _EBC = 0x0EBC
 _MACHINES = {
     0x014C: "x86 UEFI",
