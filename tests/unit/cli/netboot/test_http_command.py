@@ -64,7 +64,7 @@ def test_a_free_port_of_the_loopback_with_the_settings_of_the_help(program: Prog
     assert server.settings == [HttpSettings(root=Path("boot"))]
     ((ip, port),) = server.addresses
     assert ip == "127.0.0.1"
-    assert port > 0
+    assert port not in (0, 8080)
 
 
 def test_each_option_arrives_and_the_address_is_told(program: Program, server: Server) -> None:
