@@ -40,12 +40,12 @@ def read_packets(data: bytes) -> None:
     choose_http(HTTP, answers)
     choose_ipxe(IPXE, answers, ask)
     offers = {UEFI: answers, IPXE: answers}
-    walk = follow_client(
+    boot_trace = follow_client(
         UEFI.architecture, offers, fetch=fetch, ask=lambda _client, server, item: ask(server, item), mac="02"
     )
-    faults = (*find_network_faults(offers, interface="eth0"), *collect_faults([walk], asked_for=()))
+    faults = (*find_network_faults(offers, interface="eth0"), *collect_faults([boot_trace], asked_for=()))
     report = ProbeReport(
-        interface="eth0", mac="02", address=None, seconds=1, walks=(walk,), faults=faults, notes=()
+        interface="eth0", mac="02", address=None, seconds=1, boot_traces=(boot_trace,), faults=faults, notes=()
     )
     build_json(report)
     shown = show_report(report, colour=False)
