@@ -45,7 +45,13 @@ def read_packets(data: bytes) -> None:
     )
     faults = (*find_network_faults(offers, interface="eth0"), *collect_faults([boot_trace], asked_for=()))
     report = ProbeReport(
-        interface="eth0", mac="02", address=None, seconds=1, boot_traces=(boot_trace,), faults=faults, notes=()
+        interface="eth0",
+        mac="02",
+        address=None,
+        seconds=1,
+        boot_traces=(boot_trace,),
+        faults=faults,
+        notes=(),
     )
     build_json(report)
     shown = show_report(report, colour=False)
