@@ -20,7 +20,7 @@ from support.needs import require_tool
 from support.nested import build_environment, short_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 HELD = Path(__file__).with_name("held_open.py")
 
@@ -116,10 +116,15 @@ def find_start(pid: int) -> str:
 
 def find_namespaces() -> set[str]:
     """The namespaces that some process is in."""
+    return read_namespaces(int(directory.name) for directory in Path("/proc").glob("[0-9]*"))
+
+
+def read_namespaces(pids: Iterable[int]) -> set[str]:
+    """The namespaces of these processes, but of those that have ended."""
     found = set()
-    for link in Path("/proc").glob("[0-9]*/ns/*"):
+    for pid in pids:
         with contextlib.suppress(OSError):
-            found.add(str(link.readlink()))
+            found |= {str(link.readlink()) for link in Path(f"/proc/{pid}/ns").iterdir()}
     return found
 
 
@@ -169,8 +174,7 @@ def test_guests_networks_containers_and_mounts_end_with_a_run_that_is_killed(
 
 def find_namespaces_of(held: Held) -> set[str]:
     """The namespaces that its processes are in, and this one is not."""
-    found = {str(link.readlink()) for pid, _ in held.below for link in Path(f"/proc/{pid}/ns").iterdir()}
-    return found - {str(link.readlink()) for link in Path("/proc/self/ns").iterdir()}
+    return read_namespaces(pid for pid, _ in held.below) - read_namespaces([os.getpid()])
 
 
 @pytest.mark.parametrize("killed", ["first", "reaper", "pytest", "interrupted"])

@@ -287,7 +287,11 @@ def process_status(pid: int) -> dict[str, str]:
 
 
 def argv_of(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    """The words that a process was started with; none where it has ended, at any moment of the asking."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
