@@ -168,11 +168,13 @@ def start_router(
     does; None: it gives leases alone. Raises LabError where it does not start.
     """
     pid_file, errors = lab.directory / "router.pid", lab.directory / "router.stderr"
+    # As root's group too: a process that changes its group forgets that it ends with its parent (prctl(2)).
+    user = ("--user=root", "--group=root")
     argv = [
         *(*lab.inside(lab.router), dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"),
         *(f"--interface={LAN}", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--log-dhcp"),
         *(f"--dhcp-range={SUBNET}.100,{SUBNET}.199,10m", f"--dhcp-option=option:router,{ROUTER_IP}"),
-        *(f"--dhcp-leasefile={lab.directory / 'leases'}", f"--pid-file={pid_file}", "--user=root"),
+        *(f"--dhcp-leasefile={lab.directory / 'leases'}", f"--pid-file={pid_file}", *user),
         *("--enable-ra", "--dhcp-range=fd77::,ra-only"),
         f"--log-facility={lab.router_log_file}",
         *([] if boot_file is None else [f"--dhcp-boot={boot_file},,{BOOT_IP}"]),
