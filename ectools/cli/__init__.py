@@ -1,6 +1,6 @@
 """The command line: one file a command group; each parses, calls one function, prints.
 
-``main`` loads each with ``lazy``: ``demo`` · ``docs`` · ``doctor`` · ``eval`` · ``generate`` · ``init`` ·
+``main`` loads each with ``lazy``: ``demo`` (and ``demo_netboot``) · ``docs`` · ``doctor`` · ``eval`` · ``generate`` · ``init`` ·
 ``netboot`` · ``proposals`` · ``schema`` · ``validate`` · ``verify_closure`` · ``vm`` · ``vmtest``. They
 share ``combined_schema``, ``log_format`` and ``param_types``.
 """

@@ -32,6 +32,19 @@ class Drawing:
             f"  {self._paint('✓', 32)} {_line(timeline, stage, took, at=timeline.reached[stage])}", end="\n"
         )
 
+    def command(self, text: str) -> None:
+        """A command as a person types it."""
+        self._write(f"    {self._paint(f'$ {text}', 36)}", end="\n")
+
+    def said(self, text: str) -> None:
+        """What a command printed, or a file holds."""
+        for line in text.splitlines():
+            self._write(f"    {self._paint(line, 2)}", end="\n")
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """A step that all the others lead to."""
+        self.step(self._paint(text, 1), good=good)
+
     def step(self, text: str, *, good: bool) -> None:
         """Something without a time: it is as it should be, or not."""
         self._write(f"  {self._paint('✓', 32) if good else self._paint('✗', 31)} {text}", end="\n")
@@ -59,7 +72,12 @@ class Drawing:
         self._stream.flush()
 
     def _paint(self, text: str, code: int) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+        return _paint(text, code, colour=self._colour)
+
+
+def _paint(text: str, code: int, *, colour: bool) -> str:
+    """SGR of ECMA-48, or the text as it is."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
 
 def _line(timeline: Timeline, stage: StrEnum, took: float, *, at: float) -> str:
@@ -71,6 +89,6 @@ def _line(timeline: Timeline, stage: StrEnum, took: float, *, at: float) -> str:
 
 def print_section(stream: TextIO, title: str, words: str, body: str = "") -> None:
     """A part of the demo begins: its title, what it is, and the lines of ``body`` below it."""
-    stream.write(f"{title}: {words}\n")
+    stream.write(f"{_paint(title, 1, colour=use_colour(stream))}: {words}\n")
     stream.writelines(f"    {line}\n" if line else "\n" for line in body.splitlines())
     stream.flush()

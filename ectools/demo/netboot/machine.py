@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ectools.vm.argv import QEMU
+
 if TYPE_CHECKING:
     from ectools.demo.netboot.lab import Plug
 
-QEMU = "qemu-system-x86_64"
 MACHINE_MAC = "52:54:00:ec:b0:07"
 
 _PLACES = (

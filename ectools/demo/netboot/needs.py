@@ -6,8 +6,9 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from ectools.demo.netboot.machine import QEMU, Ovmf, find_ovmf
+from ectools.demo.netboot.machine import Ovmf, find_ovmf
 from ectools.errors import EcError
+from ectools.vm.argv import QEMU
 
 _TUN = "/dev/net/tun"
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")

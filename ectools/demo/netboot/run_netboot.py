@@ -128,12 +128,12 @@ class _NetbootDemo:
 
     def set_up_boot_host(self, payload: Payload, first_stage: Path | None) -> None:
         print_section(self._stderr, "boot host", "its settings, and the commands that make it serve")
-        self._show(self._host.write_settings(first_stage))
+        self._drawing.said(self._host.write_settings(first_stage))
         self._host.lay_out_artifacts(payload, mark=self._mark)
         for words in self._host.list_commands():
-            self._show(f"$ {show_command(words)}")
-            self._show(self._host.run_command(words).replace(f"{self._directory}/", ""))
-        self._show(f"$ {show_command(self._host.serve_command)}")
+            self._drawing.command(show_command(words))
+            self._drawing.said(self._host.run_command(words).replace(f"{self._directory}/", ""))
+        self._drawing.command(show_command(self._host.serve_command))
         self._own(self._host.start(self._lab, end_with_parent=not self._keep))
 
     def probe(self) -> str:
@@ -141,13 +141,13 @@ class _NetbootDemo:
         print_section(
             self._stderr, "verdict", "the probe asks as the firmware would, and no machine runs yet"
         )
-        self._show(f"$ {show_command(PROBE_COMMAND)}")
+        self._drawing.command(show_command(PROBE_COMMAND))
         verdict = run_demo_probe(self._lab)
         for good, text in verdict.steps:
             self._drawing.step(text, good=good)
         for fault in verdict.faults:
             self._drawing.remark(fault)
-        self._drawing.step(f"x64 UEFI: {verdict.outcome}", good=verdict.boots)
+        self._drawing.verdict(f"x64 UEFI: {verdict.outcome}", good=verdict.boots)
         if not verdict.boots:
             raise DemoError(f"the probe says that the machine does not boot here: {verdict.outcome}")
         return verdict.outcome
@@ -214,10 +214,6 @@ class _NetbootDemo:
     def _own(self, process: subprocess.Popen[bytes]) -> None:
         self.processes.append(process)
         self._undo.callback(stop, process, term_seconds=_STOP_SECONDS)
-
-    def _show(self, text: str) -> None:
-        self._stderr.writelines(f"    {line}\n" for line in text.splitlines())
-        self._stderr.flush()
 
 
 def _decode(text: bytes) -> str:

@@ -23,7 +23,7 @@ _SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class ProbeVerdict:
     """``outcome``: as the probe has it (``boots``). ``steps``: what each server said or gave, and whether
     that is good. ``faults``: what is wrong, with what to do.
     """
@@ -37,7 +37,7 @@ class Verdict:
         return self.outcome == "boots" and not self.faults
 
 
-def run_demo_probe(lab: Lab) -> Verdict:
+def run_demo_probe(lab: Lab) -> ProbeVerdict:
     """Probe the lab's network from its client. Raises ProcessError where the probe cannot be run."""
     argv = [*lab.inside(lab.client), sys.executable, "-m", "ectools.cli.main", *PROBE_COMMAND]
     try:
@@ -50,7 +50,7 @@ def run_demo_probe(lab: Lab) -> Verdict:
     return read_verdict(json.loads(out))
 
 
-def read_verdict(report: Mapping[str, Any]) -> Verdict:
+def read_verdict(report: Mapping[str, Any]) -> ProbeVerdict:
     """The verdict of a report on one architecture (``--json`` of the probe)."""
     (architecture,) = report["architectures"]
     steps: list[tuple[bool, str]] = []
@@ -67,4 +67,4 @@ def read_verdict(report: Mapping[str, Any]) -> Verdict:
         for fault in report["faults"]
         if fault["severity"] == "error"
     ]
-    return Verdict(outcome=architecture["outcome"], steps=tuple(steps), faults=tuple(faults))
+    return ProbeVerdict(outcome=architecture["outcome"], steps=tuple(steps), faults=tuple(faults))

@@ -20,7 +20,7 @@ from ectools.demo.netboot.lab import Lab
 from ectools.demo.netboot.machine import MACHINE_MAC, Ovmf
 from ectools.demo.netboot.needs import Needs
 from ectools.demo.netboot.run_netboot import NetbootDemoOutcome, run_netboot_demo
-from ectools.demo.netboot.verdict import Verdict
+from ectools.demo.netboot.verdict import ProbeVerdict
 from ectools.demo.run import DemoError
 from ectools.errors import InputError
 
@@ -44,7 +44,7 @@ SAID = [
     ("console", "[    0.000000] Linux version 6.1.0"),
     ("console", f"EC-GUEST-UP {{mark}} eth0={NODE}"),
 ]
-BOOTS = Verdict(outcome="boots", steps=((True, "firmware: the router answers"),), faults=())
+BOOTS = ProbeVerdict(outcome="boots", steps=((True, "firmware: the router answers"),), faults=())
 
 
 class Child:
@@ -216,7 +216,7 @@ def test_a_directory_that_is_no_payload_starts_nothing(world: World, tmp_path: P
 
 
 def test_a_verdict_that_it_does_not_boot_ends_the_demo(world: World, tmp_path: Path) -> None:
-    world.verdict = Verdict(
+    world.verdict = ProbeVerdict(
         outcome="stops", steps=((False, "tftp://x: silent"),), faults=("TFTP is silent; to do: look",)
     )
     lines, drawn = fail(tmp_path)

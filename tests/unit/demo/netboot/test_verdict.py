@@ -10,7 +10,7 @@ import pytest
 
 from ectools.demo.netboot import verdict as verdict_module
 from ectools.demo.netboot.lab import Lab
-from ectools.demo.netboot.verdict import Verdict, read_verdict, run_demo_probe
+from ectools.demo.netboot.verdict import ProbeVerdict, read_verdict, run_demo_probe
 from ectools.processes import Completed, ProcessError
 
 OFFER = {"server": "192.168.77.1", "address": "192.168.77.117", "siaddr": "192.168.77.2", "file": "x.efi"}
@@ -24,7 +24,7 @@ def report(*, outcome: str = "boots", faults: tuple[dict[str, str], ...] = (), *
 
 def test_what_boots() -> None:
     verdict = read_verdict(report())
-    assert verdict == Verdict(
+    assert verdict == ProbeVerdict(
         outcome="boots",
         steps=(
             (True, "firmware: 192.168.77.1 offers 192.168.77.117 and names 192.168.77.2 and x.efi"),
@@ -51,7 +51,7 @@ def test_a_warning_is_no_fault_and_a_fault_counts_whatever_the_outcome() -> None
     assert not read_verdict(report(faults=({**warning, "severity": "error"},))).boots
 
 
-def run_with(monkeypatch: pytest.MonkeyPatch, result: Completed | ProcessError) -> Verdict:
+def run_with(monkeypatch: pytest.MonkeyPatch, result: Completed | ProcessError) -> ProbeVerdict:
     def run(argv: list[str], *, timeout: float) -> Completed:
         assert timeout > 0
         assert argv[:3] == ["nsenter", "--net=/run/netns/ec-client-t", "--"]
