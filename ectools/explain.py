@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
 from ectools.names import resolve_reference, show_path
+from ectools.suggest import find_similar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,10 +85,8 @@ class _Explainer:
             )
 
     def _nearby(self, name: str, known: dict[str, Any], path: Sequence[str | int]) -> str | None:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        by_case = [other for other in known if other.lower() == name.lower()]
-        if by_case or close:
-            return f"did you mean {show_path((*path, (by_case or close)[0]), self._prefix)}?"
+        if similar := find_similar(name, known):
+            return f"did you mean {show_path((*path, similar[0]), self._prefix)}?"
         elsewhere = [found for found in _option_paths(self._root) if found[-1] == name]
         if len(elsewhere) == 1:
             return f"did you mean {show_path(elsewhere[0], self._prefix)}?"
@@ -127,9 +125,8 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
     branches = schema.get("anyOf", [schema]) if isinstance(schema, dict) else []
     if isinstance(value, str):
         choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
-        close = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
-        if close:
-            return f"did you mean {json.dumps(close[0], ensure_ascii=False)}?"
+        if similar := find_similar(value, choices):
+            return f"did you mean {json.dumps(similar[0], ensure_ascii=False)}?"
     types = {branch.get("type") for branch in branches}
     if isinstance(value, str) and not types & {"string", None}:
         pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from ectools.cli.lazy import CommandGroup
 from ectools.cli.main import run_command
 from ectools.errors import InputError
 from ectools.vm.settings import GUEST_CONFIG, GUEST_OPTIONS, KvmPolicy
@@ -41,7 +42,11 @@ def _require_filter_option(command: Callable[..., _T]) -> Callable[..., _T]:
     )(command)
 
 
-@click.group(context_settings=_CONTEXT, epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
+@click.group(
+    cls=CommandGroup,
+    context_settings=_CONTEXT,
+    epilog="Example: ectools vm run --config examples/ipxe-qemu.json",
+)
 def vm() -> None:
     """Run a persistent QEMU guest that boots over iPXE."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_release
+from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_state, show_size, state_options
 from ectools.netboot.release.store import ReleaseStore
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: ectools netboot releases list --state-dir ./netboot",
 )
@@ -53,7 +56,7 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
 
 @releases.command(epilog="Example: ectools netboot releases pin sha256-0123456789abcdef0123456789abcdef")
 @state_options
-@click.argument("release_id", metavar="ID")
+@click.argument("release_id", metavar="ID", shell_complete=complete_release)
 def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Keep a release from being collected."""
     from ectools.netboot.release.pins import pin as pin_release
@@ -64,7 +67,7 @@ def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
 
 @releases.command(epilog="Example: ectools netboot releases unpin sha256-0123456789abcdef0123456789abcdef")
 @state_options
-@click.argument("release_id", metavar="ID")
+@click.argument("release_id", metavar="ID", shell_complete=complete_release)
 def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Let a release be collected again."""
     from ectools.netboot.release.pins import unpin as unpin_release
@@ -103,7 +106,7 @@ def collect(
 
 @releases.command(epilog="Example: ectools netboot releases verify")
 @state_options
-@click.argument("release_id", metavar="[ID]", required=False)
+@click.argument("release_id", metavar="[ID]", required=False, shell_complete=complete_release)
 @click.option("--json", "as_json", is_flag=True, help="Print an array of {id, file, fault}.")
 def verify(*, config: Path | None, state_dir: str | None, release_id: str | None, as_json: bool) -> int:
     """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""

@@ -34,6 +34,7 @@ from ectools.netboot.release.manifest import (
     Release,
     parse_manifest,
 )
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +76,12 @@ class ReleaseStore:
     def directory(self, release_id: str) -> Path:
         """The directory of a release's files, staged or not. Raises InputError for what is no id."""
         if not ID_PATTERN.fullmatch(release_id):
-            raise InputError(
-                f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
-            )
+            raise InputError(f"{release_id!r} is no release's id", hint=self.suggest_id(release_id))
         return self.releases_dir / release_id
+
+    def suggest_id(self, given: str) -> str:
+        """A hint for an id that no release has: the one that begins so, or looks like it."""
+        return did_you_mean(given, self.list_ids()) or "`ectools netboot releases list` shows them"
 
     def find_current(self) -> Release | None:
         """The release that is served; None before the first staging. Raises StoreError, ManifestError."""
