@@ -108,7 +108,7 @@ def expect_completions(shell: Typist) -> None:
 def test_bash(programs: Path) -> None:
     bash = require_tool("bash", "install bash")
     with start_shell([bash, "--norc", "--noprofile", "-i"], programs) as shell:
-        shell.type(shell.type('eval "$(ectools completion bash)"; echo re""ady\n'))
+        shell.type('eval "$(ectools completion bash)"; echo re""ady\n')
         shell.see("\nready")
         expect_completions(shell)
 
