@@ -194,6 +194,40 @@ in
           }}
         '';
       };
+
+      # NixOS binds /run to /sysroot/run without what is mounted below it, and with that systemd leaves the rest of /run
+      # behind. As late as can be, since what binds it differs: a mount unit, the activation, or nothing at all, and
+      # then systemd takes /run along by itself.
+      systemd.services.every-channel-overlay-root-run = lib.mkIf config.boot.initrd.systemd.enable {
+        description = "The overlay root's own mounts below /sysroot/run";
+        requiredBy = [ "initrd-switch-root.service" ];
+        after = [
+          "every-channel-overlay-root.service"
+          "initrd-nixos-activation.service"
+          "sysroot-run.mount"
+        ];
+        before = [ "initrd-switch-root.service" ];
+        unitConfig.DefaultDependencies = false;
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+        };
+        script = ''
+          is_mounted() {
+            while read -r _ _ _ _ where _; do
+              if [ "$where" = "$1" ]; then return; fi
+            done < /proc/self/mountinfo
+            return 1
+          }
+          if is_mounted /sysroot/run; then
+            # Else each would be mounted on top of itself below /run too.
+            mount --make-private /sysroot/run
+            for directory in ${layer} ${real}; do
+              if ! is_mounted "/sysroot$directory"; then mount --bind "$directory" "/sysroot$directory"; fi
+            done
+          fi
+        '';
+      };
     }
     # A nixpkgs without a scripted stage 1 has no such option.
     // lib.optionalAttrs (options ? boot.initrd.postMountCommands) {
