@@ -94,19 +94,19 @@ in
       default = [
         "/var/lib/every-channel"
         "/var/lib/nixos"
-        "/var/lib/systemd/timers"
+        "/var/lib/systemd"
       ];
       example = [
         "/home"
         "/var/lib/every-channel"
         "/var/lib/nixos"
-        "/var/lib/systemd/timers"
+        "/var/lib/systemd"
       ];
       description = ''
         Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
         are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
         default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
-        persist have owners), and when each timer ran last.
+        persist have owners), and systemd's: when each timer ran last, the clock, the seed of random numbers, core dumps.
       '';
     };
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.nix
 OPTION = "services.every-channel.runner.overlayRoot"
 SERVICE = "every-channel-overlay-root.service"
 RUN_SERVICE = "every-channel-overlay-root-run.service"
-STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd/timers"]
+STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd"]
 # Mounted by stage 1, and by stage 2.
 LOG = {"/var/log": {"device": "/dev/disk/by-label/log", "fsType": "ext4"}}
 HOME = {"/home": {"device": "/dev/disk/by-label/home", "fsType": "ext4"}}
