@@ -115,11 +115,12 @@ in
     };
 
     tftpBootFilename = mkOption {
-      type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
+      type = types.strMatching "([A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
       default = protocols.binaries.x86_64.filename;
+      example = "x86_64-sb/shimx64.efi";
       description = ''
-        Name of the x86-64 UEFI boot binary in the TFTP directory: what the router's "Network Boot" names. It has a dot,
-        because a PXE server adds `.0` to a name without one.
+        Name of the x86-64 UEFI boot binary in the TFTP directory, below directories where wanted: what the router's
+        "Network Boot" names. It has a dot, because a PXE server adds `.0` to a name without one.
       '';
     };
 
@@ -207,6 +208,16 @@ in
         '';
       };
 
+      caFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/etc/ssl/private-ca.pem";
+        description = ''
+          The certificate of a private CA (PEM) that is trusted for {option}`${path}.release.host` and where it redirects
+          to, beside those that the system trusts.
+        '';
+      };
+
       artifact = mkOption {
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
@@ -217,8 +228,8 @@ in
         type = types.bool;
         default = false;
         description = ''
-          Refuse a release that publishes no `SHA256SUMS.txt`. A sum that is published and does not match is always
-          refused.
+          Refuse a release that publishes no `SHA256SUMS.txt`, nor its sums under another usual name (`SHA256SUMS`,
+          `checksums.txt`, `ARCHIVE.sha256`). A sum that is published and does not match is always refused.
         '';
       };
 
