@@ -79,24 +79,24 @@ REMEDIES: dict[FaultCode, str] = {
         "mode, dhcp-option-force=tag:…,60,HTTPClient as DHCP server"
     ),
     FaultCode.HTTP_BOOT_WITHOUT_URL: (
-        "give HTTPClient a whole URL and option 60 HTTPClient (proxyDhcp.enable does), or boot this machine by "
-        "PXE: a router's Network Boot has a file name alone"
+        "give HTTPClient a whole URL and option 60 HTTPClient (proxyDhcp.enable does), or boot this machine "
+        "by PXE: a router's Network Boot has a file name alone"
     ),
     FaultCode.URL_WITHOUT_DNS: (
         "write an address in place of the name (option hostname, then ectools netboot ipxe), or let the DHCP "
         "server give option 6"
     ),
     FaultCode.NAME_UNRESOLVED: (
-        "give the name an address on the DNS server that the network's DHCP names, or write an address in its "
-        "place (option hostname, then ectools netboot ipxe)"
+        "give the name an address on the DNS server that the network's DHCP names, or write an address in "
+        "its place (option hostname, then ectools netboot ipxe)"
     ),
     FaultCode.TFTP_SILENT: (
         "start the TFTP server at that address, and open UDP 69 in its firewall (dnsmasq: "
         "enable-tftp; no-dhcp-interface turns TFTP off too)"
     ),
     FaultCode.TFTP_ANSWER_LOST: (
-        "let the firewall between the networks pass UDP from the boot host to the clients: TFTP answers from a "
-        "new port, which it takes for a stranger (or turn its TFTP helper on: conntrack, ALG); or use UEFI "
+        "let the firewall between the networks pass UDP from the boot host to the clients: TFTP answers from "
+        "a new port, which it takes for a stranger (or turn its TFTP helper on: conntrack, ALG); or use UEFI "
         "HTTP boot, or a boot host in the clients' network"
     ),
     FaultCode.TFTP_OTHER_ADDRESS: (
@@ -108,7 +108,8 @@ REMEDIES: dict[FaultCode, str] = {
         "the name that is there"
     ),
     FaultCode.HTTP_SILENT: (
-        "start the HTTP server at that address and port, and open the port in its firewall and in those between"
+        "start the HTTP server at that address and port, and open the port in its firewall, and in "
+        "those between"
     ),
     FaultCode.FILE_MISSING_HTTP: (
         "stage a release: ectools netboot stage; and compare the URL with what is served"

@@ -27,7 +27,9 @@ _FILE_NAME = re.compile(r"[^/\0]+")
 # DHCP's file field has 128 bytes with a NUL (RFC 2131, section 2).
 _MAX_BOOT_FILENAME = 127
 # This network, loopback, multicast, reserved (RFC 6890, RFC 5771); and of a /31 this host has one address.
-_WITHOUT_CLIENTS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")))
+_WITHOUT_CLIENTS = tuple(
+    map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"))
+)
 _LONGEST_PREFIX = 30
 
 

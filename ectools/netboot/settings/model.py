@@ -51,7 +51,7 @@ class SignatureFormat(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyDhcp:
-    """The networks whose PXE clients are answered: ``subnet`` is this host's own, ``subnets`` are behind relays.
+    """The networks whose PXE clients are answered: ``subnet`` is this host's, ``subnets`` are behind relays.
 
     No two of them overlap.
     """

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ectools.netboot.boot_files.binary import BinaryFacts, inspect_binary
-from ectools.netboot.probe.faults import FaultCode
 from ectools.netboot.probe.simulate.contents import Contents, identify_contents
-from ectools.netboot.probe.simulate.resolve import NameServers, Resolver
+from ectools.netboot.probe.simulate.resolve import NO_NAME_SERVERS, NameServers, Resolver
 from ectools.netboot.probe.simulate.silence import explain_silence
 from ectools.netboot.probe.wire import http_probe, tftp
 from ectools.netboot.probe.wire.packet_socket import LinkError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from ectools.netboot.probe.clients.exchange import Line
+    from ectools.netboot.probe.faults import FaultCode
 
 BEGINNING = 64 * 1024
 """Bytes of a file that are asked for where nobody needs more."""
@@ -84,9 +84,9 @@ class Fetched:
 
 
 Fetch = Callable[..., Fetched]
-"""``fetch(uri, headers={}, limit=BEGINNING, names=NameServers())``."""
+"""``fetch(uri, headers={}, limit=BEGINNING, names=NO_NAME_SERVERS)``."""
 FindDigest = Callable[..., str | None]
-"""``find_digest(uri, headers, names=NameServers())`` → SHA-256 in hexadecimal, or None."""
+"""``find_digest(uri, headers, names=NO_NAME_SERVERS)`` → SHA-256 in hexadecimal, or None."""
 
 
 class Fetcher:
@@ -108,7 +108,7 @@ class Fetcher:
         uri: str,
         headers: Mapping[str, str] | None = None,
         limit: int = BEGINNING,
-        names: NameServers = NameServers(),
+        names: NameServers = NO_NAME_SERVERS,
     ) -> Fetched:
         key = (uri, tuple(sorted((headers or {}).items())), names)
         with self._locks[uri]:
@@ -120,7 +120,7 @@ class Fetcher:
         return known
 
     def find_digest(
-        self, uri: str, headers: Mapping[str, str], names: NameServers = NameServers()
+        self, uri: str, headers: Mapping[str, str], names: NameServers = NO_NAME_SERVERS
     ) -> str | None:
         """SHA-256 of all that HTTP gives, in lower-case hexadecimal; None where it cannot be had."""
         if not uri.startswith(("http://", "https://")):

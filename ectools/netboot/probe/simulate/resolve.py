@@ -36,6 +36,9 @@ class NameServers:
     search: tuple[str, ...] = ()
 
 
+NO_NAME_SERVERS = NameServers()
+
+
 def find_name_servers(*answers: Answer | None) -> NameServers:
     """Those of the first answer that names any; options 6, 119 and 15 (RFC 2132, RFC 3397)."""
     for each in answers:
@@ -46,12 +49,20 @@ def find_name_servers(*answers: Answer | None) -> NameServers:
             domain = options.get(Option.DOMAIN, b"").partition(b"\0")[0].decode("ascii", "backslashreplace")
             search = dns.parse_search_list(options.get(Option.DOMAIN_SEARCH, b""))
             return NameServers(addresses=addresses, search=search or ((domain,) if domain else ()))
-    return NameServers()
+    return NO_NAME_SERVERS
+
+
+def parse_name_servers(value: str) -> NameServers:
+    """What a script sets ``dns`` to; none where it is no address, as iPXE fails to set it then."""
+    try:
+        return NameServers(addresses=(IPv4Address(value.partition(" ")[0]),))
+    except ipaddress.AddressValueError:
+        return NO_NAME_SERVERS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """A host's address; without one ``fault`` is the fault's code. ``detail`` says who said so, or why not."""
+    """A host's address, None where it has none: ``fault`` says what that is. ``detail``: who said so."""
 
     address: IPv4Address | None = None
     fault: FaultCode | None = None
@@ -109,17 +120,17 @@ class Resolver:
 
     def _follow_aliases(self, name: str, server: IPv4Address) -> Resolution | None:
         """What ``server`` says of the name; None for silence."""
-        asked = name
+        reply = self._ask(name, server)
         for _ in range(_MAX_ALIASES):
-            reply = self._ask(asked, server)
-            if reply is None:
-                return None
-            if reply.addresses:
-                address = reply.addresses[0]
-                return Resolution(address=address, detail=f"{name} is {address} by {server}")
-            if reply.alias is None:
+            if reply is None or reply.addresses or reply.alias is None:
                 break
-            asked = reply.alias
+            # As iPXE: the end of a chain of aliases that came without its address is asked for by itself.
+            reply = self._ask(reply.alias, server)
+        if reply is None:
+            return None
+        if reply.addresses:
+            address = reply.addresses[0]
+            return Resolution(address=address, detail=f"{name} is {address} by {server}")
         said = f"response code {reply.code}" if reply.code else "no IPv4 address"
         if reply.code == dns.NO_SUCH_NAME:
             said = "no such name"

@@ -29,7 +29,9 @@ _FIREWALL_BETWEEN = (
     " and let these pass UDP from the boot host to the clients, because TFTP answers from a new port (or turn"
     " their TFTP helper on: conntrack, ALG)"
 )
-_NOT_STARTED = "start the TFTP server at that address (dnsmasq: enable-tftp; no-dhcp-interface turns TFTP off too)"
+_NOT_STARTED = (
+    "start the TFTP server at that address (dnsmasq: enable-tftp; no-dhcp-interface turns TFTP off too)"
+)
 _FIREWALL_THERE = (
     "open UDP 69 in the firewall of that host; and see that its TFTP server answers this interface (dnsmasq:"
     " interface, listen-address)"

@@ -50,7 +50,11 @@ def build_query(name: str, xid: int) -> bytes:
 def _build_name(name: str) -> bytes:
     plain = name.removesuffix(".")
     labels = plain.split(".")
-    if not plain.isascii() or len(plain) > _MAX_NAME or not all(0 < len(each) <= _MAX_LABEL for each in labels):
+    if (
+        not plain.isascii()
+        or len(plain) > _MAX_NAME
+        or not all(0 < len(each) <= _MAX_LABEL for each in labels)
+    ):
         raise PacketError(f"{name[:300]!r} is no host name")
     return b"".join(bytes((len(each),)) + each.encode("ascii") for each in labels) + b"\0"
 
@@ -66,35 +70,37 @@ def parse_reply(data: bytes, *, name: str, xid: int) -> DnsReply | None:
     if id_ != xid or not flags & _RESPONSE:
         return None
     offset = _HEADER.size
-    asked = []
-    for _ in range(questions):
-        question, offset = _parse_name(data, offset)
-        asked.append(question)
-        offset += 4
-    if asked != [_fold(name)]:
+    if questions != 1:
+        return None
+    question, offset = _parse_name(data, offset)
+    if question != _fold(name):
         return None
     if flags & _CODE:
         return DnsReply(code=flags & _CODE)
+    try:
+        return _follow_records(question, data, offset + 4, answers)
+    except PacketError:
+        # What is left out of a truncated one is asked for by TCP: iPXE has none.
+        if flags & _TRUNCATED:
+            return DnsReply(code=0)
+        raise
+
+
+def _follow_records(name: str, data: bytes, offset: int, count: int) -> DnsReply:
+    """The reply that the answers make, whatever their order."""
     addresses: dict[str, list[IPv4Address]] = {}
     aliases: dict[str, str] = {}
-    try:
-        for owner, kind, value, at in _parse_records(data, offset, answers):
-            if kind == _A and len(value) == 4:
-                addresses.setdefault(owner, []).append(IPv4Address(value))
-            elif kind == _CNAME:
-                aliases[owner] = _parse_name(data, at)[0]
-    except PacketError:
-        # What came before the cut can be used, as iPXE does.
-        if not flags & _TRUNCATED:
-            raise
-    end = _fold(name)
+    for owner, kind, value, at in _parse_records(data, offset, count):
+        if kind == _A and len(value) == 4:
+            addresses.setdefault(owner, []).append(IPv4Address(value))
+        elif kind == _CNAME:
+            aliases[owner] = _parse_name(data, at)[0]
+    end = name
     for _ in range(_MAX_CHAIN):
         if end in addresses or end not in aliases:
             break
         end = aliases[end]
-    return DnsReply(
-        code=0, addresses=tuple(addresses.get(end, ())), alias=None if end == _fold(name) else end
-    )
+    return DnsReply(code=0, addresses=tuple(addresses.get(end, ())), alias=None if end == name else end)
 
 
 def _fold(name: str) -> str:

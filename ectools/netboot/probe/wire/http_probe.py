@@ -59,9 +59,7 @@ def read_http_beginning(
     return _get(url, read, seconds=seconds, most=_MOST_SECONDS, locate=locate, headers=ranged)
 
 
-def read_http_digest(
-    url: str, *, seconds: float, locate: Locate, headers: Mapping[str, str]
-) -> HttpReply:
+def read_http_digest(url: str, *, seconds: float, locate: Locate, headers: Mapping[str, str]) -> HttpReply:
     """GET all of it, and keep its SHA-256 alone, as ``data`` in hexadecimal."""
 
     def read(response: http.client.HTTPResponse) -> HttpReply:

@@ -240,7 +240,7 @@ class UdpEndpoint:
                 raise LinkError(f"{to}: cannot send: {error.strerror}") from error
 
     def _take_errors(self, error: OSError) -> None:
-        """Keep an error's number, and empty the queue of errors: with one in it the socket counts as readable."""
+        """Keep an error's number, and empty their queue: with one in it the socket counts as readable."""
         self.errors.add(error.errno or 0)
         with contextlib.suppress(OSError):
             while True:

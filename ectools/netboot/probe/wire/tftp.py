@@ -39,8 +39,8 @@ _ANSWERS = frozenset(each.to_bytes(2) for each in (Opcode.DATA, Opcode.ERROR, Op
 class TftpReply:
     """``silent``: nothing came. ``error`` is the server's own, as it words it. ``size`` is None if not told.
 
-    Of a silent one, ``stranger`` is another host that sent a TFTP packet in the server's place, ``errors`` are
-    the errors that came back (their numbers). ``data`` is the file's beginning, ``whole`` that it is all of it.
+    Of a silent one, ``stranger`` is another host that sent a TFTP packet in the server's place, ``errors``
+    are the numbers of the errors that came back. ``data`` is the file's beginning, ``whole`` that it is all.
     """
 
     silent: bool = False
