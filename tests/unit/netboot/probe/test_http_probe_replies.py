@@ -227,7 +227,11 @@ def test_https_asks_whether_the_file_is_there_and_not_who_vouches(monkeypatch: p
 
 def test_a_server_that_speaks_no_tls() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/a"
         reply = read_http_beginning(url, limit=4, seconds=30, locate=here, headers={})
