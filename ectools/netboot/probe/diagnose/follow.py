@@ -202,7 +202,8 @@ class _Follower:
             return
         if stage.client.stage is ClientStage.HTTP and not shim.by_own_name:
             # As shim 16 asks: with two slashes, which a server has to take for one.
-            wanted = "//".join(each for each in wanted.rpartition("/")[::2] if each)
+            directory, _, name = wanted.rpartition("/")
+            wanted = f"{directory}//{name}" if directory else f"/{name}"
         file = self._fetch_program(stage, join_uri(program.fetched.uri, f"/{wanted}"), fetch)
         if file.contents is None and file.fetched.state in (FetchState.MISSING, FetchState.REFUSED):
             message = f"{shown} is a shim, which starts {file.fetched.shown}: {file.fetched.detail}"
