@@ -53,10 +53,10 @@ BY_NAME = f"#!ipxe\ndhcp\nchain http://{NAME}:{PORT}/netboot.ipxe?token=t0ken ||
 class Case:
     """A network, a client in it, and what comes of it.
 
-    ``codes`` are the faults that are errors; ``warnings`` some of those that are no more; ``words`` stand in a
-    fault's message, ``remedy`` in what is to be done. ``shows``: of these a firmware's console shows one, and
-    no kernel's first line; none: it boots. ``unpaired``: why no firmware here can be asked. ``boots``: the
-    probe's outcome, where the network has a fault beside it.
+    ``codes`` are the faults that are errors, ``warnings`` some of those that are no more; ``words`` stand in
+    a fault's message, ``remedy`` in what is to be done. ``shows``: of these a firmware's console shows one,
+    and no kernel's first line; none: it boots. ``unpaired``: why no firmware here can be asked. ``boots``:
+    the probe's outcome, where the network has a fault beside it.
     """
 
     set_up: Callable[[ProbeLab], object]
