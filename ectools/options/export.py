@@ -26,7 +26,8 @@ from typing import Any
 
 from ectools.names import JsonSchema, show_path
 from ectools.options.dump import Dump, Tree, decode_value
-from ectools.options.types import UNREPRESENTABLE, TypeConverter
+from ectools.options.types import TypeConverter
+from ectools.options.unions import UNREPRESENTABLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -14,7 +14,8 @@ from support.differential import Case, Schema, Strict, collect_values, nix_verdi
 from ectools.names import resolve_reference
 from ectools.options.evaluate import evaluate_expression, evaluate_modules
 from ectools.options.export import export_tree
-from ectools.options.types import COERCED, STORE_PATH, UNREPRESENTABLE
+from ectools.options.types import STORE_PATH
+from ectools.options.unions import COERCED, UNREPRESENTABLE
 
 pytestmark = pytest.mark.nix
 
