@@ -40,7 +40,7 @@ def tree(request: pytest.FixtureRequest) -> Path:
 
 def test_every_type_of_the_table(tree: Path) -> None:
     table = f'import "{HERE}/type_table.nix" {{ lib = import "{tree}/lib"; }}'
-    dump = evaluate_expression(table, nixpkgs=str(tree))
+    dump = evaluate_expression(table, nixpkgs=str(tree), required=True)
     document = export_tree(dump, dump.trees[0]).document
     options = {(name,): schema for name, schema in document["properties"].items()}
     cases, verdicts = compare(table, options, document, count=120, deep=True, nixpkgs=tree)

@@ -39,7 +39,7 @@ VALUES: list[Any] = [
 def table(nixpkgs: Path) -> Dump:
     """The types of type_table.nix, as one evaluation yields them."""
     expression = f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}'
-    return evaluate_expression(expression, nixpkgs=str(nixpkgs))
+    return evaluate_expression(expression, nixpkgs=str(nixpkgs), required=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def values_for_union(members: list[str], fitting: dict[str, list[Any]], seed: in
 def test_no_union_refuses_what_nix_takes(fitting: dict[str, list[Any]], nixpkgs: Path, every: bool) -> None:
     wanted = union_cases(list(fitting), every=every)
     expression = f'import "{HERE}/unions.nix" {{ lib = import "{nixpkgs}/lib"; }} {render(wanted)}'
-    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs), required=True)
     export = export_tree(dump, dump.trees[0])
     assert export.findings == ()
     cases = []
