@@ -23,14 +23,15 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
-def export(expression: str, nixpkgs: Path, *, output: bool = False) -> Export:
-    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+def export(expression: str, nixpkgs: Path, *, output: bool = False, required: bool = False) -> Export:
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs), required=required)
     return export_tree(dump, dump.trees[0], output=output)
 
 
 def test_the_table_of_types(nixpkgs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    table = export(f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}', nixpkgs)
+    expression = f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}'
+    table = export(expression, nixpkgs, required=True)
     assert table.findings == ()
     golden.compare("schemas/type_table.schema.json", table.render().decode())
 
