@@ -23,19 +23,23 @@ _OTHERS_SECONDS = 1800.0
 
 
 def find_ipxe_tree(suite: str) -> Path:
-    """A tree of a suite's packages ``ipxe`` and ``ipxe-qemu`` (``trixie``), from the cache or made there.
+    """``find_suite_tree`` of iPXE, whose binaries stand in ``usr/lib/ipxe``."""
+    return find_suite_tree(suite, "ipxe", ("ipxe", "ipxe-qemu"))
 
-    The binaries stand in ``usr/lib/ipxe``. Raises PayloadError where this is no Debian, ProcessError where
-    the packages cannot be had.
+
+def find_suite_tree(suite: str, name: str, packages: Sequence[str]) -> Path:
+    """A tree of packages of a suite (``trixie``), from the cache or made there; ``name``: of its directory.
+
+    Raises PayloadError where this is no Debian, ProcessError where the packages cannot be had.
     """
     find_program("apt-get", hint=_ELSEWHERE)
     cache = cache_directory()
-    tree = cache / f"ipxe-{suite}"
+    tree = cache / f"{name}-{suite}"
     cache.mkdir(parents=True, exist_ok=True)
     with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=_OTHERS_SECONDS):
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
-                _unpack_packages(suite, ["ipxe", "ipxe-qemu"], Path(work))
+                _unpack_packages(suite, packages, Path(work))
                 (Path(work) / "tree").rename(tree)
     return tree
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from support.needs import give_up, require_tool
 
-from ectools.demo.debian_suite import find_ipxe_tree
+from ectools.demo.debian_suite import find_suite_tree
 from ectools.demo.netboot.machine import find_ovmf
 from ectools.errors import EcError
 
@@ -37,22 +37,48 @@ def build_ipxe(version: str = "2.0.0", *, machine: int = X86_64, autoexec: str =
     return build_uefi_application(machine, body=body)
 
 
+def build_shim(
+    second_stage: str = "\\\\grubx64.efi", *, machine: int = X86_64, by_own_name: bool = False
+) -> bytes:
+    """What passes for a shim: its mark, and the names that it can load as it holds them."""
+    texts = ["\\fbx64.efi", "\\mmx64.efi", "not bootx64.efi", second_stage, "revocations_sbat.efi"]
+    body = b"UEFI SHIM\n$Version: 16.1 $\n\0\0" + b"".join(f"{text}\0".encode("utf-16-le") for text in texts)
+    return build_uefi_application(machine, body=body + (b"iPXE\0-shim\0" if by_own_name else b""))
+
+
 def find_ipxe(suite: str) -> Path:
     """A tree of a Debian suite's packages ``ipxe`` and ``ipxe-qemu`` (``trixie``), from the cache or made.
 
     The binaries stand in ``usr/lib/ipxe``. Nothing is installed, and the system's apt does not learn of it.
     Ends the test where they cannot be had.
     """
+    return _find_tree(suite, "ipxe", ("ipxe", "ipxe-qemu"))
+
+
+def find_signed_loaders() -> tuple[Path, Path]:
+    """Debian's shim, signed by Microsoft, and the GRUB for networks that it starts; as ``find_ipxe``."""
+    tree = _find_tree("bookworm", "signed-loaders", ("shim-signed", "grub-efi-amd64-signed")) / "usr/lib"
+    return tree / "shim/shimx64.efi.signed", tree / "grub/x86_64-efi-signed/grubnetx64.efi.signed"
+
+
+def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
     try:
-        return find_ipxe_tree(suite)
+        return find_suite_tree(suite, name, packages)
     except EcError as error:
         give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
 
 
-def copy_ovmf(directory: Path) -> tuple[Path, Path]:
-    """OVMF's code, and a copy of its variables that a guest may write to."""
-    found = find_ovmf()
+# With Microsoft's keys in its variables, so that Secure Boot is on.
+_SECURE_OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+)
+
+
+def copy_ovmf(directory: Path, *, secure: bool = False) -> tuple[Path, Path]:
+    """OVMF's code, and a copy of its variables that a guest may write to. ``secure``: with Secure Boot."""
+    found = find_ovmf(_SECURE_OVMF) if secure else find_ovmf()
     if found is None:
         give_up("OVMF is not installed (Debian: ovmf)")
     copy = directory / "ovmf-variables.fd"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ectools.vm.argv import QEMU
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ectools.demo.netboot.lab import Plug
 
 MACHINE_MAC = "52:54:00:ec:b0:07"
@@ -30,9 +32,9 @@ class Ovmf:
     variables: Path
 
 
-def find_ovmf() -> Ovmf | None:
-    """OVMF for x86-64 where a distribution puts it; None where it is not installed."""
-    for code, variables in _PLACES:
+def find_ovmf(places: Sequence[tuple[str, str]] | None = None) -> Ovmf | None:
+    """OVMF for x86-64 where a distribution puts it (or in ``places``); None where it is not installed."""
+    for code, variables in _PLACES if places is None else places:
         if Path(code).exists() and Path(variables).exists():
             return Ovmf(code=Path(code), variables=Path(variables))
     return None
