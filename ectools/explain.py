@@ -217,13 +217,34 @@ _PATTERNS = {
     "[^ \\t\\n]": "a string that is not empty or blank",
     "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",
 }
+# What the patterns of this project's modules (strMatching) mean, without their anchors. A test looks that
+# each has its words: people are shown none of them.
+_MEANINGS = {
+    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}": "an IPv4 address: 192.0.2.10",
+    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}/[0-9]{1,2}": "an IPv4 network: 192.0.2.0/24",
+    r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?": "an address or a network: 192.0.2.0/24 or 2001:db8::/32",
+    r"(?:[0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}": "an address and a port: 192.0.2.10:9100 or [::1]:9100",
+    r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}": "a hardware address: 52:54:00:12:34:56",
+    r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
+    r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
+    r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",
+    r"[A-Za-z0-9][A-Za-z0-9._\-]*": "a file's name: netboot.ipxe",
+    r"(?:[A-Za-z0-9_][A-Za-z0-9._+\-]*/)*[A-Za-z0-9][A-Za-z0-9_\-]*[.][A-Za-z0-9._\-]+": (
+        "a file's name with a dot, below directories where wanted: ec-ipxe.efi"
+    ),
+    r"/[\s\S]*": "an absolute path",
+    r"(?:/[^/]+)+": "an absolute path, without a slash at its end",
+    r"[^/]+": "a name without a slash",
+    r"[0-9]+[kKmMgG%]?": "a size: 512M or 25%",
+}
 
 
 def _describe_string(schema: dict[str, Any]) -> str:
     pattern = schema.get("pattern")
     if pattern is None:
         return "a string"
-    return _PATTERNS.get(pattern) or f"a string that matches {_readable(pattern)}"
+    readable = _readable(pattern)
+    return _PATTERNS.get(pattern) or _MEANINGS.get(readable) or f"a string that matches {readable}"
 
 
 def _readable(pattern: str) -> str:

@@ -8,13 +8,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ectools import __version__, log
 from ectools.cli.lazy import LazyGroup, completion_variable
-from ectools.errors import EcError
+from ectools.errors import EcError, ProblemsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +63,8 @@ def run_command(command: click.Command, *, prog_name: str) -> int:
     """
     if (variable := completion_variable(prog_name)) in os.environ:
         return _complete(command, prog_name, variable)
-    log.set_up()
+    # A command that serves chooses otherwise when it begins to (``log_format``).
+    log.set_up(json_lines=False)
     with _ended_by_exception():
         return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
 
@@ -119,7 +120,7 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
         error.show()
         return int(error.exit_code)
     except EcError as error:
-        click.echo(f"{prog_name}: {error.render()}", err=True)
+        _report(error, prog_name)
         return error.exit_code
     except BrokenPipeError:
         # Keep the interpreter from complaining at exit of what it cannot flush.
@@ -128,6 +129,17 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _report(error: EcError, prog_name: str) -> None:
+    """The last line on standard error, in the form of those before it."""
+    if not log.writes_json():
+        click.echo(f"{prog_name}: {error.render()}", err=True)
+        return
+    fields: dict[str, Any] = {} if error.hint is None else {"hint": error.hint}
+    if isinstance(error, ProblemsError):
+        fields["problems"] = [problem.render() for problem in error.problems]
+    log.Log(__name__).error(error.message, **fields)
 
 
 def main() -> int:

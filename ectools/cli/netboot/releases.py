@@ -35,7 +35,7 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
     """List what is staged, the newest first."""
     from ectools.netboot.release.manifest import render_manifest
 
-    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store = _open_store(config, state_dir)
     found = [(release, _find_marks(store, release)) for release in store.list_releases()]
     if as_json:
         click.echo(
@@ -112,7 +112,7 @@ def verify(*, config: Path | None, state_dir: str | None, release_id: str | None
     """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""
     from ectools.netboot.release.verify import check_staged
 
-    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store = _open_store(config, state_dir)
     wanted = store.list_ids() if release_id is None else [release_id]
     found = []
     for checked in (check_staged(store, each) for each in wanted):
@@ -126,6 +126,13 @@ def verify(*, config: Path | None, state_dir: str | None, release_id: str | None
         for each, damage in found:
             click.echo(f"{each.title}: {damage.name} {damage.fault}")
     return 1 if found else 0
+
+
+def _open_store(config: Path | None, state_dir: str | None) -> ReleaseStore:
+    """The store, which is there. Raises StoreError."""
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store.require()
+    return store
 
 
 def _find_marks(store: ReleaseStore, release: Release) -> list[str]:

@@ -21,6 +21,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -188,21 +189,27 @@ class ReleaseStore:
         finally:
             os.close(descriptor)
 
+    def require(self) -> None:
+        """Raises StoreError where there is no state directory."""
+        hint = "stateDir, or --state-dir, names it"
+        try:
+            status = self.state_dir.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.state_dir}: there is no such directory: nothing was ever staged there", hint=hint
+            ) from error
+        except OSError as error:
+            raise self._translate(error) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(f"{self.state_dir}: is no directory", hint=hint)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """The right to change the store, for the length of the block; waits LOCK_SECONDS for whoever has it.
 
         Raises StoreError where there is no store, LockedError, StoreError for every OSError of the block.
         """
-        try:
-            self.state_dir.stat()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.state_dir}: there is no such directory: nothing was ever staged there",
-                hint="stateDir, or --state-dir, names it",
-            ) from error
-        except OSError as error:
-            raise self._translate(error) from error
+        self.require()
         with self._hold(self.changing_dir, lock=".lock", wait_seconds=LOCK_SECONDS):
             yield
 

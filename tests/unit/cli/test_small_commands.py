@@ -54,11 +54,13 @@ def test_a_time_is_a_finite_number_within_its_bounds(text: str, seconds: float |
         assert kind.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize(("word", "expected"), [("auto", []), ("json", [True]), ("text", [False])])
+@pytest.mark.parametrize(
+    ("word", "expected"), [("auto", [False, None]), ("json", [False, True]), ("text", [False, False])]
+)
 def test_the_form_of_the_log(
-    program: Program, monkeypatch: pytest.MonkeyPatch, word: str, expected: list[bool]
+    program: Program, monkeypatch: pytest.MonkeyPatch, word: str, expected: list[bool | None]
 ) -> None:
-    asked: list[bool] = []
+    asked: list[bool | None] = []
     command = click.command()(log_format_option(use_log_format))
     with monkeypatch.context() as patch:
         patch.setattr(
