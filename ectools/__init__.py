@@ -4,12 +4,12 @@
 descriptions · ``checks`` of repository and machine · ``vm`` the guest runner · ``netboot`` staging, serving
 and probing · ``parsing`` settings, field by field · ``ipxe``, ``archive``, ``fetch`` what several of them
 share · ``options`` schemas from NixOS modules · ``schemas`` schemas as programs use them · ``explain`` a
-schema's errors in words · ``nixlang`` Nix expressions.
+schema's errors in words · ``metaschema`` what a schema is · ``nixlang`` Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
 · ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,
-``supervision`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``, ``credentials`` ·
-``nft`` · ``nixpkgs`` · ``junit``.
+``supervision``, ``interrupts`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``,
+``credentials`` · ``nft`` · ``nixpkgs`` · ``junit``.
 """
 
 __version__ = "0.1.0"
