@@ -158,7 +158,7 @@ def test_a_shim_without_its_second_stage() -> None:
 
 
 def test_a_shim_whose_name_came_in_option_67_alone_asks_in_the_root() -> None:
-    """dnsmasq gives the name so to who asks for the option, as firmware does; shim reads the header's field."""
+    """dnsmasq gives the name so to who asks for the option, as firmware does; shim reads the field."""
     offers = (lease(siaddr=PROXY, options={67: b"sb/shim.efi"}),)
     files: dict[str, bytes | Fetched] = {f"{TFTP}/sb/shim.efi": build_shim(), f"{TFTP}/sb/grubx64.efi": b"x"}
     (fault,) = follow(7, offers, files)[0].faults
