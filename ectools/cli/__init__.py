@@ -2,5 +2,5 @@
 
 ``main`` loads each with ``lazy``: ``demo`` · ``docs`` · ``doctor`` · ``eval`` · ``generate`` · ``init`` ·
 ``netboot`` · ``proposals`` · ``schema`` · ``validate`` · ``verify_closure`` · ``vm`` · ``vmtest``. They
-share ``combined_schema``, ``log_format`` and ``param_types``.
+share ``combined_schema``, ``log_format``, ``param_types`` and ``service_settings``.
 """
