@@ -54,6 +54,7 @@ def _choose_values() -> dict[tuple[str, ...], str]:
         (*SERVICES, "netboot", "listenIP"): address,
         (*SERVICES, "netboot", "hostname"): address,
         (*SERVICES, "ipxe-qemu", "boot", "http", "root"): "/srv/netboot/current",
+        (*SERVICES, "node", "package"): "pkgs.ec-node",
     }
 
 

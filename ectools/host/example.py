@@ -89,7 +89,7 @@ def _invent(option: dict[str, Any], document: dict[str, Any]) -> Any:  # noqa: P
     """A value to be replaced, of the option's type where that is plain to see."""
     option = follow_path(option, document)
     if is_package(option):
-        return "pkgs.NAME"
+        return "pkgs.hello"
     if "enum" in option:
         return next((value for value in option["enum"] if value is not None), "…")
     branches = [branch for branch in option.get("anyOf", ()) if branch.get("type") != "null"]
