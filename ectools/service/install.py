@@ -173,7 +173,7 @@ def _set_up(files: ServiceFiles, root: Path) -> None:
     given = [] if root == Path("/") else [f"--root={root}"]
     for path in files.texts:
         if path.parent.name == "sysusers.d":
-            run(["systemd-sysusers", *given, str(path)], timeout=_SECONDS)
+            run(["systemd-sysusers", *given, str(_below(root, path))], timeout=_SECONDS)
         elif path.parent.name == "tmpfiles.d" and _is_running(root):
             run(["systemd-tmpfiles", "--create", str(path)], timeout=_SECONDS)
         elif path.parent.name == "modules-load.d" and _is_running(root):

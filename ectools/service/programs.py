@@ -23,7 +23,7 @@ _SYSTEM_PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin"
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """Absolute paths; ``runner`` is the guest's, beside ``ectools``. ``systemd``: its version, where known."""
+    """Absolute paths; ``runner`` is the guest's, beside ``ectools``. ``systemd``: its version."""
 
     ectools: Path
     runner: Path
