@@ -94,8 +94,10 @@ def serve(
 
 
 def _check(settings: ServerSettings) -> None:
+    from ectools.netboot.boot_files.chain import warn_of_chain
     from ectools.netboot.server.host_warnings import find_host_warnings
 
+    warn_of_chain(settings)
     for warning in find_host_warnings(settings):
         click.echo(f"warning: {warning.subject}: {warning.message}\n  hint: {warning.hint}", err=True)
     click.echo("the settings can be used", err=True)

@@ -41,6 +41,7 @@ _PATHS = (
     "chainTokenFile",
     "release.tarball",
     "release.tokenFile",
+    "release.caFile",
     "release.signature.publicKeyFile",
     "ipxe.localFile",
 )
