@@ -105,16 +105,17 @@ def complete_release(
 def _find_state_dir(given: Mapping[str, Any]) -> Path:
     from ectools.netboot.settings.model import NETBOOT_CONFIG
     from ectools.schemas import load_schema
+    from ectools.settings_file import read_settings_file
 
     if given.get("state_dir"):
         return Path(given["state_dir"])
     config = Path(given.get("config") or NETBOOT_CONFIG)
+    schema = load_schema("ec-netboot", checked=False)
     if config.is_file():
-        settings = json.loads(config.read_bytes()[:_MAX_RECORD])
-        if isinstance(settings, dict) and isinstance(settings.get("stateDir"), str):
-            return Path(settings["stateDir"])
-    schema = load_schema("ec-netboot", checked=False).document
-    return Path(schema["properties"]["stateDir"]["default"])
+        found = read_settings_file(config, schema).document.get("stateDir")
+        if isinstance(found, str):
+            return Path(found)
+    return Path(schema.document["properties"]["stateDir"]["default"])
 
 
 def _read_tag(record: Path) -> str | None:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
     "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
     "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
+    "service": ("ectools.cli.service", "Install services as systemd units, where there is no NixOS."),
     "verify-closure": (
         "ectools.cli.verify_closure",
         "Build this system again, and compare it with what runs or was published.",
