@@ -86,7 +86,7 @@ def test_a_day_of_a_boot_host(tmp_path: Path) -> None:
     assert run("releases", "verify", *state).stdout.count(": whole\n") == 2
     (tmp_path / "state" / "previous" / "initrd").write_bytes(b"bad")
     damaged = run("releases", "verify", *state, status=1)
-    assert f"{two}: initrd has 3 bytes" in damaged.stdout
+    assert f"test ({two}): initrd has 3 bytes" in damaged.stdout
     assert read(run("releases", "verify", two, *state, "--json", status=1))[0]["file"] == "initrd"
     assert "is damaged: initrd has 3 bytes" in run("rollback", *state, status=1).stderr
 
