@@ -73,7 +73,8 @@ def ipxe(
 
 
 def _build(script: str, settings: NetbootSettings, token: str | None) -> str:
-    from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+    from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+    from ectools.netboot.boot_files.scripts.second_stage import build_netboot
     from ectools.netboot.release.store import ReleaseStore
 
     if script == "autoexec":

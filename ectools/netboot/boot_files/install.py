@@ -17,7 +17,7 @@ from ectools.errors import InputError
 from ectools.files import FileError, hold_lock, open_regular, parse_json, sync_directory, write_atomic
 from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.netboot.boot_files.choose import choose_binaries
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:

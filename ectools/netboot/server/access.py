@@ -10,7 +10,7 @@ from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
 from ectools.files import FileError
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
-from ectools.netboot.boot_files.scripts import TOKEN_HEADER
+from ectools.netboot.boot_files.scripts.fetching import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.forwarded import Networks, find_client, parse_address

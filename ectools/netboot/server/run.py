@@ -15,7 +15,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.ipxe.language import AUTOEXEC_NAME
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports

@@ -20,7 +20,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
 from ectools.netboot.boot_files.choose import build_filenames
-from ectools.netboot.boot_files.scripts import build_netboot
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN

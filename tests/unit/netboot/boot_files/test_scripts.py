@@ -12,7 +12,9 @@ from support.staged import ARGUMENTS, make_release
 
 from ectools.ipxe.errors import REASONS
 from ectools.ipxe.urls import URL
-from ectools.netboot.boot_files.scripts import ScriptError, build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from support.boot_binaries import build_uefi_application
 
 from ectools.archive.file_record import FileRecord
 from ectools.ipxe.language import join_uri
-from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.releases import SCRIPT, build_settings
 
 from ectools.archive.file_record import FileRecord
-from ectools.netboot.boot_files.scripts import build_netboot
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.release.boot_entry import (
     BootEntryError,
     parse_boot_entry,

@@ -13,7 +13,7 @@ from support.settings_documents import documents, list_options
 
 from ectools.errors import ProblemsError
 from ectools.netboot.boot_files.choose import build_filenames
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary
