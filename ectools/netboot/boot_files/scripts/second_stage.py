@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import goes_on
+from ectools.ipxe.nics import build_nic_walk, find_nics
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import ScriptError, check_file_name, check_kernel_argument
 from ectools.netboot.boot_files.scripts.fetching import (
+    WHY,
     build_fetch,
     build_give_up,
     build_reasons,
@@ -49,7 +51,17 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
     ]
     return join_lines(
         ["#!ipxe", f"# Boots {release.id}.", ""],
-        ["set ec-stage netboot", "imgfree ||", *probe_header(sent), "set ec-file:int32 0", "goto file_0"],
+        [
+            "set ec-stage netboot",
+            "imgfree ||",
+            # Over the NIC that this script came over, with the lease that it has.
+            "set ec-open ${netX/ifname}",
+            "set ec-given ${ec-open}",
+            *find_nics(),
+            *probe_header(sent),
+            "set ec-file:int32 0",
+            "goto file_0",
+        ],
         *steps,
         [
             f":file_{len(files)}",
@@ -60,10 +72,13 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
             "goto end",
         ],
         build_fetch(settings, sent),
+        build_nic_walk(),
         [
             ":fetched",
             *_verify(enabled=settings.ipxe.verify),
             ":next_file",
+            "set ec-first ${ec-nic}",
+            "set ec-given ${ec-nic}",
             "inc ec-file",
             "goto file_${ec-file}",
         ],
@@ -88,6 +103,6 @@ def _verify(*, enabled: bool) -> list[str]:
         ":mismatch",
         "echo every.channel: ${ec-name}: WRONG SHA-256 from ${ec-url}",
         "imgfree ${ec-name}",
-        "set ec-why-${ec-source} wrong SHA-256: not what was staged",
+        f"set {WHY} wrong SHA-256: not what was staged",
         "goto next_source",
     ]
