@@ -107,6 +107,17 @@ in
       description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
     };
 
+    force = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Serve a boot binary that has no boot script inside and does not look for `autoexec.ipxe`, though without ProxyDHCP
+        it is given nothing but itself, and loads itself for ever. For networks whose DHCP server tells an iPXE the
+        script's address.
+      '';
+    };
+
     verify = mkOption {
       type = types.bool;
       default = true;

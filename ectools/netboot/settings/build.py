@@ -158,6 +158,7 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        force=raw["force"],
         verify=raw["verify"],
         attempts=int(raw["attempts"]),
         on_failure=OnFailure(raw["onFailure"]),

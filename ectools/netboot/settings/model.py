@@ -134,10 +134,12 @@ class IpxeSettings:
     """``x86_64`` is where the binary for x86-64 UEFI comes from.
 
     ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
+    ``force``: one that loads no script of its own is served without ProxyDHCP too.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    force: bool
     verify: bool
     attempts: int
     on_failure: OnFailure
