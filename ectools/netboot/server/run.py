@@ -285,7 +285,7 @@ class _Boot:
             self._server,
             boots=self._site.nodes.boots,
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
-            release_staged=self._site.release is not None,
+            release=self._site.release,
         )
 
     def _describe(self) -> str:

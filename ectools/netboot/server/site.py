@@ -25,6 +25,7 @@ from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES, Access
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
@@ -79,6 +80,20 @@ class _Current:
     policy: ServingPolicy
 
 
+def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
+    """Machines that are let in, and shown by the boot script that there is nothing for them."""
+    unserved = find_unserved(release.systems, settings.ipxe.offered)
+    if unserved:
+        _log.warning(
+            "a boot binary is offered to machines that the release has no system for: they are told so, and "
+            "boot nothing",
+            release=release.id,
+            machines=[binary.value for binary in unserved],
+            systems={each.name: each.architecture for each in release.systems},
+            hint="stage a release that has one (release.systems), or offer them no boot binary (ipxe.*File)",
+        )
+
+
 class BootSite:
     """The router of one store. ``details`` gives further fields of the health report."""
 
@@ -130,6 +145,7 @@ class BootSite:
         return {
             "release": None if release is None else release.id,
             "tag": None if release is None else release.tag,
+            "systems": {} if release is None else {each.name: each.architecture for each in release.systems},
             "boots": self.nodes.boots,
             **self._details(),
         }
@@ -187,10 +203,12 @@ class BootSite:
             release=release.id,
             tag=release.tag,
             before=None if before is None else before.release.id,
+            systems=[each.name for each in release.systems],
         )
 
     def _build(self, release: Release, policy: ServingPolicy) -> _Current:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
+        _warn_of_unserved(release, policy.settings)
         return _Current(release=release, script=script, policy=policy)
 
     def _report_error(self, error: EcError) -> None:

@@ -112,6 +112,7 @@ def test_each_option_of_a_forge_arrives(
         "--repo": "owner/name",
         "--tag": "boot-v1",
         "--artifact": "*.tar.xz",
+        "--system": "ec-runner-x86_64-netboot",
         "--token-file": "/run/token",
         "--signature-format": "openssh",
         "--public-key-file": "/etc/key.pub",
@@ -129,7 +130,9 @@ def test_each_option_of_a_forge_arrives(
         tag="boot-v1",
         token_file=Path("/run/token"),
         artifact="*.tar.xz",
+        other_artifacts=(),
     )
+    assert release.systems == ("ec-runner-x86_64-netboot",)
     assert release.signature == Signature(
         format=SignatureFormat.OPENSSH, public_key_file=Path("/etc/key.pub")
     )

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from support.staged import make_system
 
 from ectools.archive.file_record import FileRecord
 from ectools.netboot.release.manifest import (
@@ -24,12 +25,13 @@ FILES = {"z": A, "\u00fc": B, "a": B}
 RELEASE = Release(
     id=build_id(FILES),
     tag="boot-v1",
-    source="/srv/x.tar.gz",
-    archive_name="x.tar.gz",
-    archive_sha256="c" * 64,
     staged_at=5,
     files=FILES,
-    boot=BootEntry(kernel="z", arguments=("a=b", "${cmdline}"), initrds=("a",)),
+    systems=(
+        make_system(
+            BootEntry(kernel="z", arguments=("a=b", "${cmdline}"), initrds=("a",)), name="x", sha256="c" * 64
+        ),
+    ),
 )
 TEXT = """{
   "format": 1,
@@ -119,8 +121,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert error.message == (
         "there: cannot be used: id: sha256-[0-9a-f]{32} was expected; tag: a string was expected; "
         "source: a string was expected; archive_name: a string was expected; "
-        "archive_sha256: [0-9a-f]{64} was expected; staged_at: a number from 0 to 253402300799 was expected; "
-        "boot.kernel: a string was expected; boot.arguments: an array of strings was expected; "
+        "archive_sha256: [0-9a-f]{64} was expected; boot.kernel: a string was expected; "
+        "boot.arguments: an array of strings was expected; boot.initrds: an array of strings was expected; "
         "and 1 more"
     )
     assert error.hint == "stage its archive again: that writes the record anew"
@@ -151,8 +153,9 @@ def test_a_boot_entry_names_files_of_the_release() -> None:
 
 
 def test_another_format_and_what_is_no_record() -> None:
-    error = fail(format=2)
-    assert error.message == "there: format: 2; this program reads 1"
+    error = fail(format=3)
+    assert error.message == "there: format: 3; this program reads 1 and 2"
+    assert fail(format=True).message == "there: format: True; this program reads 1 and 2"
     assert error.hint == "it was written by another version of ectools"
     for data, words in ((b"[]", "there: an object was expected"), (b"{", "there: not JSON: Expecting")):
         with pytest.raises(ManifestError) as caught:

@@ -324,12 +324,18 @@ def test_nodes_fill_no_memory(world: World) -> None:
 
 def test_the_health_report(world: World) -> None:
     site = BootSite(world.store, world.policy(), clock=world.clock, details=lambda: {"dnsmasq": "running"})
-    none = {"release": None, "tag": None, "boots": 0, "dnsmasq": "running"}
+    none = {"release": None, "tag": None, "systems": {}, "boots": 0, "dnsmasq": "running"}
     assert world.run(site.report()) == none
     assert site.release is None
     release = world.stage("one")
     site.nodes.boots = 3
-    expected = {"release": release.id, "tag": "boot-v1", "boots": 3, "dnsmasq": "running"}
+    expected = {
+        "release": release.id,
+        "tag": "boot-v1",
+        "systems": {"release": None},
+        "boots": 3,
+        "dnsmasq": "running",
+    }
     assert world.run(site.report()) == expected
     assert site.release == release
     (world.directory / "current").unlink()

@@ -30,7 +30,7 @@ from ectools.netboot.settings.model import (
     Signature,
     SignatureFormat,
     StockIpxe,
-    Tarball,
+    Tarballs,
 )
 from ectools.parsing import Problems
 from ectools.schemas import check_settings, load_schema
@@ -234,6 +234,7 @@ def test_every_option_has_its_place() -> None:
                 "tag": "v1",
                 "tokenFile": "/run/forge",
                 "artifact": "x-*",
+                "systems": ["x", "y"],
                 "requireSums": True,
                 "signature": {"format": "openssh", "publicKeyFile": "/k"},
                 "keep": 1,
@@ -265,8 +266,14 @@ def test_every_option_has_its_place() -> None:
     assert settings.proxy_dhcp == ProxyDhcp(subnet=IPv4Network("192.0.2.0/24"))
     release = settings.release
     assert release.source == Forge(
-        host="https://forge", repo="a/b", tag="v1", token_file=Path("/run/forge"), artifact="x-*"
+        host="https://forge",
+        repo="a/b",
+        tag="v1",
+        token_file=Path("/run/forge"),
+        artifact="x-*",
+        other_artifacts=(),
     )
+    assert release.systems == ("x", "y")
     assert release.require_sums
     assert release.signature == Signature(format=SignatureFormat.OPENSSH, public_key_file=Path("/k"))
     assert (release.keep, release.max_unpacked, release.max_files) == (1, 2 << 20, 3)
@@ -301,7 +308,7 @@ def test_a_package_is_where_the_stock_binaries_are() -> None:
 
 
 def test_a_tarball_needs_no_forge() -> None:
-    assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarball(path=Path("/a.tar"))
+    assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarballs(paths=(Path("/a.tar"),))
 
 
 def test_a_subnet_without_proxy_dhcp_is_checked_and_left_aside() -> None:
