@@ -39,7 +39,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*
 _VALUED = frozenset(
     {
         *("--name", "-n", "--timeout", "-t", "--params", "-p", "--key", "-k"),
-        *("--menu", "-m", "--default", "-d", "--set", "-s"),
+        *("--menu", "-m", "--default", "-d", "--set", "-s", "--configurator", "-c"),
     }
 )
 

@@ -44,6 +44,23 @@ class Plug:
     tap: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SecondNic:
+    """A NIC that the machine does not boot from. ``netdev``: QEMU's, without its id.
+
+    Firmware and iPXE count NICs by their slots: it is the first one where ``is_first``.
+    """
+
+    netdev: str
+    is_first: bool
+    mac: str = "52:54:00:99:99:99"
+
+    def build_arguments(self) -> tuple[str, ...]:
+        slot = 7 if self.is_first else 9
+        device = f"virtio-net-pci,netdev=other,mac={self.mac},romfile=,addr={slot},id=other"
+        return ("-netdev", f"{self.netdev},id=other", "-device", device)
+
+
 @dataclass
 class Client:
     """A running machine."""
@@ -89,6 +106,7 @@ def start_client(
     mac: str = "52:54:00:12:34:56",
     memory_mib: int = 256,
     rom: Path | None = None,
+    other: SecondNic | None = None,
     extra: Sequence[str] = (),
 ) -> Iterator[Client]:
     """A machine that boots from the network alone, for the length of the block.
@@ -105,7 +123,8 @@ def start_client(
         *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max", "-m", str(memory_mib)),
         *("-serial", f"file:{console}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
-        *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1{_choose_rom(firmware, rom)}"),
+        *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1,addr=8{_choose_rom(firmware, rom)}"),
+        *(other.build_arguments() if other is not None else ()),
         *_build_firmware(firmware, directory),
         *extra,
     ]

@@ -1,14 +1,16 @@
-"""What both stages do: load a file from the sources in turn, in rounds; say why none gave it; give up.
+"""What both stages do: load a file over each NIC from each source, in rounds; say why none gave it; give up.
 
-The variables of these scripts: ``ec-name`` the image, ``ec-path`` its path below a source, ``ec-how`` how the
-token is sent with it, ``ec-source`` and ``ec-url`` the source in turn, ``ec-why-N`` why source N failed.
+The variables of these scripts, beside those of ``ectools.ipxe.nics``: ``ec-name`` the image, ``ec-path`` its
+path below a source, ``ec-how`` how the token is sent with it, ``ec-source`` and ``ec-url`` the source in
+turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.errors import REASONS
+from ectools.ipxe.errors import NOBODY_ANSWERS, REASONS
+from ectools.ipxe.nics import build_lease, leave_nic
 from ectools.ipxe.token import encode_token, is_token
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import ScriptError, check_base_url
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = "X-Boot-Token"  # noqa: S105 - the header's name
 
+WHY = "ec-why-${ec-nic}-${ec-source}"
+"""The variable that holds why a source failed."""
+
 STALL_SECONDS = 60
 """Seconds without progress after which a download has failed."""
+FIRST_STALL_SECONDS = 20
+"""The same in the first rounds, over a NIC of several that may be in a network without the boot server."""
 FIRST_PAUSE = 2
 LONGEST_PAUSE = 32
 
@@ -59,19 +66,28 @@ def _make_header(value: str) -> str:
 
 
 def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
-    """Load ``ec-path`` as the image ``ec-name`` from the sources in turn, then go to ``fetched``.
+    """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
 
-    ``ec-how`` says how the token is sent (``open``: it is not).
+    ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
+    through the sources. The first round is left to the NIC that the machine booted from, or that a file came
+    over, unless nobody answers there: a server that is being restarted is back before others have been tried.
     """
-    if token is not None and not is_token(token):
-        raise ScriptError("the token has a character that iPXE cannot send")
+    attempts = settings.ipxe.attempts
     sources = _find_sources(settings)
-    get = f"imgfetch --name ${{ec-name}} --timeout {STALL_SECONDS * 1000} ${{ec-url}}${{ec-path}}"
-    end = "&& goto fetched || goto why"
     return [
         ":fetch",
         *start_rounds(),
         ":round",
+        "set ec-trouble no DHCP lease",
+        "set ec-for fetch",
+        "goto nics",
+        ":nic_fetch",
+        "iseq ${ec-nic} ${ec-open} && goto sources ||",
+        *build_lease(),
+        ":sources",
+        "set ec-trouble ${ec-name}: no source gave it",
+        "set ec-state-${ec-nic} leased ${${ec-nic}/ip}",
+        *_choose_stall(),
         "set ec-source:int32 0",
         ":source",
         "goto source_${ec-source}",
@@ -80,6 +96,52 @@ def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
             for index, url in enumerate(sources)
             for line in (f":source_{index}", f"set ec-url {url}", "goto try")
         ),
+        *_try_source(token),
+        ":next_source",
+        "inc ec-source",
+        "goto source",
+        f":source_{len(sources)}",
+        "iseq ${ec-nics} 1 && goto rest ||",
+        *(_stay() if attempts > 1 else []),
+        "echo every.channel: ${ec-name}: no source gave it over ${ec-nic}",
+        *leave_nic(),
+        ":no_nic_fetch",
+        ":rest",
+        f"iseq ${{ec-round}} {attempts} && goto give_up ||",
+        *build_pause("${ec-trouble}"),
+        "goto round",
+    ]
+
+
+def _choose_stall() -> list[str]:
+    """Set ``ec-stall``, in milliseconds. ``ec-given`` is the NIC that a file came over."""
+    return [
+        f"set ec-stall {STALL_SECONDS * 1000}",
+        "iseq ${ec-nics} 1 && goto stall ||",
+        "iseq ${ec-nic} ${ec-given} && goto stall ||",
+        "goto stall_${ec-round} || goto stall",
+        ":stall_1",
+        ":stall_2",
+        f"set ec-stall {FIRST_STALL_SECONDS * 1000}",
+        ":stall",
+    ]
+
+
+def _stay() -> list[str]:
+    """Go to ``rest`` where the first round is over for all NICs; ``ec-kind`` is the last source's error."""
+    return [
+        "goto away_${ec-kind} ||",
+        "iseq ${ec-round} 1 && iseq ${ec-nic} ${ec-first} && goto rest ||",
+        *(f":away_{code:#x}" for code in NOBODY_ANSWERS),
+    ]
+
+
+def _try_source(token: str | None) -> list[str]:
+    if token is not None and not is_token(token):
+        raise ScriptError("the token has a character that iPXE cannot send")
+    get = "imgfetch --name ${ec-name} --timeout ${ec-stall} ${ec-url}${ec-path}"
+    end = "&& goto fetched || goto why"
+    return [
         ":try",
         *(["goto try_${ec-how}"] if token else []),
         ":try_open",
@@ -95,18 +157,11 @@ def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
             if token
             else []
         ),
-        ":next_source",
-        "inc ec-source",
-        "goto source",
-        f":source_{len(sources)}",
-        f"iseq ${{ec-round}} {settings.ipxe.attempts} && goto give_up ||",
-        *build_pause("${ec-name}: no source gave it"),
-        "goto round",
     ]
 
 
 def build_reasons() -> list[str]:
-    """Keep in ``ec-why-N`` why source N failed, by the kind of iPXE's error number."""
+    """Keep why a source failed, by the kind of iPXE's error number."""
     lines = [
         ":why",
         "set ec-error ${errno:hexraw}",
@@ -120,7 +175,7 @@ def build_reasons() -> list[str]:
     return [
         *lines,
         ":because",
-        "set ec-why-${ec-source} ${ec-text} (https://ipxe.org/${ec-error})",
+        f"set {WHY} ${{ec-text}} (https://ipxe.org/${{ec-error}})",
         "goto next_source",
     ]
 
@@ -142,10 +197,18 @@ def build_give_up(settings: NetbootSettings) -> list[str]:
     return [
         ":give_up",
         f"echo {FAILURE_MARK} ${{ec-name}}: not loaded in {ipxe.attempts} rounds",
+        "iseq ${ec-nics} 0 && echo every.channel: this iPXE finds no NIC that it can drive ||",
+        "set ec-for tell",
+        "goto nics",
+        ":nic_tell",
+        "echo every.channel: over ${ec-nic} ${${ec-nic}/mac}: ${ec-state-${ec-nic}}",
         *(
-            f"echo every.channel: {url}: ${{ec-why-{index}}}"
+            f"isset {why} && echo every.channel: {url}: {why} ||"
             for index, url in enumerate(_find_sources(settings))
+            for why in [f"${{ec-why-${{ec-nic}}-{index}}}"]
         ),
+        "goto next_nic",
+        ":no_nic_tell",
         ":end",
         *last,
         "exit",

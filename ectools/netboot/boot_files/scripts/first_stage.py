@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import NETBOOT_NAME
-from ectools.ipxe.urls import FAILURE_MARK
+from ectools.ipxe.nics import build_nic_walk, find_nics
 from ectools.netboot.boot_files.scripts.fetching import (
+    WHY,
     build_fetch,
     build_give_up,
-    build_pause,
     build_reasons,
     join_lines,
     probe_header,
-    start_rounds,
 )
 
 if TYPE_CHECKING:
@@ -21,33 +20,25 @@ if TYPE_CHECKING:
 
 
 def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
-    """The first stage: DHCP, then the second stage from this server or a mirror.
+    """The first stage: a lease of one NIC after another, and over it the second stage, from any source.
 
     ``token`` is sent where ``netboot.ipxe`` is protected. Raises ScriptError.
     """
     sent = token if NETBOOT_NAME in settings.protected_files else None
-    attempts = settings.ipxe.attempts
     return join_lines(
         ["#!ipxe", "# Written by ectools netboot ipxe; changes are lost at its next run.", ""],
         [
             "set ec-stage first",
-            *start_rounds(),
-            ":lease",
-            # Not only where there is no address yet: firmware hands settings on without an open NIC.
-            "dhcp && goto leased ||",
-            f"iseq ${{ec-round}} {attempts} && goto no_lease ||",
-            *build_pause("no DHCP lease"),
-            "goto lease",
-            ":no_lease",
-            f"echo {FAILURE_MARK} no DHCP lease in {attempts} rounds",
-            "goto end",
-            ":leased",
+            "clear ec-open ||",
+            "clear ec-given ||",
+            *find_nics(),
             *probe_header(sent),
             f"set ec-name {NETBOOT_NAME}",
             f"set ec-path /{NETBOOT_NAME}",
             *(["set ec-how ${ec-token}"] if sent else []),
         ],
         build_fetch(settings, sent),
+        build_nic_walk(),
         [
             ":fetched",
             f"imgexec {NETBOOT_NAME} && exit ||",
@@ -55,7 +46,7 @@ def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
             "iseq ${ec-stage} first || exit",
             "set ec-error ${errno:hexraw}",
             f"imgfree {NETBOOT_NAME} ||",
-            "set ec-why-${ec-source} what it sent is no boot script that runs (https://ipxe.org/${ec-error})",
+            f"set {WHY} what it sent is no boot script that runs (https://ipxe.org/${{ec-error}})",
             "goto next_source",
         ],
         build_reasons(),

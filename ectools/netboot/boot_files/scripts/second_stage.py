@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.ipxe.nics import build_nic_walk, find_nics
 from ectools.netboot.boot_files.scripts.fetching import (
+    WHY,
     build_fetch,
     build_give_up,
     build_reasons,
@@ -29,14 +31,25 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
     sent = token if any(each.is_protected for each in systems) else None
     return join_lines(
         ["#!ipxe", f"# Boots {release.id}.", ""],
-        ["set ec-stage netboot", "imgfree ||", *probe_header(sent)],
+        [
+            "set ec-stage netboot",
+            "imgfree ||",
+            # Over the NIC that this script came over, with the lease that it has.
+            "set ec-open ${netX/ifname}",
+            "set ec-given ${ec-open}",
+            *find_nics(),
+            *probe_header(sent),
+        ],
         choose_by_build(systems, release),
         *(each.render(release, token_is_sent=sent is not None) for each in systems),
         build_fetch(settings, sent),
+        build_nic_walk(),
         [
             ":fetched",
             *_verify(enabled=settings.ipxe.verify),
             ":next_file",
+            "set ec-first ${ec-nic}",
+            "set ec-given ${ec-nic}",
             "inc ec-file",
             "goto file_${ec-file}",
         ],
@@ -61,6 +74,6 @@ def _verify(*, enabled: bool) -> list[str]:
         ":mismatch",
         "echo every.channel: ${ec-name}: WRONG SHA-256 from ${ec-url}",
         "imgfree ${ec-name}",
-        "set ec-why-${ec-source} wrong SHA-256: not what was staged",
+        f"set {WHY} wrong SHA-256: not what was staged",
         "goto next_source",
     ]

@@ -34,7 +34,7 @@ def test_a_source_is_one_label_and_one_url_and_the_last_label_ends_the_round() -
     lines = build_fetch(settings_of(mirrors=["https://cache.example.org/netboot"]), None)
     urls = [lines[lines.index(f":source_{index}") + 1] for index in range(2)]
     assert urls == ["set ec-url http://192.0.2.10:8080", "set ec-url https://cache.example.org/netboot"]
-    assert lines[lines.index(":source_2") + 1].endswith("goto give_up ||")
+    assert lines[lines.index(":source_2") + 1] == "iseq ${ec-nics} 1 && goto rest ||"
     assert ":try_header" not in lines
 
 
@@ -67,9 +67,18 @@ def test_each_kind_of_error_has_one_reason() -> None:
     assert len(labels) == len(set(labels)) > 10
 
 
+def test_the_first_round_is_left_to_one_nic_where_another_round_follows() -> None:
+    stay = "iseq ${ec-round} 1 && iseq ${ec-nic} ${ec-first} && goto rest ||"
+    assert stay in build_fetch(settings_of(ipxe__attempts=2), None)
+    assert stay not in build_fetch(settings_of(ipxe__attempts=1), None)
+
+
 @pytest.mark.parametrize(("end", "last"), [("shell", "shell"), ("reboot", "reboot ||")])
 def test_giving_up_names_each_source_and_ends_as_set(end: str, last: str) -> None:
     lines = build_give_up(settings_of(mirrors=["https://cache.example.org"], ipxe__onFailure=end))
-    assert "echo every.channel: http://192.0.2.10:8080: ${ec-why-0}" in lines
-    assert "echo every.channel: https://cache.example.org: ${ec-why-1}" in lines
+    for url, why in {
+        "http://192.0.2.10:8080": "${ec-why-${ec-nic}-0}",
+        "https://cache.example.org": "${ec-why-${ec-nic}-1}",
+    }.items():
+        assert f"isset {why} && echo every.channel: {url}: {why} ||" in lines
     assert lines[-2:] == [last, "exit"]
