@@ -36,6 +36,15 @@ def build_ipxe(version: str = "2.0.0", *, machine: int = X86_64, autoexec: str =
     return build_uefi_application(machine, body=body)
 
 
+def build_shim(
+    second_stage: str = "\\\\grubx64.efi", *, machine: int = X86_64, by_own_name: bool = False
+) -> bytes:
+    """What passes for a shim: its mark, and the names that it can load as it holds them."""
+    texts = ["\\fbx64.efi", "\\mmx64.efi", "not bootx64.efi", second_stage, "revocations_sbat.efi"]
+    body = b"UEFI SHIM\n$Version: 16.1 $\n\0\0" + b"".join(f"{text}\0".encode("utf-16-le") for text in texts)
+    return build_uefi_application(machine, body=body + (b"iPXE\0-shim\0" if by_own_name else b""))
+
+
 def find_ipxe(suite: str) -> Path:
     """A tree of a Debian suite's packages ``ipxe`` and ``ipxe-qemu`` (``trixie``), from the cache or made.
 

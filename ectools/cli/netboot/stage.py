@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     " times.  [default: what --artifact matches]",
 )
 @click.option("--token-file", metavar="FILE", help="A file with the forge's token, for a private repository.")
+@click.option(
+    "--ca-file", metavar="FILE", help="A private CA's certificate, trusted beside the system's for the forge."
+)
 @click.option("--require-sums", is_flag=True, help="Refuse a release without a published SHA256SUMS.txt.")
 @click.option(
     "--signature-format",
@@ -58,6 +61,7 @@ def stage(
     artifact: str | None,
     systems: tuple[str, ...],
     token_file: str | None,
+    ca_file: str | None,
     require_sums: bool,
     signature_format: str | None,
     public_key_file: str | None,
@@ -92,6 +96,7 @@ def stage(
             "release.artifact": artifact,
             "release.systems": list(systems) or None,
             "release.tokenFile": token_file,
+            "release.caFile": ca_file,
             "release.requireSums": require_sums or None,
             "release.signature.format": signature_format,
             "release.signature.publicKeyFile": public_key_file,
