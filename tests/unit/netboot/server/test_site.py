@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
-from support.staged import make_release, put_release
+from support.staged import make_release, make_systems, put_release
 
 from ectools import log
 from ectools.errors import EcError
@@ -18,6 +18,7 @@ from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
@@ -320,6 +321,48 @@ def test_nodes_fill_no_memory(world: World) -> None:
     for number in range(10_000):
         world.site.nodes.first_stage(str(number), "ec-ipxe.efi")
     assert len(world.site.nodes._boots) <= 4096
+
+
+X86_64, AARCH64 = KernelArchitecture.X86_64, KernelArchitecture.AARCH64
+
+
+def stage_systems(world: World, names: dict[str, KernelArchitecture]) -> Release:
+    release, files = make_systems(names)
+    put_release(world.directory, release, files)
+    return release
+
+
+def test_each_system_stands_below_its_release(world: World) -> None:
+    release = stage_systems(world, {"pc": X86_64, "arm": AARCH64})
+    home = (b"releases", release.id.encode())
+    assert world.find(f"releases/{release.id}/arm/bzImage").target == (*home, b"arm", b"bzImage")
+    assert world.find("pc/initrd").target == (*home, b"pc", b"initrd")
+    assert world.status("bzImage") == 404
+    assert world.run(world.site.report())["systems"] == {"arm": "aarch64", "pc": "x86_64"}
+    world.fetch("netboot.ipxe")
+    world.fetch(f"releases/{release.id}/arm/bzImage")
+    assert world.site.nodes.boots == 0
+    world.fetch(f"releases/{release.id}/arm/initrd")
+    assert world.site.nodes.boots == 1
+    (entry,) = world.events("a node has everything it boots from")
+    assert (entry["system"], entry["release"]) == ("arm", release.id)
+
+
+def test_who_is_let_in_for_nothing_is_told_of_once_a_release(world: World) -> None:
+    both = {"pc": X86_64, "arm": AARCH64}
+    world.site.set_policy(world.policy(**{"ipxe.arm64File": "/srv/arm64.efi", "ipxe.biosFile": "/srv/u"}))
+    stage_systems(world, both)
+    world.run(world.site.refresh())
+    assert world.events("a boot binary is offered to machines") == []
+    release = stage_systems(world, {"pc": X86_64, "other": X86_64})
+    world.run(world.site.refresh())
+    world.run(world.site.refresh())
+    (entry,) = world.events("a boot binary is offered to machines")
+    assert (entry["level"], entry["release"], entry["machines"]) == ("warning", release.id, ["arm64"])
+    assert entry["systems"] == {"pc": "x86_64", "other": "x86_64"}
+    stage_systems(world, {"arm": AARCH64, "arms": AARCH64})
+    world.run(world.site.refresh())
+    assert world.events("a boot binary is offered to machines")[1]["machines"] == ["x86_64", "bios"]
 
 
 def test_the_health_report(world: World) -> None:
