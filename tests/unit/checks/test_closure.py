@@ -64,6 +64,23 @@ def test_a_release_directory(tmp_path: Path) -> None:
     assert found.paths == {SYSTEM, f"/nix/store/{HASHES[1]}-linux"}
 
 
+def test_a_release_of_several_systems_is_asked_for_one(tmp_path: Path) -> None:
+    other = SYSTEM.replace("0", "1", 32)
+    for name, system in ((NAME, SYSTEM), ("ec-runner-aarch64-netboot", other)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "netboot.ipxe").write_text(script().replace(SYSTEM, system))
+        (tmp_path / name / "closure.txt").write_text(f"{system}\n")
+    assert read_published(tmp_path, NAME).paths == {SYSTEM}
+    found = read_published(tmp_path, "ec-runner-aarch64-netboot")
+    assert (found.paths, found.source) == ({other}, str(tmp_path / "ec-runner-aarch64-netboot"))
+    with pytest.raises(InputError) as caught:
+        read_published(tmp_path, "ecp-forge")
+    assert caught.value.message == (
+        f"{tmp_path}: holds no system ecp-forge; it has ec-runner-aarch64-netboot, {NAME}"
+    )
+    assert read_published(tmp_path / NAME, "ecp-forge").paths == {SYSTEM}
+
+
 @pytest.mark.parametrize("compression", ["gz", "xz"])
 def test_a_release_archive(tmp_path: Path, compression: str) -> None:
     archive = tmp_path / "release.tar"

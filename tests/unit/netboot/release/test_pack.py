@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.kernels import system_files
 from support.needs import require_tool
 from support.releases import SCRIPT, build_settings, check_whole, release_files
 
 from ectools.archive.names import find_name_fault, fold_name
-from ectools.errors import EcError
+from ectools.errors import EcError, InputError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.checksums import parse_release_times
 from ectools.netboot.release.pack import Compression, Packed, SigningKey, find_tag_time, pack
@@ -126,6 +127,52 @@ def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
     )
     program = require_tool("sha256sum", "it is part of coreutils")
     subprocess.run([program, "--check", "--strict", second.sums.name], cwd=tmp_path / "out", check=True)
+
+
+def test_several_outputs_are_one_release(tmp_path: Path) -> None:
+    """One file of sums and one signature over all; staged together, they are what was packed."""
+    key, _ = make_key("openssl ED25519", tmp_path)
+    trees = [
+        write_tree(tmp_path / architecture, system_files(architecture))
+        for architecture in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64)
+    ]
+    packed = pack(trees, tmp_path / "out", tag="boot-v2026.03.02", key=key)
+    names = [f"ec-runner-{name}-netboot-boot-v2026.03.02.tar.gz" for name in ("x86_64", "aarch64")]
+    assert [each.path.name for each in packed.archives] == names
+    times = parse_release_times(packed.sums.read_bytes(), where="SUMS")
+    assert times == dict.fromkeys(names, 1772409600)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, "SHA256SUMS.txt", "SHA256SUMS.txt.sig"])
+    tarballs = [str(each.path) for each in packed.archives]
+    stage(build_settings(tmp_path / "state", release_tarball=tarballs, release_requireSums=True))
+    release = check_whole(tmp_path / "state")
+    assert release is not None
+    assert {each.archive_sha256 for each in release.systems} == {each.sha256 for each in packed.archives}
+    assert read(packed) == read(pack(trees, tmp_path / "again", tag="boot-v2026.03.02", key=key))
+
+
+def test_the_kernel_says_what_an_archive_is_called(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", system_files(KernelArchitecture.AARCH64))
+    # As Nix has it: a link to another output.
+    (tree / "kernel").rename(tmp_path / "Image")
+    (tree / "kernel").symlink_to(tmp_path / "Image")
+    (archive,) = pack([tree], tmp_path / "out", tag="x").archives
+    assert (archive.path.name, archive.architecture) == (
+        "ec-runner-aarch64-netboot-x.tar.gz",
+        KernelArchitecture.AARCH64,
+    )
+    with pytest.raises(InputError) as caught:
+        pack([tree], tmp_path / "wrong", tag="x", architecture=KernelArchitecture.X86_64)
+    assert caught.value.message == (
+        f"{tree}: is to be packed for x86_64, and its kernel kernel is for aarch64"
+    )
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_two_outputs_for_one_architecture_write_nothing(tree: Path, tmp_path: Path) -> None:
+    other = write_tree(tmp_path / "other", system_files(KernelArchitecture.X86_64))
+    with pytest.raises(InputError, match=rf"^{tree} and {other}: both are for x86_64$"):
+        pack([tree, other], tmp_path / "out", tag="x")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_key_may_come_from_a_pipe(tree: Path, tmp_path: Path) -> None:

@@ -311,6 +311,46 @@ def test_a_tarball_needs_no_forge() -> None:
     assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarballs(paths=(Path("/a.tar"),))
 
 
+def test_several_tarballs_are_one_release() -> None:
+    source = build({"release": {"tarball": ["/a.tar", "/b.tar"]}}).release.source
+    assert source == Tarballs(paths=(Path("/a.tar"), Path("/b.tar")))
+    wrong = {"release": {"tarball": ["/a.tar", "b.tar", "/../c"]}}
+    assert [option for option, _, _ in find_problems(wrong)] == ["release.tarball[1]", "release.tarball[2]"]
+
+
+def others(artifact: str | None = None, *, arm64: bool = True) -> tuple[str, ...]:
+    release = {} if artifact is None else {"artifact": artifact}
+    ipxe = {"arm64File": "/a"} if arm64 else {}
+    source = build({"release": release, "ipxe": ipxe}).release.source
+    assert isinstance(source, Forge)
+    return source.other_artifacts
+
+
+def test_who_lets_arm64_in_wants_the_archive_of_that_name_too() -> None:
+    assert others(arm64=False) == ()
+    assert others() == ("ec-runner-aarch64-netboot-*.tar.*",)
+    assert others("ec-publisher-x86_64-*.tar.xz") == ("ec-publisher-aarch64-*.tar.xz",)
+    # It is what the artifact says already, or nothing can be made of it.
+    assert others("ec-runner-aarch64-*") == others("release-*.tar.gz") == ()
+
+
+def test_systems_without_one_for_machines_that_are_let_in_contradict_them() -> None:
+    pc, arm = "ec-runner-x86_64-netboot", "ec-runner-aarch64-netboot"
+    wrong = {"release": {"systems": [pc]}, "ipxe": {"arm64File": "/a"}}
+    assert find_problems(wrong) == [
+        (
+            "release.systems",
+            f'names no system for aarch64, whose machines ipxe.arm64File lets in: ["{pc}"]',
+            f"{arm} beside the others",
+        )
+    ]
+    for systems in ([pc, arm], [arm], [pc, "of-no-known-machine"], []):
+        assert build({**wrong, "release": {"systems": systems}}).release.systems == tuple(systems)
+    assert build({"release": {"systems": [pc]}}).release.systems == (pc,)
+    (twice,) = find_problems({"release": {"systems": [pc, pc]}})
+    assert twice[1].startswith("names a system twice: ")
+
+
 def test_a_subnet_without_proxy_dhcp_is_checked_and_left_aside() -> None:
     assert build({"proxyDhcp": {"subnet": "198.51.100.0/24"}}).proxy_dhcp is None
 
