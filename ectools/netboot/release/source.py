@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import InputError, show_list
 from ectools.fetch.client import HttpClient
+from ectools.fetch.trust import load_trust
 from ectools.files import read_input, read_regular
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -148,6 +149,7 @@ def _find_published(settings: ReleaseSettings, forge: Forge, retry: RetryPolicy)
         authorization=None if token is None else f"token {token}",
         retry=retry,
         advise=advise,
+        trust=load_trust(forge.ca_file, option="release.caFile"),
     )
     release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
     published = _Published(where=release.where, read=functools.cache(_read_assets(client, release)))

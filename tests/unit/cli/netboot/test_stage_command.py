@@ -134,6 +134,7 @@ def test_each_option_of_a_forge_arrives(
         "--artifact": "*.tar.xz",
         "--system": "ec-runner-x86_64-netboot",
         "--token-file": "/run/token",
+        "--ca-file": "/etc/ssl/ca.pem",
         "--signature-format": "openssh",
         "--public-key-file": "/etc/key.pub",
         "--keep": 4,
@@ -149,6 +150,7 @@ def test_each_option_of_a_forge_arrives(
         repo="owner/name",
         tag="boot-v1",
         token_file=Path("/run/token"),
+        ca_file=Path("/etc/ssl/ca.pem"),
         artifact="*.tar.xz",
         other_artifacts=(),
     )
