@@ -95,7 +95,10 @@ in
         "netboot.ipxe"
         "initrd"
       ];
-      description = "Files that are given only to who sends the token of {option}`${path}.chainTokenFile`.";
+      description = ''
+        Files that are given only to who sends the token of {option}`${path}.chainTokenFile`: by their names in a release, or
+        in each of its systems where it has several.
+      '';
     };
 
     maxConnections = mkOption {
