@@ -69,6 +69,13 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         "release.tag must be null when release.tarball is set: a tarball takes the release's place",
     ),
     (
+        merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"systems": ["ec-runner-x86_64-netboot"]}}),
+        (
+            "release.systems must name a system for aarch64 when ipxe.arm64File is set: "
+            "its machines would be let in, and there would be nothing for them"
+        ),
+    ),
+    (
         merge(LISTEN, {"chainTokenFile": "/nix/store/0000-token"}),
         "chainTokenFile must not be in the Nix store, which everyone can read",
     ),
@@ -90,10 +97,14 @@ FINE = [
     REMOTE,
     merge(LISTEN, {"ipxe": {"strategy": "embedded", "localFile": "/tmp/not-used"}}),
     merge(LISTEN, {"proxyDhcp": {"subnet": "192.0.2.0/24"}, "release": {"tokenFile": "/root/token"}}),
+    *(
+        merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"systems": systems}})
+        for systems in ([], ["ec-runner-aarch64-netboot", "ec-runner-x86_64-netboot"], ["a-x86_64", "any"])
+    ),
 ]
 UNSEEN = merge(
     LISTEN,
-    {"stateDir": "/home/netboot", "release": {"tarball": "/tmp/a.tar.gz"}},
+    {"stateDir": "/home/netboot", "release": {"tarball": ["/srv/b.tar.gz", "/tmp/a.tar.gz"]}},
     {"release": {"signature": {"format": "minisign", "publicKeyFile": "/root/key"}}},
     {"ipxe": {"strategy": "local", "localFile": "/var/tmp/a.efi", "ia32File": "/run/user/1/b.efi"}},
 )

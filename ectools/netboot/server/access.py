@@ -56,7 +56,7 @@ class Access:
     def __init__(self, settings: NetbootSettings, tokens: tuple[str, ...]) -> None:
         self._allowed = Networks(settings.allowed_cidrs)
         self._proxies = Networks(settings.trusted_proxies)
-        self._protected = frozenset(name.encode() for name in settings.protected_files)
+        self._protects = settings.protects
         self._tokens = tuple(token.encode() for token in tokens)
         # Asked for each connection, before it has shown that it is worth any time.
         self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
@@ -86,7 +86,7 @@ class Access:
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
         """By the file's name within its release, or in the root."""
         name = segments[2:] if segments[0] == RELEASES else segments
-        return b"/".join(name) in self._protected
+        return self._protects(b"/".join(name).decode("utf-8", "surrogateescape"))
 
     def _has_token(self, info: RequestInfo) -> bool:
         given = {*info.headers.getall(TOKEN_HEADER, []), *info.query.getall(TOKEN_PARAMETER, [])}

@@ -3,7 +3,8 @@
     /netboot.ipxe               the second script, made for the current release
     /releases/<id>/<file>       a file of that release
     /<file>                     a file of the current release
-    /autoexec.ipxe, /<binary>   the boot files of the TFTP directory, which come before a release's files
+    /autoexec.ipxe, /<binary>, /<directory>/<extra file>
+                                the boot files of the TFTP directory, which come before a release's files
 
 ``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
 the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
-from ectools.netboot.boot_files.choose import build_filenames
+from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.boot_files.layout import list_boot_names
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES, Access
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
@@ -53,22 +55,22 @@ _NOT_THERE = frozenset({403, 404, 500})
 class ServingPolicy:
     """What a reload replaces.
 
-    ``token`` is what scripts send, ``boot_files`` are the names that are served of the TFTP directory.
+    ``token`` is what scripts send, ``boot_files`` are the names, by segments, that are served of the TFTP
+    directory.
     """
 
     settings: NetbootSettings
     access: Access
     token: str | None
-    boot_files: frozenset[bytes]
+    boot_files: frozenset[tuple[bytes, ...]]
 
     @classmethod
     def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
-        names = (*build_filenames(settings).values(), AUTOEXEC_NAME)
         return cls(
             settings=settings,
             access=Access(settings, tokens),
             token=tokens[0] if tokens else None,
-            boot_files=frozenset(name.encode() for name in names),
+            boot_files=frozenset(tuple(name.encode().split(b"/")) for name in list_boot_names(settings)),
         )
 
 
@@ -77,6 +79,20 @@ class _Current:
     release: Release
     script: bytes
     policy: ServingPolicy
+
+
+def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
+    """Machines that are let in, and shown by the boot script that there is nothing for them."""
+    unserved = find_unserved(release.systems, settings.ipxe.offered)
+    if unserved:
+        _log.warning(
+            "a boot binary is offered to machines that the release has no system for: they are told so, and "
+            "boot nothing",
+            release=release.id,
+            machines=[binary.value for binary in unserved],
+            systems={each.name: each.architecture for each in release.systems},
+            hint="stage a release that has one (release.systems), or offer them no boot binary (ipxe.*File)",
+        )
 
 
 class BootSite:
@@ -118,8 +134,8 @@ class BootSite:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._find_script(info)
-            case (name,) if name in self._policy.boot_files:
-                return self._find_boot_file(info, name)
+            case segments if segments in self._policy.boot_files:
+                return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:
                 return await self._find_release_file(info, release_id, tuple(rest))
         current = await self._need_current()
@@ -130,6 +146,7 @@ class BootSite:
         return {
             "release": None if release is None else release.id,
             "tag": None if release is None else release.tag,
+            "systems": {} if release is None else {each.name: each.architecture for each in release.systems},
             "boots": self.nodes.boots,
             **self._details(),
         }
@@ -187,10 +204,12 @@ class BootSite:
             release=release.id,
             tag=release.tag,
             before=None if before is None else before.release.id,
+            systems=[each.name for each in release.systems],
         )
 
     def _build(self, release: Release, policy: ServingPolicy) -> _Current:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
+        _warn_of_unserved(release, policy.settings)
         return _Current(release=release, script=script, policy=policy)
 
     def _report_error(self, error: EcError) -> None:
@@ -220,14 +239,15 @@ class BootSite:
         self._leases.keep(release.id)
         return Resource(target=current.script, on_complete=on_complete)
 
-    def _find_boot_file(self, info: RequestInfo, name: bytes) -> Resource:
+    def _find_boot_file(self, info: RequestInfo, segments: tuple[bytes, ...]) -> Resource:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
             if delivery.reached_end:
-                self.nodes.first_stage(client, name.decode())
+                self.nodes.first_stage(client, b"/".join(segments).decode())
 
-        return Resource(target=(self._policy.settings.tftp_dir.name.encode(), name), on_complete=on_complete)
+        directory = self._policy.settings.tftp_dir.name.encode()
+        return Resource(target=(directory, *segments), on_complete=on_complete)
 
     async def _find_release_file(
         self, info: RequestInfo, release_id: bytes, name: tuple[bytes, ...]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.language import goes_on
 from ectools.ipxe.nics import build_nic_walk, find_nics
-from ectools.ipxe.urls import FAILURE_MARK
-from ectools.netboot.boot_files.scripts.checked import ScriptError, check_file_name, check_kernel_argument
 from ectools.netboot.boot_files.scripts.fetching import (
     WHY,
     build_fetch,
@@ -16,6 +13,7 @@ from ectools.netboot.boot_files.scripts.fetching import (
     join_lines,
     probe_header,
 )
+from ectools.netboot.boot_files.scripts.systems import build_systems, choose_by_build
 
 if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
@@ -25,30 +23,12 @@ if TYPE_CHECKING:
 def build_netboot(settings: NetbootSettings, release: Release, token: str | None) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
-    Each file is asked of this server and of the mirrors in turn, below ``/releases/<id>/``: a client that has
-    this script gets this release's files whatever is staged meanwhile. Raises ScriptError.
+    A machine gets the system for its architecture. Each file is asked of this server and of the mirrors in
+    turn, below ``/releases/<id>/``: a client that has this script gets this release's files whatever is
+    staged meanwhile. Raises ScriptError.
     """
-    boot = release.boot
-    files = [boot.kernel, *boot.initrds]
-    names = [check_file_name(file).rpartition("/")[2] for file in files]
-    if len(set(names)) != len(names):
-        raise ScriptError(f"{release.id}: boots several files of one name, and iPXE knows images by name")
-    arguments = [check_kernel_argument(argument) for argument in boot.arguments]
-    if arguments and goes_on(arguments[-1]):
-        raise ScriptError(f"{release.id}: the kernel's last argument ends in a backslash")
-    protected = [file in settings.protected_files for file in files]
-    sent = token if any(protected) else None
-    steps = [
-        [
-            f":file_{index}",
-            f"set ec-name {name}",
-            f"set ec-path /releases/{release.id}/{file}",
-            f"set ec-sum {release.files[file].sha256}",
-            *([f"set ec-how {'${ec-token}' if asks else 'open'}"] if sent else []),
-            "goto fetch",
-        ]
-        for index, (file, name, asks) in enumerate(zip(files, names, protected, strict=True))
-    ]
+    systems = build_systems(settings, release)
+    sent = token if any(each.is_protected for each in systems) else None
     return join_lines(
         ["#!ipxe", f"# Boots {release.id}.", ""],
         [
@@ -59,18 +39,9 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
             "set ec-given ${ec-open}",
             *find_nics(),
             *probe_header(sent),
-            "set ec-file:int32 0",
-            "goto file_0",
         ],
-        *steps,
-        [
-            f":file_{len(files)}",
-            " ".join(["imgargs", names[0], *arguments]),
-            f"echo every.channel: starting {release.id}",
-            f"imgexec {names[0]} ||",
-            f"echo {FAILURE_MARK} {names[0]}: loaded, but does not start (https://ipxe.org/${{errno:hexraw}})",
-            "goto end",
-        ],
+        choose_by_build(systems, release),
+        *(each.render(release, token_is_sent=sent is not None) for each in systems),
         build_fetch(settings, sent),
         build_nic_walk(),
         [

@@ -17,7 +17,7 @@ from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -233,7 +233,7 @@ class _Follower:
         stage.end = end
         self.boot_trace.notes += [note for note in trace.notes if note not in self.boot_trace.notes]
         self.boot_trace.boot = trace.boot
-        booted = end is ScriptEnd.BOOT
+        booted = end is ScriptEnd.BOOT and self.boot_trace.runs_kernel(trace.files)
         self.boot_trace.outcome = BootOutcome.BOOTS if booted else BootOutcome.STOPS
         # With several mirrors, one that has the file is enough.
         severity = Severity.WARNING if booted else Severity.ERROR
@@ -246,10 +246,14 @@ class _Follower:
             message = f"{wrong.uri} has the SHA-256 {wrong.digest}; the script expects {wrong.expected}"
             self.boot_trace.add_fault(FaultCode.WRONG_SHA256, message, severity=severity)
         self._check_next_server(stage, trace)
-        if end is ScriptEnd.PROGRAM:
+        if trace.lacks is not None and not booted:
+            self.boot_trace.add_fault(
+                FaultCode.NO_SYSTEM, f"{uri}: the release that is served has no system for {trace.lacks}"
+            )
+        elif end is ScriptEnd.PROGRAM:
             self.boot_trace.outcome = BootOutcome.UNKNOWN
         elif (
-            not booted
+            end is not ScriptEnd.BOOT
             and not trace.mismatches
             and all(file.found and not file.is_unreadable for file in trace.files)
         ):
@@ -290,11 +294,10 @@ class _Follower:
     def _build_settings(self, stage: BootStage, uri: str) -> dict[str, str]:
         """iPXE's variables, as far as a network gives them (https://ipxe.org/cfg)."""
         choice = self._settings_choice(stage)
-        settings = {"mac": self._mac, "net0/mac": self._mac, "platform": "efi", "buildarch": "x86_64"}
-        if self.boot_trace.architecture.binary is Binary.BIOS:
-            settings |= {"platform": "pcbios", "buildarch": "i386"}
-        elif self.boot_trace.architecture.binary is not Binary.X86_64:
-            settings["buildarch"] = self.boot_trace.architecture.binary.value
+        binary = self.boot_trace.architecture.binary
+        settings = {"mac": self._mac, "net0/mac": self._mac}
+        settings["platform"] = "pcbios" if binary is Binary.BIOS else "efi"
+        settings["buildarch"] = load_protocols().binaries[binary].build
         settings |= {"cwuri": uri, "cwduri": uri.rpartition("/")[0] + "/", "uuid": "0" * 8}
         if choice.proxy is not None:
             settings |= _name_boot("proxydhcp/", choice.proxy) | _name_boot("", choice.proxy)

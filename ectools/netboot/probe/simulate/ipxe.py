@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import (
+    LACKS_VARIABLE,
     SCRIPT_VARIABLE,
     ScriptLine,
     find_labels,
@@ -169,7 +170,10 @@ class _Machine:
     def set(self, words: list[str], _here: _Position) -> CommandOutcome:
         if words:
             # A type may be named: set tries:int32 0.
-            self._settings[words[0].partition(":")[0]] = " ".join(words[1:])
+            name, value = words[0].partition(":")[0], " ".join(words[1:])
+            self._settings[name] = value
+            if name == LACKS_VARIABLE:
+                self.trace.lacks = value
         return bool(words)
 
     def clear(self, words: list[str], _here: _Position) -> CommandOutcome:
