@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
-from support.boot_host import BootHost, build_tarball, serve_in
+from support.boot_host import BootHost, build_tarball, run_netboot, serve_in
 from support.guests import require_qemu
 from support.netboot_clients import Client, Firmware, SecondNic, start_client
 from support.netboot_lab import BOOT_IP, LAB_BRIDGE, build_netboot_lab
-from support.stray_network import SILENT_BRIDGE, STRAY_BRIDGE, STRAY_SUBNET, build_stray_network
+from support.stray_network import PORTAL, SILENT_BRIDGE, STRAY, build_stray_network
 
 from ectools.demo.payload import UP_MARK, build_payload
 from ectools.ipxe.urls import FAILURE_MARK
@@ -39,7 +40,8 @@ class Network(StrEnum):
     """What a NIC is plugged into: its bridge."""
 
     BOOT = LAB_BRIDGE
-    STRAY = STRAY_BRIDGE
+    STRAY = STRAY.name
+    PORTAL = PORTAL.name
     SILENT = SILENT_BRIDGE
 
 
@@ -63,6 +65,7 @@ class Layout:
 
 Machine = tuple[Firmware, Layout]
 FIRMWARE = (Firmware.SEABIOS, Firmware.OVMF_PXE)
+HALFWAY = Layout(boots_from=Network.PORTAL, other=Network.BOOT, other_is_first=False)
 NOWHERE = Layout(boots_from=Network.STRAY, other=Network.SILENT, other_is_first=True)
 
 
@@ -99,14 +102,20 @@ def machines(
     tarball = host.directory / "ec-runner-x86_64-netboot-test.tar.gz"
     host.stage(build_tarball(tarball, build_payload(), mark=MARK))
     host.write_boot_files()
-    with build_netboot_lab(directory) as lab, serve_in(lab, host):
-        with build_stray_network(lab, directory, tftp=copy_boot_files(host, directory / "tftp")):
-            with ThreadPoolExecutor(MACHINES_AT_ONCE) as pool:
-                yield {
-                    machine: pool.submit(boot, lab, directory / f"machine-{number}", *machine, number)
-                    for number, machine in enumerate(wanted, start=1)
-                }
-                pool.shutdown(cancel_futures=True)
+    tftp, web = copy_boot_files(host, directory / "tftp"), directory / "web"
+    web.mkdir()
+    config = str(host.directory / "netboot.json")
+    (web / "netboot.ipxe").write_text(run_netboot("ipxe", "--print", "netboot", "--config", config))
+    with build_netboot_lab(directory) as lab, serve_in(lab, host), contextlib.ExitStack() as stack:
+        lab.add_bridge(SILENT_BRIDGE)
+        stack.enter_context(build_stray_network(lab, STRAY, directory, tftp=tftp))
+        stack.enter_context(build_stray_network(lab, PORTAL, directory, tftp=tftp, web=web))
+        pool = stack.enter_context(ThreadPoolExecutor(MACHINES_AT_ONCE))
+        yield {
+            machine: pool.submit(boot, lab, directory / f"machine-{number}", *machine, number)
+            for number, machine in enumerate(wanted, start=1)
+        }
+        pool.shutdown(cancel_futures=True)
 
 
 def copy_boot_files(host: BootHost, directory: Path) -> Path:
@@ -148,7 +157,7 @@ def test_the_last_screen_tells_what_failed_over_each_nic(
     assert client.shows(UP, FAILURE_MARK) == FAILURE_MARK, client.console
     last = client.console.replace("\n", "").partition(FAILURE_MARK)[2]
     assert last.startswith(" netboot.ipxe: not loaded in 2 rounds")
-    assert f"every.channel: over {own} {client.mac}: leased {STRAY_SUBNET}." in last
+    assert f"every.channel: over {own} {client.mac}: leased {STRAY.subnet}." in last
     assert f"every.channel: http://{BOOT_IP}:8080: unreachable" in last
     assert f"every.channel: over {other} 52:54:00:00:02:" in last
     assert ": no DHCP lease (http" in last
@@ -158,7 +167,7 @@ def test_the_last_screen_tells_what_failed_over_each_nic(
     ("firmware", "layout"),
     [
         *each(Layout(boots_from=Network.BOOT, other=Network.STRAY, other_is_first=True)),
-        *each(Layout(boots_from=Network.BOOT, other=Network.SILENT, other_is_first=True)),
+        *each(Layout(boots_from=Network.BOOT, other=Network.SILENT, other_is_first=True), is_full=True),
         *each(Layout(boots_from=Network.BOOT, other=Network.STRAY, other_is_first=False), is_full=True),
         *each(Layout(boots_from=Network.BOOT, other=Network.SILENT, other_is_first=False), is_full=True),
     ],
@@ -198,3 +207,29 @@ def test_a_nic_over_which_the_boot_host_does_not_answer_is_left(
     assert outcome.client.shows(f"every.channel: netboot.ipxe: no source gave it over {own}")
     assert outcome.client.console.count(f"Configuring ({other} ") == 1
     assert not outcome.client.shows("trying again")
+
+
+@pytest.mark.parametrize(
+    ("firmware", "layout"),
+    [
+        (Firmware.SEABIOS, HALFWAY),
+        pytest.param(Firmware.OVMF_PXE, HALFWAY, marks=pytest.mark.full),
+    ],
+    ids=str,
+)
+def test_the_second_stage_leaves_the_nic_that_it_came_over(
+    machines: dict[Machine, Future[Outcome]], firmware: Firmware, layout: Layout
+) -> None:
+    """The first round is that NIC's alone: what refuses a file may be a server that is being restarted."""
+    outcome = machines[firmware, layout].result()
+    own, other = layout.names
+    client = outcome.client
+    assert client.shows(UP, FAILURE_MARK) == UP, client.console
+    assert f"={outcome.address}" in client.console
+    shown = client.console.replace("\n", "")
+    stays = shown.index("every.channel: kernel: no source gave it; trying again in 2 s")
+    leaves = shown.index(f"every.channel: kernel: no source gave it over {own}")
+    assert stays < leaves < shown.index(f"Configuring ({other} ")
+    # The initrd comes over the NIC that the kernel came over.
+    assert shown.count("trying again") == 1
+    assert shown.count(f"Configuring ({own} ") <= 2
