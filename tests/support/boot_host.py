@@ -68,9 +68,11 @@ class BootHost:
     def state_dir(self) -> Path:
         return self.directory / "state"
 
-    def write_settings(self, *, proxy: bool, attempts: int = 2, arm64: bool = False, **more: Any) -> None:
-        """The settings file; ``more`` replaces whole options of the first level."""
-        tree = find_ipxe("forky") / "usr/lib/ipxe"
+    def write_settings(
+        self, *, proxy: bool, attempts: int = 2, suite: str = "forky", arm64: bool = False, **more: Any
+    ) -> None:
+        """The settings file; ``more`` replaces whole options of the first level. ``suite`` is the iPXE's."""
+        tree = find_ipxe(suite) / "usr/lib/ipxe"
         self.write_token(TOKEN)
         settings = {
             "listenIP": BOOT_IP,
