@@ -86,12 +86,11 @@ def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
     unserved = find_unserved(release.systems, settings.ipxe.offered)
     if unserved:
         _log.warning(
-            "a boot binary is offered to machines that the release has no system for: they are told so, and "
-            "boot nothing",
+            "the release has no system for machines that are let in: they are told so, and boot nothing",
             release=release.id,
             machines=[binary.value for binary in unserved],
             systems={each.name: each.architecture for each in release.systems},
-            hint="stage a release that has one (release.systems), or offer them no boot binary (ipxe.*File)",
+            hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
         )
 
 
