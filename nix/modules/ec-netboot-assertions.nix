@@ -19,11 +19,7 @@ let
     strategy: map (needs (cfg.ipxe.strategy == strategy) ''ipxe.strategy is "${strategy}"'');
 
   inherit (cfg.release) signature;
-
-  # As ectools/netboot/kernel.py reads the names of systems.
-  says = words: name: builtins.match "(.*[^A-Za-z0-9])?(${words})([^A-Za-z0-9].*)?" name != null;
-  arm64 = "aarch64|arm64";
-  known = "${arm64}|i[36]86|x86[_-]64|amd64|armv7l|riscv64|loongarch64";
+  inherit (import ./system-names.nix) mayBeArm64;
 
   # The names in the TFTP directory, as a file system compares them that ignores case.
   names = map lib.toLower (
@@ -95,11 +91,10 @@ in
     lib.concatMap parentsOf names
   )) "a directory cannot have the name of a file")
   {
-    # A name that says no architecture may be for any.
     assertion =
       cfg.ipxe.arm64File == null
       || cfg.release.systems == [ ]
-      || lib.any (name: says arm64 name || !says known name) cfg.release.systems;
+      || lib.any mayBeArm64 cfg.release.systems;
     message =
       "${path}.release.systems must name a system for aarch64 when ipxe.arm64File is set: "
       + "its machines would be let in, and there would be nothing for them";

@@ -120,6 +120,20 @@ def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
     assert found == [{"failed": [], "warnings": []}] * len(FINE)
 
 
+def test_a_tarball_that_leaves_machines_without_a_system_is_warned_of(variants: Variants) -> None:
+    pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
+    cases = [
+        host(merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"tarball": tarball}}))
+        for tarball in (pc, [pc], [pc, arm], "/srv/any.tar.gz", None)
+    ]
+    warning = (
+        f"{OPTION}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
+        "they will be told so, and boot nothing"
+    )
+    found = [each["warnings"] for each in variants.evaluate(["warnings"], cases)]
+    assert found == [[warning], [warning], [], [], []]
+
+
 def test_files_that_the_service_cannot_see_are_refused_by_their_options(variants: Variants) -> None:
     (found,) = variants.evaluate(["failed"], [host(UNSEEN)])
     hidden = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
