@@ -269,6 +269,7 @@ class BootSite:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
             raise RejectedError(404, "not found")
+        self._policy.access.check_file(info, release.name_in_archive(name))
         self._leases.begin(release.id)
         client = self._name_client(info)
 

@@ -194,13 +194,6 @@ class NetbootSettings:
         """Where clients are sent, without a slash at the end."""
         return f"http://{self.hostname}:{self.http_port}"
 
-    def protects(self, name: str) -> bool:
-        """Whether a release's file is for who sends the token: by its name in its system.
-
-        That may stand in a directory of the system's name.
-        """
-        return name in self.protected_files or name.partition("/")[2] in self.protected_files
-
     @property
     def tftp_dir(self) -> Path:
         """Directory of the boot binaries and of what stands beside them."""

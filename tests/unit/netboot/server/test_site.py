@@ -78,12 +78,12 @@ class World:
         link.symlink_to(f"releases/{release_id}")
         link.rename(self.directory / "current")
 
-    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+    def find(self, path: str, *, peer: str = "192.0.2.7", token: str | None = None) -> Resource:
         info = RequestInfo(
             peer=peer,
             method="GET",
             segments=tuple(part.encode() for part in path.split("/")),
-            query=MultiDict(),
+            query=MultiDict() if token is None else MultiDict(token=token),
             headers=CIMultiDict(),
         )
         return self.run(self.site.find(info))
@@ -346,6 +346,23 @@ def test_each_system_stands_below_its_release(world: World) -> None:
     assert world.site.nodes.boots == 1
     (entry,) = world.events("a node has everything it boots from")
     assert (entry["system"], entry["release"]) == ("arm", release.id)
+
+
+def test_a_protected_file_is_meant_by_its_name_in_each_system(world: World) -> None:
+    release = stage_systems(world, {"pc": X86_64, "arm": AARCH64})
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["initrd"]))
+    for path in (f"releases/{release.id}/arm/initrd", "pc/initrd"):
+        with pytest.raises(RejectedError) as caught:
+            world.find(path)
+        assert (caught.value.status, caught.value.message) == (403, "a token is needed")
+        assert world.find(path, token="t0ken").target[-1] == b"initrd"  # type: ignore[index]
+    assert world.status("arm/bzImage") == 200
+    assert world.status("none/initrd") == 404
+    # In a release of one system a directory is a directory.
+    alone = world.stage("one")
+    assert alone.name_in_archive("more/notes.txt") == "more/notes.txt"
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["notes.txt"]))
+    assert world.status("more/notes.txt") == 200
 
 
 def test_who_is_let_in_for_nothing_is_told_of_once_a_release(world: World) -> None:
