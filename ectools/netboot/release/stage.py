@@ -155,7 +155,7 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
     wanted = source.wanted_sums
-    if wanted is None or source.tag is None:
+    if wanted is None or source.is_local:
         return None
     for release in store.list_releases():
         if sorted(each.archive_sha256 for each in release.systems) != wanted:
