@@ -15,6 +15,9 @@ from pathlib import Path
 
 from ectools.netboot.kernel import KERNELS_BY_BUILD, KernelArchitecture
 
+PROBE_NAME = "ectools-probe"
+"""What the probe calls itself, in DHCP, TFTP and HTTP: the boot server tells it from a machine by that."""
+
 _FILE = Path(__file__).with_name("protocols.json")
 
 

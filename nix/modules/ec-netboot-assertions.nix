@@ -18,12 +18,22 @@ let
   strategyNeeds =
     strategy: map (needs (cfg.ipxe.strategy == strategy) ''ipxe.strategy is "${strategy}"'');
 
-  inherit (cfg.release) signature;
+  # As parse_subnet of ectools/netboot/settings/checks.py has it.
+  hasClients =
+    subnet:
+    let
+      numbers = map lib.toIntBase10 (lib.match "([0-9]+)[.].*/([0-9]+)" subnet);
+      first = lib.head numbers;
+      prefix = lib.last numbers;
+    in
+    prefix > 0 && prefix <= 30 && first != 0 && first != 127 && first < 224;
+  proxySubnet = option: subnet: {
+    assertion = hasClients subnet;
+    message = "${path}.proxyDhcp.${option} must be the clients' network: no client is in ${subnet}";
+  };
 
-  # As ectools/netboot/kernel.py reads the names of systems.
-  says = words: name: builtins.match "(.*[^A-Za-z0-9])?(${words})([^A-Za-z0-9].*)?" name != null;
-  arm64 = "aarch64|arm64";
-  known = "${arm64}|i[36]86|x86[_-]64|amd64|armv7l|riscv64|loongarch64";
+  inherit (cfg.release) signature;
+  inherit (import ./system-names.nix) mayBeArm64;
 
   # The names in the TFTP directory, as a file system compares them that ignores case.
   names = map lib.toLower (
@@ -95,11 +105,10 @@ in
     lib.concatMap parentsOf names
   )) "a directory cannot have the name of a file")
   {
-    # A name that says no architecture may be for any.
     assertion =
       cfg.ipxe.arm64File == null
       || cfg.release.systems == [ ]
-      || lib.any (name: says arm64 name || !says known name) cfg.release.systems;
+      || lib.any mayBeArm64 cfg.release.systems;
     message =
       "${path}.release.systems must name a system for aarch64 when ipxe.arm64File is set: "
       + "its machines would be let in, and there would be nothing for them";
@@ -107,6 +116,8 @@ in
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
+++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
+++ map (proxySubnet "subnets") cfg.proxyDhcp.subnets
 ++ strategyNeeds "embedded" [ "ipxe.embeddedFile" ]
 ++ strategyNeeds "local" [ "ipxe.localFile" ]
 ++ strategyNeeds "remote" [

@@ -38,6 +38,10 @@ let
     cp ${settingsFile} $out
   '';
 
+  tarballs = if cfg.release.tarball == null then [ ] else lib.toList cfg.release.tarball;
+  inherit (import ./system-names.nix) mayBeArm64;
+  lacksArm64 = tarballs != [ ] && !lib.any (file: mayBeArm64 (baseNameOf file)) tarballs;
+
   directories = import ./directories.nix {
     inherit lib path;
     user = unit;
@@ -71,6 +75,11 @@ in
         ;
       options = options.services.every-channel.netboot;
     };
+
+    warnings = lib.optional (cfg.ipxe.arm64File != null && lacksArm64) (
+      "${path}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
+      + "they will be told so, and boot nothing"
+    );
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/netboot.json".source = checkedSettings;

@@ -33,6 +33,17 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         merge(LISTEN, {"proxyDhcp": {"enable": True}}),
         "proxyDhcp.subnet must be set when proxyDhcp.enable is true",
     ),
+    *(
+        (
+            merge(LISTEN, {"proxyDhcp": {"enable": True, "subnet": subnet}}),
+            f"proxyDhcp.subnet must be the clients' network: no client is in {subnet}",
+        )
+        for subnet in ("0.0.0.0/0", "192.0.2.10/31", "127.0.0.0/8", "224.0.0.0/4", "010.0.0.0/00")
+    ),
+    (
+        merge(LISTEN, {"proxyDhcp": {"subnets": ["198.51.100.0/24", "240.0.0.0/4"]}}),
+        "proxyDhcp.subnets must be the clients' network: no client is in 240.0.0.0/4",
+    ),
     (
         merge(LISTEN, {"ipxe": {"strategy": "local"}}),
         'ipxe.localFile must be set when ipxe.strategy is "local"',
@@ -118,6 +129,20 @@ def test_each_assertion_fires_alone_in_its_words(variants: Variants) -> None:
 def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
     found = variants.evaluate(["failed", "warnings"], [host(options) for options in FINE])
     assert found == [{"failed": [], "warnings": []}] * len(FINE)
+
+
+def test_a_tarball_that_leaves_machines_without_a_system_is_warned_of(variants: Variants) -> None:
+    pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
+    cases = [
+        host(merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"tarball": tarball}}))
+        for tarball in (pc, [pc], [pc, arm], "/srv/any.tar.gz", None)
+    ]
+    warning = (
+        f"{OPTION}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
+        "they will be told so, and boot nothing"
+    )
+    found = [each["warnings"] for each in variants.evaluate(["warnings"], cases)]
+    assert found == [[warning], [warning], [], [], []]
 
 
 def test_files_that_the_service_cannot_see_are_refused_by_their_options(variants: Variants) -> None:

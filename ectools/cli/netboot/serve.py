@@ -85,8 +85,11 @@ def serve(
 
     if only_check:
         from ectools.netboot.boot_files.chain import warn_of_chain
+        from ectools.netboot.settings.systems import warn_of_missing_systems
 
-        warn_of_chain(load())
+        settings = load()
+        warn_of_chain(settings)
+        warn_of_missing_systems(settings)
         click.echo("the settings can be used", err=True)
     elif print_dnsmasq:
         _print_dnsmasq(load())

@@ -82,6 +82,10 @@ class Release:
     files: Mapping[str, FileRecord]
     systems: tuple[System, ...]
 
+    def name_in_archive(self, file: str) -> str:
+        """What one of the files is called in its system's archive."""
+        return file if len(self.systems) == 1 else file.partition("/")[2]
+
     def find_system(self, file: str) -> System | None:
         """The system that boots ``file``; None where none does."""
         return next(

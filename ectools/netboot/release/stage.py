@@ -27,7 +27,7 @@ from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.source import find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
-from ectools.netboot.release.systems import read_kernel_architecture
+from ectools.netboot.release.systems import find_unserved, read_kernel_architecture
 from ectools.netboot.release.verify import find_damage
 from ectools.netboot.settings.model import Forge
 
@@ -97,6 +97,7 @@ def stage(
         release = _find_staged(store, source, held) or _unpack(
             source, tree, settings.release, on_progress=on_progress
         )
+        _warn_of_unserved(release, settings)
         with store.lock():
             recover(store)
             try:
@@ -110,6 +111,18 @@ def stage(
                 return Staged(release=release, outcome=outcome, removed=removed)
             finally:
                 recover(store)
+
+
+def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
+    """The machines that the settings let in beside x86-64's by UEFI, and that there is no system for."""
+    unserved = find_unserved(release.systems, settings.ipxe.files)
+    if unserved:
+        _log.warning(
+            "the release has no system for machines that are let in: they are told so, and boot nothing",
+            machines=[binary.value for binary in unserved],
+            systems={each.name: each.architecture for each in release.systems},
+            hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
+        )
 
 
 def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> StageOutcome:
@@ -142,7 +155,7 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
     wanted = source.wanted_sums
-    if wanted is None or source.tag is None:
+    if wanted is None or source.is_local:
         return None
     for release in store.list_releases():
         if sorted(each.archive_sha256 for each in release.systems) != wanted:

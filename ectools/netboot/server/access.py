@@ -56,7 +56,7 @@ class Access:
     def __init__(self, settings: NetbootSettings, tokens: tuple[str, ...]) -> None:
         self._allowed = Networks(settings.allowed_cidrs)
         self._proxies = Networks(settings.trusted_proxies)
-        self._protects = settings.protects
+        self._protected = frozenset(name.encode() for name in settings.protected_files)
         self._tokens = tuple(token.encode() for token in tokens)
         # Asked for each connection, before it has shown that it is worth any time.
         self.classify = functools.lru_cache(_KNOWN_ADDRESSES)(self._classify)
@@ -80,13 +80,25 @@ class Access:
             client = self.find_client(info)
             if client is None or client not in self._allowed:
                 raise RejectedError(403, "not allowed from here")
-        if self._tokens and self._asks_for_token(info.segments) and not self._has_token(info):
+        if self._asks_for_token(info.segments):
+            self._check_token(info)
+
+    def check_file(self, info: RequestInfo, name: str) -> None:
+        """Raises RejectedError (403) where a file of that name in its archive is not given to this request.
+
+        What ``check`` sees of a release with several systems is the path, which begins with the system.
+        """
+        if name.encode("utf-8", "replace") in self._protected:
+            self._check_token(info)
+
+    def _check_token(self, info: RequestInfo) -> None:
+        if self._tokens and not self._has_token(info):
             raise RejectedError(403, "a token is needed")
 
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
         """By the file's name within its release, or in the root."""
         name = segments[2:] if segments[0] == RELEASES else segments
-        return self._protects(b"/".join(name).decode("utf-8", "surrogateescape"))
+        return b"/".join(name) in self._protected
 
     def _has_token(self, info: RequestInfo) -> bool:
         given = {*info.headers.getall(TOKEN_HEADER, []), *info.query.getall(TOKEN_PARAMETER, [])}

@@ -24,6 +24,7 @@ from ectools.netboot.boot_files.layout import list_boot_names
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
@@ -86,12 +87,11 @@ def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
     unserved = find_unserved(release.systems, settings.ipxe.offered)
     if unserved:
         _log.warning(
-            "a boot binary is offered to machines that the release has no system for: they are told so, and "
-            "boot nothing",
+            "the release has no system for machines that are let in: they are told so, and boot nothing",
             release=release.id,
             machines=[binary.value for binary in unserved],
             systems={each.name: each.architecture for each in release.systems},
-            hint="stage a release that has one (release.systems), or offer them no boot binary (ipxe.*File)",
+            hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
         )
 
 
@@ -233,7 +233,8 @@ class BootSite:
         release = current.release
 
         def on_complete(delivery: Delivery) -> None:
-            self.nodes.script(client, release, delivery)
+            if not _is_probe(info):
+                self.nodes.script(client, release, delivery)
 
         # Who has its script will come for its files.
         self._leases.keep(release.id)
@@ -243,7 +244,7 @@ class BootSite:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
-            if delivery.reached_end:
+            if delivery.reached_end and not _is_probe(info):
                 self.nodes.first_stage(client, b"/".join(segments).decode())
 
         directory = self._policy.settings.tftp_dir.name.encode()
@@ -270,6 +271,7 @@ class BootSite:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
             raise RejectedError(404, "not found")
+        self._policy.access.check_file(info, release.name_in_archive(name))
         self._leases.begin(release.id)
         client = self._name_client(info)
 
@@ -283,9 +285,15 @@ class BootSite:
                     status=delivery.status,
                     hint="`ectools netboot releases verify` compares what is on the disk",
                 )
-            self.nodes.file(client, release, name, delivery)
+            if not _is_probe(info):
+                self.nodes.file(client, release, name, delivery)
 
         return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")
+
+
+def _is_probe(info: RequestInfo) -> bool:
+    """Whether it asks as ``ectools netboot probe`` does, which boots nothing. A liar is not counted."""
+    return info.headers.get("User-Agent") == PROBE_NAME

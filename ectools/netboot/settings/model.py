@@ -52,9 +52,18 @@ class SignatureFormat(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyDhcp:
-    """``subnet`` is the network whose PXE clients are answered."""
+    """The networks whose PXE clients are answered: ``subnet`` is this host's, ``subnets`` are behind relays.
+
+    No two of them overlap.
+    """
 
     subnet: IPv4Network
+    subnets: tuple[IPv4Network, ...] = ()
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """All of them, this host's own first."""
+        return (self.subnet, *self.subnets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,13 +204,6 @@ class NetbootSettings:
     def base_url(self) -> str:
         """Where clients are sent, without a slash at the end."""
         return f"http://{self.hostname}:{self.http_port}"
-
-    def protects(self, name: str) -> bool:
-        """Whether a release's file is for who sends the token: by its name in its system.
-
-        That may stand in a directory of the system's name.
-        """
-        return name in self.protected_files or name.partition("/")[2] in self.protected_files
 
     @property
     def tftp_dir(self) -> Path:

@@ -126,7 +126,7 @@ def _build(
         builds=builds,
         first=first,
         names=names,
-        protected=tuple(settings.protects(file) for file in files),
+        protected=tuple(release.name_in_archive(file) in settings.protected_files for file in files),
     )
 
 

@@ -7,6 +7,7 @@ retries and their ends are found as a client finds them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -27,6 +28,7 @@ from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe_nic import SimulatedNic, name_nic
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
+from ectools.netboot.probe.simulate.resolve import parse_name_servers
 from ectools.redact import redact_tokens
 
 if TYPE_CHECKING:
@@ -174,6 +176,8 @@ class _Machine:
             self._settings[name] = value
             if name == LACKS_VARIABLE:
                 self.trace.lacks = value
+            if name.rpartition("/")[2] == "dns":
+                self._fetch = functools.partial(self._fetch, names=parse_name_servers(value))
         return bool(words)
 
     def clear(self, words: list[str], _here: _Position) -> CommandOutcome:

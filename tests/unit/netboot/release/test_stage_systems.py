@@ -217,6 +217,17 @@ def test_one_sum_that_does_not_match_stages_nothing(tmp_path: Path) -> None:
     refuse(tmp_path, tarballs, ChecksumsError, rf"^{PC}: its SHA-256 is {sums[PC]}")
 
 
+def test_a_tarball_for_other_machines_than_are_let_in_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tarballs = write(tmp_path)
+    arm64 = {"ipxe.arm64File": "/srv/arm64.efi"}
+    run(tmp_path / "state", tarballs, **arm64)
+    assert not [each for each in caplog.messages if "no system" in each]
+    run(tmp_path / "state", tarballs[:1], **arm64)
+    assert len([each for each in caplog.messages if "no system for machines that are let in" in each]) == 1
+
+
 # --- from a forge
 
 
@@ -247,11 +258,16 @@ def test_a_release_without_an_archive_for_arm64_is_staged_and_told(
     forge: Forge, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(forge, PC)
+    caplog.set_level("INFO", logger="ectools")
     staged = fetch(tmp_path / "state", forge, **{"ipxe.arm64File": "/srv/arm64.efi"})
     assert names_of(staged) == [SECOND]
     (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert record.getMessage().startswith("the release has no archive for machines that are let in")
-    assert record.__dict__["fields"]["missing"] == "ec-runner-aarch64-netboot-*.tar.*"
+    assert record.getMessage() == (
+        "the release has no system for machines that are let in: they are told so, and boot nothing"
+    )
+    assert record.__dict__["fields"]["machines"] == ["arm64"]
+    (told,) = [each for each in caplog.records if "no archive of this name" in each.getMessage()]
+    assert told.__dict__["fields"]["artifact"] == "ec-runner-aarch64-netboot-*.tar.*"
 
 
 def test_systems_are_asked_for_by_name(forge: Forge, tmp_path: Path) -> None:

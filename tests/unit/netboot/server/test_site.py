@@ -78,13 +78,13 @@ class World:
         link.symlink_to(f"releases/{release_id}")
         link.rename(self.directory / "current")
 
-    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+    def find(self, path: str, *, peer: str = "192.0.2.7", **headers: str) -> Resource:
         info = RequestInfo(
             peer=peer,
             method="GET",
             segments=tuple(part.encode() for part in path.split("/")),
             query=MultiDict(),
-            headers=CIMultiDict(),
+            headers=CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}),
         )
         return self.run(self.site.find(info))
 
@@ -95,8 +95,10 @@ class World:
             return error.status
         return 200
 
-    def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
-        found = self.find(path, peer=peer)
+    def fetch(
+        self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7", **headers: str
+    ) -> None:
+        found = self.find(path, peer=peer, **headers)
         assert found.on_complete is not None
         found.on_complete(delivery)
 
@@ -295,6 +297,19 @@ def test_what_a_client_need_not_or_may_not_have_is_nobodys_fault(world: World) -
     assert world.events("cannot be served") == world.events("a node") == []
 
 
+def test_the_probe_boots_nothing(world: World) -> None:
+    world.stage("one")
+    asked = ("ec-ipxe.efi", "netboot.ipxe", "bzImage", "more/notes.txt", "initrd")
+    for path in asked:
+        world.fetch(path, User_Agent="ectools-probe")
+    world.fetch("bzImage", BROKEN, User_Agent="ectools-probe")
+    assert world.events("a node") == world.events("not fetch") == []
+    assert (world.run(world.site.report())["boots"], len(world.site.nodes._boots)) == (0, 0)
+    for path in asked:
+        world.fetch(path, User_Agent="iPXE/2.0.0")
+    assert world.run(world.site.report())["boots"] == 1
+
+
 def test_nodes_are_told_apart_and_a_second_boot_is_a_second_one(world: World) -> None:
     world.stage("one")
     for peer in ("192.0.2.7", "192.0.2.8", "192.0.2.7"):
@@ -348,21 +363,38 @@ def test_each_system_stands_below_its_release(world: World) -> None:
     assert (entry["system"], entry["release"]) == ("arm", release.id)
 
 
+def test_a_protected_file_is_meant_by_its_name_in_each_system(world: World) -> None:
+    release = stage_systems(world, {"pc": X86_64, "arm": AARCH64})
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["initrd"]))
+    for path in (f"releases/{release.id}/arm/initrd", "pc/initrd"):
+        with pytest.raises(RejectedError) as caught:
+            world.find(path)
+        assert (caught.value.status, caught.value.message) == (403, "a token is needed")
+        assert world.find(path, X_Boot_Token="t0ken").target[-1] == b"initrd"  # type: ignore[index]
+    assert world.status("arm/bzImage") == 200
+    assert world.status("none/initrd") == 404
+    # In a release of one system a directory is a directory.
+    alone = world.stage("one")
+    assert alone.name_in_archive("more/notes.txt") == "more/notes.txt"
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["notes.txt"]))
+    assert world.status("more/notes.txt") == 200
+
+
 def test_who_is_let_in_for_nothing_is_told_of_once_a_release(world: World) -> None:
     both = {"pc": X86_64, "arm": AARCH64}
     world.site.set_policy(world.policy(**{"ipxe.arm64File": "/srv/arm64.efi", "ipxe.biosFile": "/srv/u"}))
     stage_systems(world, both)
     world.run(world.site.refresh())
-    assert world.events("a boot binary is offered to machines") == []
+    assert world.events("no system for machines") == []
     release = stage_systems(world, {"pc": X86_64, "other": X86_64})
     world.run(world.site.refresh())
     world.run(world.site.refresh())
-    (entry,) = world.events("a boot binary is offered to machines")
+    (entry,) = world.events("no system for machines")
     assert (entry["level"], entry["release"], entry["machines"]) == ("warning", release.id, ["arm64"])
     assert entry["systems"] == {"pc": "x86_64", "other": "x86_64"}
     stage_systems(world, {"arm": AARCH64, "arms": AARCH64})
     world.run(world.site.refresh())
-    assert world.events("a boot binary is offered to machines")[1]["machines"] == ["x86_64", "bios"]
+    assert world.events("no system for machines")[1]["machines"] == ["x86_64", "bios"]
 
 
 def test_the_health_report(world: World) -> None:
