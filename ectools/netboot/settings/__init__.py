@@ -1,6 +1,5 @@
 """The settings of network boot.
 
 ``model`` what they are · ``checks`` of one value · ``boot_names`` in the TFTP directory · ``build`` JSON →
-settings, or all that is wrong · ``load`` a file, the environment and flags → settings · ``systems`` whether
-machines are let in for nothing.
+settings, or all that is wrong · ``load`` a file, the environment and flags → settings.
 """

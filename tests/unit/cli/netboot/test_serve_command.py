@@ -120,7 +120,11 @@ def test_an_error_of_the_server_is_the_exit_status(program: Program, starts: Sta
 
 
 def test_a_check_starts_nothing(program: Program, starts: Starts, default_config: Path) -> None:
-    assert program(COMMAND, "--check", "--listen-ip", "192.0.2.1") == (0, "", "the settings can be used\n")
+    address = ("--listen-ip", "192.0.2.1", "--hostname", "192.0.2.1")
+    assert program(COMMAND, "--check", *address) == (0, "", "the settings can be used\n")
+    status, out, err = program(COMMAND, "--check", *address[:2])
+    assert (status, out) == (0, "")
+    assert err.startswith("warning: services.every-channel.netboot.hostname: is its default")
     write(default_config, listenIP="192.0.2.1", httpPort="many", colour="red")
     status, out, err = program(COMMAND, "--check")
     assert (status, out) == (2, "")
@@ -146,7 +150,10 @@ def test_a_check_tells_of_machines_that_are_let_in_for_nothing(
         ipxe = {"arm64File": "/srv/ipxe-arm64.efi"}
         write(default_config, listenIP="192.0.2.1", ipxe=ipxe, release={"tarball": tarball})
         status, _, err = program(COMMAND, "--check")
-        assert (status, err.count("ipxe.arm64File lets machines in")) == (0, warnings)
+        assert (status, err.count("has nothing for the machines that ipxe.arm64File lets in")) == (
+            0,
+            warnings,
+        )
     assert starts.loads == []
 
 
