@@ -60,7 +60,15 @@ def find_signed_loaders() -> tuple[Path, Path]:
     return tree / "shim/shimx64.efi.signed", tree / "grub/x86_64-efi-signed/grubnetx64.efi.signed"
 
 
-def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
+def find_arm64_kernel() -> Path:
+    """Debian's kernel for ARM64 machines in a cloud; as ``find_ipxe``."""
+    tree = _find_tree("bookworm", "arm64-kernel", ("linux-image-cloud-arm64",), architecture="arm64")
+    (kernel,) = tree.glob("boot/vmlinuz-*")
+    return kernel
+
+
+def _find_tree(suite: str, name: str, packages: tuple[str, ...], *, architecture: str | None = None) -> Path:
+    """``architecture``: Debian's name of another one than this machine's."""
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
     cache = cache_directory()
     tree = cache / f"{name}-{suite}"
@@ -69,20 +77,20 @@ def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
                 try:
-                    _unpack(suite, packages, Path(work))
+                    _unpack(suite, packages, Path(work), architecture)
                 except ProcessError as error:
                     give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
                 (Path(work) / "tree").rename(tree)
     return tree
 
 
-def _unpack(suite: str, packages: tuple[str, ...], work: Path) -> None:
-    """An apt with lists, sources and state of its own."""
+def _unpack(suite: str, packages: tuple[str, ...], work: Path, architecture: str | None) -> None:
+    """An apt with lists, sources and state of its own. A kernel's metapackage is what it stands for."""
     for directory in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
         (work / directory).mkdir(parents=True)
     (work / "status").touch()
     _write_sources(suite, work / "sources")
-    settings = {
+    settings: dict[str, Path | str] = {
         "Dir::State": work,
         "Dir::State::lists": work / "lists",
         "Dir::State::status": work / "status",
@@ -91,11 +99,21 @@ def _unpack(suite: str, packages: tuple[str, ...], work: Path) -> None:
         "Dir::Etc::sourceparts": work / "sources",
         "APT::Sandbox::User": "root",
     }
+    if architecture is not None:
+        settings |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     run(["apt-get", *options, "-qq", "update"], timeout=600)
-    run(["apt-get", *options, "-qq", "download", *packages], cwd=work / "deb", timeout=600)
+    names = [_find_kernel_package(each, options) if "linux-image" in each else each for each in packages]
+    run(["apt-get", *options, "-qq", "download", *names], cwd=work / "deb", timeout=600)
     for archive in (work / "deb").glob("*.deb"):
         run(["dpkg-deb", "--extract", str(archive), str(work / "tree")], timeout=120)
+
+
+def _find_kernel_package(metapackage: str, options: list[str]) -> str:
+    depends = run(["apt-cache", *options, "depends", "--important", metapackage], timeout=120).stdout
+    if (found := re.search(r"Depends: (linux-image-\d\S+)", depends)) is None:
+        give_up(f"{metapackage}: apt knows no kernel package of that name")
+    return found[1]
 
 
 def _write_sources(suite: str, directory: Path) -> None:
@@ -132,14 +150,28 @@ _SECURE_OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
 )
+_AAVMF = (
+    ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+)
 
 
 def copy_ovmf(directory: Path, *, secure: bool = False) -> tuple[Path, Path]:
     """OVMF's code, and a copy of its variables that a guest may write to. ``secure``: with Secure Boot."""
-    places = _SECURE_OVMF if secure else _OVMF
+    return _copy_firmware(_SECURE_OVMF if secure else _OVMF, directory, "OVMF", package="ovmf")
+
+
+def copy_aavmf(directory: Path) -> tuple[Path, Path]:
+    """The same for ARM64 machines."""
+    return _copy_firmware(_AAVMF, directory, "AAVMF", package="qemu-efi-aarch64")
+
+
+def _copy_firmware(
+    places: tuple[tuple[str, str], ...], directory: Path, name: str, *, package: str
+) -> tuple[Path, Path]:
     found = next((pair for pair in places if all(Path(file).exists() for file in pair)), None)
     if found is None:
-        give_up("OVMF is not installed (Debian: ovmf)")
-    copy = directory / "ovmf-variables.fd"
+        give_up(f"{name} is not installed (Debian: {package})")
+    copy = directory / "firmware-variables.fd"
     shutil.copyfile(found[1], copy)
     return Path(found[0]), copy

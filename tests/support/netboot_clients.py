@@ -14,7 +14,7 @@ from support.boot_binaries import copy_ovmf
 from support.needs import require_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 BOOT_SECONDS = 400
@@ -116,21 +116,30 @@ def start_client(
     with Secure Boot on, and Microsoft's keys.
     """
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
-    console = directory / "console"
-    console.touch()
     argv = [
         *(*plug.wrapper, qemu),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         # Without graphics, SeaBIOS and its ROMs speak on the serial port.
         *("-machine", f"q35,accel=tcg,graphics=off{',smm=on' if secure else ''}", "-cpu", "max"),
         *("-m", str(memory_mib)),
-        *("-serial", f"file:{console}", "-device", "virtio-rng-pci"),
+        *("-serial", f"file:{directory / 'console'}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
         *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1,addr=8{_choose_rom(firmware, rom)}"),
         *(other.build_arguments() if other is not None else ()),
         *_build_firmware(firmware, directory, secure=secure),
         *extra,
     ]
+    with run_machine(argv, plug, firmware, directory, mac=mac) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def run_machine(
+    argv: Sequence[str], plug: Plug, firmware: Firmware, directory: Path, *, mac: str
+) -> Iterator[Client]:
+    """QEMU, for the length of the block; its serial port writes to ``directory / "console"``."""
+    console = directory / "console"
+    console.touch()
     with (directory / "qemu.log").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -161,9 +170,14 @@ def _build_firmware(firmware: Firmware, directory: Path, *, secure: bool) -> lis
         *(("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()),
         *("-drive", f"if=pflash,format=raw,readonly=on,file={code}"),
         *("-drive", f"if=pflash,format=raw,file={variables}"),
-        *(
-            word
-            for name, value in switches.items()
-            for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string={value}")
-        ),
+        *build_firmware_switches(switches),
+    ]
+
+
+def build_firmware_switches(switches: Mapping[str, str]) -> list[str]:
+    """Settings of EDK II's network drivers, by their names in QEMU's fw_cfg."""
+    return [
+        word
+        for name, value in switches.items()
+        for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string={value}")
     ]

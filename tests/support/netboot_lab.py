@@ -29,7 +29,7 @@ SUBNET = "192.168.77"
 NETWORK = f"{SUBNET}.0/24"
 ROUTER_IP = f"{SUBNET}.1"
 BOOT_IP = f"{SUBNET}.2"
-_BRIDGE = "bridge"
+LAB_BRIDGE = "bridge"
 
 
 @dataclass
@@ -59,11 +59,15 @@ class Lab:
     def ip(self, namespace: str, *words: str) -> str:
         return run(["ip", "-netns", namespace, *words])
 
-    def add_plug(self) -> Plug:
-        """A new tap on the bridge, for one machine."""
+    def add_bridge(self, name: str) -> None:
+        self.ip(self.switch, "link", "add", name, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+        self.ip(self.switch, "link", "set", name, "up")
+
+    def add_plug(self, bridge: str = LAB_BRIDGE) -> Plug:
+        """A new tap on a bridge, for one machine."""
         name = f"tap{next(self._taps)}"
         self.ip(self.switch, "tuntap", "add", name, "mode", "tap")
-        self.ip(self.switch, "link", "set", name, "master", _BRIDGE, "up")
+        self.ip(self.switch, "link", "set", name, "master", bridge, "up")
         netdev = f"tap,ifname={name},script=no,downscript=no"
         return Plug(netdev=netdev, wrapper=tuple(self.inside(self.switch)), tap=name)
 
@@ -111,14 +115,13 @@ def build_netboot_lab(directory: Path, *, boot_file: str | None = None, leases: 
                 give_up(f"network namespaces cannot be made: {made.stderr.strip()}")
             stack.callback(subprocess.run, ["ip", "netns", "delete", namespace], check=False)
             lab.ip(namespace, "link", "set", "lo", "up")
-        lab.ip(lab.switch, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
-        lab.ip(lab.switch, "link", "set", _BRIDGE, "up")
+        lab.add_bridge(LAB_BRIDGE)
         for namespace, address in ((lab.router, ROUTER_IP), (lab.boot, BOOT_IP)):
             port = namespace[3:9].rstrip("-")
             lab.ip(
                 lab.switch, "link", "add", port, "type", "veth", "peer", "name", "lan0", "netns", namespace
             )
-            lab.ip(lab.switch, "link", "set", port, "master", _BRIDGE, "up")
+            lab.ip(lab.switch, "link", "set", port, "master", LAB_BRIDGE, "up")
             lab.ip(namespace, "address", "add", f"{address}/24", "dev", "lan0")
             lab.ip(namespace, "link", "set", "lan0", "up")
         lab.ip(lab.router, "address", "add", "fd77::1/64", "dev", "lan0", "nodad")

@@ -30,6 +30,11 @@ PLACEHOLDER = "TOKEN"
 )
 @click.option("--local-file", metavar="FILE", help="The binary of the strategy local, which this implies.")
 @click.option(
+    "--force",
+    is_flag=True,
+    help="Serve a binary that looks for no script, where the DHCP server tells an iPXE the script's address.",
+)
+@click.option(
     "--print",
     "script",
     type=click.Choice(["autoexec", "netboot"]),
@@ -52,6 +57,7 @@ def ipxe(
         "httpPort": options["http_port"],
         "ipxe.strategy": options["strategy"] or (None if local is None else "local"),
         "ipxe.localFile": local,
+        "ipxe.force": options["force"] or None,
     }
     settings = load_given(config, state_dir, **flags)
     if script is not None:

@@ -213,6 +213,7 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        force=raw["force"],
         looked_for=_list_looked_for(raw, x86_64),
         extra_files={name: Path(file) for name, file in raw["extraFiles"].items()},
         verify=raw["verify"],

@@ -154,11 +154,13 @@ class IpxeSettings:
 
     ``files`` are the binaries named for the other architectures. Of those ``looked_for``, the distribution's
     is offered where there is one; any other that is missing is not.
+    ``force``: one that loads no script of its own is served without ProxyDHCP too.
     ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    force: bool
     extra_files: Mapping[str, Path]
     verify: bool
     attempts: int
