@@ -4,7 +4,7 @@
 descriptions · ``checks`` of repository and machine · ``vm`` the guest runner · ``netboot`` staging, serving
 and probing · ``parsing`` settings, field by field · ``ipxe``, ``archive``, ``fetch`` what several of them
 share · ``options`` schemas from NixOS modules · ``schemas`` schemas as programs use them · ``explain`` a
-schema's errors in words · ``nixlang`` Nix expressions.
+schema's errors in words · ``metaschema`` what a schema is · ``nixlang`` Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
 · ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,

@@ -130,8 +130,10 @@ def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
         )
     from ectools.fetch.client import FetchError, HttpClient
     from ectools.fetch.retry import RetryPolicy
+    from ectools.fetch.trust import load_trust
 
-    client = HttpClient(url, retry=RetryPolicy())
+    trust = load_trust(remote.ca_file, option=f"{NETBOOT_OPTIONS}.ipxe.remoteCaFile")
+    client = HttpClient(url, retry=RetryPolicy(), trust=trust)
     try:
         binary = BootBinary(where=url, data=client.read(url, limit=_MAX_BINARY, what="the boot binary"))
     except FetchError as error:
