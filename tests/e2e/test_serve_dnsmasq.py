@@ -120,15 +120,16 @@ def test_a_probe_is_no_machine_that_does_not_boot(lab: ProbeLab, home: Path) -> 
     directory.mkdir()
     (directory / "large.efi").write_bytes(bytes(5 << 20))
     directory.chmod(0o755)
-    lab.start_router()
+    # A BIOS's iPXE takes the router's file.
+    bios = "dhcp-match=set:bios,option:client-arch,0"
+    lab.start_router(bios, f"dhcp-boot=tag:bios,x86_64/large.efi,,{BOOT}")
     with serve(lab, settings) as service:
-        assert lab.probe("--verify").outcome(11) == "not offered"
-        lab.stop("router")
-        lab.start_router(f"dhcp-boot=x86_64/large.efi,,{BOOT}", "dhcp-option-force=60,HTTPClient")
-        lab.probe("--arch", "0")
+        probed = lab.probe("--verify")
+        assert probed.outcome(11) == "not offered"
+        loads = [load for step in probed.architecture(0)["steps"] for load in step["loads"]]
+        assert loads[-1]["uri"] == f"tftp://{BOOT}/x86_64/large.efi", loads
         assert service.events("has no boot binary")
         assert [line for line in service.log() if line["level"] not in ("debug", "info")] == []
-        assert service.health()["boots"] == 0
         assert service.events("a node has") == []
         files = {event["file"] for event in service.events("TFTP has sent a file")}
         assert {"ec-ipxe.efi", "undionly.kpxe", "autoexec.ipxe"} <= files
