@@ -175,8 +175,14 @@ CASES = [
         words=f"does not answer ({ROUTER})",
     ),
     Case(
+        set_up=networks.shim_and_ipxe_beside_it,
+        shows=("start_image() returned Not Found",),
+        codes={FaultCode.SECOND_STAGE_MISSING},
+        words="it looks in the root, because its name came in option 67 alone",
+    ),
+    Case(
         set_up=networks.shim_alone,
-        shows=(GIVES_UP,),
+        shows=("start_image() returned Not Found",),
         codes={FaultCode.SECOND_STAGE_MISSING},
         words=f"is a shim, which starts tftp://{BOOT}/grubx64.efi",
     ),

@@ -101,12 +101,17 @@ def relayed(lab: ProbeLab) -> None:
 
 def shim_and_ipxe(lab: ProbeLab) -> None:
     """Without Secure Boot a shim starts what nobody has signed."""
+    shim_and_ipxe_beside_it(lab, "dhcp-no-override")
+
+
+def shim_and_ipxe_beside_it(lab: ProbeLab, *options: str) -> None:
+    """dnsmasq names the file in option 67, and a shim then looks for the second stage in the root."""
     shim, _ = find_signed_loaders()
     directory = lab.tftp / "x86_64-sb"
     directory.mkdir()
     (directory / "shimx64.efi").write_bytes(shim.read_bytes())
     (directory / "grubx64.efi").write_bytes((lab.tftp / EFI).read_bytes())
-    unifi(lab, f"dhcp-boot=x86_64-sb/shimx64.efi,,{BOOT}")
+    unifi(lab, f"dhcp-boot=x86_64-sb/shimx64.efi,,{BOOT}", *options)
 
 
 def name_that_the_offer_resolves(lab: ProbeLab) -> None:

@@ -157,6 +157,21 @@ def test_a_shim_without_its_second_stage() -> None:
     assert fault.message == f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/sb/grubx64.efi: not there"
 
 
+def test_a_shim_that_was_named_in_option_67_looks_in_the_root() -> None:
+    """Debian's did, in OVMF: it reads the message's own field, which is empty."""
+    offers = (lease(siaddr=PROXY, options={Option.BOOT_FILE: b"sb/shim.efi"}),)
+    files = {f"{TFTP}/sb/shim.efi": build_shim(), f"{TFTP}/sb/grubx64.efi": build_ipxe()}
+    trace, _ = follow(7, offers, files)
+    (fault,) = trace.faults
+    assert fault.code is FaultCode.SECOND_STAGE_MISSING
+    assert fault.message == (
+        f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/grubx64.efi: not there; "
+        "it looks in the root, because its name came in option 67 alone"
+    )
+    files |= {f"{TFTP}/grubx64.efi": build_ipxe(), f"{TFTP}/autoexec.ipxe": SCRIPT, f"{TFTP}/kernel": b"k"}
+    assert follow(7, offers, files)[0].outcome is BootOutcome.BOOTS
+
+
 def test_a_second_stage_that_cannot_be_asked_for_is_no_missing_one() -> None:
     silent = Fetched(uri=f"{TFTP}/sb/grubx64.efi", state=FetchState.SILENT, detail="no answer")
     assert [fault.code for fault in chain(grubx64__efi=silent)[0].faults] == [FaultCode.TFTP_SILENT]
