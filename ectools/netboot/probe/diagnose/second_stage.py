@@ -23,7 +23,7 @@ class SecondStage:
 
 
 def find_second_stage(uri: str, shim: ShimFacts, choice: Choice) -> SecondStage | None:
-    """What the shim that was loaded from ``uri``, by ``choice``, asks for next; None where it is not known."""
+    """What the shim at ``uri``, which ``choice`` led to, asks for next; None where that is not known."""
     path = urlsplit(uri).path.lstrip("/")
     over_http = choice.client.stage is ClientStage.HTTP
     from_option = not over_http and choice.target is not None and not choice.target.by.message.file
