@@ -148,7 +148,8 @@ def test_each_assertion_fires_alone_in_its_words(variants: Variants) -> None:
 
 
 def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
-    found = variants.evaluate(["failed", "warnings"], [host(options) for options in FINE])
+    named = [host({"hostname": "192.0.2.10", **options}) for options in FINE]
+    found = variants.evaluate(["failed", "warnings"], named)
     assert found == [{"failed": [], "warnings": []}] * len(FINE)
 
 
@@ -223,3 +224,11 @@ def test_the_module_works_by_itself(variants: Variants) -> None:
     done = subprocess.run(argv, env=dict(variants.env), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "netboot serve --config /etc/every-channel/netboot.json" in done.stdout
+
+
+def test_the_default_name_is_a_warning_unless_it_is_this_host(variants: Variants) -> None:
+    this = {"networking": {"hostName": "boot", "domain": "every.channel"}}
+    hosts = [host(LISTEN), merge(host(LISTEN), this), host({**LISTEN, "hostname": "192.0.2.10"})]
+    default, here, set_to_address = (found["warnings"] for found in variants.evaluate(["warnings"], hosts))
+    assert [text for text in default if ".netboot.hostname is its default, boot.every.channel" in text]
+    assert not [text for text in here + set_to_address if "netboot.hostname" in text]

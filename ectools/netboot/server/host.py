@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import array
 import errno
-import fcntl
 import os
 import socket
-import struct
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ectools.addresses import list_own_addresses
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings.model import NETBOOT_OPTIONS
+from ectools.netboot.settings.model import Origins
 from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
     from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
-
-_SIOCGIFCONF = 0x8912  # <linux/sockios.h>
-# struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
-_IFREQ_BYTES = 16 + (24 if struct.calcsize("P") == 8 else 16)
-_MAX_ADDRESSES = 4096
 
 
 class HostError(EcError):
@@ -37,7 +30,7 @@ def check_host(settings: ServerSettings) -> None:
 
     TCP's port is found out about when it is bound.
     """
-    check_address(settings.listen_ip, settings.interface)
+    check_address(settings.listen_ip, settings.interface, origins=settings.origins)
     _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
     if settings.proxy_dhcp is not None:
         check_proxy_ports()
@@ -51,11 +44,18 @@ def check_proxy_ports() -> None:
         _check_port(None, port, "ProxyDHCP")
 
 
+def list_ports(settings: ServerSettings) -> list[tuple[str, int]]:
+    """What clients come to: protocol (``TCP``, ``UDP``) and port."""
+    ports = load_protocols().ports
+    proxied = [] if settings.proxy_dhcp is None else [("UDP", ports.dhcp), ("UDP", ports.pxe)]
+    return [("TCP", settings.http_port), ("UDP", ports.tftp), *proxied]
+
+
 def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
     """What a start would find of this host, as far as other settings change it. Raises EcError."""
     if settings.interface != before.interface:
         # Nothing is bound to it: but the next start would fail.
-        check_address(settings.listen_ip, settings.interface)
+        check_address(settings.listen_ip, settings.interface, origins=settings.origins)
     if settings.proxy_dhcp is not None and before.proxy_dhcp is None:
         check_proxy_ports()
 
@@ -66,8 +66,9 @@ def make_directories(settings: NetbootSettings) -> None:
     Whose they are has been settled before (``boot_user``): root is here in directories of its own.
     Raises FileError, UnsafeDirectoryError.
     """
-    _make_directory(settings.state_dir, 0o750)
-    _make_directory(settings.tftp_dir, 0o755)
+    name = settings.origins.name("stateDir", settings.state_dir)
+    _make_directory(settings.state_dir, 0o750, name=name)
+    _make_directory(settings.tftp_dir, 0o755, name=name)
     if os.geteuid() == 0 and (owner := find_directory_user(settings.state_dir, settings.tftp_dir)).uid != 0:
         raise UnsafeDirectoryError(
             f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",
@@ -75,22 +76,23 @@ def make_directories(settings: NetbootSettings) -> None:
         )
 
 
-def _make_directory(directory: Path, mode: int) -> None:
+def _make_directory(directory: Path, mode: int, *, name: str) -> None:
     try:
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
             f"{directory}: cannot be made: {error.strerror}",
-            hint=f"{NETBOOT_OPTIONS}.stateDir names the directory",
+            hint=f"{name} names the directory",
         ) from error
 
 
-def check_address(address: IPv4Address, interface: str | None) -> None:
+def check_address(address: IPv4Address, interface: str | None, *, origins: Origins | None = None) -> None:
     """Raises HostError or InputError where the address, or ``interface`` with it, is not this host's."""
     found = _find_interfaces(address)
+    name = (origins or Origins()).name
     if not found:
         raise HostError(
-            f"{NETBOOT_OPTIONS}.listenIP: {address} is no address of this host",
+            f"{name('listenIP', address)}: {address} is no address of this host",
             hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
         )
     if interface is None or interface in found:
@@ -98,11 +100,11 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     known = [name for _, name in socket.if_nameindex()]
     if interface not in known:
         raise InputError(
-            f"{NETBOOT_OPTIONS}.interface: there is no interface {interface}",
+            f"{name('interface', interface)}: there is no interface {interface}",
             hint=f"there are: {', '.join(known)}",
         )
     raise HostError(
-        f"{NETBOOT_OPTIONS}.interface: {interface} does not have the address {address} of listenIP",
+        f"{name('interface', interface)}: {interface} does not have the address {address} of listenIP",
         hint=f"{', '.join(found)} has it",
     )
 
@@ -110,22 +112,10 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
 def _find_interfaces(address: IPv4Address) -> list[str]:
     """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
     return [
-        name for name, own in _list_addresses() if own == address or (address.is_loopback and own.is_loopback)
+        name
+        for name, own in list_own_addresses()
+        if own == address or (address.is_loopback and own.is_loopback)
     ]
-
-
-def _list_addresses() -> list[tuple[str, IPv4Address]]:
-    """Every interface's IPv4 addresses (netdevice(7): SIOCGIFCONF); a netlink library would take 10 MB."""
-    buffer = array.array("B", bytes(_MAX_ADDRESSES * _IFREQ_BYTES))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        asked = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
-        (size, _) = struct.unpack("iP", fcntl.ioctl(control, _SIOCGIFCONF, asked))
-    found = []
-    for start in range(0, size, _IFREQ_BYTES):
-        label, _family, _port, packed = struct.unpack_from("=16sHH4s", buffer, start)
-        # A further address may have a label behind the interface's name.
-        found.append((os.fsdecode(label.partition(b"\0")[0]).partition(":")[0], IPv4Address(packed)))
-    return found
 
 
 def _check_port(address: IPv4Address | None, port: int, what: str) -> None:

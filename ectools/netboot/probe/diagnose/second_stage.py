@@ -26,7 +26,7 @@ def find_second_stage(uri: str, shim: ShimFacts, choice: Choice) -> SecondStage 
     """What the shim at ``uri``, which ``choice`` led to, asks for next; None where that is not known."""
     path = urlsplit(uri).path.lstrip("/")
     over_http = choice.client.stage is ClientStage.HTTP
-    from_option = not over_http and choice.target is not None and not choice.target.by.message.file
+    from_option = not over_http and not choice.has_file_field
     wanted = shim.find_second_stage(path, from_option=from_option)
     if wanted is None:
         return None

@@ -160,7 +160,10 @@ def test_a_shim_without_its_second_stage() -> None:
 def test_a_shim_that_was_named_in_option_67_looks_in_the_root() -> None:
     """Debian's did, in OVMF: it reads the message's own field, which is empty."""
     offers = (lease(siaddr=PROXY, options={Option.BOOT_FILE: b"sb/shim.efi"}),)
-    files = {f"{TFTP}/sb/shim.efi": build_shim(), f"{TFTP}/sb/grubx64.efi": build_ipxe()}
+    files: dict[str, bytes | Fetched] = {
+        f"{TFTP}/sb/shim.efi": build_shim(),
+        f"{TFTP}/sb/grubx64.efi": build_ipxe(),
+    }
     trace, _ = follow(7, offers, files)
     (fault,) = trace.faults
     assert fault.code is FaultCode.SECOND_STAGE_MISSING
@@ -170,6 +173,10 @@ def test_a_shim_that_was_named_in_option_67_looks_in_the_root() -> None:
     )
     files |= {f"{TFTP}/grubx64.efi": build_ipxe(), f"{TFTP}/autoexec.ipxe": SCRIPT, f"{TFTP}/kernel": b"k"}
     assert follow(7, offers, files)[0].outcome is BootOutcome.BOOTS
+    both = {Option.BOOT_FILE: b"sb/shim.efi"}
+    _, asked = follow(7, (lease(siaddr=PROXY, file="sb/shim.efi", options=both),), files)
+    assert f"{TFTP}/sb/grubx64.efi" in asked.asked
+    assert f"{TFTP}/grubx64.efi" not in asked.asked
 
 
 def test_a_second_stage_that_cannot_be_asked_for_is_no_missing_one() -> None:

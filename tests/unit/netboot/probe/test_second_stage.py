@@ -9,8 +9,9 @@ from support.pxe_messages import PROXY, client_of, lease
 
 from ectools.netboot.boot_files.shim import ShimFacts
 from ectools.netboot.probe.diagnose.second_stage import SecondStage, find_second_stage
-from ectools.netboot.probe.simulate.choose import BootTarget, Choice
+from ectools.netboot.probe.simulate.choose import Choice
 from ectools.netboot.probe.wire.dhcp import Option
+from ectools.netboot.probe.wire.offers import Answer
 
 SHIM = ShimFacts(version="16.1", second_stage="grubx64.efi", by_own_name=False)
 IN_FIELD = lease(siaddr=PROXY, file="x")
@@ -29,10 +30,9 @@ ROOT = "; it looks in the root, because its name came in option 67 alone"
         (16, IN_FIELD, "/a/b/shim.efi?t=1", "/a/b//grubx64.efi", ""),
     ],
 )
-def test_where_it_looks(number: int, offer: object, path: str, asked: str, why: str) -> None:
+def test_where_it_looks(number: int, offer: Answer, path: str, asked: str, why: str) -> None:
     base = "http://192.0.2.2" if number == 16 else "tftp://192.0.2.2"
-    target = BootTarget(uri=base + path, by=offer)  # type: ignore[arg-type]
-    choice = Choice(client=client_of(number), offers=(), target=target)
+    choice = Choice(client=client_of(number), offers=(offer,), lease=offer)
     assert find_second_stage(base + path, SHIM, choice) == SecondStage(uri=base + asked, why=why)
 
 

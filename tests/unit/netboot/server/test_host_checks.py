@@ -141,7 +141,7 @@ def test_an_interface_that_is_not_there_or_has_another_address() -> None:
 
 
 def test_the_addresses_of_this_very_machine() -> None:
-    assert ("lo", IPv4Address("127.0.0.1")) in module._list_addresses()
+    assert ("lo", IPv4Address("127.0.0.1")) in module.list_own_addresses()
 
 
 def test_which_ports_are_tried(kernel: Kernel, settings: ServerSettings) -> None:
@@ -220,7 +220,7 @@ def test_a_directory_that_cannot_be_made(settings: ServerSettings) -> None:
     with pytest.raises(FileError) as caught:
         make_directories(settings)
     assert caught.value.message == f"{settings.state_dir}: cannot be made: File exists"
-    assert caught.value.hint == f"{PREFIX}.stateDir names the directory"
+    assert caught.value.hint == "--state-dir names the directory"
 
 
 @pytest.mark.parametrize(("euid", "owner", "is_safe"), [(0, 0, True), (0, 1000, False), (1000, 1000, True)])

@@ -1,0 +1,201 @@
+"""YAML with positions, read as YAML 1.2's core schema, and without the words on which readers disagree.
+
+Each of these is a named error that says how to write what was meant: ``no`` (false in YAML 1.1, text in
+1.2), ``1e3`` (text in 1.1, a number in 1.2), ``0777``, ``1_000``, ``12:30``, dates, ``.nan``, duplicate
+keys, keys that are not text, merge keys, tags, a second document, and tabs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from ectools.documents.json_source import parse_number
+from ectools.documents.source_map import MAX_NESTING, Place, Position, SourceMap, SourceMapped, SyntaxProblem
+
+# libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_PLAIN = "plain"
+_STRING = "tag:yaml.org,2002:str"
+_SEQUENCE = "tag:yaml.org,2002:seq"
+_MAPPING = "tag:yaml.org,2002:map"
+
+
+class _Loader(_Base):  # type: ignore[misc] # the base is chosen at run time
+    """A composer that resolves nothing, so that the words of YAML 1.1 are seen as they were written."""
+
+    def resolve(self, kind: type[yaml.Node], value: object, implicit: Any) -> str:  # noqa: ARG002 - PyYAML's signature
+        """The tag of a node that has none: a scalar that is not quoted is marked as plain."""
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else _STRING
+        return _SEQUENCE if kind is yaml.SequenceNode else _MAPPING
+
+
+MAX_NODES = 1_000_000
+"""Values in one file, aliases counted as what they stand for: so that ten lines cannot fill the memory."""
+
+_CONSTANTS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?")
+_TRAPS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"(?:y|yes|n|no|on|off)", re.IGNORECASE),
+        '{0!r} is a boolean to some YAML readers and text to others: write true or false, or "{0}" in quotes',
+    ),
+    (
+        re.compile(r"[-+]?(?:[0-9]+|\.[0-9]+)[eE][-+]?[0-9]+"),
+        "{0!r} is a number to some YAML readers and text to others: write 1.0e+3, or put it in quotes",
+    ),
+    (
+        re.compile(r"[-+]?0[0-9]+"),
+        "{0!r} is octal to some YAML readers and decimal to others: write 0o… for octal, or no zero first",
+    ),
+    (
+        re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(?:\.[0-9_]*)?"),
+        "{0!r} is a number to some YAML readers: write it without _",
+    ),
+    (
+        re.compile(r"0b[01_]+"),
+        "{0!r} is a binary number to some YAML readers and text to others: write it in decimal",
+    ),
+    (
+        re.compile(r"[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9]*)?"),
+        "{0!r} is a number in base 60 to some YAML readers: put it in quotes",
+    ),
+    (
+        re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?"),
+        "{0!r} is a date to some YAML readers: put it in quotes",
+    ),
+    (
+        re.compile(r"[-+]?\.(?:inf|nan)", re.IGNORECASE),
+        "{0!r} is no number of JSON or Nix: every number there is finite",
+    ),
+    (re.compile(r"[-+]?\.[0-9]+"), "{0!r} is a number to some YAML readers: write the leading zero"),
+)
+
+
+def parse_yaml(text: str) -> SourceMapped:
+    """Parse ``text``. Raises SyntaxProblem for what is not YAML, and for what readers disagree on."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise _explain(error, text) from None
+    except yaml.YAMLError as error:
+        raise SyntaxProblem(f"not YAML: {' '.join(str(error).split())}", _find_unreadable(text)) from None
+    found = _Builder()
+    value = None if node is None else found.build(node, ())
+    return SourceMapped(value, lambda: found.source_map)
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
+    mark = error.problem_mark or error.context_mark
+    position = None if mark is None else Position(mark.line + 1, mark.column + 1)
+    lines = text.split("\n")
+    line = lines[position.line - 1] if position and position.line <= len(lines) else ""
+    if position and "\t" in line[: len(line) - len(line.lstrip())]:
+        return SyntaxProblem(
+            "a tab indents this line, and YAML is indented by spaces only",
+            Position(position.line, line.index("\t") + 1),
+        )
+    if "single document" in str(error.context) or "another document" in str(error.problem):
+        return SyntaxProblem("a second document starts here (---), and a host description is one", position)
+    parts = [part for part in (error.problem, error.context) if part]
+    return SyntaxProblem(f"not YAML: {', '.join(parts)}", position)
+
+
+def _find_unreadable(text: str) -> Position | None:
+    match = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if match is None:
+        return None
+    before = text[: match.start()]
+    return Position(before.count("\n") + 1, match.start() - (before.rfind("\n") + 1) + 1)
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.source_map = SourceMap(values={(): Position(1, 1)})
+
+    def build(self, node: yaml.Node, place: Place) -> Any:
+        position = _position(node)
+        self.source_map.values[place] = position
+        if len(self.source_map.values) > MAX_NODES:
+            raise SyntaxProblem(f"more than {MAX_NODES} values", position, place=place)
+        if len(place) > MAX_NESTING:
+            raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", position)
+        if isinstance(node, yaml.MappingNode):
+            _check_tag(node, _MAPPING, place)
+            return self.build_mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            _check_tag(node, _SEQUENCE, place)
+            return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - the third and last kind of node
+        return _read_scalar(node, place)
+
+    def build_mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            position = _position(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SyntaxProblem("a key is a list or a mapping; keys are text", position, place=place)
+            if key_node.tag == _PLAIN and key_node.value == "<<":
+                raise SyntaxProblem(
+                    "merge keys (<<) are not in YAML 1.2: write the values out", position, place=place
+                )
+            key = _read_scalar(key_node, place)
+            if not isinstance(key, str):
+                raise SyntaxProblem(
+                    f"the key {key_node.value} is not text: put it in quotes", position, place=place
+                )
+            inner = (*place, key)
+            if key in value:
+                first = self.source_map.keys[inner].line
+                message = f"the key {key!r} stands twice in this mapping, first in line {first}"
+                raise SyntaxProblem(message, position, place=inner)
+            self.source_map.keys[inner] = position
+            value[key] = self.build(value_node, inner)
+        return value
+
+
+def _position(node: yaml.Node) -> Position:
+    return Position(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _check_tag(node: yaml.Node, expected: str, place: Place) -> None:
+    if node.tag != expected:
+        raise SyntaxProblem(
+            f"the tag {node.tag} is not supported: tags are not data", _position(node), place=place
+        )
+
+
+def _read_scalar(node: yaml.ScalarNode, place: Place) -> Any:
+    text = str(node.value)
+    if node.tag != _PLAIN:
+        _check_tag(node, _STRING, place)
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
+        number = parse_number(text, is_integer=_INTEGER.fullmatch(text) is not None)
+        if number is None:
+            raise SyntaxProblem(
+                f"the number {text[:20]} is too large for a double", _position(node), place=place
+            )
+        return number
+    if _BASED.fullmatch(text):
+        return int(text, 0)
+    for pattern, message in _TRAPS:
+        if pattern.fullmatch(text):
+            raise SyntaxProblem(message.format(text), _position(node), place=place)
+    return text
