@@ -6,6 +6,7 @@ let
 
   inherit (lib) mkOption types;
   cidr = types.strMatching "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
+  subnet = types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}";
   cidrDescription = "An address stands for itself; IPv4 clients of an IPv6 socket count as IPv4.";
 in
 {
@@ -115,11 +116,12 @@ in
     };
 
     tftpBootFilename = mkOption {
-      type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
+      type = types.strMatching "([A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
       default = protocols.binaries.x86_64.filename;
+      example = "x86_64-sb/shimx64.efi";
       description = ''
-        Name of the x86-64 UEFI boot binary in the TFTP directory: what the router's "Network Boot" names. It has a dot,
-        because a PXE server adds `.0` to a name without one.
+        Name of the x86-64 UEFI boot binary in the TFTP directory, below directories where wanted: what the router's
+        "Network Boot" names. It has a dot, because a PXE server adds `.0` to a name without one.
       '';
     };
 
@@ -149,10 +151,23 @@ in
       };
 
       subnet = mkOption {
-        type = types.nullOr (types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}");
+        type = types.nullOr subnet;
         default = null;
         example = "192.0.2.0/24";
-        description = "The clients' network, whose requests ProxyDHCP answers.";
+        description = ''
+          The clients' network, whose requests ProxyDHCP answers: the one that {option}`${path}.listenIP` is in.
+        '';
+      };
+
+      subnets = mkOption {
+        type = types.listOf subnet;
+        default = [ ];
+        example = [ "198.51.100.0/24" ];
+        description = ''
+          Further networks, whose clients reach this host through a DHCP relay: a router's "IP helper" that names this
+          host beside the DHCP server. Requests from a network that is not listed are not answered. No two of them, nor
+          one and {option}`${path}.proxyDhcp.subnet`, may overlap.
+        '';
       };
     };
 
@@ -207,6 +222,16 @@ in
         '';
       };
 
+      caFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/etc/ssl/private-ca.pem";
+        description = ''
+          The certificate of a private CA (PEM) that is trusted for {option}`${path}.release.host` and where it redirects
+          to, beside those that the system trusts.
+        '';
+      };
+
       artifact = mkOption {
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
@@ -217,8 +242,8 @@ in
         type = types.bool;
         default = false;
         description = ''
-          Refuse a release that publishes no `SHA256SUMS.txt`. A sum that is published and does not match is always
-          refused.
+          Refuse a release that publishes no `SHA256SUMS.txt`, nor its sums under another usual name (`SHA256SUMS`,
+          `checksums.txt`, `ARCHIVE.sha256`). A sum that is published and does not match is always refused.
         '';
       };
 

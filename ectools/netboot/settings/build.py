@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings import checks
+from ectools.netboot.settings.boot_names import check_boot_name, check_extra_files
 from ectools.netboot.settings.model import (
     FleetSettings,
     Forge,
@@ -32,8 +33,8 @@ from ectools.netboot.settings.model import (
 from ectools.parsing import check_path, check_secret_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from ipaddress import IPv4Address
+    from collections.abc import Mapping, Sequence
+    from ipaddress import IPv4Address, IPv4Network
 
     from ectools.parsing import Problems
 
@@ -53,10 +54,11 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     proxies = problems.parse_each("trustedProxies", raw["trustedProxies"], checks.parse_network)
     token_file = take("chainTokenFile", raw["chainTokenFile"], check_secret_path)
     mirrors = problems.parse_each("mirrors", raw["mirrors"], checks.parse_mirror)
-    filename = take("tftpBootFilename", raw["tftpBootFilename"], checks.check_boot_filename)
+    filename = take("tftpBootFilename", raw["tftpBootFilename"], check_boot_name)
     proxy_dhcp = _build_proxy(raw["proxyDhcp"], problems, listen_ip=listen_ip)
     release = _build_release(raw["release"], problems)
     ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
+    check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
     fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
     if problems.found or ipxe is None:
         return None
@@ -91,17 +93,31 @@ def build_server_settings(raw: Mapping[str, Any], problems: Problems) -> ServerS
 def _build_proxy(
     raw: Mapping[str, Any], problems: Problems, *, listen_ip: IPv4Address | None
 ) -> ProxyDhcp | None:
-    """ProxyDHCP; its network is checked where it is not enabled too."""
+    """ProxyDHCP; its networks are checked where it is not enabled too."""
     if raw["subnet"] is None and raw["enable"]:
         message = "must be set when proxyDhcp.enable is true"
         problems.add("proxyDhcp.subnet", None, message, "192.0.2.0/24")
     subnet = problems.parse("proxyDhcp.subnet", raw["subnet"], checks.parse_subnet)
+    subnets = problems.parse_each("proxyDhcp.subnets", raw["subnets"], checks.parse_subnet)
     if subnet is None or not raw["enable"]:
         return None
+    if len(subnets) == len(raw["subnets"]):
+        _check_overlaps(subnet, subnets, problems)
     if listen_ip is not None and listen_ip not in subnet:
         expected = f"the network of {listen_ip}"
         problems.add("proxyDhcp.subnet", raw["subnet"], "listenIP is not in it", expected)
-    return ProxyDhcp(subnet=subnet)
+    return ProxyDhcp(subnet=subnet, subnets=subnets)
+
+
+def _check_overlaps(subnet: IPv4Network, subnets: Sequence[IPv4Network], problems: Problems) -> None:
+    """A network that is there already is a mistake: which one was meant cannot be told."""
+    known = {"proxyDhcp.subnet": subnet}
+    for index, each in enumerate(subnets):
+        option = f"proxyDhcp.subnets[{index}]"
+        other = next((name for name, network in known.items() if network.overlaps(each)), None)
+        if other is not None:
+            problems.add(option, str(each), f"overlaps {other}", "a further network, behind a DHCP relay")
+        known[option] = each
 
 
 def _build_release(raw: Mapping[str, Any], problems: Problems) -> ReleaseSettings:
@@ -120,6 +136,7 @@ def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball
     tag = problems.check("release.tag", raw["tag"], checks.check_tag)
     tarball = problems.check("release.tarball", raw["tarball"], check_path)
     token_file = problems.check("release.tokenFile", raw["tokenFile"], check_secret_path)
+    ca_file = problems.check("release.caFile", raw["caFile"], check_path)
     artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
     if tag is not None and tarball is not None:
         problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")
@@ -131,6 +148,7 @@ def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball
         tag=tag,
         token_file=_optional_path(token_file),
         artifact=artifact,
+        ca_file=_optional_path(ca_file),
     )
 
 
@@ -158,6 +176,7 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        extra_files={name: Path(file) for name, file in raw["extraFiles"].items()},
         verify=raw["verify"],
         attempts=int(raw["attempts"]),
         on_failure=OnFailure(raw["onFailure"]),
@@ -179,6 +198,7 @@ def _build_x86_64(
         return value
 
     problems.check("ipxe.embeddedFile", raw.get("embeddedFile"), check_path)
+    ca_file = problems.check("ipxe.remoteCaFile", raw["remoteCaFile"], check_path)
     problems.check("ipxe.remoteUrl", raw["remoteUrl"], checks.check_remote_url)
     match strategy:
         case Strategy.AUTOEXEC:
@@ -195,7 +215,9 @@ def _build_x86_64(
             return None if path is None else IpxeFile(path=Path(path))
         case Strategy.REMOTE:
             url, sha256 = need("remoteUrl"), need("remoteSha256")
-            return None if url is None or sha256 is None else RemoteIpxe(url=url, sha256=sha256.lower())
+            if url is None or sha256 is None:
+                return None
+            return RemoteIpxe(url=url, sha256=sha256.lower(), ca_file=_optional_path(ca_file))
     assert_never(strategy)
 
 

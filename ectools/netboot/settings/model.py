@@ -51,9 +51,18 @@ class SignatureFormat(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyDhcp:
-    """``subnet`` is the network whose PXE clients are answered."""
+    """The networks whose PXE clients are answered: ``subnet`` is this host's, ``subnets`` are behind relays.
+
+    No two of them overlap.
+    """
 
     subnet: IPv4Network
+    subnets: tuple[IPv4Network, ...] = ()
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """All of them, this host's own first."""
+        return (self.subnet, *self.subnets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +84,8 @@ class Signature:
 class Forge:
     """A Forgejo's repository. ``host`` is its URL, ``artifact`` a glob of the archive's name.
 
-    ``tag`` None: its latest release. ``token_file`` None: it is public.
+    ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the system
+    trusts is enough.
     """
 
     host: str
@@ -83,6 +93,7 @@ class Forge:
     tag: str | None
     token_file: Path | None
     artifact: str
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +138,7 @@ class RemoteIpxe:
 
     url: str
     sha256: str
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +146,12 @@ class IpxeSettings:
     """``x86_64`` is where the binary for x86-64 UEFI comes from.
 
     ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
+    ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    extra_files: Mapping[str, Path]
     verify: bool
     attempts: int
     on_failure: OnFailure

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.protocols import load_protocols
+from ectools.netboot.protocols import PROBE_NAME, load_protocols
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -22,6 +22,9 @@ _RESEND_SECONDS = 1.0
 _MOST_SECONDS = 60.0
 
 
+_ENOUGH = f"{PROBE_NAME}: that is enough\0".encode()
+
+
 class Opcode(IntEnum):
     """What a TFTP packet is."""
 
@@ -32,14 +35,20 @@ class Opcode(IntEnum):
     OPTIONS = 6
 
 
+_ANSWERS = frozenset(each.to_bytes(2) for each in (Opcode.DATA, Opcode.ERROR, Opcode.OPTIONS))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TftpReply:
     """``silent``: nothing came. ``error`` is the server's own, as it words it. ``size`` is None if not told.
 
-    ``data`` is the file's beginning, ``whole`` that it is all of it.
+    Of a silent one, ``stranger`` is another host that sent a TFTP packet in the server's place, ``errors``
+    are the numbers of the errors that came back. ``data`` is the file's beginning, ``whole`` that it is all.
     """
 
     silent: bool = False
+    stranger: IPv4Address | None = None
+    errors: frozenset[int] = frozenset()
     error: str | None = None
     size: int | None = None
     data: bytes = b""
@@ -72,7 +81,13 @@ def read_tftp_beginning(
         if packet is None or time.monotonic() > deadline:
             answered = transfer.port is not None
             error = "the transfer broke off" if answered else None
-            return TftpReply(silent=not answered, error=error, size=transfer.size)
+            return TftpReply(
+                silent=not answered,
+                stranger=transfer.stranger,
+                errors=frozenset(endpoint.errors),
+                error=error,
+                size=transfer.size,
+            )
         port, opcode, rest = packet
         if opcode == Opcode.ERROR:
             text = rest[2:].partition(b"\0")[0].decode("utf-8", "backslashreplace")
@@ -93,6 +108,7 @@ class _Transfer:
         self._block_bytes = _DEFAULT_BLOCK_BYTES
         self._next = 1
         self.port: int | None = None
+        self.stranger: IPv4Address | None = None
         self.size: int | None = None
         self.data = bytearray()
         self.whole = False
@@ -112,6 +128,8 @@ class _Transfer:
                 if source == self._server and len(payload) >= 4 and self.port in (None, port):
                     self.port = port
                     return port, int.from_bytes(payload[:2]), payload[2:]
+                if source != self._server and payload[:2] in _ANSWERS:
+                    self.stranger = source
             self._endpoint.send(self._last, to=self._server, port=self._last_port)
         return None
 
@@ -128,12 +146,11 @@ class _Transfer:
             self._next += 1
             self.whole = len(block) < self._block_bytes
             if self.whole:
-                self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
                 self.size = len(self.data)
-                return True
-            if len(self.data) >= self._limit:
-                # RFC 1350, section 5: an error ends a transfer; code 0 says by its text why.
-                self.send(struct.pack("!HH", Opcode.ERROR, 0) + b"that is enough\0", port=port)
+            if self.whole or len(self.data) >= self._limit:
+                # RFC 1350, section 5: an error ends a transfer; code 0 says by its text why. It is said at a
+                # file's end too, so that the server's log can tell who took it.
+                self.send(struct.pack("!HH", Opcode.ERROR, 0) + _ENOUGH, port=port)
                 return True
             self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
         return False
