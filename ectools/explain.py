@@ -111,15 +111,63 @@ class _Explainer:
 
     def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
         """Follow the branch that came closest; where none got past the value itself, name them all."""
-        branches: dict[int, list[Any]] = {}
-        for inner in error.context:
-            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+        branches = _branches(error)
+        tags = _tags(error.schema)
+        if tags and isinstance(error.instance, dict):
+            known = [tag for tag in tags if tag in error.instance]
+            if len(error.instance) == 1 and known:
+                for inner in branches[tags.index(known[0])]:
+                    self.add(inner, path)
+            else:
+                self._wrong_tags(error.instance, tags, path)
+            return
         inside = {index: found for index, found in branches.items() if not _fails_at_root(found)}
         if not inside:
             self._put(path, error.instance, error.schema)
             return
         for inner in min(inside.values(), key=_distance):
             self.add(inner, path)
+
+    def _wrong_tags(self, value: dict[str, Any], tags: list[str], path: Sequence[str | int]) -> None:
+        """A set that has not exactly one of these names."""
+        rule = f"exactly one of {', '.join(tags)}"
+        unknown = [name for name in value if name not in tags]
+        for name in unknown:
+            close = difflib.get_close_matches(name, tags, n=1, cutoff=0.6)
+            meant = f"did you mean {show_path((*path, close[0]), self._prefix)}? " if close else ""
+            self.problems.append(
+                Problem(
+                    option=show_path((*path, name), self._prefix),
+                    message="there is no such option",
+                    value=value[name],
+                    hint=f"{meant}here stands {rule}",
+                )
+            )
+        if not unknown:
+            self.problems.append(
+                Problem(
+                    option=show_path(path, self._prefix) or "document",
+                    message=f"has {', '.join(value) or 'no name'}",
+                    value=value,
+                    expected=rule,
+                    hint="remove all but one" if value else None,
+                )
+            )
+
+
+def _tags(schema: dict[str, Any]) -> list[str]:
+    """The names of which exactly one may be set, where a schema's alternatives say just that; else none."""
+    tags: list[str] = []
+    for branch in schema["anyOf"]:
+        names = list(branch.get("properties", ())) if isinstance(branch, dict) else []
+        if (
+            len(names) != 1
+            or branch.get("required") != names
+            or branch.get("additionalProperties") is not False
+        ):
+            return []
+        tags += names
+    return tags
 
 
 def _nearby_value(value: Any, schema: Any) -> str | None:
@@ -140,13 +188,22 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
     return None
 
 
+def _branches(error: Any) -> dict[int, list[Any]]:
+    """The errors of each alternative of an anyOf, by its number."""
+    branches: dict[int, list[Any]] = {}
+    for inner in error.context:
+        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    return branches
+
+
 def _fails_at_root(errors: list[Any]) -> bool:
     """Whether a branch refuses the value itself, rather than something in it."""
-    return any(
-        not error.relative_path
-        and error.validator not in ("additionalProperties", "required", "anyOf", "minItems")
-        for error in errors
-    )
+    for error in errors:
+        if error.relative_path or error.validator in ("additionalProperties", "required", "minItems"):
+            continue
+        if error.validator != "anyOf" or all(map(_fails_at_root, _branches(error).values())):
+            return True
+    return False
 
 
 def _distance(errors: list[Any]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +121,11 @@ class _Locator:
         )
 
     def find_missing(self, path: str) -> Place:
-        """The place of an option that is not in the file."""
+        """The place of an option that is not in the file: one step below the nearest object that is."""
         for shown, place in sorted(self.source_map.items(), key=lambda entry: len(entry[0]), reverse=True):
-            for name in find_option(self.document, place).get("properties", {}):
-                if show_path((name,), shown) == path:
-                    return (*place, name)
+            if not shown or path.startswith(f"{shown}."):
+                name = path[len(shown) + 1 :] if shown else path
+                return (*place, json.loads(name) if name.startswith('"') else name)
         return ()
 
     def find_described(self, place: Place) -> dict[str, Any]:

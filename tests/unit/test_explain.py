@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -189,3 +189,62 @@ class TestAlternatives:
     def test_the_same_problem_is_named_once(self) -> None:
         both = {"allOf": [{"type": "string"}, {"type": "string"}]}
         assert len(problems(sealed({"a": both}), {"a": 1})) == 1
+
+
+class TestTags:
+    """A set of exactly one of several names, as lib.types.attrTag is exported."""
+
+    TAG: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            sealed({"file": {"type": "string"}}, required=["file"]),
+            sealed({"size": PORT}, required=["size"]),
+            sealed({"inner": sealed({"host": {"type": "string"}}, required=["host"])}, required=["inner"]),
+        ]
+    }
+
+    @pytest.mark.parametrize("wrap", [lambda tag: tag, lambda tag: {"anyOf": [{"type": "null"}, tag]}])
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ({"size": "x"}, ("s.size", 'is "x" (a string)', "an integer from 0 to 65535", None)),
+            ({"inner": {}}, ("s.inner.host", "is missing and has no default", "a string", None)),
+            ({}, ("s", "has no name", "exactly one of file, size, inner", None)),
+            (
+                {"size": 1, "file": "x"},
+                ("s", "has size, file", "exactly one of file, size, inner", "remove all but one"),
+            ),
+            (
+                {"siz": 1},
+                (
+                    "s.siz",
+                    "there is no such option",
+                    None,
+                    "did you mean s.size? here stands exactly one of file, size, inner",
+                ),
+            ),
+            (
+                {"file": "x", "zzz": 1},
+                ("s.zzz", "there is no such option", None, "here stands exactly one of file, size, inner"),
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_the_rule(self, wrap: Any, value: Any, expected: Any) -> None:
+        (problem,) = problems(wrap(self.TAG), value)
+        assert (problem.option, problem.message, problem.expected, problem.hint) == expected
+
+    def test_what_is_no_set_at_all_is_told_every_alternative(self) -> None:
+        (problem,) = problems({"anyOf": [{"type": "null"}, self.TAG]}, 3)
+        assert (problem.option, problem.expected) == ("s", "null or an object")
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            True,
+            sealed({"a": {}, "b": {}}, required=["a"]),
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+            sealed({"a": {}}),
+        ],
+    )
+    def test_alternatives_of_another_kind_are_no_tags(self, other: Any) -> None:
+        schema = {"anyOf": [sealed({"file": {"type": "string"}}, required=["file"]), other]}
+        assert not any("exactly one" in str(problem.expected) for problem in problems(schema, {}))
