@@ -55,6 +55,8 @@ class _Explainer:
                 self._missing_name(error, path)
             case "anyOf":
                 self._alternatives(error, path)
+            case "readOnly":
+                self._read_only(error, path)
             case _:
                 self._put(path, error.instance, error.schema)
 
@@ -108,6 +110,16 @@ class _Explainer:
                     option=option, message="is missing and has no default", value=UNSET, expected=expected
                 )
             )
+
+    def _read_only(self, error: Any, path: Sequence[str | int]) -> None:
+        self.problems.append(
+            Problem(
+                option=show_path(path, self._prefix) or "document",
+                message="is read-only",
+                value=error.instance,
+                hint="leave it out: its module alone sets it",
+            )
+        )
 
     def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
         """Follow the branch that came closest; where none got past the value itself, name them all."""
@@ -269,8 +281,9 @@ def _describe_number(schema: dict[str, Any]) -> str:
     return f"{what} of 64 bits" if schema["type"] == "integer" and "minimum" in schema else what
 
 
-# The patterns that stand for types of their own, as ectools.options.types writes them.
+# The patterns that stand for types of their own, as ectools.options.types writes them, and ectools.host one.
 _PATTERNS = {
+    r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)": "a package (pkgs.NAME)",
     "^/": "an absolute path",
     "^(?!/)": "a string that does not begin with a slash",
     "^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\\n)": "a store path (/nix/store/…)",

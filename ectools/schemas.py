@@ -77,11 +77,15 @@ def _check_schema(path: Path, document: dict[str, Any]) -> None:
         raise InputError(f"{path}: not a JSON Schema: {fault}")
 
 
-def validate_document(document: Any, schema: Schema) -> list[Problem]:
-    """Every way in which ``document`` does not fit the schema, in the document's order."""
+def validate_document(document: Any, schema: Schema, *, to_set: bool = False) -> list[Problem]:
+    """Every way in which ``document`` does not fit the schema, in the document's order.
+
+    ``to_set``: its values are to be set by somebody, who must not set a read-only option; else they are what
+    a configuration came out as.
+    """
     from ectools.explain import explain
 
-    errors = _validator_class()(schema.document).iter_errors(document)
+    errors = _validator_class(to_set=to_set)(schema.document).iter_errors(document)
     in_order = sorted(errors, key=lambda error: _position(error.absolute_path, document))
     return explain(in_order, schema.document, schema.prefix)
 
@@ -95,15 +99,22 @@ def _position(path: Iterable[str | int], document: Any) -> list[int]:
 
 
 @functools.cache
-def _validator_class() -> Any:
-    from jsonschema import Draft202012Validator, validators
+def _validator_class(*, to_set: bool = False) -> Any:
+    from jsonschema import Draft202012Validator, ValidationError, validators
 
     def is_integer(_checker: object, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
+    def reject_read_only(
+        _validator: Any, wanted: Any, _value: Any, _schema: Any
+    ) -> Iterator[ValidationError]:
+        if wanted is True:
+            yield ValidationError("read-only")
+
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
     extend: Any = validators.extend  # its stub is untyped
-    return extend(Draft202012Validator, type_checker=checker)
+    more = {"readOnly": reject_read_only} if to_set else {}
+    return extend(Draft202012Validator, more, type_checker=checker)
 
 
 def read_settings(path: Path, schema: Schema) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ectools.host.source_map import Place
 
-_STORE_PATH = "^/nix/store/"
+_STORE_PATH = "^/nix/store/[0-9abcdf"
 """What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
 
 PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"

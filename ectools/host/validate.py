@@ -34,7 +34,7 @@ def validate_host(description: HostDescription, schema: Schema | None = None) ->
     if not unrepresentable and fast_validate(value, schema.document, schema.document):
         return []
     locator = _Locator(description, schema)
-    problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema)]
+    problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema, to_set=True)]
     named = {problem.option for problem in problems}
     problems += [locator.describe(each) for each in unrepresentable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))

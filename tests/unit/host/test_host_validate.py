@@ -18,7 +18,7 @@ from ectools.host.combined_schema import build_combined_schema, is_package, load
 from ectools.host.fast_validate import fast_validate
 from ectools.host.problem import build_sarif, show_json
 from ectools.options import types
-from ectools.schemas import Schema
+from ectools.schemas import Schema, validate_document
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -118,10 +118,32 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
     options = {
         "a": {"type": "string", "pattern": types.STORE_PATH},
         "b": {"type": "string", "pattern": types.IN_STORE},
+        "c": {"type": "string", "pattern": "^/nix/store/[^.]"},  # lib.types.pathInStore
     }
     contract = build_combined_schema([Schema({"type": "object", "properties": options}, "x", "")])
     assert is_package(contract.document["properties"]["a"])
     assert not is_package(contract.document["properties"]["b"])
+    assert not is_package(contract.document["properties"]["c"])
+
+
+def test_a_read_only_option_is_not_to_be_set() -> None:
+    inner = {"type": "object", "properties": {"final": {"type": "string", "readOnly": True}}}
+    options = {"out": {"readOnly": True}, "jobs": {"type": "object", "additionalProperties": inner}}
+    schema = Schema({"type": "object", "properties": options}, "x", "")
+    text = b"out: 1\njobs:\n  a:\n    final: x\n"
+    description = host.parse_host(text, file="h", form=host.HostFormat.YAML)
+    found = [(each.option, each.message, each.line) for each in host.validate_host(description, schema)]
+    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 4)]
+    # A settings file holds what a configuration came out as.
+    assert validate_document(description.root.value, schema) == []
+    assert host.validate_host(host.parse_host(b"jobs: {}", file="h", form=host.HostFormat.YAML), schema) == []
+
+
+def test_a_package_is_asked_for_as_one() -> None:
+    options = {"p": {"type": "string", "pattern": types.STORE_PATH}}
+    contract = build_combined_schema([Schema({"type": "object", "properties": options}, "x", "")])
+    (problem,) = host.validate_host(host.parse_host(b"p: a b", file="h", form=host.HostFormat.YAML), contract)
+    assert problem.expected == "a package (pkgs.NAME)"
 
 
 @pytest.mark.parametrize(
