@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 _SHOWN = 80  # characters of a value that a message repeats
 _WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
+_DEMANDS = {
+    "dependentRequired": "the names that go with those that are there: {}",
+    "maxItems": "a list of at most {} items",
+    "maxLength": "a string of at most {} characters",
+    "maxProperties": "an object of at most {} names",
+    "minLength": "a string of at least {} characters",
+    "minProperties": "an object of at least {} names",
+    "multipleOf": "a multiple of {}",
+    "uniqueItems": "a list of different items",
+}
 _KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -58,14 +68,30 @@ class _Explainer:
             case "readOnly":
                 self._read_only(error, path)
             case _:
-                self._put(path, error.instance, error.schema)
+                self._put(path, error.instance, error.schema, self._demand(error))
 
-    def _put(self, path: Sequence[str | int], value: Any, schema: dict[str, Any]) -> None:
+    def _demand(self, error: Any) -> str | None:
+        """What a keyword asks for that no schema of options has; None for those that a type's words say."""
+        demand = error.validator_value
+        match error.validator:
+            case "oneOf":
+                return f"exactly one of: {_join([describe(each, self._root, 1) for each in demand])}"
+            case "not":
+                return f"anything but {describe(demand, self._root, 1)}"
+            case "contains":
+                return f"a list with {describe(demand, self._root, 1)} in it"
+            case keyword if keyword in _DEMANDS:
+                return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
+        return None
+
+    def _put(
+        self, path: Sequence[str | int], value: Any, schema: dict[str, Any], demand: str | None = None
+    ) -> None:
         problem = Problem(
             option=show_path(path, self._prefix) or "document",
             message=f"is {show_value(value)}",
             value=value,
-            expected=describe(schema, self._root),
+            expected=demand or describe(schema, self._root),
             hint=_nearby_value(value, schema),
         )
         if problem not in self.problems:
@@ -73,8 +99,9 @@ class _Explainer:
 
     def _unknown_names(self, error: Any, path: Sequence[str | int]) -> None:
         known = error.schema.get("properties", {})
+        patterns = error.schema.get("patternProperties", {})
         for name in error.instance:
-            if name in known:
+            if name in known or any(re.search(pattern, name) for pattern in patterns):
                 continue
             self.problems.append(
                 Problem(
@@ -185,13 +212,14 @@ def _tags(schema: dict[str, Any]) -> list[str]:
 def _nearby_value(value: Any, schema: Any) -> str | None:
     """What was probably meant: a choice of nearly the same letters, or the same with or without quotes."""
     branches = schema.get("anyOf", [schema]) if isinstance(schema, dict) else []
+    branches = [branch for branch in branches if isinstance(branch, dict)]
     if isinstance(value, str):
         choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
         close = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
         if close:
             return f"did you mean {json.dumps(close[0], ensure_ascii=False)}?"
-    types = {branch.get("type") for branch in branches}
-    if isinstance(value, str) and not types & {"string", None}:
+    types = {each for branch in branches for each in _types(branch) or ["any"]}
+    if isinstance(value, str) and not types & {"string", "any"}:
         pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"
         quoted = types & {"boolean", "integer", "number"} and re.fullmatch(pattern, value)
         return f"write {value} without quotes" if quoted else None
@@ -204,7 +232,8 @@ def _branches(error: Any) -> dict[int, list[Any]]:
     """The errors of each alternative of an anyOf, by its number."""
     branches: dict[int, list[Any]] = {}
     for inner in error.context:
-        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+        # The error of a schema that is false has no path.
+        branches.setdefault(next(iter(inner.relative_schema_path), -1), []).append(inner)
     return branches
 
 
@@ -253,6 +282,10 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
     if "enum" in schema:
         choices = [json.dumps(choice, ensure_ascii=False) for choice in schema["enum"]]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    if len(_types(schema)) > 1:
+        return _join([describe({**schema, "type": each}, root, depth) for each in _types(schema)])
     if schema.get("type") == "array":
         items = schema.get("items", {})
         what = "a list of at least one item" if schema.get("minItems", 0) > 0 else "a list"
@@ -261,7 +294,13 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
         return _describe_number(schema)
     if schema.get("type") == "string" or "pattern" in schema:
         return _describe_string(schema)
-    return _WORDS.get(schema.get("type", ""), "any value")
+    return _WORDS.get(next(iter(_types(schema)), ""), "any value")
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    """The types that a schema names: one, or several in a list."""
+    types = schema.get("type", [])
+    return types if isinstance(types, list) else [types]
 
 
 def _describe_number(schema: dict[str, Any]) -> str:

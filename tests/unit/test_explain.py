@@ -248,3 +248,36 @@ class TestTags:
     def test_alternatives_of_another_kind_are_no_tags(self, other: Any) -> None:
         schema = {"anyOf": [sealed({"file": {"type": "string"}}, required=["file"]), other]}
         assert not any("exactly one" in str(problem.expected) for problem in problems(schema, {}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"const": {"a": 1}}, 2, '{"a": 1}'),
+        ({"type": ["string", "null"]}, 2, "a string or null"),
+        ({"oneOf": [{"type": "string"}, {"const": 1}]}, 2, "exactly one of: a string or 1"),
+        ({"not": {"type": "integer"}}, 2, "anything but an integer"),
+        ({"contains": {"type": "string"}}, [2], "a list with a string in it"),
+        ({"minLength": 3}, "é", "a string of at least 3 characters"),
+        ({"maxItems": 1}, [1, 2], "a list of at most 1 items"),
+        ({"multipleOf": 3}, 2, "a multiple of 3"),
+        ({"uniqueItems": True}, [1, 1], "a list of different items"),
+        ({"minProperties": 1}, {}, "an object of at least 1 names"),
+        (
+            {"dependentRequired": {"a": ["b"]}},
+            {"a": 1},
+            'the names that go with those that are there: {"a": ["b"]}',
+        ),
+        ({"anyOf": [False, {"type": "null"}]}, 2, "nothing or null"),
+        ({"anyOf": [False]}, "x", "nothing"),
+        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "any value"),
+    ],
+)
+def test_keywords_that_no_schema_of_options_has(schema: Any, value: Any, expected: str) -> None:
+    (problem,) = problems(schema, value)
+    assert problem.expected == expected
+
+
+def test_a_name_that_fits_a_pattern_is_known() -> None:
+    schema = sealed({"a": {}}, patternProperties={"^x-": {"type": "integer"}})
+    assert [each.option for each in problems(schema, {"x-a": 1, "b": 1, "x-b": "c"})] == ["s.b", "s.x-b"]

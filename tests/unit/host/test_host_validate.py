@@ -176,6 +176,31 @@ def test_an_option_may_have_the_name_of_a_keyword(name: str) -> None:
     assert problem.option == f"{name}.more.a"
 
 
+@pytest.mark.parametrize("path", [[], ["a", "b/c"]])
+def test_a_schema_may_refer_to_itself_and_to_any_part_of_it(path: list[str]) -> None:
+    module = {
+        "$id": "https://example.org/s",
+        "x-nix-path": path,
+        "properties": {"self": {"$ref": "#"}, "n": {"type": "integer"}, "m": {"$ref": "#/properties/n"}},
+        "additionalProperties": False,
+    }
+    contract = build_combined_schema([Schema(module, "x", "")])
+    for good, value in ((True, {"self": {"self": {"m": 1}}}), (False, {"self": {"self": {"m": "x"}}})):
+        document: Any = value
+        for step in reversed(path):
+            document = {step: document}
+        text = json.dumps(document).encode()
+        problems = host.validate_host(host.parse_host(text, file="h", form=host.HostFormat.JSON), contract)
+        assert (problems == []) is good
+
+
+def test_schemas_of_two_dialects_are_not_combined() -> None:
+    with pytest.raises(
+        InputError, match="several dialects of JSON Schema: a is of 2020-12, b is of draft-07"
+    ):
+        build_combined_schema([Schema({}, "a", ""), Schema({}, "b", "", "draft-07")])
+
+
 def test_two_modules_in_one_file() -> None:
     other = {**MODULE, "x-nix-path": ["services", "other"]}
     contract = build_combined_schema(
