@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import InputError
 from ectools.names import quote_step, resolve_reference
 from ectools.schemas import Schema, load_schema, schema_names
+from ectools.settings_file import PACKAGE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ectools.host.source_map import Place
+    from ectools.documents.source_map import Place
 
 _STORE_PATH = "^/nix/store/[0-9abcdf"
 """What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
-
-PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"
-"""A package's attribute path in nixpkgs, with or without ``pkgs.`` before it."""
 
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})

@@ -195,7 +195,8 @@ class _Follower:
         """A shim starts what stands beside it, by the same protocol; Secure Boot is not seen here."""
         shown = program.fetched.shown
         path = urlsplit(program.fetched.uri).path.lstrip("/")
-        wanted = shim.find_second_stage(path)
+        by_tftp = stage.client.stage is not ClientStage.HTTP
+        wanted = shim.find_second_stage(path, from_option=by_tftp and not stage.choice.has_file_field)
         if wanted is None or sum(file.role is Role.PROGRAM for file in stage.files) > _MAX_PROGRAMS:
             self.boot_trace.notes.append(f"{shown} is a shim: what it loads next is not known here")
             self.boot_trace.outcome = BootOutcome.UNKNOWN

@@ -157,6 +157,18 @@ def test_a_shim_without_its_second_stage() -> None:
     assert fault.message == f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/sb/grubx64.efi: not there"
 
 
+def test_a_shim_whose_name_came_in_option_67_alone_asks_in_the_root() -> None:
+    """dnsmasq gives the name so to who asks for the option, as firmware does; shim reads the field."""
+    offers = (lease(siaddr=PROXY, options={67: b"sb/shim.efi"}),)
+    files: dict[str, bytes | Fetched] = {f"{TFTP}/sb/shim.efi": build_shim(), f"{TFTP}/sb/grubx64.efi": b"x"}
+    (fault,) = follow(7, offers, files)[0].faults
+    assert fault.message == f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/grubx64.efi: not there"
+    both = {67: b"sb/shim.efi"}
+    _, asked = follow(7, (lease(siaddr=PROXY, file="sb/shim.efi", options=both),), files)
+    assert f"{TFTP}/sb/grubx64.efi" in asked.asked
+    assert f"{TFTP}/grubx64.efi" not in asked.asked
+
+
 def test_a_second_stage_that_cannot_be_asked_for_is_no_missing_one() -> None:
     silent = Fetched(uri=f"{TFTP}/sb/grubx64.efi", state=FetchState.SILENT, detail="no answer")
     assert [fault.code for fault in chain(grubx64__efi=silent)[0].faults] == [FaultCode.TFTP_SILENT]

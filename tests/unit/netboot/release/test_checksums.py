@@ -143,13 +143,15 @@ def test_no_bytes_do_more_than_raise(data: bytes) -> None:
 def test_sums_of_the_real_program(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, release_files())
     program = require_tool("sha256sum", "it is part of coreutils")
-    for mode in ("--text", "--binary"):
-        sums = subprocess.run(
-            [program, mode, archive.name], cwd=tmp_path, capture_output=True, check=True
-        ).stdout
+    openssl = require_tool("openssl", "install openssl")
+    for number, words in enumerate(
+        ([program, "--text"], [program, "--binary"], [program, "--tag"], [openssl, "dgst", "-sha256"])
+    ):
+        sums = subprocess.run([*words, archive.name], cwd=tmp_path, capture_output=True, check=True).stdout
         (tmp_path / "SHA256SUMS.txt").write_bytes(sums)
-        stage(build_settings(tmp_path / mode, release_tarball=str(archive), release_requireSums=True))
-        assert check_whole(tmp_path / mode)
+        state = tmp_path / f"state-{number}"
+        stage(build_settings(state, release_tarball=str(archive), release_requireSums=True))
+        assert check_whole(state)
 
 
 def test_a_sum_that_does_not_match_changes_nothing(tmp_path: Path) -> None:

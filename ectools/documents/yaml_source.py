@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ectools.host.json_source import parse_number
-from ectools.host.source_map import (
+from ectools.documents.json_source import parse_number
+from ectools.documents.source_map import (
     MAX_NESTING,
     FaultList,
     Place,
