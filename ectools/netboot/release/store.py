@@ -1,6 +1,6 @@
 """The directory of staged releases: what stands in it, and the right to use it.
 
-    releases/<id>/      the files of a release, and release.json
+    releases/<id>/      the files of a release, and release.json; of several systems, each has a directory
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed
@@ -21,6 +21,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from ectools.netboot.release.manifest import (
     parse_manifest,
 )
 from ectools.netboot.release.systems import read_kernel_architecture
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,10 +80,12 @@ class ReleaseStore:
     def directory(self, release_id: str) -> Path:
         """The directory of a release's files, staged or not. Raises InputError for what is no id."""
         if not ID_PATTERN.fullmatch(release_id):
-            raise InputError(
-                f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
-            )
+            raise InputError(f"{release_id!r} is no release's id", hint=self.suggest_id(release_id))
         return self.releases_dir / release_id
+
+    def suggest_id(self, given: str) -> str:
+        """A hint for an id that no release has: the one that begins so, or looks like it."""
+        return did_you_mean(given, self.list_ids()) or "`ectools netboot releases list` shows them"
 
     def find_current(self) -> Release | None:
         """The release that is served; None before the first staging. Raises StoreError, ManifestError."""
@@ -188,21 +192,27 @@ class ReleaseStore:
         finally:
             os.close(descriptor)
 
+    def require(self) -> None:
+        """Raises StoreError where there is no state directory."""
+        hint = "stateDir, or --state-dir, names it"
+        try:
+            status = self.state_dir.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.state_dir}: there is no such directory: nothing was ever staged there", hint=hint
+            ) from error
+        except OSError as error:
+            raise self._translate(error) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(f"{self.state_dir}: is no directory", hint=hint)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """The right to change the store, for the length of the block; waits LOCK_SECONDS for whoever has it.
 
         Raises StoreError where there is no store, LockedError, StoreError for every OSError of the block.
         """
-        try:
-            self.state_dir.stat()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.state_dir}: there is no such directory: nothing was ever staged there",
-                hint="stateDir, or --state-dir, names it",
-            ) from error
-        except OSError as error:
-            raise self._translate(error) from error
+        self.require()
         with self._hold(self.changing_dir, lock=".lock", wait_seconds=LOCK_SECONDS):
             yield
 
