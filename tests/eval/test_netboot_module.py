@@ -167,7 +167,12 @@ def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
 def test_a_tarball_that_leaves_machines_without_a_system_is_warned_of(variants: Variants) -> None:
     pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
     cases = [
-        host(merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"tarball": tarball}}))
+        host(
+            merge(
+                LISTEN,
+                {"hostname": "192.0.2.10", "ipxe": {"arm64File": "/a"}, "release": {"tarball": tarball}},
+            )
+        )
         for tarball in (pc, [pc], [pc, arm], "/srv/any.tar.gz", None)
     ]
     warning = (
