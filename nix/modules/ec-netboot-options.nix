@@ -42,6 +42,7 @@ in
     stateDir = mkOption {
       type = types.str;
       default = "/var/lib/every-channel/netboot";
+      example = "/srv/netboot";
       description = ''
         Directory of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
         service's own, and stays when the service is disabled.
@@ -51,6 +52,7 @@ in
     httpPort = mkOption {
       type = types.port;
       default = 8080;
+      example = 80;
       description = "TCP port of the HTTP server.";
     };
 
@@ -101,6 +103,7 @@ in
     maxConnections = mkOption {
       type = types.ints.positive;
       default = 1024;
+      example = 4096;
       description = "HTTP connections served at once; one more is asked to come again (503 with `Retry-After`).";
     };
 
@@ -117,6 +120,7 @@ in
     tftpBootFilename = mkOption {
       type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
       default = protocols.binaries.x86_64.filename;
+      example = "snponly.efi";
       description = ''
         Name of the x86-64 UEFI boot binary in the TFTP directory: what the router's "Network Boot" names. It has a dot,
         because a PXE server adds `.0` to a name without one.
@@ -126,6 +130,7 @@ in
     tftp.maxTransfers = mkOption {
       type = types.ints.positive;
       default = 4096;
+      example = 8192;
       description = ''
         TFTP transfers at once; further reads wait until one ends. One address gets an eighth of them, but at least 32,
         so that a client that reads and says nothing more shuts nobody out.
@@ -174,12 +179,14 @@ in
       host = mkOption {
         type = types.strMatching "https?://[^ /?#@]+(/[^ ?#]*)?";
         default = "https://git.every.channel";
+        example = "https://forge.example.org";
         description = "The Forgejo that publishes the releases.";
       };
 
       repo = mkOption {
         type = types.strMatching "[A-Za-z0-9._-]+/[A-Za-z0-9._-]+";
         default = "every-channel/every.channel";
+        example = "media/boot-images";
         description = "The repository, as owner and name.";
       };
 
@@ -210,6 +217,7 @@ in
       artifact = mkOption {
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
+        example = "ec-publisher-x86_64-netboot-*.tar.zst";
         description = "Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match.";
       };
 
@@ -254,6 +262,7 @@ in
       keep = mkOption {
         type = types.ints.unsigned;
         default = 3;
+        example = 10;
         description = ''
           How many releases stay beside the current and the previous one. A release that is pinned or being served is
           never removed.
@@ -263,12 +272,14 @@ in
       maxUnpackedMiB = mkOption {
         type = types.ints.positive;
         default = 8192;
+        example = 16384;
         description = "How large a release may be once it is unpacked, in MiB.";
       };
 
       maxFiles = mkOption {
         type = types.ints.positive;
         default = 10000;
+        example = 50000;
         description = "How many files and directories a release may hold.";
       };
 
