@@ -18,6 +18,11 @@ let
     "schemas"
   ]
   ++ lib.optionals checked [
+    ".forgejo"
+    "CHANGELOG.md"
+    "CONTRIBUTING.md"
+    "SECURITY.md"
+    "bench"
     "docs"
     "evolution"
     "examples"
