@@ -8,8 +8,8 @@ schema's errors in words · ``nixlang`` Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
 · ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,
-``supervision`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``, ``credentials`` ·
-``nft`` · ``nixpkgs`` · ``junit``.
+``supervision``, ``interrupts`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``,
+``credentials`` · ``nft`` · ``nixpkgs`` · ``junit``.
 """
 
 __version__ = "0.1.0"

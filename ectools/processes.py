@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ectools.capabilities import build_grant
 from ectools.errors import EcError
+from ectools.interrupts import hold_signals
 
 if TYPE_CHECKING:
     import asyncio
@@ -91,18 +92,22 @@ def run(
     or ProcessError when the status is not 0 or the time is up.
     """
     try:
-        with subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=env,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        ) as child:
+        with (
+            hold_signals() as release,
+            subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=env,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            ) as child,
+        ):
             try:
+                release()
                 stdout, stderr = child.communicate(stdin, timeout=timeout)
             except BaseException as error:
                 kill_group(child)
@@ -182,20 +187,22 @@ def start(
 
     ``new_session=False`` keeps the child in the terminal's foreground group, so that a person can type to it.
     """
-    child = launch(
-        argv,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        env=env,
-        cwd=cwd,
-        pass_fds=pass_fds,
-        new_session=new_session,
-    )
-    try:
-        yield child
-    finally:
-        stop(child, term_seconds=term_seconds)
+    with hold_signals() as release:
+        child = launch(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            new_session=new_session,
+        )
+        try:
+            release()
+            yield child
+        finally:
+            stop(child, term_seconds=term_seconds)
 
 
 @contextlib.asynccontextmanager
@@ -287,13 +294,17 @@ async def stop_async(child: asyncio.subprocess.Process, *, term_seconds: float) 
 
 
 def stop(child: subprocess.Popen[bytes], *, term_seconds: float) -> int:
-    """Ask, wait, kill; returns the status."""
+    """Ask, wait, kill; returns the status. A signal whose handler raises while it waits kills at once."""
     if child.poll() is None:
         child.terminate()
         try:
             child.wait(term_seconds)
         except subprocess.TimeoutExpired:
             kill_group(child)
+        except BaseException:
+            kill_group(child)
+            child.wait()
+            raise
     return child.wait()
 
 

@@ -13,7 +13,6 @@ from support.guests import (
     NOBODY,
     ServiceManager,
     argv_of,
-    descendants,
     empty_root,
     is_alive,
     process_status,
@@ -24,6 +23,7 @@ from support.guests import (
     unprivileged,
     wait_until,
 )
+from support.reaper import find_descendants
 from support.recording_http import RecordingServer
 
 from ectools.capabilities import Capability
@@ -101,7 +101,7 @@ def test_a_chain_url_elsewhere_gets_the_token_and_nobody_else_sees_it(tmp_path: 
             script = tmp_path / "state/tftp/undionly.kpxe"
             assert stat.S_IMODE(script.stat().st_mode) == 0o600
             assert not any(
-                "t0ken" in word for pid in descendants(runner.process.pid) for word in argv_of(pid)
+                "t0ken" in word for pid in find_descendants(runner.process.pid) for word in argv_of(pid)
             )
             assert "t0ken" not in Path(f"/proc/{qemu}/environ").read_text()
             runner.wait_up("elsewhere")
@@ -162,7 +162,7 @@ def test_a_boot_http_server_that_is_killed_during_the_initrd_is_replaced(tmp_pat
     os.replace(root / "initrd.big", root / "initrd")
     with start_runner(settings_for(tmp_path / "state", root, memoryMiB=512), tmp_path) as runner:
         runner.wait_event("request", path="/kernel")
-        (server,) = [pid for pid in descendants(runner.process.pid) if "netboot" in argv_of(pid)]
+        (server,) = [pid for pid in find_descendants(runner.process.pid) if "netboot" in argv_of(pid)]
         os.kill(server, 9)
         runner.wait_event("the boot HTTP server died; it is started again", how="killed by SIGKILL")
         runner.wait_up("again")
@@ -179,7 +179,7 @@ def test_children_have_none_of_the_runners_capabilities(tmp_path: Path) -> None:
         qemu = runner.wait_guest_pid()
         # Without a LAN, the runner has no use for them.
         assert int(process_status(runner.process.pid)["CapEff"], 16) == 0
-        started = descendants(runner.process.pid)
+        started = find_descendants(runner.process.pid)
         assert qemu in started
         assert len(started) == 2
         for pid in started:
@@ -198,7 +198,7 @@ def test_what_a_runner_that_was_killed_leaves_is_dead_and_in_nobodys_way(tmp_pat
     settings = settings_for(tmp_path / "state", root)
     with start_runner(settings, tmp_path) as runner:
         runner.wait_guest_pid()
-        started = descendants(runner.process.pid)
+        started = find_descendants(runner.process.pid)
         assert len(started) == 2
         if os.geteuid() == 0:
             assert {process_status(pid)["Uid"].split()[1] for pid in started} == {str(NOBODY)}

@@ -11,7 +11,8 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guests import argv_of, children, empty_root, wait_until
+from support.guests import argv_of, empty_root, wait_until
+from support.reaper import find_children
 
 from ectools import log
 from ectools.netboot.http.listen import bind_listener
@@ -32,7 +33,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def find_server() -> int:
-    (pid,) = [pid for pid in children(os.getpid()) if "netboot" in argv_of(pid)]
+    (pid,) = [pid for pid in find_children(os.getpid()) if "netboot" in argv_of(pid)]
     return pid
 
 

@@ -13,13 +13,13 @@ from support.guests import (
     Runner,
     ServiceManager,
     argv_of,
-    descendants,
     empty_root,
     is_alive,
     settings_for,
     start_runner,
     wait_until,
 )
+from support.reaper import find_descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def environment(manager: ServiceManager, *, watchdog_seconds: float) -> dict[str
 
 
 def find_servers(runner: Runner) -> list[int]:
-    return [pid for pid in descendants(runner.process.pid) if "netboot" in argv_of(pid)]
+    return [pid for pid in find_descendants(runner.process.pid) if "netboot" in argv_of(pid)]
 
 
 def test_a_guest_runs_on_without_its_boot_http_server(tmp_path: Path, manager: ServiceManager) -> None:

@@ -13,13 +13,13 @@ import pytest
 from support.guests import (
     NOBODY,
     RUNNER,
-    descendants,
     empty_root,
     run_to_end,
     settings_for,
     start_runner,
 )
 from support.needs import require_tool
+from support.reaper import find_descendants
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,7 +197,7 @@ def test_what_only_qemu_can_refuse_is_named_as_the_option(
     assert status == 2, runner.report()
     assert f"{PREFIX}.{option}: QEMU says: " in text
     assert "expected: " in text
-    assert not descendants(runner.process.pid)
+    assert not find_descendants(runner.process.pid)
 
 
 def test_a_usage_error_has_the_status_of_one() -> None:

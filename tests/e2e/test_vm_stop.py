@@ -18,7 +18,6 @@ from support.guests import (
     RUNNER,
     ServiceManager,
     argv_of,
-    descendants,
     empty_root,
     is_alive,
     open_to_guest,
@@ -27,6 +26,7 @@ from support.guests import (
     start_runner,
     wait_until,
 )
+from support.reaper import find_descendants
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,8 +129,8 @@ def test_a_signal_during_the_preparation_leaves_nothing(tmp_path: Path) -> None:
     settings = settings_for(state, empty_root(tmp_path / "root"))
     with start_runner(settings, tmp_path, env={"PATH": f"{programs}:{os.environ['PATH']}"}) as runner:
         pid = runner.process.pid
-        wait_until(lambda: any("3600" in argv_of(child) for child in descendants(pid)), "qemu-img runs")
-        started = descendants(pid)
+        wait_until(lambda: any("3600" in argv_of(child) for child in find_descendants(pid)), "qemu-img runs")
+        started = find_descendants(pid)
         runner.terminate()
         assert runner.wait() == 0
     assert [entry.name for entry in state.iterdir()] == ["disk.qcow2.lock"]
@@ -142,7 +142,7 @@ def test_a_signal_while_it_starts_ends_it_in_order(moment: str, tmp_path: Path) 
     settings = settings_for(tmp_path / "state", empty_root(tmp_path / "root"), shutdown=times(0, 60, 60))
     with start_runner(settings, tmp_path) as runner:
         runner.wait_event(moment)
-        started = descendants(runner.process.pid)
+        started = find_descendants(runner.process.pid)
         runner.terminate()
         assert runner.wait() == 0
     assert not any(map(is_alive, started))

@@ -13,7 +13,6 @@ import pytest
 from support.boot_http import wait_until
 from support.guests import (
     NOBODY,
-    descendants,
     empty_root,
     open_way,
     process_status,
@@ -22,6 +21,7 @@ from support.guests import (
     start_runner,
 )
 from support.needs import require_tool
+from support.reaper import find_descendants
 
 import ectools
 
@@ -101,7 +101,7 @@ def test_the_runner_and_all_that_it_starts_are_the_directories_user(home: Path) 
     with start_runner(settings, home, kept_as_it_is=True) as runner:
         qemu = runner.wait_guest_pid()
         assert fetch(port, "/netboot.ipxe")[0] == 200
-        pids = [runner.process.pid, *descendants(runner.process.pid)]
+        pids = [runner.process.pid, *find_descendants(runner.process.pid)]
         assert qemu in pids
         assert len(pids) == 3
         for pid in pids:
@@ -133,7 +133,7 @@ def test_a_program_that_the_user_cannot_read_serves_all_the_same(home: Path) -> 
     with start_runner(settings, home, env={"PYTHONPATH": str(home / "closed")}, kept_as_it_is=True) as runner:
         qemu = runner.wait_guest_pid()
         runner.wait_event("boot HTTP server is ready")
-        (server,) = {*descendants(runner.process.pid)} - {qemu}
+        (server,) = {*find_descendants(runner.process.pid)} - {qemu}
         assert fetch(port, "/netboot.ipxe") == (200, (home / "root/netboot.ipxe").read_bytes())
         assert fetch(port, "/missing")[0] == 404
         assert fetch(port, "/link")[0] == 403

@@ -215,7 +215,7 @@ def is_running(pid: int) -> bool:
     """Whether a process is there, and has not ended unseen by a parent that waits for nobody."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

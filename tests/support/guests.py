@@ -261,17 +261,6 @@ def unprivileged(directory: Path, *, capabilities: str = "") -> list[str]:
     return wrapper
 
 
-def children(pid: int) -> list[int]:
-    """The direct children of a process."""
-    listing = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in listing.read_text().split()] if listing.exists() else []
-
-
-def descendants(pid: int) -> list[int]:
-    found = children(pid)
-    return [*found, *(below for child in found for below in descendants(child))]
-
-
 def is_alive(pid: int) -> bool:
     """Whether the process runs; a zombie does not."""
     try:
