@@ -1,6 +1,7 @@
 """HTTP as a client, for what is downloaded.
 
 ``client`` GET, with redirects that keep a token at home · ``retry`` how often, and after which pauses ·
-``env_proxy`` the environment's proxies · ``response_lines`` a bound on what an answer may have around its
-content.
+``trust`` whose certificates count · ``env_proxy`` the environment's proxies · ``response_lines`` a bound on
+what an answer may have around its content · ``web_page`` pages in a file's place · ``rejection`` of a
+request, described for who knows the server.
 """

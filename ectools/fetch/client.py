@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -16,14 +14,20 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SS
 from ectools import __version__, log
 from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
+from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
+from ectools.fetch.trust import SYSTEM_TRUST
+from ectools.fetch.web_page import describe_page
 from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from urllib3.response import BaseHTTPResponse
+
+    from ectools.fetch.rejection import Advise
+    from ectools.fetch.trust import Trust
 
 _log = log.Log(__name__)
 
@@ -34,6 +38,8 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PORTS = {"http": 80, "https": 443}
 # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)
 _OUT_OF_TIME = (9, 10)
+# X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+_OTHER_NAME = (62, 64)
 
 
 class FetchError(EcError):
@@ -45,28 +51,14 @@ class FetchError(EcError):
 
 
 class TransientError(FetchError):
-    """The same request may work later. ``retry_after``: seconds that the server asked to wait."""
+    """The same request of ``url`` may work later. ``retry_after``: seconds that the server asked to wait."""
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, url: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message, status=status)
+        self.url = url
         self.retry_after = retry_after
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A request that got no answer of use, for whoever knows what to do about it.
-
-    ``status`` is HTTP's; None: the request was not sent, because its URL is not encrypted and the client's
-    host is. ``has_token``: the client has a token. ``at_home``: the request went to the client's host.
-    """
-
-    status: int | None
-    has_token: bool
-    at_home: bool
-
-
-Advise = Callable[[Rejection], str | None]
-"""What to do about a rejection, as the hint of its FetchError; None: nothing is known."""
 
 
 class HttpClient:
@@ -74,7 +66,8 @@ class HttpClient:
 
     ``authorization`` is the value of that header (RFC 9110, section 11.6.2), a token; it goes to ``host`` (a
     URL) alone: same scheme, name and port. Where that is https, nothing is fetched without, whoever names it.
-    The environment's proxies are used. ``advise`` gives the hints that depend on what the server is.
+    The environment's proxies are used. ``advise`` gives the hints that depend on what the server is,
+    ``trust`` whose certificates count.
     """
 
     def __init__(
@@ -84,8 +77,10 @@ class HttpClient:
         authorization: str | None = None,
         retry: RetryPolicy,
         advise: Advise = lambda _rejection: None,
+        trust: Trust = SYSTEM_TRUST,
     ) -> None:
         self.retry = retry
+        self._trust = trust
         self._home = url_origin(host)
         self._authorization = authorization
         self._advise = advise
@@ -105,20 +100,25 @@ class HttpClient:
                 response = self._get(target, headers or {})
             if response.status not in accept:
                 self._reject(response, seen[-1])
+            response.url = seen[-1]
             yield response
         finally:
             response.close()
 
-    def read(self, url: str, *, limit: int, what: str, size: int | None = None) -> bytes:
+    def read(
+        self, url: str, *, limit: int, what: str, size: int | None = None, take_page: bool = False
+    ) -> bytes:
         """A small document whole, tried again as ``retry`` has it. Raises FetchError; ``what`` names it.
 
-        ``size`` is how many bytes were announced for it, where that is known.
+        ``size`` is how many bytes were announced for it, where that is known. ``take_page``: a web page is
+        for the caller to tell.
         """
         failures = 0
         while True:
             try:
                 with self.open(url) as response:
-                    data = self._read_all(response, url, limit=limit, what=what, size=size)
+                    parts = self.read_body(response, url, size=size, take_page=take_page)
+                    data = _join(parts, url, limit=limit, what=what)
             except TransientError as error:
                 failures += 1
                 self.wait(error, failures)
@@ -127,11 +127,32 @@ class HttpClient:
                 raise FetchError(f"{redact_url(url)}: is {len(data)} bytes long, and {size} were announced")
             return data
 
+    def read_body(
+        self, response: BaseHTTPResponse, url: str, *, size: int | None, take_page: bool = False
+    ) -> Iterator[bytes]:
+        """``read_steadily`` of a file: raises FetchError where a web page comes in its place."""
+
+        def check(beginning: bytes) -> None:
+            page = describe_page(response.headers.get("Content-Type"), beginning)
+            if page is None or take_page:
+                return
+            came = response.url or url
+            at = "" if came == url else f", from {cut(redact_url(came))}"
+            raise FetchError(
+                f"{redact_url(url)}: {page}{at}, and a file was expected",
+                hint=self._find_hint(RejectionKind.PAGE, came, status=response.status),
+                status=response.status,
+            )
+
+        return read_steadily(response, url, self.retry, size=size, check=check)
+
     def wait(self, error: TransientError, failures: int) -> None:
         """Wait before the next attempt; raises ``error`` again where there is none left."""
         if failures >= self.retry.attempts:
             raise FetchError(
-                f"{error.message}; given up after {failures} attempts in a row", status=error.status
+                f"{error.message}; given up after {failures} attempts in a row",
+                hint=self._find_hint(RejectionKind.UNREACHABLE, error.url, status=error.status),
+                status=error.status,
             ) from error
         if error.retry_after is not None and error.retry_after > self.retry.longest_retry_after:
             raise FetchError(
@@ -151,12 +172,12 @@ class HttpClient:
         if self._home[0] == "https" and urlsplit(url).scheme != "https":
             raise FetchError(
                 f"{redact_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
-                hint=self._find_hint(None, at_home=False),
+                hint=self._find_hint(RejectionKind.UNENCRYPTED, url),
             )
         proxy = find_proxy(url)
-        with translate_errors(url, proxy=proxy):
+        with translate_errors(url, proxy=proxy, trust=self._trust):
             # Anew: a connection that was kept may be closed at the very moment of the next request.
-            return _start_pool(proxy, self.retry).request(
+            return _start_pool(proxy, self.retry, self._trust).request(
                 "GET", url, headers=sent, redirect=False, preload_content=False
             )
 
@@ -184,11 +205,11 @@ class HttpClient:
         if status in _TRANSIENT:
             raise TransientError(
                 f"{shown}: status {status}",
+                url=url,
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
-        at_home = url_origin(url) == self._home
-        with_token = self._authorization is not None and at_home
+        with_token = self._authorization is not None and url_origin(url) == self._home
         token = "the token" if with_token else "a request without a token"
         raise FetchError(
             {
@@ -196,35 +217,39 @@ class HttpClient:
                 403: f"{shown}: {token} may not read this (status 403)",
                 404: f"{shown}: not found (status 404)",
             }.get(status, f"{shown}: status {status}"),
-            hint=self._find_hint(status, at_home=at_home),
+            hint=self._find_hint(RejectionKind.STATUS, url, status=status),
             status=status,
         )
 
-    def _find_hint(self, status: int | None, *, at_home: bool) -> str | None:
+    def _find_hint(self, kind: RejectionKind, url: str, *, status: int | None = None) -> str | None:
         if status == 407:
             return (
                 "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
             )
-        has_token = self._authorization is not None
-        return self._advise(Rejection(status=status, has_token=has_token, at_home=at_home))
+        has_token, at_home = self._authorization is not None, url_origin(url) == self._home
+        return self._advise(Rejection(kind=kind, status=status, has_token=has_token, at_home=at_home))
 
-    def _read_all(
-        self, response: BaseHTTPResponse, url: str, *, limit: int, what: str, size: int | None
-    ) -> bytes:
-        parts, count = [], 0
-        for part in read_steadily(response, url, self.retry, size=size):
-            parts.append(part)
-            count += len(part)
-            if count > limit:
-                raise FetchError(f"{redact_url(url)}: {what} is larger than {limit} bytes: not read further")
-        return b"".join(parts)
+
+def _join(parts: Iterable[bytes], url: str, *, limit: int, what: str) -> bytes:
+    data = bytearray()
+    for part in parts:
+        data += part
+        if len(data) > limit:
+            raise FetchError(f"{redact_url(url)}: {what} is larger than {limit} bytes: not read further")
+    return bytes(data)
 
 
 def read_steadily(
-    response: BaseHTTPResponse, url: str, retry: RetryPolicy, *, size: int | None
+    response: BaseHTTPResponse,
+    url: str,
+    retry: RetryPolicy,
+    *,
+    size: int | None,
+    check: Callable[[bytes], None] = lambda _beginning: None,
 ) -> Iterator[bytes]:
     """A response's body as it comes; ``size`` is how many bytes were announced for it, where that is known.
 
+    ``check`` looks at the first part, before its length is held against anything, and may raise.
     Raises TransientError where it ends too early, stalls or trickles, FetchError once more has come.
     What the caller does with a part (a disk may take its time) is not the server's slowness.
     """
@@ -236,6 +261,7 @@ def read_steadily(
         )
     left = size
     waited, got = 0.0, 0
+    is_first = True
     while True:
         began = time.monotonic()
         with translate_errors(url):
@@ -243,27 +269,37 @@ def read_steadily(
         waited += time.monotonic() - began
         if not part:
             return
+        if is_first:
+            check(part)
+            is_first = False
         if left is not None and (left := left - len(part)) < 0:
             raise FetchError(f"{redact_url(url)}: longer than the {size} bytes that were announced")
         got += len(part)
         yield part
         if waited >= retry.stall_seconds:
             if got < retry.least_rate * waited:
-                raise TransientError(f"{redact_url(url)}: sends less than {retry.least_rate} bytes a second")
+                raise TransientError(
+                    f"{redact_url(url)}: sends less than {retry.least_rate} bytes a second", url=url
+                )
             waited, got = 0.0, 0
 
 
-def _start_pool(proxy: str | None, retry: RetryPolicy) -> urllib3.PoolManager:
+def _start_pool(proxy: str | None, retry: RetryPolicy, trust: Trust = SYSTEM_TRUST) -> urllib3.PoolManager:
     timeout = urllib3.Timeout(connect=retry.connect_seconds, read=retry.stall_seconds)
+    options: dict[str, Any] = {"retries": False, "timeout": timeout}
+    if trust.context is not None:
+        options["ssl_context"] = trust.context
     if proxy is None:
-        return bound_lines(urllib3.PoolManager(retries=False, timeout=timeout))
+        return bound_lines(urllib3.PoolManager(**options))
     user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
     headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
-    return bound_lines(urllib3.ProxyManager(proxy, proxy_headers=headers, retries=False, timeout=timeout))
+    # The proxy may have its certificate of the same CA.
+    options["proxy_ssl_context"] = trust.context
+    return bound_lines(urllib3.ProxyManager(proxy, proxy_headers=headers, **options))
 
 
 @contextlib.contextmanager
-def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
+def translate_errors(url: str, *, proxy: str | None = None, trust: Trust = SYSTEM_TRUST) -> Iterator[None]:
     """urllib3's errors as ours. A connection that ends is worth a second try, a certificate is not."""
     shown = redact_url(url) if proxy is None else f"{redact_url(url)} (through the proxy {redact_url(proxy)})"
     try:
@@ -271,15 +307,15 @@ def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
     except SSLError as error:
         reason = error.__cause__ or error.__context__
         if isinstance(reason, ssl.SSLEOFError):
-            raise TransientError(f"{shown}: {_show_error(error)}") from error
+            raise TransientError(f"{shown}: {_show_error(error)}", url=url) from error
         if not isinstance(reason, ssl.SSLCertVerificationError):
             hint = "is this a port of TLS, and nothing in between that speaks something else?"
         elif reason.verify_code in _OUT_OF_TIME:
             hint = "the certificate is not of this time: is this machine's clock right?"
+        elif reason.verify_code in _OTHER_NAME:
+            hint = "the certificate is another host's: is the address the one that it is for?"
         else:
-            hint = (
-                "the certificate must be one that this machine trusts; SSL_CERT_FILE names a file of others"
-            )
+            hint = trust.hint
         raise FetchError(f"{shown}: {_show_error(error)}", hint=hint) from error
     except (LocationValueError, ValueError) as error:
         # The text may hold the proxy's whole URL.
@@ -287,7 +323,7 @@ def translate_errors(url: str, *, proxy: str | None = None) -> Iterator[None]:
             f"{shown}: {redact_user(str(error))}", hint="is the address right, and the proxy's?"
         ) from error
     except HTTPError as error:
-        raise TransientError(f"{shown}: {_show_error(error)}") from error
+        raise TransientError(f"{shown}: {_show_error(error)}", url=url) from error
 
 
 def url_origin(url: str) -> tuple[str, str, int]:

@@ -8,6 +8,7 @@
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) refuseStorePath;
+  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) binaries;
 
   # `option` has a value where `condition` holds, which `when` says.
   needs = condition: when: option: {
@@ -18,6 +19,43 @@ let
     strategy: map (needs (cfg.ipxe.strategy == strategy) ''ipxe.strategy is "${strategy}"'');
 
   inherit (cfg.release) signature;
+
+  # The names in the TFTP directory, as a file system compares them that ignores case.
+  names = map lib.toLower (
+    lib.attrNames cfg.ipxe.extraFiles
+    ++ [ cfg.tftpBootFilename ]
+    ++ lib.mapAttrsToList (_: binary: binary.filename) (removeAttrs binaries [ "x86_64" ])
+  );
+  parentsOf =
+    name:
+    let
+      parts = lib.init (lib.splitString "/" name);
+    in
+    lib.genList (count: lib.concatStringsSep "/" (lib.take (count + 1) parts)) (lib.length parts);
+  twice = lib.filter (name: lib.count (other: other == name) names > 1) (lib.unique names);
+  isBootName =
+    name:
+    builtins.match "[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*" name != null
+    && lib.stringLength name <= 127
+    && lib.length (lib.splitString "/" name) <= 8;
+  # What the boot server has there itself (ectools/netboot/settings/boot_names.py).
+  isTaken =
+    name:
+    let
+      parts = lib.splitString "/" (lib.toLower name);
+    in
+    lib.elem (lib.head parts) [
+      "healthz"
+      "netboot.ipxe"
+      "releases"
+    ]
+    || lib.last parts == "autoexec.ipxe";
+  bootNames = lib.attrNames cfg.ipxe.extraFiles;
+  quoteAll = lib.concatMapStringsSep ", " builtins.toJSON;
+  refuseNames = found: rule: {
+    assertion = found == [ ];
+    message = "${path}.ipxe.extraFiles: ${quoteAll found}: ${rule}";
+  };
 in
 [
   {
@@ -41,6 +79,16 @@ in
       ''${path}.ipxe.strategy must not be "embedded" when chainTokenFile is set: ''
       + "the script with the token would be in the Nix store, which everyone can read";
   }
+  (refuseNames (lib.filter (name: !isBootName name) bootNames) (
+    "a name has letters, digits and . _ + -, below up to 7 directories where wanted, and at most 127 characters"
+  ))
+  (refuseNames (lib.filter isTaken (
+    bootNames ++ [ cfg.tftpBootFilename ]
+  )) "the boot server has something of its own there")
+  (refuseNames twice "two files cannot have one name, whatever its case; tftpBootFilename is one of them")
+  (refuseNames (lib.filter (name: lib.elem name names) (
+    lib.concatMap parentsOf names
+  )) "a directory cannot have the name of a file")
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
@@ -57,7 +105,12 @@ in
   "ipxe.embeddedFile" = if cfg.ipxe.strategy == "embedded" then cfg.ipxe.embeddedFile else null;
   "ipxe.ia32File" = cfg.ipxe.ia32File;
   "ipxe.localFile" = if cfg.ipxe.strategy == "local" then cfg.ipxe.localFile else null;
+  "ipxe.remoteCaFile" = if cfg.ipxe.strategy == "remote" then cfg.ipxe.remoteCaFile else null;
+  "release.caFile" = cfg.release.caFile;
   "release.signature.publicKeyFile" = signature.publicKeyFile;
   "release.tarball" = cfg.release.tarball;
 }
+++ directories.refuseHidden (
+  lib.mapAttrs' (name: lib.nameValuePair "ipxe.extraFiles.${builtins.toJSON name}") cfg.ipxe.extraFiles
+)
 ++ directories.refuseShared "the service's" { inherit (cfg) stateDir; }

@@ -84,6 +84,16 @@ in
       description = "SHA-256 of the boot binary of the strategy `remote`, in hexadecimal.";
     };
 
+    remoteCaFile = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      example = "/etc/ssl/private-ca.pem";
+      description = ''
+        The certificate of a private CA (PEM) that is trusted for {option}`${path}.ipxe.remoteUrl`, beside those that the
+        system trusts.
+      '';
+    };
+
     biosFile = mkOption {
       type = types.nullOr filePath;
       default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
@@ -106,6 +116,21 @@ in
       default = null;
       example = "/srv/ipxe/ipxe-arm64.efi";
       description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
+    };
+
+    extraFiles = mkOption {
+      type = types.attrsOf filePath;
+      default = { };
+      example = {
+        "x86_64-sb/grubx64.efi" = "/srv/boot/grubnetx64.efi.signed";
+        "grub/grub.cfg" = "/srv/boot/grub.cfg";
+      };
+      description = ''
+        Further files that TFTP and HTTP serve, for chains of several loaders: their name in the TFTP directory, below
+        directories where wanted, and where they are. They may have 64 MiB together. A shim loads its second stage from
+        the directory that it was loaded from itself: with {option}`${path}.tftpBootFilename` "x86_64-sb/shimx64.efi"
+        and Debian's shim as {option}`${path}.ipxe.localFile`, `x86_64-sb/grubx64.efi`.
+      '';
     };
 
     verify = mkOption {

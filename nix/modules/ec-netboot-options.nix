@@ -118,12 +118,12 @@ in
     };
 
     tftpBootFilename = mkOption {
-      type = types.strMatching "[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
+      type = types.strMatching "([A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*[.][A-Za-z0-9._-]+";
       default = protocols.binaries.x86_64.filename;
-      example = "snponly.efi";
+      example = "x86_64-sb/shimx64.efi";
       description = ''
-        Name of the x86-64 UEFI boot binary in the TFTP directory: what the router's "Network Boot" names. It has a dot,
-        because a PXE server adds `.0` to a name without one.
+        Name of the x86-64 UEFI boot binary in the TFTP directory, below directories where wanted: what the router's
+        "Network Boot" names. It has a dot, because a PXE server adds `.0` to a name without one.
       '';
     };
 
@@ -211,6 +211,16 @@ in
         description = ''
           File that holds an access token for a private repository. It is sent to {option}`${path}.release.host` only. The
           service gets it as a systemd credential.
+        '';
+      };
+
+      caFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/etc/ssl/private-ca.pem";
+        description = ''
+          The certificate of a private CA (PEM) that is trusted for {option}`${path}.release.host` and where it redirects
+          to, beside those that the system trusts.
         '';
       };
 

@@ -36,28 +36,47 @@ def build_ipxe(version: str = "2.0.0", *, machine: int = X86_64, autoexec: str =
     return build_uefi_application(machine, body=body)
 
 
+def build_shim(
+    second_stage: str = "\\\\grubx64.efi", *, machine: int = X86_64, by_own_name: bool = False
+) -> bytes:
+    """What passes for a shim: its mark, and the names that it can load as it holds them."""
+    texts = ["\\fbx64.efi", "\\mmx64.efi", "not bootx64.efi", second_stage, "revocations_sbat.efi"]
+    body = b"UEFI SHIM\n$Version: 16.1 $\n\0\0" + b"".join(f"{text}\0".encode("utf-16-le") for text in texts)
+    return build_uefi_application(machine, body=body + (b"iPXE\0-shim\0" if by_own_name else b""))
+
+
 def find_ipxe(suite: str) -> Path:
     """A tree of a Debian suite's packages ``ipxe`` and ``ipxe-qemu`` (``trixie``), from the cache or made.
 
     The binaries stand in ``usr/lib/ipxe``. Nothing is installed, and the system's apt does not learn of it.
     Ends the test where they cannot be had.
     """
+    return _find_tree(suite, "ipxe", ("ipxe", "ipxe-qemu"))
+
+
+def find_signed_loaders() -> tuple[Path, Path]:
+    """Debian's shim, signed by Microsoft, and the GRUB for networks that it starts; as ``find_ipxe``."""
+    tree = _find_tree("bookworm", "signed-loaders", ("shim-signed", "grub-efi-amd64-signed")) / "usr/lib"
+    return tree / "shim/shimx64.efi.signed", tree / "grub/x86_64-efi-signed/grubnetx64.efi.signed"
+
+
+def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
     cache = cache_directory()
-    tree = cache / f"ipxe-{suite}"
+    tree = cache / f"{name}-{suite}"
     cache.mkdir(parents=True, exist_ok=True)
     with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=1800):
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
                 try:
-                    _unpack(suite, Path(work))
+                    _unpack(suite, packages, Path(work))
                 except ProcessError as error:
                     give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
                 (Path(work) / "tree").rename(tree)
     return tree
 
 
-def _unpack(suite: str, work: Path) -> None:
+def _unpack(suite: str, packages: tuple[str, ...], work: Path) -> None:
     """An apt with lists, sources and state of its own."""
     for directory in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
         (work / directory).mkdir(parents=True)
@@ -74,7 +93,7 @@ def _unpack(suite: str, work: Path) -> None:
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     run(["apt-get", *options, "-qq", "update"], timeout=600)
-    run(["apt-get", *options, "-qq", "download", "ipxe", "ipxe-qemu"], cwd=work / "deb", timeout=600)
+    run(["apt-get", *options, "-qq", "download", *packages], cwd=work / "deb", timeout=600)
     for archive in (work / "deb").glob("*.deb"):
         run(["dpkg-deb", "--extract", str(archive), str(work / "tree")], timeout=120)
 
@@ -103,13 +122,21 @@ def _write_sources(suite: str, directory: Path) -> None:
             (directory / file.name).write_text("\n\n".join(stanzas) + "\n")
 
 
-def copy_ovmf(directory: Path) -> tuple[Path, Path]:
-    """OVMF's code, and a copy of its variables that a guest may write to."""
-    places = (
-        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    )
+_OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+)
+# With Microsoft's keys in its variables, so that Secure Boot is on.
+_SECURE_OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+)
+
+
+def copy_ovmf(directory: Path, *, secure: bool = False) -> tuple[Path, Path]:
+    """OVMF's code, and a copy of its variables that a guest may write to. ``secure``: with Secure Boot."""
+    places = _SECURE_OVMF if secure else _OVMF
     found = next((pair for pair in places if all(Path(file).exists() for file in pair)), None)
     if found is None:
         give_up("OVMF is not installed (Debian: ovmf)")

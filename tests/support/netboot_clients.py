@@ -88,12 +88,14 @@ def start_client(
     *,
     mac: str = "52:54:00:12:34:56",
     memory_mib: int = 256,
+    secure: bool = False,
     rom: Path | None = None,
     extra: Sequence[str] = (),
 ) -> Iterator[Client]:
     """A machine that boots from the network alone, for the length of the block.
 
-    ``directory`` is its own. ``rom``: a PXE ROM for SeaBIOS in place of the one that QEMU brings.
+    ``directory`` is its own. ``rom``: a PXE ROM for SeaBIOS in place of the one that QEMU brings. ``secure``:
+    with Secure Boot on, and Microsoft's keys.
     """
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
     console = directory / "console"
@@ -102,11 +104,12 @@ def start_client(
         *(*plug.wrapper, qemu),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         # Without graphics, SeaBIOS and its ROMs speak on the serial port.
-        *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max", "-m", str(memory_mib)),
+        *("-machine", f"q35,accel=tcg,graphics=off{',smm=on' if secure else ''}", "-cpu", "max"),
+        *("-m", str(memory_mib)),
         *("-serial", f"file:{console}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
         *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1{_choose_rom(firmware, rom)}"),
-        *_build_firmware(firmware, directory),
+        *_build_firmware(firmware, directory, secure=secure),
         *extra,
     ]
     with (directory / "qemu.log").open("wb") as log:
@@ -126,15 +129,17 @@ def _choose_rom(firmware: Firmware, rom: Path | None) -> str:
     return "" if rom is None else f",romfile={rom},disable-legacy=on"
 
 
-def _build_firmware(firmware: Firmware, directory: Path) -> list[str]:
+def _build_firmware(firmware: Firmware, directory: Path, *, secure: bool) -> list[str]:
     if firmware is Firmware.SEABIOS:
         return []
-    code, variables = copy_ovmf(directory)
+    code, variables = copy_ovmf(directory, secure=secure)
     switches = {"IPv6Support": "n"}
     if firmware is Firmware.OVMF_HTTP:
         # One boot entry of the card is PXE's, and would come first.
         switches |= {"IPv4PXESupport": "n"}
     return [
+        # Its variables are the firmware's alone to write, in system management mode.
+        *(("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()),
         *("-drive", f"if=pflash,format=raw,readonly=on,file={code}"),
         *("-drive", f"if=pflash,format=raw,file={variables}"),
         *(

@@ -84,7 +84,9 @@ def serve(
             return load_server_settings(config, flags=flags)
 
     if only_check:
-        load()
+        from ectools.netboot.boot_files.chain import warn_of_chain
+
+        warn_of_chain(load())
         click.echo("the settings can be used", err=True)
     elif print_dnsmasq:
         _print_dnsmasq(load())

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--tag", metavar="TAG", help="The release's tag.  [default: the latest]")
 @click.option("--artifact", metavar="GLOB", help="The archive's name among the release's files.")
 @click.option("--token-file", metavar="FILE", help="A file with the forge's token, for a private repository.")
+@click.option(
+    "--ca-file", metavar="FILE", help="A private CA's certificate, trusted beside the system's for the forge."
+)
 @click.option("--require-sums", is_flag=True, help="Refuse a release without a published SHA256SUMS.txt.")
 @click.option(
     "--signature-format",
@@ -45,6 +48,7 @@ def stage(
     tag: str | None,
     artifact: str | None,
     token_file: str | None,
+    ca_file: str | None,
     require_sums: bool,
     signature_format: str | None,
     public_key_file: str | None,
@@ -77,6 +81,7 @@ def stage(
             "release.tag": tag,
             "release.artifact": artifact,
             "release.tokenFile": token_file,
+            "release.caFile": ca_file,
             "release.requireSums": require_sums or None,
             "release.signature.format": signature_format,
             "release.signature.publicKeyFile": public_key_file,

@@ -1,5 +1,6 @@
-"""What clients load before a kernel: iPXE binaries and boot scripts.
+"""What clients load before a kernel: iPXE binaries, other loaders before or after them, and boot scripts.
 
-``binary`` what a binary is, by its bytes · ``choose`` which are served · ``scripts`` the text of both
-stages · ``install`` binaries and first stage into the TFTP directory.
+``layout`` the names in the TFTP directory · ``binary`` what a binary is, by its bytes · ``shim`` what a shim
+loads next · ``choose`` which binaries are served · ``chain`` the files beside them · ``scripts`` the text of
+both stages · ``install`` all of it into the TFTP directory.
 """

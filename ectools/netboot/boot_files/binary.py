@@ -1,4 +1,4 @@
-"""Facts of a boot binary, by its bytes: its machine, its version, and whether it runs ``autoexec.ipxe``.
+"""Facts of a boot binary, by its bytes: its machine, its version, and what it loads next.
 
 UEFI builds are not compressed, so their strings can be read; BIOS builds are, and have no ``autoexec.ipxe``.
 """
@@ -10,6 +10,12 @@ import re
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ectools.netboot.boot_files.shim import find_shim
+
+if TYPE_CHECKING:
+    from ectools.netboot.boot_files.shim import ShimFacts
 
 _NAME = "autoexec.ipxe"
 _UEFI_APPLICATION = 10
@@ -33,7 +39,7 @@ class BinaryFacts:
     """``machine``: PE's number, None where it is no UEFI application. ``version``: None where it has none.
 
     ``embedded`` is the script that was built in, None where there is none. ``autoexec`` and ``embedded`` say
-    nothing of a BIOS build.
+    nothing of a BIOS build. ``shim``: its facts where it is one.
     """
 
     machine: int | None
@@ -41,10 +47,13 @@ class BinaryFacts:
     version: str | None
     autoexec: Autoexec
     embedded: bytes | None
+    shim: ShimFacts | None = None
 
     @property
     def title(self) -> str:
-        """``iPXE 2.0.0``."""
+        """``iPXE 2.0.0``, ``shim 16.1``."""
+        if self.shim is not None:
+            return "shim" if self.shim.version is None else f"shim {self.shim.version}"
         if not self.is_ipxe:
             return "no iPXE"
         return "iPXE of an unknown version" if self.version is None else f"iPXE {self.version}"
@@ -67,13 +76,16 @@ def inspect_binary(data: bytes) -> BinaryFacts:
     """The facts of a whole file."""
     found = _SBAT.search(data) or _VERSION.search(data)
     embedded = _EMBEDDED.search(data)
-    is_ipxe = b"iPXE" in data
+    shim = find_shim(data)
+    # The iPXE project's shim names its maker.
+    is_ipxe = shim is None and b"iPXE" in data
     return BinaryFacts(
         machine=find_machine(data),
         is_ipxe=is_ipxe,
         version=found[1].decode("ascii", "replace") if found and is_ipxe else None,
         autoexec=_find_autoexec(data),
         embedded=None if embedded is None else embedded[0],
+        shim=shim,
     )
 
 

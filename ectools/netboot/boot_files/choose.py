@@ -11,11 +11,12 @@ from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.files import read_regular
 from ectools.netboot.boot_files.binary import Autoexec, BootBinary
+from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.protocols import Binary, load_protocols
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, IpxeFile, RemoteIpxe, StockIpxe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ectools.netboot.settings.model import NetbootSettings
 
@@ -45,12 +46,6 @@ _MAX_BIOS = 640 * 1024
 
 class BinaryError(EcError):
     """A boot binary cannot be had, or cannot be used; the message names it."""
-
-
-def build_filenames(settings: NetbootSettings) -> Mapping[Binary, str]:
-    """The names that boot binaries have in the TFTP directory."""
-    names = {binary: kind.filename for binary, kind in load_protocols().binaries.items()}
-    return {**names, Binary.X86_64: settings.tftp_boot_filename}
 
 
 def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) -> dict[str, bytes]:
@@ -135,8 +130,10 @@ def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
         )
     from ectools.fetch.client import FetchError, HttpClient
     from ectools.fetch.retry import RetryPolicy
+    from ectools.fetch.trust import load_trust
 
-    client = HttpClient(url, retry=RetryPolicy())
+    trust = load_trust(remote.ca_file, option=f"{NETBOOT_OPTIONS}.ipxe.remoteCaFile")
+    client = HttpClient(url, retry=RetryPolicy(), trust=trust)
     try:
         binary = BootBinary(where=url, data=client.read(url, limit=_MAX_BINARY, what="the boot binary"))
     except FetchError as error:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 DNSMASQ = "dnsmasq"
 _TEST_SECONDS = 30
 # dnsmasq takes a comma for the next field, and adds ".0" to a name without a dot.
-_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII)
+_FILENAME = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII
+)
 
 
 def find_dnsmasq() -> str:
@@ -31,17 +33,29 @@ def find_dnsmasq() -> str:
 
 
 def list_boot_files(directory: Path) -> frozenset[str]:
-    """The regular files in the TFTP directory; none where there is no directory. Raises FileError."""
-    try:
-        with os.scandir(directory) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-    except FileNotFoundError:
-        return frozenset()
-    except OSError as error:
-        raise FileError(
-            f"{directory}: cannot be read: {error.strerror}",
-            hint="it is served as the user who runs this command: that user has to own or to read it",
-        ) from error
+    """The regular files in the TFTP directory and below; none where there is no directory. Raises FileError.
+
+    Links to directories are not followed: what they lead to is not ours to offer.
+    """
+    found: set[str] = set()
+    pending = [directory]
+    while pending:
+        current = pending.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(current / entry.name)
+                    elif entry.is_file():
+                        found.add(str((current / entry.name).relative_to(directory)))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FileError(
+                f"{current}: cannot be read: {error.strerror}",
+                hint="it is served as the user who runs this command: that user has to own or to read it",
+            ) from error
+    return frozenset(found)
 
 
 def find_faults(services: BootServices) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME
-from ectools.netboot.boot_files.choose import build_filenames
+from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.protocols import Transport, load_protocols
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.ipxe.language import AUTOEXEC_NAME
+from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
@@ -47,7 +47,8 @@ def build_plan(settings: ServerSettings) -> DnsmasqPlan:
     services = replace(services, max_transfers=fit_transfers(services.max_transfers))
     configuration = render_configuration(services)
     check_services(services, configuration, program=program)
-    for name in sorted({settings.tftp_boot_filename, AUTOEXEC_NAME} - present):
+    wanted = {settings.tftp_boot_filename, *settings.ipxe.extra_files, *list_scripts(settings)}
+    for name in sorted(wanted - present):
         _log.warning(
             "a boot file is missing, and clients of TFTP will not get on",
             file=str(settings.tftp_dir / name),

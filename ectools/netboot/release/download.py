@@ -7,7 +7,8 @@ import re
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol
 
-from ectools.fetch.client import FetchError, TransientError, read_steadily
+from ectools.fetch.client import FetchError, TransientError
+from ectools.fetch.web_page import is_page_type
 from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
@@ -128,7 +129,7 @@ class Download:
             yield from self._read(response, last + 1 - first)
 
     def _read(self, response: BaseHTTPResponse, size: int | None) -> Iterator[bytes]:
-        return read_steadily(response, self.source, self._client.retry, size=size)
+        return self._client.read_body(response, self._url, size=size)
 
     def _note(self, response: BaseHTTPResponse) -> None:
         """Take the entity tag and the length of a whole answer. Raises FetchError where they have changed."""
@@ -137,7 +138,9 @@ class Download:
             raise self._changed()
         self._etag = etag if etag and etag.startswith('"') else None
         length = response.length_remaining
-        if length is not None and self.size not in (None, length):
+        # Of a web page in the file's place more is known once it begins.
+        is_page = is_page_type(response.headers.get("Content-Type"))
+        if length is not None and self.size not in (None, length) and not is_page:
             raise FetchError(
                 f"{self.source}: is {length} bytes long, and {self.size} were announced",
                 hint="the file was replaced, or something in between changes it",
@@ -162,7 +165,9 @@ class Download:
     def _check_end(self) -> None:
         """For an answer that does not say how long it is."""
         if self.size is not None and self._received < self.size:
-            raise TransientError(f"{self.source}: ended after {self._received} of {self.size} bytes")
+            raise TransientError(
+                f"{self.source}: ended after {self._received} of {self.size} bytes", url=self._url
+            )
 
     def _changed(self) -> FetchError:
         return FetchError(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 from urllib.parse import quote
 
 from ectools.errors import EcError, InputError, cut, show_list
 from ectools.fetch.client import FetchError, url_origin
+from ectools.fetch.rejection import RejectionKind
 from ectools.files import parse_json
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from ectools.fetch.client import HttpClient, Rejection
+    from ectools.fetch.client import HttpClient
+    from ectools.fetch.rejection import Rejection
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_NAME = 255
@@ -71,15 +73,46 @@ class ForgeRelease:
 
 def advise(rejection: Rejection) -> str | None:
     """What to do where a forge does not give a release or a file of one, by the options that name it."""
-    match rejection.status:
-        case None:
+    match rejection.kind:
+        case RejectionKind.UNENCRYPTED:
             return "the forge must name its files by https too (Forgejo: ROOT_URL)"
+        case RejectionKind.UNREACHABLE if rejection.at_home:
+            return None
+        case RejectionKind.UNREACHABLE:
+            return f"{_ELSEWHERE}: this machine must reach it"
+        case RejectionKind.PAGE:
+            return _advise_login(rejection)
+        case RejectionKind.STATUS:
+            return _advise_status(rejection)
+    assert_never(rejection.kind)
+
+
+# Its files' addresses are the forge's to give.
+_ELSEWHERE = (
+    "the forge names its files by this address, and not by release.host (Forgejo: ROOT_URL, its storage)"
+)
+
+
+def _advise_login(rejection: Rejection) -> str:
+    if not rejection.at_home:
+        return "is this a login or a portal in front of the forge? its files must be there for programs too"
+    if rejection.has_token:
+        return "is this a login? the token needs read access to the repository (release.tokenFile)"
+    return (
+        "is this a login? a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
+    )
+
+
+def _advise_status(rejection: Rejection) -> str | None:
+    match rejection.status:
         case 401 | 403 | 404 if rejection.has_token and not rejection.at_home:
             return "the token goes to release.host alone, and this is another host, port or scheme"
         case 401 | 403 if rejection.has_token:
             return "the token needs read access to the repository (release.tokenFile)"
         case 401 | 403:
             return "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"
+        case 404 if not rejection.at_home:
+            return f"{_ELSEWHERE}: is it the forge's?"
         case 404:
             return "release.host, release.repo and release.tag name the release" + (
                 "" if rejection.has_token else "; a private repository looks the same without a token"
@@ -94,7 +127,7 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
     shown = redact_url(url)
     try:
-        data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description")
+        data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description", take_page=True)
     except FetchError as error:
         if tag is None and error.status == 404:
             error.hint = f"{error.hint}; the latest is no draft and no prerelease: release.tag may name one"

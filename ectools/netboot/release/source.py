@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import InputError
 from ectools.fetch.client import HttpClient
+from ectools.fetch.trust import load_trust
 from ectools.files import read_input, read_regular
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -80,6 +81,7 @@ def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
         authorization=None if token is None else f"token {token}",
         retry=retry,
         advise=advise,
+        trust=load_trust(forge.ca_file, option="release.caFile"),
     )
     release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
     asset = release.choose_asset(forge.artifact)

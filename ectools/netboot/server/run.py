@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
-from ectools.ipxe.language import AUTOEXEC_NAME
+from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
@@ -115,18 +115,20 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
 
 def _warn_of_other_script(settings: NetbootSettings, token: str | None) -> None:
     """The first script is written by another command, and may name another host or send another token."""
-    path = settings.tftp_dir / AUTOEXEC_NAME
-    try:
-        found = read_regular(path, limit=_MAX_SCRIPT_BYTES)
-    except FileError:
-        return
-    if found != build_autoexec(settings, token).encode("ascii"):
-        _log.warning(
-            "the first boot script is not what these settings make: it may send clients elsewhere, or with "
-            "another token",
-            file=str(path),
-            hint="`ectools netboot ipxe` with the same settings writes it anew",
-        )
+    wanted = build_autoexec(settings, token).encode("ascii")
+    for name in list_scripts(settings):
+        path = settings.tftp_dir / name
+        try:
+            found = read_regular(path, limit=_MAX_SCRIPT_BYTES)
+        except FileError:
+            continue
+        if found != wanted:
+            _log.warning(
+                "the first boot script is not what these settings make: it may send clients elsewhere, or "
+                "with another token",
+                file=str(path),
+                hint="`ectools netboot ipxe` with the same settings writes it anew",
+            )
 
 
 async def _serve(

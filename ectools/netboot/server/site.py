@@ -3,7 +3,8 @@
     /netboot.ipxe               the second script, made for the current release
     /releases/<id>/<file>       a file of that release
     /<file>                     a file of the current release
-    /autoexec.ipxe, /<binary>   the boot files of the TFTP directory, which come before a release's files
+    /autoexec.ipxe, /<binary>, /<directory>/<extra file>
+                                the boot files of the TFTP directory, which come before a release's files
 
 ``current`` is looked at for each request, so a release that was staged is served at once. Where it cannot be,
 the one before stays. A thread looks, so that a lock or a disk holds up nobody but who wants to know.
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.ipxe.language import AUTOEXEC_NAME, NETBOOT_NAME
-from ectools.netboot.boot_files.choose import build_filenames
+from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.boot_files.layout import list_boot_names
 from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -53,22 +54,22 @@ _NOT_THERE = frozenset({403, 404, 500})
 class ServingPolicy:
     """What a reload replaces.
 
-    ``token`` is what scripts send, ``boot_files`` are the names that are served of the TFTP directory.
+    ``token`` is what scripts send, ``boot_files`` are the names, by segments, that are served of the TFTP
+    directory.
     """
 
     settings: NetbootSettings
     access: Access
     token: str | None
-    boot_files: frozenset[bytes]
+    boot_files: frozenset[tuple[bytes, ...]]
 
     @classmethod
     def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
-        names = (*build_filenames(settings).values(), AUTOEXEC_NAME)
         return cls(
             settings=settings,
             access=Access(settings, tokens),
             token=tokens[0] if tokens else None,
-            boot_files=frozenset(name.encode() for name in names),
+            boot_files=frozenset(tuple(name.encode().split(b"/")) for name in list_boot_names(settings)),
         )
 
 
@@ -118,8 +119,8 @@ class BootSite:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._find_script(info)
-            case (name,) if name in self._policy.boot_files:
-                return self._find_boot_file(info, name)
+            case segments if segments in self._policy.boot_files:
+                return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:
                 return await self._find_release_file(info, release_id, tuple(rest))
         current = await self._need_current()
@@ -220,14 +221,15 @@ class BootSite:
         self._leases.keep(release.id)
         return Resource(target=current.script, on_complete=on_complete)
 
-    def _find_boot_file(self, info: RequestInfo, name: bytes) -> Resource:
+    def _find_boot_file(self, info: RequestInfo, segments: tuple[bytes, ...]) -> Resource:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
             if delivery.reached_end:
-                self.nodes.first_stage(client, name.decode())
+                self.nodes.first_stage(client, b"/".join(segments).decode())
 
-        return Resource(target=(self._policy.settings.tftp_dir.name.encode(), name), on_complete=on_complete)
+        directory = self._policy.settings.tftp_dir.name.encode()
+        return Resource(target=(directory, *segments), on_complete=on_complete)
 
     async def _find_release_file(
         self, info: RequestInfo, release_id: bytes, name: tuple[bytes, ...]

@@ -1,5 +1,5 @@
 """The settings of network boot.
 
-``model`` what they are · ``checks`` of one value · ``build`` JSON → settings, or all that is wrong · ``load``
-a file, the environment and flags → settings.
+``model`` what they are · ``checks`` of one value · ``boot_names`` in the TFTP directory · ``build`` JSON →
+settings, or all that is wrong · ``load`` a file, the environment and flags → settings.
 """

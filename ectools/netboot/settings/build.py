@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings import checks
+from ectools.netboot.settings.boot_names import check_boot_name, check_extra_files
 from ectools.netboot.settings.model import (
     FleetSettings,
     Forge,
@@ -53,10 +54,11 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     proxies = problems.parse_each("trustedProxies", raw["trustedProxies"], checks.parse_network)
     token_file = take("chainTokenFile", raw["chainTokenFile"], check_secret_path)
     mirrors = problems.parse_each("mirrors", raw["mirrors"], checks.parse_mirror)
-    filename = take("tftpBootFilename", raw["tftpBootFilename"], checks.check_boot_filename)
+    filename = take("tftpBootFilename", raw["tftpBootFilename"], check_boot_name)
     proxy_dhcp = _build_proxy(raw["proxyDhcp"], problems, listen_ip=listen_ip)
     release = _build_release(raw["release"], problems)
     ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
+    check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
     fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
     if problems.found or ipxe is None:
         return None
@@ -120,6 +122,7 @@ def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball
     tag = problems.check("release.tag", raw["tag"], checks.check_tag)
     tarball = problems.check("release.tarball", raw["tarball"], check_path)
     token_file = problems.check("release.tokenFile", raw["tokenFile"], check_secret_path)
+    ca_file = problems.check("release.caFile", raw["caFile"], check_path)
     artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
     if tag is not None and tarball is not None:
         problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")
@@ -131,6 +134,7 @@ def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball
         tag=tag,
         token_file=_optional_path(token_file),
         artifact=artifact,
+        ca_file=_optional_path(ca_file),
     )
 
 
@@ -158,6 +162,7 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        extra_files={name: Path(file) for name, file in raw["extraFiles"].items()},
         verify=raw["verify"],
         attempts=int(raw["attempts"]),
         on_failure=OnFailure(raw["onFailure"]),
@@ -179,6 +184,7 @@ def _build_x86_64(
         return value
 
     problems.check("ipxe.embeddedFile", raw.get("embeddedFile"), check_path)
+    ca_file = problems.check("ipxe.remoteCaFile", raw["remoteCaFile"], check_path)
     problems.check("ipxe.remoteUrl", raw["remoteUrl"], checks.check_remote_url)
     match strategy:
         case Strategy.AUTOEXEC:
@@ -195,7 +201,9 @@ def _build_x86_64(
             return None if path is None else IpxeFile(path=Path(path))
         case Strategy.REMOTE:
             url, sha256 = need("remoteUrl"), need("remoteSha256")
-            return None if url is None or sha256 is None else RemoteIpxe(url=url, sha256=sha256.lower())
+            if url is None or sha256 is None:
+                return None
+            return RemoteIpxe(url=url, sha256=sha256.lower(), ca_file=_optional_path(ca_file))
     assert_never(strategy)
 
 

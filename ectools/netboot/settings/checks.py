@@ -24,8 +24,6 @@ _HOSTNAME = re.compile(
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 _FILE_NAME = re.compile(r"[^/\0]+")
-# DHCP's file field has 128 bytes with a NUL (RFC 2131, section 2).
-_MAX_BOOT_FILENAME = 127
 
 
 def parse_listen_ip(text: str) -> ipaddress.IPv4Address:
@@ -60,12 +58,6 @@ def check_http_port(port: int) -> None:
     """A port that scripts can name: they are written before the server is bound."""
     if port == 0:
         raise BadValueError("the port that clients are sent to: 8080")
-
-
-def check_boot_filename(name: str) -> None:
-    """A name (of ASCII characters, which the schema has seen) for DHCP's file field."""
-    if len(name) > _MAX_BOOT_FILENAME:
-        raise BadValueError(f"at most {_MAX_BOOT_FILENAME} bytes", message="too long")
 
 
 def parse_mirror(url: str) -> str:

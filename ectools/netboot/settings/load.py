@@ -37,6 +37,7 @@ _PATHS = (
     "chainTokenFile",
     "release.tarball",
     "release.tokenFile",
+    "release.caFile",
     "release.signature.publicKeyFile",
     "ipxe.localFile",
 )

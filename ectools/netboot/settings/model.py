@@ -75,7 +75,8 @@ class Signature:
 class Forge:
     """A Forgejo's repository. ``host`` is its URL, ``artifact`` a glob of the archive's name.
 
-    ``tag`` None: its latest release. ``token_file`` None: it is public.
+    ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the system
+    trusts is enough.
     """
 
     host: str
@@ -83,6 +84,7 @@ class Forge:
     tag: str | None
     token_file: Path | None
     artifact: str
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,7 @@ class RemoteIpxe:
 
     url: str
     sha256: str
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +137,12 @@ class IpxeSettings:
     """``x86_64`` is where the binary for x86-64 UEFI comes from.
 
     ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
+    ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    extra_files: Mapping[str, Path]
     verify: bool
     attempts: int
     on_failure: OnFailure

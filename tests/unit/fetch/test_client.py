@@ -11,11 +11,11 @@ from ectools import __version__
 from ectools.fetch.client import (
     FetchError,
     HttpClient,
-    Rejection,
     TransientError,
     read_steadily,
     url_origin,
 )
+from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.fetch.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -177,9 +177,9 @@ def test_a_rejection_has_the_callers_hint(code: int, forge: Forge, clock: Clock)
         error = fail(forge, redirect(f"{other.url}/there"), authorization="token s", advise=advise)
         assert error.message == f"{other.url}/there: {bare}"
     assert asked == [
-        Rejection(status=code, has_token=True, at_home=True),
-        Rejection(status=code, has_token=False, at_home=True),
-        Rejection(status=code, has_token=True, at_home=False),
+        Rejection(kind=RejectionKind.STATUS, status=code, has_token=True, at_home=True),
+        Rejection(kind=RejectionKind.STATUS, status=code, has_token=False, at_home=True),
+        Rejection(kind=RejectionKind.STATUS, status=code, has_token=True, at_home=False),
     ]
     assert fail(forge, status(code)).hint is None
     assert clock.slept == []
@@ -199,7 +199,7 @@ def test_where_the_host_is_encrypted_nothing_is_asked_for_without(forge: Forge) 
         f"{forge.url}/file: is not encrypted, and forge.example is asked over https: not fetched"
     )
     assert caught.value.hint == "do this"
-    assert asked == [Rejection(status=None, has_token=False, at_home=False)]
+    assert asked == [Rejection(kind=RejectionKind.UNENCRYPTED, has_token=False, at_home=False)]
     assert forge.seen == []
 
 

@@ -132,6 +132,16 @@ def test_a_certificate_of_another_time_is_told_apart(code: int) -> None:
     assert caught.value.hint == "the certificate is not of this time: is this machine's clock right?"
 
 
+@pytest.mark.parametrize("code", [62, 64])
+def test_a_certificate_of_another_name_is_told_apart(code: int) -> None:
+    """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+    reason = ssl.SSLCertVerificationError("bad")
+    reason.verify_code = code
+    with pytest.raises(FetchError) as caught, translate_errors("https://forge.example/x"):
+        raise SSLError(reason) from reason
+    assert caught.value.hint == "the certificate is another host's: is the address the one that it is for?"
+
+
 def test_a_connection_that_ends_in_tls_may_work_later() -> None:
     reason = ssl.SSLEOFError("EOF occurred")
     with pytest.raises(TransientError, match="EOF occurred"), translate_errors("https://forge.example/x"):

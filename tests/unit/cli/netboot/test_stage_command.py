@@ -113,6 +113,7 @@ def test_each_option_of_a_forge_arrives(
         "--tag": "boot-v1",
         "--artifact": "*.tar.xz",
         "--token-file": "/run/token",
+        "--ca-file": "/etc/ssl/ca.pem",
         "--signature-format": "openssh",
         "--public-key-file": "/etc/key.pub",
         "--keep": 4,
@@ -128,6 +129,7 @@ def test_each_option_of_a_forge_arrives(
         repo="owner/name",
         tag="boot-v1",
         token_file=Path("/run/token"),
+        ca_file=Path("/etc/ssl/ca.pem"),
         artifact="*.tar.xz",
     )
     assert release.signature == Signature(

@@ -23,11 +23,11 @@ from ectools.netboot.boot_files.binary import (
 )
 from ectools.netboot.boot_files.choose import (
     BinaryError,
-    build_filenames,
     choose_binaries,
     find_fault,
     find_stock,
 )
+from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import StockIpxe

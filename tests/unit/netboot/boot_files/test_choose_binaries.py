@@ -18,6 +18,7 @@ from ectools import log
 from ectools.errors import InputError
 from ectools.fetch import client as fetch_client
 from ectools.fetch.client import FetchError
+from ectools.fetch.trust import Trust
 from ectools.netboot.boot_files import choose
 from ectools.netboot.boot_files.binary import Autoexec, BootBinary, find_machine, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault, find_stock
@@ -250,11 +251,13 @@ class Web:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, data: bytes | FetchError) -> None:
         self.data = data
         self.asked: list[tuple[str, int]] = []
+        self.trust: Trust | None = None
         web = self
 
         class Client:
-            def __init__(self, url: str, *, retry: object) -> None:
+            def __init__(self, url: str, *, retry: object, trust: Trust) -> None:
                 self._url = url
+                web.trust = trust
 
             def read(self, url: str, *, limit: int, what: str) -> bytes:
                 assert (url, what) == (self._url, "the boot binary")
@@ -284,6 +287,20 @@ def test_a_download_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch, told: io.
     choose_binaries(remote_of(NEW), present=OLD)
     assert len(web.asked) == 2
     assert entries(told) == []
+
+
+def test_a_private_ca_is_trusted_for_a_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    web = Web(monkeypatch, NEW)
+    choose_binaries(remote_of(NEW))
+    assert web.trust is not None
+    assert web.trust.context is None
+    assert "ipxe.remoteCaFile names a private CA's" in web.trust.hint
+    (tmp_path / "ca.pem").write_text("no certificate")
+    settings = remote_of(NEW)
+    assert isinstance(settings.ipxe.x86_64, RemoteIpxe)
+    remote = replace(settings.ipxe.x86_64, ca_file=tmp_path / "ca.pem")
+    with pytest.raises(InputError, match=r"ipxe\.remoteCaFile: .*ca\.pem: holds no certificate"):
+        choose_binaries(replace(settings, ipxe=replace(settings.ipxe, x86_64=remote)))
 
 
 def test_a_download_that_may_load_itself_for_ever_is_told(

@@ -158,6 +158,18 @@ def test_boot_files_that_are_missing_are_told(tmp_path: Path, told: io.StringIO)
     assert "ectools netboot ipxe" in entries(told)[0]["hint"]
 
 
+@pytest.mark.usefixtures("machine")
+def test_a_file_of_a_chain_that_is_missing_is_told(tmp_path: Path, told: io.StringIO) -> None:
+    extra = {"sb/grubx64.efi": "/g", "sb/mmx64.efi": "/m"}
+    settings = settings_of(tmp_path, tftpBootFilename="sb/shimx64.efi", ipxe__extraFiles=extra)
+    (settings.tftp_dir / "sb").mkdir(parents=True)
+    for name in ("autoexec.ipxe", "sb/shimx64.efi", "sb/mmx64.efi"):
+        (settings.tftp_dir / name).write_bytes(b"x")
+    build_plan(settings)
+    missing = ["sb/autoexec.ipxe", "sb/grubx64.efi"]
+    assert [entry["file"] for entry in entries(told)] == [f"{tmp_path}/tftp/{name}" for name in missing]
+
+
 # The model
 
 

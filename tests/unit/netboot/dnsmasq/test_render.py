@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import golden
 from support.needs import require_tool
 
-from ectools.netboot.boot_files.choose import build_filenames
+from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.dnsmasq.check import check_services, find_faults, list_boot_files
 from ectools.netboot.dnsmasq.model import (
     BootServices,
@@ -43,6 +43,10 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "network-boot": (ALL, {}),
     "proxy": (ALL, PROXY),
     "proxy-x86_64": (("boot.efi", "autoexec.ipxe"), {**PROXY, "tftpBootFilename": "boot.efi"}),
+    "proxy-chain": (
+        ("x86_64-sb/shimx64.efi", "autoexec.ipxe"),
+        {**PROXY, "tftpBootFilename": "x86_64-sb/shimx64.efi"},
+    ),
 }
 
 
@@ -59,6 +63,7 @@ def test_dnsmasq_takes_it(name: str, tmp_path: Path) -> None:
     services = build(*present, **options, stateDir=str(tmp_path / 'a directory, "so called" \\ #1'))
     services.tftp_dir.mkdir(parents=True)
     for file in present:
+        (services.tftp_dir / file).parent.mkdir(exist_ok=True)
         (services.tftp_dir / file).write_bytes(b"x")
     check_services(services, render_configuration(services), program=program)
 
@@ -144,5 +149,8 @@ def test_boot_files_are_regular_files(tmp_path: Path) -> None:
     (tmp_path / "a.efi").write_bytes(b"x")
     (tmp_path / "b.efi").mkdir()
     (tmp_path / "c.efi").symlink_to("nothing")
-    assert list_boot_files(tmp_path) == {"a.efi"}
+    (tmp_path / "sb/deep").mkdir(parents=True)
+    (tmp_path / "sb/deep/d.efi").write_bytes(b"x")
+    (tmp_path / "linked").symlink_to("sb")
+    assert list_boot_files(tmp_path) == {"a.efi", "sb/deep/d.efi"}
     assert list_boot_files(tmp_path / "none") == frozenset()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ARCHIVES: dict[str, tuple[list[Answer], str]] = {
     "404": ([status(404)], "not found"),
     "500 for ever": ([status(500)], "status 500; given up"),
-    "a web page": ([body(b"<html>" + b" " * (len(DATA) - 6))], "looks like a web page"),
+    "a web page": ([body(b"<html>" + b" " * (len(DATA) - 6))], "a web page, and a file was expected"),
     "shorter than announced": (
         [whole(DATA[:-1])],
         f"is {len(DATA) - 1} bytes long, and {len(DATA)} were announced",

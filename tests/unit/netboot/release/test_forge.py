@@ -303,7 +303,7 @@ def test_no_sums_published(forge: Forge, staged_dir: Path) -> None:
 
 def test_sums_that_are_a_web_page(forge: Forge, staged_dir: Path) -> None:
     forge.publish(sums="<html>Sign in</html>")
-    reject(staged_dir, forge, "not a line of sha256sum")
+    reject(staged_dir, forge, r"SHA256SUMS\.txt: a web page, and a file was expected")
     assert forge.asked_archive() == []
 
 

@@ -10,7 +10,8 @@ from support.fetching import RETRY
 from support.forge import Forge, body, status
 
 from ectools.errors import EcError
-from ectools.fetch.client import FetchError, HttpClient, Rejection
+from ectools.fetch.client import FetchError, HttpClient
+from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.netboot.release.forge import Asset, ForgeError, ForgeRelease, advise, find_release
 
 API = "/api/v1/repos/owner/na%20me/releases"
@@ -149,26 +150,58 @@ NAMES = "release.host, release.repo and release.tag name the release"
 SAME = f"{NAMES}; a private repository looks the same without a token"
 
 
+ELSEWHERE = (
+    "the forge names its files by this address, and not by release.host (Forgejo: ROOT_URL, its storage)"
+)
+
+
 @pytest.mark.parametrize(
-    ("code", "tokened", "elsewhere", "bare"),
+    ("code", "tokened", "tokened_elsewhere", "bare", "bare_elsewhere"),
     [
-        (401, READ, HOME, PRIVATE),
-        (403, READ, HOME, PRIVATE),
-        (404, NAMES, HOME, SAME),
-        (410, None, None, None),
-        (500, None, None, None),
+        (401, READ, HOME, PRIVATE, PRIVATE),
+        (403, READ, HOME, PRIVATE, PRIVATE),
+        (404, NAMES, HOME, SAME, f"{ELSEWHERE}: is it the forge's?"),
+        (410, None, None, None, None),
+        (500, None, None, None, None),
     ],
 )
-def test_what_to_do_about_it(code: int, tokened: str | None, elsewhere: str | None, bare: str | None) -> None:
-    assert advise(Rejection(status=code, has_token=True, at_home=True)) == tokened
-    assert advise(Rejection(status=code, has_token=True, at_home=False)) == elsewhere
-    assert advise(Rejection(status=code, has_token=False, at_home=True)) == bare
-    assert advise(Rejection(status=code, has_token=False, at_home=False)) == bare
+def test_what_to_do_about_a_status(
+    code: int,
+    tokened: str | None,
+    tokened_elsewhere: str | None,
+    bare: str | None,
+    bare_elsewhere: str | None,
+) -> None:
+    def find_hint(*, has_token: bool, at_home: bool) -> str | None:
+        return advise(Rejection(kind=RejectionKind.STATUS, status=code, has_token=has_token, at_home=at_home))
+
+    assert find_hint(has_token=True, at_home=True) == tokened
+    assert find_hint(has_token=True, at_home=False) == tokened_elsewhere
+    assert find_hint(has_token=False, at_home=True) == bare
+    assert find_hint(has_token=False, at_home=False) == bare_elsewhere
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_token", "at_home", "words"),
+    [
+        (RejectionKind.UNREACHABLE, False, True, None),
+        (RejectionKind.UNREACHABLE, False, False, f"{ELSEWHERE}: this machine must reach it"),
+        (RejectionKind.PAGE, True, True, "is this a login? the token needs read access"),
+        (RejectionKind.PAGE, False, True, "is this a login? a private repository needs a token"),
+        (RejectionKind.PAGE, True, False, "is this a login or a portal in front of the forge?"),
+        (RejectionKind.PAGE, False, False, "is this a login or a portal in front of the forge?"),
+    ],
+)
+def test_what_to_do_about_the_rest(
+    kind: RejectionKind, has_token: bool, at_home: bool, words: str | None
+) -> None:
+    hint = advise(Rejection(kind=kind, has_token=has_token, at_home=at_home))
+    assert hint is words if words is None else (hint or "").startswith(words)
 
 
 def test_what_to_do_where_nothing_was_asked() -> None:
     for has_token in (True, False):
-        assert advise(Rejection(status=None, has_token=has_token, at_home=False)) == (
+        assert advise(Rejection(kind=RejectionKind.UNENCRYPTED, has_token=has_token, at_home=False)) == (
             "the forge must name its files by https too (Forgejo: ROOT_URL)"
         )
 

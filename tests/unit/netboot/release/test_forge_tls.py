@@ -13,13 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.fetching import DATA, fetch, reject
-from support.forge import (
-    API,
-    Forge,
-    redirect,
-    start_forge,
-    status,
-)
+from support.forge import API, DOWNLOADS, Forge, body, redirect, start_forge, status
 
 from ectools.netboot.release.stage import StageOutcome
 
@@ -86,6 +80,46 @@ def test_tls(staged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert plain.seen == []
         forge.answers = answers
         assert fetch(staged_dir, forge).outcome is StageOutcome.STAGED
+
+
+def test_a_private_ca(staged_dir: Path, tmp_path: Path) -> None:
+    context, certificate = build_tls(tmp_path)
+    with start_forge(DATA, tls=context) as forge:
+        assert "release.caFile names a private CA's" in reject(staged_dir, forge, "verify failed").render()
+        missing = str(tmp_path / "none.pem")
+        reject(staged_dir, forge, "release.caFile: .*none.pem: cannot be read", release_caFile=missing)
+        done = fetch(staged_dir, forge, release_caFile=str(certificate))
+        assert done.outcome is StageOutcome.STAGED
+
+
+def test_a_forge_that_names_another_host(staged_dir: Path) -> None:
+    """Forgejo makes the addresses of a release's files of its ROOT_URL."""
+    with start_forge(DATA) as gone:
+        pass
+    with start_forge(DATA) as forge:
+        forge.answers[f"{API}/latest"] = gone.answers[f"{API}/latest"]
+        error = reject(staged_dir, forge, "given up after 3 attempts in a row")
+        assert gone.url in error.message
+        assert "not by release.host (Forgejo: ROOT_URL, its storage): this machine must reach it" in str(
+            error.hint
+        )
+        with start_forge(DATA) as portal:
+            portal.answers[f"{DOWNLOADS}/SHA256SUMS.txt"] = [body(b"<html><title>Log in</title>")]
+            forge.answers[f"{API}/latest"] = portal.answers[f"{API}/latest"]
+            error = reject(staged_dir, forge, "a web page, titled 'Log in', and a file was expected")
+            assert "a portal in front of the forge" in str(error.hint)
+
+
+def test_a_login_page_in_the_archives_place(staged_dir: Path) -> None:
+    """It is shorter than what was announced, and that is not what is to be said of it."""
+    with start_forge(DATA) as forge:
+        page = body(b"<!DOCTYPE html><title>Sign in</title>", **{"Content-Type": "text/html"})
+        forge.on_archive(redirect("/user/login"))
+        forge.answers["/user/login"] = [page]
+        error = reject(
+            staged_dir, forge, r"titled 'Sign in', from http://.*/user/login, and a file was expected"
+        )
+        assert "the token needs read access" in str(error.hint)
 
 
 @pytest.mark.usefixtures("no_proxies")

@@ -454,6 +454,16 @@ def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> Non
     assert [(line["level"], line["file"]) for line in warnings] == expected
 
 
+def test_each_first_script_is_looked_at(case: Case) -> None:
+    case.settings = replace(case.settings, tftp_boot_filename="sb/ipxe.efi")
+    script = case.settings.tftp_dir / "sb/autoexec.ipxe"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!ipxe\n")
+    case.serve()
+    warnings = case.lines("the first boot script is not what these settings make")
+    assert [line["file"] for line in warnings] == [str(script)]
+
+
 def test_the_directories_are_made(case: Case) -> None:
     case.settings = build_settings(case.directory / "new")
     case.serve()

@@ -544,6 +544,30 @@ def test_scripts_send_the_first_token(world: World) -> None:
 
 
 def test_the_boot_files_are_those_of_the_settings_in_force(world: World) -> None:
-    names = {b"undionly.kpxe", b"ec-ipxe-ia32.efi", b"ec-ipxe-arm64.efi", b"autoexec.ipxe"}
-    assert world.policy().boot_files == {*names, b"ec-ipxe.efi"}
-    assert world.policy(tftpBootFilename="a.efi").boot_files == {*names, b"a.efi"}
+    names = {(b"undionly.kpxe",), (b"ec-ipxe-ia32.efi",), (b"ec-ipxe-arm64.efi",), (b"autoexec.ipxe",)}
+    assert world.policy().boot_files == {*names, (b"ec-ipxe.efi",)}
+    assert world.policy(tftpBootFilename="a.efi").boot_files == {*names, (b"a.efi",)}
+    chain = world.policy(
+        tftpBootFilename="sb/shimx64.efi",
+        ipxe={"extraFiles": {"sb/grubx64.efi": "/g", "grub/grub.cfg": "/c"}},
+    )
+    assert chain.boot_files == {
+        *names,
+        *((b"sb", name) for name in (b"shimx64.efi", b"grubx64.efi", b"autoexec.ipxe")),
+        (b"grub", b"grub.cfg"),
+    }
+
+
+def test_files_below_directories_are_served(world: World) -> None:
+    release = world.stage("one")
+    world.site.set_policy(
+        world.policy(tftpBootFilename="sb/shim.efi", ipxe={"extraFiles": {"more/notes.txt": "/n"}})
+    )
+    assert world.find("sb/shim.efi").target == (b"tftp", b"sb", b"shim.efi")
+    assert world.find("sb/autoexec.ipxe").target == (b"tftp", b"sb", b"autoexec.ipxe")
+    # A boot file comes before a release's; by its id the release's is there all the same.
+    assert world.find("more/notes.txt").target == (b"tftp", b"more", b"notes.txt")
+    there = world.find(f"releases/{release.id}/more/notes.txt").target
+    assert there == (b"releases", release.id.encode(), b"more", b"notes.txt")
+    for path in ("ec-ipxe.efi", "sb", "sb/", "sb/none.efi", "sb/shim.efi/"):
+        assert world.status(path) == 404

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.settings_documents import documents, list_options
 
 from ectools.errors import ProblemsError
-from ectools.netboot.boot_files.choose import build_filenames
+from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.boot_files.scripts import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
@@ -287,7 +287,7 @@ def test_every_option_has_its_place() -> None:
         ({"strategy": "embedded", "localFile": "/l", "embeddedFile": "/e"}, IpxeFile(path=Path("/e"))),
         (
             {"strategy": "remote", "remoteUrl": "http://a/b", "remoteSha256": SHA256},
-            RemoteIpxe(url="http://a/b", sha256=SHA256.lower()),
+            RemoteIpxe(url="http://a/b", sha256=SHA256.lower(), ca_file=None),
         ),
     ],
 )

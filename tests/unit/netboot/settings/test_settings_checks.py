@@ -41,7 +41,6 @@ TAKEN: list[tuple[Callable[[Any], object], list[Any]]] = [
         ],
     ),
     (checks.check_http_port, [1, 65535]),
-    (checks.check_boot_filename, ["a" * 127]),
     (checks.check_tag, ["boot-v2026.03.02", "1", "a/b", "v1+a_b"]),
     (checks.check_artifact, ["*", "ec-*.tar.*", "a b", "é"]),
     (checks.check_remote_url, ["https://a/b?c#d", "http://[2001:db8::1]:65535/x", "tftp://a/x"]),
@@ -94,7 +93,6 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
         ],
     ),
     (checks.check_http_port, "not usable", "the port that clients are sent to: 8080", [0]),
-    (checks.check_boot_filename, "too long", "at most 127 bytes", ["a" * 128]),
     (checks.parse_mirror, "not usable", URL_FORM, ["", "ftp://a/b", "http://a b", "a/b"]),
     (
         checks.parse_mirror,
