@@ -1,10 +1,11 @@
 """The toolkit that keeps the every.channel NixOS modules authoritative, and the programs of their units.
 
 ``cli`` commands · ``demo`` the main job on an embedded default · ``docs`` option reference · ``host`` host
-descriptions · ``checks`` of repository and machine · ``vm`` the guest runner · ``netboot`` staging, serving
-and probing · ``parsing`` settings, field by field · ``ipxe``, ``archive``, ``fetch`` what several of them
-share · ``options`` schemas from NixOS modules · ``schemas`` schemas as programs use them · ``explain`` a
-schema's errors in words · ``nixlang`` Nix expressions.
+descriptions · ``checks`` of repository and machine · ``vm`` the guest runner · ``service`` units without
+NixOS · ``netboot`` staging, serving and probing · ``settings_file`` one service's settings from either form
+of file, and ``documents`` with their places · ``parsing`` settings, field by field · ``ipxe``, ``archive``,
+``fetch`` what several of them share · ``options`` schemas from NixOS modules · ``schemas`` schemas as
+programs use them · ``explain`` a schema's errors in words · ``nixlang`` Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
 · ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,

@@ -1,4 +1,4 @@
-"""Schemas as programs use them: find one, check a document against it, load a settings file with it.
+"""Schemas as programs use them: find one, check a document against it, fill in its defaults.
 
 Needs jsonschema and nothing else, because the programs that read settings run on machines without Nix. Other
 than in the standard, ``integer`` means what Nix means by it: 1.0 is not one.
@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
-from ectools.files import FileError, read_input
 from ectools.names import resolve_reference, show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PACKAGE = Path(__file__).resolve().parent
-_SETTINGS_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
         if not path.is_file():
             known = ", ".join(schema_names()) or "none"
             raise InputError(f"{given}: there is no schema of that name", hint=f"the names are: {known}")
-    document = _parse(_read(path), path, where="")
+    document = parse_strictly(_read(path), path, where="")
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON Schema: it is no object")
     if checked and path.parent != schemas_directory():
@@ -108,34 +106,16 @@ def _validator_class() -> Any:
     return extend(Draft202012Validator, type_checker=checker)
 
 
-def read_settings(path: Path, schema: Schema) -> dict[str, Any]:
-    """A settings file: one JSON object that fits the schema, with the defaults of what it lacks filled in.
-
-    A key whose default is not data (it depends on other options or on packages) stays absent. Raises
-    InputError where the file cannot be read, ProblemsError with every bad field where it can.
-    """
-    return check_settings(parse_settings(path, schema), schema, where=str(path))
-
-
-def parse_settings(path: Path, schema: Schema) -> dict[str, Any]:
-    """The JSON object of a settings file, not yet checked. Raises InputError, ProblemsError."""
-    try:
-        raw = read_input(path, limit=_SETTINGS_BYTES)
-    except FileError as error:
-        raise InputError(error.message) from error
-    document = _parse(raw, path, where=schema.prefix)
-    if not isinstance(document, dict):
-        from ectools.explain import kind_of
-
-        _reject(path, schema.prefix, f"holds {kind_of(document)} where a JSON object was expected")
-    return document
-
-
 def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> dict[str, Any]:
     """``document`` with the defaults of what it lacks. Raises ProblemsError, which says ``where``."""
     problems = [*validate_document(document, schema), *_bad_texts(document, schema.prefix)]
     if problems:
         raise ProblemsError(f"{where}: {_count(problems)} in the settings", problems)
+    return fill_defaults(document, schema)
+
+
+def fill_defaults(document: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    """A document that fits the schema, with the defaults of what it lacks."""
     return _fill_object(copy.deepcopy(document), schema.document, schema.document)
 
 
@@ -196,8 +176,8 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _parse(raw: bytes, path: Path, *, where: str) -> Any:
-    """The JSON value of a file, strictly. ``where`` names what the file is about in the problems raised."""
+def parse_strictly(raw: bytes, path: Path, *, where: str) -> Any:
+    """The JSON value of a file, strictly. Raises ProblemsError; ``where`` names what the file is about."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from ectools import host
 from ectools.cli.combined_schema import SCHEMAS, choose_schema
 from ectools.errors import ProblemsError
 from ectools.files import read_bytes, write_atomic
+from ectools.host.wrapped import wrap_settings
 from ectools.nixlang import render
 
 
@@ -21,7 +22,7 @@ from ectools.nixlang import render
 @click.option("--value", is_flag=True, help="Print the Nix expression of any value, checked against nothing.")
 @SCHEMAS
 def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check: bool, value: bool) -> int:
-    """Make the NixOS module of a host description in JSON, YAML or TOML.
+    """Make the NixOS module of a host description in JSON, YAML or TOML, or of one service's settings.
 
     Packages are named in the description, and become pkgs.NAME. Paths stay strings, so nothing is copied to
     the Nix store. An invalid description yields its problems, and exit status 2.
@@ -42,7 +43,7 @@ def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check
 
 def _build(file: Path, schemas: tuple[str, ...]) -> str:
     schema = choose_schema(schemas)
-    description = host.load_host(file)
+    description = wrap_settings(host.load_host(file), schema)
     problems = host.validate_host(description, schema)
     if problems:
         raise ProblemsError(f"{file}: not a valid host description", list(problems))

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
     "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
     "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
+    "service": ("ectools.cli.service", "Install services as systemd units, where there is no NixOS."),
     "validate": ("ectools.cli.validate", "Check host descriptions, with line and column."),
     "verify-closure": (
         "ectools.cli.verify_closure",

@@ -10,8 +10,8 @@ import click
 
 from ectools import host
 from ectools.cli.combined_schema import SCHEMAS, choose_schema
+from ectools.documents.problem import OptionProblem, build_sarif, show_json
 from ectools.errors import EcError, ProblemsError
-from ectools.host.problem import OptionProblem, build_sarif, show_json
 
 if TYPE_CHECKING:
     from ectools.schemas import Schema
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool, as_sarif: bool) -> int:
     """Check host descriptions in JSON, YAML or TOML, and print every problem with its line and column.
 
+    One service's settings alone, as NixOS writes them to /etc/every-channel, are taken as that service's.
+    What is accepted here, the programs read: ectools netboot serve --config FILE.
+
     The exit status is 0 where all are valid, 1 where one is not, and 2 where one cannot be read at all.
     """
     if as_json and as_sarif:
@@ -36,7 +39,7 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
     unreadable = 0
     for file in files:
         try:
-            problems += _find_problems(file, schema)
+            problems += _find_problems(file, schema, is_whole=not schemas)
         except EcError as error:
             unreadable += 1
             click.echo(error.render(), err=True)
@@ -51,11 +54,17 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
     return 2 if unreadable else 1 if problems else 0
 
 
-def _find_problems(file: Path, schema: Schema) -> list[OptionProblem]:
+def _find_problems(file: Path, schema: Schema, *, is_whole: bool) -> list[OptionProblem]:
+    """``is_whole``: no schema was named, so what the programs would refuse is looked for too."""
+    from ectools.cli.service_settings import find_contradictions
+    from ectools.host.wrapped import wrap_settings
+
     try:
-        return host.validate_host(host.load_host(file), schema)
+        description = wrap_settings(host.load_host(file), schema)
     except ProblemsError as error:
         return [problem for problem in error.problems if isinstance(problem, OptionProblem)]
+    problems = host.validate_host(description, schema)
+    return problems or (find_contradictions(description) if is_whole else [])
 
 
 def _summarise(files: int, problems: int, unreadable: int) -> str:

@@ -28,7 +28,7 @@ def _config_option(command: Callable[..., _T]) -> Callable[..., _T]:
         default=GUEST_CONFIG,
         show_default=True,
         metavar="FILE",
-        help=f"The settings: JSON of the options of {GUEST_OPTIONS}, without enable.",
+        help=f"The settings of {GUEST_OPTIONS}: alone, or in a host description.",
     )(command)
 
 

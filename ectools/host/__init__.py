@@ -1,16 +1,15 @@
 """A host description in JSON, YAML or TOML: its validation, and the NixOS module made from it.
 
-``load`` a file by its format: ``json_source``, ``yaml_source``, ``toml_source`` with ``toml_spans``; each
-gives a ``source_map`` · ``combined_schema`` of several modules · ``fast_validate``, ``validate`` ·
-``problem`` what is wrong · ``generate`` the module · ``example`` a description to start from.
+``combined_schema`` of several modules · ``fast_validate``, ``validate`` · ``generate`` the module ·
+``example`` a description to start from · ``wrapped`` the settings of one service as a description.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.host.load import HostDescription, HostFormat, load_host, load_value, parse_host
-from ectools.host.problem import OptionProblem
+from ectools.documents.load import HostDescription, HostFormat, load_host, load_value, parse_host
+from ectools.documents.problem import OptionProblem
 from ectools.host.validate import validate_host
 
 if TYPE_CHECKING:

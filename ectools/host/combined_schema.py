@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.names import resolve_reference
 from ectools.schemas import Schema, load_schema, schema_names
+from ectools.settings_file import PACKAGE_PATTERN, STORE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ectools.host.source_map import Place
-
-_STORE_PATH = "^/nix/store/"
-"""What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
-
-PACKAGE_PATTERN = r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)"
-"""A package's attribute path in nixpkgs, with or without ``pkgs.`` before it."""
+    from ectools.documents.source_map import Place
 
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations"})
@@ -59,7 +54,7 @@ def _adapt(schema: Any, name: str) -> Any:
         return [_adapt(each, name) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    if str(schema.get("pattern")).startswith(_STORE_PATH):
+    if str(schema.get("pattern")).startswith(STORE_PATTERN):
         return {**schema, **_PACKAGE}
     adapted = {key: value if key in _VALUES else _adapt(value, name) for key, value in schema.items()}
     if "$ref" in adapted:

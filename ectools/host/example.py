@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ectools.host.combined_schema import PACKAGE_PATTERN, describe_option, follow_path, is_package
+from ectools.host.combined_schema import describe_option, follow_path, is_package
+from ectools.settings_file import PACKAGE_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _WIDTH = 100
 _HEADER = """\
@@ -16,16 +21,24 @@ _HEADER = """\
 """
 
 
-def build_example(document: dict[str, Any]) -> str:
-    """The text. ``document`` is the schema of a host description; what has no default is written out."""
+def build_example(document: dict[str, Any], values: Mapping[tuple[str, ...], Any] | None = None) -> str:
+    """The text. ``document`` is the schema of a host description; what has no default is written out.
+
+    ``values``: the path of an option → what is written for it, in place of its default.
+    """
     lines: list[str] = []
-    _write_table(document, (), document, lines)
+    _write_table(document, (), _Writing(document, values or {}), lines)
     return _HEADER + "\n".join(lines) + "\n"
 
 
-def _write_table(
-    schema: dict[str, Any], path: tuple[str, ...], document: dict[str, Any], lines: list[str]
-) -> None:
+@dataclass(frozen=True)
+class _Writing:
+    document: dict[str, Any]
+    values: Mapping[tuple[str, ...], Any]
+
+
+def _write_table(schema: dict[str, Any], path: tuple[str, ...], writing: _Writing, lines: list[str]) -> None:
+    document = writing.document
     properties = {name: follow_path(each, document) for name, each in schema.get("properties", {}).items()}
     tables = {name: each for name, each in properties.items() if _is_table(each)}
     options = {name: each for name, each in properties.items() if name not in tables}
@@ -37,11 +50,12 @@ def _write_table(
                 # The reason why the module is in the file at all.
                 lines.append("enable = true")
             else:
-                mark = "" if name in schema.get("required", ()) else "# "
-                value = _choose_value(options[name], document)
+                given = writing.values.get((*path, name))
+                mark = "# " if given is None and name not in schema.get("required", ()) else ""
+                value = _choose_value(options[name], document) if given is None else given
                 lines.append(f"{mark}{_write_key(name)} = {_write_value(value)}")
     for name, each in tables.items():
-        _write_table(each, (*path, name), document, lines)
+        _write_table(each, (*path, name), writing, lines)
 
 
 def _is_table(schema: dict[str, Any]) -> bool:

@@ -11,8 +11,8 @@ from ectools.nixlang import render_file
 from ectools.nixlang.nodes import AttrSet, Binding, Function, Parameter, Select, Var
 
 if TYPE_CHECKING:
-    from ectools.host.load import HostDescription
-    from ectools.host.source_map import Place
+    from ectools.documents.load import HostDescription
+    from ectools.documents.source_map import Place
     from ectools.schemas import Schema
 
 # The descriptions of lib.types.float and of types that hold it; lib.types.number takes integers too.

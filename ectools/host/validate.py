@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
+from ectools.documents.problem import OptionProblem, ProblemKind
 from ectools.errors import Problem
 from ectools.host.combined_schema import describe_option, find_declaration, find_option, load_combined_schema
 from ectools.host.fast_validate import fast_validate
-from ectools.host.problem import OptionProblem, ProblemKind
 from ectools.names import show_path
 from ectools.nixlang import scalars
 from ectools.nixlang.scalars import RenderError
@@ -17,8 +17,8 @@ from ectools.nixlang.scalars import RenderError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ectools.host.load import HostDescription
-    from ectools.host.source_map import Place, Position
+    from ectools.documents.load import HostDescription
+    from ectools.documents.source_map import Place, Position
     from ectools.schemas import Schema
 
 

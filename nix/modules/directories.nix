@@ -8,36 +8,12 @@
   user,
 }:
 let
-  # What ProtectHome and PrivateTmp of the sandbox take out of sight (systemd.nix).
-  hidden = [
-    "/home"
-    "/root"
-    "/run/user"
-    "/tmp"
-    "/var/tmp"
-  ];
-  shared = [
-    "/"
-    "/boot"
-    "/etc"
-    "/mnt"
-    "/nix"
-    "/opt"
-    "/run"
-    "/srv"
-    "/usr"
-    "/var"
-    "/var/cache"
-    "/var/lib"
-    # Other services of ours have theirs below it, and a runner its SSH host keys.
-    "/var/lib/every-channel"
-    "/var/log"
-  ];
+  inherit (import ./units.nix { inherit lib; }) directoryMode hiddenDirectories sharedDirectories;
   # As the file system reads it: "//a/./b/" is /a/b.
   partsOf = file: lib.filter (part: part != "" && part != ".") (lib.splitString "/" file);
   isBelow = directory: file: lib.take (lib.length (partsOf directory)) (partsOf file) == partsOf directory;
-  isHidden = file: lib.any (directory: isBelow directory file) hidden;
-  isShared = file: lib.any (directory: partsOf directory == partsOf file) shared;
+  isHidden = file: lib.any (directory: isBelow directory file) hiddenDirectories;
+  isShared = file: lib.any (directory: partsOf directory == partsOf file) sharedDirectories;
 
   # An assertion for each of the options (name → value) whose value is of that kind.
   refuse =
@@ -58,14 +34,14 @@ let
     group = user;
   };
   directory = owner // {
-    mode = "0750";
+    mode = directoryMode;
   };
 in
 {
   inherit isBelow;
 
   # Files and directories that the service reads or writes: option → path or null.
-  refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hidden}, which the service does not see";
+  refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hiddenDirectories}, which the service does not see";
 
   # Directories that are given to the service's user: option → path.
   refuseShared =

@@ -33,8 +33,6 @@ let
 
   systemd = import ./systemd.nix { inherit lib; };
 
-  filter = "${unit}-loopback";
-  lan = "${unit}-lan";
   isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
@@ -68,43 +66,23 @@ in
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/ipxe-qemu.json".source = checkedSettings;
 
-    users.users.${unit} = {
-      isSystemUser = true;
-      group = unit;
-      description = "every.channel iPXE guest";
-    };
-    users.groups.${unit} = { };
+    users = (import ./units.nix { inherit lib; }).users "ipxe-qemu";
 
     boot.kernelModules = lib.mkIf cfg.lan.enable [ "macvtap" ];
 
     systemd.tmpfiles.settings."10-${unit}" = directories.rules;
 
-    systemd.services.${unit} = import ./ec-ipxe-qemu-service.nix {
+    systemd.services = import ./ec-ipxe-qemu-service.nix {
       inherit
         cfg
-        lib
-        unit
-        runner
         checkedSettings
-        isFiltered
+        lib
+        pkgs
+        runner
+        unit
         ;
-      filterUnit = config.systemd.units."${filter}.service".unit;
-      lanUnit = config.systemd.units."${lan}.service".unit;
+      ectools = lib.getExe config.services.every-channel.toolsPackage;
+      unitFiles = config.systemd.units;
     };
-
-    systemd.services.${lan} = lib.mkIf cfg.lan.enable (
-      import ./ec-ipxe-qemu-lan.nix {
-        inherit lib unit checkedSettings;
-        ectools = lib.getExe config.services.every-channel.toolsPackage;
-      }
-    );
-
-    systemd.services.${filter} = lib.mkIf isFiltered (
-      import ./ec-ipxe-qemu-loopback.nix {
-        inherit lib unit checkedSettings;
-        inherit (pkgs) nftables;
-        ectools = lib.getExe config.services.every-channel.toolsPackage;
-      }
-    );
   };
 }

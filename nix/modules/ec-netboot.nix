@@ -13,7 +13,6 @@ let
   cfg = config.services.every-channel.netboot;
   path = "services.every-channel.netboot";
   unit = "every-channel-netboot";
-  dnsmasqUser = "${unit}-dnsmasq";
   ectools = lib.getExe config.services.every-channel.toolsPackage;
   inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) ports;
 
@@ -75,17 +74,7 @@ in
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/netboot.json".source = checkedSettings;
 
-    users.users.${unit} = {
-      isSystemUser = true;
-      group = unit;
-      description = "every.channel network boot";
-    };
-    users.users.${dnsmasqUser} = {
-      isSystemUser = true;
-      group = unit;
-      description = "every.channel network boot, dnsmasq";
-    };
-    users.groups.${unit} = { };
+    users = (import ./units.nix { inherit lib; }).users "netboot";
 
     systemd.tmpfiles.settings."10-${unit}" = directories.rules [
       (directories.ownTree cfg.stateDir)
@@ -96,29 +85,23 @@ in
       if cfg.interface == null then openPorts else { interfaces.${cfg.interface} = openPorts; }
     );
 
-    systemd.services = import ./ec-netboot-services.nix {
+    systemd = {
       inherit
-        cfg
-        dnsmasqUser
-        ectools
-        lib
-        pkgs
-        settings
-        unit
+        (import ./ec-netboot-services.nix {
+          inherit
+            cfg
+            ectools
+            lib
+            pkgs
+            settings
+            unit
+            ;
+          proxyVariables = config.networking.proxy.envVars;
+          systemctl = lib.getExe' config.systemd.package "systemctl";
+        })
+        services
+        timers
         ;
-      proxyVariables = config.networking.proxy.envVars;
-      systemctl = lib.getExe' config.systemd.package "systemctl";
-    };
-
-    systemd.timers."${unit}-stage" = lib.mkIf (cfg.release.refresh != null) {
-      description = "Look for a newer release of the network-boot artifacts";
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = cfg.release.refresh;
-        Persistent = true;
-        # Many boot hosts share one forge.
-        RandomizedDelaySec = "5min";
-      };
     };
   };
 }

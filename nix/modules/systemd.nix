@@ -25,40 +25,5 @@ rec {
       { storage = lib.mkDefault "volatile"; };
 
   # Everything that a program can do without which serves files or runs a guest. What a unit needs, it takes back.
-  sandbox = {
-    AmbientCapabilities = [ ];
-    CapabilityBoundingSet = "";
-    DevicePolicy = "closed";
-    KeyringMode = "private";
-    LockPersonality = true;
-    MemoryDenyWriteExecute = true;
-    NoNewPrivileges = true;
-    PrivateTmp = true;
-    ProcSubset = "pid";
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHome = true;
-    ProtectHostname = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectKernelTunables = true;
-    ProtectProc = "invisible";
-    ProtectSystem = "strict";
-    RemoveIPC = true;
-    RestrictAddressFamilies = [
-      "AF_INET"
-      "AF_INET6"
-      "AF_UNIX"
-    ];
-    RestrictNamespaces = true;
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
-    SystemCallErrorNumber = "EPERM";
-    SystemCallFilter = [
-      "@system-service"
-      "~@privileged @resources"
-    ];
-    UMask = "0077";
-  };
+  inherit (import ./units.nix { inherit lib; }) sandbox;
 }

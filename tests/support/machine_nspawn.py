@@ -17,6 +17,8 @@ from support.machine_image import Image
 from support.machine_store import Store
 from support.needs import give_up, require_tool
 
+from ectools.processes import run
+
 BOOT_SECONDS = 60
 """A boot takes under a second on a quiet machine."""
 
@@ -62,10 +64,12 @@ def boot_nspawn(
     *,
     read_only: Mapping[Path, str] | None = None,
     namespace: str | None = None,
+    tree: Path | None = None,
 ) -> Iterator[NspawnMachine]:
     """A machine for the length of the block; ``read_only``: further paths here → inside.
 
-    ``namespace``: the named network namespace whose interfaces it has; None: one of its own.
+    ``namespace``: the named network namespace whose interfaces it has; None: one of its own. ``tree``: the
+    system's files, which keep what is written, in place of the image's.
     """
     require_tool("systemd-nspawn", "install systemd-container")
     require_tool("setpriv", "install util-linux")
@@ -75,11 +79,12 @@ def boot_nspawn(
         process = subprocess.Popen(
             [
                 *(*DIES_WITH_TESTS, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
-                *("--volatile=overlay", "--console=pipe"),
+                *(() if tree else ("--volatile=overlay",)),
+                "--console=pipe",
                 f"--network-namespace-path=/run/netns/{namespace}" if namespace else "--private-network",
                 # Goes with a network of its own, but not with one that is there.
                 "--capability=CAP_NET_ADMIN",
-                *(f"--machine=ec-{secrets.token_hex(4)}", "-D", str(image.tree)),
+                *(f"--machine=ec-{secrets.token_hex(4)}", "-D", str(tree or image.tree)),
                 *(f"--bind-ro={outside}:{inside}" for outside, inside in places.items()),
                 "systemd.unit=multi-user.target",
             ],
@@ -111,6 +116,23 @@ def boot_nspawn(
             gone, _, _ = select.select([leader], [], [], BOOT_SECONDS)
             os.close(leader)
             assert gone, f"the container's processes are still there:\n{console.read_text()[-2000:]}"
+
+
+@contextlib.contextmanager
+def keep_writes(directory: Path, image: Image) -> Iterator[Path]:
+    """A tree of the image for several boots of one machine: what one writes, the next one finds."""
+    memory, merged = directory / "memory", directory / "merged"
+    with contextlib.ExitStack() as mounts:
+        for where in (memory, merged):
+            where.mkdir()
+        run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(memory)])
+        mounts.callback(run, ["umount", "--lazy", str(memory)])
+        for name in ("upper", "work"):
+            (memory / name).mkdir()
+        layers = f"lowerdir={image.tree},upperdir={memory}/upper,workdir={memory}/work"
+        run(["mount", "-t", "overlay", "-o", layers, "overlay", str(merged)])
+        mounts.callback(run, ["umount", "--lazy", str(merged)])
+        yield merged
 
 
 def _find_leader(process: subprocess.Popen[bytes], console: Path) -> int:

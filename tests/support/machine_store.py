@@ -63,6 +63,25 @@ def build_store(
     return Store(nix, disk)
 
 
+def build_product_store(directory: Path, *, files: Mapping[str, Path] | None = None) -> Store:
+    """The product as this checkout has it, with the packages that it needs, for a container's /nix.
+
+    It has no disk. ``files``: further ones, by their names in /nix/files.
+    """
+    nix = directory / "nix"
+    nix.mkdir()
+    _copy_python(nix / "python")
+    root = Path(__file__).parents[2]
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in ("ectools", "pynix_eval_shim"):
+        shutil.copytree(root / name, nix / "python" / name, ignore=without_caches)
+    shutil.copytree(root / "schemas", nix / "python/ectools/_schemas")
+    (nix / "files").mkdir()
+    for name, source in (files or {}).items():
+        shutil.copyfile(source, nix / "files" / name)
+    return Store(nix, nix.with_suffix(".ext4"))
+
+
 def _copy_python(target: Path) -> None:
     """This environment's packages that ``ectools`` depends on, but for itself: that comes from the store.
 

@@ -15,11 +15,11 @@ from ectools.errors import InputError, ProblemsError
 from ectools.schemas import (
     Schema,
     load_schema,
-    read_settings,
     schema_names,
     schemas_directory,
     validate_document,
 )
+from ectools.settings_file import read_settings
 
 PREFIX = "services.every-channel.ipxe-qemu"
 

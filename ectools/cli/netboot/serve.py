@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
+    help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 @click.option("--state-dir", metavar="DIR", help="The state directory, in place of the settings'.")
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")

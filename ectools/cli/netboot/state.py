@@ -21,7 +21,7 @@ _CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The settings.  [default: {NETBOOT_CONFIG}, where there is one]",
+    help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 _STATE_DIR = click.option(
     "--state-dir", metavar="DIR", help="The state directory, in place of the settings'."

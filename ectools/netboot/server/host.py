@@ -51,6 +51,13 @@ def check_proxy_ports() -> None:
         _check_port(None, port, "ProxyDHCP")
 
 
+def list_ports(settings: ServerSettings) -> list[tuple[str, int]]:
+    """What clients come to: protocol (``TCP``, ``UDP``) and port."""
+    ports = load_protocols().ports
+    proxied = [] if settings.proxy_dhcp is None else [("UDP", ports.dhcp), ("UDP", ports.pxe)]
+    return [("TCP", settings.http_port), ("UDP", ports.tftp), *proxied]
+
+
 def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
     """What a start would find of this host, as far as other settings change it. Raises EcError."""
     if settings.interface != before.interface:

@@ -7,20 +7,24 @@ that is empty counts as not set.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA
 from ectools.parsing import Problems
-from ectools.schemas import check_settings, load_schema, parse_settings
+from ectools.schemas import load_schema
+from ectools.settings_file import check_document, read_settings_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
     from ectools.schemas import Schema
+    from ectools.settings_file import SettingsFile
+
+_T = TypeVar("_T")
 
 # Variable → option. EVERY_CHANNEL_FORGE_TOKEN is a secret, and is read where it is used.
 VARIABLES = {
@@ -57,15 +61,11 @@ def load_netboot_settings(
     be read, ProblemsError with every bad field.
     """
     schema = load_schema(NETBOOT_SCHEMA)
-    document, where = _read(config, schema, flags=flags, environment=environment)
-    if not _is_set(document, "listenIP"):
-        document.pop("listenIP", None)
+    source = _read(config, schema, flags=flags, environment=environment)
+    if not _is_set(source.document, "listenIP"):
+        source.document.pop("listenIP", None)
         schema = _without_required(schema, "listenIP")
-    problems = Problems(NETBOOT_OPTIONS)
-    settings = build_netboot_settings(check_settings(document, schema, where=where), problems)
-    if settings is None:
-        raise problems.error(where)
-    return settings
+    return source.build(schema, build_netboot_settings)
 
 
 def load_server_settings(
@@ -76,12 +76,34 @@ def load_server_settings(
 ) -> ServerSettings:
     """The settings of what serves: as ``load_netboot_settings``, and ``listenIP`` must be there."""
     schema = load_schema(NETBOOT_SCHEMA)
-    document, where = _read(config, schema, flags=flags, environment=environment)
-    problems = Problems(NETBOOT_OPTIONS)
-    settings = build_server_settings(check_settings(document, schema, where=where), problems)
-    if settings is None:
-        raise problems.error(where)
-    return settings
+    source = _read(config, schema, flags=flags, environment=environment)
+    return source.build(schema, build_server_settings)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The document that all sources make together, and the options that are not ``file``'s."""
+
+    document: dict[str, Any]
+    file: SettingsFile | None
+    elsewhere: frozenset[str]
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return "the command line and the environment" if self.file is None else str(self.file.file)
+
+    def build(self, schema: Schema, builder: Callable[[Mapping[str, Any], Problems], _T | None]) -> _T:
+        """What ``builder`` makes of it. Raises ProblemsError, with the places of what is the file's."""
+        raw = check_document(
+            self.document, schema, file=self.file, where=self.where, elsewhere=self.elsewhere
+        )
+        problems = Problems(NETBOOT_OPTIONS)
+        settings = builder(raw, problems)
+        if settings is None:
+            error = problems.error(self.where)
+            raise error if self.file is None else self.file.locate(error, elsewhere=self.elsewhere)
+        return settings
 
 
 def _read(
@@ -90,21 +112,23 @@ def _read(
     *,
     flags: Mapping[str, Any] | None,
     environment: Mapping[str, str] | None,
-) -> tuple[dict[str, Any], str]:
-    """The document that all sources make together, and what messages call it."""
-    document = {} if config is None else parse_settings(config, schema)
-    where = "the command line and the environment" if config is None else str(config)
+) -> _Source:
+    file = None if config is None else read_settings_file(config, schema)
+    document = {} if file is None else file.document
     environment = os.environ if environment is None else environment
+    elsewhere = set()
     for variable, option in VARIABLES.items():
         if environment.get(variable) and not _is_set(document, option):
+            elsewhere.add(option)
             _give(document, option, environment[variable])
     for option, value in (flags or {}).items():
         if value is not None:
+            elsewhere.add(option)
             _set(document, _EXCLUSIVE.get(option, option), None)
             _set(document, option, value)
             if option == "proxyDhcp.subnet":
                 _set(document, "proxyDhcp.enable", True)
-    return document, where
+    return _Source(document, file, frozenset(elsewhere))
 
 
 def _without_required(schema: Schema, option: str) -> Schema:

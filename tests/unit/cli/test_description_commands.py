@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ectools.addresses import find_own_address
 from ectools.cli.combined_schema import choose_schema
 from ectools.cli.generate import COMMAND as GENERATE
 from ectools.cli.init import COMMAND as INIT
@@ -93,6 +94,23 @@ class TestInit:
         _, text, _ = program(INIT, "--schema", "ec-ipxe-qemu")
         assert "ipxe-qemu" in text
         assert text != program(INIT)[1]
+
+    def test_of_a_service_with_what_a_first_start_needs(self, program: Program, tmp_path: Path) -> None:
+        for name in ("netboot", "ipxe-qemu"):
+            file = tmp_path / f"{name}.toml"
+            assert program(INIT, name, "-o", file) == (0, "", "")
+            assert program(VALIDATE, file)[0] == 0
+        text = (tmp_path / "netboot.toml").read_text()
+        assert "ipxe-qemu" not in text
+        assert [line for line in text.splitlines() if "pkgs." in line and not line.startswith("#")] == []
+        address = find_own_address() or "192.0.2.10"
+        lines = text.splitlines()
+        assert {f'listenIP = "{address}"', f'hostname = "{address}"'} <= set(lines)
+        assert len(program(INIT, "netboot", "ipxe-qemu")[1]) > len(text)
+
+    def test_a_service_that_is_none(self, program: Program) -> None:
+        status, _, err = program(INIT, "netbot")
+        assert (status, "there are: ipxe-qemu, netboot" in err) == (2, True)
 
 
 class TestValidate:

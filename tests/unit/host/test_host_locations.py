@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support.host_contract import CONTRACT
 
-from ectools.host.load import HostFormat, parse_host
-from ectools.host.problem import OptionProblem, ProblemKind
+from ectools.documents.load import HostFormat, parse_host
+from ectools.documents.problem import OptionProblem, ProblemKind
 from ectools.host.validate import validate_host
 from ectools.schemas import Schema
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from support.host_contract import CONTRACT, MODULE
 
 from ectools import host, schemas
+from ectools.documents.problem import build_sarif, show_json
 from ectools.errors import InputError, ProblemsError
 from ectools.files import FileError
 from ectools.host.combined_schema import build_combined_schema, is_package, load_combined_schema
 from ectools.host.fast_validate import fast_validate
-from ectools.host.problem import build_sarif, show_json
 from ectools.options import types
 from ectools.schemas import Schema
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from support.host_contract import CONTRACT
 
+from ectools.documents.load import HostDescription
+from ectools.documents.source_map import SourceMap, SourceMapped
 from ectools.host.generate import render_host_module
-from ectools.host.load import HostDescription
-from ectools.host.source_map import SourceMap, SourceMapped
 
 
 def render(test: dict[str, Any], *, file: str = "some/where/h.toml") -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ectools.host.json_source import parse_number
-from ectools.host.source_map import MAX_NESTING, Place, Position, SourceMap, SourceMapped, SyntaxProblem
+from ectools.documents.json_source import parse_number
+from ectools.documents.source_map import MAX_NESTING, Place, Position, SourceMap, SourceMapped, SyntaxProblem
 
 # libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

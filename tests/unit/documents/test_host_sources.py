@@ -13,10 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import nix_values
 
-from ectools.host.json_source import parse_json_source
-from ectools.host.source_map import Position, SourceMapped, SyntaxProblem
-from ectools.host.toml_source import parse_toml
-from ectools.host.yaml_source import parse_yaml
+from ectools.documents.json_source import parse_json_source
+from ectools.documents.source_map import Position, SourceMapped, SyntaxProblem
+from ectools.documents.toml_source import parse_toml
+from ectools.documents.yaml_source import parse_yaml
 
 # What JSON, YAML and TOML all write in the same way.
 plain_text = st.text(

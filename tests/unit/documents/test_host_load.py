@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from ectools.errors import InputError, ProblemsError
-from ectools.files import FileError
-from ectools.host.load import (
+from ectools.documents.load import (
     MAX_VALUE_DEPTH,
     HostFormat,
     find_format,
@@ -18,7 +16,9 @@ from ectools.host.load import (
     parse_host,
     parse_value,
 )
-from ectools.host.problem import OptionProblem, ProblemKind
+from ectools.documents.problem import OptionProblem, ProblemKind
+from ectools.errors import InputError, ProblemsError
+from ectools.files import FileError
 
 TEXTS = {
     HostFormat.JSON: '{"a": {"b": [1, "x"]}}',

@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from ectools.host.source_map import Place, Position
-from ectools.host.toml_spans import find_repeated, find_spans
+from ectools.documents.source_map import Place, Position
+from ectools.documents.toml_spans import find_repeated, find_spans
 
 
 def spans(text: str, place: Place) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:

@@ -10,10 +10,10 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
-from ectools.host.source_map import Lines, Position, SourceMap, SyntaxProblem
+from ectools.documents.source_map import Lines, Position, SourceMap, SyntaxProblem
 
 if TYPE_CHECKING:
-    from ectools.host.source_map import Place
+    from ectools.documents.source_map import Place
 
 _BLANK = re.compile(r"[ \t]*")
 _FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")

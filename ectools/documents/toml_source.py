@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import Any
 
-from ectools.host.source_map import (
+from ectools.documents.source_map import (
     MAX_NESTING,
     Lines,
     Place,
@@ -28,7 +28,7 @@ def parse_toml(text: str) -> SourceMapped:
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        from ectools.host.toml_spans import find_repeated
+        from ectools.documents.toml_spans import find_repeated
 
         # Of a key that stands twice, tomllib says neither which it is nor where it starts.
         raise find_repeated(text) or _explain(str(error), text) from None
@@ -41,7 +41,7 @@ def parse_toml(text: str) -> SourceMapped:
 
 def _find_spans(text: str) -> SourceMap:
     # Imported and called only when something is wrong: then alone does anyone ask where it stands.
-    from ectools.host.toml_spans import find_spans
+    from ectools.documents.toml_spans import find_spans
 
     return find_spans(text)
 

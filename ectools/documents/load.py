@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+from ectools.documents.source_map import Position, SyntaxProblem
 from ectools.errors import InputError
 from ectools.files import read_bytes
-from ectools.host.source_map import Position, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ectools.host.source_map import Place, SourceMapped
+    from ectools.documents.source_map import Place, SourceMapped
 
 
 class HostFormat(StrEnum):
@@ -28,7 +28,7 @@ class HostFormat(StrEnum):
 MAX_VALUE_DEPTH = 50
 """How deep options may lie: far deeper than they do, and so that walking a schema beside them is safe."""
 
-_SUFFIXES = {
+FORMAT_SUFFIXES = {
     ".json": HostFormat.JSON,
     ".toml": HostFormat.TOML,
     ".yaml": HostFormat.YAML,
@@ -88,9 +88,9 @@ def load_value(path: Path) -> Any:
 
 def find_format(path: Path) -> HostFormat:
     """The format that a file's name says. Raises InputError for another."""
-    form = _SUFFIXES.get(path.suffix.lower())
+    form = FORMAT_SUFFIXES.get(path.suffix.lower())
     if form is None:
-        known = ", ".join(f"*{suffix}" for suffix in _SUFFIXES)
+        known = ", ".join(f"*{suffix}" for suffix in FORMAT_SUFFIXES)
         raise InputError(f"{path}: the format is not known", hint=f"name it {known}")
     return form
 
@@ -107,11 +107,11 @@ def _find_parser(form: HostFormat) -> Callable[[str], SourceMapped]:
     # Each is imported when it is needed: a command that checks TOML must not wait for YAML.
     match form:
         case HostFormat.JSON:
-            from ectools.host.json_source import parse_json_source as parser
+            from ectools.documents.json_source import parse_json_source as parser
         case HostFormat.TOML:
-            from ectools.host.toml_source import parse_toml as parser
+            from ectools.documents.toml_source import parse_toml as parser
         case HostFormat.YAML:
-            from ectools.host.yaml_source import parse_yaml as parser
+            from ectools.documents.yaml_source import parse_yaml as parser
         case _:
             assert_never(form)
     return parser

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ectools.documents.problem import OptionProblem, ProblemKind
 from ectools.errors import ProblemsError
-from ectools.host.problem import OptionProblem, ProblemKind
 from ectools.names import show_path
 
 if TYPE_CHECKING:

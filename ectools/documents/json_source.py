@@ -7,7 +7,7 @@ import re
 from json import JSONDecodeError, decoder
 from typing import TYPE_CHECKING, Any
 
-from ectools.host.source_map import MAX_NESTING, Lines, Place, SourceMap, SourceMapped, SyntaxProblem
+from ectools.documents.source_map import MAX_NESTING, Lines, Place, SourceMap, SourceMapped, SyntaxProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,123 @@
+"""A service's settings: checked as its program checks them, and for what its units cannot have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+from ectools.netboot.settings.build import build_server_settings
+from ectools.netboot.settings.model import NETBOOT_SCHEMA, ServerSettings
+from ectools.parsing import Problems
+from ectools.schemas import load_schema
+from ectools.service.programs import is_hidden
+from ectools.service.sections import load_definition
+from ectools.settings_file import SettingsFile, check_document, read_settings_file
+from ectools.vm.build import build_guest_settings
+from ectools.vm.settings import GUEST_SCHEMA, GuestSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ectools.schemas import Schema
+
+
+class ServiceName(StrEnum):
+    """The services that can be installed: the names of their options, and of their data."""
+
+    NETBOOT = "netboot"
+    IPXE_QEMU = "ipxe-qemu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """``options`` with the schema's defaults, and the same as the program has them; ``text``: its file.
+
+    ``text`` is JSON of what was set, as NixOS writes it; ``raw`` what the file holds that was read.
+    """
+
+    name: ServiceName
+    options: Mapping[str, Any]
+    settings: ServerSettings | GuestSettings
+    text: str
+    raw: bytes
+
+
+def load_service_settings(name: ServiceName, config: Path) -> ServiceSettings:
+    """The settings of a service in a file of either form (``ectools.settings_file``).
+
+    Raises InputError, and ProblemsError with every bad field: what the program refuses, and directories that
+    its units would not see, or that are nobody's to give away.
+    """
+    schema = load_schema(NETBOOT_SCHEMA if name is ServiceName.NETBOOT else GUEST_SCHEMA)
+    file = read_settings_file(config, schema)
+    options = check_document(file.document, schema, file=file, where=str(config))
+    problems = Problems(schema.prefix)
+    settings = _build(name, options, problems)
+    if settings is not None:
+        _check(name, settings, problems)
+        if file.document.get("enable") is False:
+            problems.add("enable", False, "is not to be there", "true, or ectools service remove")
+    if settings is None or problems.found:
+        raise file.locate(problems.error(str(config)))
+    text = _show(file, schema)
+    return ServiceSettings(name=name, options=options, settings=settings, text=text, raw=file.raw)
+
+
+def _build(
+    name: ServiceName, options: Mapping[str, Any], problems: Problems
+) -> ServerSettings | GuestSettings | None:
+    match name:
+        case ServiceName.NETBOOT:
+            return build_server_settings(options, problems)
+        case ServiceName.IPXE_QEMU:
+            return build_guest_settings(options, problems)
+    assert_never(name)
+
+
+def _check(name: ServiceName, settings: ServerSettings | GuestSettings, problems: Problems) -> None:
+    common = load_definition("common")
+    for option, path in _list_seen(settings):
+        if path is not None and is_hidden(path):
+            expected = f"a path outside of {', '.join(common['hiddenDirectories'])}, which units do not see"
+            problems.add(option, str(path), "is out of the service's sight", expected)
+    owned = {"stateDir": settings.state_dir}
+    if isinstance(settings, GuestSettings):
+        owned["boot.userNet.tftpDir"] = settings.boot.user_net.tftp_dir
+    for option, path in owned.items():
+        if str(path) in common["sharedDirectories"]:
+            message = "is given to the service's user"
+            problems.add(option, str(path), message, f"a directory of {name}'s own, below it")
+
+
+def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, Path | None]]:
+    """Options and the paths that the service's user reads or writes."""
+    yield "stateDir", settings.state_dir
+    if isinstance(settings, GuestSettings):
+        yield "boot.http.root", settings.boot.http.root
+        yield "boot.userNet.bootFile", settings.boot.user_net.boot_file
+        yield "boot.userNet.tftpDir", settings.boot.user_net.tftp_dir
+        yield "disk.path", settings.disk.path
+        return
+    from ectools.netboot.settings.model import IpxeFile, Tarball
+
+    for binary, path in settings.ipxe.files.items():
+        yield f"ipxe.{_OPTIONS[binary]}", path
+    if isinstance(settings.ipxe.x86_64, IpxeFile):
+        yield "ipxe.localFile", settings.ipxe.x86_64.path
+    if settings.release.signature is not None:
+        yield "release.signature.publicKeyFile", settings.release.signature.public_key_file
+    if isinstance(settings.release.source, Tarball):
+        yield "release.tarball", settings.release.source.path
+
+
+_OPTIONS = {"bios": "biosFile", "ia32": "ia32File", "arm64": "arm64File"}
+
+
+def _show(file: SettingsFile, schema: Schema) -> str:
+    """What the file sets, without what only a NixOS module acts upon."""
+    document = {name: value for name, value in file.document.items() if name in schema.document["properties"]}
+    document.pop("enable", None)
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,257 @@
+"""``ectools service`` on a Debian that its own systemd has booted: installed, booted again, changed, removed.
+
+The tests follow one another on one machine, as the days of a host do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.boot_binaries import find_ipxe
+from support.machine import Machine
+from support.machine_image import LAN_ADDRESS, Image, find_image
+from support.machine_nspawn import boot_nspawn, keep_writes
+from support.machine_store import Store, build_product_store
+from support.unit_cases import fetch
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+UNIT = "every-channel-netboot"
+STATE = "/var/lib/every-channel/netboot"
+SYSTEM = "/etc/systemd/system"
+HOST = f"""\
+[services.every-channel.netboot]
+enable = true
+listenIP = "{LAN_ADDRESS}"
+hostname = "{LAN_ADDRESS}"
+interface = "lan0"
+chainTokenFile = "/etc/chain-token"
+proxyDhcp.enable = true
+proxyDhcp.subnet = "192.168.77.0/24"
+release.tarball = "/nix/files/release.tar.gz"
+release.refresh = "daily"
+ipxe.strategy = "local"
+ipxe.localFile = "/nix/files/ipxe-amd64.efi"
+
+[services.every-channel.ipxe-qemu]
+enable = true
+package = "pkgs.qemu_kvm"
+vcpus = 1
+memoryMiB = 128
+disk.size = "64M"
+boot.http.root = "/srv/netboot"
+boot.http.port = 8081
+boot.userNet.model = "virtio-net-pci"
+shutdown.powerdownSeconds = 1
+"""
+PROGRAM = """#!/usr/bin/python3
+import sys
+from {module} import main
+sys.exit(main())
+"""
+
+
+@dataclass
+class Host:
+    """One machine over several boots of it."""
+
+    directory: Path
+    image: Image
+    store: Store
+    tree: Path
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    boots: int = 0
+    machine: Machine = field(init=False)
+
+    def boot(self) -> Machine:
+        """End the machine, where it runs, and start it with the files that it has."""
+        self.stack.close()
+        self.boots += 1
+        own = self.directory / str(self.boots)
+        own.mkdir()
+        self.machine = self.stack.enter_context(boot_nspawn(own, self.image, self.store, tree=self.tree))
+        return self.machine
+
+    def ectools(self, *arguments: str, status: int = 0) -> str:
+        done = self.machine.execute(["/usr/local/bin/ectools", *arguments])
+        assert done.status == status, (arguments, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def wait_serving(self) -> None:
+        self.machine.wait_active(f"{UNIT}.service")
+        self.machine.wait(
+            lambda: fetch(self.machine, f"http://{LAN_ADDRESS}:8080/initrd") == 200, "a release", unit=UNIT
+        )
+        self.machine.wait_active(f"{UNIT}-dnsmasq.service")
+
+
+def build_release(path: Path) -> Path:
+    files = {"kernel": b"k", "initrd": b"i", "netboot.ipxe": b"#!ipxe\nkernel kernel\ninitrd initrd\nboot\n"}
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    image = find_image()
+    directory = tmp_path_factory.mktemp("service")
+    ipxe = find_ipxe("forky") / "usr/lib/ipxe/ipxe-amd64.efi"
+    release = build_release(directory / "release.tar.gz")
+    store = build_product_store(directory, files={"release.tar.gz": release, "ipxe-amd64.efi": ipxe})
+    with keep_writes(directory, image) as tree:
+        host = Host(directory, image, store, tree)
+        with contextlib.ExitStack() as stack:
+            host.stack = stack
+            machine = host.boot()
+            for name, module in (
+                ("ectools", "ectools.cli.main"),
+                ("every-channel-ipxe-qemu", "ectools.cli.vm"),
+            ):
+                machine.write(f"/usr/local/bin/{name}", PROGRAM.format(module=module), mode="0755")
+            machine.write("/etc/chain-token", "a-token-of-some-length\n", mode="0600")
+            machine.write("/srv/netboot/netboot.ipxe", "#!ipxe\nshell\n")
+            machine.write("/etc/host.toml", HOST)
+            yield host
+
+
+def list_ours(machine: Machine) -> list[str]:
+    return machine.shell("find /etc -path '*every-channel*' ! -type d | sort").splitlines()
+
+
+def test_bad_settings_install_nothing(host: Host) -> None:
+    host.machine.write("/etc/bad.toml", HOST.replace('"daily"', '"daily"\nstateDir = "/root/x"'))
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/bad.toml", status=2)
+    assert "/etc/bad.toml:11:1" in said
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/absent.toml", status=2)
+    assert "No such file" in said
+    assert list_ours(host.machine) == []
+
+
+def test_what_somebody_else_wrote_is_refused(host: Host) -> None:
+    path = f"{SYSTEM}/{UNIT}-stage.service"
+    host.machine.write(path, "[Service]\nExecStart=/bin/true\n")
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml", status=1)
+    assert f"{path} was written by another" in said
+    assert list_ours(host.machine) == [path]
+    host.machine.run("rm", path)
+
+
+def test_installed_it_serves(host: Host) -> None:
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
+    assert f"{SYSTEM}/{UNIT}.service (written)" in said
+    assert "TCP 8080, UDP 69, UDP 67, UDP 4011" in said
+    host.wait_serving()
+    machine = host.machine
+    assert (
+        machine.run("systemd-analyze", "verify", *[f"{SYSTEM}/{UNIT}{x}.service" for x in ("", "-stage")])
+        == ""
+    )
+    assert machine.run("stat", "--format=%a %U %G", STATE).split() == ["750", UNIT, UNIT]
+    assert machine.run("ps", "-o", "user:40=", "-C", "dnsmasq").split() == [f"{UNIT}-dnsmasq"]
+    # The token comes as a credential, to a user who cannot read its file.
+    assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe") == 403
+    assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe?token=a-token-of-some-length") == 200
+    assert "every_channel_tftp" in machine.run("nft", "list", "tables")
+    # What people type finds the same settings.
+    assert "current" in host.ectools("netboot", "releases", "list")
+
+
+def test_again_it_changes_nothing(host: Host) -> None:
+    run = host.machine.show(UNIT, "InvocationID")
+    before = host.machine.shell(
+        "stat --format='%n %y %i' /etc/systemd/system/every-channel* /etc/every-channel/*"
+    )
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
+    assert "(written)" not in said
+    assert "(as it was)" in said
+    after = host.machine.shell(
+        "stat --format='%n %y %i' /etc/systemd/system/every-channel* /etc/every-channel/*"
+    )
+    assert (after, host.machine.show(UNIT, "InvocationID")) == (before, run)
+
+
+def test_booted_again_it_serves(host: Host) -> None:
+    host.boot()
+    host.wait_serving()
+    timers = host.machine.run("systemctl", "list-timers", "--no-legend", f"{UNIT}-stage.timer")
+    assert f"{UNIT}-stage.timer" in timers
+
+
+def test_changed_settings_are_taken_up_and_a_drop_in_stays(host: Host) -> None:
+    drop_in = f"{SYSTEM}/{UNIT}.service.d/mine.conf"
+    host.machine.write(drop_in, "[Service]\nEnvironment=MINE=1\n")
+    changed = HOST.replace('release.refresh = "daily"\n', 'protectedFiles = ["initrd"]\n')
+    host.machine.write("/etc/host.toml", changed)
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
+    assert f"{SYSTEM}/{UNIT}-stage.timer (removed)" in said
+    host.machine.wait_active(f"{UNIT}.service")
+    assert fetch(host.machine, f"http://{LAN_ADDRESS}:8080/initrd") == 403
+    assert host.machine.show(UNIT, "Environment")["Environment"] == "MINE=1"
+    assert host.machine.run("cat", drop_in) != ""
+
+
+def test_what_was_edited_is_refused_and_left(host: Host) -> None:
+    unit = f"{SYSTEM}/{UNIT}.service"
+    host.machine.shell("echo TasksMax=99 >>$1", unit)
+    host.machine.write("/etc/host.toml", HOST)
+    said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml", status=1)
+    assert f"{unit} was changed since it was written" in said
+    host.machine.run("sed", "-i", "$d", unit)
+    host.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
+    host.wait_serving()
+
+
+def test_the_guest_too(host: Host) -> None:
+    host.ectools("service", "install", "ipxe-qemu", "--config", "/etc/host.toml")
+    unit = "every-channel-ipxe-qemu"
+    host.machine.wait_active(f"{unit}.service")
+    host.machine.wait(
+        lambda: any(
+            entry["event"] == "request" and entry["path"] == "/netboot.ipxe"
+            for entry in host.machine.entries(unit, this_run=True)
+        ),
+        "the guest boots",
+        unit=unit,
+    )
+    host.ectools("service", "remove", "ipxe-qemu")
+    assert [path for path in list_ours(host.machine) if "ipxe-qemu" in path] == []
+    assert host.machine.show(unit, "LoadState", "ActiveState") == {
+        "LoadState": "not-found",
+        "ActiveState": "inactive",
+    }
+
+
+def test_removed_it_leaves_its_state_and_what_is_not_its_own(host: Host) -> None:
+    machine = host.machine
+    drop_in = f"{SYSTEM}/{UNIT}.service.d/mine.conf"
+    host.ectools("service", "remove", "netboot")
+    assert list_ours(machine) == [drop_in]
+    for unit in (UNIT, f"{UNIT}-dnsmasq", f"{UNIT}-stage", f"{UNIT}-ipxe"):
+        assert machine.show(unit, "ActiveState")["ActiveState"] == "inactive"
+    assert machine.run("pgrep", "--uid", f"{UNIT},{UNIT}-dnsmasq", check=False) == ""
+    assert "every_channel" not in machine.run("nft", "list", "tables")
+    assert machine.run("find", SYSTEM, "-xtype", "l", "-name", "every*") == ""
+    assert machine.run("ls", f"{STATE}/current") != ""
+    assert "is not installed" in host.ectools("service", "remove", "netboot")
+
+
+def test_an_image_that_does_not_run_is_set_up_too(host: Host) -> None:
+    machine = host.machine
+    machine.shell("mkdir -p /image/etc /image/usr/lib && cp /etc/passwd /etc/group /image/etc")
+    host.ectools("service", "install", "netboot", "--config", "/etc/host.toml", "--root", "/image")
+    enabled = machine.shell("cd /image/etc/systemd/system/multi-user.target.wants && ls")
+    assert enabled.split() == [f"{UNIT}-ipxe.service", f"{UNIT}-stage.service", f"{UNIT}.service"]
+    assert f"\n{UNIT}-dnsmasq:" in machine.run("cat", "/image/etc/passwd")
+    assert machine.show(UNIT, "ActiveState")["ActiveState"] == "inactive"
+    host.ectools("service", "remove", "netboot", "--root", "/image")
+    assert machine.shell("find /image/etc -path '*every-channel*'") == ""
