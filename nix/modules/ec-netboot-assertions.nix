@@ -18,6 +18,20 @@ let
   strategyNeeds =
     strategy: map (needs (cfg.ipxe.strategy == strategy) ''ipxe.strategy is "${strategy}"'');
 
+  # As parse_subnet of ectools/netboot/settings/checks.py has it.
+  hasClients =
+    subnet:
+    let
+      numbers = map lib.toIntBase10 (lib.match "([0-9]+)[.].*/([0-9]+)" subnet);
+      first = lib.head numbers;
+      prefix = lib.last numbers;
+    in
+    prefix > 0 && prefix <= 30 && first != 0 && first != 127 && first < 224;
+  proxySubnet = option: subnet: {
+    assertion = hasClients subnet;
+    message = "${path}.proxyDhcp.${option} must be the clients' network: no client is in ${subnet}";
+  };
+
   inherit (cfg.release) signature;
 
   # The names in the TFTP directory, as a file system compares them that ignores case.
@@ -92,6 +106,8 @@ in
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
+++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
+++ map (proxySubnet "subnets") cfg.proxyDhcp.subnets
 ++ strategyNeeds "embedded" [ "ipxe.embeddedFile" ]
 ++ strategyNeeds "local" [ "ipxe.localFile" ]
 ++ strategyNeeds "remote" [

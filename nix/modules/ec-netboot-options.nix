@@ -6,6 +6,7 @@ let
 
   inherit (lib) mkOption types;
   cidr = types.strMatching "[0-9a-fA-F.:]+(/[0-9]{1,3})?";
+  subnet = types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}";
   cidrDescription = "An address stands for itself; IPv4 clients of an IPv6 socket count as IPv4.";
 in
 {
@@ -154,10 +155,23 @@ in
       };
 
       subnet = mkOption {
-        type = types.nullOr (types.strMatching "[0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}");
+        type = types.nullOr subnet;
         default = null;
         example = "192.0.2.0/24";
-        description = "The clients' network, whose requests ProxyDHCP answers.";
+        description = ''
+          The clients' network, whose requests ProxyDHCP answers: the one that {option}`${path}.listenIP` is in.
+        '';
+      };
+
+      subnets = mkOption {
+        type = types.listOf subnet;
+        default = [ ];
+        example = [ "198.51.100.0/24" ];
+        description = ''
+          Further networks, whose clients reach this host through a DHCP relay: a router's "IP helper" that names this
+          host beside the DHCP server. Requests from a network that is not listed are not answered. No two of them, nor
+          one and {option}`${path}.proxyDhcp.subnet`, may overlap.
+        '';
       };
     };
 

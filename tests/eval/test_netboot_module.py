@@ -33,6 +33,17 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         merge(LISTEN, {"proxyDhcp": {"enable": True}}),
         "proxyDhcp.subnet must be set when proxyDhcp.enable is true",
     ),
+    *(
+        (
+            merge(LISTEN, {"proxyDhcp": {"enable": True, "subnet": subnet}}),
+            f"proxyDhcp.subnet must be the clients' network: no client is in {subnet}",
+        )
+        for subnet in ("0.0.0.0/0", "192.0.2.10/31", "127.0.0.0/8", "224.0.0.0/4", "010.0.0.0/00")
+    ),
+    (
+        merge(LISTEN, {"proxyDhcp": {"subnets": ["198.51.100.0/24", "240.0.0.0/4"]}}),
+        "proxyDhcp.subnets must be the clients' network: no client is in 240.0.0.0/4",
+    ),
     (
         merge(LISTEN, {"ipxe": {"strategy": "local"}}),
         'ipxe.localFile must be set when ipxe.strategy is "local"',

@@ -40,6 +40,10 @@ def test_the_settings_file_holds_all_but_what_only_nixos_acts_upon(variants: Var
         ({"hostname": "two words"}, "hostname"),
         ({"httpAllowedCIDRs": ["192.0.2.1/24"]}, "httpAllowedCIDRs[0]"),
         ({"proxyDhcp": {"enable": True, "subnet": "198.51.100.0/24"}}, "proxyDhcp.subnet"),
+        (
+            {"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24", "subnets": ["192.0.2.0/25"]}},
+            "proxyDhcp.subnets[0]",
+        ),
         ({"release": {"refresh": "whenever"}}, "release.refresh"),
         ({"stateDir": "netboot"}, "stateDir"),
         ({"stateDir": "/srv/netboot/../../etc"}, "stateDir"),

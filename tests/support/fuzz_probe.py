@@ -33,7 +33,7 @@ def read_packets(data: bytes) -> None:
     def ask(_server: IPv4Address, _item: int | None) -> Answer | None:
         return answers[-1] if answers else None
 
-    def fetch(uri: str, headers: object = None, limit: int = 0) -> Fetched:
+    def fetch(uri: str, headers: object = None, limit: int = 0, names: object = None) -> Fetched:
         return Fetched(uri=uri, state=FetchState.FOUND, size=half, head=data[:half], whole=True)
 
     choose_firmware(client_of(0), answers, ask)

@@ -33,12 +33,12 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """ProxyDHCP: which network it answers, and where clients of HTTP find the TFTP directory's files.
+    """ProxyDHCP: which networks it answers, and where clients of HTTP find the TFTP directory's files.
 
     ``base_url`` holds this host's address, because firmware may have no DNS server yet.
     """
 
-    subnet: IPv4Network
+    networks: tuple[IPv4Network, ...]
     base_url: str
 
     @property
@@ -79,7 +79,8 @@ def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) ->
                 hint="`ectools netboot ipxe` puts the binaries there",
             )
         proxy = Proxy(
-            subnet=settings.proxy_dhcp.subnet, base_url=f"http://{settings.listen_ip}:{settings.http_port}"
+            networks=settings.proxy_dhcp.networks,
+            base_url=f"http://{settings.listen_ip}:{settings.http_port}",
         )
     return BootServices(
         listen_ip=settings.listen_ip,

@@ -52,7 +52,8 @@ def _render_proxy(services: BootServices, proxy: Proxy) -> Iterator[str]:
     }
     yield from (
         "",
-        f"dhcp-range={proxy.subnet.network_address},proxy,{proxy.subnet.netmask}",
+        # The first is this host's own; a relayed request is of the network that its relay's address is in.
+        *(f"dhcp-range={each.network_address},proxy,{each.netmask}" for each in proxy.networks),
         "leasefile-ro",
         "no-ping",
         "log-dhcp",

@@ -22,12 +22,17 @@ class FaultCode(StrEnum):
     MENU = "menu"
     URL_FOR_TFTP = "url-for-tftp"
     HTTP_BOOT_WITHOUT_ECHO = "http-boot-without-echo"
+    HTTP_BOOT_WITHOUT_URL = "http-boot-without-url"
     URL_WITHOUT_DNS = "url-without-dns"
+    NAME_UNRESOLVED = "name-unresolved"
     TFTP_SILENT = "tftp-silent"
+    TFTP_ANSWER_LOST = "tftp-answer-lost"
+    TFTP_OTHER_ADDRESS = "tftp-other-address"
     FILE_MISSING_TFTP = "file-missing-tftp"
     HTTP_SILENT = "http-silent"
     FILE_MISSING_HTTP = "file-missing-http"
     WRONG_ARCHITECTURE = "wrong-architecture"
+    SECOND_STAGE_MISSING = "second-stage-missing"
     OLD_IPXE = "old-ipxe"
     NO_AUTOEXEC = "no-autoexec"
     LOOP = "loop"
@@ -73,17 +78,38 @@ REMEDIES: dict[FaultCode, str] = {
         "answer with option 60 HTTPClient; dnsmasq: dhcp-pxe-vendor=PXEClient,HTTPClient in proxy "
         "mode, dhcp-option-force=tag:…,60,HTTPClient as DHCP server"
     ),
-    FaultCode.URL_WITHOUT_DNS: "write an address in place of the name, or let the DHCP server give option 6",
+    FaultCode.HTTP_BOOT_WITHOUT_URL: (
+        "give HTTPClient a whole URL and option 60 HTTPClient (proxyDhcp.enable does), or boot this machine "
+        "by PXE: a router's Network Boot has a file name alone"
+    ),
+    FaultCode.URL_WITHOUT_DNS: (
+        "write an address in place of the name (option hostname, then ectools netboot ipxe), or let the DHCP "
+        "server give option 6"
+    ),
+    FaultCode.NAME_UNRESOLVED: (
+        "give the name an address on the DNS server that the network's DHCP names, or write an address in "
+        "its place (option hostname, then ectools netboot ipxe)"
+    ),
     FaultCode.TFTP_SILENT: (
-        "start the TFTP server at that address, and open UDP 69 in its firewall (dnsmasq: enable- "
-        "tftp; no-dhcp-interface turns TFTP off too)"
+        "start the TFTP server at that address, and open UDP 69 in its firewall (dnsmasq: "
+        "enable-tftp; no-dhcp-interface turns TFTP off too)"
+    ),
+    FaultCode.TFTP_ANSWER_LOST: (
+        "let the firewall between the networks pass UDP from the boot host to the clients: TFTP answers from "
+        "a new port, which it takes for a stranger (or turn its TFTP helper on: conntrack, ALG); or use UEFI "
+        "HTTP boot, or a boot host in the clients' network"
+    ),
+    FaultCode.TFTP_OTHER_ADDRESS: (
+        "let the TFTP server answer from the address that it is asked at: bind it to that one (dnsmasq: "
+        "listen-address), and run it in the host's network, not behind the NAT of a container"
     ),
     FaultCode.FILE_MISSING_TFTP: (
         "put the file into the TFTP directory, readable to dnsmasq: ectools netboot ipxe does; or set "
         "the name that is there"
     ),
     FaultCode.HTTP_SILENT: (
-        "start the HTTP server at that address and port, and open the port in its firewall"
+        "start the HTTP server at that address and port, and open the port in its firewall, and in "
+        "those between"
     ),
     FaultCode.FILE_MISSING_HTTP: (
         "stage a release: ectools netboot stage; and compare the URL with what is served"
@@ -91,6 +117,10 @@ REMEDIES: dict[FaultCode, str] = {
     FaultCode.WRONG_ARCHITECTURE: (
         "offer a binary for this architecture (options ipxe.*File, with proxyDhcp.enable); a router's "
         "Network Boot has one file for all, so leave it to the architecture that you have"
+    ),
+    FaultCode.SECOND_STAGE_MISSING: (
+        "put what this shim starts beside it, under the name that is built into it, readable over the same "
+        "protocol"
     ),
     FaultCode.OLD_IPXE: (
         "take an iPXE of 2022 or later for TFTP, of April 2024 or later for HTTP boot: ectools "

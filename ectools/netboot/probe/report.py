@@ -10,7 +10,7 @@
   ``kind``: dhcp, proxy. ``asked``, on port 4011: ``{server, item, answered, siaddr, file}``.
 - ``takes``: ``{uri, server, said_by}`` or null.
 - ``loads``: ``{role, uri, state, size, contents, detail}``. ``state``: found, missing, refused, silent,
-  unknown.
+  unresolved, unknown.
 - ``faults``: ``{code, severity, architecture, stage, message, remedy}``. ``severity``: error, warning.
   ``architecture`` and ``stage`` say whom it stops, and are null where it is the network's.
 

@@ -33,8 +33,8 @@ from ectools.netboot.settings.model import (
 from ectools.parsing import check_path, check_secret_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from ipaddress import IPv4Address
+    from collections.abc import Mapping, Sequence
+    from ipaddress import IPv4Address, IPv4Network
 
     from ectools.parsing import Problems
 
@@ -93,17 +93,31 @@ def build_server_settings(raw: Mapping[str, Any], problems: Problems) -> ServerS
 def _build_proxy(
     raw: Mapping[str, Any], problems: Problems, *, listen_ip: IPv4Address | None
 ) -> ProxyDhcp | None:
-    """ProxyDHCP; its network is checked where it is not enabled too."""
+    """ProxyDHCP; its networks are checked where it is not enabled too."""
     if raw["subnet"] is None and raw["enable"]:
         message = "must be set when proxyDhcp.enable is true"
         problems.add("proxyDhcp.subnet", None, message, "192.0.2.0/24")
     subnet = problems.parse("proxyDhcp.subnet", raw["subnet"], checks.parse_subnet)
+    subnets = problems.parse_each("proxyDhcp.subnets", raw["subnets"], checks.parse_subnet)
     if subnet is None or not raw["enable"]:
         return None
+    if len(subnets) == len(raw["subnets"]):
+        _check_overlaps(subnet, subnets, problems)
     if listen_ip is not None and listen_ip not in subnet:
         expected = f"the network of {listen_ip}"
         problems.add("proxyDhcp.subnet", raw["subnet"], "listenIP is not in it", expected)
-    return ProxyDhcp(subnet=subnet)
+    return ProxyDhcp(subnet=subnet, subnets=subnets)
+
+
+def _check_overlaps(subnet: IPv4Network, subnets: Sequence[IPv4Network], problems: Problems) -> None:
+    """A network that is there already is a mistake: which one was meant cannot be told."""
+    known = {"proxyDhcp.subnet": subnet}
+    for index, each in enumerate(subnets):
+        option = f"proxyDhcp.subnets[{index}]"
+        other = next((name for name, network in known.items() if network.overlaps(each)), None)
+        if other is not None:
+            problems.add(option, str(each), f"overlaps {other}", "a further network, behind a DHCP relay")
+        known[option] = each
 
 
 def _build_release(raw: Mapping[str, Any], problems: Problems) -> ReleaseSettings:

@@ -24,6 +24,11 @@ _HOSTNAME = re.compile(
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 _FILE_NAME = re.compile(r"[^/\0]+")
+# This network, loopback, multicast, reserved (RFC 6890, RFC 5771); and of a /31 this host has one address.
+_WITHOUT_CLIENTS = tuple(
+    map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"))
+)
+_LONGEST_PREFIX = 30
 
 
 def parse_listen_ip(text: str) -> ipaddress.IPv4Address:
@@ -89,11 +94,15 @@ def parse_network(text: str) -> Network:
 
 
 def parse_subnet(text: str) -> ipaddress.IPv4Network:
-    """An IPv4 network."""
+    """An IPv4 network that has clients: dnsmasq answers nobody of 0.0.0.0/0."""
     try:
-        return ipaddress.IPv4Network(text)
+        network = ipaddress.IPv4Network(text)
     except ValueError:
         pass
+    else:
+        if not 0 < network.prefixlen <= _LONGEST_PREFIX or any(map(network.subnet_of, _WITHOUT_CLIENTS)):
+            raise BadValueError("the clients' network: 192.0.2.0/24", message="no client is in it")
+        return network
     try:
         expected = str(ipaddress.IPv4Network(text, strict=False))
     except ValueError:

@@ -51,9 +51,18 @@ class SignatureFormat(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyDhcp:
-    """``subnet`` is the network whose PXE clients are answered."""
+    """The networks whose PXE clients are answered: ``subnet`` is this host's, ``subnets`` are behind relays.
+
+    No two of them overlap.
+    """
 
     subnet: IPv4Network
+    subnets: tuple[IPv4Network, ...] = ()
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """All of them, this host's own first."""
+        return (self.subnet, *self.subnets)
 
 
 @dataclass(frozen=True, kw_only=True)

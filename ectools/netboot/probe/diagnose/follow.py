@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.binary import Autoexec
 from ectools.netboot.probe.clients.client import Client, ClientStage, first_client, ipxe_client
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
+from ectools.netboot.probe.diagnose.variables import build_variables
 from ectools.netboot.probe.faults import FaultCode, Severity
 from ectools.netboot.probe.simulate.choose import Ask, BootTarget, Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.simulate.contents import ContentKind
+from ectools.netboot.probe.simulate.fetcher import FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
+from ectools.netboot.probe.simulate.resolve import find_name_servers
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
 from ectools.netboot.protocols import Binary
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
+    from ectools.netboot.boot_files.shim import ShimFacts
     from ectools.netboot.probe.simulate.fetcher import Fetch, FindDigest
     from ectools.netboot.probe.wire.offers import Answer
     from ectools.netboot.protocols import Architecture
 
 _PROGRAM_BYTES = 4 * 1024 * 1024
 """An iPXE has about 1 MiB; only a whole one tells what it knows."""
+_MAX_PROGRAMS = 4
+"""Of a chain of shims, which may go round in a circle."""
+
+_RELAYED_PROXY = (
+    "let the relay forward to the boot host too (a second helper address), and list the clients' network"
+    " there (proxyDhcp.subnets); or let the DHCP server name the boot host and the file (Network Boot)"
+)
 
 AskClient = Callable[[Client, "IPv4Address", "int | None"], "Answer | None"]
 """(client, server, menu item) → the answer of port 4011."""
@@ -109,24 +122,35 @@ class _Follower:
             return
         self.boot_trace.outcome = BootOutcome.NOT_OFFERED
         if any(not each.is_proxy for each in stage.choice.offers):
-            self.boot_trace.add_fault(
-                FaultCode.NO_BOOT_ANSWER, "an address is offered, and nobody says what to boot"
-            )
+            self._add_no_answer(stage, "an address is offered, and nobody says what to boot")
         elif stage.choice.offers:
             self.boot_trace.add_fault(
                 FaultCode.NO_DHCP_ANSWER, "a proxy answers, and nobody offers an address"
             )
 
+    def _add_no_answer(self, stage: BootStage, message: str) -> None:
+        relay = stage.choice.relay
+        if relay is not None:
+            message += f"; the address comes through the DHCP relay {relay}"
+        remedy = None if relay is None else _RELAYED_PROXY
+        self.boot_trace.add_fault(FaultCode.NO_BOOT_ANSWER, message, remedy=remedy)
+
     def _load_program(self, stage: BootStage, target: BootTarget, fetch: Fetch) -> RequestedFile | None:
         """The first program, whole where it is small; None where it is not there or does not run."""
-        file = RequestedFile(role=Role.PROGRAM, fetched=fetch(target.uri, limit=_PROGRAM_BYTES))
-        stage.files.append(file)
+        file = self._fetch_program(stage, target.uri, fetch)
         if file.contents is None:
             self.boot_trace.add_missing(file)
             return None
         if not file.contents.runs_on(self.boot_trace.architecture):
             self.boot_trace.add_wrong_architecture(file)
             return None
+        return file
+
+    def _fetch_program(self, stage: BootStage, uri: str, fetch: Fetch) -> RequestedFile:
+        names = find_name_servers(stage.choice.lease, stage.choice.proxy)
+        fetched = fetch(uri, limit=_PROGRAM_BYTES, names=names)
+        file = RequestedFile(role=Role.PROGRAM, fetched=fetched)
+        stage.files.append(file)
         return file
 
     def _run_uefi_program(self, stage: BootStage, program: RequestedFile, fetch: Fetch) -> None:
@@ -136,6 +160,9 @@ class _Follower:
             self.boot_trace.outcome = BootOutcome.UNKNOWN
             return
         facts = program.fetched.binary
+        if facts.shim is not None:
+            self._run_shim(stage, program, facts.shim, fetch)
+            return
         if not facts.is_ipxe:
             self.boot_trace.notes.append(
                 f"{program.fetched.shown} is no iPXE: what it loads next is not known here"
@@ -164,10 +191,35 @@ class _Follower:
             causes.append((FaultCode.OLD_IPXE, message))
         self._run_ipxe_stage(program, fetch, causes=tuple(causes))
 
+    def _run_shim(self, stage: BootStage, program: RequestedFile, shim: ShimFacts, fetch: Fetch) -> None:
+        """A shim starts what stands beside it, by the same protocol; Secure Boot is not seen here."""
+        shown = program.fetched.shown
+        path = urlsplit(program.fetched.uri).path.lstrip("/")
+        wanted = shim.find_second_stage(path)
+        if wanted is None or sum(file.role is Role.PROGRAM for file in stage.files) > _MAX_PROGRAMS:
+            self.boot_trace.notes.append(f"{shown} is a shim: what it loads next is not known here")
+            self.boot_trace.outcome = BootOutcome.UNKNOWN
+            return
+        if stage.client.stage is ClientStage.HTTP and not shim.by_own_name:
+            # As shim 16 asks: with two slashes, which a server has to take for one.
+            wanted = "//".join(each for each in wanted.rpartition("/")[::2] if each)
+        file = self._fetch_program(stage, join_uri(program.fetched.uri, f"/{wanted}"), fetch)
+        if file.contents is None and file.fetched.state in (FetchState.MISSING, FetchState.REFUSED):
+            message = f"{shown} is a shim, which starts {file.fetched.shown}: {file.fetched.detail}"
+            self.boot_trace.add_fault(FaultCode.SECOND_STAGE_MISSING, message)
+        elif file.contents is None:
+            self.boot_trace.add_missing(file)
+        elif not file.contents.runs_on(self.boot_trace.architecture):
+            self.boot_trace.add_wrong_architecture(file)
+        else:
+            self._run_uefi_program(stage, file, fetch)
+
     def _find_autoexec(self, stage: BootStage, program: RequestedFile, fetch: Fetch) -> RequestedFile | None:
         """Beside the binary, else in the root, as iPXE looks for it (interface/efi/efi_autoexec.c)."""
+        names = find_name_servers(stage.choice.lease, stage.choice.proxy)
         for name in ("autoexec.ipxe", "/autoexec.ipxe"):
-            file = RequestedFile(role=Role.SCRIPT, fetched=fetch(join_uri(program.fetched.uri, name)))
+            fetched = fetch(join_uri(program.fetched.uri, name), names=names)
+            file = RequestedFile(role=Role.SCRIPT, fetched=fetched)
             if file not in stage.files and file.found:
                 stage.files.append(file)
             # One of no length is not used.
@@ -185,12 +237,13 @@ class _Follower:
             for code, message in causes:
                 self.boot_trace.add_fault(code, message)
             if not stage.choice.faults:
-                self.boot_trace.add_fault(FaultCode.NO_BOOT_ANSWER, "nobody tells iPXE what to load next")
+                self._add_no_answer(stage, "nobody tells iPXE what to load next")
             return
         if target.uri == program.fetched.uri:
             self._report_loop(program, causes)
             return
-        file = RequestedFile(role=Role.SCRIPT, fetched=fetch(target.uri))
+        names = find_name_servers(stage.choice.lease, stage.choice.proxy)
+        file = RequestedFile(role=Role.SCRIPT, fetched=fetch(target.uri, names=names))
         stage.files.append(file)
         if file.contents is None:
             self.boot_trace.add_missing(file)
@@ -227,8 +280,16 @@ class _Follower:
             self.boot_trace.add_wrong_architecture(file)
 
     def _run_script(self, stage: BootStage, script: bytes, uri: str, fetch: Fetch) -> None:
-        settings = self._build_settings(stage, uri)
-        end, trace = run_script(script, uri, settings=settings, fetch=fetch, find_digest=self._find_digest)
+        choice = self._settings_choice(stage)
+        variables = build_variables(choice, self.boot_trace.architecture, mac=self._mac, uri=uri)
+        names = find_name_servers(choice.lease, choice.proxy)
+        end, trace = run_script(
+            script,
+            uri,
+            settings=variables,
+            fetch=functools.partial(fetch, names=names),
+            find_digest=self._find_digest and functools.partial(self._find_digest, names=names),
+        )
         stage.files += [file for file in trace.files if file not in stage.files]
         stage.end = end
         self.boot_trace.notes += [note for note in trace.notes if note not in self.boot_trace.notes]
@@ -286,30 +347,3 @@ class _Follower:
             client = ipxe_client(self.boot_trace.architecture)
             self._ipxe_choice = choose_ipxe(client, self._offers.get(client, ()), self._bind_ask(client))
         return self._ipxe_choice
-
-    def _build_settings(self, stage: BootStage, uri: str) -> dict[str, str]:
-        """iPXE's variables, as far as a network gives them (https://ipxe.org/cfg)."""
-        choice = self._settings_choice(stage)
-        settings = {"mac": self._mac, "net0/mac": self._mac, "platform": "efi", "buildarch": "x86_64"}
-        if self.boot_trace.architecture.binary is Binary.BIOS:
-            settings |= {"platform": "pcbios", "buildarch": "i386"}
-        elif self.boot_trace.architecture.binary is not Binary.X86_64:
-            settings["buildarch"] = self.boot_trace.architecture.binary.value
-        settings |= {"cwuri": uri, "cwduri": uri.rpartition("/")[0] + "/", "uuid": "0" * 8}
-        if choice.proxy is not None:
-            settings |= _name_boot("proxydhcp/", choice.proxy) | _name_boot("", choice.proxy)
-        if choice.lease is not None:
-            lease = choice.lease.message
-            address = {"ip": str(lease.yiaddr), "dhcp-server": str(choice.lease.server)}
-            settings |= address | {f"net0/{name}": value for name, value in address.items()}
-            settings |= _name_boot("", choice.lease) | _name_boot("net0/", choice.lease)
-        return settings
-
-
-def _name_boot(prefix: str, answer: Answer) -> dict[str, str]:
-    found = {}
-    if answer.message.siaddr != NO_ADDRESS:
-        found[f"{prefix}next-server"] = str(answer.message.siaddr)
-    if answer.message.boot_file:
-        found[f"{prefix}filename"] = answer.message.boot_file
-    return found

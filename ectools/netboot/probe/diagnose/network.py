@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.diagnose.trace import BootOutcome
 from ectools.netboot.probe.faults import BootFault, FaultCode, Severity
+from ectools.netboot.probe.wire.dhcp import Option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from ipaddress import IPv4Address
 
     from ectools.netboot.probe.clients.client import Client
     from ectools.netboot.probe.diagnose.trace import BootTrace
     from ectools.netboot.probe.wire.offers import Answer
 
-_MILD = frozenset({FaultCode.NO_BOOT_ANSWER, FaultCode.NO_DHCP_ANSWER, FaultCode.WRONG_ARCHITECTURE})
+_MILD = frozenset(
+    {
+        FaultCode.NO_BOOT_ANSWER,
+        FaultCode.NO_DHCP_ANSWER,
+        FaultCode.WRONG_ARCHITECTURE,
+        FaultCode.HTTP_BOOT_WITHOUT_URL,
+    }
+)
 
 
 def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interface: str) -> list[BootFault]:
     """The network's faults: no DHCP server, several of them, several proxies for one client."""
     leases = _find_servers(each for group in offers.values() for each in group if not each.is_proxy)
-    faults = []
+    faults: list[BootFault] = []
     if not leases:
         faults.append(
             BootFault(
@@ -30,19 +38,58 @@ def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interfac
             )
         )
     if len(leases) > 1:
-        faults.append(
-            BootFault(
-                code=FaultCode.TWO_DHCP_SERVERS, message=f"{len(leases)} DHCP servers answer: {_join(leases)}"
-            )
-        )
+        groups = [[each for each in group if not each.is_proxy] for group in offers.values()]
+        message = f"{len(leases)} DHCP servers answer: {_join(leases)}"
+        faults.append(_compare(FaultCode.TWO_DHCP_SERVERS, message, groups, with_network=True))
     # Two proxies for different clients do no harm.
-    for group in offers.values():
-        proxies = _find_servers(each for each in group if each.is_proxy and (each.is_pxe or each.is_http))
-        if len(proxies) > 1:
-            message = f"{len(proxies)} proxies answer: {_join(proxies)}"
-            faults.append(BootFault(code=FaultCode.TWO_PROXIES, message=message))
-            break
+    groups = [
+        [each for each in group if each.is_proxy and (each.is_pxe or each.is_http)]
+        for group in offers.values()
+    ]
+    several = [group for group in groups if len(_find_servers(group)) > 1]
+    if several:
+        proxies = _find_servers(several[0])
+        message = f"{len(proxies)} proxies answer: {_join(proxies)}"
+        faults.append(_compare(FaultCode.TWO_PROXIES, message, several, with_network=False))
     return faults
+
+
+def _compare(
+    code: FaultCode, message: str, groups: Sequence[Sequence[Answer]], *, with_network: bool
+) -> BootFault:
+    """A warning where the answers to each client are of one mind: whichever it takes leads to the same."""
+    if any(len({_tell_boot(each) for each in group}) > 1 for group in groups):
+        return BootFault(code=code, message=f"{message}; they do not say the same of what to boot")
+    if with_network and any(len({_find_network(each) for each in group}) > 1 for group in groups):
+        return BootFault(code=code, message=f"{message}; their addresses are of different networks")
+    ways = [
+        name
+        for name, option in (("router", Option.ROUTER), ("DNS server", Option.DNS))
+        if any(len({each.message.options.get(option) for each in group}) > 1 for group in groups)
+    ]
+    differ = f", but for the {' and the '.join(ways)}" if ways and with_network else ""
+    return BootFault(
+        code=code,
+        message=f"{message}; they say the same of what to boot{differ}",
+        severity=Severity.WARNING,
+        remedy="leave it where both are meant (failover); else turn one of them off",
+    )
+
+
+def _tell_boot(answer: Answer) -> tuple[object, ...] | None:
+    """What a client boots by it; None where it says nothing of that."""
+    message = answer.message
+    if not (message.boot_file or answer.is_pxe or answer.is_http):
+        return None
+    return answer.boot_server, message.boot_file, message.vendor_class, message.options.get(Option.VENDOR)
+
+
+def _find_network(answer: Answer) -> IPv4Network:
+    mask = answer.message.address(Option.SUBNET_MASK) or IPv4Address("255.255.255.255")
+    try:
+        return IPv4Network(f"{answer.message.yiaddr}/{mask}", strict=False)
+    except ValueError:
+        return IPv4Network(answer.message.yiaddr)
 
 
 def _find_servers(answers: Iterable[Answer]) -> list[IPv4Address]:

@@ -74,7 +74,9 @@ class BootTrace:
             self.outcome = BootOutcome.UNKNOWN
             return
         over_tftp = fetched.protocol == "tftp"
-        if fetched.state is FetchState.SILENT:
+        if fetched.fault is not None:
+            code = fetched.fault
+        elif fetched.state is FetchState.SILENT:
             code = FaultCode.TFTP_SILENT if over_tftp else FaultCode.HTTP_SILENT
         elif file.role is Role.KERNEL:
             code = FaultCode.KERNEL_MISSING
@@ -83,9 +85,8 @@ class BootTrace:
         else:
             code = FaultCode.FILE_MISSING_TFTP if over_tftp else FaultCode.FILE_MISSING_HTTP
         message = f"{fetched.shown}: {fetched.detail}"
-        self.add_fault(
-            code, message, severity=severity, remedy=_REFUSED if fetched.state is FetchState.REFUSED else None
-        )
+        remedy = _REFUSED if fetched.state is FetchState.REFUSED else fetched.remedy
+        self.add_fault(code, message, severity=severity, remedy=remedy)
 
     def add_unreadable(self, file: RequestedFile) -> None:
         """Add the fault of a file that is there, and no script."""

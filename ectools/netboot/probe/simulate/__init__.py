@@ -1,6 +1,7 @@
 """What firmware and iPXE would do with what they are offered.
 
-``choose``, ``choose_ipxe`` which offer they take · ``fetcher`` whether a file is there · ``contents`` what
-it is · ``requested_file`` what it is for · ``ipxe`` what a script would do · ``ipxe_trace`` what it did,
-and how it ended.
+``choose``, ``choose_ipxe`` which offer they take · ``resolve`` where a host of that name is · ``fetcher``
+whether a file is there · ``silence`` why a TFTP server says nothing · ``contents`` what it is ·
+``requested_file`` what it is for · ``ipxe`` what a script would do · ``ipxe_trace`` what it did, and how it
+ended.
 """

@@ -29,6 +29,12 @@ Ask = Callable[[IPv4Address, int | None], Answer | None]
 """(server, menu item) → what its port 4011 answers; None for silence."""
 
 
+_RELAYED_4011 = (
+    "the client is behind a DHCP relay, which forwards broadcasts alone: let the firewalls between the"
+    " networks pass UDP 4011 from the clients to the proxy and back, and open it in the proxy's own"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BootTarget:
     """The file that the client loads, named by ``by``. ``server`` is None where the URI names its host."""
@@ -55,8 +61,14 @@ class Choice:
     faults: list[BootFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add_fault(self, code: FaultCode, message: str) -> None:
-        self.faults.append(BootFault(code=code, message=message, client=self.client))
+    def add_fault(self, code: FaultCode, message: str, *, remedy: str | None = None) -> None:
+        self.faults.append(BootFault(code=code, message=message, client=self.client, remedy=remedy))
+
+    @property
+    def relay(self) -> IPv4Address | None:
+        """The relay that a lease came through (giaddr); None where the client is in the servers' network."""
+        found = (each.message.giaddr for each in self.offers if not each.is_proxy)
+        return next((each for each in found if each != NO_ADDRESS), None)
 
     def ask(self, ask: Ask | None, server: IPv4Address, item: int | None) -> Answer | None:
         """The answer of port 4011, None for silence; question and fault are kept.
@@ -78,6 +90,7 @@ class Choice:
             self.add_fault(
                 FaultCode.MISSING_4011,
                 f"{server} does not answer on UDP port 4011, where {what} for the boot file",
+                remedy=None if self.relay is None else _RELAYED_4011,
             )
         return answer
 
@@ -195,6 +208,7 @@ def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
     choice = Choice(client=client, offers=offers)
     leases = [each for each in offers if not each.is_proxy]
     offering = [each for each in offers if each.is_http and _is_url(each.message.boot_file or "")]
+    plain: list[Answer] = []
     for each in offers:
         if not each.is_http and _is_url(each.message.boot_file or ""):
             choice.add_fault(
@@ -202,6 +216,8 @@ def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
                 f"{each.server} offers the URL {each.message.boot_file}, but not with option 60 HTTPClient:"
                 " UEFI HTTP boot ignores it",
             )
+        elif each.message.boot_file and not _is_url(each.message.boot_file):
+            plain.append(each)
     choice.lease = next(iter(leases), None)
     by_name: list[Answer] = []
     # A URL of the DHCP server's own comes before a proxy's; an address before a name, which needs DNS.
@@ -221,6 +237,13 @@ def choose_http(client: Client, offers: tuple[Answer, ...]) -> Choice:
             FaultCode.URL_WITHOUT_DNS,
             f"{each.server} offers {each.message.boot_file}, and nobody gives a name server (option 6)",
         )
+    if not offering:
+        for each in plain:
+            echo = "" if each.is_http else ", nor option 60 HTTPClient"
+            message = (
+                f"{each.server} gives UEFI HTTP boot a file name, {each.message.boot_file}, and no URL{echo}"
+            )
+            choice.add_fault(FaultCode.HTTP_BOOT_WITHOUT_URL, message)
     return choice
 
 

@@ -7,6 +7,7 @@ retries and their ends are found as a client finds them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -25,6 +26,7 @@ from ectools.ipxe.language import (
 from ectools.netboot.probe.simulate.contents import ContentKind
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
+from ectools.netboot.probe.simulate.resolve import parse_name_servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,7 +161,10 @@ class _Machine:
     def set(self, words: list[str], _here: _Position) -> CommandOutcome:
         if words:
             # A type may be named: set tries:int32 0.
-            self._settings[words[0].partition(":")[0]] = " ".join(words[1:])
+            name, value = words[0].partition(":")[0], " ".join(words[1:])
+            self._settings[name] = value
+            if name.rpartition("/")[2] == "dns":
+                self._fetch = functools.partial(self._fetch, names=parse_name_servers(value))
         return bool(words)
 
     def clear(self, words: list[str], _here: _Position) -> CommandOutcome:

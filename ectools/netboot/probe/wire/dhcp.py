@@ -29,7 +29,7 @@ NO_ADDRESS = IPv4Address(0)
 
 
 class PacketError(EcError):
-    """These bytes are no DHCP message."""
+    """These bytes are no message of the protocol that they came by."""
 
 
 class MessageType(IntEnum):
@@ -51,6 +51,7 @@ class Option(IntEnum):
     SUBNET_MASK = 1
     ROUTER = 3
     DNS = 6
+    DOMAIN = 15
     VENDOR = 43
     REQUESTED_ADDRESS = 50
     LEASE_SECONDS = 51
@@ -68,6 +69,7 @@ class Option(IntEnum):
     ARCHITECTURE = 93
     INTERFACE = 94
     MACHINE_ID = 97
+    DOMAIN_SEARCH = 119
     IPXE = 175
 
 

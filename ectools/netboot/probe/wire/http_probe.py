@@ -38,10 +38,12 @@ class HttpReply:
 
 
 _Read = Callable[[http.client.HTTPResponse], HttpReply]
+Locate = Callable[[str], "tuple[IPv4Address, IPv4Address | None]"]
+"""Host → its address, and ours for talking to it, None for any. Raises OSError where it has none."""
 
 
 def read_http_beginning(
-    url: str, *, limit: int, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
+    url: str, *, limit: int, seconds: float, locate: Locate, headers: Mapping[str, str]
 ) -> HttpReply:
     """GET the first ``limit`` bytes. ``seconds`` is for each step; redirects are followed, as iPXE does."""
 
@@ -54,12 +56,10 @@ def read_http_beginning(
         return HttpReply(status=response.status, size=size, data=data, whole=whole)
 
     ranged = {"Range": f"bytes=0-{limit - 1}", **headers}
-    return _get(url, read, seconds=seconds, most=_MOST_SECONDS, source=source, headers=ranged)
+    return _get(url, read, seconds=seconds, most=_MOST_SECONDS, locate=locate, headers=ranged)
 
 
-def read_http_digest(
-    url: str, *, seconds: float, source: IPv4Address | None, headers: Mapping[str, str]
-) -> HttpReply:
+def read_http_digest(url: str, *, seconds: float, locate: Locate, headers: Mapping[str, str]) -> HttpReply:
     """GET all of it, and keep its SHA-256 alone, as ``data`` in hexadecimal."""
 
     def read(response: http.client.HTTPResponse) -> HttpReply:
@@ -69,7 +69,7 @@ def read_http_digest(
             size += len(part)
         return HttpReply(status=response.status, size=size, data=digest.hexdigest().encode(), whole=True)
 
-    return _get(url, read, seconds=seconds, most=_MOST_DIGEST_SECONDS, source=source, headers=headers)
+    return _get(url, read, seconds=seconds, most=_MOST_DIGEST_SECONDS, locate=locate, headers=headers)
 
 
 def _get(
@@ -78,13 +78,13 @@ def _get(
     *,
     seconds: float,
     most: float,
-    source: IPv4Address | None,
+    locate: Locate,
     headers: Mapping[str, str],
 ) -> HttpReply:
     redirected = None
     for _ in range(_MAX_REDIRECTS + 1):
         try:
-            with _open(url, seconds=seconds, most=most, source=source, headers=headers) as response:
+            with _open(url, seconds=seconds, most=most, locate=locate, headers=headers) as response:
                 location = response.getheader("Location") if response.status in _REDIRECTS else None
                 if location is None:
                     return replace(read(response), redirected=redirected)
@@ -98,27 +98,27 @@ def _get(
 
 @contextlib.contextmanager
 def _open(
-    url: str, *, seconds: float, most: float, source: IPv4Address | None, headers: Mapping[str, str]
+    url: str, *, seconds: float, most: float, locate: Locate, headers: Mapping[str, str]
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer to a GET, its body unread. After ``most`` seconds it breaks off, however it drips."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"no URL: {url[:200]}")
+    address, source = locate(parts.hostname)
     here = None if source is None else (str(source), 0)
     connection: http.client.HTTPConnection
+    context: ssl.SSLContext | None = None
     if parts.scheme == "https":
         # iPXE trusts its own authorities, which are not known here: whether the file is there is asked alone.
         context = ssl._create_unverified_context()  # noqa: S323
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=seconds, source_address=here, context=context
-        )
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, context=context)
     else:
-        connection = http.client.HTTPConnection(
-            parts.hostname, parts.port, timeout=seconds, source_address=here
-        )
+        connection = http.client.HTTPConnection(parts.hostname, parts.port)
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     with contextlib.closing(connection):
-        connection.connect()
+        # It would ask this host's resolver.
+        sock = socket.create_connection((str(address), connection.port), seconds, here)
+        connection.sock = sock if context is None else _wrap(sock, context, parts.hostname)
         timer = threading.Timer(most, _break_off, [connection.sock])
         timer.daemon = True
         timer.start()
@@ -130,6 +130,14 @@ def _open(
                 yield response
         finally:
             timer.cancel()
+
+
+def _wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _break_off(sock: socket.socket) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_PROMISC = 263, 1, 1  # <linux/if_packet.h>
+_IP_RECVERR = 11  # <linux/in.h>
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _FRAME_BYTES = 65536
 _PRIVILEGE_HINT = (
@@ -199,7 +200,7 @@ class UdpEndpoint:
 
     A TFTP server answers from a new port, so a firewall takes that for a stranger. Answers of a server on
     this host itself come through the socket alone. ``source_port`` is tried first; another is taken where it
-    is not free.
+    is not free. ``errors`` are the numbers of the errors that came back for what was sent (ICMP).
     """
 
     def __init__(
@@ -210,10 +211,13 @@ class UdpEndpoint:
             cleanup.callback(self._socket.close)
             if not here:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode())
+            # Else a socket that is not connected hears of no error (ip(7)).
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
             _bind(self._socket, str(address), source_port)
             self._socket.setblocking(False)
             self.port: int = self._socket.getsockname()[1]
             self._address = address
+            self.errors: set[int] = set()
             self._capture = CaptureSocket(interface, self.port)
             cleanup.pop_all()
 
@@ -231,8 +235,16 @@ class UdpEndpoint:
         try:
             self._socket.sendto(payload, (str(to), port))
         except OSError as error:
+            self._take_errors(error)
             if error.errno != errno.ECONNREFUSED:
                 raise LinkError(f"{to}: cannot send: {error.strerror}") from error
+
+    def _take_errors(self, error: OSError) -> None:
+        """Keep an error's number, and empty their queue: with one in it the socket counts as readable."""
+        self.errors.add(error.errno or 0)
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.recvmsg(0, 0, socket.MSG_ERRQUEUE)
 
     def wait(self, seconds: float) -> Iterator[tuple[IPv4Address, int, bytes]]:
         """What comes in within ``seconds``: its sender, its port, its bytes. The same one may come twice."""
@@ -241,8 +253,11 @@ class UdpEndpoint:
             ours, captured = self._socket.fileno(), self._capture.fileno()
             ready, _, _ = select.select([ours, captured], [], [], left)
             if ours in ready:
-                with contextlib.suppress(OSError):
+                try:
                     payload, (source, port) = self._socket.recvfrom(_FRAME_BYTES)
+                except OSError as error:
+                    self._take_errors(error)
+                else:
                     yield IPv4Address(source), port, payload
             if captured in ready:
                 for each in self._capture.read():

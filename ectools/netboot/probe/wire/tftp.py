@@ -32,14 +32,20 @@ class Opcode(IntEnum):
     OPTIONS = 6
 
 
+_ANSWERS = frozenset(each.to_bytes(2) for each in (Opcode.DATA, Opcode.ERROR, Opcode.OPTIONS))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TftpReply:
     """``silent``: nothing came. ``error`` is the server's own, as it words it. ``size`` is None if not told.
 
-    ``data`` is the file's beginning, ``whole`` that it is all of it.
+    Of a silent one, ``stranger`` is another host that sent a TFTP packet in the server's place, ``errors``
+    are the numbers of the errors that came back. ``data`` is the file's beginning, ``whole`` that it is all.
     """
 
     silent: bool = False
+    stranger: IPv4Address | None = None
+    errors: frozenset[int] = frozenset()
     error: str | None = None
     size: int | None = None
     data: bytes = b""
@@ -72,7 +78,13 @@ def read_tftp_beginning(
         if packet is None or time.monotonic() > deadline:
             answered = transfer.port is not None
             error = "the transfer broke off" if answered else None
-            return TftpReply(silent=not answered, error=error, size=transfer.size)
+            return TftpReply(
+                silent=not answered,
+                stranger=transfer.stranger,
+                errors=frozenset(endpoint.errors),
+                error=error,
+                size=transfer.size,
+            )
         port, opcode, rest = packet
         if opcode == Opcode.ERROR:
             text = rest[2:].partition(b"\0")[0].decode("utf-8", "backslashreplace")
@@ -93,6 +105,7 @@ class _Transfer:
         self._block_bytes = _DEFAULT_BLOCK_BYTES
         self._next = 1
         self.port: int | None = None
+        self.stranger: IPv4Address | None = None
         self.size: int | None = None
         self.data = bytearray()
         self.whole = False
@@ -112,6 +125,8 @@ class _Transfer:
                 if source == self._server and len(payload) >= 4 and self.port in (None, port):
                     self.port = port
                     return port, int.from_bytes(payload[:2]), payload[2:]
+                if source != self._server and payload[:2] in _ANSWERS:
+                    self.stranger = source
             self._endpoint.send(self._last, to=self._server, port=self._last_port)
         return None
 

@@ -184,7 +184,7 @@ def test_the_services_are_the_settings(tmp_path: Path) -> None:
         (16, "ec-ipxe.efi"),
     ]
     assert services.proxy is not None
-    assert str(services.proxy.subnet) == "192.0.2.0/24"
+    assert [str(each) for each in services.proxy.networks] == ["192.0.2.0/24"]
     assert services.proxy.base_url == "http://192.0.2.10:81"
     assert services.proxy.script_url == f"{services.proxy.base_url}/autoexec.ipxe"
     bare = build_boot_services(settings_of(tmp_path), present=frozenset())

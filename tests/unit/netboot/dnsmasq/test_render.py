@@ -75,6 +75,16 @@ def test_without_a_proxy_there_is_no_word_of_dhcp() -> None:
     assert not [line for line in text.splitlines() if re.match(r"dhcp|pxe|interface|except|no-dhcp", line)]
 
 
+def test_each_network_has_a_range_of_its_own() -> None:
+    options = {**PROXY, "proxyDhcp.subnets": ["198.51.100.0/24", "203.0.113.128/25"]}
+    lines = render_configuration(build(*ALL, **options)).splitlines()
+    assert [line for line in lines if line.startswith("dhcp-range=")] == [
+        "dhcp-range=192.0.2.0,proxy,255.255.255.0",
+        "dhcp-range=198.51.100.0,proxy,255.255.255.0",
+        "dhcp-range=203.0.113.128,proxy,255.255.255.128",
+    ]
+
+
 @pytest.mark.parametrize("file", ["boot.efi", "undionly.kpxe"])
 def test_what_is_not_there_is_not_offered(file: str) -> None:
     lines = render_configuration(build(file, **PROXY, tftpBootFilename="boot.efi")).splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from support.boot_binaries import build_uefi_application
@@ -11,11 +12,12 @@ from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease,
 
 from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
-from ectools.netboot.probe.faults import BootFault, FaultCode, Severity
+from ectools.netboot.probe.faults import REMEDIES, BootFault, FaultCode, Severity
 from ectools.netboot.probe.simulate.choose import Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
+from ectools.netboot.probe.wire.dhcp import Option
 from ectools.netboot.probe.wire.offers import Answer, BootQuestion
 
 UEFI, BIOS, HTTP, IPXE = client_of(7), client_of(0), client_of(16), client_of(7, ipxe=True)
@@ -333,8 +335,36 @@ def test_a_url_without_the_echo_is_told() -> None:
             f"{server} offers the URL {URL}, but not with option 60 HTTPClient: UEFI HTTP boot ignores it",
         )
         for server in ("192.0.2.1", "192.0.2.2")
+    ] + [
+        (
+            FaultCode.HTTP_BOOT_WITHOUT_URL,
+            "192.0.2.2 gives UEFI HTTP boot a file name, a.efi, and no URL",
+        )
     ]
     assert uri(choice) is None
+
+
+def test_a_file_name_is_no_url() -> None:
+    choice = http(lease(file="a.efi"), proxy(vendor_class="HTTPClient"))
+    assert told(choice) == [
+        (
+            FaultCode.HTTP_BOOT_WITHOUT_URL,
+            "192.0.2.1 gives UEFI HTTP boot a file name, a.efi, and no URL, nor option 60 HTTPClient",
+        )
+    ]
+    # Who has a URL as well is not held up by it.
+    assert told(http(lease(file="a.efi"), proxy(vendor_class="HTTPClient", file=URL))) == []
+
+
+def test_a_proxy_behind_a_relay_is_asked_through_firewalls() -> None:
+    relayed = lease(giaddr=OTHER)
+    choice = choose_firmware(UEFI, (relayed, proxy()), lambda _server, _item: None)
+    assert choice.relay == OTHER
+    (fault,) = choice.faults
+    assert fault.code is FaultCode.MISSING_4011
+    assert "behind a DHCP relay" in fault.advice
+    (fault,) = choose_firmware(UEFI, (lease(), proxy()), lambda _server, _item: None).faults
+    assert fault.advice == REMEDIES[FaultCode.MISSING_4011]
 
 
 # iPXE
@@ -477,15 +507,81 @@ def test_servers_of_the_network_are_named_in_order() -> None:
         {UEFI: (lease(PROXY), lease(ROUTER), lease(ROUTER)), BIOS: (lease(OTHER),)}, interface="eth0"
     )
     assert [(fault.code, fault.message, fault.client) for fault in faults] == [
-        (FaultCode.TWO_DHCP_SERVERS, "3 DHCP servers answer: 192.0.2.1, 192.0.2.2, 192.0.2.3", None)
+        (
+            FaultCode.TWO_DHCP_SERVERS,
+            "3 DHCP servers answer: 192.0.2.1, 192.0.2.2, 192.0.2.3; they say the same of what to boot",
+            None,
+        )
     ]
+
+
+def compare_leases(*leases: Answer) -> tuple[Severity, str]:
+    (fault,) = find_network_faults({UEFI: leases, BIOS: ()}, interface="eth0")
+    assert fault.code is FaultCode.TWO_DHCP_SERVERS
+    return fault.severity, fault.message.partition("; ")[2]
+
+
+def test_dhcp_servers_of_one_mind_are_a_warning() -> None:
+    mask = {Option.SUBNET_MASK: bytes((255, 255, 255, 0))}
+    way = {**mask, Option.ROUTER: ROUTER.packed, Option.DNS: ROUTER.packed}
+    boot: dict[str, Any] = {"siaddr": PROXY, "file": "a.efi"}
+    same = "they say the same of what to boot"
+    assert compare_leases(lease(ROUTER, options=way), lease(OTHER, options=way)) == (Severity.WARNING, same)
+    assert compare_leases(
+        lease(ROUTER, options=way, **boot), lease(OTHER, options={**way, Option.ROUTER: OTHER.packed}, **boot)
+    ) == (Severity.WARNING, f"{same}, but for the router")
+    assert compare_leases(lease(ROUTER, options=way, **boot), lease(OTHER, options=mask, **boot)) == (
+        Severity.WARNING,
+        f"{same}, but for the router and the DNS server",
+    )
+    # Each is its own siaddr, and names no file.
+    assert compare_leases(lease(ROUTER, siaddr=ROUTER), lease(OTHER, siaddr=OTHER)) == (
+        Severity.WARNING,
+        same,
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lease(OTHER),
+        lease(OTHER, siaddr=OTHER, file="a.efi"),
+        lease(OTHER, siaddr=PROXY, file="b.efi"),
+        lease(OTHER, siaddr=PROXY, file="a.efi", vendor_class="PXEClient"),
+        lease(OTHER, siaddr=PROXY, file="a.efi", options={Option.VENDOR: b"\x06\x01\x08"}),
+    ],
+)
+def test_dhcp_servers_that_differ_are_an_error(other: Answer) -> None:
+    severity, message = compare_leases(lease(siaddr=PROXY, file="a.efi"), other)
+    assert (severity, message) == (Severity.ERROR, "they do not say the same of what to boot")
+
+
+def test_dhcp_servers_of_different_networks() -> None:
+    mask = {Option.SUBNET_MASK: bytes((255, 255, 255, 0))}
+    elsewhere = answer(OTHER, yiaddr=IPv4Address("198.51.100.7"), options=mask)
+    expected = (Severity.ERROR, "their addresses are of different networks")
+    assert compare_leases(lease(options=mask), elsewhere) == expected
+    nonsense = answer(OTHER, yiaddr=IPv4Address("198.51.100.7"), options={Option.SUBNET_MASK: b"\1\2\3\4"})
+    assert compare_leases(lease(options=mask), nonsense) == expected
+
+
+def test_proxies_of_one_mind_are_a_warning() -> None:
+    (fault,) = find_network_faults(
+        {UEFI: (lease(), proxy(siaddr=PROXY), proxy(OTHER, siaddr=PROXY))}, interface="eth0"
+    )
+    assert (fault.code, fault.severity) == (FaultCode.TWO_PROXIES, Severity.WARNING)
+    (fault,) = find_network_faults({UEFI: (lease(), proxy(), proxy(OTHER))}, interface="eth0")
+    assert (fault.code, fault.severity) == (FaultCode.TWO_PROXIES, Severity.ERROR)
 
 
 def test_proxies_of_one_client_are_told_once() -> None:
     two = (lease(), proxy(OTHER), proxy(vendor_class="HTTPClient"))
     faults = find_network_faults({BIOS: (lease(),), UEFI: two, HTTP: two}, interface="eth0")
     assert [(fault.code, fault.message) for fault in faults] == [
-        (FaultCode.TWO_PROXIES, "2 proxies answer: 192.0.2.2, 192.0.2.3")
+        (
+            FaultCode.TWO_PROXIES,
+            "2 proxies answer: 192.0.2.2, 192.0.2.3; they do not say the same of what to boot",
+        )
     ]
     # What says neither is no proxy for a boot.
     assert (

@@ -194,6 +194,7 @@ def test_the_numbers_are_iana_s() -> None:
         "SUBNET_MASK": 1,
         "ROUTER": 3,
         "DNS": 6,
+        "DOMAIN": 15,
         "VENDOR": 43,
         "REQUESTED_ADDRESS": 50,
         "LEASE_SECONDS": 51,
@@ -211,6 +212,7 @@ def test_the_numbers_are_iana_s() -> None:
         "ARCHITECTURE": 93,
         "INTERFACE": 94,
         "MACHINE_ID": 97,
+        "DOMAIN_SEARCH": 119,
         "IPXE": 175,
     }
     assert {part.name: int(part) for part in PxeSuboption} == {

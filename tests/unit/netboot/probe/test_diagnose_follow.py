@@ -58,7 +58,7 @@ def boot_trace(
 ) -> BootTrace:
     known = GOOD if files is None else files
 
-    def fetch(uri: str, headers: object = None, limit: int = 65536) -> Fetched:
+    def fetch(uri: str, headers: object = None, limit: int = 65536, names: object = None) -> Fetched:
         content = known.get(uri)
         if isinstance(content, Fetched):
             return content

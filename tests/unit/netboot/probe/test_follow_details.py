@@ -33,7 +33,7 @@ class World:
         self.fetched: list[tuple[str, int]] = []
         self.asked: list[tuple[Client, IPv4Address, int | None]] = []
 
-    def fetch(self, uri: str, _headers: object = None, limit: int = 65536) -> Fetched:
+    def fetch(self, uri: str, _headers: object = None, limit: int = 65536, names: object = None) -> Fetched:
         self.fetched.append((uri, limit))
         content = self.files.get(uri)
         if isinstance(content, Fetched):
@@ -334,11 +334,11 @@ def test_digests() -> None:
     script = f"kernel {WEB}/k\nsha256sum --set d k\niseq ${{d}} 123 || "
     files = {f"{WEB}/k": b"k"}
     for rest, severity in (("shell", Severity.ERROR), ("boot", Severity.WARNING)):
-        trace = run(script + rest, files=files, find_digest=lambda _uri, _headers: "456")
+        trace = run(script + rest, files=files, find_digest=lambda _uri, _headers, **_: "456")
         assert told(trace) == [
             (FaultCode.WRONG_SHA256, f"{WEB}/k has the SHA-256 456; the script expects 123", severity)
         ]
-    assert told(run(script + "shell\nboot", files=files, find_digest=lambda _uri, _headers: "123")) == []
+    assert told(run(script + "shell\nboot", files=files, find_digest=lambda _uri, _headers, **_: "123")) == []
 
 
 def test_notes_of_a_script_are_told_once() -> None:

@@ -9,12 +9,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
 from ectools.netboot.probe.wire import http_probe
 
 CONTENT = bytes(range(256)) * 1000
+
+
+def here(host: str) -> tuple[IPv4Address, None]:
+    """Where a host is that the tests name by its address."""
+    return IPv4Address(host), None
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,7 +61,7 @@ def base() -> Iterator[str]:
 
 
 def get(url: str, **headers: str) -> http_probe.HttpReply:
-    return http_probe.read_http_beginning(url, limit=100, seconds=10, source=None, headers=headers)
+    return http_probe.read_http_beginning(url, limit=100, seconds=10, locate=here, headers=headers)
 
 
 def test_the_beginning_of_a_file(base: str) -> None:
@@ -75,7 +81,7 @@ def test_headers_are_sent(base: str) -> None:
 
 
 def test_all_of_a_file_has_a_digest(base: str) -> None:
-    reply = http_probe.read_http_digest(f"{base}/file", seconds=10, source=None, headers={})
+    reply = http_probe.read_http_digest(f"{base}/file", seconds=10, locate=here, headers={})
     assert reply.data.decode() == hashlib.sha256(CONTENT).hexdigest()
     assert reply.size == len(CONTENT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -14,6 +15,11 @@ import pytest
 
 from ectools.netboot.probe.wire import http_probe
 from ectools.netboot.probe.wire.http_probe import HttpReply, read_http_beginning, read_http_digest
+
+
+def here(host: str) -> tuple[IPv4Address, None]:
+    """Where a host is that the tests name by its address."""
+    return IPv4Address(host), None
 
 
 class Site:
@@ -27,7 +33,8 @@ class Site:
     def read(
         self, path: str, *, limit: int = 4, source: IPv4Address | None = None, **headers: str
     ) -> HttpReply:
-        return read_http_beginning(self.base + path, limit=limit, seconds=30, source=source, headers=headers)
+        locate = here if source is None else lambda host: (IPv4Address(host), source)
+        return read_http_beginning(self.base + path, limit=limit, seconds=30, locate=locate, headers=headers)
 
 
 @pytest.fixture
@@ -146,46 +153,90 @@ def test_a_digest_is_of_everything_in_parts(site: Site, monkeypatch: pytest.Monk
     content = bytes(range(100))
     site.replies["/a"] = (302, {"Location": "/b"}, b"")
     site.replies["/b"] = (200, {"Content-Length": "100"}, content)
-    reply = read_http_digest(f"{site.base}/a", seconds=30, source=None, headers={"X-A": "b"})
+    reply = read_http_digest(f"{site.base}/a", seconds=30, locate=here, headers={"X-A": "b"})
     digest = hashlib.sha256(content).hexdigest().encode()
     assert reply == HttpReply(status=200, size=100, data=digest, whole=True, redirected=f"{site.base}/b")
     assert ["Range" in headers for _, headers, _ in site.asked] == [False, False]
     assert site.asked[0][1]["X-A"] == "b"
 
 
-class FakeConnection:
-    """In the place of http.client's: what it was made with."""
+class Connecting:
+    """In the place of ``socket.create_connection``: what it was called with."""
 
-    made: Any = None
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        monkeypatch.setattr(http_probe.socket, "create_connection", self._connect)
 
-    def __init__(self, host: str, port: int | None, **options: Any) -> None:
-        type(self).made = (host, port, options)
-
-    def connect(self) -> None:
+    def _connect(self, *arguments: Any) -> Any:
+        self.calls.append(arguments)
         raise OSError("")
 
-    def close(self) -> None:
-        pass
+
+def test_a_host_is_asked_where_it_is_located(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host's own resolver, which may know the name too, is not asked."""
+    connecting = Connecting(monkeypatch)
+
+    def locate(host: str) -> tuple[IPv4Address, IPv4Address]:
+        assert host == "boot.test"
+        return IPv4Address("192.0.2.2"), IPv4Address("192.0.2.9")
+
+    for url in ("https://boot.test:8443/a", "https://boot.test/a", "http://boot.test/a"):
+        reply = read_http_beginning(url, limit=4, seconds=2.5, locate=locate, headers={})
+        # An error without words is named by its kind.
+        assert reply == HttpReply(status=None, error="OSError")
+    ours = ("192.0.2.9", 0)
+    assert connecting.calls == [(("192.0.2.2", port), 2.5, ours) for port in (8443, 443, 80)]
+
+
+def test_a_name_without_an_address_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting = Connecting(monkeypatch)
+
+    def locate(_host: str) -> tuple[IPv4Address, None]:
+        raise OSError("no such name")
+
+    reply = read_http_beginning("http://boot.test/a", limit=4, seconds=3, locate=locate, headers={})
+    assert reply == HttpReply(status=None, error="no such name")
+    assert connecting.calls == []
+
+
+def test_a_server_is_asked_by_its_name(site: Site) -> None:
+    site.replies["/a"] = (200, {}, b"")
+    port = site.base.rpartition(":")[2]
+    url = f"http://boot.test:{port}/a"
+    reply = read_http_beginning(url, limit=4, seconds=30, locate=lambda _: here("127.0.0.1"), headers={})
+    assert reply.status == 200
+    assert site.asked[0][1]["Host"] == f"boot.test:{port}"
 
 
 def test_https_asks_whether_the_file_is_there_and_not_who_vouches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_probe.http.client, "HTTPSConnection", FakeConnection)
-    reply = read_http_beginning(
-        "https://192.0.2.2:8443/a", limit=4, seconds=3, source=IPv4Address("192.0.2.9"), headers={}
-    )
-    # An error without words is named by its kind.
-    assert reply == HttpReply(status=None, error="OSError")
-    host, port, options = FakeConnection.made
-    assert (host, port) == ("192.0.2.2", 8443)
-    assert (options["timeout"], options["source_address"]) == (3, ("192.0.2.9", 0))
-    assert options["context"].check_hostname is False
-    assert options["context"].verify_mode == 0
+    wrapped: list[tuple[Any, str]] = []
+
+    def wrap(sock: Any, context: Any, host: str) -> Any:
+        wrapped.append((context, host))
+        sock.close()
+        raise OSError("no handshake")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(http_probe, "_wrap", wrap)
+        url = f"https://boot.test:{listener.getsockname()[1]}/a"
+        reply = read_http_beginning(url, limit=4, seconds=3, locate=lambda _: here("127.0.0.1"), headers={})
+    assert reply == HttpReply(status=None, error="no handshake")
+    ((context, host),) = wrapped
+    assert (context.check_hostname, context.verify_mode, host) == (False, 0, "boot.test")
 
 
-def test_http_has_its_time_and_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_probe.http.client, "HTTPConnection", FakeConnection)
-    read_http_beginning("http://192.0.2.2/a", limit=4, seconds=2.5, source=None, headers={})
-    assert FakeConnection.made == ("192.0.2.2", None, {"timeout": 2.5, "source_address": None})
+def test_a_server_that_speaks_no_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/a"
+        reply = read_http_beginning(url, limit=4, seconds=30, locate=here, headers={})
+        thread.join()
+    assert reply.status is None
 
 
 def test_how_long_the_whole_may_take(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,5 +257,5 @@ def test_how_long_the_whole_may_take(site: Site, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(http_probe.threading, "Timer", Timer)
     site.read("/a")
-    read_http_digest(f"{site.base}/a", seconds=30, source=None, headers={})
+    read_http_digest(f"{site.base}/a", seconds=30, locate=here, headers={})
     assert timers == [(60.0, True), (0.0, False), (1800.0, True), (0.0, False)]

@@ -339,6 +339,7 @@ class FakeSocket:
         self.sent: list[Any] = []
         self.incoming: list[Any] = []
         self.send_error: OSError | None = None
+        self.errors_queued = 0
         FakeSocket.made.append(self)
 
     def __enter__(self) -> FakeSocket:
@@ -352,6 +353,12 @@ class FakeSocket:
 
     def setblocking(self, flag: bool) -> None:
         self.blocking = flag
+
+    def recvmsg(self, *arguments: int) -> None:
+        assert arguments == (0, 0, socket.MSG_ERRQUEUE)
+        if not self.errors_queued:
+            raise BlockingIOError
+        self.errors_queued -= 1
 
     def bind(self, address: Any) -> None:
         self.tried.append(address)
@@ -545,19 +552,23 @@ def test_an_endpoint_that_cannot_be_made_leaves_no_socket(
 def test_that_nobody_listens_is_no_failure_of_sending(sockets: list[FakeSocket]) -> None:
     with UdpEndpoint(ETH0, address=HERE, here=False) as endpoint:
         sockets[0].send_error = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        sockets[0].errors_queued = 2
         endpoint.send(b"x", to=THERE, port=69)
+        assert (endpoint.errors, sockets[0].errors_queued) == ({errno.ECONNREFUSED}, 0)
         sockets[0].send_error = OSError(errno.EHOSTUNREACH, "No route to host")
         with pytest.raises(LinkError, match=r"192.0.2.2: cannot send: No route to host"):
             endpoint.send(b"x", to=THERE, port=69)
+        assert endpoint.errors == {errno.ECONNREFUSED, errno.EHOSTUNREACH}
 
 
 def test_what_comes_by_socket_and_by_capture(sockets: list[FakeSocket], clock: Clock) -> None:
     with UdpEndpoint(ETH0, address=HERE, here=False) as endpoint:
         ours, capture = sockets
-        ours.incoming = [ConnectionRefusedError(), (b"one", ("192.0.2.2", 1069))]
+        ours.incoming = [ConnectionRefusedError(errno.ECONNREFUSED, ""), (b"one", ("192.0.2.2", 1069))]
         stray = replace(DATAGRAM, destination=IPv4Address("192.0.2.99"))
         capture.incoming = [build_frame(stray), build_frame(DATAGRAM)]
         assert list(endpoint.wait(3.0)) == [(THERE, 67, b"offer"), (THERE, 1069, b"one")]
+        assert endpoint.errors == {errno.ECONNREFUSED}
         assert clock.now == 103.0
         assert clock.waits == [3.0, 2.75, 2.5]
         clock.waits.clear()

@@ -79,7 +79,11 @@ class World:
 
         class Fetching:
             def __call__(
-                self, uri: str, _headers: Mapping[str, str] | None = None, limit: int = 65536
+                self,
+                uri: str,
+                _headers: Mapping[str, str] | None = None,
+                limit: int = 65536,
+                names: object = None,
             ) -> Fetched:
                 world.fetched.append(uri)
                 data = FILES.get(uri)
@@ -87,7 +91,7 @@ class World:
                     return Fetched(uri=uri, state=FetchState.MISSING, detail="none")
                 return Fetched(uri=uri, state=FetchState.FOUND, head=data[:limit], whole=True)
 
-            def find_digest(self, _uri: str, _headers: Mapping[str, str]) -> str:
+            def find_digest(self, _uri: str, _headers: Mapping[str, str], names: object = None) -> str:
                 return "1"
 
         return Fetching()

@@ -27,6 +27,7 @@ class Server:
     def __init__(self, answers: Answers) -> None:
         self.answers = deque(answers)
         self.heard: list[tuple[int, bytes]] = []
+        self.errors: set[int] = set()
         self.now = 0.0
 
     def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:
@@ -102,6 +103,7 @@ class SlowServer:
         self.now = 10.0
         self.answers = list(answers)
         self.heard: list[tuple[float, int, bytes]] = []
+        self.errors: set[int] = set()
         monkeypatch.setattr(tftp, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def send(self, payload: bytes, *, to: IPv4Address, port: int) -> None:

@@ -111,6 +111,49 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         {"proxyDhcp": {"enable": True, "subnet": "198.51.100.0/24"}},
         [("proxyDhcp.subnet", 'listenIP is not in it: "198.51.100.0/24"', "the network of 192.0.2.10")],
     ),
+    *(
+        (
+            {"proxyDhcp": {"enable": enable, "subnet": nobody}},
+            [("proxyDhcp.subnet", f'no client is in it: "{nobody}"', "the clients' network: 192.0.2.0/24")],
+        )
+        for enable in (True, False)
+        for nobody in (
+            *("0.0.0.0/0", "0.0.0.0/8", "127.0.0.0/8", "127.0.0.0/24", "224.0.0.0/4", "239.1.0.0/16"),
+            *("240.0.0.0/4", "192.0.2.10/32", "192.0.2.10/31"),
+        )
+    ),
+    (
+        {"proxyDhcp": {"subnets": ["198.51.100.0/24", "0.0.0.0/0", "10.0.0.1/8"]}},
+        [
+            (
+                "proxyDhcp.subnets[1]",
+                'no client is in it: "0.0.0.0/0"',
+                "the clients' network: 192.0.2.0/24",
+            ),
+            ("proxyDhcp.subnets[2]", 'not usable: "10.0.0.1/8"', "10.0.0.0/8"),
+        ],
+    ),
+    (
+        {
+            "proxyDhcp": {
+                "enable": True,
+                "subnet": "192.0.2.0/24",
+                "subnets": ["192.0.0.0/16", "10.1.0.0/16", "10.1.2.0/24"],
+            }
+        },
+        [
+            (
+                "proxyDhcp.subnets[0]",
+                'overlaps proxyDhcp.subnet: "192.0.0.0/16"',
+                "a further network, behind a DHCP relay",
+            ),
+            (
+                "proxyDhcp.subnets[2]",
+                'overlaps proxyDhcp.subnets[1]: "10.1.2.0/24"',
+                "a further network, behind a DHCP relay",
+            ),
+        ],
+    ),
     (
         # One end of the network is wrong already: nothing is said of the other.
         {"listenIP": "0.0.0.0", "proxyDhcp": {"enable": True, "subnet": "198.51.100.0/24"}},
@@ -302,6 +345,13 @@ def test_a_package_is_where_the_stock_binaries_are() -> None:
 
 def test_a_tarball_needs_no_forge() -> None:
     assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarball(path=Path("/a.tar"))
+
+
+def test_networks_behind_relays_are_answered_too() -> None:
+    subnets = ["198.51.100.0/24", "128.0.0.0/30"]
+    proxy = build({"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24", "subnets": subnets}}).proxy_dhcp
+    assert proxy is not None
+    assert [str(each) for each in proxy.networks] == ["192.0.2.0/24", *subnets]
 
 
 def test_a_subnet_without_proxy_dhcp_is_checked_and_left_aside() -> None:
