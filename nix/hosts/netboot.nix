@@ -19,7 +19,10 @@ let
   closure = pkgs.closureInfo { rootPaths = [ toplevel ]; };
 in
 {
-  imports = [ "${modulesPath}/installer/netboot/netboot.nix" ];
+  imports = [
+    "${modulesPath}/installer/netboot/netboot.nix"
+    ./volatile-host-keys.nix
+  ];
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 

@@ -94,19 +94,19 @@ in
       default = [
         "/var/lib/every-channel"
         "/var/lib/nixos"
-        "/var/lib/systemd/timers"
+        "/var/lib/systemd"
       ];
       example = [
         "/home"
         "/var/lib/every-channel"
         "/var/lib/nixos"
-        "/var/lib/systemd/timers"
+        "/var/lib/systemd"
       ];
       description = ''
         Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
         are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
         default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
-        persist have owners), and when each timer ran last.
+        persist have owners), and systemd's: when each timer ran last, the clock, the seed of random numbers, core dumps.
       '';
     };
 
@@ -192,6 +192,40 @@ in
             take = "--bind";
             leave = "attempt mount -o remount,bind,ro /sysroot";
           }}
+        '';
+      };
+
+      # NixOS binds /run to /sysroot/run without what is mounted below it, and with that systemd leaves the rest of /run
+      # behind. As late as can be, since what binds it differs: a mount unit, the activation, or nothing at all, and
+      # then systemd takes /run along by itself.
+      systemd.services.every-channel-overlay-root-run = lib.mkIf config.boot.initrd.systemd.enable {
+        description = "The overlay root's own mounts below /sysroot/run";
+        requiredBy = [ "initrd-switch-root.service" ];
+        after = [
+          "every-channel-overlay-root.service"
+          "initrd-nixos-activation.service"
+          "sysroot-run.mount"
+        ];
+        before = [ "initrd-switch-root.service" ];
+        unitConfig.DefaultDependencies = false;
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+        };
+        script = ''
+          is_mounted() {
+            while read -r _ _ _ _ where _; do
+              if [ "$where" = "$1" ]; then return; fi
+            done < /proc/self/mountinfo
+            return 1
+          }
+          if is_mounted /sysroot/run; then
+            # Else each would be mounted on top of itself below /run too.
+            mount --make-private /sysroot/run
+            for directory in ${layer} ${real}; do
+              if ! is_mounted "/sysroot$directory"; then mount --bind "$directory" "/sysroot$directory"; fi
+            done
+          fi
         '';
       };
     }

@@ -48,11 +48,23 @@ in
             assert "ro" in mounted(machine, "/run/every-channel/root", "VFS-OPTIONS").split(",")
             machine.fail("touch /run/every-channel/root/vm-test")
 
+        with subtest(f"{machine.name}: nothing remounts or grows what is meant to stay below"):
+            for unit in ("systemd-remount-fs", "systemd-growfs-root"):
+                assert machine.get_unit_property(f"{unit}.service", "ActiveState") == "inactive"
+
         with subtest(f"{machine.name}: writes work, and those to the root reach no disk"):
             for path in kept + lost:
                 machine.succeed(f"mkdir --parents $(dirname {path}) && echo written > {path}")
+            written = machine.succeed("find /run/every-channel/overlay/upper -type f").split()
             for path in lost:
                 machine.fail(f"test -e /run/every-channel/root{path}")
+                assert f"/run/every-channel/overlay/upper{path}" in written, written
+            for path in kept:
+                assert f"/run/every-channel/overlay/upper{path}" not in written, written
+
+        with subtest(f"{machine.name}: df says how much memory that takes"):
+            assert mounted(machine, "/run/every-channel/overlay", "FSTYPE") == "tmpfs"
+            machine.succeed("df --human-readable /")
 
         with subtest(f"{machine.name}: after a reboot they are gone, and what persists is there"):
             identity = machine.succeed("cat /etc/machine-id")
@@ -64,6 +76,9 @@ in
             for path in kept:
                 machine.succeed(f"grep --quiet written {path}")
             assert machine.succeed("cat /etc/machine-id") == identity
+
+        with subtest(f"{machine.name}: the disk was left clean"):
+            machine.fail("dmesg | grep --ignore-case 'ext4-fs.*recover'")
 
         with subtest(f"{machine.name}: no unit has failed on the way"):
             failed = machine.succeed("systemctl --failed --no-legend --plain").strip()

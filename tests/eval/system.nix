@@ -75,6 +75,7 @@ in
       {
         inherit (stage1.units."every-channel-overlay-root.service") text unit;
         inherit (stage1.services.every-channel-overlay-root) script;
+        run = stage1.units."every-channel-overlay-root-run.service";
         realMount = system.config.systemd.units."run-every\\x2dchannel-root.mount".text;
       }
     else

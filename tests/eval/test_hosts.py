@@ -37,6 +37,11 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
   tcp = config.networking.firewall.allowedTCPPorts;
   udp = config.networking.firewall.allowedUDPPorts;
   passwords = config.services.openssh.enable && config.services.openssh.settings.PasswordAuthentication;
+  hostKeys = map (key: key.type) config.services.openssh.hostKeys;
+  iso = if !(config ? isoImage) then null else {
+    inherit (config.isoImage) appendToMenuLabel prependToMenuLabel volumeID;
+    name = config.image.fileName or config.isoImage.isoName;
+  };
 })"""
 
 
@@ -77,6 +82,21 @@ def test_publishers_have_no_disk(hosts: dict[str, dict[str, Any]]) -> None:
 def test_no_system_is_an_installer(hosts: dict[str, dict[str, Any]]) -> None:
     """Installers have ZFS, of which nixpkgs warns, and all of them one host ID."""
     assert not [name for name, host in hosts.items() if host["zfs"] or host["hostId"]]
+
+
+def test_a_medium_presents_itself_as_what_it_is(hosts: dict[str, dict[str, Any]]) -> None:
+    media = {name: host["iso"] for name, host in hosts.items() if host["iso"] is not None}
+    assert set(media) == {"ec-runner-x86_64-iso", "ec-runner-aarch64-iso"}
+    for iso in media.values():
+        assert iso["name"].startswith("ec-runner-")
+        assert iso["volumeID"].startswith("ec-runner-")
+        assert (iso["prependToMenuLabel"], iso["appendToMenuLabel"]) == ("ec-runner, ", "")
+
+
+def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:
+    for name, host in hosts.items():
+        if name.endswith(("-netboot", "-iso")):
+            assert host["hostKeys"] == ["ed25519"], name
 
 
 def test_the_forge_has_one_guest_that_is_on_no_lan(hosts: dict[str, dict[str, Any]]) -> None:

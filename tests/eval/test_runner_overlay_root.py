@@ -23,7 +23,8 @@ pytestmark = pytest.mark.nix
 
 OPTION = "services.every-channel.runner.overlayRoot"
 SERVICE = "every-channel-overlay-root.service"
-STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd/timers"]
+RUN_SERVICE = "every-channel-overlay-root-run.service"
+STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd"]
 # Mounted by stage 1, and by stage 2.
 LOG = {"/var/log": {"device": "/dev/disk/by-label/log", "fsType": "ext4"}}
 HOME = {"/home": {"device": "/dev/disk/by-label/home", "fsType": "ext4"}}
@@ -82,6 +83,14 @@ def test_the_service_stands_between_the_root_and_all_that_stage_1_mounts_besides
         in lines
     )
     assert "DefaultDependencies=false" in lines
+
+
+def test_its_own_mounts_are_below_the_next_run_when_systemd_goes_there(systems: Systems) -> None:
+    lines = systems.evaluate("overlayRoot.run.text", overlay(systemd=True)).splitlines()
+    assert f"After={SERVICE} initrd-nixos-activation.service sysroot-run.mount" in lines
+    assert "Before=initrd-switch-root.service" in lines
+    required = systems.evaluate("overlayRoot.run.requiredBy", overlay(systemd=True))
+    assert required == ["initrd-switch-root.service"]
 
 
 @pytest.mark.parametrize(
@@ -177,18 +186,23 @@ def test_a_root_that_cannot_be_overlaid_ends_stage_1(systems: Systems, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def built(systems: Systems) -> Path:
-    """The built unit."""
-    return systems.build("overlayRoot.unit", overlay(systemd=True, disks=LOG)) / SERVICE
+def built(systems: Systems) -> list[Path]:
+    """The built units."""
+    config = overlay(systemd=True, disks=LOG)
+    return [
+        systems.build("overlayRoot.unit", config) / SERVICE,
+        systems.build("overlayRoot.run.unit", config) / RUN_SERVICE,
+    ]
 
 
 @pytest.fixture(scope="module")
 def machine(
-    built: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    built: list[Path], nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     """A systemd that takes itself for one of an initrd as soon as /etc/initrd-release is there."""
     directory = tmp_path_factory.mktemp("initrd")
-    with boot_nspawn(directory, find_image(), build_store(directory, [built.parent], nix_env)) as booted:
+    store = build_store(directory, [unit.parent for unit in built], nix_env)
+    with boot_nspawn(directory, find_image(), store) as booted:
         yield booted
 
 
@@ -217,14 +231,14 @@ MOUNTS = {
 
 
 @pytest.mark.slow
-def test_systemd_in_stage_1_over_two_boots(built: Path, machine: Machine) -> None:
-    """The built unit, ordered by a real systemd, whose mounts share (which the scripted stage 1's do not)."""
+def test_systemd_in_stage_1_over_two_boots(built: list[Path], machine: Machine) -> None:
+    """The built units, ordered by a real systemd, whose mounts share (which the scripted stage 1's do not)."""
     machine.run("mount", "-t", "tmpfs", "none", "/srv")
     # As a disk has it, of which nothing else is mounted.
     machine.run("mount", "--make-private", "/srv")
     machine.run("mkdir", "-p", "/srv/disk", "/srv/log", "/sysroot", "/run/systemd/system")
     machine.run("touch", "/etc/initrd-release")
-    for name, text in {**MOUNTS, SERVICE: built.read_text()}.items():
+    for name, text in {**MOUNTS, **{unit.name: unit.read_text() for unit in built}}.items():
         # The script's own PATH is that of an initrd, which has all its programs in /bin.
         machine.run("tee", f"/run/systemd/system/{name}", stdin="\n".join(map(str.strip, text.splitlines())))
     for target, name in (
@@ -244,8 +258,14 @@ def test_systemd_in_stage_1_over_two_boots(built: Path, machine: Machine) -> Non
             "Result": "success",
         }
 
+        # As NixOS does it.
+        machine.run("mkdir", "-p", "/sysroot/run")
+        machine.run("mount", "--bind", "/run", "/sysroot/run")
+        machine.run("systemctl", "start", RUN_SERVICE)
+
     def shut_down() -> None:
-        machine.run("systemctl", "stop", SERVICE)
+        machine.run("systemctl", "stop", RUN_SERVICE, SERVICE)
+        machine.run("umount", "--recursive", "/sysroot/run")
         machine.run("umount", "--recursive", "/run/every-channel/root", "/run/every-channel/overlay")
         while machine.run("sh", "-c", "mountpoint -q /sysroot && echo yes", check=False):
             machine.run("umount", "--recursive", "/sysroot")
@@ -260,7 +280,19 @@ def test_systemd_in_stage_1_over_two_boots(built: Path, machine: Machine) -> Non
     assert machine.run("stat", "-f", "-c", "%T", "/run/every-channel/root").strip() == "tmpfs"
     for file in ("gone", "etc/gone", "nix/kept", "var/log/kept"):
         machine.run("sh", "-c", f"echo 1 > /sysroot/{file}")
-    for path in ("/run/every-channel/root/gone", "/run/every-channel/root/nix/gone"):
+    upper = "/sysroot/run/every-channel/overlay/upper"
+    assert sorted(machine.run("find", upper, "-name", "gone").split()) == [
+        f"{upper}/{file}" for file in ("etc/gone", "gone")
+    ]
+    for where in ("/run/every-channel/root", "/run/every-channel/overlay"):
+        for run in ("", "/sysroot"):
+            mounts = machine.run("findmnt", "--noheadings", "--output", "TARGET", "--list").split()
+            assert mounts.count(run + where) == 1, mounts
+    for path in (
+        "/run/every-channel/root/gone",
+        "/run/every-channel/root/nix/gone",
+        "/sysroot/run/every-channel/root/gone",
+    ):
         assert "Read-only" in machine.run("sh", "-c", f"touch {path} 2>&1 || true")
     assert machine.run("sh", "-c", "cd /srv && find -name gone -o -name kept -type f | sort").split() == [
         "./disk/nix/kept",
