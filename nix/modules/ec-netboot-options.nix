@@ -249,8 +249,8 @@ in
         type = types.bool;
         default = false;
         description = ''
-          Refuse a release that publishes no `SHA256SUMS.txt`. A sum that is published and does not match is always
-          refused.
+          Refuse a release that publishes no `SHA256SUMS.txt`, nor its sums under another usual name (`SHA256SUMS`,
+          `checksums.txt`, `ARCHIVE.sha256`). A sum that is published and does not match is always refused.
         '';
       };
 

@@ -55,6 +55,27 @@ def read_extra_files(settings: NetbootSettings) -> dict[str, bytes]:
     return files
 
 
+def find_root_stages(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Copies in the root of the second stages of those shims that are in directories: name → content.
+
+    There a shim looks for it whose name came in DHCP's option 67 (``ShimFacts.find_second_stage``). A name
+    that another file has, in whatever case, is left to that.
+    """
+    taken = {name.lower() for name in files}
+    copies: dict[str, bytes] = {}
+    for name, data in files.items():
+        shim = find_shim(data)
+        if shim is None:
+            continue
+        beside, root = shim.find_second_stage(name), shim.find_second_stage(name, from_option=True)
+        if beside is None or root is None or beside not in files:
+            continue
+        if root.lower() not in taken:
+            copies[root] = files[beside]
+            taken.add(root.lower())
+    return copies
+
+
 def find_missing_stages(
     files: Mapping[str, bytes], *, is_there: Callable[[str], bool] = lambda _name: False
 ) -> list[MissingStage]:

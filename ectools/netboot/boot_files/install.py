@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 from ectools.errors import InputError
 from ectools.files import FileError, hold_lock, open_regular, parse_json, sync_directory, write_atomic
 from ectools.ipxe.language import AUTOEXEC_NAME
-from ectools.netboot.boot_files.chain import find_missing_stages, read_extra_files, warn_of_missing_stages
+from ectools.netboot.boot_files.chain import (
+    find_missing_stages,
+    find_root_stages,
+    read_extra_files,
+    warn_of_missing_stages,
+)
 from ectools.netboot.boot_files.choose import choose_binaries
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts import build_autoexec
@@ -64,6 +69,7 @@ def install_boot_files(settings: NetbootSettings, token: str | None) -> Installe
         files |= read_extra_files(settings)
         script = build_autoexec(settings, token).encode("ascii")
         missing = find_missing_stages(files, is_there=lambda name: (directory / name).is_file())
+        files |= find_root_stages(files)
         files |= dict.fromkeys(list_scripts(settings), script)
         installed = _install(settings.state_dir / _RECORD, directory, files)
     warn_of_missing_stages(missing)

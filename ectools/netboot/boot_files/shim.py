@@ -41,12 +41,14 @@ class ShimFacts:
     second_stage: str | None
     by_own_name: bool
 
-    def find_second_stage(self, path: str) -> str | None:
+    def find_second_stage(self, path: str, *, from_option: bool = False) -> str | None:
         """The path of its second stage where it was loaded as ``path``; None where that is not known.
 
         Both are names below one root, with ``/`` between directories: a TFTP server's, or an HTTP server's.
+        ``from_option``: DHCP gave ``path`` in option 67 alone, as dnsmasq does to who asks for that. A shim
+        looks into the message's file field (``parseDhcp4``), finds no directory there, and asks in the root.
         """
-        directory, name = posixpath.split(path)
+        directory, name = ("", "") if from_option else posixpath.split(path)
         if self.by_own_name and (own := _OWN_NAME.fullmatch(name)):
             return posixpath.join(directory, own[1] + own[2])
         return None if self.second_stage is None else posixpath.join(directory, self.second_stage)

@@ -1,9 +1,9 @@
 """Releases of boot files: from a forge or a tarball into a directory named by its content.
 
 ``stage`` the whole way, in this order: ``source`` finds the archive and what is published of it (``forge``,
-``forge_token``, ``checksums``) · ``age`` that it is not older than what is current · ``download`` its bytes
-· ``boot_entry`` what its files boot · ``manifest`` the record of it · ``publish`` into its place ·
-``activation`` the links to it · ``prune`` what is old.
+``forge_token``, ``published``, ``checksums``) · ``age`` that it is not older than what is current ·
+``download`` its bytes · ``boot_entry`` what its files boot · ``manifest`` the record of it · ``publish`` into
+its place · ``activation`` the links to it · ``prune`` what is old.
 
 ``store`` where all this stands · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the
 way back · ``pack`` an archive from a netboot output.

@@ -1,4 +1,5 @@
-"""SHA256SUMS.txt, as ``sha256sum`` writes it, and in its comments when the archives were released (ECP-0090).
+"""SHA256SUMS.txt, as ``sha256sum`` or BSD's ``sha256`` writes it, and in its comments when the archives were
+released (ECP-0090).
 
 # timestamp: 1772409600  ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz
 """
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 SUMS_NAME = "SHA256SUMS.txt"
 MAX_SUMS_BYTES = 1 << 20
 
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
-_BSD = re.compile(r"SHA256 \(.*\) = ")
-
+# BSD's, and openssl's, which has no blanks; the same of other sums, which are none of ours.
+_BSD = re.compile(r"SHA(?:2-)?256 ?\((.+)\) ?= ([0-9A-Fa-f]{64})")
+_BSD_OTHER = re.compile(r"(?!SHA(?:2-)?256\b)[A-Za-z0-9/-]{2,16} ?\(.+\) ?= .+")
 
 _TIMESTAMP = "# timestamp:"
 _TIME = re.compile(rf"{_TIMESTAMP} ([0-9]{{1,11}})  (.+)")
@@ -31,30 +34,58 @@ class ChecksumsError(EcError):
 def parse_checksums(data: bytes, *, where: str) -> dict[str, str]:
     """File name → SHA-256 in lower-case hexadecimal. ``where`` names the file in errors.
 
-    Taken: text and binary mode, ``./`` before a name, a byte order mark and CR LF (which a browser's upload
-    may add), empty lines, lines that begin with ``#``. Rejected: all else, since a line that is not
-    understood may be the one that matters.
+    Taken: text and binary mode, BSD's form (``SHA256 (NAME) = SUM``), ``./`` before a name, a byte order mark
+    and CR LF (which a browser's upload may add), empty lines, lines that begin with ``#``. Left aside: BSD's
+    lines of other sums. Rejected: all else, since a line that is not understood may be the one that matters.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ChecksumsError(f"{where}: not UTF-8: {error.reason}") from error
+    text = _decode(data, where)
     sums: dict[str, str] = {}
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
-        matched = _LINE.fullmatch(line)
-        if matched is None:
+        if _BSD_OTHER.fullmatch(line) is not None:
+            continue
+        if (matched := _LINE.fullmatch(line)) is not None:
+            digest, name = matched[1].lower(), matched[2].removeprefix("./")
+        elif (matched := _BSD.fullmatch(line)) is not None:
+            digest, name = matched[2].lower(), matched[1].removeprefix("./")
+        else:
             raise ChecksumsError(
                 f"{where}:{number}: not a line of sha256sum: {line[:100]!r}", hint=_find_hint(line)
             )
-        digest, name = matched[1].lower(), matched[2].removeprefix("./")
         if sums.setdefault(name, digest) != digest:
             raise ChecksumsError(f"{where}:{number}: {cut(name)} is listed twice, with different sums")
     if not sums:
         raise ChecksumsError(f"{where}: lists nothing", hint="it should hold what `sha256sum ARCHIVE` prints")
     return sums
+
+
+def find_own_checksum(data: bytes, archive: str, *, where: str) -> str:
+    """The sum in a file of one archive's alone: there the name may be missing, or have a directory before it.
+
+    Raises ChecksumsError.
+    """
+    text = _decode(data, where).strip()
+    if _DIGEST.fullmatch(text) is not None:
+        return text.lower()
+    sums = parse_checksums(data, where=where)
+    if len(sums) == 1:
+        sums = {name.replace("\\", "/").rpartition("/")[2]: digest for name, digest in sums.items()}
+    return find_checksum(sums, archive, where=where)
+
+
+def _decode(data: bytes, where: str) -> str:
+    # By its byte order mark, or by the upper halves of the first digits.
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:32].count(0) == len(data[:32]) // 2 > 1:
+        raise ChecksumsError(
+            f"{where}: is UTF-16 text, not UTF-8",
+            hint="PowerShell's > writes so: `… | Set-Content -Encoding ascii FILE` does not",
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ChecksumsError(f"{where}: not UTF-8: {error.reason}") from error
 
 
 def parse_release_times(data: bytes, *, where: str) -> dict[str, int]:
@@ -111,8 +142,8 @@ def verify_checksum(found: str, *, wanted: str, archive: str, where: str) -> Non
 def _find_hint(line: str) -> str:
     if line.startswith("\\"):
         return "sha256sum escapes names with a newline or backslash so; no archive needs such a name"
-    if _BSD.match(line):
-        return "this is the form of `sha256sum --tag`; use plain `sha256sum`"
+    if line.startswith("-----BEGIN PGP"):
+        return "it is signed within itself (PGP): publish the sums alone, and their signature beside them"
     if re.match(r"[0-9A-Fa-f]{64}\b", line):
         return "two spaces, or a space and an asterisk, stand between the sum and the name"
     if re.match(r"[0-9A-Fa-f]{32,} [ *]", line):

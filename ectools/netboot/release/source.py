@@ -6,30 +6,16 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools import log
 from ectools.errors import InputError
 from ectools.fetch.client import HttpClient
 from ectools.fetch.trust import load_trust
-from ectools.files import read_input, read_regular
-from ectools.netboot.release.checksums import (
-    MAX_SUMS_BYTES,
-    SUMS_NAME,
-    ChecksumsError,
-    find_checksum,
-    parse_checksums,
-    parse_release_times,
-)
+from ectools.files import read_regular
+from ectools.netboot.release.checksums import SUMS_NAME
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
+from ectools.netboot.release.published import Published, find_published_sum
 from ectools.netboot.settings.model import Tarball
-from ectools.netboot.signature import (
-    MAX_KEY_BYTES,
-    MAX_SIGNATURE_BYTES,
-    SUFFIXES,
-    SignatureError,
-    verify_signature,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +23,7 @@ if TYPE_CHECKING:
 
     from ectools.fetch.retry import RetryPolicy
     from ectools.netboot.release.forge import ForgeRelease
-    from ectools.netboot.settings.model import ReleaseSettings, Signature
-
-_log = log.Log(__name__)
+    from ectools.netboot.settings.model import ReleaseSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +40,6 @@ class ReleaseSource:
     sums: str
     is_signed: bool
     released_at: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Published:
-    """A place where files stand: ``read(name, limit)`` gives one of them, or None."""
-
-    where: str
-    read: Callable[[str, int], bytes | None]
 
 
 def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
@@ -85,15 +61,19 @@ def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
     )
     release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
     asset = release.choose_asset(forge.artifact)
-    published = _Published(where=release.where, read=_read_assets(client, release))
-    wanted, released_at = _find_wanted(published, asset.name, settings)
+    published = Published(
+        where=release.where,
+        names=lambda: [asset.name for asset in release.assets],
+        read=_read_assets(client, release),
+    )
+    wanted = find_published_sum(published, asset.name, settings)
     return ReleaseSource(
         archive=Download(client, asset),
         tag=release.tag,
-        wanted_sha256=wanted,
-        sums=f"{SUMS_NAME} of {release.tag}",
+        wanted_sha256=wanted.sha256,
+        sums=f"{wanted.name or SUMS_NAME} of {release.tag}",
         is_signed=settings.signature is not None,
-        released_at=released_at,
+        released_at=wanted.released_at,
     )
 
 
@@ -111,16 +91,24 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
         path = directory / name
         return read_regular(path, limit=limit) if path.exists() else None
 
-    published = _Published(where=str(directory), read=read)
-    wanted, released_at = _find_wanted(published, tarball.name, settings)
+    published = Published(where=str(directory), names=lambda: _list_names(directory), read=read)
+    wanted = find_published_sum(published, tarball.name, settings)
     return ReleaseSource(
         archive=LocalArchive(tarball, size=status.st_size),
         tag=None,
-        wanted_sha256=wanted,
-        sums=str(directory / SUMS_NAME),
+        wanted_sha256=wanted.sha256,
+        sums=str(directory / (wanted.name or SUMS_NAME)),
         is_signed=settings.signature is not None,
-        released_at=released_at,
+        released_at=wanted.released_at,
     )
+
+
+def _list_names(directory: Path) -> list[str]:
+    """The files beside an archive; none where the directory is not to be looked into."""
+    try:
+        return [path.name for path in directory.iterdir() if path.is_file()]
+    except OSError:
+        return []
 
 
 def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, int], bytes | None]:
@@ -131,55 +119,3 @@ def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, in
         return client.read(asset.url, limit=limit, what=name, size=asset.size)
 
     return read
-
-
-def _find_wanted(
-    published: _Published, archive: str, settings: ReleaseSettings
-) -> tuple[str | None, int | None]:
-    """The archive's sum, and when it was released, where that is signed."""
-    sums = published.read(SUMS_NAME, MAX_SUMS_BYTES)
-    if sums is None:
-        if settings.require_sums or settings.signature is not None:
-            raise ChecksumsError(
-                f"{published.where}: there is no {SUMS_NAME}, and "
-                + (
-                    "release.requireSums is set" if settings.require_sums else "a signature of it is required"
-                ),
-                hint=f"publish it beside {archive}: `sha256sum {archive} > {SUMS_NAME}`",
-            )
-        _log.warning(
-            f"NO {SUMS_NAME} IS PUBLISHED: nothing tells whether the archive is what it was", archive=archive
-        )
-        return None, None
-    where = f"{SUMS_NAME} of {published.where}"
-    released_at = None
-    if settings.signature is not None:
-        signed_at = _check_signature(published, sums, settings.signature)
-    wanted = find_checksum(parse_checksums(sums, where=where), archive, where=where)
-    if settings.signature is not None:
-        # An archive's own time goes before that of the signature, which is of the whole file. Where only
-        # others have one, this may be an old archive whose sum was kept: then its age is not known.
-        times = parse_release_times(sums, where=where)
-        released_at = times.get(archive) if times else signed_at
-    return wanted, released_at
-
-
-def _check_signature(published: _Published, sums: bytes, pinned: Signature) -> int | None:
-    """When they were signed, where that is known."""
-    name = SUMS_NAME + SUFFIXES[pinned.format]
-    signature = published.read(name, MAX_SIGNATURE_BYTES)
-    if signature is None:
-        raise SignatureError(
-            f"{published.where}: there is no {name}, and release.signature pins a key",
-            hint="a release that is not signed is not staged while a key is pinned",
-        )
-    try:
-        key = read_input(pinned.public_key_file, limit=MAX_KEY_BYTES)
-        signed_at = verify_signature(pinned.format, data=sums, signature=signature, public_key=key)
-    except SignatureError as error:
-        raise SignatureError(
-            f"{name} of {published.where}: {error.message} (the key is {pinned.public_key_file})",
-            hint=error.hint or "nothing was staged",
-        ) from error
-    _log.info("the published sums are signed by the pinned key", format=str(pinned.format))
-    return signed_at

@@ -17,7 +17,12 @@ from ectools.cli.netboot.serve import COMMAND as SERVE
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.boot_files import chain
-from ectools.netboot.boot_files.chain import find_missing_stages, read_extra_files, warn_of_chain
+from ectools.netboot.boot_files.chain import (
+    find_missing_stages,
+    find_root_stages,
+    read_extra_files,
+    warn_of_chain,
+)
 from ectools.netboot.boot_files.install import Installed, install_boot_files
 from ectools.netboot.settings.load import load_netboot_settings
 
@@ -78,7 +83,8 @@ def test_a_chain_stands_below_directories_that_others_may_look_into(tmp_path: Pa
         done = install(tmp_path, "sb/shimx64.efi", sb__grubx64_efi=GRUB, grub__grub_cfg=b"boot")
     finally:
         os.umask(before)
-    names = ("sb/shimx64.efi", "sb/grubx64.efi", "grub/grub.cfg", "autoexec.ipxe", "sb/autoexec.ipxe")
+    chain = ("sb/shimx64.efi", "sb/grubx64.efi", "grub/grub.cfg")
+    names = (*chain, "grubx64.efi", "autoexec.ipxe", "sb/autoexec.ipxe")
     assert done.files == done.written == names
     root = tmp_path / "state/tftp"
     assert (root / "sb/grubx64.efi").read_bytes() == GRUB
@@ -102,7 +108,7 @@ def test_directories_that_became_empty_go_with_their_files(tmp_path: Path) -> No
     install(tmp_path, "a/b/shimx64.efi", a__b__grubx64_efi=GRUB, keep__grub_cfg=b"x")
     (tmp_path / "state/tftp/keep/mine").write_bytes(b"somebody's")
     done = install(tmp_path, "ec-ipxe.efi")
-    gone = {"a/b/shimx64.efi", "a/b/grubx64.efi", "a/b/autoexec.ipxe", "keep/grub.cfg"}
+    gone = {"a/b/shimx64.efi", "a/b/grubx64.efi", "grubx64.efi", "a/b/autoexec.ipxe", "keep/grub.cfg"}
     assert set(done.removed) == gone
     assert content(tmp_path) == {"ec-ipxe.efi", "autoexec.ipxe", "keep/mine"}
     assert not (tmp_path / "state/tftp/a").exists()
@@ -193,6 +199,19 @@ def test_a_shim_with_its_second_stage_is_not(tmp_path: Path, told: io.StringIO, 
     else:
         install(tmp_path, "sb/shimx64.efi", sb__grubx64_efi=GRUB)
     assert entries(told) == []
+
+
+def test_a_copy_of_the_second_stage_stands_in_the_root() -> None:
+    files = {"sb/shimx64.efi": SHIM, "sb/grubx64.efi": GRUB}
+    assert find_root_stages(files) == {"grubx64.efi": GRUB}
+    # By the name built in, whatever it makes of its own.
+    forked = {"a/snponly-shimx64.efi": build_shim("ipxe.efi", by_own_name=True), "a/snponly.efi": b"snp"}
+    assert find_root_stages(forked) == {"ipxe.efi": b"snp"}
+    # Of two, the first one's; not in the place of another file; not where it is itself.
+    assert find_root_stages({**files, "x/shim.efi": SHIM, "x/grubx64.efi": b"x"}) == {"grubx64.efi": GRUB}
+    assert find_root_stages({**files, "GrubX64.efi": b"other"}) == {}
+    assert find_root_stages({"shimx64.efi": SHIM, "grubx64.efi": GRUB}) == {}
+    assert find_root_stages({"sb/shimx64.efi": SHIM}) == {}
 
 
 def test_a_second_stage_of_another_case_is_no_second_stage(told: io.StringIO) -> None:

@@ -21,6 +21,7 @@ def test_the_second_stage_stands_beside_the_shim(built_in: str) -> None:
     assert shim == ShimFacts(version="16.1", second_stage=name, by_own_name=False)
     assert shim.find_second_stage("x86_64-sb/shimx64.efi") == f"x86_64-sb/{name}"
     assert shim.find_second_stage("ec-ipxe.efi") == name
+    assert shim.find_second_stage("x86_64-sb/shimx64.efi", from_option=True) == name
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ def test_the_fork_of_ipxe_takes_its_own_name(path: str, expected: str) -> None:
     shim = find_shim(build_shim("ipxe.efi", by_own_name=True))
     assert shim is not None
     assert shim.find_second_stage(path) == expected
+    # Of a name that it does not see it makes nothing.
+    assert shim.find_second_stage(path, from_option=True) == "ipxe.efi"
     plain = find_shim(build_shim("ipxe.efi"))
     assert plain is not None
     assert plain.find_second_stage(path) == f"{path.rpartition('/')[0]}/ipxe.efi".lstrip("/")

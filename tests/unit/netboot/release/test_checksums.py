@@ -21,7 +21,12 @@ from support.releases import (
 from ectools.errors import EcError
 from ectools.netboot.release import download as download_module
 from ectools.netboot.release import source as source_module
-from ectools.netboot.release.checksums import ChecksumsError, find_checksum, parse_checksums
+from ectools.netboot.release.checksums import (
+    ChecksumsError,
+    find_checksum,
+    find_own_checksum,
+    parse_checksums,
+)
 from ectools.netboot.release.stage import StageOutcome, stage
 
 if TYPE_CHECKING:
@@ -38,6 +43,10 @@ A, B = "a" * 64, "b" * 64
         f"{A.upper()}  {ARCHIVE}",
         f"{A}  ./{ARCHIVE}\n",
         f"\ufeff{A}  {ARCHIVE}\r\n{B}  other\r\n",
+        f"SHA256 ({ARCHIVE}) = {A}\n",
+        f"SHA256(./{ARCHIVE})= {A.upper()}\r\n",
+        f"SHA2-256({ARCHIVE})= {A}\nSHA512 ({ARCHIVE}) = {A}{A}\nMD5 ({ARCHIVE}) = {A[:32]}\n",
+        f"{B}  other\nSHA256 ({ARCHIVE}) = {A}\n",
         f"# comment\n\n{B}  other file\n{A}  {ARCHIVE}\n{A}  {ARCHIVE}\n",
     ],
 )
@@ -57,7 +66,9 @@ SUMS_FROM_HELL = {
     f"{A}{A}  {ARCHIVE}\n": "not a SHA-256",
     f"{'g' * 64}  {ARCHIVE}\n": "64 hexadecimal digits",
     f"\\{A}  a\\nb\n": "escapes names",
-    f"SHA256 ({ARCHIVE}) = {A}\n": "sha256sum --tag",
+    f"SHA256 ({ARCHIVE}) = {A[:40]}\n": "64 hexadecimal digits",
+    f"SHA512 ({ARCHIVE}) = {A}{A}\nMD5 ({ARCHIVE}) = {A[:32]}\n": "lists nothing",
+    f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{A}  {ARCHIVE}\n": "signed within itself",
     "<!doctype html><title>Sign in</title>": "web page",
     f"{A}  {ARCHIVE}\n{B}  {ARCHIVE}\n": "twice, with different sums",
     f"{A}  {ARCHIVE}\n{B}  ./{ARCHIVE}\n": "twice, with different sums",
@@ -83,8 +94,43 @@ def test_sums_from_hell(data: str, tmp_path: Path) -> None:
 
 
 def test_sums_that_are_not_text() -> None:
-    with pytest.raises(ChecksumsError, match="not UTF-8"):
-        parse_checksums(b"\xff\xfe" + f"{A}  x".encode("utf-16-le"), where="SUMS")
+    with pytest.raises(ChecksumsError, match=r"^SUMS: not UTF-8: invalid start byte$"):
+        parse_checksums(b"\xfd" + f"{A}  x".encode(), where="SUMS")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "parse", [parse_checksums, lambda data, where: find_own_checksum(data, "x", where=where)]
+)
+def test_sums_in_utf_16_are_called_so(encoding: str, parse: Callable[..., object]) -> None:
+    with pytest.raises(ChecksumsError, match=r"^SUMS: is UTF-16 text, not UTF-8$") as caught:
+        parse(f"{A}  x\r\n".encode(encoding), where="SUMS")
+    assert "PowerShell" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(A, f"{A.upper()}\r\n", f"\ufeff{A}\n", f"{A}  {ARCHIVE}\n", f"{A} *dist/{ARCHIVE}\n"),
+        *(f"SHA256 (/srv/{ARCHIVE}) = {A}\n", f"{A}  out\\{ARCHIVE}\r\n", f"{B}  other\n{A}  {ARCHIVE}\n"),
+    ],
+)
+def test_the_sums_of_one_archive(data: str) -> None:
+    assert find_own_checksum(data.encode(), ARCHIVE, where="SUM") == A
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (f"{A}  other.tar.gz\n", "is not listed in it; listed are other.tar.gz"),
+        (f"{B}  other\n{A}  dist/{ARCHIVE}\n", "is not listed"),
+        (A[:63], "not a line of sha256sum"),
+        ("", "lists nothing"),
+    ],
+)
+def test_the_sums_of_one_archive_that_are_none(data: str, words: str) -> None:
+    with pytest.raises(ChecksumsError, match=words):
+        find_own_checksum(data.encode(), ARCHIVE, where="SUM")
 
 
 @settings(deadline=None)

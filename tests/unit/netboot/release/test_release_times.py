@@ -179,7 +179,7 @@ def test_times_that_are_none_are_told_with_their_line() -> None:
     ("line", "hint"),
     [
         ("\\x", "sha256sum escapes names with a newline or backslash so; no archive needs such a name"),
-        (f"SHA256 (x) = {A}", "this is the form of `sha256sum --tag`; use plain `sha256sum`"),
+        (f"SHA256 (x) = {A}a", "a line is 64 hexadecimal digits, two spaces and the name"),
         (f"{A}\tx", "two spaces, or a space and an asterisk, stand between the sum and the name"),
         (f"{A[:32]}  x", "this is not a SHA-256, which has 64 digits"),
         (f"{A[:31]}  x", "a line is 64 hexadecimal digits, two spaces and the name"),
