@@ -15,12 +15,15 @@ import pytest
 from support.guests import wait_until
 from support.lan import run
 from support.needs import give_up, require_tool
+from support.netboot_clients import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 ROUTER, BOOT, OTHER, CLIENT = (f"192.168.77.{last}" for last in (1, 2, 3, 4))
+FAR_ROUTER, FAR_CLIENT = "192.168.88.1", "192.168.88.4"
+"""Of the network that a client can be moved to, behind a router."""
 PORT = 8123
 WEB = f"http://{BOOT}:{PORT}"
 ECTOOLS = [sys.executable, "-m", "ectools.cli.main"]
@@ -74,6 +77,7 @@ class ProbeLab:
     stack: contextlib.ExitStack
     leases: Path = field(init=False)
     _started: int = 0
+    _bridge: str = "br0"
 
     def __post_init__(self) -> None:
         self.leases = self.directory / "leases"
@@ -117,9 +121,11 @@ class ProbeLab:
 
     def start_router(self, *options: str) -> None:
         """The network's DHCP server."""
-        self.start_dnsmasq(
-            "router", "dhcp-authoritative", "dhcp-range=192.168.77.10,192.168.77.99,5m", *options
-        )
+        ranges = ("dhcp-range=192.168.77.10,192.168.77.99,5m",)
+        if self._bridge != "br0":
+            far = "192.168.88.10,192.168.88.99,255.255.255.0,5m"
+            ranges = (*ranges, f"dhcp-range=set:far,{far}", f"dhcp-option=tag:far,3,{FAR_ROUTER}")
+        self.start_dnsmasq("router", "dhcp-authoritative", *ranges, *options)
 
     def start_tftp(self, *options: str) -> None:
         """The boot host's TFTP server, which answers no DHCP unless ``options`` say so."""
@@ -151,6 +157,60 @@ class ProbeLab:
         self.stack.callback(server.kill)
         assert server.stdout is not None
         assert server.stdout.readline(), "the program did not start"
+
+    def add_plug(self) -> Plug:
+        """A tap on the client's network, for a machine."""
+        self._started += 1
+        name = f"tap{self._started}"
+        switch = ["ip", "-netns", self.namespace("switch")]
+        run([*switch, "tuntap", "add", name, "mode", "tap"])
+        run([*switch, "link", "set", name, "master", self._bridge, "up"])
+        netdev = f"tap,ifname={name},script=no,downscript=no"
+        return Plug(netdev=netdev, wrapper=tuple(self.inside("switch")), tap=name)
+
+    def move_client_behind_router(self) -> None:
+        """Another network for the client; what is ``other`` on the first one routes between the two."""
+        switch = ["ip", "-netns", self.namespace("switch")]
+        self._bridge = "br1"
+        run([*switch, "link", "add", "br1", "type", "bridge"])
+        run([*switch, "link", "set", "br1", "up"])
+        run([*switch, "link", "set", "client", "master", "br1"])
+        peer = ["peer", "name", "far0", "netns", self.namespace("other")]
+        run([*switch, "link", "add", "far", "type", "veth", *peer])
+        run([*switch, "link", "set", "far", "master", "br1", "up"])
+        other, client = (["ip", "-netns", self.namespace(name)] for name in ("other", "client"))
+        run([*other, "address", "add", f"{FAR_ROUTER}/24", "dev", "far0"])
+        run([*other, "link", "set", "far0", "up"])
+        run([*self.inside("other"), "sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        run([*client, "address", "flush", "dev", "eth0"])
+        run([*client, "address", "add", f"{FAR_CLIENT}/24", "dev", "eth0"])
+        run([*client, "route", "add", "default", "via", FAR_ROUTER])
+        for name in ("router", "boot"):
+            run(["ip", "-netns", self.namespace(name), "route", "add", "192.168.88.0/24", "via", OTHER])
+
+    def start_relay(self, *servers: str) -> None:
+        """A DHCP relay on the router between the networks."""
+        relays = [f"dhcp-relay={FAR_ROUTER},{server}" for server in servers]
+        self.start_dnsmasq("other", "interface=far0", *relays)
+
+    def start_dns(self, name: str, address: str) -> None:
+        """A DNS server on the router that knows one name."""
+        self.start_dnsmasq("router", "port=53", "no-resolv", "no-hosts", f"host-record={name},{address}")
+
+    def forward_answers_alone(self, *, besides: str = "") -> None:
+        """The router between the networks passes what clients begin, its answers, and ``besides``."""
+        rules = "add table inet t; add chain inet t f { type filter hook forward priority 0; policy drop; }"
+        rules += "; add rule inet t f ct state established,related accept"
+        rules += "; add rule inet t f iifname far0 accept"
+        rules += f"; add rule inet t f {besides} accept" if besides else ""
+        run([*self.inside("other"), require_tool("nft", "install nftables"), rules])
+
+    def translate_tftp(self, address: str) -> None:
+        """The boot host's TFTP answers leave it from another address, as from behind a container's NAT."""
+        run(["ip", "-netns", self.namespace("boot"), "address", "add", f"{address}/24", "dev", "eth0"])
+        rules = "add table ip n; add chain ip n c { type nat hook postrouting priority 100; }"
+        rules += f"; add rule ip n c udp sport 1024-65535 ip saddr {BOOT} snat to {address}"
+        run([*self.inside("boot"), require_tool("nft", "install nftables"), rules])
 
     def drop(self, name: str, *, port: int) -> None:
         """A firewall in a namespace that drops what comes to a UDP port."""
