@@ -1,0 +1,191 @@
+"""What an installation and a removal do to files and tell the service manager, with that one as a fake."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools.files import FileError
+from ectools.processes import Completed
+from ectools.service import install as module
+from ectools.service.files import SETTINGS_MARK, ServiceFiles
+from ectools.service.install import ServiceError, install, is_in_place, owns_settings, remove
+from ectools.service.settings import ServiceName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Build = Callable[..., ServiceFiles]
+
+NETBOOT = ServiceName.NETBOOT
+UNIT = "every-channel-netboot"
+SETTINGS = "etc/every-channel/netboot.json"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was run."""
+    lines: list[str] = []
+
+    def run(argv: Sequence[str], **_options: Any) -> Completed:
+        lines.append(" ".join(argv))
+        return Completed("failed\n" if "--property=ActiveState" in argv else "", "")
+
+    monkeypatch.setattr(module, "run", run)
+    return lines
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> list[str]:
+    """As ``told``, and every root is the system that runs."""
+    monkeypatch.setattr(module, "_is_running", lambda _root: True)
+    return told
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "root"
+    directory.mkdir()
+    return directory
+
+
+def list_files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+
+def test_an_image_gets_files_users_and_links(build: Build, root: Path, told: list[str]) -> None:
+    files = build(NETBOOT)
+    outcome = install(files, NETBOOT, root=root)
+    expected = {str(path)[1:] for path in files.texts} | {SETTINGS}
+    assert list_files(root) == expected == {str(path)[1:] for path in outcome.written}
+    units = f"{UNIT}-ipxe.service {UNIT}-stage.service {UNIT}.service"
+    assert told == [
+        f"systemd-sysusers --root={root} {root}/etc/sysusers.d/{UNIT}.conf",
+        f"systemctl --root={root} enable --quiet {units}",
+    ]
+    assert {oct(path.stat().st_mode & 0o777) for path in root.rglob("*.service")} == {"0o644"}
+
+
+def test_a_system_that_runs_is_told_what_has_changed(build: Build, root: Path, running: list[str]) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    assert running[-4:] == [
+        f"systemctl restart {UNIT}-ipxe.service",
+        f"systemctl restart --no-block {UNIT}-stage.service",
+        f"systemctl restart {UNIT}.service",
+        f"systemctl restart {UNIT}-dnsmasq.service",
+    ]
+    assert "systemctl daemon-reload" in running
+    running.clear()
+    outcome = install(build(NETBOOT), NETBOOT, root=root)
+    assert (outcome.written, outcome.removed) == ((), ())
+    assert len(outcome.unchanged) == 7
+    assert [line for line in running if "restart" in line or "stage" in line.partition("enable")[0]] == []
+
+
+def test_a_unit_that_is_no_longer_wanted_goes(build: Build, root: Path, running: list[str]) -> None:
+    install(build(NETBOOT, release={"refresh": "daily"}), NETBOOT, root=root)
+    running.clear()
+    outcome = install(build(NETBOOT), NETBOOT, root=root)
+    timer = f"{UNIT}-stage.timer"
+    assert [path.name for path in outcome.removed] == [timer]
+    assert running[:3] == [
+        f"systemctl disable --quiet --now {timer}",
+        f"systemctl show --property=ActiveState --value {timer}",
+        f"systemctl reset-failed {timer}",
+    ]
+
+
+def test_the_module_of_a_lan_is_loaded(build: Build, root: Path, running: list[str]) -> None:
+    files = build(ServiceName.IPXE_QEMU, lan={"enable": True, "macvtap": {"interface": "eth0"}})
+    install(files, ServiceName.IPXE_QEMU, root=root)
+    assert "systemctl restart systemd-modules-load.service" in running
+
+
+@pytest.mark.parametrize("kind", ["foreign", "edited", "link", "settings", "edited settings"])
+def test_nothing_is_done_where_a_file_is_not_ours(
+    build: Build, root: Path, told: list[str], kind: str
+) -> None:
+    unit = root / f"etc/systemd/system/{UNIT}.service"
+    settings = root / SETTINGS
+    unit.parent.mkdir(parents=True)
+    settings.parent.mkdir(parents=True)
+    match kind:
+        case "foreign":
+            unit.write_text("[Unit]\n")
+        case "edited":
+            unit.write_text(build(NETBOOT, httpPort=1).units[unit.name] + "X=1\n")
+        case "link":
+            unit.symlink_to("/dev/null")
+        case "settings":
+            settings.write_text("{}")
+        case "edited settings":
+            install(build(NETBOOT), NETBOOT, root=root)
+            settings.write_text("{}")
+    before = list_files(root)
+    told.clear()
+    with pytest.raises(ServiceError) as caught:
+        install(build(NETBOOT), NETBOOT, root=root)
+    named = settings if "settings" in kind else unit
+    assert str(named) in caught.value.message
+    assert ("changed since" in caught.value.message) == ("edited" in kind)
+    assert (list_files(root), told) == (before, [])
+
+
+def test_removed_are_ours_alone(build: Build, root: Path, running: list[str]) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    drop_in = root / f"etc/systemd/system/{UNIT}.service.d/mine.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\n")
+    stage = root / f"etc/systemd/system/{UNIT}-stage.service"
+    stage.write_text(f"{stage.read_text()}X=1\n")
+    outcome = remove(NETBOOT, root=root)
+    assert list_files(root) == {str(drop_in.relative_to(root)), str(stage.relative_to(root))}
+    assert [path.name for path in outcome.left] == [stage.name]
+    assert not (root / "etc/every-channel").exists()
+    assert running[-1] == "systemctl daemon-reload"
+    assert remove(NETBOOT, root=root).removed == ()
+
+
+def test_the_administrators_settings_stay(build: Build, root: Path, told: list[str], tmp_path: Path) -> None:
+    files = build(NETBOOT)
+    path, text = files.settings
+    (root / SETTINGS).parent.mkdir(parents=True)
+    (root / SETTINGS).write_text(text)
+    assert is_in_place(root / SETTINGS, NETBOOT, root=root)
+    assert not is_in_place(tmp_path / "settings.json", NETBOOT, root=root)
+    assert not owns_settings(NETBOOT, root=root)
+    theirs = {
+        unit: each.replace(SETTINGS_MARK, "# settings, the administrator's: ")
+        for unit, each in files.units.items()
+    }
+    assert theirs != files.units
+    install(files, NETBOOT, root=root)
+    assert owns_settings(NETBOOT, root=root)
+    assert PurePosixPath(path) in remove(NETBOOT, root=root).removed
+
+
+def test_where_it_cannot_be(build: Build, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "etc").mkdir()
+    (root / "etc/NIXOS").touch()
+    with pytest.raises(ServiceError, match="is a NixOS"):
+        install(build(NETBOOT), NETBOOT, root=root)
+    monkeypatch.setattr(module.os, "geteuid", lambda: 7)
+    with pytest.raises(ServiceError, match="by root"):
+        remove(NETBOOT)
+    monkeypatch.setattr(module.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(module, "_is_running", lambda _root: False)
+    with pytest.raises(ServiceError, match="does not run here"):
+        remove(NETBOOT)
+
+
+def test_what_cannot_be_read_or_made_is_named(build: Build, root: Path, told: list[str]) -> None:
+    unit = root / f"etc/systemd/system/{UNIT}.service"
+    unit.mkdir(parents=True)
+    with pytest.raises(FileError, match="cannot be read"):
+        install(build(NETBOOT), NETBOOT, root=root)
+    unit.rmdir()
+    (root / "etc/every-channel").write_text("")
+    with pytest.raises(FileError, match="etc/every-channel"):
+        install(build(NETBOOT), NETBOOT, root=root)
