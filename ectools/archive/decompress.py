@@ -82,6 +82,21 @@ _STARTS: dict[bytes, tuple[str, Callable[[], _Decoder]]] = {
     **dict.fromkeys(_SKIPPABLE, ("zstd", _start_zstd)),
 }
 _HEAD = max(map(len, _STARTS))
+# The first bytes of what people publish in place of a compressed tar archive → what it is.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive",
+    b"PK\x05\x06": "an empty zip archive",
+    b"BZh": "compressed by bzip2",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"LZIP": "compressed by lzip",
+    b"\x04\x22\x4d\x18": "compressed by lz4",
+    b"\x5d\x00\x00": "compressed by lzma, xz's predecessor",
+    b"\x1f\x9d": "compressed by compress",
+    b"!<arch>\n": "a Debian package or another ar archive",
+    b"070701": "a cpio archive, as an initrd is",
+    b"-----BEGIN PGP": "a PGP message",
+}
 
 
 def decompress(chunks: Iterator[bytes], *, archive: str, limits: ArchiveLimits) -> Iterator[bytes]:
@@ -203,11 +218,24 @@ def _find_format(head: bytes, archive: str, *, first: bool) -> tuple[str, Callab
             return found
     if not first:
         raise ArchiveError(f"{archive}: there is something else after the compressed data")
-    looks = " (it looks like a web page)" if head.lstrip()[:1] == b"<" else ""
-    raise ArchiveError(
-        f"{archive}: not compressed by gzip, xz or zstd{looks}",
-        hint=None if looks else "a plain tar archive is not taken: compress it",
-    )
+    raise _reject_format(head, archive)
+
+
+def _reject_format(head: bytes, archive: str) -> ArchiveError:
+    if head.lstrip()[:1] == b"<":
+        return ArchiveError(f"{archive}: not compressed by gzip, xz or zstd (it looks like a web page)")
+    if head[257:262] == b"ustar":
+        found = "a tar archive that is not compressed"
+        hint = "compress it (`xz FILE`), and publish its sum anew"
+    else:
+        found = next((name for start, name in _OTHERS.items() if head.startswith(start)), "")
+        hint = "unpack it, and pack what is in it: `tar -C DIRECTORY -caf NAME.tar.gz .`"
+    if not found:
+        return ArchiveError(
+            f"{archive}: not compressed by gzip, xz or zstd",
+            hint="a release's archive is a tar archive that one of these has compressed",
+        )
+    return ArchiveError(f"{archive}: {found}, not a tar archive compressed by gzip, xz or zstd", hint=hint)
 
 
 def import_zstd() -> ModuleType:

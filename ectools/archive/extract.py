@@ -11,12 +11,13 @@ import posixpath
 from hashlib import sha256
 from typing import TYPE_CHECKING, NoReturn
 
+from ectools import log
 from ectools.archive.blocks import Blocks
 from ectools.archive.decompress import ArchiveError
 from ectools.archive.file_record import FileRecord
-from ectools.archive.names import fold_name
+from ectools.archive.names import fold_name, is_macos_record
 from ectools.archive.tar import Entry, EntryKind, TarReader
-from ectools.errors import cut
+from ectools.errors import cut, show_list
 from ectools.files import sync_directory, sync_file_system
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.archive.limits import ArchiveLimits
+
+_log = log.Log(__name__)
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
@@ -41,8 +44,9 @@ def extract(
 ) -> dict[str, FileRecord]:
     """Unpack a tar archive that comes in ``chunks`` into the empty ``directory``; returns its files.
 
-    Modes, owners and times are not the archive's. A link to a file of the archive becomes that file. Raises
-    ArchiveError, and OSError where the disk refuses; what was written by then is the caller's to remove.
+    Modes, owners and times are not the archive's. A link to a file of the archive becomes that file. What
+    macOS adds of its own accord is left out, and said in the log. Raises ArchiveError, and OSError where the
+    disk refuses; what was written by then is the caller's to remove.
     """
     extraction = _Extraction(directory, archive, limits)
     reader = TarReader(Blocks(chunks, archive=archive), limits=limits)
@@ -50,7 +54,10 @@ def extract(
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for entry in reader.entries():
-            extraction.add(entry, reader.blocks)
+            if is_macos_record(entry.name):
+                extraction.leave_out(entry, reader.blocks)
+            else:
+                extraction.add(entry, reader.blocks)
         extraction.resolve_links()
         if extraction.is_large:
             sync_file_system(descriptor)
@@ -58,12 +65,20 @@ def extract(
             extraction.sync_directories()
     finally:
         os.close(descriptor)
+    if extraction.left_out:
+        _log.info(
+            "left out of the archive: what macOS adds to it",
+            archive=archive,
+            files=show_list(extraction.left_out),
+            hint="COPYFILE_DISABLE=1 in tar's environment keeps it away",
+        )
     return extraction.files
 
 
 class _Extraction:
     def __init__(self, directory: Path, archive: str, limits: ArchiveLimits) -> None:
         self.files: dict[str, FileRecord] = {}
+        self.left_out: list[str] = []
         self._directory = directory
         self._archive = archive
         self._limits = limits
@@ -91,6 +106,14 @@ class _Extraction:
             self._links[entry.name] = posixpath.join(posixpath.dirname(entry.name), entry.target)
         else:
             self._links[entry.name] = entry.target
+
+    def leave_out(self, entry: Entry, blocks: Blocks) -> None:
+        """Pass over an entry, and its content where it has some of its own."""
+        self.left_out.append(entry.name)
+        if entry.kind is EntryKind.FILE:
+            for _ in blocks.pieces(entry.size):
+                pass
+            blocks.skip_padding(entry.size)
 
     def resolve_links(self) -> None:
         """Each link → another name of the file that it leads to."""

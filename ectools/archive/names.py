@@ -13,6 +13,9 @@ MAX_SEGMENT_BYTES = 255
 MAX_NAME_DEPTH = 16
 
 
+# What macOS puts beside files: AppleDouble's halves (RFC 1740), Finder's notes, and zip's directory of both.
+_MACOS = re.compile(r"(?:.*/)?(?:\._[^/]+|\.DS_Store)|(?:.*/)?__MACOSX(?:/.*)?", re.DOTALL)
+
 # What nearly all names are: for these one look is enough, and a release may have many.
 _SEGMENT = rf"(?!\.\.?(?:/|\Z))[A-Za-z0-9._+-]{{1,{MAX_SEGMENT_BYTES}}}"
 _PLAIN = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,{MAX_NAME_DEPTH - 1}}}")
@@ -26,6 +29,11 @@ def find_name_fault(name: str) -> str | None:
     if len(name) <= MAX_NAME_BYTES and name != MANIFEST_NAME and _PLAIN.fullmatch(name):
         return None
     return _look_closer(name)
+
+
+def is_macos_record(name: str) -> bool:
+    """Whether macOS made the file of its own accord, for another one: nothing of a release."""
+    return _MACOS.fullmatch(name) is not None
 
 
 def _look_closer(name: str) -> str | None:

@@ -55,6 +55,14 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
     help="A Nix expression for any set of options, or for what lib.evalModules returns; needs -o.",
 )
 @click.option("--name", default="options", show_default=True, help="The name of the schema made with --from.")
+@click.option(
+    "--required",
+    is_flag=True,
+    help=(
+        "With --from: in submodules, what has no default must be set, unless the submodule defines it. "
+        "So it always is for the modules here."
+    ),
+)
 @click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")
 @click.option("--allow-broken", is_flag=True, help="Exit 0 although options could not be evaluated.")
 @_NIXPKGS
@@ -67,6 +75,7 @@ def export(
     name: str,
     nixpkgs: str | None,
     dump_file: Path | None,
+    required: bool,
     coerced: bool,
     allow_broken: bool,
 ) -> int:
@@ -78,7 +87,13 @@ def export(
 
     if expression is not None and (names or dump_file is not None or directory is None):
         raise click.UsageError("--from goes with -o, and with neither names nor --dump")
-    dump = _load(nixpkgs, dump_file) if expression is None else _evaluate(expression, name, nixpkgs)
+    if expression is None and required:
+        raise click.UsageError("--required goes with --from: of the modules here it always holds")
+    dump = (
+        _load(nixpkgs, dump_file)
+        if expression is None
+        else _evaluate(expression, name=name, nixpkgs=nixpkgs, required=required)
+    )
     exports = _select(_export_all(dump, coerced=coerced), names)
     directory = directory or _schemas_directory()
     directory.mkdir(parents=True, exist_ok=True)
@@ -156,10 +171,10 @@ def _load(nixpkgs: str | None, dump_file: Path | None) -> Dump:
     return read_dump(dump_file) if dump_file is not None else evaluate_modules(nixpkgs=nixpkgs)
 
 
-def _evaluate(expression: str, name: str, nixpkgs: str | None) -> Dump:
+def _evaluate(expression: str, *, name: str, nixpkgs: str | None, required: bool) -> Dump:
     from ectools.options.evaluate import evaluate_expression
 
-    return evaluate_expression(expression, name=name, nixpkgs=nixpkgs)
+    return evaluate_expression(expression, name=name, nixpkgs=nixpkgs, required=required)
 
 
 def _export_all(dump: Dump, *, coerced: bool = False) -> list[Export]:

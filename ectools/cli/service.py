@@ -43,9 +43,7 @@ def _root_option(command: Callable[..., _T]) -> Callable[..., _T]:
     )(command)
 
 
-@click.group(
-    context_settings=_CONTEXT, epilog="Example: sudo ectools service install netboot --config host.toml"
-)
+@click.group(context_settings=_CONTEXT, epilog="Example: ectools service install netboot --config host.toml")
 def service() -> None:
     """Install services as systemd units, where there is no NixOS to do so."""
 
@@ -88,7 +86,7 @@ def show(*, name: str, config: Path | None, output: Path | None) -> None:
     click.echo("".join(f"{output / named[each]}\n" for each in texts), nl=False)
 
 
-@service.command(epilog="Example: sudo ectools service install netboot --config boot-host.toml")
+@service.command(epilog="Example: ectools service install netboot --config boot-host.toml")
 @_service_argument
 @_config_option
 @_root_option
@@ -126,7 +124,7 @@ def install(*, name: str, config: Path | None, root: Path) -> None:
     _say_ports(settings)
 
 
-@service.command(epilog="Example: sudo ectools service remove netboot")
+@service.command(epilog="Example: ectools service remove netboot")
 @_service_argument
 @_root_option
 def remove(*, name: str, root: Path) -> None:

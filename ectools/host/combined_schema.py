@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ectools.documents.source_map import Place
 
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
+_NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+_HOLDERS = (dict, list)
 _VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations"})
 
 
@@ -50,13 +52,21 @@ def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
 
 def _adapt(schema: Any, name: str) -> Any:
     """A copy in which packages are named, and references reach the definitions below ``name:``."""
-    if isinstance(schema, list):
+    if type(schema) is list:
         return [_adapt(each, name) for each in schema]
-    if not isinstance(schema, dict):
+    if type(schema) is not dict:
         return schema
-    if str(schema.get("pattern")).startswith(STORE_PATTERN):
+    if "pattern" in schema and str(schema["pattern"]).startswith(STORE_PATTERN):
         return {**schema, **_PACKAGE}
-    adapted = {key: value if key in _VALUES else _adapt(value, name) for key, value in schema.items()}
+    adapted = {}
+    for key, value in schema.items():
+        if type(value) not in _HOLDERS or key in _VALUES:
+            adapted[key] = value
+        elif key in _NAMED and type(value) is dict:
+            # Here a name is an option's, whatever keyword it looks like.
+            adapted[key] = {option: _adapt(each, name) for option, each in value.items()}
+        else:
+            adapted[key] = _adapt(value, name)
     if "$ref" in adapted:
         adapted["$ref"] = adapted["$ref"].replace("#/$defs/", f"#/$defs/{name}:")
     return adapted

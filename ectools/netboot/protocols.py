@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+PROBE_NAME = "ectools-probe"
+"""What the probe calls itself, in DHCP, TFTP and HTTP: the boot server tells it from a machine by that."""
+
 _FILE = Path(__file__).with_name("protocols.json")
 
 

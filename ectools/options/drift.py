@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.names import JsonSchema, resolve_reference, show_path
 from ectools.options.inclusion import Inclusion
+from ectools.options.unions import is_same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,18 +258,13 @@ def _requirement(path: OptionPath, before: _Flat, after: _Flat) -> Iterator[Chan
 
 
 def _same_meaning(a: JsonSchema, b: JsonSchema) -> bool:
-    return constraint(a) == constraint(b) and all(_same(a.get(key), b.get(key)) for key in _DEFAULTS)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are the same, 1 and 1.0 and true apart, as Nix sees them."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    return constraint(a) == constraint(b) and all(is_same(a.get(key), b.get(key)) for key in _DEFAULTS)
 
 
 def _compare_defaults(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
     before = {key: old[key] for key in _DEFAULTS if key in old}
     after = {key: new[key] for key in _DEFAULTS if key in new}
-    if _same(before, after):
+    if is_same(before, after):
         return
     if "x-nix-default-markdown" in before and "x-nix-default-markdown" in after:
         # Words about a default say nothing certain of it.
@@ -298,7 +294,7 @@ def _show_default(default: JsonSchema) -> str:
 
 def _compare_docs(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
     for key, what in _DOCS.items():
-        if not _same(old.get(key), new.get(key)):
+        if not is_same(old.get(key), new.get(key)):
             yield Change(
                 kind=ChangeKind.DOCS,
                 option=option,

@@ -1,7 +1,8 @@
 """The dump that ``nix/lib`` makes of options: its shape, and how to read it.
 
 A dump is one JSON object: ``version``, ``emptyIsDefault``, ``roots`` (``{prefix, path}``: what declarations
-are relative to), and ``trees`` (``{name, path, options}``). ``nix/lib/options.nix`` and ``nix/lib/types.nix``
+are relative to), ``required`` (whether what has no default must be set; a dump without it says so), and
+``trees`` (``{name, path, options}``). ``nix/lib/options.nix`` and ``nix/lib/types.nix``
 say what an option and a type are; they stay plain dictionaries here: all of NixOS is some fifty thousand.
 """
 
@@ -31,11 +32,15 @@ class Tree:
 
 @dataclass(frozen=True)
 class Dump:
-    """Trees of options. ``roots`` are pairs of a directory and what stands for it in a declaration."""
+    """Trees of options. ``roots`` are pairs of a directory and what stands for it in a declaration.
+
+    ``required``: what has no default must be set in submodules, and in a module of its own.
+    """
 
     empty_is_default: bool
     roots: tuple[tuple[str, str], ...]
     trees: tuple[Tree, ...]
+    required: bool = True
 
 
 def parse_dump(data: Any) -> Dump:
@@ -49,6 +54,7 @@ def parse_dump(data: Any) -> Dump:
         empty_is_default=data["emptyIsDefault"],
         roots=tuple((root["path"].rstrip("/") + "/", root["prefix"]) for root in data["roots"]),
         trees=tuple(Tree(tree["name"], tuple(tree["path"]), tree["options"]) for tree in data["trees"]),
+        required=data.get("required", True),
     )
 
 

@@ -57,15 +57,23 @@ def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     return request.answer("null")
 
 
-def evaluate_expression(expression: str, *, name: str = "options", nixpkgs: str | None = None) -> Dump:
+def evaluate_expression(
+    expression: str, *, name: str = "options", nixpkgs: str | None = None, required: bool = False
+) -> Dump:
     """The options that a Nix expression yields: a set of options, or what ``lib.evalModules`` returns.
 
-    ``name`` is the name of the one tree of the dump. Raises InputError, OptionsError.
+    ``name`` is the name of the one tree of the dump. ``required``: in submodules, what has no default and is
+    not defined by the submodule itself must be set. Raises InputError, OptionsError.
     """
     installed = _PACKAGE / "_nix"
     library = installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
     request = _Request(library=library, nixpkgs=find_nixpkgs(nixpkgs))
-    request.data |= {"name": name, "roots": [{"prefix": "", "path": str(Path.cwd())}], "lock": None}
+    request.data |= {
+        "name": name,
+        "roots": [{"prefix": "", "path": str(Path.cwd())}],
+        "lock": None,
+        "required": required,
+    }
     return request.answer(expression)
 
 

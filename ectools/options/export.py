@@ -26,7 +26,8 @@ from typing import Any
 
 from ectools.names import JsonSchema, show_path
 from ectools.options.dump import Dump, Tree, decode_value
-from ectools.options.types import UNREPRESENTABLE, TypeConverter
+from ectools.options.types import TypeConverter
+from ectools.options.unions import UNREPRESENTABLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -101,14 +102,14 @@ class _Builder:
                 above.append(group)
             group["properties"][name] = self._option_schema(option, (*loc, *option["path"]))
             # Of a whole configuration no option must be set: modules set each other's, and Nix is lazy.
-            if (loc or self.tree.path) and self._is_required(option):
+            if self.dump.required and (loc or self.tree.path) and self._is_required(option):
                 for outer, required in zip(above, option["path"], strict=True):
                     if required not in outer["required"]:
                         outer["required"].append(required)
         return _without_empty_required(root)
 
     def _is_required(self, option: dict[str, Any]) -> bool:
-        if "default" in option or option.get("readOnly") or option.get("broken"):
+        if "default" in option or option.get("defined") or option.get("readOnly") or option.get("broken"):
             return False
         if "type" not in option or option.get("visible") is False or option.get("internal"):
             # Hidden ones are aliases and removed options; internal ones are set by their module.

@@ -14,23 +14,29 @@ from typing import TYPE_CHECKING, Any
 from ectools.names import JsonSchema, reference_to, resolve_reference
 from ectools.options.dump import decode_value
 from ectools.options.patterns import PatternError, anchored
+from ectools.options.unions import (
+    ABSOLUTE,
+    ANY_INTEGER,
+    FLOAT,
+    GREATEST,
+    LEAST,
+    NOT_ABSOLUTE,
+    NUMBER,
+    UNREPRESENTABLE,
+    UnionSchema,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TypeNode = dict[str, Any]
 
-LEAST, GREATEST = -(2**63), 2**63 - 1
-UNREPRESENTABLE = "x-nix-unrepresentable"
-UNREACHABLE = "x-nix-unreachable"
-COERCED = "x-nix-coerced"
 # A top-level store path, as Nix itself parses them (nix's path.cc).
 STORE_PATH = r"^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\n)"
 # lib.path.hasStorePathPrefix, which makes a path of the string first and so takes relative ones too.
 IN_STORE = r"^(?:\.{0,2}/)*nix/(?:\.?/)*store/(?:\.?/)*[^/]{32}-[^/]"
-_ABSOLUTE = "^/"
-_NOT_ABSOLUTE = {"pattern": "^(?!/)"}
-_ANY_INTEGER: JsonSchema = {"type": "integer", "minimum": LEAST, "maximum": GREATEST}
+_NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
+_BETWEEN = re.compile(f"between {_NUMBER} and {_NUMBER}")
 _FURTHER_CHECK = "a further check of the value"
 
 _PLAIN: dict[str, JsonSchema] = {
@@ -39,13 +45,13 @@ _PLAIN: dict[str, JsonSchema] = {
     "bool": {"type": "boolean"},
     "boolByOr": {"type": "boolean"},
     "commas": {"type": "string"},
-    "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": _ABSOLUTE}]},
+    "deferredModule": {"anyOf": [{"type": "object"}, {"type": "string", "pattern": ABSOLUTE}]},
     "envVar": {"type": "string"},
-    "float": {"type": "number", "x-nix-float": True},
+    "float": FLOAT,
     "json": {},
     "lines": {"type": "string"},
     "nonEmptyStr": {"type": "string", "pattern": r"[^ \t\n]"},
-    "number": {"type": "number"},
+    "number": NUMBER,
     "numberNonnegative": {"type": "number", "minimum": 0},
     "numberPositive": {"type": "number", "exclusiveMinimum": 0},
     "package": {"type": "string", "pattern": STORE_PATH},
@@ -120,7 +126,7 @@ class TypeConverter:
         if "bounds" in node or name == "int":
             bounds = node.get("bounds", {})
             return {
-                **_ANY_INTEGER,
+                **ANY_INTEGER,
                 "minimum": bounds.get("min", LEAST),
                 "maximum": bounds.get("max", GREATEST),
             }
@@ -130,52 +136,21 @@ class TypeConverter:
         return self.convert(node["elem"], loc)
 
     def _union(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
+        union = UnionSchema(self._submodules)
         match node["name"]:
             case "nullOr":
-                return self._join(({"type": "null"}, None), (self.convert(node["elem"], loc), node["elem"]))
+                union.add({"type": "null"})
+                members = ["elem"]
             case "either":
-                first, second = node["left"], node["right"]
+                members = ["left", "right"]
             case _ if self._output:
                 return self.convert(node["to"], loc)
             case _:
-                coerced = self._mark_coerced(self.convert(node["from"], loc))
-                return self._join((coerced, node["from"]), (self.convert(node["to"], loc), node["to"]))
-        return self._join((self.convert(first, loc), first), (self.convert(second, loc), second))
-
-    def _mark_coerced(self, schema: JsonSchema) -> JsonSchema:
-        if "anyOf" in schema:
-            return {**schema, "anyOf": [self._mark_coerced(branch) for branch in schema["anyOf"]]}
-        return {**schema, COERCED: True}
-
-    def _join(self, *branches: tuple[JsonSchema, TypeNode | None]) -> JsonSchema:
-        """A flat anyOf. Nix takes the first branch whose outermost kind fits, and looks at no later one."""
-        parts: list[JsonSchema] = []
-        unreachable: list[str] = []
-        for branch, node in branches:
-            taken = {kind for part in parts if (kind := self._outermost(part)) is not None}
-            nested = branch.keys() <= {"anyOf", UNREACHABLE}
-            unreachable += branch.get(UNREACHABLE, [])
-            # A submodule takes any absolute path, as a module to import.
-            imports = any(part.get("$ref") in self._submodules for part in parts)
-            for part in branch["anyOf"] if nested else [branch]:
-                if node is not None and (
-                    self._outermost(part) in taken or (imports and part.get("pattern") == _ABSOLUTE)
-                ):
-                    unreachable.append(node.get("description", part.get("type", "")))
-                elif part not in parts:
-                    parts.append({"allOf": [part, _NOT_ABSOLUTE]} if imports and _is_text(part) else part)
-        if _PLAIN["float"] in parts and _ANY_INTEGER in parts:
-            parts.remove(_ANY_INTEGER)
-            parts[parts.index(_PLAIN["float"])] = _PLAIN["number"]
-        marks: JsonSchema = {UNREACHABLE: unreachable} if unreachable else {}
-        return {"anyOf": parts, **marks} if len(parts) > 1 else {**parts[0], **marks}
-
-    def _outermost(self, part: JsonSchema) -> str | None:
-        """``array`` or ``object`` where Nix decides for this branch by nothing but that."""
-        if "$ref" in part:
-            return "object" if part["$ref"] in self._submodules else None
-        decided = part.get("type") in ("array", "object") and not part.keys() & {"minItems", "maxProperties"}
-        return part["type"] if decided else None
+                members = ["from", "to"]
+        for member in members:
+            schema = self.convert(node[member], loc)
+            union.add(schema, node[member].get("description", ""), coerced=member == "from")
+        return union.build()
 
     def _collection(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         lists = node["name"] == "listOf"
@@ -196,18 +171,9 @@ class TypeConverter:
         self._reference(node, loc)
         schema = self._options_schema(node["options"], loc)
         if node["name"] == "attrTag":
-            return {
-                "anyOf": [
-                    {
-                        "type": "object",
-                        "properties": {tag: option},
-                        "required": [tag],
-                        "additionalProperties": False,
-                    }
-                    for tag, option in schema["properties"].items()
-                ]
-            }
-        self._submodules.add(self._reference(node, loc))
+            return _tagged(schema["properties"])
+        if not node.get("checked"):
+            self._submodules.add(self._reference(node, loc))
         if "freeform" in node:
             further = self._further_values(self.convert(node["freeform"], loc))
             if further is False:
@@ -220,15 +186,33 @@ class TypeConverter:
         """What the values of undeclared names may be, where the type of all of them together is this."""
         if isinstance(freeform, bool):
             return freeform
-        if "$ref" in freeform:
-            return self._further_values(resolve_reference(freeform["$ref"], {"$defs": self.defs}))
-        branches = freeform.get("anyOf", [freeform])
-        if any(not branch.keys() & {"type", "$ref", "enum", "allOf"} for branch in branches):
-            return True
-        values = [
-            branch.get("additionalProperties", True) for branch in branches if branch.get("type") == "object"
-        ]
+        values: list[JsonSchema | bool] = []
+        for branch in self._branches(freeform, ()):
+            if not branch.keys() & {"type", "enum", "allOf"} or "properties" in branch:
+                return True
+            if branch.get("type") == "object":
+                values.append(branch.get("additionalProperties", True))
         return values[0] if len(values) == 1 else bool(values)
+
+    def _branches(self, schema: JsonSchema, inside: tuple[str, ...]) -> Iterator[JsonSchema]:
+        """The alternatives of a schema, through references; ``inside`` are those that led here.
+
+        A type that is not converted yet, because it holds the one that asks, is one that says nothing.
+        """
+        if "$ref" in schema:
+            reference = schema["$ref"]
+            if reference in inside:
+                return
+            try:
+                target = resolve_reference(reference, {"$defs": self.defs})
+            except KeyError:
+                target = {}
+            yield from self._branches(target, (*inside, reference))
+        elif "anyOf" in schema:
+            for branch in schema["anyOf"]:
+                yield from self._branches(branch, inside)
+        else:
+            yield schema
 
     def _open(self, group: JsonSchema, values: JsonSchema | bool) -> None:
         """Let undeclared names into ``group``; into its groups too, one level of the type further in."""
@@ -249,8 +233,16 @@ class TypeConverter:
         return reference_to(name)
 
 
-def _is_text(part: JsonSchema) -> bool:
-    return part.get("type") == "string"
+def _tagged(tags: dict[str, JsonSchema]) -> JsonSchema:
+    """A set of exactly one of these names."""
+    if not tags:
+        return {"enum": []}
+    return {
+        "anyOf": [
+            {"type": "object", "properties": {tag: option}, "required": [tag], "additionalProperties": False}
+            for tag, option in tags.items()
+        ]
+    }
 
 
 def _enum(node: TypeNode) -> JsonSchema:
@@ -265,8 +257,10 @@ def _matching(node: TypeNode) -> JsonSchema:
     expression = node.get("pattern")
     if expression is None:
         # Before 2025-05 only the name says it, as a Nix string.
-        expression = json.loads(node["name"].removeprefix("strMatching ").replace("\\$", "$"))
+        expression = _read_nix_string(node["name"].removeprefix("strMatching"))
     schema: JsonSchema = {"type": "string"}
+    if expression is None:
+        return {**schema, UNREPRESENTABLE: "its pattern"}
     try:
         schema["pattern"] = anchored(expression)
     except PatternError as error:
@@ -274,22 +268,34 @@ def _matching(node: TypeNode) -> JsonSchema:
     return schema
 
 
+def _read_nix_string(text: str) -> str | None:
+    """What a string that ``lib.strings.escapeNixString`` wrote stands for; None where it is none."""
+    try:
+        value = json.loads(text.replace("\\$", "$"))
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None
+
+
 def _path(*, absolute: bool | None, inStore: bool | None) -> JsonSchema:  # noqa: N803 - as lib.types.pathWith names it
     schema: JsonSchema = {"type": "string"}
     if inStore:
         schema["pattern"] = IN_STORE
     elif absolute:
-        schema["pattern"] = _ABSOLUTE
+        schema["pattern"] = ABSOLUTE
     elif absolute is False:
-        schema.update(_NOT_ABSOLUTE)
+        schema.update(NOT_ABSOLUTE)
     if inStore is False:
         schema["not"] = {"pattern": IN_STORE}
     return schema
 
 
 def _number_between(node: TypeNode) -> JsonSchema:
-    low, high = re.findall(r"-?[0-9][0-9.e+-]*", node["description"])[:2]
-    return {"type": "number", "minimum": json.loads(low), "maximum": json.loads(high)}
+    # The description alone says them, and may have been replaced.
+    found = _BETWEEN.search(node.get("description", ""))
+    if found is None:
+        return {**NUMBER, UNREPRESENTABLE: "the bounds of the number"}
+    return {"type": "number", "minimum": json.loads(found[1]), "maximum": json.loads(found[2])}
 
 
 _ATOMS: dict[str, Callable[[TypeNode], JsonSchema]] = {

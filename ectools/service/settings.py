@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+from ectools.names import show_path
 from ectools.netboot.settings.build import build_server_settings
 from ectools.netboot.settings.model import NETBOOT_SCHEMA, ServerSettings
 from ectools.parsing import Problems
@@ -101,16 +102,22 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         yield "boot.userNet.tftpDir", settings.boot.user_net.tftp_dir
         yield "disk.path", settings.disk.path
         return
-    from ectools.netboot.settings.model import IpxeFile, Tarball
+    from ectools.netboot.settings.model import Forge, IpxeFile, RemoteIpxe, Tarball
 
     for binary, path in settings.ipxe.files.items():
         yield f"ipxe.{_OPTIONS[binary]}", path
+    for name, path in settings.ipxe.extra_files.items():
+        yield show_path((name,), "ipxe.extraFiles"), path
     if isinstance(settings.ipxe.x86_64, IpxeFile):
         yield "ipxe.localFile", settings.ipxe.x86_64.path
+    if isinstance(settings.ipxe.x86_64, RemoteIpxe):
+        yield "ipxe.remoteCaFile", settings.ipxe.x86_64.ca_file
     if settings.release.signature is not None:
         yield "release.signature.publicKeyFile", settings.release.signature.public_key_file
     if isinstance(settings.release.source, Tarball):
         yield "release.tarball", settings.release.source.path
+    if isinstance(settings.release.source, Forge):
+        yield "release.caFile", settings.release.source.ca_file
 
 
 _OPTIONS = {"bios": "biosFile", "ia32": "ia32File", "arm64": "arm64File"}

@@ -21,12 +21,19 @@ let
       specialArgs.modulesPath = toString pkgs.path + "/nixos/modules";
     }).options;
 
-  # `roots` are { prefix, path }: what stands for a directory in the declarations of options.
-  dump = roots: trees: {
-    version = 1;
-    inherit (options) emptyIsDefault;
-    inherit roots trees;
-  };
+  # `roots` are { prefix, path }: what stands for a directory in the declarations of options. `required` says whether
+  # what has no default must be set.
+  dump =
+    {
+      roots,
+      required,
+      trees,
+    }:
+    {
+      version = 1;
+      inherit (options) emptyIsDefault;
+      inherit roots required trees;
+    };
 in
 {
   # All modules of this repository: the module ec-NAME has the options below services.every-channel.NAME, or none.
@@ -36,31 +43,33 @@ in
       skip ? { },
       trace ? null,
     }:
-    dump
-      [
+    dump {
+      roots = [
         {
           prefix = "";
           path = toString ../..;
         }
-      ]
-      (
-        builtins.concatMap (
-          name:
-          let
-            path = prefix ++ [ (lib.removePrefix "ec-" name) ];
-            tree = lib.attrByPath path null (optionsOf pkgs modules.${name});
-          in
-          lib.optional (tree != null) {
-            inherit name path;
-            options = options.describeOptions {
-              inherit skip trace;
-              loc = path;
-            } tree;
-          }
-        ) (builtins.attrNames modules)
-      );
+      ];
+      required = true;
+      trees = builtins.concatMap (
+        name:
+        let
+          path = prefix ++ [ (lib.removePrefix "ec-" name) ];
+          tree = lib.attrByPath path null (optionsOf pkgs modules.${name});
+        in
+        lib.optional (tree != null) {
+          inherit name path;
+          options = options.describeOptions {
+            inherit skip trace;
+            loc = path;
+            required = true;
+          } tree;
+        }
+      ) (builtins.attrNames modules);
+    };
 
-  # Any one set of options.
+  # Any one set of options. Its owner knows whether what has no default must be set (`required`); else nobody does: an
+  # option may be read under a condition only, or be set by another module.
   treeDump =
     {
       name,
@@ -69,12 +78,23 @@ in
       skip ? { },
       trace ? null,
       range ? null,
+      required ? false,
     }:
-    dump roots [
-      {
-        inherit name;
-        path = [ ];
-        options = options.describeOptions { inherit skip trace range; } set;
-      }
-    ];
+    dump {
+      inherit roots required;
+      trees = [
+        {
+          inherit name;
+          path = [ ];
+          options = options.describeOptions {
+            inherit
+              skip
+              trace
+              range
+              required
+              ;
+          } set;
+        }
+      ];
+    };
 }

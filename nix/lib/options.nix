@@ -6,6 +6,7 @@
 #   declarations = [ { file, line } ]        internal | readOnly = true
 #   visible = false | "shallow" | "transparent"
 #   empty = true                             its type has a value of its own for an option that nobody set
+#   defined = true                           the submodule that declares it defines it itself
 #   broken = [ field … ]                     whose evaluation failed; "option" is all of it
 # `path` is relative to the set that was given.
 {
@@ -30,6 +31,21 @@ let
         else
           null;
     };
+
+    # A submodule may define what it declares without a default: its name, a path made of that. Where its own evaluation
+    # fails without the rest of a configuration, nobody knows. Options of a whole configuration are not asked, because
+    # that evaluates all of it.
+    defined =
+      context: _loc: option:
+      if
+        context.required
+        && context.loc != [ ]
+        && !(option ? default)
+        && (attempt (option.isDefined or false)).value or false
+      then
+        { defined = true; }
+      else
+        { };
 
     description = _context: _loc: option: {
       description =
@@ -104,6 +120,7 @@ let
   wholeOption =
     context: loc: option:
     fields.default context loc option
+    // fields.defined context loc option
     // fields.description context loc option
     // fields.example context loc option
     // fields.rest context loc option
@@ -120,7 +137,9 @@ let
     in
     builtins.foldl' (all: result: all // result.value or { }) { } (builtins.attrValues results)
     // {
-      broken = builtins.filter (field: !(results.${field} ? value)) (builtins.attrNames results);
+      broken = builtins.filter (field: field != "defined" && !(results.${field} ? value)) (
+        builtins.attrNames results
+      );
     };
 
   describeOption =
@@ -218,18 +237,24 @@ in
 
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
-  # that is to be described, or null for all of it.
+  # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
   describeOptions =
     {
       loc ? [ ],
       skip ? { },
       trace ? null,
       range ? null,
+      required ? false,
     }:
     set:
     let
       context = {
-        inherit loc skip trace;
+        inherit
+          loc
+          skip
+          trace
+          required
+          ;
         above = [ ];
       };
       found = flatten context [ ] set;

@@ -40,6 +40,7 @@ let
         inherit (request)
           name
           range
+          required
           skip
           trace
           ;

@@ -100,7 +100,8 @@ in
       defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
       example = "/srv/ipxe/undionly.kpxe";
       description = ''
-        The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
+        The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served. Outside
+        NixOS, where neither it nor {option}`${path}.ipxe.package` is set, the distribution's is taken.
       '';
     };
 
@@ -115,7 +116,10 @@ in
       type = types.nullOr filePath;
       default = null;
       example = "/srv/ipxe/ipxe-arm64.efi";
-      description = "The boot binary for 64-bit ARM UEFI clients. Null: they are not served.";
+      description = ''
+        The boot binary for 64-bit ARM UEFI clients. Null: they are not served; outside NixOS, where
+        {option}`${path}.ipxe.package` is not set either, the distribution's is taken.
+      '';
     };
 
     extraFiles = mkOption {

@@ -37,6 +37,9 @@ let
   statusPort = lib.toIntBase10 (lib.last (lib.splitString ":" status));
   statusIsLocal = status == null || lib.hasPrefix "127." status || lib.hasPrefix "[::1]" status;
 
+  # Who asks for health and metrics from elsewhere is in no option.
+  isLimited = cfg.httpAllowedCIDRs != [ ] && statusIsLocal;
+
   # What ectools/service/netboot.toml asks for; ectools/service/facts.py has the same of other systems.
   facts = {
     inherit ectools systemctl;
@@ -59,15 +62,16 @@ let
     statusSocket = lib.optional (
       status != null
     ) "${if lib.hasPrefix "[" status then "ipv6" else "ipv4"}:tcp:${toString statusPort}";
-    # Who asks for health and metrics from elsewhere is in no option.
-    limitedToNetworks = cfg.httpAllowedCIDRs != [ ] && statusIsLocal;
-    allowedAddresses = lib.unique (
-      cfg.httpAllowedCIDRs
-      ++ cfg.trustedProxies
-      ++ [
-        "localhost"
-        cfg.listenIP
-      ]
+    limitedToNetworks = isLimited;
+    allowedAddresses = lib.optionals isLimited (
+      lib.unique (
+        cfg.httpAllowedCIDRs
+        ++ cfg.trustedProxies
+        ++ [
+          "localhost"
+          cfg.listenIP
+        ]
+      )
     );
 
     # A connection takes a socket and a file; its buffers in the kernel count too.

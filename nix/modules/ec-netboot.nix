@@ -42,6 +42,15 @@ let
     user = unit;
   };
 
+  # networking.fqdn throws where there is no domain.
+  isElsewhere =
+    name:
+    name == options.services.every-channel.netboot.hostname.default
+    && !lib.elem name [
+      config.networking.hostName
+      "${config.networking.hostName}.${toString config.networking.domain}"
+    ];
+
   openPorts = {
     allowedTCPPorts = [ cfg.httpPort ];
     allowedUDPPorts = [
@@ -70,6 +79,12 @@ in
         ;
       options = options.services.every-channel.netboot;
     };
+
+    # What can be known before the host runs; `ectools netboot serve --check` and `ectools doctor` look at it there.
+    warnings = lib.optional (isElsewhere cfg.hostname) (
+      "${path}.hostname is its default, ${cfg.hostname}, which is not this host: clients are sent there. "
+      + "Set it to listenIP, or to a name that the clients' DNS server knows for it"
+    );
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/netboot.json".source = checkedSettings;

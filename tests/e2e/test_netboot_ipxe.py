@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.boot_binaries import find_ipxe
+from support.boot_binaries import find_ipxe, find_signed_loaders
 from support.guests import require_qemu
 from support.netboot_clients import Client, Firmware, Plug, start_client
 from support.recording_http import RecordingServer
@@ -57,6 +57,15 @@ def test_the_facts_of_real_binaries(suite: str, file: str, version: str, autoexe
     assert facts.version is not None
     assert facts.version.startswith(version)
     assert (facts.machine, facts.autoexec, facts.embedded) == (0x8664, autoexec, None)
+
+
+def test_the_facts_of_a_real_shim_and_of_what_it_starts() -> None:
+    shim, grub = (inspect_binary(file.read_bytes()) for file in find_signed_loaders())
+    assert shim.shim is not None
+    assert (shim.machine, shim.is_ipxe) == (0x8664, False)
+    assert shim.title == f"shim {shim.shim.version}"
+    assert shim.shim.find_second_stage("x86_64-sb/shimx64.efi") == "x86_64-sb/grubx64.efi"
+    assert (grub.machine, grub.is_ipxe, grub.shim) == (0x8664, False, None)
 
 
 def test_the_stock_binaries_of_a_release_are_taken_or_refused_by_their_age() -> None:

@@ -30,7 +30,8 @@ def test_verdict(lab: ProbeLab, case: Case) -> None:
 
 def expect_verdict(lab: ProbeLab, case: Case) -> None:
     case.set_up(lab)
-    probed = lab.probe("--arch", str(case.number), *(["--verify"] if case.verify else []))
+    options = ["--verify"] if case.verify else []
+    probed = lab.probe("--arch", str(case.number), *options, seconds=case.seconds)
     assert probed.report is not None, probed.errors
     assert probed.codes == case.codes, probed.report
     assert case.warnings <= probed.warnings, probed.report
@@ -50,7 +51,9 @@ def test_every_code_is_set_up() -> None:
 @pytest.mark.qemu
 @pytest.mark.full
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("case", [each for each in (*WORKING, *CASES) if not each.unpaired], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [each for each in (*WORKING, *CASES) if not each.unpaired], ids=lambda case: case.id
+)
 def test_a_firmware_does_as_it_is_told(lab: ProbeLab, tmp_path: Path, case: Case) -> None:
     case.set_up(lab)
     expect_boot(lab, tmp_path, case)

@@ -26,6 +26,12 @@ from support.variants import Variants
 
 pytestmark = pytest.mark.nix
 
+HIDDEN = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
+BOOT_NAMES = (
+    "a name has letters, digits and . _ + -, below up to 7 directories where wanted, and at most 127 "
+    "characters"
+)
+ONE_NAME = "two files cannot have one name, whatever its case; tftpBootFilename is one of them"
 # What is wrong, and the one message that says so.
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({}, "listenIP must be set: this host's IPv4 address on the clients' network"),
@@ -89,6 +95,26 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     *(
         (
+            merge(LISTEN, {"ipxe": {"extraFiles": dict.fromkeys(names, "/srv/a")}}),
+            f"ipxe.extraFiles: {found}: {rule}",
+        )
+        for names, found, rule in (
+            (["../a", "b c", "ok"], '"../a", "b c"', BOOT_NAMES),
+            (["a" * 128], f'"{"a" * 128}"', BOOT_NAMES),
+            (["1/2/3/4/5/6/7/8/9"], '"1/2/3/4/5/6/7/8/9"', BOOT_NAMES),
+            (["Releases/a"], '"Releases/a"', "the boot server has something of its own there"),
+            (["netboot.ipxe"], '"netboot.ipxe"', "the boot server has something of its own there"),
+            (["sb/Autoexec.ipxe"], '"sb/Autoexec.ipxe"', "the boot server has something of its own there"),
+            (["sb/A", "sb/a"], '"sb/a"', ONE_NAME),
+            (["EC-ipxe.efi"], '"ec-ipxe.efi"', ONE_NAME),
+            (["undionly.kpxe"], '"undionly.kpxe"', ONE_NAME),
+            (["a/b", "A"], '"a"', "a directory cannot have the name of a file"),
+        )
+    ),
+    (merge(LISTEN, {"ipxe": {"extraFiles": {"a": "/tmp/b"}}}), f'ipxe.extraFiles."a" {HIDDEN}'),
+    (merge(LISTEN, {"release": {"caFile": "/root/ca.pem"}}), f"release.caFile {HIDDEN}"),
+    *(
+        (
             merge(LISTEN, {"stateDir": shared}),
             "stateDir must be a directory of the service's own, because it is given to the service's user",
         )
@@ -96,6 +122,12 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
 ]
 FINE = [
+    merge(
+        LISTEN,
+        {"tftpBootFilename": "x86_64-sb/shimx64.efi", "release": {"caFile": "/etc/ssl/private-ca.pem"}},
+        {"ipxe": {"strategy": "local", "localFile": "/srv/shim", "remoteCaFile": "/root/not-used"}},
+        {"ipxe": {"extraFiles": {"x86_64-sb/grubx64.efi": "/srv/grub", "grub/grub.cfg": "/srv/cfg"}}},
+    ),
     LISTEN,
     EVERYTHING,
     REMOTE,
@@ -116,15 +148,15 @@ def test_each_assertion_fires_alone_in_its_words(variants: Variants) -> None:
 
 
 def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
-    found = variants.evaluate(["failed", "warnings"], [host(options) for options in FINE])
+    named = [host({"hostname": "192.0.2.10", **options}) for options in FINE]
+    found = variants.evaluate(["failed", "warnings"], named)
     assert found == [{"failed": [], "warnings": []}] * len(FINE)
 
 
 def test_files_that_the_service_cannot_see_are_refused_by_their_options(variants: Variants) -> None:
     (found,) = variants.evaluate(["failed"], [host(UNSEEN)])
-    hidden = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
     options = ("ipxe.ia32File", "ipxe.localFile", "release.signature.publicKeyFile", "release.tarball")
-    assert found["failed"] == [f"{OPTION}.{option} {hidden}" for option in (*options, "stateDir")]
+    assert found["failed"] == [f"{OPTION}.{option} {HIDDEN}" for option in (*options, "stateDir")]
 
 
 def test_disabled_leaves_nothing(variants: Variants) -> None:
@@ -192,3 +224,11 @@ def test_the_module_works_by_itself(variants: Variants) -> None:
     done = subprocess.run(argv, env=dict(variants.env), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "netboot serve --config /etc/every-channel/netboot.json" in done.stdout
+
+
+def test_the_default_name_is_a_warning_unless_it_is_this_host(variants: Variants) -> None:
+    this = {"networking": {"hostName": "boot", "domain": "every.channel"}}
+    hosts = [host(LISTEN), merge(host(LISTEN), this), host({**LISTEN, "hostname": "192.0.2.10"})]
+    default, here, set_to_address = (found["warnings"] for found in variants.evaluate(["warnings"], hosts))
+    assert [text for text in default if ".netboot.hostname is its default, boot.every.channel" in text]
+    assert not [text for text in here + set_to_address if "netboot.hostname" in text]

@@ -14,7 +14,8 @@ from support.differential import Case, Schema, Strict, collect_values, nix_verdi
 from ectools.names import resolve_reference
 from ectools.options.evaluate import evaluate_expression, evaluate_modules
 from ectools.options.export import export_tree
-from ectools.options.types import COERCED, STORE_PATH, UNREPRESENTABLE
+from ectools.options.types import STORE_PATH
+from ectools.options.unions import COERCED, UNREPRESENTABLE
 
 pytestmark = pytest.mark.nix
 
@@ -39,7 +40,7 @@ def tree(request: pytest.FixtureRequest) -> Path:
 
 def test_every_type_of_the_table(tree: Path) -> None:
     table = f'import "{HERE}/type_table.nix" {{ lib = import "{tree}/lib"; }}'
-    dump = evaluate_expression(table, nixpkgs=str(tree))
+    dump = evaluate_expression(table, nixpkgs=str(tree), required=True)
     document = export_tree(dump, dump.trees[0]).document
     options = {(name,): schema for name, schema in document["properties"].items()}
     cases, verdicts = compare(table, options, document, count=120, deep=True, nixpkgs=tree)

@@ -23,14 +23,15 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
-def export(expression: str, nixpkgs: Path, *, output: bool = False) -> Export:
-    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+def export(expression: str, nixpkgs: Path, *, output: bool = False, required: bool = False) -> Export:
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs), required=required)
     return export_tree(dump, dump.trees[0], output=output)
 
 
 def test_the_table_of_types(nixpkgs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    table = export(f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}', nixpkgs)
+    expression = f'import "{HERE}/type_table.nix" {{ lib = import "{nixpkgs}/lib"; }}'
+    table = export(expression, nixpkgs, required=True)
     assert table.findings == ()
     golden.compare("schemas/type_table.schema.json", table.render().decode())
 
@@ -137,13 +138,48 @@ def test_what_must_be_set_in_the_options_of_a_module_and_in_submodules(nixpkgs: 
         sub = mkOption { type = types.submodule { options = { inherit must may; }; }; default.must = ""; };
       }
     """
-    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
+    dump = evaluate_expression(expression, nixpkgs=str(nixpkgs), required=True)
     tree = replace(dump.trees[0], path=("services", "x"))
     document = export_tree(dump, tree).document
     unset = [] if dump.empty_is_default else ["unset"]
     assert sorted(document["required"]) == sorted(["group", "must", *unset])
     assert document["properties"]["group"]["required"] == ["deep"]
     assert document["$defs"]["sub"]["required"] == ["must"]
+
+
+SELF_DEFINED = """
+  with import <nixpkgs/lib>;
+  let plain = mkOption { type = types.str; }; in
+  {
+    jobs = mkOption {
+      type = types.attrsOf (types.submodule ({ name, config, ... }: {
+        options = {
+          name = plain;
+          target = plain;
+          kind = plain;
+          # Nobody can tell without the rest of a configuration.
+          unknown = plain;
+          missing = plain;
+        };
+        config = {
+          name = mkDefault name;
+          target = "/run/${config.name}";
+          unknown = mkIf (config.kind == "x") "y";
+          missing = mkIf { }.nothing "y";
+        };
+      }));
+    };
+  }
+"""
+
+
+def test_what_a_submodule_defines_itself_need_not_be_set(nixpkgs: Path) -> None:
+    dump = evaluate_expression(SELF_DEFINED, nixpkgs=str(nixpkgs), required=True)
+    result = export_tree(dump, dump.trees[0])
+    assert result.document["$defs"]["jobs.<name>"]["required"] == ["kind", "missing", "unknown"]
+    assert result.findings == ()
+    # In a tree of somebody else's, whether something reads an option that nobody sets is not known either.
+    assert "required" not in export(SELF_DEFINED, nixpkgs).document["$defs"]["jobs.<name>"]
 
 
 def test_the_output_side_of_a_coerced_type(nixpkgs: Path) -> None:

@@ -232,7 +232,7 @@ MOUNTS = {
 
 @pytest.mark.slow
 def test_systemd_in_stage_1_over_two_boots(built: list[Path], machine: Machine) -> None:
-    """The built units, ordered by a real systemd, whose mounts share (which the scripted stage 1's do not)."""
+    """The built units, ordered by a real systemd, whose mounts share; the scripted stage 1's do not."""
     machine.run("mount", "-t", "tmpfs", "none", "/srv")
     # As a disk has it, of which nothing else is mounted.
     machine.run("mount", "--make-private", "/srv")

@@ -6,7 +6,11 @@
 { set, deep }:
 { cases, mark }:
 let
-  follow = builtins.foldl' (inner: name: inner.${name}) set;
+  # Below an option stand those of its submodule.
+  follow = builtins.foldl' (
+    inner: name:
+    (if inner._type or null == "option" then inner.type.getSubOptions [ ] else inner).${name}
+  ) set;
 
   forceLike =
     given: result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from ipaddress import IPv4Address
 
 from support.pxe_messages import client_of
@@ -14,6 +15,7 @@ from ectools.netboot.probe.simulate.choose import choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.wire.dhcp import Message, PacketError, build_message, parse_message
+from ectools.netboot.probe.wire.dns import build_query, parse_reply, parse_search_list
 from ectools.netboot.probe.wire.frames import parse_frame
 from ectools.netboot.probe.wire.offers import Answer
 
@@ -36,6 +38,12 @@ def read_packets(data: bytes) -> None:
     def fetch(uri: str, headers: object = None, limit: int = 0, names: object = None) -> Fetched:
         return Fetched(uri=uri, state=FetchState.FOUND, size=half, head=data[:half], whole=True)
 
+    for datagram in (data, data[half:]):
+        with contextlib.suppress(PacketError):
+            parse_reply(build_query("boot.test", 1)[:12] + datagram, name="boot.test", xid=1)
+        with contextlib.suppress(PacketError):
+            parse_reply(datagram, name="boot.test", xid=int.from_bytes(datagram[:2]))
+        parse_search_list(datagram)
     choose_firmware(client_of(0), answers, ask)
     choose_http(HTTP, answers)
     choose_ipxe(IPXE, answers, ask)

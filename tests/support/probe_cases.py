@@ -1,7 +1,7 @@
 """Networks that boot and networks that do not: what the probe says of each, and what a firmware does there.
 
-One list for both, so that no verdict is the probe's alone. The files are those that firmware runs: iPXE of Debian,
-and the demo's guest.
+One list for both, so that no verdict is the probe's alone. The files are those that firmware runs: Debian's
+iPXE, and the demo's guest.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from support.boot_binaries import UNDIONLY, build_ipxe, build_shim, find_ipxe
+from support.boot_binaries import build_shim, find_ipxe
 from support.netboot_clients import Firmware
-from support.probe_lab import BOOT, FAR_ROUTER, OTHER, PORT, ROUTER, WEB
+from support.probe_lab import BOOT, FAR_ROUTER, OTHER, PORT, ROUTER, SECONDS, WEB
 
 from ectools.demo.payload import UP_MARK, build_payload
 from ectools.netboot.probe.faults import FaultCode
@@ -43,6 +43,8 @@ NETBOOT = (
     "initrd initrd || shell\nboot\n"
 )
 AUTOEXEC = f"#!ipxe\ndhcp\nchain {WEB}/netboot.ipxe?token=t0ken || shell\n"
+LATE = "dhcp-reply-delay=1"
+"""Of two servers, the other one's offer comes first."""
 NAME = "boot.test"
 BY_NAME = f"#!ipxe\ndhcp\nchain http://{NAME}:{PORT}/netboot.ipxe?token=t0ken || shell\n"
 
@@ -51,9 +53,10 @@ BY_NAME = f"#!ipxe\ndhcp\nchain http://{NAME}:{PORT}/netboot.ipxe?token=t0ken ||
 class Case:
     """A network, a client in it, and what comes of it.
 
-    ``codes`` are the faults that are errors, ``warnings`` those of the codes that are no more (only they are
-    looked at), ``words`` stand in a fault's message. ``shows``: what a firmware's console shows; of a fault one
-    of these, and never that the guest is up. ``firmware`` None: why says ``unpaired``.
+    ``codes`` are the faults that are errors, ``warnings`` some of those that are no more; ``words`` stand in
+    a fault's message, ``remedy`` in what is to be done. ``shows``: of these a firmware's console shows one,
+    and no kernel's first line; none: it boots. ``unpaired``: why no firmware here can be asked. ``boots``:
+    the probe's outcome, where the network has a fault beside it.
     """
 
     set_up: Callable[[ProbeLab], object]
@@ -65,6 +68,7 @@ class Case:
     shows: tuple[str, ...] = ()
     unpaired: str = ""
     verify: bool = False
+    seconds: float = SECONDS
     boots: bool = False
 
     @property
@@ -121,7 +125,9 @@ def two_routers_of_one_mind(lab: ProbeLab) -> None:
 def two_proxies_of_one_mind(lab: ProbeLab) -> None:
     proxied(lab)
     services = [f"{service},{BOOT}" for service in SERVICES]
-    lab.start_dnsmasq("other", "dhcp-range=192.168.77.0,proxy", "dhcp-match=set:ipxe,175", *services, FOR_IPXE)
+    lab.start_dnsmasq(
+        "other", "dhcp-range=192.168.77.0,proxy", "dhcp-match=set:ipxe,175", *services, FOR_IPXE
+    )
 
 
 def relayed(lab: ProbeLab) -> None:
@@ -155,12 +161,12 @@ def router_alone(lab: ProbeLab) -> None:
 
 
 def two_routers(lab: ProbeLab) -> None:
-    unifi(lab)
+    unifi(lab, NETWORK_BOOT, LATE)
     lab.start_dnsmasq("other", "dhcp-range=192.168.77.100,192.168.77.120,5m", f"dhcp-boot=other.efi,,{OTHER}")
 
 
 def two_proxies(lab: ProbeLab) -> None:
-    proxied(lab)
+    proxied(lab, *SERVICES, FOR_IPXE, LATE)
     services = [service.replace(EFI, "other.efi") for service in SERVICES]
     lab.start_dnsmasq("other", "dhcp-range=192.168.77.0,proxy", "dhcp-match=set:ipxe,175", *services)
 
@@ -306,7 +312,7 @@ def untagged_service(lab: ProbeLab) -> None:
 
 
 def old_binary(lab: ProbeLab) -> None:
-    (lab.tftp / EFI).write_bytes((find_ipxe("bookworm") / "usr/lib/ipxe/ipxe.efi").read_bytes())
+    (lab.tftp / EFI).write_bytes((find_ipxe("bookworm") / "boot/ipxe.efi").read_bytes())
     unifi(lab)
 
 
@@ -362,45 +368,157 @@ WORKING = [
 ]
 
 CASES = [
-    Case(set_up=no_server, codes={FaultCode.NO_DHCP_ANSWER}, words="no DHCP server offers an address on eth0"),
+    Case(
+        set_up=no_server, codes={FaultCode.NO_DHCP_ANSWER}, words="no DHCP server offers an address on eth0"
+    ),
     Case(set_up=router_alone, codes={FaultCode.NO_BOOT_ANSWER}, words="nobody says what to boot"),
-    Case(set_up=two_routers, codes={FaultCode.TWO_DHCP_SERVERS}, words=f"{ROUTER}, {OTHER}"),
-    Case(set_up=two_proxies, codes={FaultCode.TWO_PROXIES}, words=f"{BOOT}, {OTHER}"),
-    Case(set_up=relay_that_leaves_the_proxy_out, codes={FaultCode.NO_BOOT_ANSWER}, words=f"relay {FAR_ROUTER}", remedy="proxyDhcp.subnets"),
-    Case(set_up=relayed_network_that_is_not_listed, codes={FaultCode.NO_BOOT_ANSWER}, words=f"relay {FAR_ROUTER}", remedy="proxyDhcp.subnets"),
-    Case(set_up=relayed_without_4011, codes={FaultCode.MISSING_4011}, words=f"{BOOT} does not answer on UDP port 4011", remedy="behind a DHCP relay"),
-    Case(set_up=stateful_router, codes={FaultCode.TFTP_ANSWER_LOST}, words="its answer is lost between the networks"),
-    Case(set_up=another_address, codes={FaultCode.TFTP_OTHER_ADDRESS}, words="192.168.77.202 answers in the place of"),
-    Case(set_up=file_name_for_http_boot, number=16, codes={FaultCode.HTTP_BOOT_WITHOUT_URL}, words=f"a file name, {EFI}, and no URL, nor option 60"),
-    Case(set_up=file_name_with_the_echo, number=16, codes={FaultCode.HTTP_BOOT_WITHOUT_URL}, words=f"a file name, {EFI}, and no URL"),
-    Case(set_up=name_without_dns, codes={FaultCode.URL_WITHOUT_DNS}, words="'boot.test' is a name, and the DHCP offer names no DNS"),
-    Case(set_up=name_that_nobody_knows, codes={FaultCode.NAME_UNRESOLVED}, words=f"says {ROUTER}, the DNS server of the DHCP offer"),
-    Case(set_up=name_of_another_host, codes={FaultCode.HTTP_SILENT}, words=f"boot.test is {OTHER} by {ROUTER}"),
+    Case(
+        set_up=two_routers,
+        seconds=4,
+        codes={FaultCode.TWO_DHCP_SERVERS, FaultCode.TFTP_SILENT},
+        words=f"{ROUTER}, {OTHER}",
+    ),
+    Case(set_up=two_proxies, codes={FaultCode.TWO_PROXIES, FaultCode.TFTP_SILENT}, words=f"{BOOT}, {OTHER}"),
+    Case(
+        set_up=relay_that_leaves_the_proxy_out,
+        codes={FaultCode.NO_BOOT_ANSWER},
+        words=f"relay {FAR_ROUTER}",
+        remedy="proxyDhcp.subnets",
+    ),
+    Case(
+        set_up=relayed_network_that_is_not_listed,
+        codes={FaultCode.NO_BOOT_ANSWER},
+        words=f"relay {FAR_ROUTER}",
+        remedy="proxyDhcp.subnets",
+    ),
+    Case(
+        set_up=relayed_without_4011,
+        codes={FaultCode.MISSING_4011},
+        words=f"{BOOT} does not answer on UDP port 4011",
+        remedy="behind a DHCP relay",
+    ),
+    Case(
+        set_up=stateful_router,
+        codes={FaultCode.TFTP_ANSWER_LOST},
+        words="its answer is lost between the networks",
+    ),
+    Case(
+        set_up=another_address,
+        codes={FaultCode.TFTP_OTHER_ADDRESS},
+        words="192.168.77.202 answers in the place of",
+    ),
+    Case(
+        set_up=file_name_for_http_boot,
+        number=16,
+        codes={FaultCode.HTTP_BOOT_WITHOUT_URL},
+        words=f"a file name, {EFI}, and no URL, nor option 60",
+    ),
+    Case(
+        set_up=file_name_with_the_echo,
+        number=16,
+        codes={FaultCode.HTTP_BOOT_WITHOUT_URL},
+        words=f"a file name, {EFI}, and no URL",
+    ),
+    Case(
+        set_up=name_without_dns,
+        codes={FaultCode.URL_WITHOUT_DNS},
+        words="'boot.test' is a name, and the DHCP offer names no DNS",
+    ),
+    Case(
+        set_up=name_that_nobody_knows,
+        codes={FaultCode.NAME_UNRESOLVED},
+        words=f"says {ROUTER}, the DNS server of the DHCP offer",
+    ),
+    Case(
+        set_up=name_of_another_host, codes={FaultCode.HTTP_SILENT}, words=f"boot.test is {OTHER} by {ROUTER}"
+    ),
     Case(set_up=dns_that_is_silent, codes={FaultCode.NAME_UNRESOLVED}, words=f"does not answer ({ROUTER})"),
-    Case(set_up=shim_alone, codes={FaultCode.SECOND_STAGE_MISSING}, words=f"is a shim, which starts tftp://{BOOT}/grubx64.efi"),
-    Case(set_up=option_66, codes={FaultCode.SIADDR_AGAINST_OPTION_66, FaultCode.TFTP_SILENT}, words=f"option 66 to {BOOT}"),
-    Case(set_up=firewall_for_4011, codes={FaultCode.MISSING_4011}, words=f"{BOOT} does not answer on UDP port 4011"),
+    Case(
+        set_up=shim_alone,
+        codes={FaultCode.SECOND_STAGE_MISSING},
+        words=f"is a shim, which starts tftp://{BOOT}/grubx64.efi",
+    ),
+    Case(
+        set_up=option_66,
+        codes={FaultCode.SIADDR_AGAINST_OPTION_66, FaultCode.TFTP_SILENT},
+        words=f"option 66 to {BOOT}",
+    ),
+    Case(
+        set_up=firewall_for_4011,
+        codes={FaultCode.MISSING_4011},
+        words=f"{BOOT} does not answer on UDP port 4011",
+    ),
     Case(set_up=router_that_says_pxeclient, codes={FaultCode.MISSING_4011}, words=f"{BOOT} does not answer"),
-    Case(set_up=firewall_for_4011, number=0, codes={FaultCode.MISSING_4011}, words="its menu's item 32768 sends the client"),
+    Case(
+        set_up=firewall_for_4011,
+        number=0,
+        codes={FaultCode.MISSING_4011},
+        words="its menu's item 32768 sends the client",
+    ),
     Case(set_up=menu_of_two, codes={FaultCode.MENU}, words="'EC', 'another'"),
-    Case(set_up=url_for_tftp, codes={FaultCode.URL_FOR_TFTP, FaultCode.FILE_MISSING_TFTP}, words=f"{WEB}/{EFI}"),
-    Case(set_up=http_boot_without_echo, number=16, codes={FaultCode.HTTP_BOOT_WITHOUT_ECHO}, words=f"{WEB}/{EFI}"),
+    Case(
+        set_up=url_for_tftp, codes={FaultCode.URL_FOR_TFTP, FaultCode.FILE_MISSING_TFTP}, words=f"{WEB}/{EFI}"
+    ),
+    Case(
+        set_up=http_boot_without_echo,
+        number=16,
+        codes={FaultCode.HTTP_BOOT_WITHOUT_ECHO},
+        words=f"{WEB}/{EFI}",
+    ),
     Case(set_up=url_without_dns, number=16, codes={FaultCode.URL_WITHOUT_DNS}, words="http://boot.test"),
-    Case(set_up=no_tftp, codes={FaultCode.TFTP_SILENT}, words=f"tftp://{BOOT}/{EFI}: no answer on UDP port 69: nobody listens there", remedy="start the TFTP server at that address"),
-    Case(set_up=firewall_for_tftp, codes={FaultCode.TFTP_SILENT}, words=f"tftp://{BOOT}/{EFI}", remedy="firewall of that host"),
+    Case(
+        set_up=no_tftp,
+        codes={FaultCode.TFTP_SILENT},
+        words=f"tftp://{BOOT}/{EFI}: no answer on UDP port 69: nobody listens there",
+        remedy="start the TFTP server at that address",
+    ),
+    Case(
+        set_up=firewall_for_tftp,
+        codes={FaultCode.TFTP_SILENT},
+        words=f"tftp://{BOOT}/{EFI}",
+        remedy="firewall of that host",
+    ),
     Case(set_up=no_such_file, codes={FaultCode.FILE_MISSING_TFTP}, words="not found"),
     Case(set_up=no_http, codes={FaultCode.HTTP_SILENT}, words=f"{WEB}/netboot.ipxe?token=***"),
     Case(set_up=no_script, codes={FaultCode.FILE_MISSING_HTTP}, words="HTTP status 404"),
-    Case(set_up=no_autoexec, codes={FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, words="there is no autoexec.ipxe beside"),
-    Case(set_up=untagged_service, codes={FaultCode.NO_AUTOEXEC, FaultCode.LOOP}, words="there is no autoexec.ipxe beside"),
-    Case(set_up=old_binary, codes={FaultCode.OLD_IPXE, FaultCode.LOOP}, words="which fetches no autoexec.ipxe over TFTP"),
+    Case(
+        set_up=no_autoexec,
+        codes={FaultCode.NO_AUTOEXEC, FaultCode.LOOP},
+        words="there is no autoexec.ipxe beside",
+    ),
+    Case(
+        set_up=untagged_service,
+        codes={FaultCode.NO_AUTOEXEC, FaultCode.LOOP},
+        words="there is no autoexec.ipxe beside",
+    ),
+    Case(
+        set_up=old_binary,
+        codes={FaultCode.OLD_IPXE, FaultCode.LOOP},
+        words="which fetches no autoexec.ipxe over TFTP",
+    ),
     Case(set_up=unifi, number=0, codes={FaultCode.WRONG_ARCHITECTURE}, words="a UEFI program for x64 UEFI"),
-    Case(set_up=unifi, number=11, codes={FaultCode.WRONG_ARCHITECTURE}, words="a client of architecture 11 (ARM 64-bit UEFI)"),
+    Case(
+        set_up=unifi,
+        number=11,
+        codes={FaultCode.WRONG_ARCHITECTURE},
+        words="a client of architecture 11 (ARM 64-bit UEFI)",
+    ),
     Case(set_up=bios_binary, codes={FaultCode.WRONG_ARCHITECTURE}, words="a program or data"),
-    Case(set_up=page, codes={FaultCode.SCRIPT_UNREADABLE}, words="is a web page, where iPXE expects a script"),
-    Case(set_up=next_server, codes={FaultCode.NEXT_SERVER_IS_ROUTER, FaultCode.HTTP_SILENT}, words=f"sets to {ROUTER}"),
+    Case(
+        set_up=page, codes={FaultCode.SCRIPT_UNREADABLE}, words="is a web page, where iPXE expects a script"
+    ),
+    Case(
+        set_up=next_server,
+        codes={FaultCode.NEXT_SERVER_IS_ROUTER, FaultCode.HTTP_SILENT},
+        words=f"sets to {ROUTER}",
+    ),
     Case(set_up=shell, codes={FaultCode.NO_KERNEL_NAMED}, words="the script ends in a shell"),
     Case(set_up=no_kernel, codes={FaultCode.KERNEL_MISSING}, words=f"{WEB}/kernel: HTTP status 404"),
-    Case(set_up=tampered_kernel, codes={FaultCode.WRONG_SHA256}, words=f"{WEB}/kernel has the SHA-256", verify=True),
+    Case(
+        set_up=tampered_kernel,
+        codes={FaultCode.WRONG_SHA256},
+        words=f"{WEB}/kernel has the SHA-256",
+        verify=True,
+    ),
     Case(set_up=no_initrd, codes={FaultCode.INITRD_MISSING}, words=f"{WEB}/initrd: HTTP status 404"),
 ]

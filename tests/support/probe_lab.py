@@ -104,7 +104,8 @@ class ProbeLab:
         dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
         self._started += 1
         pid_file = self.directory / f"dnsmasq-{self._started}.pid"
-        common = ["port=0", "interface=eth0", "bind-interfaces", "no-ping", "user=root", "log-facility=-"]
+        common = ["interface=eth0", "bind-interfaces", "no-ping", "user=root", "log-facility=-"]
+        common += [] if any(option.startswith("port=") for option in options) else ["port=0"]
         common += [f"pid-file={pid_file}", f"dhcp-leasefile={self.leases}-{self._started}"]
         words = [f"--{option}" for option in (*common, *options)]
         server = subprocess.Popen(

@@ -197,6 +197,7 @@ def _netboot_case() -> Case:
             "strategy": "local",
             "localFile": "/nix/files/ipxe-amd64.efi",
             "biosFile": "/nix/files/undionly.kpxe",
+            "extraFiles": {"more/ipxe.efi": "/nix/files/ipxe-amd64.efi"},
         },
     }
     config = {
@@ -217,6 +218,10 @@ def _netboot_case() -> Case:
             "": f"750 {unit} {unit}",
             "tftp": f"750 {unit} {unit}",
             "tftp/autoexec.ipxe": f"640 {unit} {unit}",
+            # dnsmasq's user looks in, whatever the unit's umask is.
+            "tftp/more": f"755 {unit} {unit}",
+            "tftp/more/ipxe.efi": f"644 {unit} {unit}",
+            "tftp/more/autoexec.ipxe": f"640 {unit} {unit}",
             "current": f"777 {unit} {unit}",
         },
         kept=("", "tftp", "current"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools.checks.doctor.boot_host import (
     check_boot_binary,
+    check_in_the_way,
     check_port_rights,
     check_udp_ports,
     try_port,
@@ -22,6 +23,7 @@ from ectools.checks.doctor.programs import PROGRAMS, look_for_program
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ectools.netboot.settings.model import ServerSettings
     from pynix_eval_shim import Nix
 
 __all__ = ["CHECKED_COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
@@ -31,9 +33,16 @@ CHECKED_COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm",
 
 
 def examine(
-    commands: Iterable[str] = CHECKED_COMMANDS, *, kvm: Callable[[], str | None], nix: Nix | None = None
+    commands: Iterable[str] = CHECKED_COMMANDS,
+    *,
+    kvm: Callable[[], str | None],
+    nix: Nix | None = None,
+    boot_host: ServerSettings | None = None,
 ) -> list[Finding]:
-    """All that ``commands`` need, found or not. ``kvm`` says why /dev/kvm cannot be used, or None."""
+    """All that ``commands`` need, found or not. ``kvm`` says why /dev/kvm cannot be used, or None.
+
+    ``boot_host``: the settings of the boot server that is to run here, where there are any.
+    """
     wanted = set(commands)
     findings = [look_for_program(program) for program in PROGRAMS if wanted & set(program.commands)]
     if wanted & {"demo", "vm"}:
@@ -43,7 +52,9 @@ def examine(
     if wanted & {"netboot", "vm"}:
         findings.append(try_port(8080, udp=False, commands=("netboot", "vm")))
     if "netboot" in wanted:
-        findings += [*check_udp_ports(), check_port_rights(), check_boot_binary()]
+        address = None if boot_host is None else boot_host.listen_ip
+        findings += [*check_udp_ports(address), check_port_rights(), check_boot_binary()]
+        findings += [] if boot_host is None else check_in_the_way(boot_host)
     if wanted & set(NIX_COMMANDS) and shutil.which("nix" if nix is None else nix.program):
         findings += check_nix(nix, wanted)
     return findings

@@ -5,20 +5,49 @@ from __future__ import annotations
 import errno
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ectools.addresses import find_own_address
 from ectools.capabilities import Capability, has_capability
 from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.kernel import read_kernel_file
 from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
+from ectools.netboot.server.host_warnings import find_host_warnings
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from ectools.netboot.settings.model import ServerSettings
 
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def check_udp_ports() -> list[Finding]:
-    """TFTP's, and ProxyDHCP's two."""
+def check_udp_ports(address: IPv4Address | None = None) -> list[Finding]:
+    """TFTP's at an address of this host, and ProxyDHCP's two, as the boot server would take them.
+
+    ``address`` None: the one that this host reaches others from. libvirt's dnsmasq, which has these ports on
+    a bridge of its own, is beside it.
+    """
     ports = load_protocols().ports
-    return [try_port(port, udp=True, commands=("netboot",)) for port in (ports.tftp, ports.dhcp, ports.pxe)]
+    commands = ("netboot",)
+    tftp = try_port(ports.tftp, udp=True, commands=commands, address=address or find_own_address())
+    shared = [try_port(port, udp=True, commands=commands, is_shared=True) for port in (ports.dhcp, ports.pxe)]
+    return [tftp, *shared]
+
+
+def check_in_the_way(settings: ServerSettings) -> list[Finding]:
+    """What of this host is in the way of a boot server with these settings."""
+    return [
+        Finding(
+            name=warning.subject,
+            commands=("netboot",),
+            state=FindingState.LIMITED,
+            detail=warning.message,
+            remedy=warning.hint,
+        )
+        for warning in find_host_warnings(settings)
+    ]
 
 
 def check_port_rights() -> Finding:
@@ -52,23 +81,37 @@ def check_boot_binary() -> Finding:
     )
 
 
-def try_port(port: int, *, udp: bool, commands: tuple[str, ...]) -> Finding:
-    """Bind the port as its server would, and let it go."""
-    name, address = f"port {port}/{'udp' if udp else 'tcp'}", "0.0.0.0" if udp else "127.0.0.1"  # noqa: S104 - as dnsmasq does
+def try_port(
+    port: int,
+    *,
+    udp: bool,
+    commands: tuple[str, ...],
+    address: IPv4Address | None = None,
+    is_shared: bool = False,
+) -> Finding:
+    """Bind the port as its server would, and let it go. ``is_shared``: beside sockets of other interfaces."""
+    name = f"port {port}/{'udp' if udp else 'tcp'}"
+    where = str(address or ("0.0.0.0" if udp else "127.0.0.1"))  # noqa: S104 - as dnsmasq does
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as probe:
         if not udp:
             # As servers do: a connection that has just ended does not hold the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
-            probe.bind((address, port))
+            probe.bind((where, port))
         except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
+            remedies = {
+                errno.EADDRINUSE: "stop what listens there, or choose another port",
+                errno.EADDRNOTAVAIL: "`ip -4 address` lists this host's addresses; listenIP is one of them",
+            }
             return Finding(
                 name=name,
                 commands=commands,
                 state=FindingState.LIMITED,
-                detail=f"{address}: {error.strerror}",
-                remedy="stop what listens there, or choose another port" if in_use else "run it as a service",
+                detail=f"{where}: {error.strerror}",
+                remedy=remedies.get(error.errno or 0, "run it as a service"),
             )
-    return Finding(name=name, commands=commands, state=FindingState.OK, detail=f"free on {address}")
+    return Finding(name=name, commands=commands, state=FindingState.OK, detail=f"free on {where}")

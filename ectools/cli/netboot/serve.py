@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 @click.option("--hostname", metavar="NAME", help="The name or address that clients are sent to.")
 @click.option("--http-port", type=int, metavar="N", help="TCP port of the HTTP server.")
 @click.option("--proxy-subnet", metavar="CIDR", help="Answer PXE clients of this network (ProxyDHCP).")
-@click.option("--check", "only_check", is_flag=True, help="Check the settings; the machine is not looked at.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Check the settings, and warn of what is in the way here."
+)
 @click.option("--print-dnsmasq", is_flag=True, help="Print dnsmasq's configuration, start nothing.")
 @click.option(
     "--dnsmasq-reports",
@@ -84,14 +86,21 @@ def serve(
             return load_server_settings(config, flags=flags)
 
     if only_check:
-        from ectools.netboot.boot_files.chain import warn_of_chain
-
-        warn_of_chain(load())
-        click.echo("the settings can be used", err=True)
+        _check(load())
     elif print_dnsmasq:
         _print_dnsmasq(load())
     else:
         _serve(load, dnsmasq_reports=dnsmasq_reports, log_format=log_format, as_json=as_json)
+
+
+def _check(settings: ServerSettings) -> None:
+    from ectools.netboot.boot_files.chain import warn_of_chain
+    from ectools.netboot.server.host_warnings import find_host_warnings
+
+    warn_of_chain(settings)
+    for warning in find_host_warnings(settings):
+        click.echo(f"warning: {warning.subject}: {warning.message}\n  hint: {warning.hint}", err=True)
+    click.echo("the settings can be used", err=True)
 
 
 def _print_dnsmasq(settings: ServerSettings) -> None:

@@ -35,6 +35,14 @@ _STOCK_DIRECTORIES = tuple(
         "/usr/share/ipxe/x86_64",  # Arch
     )
 )
+# Beside those directories: where a distribution has the binaries of the other architectures.
+_STOCK_OTHERS = {
+    Binary.BIOS: ("undionly.kpxe", "x86_64/undionly.kpxe"),
+    Binary.ARM64: (
+        *("ipxe-arm64.efi", "arm64-efi/ipxe.efi", "arm64/ipxe.efi", "ipxe-aarch64.efi"),
+        *("arm64-efi/snponly.efi", "arm64/snponly.efi"),
+    ),
+}
 _NEWER = (
     "take one of 2024 or later: Debian 13's package ipxe, nixpkgs' ipxe, or one from https://ipxe.org; "
     f'where it is not installed, {NETBOOT_OPTIONS}.ipxe.strategy "local" and ipxe.localFile name the file'
@@ -64,6 +72,10 @@ def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) 
                 hint="choose another name, and tell the router",
             )
         chosen[name] = _read_checked(path, binary).data
+    for binary in sorted(settings.ipxe.looked_for):
+        found = find_stock_of(binary)
+        if found is not None and names[binary] not in chosen:
+            chosen[names[binary]] = found.data
     return chosen
 
 
@@ -113,6 +125,25 @@ def find_stock(package: Path | None) -> BootBinary:
     if rejected:
         raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(rejected), hint=_NEWER)
     raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
+
+
+def find_stock_of(kind: Binary) -> BootBinary | None:
+    """The first binary of another architecture where distributions put it; None where none will do.
+
+    A UEFI one has to look for ``autoexec.ipxe``. A BIOS one need not: who runs it gets its script by DHCP.
+    """
+    for directory in _STOCK_DIRECTORIES:
+        for path in (directory / name for name in _STOCK_OTHERS[kind]):
+            if not path.is_file():
+                continue
+            binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
+            fault = find_fault(binary, kind)
+            if fault is None and kind is not Binary.BIOS and binary.facts.autoexec is Autoexec.NOWHERE:
+                fault = "it does not look for autoexec.ipxe"
+            if fault is None:
+                return binary
+            _log.info("a boot binary that is installed is not offered", file=str(path), reason=fault)
+    return None
 
 
 def _list_stock(directories: tuple[Path, ...]) -> Iterator[Path]:

@@ -56,7 +56,7 @@ class ShimFacts:
 
 def find_shim(data: bytes) -> ShimFacts | None:
     """The facts of a whole file that is a shim; None for all else."""
-    if _MARK not in data:
+    if not data.startswith(b"MZ") or _MARK not in data:
         return None
     version = _VERSION.search(data)
     names = itertools.islice(_list_loaders(data), _MAX_TEXTS)

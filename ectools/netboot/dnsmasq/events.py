@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.netboot.dnsmasq.liveness import NO_FILE
+from ectools.netboot.protocols import PROBE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import PurePath
 
     from ectools.log_limit import LogLimit
 
@@ -43,22 +44,31 @@ class _Exchange:
     ipxe: bool = False
     mac: str | None = None
     file: str | None = None
+    probe: bool = False
 
 
 class DnsmasqLog:
     """Takes the lines in order. ``started`` is called when dnsmasq has opened its sockets, ``delivered`` with
-    a client's address and the name of the file that TFTP has sent it whole. ``limit`` bounds what is logged:
-    who can send packets to dnsmasq decides how much it says.
+    a client's address and the file that TFTP has sent it whole, below ``root``. ``limit`` bounds what is
+    logged: who can send packets to dnsmasq decides how much it says.
+
+    dnsmasq leaves out of a name what is not printable ASCII, before it looks for the file.
     """
 
     def __init__(
-        self, *, started: Callable[[], None], delivered: Callable[[str, str], None], limit: LogLimit
+        self,
+        *,
+        started: Callable[[], None],
+        delivered: Callable[[str, str], None],
+        limit: LogLimit,
+        root: PurePath,
     ) -> None:
         self._started = started
         self._delivered = delivered
         self._limit = limit
         self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()
-        self._broke_off: str | None = None
+        self._root = f"{root}/".replace("//", "/")
+        self._broke_off: tuple[str, str] | None = None
         self._serves = False
 
     def feed(self, line: str) -> bool:
@@ -82,38 +92,54 @@ class DnsmasqLog:
         return not self._serves  # it says there why it does not start
 
     def _take_tftp(self, text: str) -> bool:
+        # dnsmasq says at once what became of the transfer that a client has broken off.
         broke_off, self._broke_off = self._broke_off, None
         if sent := _SENT.fullmatch(text):
-            name = PurePosixPath(sent["path"]).name
-            if sent["client"] == broke_off:
-                # dnsmasq logs a transfer that was broken off before its first block as sent.
-                _log.debug("TFTP was asked for a file's size", client=broke_off, file=name)
-                return False
-            self._log_limited(_log.info, "TFTP has sent a file", client=sent["client"], file=name)
-            self._delivered(sent["client"], name)
+            self._take_sent(sent["client"], self._find_name(sent["path"]), broke_off)
         elif missing := _MISSING.fullmatch(text):
             # A warning would be too much: firmware and iPXE try names of which most hosts have none.
-            name = PurePosixPath(missing["path"]).name
+            name = self._find_name(missing["path"])
             if name == NO_FILE:
                 return False  # its own supervisor asks whether it is there
             self._log_limited(
-                _log.info, "TFTP was asked for a file that is not there", client=missing["client"], file=name
+                _log.info,
+                "TFTP was asked for a file that is not there",
+                client=missing["client"],
+                file=_escape(name),
             )
         elif gave_up := _GAVE_UP.fullmatch(text):
             # Firmware asks for the size first, and breaks off.
-            self._broke_off = gave_up["client"]
+            self._broke_off = gave_up["client"], gave_up["reason"]
             _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
         elif failed := _FAILED.fullmatch(text):
-            name = PurePosixPath(failed["path"]).name
+            name = _escape(self._find_name(failed["path"]))
+            if _is_of_probe(failed["client"], broke_off):
+                _log.debug("the probe has read the beginning of a file", client=failed["client"], file=name)
+                return False
             self._log_limited(
                 _log.warning, "TFTP could not send a file to its end", client=failed["client"], file=name
             )
         elif text.startswith("TFTP root is"):
             _log.debug("dnsmasq", line=text)
         else:
-            self._log_limited(_log.warning, "TFTP", line=text)
+            self._log_limited(_log.warning, "TFTP", line=_escape(text))
             return True
         return False
+
+    def _take_sent(self, client: str, name: str, broke_off: tuple[str, str] | None) -> None:
+        shown = _escape(name)
+        if _is_of_probe(client, broke_off):
+            self._log_limited(_log.info, "TFTP has sent a file", client=client, file=shown, probe=True)
+        elif broke_off is not None and broke_off[0] == client:
+            # dnsmasq logs a transfer that was broken off before its first block as sent.
+            _log.debug("TFTP was asked for a file's size", client=client, file=shown)
+        else:
+            self._log_limited(_log.info, "TFTP has sent a file", client=client, file=shown)
+            self._delivered(client, name)
+
+    def _find_name(self, path: str) -> str:
+        """The path as it was asked for, below the TFTP directory."""
+        return path.removeprefix(self._root)
 
     def _take_dhcp(self, text: str) -> bool:
         found = _EXCHANGE.fullmatch(text)
@@ -136,6 +162,8 @@ class DnsmasqLog:
                 exchange = replace(exchange, ipxe=value == "iPXE")
             case "bootfile name":
                 exchange = replace(exchange, file=value)
+            case "client provides name":
+                exchange = replace(exchange, probe=value == PROBE_NAME)
             case "sent size":
                 # The first of the answer's options: everything before them has been told. Of the others,
                 # nothing is kept.
@@ -146,19 +174,28 @@ class DnsmasqLog:
                 if asked := _ASKED.fullmatch(fact):
                     exchange = replace(exchange, mac=asked["mac"])
                     if asked["what"] == _IGNORED:
-                        self._log_limited(
-                            _log.warning,
-                            "ProxyDHCP has no boot binary for this client",
-                            mac=exchange.mac,
-                            vendor_class=exchange.vendor_class,
-                        )
+                        self._log_ignored(exchange)
                         return
         self._exchanges[number] = exchange
         if len(self._exchanges) > _MAX_EXCHANGES:
             self._exchanges.popitem(last=False)
 
+    def _log_ignored(self, exchange: _Exchange) -> None:
+        fields: dict[str, object] = {"mac": exchange.mac, "vendor_class": exchange.vendor_class}
+        write = _log.warning
+        if exchange.probe:
+            # It asks as machines of all kinds: no machine waits for an answer.
+            fields["probe"] = True
+            write = _log.info
+        self._log_limited(write, "ProxyDHCP has no boot binary for this client", **fields)
+
     def _log_exchange(self, exchange: _Exchange) -> None:
-        fields = {"mac": exchange.mac, "vendor_class": exchange.vendor_class, "ipxe": exchange.ipxe}
+        fields: dict[str, object] = {
+            "mac": exchange.mac,
+            "vendor_class": exchange.vendor_class,
+            "ipxe": exchange.ipxe,
+        }
+        fields |= {"probe": True} if exchange.probe else {}
         if exchange.file is None:
             self._log_limited(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
         else:
@@ -167,3 +204,13 @@ class DnsmasqLog:
     def _log_limited(self, write: Callable[..., None], event: str, **fields: object) -> None:
         if self._limit.take(len(event) + sum(len(str(value)) for value in fields.values())):
             write(event, **fields)
+
+
+def _is_of_probe(client: str, broke_off: tuple[str, str] | None) -> bool:
+    """Whether ``ectools netboot probe`` at that address broke off what dnsmasq speaks of."""
+    return broke_off is not None and broke_off[0] == client and broke_off[1].startswith(PROBE_NAME)
+
+
+def _escape(text: str) -> str:
+    """Printable ASCII: what a client asks for must not steer the terminal that shows the log."""
+    return text.encode("unicode_escape").decode("ascii")

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.netboot.boot_files.layout import list_scripts
+from ectools.netboot.boot_files.layout import list_boot_names, list_scripts
 from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
+from ectools.netboot.settings.boot_names import list_parents
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def build_plan(settings: ServerSettings) -> DnsmasqPlan:
     services = replace(services, max_transfers=fit_transfers(services.max_transfers))
     configuration = render_configuration(services)
     check_services(services, configuration, program=program)
+    parents = dict.fromkeys(parent for name in list_boot_names(settings) for parent in list_parents(name))
     wanted = {settings.tftp_boot_filename, *settings.ipxe.extra_files, *list_scripts(settings)}
     for name in sorted(wanted - present):
         _log.warning(
@@ -58,7 +60,7 @@ def build_plan(settings: ServerSettings) -> DnsmasqPlan:
         program=program,
         services=services,
         configuration=configuration,
-        directories=(settings.state_dir, settings.tftp_dir),
+        directories=(settings.state_dir, settings.tftp_dir, *(settings.tftp_dir / each for each in parents)),
     )
 
 

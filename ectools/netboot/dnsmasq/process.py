@@ -155,7 +155,12 @@ class Dnsmasq:
         self._replanned.clear()
         self._tail = Tail()
         plan, started = self._plan, asyncio.Event()
-        events = DnsmasqLog(started=started.set, delivered=self._delivered, limit=self._limit)
+        events = DnsmasqLog(
+            started=started.set,
+            delivered=self._delivered,
+            limit=self._limit,
+            root=plan.services.tftp_dir,
+        )
 
         def on_line(line: str) -> None:
             if events.feed(line):

@@ -1,7 +1,7 @@
 """Reports of dnsmasq's process to the HTTP server's: JSON datagrams on a Unix socket that the latter binds.
 
     {"state": "running", "restarts": 0}                        every 5 s, and when it changes
-    {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}
+    {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}   the file's path below the TFTP directory
 
 Neither side waits for the other, and either may be started at any time: what nobody takes is lost. The kernel
 bounds the queue (net.unix.max_dgram_qlen), the receiver how much it takes at a time.
@@ -33,7 +33,7 @@ REPORT_SECONDS = 5.0
 _FRESH_SECONDS = 20.0
 """An older state counts as unknown."""
 _MAX_BYTES = 4096
-_MAX_FILENAME = 255
+_MAX_FILENAME = 511
 _MAX_AT_ONCE = 64
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 UNKNOWN = "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,9 +19,9 @@ from ectools.netboot.protocols import load_protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from ipaddress import IPv4Address
 
     from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.diagnose.follow import AskClient
     from ectools.netboot.probe.diagnose.trace import BootTrace
     from ectools.netboot.probe.wire.offers import Answer
     from ectools.netboot.protocols import Architecture
@@ -72,6 +73,8 @@ def run_probe(
             addressed, wanted, offers, fetcher=fetcher, verify=request.verify, on_progress=on_progress
         )
         address = next((str(each) for each in addressed.interface.addresses), None)
+        ask = _bind_ask(addressed)
+        network_faults = find_network_faults(offers, interface=interface.name, ask=ask)
     return ProbeReport(
         interface=interface.name,
         mac=line.mac.hex(":"),
@@ -79,7 +82,7 @@ def run_probe(
         seconds=request.seconds,
         boot_traces=tuple(boot_traces),
         faults=(
-            *find_network_faults(offers, interface=interface.name),
+            *network_faults,
             *collect_faults(boot_traces, asked_for=request.architectures),
         ),
         notes=(*found.notes, *_find_limits(line, fetch=request.fetch, lease=request.lease)),
@@ -110,22 +113,24 @@ def _follow_all(
 ) -> list[BootTrace]:
     """The traces of all architectures, which are followed at once: a silent server holds up one alone."""
 
-    def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
-        return ask_boot_server(line, client, server, item)
-
     def go(architecture: Architecture) -> BootTrace:
         on_progress(f"{architecture.number} {architecture.name}: following what it is offered")
         return follow_client(
             architecture,
             offers,
             fetch=fetcher,
-            ask=ask if line.interface.addresses else None,
+            ask=_bind_ask(line),
             mac=line.mac.hex(":"),
             find_digest=fetcher.find_digest if fetcher is not None and verify else None,
         )
 
     with ThreadPoolExecutor(max_workers=max(1, len(architectures))) as pool:
         return list(pool.map(go, architectures))
+
+
+def _bind_ask(line: Line) -> AskClient | None:
+    """Questions to port 4011; None where the interface has no address to ask from."""
+    return functools.partial(ask_boot_server, line) if line.interface.addresses else None
 
 
 def _find_limits(line: Line, *, fetch: bool, lease: bool) -> Iterator[str]:

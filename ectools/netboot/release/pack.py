@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, assert_never, cast
 
 from ectools import log
 from ectools.archive.decompress import import_zstd
-from ectools.archive.names import find_name_fault, fold_name
+from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError
 from ectools.files import atomic_file, read_input, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
@@ -163,7 +163,7 @@ def find_tag_time(tag: str) -> int | None:
 
 
 def _find_files(directory: Path) -> dict[str, Path]:
-    """Name → file, of all below ``directory`` but what Nix keeps for itself (``nix-support``)."""
+    """Name → file, of all below ``directory`` but what Nix keeps for itself (``nix-support``), and macOS."""
     if not directory.is_dir():
         raise InputError(
             f"{directory}: not a directory", hint="name a netboot output: result of `nix build …netboot`"
@@ -172,6 +172,8 @@ def _find_files(directory: Path) -> dict[str, Path]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if name.split("/")[0] == "nix-support" or (path.is_dir() and not path.is_symlink()):
+            continue
+        if is_macos_record(name):
             continue
         if not path.is_file():
             raise PackError(f"{path}: not a file, nor a link to one")

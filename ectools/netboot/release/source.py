@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from ectools.fetch.retry import RetryPolicy
     from ectools.netboot.release.forge import ForgeRelease
     from ectools.netboot.settings.model import ReleaseSettings
+
+
+_NAMED_BY_TAG = re.compile(
+    r"ec-runner-[A-Za-z0-9_]+-netboot-([A-Za-z0-9][A-Za-z0-9._+-]*?)\.(?:tar\.[A-Za-z0-9]+|tgz|txz)", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +101,18 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
     wanted = find_published_sum(published, tarball.name, settings)
     return ReleaseSource(
         archive=LocalArchive(tarball, size=status.st_size),
-        tag=None,
+        tag=_find_tag(tarball.name),
         wanted_sha256=wanted.sha256,
         sums=str(directory / (wanted.name or SUMS_NAME)),
         is_signed=settings.signature is not None,
         released_at=wanted.released_at,
     )
+
+
+def _find_tag(name: str) -> str | None:
+    """The tag in an archive's name, as ``ectools netboot pack`` makes it; None where it has another."""
+    found = _NAMED_BY_TAG.fullmatch(name)
+    return None if found is None else found[1]
 
 
 def _list_names(directory: Path) -> list[str]:

@@ -20,6 +20,7 @@ from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
+from ectools.netboot.release.download import LocalArchive
 from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.prune import Retention, prune_locked
@@ -136,7 +137,7 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
 
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
-    if source.wanted_sha256 is None or source.tag is None:
+    if source.wanted_sha256 is None or isinstance(source.archive, LocalArchive):
         return None
     for release in store.list_releases():
         if release.archive_sha256 != source.wanted_sha256:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import array
 import errno
-import fcntl
 import os
 import socket
-import struct
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ectools.addresses import list_own_addresses
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
@@ -18,14 +15,10 @@ from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
     from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
-
-_SIOCGIFCONF = 0x8912  # <linux/sockios.h>
-# struct ifreq of <linux/if.h>: a name, and a union whose largest member holds two longs and some.
-_IFREQ_BYTES = 16 + (24 if struct.calcsize("P") == 8 else 16)
-_MAX_ADDRESSES = 4096
 
 
 class HostError(EcError):
@@ -117,22 +110,10 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
 def _find_interfaces(address: IPv4Address) -> list[str]:
     """The interfaces that have the address. All of 127.0.0.0/8 is this host's (RFC 1122, section 3.2.1.3)."""
     return [
-        name for name, own in _list_addresses() if own == address or (address.is_loopback and own.is_loopback)
+        name
+        for name, own in list_own_addresses()
+        if own == address or (address.is_loopback and own.is_loopback)
     ]
-
-
-def _list_addresses() -> list[tuple[str, IPv4Address]]:
-    """Every interface's IPv4 addresses (netdevice(7): SIOCGIFCONF); a netlink library would take 10 MB."""
-    buffer = array.array("B", bytes(_MAX_ADDRESSES * _IFREQ_BYTES))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        asked = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
-        (size, _) = struct.unpack("iP", fcntl.ioctl(control, _SIOCGIFCONF, asked))
-    found = []
-    for start in range(0, size, _IFREQ_BYTES):
-        label, _family, _port, packed = struct.unpack_from("=16sHH4s", buffer, start)
-        # A further address may have a label behind the interface's name.
-        found.append((os.fsdecode(label.partition(b"\0")[0]).partition(":")[0], IPv4Address(packed)))
-    return found
 
 
 def _check_port(address: IPv4Address | None, port: int, what: str) -> None:

@@ -24,6 +24,7 @@ from ectools.netboot.boot_files.layout import list_boot_names
 from ectools.netboot.boot_files.scripts import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.server.access import RELEASES, Access
@@ -215,7 +216,8 @@ class BootSite:
         release = current.release
 
         def on_complete(delivery: Delivery) -> None:
-            self.nodes.script(client, release, delivery)
+            if not _is_probe(info):
+                self.nodes.script(client, release, delivery)
 
         # Who has its script will come for its files.
         self._leases.keep(release.id)
@@ -225,7 +227,7 @@ class BootSite:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
-            if delivery.reached_end:
+            if delivery.reached_end and not _is_probe(info):
                 self.nodes.first_stage(client, b"/".join(segments).decode())
 
         directory = self._policy.settings.tftp_dir.name.encode()
@@ -265,9 +267,15 @@ class BootSite:
                     status=delivery.status,
                     hint="`ectools netboot releases verify` compares what is on the disk",
                 )
-            self.nodes.file(client, release, name, delivery)
+            if not _is_probe(info):
+                self.nodes.file(client, release, name, delivery)
 
         return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")
+
+
+def _is_probe(info: RequestInfo) -> bool:
+    """Whether it asks as ``ectools netboot probe`` does, which boots nothing. A liar is not counted."""
+    return info.headers.get("User-Agent") == PROBE_NAME

@@ -176,12 +176,24 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        looked_for=_list_looked_for(raw, x86_64),
         extra_files={name: Path(file) for name, file in raw["extraFiles"].items()},
         verify=raw["verify"],
         attempts=int(raw["attempts"]),
         on_failure=OnFailure(raw["onFailure"]),
         reboot_seconds=int(raw["rebootSeconds"]),
     )
+
+
+def _list_looked_for(raw: Mapping[str, Any], x86_64: StockIpxe | IpxeFile | RemoteIpxe) -> frozenset[Binary]:
+    """The binaries that no option names, where x86-64's is not named either: NixOS names a package.
+
+    BIOS's option has no default outside of NixOS, so that null is a word there: it is not offered.
+    """
+    if not isinstance(x86_64, StockIpxe) or x86_64.package is not None:
+        return frozenset()
+    bios = set() if "biosFile" in raw else {Binary.BIOS}
+    return frozenset(bios if raw["arm64File"] is not None else bios | {Binary.ARM64})
 
 
 def _build_x86_64(

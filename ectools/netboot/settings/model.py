@@ -145,7 +145,8 @@ class RemoteIpxe:
 class IpxeSettings:
     """``x86_64`` is where the binary for x86-64 UEFI comes from.
 
-    ``files`` are the binaries named for the other architectures; one that is missing there is not offered.
+    ``files`` are the binaries named for the other architectures. Of those ``looked_for``, the distribution's
+    is offered where there is one; any other that is missing is not.
     ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
@@ -156,6 +157,7 @@ class IpxeSettings:
     attempts: int
     on_failure: OnFailure
     reboot_seconds: int
+    looked_for: frozenset[Binary] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

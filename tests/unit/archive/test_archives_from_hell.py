@@ -150,8 +150,9 @@ TARS: dict[str, tuple[bytes, str]] = {
 STREAMS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "web page": (b"<!doctype html><title>404</title>", "looks like a web page"),
-    "not compressed": (after(), "not compressed"),
-    "bzip2": (b"BZh91AY&SY", "not compressed"),
+    "not compressed": (after(), "a tar archive that is not compressed"),
+    "bzip2": (b"BZh91AY&SY", "compressed by bzip2, not a tar archive"),
+    "zip": (b"PK\x03\x04" + bytes(40), "a zip archive, not a tar archive"),
     **{f"{kind}, truncated": (compress(after(), kind)[:-3], "truncated") for kind in ("gz", "xz", "zst")},
     "gz, only its first bytes": (compress(after(), "gz")[:2], "truncated"),
     "gz, wrong checksum": (compress(after(), "gz")[:-8] + bytes(4) + compress(after(), "gz")[-4:], "damaged"),

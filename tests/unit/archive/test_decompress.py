@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import lzma
+import tarfile
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +33,14 @@ def unpack(data: bytes, *, chunk: int = 4096, **limits: int) -> bytes:
     pieces = list(decompress(split(data, chunk), archive="test.gz", limits=ArchiveLimits(**limits)))
     assert all(0 < len(piece) <= CHUNK_BYTES for piece in pieces)
     return b"".join(pieces)
+
+
+def build_zip(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
 
 
 def fail(data: bytes, **options: Any) -> ArchiveError:
@@ -114,11 +126,49 @@ def test_what_is_no_archive() -> None:
     assert fail(b"").message == "test.gz: empty"
     error = fail(b"kernel" * 10)
     assert error.message == "test.gz: not compressed by gzip, xz or zstd"
-    assert error.hint == "a plain tar archive is not taken: compress it"
+    assert error.hint == "a release's archive is a tar archive that one of these has compressed"
     error = fail(b" \n<!DOCTYPE html>")
     assert error.message == "test.gz: not compressed by gzip, xz or zstd (it looks like a web page)"
     assert error.hint is None
     fail(bytes(600))
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (build_zip({"kernel": b"x"}), "a zip archive"),
+        (build_zip({}), "an empty zip archive"),
+        (bz2.compress(b"content"), "compressed by bzip2"),
+        (lzma.compress(b"content", format=lzma.FORMAT_ALONE), "compressed by lzma, xz's predecessor"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        (b"LZIP\x01\x0c", "compressed by lzip"),
+        (b"\x04\x22\x4d\x18d@", "compressed by lz4"),
+        (b"\x1f\x9d\x90kern", "compressed by compress"),
+        (b"!<arch>\ndebian-binary", "a Debian package or another ar archive"),
+        (b"07070100000000", "a cpio archive, as an initrd is"),
+        (b"-----BEGIN PGP MESSAGE-----", "a PGP message"),
+    ],
+)
+def test_what_else_it_may_be_is_told(data: bytes, found: str) -> None:
+    error = fail(data)
+    assert error.message == f"test.gz: {found}, not a tar archive compressed by gzip, xz or zstd"
+    assert error.hint == "unpack it, and pack what is in it: `tar -C DIRECTORY -caf NAME.tar.gz .`"
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_archive_that_is_not_compressed(form: int) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=form) as archive:
+        archive.addfile(tarfile.TarInfo("kernel"))
+    error = fail(data.getvalue())
+    assert error.message == (
+        "test.gz: a tar archive that is not compressed, not a tar archive compressed by gzip, xz or zstd"
+    )
+    assert error.hint == "compress it (`xz FILE`), and publish its sum anew"
+
+
+def test_a_frame_that_is_none() -> None:
     fail(b"\x60\x2a\x4d\x18" + bytes(4))
     for kind in KINDS:
         assert fail(compress(b"x", kind) + bytes(9) + b"more").message == (

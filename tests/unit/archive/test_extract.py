@@ -44,6 +44,30 @@ def read(directory: Path) -> dict[str, bytes]:
     return {name: data for name, data in snapshot(directory).items() if isinstance(data, bytes)}
 
 
+def test_what_macos_adds_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="ectools")
+    litter = ["._.", "._kernel", "d/._initrd", "__MACOSX/d/x", ".DS_Store", "d/.DS_Store"]
+    kept = ["kernel", "d/initrd", "d/x._y", ".DS_Store.txt", "MACOSX", "._/x"]
+    tar = b"".join(tar_file(name.encode(), name.encode() * 100) for name in [*litter, *kept]) + TAR_END
+    assert set(unpack(tar, tmp_path)) == set(kept)
+    assert set(read(tmp_path)) == set(kept)
+    assert (tmp_path / "kernel").read_bytes() == b"kernel" * 100
+    (record,) = caplog.records
+    assert record.getMessage() == "left out of the archive: what macOS adds to it"
+    assert record.__dict__["fields"]["files"] == ", ".join(litter)
+
+
+def test_directories_and_links_of_macos_are_left_out_too(tmp_path: Path) -> None:
+    tar = (
+        tar_header(b"__MACOSX/", kind=b"5")
+        + tar_header(b"._link", kind=b"2", link=b"nothing")
+        + tar_file(b"kernel", b"k")
+        + TAR_END
+    )
+    assert set(unpack(tar, tmp_path)) == {"kernel"}
+    assert [path.name for path in tmp_path.iterdir()] == ["kernel"]
+
+
 def test_modes_owners_and_times_are_not_the_archives(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:

@@ -84,7 +84,7 @@ class TestDoctor:
     def test_findings_and_the_status(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[Any] = []
         monkeypatch.setattr(
-            doctor, "examine", lambda names, kvm: asked.append((list(names), kvm())) or self.FOUND
+            doctor, "examine", lambda names, kvm, boot_host: asked.append((list(names), kvm())) or self.FOUND
         )
         monkeypatch.setattr(doctor, "probe_kvm", lambda: None)
         assert program(doctor.COMMAND, "vm") == (

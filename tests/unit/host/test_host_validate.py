@@ -143,6 +143,17 @@ def test_a_schema_without_a_path_describes_the_whole_file() -> None:
     assert [problem.option for problem in host.validate_host(description, contract)] == ["b"]
 
 
+@pytest.mark.parametrize("name", ["default", "enum", "examples", "const"])
+def test_an_option_may_have_the_name_of_a_keyword(name: str) -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
+    module = {"type": "object", "properties": {name: {"$ref": f"#/$defs/{name}"}}, "$defs": {name: inner}}
+    inner["properties"]["more"] = {"$ref": f"#/$defs/{name}"}
+    contract = build_combined_schema([Schema(module, "x", "")])
+    text = json.dumps({name: {"more": {"a": "b"}}}).encode()
+    (problem,) = host.validate_host(host.parse_host(text, file="h", form=host.HostFormat.JSON), contract)
+    assert problem.option == f"{name}.more.a"
+
+
 def test_two_modules_in_one_file() -> None:
     other = {**MODULE, "x-nix-path": ["services", "other"]}
     contract = build_combined_schema(

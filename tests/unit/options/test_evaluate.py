@@ -148,6 +148,9 @@ class TestRequest:
         assert nix.calls[0]["expression"] == "{ }"
         assert nix.requests[0]["roots"] == [{"prefix": "", "path": str(checkout / "a" / "b")}]
         assert nix.requests[0]["lock"] is None
+        assert nix.requests[0]["required"] is False
+        evaluate_expression("{ }", required=True)
+        assert nix.requests[-1]["required"] is True
 
     def test_the_library_is_the_installed_one_or_the_one_beside_the_package(
         self, checkout: Path, nix: FakeNix, monkeypatch: pytest.MonkeyPatch

@@ -106,6 +106,7 @@ class TestRequired:
             {"visible": False},
             {"internal": True},
             {"empty": True},
+            {"defined": True},
         ],
     )
     def test_what_need_not_be_set(self, fields: dict[str, Any]) -> None:
@@ -141,6 +142,14 @@ class TestRequired:
         document = export(option("x", type=inner), path=()).document
         assert "required" not in document
         assert document["$defs"]["x"]["required"] == ["i"]
+
+    def test_in_a_tree_whose_owner_does_not_say_so_nothing_must(self) -> None:
+        inner = {"name": "submodule", "description": "submodule", "options": [option("i")]}
+        tree = Tree("module", ("s",), [option("x", type=inner)])
+        dump = Dump(empty_is_default=True, roots=(), trees=(tree,), required=False)
+        document = export_tree(dump, tree).document
+        assert "required" not in document
+        assert "required" not in document["$defs"]["x"]
 
 
 def test_definitions_are_sorted() -> None:

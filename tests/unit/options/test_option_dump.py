@@ -30,6 +30,9 @@ def test_a_dump_is_read_from_its_value_and_from_its_file(tmp_path: Path) -> None
     (tmp_path / "dump.json").write_text(json.dumps(DOCUMENT))
     assert read_dump(tmp_path / "dump.json") == EXPECTED
     assert parse_dump({**DOCUMENT, "emptyIsDefault": True}).empty_is_default is True
+    # One that was made before dumps said so.
+    assert parse_dump(DOCUMENT).required is True
+    assert parse_dump({**DOCUMENT, "required": False}).required is False
 
 
 @pytest.mark.parametrize("data", [3, "version", [DOCUMENT], {}, {**DOCUMENT, "version": 2}])

@@ -111,6 +111,7 @@ def test_diff_has_a_status_for_each_kind(schema: Program, tmp_path: Path) -> Non
     [
         (["export", "--dump", TABLE, "-o", "/tmp", "nobody"], "no module of that name"),
         (["export", "--from", "{ }"], "--from goes with -o"),
+        (["export", "--required"], "--required goes with --from"),
         (["diff", "/absent/a.json", "/absent/b.json"], "no such file or directory"),
         (["check", "--dump", "/absent/dump.json"], "No such file"),
     ],

@@ -56,6 +56,21 @@ def test_a_host_description_gives_what_nixos_would_write(tmp_path: Path) -> None
             },
             ["ipxe.biosFile", "ipxe.localFile", "release.signature.publicKeyFile"],
         ),
+        (
+            ServiceName.NETBOOT,
+            {
+                **NETBOOT,
+                "ipxe": {
+                    "strategy": "remote",
+                    "remoteUrl": "https://a/b.efi",
+                    "remoteSha256": "0" * 64,
+                    "remoteCaFile": "/tmp/ca",
+                    "extraFiles": {"sb/grubx64.efi": "/home/g"},
+                },
+                "release": {"caFile": "/root/ca"},
+            },
+            ['ipxe.extraFiles."sb/grubx64.efi"', "ipxe.remoteCaFile", "release.caFile"],
+        ),
         (ServiceName.IPXE_QEMU, {**GUEST, "vcpus": 0}, ["vcpus"]),
         (ServiceName.IPXE_QEMU, {**GUEST, "stateDir": "/srv"}, ["stateDir"]),
         (ServiceName.IPXE_QEMU, {**GUEST, "disk": {"path": "/tmp/d"}}, ["disk.path"]),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS, Message, MessageType, Option
 from ectools.netboot.probe.wire.pxe_option43 import build_boot_item
-from ectools.netboot.protocols import Binary, Transport, load_protocols
+from ectools.netboot.protocols import PROBE_NAME, Binary, Transport, load_protocols
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -158,6 +158,8 @@ def _build(
         Option.ARCHITECTURE: client.architecture.number.to_bytes(2),
         Option.VENDOR_CLASS: client.vendor_class.encode(),
     }
+    if kind is MessageType.DISCOVER or address is not None:
+        options[Option.HOST_NAME] = PROBE_NAME.encode()
     if client.stage is ClientStage.IPXE:
         options[Option.USER_CLASS] = b"iPXE"
         options[Option.IPXE] = _IPXE_FEATURES

@@ -195,14 +195,16 @@ class _Follower:
         """A shim starts what stands beside it, by the same protocol; Secure Boot is not seen here."""
         shown = program.fetched.shown
         path = urlsplit(program.fetched.uri).path.lstrip("/")
-        wanted = shim.find_second_stage(path)
+        by_tftp = stage.client.stage is not ClientStage.HTTP
+        wanted = shim.find_second_stage(path, from_option=by_tftp and not stage.choice.has_file_field)
         if wanted is None or sum(file.role is Role.PROGRAM for file in stage.files) > _MAX_PROGRAMS:
             self.boot_trace.notes.append(f"{shown} is a shim: what it loads next is not known here")
             self.boot_trace.outcome = BootOutcome.UNKNOWN
             return
         if stage.client.stage is ClientStage.HTTP and not shim.by_own_name:
             # As shim 16 asks: with two slashes, which a server has to take for one.
-            wanted = "//".join(each for each in wanted.rpartition("/")[::2] if each)
+            directory, _, name = wanted.rpartition("/")
+            wanted = f"{directory}//{name}" if directory else f"/{name}"
         file = self._fetch_program(stage, join_uri(program.fetched.uri, f"/{wanted}"), fetch)
         if file.contents is None and file.fetched.state in (FetchState.MISSING, FetchState.REFUSED):
             message = f"{shown} is a shim, which starts {file.fetched.shown}: {file.fetched.detail}"

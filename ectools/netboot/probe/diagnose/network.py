@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ectools.netboot.probe.clients.client import Client
+    from ectools.netboot.probe.diagnose.follow import AskClient
     from ectools.netboot.probe.diagnose.trace import BootTrace
     from ectools.netboot.probe.wire.offers import Answer
 
@@ -27,8 +28,13 @@ _MILD = frozenset(
 )
 
 
-def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interface: str) -> list[BootFault]:
-    """The network's faults: no DHCP server, several of them, several proxies for one client."""
+def find_network_faults(
+    offers: Mapping[Client, tuple[Answer, ...]], *, interface: str, ask: AskClient | None = None
+) -> list[BootFault]:
+    """The network's faults: no DHCP server, several of them, several proxies for one client.
+
+    ``ask`` asks port 4011, by which several proxies are compared that send their clients there.
+    """
     leases = _find_servers(each for group in offers.values() for each in group if not each.is_proxy)
     faults: list[BootFault] = []
     if not leases:
@@ -42,16 +48,29 @@ def find_network_faults(offers: Mapping[Client, tuple[Answer, ...]], *, interfac
         message = f"{len(leases)} DHCP servers answer: {_join(leases)}"
         faults.append(_compare(FaultCode.TWO_DHCP_SERVERS, message, groups, with_network=True))
     # Two proxies for different clients do no harm.
-    groups = [
-        [each for each in group if each.is_proxy and (each.is_pxe or each.is_http)]
-        for group in offers.values()
-    ]
-    several = [group for group in groups if len(_find_servers(group)) > 1]
+    several = {}
+    for client, group in offers.items():
+        proxies = [each for each in group if each.is_proxy and (each.is_pxe or each.is_http)]
+        if len(_find_servers(proxies)) > 1:
+            several[client] = proxies
     if several:
-        proxies = _find_servers(several[0])
-        message = f"{len(proxies)} proxies answer: {_join(proxies)}"
-        faults.append(_compare(FaultCode.TWO_PROXIES, message, several, with_network=False))
+        servers = _find_servers(next(iter(several.values())))
+        message = f"{len(servers)} proxies answer: {_join(servers)}"
+        groups = [_ask_boot_servers(client, group, ask) for client, group in several.items()]
+        faults.append(_compare(FaultCode.TWO_PROXIES, message, groups, with_network=False))
     return faults
+
+
+def _ask_boot_servers(client: Client, proxies: Sequence[Answer], ask: AskClient | None) -> list[Answer]:
+    """What the proxies say of the boot file: of one that names none in its offer, its port 4011 does."""
+    if ask is None:
+        return list(proxies)
+    return [
+        each
+        if each.message.boot_file or each.option43.has_discovery
+        else ask(client, each.boot_server, None) or each
+        for each in proxies
+    ]
 
 
 def _compare(

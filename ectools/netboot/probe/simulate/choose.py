@@ -70,6 +70,12 @@ class Choice:
         found = (each.message.giaddr for each in self.offers if not each.is_proxy)
         return next((each for each in found if each != NO_ADDRESS), None)
 
+    @property
+    def has_file_field(self) -> bool:
+        """Whether one of the answers names the file in the header's field, and not in option 67 alone."""
+        answers = (self.lease, self.proxy, *(question.answer for question in self.asked))
+        return any(each is not None and each.message.file.strip(b"\0") for each in answers)
+
     def ask(self, ask: Ask | None, server: IPv4Address, item: int | None) -> Answer | None:
         """The answer of port 4011, None for silence; question and fault are kept.
 

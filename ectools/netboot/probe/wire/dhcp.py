@@ -51,6 +51,7 @@ class Option(IntEnum):
     SUBNET_MASK = 1
     ROUTER = 3
     DNS = 6
+    HOST_NAME = 12
     DOMAIN = 15
     VENDOR = 43
     REQUESTED_ADDRESS = 50

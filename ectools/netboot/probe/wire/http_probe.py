@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from ectools.netboot.protocols import PROBE_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
@@ -124,7 +126,7 @@ def _open(
         timer.start()
         try:
             connection.request(
-                "GET", target, headers={"User-Agent": "ectools-probe", "Connection": "close", **headers}
+                "GET", target, headers={"User-Agent": PROBE_NAME, "Connection": "close", **headers}
             )
             with connection.getresponse() as response:
                 yield response

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from ectools.netboot.protocols import load_protocols
+from ectools.netboot.protocols import PROBE_NAME, load_protocols
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -20,6 +20,9 @@ _BLOCK_BYTES = 1408
 _DEFAULT_BLOCK_BYTES = 512
 _RESEND_SECONDS = 1.0
 _MOST_SECONDS = 60.0
+
+
+_ENOUGH = f"{PROBE_NAME}: that is enough\0".encode()
 
 
 class Opcode(IntEnum):
@@ -143,12 +146,11 @@ class _Transfer:
             self._next += 1
             self.whole = len(block) < self._block_bytes
             if self.whole:
-                self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
                 self.size = len(self.data)
-                return True
-            if len(self.data) >= self._limit:
-                # RFC 1350, section 5: an error ends a transfer; code 0 says by its text why.
-                self.send(struct.pack("!HH", Opcode.ERROR, 0) + b"that is enough\0", port=port)
+            if self.whole or len(self.data) >= self._limit:
+                # RFC 1350, section 5: an error ends a transfer; code 0 says by its text why. It is said at a
+                # file's end too, so that the server's log can tell who took it.
+                self.send(struct.pack("!HH", Opcode.ERROR, 0) + _ENOUGH, port=port)
                 return True
             self.send(struct.pack("!H", Opcode.ACK) + rest[:2], port=port)
         return False

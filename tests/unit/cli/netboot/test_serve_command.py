@@ -120,7 +120,11 @@ def test_an_error_of_the_server_is_the_exit_status(program: Program, starts: Sta
 
 
 def test_a_check_starts_nothing(program: Program, starts: Starts, default_config: Path) -> None:
-    assert program(COMMAND, "--check", "--listen-ip", "192.0.2.1") == (0, "", "the settings can be used\n")
+    address = ("--listen-ip", "192.0.2.1", "--hostname", "192.0.2.1")
+    assert program(COMMAND, "--check", *address) == (0, "", "the settings can be used\n")
+    status, out, err = program(COMMAND, "--check", *address[:2])
+    assert (status, out) == (0, "")
+    assert err.startswith("warning: services.every-channel.netboot.hostname: is its default")
     write(default_config, listenIP="192.0.2.1", httpPort="many", colour="red")
     status, out, err = program(COMMAND, "--check")
     assert (status, out) == (2, "")

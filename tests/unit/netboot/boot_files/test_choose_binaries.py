@@ -182,6 +182,67 @@ def test_one_for_tftp_alone_is_taken_and_told(tmp_path: Path, told: io.StringIO)
     assert "ipxe.localFile" in entry["hint"]
 
 
+# The other architectures, where nothing names a binary
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A distribution with an iPXE for x86-64 alone."""
+    monkeypatch.setattr(choose, "_STOCK_DIRECTORIES", (tmp_path,))
+    (tmp_path / "ipxe.efi").write_bytes(NEW)
+    return tmp_path
+
+
+def names_chosen(**ipxe: Any) -> set[str]:
+    return {*choose_binaries(settings_of(**ipxe))} - {"ec-ipxe.efi"}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, set()),
+        ({"undionly.kpxe": UNDIONLY}, {"undionly.kpxe"}),
+        ({"x86_64/undionly.kpxe": UNDIONLY}, {"undionly.kpxe"}),
+        ({"ipxe-arm64.efi": build_ipxe(machine=ARM64)}, {"ec-ipxe-arm64.efi"}),
+        ({"arm64-efi/ipxe.efi": build_ipxe(machine=ARM64)}, {"ec-ipxe-arm64.efi"}),
+        ({"ipxe-arm64.efi": build_ipxe(machine=ARM64, autoexec="none")}, set()),
+        (
+            {"ipxe-arm64.efi": b"x", "arm64-efi/snponly.efi": build_ipxe(machine=ARM64)},
+            {"ec-ipxe-arm64.efi"},
+        ),
+        ({"undionly.kpxe": b"#!ipxe"}, set()),
+    ],
+)
+def test_the_distributions_are_offered_where_they_will_do(
+    installed: Path, files: dict[str, bytes], expected: set[str]
+) -> None:
+    for name, data in files.items():
+        (installed / name).parent.mkdir(exist_ok=True)
+        (installed / name).write_bytes(data)
+    assert names_chosen() == expected
+
+
+def test_they_are_looked_for_only_where_nothing_is_named(installed: Path, tmp_path: Path) -> None:
+    for name, data in (("undionly.kpxe", UNDIONLY), ("ipxe-arm64.efi", build_ipxe(machine=ARM64))):
+        (installed / name).write_bytes(data)
+    own = tmp_path / "own.kpxe"
+    own.write_bytes(UNDIONLY + b"own")
+    assert choose_binaries(settings_of(biosFile=str(own)))["undionly.kpxe"].endswith(b"own")
+    (installed / "x.efi").write_bytes(NEW)
+    assert names_chosen(strategy="local", localFile=str(installed / "x.efi")) == set()
+    # What the options say: a package of NixOS, and null for BIOS.
+    for ipxe, looked_for in (
+        ({}, {Binary.BIOS, Binary.ARM64}),
+        ({"biosFile": None}, {Binary.ARM64}),
+        ({"arm64File": str(own)}, {Binary.BIOS}),
+        ({"package": f"/nix/store/{'a' * 32}-ipxe"}, set()),
+    ):
+        file = tmp_path / "s.json"
+        file.write_text(json.dumps({"ipxe": ipxe}))
+        assert load_netboot_settings(file, environment={}).ipxe.looked_for == looked_for
+    assert choose.find_stock_of(Binary.BIOS) is not None
+
+
 # A file of one's own
 
 

@@ -53,6 +53,10 @@ def test_a_shim_without_a_name_says_nothing_of_its_second_stage() -> None:
     assert shim.find_second_stage("shimx64.efi") is None
 
 
+def test_a_text_about_shims_is_none() -> None:
+    assert find_shim(build_shim()[1:]) is None
+
+
 def test_a_shim_is_no_ipxe_whoever_built_it() -> None:
     facts = inspect_binary(build_shim("ipxe.efi", machine=ARM64, by_own_name=True))
     assert (facts.machine, facts.is_ipxe, facts.title) == (ARM64, False, "shim 16.1")
@@ -69,6 +73,6 @@ def test_a_text_that_only_ends_like_a_name_is_none() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_behind_the_mark_have_facts(data: bytes) -> None:
-    shim = find_shim(b"UEFI SHIM\n$Version: " + data + ".efi\0".encode("utf-16-le"))
+    shim = find_shim(b"MZUEFI SHIM\n$Version: " + data + ".efi\0".encode("utf-16-le"))
     assert shim is not None
     assert shim.find_second_stage("a/b.efi") != "a/b.efi" or shim.second_stage == "b.efi"

@@ -165,7 +165,9 @@ def test_a_file_of_a_chain_that_is_missing_is_told(tmp_path: Path, told: io.Stri
     (settings.tftp_dir / "sb").mkdir(parents=True)
     for name in ("autoexec.ipxe", "sb/shimx64.efi", "sb/mmx64.efi"):
         (settings.tftp_dir / name).write_bytes(b"x")
-    build_plan(settings)
+    made = build_plan(settings)
+    # Who may write into one of them chooses what is served from it.
+    assert made.directories == (tmp_path, tmp_path / "tftp", tmp_path / "tftp/sb")
     missing = ["sb/autoexec.ipxe", "sb/grubx64.efi"]
     assert [entry["file"] for entry in entries(told)] == [f"{tmp_path}/tftp/{name}" for name in missing]
 

@@ -31,7 +31,7 @@ from ectools.supervision import ChildFailedError, ChildState, RestartPolicy
 
 SERVES = "echo 'dnsmasq[7]: started, version 2.90 DNS disabled'"
 STAYS = "exec sleep 600"
-PROXY = Proxy(subnet=IPv4Network("192.0.2.0/24"), base_url="http://192.0.2.10:8080")
+PROXY = Proxy(networks=(IPv4Network("192.0.2.0/24"),), base_url="http://192.0.2.10:8080")
 
 
 # How root starts it
@@ -182,7 +182,7 @@ def test_it_serves_and_what_it_delivers_is_told(world: World) -> None:
         'echo "$LC_ALL ${HOME-unset} $*" >environment',
         "cat >configuration",
         SERVES,
-        "echo 'dnsmasq-tftp[7]: sent /srv/tftp/ec-ipxe.efi to 192.0.2.20' >&2",
+        "echo 'dnsmasq-tftp[7]: sent $PWD/tftp/ec-ipxe.efi to 192.0.2.20' >&2".replace("'", '"'),
         STAYS,
         configuration="port=0\nlog-dhcp\n",
     )

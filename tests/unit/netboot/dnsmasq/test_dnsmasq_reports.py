@@ -106,7 +106,7 @@ BAD: list[bytes | dict[str, Any]] = [
     {"delivered": {"client": "::1", "file": "a"}},
     {"delivered": {"client": "nobody", "file": "a"}},
     {"delivered": {"client": "192.0.2.20", "file": ""}},
-    {"delivered": {"client": "192.0.2.20", "file": "a" * 256}},
+    {"delivered": {"client": "192.0.2.20", "file": "a" * 512}},
     {"delivered": {"client": "192.0.2.20", "file": 7}},
     json.dumps({"state": "running", "restarts": 0}).encode().ljust(4097),
 ]
@@ -129,14 +129,14 @@ def test_what_is_no_report_is_counted_and_changes_nothing(
 def test_the_longest_report_and_the_longest_name(receiver: Receiver) -> None:
     def scenario() -> Iterator[None]:
         receiver.send(json.dumps({"state": "running", "restarts": 2}).encode().ljust(4096))
-        receiver.send({"delivered": {"client": "192.0.2.20", "file": "a" * 255}, "more": 1})
+        receiver.send({"delivered": {"client": "192.0.2.20", "file": "a" * 511}, "more": 1})
         receiver.send({"delivered": {"client": "192.0.2.20", "file": "b"}})
         yield
         assert receiver.reports.restarts == 2
 
     receiver.run(scenario)
     assert receiver.reports.ignored == 0
-    assert receiver.delivered == [("192.0.2.20", "a" * 255), ("192.0.2.20", "b")]
+    assert receiver.delivered == [("192.0.2.20", "a" * 511), ("192.0.2.20", "b")]
 
 
 def test_what_is_ignored_is_told_once(receiver: Receiver) -> None:

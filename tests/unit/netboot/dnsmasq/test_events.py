@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ START = """\
 dnsmasq[9484]: started, version 2.90 DNS disabled
 dnsmasq[9484]: compile time options: IPv6 GNU-getopt DBus no-UBus i18n IDN2 DHCP DHCPv6 no-Lua TFTP conntrack
 dnsmasq-dhcp[9484]: DHCP, proxy on subnet 192.168.77.0
-dnsmasq-tftp[9484]: TFTP root is /var/lib/every-channel/netboot/tftp
+dnsmasq-tftp[9484]: TFTP root is /srv/tftp
 """
 OFFER = """\
 dnsmasq-dhcp[1]: 4103 available DHCP subnet: 192.168.77.0/255.255.255.0
@@ -52,11 +53,11 @@ dnsmasq-dhcp[1]: 4107 tags: unserved, e0
 """
 TFTP = """\
 dnsmasq-tftp[1]: error 8 User aborted the transfer received from 192.168.77.9
-dnsmasq-tftp[1]: sent /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
-dnsmasq-tftp[1]: sent /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
-dnsmasq-tftp[1]: file /var/lib/every-channel/netboot/tftp/none.efi not found for 192.168.77.9
-dnsmasq-tftp[1]: failed sending /var/lib/every-channel/netboot/tftp/ec-ipxe.efi to 192.168.77.9
-dnsmasq-tftp[1]: cannot access /var/lib/every-channel/netboot/tftp/a.efi: Permission denied
+dnsmasq-tftp[1]: sent /srv/tftp/ec-ipxe.efi to 192.168.77.9
+dnsmasq-tftp[1]: sent /srv/tftp/ec-ipxe.efi to 192.168.77.9
+dnsmasq-tftp[1]: file /srv/tftp/none.efi not found for 192.168.77.9
+dnsmasq-tftp[1]: failed sending /srv/tftp/ec-ipxe.efi to 192.168.77.9
+dnsmasq-tftp[1]: cannot access /srv/tftp/a.efi: Permission denied
 """
 
 
@@ -71,6 +72,7 @@ class Reader:
             started=self._start,
             delivered=lambda *what: self.delivered.append(what),
             limit=LogLimit("dnsmasq", rate=rate),
+            root=PurePosixPath("/srv/tftp"),
         )
         self.reported: list[str] = []
 
@@ -246,18 +248,82 @@ def test_a_size_that_is_asked_for_is_no_delivery_and_the_next_one_is(reader: Rea
     assert len(reader.delivered) == 2
 
 
-def test_names_of_files_are_told_without_their_directory(reader: Reader) -> None:
+def test_names_of_files_are_told_as_they_were_asked_for(reader: Reader) -> None:
     lines = (
-        "dnsmasq-tftp[1]: sent /srv/a to b/c.efi to 192.168.77.9\n"
-        "dnsmasq-tftp[1]: file /srv/x not found for y not found for 192.168.77.9\n"
-        "dnsmasq-tftp[1]: failed sending /srv/z.efi to 192.168.77.9\n"
+        "dnsmasq-tftp[1]: sent /srv/tftp/a to b/c.efi to 192.168.77.9\n"
+        "dnsmasq-tftp[1]: file /srv/tftp/x not found for y not found for 192.168.77.9\n"
+        "dnsmasq-tftp[1]: file /srv/tftp/d//x\x1b[2J\\é not found for 192.168.77.9\n"
+        "dnsmasq-tftp[1]: failed sending /srv/tftp/d/z.efi to 192.168.77.9\n"
+        "dnsmasq-tftp[1]: file /elsewhere/a.efi not found for 192.168.77.9\n"
     )
     assert [(entry["event"], entry["file"]) for entry in reader.read(lines)] == [
-        ("TFTP has sent a file", "c.efi"),
+        ("TFTP has sent a file", "a to b/c.efi"),
         ("TFTP was asked for a file that is not there", "x not found for y"),
-        ("TFTP could not send a file to its end", "z.efi"),
+        ("TFTP was asked for a file that is not there", "d//x\\x1b[2J\\\\\\xe9"),
+        ("TFTP could not send a file to its end", "d/z.efi"),
+        ("TFTP was asked for a file that is not there", "/elsewhere/a.efi"),
     ]
+    assert reader.delivered == [("192.168.77.9", "a to b/c.efi")]
     assert reader.reported == []
+
+
+def test_what_tftp_cannot_do_is_told_without_escapes(reader: Reader) -> None:
+    (entry,) = reader.read("dnsmasq-tftp[1]: cannot access /srv/tftp/d/\x07: Permission denied\n")
+    assert (entry["level"], entry["line"]) == (
+        "warning",
+        "cannot access /srv/tftp/d/\\x07: Permission denied",
+    )
+
+
+def test_a_directory_that_is_the_root_has_one_slash() -> None:
+    reader = Reader()
+    reader.log = DnsmasqLog(
+        started=lambda: None,
+        delivered=lambda *_: None,
+        limit=LogLimit("dnsmasq"),
+        root=PurePosixPath("/"),
+    )
+    try:
+        assert reader.read("dnsmasq-tftp[1]: sent /a.efi to 192.0.2.9\n")[0]["file"] == "a.efi"
+    finally:
+        log.set_up()
+
+
+PROBE_ENDS = "dnsmasq-tftp[1]: error 0 ectools-probe: that is enough received from 192.168.77.9\n"
+
+
+def test_what_the_probe_fetches_is_no_machines(reader: Reader) -> None:
+    """dnsmasq 2.90 says of a transfer that is broken off at its last block that it was sent."""
+    sent = "dnsmasq-tftp[1]: sent /srv/tftp/d/a.efi to 192.168.77.9\n"
+    failed = "dnsmasq-tftp[1]: failed sending /srv/tftp/d/big.efi to 192.168.77.9\n"
+    (entry,) = reader.read(PROBE_ENDS + sent + PROBE_ENDS + failed)
+    assert (entry["level"], entry["event"], entry["file"], entry["probe"]) == (
+        "info",
+        "TFTP has sent a file",
+        "d/a.efi",
+        True,
+    )
+    assert reader.delivered == []
+    # Another's transfer is its own, and so is the next one from that address.
+    told = reader.read(PROBE_ENDS + failed.replace("77.9", "77.8") + sent)
+    assert [entry["level"] for entry in told[1:]] == ["warning", "info"]
+    assert reader.delivered == [("192.168.77.9", "d/a.efi")]
+
+
+def test_the_probe_asks_as_machines_that_nobody_has(reader: Reader) -> None:
+    name = "dnsmasq-dhcp[1]: 4107 client provides name: ectools-probe\n"
+    vendor, rest = IGNORED.split("dnsmasq-dhcp[1]: 4107 PXE", 1)
+    (entry,) = reader.read(f"{vendor}{name}dnsmasq-dhcp[1]: 4107 PXE{rest}")
+    assert (entry["level"], entry["probe"]) == ("info", True)
+    assert entry["event"] == "ProxyDHCP has no boot binary for this client"
+    (_, other) = reader.read(IGNORED.replace("4107", "4108"))
+    assert (other["level"], "probe" in other) == ("warning", False)
+
+
+def test_what_the_probe_is_told_is_marked(reader: Reader) -> None:
+    marked = FILE.replace("8199 user", "8199 client provides name: ectools-probe\ndnsmasq-dhcp[1]: 8199 user")
+    (entry, other) = reader.read(marked + FILE.replace("8199", "8200"))
+    assert (entry["probe"], "probe" in other) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -296,5 +362,5 @@ def test_events_are_charged_by_their_size(reader: Reader) -> None:
             return False
 
     reader.log._limit = Limit()  # type: ignore[assignment]
-    assert reader.read("dnsmasq-tftp[1]: sent /srv/a.efi to 192.0.2.9\n") == []
+    assert reader.read("dnsmasq-tftp[1]: sent /srv/tftp/a.efi to 192.0.2.9\n") == []
     assert charged == [len("TFTP has sent a file") + len("192.0.2.9") + len("a.efi")]

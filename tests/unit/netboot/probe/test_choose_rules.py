@@ -10,6 +10,7 @@ import pytest
 from support.boot_binaries import build_uefi_application
 from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
 
+from ectools.netboot.probe.clients.client import Client
 from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
 from ectools.netboot.probe.faults import REMEDIES, BootFault, FaultCode, Severity
@@ -572,6 +573,32 @@ def test_proxies_of_one_mind_are_a_warning() -> None:
     assert (fault.code, fault.severity) == (FaultCode.TWO_PROXIES, Severity.WARNING)
     (fault,) = find_network_faults({UEFI: (lease(), proxy(), proxy(OTHER))}, interface="eth0")
     assert (fault.code, fault.severity) == (FaultCode.TWO_PROXIES, Severity.ERROR)
+
+
+@pytest.mark.parametrize(("file", "severity"), [("a.efi", Severity.WARNING), ("b.efi", Severity.ERROR)])
+def test_proxies_are_compared_by_their_port_4011(file: str, severity: Severity) -> None:
+    asked = []
+
+    def ask(client: Client, server: IPv4Address, item: int | None) -> Answer | None:
+        asked.append((client, server, item))
+        return answer(
+            server, siaddr=LAST, file="a.efi" if server == PROXY else file, vendor_class="PXEClient"
+        )
+
+    offers = {UEFI: (lease(), proxy(), proxy(OTHER)), BIOS: (lease(), proxy())}
+    (fault,) = find_network_faults(offers, interface="eth0", ask=ask)
+    assert (fault.code, fault.severity) == (FaultCode.TWO_PROXIES, severity)
+    assert asked == [(UEFI, PROXY, None), (UEFI, OTHER, None)]
+
+
+def test_proxies_that_name_their_file_need_not_be_asked() -> None:
+    boot = {"siaddr": LAST, "file": "a.efi"}
+    named = {UEFI: (lease(), proxy(**boot), proxy(OTHER, **boot))}
+    (fault,) = find_network_faults(named, interface="eth0", ask=lambda *_: None)
+    assert fault.severity is Severity.WARNING
+    silent = {UEFI: (lease(), proxy(), proxy(OTHER))}
+    (fault,) = find_network_faults(silent, interface="eth0", ask=lambda *_: None)
+    assert fault.severity is Severity.ERROR
 
 
 def test_proxies_of_one_client_are_told_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import Role
+from ectools.netboot.probe.simulate.resolve import NameServers
 
 BASE = "http://192.0.2.2"
 HERE = f"{BASE}/d/a.ipxe"
@@ -55,6 +57,20 @@ def succeeds(*lines: str, **options: Any) -> bool:
     end, _, _ = go(*before, f"{last} && shell || reboot", **options)
     assert end in (ScriptEnd.SHELL, ScriptEnd.REBOOT), end
     return end is ScriptEnd.SHELL
+
+
+def test_a_script_sets_its_name_server() -> None:
+    """From there on, hosts are asked for there; before, where the offer says."""
+    asked: list[tuple[str, Any]] = []
+
+    def fetch(uri: str, _headers: object, names: Any = "the offer's") -> Fetched:
+        asked.append((uri.rpartition("/")[2], names))
+        return Fetched(uri=uri, state=FetchState.FOUND, head=b"x", whole=True)
+
+    lines = ("imgfetch a", "set dns 192.0.2.53", "imgfetch b", "set net0/dns nonsense", "imgfetch c")
+    run_script("\n".join(("#!ipxe", *lines)).encode(), HERE, settings={}, fetch=fetch)
+    servers = NameServers(addresses=(IPv4Address("192.0.2.53"),))
+    assert asked == [("a", "the offer's"), ("b", servers), ("c", NameServers())]
 
 
 # Variables

@@ -17,7 +17,8 @@ from ectools.netboot.probe.wire import tftp
 from ectools.netboot.probe.wire.packet_socket import UdpEndpoint
 from ectools.netboot.probe.wire.tftp import TftpReply, build_read, parse_options, read_tftp_beginning
 
-SERVER = IPv4Address("192.0.2.2")
+SERVER, STRANGER = IPv4Address("192.0.2.2"), IPv4Address("192.0.2.3")
+ENOUGH = b"\0\x05\0\0ectools-probe: that is enough\0"
 Answers = Sequence[tuple[int, bytes]]
 
 
@@ -60,13 +61,14 @@ def test_size_and_beginning_then_a_polite_end() -> None:
     assert (reply.size, len(reply.data), reply.whole) == (5000, 3000, False)
     assert server.heard[0] == (69, build_read("a.efi"))
     assert server.heard[1] == (5069, b"\0\x04\0\0")
-    assert server.heard[-1] == (5069, b"\0\x05\0\0that is enough\0")
+    assert server.heard[-1] == (5069, ENOUGH)
 
 
 def test_a_server_without_options() -> None:
     reply, server = read((5069, data(1, bytes(512))), (5069, data(2, b"end")))
     assert (reply.size, reply.whole, reply.data) == (515, True, bytes(512) + b"end")
-    assert server.heard[-1] == (5069, b"\0\x04\0\x02")
+    # The end of a file too: the server's log has who took it.
+    assert server.heard[-1] == (5069, ENOUGH)
 
 
 def test_an_error_is_the_servers_own_words() -> None:
@@ -126,6 +128,22 @@ class SlowServer:
         return read_tftp_beginning(cast("UdpEndpoint", self), SERVER, "a.efi", limit=limit, seconds=seconds)
 
 
+def test_another_host_that_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch)
+    answers = [(STRANGER, 5069, data(1, b"x")), (IPv4Address("192.0.2.4"), 5069, b"\0\1no answer")]
+    monkeypatch.setattr(server, "wait", lambda seconds: _wait(server, answers, seconds))
+    server.errors = {111}
+    reply = server.read()
+    assert reply == TftpReply(silent=True, stranger=STRANGER, errors=frozenset({111}))
+
+
+def _wait(
+    server: SlowServer, answers: list[tuple[IPv4Address, int, bytes]], seconds: float
+) -> Iterator[tuple[IPv4Address, int, bytes]]:
+    server.now += seconds
+    yield from answers
+
+
 def test_what_is_asked_for() -> None:
     assert build_read("a/\udcff") == b"\0\x01a/\xff\0octet\0tsize\x000\0blksize\x001408\0"
 
@@ -143,7 +161,7 @@ def test_an_acknowledgement_is_sent_again_to_the_servers_port(monkeypatch: pytes
         (0.0, 69, build_read("a.efi")),
         (0.25, 5069, b"\0\x04\0\x01"),
         (1.25, 5069, b"\0\x04\0\x01"),
-        (1.75, 5069, b"\0\x04\0\x02"),
+        (1.75, 5069, ENOUGH),
     ]
 
 
@@ -182,7 +200,7 @@ def test_enough_is_enough_at_the_limit_and_not_before() -> None:
 def test_a_file_that_ends_at_the_limit_is_whole() -> None:
     reply, server = read((5069, data(1, bytes(512))), (5069, data(2, b"")), limit=1024)
     assert (reply.whole, reply.size) == (True, 512)
-    assert server.heard[-1][1] == b"\0\x04\0\x02"
+    assert server.heard[-1][1] == ENOUGH
 
 
 def test_block_numbers_go_round() -> None:
@@ -200,7 +218,7 @@ def test_options_that_come_late_or_twice() -> None:
         (5069, accepted), (5069, data(1, bytes(8))), (5069, other), (5069, data(2, b"e")), limit=99
     )
     assert (reply.data, reply.whole) == (bytes(8) + b"e", True)
-    assert [payload for _, payload in server.heard[1:]] == [b"\0\x04\0\0", b"\0\x04\0\1", b"\0\x04\0\2"]
+    assert [payload for _, payload in server.heard[1:]] == [b"\0\x04\0\0", b"\0\x04\0\1", ENOUGH]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from support.releases import ARCHIVE, build_settings, release_files, write_archi
 from support.signing import Minisign
 
 from ectools.netboot.release.checksums import ChecksumsError
+from ectools.netboot.release.published import Published, PublishedSum, find_published_sum
 from ectools.netboot.release.source import ReleaseSource, find_source
 from ectools.netboot.release.stage import stage
 
@@ -142,6 +143,25 @@ def test_a_sum_of_another_name_that_does_not_match_is_refused_too(tmp_path: Path
     with pytest.raises(ChecksumsError, match=rf"{ARCHIVE}\.sha256 says {SUM}"):
         stage(build_settings(tmp_path / "state", release_tarball=str(archive)))
     assert not (tmp_path / "state/current").exists()
+
+
+def test_at_most_eight_files_are_read(directory: Path) -> None:
+    asked: list[str] = []
+
+    def read(name: str, limit: int) -> bytes | None:
+        asked.append(name)
+        return None if name == "SHA256SUMS.txt" else f"{SUM}  other\n".encode()[:limit]
+
+    names = [f"v{number}_checksums.txt" for number in range(20)]
+    settings = build_settings(directory / "state").release
+    found = find_published_sum(Published(where="here", names=lambda: names, read=read), ARCHIVE, settings)
+    assert found == PublishedSum(name=None, sha256=None, released_at=None)
+    assert len(asked) == 9
+
+
+def test_a_file_that_has_gone_meanwhile_is_none(directory: Path) -> None:
+    published = Published(where="here", names=lambda: ["SHA256SUMS"], read=lambda _name, _limit: None)
+    assert find_published_sum(published, ARCHIVE, build_settings(directory / "state").release).name is None
 
 
 def test_the_files_of_a_forges_release_are_looked_at(forge: Forge, directory: Path) -> None:

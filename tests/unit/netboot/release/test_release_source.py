@@ -53,9 +53,27 @@ def test_an_archive_of_this_machine(directory: Path) -> None:
     assert isinstance(source.archive, LocalArchive)
     assert (source.archive.name, source.archive.size) == (ARCHIVE, 7)
     assert source.archive.source == str(directory / ARCHIVE)
-    assert (source.tag, source.wanted_sha256) == (None, SUM)
+    assert (source.tag, source.wanted_sha256) == ("test", SUM)
     assert source.sums == str(directory / "SHA256SUMS.txt")
     assert (source.is_signed, source.released_at) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz", "boot-v2026.03.02"),
+        ("ec-runner-aarch64-netboot-v1.tar.zst", "v1"),
+        ("ec-runner-x86_64-netboot-a+b_c.tgz", "a+b_c"),
+        ("ec-runner-x86_64-netboot-.tar.gz", None),
+        ("ec-runner-x86_64-netboot-v1.zip", None),
+        ("release.tar.gz", None),
+        ("my-ec-runner-x86_64-netboot-v1.tar.gz", None),
+    ],
+)
+def test_the_tag_of_a_local_archive_is_its_names(tmp_path: Path, name: str, tag: str | None) -> None:
+    (tmp_path / name).write_bytes(b"archive")
+    settings = build_settings(tmp_path / "state", release_tarball=str(tmp_path / name))
+    assert find_source(settings.release, RETRY).tag == tag
 
 
 def test_an_archive_of_a_forge(forge: Forge, directory: Path) -> None:

@@ -24,10 +24,13 @@ from support.staged import make_release, put_release
 
 from ectools.archive.decompress import ArchiveError
 from ectools.errors import EcError
+from ectools.fetch.client import HttpClient
+from ectools.fetch.retry import RetryPolicy
 from ectools.netboot.release import stage as stage_module
 from ectools.netboot.release.boot_entry import BootEntryError
 from ectools.netboot.release.checksums import ChecksumsError
-from ectools.netboot.release.download import LocalArchive
+from ectools.netboot.release.download import Download, LocalArchive
+from ectools.netboot.release.forge import Asset
 from ectools.netboot.release.rollback import roll_back
 from ectools.netboot.release.source import ReleaseSource
 from ectools.netboot.release.stage import Staged, StageOutcome, stage
@@ -47,7 +50,7 @@ def run(tmp_path: Path, files: dict[str, bytes] | None = None, **flags: Any) -> 
 def test_what_is_known_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_module, "time", Clock(1234.9))
     release = run(tmp_path).release
-    assert (release.staged_at, release.tag) == (1234, None)
+    assert (release.staged_at, release.tag) == (1234, "test")
     assert (release.source, release.archive_name) == (str(tmp_path / ARCHIVE), ARCHIVE)
     assert {name: file.size for name, file in release.files.items()} == {
         name: len(data) for name, data in release_files().items()
@@ -70,7 +73,7 @@ def test_what_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     record = caplog.records[-1]
     assert record.getMessage() == "staging"
     size = (tmp_path / ARCHIVE).stat().st_size
-    assert record.__dict__["fields"] == {"archive": str(tmp_path / ARCHIVE), "size": size, "tag": None}
+    assert record.__dict__["fields"] == {"archive": str(tmp_path / ARCHIVE), "size": size, "tag": "test"}
 
 
 def test_limits_of_the_settings_are_those_of_the_archive(tmp_path: Path) -> None:
@@ -165,7 +168,9 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
         releases.append(replace(make_release(files), archive_sha256="a" * 64, staged_at=number))
         put_release(tmp_path, releases[-1], files)
     source = ReleaseSource(
-        archive=LocalArchive(tmp_path / "x", size=1),
+        archive=Download(
+            HttpClient("http://forge.invalid", retry=RetryPolicy()), Asset(name="x", url="x", size=1)
+        ),
         tag="boot-v1",
         wanted_sha256="a" * 64,
         sums="SUMS",
@@ -184,5 +189,6 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
         with (store.directory(releases[0].id) / "release.json").open("rb") as other:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert stage_module._find_staged(store, replace(source, tag=None), held) is None
+        local = replace(source, archive=LocalArchive(tmp_path / "x", size=1))
+        assert stage_module._find_staged(store, local, held) is None
         assert stage_module._find_staged(store, replace(source, wanted_sha256="b" * 64), held) is None

@@ -141,7 +141,7 @@ def test_an_interface_that_is_not_there_or_has_another_address() -> None:
 
 
 def test_the_addresses_of_this_very_machine() -> None:
-    assert ("lo", IPv4Address("127.0.0.1")) in module._list_addresses()
+    assert ("lo", IPv4Address("127.0.0.1")) in module.list_own_addresses()
 
 
 def test_which_ports_are_tried(kernel: Kernel, settings: ServerSettings) -> None:

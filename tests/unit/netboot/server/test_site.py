@@ -77,13 +77,13 @@ class World:
         link.symlink_to(f"releases/{release_id}")
         link.rename(self.directory / "current")
 
-    def find(self, path: str, *, peer: str = "192.0.2.7") -> Resource:
+    def find(self, path: str, *, peer: str = "192.0.2.7", **headers: str) -> Resource:
         info = RequestInfo(
             peer=peer,
             method="GET",
             segments=tuple(part.encode() for part in path.split("/")),
             query=MultiDict(),
-            headers=CIMultiDict(),
+            headers=CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}),
         )
         return self.run(self.site.find(info))
 
@@ -94,8 +94,10 @@ class World:
             return error.status
         return 200
 
-    def fetch(self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7") -> None:
-        found = self.find(path, peer=peer)
+    def fetch(
+        self, path: str, delivery: Delivery = WHOLE, *, peer: str = "192.0.2.7", **headers: str
+    ) -> None:
+        found = self.find(path, peer=peer, **headers)
         assert found.on_complete is not None
         found.on_complete(delivery)
 
@@ -292,6 +294,19 @@ def test_what_a_client_need_not_or_may_not_have_is_nobodys_fault(world: World) -
     for status in (304, 412, 416, 503):
         world.fetch("bzImage", Delivery(status=status, sent=0, reached_end=False))
     assert world.events("cannot be served") == world.events("a node") == []
+
+
+def test_the_probe_boots_nothing(world: World) -> None:
+    world.stage("one")
+    asked = ("ec-ipxe.efi", "netboot.ipxe", "bzImage", "more/notes.txt", "initrd")
+    for path in asked:
+        world.fetch(path, User_Agent="ectools-probe")
+    world.fetch("bzImage", BROKEN, User_Agent="ectools-probe")
+    assert world.events("a node") == world.events("not fetch") == []
+    assert (world.run(world.site.report())["boots"], len(world.site.nodes._boots)) == (0, 0)
+    for path in asked:
+        world.fetch(path, User_Agent="iPXE/2.0.0")
+    assert world.run(world.site.report())["boots"] == 1
 
 
 def test_nodes_are_told_apart_and_a_second_boot_is_a_second_one(world: World) -> None:

@@ -1,0 +1,152 @@
+"""What is in a boot host's way: its name, its tokens, and who else hears its ports."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ectools.addresses import find_own_address, list_own_addresses
+from ectools.netboot.server import host_warnings, udp_listeners
+from ectools.netboot.server.host_warnings import find_host_warnings
+from ectools.netboot.server.udp_listeners import UdpListener, list_udp_listeners
+from ectools.netboot.settings.load import load_server_settings
+from ectools.netboot.settings.model import ServerSettings
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No firewall, no other server, and a resolver that knows no name."""
+
+    def resolve(*_arguments: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(host_warnings, "find_blocked_ports", lambda _ports: {})
+    monkeypatch.setattr(host_warnings, "list_udp_listeners", lambda *_ports: [])
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+def load(**flags: Any) -> ServerSettings:
+    given = {"listenIP": "127.0.0.1", "hostname": "127.0.0.1", **flags}
+    return load_server_settings(None, flags=given, environment={})
+
+
+def find(settings: ServerSettings) -> list[str]:
+    prefix = "services.every-channel.netboot."
+    return [each.subject.removeprefix(prefix) for each in find_host_warnings(settings)]
+
+
+def test_nothing_is_said_where_nothing_is_wrong(tmp_path: Path) -> None:
+    assert find(load()) == []
+    assert find(load(chainTokenFile=str(tmp_path / "absent"))) == []
+
+
+def test_the_default_name_is_told_unless_it_is_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(hostname=None)
+    assert find(settings) == ["hostname"]
+    assert find(load(hostname="boot.example.org")) == []
+    answer = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: answer)
+    assert find(settings) == []
+    answer[0] = (socket.AF_INET, 1, 6, "", ("192.0.2.77", 0))
+    assert find(settings) == ["hostname"]
+    monkeypatch.setattr(socket, "gethostname", lambda: "boot.every.channel")
+    assert find(settings) == []
+
+
+def test_a_token_that_others_read_or_that_is_short_is_told(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("short\n")
+    token.chmod(0o600)
+    tmp_path.chmod(0o755)
+    settings = load(chainTokenFile=str(token))
+    (warning,) = find_host_warnings(settings)
+    assert warning.subject.endswith("chainTokenFile")
+    assert "5 characters" in warning.message
+    assert "short" not in warning.message
+    token.write_text(f"{'a' * 16}\n{'b' * 15}\n")
+    assert "15 characters" in find_host_warnings(settings)[0].message
+    token.write_text(f"{'a' * 16}\n")
+    assert find(settings) == []
+
+
+def test_who_can_read_a_token_takes_the_whole_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a" * 32)
+    token.chmod(0o644)
+    settings = load(**{"release.tokenFile": str(token)})
+    open_ways = [each for each in tmp_path.parents if not each.stat().st_mode & 0o001]
+    for mode, told in ((0o755, not open_ways), (0o700, False)):
+        tmp_path.chmod(mode)
+        assert (find(settings) == ["release.tokenFile"]) == told
+    tmp_path.chmod(0o755)
+    token.chmod(0o640)
+    assert find(settings) == []
+
+
+def test_a_firewall_is_told_with_its_chain_and_the_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_warnings, "find_blocked_ports", lambda ports: {"inet filter input": ports})
+    (warning,) = find_host_warnings(load(**{"proxyDhcp.subnet": "127.0.0.0/8"}))
+    assert warning.subject == "firewall"
+    assert "inet filter input" in warning.message
+    assert warning.message.endswith("TCP 8080, UDP 69, UDP 67, UDP 4011")
+
+
+def listener(address: str, interface: str | None = None, *, is_own: bool = False) -> UdpListener:
+    return UdpListener(
+        address=IPv4Address(address), port=67, interface=interface, process="dnsmasq", is_own=is_own
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (listener("0.0.0.0"), True),
+        (listener("0.0.0.0", "lo"), True),
+        (listener("127.0.0.1"), True),
+        # libvirt's, on a bridge of its own.
+        (listener("0.0.0.0", "virbr0"), False),
+        (listener("192.168.122.1"), False),
+        (listener("0.0.0.0", is_own=True), False),
+    ],
+)
+def test_another_server_is_told_where_it_hears_our_clients(
+    monkeypatch: pytest.MonkeyPatch, found: UdpListener, told: bool
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(host_warnings, "list_udp_listeners", lambda *ports: [asked.extend(ports), found][1:])
+    assert find(load()) == (["another server"] if told else [])
+    assert asked == [69]
+    find(load(**{"proxyDhcp.subnet": "127.0.0.0/8"}))
+    assert asked[1:] == [69, 67, 4011]
+
+
+def test_the_kernel_tells_who_has_a_port_and_on_which_interface() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        (found,) = list_udp_listeners(port)
+        assert (str(found.address), found.port, found.interface) == ("127.0.0.1", port, None)
+        assert found.process is not None
+    assert list_udp_listeners(port) == []
+
+
+def test_a_kernel_that_tells_nothing_has_no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> Any:
+        raise OSError(2, "No such file or directory")
+
+    monkeypatch.setattr(udp_listeners, "_dump", fails)
+    assert list_udp_listeners(67) == []
+    assert udp_listeners._find_interface(1 << 30) == f"#{1 << 30}"
+    assert udp_listeners._find_interface(0) is None
+
+
+def test_this_hosts_addresses() -> None:
+    assert ("lo", IPv4Address("127.0.0.1")) in list_own_addresses()
+    own = find_own_address()
+    assert own is None or own in {address for _, address in list_own_addresses()}
