@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from support.boot_binaries import copy_ovmf
 from support.needs import require_tool
 
+from ectools.demo.netboot.lab import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -30,18 +32,6 @@ class Firmware(StrEnum):
     SEABIOS = "SeaBIOS"
     OVMF_PXE = "OVMF PXE"
     OVMF_HTTP = "OVMF HTTP boot"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plug:
-    """Where a machine's card is plugged in: QEMU's ``-netdev`` without its id, and what QEMU has to run in.
-
-    ``Lab.add_plug`` makes one on a bridge; ``user,tftp=DIR,bootfile=NAME`` needs neither root nor lab.
-    """
-
-    netdev: str
-    wrapper: tuple[str, ...] = ()
-    tap: str = ""
 
 
 @dataclass

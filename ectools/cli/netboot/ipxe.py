@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli.complete import complete_file, complete_words
 from ectools.cli.netboot.state import become_owner, load_given, state_options
 from ectools.errors import EcError
 
@@ -26,9 +27,15 @@ PLACEHOLDER = "TOKEN"
 @click.option(
     "--strategy",
     metavar="NAME",
+    shell_complete=complete_words("autoexec", "embedded", "local", "remote"),
     help="Where the x86-64 UEFI binary comes from: autoexec, embedded, local, remote.",
 )
-@click.option("--local-file", metavar="FILE", help="The binary of the strategy local, which this implies.")
+@click.option(
+    "--local-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="The binary of the strategy local, which this implies.",
+)
 @click.option(
     "--print",
     "script",

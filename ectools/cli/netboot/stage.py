@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_file, complete_words
 from ectools.cli.netboot.state import load_state, show_size, state_options
 
 if TYPE_CHECKING:
@@ -16,23 +17,40 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: ectools netboot stage --tag boot-v2026.03.02 --state-dir ./netboot")
 @state_options
 @click.option(
-    "--tarball", metavar="FILE", help="A release's archive on this machine, in place of the forge's."
+    "--tarball",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A release's archive on this machine, in place of the forge's.",
 )
 @click.option("--host", metavar="URL", help="The forge (a Forgejo).")
 @click.option("--repo", metavar="OWNER/NAME", help="The repository there.")
 @click.option("--tag", metavar="TAG", help="The release's tag.  [default: the latest]")
 @click.option("--artifact", metavar="GLOB", help="The archive's name among the release's files.")
-@click.option("--token-file", metavar="FILE", help="A file with the forge's token, for a private repository.")
 @click.option(
-    "--ca-file", metavar="FILE", help="A private CA's certificate, trusted beside the system's for the forge."
+    "--token-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A file with the forge's token, for a private repository.",
+)
+@click.option(
+    "--ca-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A private CA's certificate, trusted beside the system's for the forge.",
 )
 @click.option("--require-sums", is_flag=True, help="Refuse a release without a published SHA256SUMS.txt.")
 @click.option(
     "--signature-format",
     metavar="minisign|openssh|openssl",
+    shell_complete=complete_words("minisign", "openssh", "openssl"),
     help="How SHA256SUMS.txt must be signed; with --public-key-file.",
 )
-@click.option("--public-key-file", metavar="FILE", help="The pinned public key of that signature.")
+@click.option(
+    "--public-key-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="The pinned public key of that signature.",
+)
 @click.option(
     "--keep", type=int, metavar="N", help="How many releases stay beside the current and the previous one."
 )

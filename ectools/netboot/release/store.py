@@ -21,6 +21,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -34,6 +35,7 @@ from ectools.netboot.release.manifest import (
     Release,
     parse_manifest,
 )
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +77,12 @@ class ReleaseStore:
     def directory(self, release_id: str) -> Path:
         """The directory of a release's files, staged or not. Raises InputError for what is no id."""
         if not ID_PATTERN.fullmatch(release_id):
-            raise InputError(
-                f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
-            )
+            raise InputError(f"{release_id!r} is no release's id", hint=self.suggest_id(release_id))
         return self.releases_dir / release_id
+
+    def suggest_id(self, given: str) -> str:
+        """A hint for an id that no release has: the one that begins so, or looks like it."""
+        return did_you_mean(given, self.list_ids()) or "`ectools netboot releases list` shows them"
 
     def find_current(self) -> Release | None:
         """The release that is served; None before the first staging. Raises StoreError, ManifestError."""
@@ -185,21 +189,27 @@ class ReleaseStore:
         finally:
             os.close(descriptor)
 
+    def require(self) -> None:
+        """Raises StoreError where there is no state directory."""
+        hint = "stateDir, or --state-dir, names it"
+        try:
+            status = self.state_dir.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.state_dir}: there is no such directory: nothing was ever staged there", hint=hint
+            ) from error
+        except OSError as error:
+            raise self._translate(error) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(f"{self.state_dir}: is no directory", hint=hint)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """The right to change the store, for the length of the block; waits LOCK_SECONDS for whoever has it.
 
         Raises StoreError where there is no store, LockedError, StoreError for every OSError of the block.
         """
-        try:
-            self.state_dir.stat()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.state_dir}: there is no such directory: nothing was ever staged there",
-                hint="stateDir, or --state-dir, names it",
-            ) from error
-        except OSError as error:
-            raise self._translate(error) from error
+        self.require()
         with self._hold(self.changing_dir, lock=".lock", wait_seconds=LOCK_SECONDS):
             yield
 

@@ -94,7 +94,7 @@ def serve_boot(
     if dnsmasq_reports is None:
         check_host(settings)
     else:
-        check_address(settings.listen_ip, settings.interface)
+        check_address(settings.listen_ip, settings.interface, origins=settings.origins)
     listener = bind_listener(str(settings.listen_ip), settings.http_port)
     # The loop is named, because a policy that somebody installed (uvloop's) would choose another.
     with (

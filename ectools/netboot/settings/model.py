@@ -7,10 +7,10 @@ the one of the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,8 +168,30 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origins:
+    """Where values were given that the settings file does not have.
+
+    ``flags``: dotted option → the flag; ``variables``: dotted option → the variable and what it holds, which
+    is used where neither a flag nor the file has the option.
+    """
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def name(self, option: str, value: Any) -> str:
+        """What a message calls an option with this value: the flag, the variable, or the option's path."""
+        if option in self.flags:
+            return self.flags[option]
+        variable, held = self.variables.get(option, ("", None))
+        return f"${variable}" if held is not None and held == str(value) else f"{NETBOOT_OPTIONS}.{option}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetbootSettings:
-    """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none."""
+    """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none.
+
+    ``origins`` is for messages alone: settings with the same values are equal.
+    """
 
     interface: str | None
     hostname: str
@@ -187,6 +209,7 @@ class NetbootSettings:
     release: ReleaseSettings
     ipxe: IpxeSettings
     fleet: FleetSettings
+    origins: Origins = field(default_factory=Origins, compare=False, repr=False)
 
     @property
     def base_url(self) -> str:

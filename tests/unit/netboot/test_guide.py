@@ -29,7 +29,8 @@ def find_commands(text: str) -> list[str]:
     """Every ``ectools …`` of an indented block or of inline code; the comment behind it left out."""
     blocks = re.findall(r"^    (?:sudo )?(ectools .+)$", text, re.MULTILINE)
     inline = re.findall(r"`(?:sudo )?(ectools [^`]+)`", text)
-    found = {re.split(r"\s+#|\s{2,}", command)[0].strip() for command in (*blocks, *inline)}
+    lines = {re.split(r"\s+#|\s{2,}", command)[0].strip() for command in (*blocks, *inline)}
+    found = {command for line in lines for command in line.split(" && ") if command.startswith("ectools ")}
     # A quotation that goes on in the next line belongs to a shell.
     return sorted(command for command in found if command.count("'") % 2 == 0)
 

@@ -107,7 +107,8 @@ def test_the_form_of_the_log_is_set_where_one_serves(
         )
         program(COMMAND, "--log-format", "text")
         program(COMMAND, "--log-format", "json", "--listen-ip", "192.0.2.1", "--check")
-    assert forms == [False]
+    # Text at the start of each, and what was asked for where one serves.
+    assert forms == [False, False, False]
     assert len(starts.loads) == 1
 
 

@@ -100,7 +100,8 @@ def test_a_bad_variable_is_a_bad_option(variable: str) -> None:
     bad = {"EVERY_CHANNEL_NETBOOT_TARBALL": "/a/../b"}.get(variable, "a b")
     with pytest.raises(ProblemsError) as caught:
         load_netboot_settings(None, environment={variable: bad})
-    assert [problem.option for problem in caught.value.problems] == [f"{PREFIX}.{VARIABLES[variable]}"]
+    # Named as it was given.
+    assert [problem.option for problem in caught.value.problems] == [f"${variable}"]
     assert caught.value.message.startswith("the command line and the environment: 1 ")
 
 
