@@ -122,6 +122,17 @@ in
       '';
     };
 
+    force = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Serve a boot binary that has no boot script inside and does not look for `autoexec.ipxe`, though without ProxyDHCP
+        it is given nothing but itself, and loads itself for ever. For networks whose DHCP server tells an iPXE the
+        script's address.
+      '';
+    };
+
     extraFiles = mkOption {
       type = types.attrsOf filePath;
       default = { };

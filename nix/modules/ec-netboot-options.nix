@@ -98,7 +98,10 @@ in
         "netboot.ipxe"
         "initrd"
       ];
-      description = "Files that are given only to who sends the token of {option}`${path}.chainTokenFile`.";
+      description = ''
+        Files that are given only to who sends the token of {option}`${path}.chainTokenFile`: by their names in a release, or
+        in each of its systems where it has several.
+      '';
     };
 
     maxConnections = mkOption {
@@ -212,10 +215,12 @@ in
       };
 
       tarball = mkOption {
-        type = types.nullOr types.str;
+        type = types.nullOr (types.either types.str (types.nonEmptyListOf types.str));
         default = null;
         example = "/srv/releases/ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz";
-        description = "A local tarball, in place of a release.";
+        description = ''
+          A local tarball, in place of a release; or several, one a system, which are staged as one release.
+        '';
       };
 
       tokenFile = mkOption {
@@ -242,7 +247,25 @@ in
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
         example = "ec-publisher-x86_64-netboot-*.tar.zst";
-        description = "Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match.";
+        description = ''
+          Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match. Where
+          {option}`${path}.ipxe.arm64File` lets ARM64 machines in, the archive that is called the same with `aarch64` in
+          place of `x86_64` is staged too, if the release has it.
+        '';
+      };
+
+      systems = mkOption {
+        type = types.listOf (types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]{0,254}");
+        default = [ ];
+        example = [
+          "ec-runner-x86_64-netboot"
+          "ec-runner-aarch64-netboot"
+        ];
+        description = ''
+          The systems of a release that are staged, each named as its archive is, without tag and suffix. The release
+          must have all of them. A machine gets the first one that is for its architecture. Empty means what
+          {option}`${path}.release.artifact` or {option}`${path}.release.tarball` says.
+        '';
       };
 
       requireSums = mkOption {
@@ -297,14 +320,14 @@ in
         type = types.ints.positive;
         default = 8192;
         example = 16384;
-        description = "How large a release may be once it is unpacked, in MiB.";
+        description = "How large a release may be once it is unpacked, all its systems together, in MiB.";
       };
 
       maxFiles = mkOption {
         type = types.ints.positive;
         default = 10000;
         example = 50000;
-        description = "How many files and directories a release may hold.";
+        description = "How many files and directories a release may hold, all its systems together.";
       };
 
       refresh = mkOption {

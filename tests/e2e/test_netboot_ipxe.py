@@ -18,7 +18,8 @@ from ectools.demo.payload import UP_MARK, build_payload
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
-from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import StockIpxe

@@ -223,7 +223,9 @@ def test_the_one_that_matches() -> None:
     with pytest.raises(ForgeError) as caught:
         both.choose_asset("boot-*")
     assert caught.value.message == "there: several files match boot-*: it has boot-1.tar.gz, boot-1.iso"
-    assert caught.value.hint == "release.artifact is the pattern"
+    assert caught.value.hint == (
+        "release.artifact is the pattern; release.systems names several systems of one release"
+    )
     with pytest.raises(ForgeError, match=r"^there: no file matches BOOT-\*: it has boot-1.tar"):
         both.choose_asset("BOOT-*")
     with pytest.raises(ForgeError, match=r"no file matches x: it has 'a\\u202fb'$"):

@@ -14,7 +14,7 @@ from ectools.errors import InputError
 from ectools.files import FileError
 from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.download import Download, LocalArchive
-from ectools.netboot.release.source import ReleaseSource, find_source
+from ectools.netboot.release.source import ArchiveSource, find_source
 from ectools.netboot.signature import SignatureError
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(directory: Path, **flags: Any) -> ReleaseSource:
+def find(directory: Path, **flags: Any) -> ArchiveSource:
     tarball = {"release_tarball": str(directory / ARCHIVE), **flags}
-    return find_source(build_settings(directory / "state", **tarball).release, RETRY)
+    (found,) = find_source(build_settings(directory / "state", **tarball).release, RETRY).archives
+    return found
 
 
 def sign(directory: Path, sums: str, comment: bytes = b"timestamp:5") -> dict[str, str]:
