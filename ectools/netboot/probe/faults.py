@@ -121,8 +121,8 @@ REMEDIES: dict[FaultCode, str] = {
         "Network Boot has one file for all, so leave it to the architecture that you have"
     ),
     FaultCode.SECOND_STAGE_MISSING: (
-        "put what this shim starts beside it, under the name that is built into it, readable over the same "
-        "protocol"
+        "put what this shim starts where it looks for it, under the name that is built into it, over the "
+        "same protocol (ipxe.extraFiles)"
     ),
     FaultCode.OLD_IPXE: (
         "take an iPXE of 2022 or later for TFTP, of April 2024 or later for HTTP boot: ectools "

@@ -51,9 +51,10 @@ class ForgeRelease:
     def choose_asset(self, pattern: str) -> Asset:
         """The one asset whose name a glob matches. Raises ForgeError where there is none, or several.
 
-        So it does where the one's name or address is bad.
+        Of several the one archive, beside its checksum or signature (``ARCHIVE.sha256``). It raises too where
+        the one's name or address is bad.
         """
-        found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
+        found = self._match(pattern)
         if len(found) == 1:
             return self._check(found[0])
         names = show_list([_show(asset.name) for asset in found or self.assets])
@@ -82,7 +83,11 @@ class ForgeRelease:
 
     def has_artifact(self, pattern: str) -> bool:
         """Whether there is a file whose name a glob matches."""
-        return any(fnmatch.fnmatchcase(asset.name, pattern) for asset in self.assets)
+        return bool(self._match(pattern))
+
+    def _match(self, pattern: str) -> list[Asset]:
+        found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
+        return [asset for asset in found if is_archive_name(asset.name)] or found
 
     def _check(self, asset: Asset) -> Asset:
         _check_text(asset.name, f"{self.where}: assets")

@@ -1,6 +1,6 @@
 """The directory of staged releases: what stands in it, and the right to use it.
 
-    releases/<id>/      the files of a release, and release.json
+    releases/<id>/      the files of a release, and release.json; of several systems, each has a directory
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed

@@ -1,7 +1,7 @@
 """The router of the boot server: which path leads to which file, and of which release.
 
     /netboot.ipxe               the second script, made for the current release
-    /releases/<id>/<file>       a file of that release
+    /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
     /<file>                     a file of the current release
     /autoexec.ipxe, /<binary>, /<directory>/<extra file>
                                 the boot files of the TFTP directory, which come before a release's files

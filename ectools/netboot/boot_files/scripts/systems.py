@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release, System
     from ectools.netboot.settings.model import NetbootSettings
 
-# An iPXE of before 2013 does not say for what it was built: that was x86 alone.
+# An iPXE that does not know the setting is older than those for other processors than x86.
 _BUILDS = {"": "i386", **{build: build for build in KERNELS_BY_BUILD}}
 
 
