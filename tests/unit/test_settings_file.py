@@ -146,8 +146,8 @@ def test_what_a_flag_or_a_variable_says_has_no_place_in_the_file(tmp_path: Path)
             environment={"EVERY_CHANNEL_NETBOOT_HOSTNAME": "-"},
         )
     assert problems_of(caught.value) == [
-        ("listenIP", None, None),
-        ("hostname", None, None),
+        ("--listen-ip", None, None),
+        ("$EVERY_CHANNEL_NETBOOT_HOSTNAME", None, None),
         ("httpPort", 1, 40),
     ]
 
