@@ -44,6 +44,7 @@ in
       type = types.package;
       default = pkgs.ipxe;
       defaultText = lib.literalExpression "pkgs.ipxe";
+      example = lib.literalExpression ''pkgs.ipxe.override { additionalOptions = [ "NSLOOKUP_CMD" ]; }'';
       description = ''
         The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
         look for `autoexec.ipxe`.
@@ -159,6 +160,7 @@ in
     attempts = mkOption {
       type = types.ints.positive;
       default = 5;
+      example = 20;
       description = "How often a boot script tries all sources of a file before it gives up, with growing pauses.";
     };
 
@@ -174,6 +176,7 @@ in
     rebootSeconds = mkOption {
       type = types.ints.unsigned;
       default = 30;
+      example = 300;
       description = "How long the error stays on the screen before a reboot.";
     };
   };

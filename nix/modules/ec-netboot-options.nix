@@ -43,6 +43,7 @@ in
     stateDir = mkOption {
       type = types.str;
       default = "/var/lib/every-channel/netboot";
+      example = "/srv/netboot";
       description = ''
         Directory of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
         service's own, and stays when the service is disabled.
@@ -52,6 +53,7 @@ in
     httpPort = mkOption {
       type = types.port;
       default = 8080;
+      example = 80;
       description = "TCP port of the HTTP server.";
     };
 
@@ -105,6 +107,7 @@ in
     maxConnections = mkOption {
       type = types.ints.positive;
       default = 1024;
+      example = 4096;
       description = "HTTP connections served at once; one more is asked to come again (503 with `Retry-After`).";
     };
 
@@ -131,6 +134,7 @@ in
     tftp.maxTransfers = mkOption {
       type = types.ints.positive;
       default = 4096;
+      example = 8192;
       description = ''
         TFTP transfers at once; further reads wait until one ends. One address gets an eighth of them, but at least 32,
         so that a client that reads and says nothing more shuts nobody out.
@@ -192,12 +196,14 @@ in
       host = mkOption {
         type = types.strMatching "https?://[^ /?#@]+(/[^ ?#]*)?";
         default = "https://git.every.channel";
+        example = "https://forge.example.org";
         description = "The Forgejo that publishes the releases.";
       };
 
       repo = mkOption {
         type = types.strMatching "[A-Za-z0-9._-]+/[A-Za-z0-9._-]+";
         default = "every-channel/every.channel";
+        example = "media/boot-images";
         description = "The repository, as owner and name.";
       };
 
@@ -240,6 +246,7 @@ in
       artifact = mkOption {
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
+        example = "ec-publisher-x86_64-netboot-*.tar.zst";
         description = ''
           Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match. Where
           {option}`${path}.ipxe.arm64File` lets ARM64 machines in, the archive that is called the same with `aarch64` in
@@ -302,6 +309,7 @@ in
       keep = mkOption {
         type = types.ints.unsigned;
         default = 3;
+        example = 10;
         description = ''
           How many releases stay beside the current and the previous one. A release that is pinned or being served is
           never removed.
@@ -311,12 +319,14 @@ in
       maxUnpackedMiB = mkOption {
         type = types.ints.positive;
         default = 8192;
+        example = 16384;
         description = "How large a release may be once it is unpacked, all its systems together, in MiB.";
       };
 
       maxFiles = mkOption {
         type = types.ints.positive;
         default = 10000;
+        example = 50000;
         description = "How many files and directories a release may hold, all its systems together.";
       };
 

@@ -32,14 +32,14 @@ NOTHING = "the release has no system for machines that are let in: they are told
 
 
 def prepare(directory: Path, architecture: KernelArchitecture) -> BootHost:
-    """A boot host whose release has one system, for this architecture."""
+    """A boot host that lets all machines in, and whose release has one system, for this architecture."""
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes network namespaces")
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     host = BootHost(directory / "host")
     host.directory.mkdir()
-    host.write_settings(proxy=True)
+    host.write_settings(proxy=True, arm64=True)
     archive = f"ec-runner-{architecture}-netboot-boot-v1.tar.gz"
     host.stage(write_archive(host.directory, system_files(architecture), archive))
     host.write_boot_files()
