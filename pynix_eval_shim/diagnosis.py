@@ -157,6 +157,8 @@ def _typed(
         return built
     for words, kind in _WORDS:
         if words.match(fault.message):
+            if kind is errors.MissingFileError and first.startswith(_FETCHING_FRAME):
+                kind = errors.FetchFailedError  # noqa: PLW2901 - an input that is a path is fetched as well
             return kind(fault.message, report=report)
     kind = errors.EvaluationError if fault.trace or fault.file else NixError
     kind = errors.FetchFailedError if first.startswith(_FETCHING_FRAME) else kind
