@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
 from ectools.names import resolve_reference, show_path
+from ectools.suggest import find_similar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,10 +114,8 @@ class _Explainer:
             )
 
     def _nearby(self, name: str, known: dict[str, Any], path: Sequence[str | int]) -> str | None:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        by_case = [other for other in known if other.lower() == name.lower()]
-        if by_case or close:
-            return f"did you mean {show_path((*path, (by_case or close)[0]), self._prefix)}?"
+        if similar := find_similar(name, known):
+            return f"did you mean {show_path((*path, similar[0]), self._prefix)}?"
         elsewhere = [found for found in _option_paths(self._root) if found[-1] == name]
         if len(elsewhere) == 1:
             return f"did you mean {show_path(elsewhere[0], self._prefix)}?"
@@ -172,7 +170,7 @@ class _Explainer:
         rule = f"exactly one of {', '.join(tags)}"
         unknown = [name for name in value if name not in tags]
         for name in unknown:
-            close = difflib.get_close_matches(name, tags, n=1, cutoff=0.6)
+            close = find_similar(name, tags)
             meant = f"did you mean {show_path((*path, close[0]), self._prefix)}? " if close else ""
             self.problems.append(
                 Problem(
@@ -215,9 +213,8 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
     branches = [branch for branch in branches if isinstance(branch, dict)]
     if isinstance(value, str):
         choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
-        close = difflib.get_close_matches(value, choices, n=1, cutoff=0.6)
-        if close:
-            return f"did you mean {json.dumps(close[0], ensure_ascii=False)}?"
+        if similar := find_similar(value, choices):
+            return f"did you mean {json.dumps(similar[0], ensure_ascii=False)}?"
     types = {each for branch in branches for each in _types(branch) or ["any"]}
     if isinstance(value, str) and not types & {"string", "any"}:
         pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"
@@ -329,13 +326,35 @@ _PATTERNS = {
     "[^ \\t\\n]": "a string that is not empty or blank",
     "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",
 }
+# What the patterns of this project's modules (strMatching) mean, without their anchors. A test looks that
+# each has its words: people are shown none of them.
+_MEANINGS = {
+    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}": "an IPv4 address: 192.0.2.10",
+    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}/[0-9]{1,2}": "an IPv4 network: 192.0.2.0/24",
+    r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?": "an address or a network: 192.0.2.0/24 or 2001:db8::/32",
+    r"(?:[0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}": "an address and a port: 192.0.2.10:9100 or [::1]:9100",
+    r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}": "a hardware address: 52:54:00:12:34:56",
+    r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
+    r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
+    r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",
+    r"[A-Za-z0-9][A-Za-z0-9._\-]*": "a file's name: netboot.ipxe",
+    r"[A-Za-z0-9][A-Za-z0-9._\-]{0,254}": "the name of a system: ec-runner-x86_64-netboot",
+    r"(?:[A-Za-z0-9_][A-Za-z0-9._+\-]*/)*[A-Za-z0-9][A-Za-z0-9_\-]*[.][A-Za-z0-9._\-]+": (
+        "a file's name with a dot, below directories where wanted: ec-ipxe.efi"
+    ),
+    r"/[\s\S]*": "an absolute path",
+    r"(?:/[^/]+)+": "an absolute path, without a slash at its end",
+    r"[^/]+": "a name without a slash",
+    r"[0-9]+[kKmMgG%]?": "a size: 512M or 25%",
+}
 
 
 def _describe_string(schema: dict[str, Any]) -> str:
     pattern = schema.get("pattern")
     if pattern is None:
         return "a string"
-    return _PATTERNS.get(pattern) or f"a string that matches {_readable(pattern)}"
+    readable = _readable(pattern)
+    return _PATTERNS.get(pattern) or _MEANINGS.get(readable) or f"a string that matches {readable}"
 
 
 def _readable(pattern: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.names import resolve_reference, show_path
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,8 +78,9 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
     else:
         path, name = schemas_directory() / f"{given}.schema.json", given
         if not path.is_file():
-            known = ", ".join(schema_names()) or "none"
-            raise InputError(f"{given}: there is no schema of that name", hint=f"the names are: {known}")
+            names = f"the names are: {', '.join(schema_names()) or 'none'}"
+            hint = "; ".join(part for part in (did_you_mean(given, schema_names()), names) if part)
+            raise InputError(f"{given}: there is no schema of that name", hint=hint)
     document = parse_strictly(_read(path), path, where="")
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON Schema: it is no object")

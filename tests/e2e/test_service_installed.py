@@ -5,127 +5,20 @@ The tests follow one another on one machine, as the days of a host do.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from support.boot_binaries import find_ipxe
-from support.machine import Machine
-from support.machine_image import LAN_ADDRESS, Image, find_image
-from support.machine_nspawn import boot_nspawn, keep_writes
-from support.machine_store import Store, build_product_store
+from support.machine_image import LAN_ADDRESS
+from support.service_host import HOST, STATE, SYSTEM, TOKEN, UNIT, Host, boot_service_host, list_ours
 from support.unit_cases import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-UNIT = "every-channel-netboot"
-STATE = "/var/lib/every-channel/netboot"
-SYSTEM = "/etc/systemd/system"
-HOST = f"""\
-[services.every-channel.netboot]
-enable = true
-listenIP = "{LAN_ADDRESS}"
-hostname = "{LAN_ADDRESS}"
-interface = "lan0"
-chainTokenFile = "/etc/chain-token"
-proxyDhcp.enable = true
-proxyDhcp.subnet = "192.168.77.0/24"
-release.tarball = "/nix/files/release.tar.gz"
-release.refresh = "daily"
-ipxe.strategy = "local"
-ipxe.localFile = "/nix/files/ipxe-amd64.efi"
-
-[services.every-channel.ipxe-qemu]
-enable = true
-package = "pkgs.qemu_kvm"
-vcpus = 1
-memoryMiB = 128
-disk.size = "64M"
-boot.http.root = "/srv/netboot"
-boot.http.port = 8081
-boot.userNet.model = "virtio-net-pci"
-shutdown.powerdownSeconds = 1
-"""
-PROGRAM = """#!/usr/bin/python3
-import sys
-from {module} import main
-sys.exit(main())
-"""
-
-
-@dataclass
-class Host:
-    """One machine over several boots of it."""
-
-    directory: Path
-    image: Image
-    store: Store
-    tree: Path
-    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    boots: int = 0
-    machine: Machine = field(init=False)
-
-    def boot(self) -> Machine:
-        """End the machine, where it runs, and start it with the files that it has."""
-        self.stack.close()
-        self.boots += 1
-        own = self.directory / str(self.boots)
-        own.mkdir()
-        self.machine = self.stack.enter_context(boot_nspawn(own, self.image, self.store, tree=self.tree))
-        return self.machine
-
-    def ectools(self, *arguments: str, status: int = 0) -> str:
-        done = self.machine.execute(["/usr/local/bin/ectools", *arguments])
-        assert done.status == status, (arguments, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def wait_serving(self) -> None:
-        self.machine.wait_active(f"{UNIT}.service")
-        self.machine.wait(
-            lambda: fetch(self.machine, f"http://{LAN_ADDRESS}:8080/initrd") == 200, "a release", unit=UNIT
-        )
-        self.machine.wait_active(f"{UNIT}-dnsmasq.service")
-
-
-def build_release(path: Path) -> Path:
-    files = {"kernel": b"k", "initrd": b"i", "netboot.ipxe": b"#!ipxe\nkernel kernel\ninitrd initrd\nboot\n"}
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    image = find_image()
-    directory = tmp_path_factory.mktemp("service")
-    ipxe = find_ipxe("forky") / "usr/lib/ipxe/ipxe-amd64.efi"
-    release = build_release(directory / "release.tar.gz")
-    store = build_product_store(directory, files={"release.tar.gz": release, "ipxe-amd64.efi": ipxe})
-    with keep_writes(directory, image) as tree:
-        host = Host(directory, image, store, tree)
-        with contextlib.ExitStack() as stack:
-            host.stack = stack
-            machine = host.boot()
-            for name, module in (
-                ("ectools", "ectools.cli.main"),
-                ("every-channel-ipxe-qemu", "ectools.cli.vm"),
-            ):
-                machine.write(f"/usr/local/bin/{name}", PROGRAM.format(module=module), mode="0755")
-            machine.write("/etc/chain-token", "a-token-of-some-length\n", mode="0600")
-            machine.write("/srv/netboot/netboot.ipxe", "#!ipxe\nshell\n")
-            machine.write("/etc/host.toml", HOST)
-            yield host
-
-
-def list_ours(machine: Machine) -> list[str]:
-    return machine.shell("find /etc -path '*every-channel*' ! -type d | sort").splitlines()
+    with boot_service_host(tmp_path_factory.mktemp("service")) as host:
+        yield host
 
 
 def test_bad_settings_install_nothing(host: Host) -> None:
@@ -160,7 +53,7 @@ def test_installed_it_serves(host: Host) -> None:
     assert machine.run("ps", "-o", "user:40=", "-C", "dnsmasq").split() == [f"{UNIT}-dnsmasq"]
     # The token comes as a credential, to a user who cannot read its file.
     assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe") == 403
-    assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe?token=a-token-of-some-length") == 200
+    assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe?token={TOKEN}") == 200
     assert "every_channel_tftp" in machine.run("nft", "list", "tables")
     # What people type finds the same settings.
     assert "current" in host.ectools("netboot", "releases", "list")

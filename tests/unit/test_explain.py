@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from ectools.errors import UNSET, Problem
 from ectools.explain import describe, explain, kind_of, show_value
+from ectools.schemas import load_schema, schema_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PORT = {"type": "integer", "minimum": 0, "maximum": 65535}
 ANY_INTEGER = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
@@ -189,6 +193,38 @@ class TestAlternatives:
     def test_the_same_problem_is_named_once(self) -> None:
         both = {"allOf": [{"type": "string"}, {"type": "string"}]}
         assert len(problems(sealed({"a": both}), {"a": 1})) == 1
+
+
+def find_patterns(node: Any) -> Iterator[dict[str, Any]]:
+    """The schemas in a schema that have a pattern."""
+    if isinstance(node, dict):
+        if isinstance(node.get("pattern"), str):
+            yield node
+        for inner in node.values():
+            yield from find_patterns(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from find_patterns(inner)
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_no_pattern_of_a_module_is_shown_to_a_person(name: str) -> None:
+    """A new one gets its words in ``explain._MEANINGS``."""
+    document = load_schema(name, checked=False).document
+    bare = [found["pattern"] for found in find_patterns(document) if "matches" in describe(found, document)]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"^(?:[0-9]{1,3}(?:[.][0-9]{1,3}){3})$(?!\n)", "an IPv4 address: 192.0.2.10"),
+        (r"^(?:[0-9a-fA-F]{64})$(?!\n)", "a SHA-256, of 64 hexadecimal digits"),
+        (r"^(?:[a-z]{2})$(?!\n)", "a string that matches [a-z]{2}"),
+    ],
+)
+def test_a_pattern_in_words(pattern: str, words: str) -> None:
+    assert describe({"type": "string", "pattern": pattern}, {}) == words
 
 
 class TestTags:
