@@ -262,7 +262,7 @@ class TestRest:
         ],
     )
     def test_a_missing_file_is_one_unless_an_input_was_fetched(self, message: str) -> None:
-        assert type(error_of(Fault(message=message, marked=True))) is shim.MissingFileError
+        assert type(error_of(Fault(message=message, marked=True))) is shim.NoSuchFileError
         fetching = (Frame(message="while fetching the input 'x'"),)
         assert type(error_of(Fault(message=message, marked=True, trace=fetching))) is shim.FetchFailedError
 
