@@ -11,7 +11,8 @@ expressions.
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``
 · ``names`` of options, ``parsing`` of their values · ``addresses`` · ``processes``, ``outputs`` of them,
 ``supervision``, ``interrupts`` · ``timers`` · ``notify`` systemd · ``capabilities``, ``privileges``,
-``credentials`` · ``nft`` · ``nixpkgs`` · ``junit``.
+``credentials`` · ``nft`` · ``nixpkgs`` · ``junit`` ·
+``suggest`` what was meant.
 """
 
 __version__ = "0.1.0"

@@ -39,6 +39,8 @@ class Capability(IntEnum):
     SETPCAP = 8
     NET_BIND_SERVICE = 10
     NET_ADMIN = 12
+    NET_RAW = 13
+    SYS_ADMIN = 21
 
 
 class PrivilegeError(EcError):

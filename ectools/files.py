@@ -11,7 +11,7 @@ import select
 import stat
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from ectools.errors import EcError, InputError
 
@@ -29,6 +29,12 @@ _OPEN_ALREADY = re.compile(r"/dev/stdin|/(?:dev|proc/self|proc/thread-self)/fd/(
 
 class FileError(EcError):
     """A file could not be read or written; the message holds the path and the system's reason."""
+
+
+class MissingFileError(FileError):
+    """There is no file of the name that was given: what was given is wrong, whichever command reads it."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class LockedError(EcError):
@@ -146,7 +152,12 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> FileError:
+    kind = MissingFileError if error.errno in {errno.ENOENT, errno.ENOTDIR} else FileError
+    return kind(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def parse_json(data: bytes | str, *, where: str) -> Any:
@@ -217,7 +228,7 @@ def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
     except FileError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno not in {errno.ENXIO, errno.ELOOP}:
-            raise FileError(f"{path}: cannot be read: {cause.strerror or cause}") from cause
+            raise _unreadable(path, cause) from cause
         raise
     try:
         return read_descriptor(descriptor, path, limit=limit)

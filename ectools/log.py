@@ -40,9 +40,10 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _HumanFormatter(logging.Formatter):
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, *, colour: bool, priority: bool) -> None:
         super().__init__()
         self._colour = colour
+        self._priority = priority
 
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
@@ -53,6 +54,8 @@ class _HumanFormatter(logging.Formatter):
             text = f"{record.levelname.lower()}: {text}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        if self._priority:
+            return f"<{_PRIORITY.get(record.levelno, 6)}>{text}"
         code = _COLOUR.get(record.levelno)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
@@ -92,16 +95,23 @@ def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: Tex
     stream = stream or sys.stderr
     as_json = not stream.isatty() if json_lines is None else json_lines
     handler = logging.StreamHandler(stream)
+    priority = _goes_to_journal(stream)
     if as_json:
-        handler.setFormatter(_JsonFormatter(priority=_goes_to_journal(stream)))
+        handler.setFormatter(_JsonFormatter(priority=priority))
     else:
-        handler.setFormatter(_HumanFormatter(colour=use_colour(stream)))
+        handler.setFormatter(_HumanFormatter(colour=use_colour(stream), priority=priority))
     # Nobody reads these, and each costs a call for every record (logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger("ectools")
     root.handlers[:] = [handler]
     root.propagate = False
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def writes_json() -> bool:
+    """Whether the log has been set up to write JSON lines."""
+    handlers = logging.getLogger("ectools").handlers
+    return any(isinstance(handler.formatter, _JsonFormatter) for handler in handlers)
 
 
 class Log:

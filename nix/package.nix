@@ -1,7 +1,9 @@
 # The Python package: `ectools`, `every-channel-ipxe-qemu`, and the shim that they find Nix through.
 {
+  installShellFiles,
   lib,
   python3Packages,
+  stdenv,
   # Run the unit tests. They are no part of the package that the units start: a changed test must not restart a guest.
   checked ? false,
 }:
@@ -11,6 +13,7 @@ let
   wanted = [
     "LICENSE"
     "README.md"
+    "docs/man"
     "ectools"
     "nix/lib"
     "pyproject.toml"
@@ -18,6 +21,11 @@ let
     "schemas"
   ]
   ++ lib.optionals checked [
+    ".forgejo"
+    "CHANGELOG.md"
+    "CONTRIBUTING.md"
+    "SECURITY.md"
+    "bench"
     "docs"
     "evolution"
     "examples"
@@ -65,6 +73,17 @@ python3Packages.buildPythonApplication {
       urllib3
     ]
     ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ];
+
+  # The manual's pages come with the wheel. Programs can complete command lines once they are wrapped.
+  nativeBuildInputs = [ installShellFiles ];
+  postFixup = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    for program in ectools every-channel-ipxe-qemu; do
+      installShellCompletion --cmd "$program" \
+        --bash <("$out/bin/ectools" completion bash --program "$program") \
+        --zsh <("$out/bin/ectools" completion zsh --program "$program") \
+        --fish <("$out/bin/ectools" completion fish --program "$program")
+    done
+  '';
 
   doCheck = checked;
   nativeCheckInputs = with python3Packages; [

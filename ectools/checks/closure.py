@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.checks.evaluation import FailedEvaluationError
 from ectools.errors import InputError
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -141,7 +142,8 @@ def rebuild_closure(flake: str, name: str, *, override_inputs: Mapping[str, str]
         )
         if name not in names:
             raise InputError(
-                f"{name}: {flake} has no such nixosConfiguration", hint=f"it has {', '.join(names) or 'none'}"
+                f"{name}: {flake} has no such nixosConfiguration",
+                hint=did_you_mean(name, names, otherwise=f"it has {', '.join(names) or 'none'}"),
             )
         (built,) = build(
             installable=f'{reference}#nixosConfigurations."{name}".config.system.build.toplevel',

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ectools import log
 from ectools.errors import EcError, InputError
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +145,10 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
     wanted = [name if name.startswith(TEST_PREFIX) else TEST_PREFIX + name for name in names]
     for name in wanted:
         if name not in known:
-            raise InputError(f"{name}: no such VM test; there are: {', '.join(known) or 'none'}")
+            raise InputError(
+                f"{name}: no such VM test; there are: {', '.join(known) or 'none'}",
+                hint=did_you_mean(name, known),
+            )
     if not known:
         raise CannotRunError(
             f"VM tests cannot be run here: {source.flake} has no checks.{system}.{TEST_PREFIX}*",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_schema
 from ectools.host.combined_schema import build_combined_schema, load_combined_schema
 from ectools.schemas import load_schema
 
@@ -18,6 +19,7 @@ SCHEMAS = click.option(
     "schemas",
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=complete_schema,
     help=(
         "The schema of one module, by name or file; may be given several times. A schema with an option path "
         "(x-nix-path) describes the value at that path, one without describes the whole file. "

@@ -1,4 +1,4 @@
-"""``ectools demo``: the main job on an embedded default."""
+"""``ectools demo``: the main job on an embedded default; ``ectools demo netboot``: its other half."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from ectools.cli.lazy import LazyGroup
 from ectools.cli.param_types import Seconds
 
+DEMO_COMMANDS = {
+    "netboot": ("ectools.cli.demo_netboot", "Boot a UEFI machine from a boot host, in network namespaces.")
+}
 
-@click.command("demo", epilog="Example: ectools demo --docs ./option-docs")
+
+@click.group(
+    "demo",
+    cls=LazyGroup,
+    modules=DEMO_COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools demo --docs ./option-docs",
+)
 @click.option(
     "--payload",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -29,13 +42,19 @@ from ectools.cli.param_types import Seconds
     "--timeout", type=Seconds(min=1), default=300.0, show_default=True, help="Seconds for the boot."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_json: bool) -> None:
+@click.pass_context
+def demo(
+    context: click.Context, /, *, payload: Path | None, docs: Path, keep: bool, timeout: float, as_json: bool
+) -> None:
     """Boot a guest over iPXE from an embedded host description, without root.
 
     The description is validated, made into a NixOS module and into settings; the boot HTTP server and QEMU
     start; iPXE gets an address, the boot script, the kernel and the initramfs; the guest says that it is up,
     and is asked to power down. Exit status 0 only if the guest said so.
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     from ectools.demo.run import run_demo
     from ectools.docs import MARKDOWN_INDEX, build_pages
     from ectools.docs.writing import write_directory
@@ -56,6 +75,15 @@ def demo(*, payload: Path | None, docs: Path, keep: bool, timeout: float, as_jso
     click.echo(f"option docs: {index}")
     if outcome.pid is not None:
         click.echo(f"the guest runs on: log {outcome.directory}/runner.log; stop it with: kill {outcome.pid}")
+
+
+def _refuse_options(context: click.Context) -> None:
+    """Options that stand before the name of another demo are not that one's."""
+    for parameter in context.command.get_params(context):
+        source = None if parameter.name is None else context.get_parameter_source(parameter.name)
+        if source is ParameterSource.COMMANDLINE:
+            name = context.invoked_subcommand
+            raise click.UsageError(f"{parameter.opts[0]}: write it behind {name}, where {name} has it")
 
 
 COMMAND = demo

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from ectools.cli.complete import complete_schema
+from ectools.cli.lazy import CommandGroup
+
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
 FORMATS = ("markdown", "html", "man", "json")
 
@@ -19,6 +22,7 @@ _REDIRECTS = click.option(
 
 @click.group(
     "docs",
+    cls=CommandGroup,
     invoke_without_command=True,
     epilog="Example: ectools docs --format html -o ./option-docs",
 )
@@ -49,6 +53,7 @@ _REDIRECTS = click.option(
     "schemas",
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=complete_schema,
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
 @click.option(
@@ -101,6 +106,45 @@ def docs(
     pages: dict[str, bytes] = {}
     for name in formats:
         pages |= write_pages(reference, DocFormat(name))
+    if checked is not None:
+        stale = find_stale(checked, pages)
+        for line in stale:
+            click.echo(line)
+        return 1 if stale else 0
+    assert directory is not None  # noqa: S101 - one of the two is given
+    click.echo("\n".join(map(str, write_directory(directory, pages))))
+    return 0
+
+
+@docs.command("commands", epilog="Example: ectools docs commands --check docs/man")
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The directory to write the pages into.",
+)
+@click.option(
+    "--check",
+    "checked",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Write nothing; exit 1 where the pages in this directory are not what would be written.",
+)
+def commands(*, directory: Path | None, checked: Path | None) -> int:
+    """Write a page of the manual for each command, as `man` reads them."""
+    if (directory is None) == (checked is None):
+        raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
+    from ectools.cli.main import DOCS_URL, ectools
+    from ectools.cli.vm import every_channel_ipxe_qemu
+    from ectools.docs.commands_man import write_command_pages
+    from ectools.docs.writing import find_stale, write_directory
+
+    programs = {"ectools": ectools, "every-channel-ipxe-qemu": every_channel_ipxe_qemu}
+    pages = {
+        name: text.encode()
+        for program, command in programs.items()
+        for name, text in write_command_pages(command, program=program, url=DOCS_URL).items()
+    }
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:

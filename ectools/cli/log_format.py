@@ -28,6 +28,5 @@ def log_format_option(command: Callable[..., _T]) -> Callable[..., _T]:
 
 
 def use_log_format(log_format: str) -> None:
-    """Have the log as the option says; ``auto`` is what it is already."""
-    if log_format != "auto":
-        log.set_up(json_lines=log_format == "json")
+    """Have the log of what serves as the option says: ``auto`` is JSON unless a person looks at it."""
+    log.set_up(json_lines=None if log_format == "auto" else log_format == "json")

@@ -7,44 +7,49 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ectools import __version__, log
-from ectools.cli.lazy import LazyGroup
-from ectools.errors import EcError
+from ectools.cli.lazy import LazyGroup, completion_variable
+from ectools.errors import EcError, ProblemsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
+# In the order of the work: see it, set it up, run it, look after it; then what works on this repository.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ectools.cli.demo", "Boot a guest over iPXE from an embedded host description."),
-    "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
     "doctor": ("ectools.cli.doctor", "Say what this host lacks for each command."),
-    "eval": ("ectools.cli.eval", "Evaluate Nix, with typed errors."),
-    "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
     "init": ("ectools.cli.init", "Write an example host description to start from."),
-    "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
-    "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
-    "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
-    "service": ("ectools.cli.service", "Install services as systemd units, where there is no NixOS."),
     "validate": ("ectools.cli.validate", "Check host descriptions, with line and column."),
+    "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
+    "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
+    "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
+    "service": ("ectools.cli.service", "Install services as systemd units, where there is no NixOS."),
     "verify-closure": (
         "ectools.cli.verify_closure",
         "Build this system again, and compare it with what runs or was published.",
     ),
+    "completion": ("ectools.cli.completion", "Print what a shell reads to complete command lines."),
+    "eval": ("ectools.cli.eval", "Evaluate Nix, with typed errors."),
+    "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
+    "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),
     "vmtest": ("ectools.cli.vmtest", "Run the NixOS VM tests of a flake."),
-    "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
+    "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
 }
+DOCS_URL = "https://every.channel"
+"""Where the documentation is."""
 
 
 @click.group(
     cls=LazyGroup,
     modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: ectools docs -o ./option-docs",
+    epilog=f"Example: ectools docs -o ./option-docs\n\nDocumentation: {DOCS_URL}",
 )
 @click.version_option(__version__, prog_name="ectools")
 def ectools() -> None:
@@ -57,9 +62,23 @@ def run_command(command: click.Command, *, prog_name: str) -> int:
     0 done, 1 failed, 2 bad usage or input, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP. A reader
     that goes away before the end (`ectools docs | head`) is a failure without words, as click has it.
     """
-    log.set_up()
+    if (variable := completion_variable(prog_name)) in os.environ:
+        return _complete(command, prog_name, variable)
+    # A command that serves chooses otherwise when it begins to (``log_format``).
+    log.set_up(json_lines=False)
     with _ended_by_exception():
         return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
+
+
+def _complete(command: click.Command, prog_name: str, variable: str) -> int:
+    """Answer a shell. Whatever goes wrong, nothing of it gets into the line that somebody is typing."""
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+            command.main(prog_name=prog_name, complete_var=variable)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except (Exception, KeyboardInterrupt):
+        return 1
 
 
 @contextlib.contextmanager
@@ -102,7 +121,7 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
         error.show()
         return int(error.exit_code)
     except EcError as error:
-        click.echo(f"{prog_name}: {error.render()}", err=True)
+        _report(error, prog_name)
         return error.exit_code
     except BrokenPipeError:
         # Keep the interpreter from complaining at exit of what it cannot flush.
@@ -111,6 +130,17 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _report(error: EcError, prog_name: str) -> None:
+    """The last line on standard error, in the form of those before it."""
+    if not log.writes_json():
+        click.echo(f"{prog_name}: {error.render()}", err=True)
+        return
+    fields: dict[str, Any] = {} if error.hint is None else {"hint": error.hint}
+    if isinstance(error, ProblemsError):
+        fields["problems"] = [problem.render() for problem in error.problems]
+    log.Log(__name__).error(error.message, **fields)
 
 
 def main() -> int:

@@ -9,18 +9,21 @@ from pathlib import Path
 import click
 
 from ectools.checks.proposals import lint_proposals, load_proposals, start_proposal
+from ectools.cli.complete import complete_directory
+from ectools.cli.lazy import CommandGroup
 
 _DIRECTORY = click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path),
+    shell_complete=complete_directory,
     default=Path("evolution/proposals"),
     show_default=True,
     help="The directory of the proposals.",
 )
 
 
-@click.group("proposals", epilog="Example: ectools proposals lint")
+@click.group("proposals", cls=CommandGroup, epilog="Example: ectools proposals lint")
 def proposals() -> None:
     """Lint, list and start evolution proposals."""
 

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_schema
+from ectools.cli.lazy import CommandGroup
+from ectools.suggest import did_you_mean
+
 if TYPE_CHECKING:
     from ectools.options.dump import Dump
     from ectools.options.export import Export
 
-_NAMES = click.argument("names", metavar="[NAME]...", nargs=-1)
+_NAMES = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_schema)
 _NIXPKGS = click.option(
     "--nixpkgs",
     metavar="PATH",
@@ -26,7 +30,7 @@ _DUMP = click.option(
 )
 
 
-@click.group("schema", epilog="Example: ectools schema check")
+@click.group("schema", cls=CommandGroup, epilog="Example: ectools schema check")
 @click.pass_context
 def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which main.py finds each
     """Export JSON Schemas from NixOS modules and check them for drift."""
@@ -187,8 +191,10 @@ def _select(exports: list[Export], names: tuple[str, ...]) -> list[Export]:
     known = {each.name: each for each in exports}
     for name in names:
         if name not in known:
+            meant = did_you_mean(name, known)
             raise click.UsageError(
                 f"{name}: no module of that name has options; those that do: {', '.join(known)}"
+                + (f"; {meant}" if meant else "")
             )
     return [known[name] for name in names] if names else exports
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from ectools.cli.lazy import CommandGroup
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import PurePosixPath
@@ -43,7 +45,11 @@ def _root_option(command: Callable[..., _T]) -> Callable[..., _T]:
     )(command)
 
 
-@click.group(context_settings=_CONTEXT, epilog="Example: ectools service install netboot --config host.toml")
+@click.group(
+    cls=CommandGroup,
+    context_settings=_CONTEXT,
+    epilog="Example: ectools service install netboot --config host.toml",
+)
 def service() -> None:
     """Install services as systemd units, where there is no NixOS to do so."""
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from ectools.cli.lazy import CommandGroup
+from ectools.cli.log_format import use_log_format
 from ectools.cli.main import run_command
 from ectools.errors import InputError
 from ectools.vm.settings import GUEST_CONFIG, GUEST_OPTIONS, KvmPolicy
@@ -41,7 +43,11 @@ def _require_filter_option(command: Callable[..., _T]) -> Callable[..., _T]:
     )(command)
 
 
-@click.group(context_settings=_CONTEXT, epilog="Example: ectools vm run --config examples/ipxe-qemu.json")
+@click.group(
+    cls=CommandGroup,
+    context_settings=_CONTEXT,
+    epilog="Example: ectools vm run --config examples/ipxe-qemu.json",
+)
 def vm() -> None:
     """Run a persistent QEMU guest that boots over iPXE."""
 
@@ -107,6 +113,7 @@ def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
     if only_print:
         click.echo(rules, nl=False)
     else:
+        use_log_format("auto")
         hold_filter(rules, uid=uid)
 
 
@@ -211,6 +218,7 @@ def _run(config: Path, *, require_filter: bool) -> int:
     from ectools.vm.load import load_guest_settings
     from ectools.vm.runner import run_guest
 
+    use_log_format("auto")
     return run_guest(load_guest_settings(config), require_filter=require_filter)
 
 

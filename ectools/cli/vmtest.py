@@ -14,6 +14,7 @@ from ectools.checks import vmtest_run
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
 from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome, run_tests
 from ectools.checks.vmtest_steps import StepKind
+from ectools.cli.complete import complete_vm_test
 from ectools.cli.param_types import Seconds
 from ectools.files import write_atomic
 from ectools.log import use_colour
@@ -24,7 +25,7 @@ _SHOWN_AFTER_FAILURE = 20
 
 
 @click.command("vmtest", epilog="Example: ectools vmtest ipxe-qemu --jobs 2 --memory 6144 --junit vmtest.xml")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_vm_test)
 @click.option("--list", "only_list", is_flag=True, help="List the tests, and why one cannot run here.")
 @click.option("--flake", metavar="REF", default=".", show_default=True, help="The flake that has the tests.")
 @click.option("--system", help="The system whose checks are meant. [default: this machine's]")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ectools import host
-from ectools.demo.draw import Drawing
+from ectools.demo.draw import Drawing, print_section
+from ectools.demo.log_lines import follow_lines
 from ectools.demo.payload import UP_MARK, Payload, build_payload, open_to_guest, stage_payload
 from ectools.demo.stages import DemoStage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
@@ -27,7 +28,6 @@ from ectools.processes import describe_exit, launch, stop
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
 _OPTIONS = ("services", "every-channel", "ipxe-qemu")
 _POLL_SECONDS = 0.05
@@ -57,9 +57,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
     left. Raises DemoError, with the runner's last words, where the guest does not come up.
     """
     if payload is None:
-        _print_section(
-            stderr, "payload", "a kernel and an initramfs from the distribution's packages, cached"
-        )
+        print_section(stderr, "payload", "a kernel and an initramfs from the distribution's packages, cached")
         parts = build_payload()
     else:
         parts = Payload.load(payload)
@@ -72,7 +70,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
         open_to_guest(directory, state=directory / "state", root=directory / "root")
         log = directory / "runner.log"
         argv = [sys.executable, "-m", "ectools.cli.main", "vm", "run", "--config", str(config)]
-        _print_section(stderr, "boot", "seconds a stage, and since the start")
+        print_section(stderr, "boot", "seconds a stage, and since the start")
         runner = _start_runner(argv, log, end_with_demo=not keep)
         undo.callback(stop, runner, term_seconds=_STOP_SECONDS)
         timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(stderr))
@@ -81,7 +79,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
         else:
             _stop_runner(runner, stderr=stderr)
     return DemoOutcome(
-        stages={stage.name.lower(): round(seconds, 3) for stage, seconds in timeline.reached.items()},
+        stages=timeline.by_name(),
         directory=directory if keep else None,
         pid=runner.pid if keep else None,
     )
@@ -93,11 +91,11 @@ def _write_settings(directory: Path, *, stderr: TextIO) -> Path:
     # A JSON string is a TOML string.
     for name, value in {"@STATE@": directory / "state", "@ROOT@": directory / "root"}.items():
         text = text.replace(name, json.dumps(str(value)))
-    _print_section(stderr, "host description", "demo.toml", text)
+    print_section(stderr, "host description", "demo.toml", text)
     description = host.parse_host(text.encode(), file="demo.toml", form=host.HostFormat.TOML)
     if problems := host.validate_host(description):
         raise ProblemsError("demo.toml: the embedded host description is not valid", [*problems])
-    _print_section(
+    print_section(
         stderr, "NixOS module", "what `ectools generate` makes of it", host.build_module(description)
     )
     options: dict[str, Any] = description.root.value
@@ -107,7 +105,7 @@ def _write_settings(directory: Path, *, stderr: TextIO) -> Path:
     (directory / "state").mkdir()
     config = directory / "settings.json"
     write_atomic(config, json.dumps(settings, indent=2).encode() + b"\n")
-    _print_section(stderr, "settings", "valid; the same file that the NixOS module writes")
+    print_section(stderr, "settings", "valid; the same file that the NixOS module writes")
     return config
 
 
@@ -134,12 +132,12 @@ def _watch(
     timeline, began = Timeline(), time.monotonic()
     records: list[dict[str, Any]] = []
     with log.open("rb") as stream:
-        lines = _follow(stream)
+        lines = follow_lines(stream)
         while timeline.next is not None:
             seconds = time.monotonic() - began
             # Asked before the log is read to its end, so that nothing said before the end is missed.
             ended = runner.poll()
-            for record in next(lines):
+            for record in map(parse_record, next(lines)):
                 records.append(record)
                 if (remark := find_remark(record)) is not None:
                     drawing.remark(remark)
@@ -161,14 +159,6 @@ def _watch(
     return timeline
 
 
-def _follow(stream: Any) -> Iterator[list[dict[str, Any]]]:
-    """Each time: the records that have been written whole since the last time."""
-    rest = b""
-    while True:
-        *lines, rest = (rest + stream.read()).split(b"\n")
-        yield [parse_record(line) for line in lines]
-
-
 def _show_tail(records: list[dict[str, Any]]) -> str:
     return "\n".join(f"  {_show(record)}" for record in records[-15:])
 
@@ -183,13 +173,7 @@ def _show(record: dict[str, Any]) -> str:
 
 
 def _stop_runner(runner: subprocess.Popen[bytes], *, stderr: TextIO) -> None:
-    _print_section(stderr, "stop", "asking the guest to power down")
+    print_section(stderr, "stop", "asking the guest to power down")
     status = stop(runner, term_seconds=_STOP_SECONDS)
     if status not in (0, -signal.SIGTERM):
         raise DemoError(f"the guest came up, but the runner did not stop well: {describe_exit(status)}")
-
-
-def _print_section(stderr: TextIO, title: str, words: str, body: str = "") -> None:
-    stderr.write(f"{title}: {words}\n")
-    stderr.writelines(f"    {line}\n" if line else "\n" for line in body.splitlines())
-    stderr.flush()

@@ -65,11 +65,15 @@ def parse_record(line: bytes) -> dict[str, Any]:
 
 @dataclass
 class Timeline:
-    """When each stage was reached, in seconds from the start of the runner; a stage counts once."""
+    """When each stage was reached, in seconds from the start; a stage counts once.
 
-    reached: dict[DemoStage, float] = field(default_factory=dict)
+    ``stages`` are in the order in which they come.
+    """
 
-    def note(self, stage: DemoStage, seconds: float) -> bool:
+    stages: type[StrEnum] = DemoStage
+    reached: dict[StrEnum, float] = field(default_factory=dict)
+
+    def note(self, stage: StrEnum, seconds: float) -> bool:
         """Whether this is the first time."""
         if stage in self.reached:
             return False
@@ -77,11 +81,20 @@ class Timeline:
         return True
 
     @property
-    def next(self) -> DemoStage | None:
-        """The first stage that has not been reached; None where the guest is up."""
-        return next((stage for stage in DemoStage if stage not in self.reached), None)
+    def next(self) -> StrEnum | None:
+        """The first stage that has not been reached; None where the last one was."""
+        return next((stage for stage in self.stages if stage not in self.reached), None)
 
-    def duration(self, stage: DemoStage) -> float:
+    @property
+    def width(self) -> int:
+        """The columns of the longest title."""
+        return max(map(len, self.stages))
+
+    def duration(self, stage: StrEnum) -> float:
         """Seconds from the last stage reached before ``stage`` to it."""
         at = self.reached[stage]
         return at - max((other for other in self.reached.values() if other < at), default=0.0)
+
+    def by_name(self) -> dict[str, float]:
+        """Lower-case name of each stage → seconds, for programs."""
+        return {stage.name.lower(): round(seconds, 3) for stage, seconds in self.reached.items()}

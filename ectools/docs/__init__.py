@@ -3,7 +3,8 @@
 ``shape_check`` whether it is such a schema · ``model`` a schema's options as a flat list · ``constraints``
 of their values · ``reference`` all modules, and what was renamed · ``links`` · ``commonmark`` and ``roles``
 descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, and ``data`` the formats · ``writing``
-pages into a directory · ``changelog`` what changed between two revisions.
+pages into a directory · ``changelog`` what changed between two revisions · ``commands_man`` pages of the
+commands.
 """
 
 from __future__ import annotations

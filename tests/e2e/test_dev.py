@@ -20,8 +20,9 @@ echo venv >> {log}
 for directory; do :; done
 rm -rf "$directory"; mkdir -p "$directory/bin"
 for program in python ruff mypy lint-imports ectools pytest coverage; do
-  printf '#!/bin/sh\\necho %s "$*" >> {log}\\ncase "%s $*" in $FAILING) exit 7;; esac\\n' \\
-    "$program" "$program" > "$directory/bin/$program"
+  printf '#!/bin/sh\\necho %s "$*" >> {log}\\necho noise of %s >&2\\n' "$program" "$program" \\
+    > "$directory/bin/$program"
+  printf 'case "%s $*" in $FAILING) exit 7;; esac\\n' "$program" >> "$directory/bin/$program"
   chmod +x "$directory/bin/$program"
 done
 """
@@ -78,6 +79,38 @@ def test_the_environment_is_made_where_it_has_to_be(checkout: Path) -> None:
     # Its programs name the directory in which they were installed.
     moved = checkout.rename(checkout.with_name("moved"))
     assert run_dev(moved, "lint")[1] == ["venv", "python"]
+
+
+@pytest.mark.parametrize("demo", [("demo",), ("demo", "netboot", "--keep")])
+def test_a_demo_installs_what_it_needs_and_says_no_more(
+    checkout: Path, require_tool: Callable[[str, str], str], demo: tuple[str, ...]
+) -> None:
+    for program in ("qemu-system-x86_64", "qemu-img", "dnsmasq", "ip", "nsenter"):
+        require_tool(program, "the demo's own needs")
+    done, _ = run_dev(checkout, *demo)
+    assert done.returncode == 0, done.stderr
+    install = "python -m pip install --quiet --disable-pip-version-check --no-input -e ."
+    assert read_log(checkout) == ["venv", install, f"ectools {' '.join(demo)}"]
+    assert done.stderr.splitlines() == [
+        *("dev: making .venv", "dev: installing into .venv"),
+        "noise of ectools",
+    ]
+    # The development tools come when they are wanted, and stay.
+    run_dev(checkout, "lint")
+    assert f"{install}[dev]" in read_log(checkout)
+    run_dev(checkout, *demo)
+    assert read_log(checkout) == [f"ectools {' '.join(demo)}"]
+
+
+def test_an_installation_that_fails_is_told_with_its_words(checkout: Path) -> None:
+    done, _ = run_dev(checkout, "lint", failing="python*")
+    assert done.returncode == 7
+    assert done.stderr.splitlines() == [
+        *("dev: making .venv", "dev: installing into .venv"),
+        "noise of python",
+    ]
+    # And it is tried again.
+    assert run_dev(checkout, "lint")[1] == ["python"]
 
 
 def test_lint_reads_the_nix_files(checkout: Path, require_tool: Callable[[str, str], str]) -> None:

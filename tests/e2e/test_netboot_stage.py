@@ -61,21 +61,23 @@ def test_a_day_of_a_boot_host(tmp_path: Path) -> None:
         assert (staged["outcome"], staged["removed"]) == ("staged", [])
         ids.append(staged["release"]["id"])
     one, two, three = ids
+    # The archive's name holds the tag.
+    first, _, third = (f"test ({each})" for each in ids)
     again = run("stage", "--tarball", archive, *state)
-    assert again.stdout == f"{three}: is current already; nothing changed\n"
+    assert again.stdout == f"{third}: is current already; nothing changed\n"
     assert "NO SHA256SUMS.txt IS PUBLISHED" in again.stderr
 
     assert read(run("rollback", *state, "--json")) == {"current": two, "previous": three}
-    assert run("rollback", *state).stdout == f"{three}: current now, in place of {two}\n"
-    assert run("releases", "pin", one, *state).stdout == f"{one}: pinned\n"
+    assert run("rollback", *state).stdout == f"{third}: current now, in place of {two}\n"
+    assert run("releases", "pin", one, *state).stdout == f"{first}: pinned\n"
     listed = {each["id"]: each["marks"] for each in read(run("releases", "list", *state, "--json"))}
     assert listed == {one: ["pinned"], two: ["previous"], three: ["current"]}
-    assert f"{one}  -  " in run("releases", "list", *state).stdout
+    assert f"{one}  test  " in run("releases", "list", *state).stdout
 
     assert "removed" not in run("releases", "collect", "--keep", "0", *state).stdout
     assert run("releases", "unpin", one, *state).stdout == f"{one}: no longer pinned\n"
     dry = run("releases", "collect", "--keep", "0", "--dry-run", *state)
-    assert f"{one}: would be removed" in dry.stdout
+    assert f"{first}: would be removed" in dry.stdout
     fates = {
         each["id"]: each["fate"] for each in read(run("releases", "collect", "--keep", "0", *state, "--json"))
     }
@@ -84,7 +86,7 @@ def test_a_day_of_a_boot_host(tmp_path: Path) -> None:
     assert run("releases", "verify", *state).stdout.count(": whole\n") == 2
     (tmp_path / "state" / "previous" / "initrd").write_bytes(b"bad")
     damaged = run("releases", "verify", *state, status=1)
-    assert f"{two}: initrd has 3 bytes" in damaged.stdout
+    assert f"test ({two}): initrd has 3 bytes" in damaged.stdout
     assert read(run("releases", "verify", two, *state, "--json", status=1))[0]["file"] == "initrd"
     assert "is damaged: initrd has 3 bytes" in run("rollback", *state, status=1).stderr
 

@@ -15,10 +15,10 @@ import pytest
 from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe
 from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services
-from support.probe_lab import BOOT, ProbeLab, build_probe_lab
+from support.probe_lab import BOOT, ROUTER, ProbeLab, build_probe_lab
 from support.staged import make_release, put_release
 
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
-NETWORK = "192.168.77.0/24"
+NETWORK, FAR_NETWORK = "192.168.77.0/24", "192.168.88.0/24"
 KERNEL = b"a kernel " * 1000
 NOBODY = 65534
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
@@ -96,6 +96,43 @@ def test_proxy_dhcp_serves_every_architecture_that_has_a_binary(lab: ProbeLab, h
         assert f"http://{BOOT}:8080/autoexec.ipxe" in named
         assert f"http://{BOOT}:8080/ec-ipxe.efi" in named
         assert {"ec-ipxe.efi", "ec-ipxe-ia32.efi", "ec-ipxe-arm64.efi"} <= named
+
+
+def test_a_network_behind_a_relay_is_answered_where_it_is_listed(lab: ProbeLab, home: Path) -> None:
+    lab.move_client_behind_router()
+    proxy = {"enable": True, "subnet": NETWORK, "subnets": [FAR_NETWORK]}
+    settings = prepare(home, "undionly.kpxe", "ec-ipxe.efi", proxyDhcp=proxy)
+    lab.start_router()
+    lab.start_relay(ROUTER, BOOT)
+    with serve(lab, settings) as service:
+        probed = lab.probe("--arch", "0", "--arch", "7", "--arch", "16")
+        assert {probed.outcome(number) for number in (0, 7, 16)} == {"boots"}, probed.report
+        service.change(proxyDhcp={**proxy, "subnets": []})
+        service.reload()
+        service.wait_for_dnsmasq(2)
+        assert lab.probe("--arch", "7").outcome(7) == "not offered"
+
+
+def test_a_probe_is_no_machine_that_does_not_boot(lab: ProbeLab, home: Path) -> None:
+    """It asks as machines of all kinds, and leaves files before their end."""
+    settings = prepare(home, "undionly.kpxe", "ec-ipxe.efi", proxyDhcp={"enable": True, "subnet": NETWORK})
+    directory = home / "state/tftp/x86_64"
+    directory.mkdir()
+    (directory / "large.efi").write_bytes(bytes(5 << 20))
+    directory.chmod(0o755)
+    # A BIOS's iPXE takes the router's file.
+    bios = "dhcp-match=set:bios,option:client-arch,0"
+    lab.start_router(bios, f"dhcp-boot=tag:bios,x86_64/large.efi,,{BOOT}")
+    with serve(lab, settings) as service:
+        probed = lab.probe("--verify")
+        assert probed.outcome(11) == "not offered"
+        loads = [load for step in probed.architecture(0)["steps"] for load in step["loads"]]
+        assert loads[-1]["uri"] == f"tftp://{BOOT}/x86_64/large.efi", loads
+        assert service.events("has no boot binary")
+        assert [line for line in service.log() if line["level"] not in ("debug", "info")] == []
+        assert service.events("a node has") == []
+        files = {event["file"] for event in service.events("TFTP has sent a file")}
+        assert {"ec-ipxe.efi", "undionly.kpxe", "autoexec.ipxe"} <= files
 
 
 def test_with_the_capabilities_of_the_unit_and_no_others(lab: ProbeLab, home: Path) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import struct
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from support.needs import give_up, require_tool
 
-from ectools.demo.payload import cache_directory
-from ectools.files import hold_lock
-from ectools.processes import ProcessError, run
+from ectools.demo.debian_suite import find_suite_tree
+from ectools.demo.netboot.machine import Ovmf, find_ovmf
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 X86_64, IA32, ARM64 = 0x8664, 0x014C, 0xAA64
 
@@ -60,86 +61,46 @@ def find_signed_loaders() -> tuple[Path, Path]:
     return tree / "shim/shimx64.efi.signed", tree / "grub/x86_64-efi-signed/grubnetx64.efi.signed"
 
 
-def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
+def find_arm64_kernel() -> Path:
+    """Debian's kernel for ARM64 machines in a cloud; as ``find_ipxe``."""
+    tree = _find_tree("bookworm", "arm64-kernel", ("linux-image-cloud-arm64",), architecture="arm64")
+    (kernel,) = tree.glob("boot/vmlinuz-*")
+    return kernel
+
+
+def _find_tree(suite: str, name: str, packages: tuple[str, ...], *, architecture: str | None = None) -> Path:
+    """``architecture``: Debian's name of another one than this machine's."""
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
-    cache = cache_directory()
-    tree = cache / f"{name}-{suite}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=1800):
-        if not tree.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
-                try:
-                    _unpack(suite, packages, Path(work))
-                except ProcessError as error:
-                    give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
-                (Path(work) / "tree").rename(tree)
-    return tree
+    try:
+        return find_suite_tree(suite, name, packages, architecture=architecture)
+    except EcError as error:
+        give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
 
 
-def _unpack(suite: str, packages: tuple[str, ...], work: Path) -> None:
-    """An apt with lists, sources and state of its own."""
-    for directory in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
-        (work / directory).mkdir(parents=True)
-    (work / "status").touch()
-    _write_sources(suite, work / "sources")
-    settings = {
-        "Dir::State": work,
-        "Dir::State::lists": work / "lists",
-        "Dir::State::status": work / "status",
-        "Dir::Cache": work,
-        "Dir::Etc::sourcelist": "/dev/null",
-        "Dir::Etc::sourceparts": work / "sources",
-        "APT::Sandbox::User": "root",
-    }
-    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    run(["apt-get", *options, "-qq", "update"], timeout=600)
-    run(["apt-get", *options, "-qq", "download", *packages], cwd=work / "deb", timeout=600)
-    for archive in (work / "deb").glob("*.deb"):
-        run(["dpkg-deb", "--extract", str(archive), str(work / "tree")], timeout=120)
-
-
-def _write_sources(suite: str, directory: Path) -> None:
-    """The system's own sources of its release, with another suite's name."""
-    release = Path("/etc/os-release").read_text()
-    found = re.search(r"^VERSION_CODENAME=(\w+)$", release, re.MULTILINE)
-    if found is None:
-        give_up("this system's release has no code name: its package sources tell nothing of another one's")
-    here = found[1]
-    one_line = re.compile(rf"^(deb\s+(?:\[[^\]]*\]\s+)?\S+\s+){here}(\s.*)$")
-    for file in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.list")):
-        lines = file.read_text().splitlines() if file.exists() else []
-        matched = [match for match in map(one_line.match, lines) if match]
-        if matched:
-            text = "".join(f"{match[1]}{suite}{match[2]}\n" for match in matched)
-            (directory / file.with_suffix(".list").name).write_text(text)
-    for file in Path("/etc/apt/sources.list.d").glob("*.sources"):
-        stanzas = [
-            re.sub(r"^Suites:.*$", f"Suites: {suite}", stanza, flags=re.MULTILINE)
-            for stanza in re.split(r"\n\s*\n", file.read_text())
-            if re.search(rf"^Suites:(.*\s)?{here}(\s.*)?$", stanza, re.MULTILINE)
-        ]
-        if stanzas:
-            (directory / file.name).write_text("\n\n".join(stanzas) + "\n")
-
-
-_OVMF = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-)
 # With Microsoft's keys in its variables, so that Secure Boot is on.
 _SECURE_OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
 )
+_AAVMF = (
+    ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+)
 
 
 def copy_ovmf(directory: Path, *, secure: bool = False) -> tuple[Path, Path]:
     """OVMF's code, and a copy of its variables that a guest may write to. ``secure``: with Secure Boot."""
-    places = _SECURE_OVMF if secure else _OVMF
-    found = next((pair for pair in places if all(Path(file).exists() for file in pair)), None)
+    return _copy_firmware(find_ovmf(_SECURE_OVMF if secure else None), directory, "OVMF", package="ovmf")
+
+
+def copy_aavmf(directory: Path) -> tuple[Path, Path]:
+    """The same for ARM64 machines."""
+    return _copy_firmware(find_ovmf(_AAVMF), directory, "AAVMF", package="qemu-efi-aarch64")
+
+
+def _copy_firmware(found: Ovmf | None, directory: Path, name: str, *, package: str) -> tuple[Path, Path]:
     if found is None:
-        give_up("OVMF is not installed (Debian: ovmf)")
-    copy = directory / "ovmf-variables.fd"
-    shutil.copyfile(found[1], copy)
-    return Path(found[0]), copy
+        give_up(f"{name} is not installed (Debian: {package})")
+    copy = directory / "firmware-variables.fd"
+    shutil.copyfile(found.variables, copy)
+    return found.code, copy

@@ -1,87 +1,40 @@
-"""A network to boot machines on: a bridge, its DHCP authority and a boot host, in namespaces of their own.
+"""The demo's network (``ectools.demo.netboot.lab``) for tests: as root, with names that no other test has.
 
 lab.switch   the bridge, and the taps of the machines
 lab.router   192.168.77.1: leases, and the boot options that somebody set in it (UniFi's "Network Boot")
 lab.boot     192.168.77.2: for ``ectools netboot serve``
+lab.client   192.168.77.3: for ``ectools netboot probe``
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import os
-import secrets
 import subprocess
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guests import wait_until
 from support.needs import give_up, require_tool
-from support.netboot_clients import Plug
+
+from ectools.demo.netboot.lab import (
+    BOOT_IP,
+    LAB_BRIDGE,
+    NETWORK,
+    ROUTER_IP,
+    SUBNET,
+    Lab,
+    LabError,
+    make_network,
+    remove_network,
+    start_router,
+)
+from ectools.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-SUBNET = "192.168.77"
-NETWORK = f"{SUBNET}.0/24"
-ROUTER_IP = f"{SUBNET}.1"
-BOOT_IP = f"{SUBNET}.2"
-_BRIDGE = "bridge"
-
-
-@dataclass
-class Lab:
-    """The namespaces' names; ``directory`` holds logs and leases."""
-
-    directory: Path
-    tag: str = field(default_factory=lambda: secrets.token_hex(3))
-    _taps: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def switch(self) -> str:
-        return f"ec-switch-{self.tag}"
-
-    @property
-    def router(self) -> str:
-        return f"ec-router-{self.tag}"
-
-    @property
-    def boot(self) -> str:
-        return f"ec-boot-{self.tag}"
-
-    def inside(self, namespace: str) -> list[str]:
-        """Runs a command in a namespace."""
-        return ["ip", "netns", "exec", namespace]
-
-    def ip(self, namespace: str, *words: str) -> str:
-        return run(["ip", "-netns", namespace, *words])
-
-    def add_plug(self) -> Plug:
-        """A new tap on the bridge, for one machine."""
-        name = f"tap{next(self._taps)}"
-        self.ip(self.switch, "tuntap", "add", name, "mode", "tap")
-        self.ip(self.switch, "link", "set", name, "master", _BRIDGE, "up")
-        netdev = f"tap,ifname={name},script=no,downscript=no"
-        return Plug(netdev=netdev, wrapper=tuple(self.inside(self.switch)), tap=name)
-
-    def count_received(self) -> dict[str, int]:
-        """Tap → bytes that the machine behind it has been sent."""
-        links = json.loads(self.ip(self.switch, "-json", "-statistics", "link", "show"))
-        return {link["ifname"]: link["stats64"]["tx"]["bytes"] for link in links}
-
-    def find_address(self, mac: str) -> str | None:
-        """The address that the router leased to a card."""
-        leases = self.directory / "leases"
-        lines = leases.read_text().splitlines() if leases.exists() else []
-        return next((line.split()[2] for line in lines if line.split()[1] == mac), None)
-
-    @property
-    def router_log(self) -> str:
-        """What the router's dnsmasq logged."""
-        return (self.directory / "router.log").read_text()
+__all__ = ["BOOT_IP", "LAB_BRIDGE", "NETWORK", "ROUTER_IP", "SUBNET", "Lab", "build_netboot_lab", "run"]
 
 
 def run(argv: Sequence[str]) -> str:
@@ -100,55 +53,15 @@ def build_netboot_lab(directory: Path, *, boot_file: str | None = None, leases: 
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: makes network namespaces")
     require_tool("ip", "install iproute2")
+    require_tool("nsenter", "install util-linux")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     lab = Lab(directory)
     with contextlib.ExitStack() as stack:
-        for namespace in (lab.switch, lab.router, lab.boot):
-            made = subprocess.run(
-                ["ip", "netns", "add", namespace], capture_output=True, text=True, check=False
-            )
-            if made.returncode != 0:
-                give_up(f"network namespaces cannot be made: {made.stderr.strip()}")
-            stack.callback(subprocess.run, ["ip", "netns", "delete", namespace], check=False)
-            lab.ip(namespace, "link", "set", "lo", "up")
-        lab.ip(lab.switch, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
-        lab.ip(lab.switch, "link", "set", _BRIDGE, "up")
-        for namespace, address in ((lab.router, ROUTER_IP), (lab.boot, BOOT_IP)):
-            port = namespace[3:9].rstrip("-")
-            lab.ip(
-                lab.switch, "link", "add", port, "type", "veth", "peer", "name", "lan0", "netns", namespace
-            )
-            lab.ip(lab.switch, "link", "set", port, "master", _BRIDGE, "up")
-            lab.ip(namespace, "address", "add", f"{address}/24", "dev", "lan0")
-            lab.ip(namespace, "link", "set", "lan0", "up")
-        lab.ip(lab.router, "address", "add", "fd77::1/64", "dev", "lan0", "nodad")
+        stack.callback(remove_network, lab)
+        try:
+            make_network(lab)
+        except LabError as error:
+            give_up(error.message)
         if leases:
-            stack.enter_context(_run_router(lab, dnsmasq, boot_file))
+            stack.callback(stop, start_router(lab, dnsmasq=dnsmasq, boot_file=boot_file), term_seconds=5)
         yield lab
-
-
-@contextlib.contextmanager
-def _run_router(lab: Lab, dnsmasq: str, boot_file: str | None) -> Iterator[None]:
-    pid_file = lab.directory / "router.pid"
-    argv = [
-        *(*lab.inside(lab.router), dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"),
-        *("--interface=lan0", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--log-dhcp"),
-        *(f"--dhcp-range={SUBNET}.100,{SUBNET}.199,10m", f"--dhcp-option=option:router,{ROUTER_IP}"),
-        *(f"--dhcp-leasefile={lab.directory / 'leases'}", f"--pid-file={pid_file}", "--user=root"),
-        # Without IPv6 in the network, iPXE of 2019 waits for it, each time that it configures its card.
-        *("--enable-ra", "--dhcp-range=fd77::,ra-only"),
-        f"--log-facility={lab.directory / 'router.log'}",
-        *([] if boot_file is None else [f"--dhcp-boot={boot_file},,{BOOT_IP}"]),
-    ]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_until(lambda: pid_file.exists() or process.poll() is not None, "the router's dnsmasq runs")
-        if process.poll() is not None:
-            assert process.stderr is not None
-            pytest.fail(f"the router's dnsmasq: {process.stderr.read()}")
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()

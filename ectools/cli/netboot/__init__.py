@@ -10,16 +10,17 @@ import click
 
 from ectools.cli.lazy import LazyGroup
 
+# In the order of the work: what a release is made by, what serves it, what looks after it; then the parts.
 NETBOOT_COMMANDS = {
     "pack": ("ectools.cli.netboot.pack", "Make a release's archive and sums from a netboot output."),
-    "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
-    "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "stage": ("ectools.cli.netboot.stage", "Fetch a release, check it, unpack it, and make it current."),
     "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
-    "http": ("ectools.cli.netboot.http", "Serve the files of one directory over HTTP."),
     "serve": ("ectools.cli.netboot.serve", "Serve what is staged: HTTP, TFTP, and ProxyDHCP."),
-    "dnsmasq": ("ectools.cli.netboot.dnsmasq", "Serve TFTP and ProxyDHCP alone: the unit beside serve's."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
+    "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
+    "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
+    "http": ("ectools.cli.netboot.http", "Serve the files of one directory over HTTP."),
+    "dnsmasq": ("ectools.cli.netboot.dnsmasq", "Serve TFTP and ProxyDHCP alone: the unit beside serve's."),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli.complete import complete_file, complete_words
 from ectools.cli.netboot.state import become_owner, load_given, state_options
 from ectools.errors import EcError
 
@@ -26,9 +27,20 @@ PLACEHOLDER = "TOKEN"
 @click.option(
     "--strategy",
     metavar="NAME",
+    shell_complete=complete_words("autoexec", "embedded", "local", "remote"),
     help="Where the x86-64 UEFI binary comes from: autoexec, embedded, local, remote.",
 )
-@click.option("--local-file", metavar="FILE", help="The binary of the strategy local, which this implies.")
+@click.option(
+    "--local-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="The binary of the strategy local, which this implies.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Serve a binary that looks for no script, where the DHCP server tells an iPXE the script's address.",
+)
 @click.option(
     "--print",
     "script",
@@ -52,6 +64,7 @@ def ipxe(
         "httpPort": options["http_port"],
         "ipxe.strategy": options["strategy"] or (None if local is None else "local"),
         "ipxe.localFile": local,
+        "ipxe.force": options["force"] or None,
     }
     settings = load_given(config, state_dir, **flags)
     if script is not None:
@@ -73,7 +86,8 @@ def ipxe(
 
 
 def _build(script: str, settings: NetbootSettings, token: str | None) -> str:
-    from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+    from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+    from ectools.netboot.boot_files.scripts.second_stage import build_netboot
     from ectools.netboot.release.store import ReleaseStore
 
     if script == "autoexec":

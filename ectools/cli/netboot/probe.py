@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from ectools.cli.complete import complete_architecture, complete_interface
 from ectools.cli.param_types import Seconds
 from ectools.log import use_colour
 
@@ -40,7 +41,12 @@ def _check_architectures(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: sudo ectools netboot probe --interface eth0 --arch 7",
 )
-@click.option("--interface", metavar="NAME", help="The interface to ask on.  [default: the default route's]")
+@click.option(
+    "--interface",
+    metavar="NAME",
+    shell_complete=complete_interface,
+    help="The interface to ask on.  [default: the default route's]",
+)
 @click.option(
     "--arch",
     "architectures",
@@ -48,6 +54,7 @@ def _check_architectures(
     multiple=True,
     metavar="N",
     callback=_check_architectures,
+    shell_complete=complete_architecture,
     help="A client architecture (DHCP option 93): 7 is x64 UEFI, 0 BIOS, 16 x64 UEFI HTTP boot. May be given"
     " several times.  [default: all]",
 )

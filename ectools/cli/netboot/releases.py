@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_release
+from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_state, show_size, state_options
 from ectools.netboot.release.store import ReleaseStore
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: ectools netboot releases list --state-dir ./netboot",
 )
@@ -30,14 +33,12 @@ def releases() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print an array of releases on standard output.")
 def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List what is staged, the newest first."""
-    from ectools.netboot.release.manifest import render_manifest
+    from ectools.netboot.release.manifest import describe_release
 
-    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store = _open_store(config, state_dir)
     found = [(release, _find_marks(store, release)) for release in store.list_releases()]
     if as_json:
-        click.echo(
-            json.dumps([{**json.loads(render_manifest(release)), "marks": marks} for release, marks in found])
-        )
+        click.echo(json.dumps([{**describe_release(release), "marks": marks} for release, marks in found]))
         return
     for release, marks in found:
         staged = datetime.fromtimestamp(release.staged_at, UTC).isoformat(timespec="minutes")
@@ -47,13 +48,14 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
             staged.replace("+00:00", "Z"),
             show_size(release.size),
             *marks,
+            *sorted({each.architecture for each in release.systems if each.architecture is not None}),
         ]
         click.echo("  ".join(words))
 
 
 @releases.command(epilog="Example: ectools netboot releases pin sha256-0123456789abcdef0123456789abcdef")
 @state_options
-@click.argument("release_id", metavar="ID")
+@click.argument("release_id", metavar="ID", shell_complete=complete_release)
 def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Keep a release from being collected."""
     from ectools.netboot.release.pins import pin as pin_release
@@ -64,7 +66,7 @@ def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
 
 @releases.command(epilog="Example: ectools netboot releases unpin sha256-0123456789abcdef0123456789abcdef")
 @state_options
-@click.argument("release_id", metavar="ID")
+@click.argument("release_id", metavar="ID", shell_complete=complete_release)
 def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
     """Let a release be collected again."""
     from ectools.netboot.release.pins import unpin as unpin_release
@@ -103,13 +105,13 @@ def collect(
 
 @releases.command(epilog="Example: ectools netboot releases verify")
 @state_options
-@click.argument("release_id", metavar="[ID]", required=False)
+@click.argument("release_id", metavar="[ID]", required=False, shell_complete=complete_release)
 @click.option("--json", "as_json", is_flag=True, help="Print an array of {id, file, fault}.")
 def verify(*, config: Path | None, state_dir: str | None, release_id: str | None, as_json: bool) -> int:
     """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""
     from ectools.netboot.release.verify import check_staged
 
-    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store = _open_store(config, state_dir)
     wanted = store.list_ids() if release_id is None else [release_id]
     found = []
     for checked in (check_staged(store, each) for each in wanted):
@@ -123,6 +125,13 @@ def verify(*, config: Path | None, state_dir: str | None, release_id: str | None
         for each, damage in found:
             click.echo(f"{each.title}: {damage.name} {damage.fault}")
     return 1 if found else 0
+
+
+def _open_store(config: Path | None, state_dir: str | None) -> ReleaseStore:
+    """The store, which is there. Raises StoreError."""
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    store.require()
+    return store
 
 
 def _find_marks(store: ReleaseStore, release: Release) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.complete import complete_directory, complete_interface
 from ectools.cli.log_format import log_format_option, use_log_format
 from ectools.netboot.settings.model import NETBOOT_CONFIG
 
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
     metavar="FILE",
     help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
-@click.option("--state-dir", metavar="DIR", help="The state directory, in place of the settings'.")
+@click.option(
+    "--state-dir",
+    metavar="DIR",
+    shell_complete=complete_directory,
+    help="The state directory, in place of the settings'.",
+)
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
-@click.option("--interface", metavar="NAME", help="The interface that has it.")
+@click.option(
+    "--interface", metavar="NAME", shell_complete=complete_interface, help="The interface that has it."
+)
 @click.option("--hostname", metavar="NAME", help="The name or address that clients are sent to.")
 @click.option("--http-port", type=int, metavar="N", help="TCP port of the HTTP server.")
 @click.option("--proxy-subnet", metavar="CIDR", help="Answer PXE clients of this network (ProxyDHCP).")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ectools.cli.complete import complete_directory
 from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _CONFIG = click.option(
     help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
 )
 _STATE_DIR = click.option(
-    "--state-dir", metavar="DIR", help="The state directory, in place of the settings'."
+    "--state-dir",
+    metavar="DIR",
+    shell_complete=complete_directory,
+    help="The state directory, in place of the settings'.",
 )
 
 

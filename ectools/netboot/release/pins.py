@@ -21,9 +21,7 @@ def pin(store: ReleaseStore, release_id: str) -> Release:
     with store.lock():
         release = store.find(release_id)
         if release is None:
-            raise ReleaseGoneError(
-                f"{release_id} is not staged", hint="`ectools netboot releases list` shows what is"
-            )
+            raise ReleaseGoneError(f"{release_id} is not staged", hint=store.suggest_id(release_id))
         mark(store.pinned_dir, release_id)
         return release
 

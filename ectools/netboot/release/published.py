@@ -43,9 +43,9 @@ _LISTS = (
     re.compile(r"(?:.+[._-])?(?:sha256[._-]?)?checksums?(?:[._-]sha256)?(?:\.txt)?"),
 )
 _OWN = (".sha256", ".sha256sum", ".sha256sums", ".sha256.txt", ".sha256sum.txt")
-# What holds sums of some kind, or looks so.
+# What holds sums of some kind, or looks so: those of another kind, a browser's second copy, a signature.
 _SIMILAR = re.compile(
-    r".*(?:sums?|checksums?|digests?)(?:\.\w{1,5})?|.*\.(?:md5|sha\d+|b2|b3|blake\w+)(?:\.\w{1,5})?"
+    r".*(?:sums?\b|sha-?256|checksum|digest).*|.*\.(?:md5|sha\d+|b2|b3|blake\w+)(?:\.\w{1,5})?"
 )
 _MOST_READ = 8
 
@@ -124,7 +124,7 @@ def _miss(
 ) -> None:
     """Warn that nothing can be compared, or raise where it has to be."""
     seen = [
-        f"{name}: {'is not read: its name is not of SHA-256 sums' if error is None else error.message}"
+        f"{name}: {'is not read: SHA-256 sums are not called so' if error is None else error.message}"
         for name, error in near.items()
     ]
     if settings.require_sums or settings.signature is not None:

@@ -1,6 +1,6 @@
 """The directory of staged releases: what stands in it, and the right to use it.
 
-    releases/<id>/      the files of a release, and release.json
+    releases/<id>/      the files of a release, and release.json; of several systems, each has a directory
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed
@@ -21,6 +21,8 @@ import fcntl
 import os
 import re
 import shutil
+import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -32,8 +34,11 @@ from ectools.netboot.release.manifest import (
     MAX_MANIFEST_BYTES,
     ManifestError,
     Release,
+    System,
     parse_manifest,
 )
+from ectools.netboot.release.systems import read_kernel_architecture
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +80,12 @@ class ReleaseStore:
     def directory(self, release_id: str) -> Path:
         """The directory of a release's files, staged or not. Raises InputError for what is no id."""
         if not ID_PATTERN.fullmatch(release_id):
-            raise InputError(
-                f"{release_id!r} is no release's id", hint="`ectools netboot releases list` shows them"
-            )
+            raise InputError(f"{release_id!r} is no release's id", hint=self.suggest_id(release_id))
         return self.releases_dir / release_id
+
+    def suggest_id(self, given: str) -> str:
+        """A hint for an id that no release has: the one that begins so, or looks like it."""
+        return did_you_mean(given, self.list_ids()) or "`ectools netboot releases list` shows them"
 
     def find_current(self) -> Release | None:
         """The release that is served; None before the first staging. Raises StoreError, ManifestError."""
@@ -185,21 +192,27 @@ class ReleaseStore:
         finally:
             os.close(descriptor)
 
+    def require(self) -> None:
+        """Raises StoreError where there is no state directory."""
+        hint = "stateDir, or --state-dir, names it"
+        try:
+            status = self.state_dir.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.state_dir}: there is no such directory: nothing was ever staged there", hint=hint
+            ) from error
+        except OSError as error:
+            raise self._translate(error) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(f"{self.state_dir}: is no directory", hint=hint)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """The right to change the store, for the length of the block; waits LOCK_SECONDS for whoever has it.
 
         Raises StoreError where there is no store, LockedError, StoreError for every OSError of the block.
         """
-        try:
-            self.state_dir.stat()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.state_dir}: there is no such directory: nothing was ever staged there",
-                hint="stateDir, or --state-dir, names it",
-            ) from error
-        except OSError as error:
-            raise self._translate(error) from error
+        self.require()
         with self._hold(self.changing_dir, lock=".lock", wait_seconds=LOCK_SECONDS):
             yield
 
@@ -252,7 +265,15 @@ class ReleaseStore:
         release = parse_manifest(data, where=str(path))
         if release.id != release_id:
             raise ManifestError(f"{path}: id: {release.id} stands in the directory of another")
-        return release
+        systems = tuple(
+            each if each.architecture is not None else self._find_architecture(each, path.parent)
+            for each in release.systems
+        )
+        return replace(release, systems=systems)
+
+    def _find_architecture(self, system: System, directory: Path) -> System:
+        """What an older program has not written down is read from the kernel, where that is still there."""
+        return replace(system, architecture=read_kernel_architecture(directory / system.boot.kernel))
 
     def _find_link(self, name: str) -> Release | None:
         release_id = self.find_link_id(name)

@@ -50,9 +50,7 @@ def check_staged(store: ReleaseStore, release_id: str) -> Checked:
         found = (*find_damage(release, directory), *_find_strays(release, directory))
         return Checked(id=release_id, title=release.title, damage=found)
     if not directory.is_dir():
-        raise ReleaseGoneError(
-            f"{release_id} is not staged", hint="`ectools netboot releases list` shows what is"
-        )
+        raise ReleaseGoneError(f"{release_id} is not staged", hint=store.suggest_id(release_id))
     return Checked(id=release_id, title=release_id, damage=(Damage(name=MANIFEST_NAME, fault="is missing"),))
 
 

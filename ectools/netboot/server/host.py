@@ -11,7 +11,7 @@ from ectools.addresses import list_own_addresses
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.settings.model import NETBOOT_OPTIONS
+from ectools.netboot.settings.model import Origins
 from ectools.privileges import UnsafeDirectoryError, find_directory_user
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check_host(settings: ServerSettings) -> None:
 
     TCP's port is found out about when it is bound.
     """
-    check_address(settings.listen_ip, settings.interface)
+    check_address(settings.listen_ip, settings.interface, origins=settings.origins)
     _check_port(settings.listen_ip, load_protocols().ports.tftp, "TFTP")
     if settings.proxy_dhcp is not None:
         check_proxy_ports()
@@ -55,7 +55,7 @@ def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
     """What a start would find of this host, as far as other settings change it. Raises EcError."""
     if settings.interface != before.interface:
         # Nothing is bound to it: but the next start would fail.
-        check_address(settings.listen_ip, settings.interface)
+        check_address(settings.listen_ip, settings.interface, origins=settings.origins)
     if settings.proxy_dhcp is not None and before.proxy_dhcp is None:
         check_proxy_ports()
 
@@ -66,8 +66,9 @@ def make_directories(settings: NetbootSettings) -> None:
     Whose they are has been settled before (``boot_user``): root is here in directories of its own.
     Raises FileError, UnsafeDirectoryError.
     """
-    _make_directory(settings.state_dir, 0o750)
-    _make_directory(settings.tftp_dir, 0o755)
+    name = settings.origins.name("stateDir", settings.state_dir)
+    _make_directory(settings.state_dir, 0o750, name=name)
+    _make_directory(settings.tftp_dir, 0o755, name=name)
     if os.geteuid() == 0 and (owner := find_directory_user(settings.state_dir, settings.tftp_dir)).uid != 0:
         raise UnsafeDirectoryError(
             f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",
@@ -75,22 +76,23 @@ def make_directories(settings: NetbootSettings) -> None:
         )
 
 
-def _make_directory(directory: Path, mode: int) -> None:
+def _make_directory(directory: Path, mode: int, *, name: str) -> None:
     try:
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
             f"{directory}: cannot be made: {error.strerror}",
-            hint=f"{NETBOOT_OPTIONS}.stateDir names the directory",
+            hint=f"{name} names the directory",
         ) from error
 
 
-def check_address(address: IPv4Address, interface: str | None) -> None:
+def check_address(address: IPv4Address, interface: str | None, *, origins: Origins | None = None) -> None:
     """Raises HostError or InputError where the address, or ``interface`` with it, is not this host's."""
     found = _find_interfaces(address)
+    name = (origins or Origins()).name
     if not found:
         raise HostError(
-            f"{NETBOOT_OPTIONS}.listenIP: {address} is no address of this host",
+            f"{name('listenIP', address)}: {address} is no address of this host",
             hint="`ip -4 address` lists them; one that DHCP gives may not be there yet",
         )
     if interface is None or interface in found:
@@ -98,11 +100,11 @@ def check_address(address: IPv4Address, interface: str | None) -> None:
     known = [name for _, name in socket.if_nameindex()]
     if interface not in known:
         raise InputError(
-            f"{NETBOOT_OPTIONS}.interface: there is no interface {interface}",
+            f"{name('interface', interface)}: there is no interface {interface}",
             hint=f"there are: {', '.join(known)}",
         )
     raise HostError(
-        f"{NETBOOT_OPTIONS}.interface: {interface} does not have the address {address} of listenIP",
+        f"{name('interface', interface)}: {interface} does not have the address {address} of listenIP",
         hint=f"{', '.join(found)} has it",
     )
 

@@ -1,5 +1,6 @@
 """The settings of network boot.
 
 ``model`` what they are · ``checks`` of one value · ``boot_names`` in the TFTP directory · ``build`` JSON →
-settings, or all that is wrong · ``load`` a file, the environment and flags → settings.
+settings, or all that is wrong · ``load`` a file, the environment and flags → settings ·
+``origins`` of their values, for messages.
 """

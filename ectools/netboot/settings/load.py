@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA
+from ectools.netboot.settings.origins import named_as_given
 from ectools.parsing import Problems
 from ectools.schemas import load_schema
 from ectools.settings_file import check_document, read_settings_file
@@ -49,6 +50,7 @@ _PATHS = (
 _EXCLUSIVE = {"release.tag": "release.tarball", "release.tarball": "release.tag"}
 
 
+@named_as_given(VARIABLES)
 def load_netboot_settings(
     config: Path | None,
     *,
@@ -68,6 +70,7 @@ def load_netboot_settings(
     return source.build(schema, build_netboot_settings)
 
 
+@named_as_given(VARIABLES)
 def load_server_settings(
     config: Path | None,
     *,
@@ -156,7 +159,9 @@ def _is_set(document: Any, option: str) -> bool:
 
 def _set(document: dict[str, Any], option: str, value: Any) -> None:
     if option in _PATHS and value:
-        value = str(Path(value).absolute())
+        given = value if isinstance(value, list | tuple) else [value]
+        paths = [str(Path(path).absolute()) for path in given]
+        value = paths[0] if len(paths) == 1 else paths
     *directories, name = option.split(".")
     for directory in directories:
         inner = document.setdefault(directory, {})

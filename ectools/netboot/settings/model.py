@@ -7,17 +7,18 @@ the one of the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ectools.netboot.protocols import Binary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
-    from ectools.netboot.protocols import Binary
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -84,8 +85,9 @@ class Signature:
 class Forge:
     """A Forgejo's repository. ``host`` is its URL, ``artifact`` a glob of the archive's name.
 
-    ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the system
-    trusts is enough.
+    ``other_artifacts`` are globs of archives for other architectures, which are staged too where the release
+    has them. ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the
+    system trusts is enough.
     """
 
     host: str
@@ -93,21 +95,26 @@ class Forge:
     tag: str | None
     token_file: Path | None
     artifact: str
+    other_artifacts: tuple[str, ...]
     ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tarball:
-    """A release's archive on this machine."""
+class Tarballs:
+    """A release's archives on this machine, at least one."""
 
-    path: Path
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSettings:
-    """``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one."""
+    """``systems`` are the names of those that are wanted, the preferred first; none: ``source`` says which.
 
-    source: Forge | Tarball
+    ``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one.
+    """
+
+    source: Forge | Tarballs
+    systems: tuple[str, ...]
     require_sums: bool
     signature: Signature | None
     keep: int
@@ -147,17 +154,24 @@ class IpxeSettings:
 
     ``files`` are the binaries named for the other architectures. Of those ``looked_for``, the distribution's
     is offered where there is one; any other that is missing is not.
+    ``force``: one that loads no script of its own is served without ProxyDHCP too.
     ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    force: bool
     extra_files: Mapping[str, Path]
     verify: bool
     attempts: int
     on_failure: OnFailure
     reboot_seconds: int
     looked_for: frozenset[Binary] = frozenset()
+
+    @property
+    def offered(self) -> tuple[Binary, ...]:
+        """The boot binaries that there are: whose machines are let in."""
+        return (Binary.X86_64, *self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +182,30 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origins:
+    """Where values were given that the settings file does not have.
+
+    ``flags``: dotted option → the flag; ``variables``: dotted option → the variable and what it holds, which
+    is used where neither a flag nor the file has the option.
+    """
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def name(self, option: str, value: Any) -> str:
+        """What a message calls an option with this value: the flag, the variable, or the option's path."""
+        if option in self.flags:
+            return self.flags[option]
+        variable, held = self.variables.get(option, ("", None))
+        return f"${variable}" if held is not None and held == str(value) else f"{NETBOOT_OPTIONS}.{option}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetbootSettings:
-    """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none."""
+    """``mirrors`` are URLs without a slash at the end. ``proxy_dhcp`` None: there is none.
+
+    ``origins`` is for messages alone: settings with the same values are equal.
+    """
 
     interface: str | None
     hostname: str
@@ -187,6 +223,7 @@ class NetbootSettings:
     release: ReleaseSettings
     ipxe: IpxeSettings
     fleet: FleetSettings
+    origins: Origins = field(default_factory=Origins, compare=False, repr=False)
 
     @property
     def base_url(self) -> str:

@@ -30,12 +30,12 @@ class TestLazyGroup:
     def test_commands_are_listed_without_being_loaded(self, program: Program) -> None:
         status, out, _ = program(self.make(), "--help")
         assert status == 0
-        assert out.split("Commands:")[1].split("\n")[1:3] == ["  a  First.", "  b  Second."]
+        assert out.split("Commands:")[1].split("\n")[1:3] == ["  b  Second.", "  a  First."]
 
     def test_one_is_loaded_when_it_is_named(self) -> None:
         group = self.make()
         context = click.Context(group)
-        assert group.list_commands(context) == ["a", "b"]
+        assert group.list_commands(context) == ["b", "a"]
         assert group.get_command(context, "b") is sys.modules["ectools.cli.init"].COMMAND
         assert group.get_command(context, "c") is None
         with pytest.raises(ModuleNotFoundError):
@@ -54,11 +54,13 @@ def test_a_time_is_a_finite_number_within_its_bounds(text: str, seconds: float |
         assert kind.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize(("word", "expected"), [("auto", []), ("json", [True]), ("text", [False])])
+@pytest.mark.parametrize(
+    ("word", "expected"), [("auto", [False, None]), ("json", [False, True]), ("text", [False, False])]
+)
 def test_the_form_of_the_log(
-    program: Program, monkeypatch: pytest.MonkeyPatch, word: str, expected: list[bool]
+    program: Program, monkeypatch: pytest.MonkeyPatch, word: str, expected: list[bool | None]
 ) -> None:
-    asked: list[bool] = []
+    asked: list[bool | None] = []
     command = click.command()(log_format_option(use_log_format))
     with monkeypatch.context() as patch:
         patch.setattr(

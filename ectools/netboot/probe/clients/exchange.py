@@ -31,6 +31,7 @@ from ectools.netboot.probe.wire.offers import Answer
 from ectools.netboot.probe.wire.packet_socket import (
     CaptureSocket,
     Interface,
+    LinkError,
     UdpEndpoint,
     hold_address,
     send_broadcast,
@@ -188,7 +189,11 @@ def ask_boot_server(line: Line, client: Client, server: IPv4Address, item: int |
     started = time.monotonic()
     with endpoint:
         for _ in range(max(1, int(line.seconds / _RESEND_SECONDS))):
-            endpoint.send(build_message(request), to=server, port=port)
+            try:
+                endpoint.send(build_message(request), to=server, port=port)
+            except LinkError:
+                # There is no way to it: a client gets no answer either.
+                return None
             for source, source_port, payload in endpoint.wait(_RESEND_SECONDS):
                 with contextlib.suppress(PacketError):
                     message = parse_message(payload)

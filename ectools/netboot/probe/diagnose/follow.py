@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ectools.ipxe.language import join_uri
 from ectools.netboot.boot_files.binary import Autoexec
 from ectools.netboot.probe.clients.client import Client, ClientStage, first_client, ipxe_client
+from ectools.netboot.probe.diagnose.second_stage import find_second_stage
 from ectools.netboot.probe.diagnose.trace import BootOutcome, BootStage, BootTrace
 from ectools.netboot.probe.diagnose.variables import build_variables
 from ectools.netboot.probe.faults import FaultCode, Severity
@@ -194,20 +194,16 @@ class _Follower:
     def _run_shim(self, stage: BootStage, program: RequestedFile, shim: ShimFacts, fetch: Fetch) -> None:
         """A shim starts what stands beside it, by the same protocol; Secure Boot is not seen here."""
         shown = program.fetched.shown
-        path = urlsplit(program.fetched.uri).path.lstrip("/")
-        by_tftp = stage.client.stage is not ClientStage.HTTP
-        wanted = shim.find_second_stage(path, from_option=by_tftp and not stage.choice.has_file_field)
-        if wanted is None or sum(file.role is Role.PROGRAM for file in stage.files) > _MAX_PROGRAMS:
+        request = find_second_stage(program.fetched.uri, shim, stage.choice)
+        if request is None or sum(file.role is Role.PROGRAM for file in stage.files) > _MAX_PROGRAMS:
             self.boot_trace.notes.append(f"{shown} is a shim: what it loads next is not known here")
             self.boot_trace.outcome = BootOutcome.UNKNOWN
             return
-        if stage.client.stage is ClientStage.HTTP and not shim.by_own_name:
-            # As shim 16 asks: with two slashes, which a server has to take for one.
-            directory, _, name = wanted.rpartition("/")
-            wanted = f"{directory}//{name}" if directory else f"/{name}"
-        file = self._fetch_program(stage, join_uri(program.fetched.uri, f"/{wanted}"), fetch)
+        file = self._fetch_program(stage, request.uri, fetch)
         if file.contents is None and file.fetched.state in (FetchState.MISSING, FetchState.REFUSED):
-            message = f"{shown} is a shim, which starts {file.fetched.shown}: {file.fetched.detail}"
+            message = (
+                f"{shown} is a shim, which starts {file.fetched.shown}: {file.fetched.detail}{request.why}"
+            )
             self.boot_trace.add_fault(FaultCode.SECOND_STAGE_MISSING, message)
         elif file.contents is None:
             self.boot_trace.add_missing(file)
@@ -296,7 +292,7 @@ class _Follower:
         stage.end = end
         self.boot_trace.notes += [note for note in trace.notes if note not in self.boot_trace.notes]
         self.boot_trace.boot = trace.boot
-        booted = end is ScriptEnd.BOOT
+        booted = end is ScriptEnd.BOOT and self.boot_trace.runs_kernel(trace.files)
         self.boot_trace.outcome = BootOutcome.BOOTS if booted else BootOutcome.STOPS
         # With several mirrors, one that has the file is enough.
         severity = Severity.WARNING if booted else Severity.ERROR
@@ -309,10 +305,14 @@ class _Follower:
             message = f"{wrong.uri} has the SHA-256 {wrong.digest}; the script expects {wrong.expected}"
             self.boot_trace.add_fault(FaultCode.WRONG_SHA256, message, severity=severity)
         self._check_next_server(stage, trace)
-        if end is ScriptEnd.PROGRAM:
+        if trace.lacks is not None and not booted:
+            self.boot_trace.add_fault(
+                FaultCode.NO_SYSTEM, f"{uri}: the release that is served has no system for {trace.lacks}"
+            )
+        elif end is ScriptEnd.PROGRAM:
             self.boot_trace.outcome = BootOutcome.UNKNOWN
         elif (
-            not booted
+            end is not ScriptEnd.BOOT
             and not trace.mismatches
             and all(file.found and not file.is_unreadable for file in trace.files)
         ):

@@ -235,9 +235,14 @@ class UdpEndpoint:
         try:
             self._socket.sendto(payload, (str(to), port))
         except OSError as error:
+            # It may be of what was sent before: that is told once.
             self._take_errors(error)
-            if error.errno != errno.ECONNREFUSED:
-                raise LinkError(f"{to}: cannot send: {error.strerror}") from error
+            try:
+                self._socket.sendto(payload, (str(to), port))
+            except OSError as again:
+                self._take_errors(again)
+                if again.errno != errno.ECONNREFUSED:
+                    raise LinkError(f"{to}: cannot send: {again.strerror}") from again
 
     def _take_errors(self, error: OSError) -> None:
         """Keep an error's number, and empty their queue: with one in it the socket counts as readable."""

@@ -107,7 +107,8 @@ def test_the_form_of_the_log_is_set_where_one_serves(
         )
         program(COMMAND, "--log-format", "text")
         program(COMMAND, "--log-format", "json", "--listen-ip", "192.0.2.1", "--check")
-    assert forms == [False]
+    # Text at the start of each, and what was asked for where one serves.
+    assert forms == [False, False, False]
     assert len(starts.loads) == 1
 
 
@@ -132,6 +133,28 @@ def test_a_check_starts_nothing(program: Program, starts: Starts, default_config
     assert str(default_config) in err
     assert "httpPort" in err
     assert "colour" in err
+    assert starts.loads == []
+
+
+def test_a_check_tells_of_machines_that_are_let_in_for_nothing(
+    program: Program, starts: Starts, default_config: Path
+) -> None:
+    pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
+    for tarball, warnings in (
+        (pc, 1),
+        ([pc], 1),
+        ([pc, arm], 0),
+        ([pc, "/srv/other.tar.gz"], 0),
+        ("/srv/other.tar.gz", 0),
+        (None, 0),
+    ):
+        ipxe = {"arm64File": "/srv/ipxe-arm64.efi"}
+        write(default_config, listenIP="192.0.2.1", ipxe=ipxe, release={"tarball": tarball})
+        status, _, err = program(COMMAND, "--check")
+        assert (status, err.count("has nothing for the machines that ipxe.arm64File lets in")) == (
+            0,
+            warnings,
+        )
     assert starts.loads == []
 
 

@@ -27,7 +27,7 @@ from ectools.netboot.probe.wire.dhcp import (
     parse_message,
 )
 from ectools.netboot.probe.wire.frames import Datagram
-from ectools.netboot.probe.wire.packet_socket import Interface
+from ectools.netboot.probe.wire.packet_socket import Interface, LinkError
 from ectools.netboot.probe.wire.pxe_option43 import parse_option43
 
 MAC = bytes.fromhex("020000000001")
@@ -340,6 +340,16 @@ def test_what_is_no_answer_of_port_4011(network: Network, changes: dict[str, Any
     ]
     assert ask_boot_server(LINE, UEFI, PROXY, None) is None
     assert len(network.sent) == 3
+
+
+def test_port_4011_without_a_way_to_it_does_not_answer(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **_options: object) -> None:
+        raise LinkError("no route")
+
+    monkeypatch.setattr(network, "take", fail)
+    assert ask_boot_server(LINE, UEFI, PROXY, None) is None
 
 
 def test_port_4011_needs_an_address(network: Network) -> None:

@@ -157,13 +157,23 @@ def test_a_shim_without_its_second_stage() -> None:
     assert fault.message == f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/sb/grubx64.efi: not there"
 
 
-def test_a_shim_whose_name_came_in_option_67_alone_asks_in_the_root() -> None:
-    """dnsmasq gives the name so to who asks for the option, as firmware does; shim reads the field."""
-    offers = (lease(siaddr=PROXY, options={67: b"sb/shim.efi"}),)
-    files: dict[str, bytes | Fetched] = {f"{TFTP}/sb/shim.efi": build_shim(), f"{TFTP}/sb/grubx64.efi": b"x"}
-    (fault,) = follow(7, offers, files)[0].faults
-    assert fault.message == f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/grubx64.efi: not there"
-    both = {67: b"sb/shim.efi"}
+def test_a_shim_that_was_named_in_option_67_looks_in_the_root() -> None:
+    """Debian's did, in OVMF: it reads the message's own field, which is empty."""
+    offers = (lease(siaddr=PROXY, options={Option.BOOT_FILE: b"sb/shim.efi"}),)
+    files: dict[str, bytes | Fetched] = {
+        f"{TFTP}/sb/shim.efi": build_shim(),
+        f"{TFTP}/sb/grubx64.efi": build_ipxe(),
+    }
+    trace, _ = follow(7, offers, files)
+    (fault,) = trace.faults
+    assert fault.code is FaultCode.SECOND_STAGE_MISSING
+    assert fault.message == (
+        f"{TFTP}/sb/shim.efi is a shim, which starts {TFTP}/grubx64.efi: not there; "
+        "it looks in the root, because its name came in option 67 alone"
+    )
+    files |= {f"{TFTP}/grubx64.efi": build_ipxe(), f"{TFTP}/autoexec.ipxe": SCRIPT, f"{TFTP}/kernel": b"k"}
+    assert follow(7, offers, files)[0].outcome is BootOutcome.BOOTS
+    both = {Option.BOOT_FILE: b"sb/shim.efi"}
     _, asked = follow(7, (lease(siaddr=PROXY, file="sb/shim.efi", options=both),), files)
     assert f"{TFTP}/sb/grubx64.efi" in asked.asked
     assert f"{TFTP}/grubx64.efi" not in asked.asked

@@ -561,6 +561,23 @@ def test_that_nobody_listens_is_no_failure_of_sending(sockets: list[FakeSocket])
         assert endpoint.errors == {errno.ECONNREFUSED, errno.EHOSTUNREACH}
 
 
+def test_an_error_of_what_was_sent_before_is_told_once(
+    sockets: list[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first packet's fate would be taken for the second one's."""
+    with UdpEndpoint(ETH0, address=HERE, here=False) as endpoint:
+        outcomes: list[OSError | None] = [OSError(errno.EHOSTUNREACH, "No route to host"), None]
+
+        def sendto(_data: bytes, _address: Any) -> None:
+            outcome = outcomes.pop(0)
+            if outcome is not None:
+                raise outcome
+
+        monkeypatch.setattr(sockets[0], "sendto", sendto)
+        endpoint.send(b"x", to=THERE, port=69)
+        assert (endpoint.errors, outcomes) == ({errno.EHOSTUNREACH}, [])
+
+
 def test_what_comes_by_socket_and_by_capture(sockets: list[FakeSocket], clock: Clock) -> None:
     with UdpEndpoint(ETH0, address=HERE, here=False) as endpoint:
         ours, capture = sockets

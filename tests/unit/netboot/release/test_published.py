@@ -12,7 +12,7 @@ from support.signing import Minisign
 
 from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.published import Published, PublishedSum, find_published_sum
-from ectools.netboot.release.source import ReleaseSource, find_source
+from ectools.netboot.release.source import ArchiveSource, find_source
 from ectools.netboot.release.stage import stage
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(directory: Path, **flags: Any) -> ReleaseSource:
+def find(directory: Path, **flags: Any) -> ArchiveSource:
     tarball = {"release_tarball": str(directory / ARCHIVE), **flags}
-    return find_source(build_settings(directory / "state", **tarball).release, RETRY)
+    (found,) = find_source(build_settings(directory / "state", **tarball).release, RETRY).archives
+    return found
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
@@ -85,6 +86,7 @@ def test_what_cannot_be_used_is_passed_over_and_named(
     (directory / "checksums.txt").write_bytes(LINE.encode("utf-16"))
     (directory / "SHA512SUMS").write_text(f"{SUM}{SUM}  {ARCHIVE}\n")
     (directory / f"{ARCHIVE}.md5").write_text("x")
+    (directory / "SHA256SUMS (1).txt").write_text(LINE)
     # Another archive's.
     (directory / "other.tar.gz").write_text("x")
     (directory / "other.tar.gz.sha256").write_text(SUM)
@@ -97,8 +99,9 @@ def test_what_cannot_be_used_is_passed_over_and_named(
     )
     assert fields["archive"] == ARCHIVE
     for words in (
-        "SHA512SUMS: is not read: its name is not of SHA-256 sums",
+        "SHA512SUMS: is not read: SHA-256 sums are not called so",
         f"{ARCHIVE}.md5: is not read",
+        "SHA256SUMS (1).txt: is not read",
         f"SHA256SUMS: SHA256SUMS of {directory}: {ARCHIVE} is not listed in it; listed are other",
         f"checksums.txt: checksums.txt of {directory}: is UTF-16 text, not UTF-8",
     ):
@@ -113,7 +116,7 @@ def test_where_sums_are_required_the_error_names_what_is_there(directory: Path) 
         find(directory, release_requireSums=True)
     assert caught.value.message == (
         f"{directory}: there is no SHA256SUMS.txt, and release.requireSums is set "
-        "(md5sums.txt: is not read: its name is not of SHA-256 sums)"
+        "(md5sums.txt: is not read: SHA-256 sums are not called so)"
     )
 
 

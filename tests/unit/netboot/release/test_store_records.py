@@ -256,7 +256,7 @@ def test_pinning(store: ReleaseStore, release: Release) -> None:
         pin(store, ID)
     assert (caught.value.message, caught.value.hint) == (
         f"{ID} is not staged",
-        "`ectools netboot releases list` shows what is",
+        "`ectools netboot releases list` shows them",
     )
     assert not store.pinned_dir.exists()
     for _ in range(2):

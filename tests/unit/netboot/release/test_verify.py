@@ -106,6 +106,6 @@ def test_a_record_that_is_missing_or_bad(tmp_path: Path, release: Release) -> No
 def test_what_is_not_staged_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(ReleaseGoneError, match=r"^sha256-0{32} is not staged$") as caught:
         check_staged(ReleaseStore(tmp_path), "sha256-" + "0" * 32)
-    assert caught.value.hint == "`ectools netboot releases list` shows what is"
+    assert caught.value.hint == "`ectools netboot releases list` shows them"
     with pytest.raises(InputError):
         check_staged(ReleaseStore(tmp_path), "current")

@@ -117,7 +117,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     case = Case(tmp_path / "state", manager)
 
     def note(name: str) -> Callable[..., None]:
-        return lambda *_: case.calls.append(name)
+        return lambda *_words, **_more: case.calls.append(name)
 
     def become(_: ServerSettings, *, with_dnsmasq: bool) -> tuple[Capability, ...]:
         case.calls.append(f"user, dnsmasq {with_dnsmasq}")

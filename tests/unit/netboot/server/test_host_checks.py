@@ -220,7 +220,7 @@ def test_a_directory_that_cannot_be_made(settings: ServerSettings) -> None:
     with pytest.raises(FileError) as caught:
         make_directories(settings)
     assert caught.value.message == f"{settings.state_dir}: cannot be made: File exists"
-    assert caught.value.hint == f"{PREFIX}.stateDir names the directory"
+    assert caught.value.hint == "--state-dir names the directory"
 
 
 @pytest.mark.parametrize(("euid", "owner", "is_safe"), [(0, 0, True), (0, 1000, False), (1000, 1000, True)])
