@@ -33,6 +33,17 @@
       devShells = forEachSystem (import ./nix/dev-shell.nix);
       formatter = forEachSystem ({ pkgs, ... }: pkgs.callPackage ./nix/format.nix { inherit pkgs; });
 
+      templates = {
+        default = {
+          path = ./examples/flake;
+          description = "Hosts of every.channel: a boot host with a guest, a runner, a publisher";
+        };
+        boot-host = {
+          path = ./examples/boot-host;
+          description = "A host that boots the machines of its network, and nothing else";
+        };
+      };
+
       overlays.default = final: prev: { ectools = final.callPackage ./nix/package.nix { }; };
       lib = import ./nix/lib { inherit (nixpkgs) lib; };
     };

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 _SHOWN = 80  # characters of a value that a message repeats
 _WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
+_DEMANDS = {
+    "dependentRequired": "the names that go with those that are there: {}",
+    "maxItems": "a list of at most {} items",
+    "maxLength": "a string of at most {} characters",
+    "maxProperties": "an object of at most {} names",
+    "minLength": "a string of at least {} characters",
+    "minProperties": "an object of at least {} names",
+    "multipleOf": "a multiple of {}",
+    "uniqueItems": "a list of different items",
+}
 _KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -55,15 +65,33 @@ class _Explainer:
                 self._missing_name(error, path)
             case "anyOf":
                 self._alternatives(error, path)
+            case "readOnly":
+                self._read_only(error, path)
             case _:
-                self._put(path, error.instance, error.schema)
+                self._put(path, error.instance, error.schema, self._demand(error))
 
-    def _put(self, path: Sequence[str | int], value: Any, schema: dict[str, Any]) -> None:
+    def _demand(self, error: Any) -> str | None:
+        """What a keyword asks for that no schema of options has; None for those that a type's words say."""
+        demand = error.validator_value
+        match error.validator:
+            case "oneOf":
+                return f"exactly one of: {_join([describe(each, self._root, 1) for each in demand])}"
+            case "not":
+                return f"anything but {describe(demand, self._root, 1)}"
+            case "contains":
+                return f"a list with {describe(demand, self._root, 1)} in it"
+            case keyword if keyword in _DEMANDS:
+                return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
+        return None
+
+    def _put(
+        self, path: Sequence[str | int], value: Any, schema: dict[str, Any], demand: str | None = None
+    ) -> None:
         problem = Problem(
             option=show_path(path, self._prefix) or "document",
             message=f"is {show_value(value)}",
             value=value,
-            expected=describe(schema, self._root),
+            expected=demand or describe(schema, self._root),
             hint=_nearby_value(value, schema),
         )
         if problem not in self.problems:
@@ -71,8 +99,9 @@ class _Explainer:
 
     def _unknown_names(self, error: Any, path: Sequence[str | int]) -> None:
         known = error.schema.get("properties", {})
+        patterns = error.schema.get("patternProperties", {})
         for name in error.instance:
-            if name in known:
+            if name in known or any(re.search(pattern, name) for pattern in patterns):
                 continue
             self.problems.append(
                 Problem(
@@ -107,11 +136,28 @@ class _Explainer:
                 )
             )
 
+    def _read_only(self, error: Any, path: Sequence[str | int]) -> None:
+        self.problems.append(
+            Problem(
+                option=show_path(path, self._prefix) or "document",
+                message="is read-only",
+                value=error.instance,
+                hint="leave it out: its module alone sets it",
+            )
+        )
+
     def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
         """Follow the branch that came closest; where none got past the value itself, name them all."""
-        branches: dict[int, list[Any]] = {}
-        for inner in error.context:
-            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+        branches = _branches(error)
+        tags = _tags(error.schema)
+        if tags and isinstance(error.instance, dict):
+            known = [tag for tag in tags if tag in error.instance]
+            if len(error.instance) == 1 and known:
+                for inner in branches[tags.index(known[0])]:
+                    self.add(inner, path)
+            else:
+                self._wrong_tags(error.instance, tags, path)
+            return
         inside = {index: found for index, found in branches.items() if not _fails_at_root(found)}
         if not inside:
             self._put(path, error.instance, error.schema)
@@ -119,16 +165,58 @@ class _Explainer:
         for inner in min(inside.values(), key=_distance):
             self.add(inner, path)
 
+    def _wrong_tags(self, value: dict[str, Any], tags: list[str], path: Sequence[str | int]) -> None:
+        """A set that has not exactly one of these names."""
+        rule = f"exactly one of {', '.join(tags)}"
+        unknown = [name for name in value if name not in tags]
+        for name in unknown:
+            close = find_similar(name, tags)
+            meant = f"did you mean {show_path((*path, close[0]), self._prefix)}? " if close else ""
+            self.problems.append(
+                Problem(
+                    option=show_path((*path, name), self._prefix),
+                    message="there is no such option",
+                    value=value[name],
+                    hint=f"{meant}here stands {rule}",
+                )
+            )
+        if not unknown:
+            self.problems.append(
+                Problem(
+                    option=show_path(path, self._prefix) or "document",
+                    message=f"has {', '.join(value) or 'no name'}",
+                    value=value,
+                    expected=rule,
+                    hint="remove all but one" if value else None,
+                )
+            )
+
+
+def _tags(schema: dict[str, Any]) -> list[str]:
+    """The names of which exactly one may be set, where a schema's alternatives say just that; else none."""
+    tags: list[str] = []
+    for branch in schema["anyOf"]:
+        names = list(branch.get("properties", ())) if isinstance(branch, dict) else []
+        if (
+            len(names) != 1
+            or branch.get("required") != names
+            or branch.get("additionalProperties") is not False
+        ):
+            return []
+        tags += names
+    return tags
+
 
 def _nearby_value(value: Any, schema: Any) -> str | None:
     """What was probably meant: a choice of nearly the same letters, or the same with or without quotes."""
     branches = schema.get("anyOf", [schema]) if isinstance(schema, dict) else []
+    branches = [branch for branch in branches if isinstance(branch, dict)]
     if isinstance(value, str):
         choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
         if similar := find_similar(value, choices):
             return f"did you mean {json.dumps(similar[0], ensure_ascii=False)}?"
-    types = {branch.get("type") for branch in branches}
-    if isinstance(value, str) and not types & {"string", None}:
+    types = {each for branch in branches for each in _types(branch) or ["any"]}
+    if isinstance(value, str) and not types & {"string", "any"}:
         pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"
         quoted = types & {"boolean", "integer", "number"} and re.fullmatch(pattern, value)
         return f"write {value} without quotes" if quoted else None
@@ -137,13 +225,23 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
     return None
 
 
+def _branches(error: Any) -> dict[int, list[Any]]:
+    """The errors of each alternative of an anyOf, by its number."""
+    branches: dict[int, list[Any]] = {}
+    for inner in error.context:
+        # The error of a schema that is false has no path.
+        branches.setdefault(next(iter(inner.relative_schema_path), -1), []).append(inner)
+    return branches
+
+
 def _fails_at_root(errors: list[Any]) -> bool:
     """Whether a branch refuses the value itself, rather than something in it."""
-    return any(
-        not error.relative_path
-        and error.validator not in ("additionalProperties", "required", "anyOf", "minItems")
-        for error in errors
-    )
+    for error in errors:
+        if error.relative_path or error.validator in ("additionalProperties", "required", "minItems"):
+            continue
+        if error.validator != "anyOf" or all(map(_fails_at_root, _branches(error).values())):
+            return True
+    return False
 
 
 def _distance(errors: list[Any]) -> tuple[int, int]:
@@ -181,6 +279,10 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
     if "enum" in schema:
         choices = [json.dumps(choice, ensure_ascii=False) for choice in schema["enum"]]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    if len(_types(schema)) > 1:
+        return _join([describe({**schema, "type": each}, root, depth) for each in _types(schema)])
     if schema.get("type") == "array":
         items = schema.get("items", {})
         what = "a list of at least one item" if schema.get("minItems", 0) > 0 else "a list"
@@ -189,7 +291,13 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
         return _describe_number(schema)
     if schema.get("type") == "string" or "pattern" in schema:
         return _describe_string(schema)
-    return _WORDS.get(schema.get("type", ""), "any value")
+    return _WORDS.get(next(iter(_types(schema)), ""), "any value")
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    """The types that a schema names: one, or several in a list."""
+    types = schema.get("type", [])
+    return types if isinstance(types, list) else [types]
 
 
 def _describe_number(schema: dict[str, Any]) -> str:
@@ -209,8 +317,9 @@ def _describe_number(schema: dict[str, Any]) -> str:
     return f"{what} of 64 bits" if schema["type"] == "integer" and "minimum" in schema else what
 
 
-# The patterns that stand for types of their own, as ectools.options.types writes them.
+# The patterns that stand for types of their own, as ectools.options.types writes them, and ectools.host one.
 _PATTERNS = {
+    r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)": "a package (pkgs.NAME)",
     "^/": "an absolute path",
     "^(?!/)": "a string that does not begin with a slash",
     "^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\\n)": "a store path (/nix/store/…)",
@@ -229,6 +338,7 @@ _MEANINGS = {
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
     r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",
     r"[A-Za-z0-9][A-Za-z0-9._\-]*": "a file's name: netboot.ipxe",
+    r"[A-Za-z0-9][A-Za-z0-9._\-]{0,254}": "the name of a system: ec-runner-x86_64-netboot",
     r"(?:[A-Za-z0-9_][A-Za-z0-9._+\-]*/)*[A-Za-z0-9][A-Za-z0-9_\-]*[.][A-Za-z0-9._\-]+": (
         "a file's name with a dot, below directories where wanted: ec-ipxe.efi"
     ),

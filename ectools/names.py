@@ -31,12 +31,43 @@ def show_path(steps: Iterable[str | int], start: str = "") -> str:
 
 def reference_to(definition: str) -> str:
     """The reference (RFC 6901, as a URI fragment) to the definition of that name."""
-    return "#/$defs/" + quote(definition.replace("~", "~0").replace("/", "~1"), safe="*-._~")
+    return "#/$defs/" + quote_step(definition)
+
+
+def quote_step(name: str) -> str:
+    """A name as one step of a JSON Pointer (RFC 6901) in a URI fragment."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="*-._~")
 
 
 def resolve_reference(reference: str, root: dict[str, Any]) -> Any:
-    """The part of ``root`` that a reference (``#/$defs/…``) names. Raises KeyError where there is none."""
+    """The part of ``root`` that a reference names: ``#``, a pointer (``#/$defs/…``) or an anchor (``#name``).
+
+    Raises KeyError where there is none, and for a reference that leads out of the document.
+    """
+    kind, _, pointer = reference.partition("/")
+    if kind != "#":
+        return _find_anchor(reference, root)
     node: Any = root
-    for step in reference.removeprefix("#/").split("/"):
-        node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
+    for step in pointer.split("/") if reference != "#" else ():
+        name = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
+            node = node[int(name)]
+        elif isinstance(node, dict):
+            node = node[name]
+        else:
+            raise KeyError(reference)
     return node
+
+
+def _find_anchor(reference: str, root: dict[str, Any]) -> Any:
+    name = unquote(reference.removeprefix("#"))
+    pending: list[Any] = [root] if reference.startswith("#") else []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            if node.get("$anchor") == name:
+                return node
+            pending += node.values()
+        elif isinstance(node, list):
+            pending += node
+    raise KeyError(reference)

@@ -10,6 +10,7 @@ import copy
 import functools
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,15 +23,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PACKAGE = Path(__file__).resolve().parent
+DIALECTS = {
+    "json-schema.org/draft/2020-12/schema": "2020-12",
+    "json-schema.org/draft/2019-09/schema": "2019-09",
+    "json-schema.org/draft-07/schema": "draft-07",
+    "json-schema.org/draft-06/schema": "draft-06",
+    "json-schema.org/draft-04/schema": "draft-04",
+}
+"""What ``$schema`` may say, without scheme and ``#``. A file that does not say it is of the first."""
+_VALIDATORS = {
+    "2020-12": "Draft202012Validator",
+    "2019-09": "Draft201909Validator",
+    "draft-07": "Draft7Validator",
+    "draft-06": "Draft6Validator",
+    "draft-04": "Draft4Validator",
+}
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A JSON Schema document. ``prefix`` is the dotted path of the options it describes, or empty."""
+    """A JSON Schema document. ``prefix`` is the dotted path of the options it describes, or empty.
+
+    ``dialect`` is one of ``DIALECTS``: what its keywords mean.
+    """
 
     document: dict[str, Any]
     name: str
     prefix: str
+    dialect: str = "2020-12"
 
 
 def schemas_directory() -> Path:
@@ -64,24 +84,55 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
     document = parse_strictly(_read(path), path, where="")
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON Schema: it is no object")
+    dialect = _find_dialect(path, document)
     if checked and path.parent != schemas_directory():
-        _check_schema(path, document)
-    return Schema(document, name, show_path(document.get("x-nix-path", ())))
+        _check_schema(path, document, dialect)
+    return Schema(document, name, show_path(document.get("x-nix-path", ())), dialect)
 
 
-def _check_schema(path: Path, document: dict[str, Any]) -> None:
-    from ectools.metaschema import find_schema_fault
+def _find_dialect(path: Path, document: dict[str, Any]) -> str:
+    said = document.get("$schema", next(iter(DIALECTS)))
+    dialect = DIALECTS.get(re.sub(r"^https?://|#$", "", said)) if isinstance(said, str) else None
+    if dialect is None:
+        known = ", ".join(DIALECTS.values())
+        raise InputError(
+            f"{path}: $schema is {said!r}, which is not supported", hint=f"supported are: {known}"
+        )
+    return dialect
 
-    fault = find_schema_fault(document)
+
+def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> None:
+    from ectools.metaschema import find_schema_fault, find_unsupported_reference
+
+    fault = find_schema_fault(document) if dialect == "2020-12" else _find_fault(document, dialect)
     if fault is not None:
         raise InputError(f"{path}: not a JSON Schema: {fault}")
+    itself = "id" if dialect == "draft-04" else "$id"
+    unsupported = find_unsupported_reference(document, itself=itself)
+    if unsupported is not None:
+        raise InputError(f"{path}: {unsupported}", hint="put what it refers to into the file, below $defs")
 
 
-def validate_document(document: Any, schema: Schema) -> list[Problem]:
-    """Every way in which ``document`` does not fit the schema, in the document's order."""
+def _find_fault(document: dict[str, Any], dialect: str) -> str | None:
+    """What jsonschema finds wrong with a schema of an older dialect."""
+    import jsonschema
+
+    try:
+        getattr(jsonschema, _VALIDATORS[dialect]).check_schema(document)
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    return None
+
+
+def validate_document(document: Any, schema: Schema, *, to_set: bool = False) -> list[Problem]:
+    """Every way in which ``document`` does not fit the schema, in the document's order.
+
+    ``to_set``: its values are to be set by somebody, who must not set a read-only option; else they are what
+    a configuration came out as.
+    """
     from ectools.explain import explain
 
-    errors = _validator_class()(schema.document).iter_errors(document)
+    errors = _validator_class(schema.dialect, to_set=to_set)(schema.document).iter_errors(document)
     in_order = sorted(errors, key=lambda error: _position(error.absolute_path, document))
     return explain(in_order, schema.document, schema.prefix)
 
@@ -95,15 +146,25 @@ def _position(path: Iterable[str | int], document: Any) -> list[int]:
 
 
 @functools.cache
-def _validator_class() -> Any:
-    from jsonschema import Draft202012Validator, validators
+def _validator_class(dialect: str = "2020-12", *, to_set: bool = False) -> Any:
+    import jsonschema
+    from jsonschema import ValidationError, validators
+
+    base: Any = getattr(jsonschema, _VALIDATORS[dialect])
 
     def is_integer(_checker: object, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
-    checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    def reject_read_only(
+        _validator: Any, wanted: Any, _value: Any, _schema: Any
+    ) -> Iterator[ValidationError]:
+        if wanted is True:
+            yield ValidationError("read-only")
+
+    checker = base.TYPE_CHECKER.redefine("integer", is_integer)
     extend: Any = validators.extend  # its stub is untyped
-    return extend(Draft202012Validator, type_checker=checker)
+    more = {"readOnly": reject_read_only} if to_set else {}
+    return extend(base, more, type_checker=checker)
 
 
 def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> dict[str, Any]:

@@ -21,6 +21,11 @@ let
     "schemas"
   ]
   ++ lib.optionals checked [
+    ".forgejo"
+    "CHANGELOG.md"
+    "CONTRIBUTING.md"
+    "SECURITY.md"
+    "bench"
     "docs"
     "evolution"
     "examples"

@@ -26,6 +26,7 @@ from pynix_eval_shim.errors import (
     InfiniteRecursionError,
     LimitError,
     MissingAttributeError,
+    MissingFileError,
     MissingSystemFeatureError,
     NixError,
     NixMissingError,
@@ -45,7 +46,7 @@ from pynix_eval_shim.errors import (
 from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.messages import BuildEvent
+from pynix_eval_shim.messages import BuildEvent, NixMessage, NixMessageKind
 from pynix_eval_shim.probing import Implementation, Probe, probe
 
 __all__ = [
@@ -67,9 +68,12 @@ __all__ = [
     "LimitError",
     "Limits",
     "MissingAttributeError",
+    "MissingFileError",
     "MissingSystemFeatureError",
     "Nix",
     "NixError",
+    "NixMessage",
+    "NixMessageKind",
     "NixMissingError",
     "NixSyntaxError",
     "NixTimeoutError",

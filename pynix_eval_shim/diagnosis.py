@@ -50,6 +50,12 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     (r".* called (without required|with unexpected) argument", errors.WrongTypeError),
     (r"cannot (coerce|convert|compare|add) .* (to|with)\b", errors.WrongTypeError),
     (r"'\S+' requires a function", errors.WrongTypeError),
+    # Up to 2.18 and Lix, what the system said; later, nix's own words.
+    (
+        r"(getting status of|opening|reading) .*: (No such file or directory|Not a directory)",
+        errors.MissingFileError,
+    ),
+    (r"(path|file) '.*' does not exist", errors.MissingFileError),
     (r"unable to download '", errors.FetchFailedError),
     (r"out of memory|.*\bCannot allocate memory|.*std::bad_alloc", errors.OutOfMemoryError),
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),

@@ -131,6 +131,10 @@ class PurityError(EvaluationError):
     """Pure or restricted evaluation forbids what was asked for; ``impure=True`` allows it."""
 
 
+class MissingFileError(EvaluationError):
+    """A file or directory that the expression reads or imports is not there."""
+
+
 class FetchFailedError(EvaluationError):
     """A flake's input, or a file by its address, could not be had: there is no network, or nothing there."""
 

@@ -20,7 +20,9 @@ from pynix_eval_shim.source import PositionMap
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from pynix_eval_shim.messages import NixMessage
 
 NO_DATA: Any = object()
 """The default of ``data``: there is none. ``None`` is data: JSON's null."""
@@ -63,6 +65,7 @@ def evaluate(
     cwd: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
     nix: Nix | None = None,
+    tell: Callable[[NixMessage], None] | None = None,
 ) -> Any:
     """The value of an expression, a file or an installable, forced all the way down, as Python sees JSON.
 
@@ -79,6 +82,9 @@ def evaluate(
     what ``<name>`` means and needs ``impure`` or a file. ``override_inputs`` maps a flake's inputs to
     references. Nothing is built unless ``import_from_derivation``. Relative paths in the code start at
     ``cwd``.
+
+    ``tell`` is called with what the evaluation printed, warnings and traces in their order, once it has ended
+    and before an error is raised. Without it they go to the log.
 
     Raises TypeError for arguments that contradict each other, DataError, and any other NixError.
     """
@@ -107,6 +113,7 @@ def evaluate(
         cwd=place,
         tag=tag,
         build=import_from_derivation,
+        tell=tell,
     )
     if target.installable is not None:
         flags = ["--impure"] if impure else []
@@ -145,6 +152,7 @@ class _Run:
     cwd: Path | None
     tag: str
     build: bool
+    tell: Callable[[NixMessage], None] | None
 
     def call(self, argv: list[str], sources: PositionMap, stdin: str = "") -> bytes:
         """Standard output of one nix. Raises its typed error."""
@@ -156,6 +164,7 @@ class _Run:
             sources=sources,
             cwd=self.cwd,
             ask_seconds=ASK_SECONDS if self.build else 0.0,
+            tell=self.tell,
         )
         return finished.stdout
 

@@ -16,7 +16,7 @@ from pynix_eval_shim.limits import Limits
 from pynix_eval_shim.source import PositionMap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pynix_eval_shim.process import Finished, Watch
 
@@ -145,8 +145,9 @@ def call(
     cwd: Path | None = None,
     ask_seconds: float = 0.0,
     watch: Watch | None = None,
+    tell: Callable[[messages.NixMessage], None] | None = None,
 ) -> tuple[Finished, messages.Diagnostics]:
-    """A nix that ended with status 0, and its diagnostics; warnings and notes go to the log.
+    """A nix that ended with status 0, and its diagnostics; warnings and notes go to ``tell``, or to the log.
 
     Raises the typed error (``diagnosis``) for any other status, and what ``process.run_nix`` raises.
     """
@@ -160,10 +161,14 @@ def call(
         watch=watch,
     )
     diagnostics = messages.parse_messages(finished.stderr, sources or PositionMap())
-    for warning in diagnostics.warnings:
-        log.warning("%s", warning)
-    for note in diagnostics.notes:
-        log.info("%s", note)
+    if tell is not None:
+        for message in diagnostics.said:
+            tell(message)
+    else:
+        for warning in diagnostics.warnings:
+            log.warning("%s", warning)
+        for note in diagnostics.notes:
+            log.info("%s", note)
     if finished.returncode != 0:
         raise diagnosis.diagnose(finished, diagnostics, names_builtins=lambda: _names_builtins(nix))
     return finished, diagnostics

@@ -12,6 +12,7 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from pynix_eval_shim.errors import Frame
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _PREFIX = "@nix "
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
 _FILLED_IN = "\x1b[35;1m"
+_WARNS = re.compile(r"^(?:evaluation )?warning: ")
 _ERROR, _WARNING = 0, 1
 _BUILD_ACTIVITY, _BUILD_LOG_LINE = 105, 101
 _THIS_MACHINE = "local"  # what Lix calls it; Nix leaves the field empty
@@ -49,17 +51,34 @@ class Fault:
     trace: tuple[Frame, ...] = ()
 
 
+class NixMessageKind(StrEnum):
+    """What prints a message: ``lib.warn`` or nix's own warnings, and ``builtins.trace``."""
+
+    TRACE = "trace"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NixMessage:
+    """What an evaluation printed beside its value. ``text`` has neither colour nor the kind before it."""
+
+    kind: NixMessageKind
+    text: str
+
+
 @dataclass
 class Diagnostics:
     """All that one nix reported. ``logs`` maps a derivation to the last 50 lines of its builder.
 
-    ``text`` is the readable form of all of it, its last 64 KiB.
+    ``said`` are what the evaluated code itself printed, in its order. ``text`` is the readable form of all of
+    it, its last 64 KiB.
     """
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     logs: dict[str, deque[str]] = field(default_factory=dict)
+    said: list[NixMessage] = field(default_factory=list)
     text: str = ""
 
 
@@ -144,9 +163,18 @@ def _take_message(diagnostics: Diagnostics, event: dict[str, Any], sources: Posi
         diagnostics.faults.append(_fault(event, sources))
     elif text.startswith(("warning: ", "evaluation warning: ")) or event.get("level") == _WARNING:
         diagnostics.warnings.append(text.removeprefix("warning: "))
+        diagnostics.said.append(_said(text, NixMessageKind.WARNING))
     elif event.get("level") == _ERROR and not text.startswith("error: "):
         # What builtins.trace prints, above all.
         diagnostics.notes.append(text)
+        diagnostics.said.append(_said(text, NixMessageKind.TRACE))
+
+
+def _said(text: str, kind: NixMessageKind) -> NixMessage:
+    text = text.removeprefix("trace: ")
+    # Before nix had a warning of its own (2.23), lib.warn printed its words as a trace.
+    plain = _WARNS.sub("", text)
+    return NixMessage(kind=kind if plain == text else NixMessageKind.WARNING, text=plain)
 
 
 def _fault(event: dict[str, Any], sources: PositionMap) -> Fault:

@@ -1,7 +1,8 @@
 """The closure of a published system: a directory or an archive as network boot has it, or a plain listing.
 
 A release's ``netboot.ipxe`` names the system (``init=/nix/store/…/init``); its ``closure.txt``, where it has
-one, lists the system's store paths, one a line.
+one, lists the system's store paths, one a line. A release of several systems has a directory of each one's
+name.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _CHUNK = 1 << 20
 _STARTS_OF_ARCHIVES = (b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
-def read_published(path: Path) -> Closure:
+def read_published(path: Path, system: str) -> Closure:
     """The closure of a release's directory, a release's archive, or a listing. Raises InputError and others.
 
-    A release without a listing is known by its system alone, unless that is in this machine's store.
+    Of several systems of a release it is that of ``system``. A release without a listing is known by its
+    system alone, unless that is in this machine's store.
     """
     if path.is_dir():
-        return _read_release(str(path), _read_directory(path))
+        directory = _find_system_directory(path, system)
+        return _read_release(str(directory), _read_directory(directory))
     if not path.is_file():
         raise InputError(f"{path}: no such file or directory")
     with path.open("rb") as file:
@@ -41,6 +44,18 @@ def read_published(path: Path) -> Closure:
     systems = [each for each in paths if each.partition("-")[2].startswith("nixos-system-")]
     toplevel = systems[0] if len(systems) == 1 else None
     return Closure(origin=ClosureSource.PUBLISHED, source=str(path), toplevel=toplevel, paths=paths)
+
+
+def _find_system_directory(release: Path, system: str) -> Path:
+    if (release / SCRIPT).is_file():
+        return release
+    systems = sorted(each.parent.name for each in release.glob(f"*/{SCRIPT}"))
+    if systems and system not in systems:
+        raise InputError(
+            f"{release}: holds no system {system}; it has {', '.join(systems)}",
+            hint="systems are called as their nixosConfigurations are; or name the system's own directory",
+        )
+    return release / system if systems else release
 
 
 def _read_directory(directory: Path) -> dict[str, bytes]:

@@ -12,9 +12,9 @@ from ectools.errors import UNSET, EcError, InputError
 from ectools.nixpkgs import find_nixpkgs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pynix_eval_shim import NixError
+    from pynix_eval_shim import NixError, NixMessage
 
 _FRAMES_SHOWN = 12
 # By the class's name, because the shim is imported only when something is evaluated.
@@ -97,8 +97,11 @@ class FailedEvaluationError(EcError):
             return ""
 
 
-def evaluate_request(request: EvaluationRequest) -> Any:
-    """The value, as Python sees JSON; floats may be infinite. Raises FailedEvaluationError, InputError."""
+def evaluate_request(request: EvaluationRequest, *, tell: Callable[[NixMessage], None] | None = None) -> Any:
+    """The value, as Python sees JSON; floats may be infinite. Raises FailedEvaluationError, InputError.
+
+    ``tell`` is called with what the evaluation printed, its warnings and traces; without it they are logged.
+    """
     from pynix_eval_shim import NO_DATA, DataError, Limits, NixError, evaluate
 
     default = Limits()
@@ -122,6 +125,7 @@ def evaluate_request(request: EvaluationRequest) -> Any:
             nix_path=nix_path or None,
             override_inputs=inputs or None,
             limits=limits,
+            tell=tell,
         )
     except DataError as error:
         raise InputError(error.message, hint=error.hint) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from ectools.checks.evaluation import (
 from ectools.cli.param_types import Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
+
+if TYPE_CHECKING:
+    from pynix_eval_shim import NixMessage
 
 
 @click.command(
@@ -68,7 +71,7 @@ def eval_(
     """Evaluate Nix and print the value, as Nix text or as JSON; nothing is built.
 
     A failed evaluation is one error with its kind, its place, the line of source and the trace; exit 1. A
-    derivation is printed as its output path.
+    derivation is printed as its output path. Warnings and what builtins.trace prints go to standard error.
     """
     if sum(each is not None for each in (expression, file, flake)) != 1:
         raise click.UsageError("give one of --expr, --file and --flake")
@@ -87,7 +90,7 @@ def eval_(
         memory_mib=memory,
     )
     try:
-        value = evaluate_request(request)
+        value = evaluate_request(request, tell=_show_message)
     except FailedEvaluationError as error:
         if not as_json:
             raise
@@ -95,6 +98,10 @@ def eval_(
         return 1
     click.echo(_to_json(value) if as_json else _to_nix(value))
     return 0
+
+
+def _show_message(message: NixMessage) -> None:
+    click.echo(f"{message.kind}: {message.text}", err=True)
 
 
 def _to_json(value: Any) -> str:

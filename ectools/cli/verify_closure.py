@@ -82,7 +82,7 @@ def verify_closure(
     if nixpkgs is not None:
         overrides["nixpkgs"] = f"path:{find_nixpkgs(nixpkgs)}"
     # What can be read at once is read before what may build for an hour.
-    other = read_running(system) if published is None else read_published(published)
+    other = read_running(system) if published is None else read_published(published, name)
     comparison = compare_closures(rebuild_closure(flake, name, override_inputs=overrides), other)
     damaged = find_damaged(other) if contents else None
     if as_json:

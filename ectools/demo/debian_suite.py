@@ -27,10 +27,14 @@ def find_ipxe_tree(suite: str) -> Path:
     return find_suite_tree(suite, "ipxe", ("ipxe", "ipxe-qemu"))
 
 
-def find_suite_tree(suite: str, name: str, packages: Sequence[str]) -> Path:
+def find_suite_tree(
+    suite: str, name: str, packages: Sequence[str], *, architecture: str | None = None
+) -> Path:
     """A tree of packages of a suite (``trixie``), from the cache or made there; ``name``: of its directory.
 
-    Raises PayloadError where this is no Debian, ProcessError where the packages cannot be had.
+    ``architecture``: Debian's name of another one than this machine's. A kernel's metapackage
+    (``linux-image-cloud-arm64``) is the kernel that it stands for. Raises PayloadError where this is no
+    Debian, ProcessError where the packages cannot be had.
     """
     find_program("apt-get", hint=_ELSEWHERE)
     cache = cache_directory()
@@ -39,18 +43,18 @@ def find_suite_tree(suite: str, name: str, packages: Sequence[str]) -> Path:
     with hold_lock(cache / f"{tree.name}.lock", what=str(tree), wait_seconds=_OTHERS_SECONDS):
         if not tree.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{tree.name}.", dir=cache) as work:
-                _unpack_packages(suite, packages, Path(work))
+                _unpack_packages(suite, packages, Path(work), architecture)
                 (Path(work) / "tree").rename(tree)
     return tree
 
 
-def _unpack_packages(suite: str, packages: Sequence[str], work: Path) -> None:
+def _unpack_packages(suite: str, packages: Sequence[str], work: Path, architecture: str | None) -> None:
     """By an apt with lists, sources and state of its own."""
     for directory in ("lists/partial", "archives/partial", "sources", "deb", "tree"):
         (work / directory).mkdir(parents=True)
     (work / "status").touch()
     _write_sources(suite, work / "sources")
-    settings = {
+    settings: dict[str, Path | str] = {
         "Dir::State": work,
         "Dir::State::lists": work / "lists",
         "Dir::State::status": work / "status",
@@ -59,11 +63,22 @@ def _unpack_packages(suite: str, packages: Sequence[str], work: Path) -> None:
         "Dir::Etc::sourceparts": work / "sources",
         "APT::Sandbox::User": "root",
     }
+    if architecture is not None:
+        settings |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     run(["apt-get", *options, "-qq", "update"], timeout=600)
-    run(["apt-get", *options, "-qq", "download", *packages], cwd=work / "deb", timeout=600)
+    names = [_find_kernel_package(each, options) if "linux-image" in each else each for each in packages]
+    run(["apt-get", *options, "-qq", "download", *names], cwd=work / "deb", timeout=600)
     for archive in (work / "deb").glob("*.deb"):
         run(["dpkg-deb", "--extract", str(archive), str(work / "tree")], timeout=120)
+
+
+def _find_kernel_package(metapackage: str, options: Sequence[str]) -> str:
+    depends = run(["apt-cache", *options, "depends", "--important", metapackage], timeout=120).stdout
+    found = re.search(r"Depends: (linux-image-\d\S+)", depends)
+    if found is None:
+        raise PayloadError(f"{metapackage}: apt knows no kernel package of that name")
+    return found[1]
 
 
 def _write_sources(suite: str, directory: Path) -> None:

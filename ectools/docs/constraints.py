@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _GREATEST = 2**63 - 1
+_PACKAGE = "^/nix/store/[0-9abcdf"
+"""What the pattern of a package starts with (``ectools.options.types.STORE_PATH``)."""
 _PATTERN = "pattern"
 _NOT_PATTERN = "not of the pattern"
 _NOTE = "not in the schema"
@@ -72,7 +74,8 @@ def _constraints(node: Any, root: dict[str, Any], of: str, inside: tuple[str, ..
     if "enum" in node:
         yield Constraint("one of", tuple(node["enum"]), of)
     yield from _numeric(node, of)
-    if "pattern" in node:
+    # That of a package says no more than its type's name, in many more letters.
+    if "pattern" in node and not str(node["pattern"]).startswith(_PACKAGE):
         yield Constraint(_PATTERN, (_readable(node["pattern"]),), of)
     if "pattern" in node.get("not", {}):
         yield Constraint(_NOT_PATTERN, (_readable(node["not"]["pattern"]),), of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ectools.docs.model import make_anchor
 from ectools.docs.roles import replace_roles
@@ -20,7 +21,9 @@ def write_pages(reference: Reference) -> dict[str, str]:
     """File name → text, for all pages of the reference."""
     modules = reference.modules
     links = {
-        option.name: f"{module.name}.md#{option.anchor}" for module in modules for option in module.options
+        option.name: f"{module.name}.md#{quote(option.anchor)}"
+        for module in modules
+        for option in module.options
     }
     pages = {f"{module.name}.md": _write_module(module, links) for module in modules}
     pages["index.md"] = _write_index(modules)
@@ -36,7 +39,7 @@ def _write_index(modules: Sequence[ModuleDoc]) -> str:
 
 def _write_module(module: ModuleDoc, links: Mapping[str, str]) -> str:
     blocks = [f"# `{module.prefix}`", f"The options of the NixOS module `{module.name}`."]
-    blocks += [f"- [`{option.name}`](#{option.anchor})" for option in module.options]
+    blocks += [f"- [`{option.name}`](#{quote(option.anchor)})" for option in module.options]
     toc = "\n".join(blocks[2:])
     entries = [_write_option(option, module, links) for option in module.options]
     return "\n\n".join([*blocks[:2], toc, *entries]) + "\n"

@@ -45,9 +45,9 @@ def find_stale(directory: Path, pages: Mapping[str, bytes]) -> list[str]:
         if not path.is_file():
             stale.append(f"{path}: is missing")
         elif path.read_bytes() != content:
-            stale.append(f"{path}: is not what the schemas say")
+            stale.append(f"{path}: is not what would be written")
     endings = {Path(name).suffix for name in pages}
     for path in sorted(directory.iterdir()):
         if path.suffix in endings and path.name not in pages and not path.name.startswith("."):
-            stale.append(f"{path}: is no page of these options")
+            stale.append(f"{path}: is no page of these")
     return stale

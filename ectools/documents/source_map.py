@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ectools.documents.problem import OptionProblem, ProblemKind
-from ectools.errors import ProblemsError
+from ectools.errors import Problem, ProblemsError
 from ectools.names import show_path
 
 if TYPE_CHECKING:
@@ -77,18 +77,34 @@ class Lines:
         return Position(line, offset - self._starts[line - 1] + 1)
 
 
-class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loader, which raises the error
-    """What is wrong with the text itself, and where; the loader adds the file's name."""
+class SyntaxProblem(Exception):  # noqa: N818 - carries Problems to the loader, which raises the error
+    """What is wrong with the text itself, and where; the loader adds the file's name.
 
-    def __init__(self, message: str, position: Position | None, *, place: Place = ()) -> None:
+    ``others`` are further faults of the same text, none of which kept the rest from being read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        position: Position | None,
+        *,
+        place: Place = (),
+        others: tuple[SyntaxProblem, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.position = position
         self.place = place
+        self.others = others
 
     def as_error(self, file: str) -> ProblemsError:
         """The error to raise for ``file``."""
-        problem = OptionProblem(
+        problems: list[Problem] = [each.as_problem(file) for each in (self, *self.others)]
+        return ProblemsError(f"{file}: cannot be read as a host description", problems)
+
+    def as_problem(self, file: str) -> OptionProblem:
+        """This fault by itself, as one of ``file``."""
+        return OptionProblem(
             kind=ProblemKind.SYNTAX,
             option=show_path(self.place) or "(the whole file)",
             message=self.message,
@@ -96,4 +112,26 @@ class SyntaxProblem(Exception):  # noqa: N818 - carries one Problem to the loade
             line=self.position.line if self.position else None,
             column=self.position.column if self.position else None,
         )
-        return ProblemsError(f"{file}: cannot be read as a host description", [problem])
+
+
+class FaultList:
+    """The faults of a text that is read on past them, to be told together."""
+
+    MOST = 100
+    """More than that are no slips: then the reading ends."""
+
+    def __init__(self) -> None:
+        self._found: list[SyntaxProblem] = []
+
+    def add(self, problem: SyntaxProblem) -> None:
+        """Keep one more. Raises SyntaxProblem where there are too many."""
+        self._found.append(problem)
+        if len(self._found) >= self.MOST:
+            self.finish()
+
+    def finish(self) -> None:
+        """Raises SyntaxProblem with all of them, if there is any."""
+        if self._found:
+            first, *rest = self._found
+            first.others = tuple(rest)
+            raise first

@@ -12,6 +12,7 @@ from typing import Any
 
 from ectools.documents.source_map import (
     MAX_NESTING,
+    FaultList,
     Lines,
     Place,
     Position,
@@ -35,7 +36,9 @@ def parse_toml(text: str) -> SourceMapped:
     except RecursionError:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", None) from None
     mapped = SourceMapped(value, lambda: _find_spans(text))
-    _reject_foreign(mapped, value, ())
+    faults = FaultList()
+    _find_foreign(mapped, value, (), faults)
+    faults.finish()
     return mapped
 
 
@@ -56,19 +59,20 @@ def _explain(message: str, text: str) -> SyntaxProblem:
     return SyntaxProblem(f"not TOML: {message[:1].lower()}{message[1:]}", position)
 
 
-def _reject_foreign(mapped: SourceMapped, value: Any, place: Place) -> None:
+def _find_foreign(mapped: SourceMapped, value: Any, place: Place, faults: FaultList) -> None:
+    """Put every value that JSON has no words for into ``faults``."""
     if len(place) > MAX_NESTING:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", mapped.find_position(place))
     if isinstance(value, dict):
         for key, inner in value.items():
-            _reject_foreign(mapped, inner, (*place, key))
+            _find_foreign(mapped, inner, (*place, key), faults)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _reject_foreign(mapped, inner, (*place, index))
+            _find_foreign(mapped, inner, (*place, index), faults)
     elif isinstance(value, float):
         if not math.isfinite(value):
             message = f"{value} is no number of JSON or Nix: every number there is finite"
-            raise SyntaxProblem(message, mapped.find_position(place), place=place)
+            faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))
     elif not isinstance(value, (str, int)):
         message = f"{value} is a TOML date or time, and JSON and Nix have none: put it in quotes"
-        raise SyntaxProblem(message, mapped.find_position(place), place=place)
+        faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))

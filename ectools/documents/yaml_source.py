@@ -2,7 +2,8 @@
 
 Each of these is a named error that says how to write what was meant: ``no`` (false in YAML 1.1, text in
 1.2), ``1e3`` (text in 1.1, a number in 1.2), ``0777``, ``1_000``, ``12:30``, dates, ``.nan``, duplicate
-keys, keys that are not text, merge keys, tags, a second document, and tabs.
+keys, keys that are not text, merge keys, tags, a second document, and tabs. What does not keep the rest from
+being read is told together with all else of its kind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Any
 import yaml
 
 from ectools.documents.json_source import parse_number
-from ectools.documents.source_map import MAX_NESTING, Place, Position, SourceMap, SourceMapped, SyntaxProblem
+from ectools.documents.source_map import (
+    MAX_NESTING,
+    FaultList,
+    Place,
+    Position,
+    SourceMap,
+    SourceMapped,
+    SyntaxProblem,
+)
 
 # libyaml where PyYAML was built with it: ten times as fast, with the same nodes and marks.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,6 +54,8 @@ _CONSTANTS = {
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?")
+# Six pairs of digits are a hardware address, whatever YAML 1.1 made of those without a letter.
+_MAC = re.compile(r"[0-9]{2}(?::[0-9]{2}){5}")
 _TRAPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"(?:y|yes|n|no|on|off)", re.IGNORECASE),
@@ -96,6 +107,7 @@ def parse_yaml(text: str) -> SourceMapped:
         raise SyntaxProblem(f"not YAML: {' '.join(str(error).split())}", _find_unreadable(text)) from None
     found = _Builder()
     value = None if node is None else found.build(node, ())
+    found.faults.finish()
     return SourceMapped(value, lambda: found.source_map)
 
 
@@ -126,6 +138,7 @@ def _find_unreadable(text: str) -> Position | None:
 class _Builder:
     def __init__(self) -> None:
         self.source_map = SourceMap(values={(): Position(1, 1)})
+        self.faults = FaultList()
 
     def build(self, node: yaml.Node, place: Place) -> Any:
         position = _position(node)
@@ -135,67 +148,72 @@ class _Builder:
         if len(place) > MAX_NESTING:
             raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", position)
         if isinstance(node, yaml.MappingNode):
-            _check_tag(node, _MAPPING, place)
+            self.check_tag(node, _MAPPING, place)
             return self.build_mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
-            _check_tag(node, _SEQUENCE, place)
+            self.check_tag(node, _SEQUENCE, place)
             return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - the third and last kind of node
-        return _read_scalar(node, place)
+        return self.read_scalar(node, place)
+
+    def reject(self, message: str, node: yaml.Node, place: Place) -> None:
+        self.faults.add(SyntaxProblem(message, _position(node), place=place))
+
+    def check_tag(self, node: yaml.Node, expected: str, place: Place) -> None:
+        if node.tag != expected:
+            self.reject(f"the tag {node.tag} is not supported: tags are not data", node, place)
 
     def build_mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         value: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            position = _position(key_node)
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise SyntaxProblem("a key is a list or a mapping; keys are text", position, place=place)
-            if key_node.tag == _PLAIN and key_node.value == "<<":
-                raise SyntaxProblem(
-                    "merge keys (<<) are not in YAML 1.2: write the values out", position, place=place
-                )
-            key = _read_scalar(key_node, place)
-            if not isinstance(key, str):
-                raise SyntaxProblem(
-                    f"the key {key_node.value} is not text: put it in quotes", position, place=place
-                )
+            key = self.read_key(key_node, place)
+            if key is None:
+                continue
             inner = (*place, key)
             if key in value:
                 first = self.source_map.keys[inner].line
                 message = f"the key {key!r} stands twice in this mapping, first in line {first}"
-                raise SyntaxProblem(message, position, place=inner)
-            self.source_map.keys[inner] = position
+                self.reject(message, key_node, inner)
+                continue
+            self.source_map.keys[inner] = _position(key_node)
             value[key] = self.build(value_node, inner)
         return value
+
+    def read_key(self, node: yaml.Node, place: Place) -> str | None:
+        """The text of a key; None, and a fault, where it is none."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.reject("a key is a list or a mapping; keys are text", node, place)
+        elif node.tag == _PLAIN and node.value == "<<":
+            self.reject("merge keys (<<) are not in YAML 1.2: write the values out", node, place)
+        else:
+            key = self.read_scalar(node, place)
+            if isinstance(key, str):
+                return key
+            self.reject(f"the key {node.value} is not text: put it in quotes", node, place)
+        return None
+
+    def read_scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+        """The value; of one that readers disagree on, its text, and a fault."""
+        text = str(node.value)
+        if node.tag != _PLAIN:
+            self.check_tag(node, _STRING, place)
+            return text
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
+            number = parse_number(text, is_integer=_INTEGER.fullmatch(text) is not None)
+            if number is None:
+                self.reject(f"the number {text[:20]} is too large for a double", node, place)
+            return number
+        if _BASED.fullmatch(text):
+            return int(text, 0)
+        if not _MAC.fullmatch(text):
+            for pattern, message in _TRAPS:
+                if pattern.fullmatch(text):
+                    self.reject(message.format(text), node, place)
+                    break
+        return text
 
 
 def _position(node: yaml.Node) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def _check_tag(node: yaml.Node, expected: str, place: Place) -> None:
-    if node.tag != expected:
-        raise SyntaxProblem(
-            f"the tag {node.tag} is not supported: tags are not data", _position(node), place=place
-        )
-
-
-def _read_scalar(node: yaml.ScalarNode, place: Place) -> Any:
-    text = str(node.value)
-    if node.tag != _PLAIN:
-        _check_tag(node, _STRING, place)
-        return text
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
-        number = parse_number(text, is_integer=_INTEGER.fullmatch(text) is not None)
-        if number is None:
-            raise SyntaxProblem(
-                f"the number {text[:20]} is too large for a double", _position(node), place=place
-            )
-        return number
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    for pattern, message in _TRAPS:
-        if pattern.fullmatch(text):
-            raise SyntaxProblem(message.format(text), _position(node), place=place)
-    return text

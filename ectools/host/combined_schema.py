@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.names import resolve_reference
+from ectools.errors import InputError
+from ectools.names import quote_step, resolve_reference
 from ectools.schemas import Schema, load_schema, schema_names
-from ectools.settings_file import PACKAGE_PATTERN, STORE_PATTERN
+from ectools.settings_file import PACKAGE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ectools.documents.source_map import Place
+
+_STORE_PATH = "^/nix/store/[0-9abcdf"
+"""What the pattern of a package starts with in a module's schema (``ectools.options.types.STORE_PATH``)."""
 
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
@@ -33,30 +38,58 @@ def load_combined_schema() -> Schema:
 
 
 def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
-    """One schema of host descriptions from the schemas of modules, whose option paths must differ."""
+    """One schema of host descriptions from the schemas of modules, whose option paths must differ.
+
+    Raises InputError where they are of several dialects.
+    """
     document: dict[str, Any] = {"type": "object"}
     definitions: dict[str, Any] = {}
+    schemas = list(schemas)
+    dialects = {schema.dialect: schema.name for schema in schemas} or {"2020-12": ""}
+    if len(dialects) > 1:
+        found = ", ".join(f"{name} is of {dialect}" for dialect, name in dialects.items())
+        raise InputError(f"the schemas are of several dialects of JSON Schema: {found}")
     for schema in schemas:
         path = schema.document.get("x-nix-path", [])
-        adapted = _adapt(schema.document, schema.name)
+        base = "#" + "".join(f"/properties/{quote_step(step)}" for step in path)
+        adapted = _adapt(schema.document, _Naming(schema.name, base))
         # Inside a document jsonschema takes it for a change of dialect, and forgets what an integer is here.
         adapted.pop("$schema", None)
+        # Nor is it a document of its own any more.
+        adapted.pop("$id", None)
+        adapted.pop("id", None) if schema.dialect == "draft-04" else None
         definitions |= {f"{schema.name}:{name}": inner for name, inner in adapted.pop("$defs", {}).items()}
+        if not path:
+            # It is the root itself, which may refer to itself.
+            document.pop("type", None)
         node = document
         for step in path:
             node["additionalProperties"] = False
             node = node.setdefault("properties", {}).setdefault(step, {"type": "object"})
         node |= adapted
-    return Schema({**document, "$defs": definitions}, "host", "")
+    return Schema({**document, "$defs": definitions}, "host", "", next(iter(dialects)))
 
 
-def _adapt(schema: Any, name: str) -> Any:
-    """A copy in which packages are named, and references reach the definitions below ``name:``."""
+@dataclass(frozen=True)
+class _Naming:
+    """Where the references of one schema lead in the combined one: its name, and the pointer to its root."""
+
+    name: str
+    base: str
+
+    def rename(self, reference: str) -> str:
+        if reference.startswith("#/$defs/"):
+            return reference.replace("#/$defs/", f"#/$defs/{self.name}:")
+        return self.base + reference[1:] if reference == "#" or reference.startswith("#/") else reference
+
+
+def _adapt(schema: Any, name: _Naming) -> Any:
+    """A copy in which packages are named, and references reach what they did."""
     if type(schema) is list:
         return [_adapt(each, name) for each in schema]
     if type(schema) is not dict:
         return schema
-    if "pattern" in schema and str(schema["pattern"]).startswith(STORE_PATTERN):
+    if "pattern" in schema and str(schema["pattern"]).startswith(_STORE_PATH):
         return {**schema, **_PACKAGE}
     adapted = {}
     for key, value in schema.items():
@@ -68,7 +101,7 @@ def _adapt(schema: Any, name: str) -> Any:
         else:
             adapted[key] = _adapt(value, name)
     if "$ref" in adapted:
-        adapted["$ref"] = adapted["$ref"].replace("#/$defs/", f"#/$defs/{name}:")
+        adapted["$ref"] = name.rename(adapted["$ref"])
     return adapted
 
 

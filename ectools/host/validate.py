@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,11 @@ def validate_host(description: HostDescription, schema: Schema | None = None) ->
     schema = load_combined_schema() if schema is None else schema
     value = description.root.value
     unrepresentable = list(_find_unrepresentable(value, ()))
-    if not unrepresentable and fast_validate(value, schema.document, schema.document):
+    plain = schema.dialect == "2020-12"
+    if plain and not unrepresentable and fast_validate(value, schema.document, schema.document):
         return []
     locator = _Locator(description, schema)
-    problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema)]
+    problems = [locator.locate(problem) for problem in schemas.validate_document(value, schema, to_set=True)]
     named = {problem.option for problem in problems}
     problems += [locator.describe(each) for each in unrepresentable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
@@ -120,11 +122,11 @@ class _Locator:
         )
 
     def find_missing(self, path: str) -> Place:
-        """The place of an option that is not in the file."""
+        """The place of an option that is not in the file: one step below the nearest object that is."""
         for shown, place in sorted(self.source_map.items(), key=lambda entry: len(entry[0]), reverse=True):
-            for name in find_option(self.document, place).get("properties", {}):
-                if show_path((name,), shown) == path:
-                    return (*place, name)
+            if not shown or path.startswith(f"{shown}."):
+                name = path[len(shown) + 1 :] if shown else path
+                return (*place, json.loads(name) if name.startswith('"') else name)
         return ()
 
     def find_described(self, place: Place) -> dict[str, Any]:

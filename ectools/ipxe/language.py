@@ -20,6 +20,8 @@ NETBOOT_NAME = "netboot.ipxe"
 """What NixOS calls the boot script of a netboot output, and this project the second stage."""
 OWN_PREFIX = "ec-"
 """What the variables of this project's scripts begin with."""
+LACKS_VARIABLE = f"{OWN_PREFIX}lacks"
+"""Is set by the second stage to the ``${buildarch}`` of a machine that the release has no system for."""
 
 TERMINATORS = frozenset({"||", "&&", ";"})
 """Words that end a command: the next one runs where it failed, where it succeeded, in either case."""
@@ -37,7 +39,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*
 _VALUED = frozenset(
     {
         *("--name", "-n", "--timeout", "-t", "--params", "-p", "--key", "-k"),
-        *("--menu", "-m", "--default", "-d", "--set", "-s"),
+        *("--menu", "-m", "--default", "-d", "--set", "-s", "--configurator", "-c"),
     }
 )
 

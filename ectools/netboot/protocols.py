@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ectools.netboot.kernel import KERNELS_BY_BUILD, KernelArchitecture
+
 PROBE_NAME = "ectools-probe"
 """What the probe calls itself, in DHCP, TFTP and HTTP: the boot server tells it from a machine by that."""
 
@@ -47,10 +49,14 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryKind:
-    """``filename`` in the TFTP directory (x86-64's is an option); ``pe_machine`` of UEFI images, or None."""
+    """``filename`` in the TFTP directory (x86-64's is an option); ``pe_machine`` of UEFI images, or None.
+
+    ``build`` is the ``${buildarch}`` of an iPXE of that kind.
+    """
 
     filename: str
     pe_machine: int | None
+    build: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,9 @@ def load_protocols() -> Protocols:
     return Protocols(
         ports=Ports(**raw["ports"]),
         binaries={
-            Binary(name): BinaryKind(filename=each["filename"], pe_machine=each["peMachine"])
+            Binary(name): BinaryKind(
+                filename=each["filename"], pe_machine=each["peMachine"], build=each["buildArch"]
+            )
             for name, each in raw["binaries"].items()
         },
         architectures=tuple(
@@ -93,3 +101,8 @@ def load_protocols() -> Protocols:
             for each in raw["architectures"]
         ),
     )
+
+
+def find_own_kernel(binary: Binary) -> KernelArchitecture:
+    """The kernel that machines with this boot binary are given where there is a choice."""
+    return KERNELS_BY_BUILD[load_protocols().binaries[binary].build][0]

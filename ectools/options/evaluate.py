@@ -2,7 +2,8 @@
 
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
 evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
-option it was, that field is left out, and the evaluation goes on from there.
+option it was, that field is left out, and the evaluation goes on from there. What ``tryEval`` does catch
+leaves no words behind: such a field is evaluated once more by itself, for what Nix says of it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 
 from ectools.errors import EcError, InputError
 from ectools.nixpkgs import find_nixpkgs
+from ectools.options.causes import BrokenOption, Cause, find_broken, find_cause
 from ectools.options.dump import Dump, parse_dump
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _MOST_BROKEN = 200  # so many are not a broken option here and there
+_MOST_ASKED = 20  # each takes an evaluation of the modules, and the first few show what the others lack too
 _SECONDS = 900.0
 _APPLY = """value: import <ectools-lib/request.nix>
   (builtins.fromJSON (builtins.readFile <ectools-request>)) value"""
@@ -94,9 +97,19 @@ class _Request:
     nixpkgs: Path | None
     data: dict[str, Any] = field(default_factory=dict)
     skip: dict[str, list[str]] = field(default_factory=dict)
+    causes: dict[tuple[str, str], Cause] = field(default_factory=dict)
 
     def answer(self, expression: str) -> Dump:
-        """The dump; its broken options are named in it. Raises OptionsError.
+        """The dump; its broken options are named in it, each with its cause. Raises OptionsError."""
+        dump = self._evaluate(expression)
+        broken = find_broken(dump)
+        self._ask_for_causes(expression, broken)
+        for each in broken:
+            each.note(self.causes)
+        return dump
+
+    def _evaluate(self, expression: str) -> Dump:
+        """The dump without causes. Raises OptionsError.
 
         First without marks, which cost time. Where that fails, with marks: each failure leaves out one field
         more and goes on at its option, until the rest evaluates; then once more without marks, for the whole.
@@ -115,31 +128,60 @@ class _Request:
                 found = self._ask(expression, trace=trace, start=start)
             except NixError as error:
                 culprit = _find_culprit(error.stderr, trace)
-                if culprit is None or not self._leave_out(culprit):
+                left_out = None if culprit is None else self._leave_out(culprit)
+                if culprit is None or left_out is None:
                     raise _failure(error) from error
+                self.causes[culprit.option, left_out] = find_cause(error, library=self.library)
                 start = culprit.index
                 continue
             return found if start == 0 else self._ask(expression)
         raise _failure(first) from first
 
-    def _leave_out(self, culprit: _Culprit) -> bool:
-        """Name the field as broken, or its whole option where that did not help; False when both did not."""
+    def _leave_out(self, culprit: _Culprit) -> str | None:
+        """The field that is left out now, the whole option where that did not help; None if neither did."""
         known = self.skip.setdefault(culprit.option, [])
         for candidate in (culprit.field, "option"):
             if candidate not in known:
                 known.append(candidate)
-                return True
-        return False
+                return candidate
+        return None
 
-    def _ask(self, expression: str, *, trace: str | None = None, start: int = 0) -> Dump:
+    def _ask_for_causes(self, expression: str, broken: list[BrokenOption]) -> None:
+        """What Nix says of each broken field that it has said nothing of yet, the first ones at most."""
+        from pynix_eval_shim import NixError
+
+        fields = [
+            (each, part) for each in broken for part in each.parts if (each.id, part) not in self.causes
+        ]
+        skip = {option: list(parts) for option, parts in self.skip.items()}
+        for each in broken:
+            skip[each.id] = sorted({*skip.get(each.id, ()), *each.parts})
+        for each, part in fields[:_MOST_ASKED]:
+            others = {**skip, each.id: [other for other in skip[each.id] if other != part]}
+            try:
+                self._ask(expression, skip=others, start=each.index, count=1, raw=True)
+            except NixError as error:
+                self.causes[each.id, part] = find_cause(error, library=self.library)
+
+    def _ask(
+        self,
+        expression: str,
+        *,
+        trace: str | None = None,
+        start: int = 0,
+        count: int = 10**9,
+        skip: dict[str, list[str]] | None = None,
+        raw: bool = False,
+    ) -> Dump:
         from pynix_eval_shim import Limits, evaluate
 
         data = {
             **self.data,
             "nixpkgs": None if self.nixpkgs is None else str(self.nixpkgs),
-            "skip": self.skip,
+            "skip": self.skip if skip is None else skip,
             "trace": trace,
-            "range": {"from": start, "count": 10**9} if start else None,
+            "range": {"from": start, "count": count} if start or raw else None,
+            "raw": raw,
         }
         with tempfile.NamedTemporaryFile("w", prefix="ectools-", suffix=".json", encoding="utf-8") as file:
             json.dump(data, file)

@@ -14,7 +14,8 @@ Keywords of its own, all starting with ``x-nix-``:
 ``sep``              what several definitions of a string are joined with
 ``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
 ``unrepresentable``  why the schema does not say all of what the type does
-``broken``           the parts of the option that could not be evaluated
+``broken``           the parts of the option that could not be evaluated, each with what Nix says of it,
+                     where that is known: ``message``, ``at`` (as a declaration), ``trace`` (a list of texts)
 """
 
 from __future__ import annotations
@@ -22,34 +23,45 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ectools.names import JsonSchema, show_path
 from ectools.options.dump import Dump, Tree, decode_value
 from ectools.options.types import TypeConverter
 from ectools.options.unions import UNREPRESENTABLE
 
+if TYPE_CHECKING:
+    from ectools.options.causes import Cause
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _ADVICE = {
-    "default": "its default needs a configuration or packages to evaluate: give it a defaultText",
-    "description": "its description is not a text that evaluates",
+    "default": "its default does not evaluate: give it a defaultText if it needs a configuration or packages",
+    "description": "its description does not evaluate: make it a text that needs no configuration",
     "example": "its example does not evaluate: write it as lib.literalExpression",
-    "option": "it does not evaluate as an option at all",
-    "rest": "its declaration does not evaluate",
-    "type": "its type does not evaluate without a configuration",
+    "option": "it does not evaluate as an option: declare it with lib.mkOption",
+    "rest": "where it is declared, or a flag of it, does not evaluate: make it a plain value",
+    "type": "its type does not evaluate: make it one that needs no configuration",
 }
 
 
 @dataclass(frozen=True)
 class ExportFinding:
-    """An option of which a part could not be evaluated; the rest of it, and all others, are exported."""
+    """An option of which a part could not be evaluated; the rest of it, and all others, are exported.
+
+    ``cause`` is Nix's message and its place, ``trace`` the nearest steps that led there, each with its own.
+    """
 
     option: str
     part: str
+    cause: str = ""
+    trace: tuple[str, ...] = ()
 
     def render(self) -> str:
-        return f"{self.option}: {_ADVICE[self.part]}"
+        lines = [f"{self.option}: {_ADVICE[self.part]}"]
+        if self.cause:
+            lines += [f"  nix: {self.cause}", *(f"    {step}" for step in self.trace)]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,12 @@ class _Builder:
     def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> JsonSchema:
         broken = option.get("broken", [])
         shown = show_path((*self.tree.path, *loc))
-        self.findings.extend(ExportFinding(shown, part) for part in broken)
+        causes = {part: self._cause(cause) for part, cause in option.get("causes", {}).items()}
+        for part in broken:
+            known = causes.get(part, {})
+            at = f", at {known['at']}" if "at" in known else ""
+            cause = f"{known['message']}{at}" if known else ""
+            self.findings.append(ExportFinding(shown, part, cause, tuple(known.get("trace", ()))))
         schema: JsonSchema = {}
         if "description" in option:
             schema["description"] = option["description"].rstrip()
@@ -140,21 +157,35 @@ class _Builder:
             schema["x-nix-visible"] = option["visible"]
         if "relatedPackages" in option:
             schema["x-nix-related-packages"] = option["relatedPackages"]
-        places = (self._declaration(place) for place in option.get("declarations", []))
+        places = (self._place(place["file"], place["line"]) for place in option.get("declarations", []))
         schema["x-nix-declarations"] = [place for place in places if place is not None]
         if broken:
-            schema["x-nix-broken"] = broken
+            schema["x-nix-broken"] = {part: causes.get(part, {}) for part in broken}
         return schema
 
-    def _declaration(self, place: dict[str, Any]) -> str | None:
-        file: str = place["file"]
-        if not file.startswith("/"):
-            return None  # an expression that was given as text
+    def _cause(self, cause: Cause) -> JsonSchema:
+        """What ``x-nix-broken`` says of one part."""
+        at = self._place(cause.error.file, cause.error.line)
+        trace = [
+            f"{step.message}, at {place}"
+            for step in cause.trace
+            if (place := self._place(step.file, step.line)) is not None
+        ]
+        return {
+            "message": cause.error.message,
+            **({"at": at} if at is not None else {}),
+            **({"trace": trace} if trace else {}),
+        }
+
+    def _place(self, file: str | None, line: int | None) -> str | None:
+        """``file#L12``, relative to a root; None for an expression that was given as text."""
+        if file is None or not file.startswith("/"):
+            return None
         for root, prefix in self.dump.roots:
             if file.startswith(root):
                 file = prefix + file.removeprefix(root)
                 break
-        return file if place["line"] is None else f"{file}#L{place['line']}"
+        return file if line is None else f"{file}#L{line}"
 
 
 def _write_json(value: Any, newline: str, parts: list[str]) -> None:

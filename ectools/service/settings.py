@@ -102,7 +102,7 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         yield "boot.userNet.tftpDir", settings.boot.user_net.tftp_dir
         yield "disk.path", settings.disk.path
         return
-    from ectools.netboot.settings.model import Forge, IpxeFile, RemoteIpxe, Tarball
+    from ectools.netboot.settings.model import Forge, IpxeFile, RemoteIpxe, Tarballs
 
     for binary, path in settings.ipxe.files.items():
         yield f"ipxe.{_OPTIONS[binary]}", path
@@ -114,8 +114,8 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         yield "ipxe.remoteCaFile", settings.ipxe.x86_64.ca_file
     if settings.release.signature is not None:
         yield "release.signature.publicKeyFile", settings.release.signature.public_key_file
-    if isinstance(settings.release.source, Tarball):
-        yield "release.tarball", settings.release.source.path
+    if isinstance(settings.release.source, Tarballs):
+        yield from (("release.tarball", path) for path in settings.release.source.paths)
     if isinstance(settings.release.source, Forge):
         yield "release.caFile", settings.release.source.ca_file
 

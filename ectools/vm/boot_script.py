@@ -1,4 +1,4 @@
-"""The guest's boot script: DHCP, DNS, then on to the effective URL, and a shell where that fails.
+"""The guest's boot script: over one NIC or the other a lease, DNS, the effective URL; a shell where all fail.
 
 What is put into the script is an IPv4 address, and a URL of RFC 3986's characters (no blank, no ``{`` and so
 no ``${…}``, no quote, no backslash). ``build_boot_script`` refuses any other, because what is spliced in
@@ -11,6 +11,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import NETBOOT_NAME, is_word
+from ectools.ipxe.nics import build_lease, build_nic_walk, find_nics, leave_nic
 from ectools.ipxe.token import add_token
 from ectools.ipxe.urls import FAILURE_MARK, URL
 
@@ -23,45 +24,8 @@ if TYPE_CHECKING:
 HOST_IN_GUEST = "10.0.2.2"
 """This host as QEMU's user-mode network shows it to the guest; the host's end of it is 127.0.0.1."""
 
-DHCP_TRIES = 3
-CHAIN_TRIES = 5
+TRIES = 5
 RETRY_PAUSE_SECONDS = 2
-
-_SCRIPT = """\
-#!ipxe
-# Written by every-channel-ipxe-qemu; changes are lost at its next start.
-
-set try:int32 0
-:lease
-dhcp && goto leased ||
-inc try
-iseq ${{try}} {dhcp_tries} && goto no_lease ||
-echo every.channel: no DHCP lease, trying again
-sleep {pause}
-goto lease
-
-:leased
-set dns {dns}
-set try:int32 0
-:chain
-chain {url} && exit ||
-inc try
-iseq ${{try}} {chain_tries} && goto no_chain ||
-echo every.channel: the boot script did not run, trying again
-imgfree ||
-sleep {pause}
-goto chain
-
-:no_lease
-echo {failed} no DHCP lease after {dhcp_tries} tries
-shell
-exit 1
-
-:no_chain
-echo {failed} {shown} did not run after {chain_tries} tries
-shell
-exit 1
-"""
 
 
 def find_effective_url(chain: Chain | None, listen: ListenAddress) -> str:
@@ -78,17 +42,49 @@ def find_effective_url(chain: Chain | None, listen: ListenAddress) -> str:
 def build_boot_script(*, url: str, dns: IPv4Address, token: str | None = None) -> str:
     """The iPXE script as text, for iPXE of 2019 and later.
 
-    The steps are retried, a bounded number of times. A failure's message shows ``url`` without the token.
+    The NICs are gone through a bounded number of times: the LAN's may count as the first, and reach no boot
+    server. A failure's message shows ``url`` without the token.
     Raises ValueError for a URL that is not one.
     """
     if URL.fullmatch(url) is None or not is_word(url):
         raise ValueError("not a URL of RFC 3986's characters")
-    return _SCRIPT.format(
-        url=url if token is None else add_token(url, token),
-        shown=url,
-        dns=dns,
-        failed=FAILURE_MARK,
-        dhcp_tries=DHCP_TRIES,
-        chain_tries=CHAIN_TRIES,
-        pause=RETRY_PAUSE_SECONDS,
-    )
+    lines = [
+        "#!ipxe",
+        "# Written by every-channel-ipxe-qemu; changes are lost at its next start.",
+        "",
+        *find_nics(),
+        "set ec-round:int32 1",
+        ":round",
+        "set ec-missed lease",
+        "set ec-trouble no DHCP lease",
+        "set ec-for chain",
+        "goto nics",
+        *build_nic_walk(),
+        ":nic_chain",
+        "iseq ${ec-nic} ${ec-open} && goto chain ||",
+        *build_lease(),
+        f"set dns {dns}",
+        ":chain",
+        "set ec-missed chain",
+        "set ec-trouble the boot script did not run",
+        f"chain {url if token is None else add_token(url, token)} && exit ||",
+        "imgfree ||",
+        # The only one keeps its lease.
+        "iseq ${ec-nics} 1 && goto no_nic_chain ||",
+        *leave_nic(),
+        ":no_nic_chain",
+        f"iseq ${{ec-round}} {TRIES} && goto no_${{ec-missed}} ||",
+        "echo every.channel: ${ec-trouble}, trying again",
+        "inc ec-round",
+        f"sleep {RETRY_PAUSE_SECONDS}",
+        "goto round",
+        ":no_lease",
+        f"echo {FAILURE_MARK} no DHCP lease after {TRIES} tries",
+        "shell",
+        "exit 1",
+        ":no_chain",
+        f"echo {FAILURE_MARK} {url} did not run after {TRIES} tries",
+        "shell",
+        "exit 1",
+    ]
+    return "".join(f"{line}\n" for line in lines)

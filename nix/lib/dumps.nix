@@ -42,6 +42,7 @@ in
       pkgs,
       skip ? { },
       trace ? null,
+      raw ? false,
     }:
     dump {
       roots = [
@@ -60,7 +61,7 @@ in
         lib.optional (tree != null) {
           inherit name path;
           options = options.describeOptions {
-            inherit skip trace;
+            inherit skip trace raw;
             loc = path;
             required = true;
           } tree;
@@ -79,6 +80,7 @@ in
       trace ? null,
       range ? null,
       required ? false,
+      raw ? false,
     }:
     dump {
       inherit roots required;
@@ -92,6 +94,7 @@ in
               trace
               range
               required
+              raw
               ;
           } set;
         }

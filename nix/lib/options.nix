@@ -8,6 +8,7 @@
 #   empty = true                             its type has a value of its own for an option that nobody set
 #   defined = true                           the submodule that declares it defines it itself
 #   broken = [ field … ]                     whose evaluation failed; "option" is all of it
+#   id = text                                of a broken one: its location, as `skip` and the marks name it
 # `path` is relative to the set that was given.
 {
   lib,
@@ -134,13 +135,15 @@ let
       results = builtins.mapAttrs (
         field: describe: marked context id field (describe context loc option)
       ) fields;
-    in
-    builtins.foldl' (all: result: all // result.value or { }) { } (builtins.attrValues results)
-    // {
       broken = builtins.filter (field: field != "defined" && !(results.${field} ? value)) (
         builtins.attrNames results
       );
-    };
+    in
+    builtins.foldl' (all: result: all // result.value or { }) { } (builtins.attrValues results)
+    // {
+      inherit broken;
+    }
+    // (if broken == [ ] then { } else { inherit id; });
 
   describeOption =
     context: path: option:
@@ -164,6 +167,8 @@ let
     context: id: field: v:
     if context.skip ? ${id} && builtins.elem field context.skip.${id} then
       { }
+    else if context.raw then
+      builtins.deepSeq v { value = v; }
     else if context.trace == null then
       attempt v
     else
@@ -220,6 +225,7 @@ let
       {
         inherit (found) path;
         broken = [ "option" ];
+        id = lib.concatStringsSep "." (context.loc ++ found.path);
       };
 
   describeTree = context: set: map (describeFound context) (flatten context [ ] set);
@@ -238,6 +244,7 @@ in
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
   # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
+  # `raw` lets every error out, those too that tryEval would catch: for the words of one, with all others in `skip`.
   describeOptions =
     {
       loc ? [ ],
@@ -245,6 +252,7 @@ in
       trace ? null,
       range ? null,
       required ? false,
+      raw ? false,
     }:
     set:
     let
@@ -254,6 +262,7 @@ in
           skip
           trace
           required
+          raw
           ;
         above = [ ];
       };

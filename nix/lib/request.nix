@@ -32,7 +32,7 @@ let
           config = { };
           overlays = [ ];
         };
-        inherit (request) skip trace;
+        inherit (request) skip trace raw;
       }
     else
       library.treeDump {
@@ -40,6 +40,7 @@ let
         inherit (request)
           name
           range
+          raw
           required
           skip
           trace

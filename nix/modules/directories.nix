@@ -20,7 +20,7 @@ let
     isOfKind: rule:
     lib.mapAttrsToList (
       option: file: {
-        assertion = file == null || !isOfKind file;
+        assertion = file == null || !lib.any isOfKind (lib.toList file);
         message = "${path}.${option} ${rule}";
       }
     );
@@ -40,7 +40,7 @@ in
 {
   inherit isBelow;
 
-  # Files and directories that the service reads or writes: option → path or null.
+  # Files and directories that the service reads or writes: option → path, paths or null.
   refuseHidden = refuse isHidden "must not be below ${lib.concatStringsSep ", " hiddenDirectories}, which the service does not see";
 
   # Directories that are given to the service's user: option → path.

@@ -43,6 +43,7 @@ in
     name = mkOption {
       type = types.str;
       default = "every-channel-ipxe";
+      example = "publisher-1";
       description = "The guest's name, as QEMU and the logs show it.";
     };
 
@@ -87,12 +88,14 @@ in
     vcpus = mkOption {
       type = types.ints.positive;
       default = 2;
+      example = 4;
       description = "Number of virtual CPUs.";
     };
 
     memoryMiB = mkOption {
       type = types.ints.positive;
       default = 4096;
+      example = 8192;
       description = ''
         Memory of the guest in MiB. The service may use this, 32 MiB for each virtual CPU, and 1536 MiB for QEMU itself
         and the boot HTTP server (its `MemoryMax`); raise that where {option}`${path}.extraArgs` ask for more.
@@ -113,6 +116,7 @@ in
     stateDir = mkOption {
       type = types.str;
       default = "/var/lib/every-channel/ipxe-qemu";
+      example = "/srv/guests/publisher-1";
       description = ''
         Directory of the guest's state: its disk and its TFTP directory. It is the guest's own, and all that lies in it is
         given to the service's user. It stays when the service is disabled.
@@ -176,6 +180,7 @@ in
       progressSeconds = mkOption {
         type = types.ints.positive;
         default = 90;
+        example = 300;
         description = ''
           How long the first boot under KVM may take to show any progress: a request to the boot HTTP server, a
           connection of the user-mode network, or a read from the disk. After that, KVM counts as unusable.
@@ -202,6 +207,7 @@ in
         port = mkOption {
           type = types.port;
           default = 8080;
+          example = 8081;
           description = "Port of the boot HTTP server.";
         };
 
@@ -219,6 +225,7 @@ in
         hostname = mkOption {
           type = types.str;
           default = "every-channel-ipxe";
+          example = "publisher-1";
           description = "Host name that the user-mode network's DHCP gives the guest.";
         };
 
@@ -240,6 +247,7 @@ in
         bootFilename = mkOption {
           type = types.str;
           default = "undionly.kpxe";
+          example = "every-channel.ipxe";
           description = ''
             Name of the boot file in the TFTP directory, at most 127 bytes. The runner writes this file at every start.
           '';
@@ -296,6 +304,7 @@ in
       model = mkOption {
         type = types.str;
         default = "virtio-net-pci";
+        example = "e1000e";
         description = "Device model of the LAN NIC, as QEMU's `-device` takes it.";
       };
 
@@ -313,6 +322,7 @@ in
         name = mkOption {
           type = types.str;
           default = "ecqemu0";
+          example = "ecguest1";
           description = ''
             Name of the macvtap link, at most 15 bytes. It is made at start and removed at the end; a link of that name
             that was not made for this guest is left alone, and the start fails.
@@ -348,18 +358,21 @@ in
       powerdownSeconds = mkOption {
         type = types.ints.unsigned;
         default = 60;
+        example = 180;
         description = "How long the guest has to power itself down after the ACPI power button was pressed.";
       };
 
       quitSeconds = mkOption {
         type = types.ints.unsigned;
         default = 10;
+        example = 30;
         description = "How long QEMU has to end after it was told to quit.";
       };
 
       terminateSeconds = mkOption {
         type = types.ints.unsigned;
         default = 10;
+        example = 30;
         description = "How long QEMU has to end after SIGTERM; then it gets SIGKILL.";
       };
     };

@@ -33,6 +33,7 @@ let
   };
 
   inherit (cfg.release) signature;
+  inherit (import ./system-names.nix) mayBeArm64;
 
   # The names in the TFTP directory, as a file system compares them that ignores case.
   names = map lib.toLower (
@@ -103,6 +104,15 @@ in
   (refuseNames (lib.filter (name: lib.elem name names) (
     lib.concatMap parentsOf names
   )) "a directory cannot have the name of a file")
+  {
+    assertion =
+      cfg.ipxe.arm64File == null
+      || cfg.release.systems == [ ]
+      || lib.any mayBeArm64 cfg.release.systems;
+    message =
+      "${path}.release.systems must name a system for aarch64 when ipxe.arm64File is set: "
+      + "its machines would be let in, and there would be nothing for them";
+  }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]

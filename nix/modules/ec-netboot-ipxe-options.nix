@@ -44,6 +44,7 @@ in
       type = types.package;
       default = pkgs.ipxe;
       defaultText = lib.literalExpression "pkgs.ipxe";
+      example = lib.literalExpression ''pkgs.ipxe.override { additionalOptions = [ "NSLOOKUP_CMD" ]; }'';
       description = ''
         The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
         look for `autoexec.ipxe`.
@@ -121,6 +122,17 @@ in
       '';
     };
 
+    force = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Serve a boot binary that has no boot script inside and does not look for `autoexec.ipxe`, though without ProxyDHCP
+        it is given nothing but itself, and loads itself for ever. For networks whose DHCP server tells an iPXE the
+        script's address.
+      '';
+    };
+
     extraFiles = mkOption {
       type = types.attrsOf filePath;
       default = { };
@@ -148,6 +160,7 @@ in
     attempts = mkOption {
       type = types.ints.positive;
       default = 5;
+      example = 20;
       description = "How often a boot script tries all sources of a file before it gives up, with growing pauses.";
     };
 
@@ -163,6 +176,7 @@ in
     rebootSeconds = mkOption {
       type = types.ints.unsigned;
       default = 30;
+      example = 300;
       description = "How long the error stays on the screen before a reboot.";
     };
   };

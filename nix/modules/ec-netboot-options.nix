@@ -43,6 +43,7 @@ in
     stateDir = mkOption {
       type = types.str;
       default = "/var/lib/every-channel/netboot";
+      example = "/srv/netboot";
       description = ''
         Directory of the staged releases, of the links `current` and `previous`, and of what TFTP serves. It is the
         service's own, and stays when the service is disabled.
@@ -52,6 +53,7 @@ in
     httpPort = mkOption {
       type = types.port;
       default = 8080;
+      example = 80;
       description = "TCP port of the HTTP server.";
     };
 
@@ -96,12 +98,16 @@ in
         "netboot.ipxe"
         "initrd"
       ];
-      description = "Files that are given only to who sends the token of {option}`${path}.chainTokenFile`.";
+      description = ''
+        Files that are given only to who sends the token of {option}`${path}.chainTokenFile`: by their names in a release, or
+        in each of its systems where it has several.
+      '';
     };
 
     maxConnections = mkOption {
       type = types.ints.positive;
       default = 1024;
+      example = 4096;
       description = "HTTP connections served at once; one more is asked to come again (503 with `Retry-After`).";
     };
 
@@ -128,6 +134,7 @@ in
     tftp.maxTransfers = mkOption {
       type = types.ints.positive;
       default = 4096;
+      example = 8192;
       description = ''
         TFTP transfers at once; further reads wait until one ends. One address gets an eighth of them, but at least 32,
         so that a client that reads and says nothing more shuts nobody out.
@@ -189,12 +196,14 @@ in
       host = mkOption {
         type = types.strMatching "https?://[^ /?#@]+(/[^ ?#]*)?";
         default = "https://git.every.channel";
+        example = "https://forge.example.org";
         description = "The Forgejo that publishes the releases.";
       };
 
       repo = mkOption {
         type = types.strMatching "[A-Za-z0-9._-]+/[A-Za-z0-9._-]+";
         default = "every-channel/every.channel";
+        example = "media/boot-images";
         description = "The repository, as owner and name.";
       };
 
@@ -206,10 +215,12 @@ in
       };
 
       tarball = mkOption {
-        type = types.nullOr types.str;
+        type = types.nullOr (types.either types.str (types.nonEmptyListOf types.str));
         default = null;
         example = "/srv/releases/ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz";
-        description = "A local tarball, in place of a release.";
+        description = ''
+          A local tarball, in place of a release; or several, one a system, which are staged as one release.
+        '';
       };
 
       tokenFile = mkOption {
@@ -235,7 +246,26 @@ in
       artifact = mkOption {
         type = types.str;
         default = "ec-runner-x86_64-netboot-*.tar.*";
-        description = "Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match.";
+        example = "ec-publisher-x86_64-netboot-*.tar.zst";
+        description = ''
+          Name of the release's archive, with `*` and `?` as in a shell. Exactly one file must match. Where
+          {option}`${path}.ipxe.arm64File` lets ARM64 machines in, the archive that is called the same with `aarch64` in
+          place of `x86_64` is staged too, if the release has it.
+        '';
+      };
+
+      systems = mkOption {
+        type = types.listOf (types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]{0,254}");
+        default = [ ];
+        example = [
+          "ec-runner-x86_64-netboot"
+          "ec-runner-aarch64-netboot"
+        ];
+        description = ''
+          The systems of a release that are staged, each named as its archive is, without tag and suffix. The release
+          must have all of them. A machine gets the first one that is for its architecture. Empty means what
+          {option}`${path}.release.artifact` or {option}`${path}.release.tarball` says.
+        '';
       };
 
       requireSums = mkOption {
@@ -279,6 +309,7 @@ in
       keep = mkOption {
         type = types.ints.unsigned;
         default = 3;
+        example = 10;
         description = ''
           How many releases stay beside the current and the previous one. A release that is pinned or being served is
           never removed.
@@ -288,13 +319,15 @@ in
       maxUnpackedMiB = mkOption {
         type = types.ints.positive;
         default = 8192;
-        description = "How large a release may be once it is unpacked, in MiB.";
+        example = 16384;
+        description = "How large a release may be once it is unpacked, all its systems together, in MiB.";
       };
 
       maxFiles = mkOption {
         type = types.ints.positive;
         default = 10000;
-        description = "How many files and directories a release may hold.";
+        example = 50000;
+        description = "How many files and directories a release may hold, all its systems together.";
       };
 
       refresh = mkOption {

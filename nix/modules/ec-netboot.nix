@@ -37,6 +37,10 @@ let
     cp ${settingsFile} $out
   '';
 
+  tarballs = if cfg.release.tarball == null then [ ] else lib.toList cfg.release.tarball;
+  inherit (import ./system-names.nix) mayBeArm64;
+  lacksArm64 = tarballs != [ ] && !lib.any (file: mayBeArm64 (baseNameOf file)) tarballs;
+
   directories = import ./directories.nix {
     inherit lib path;
     user = unit;
@@ -81,10 +85,15 @@ in
     };
 
     # What can be known before the host runs; `ectools netboot serve --check` and `ectools doctor` look at it there.
-    warnings = lib.optional (isElsewhere cfg.hostname) (
-      "${path}.hostname is its default, ${cfg.hostname}, which is not this host: clients are sent there. "
-      + "Set it to listenIP, or to a name that the clients' DNS server knows for it"
-    );
+    warnings =
+      lib.optional (isElsewhere cfg.hostname) (
+        "${path}.hostname is its default, ${cfg.hostname}, which is not this host: clients are sent there. "
+        + "Set it to listenIP, or to a name that the clients' DNS server knows for it"
+      )
+      ++ lib.optional (cfg.ipxe.arm64File != null && lacksArm64) (
+        "${path}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
+        + "they will be told so, and boot nothing"
+      );
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/netboot.json".source = checkedSettings;

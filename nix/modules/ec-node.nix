@@ -48,6 +48,7 @@ in
     program = mkOption {
       type = types.strMatching "[^/]+";
       default = "ec-node";
+      example = "publisher";
       description = "Name of the daemon in the package's {file}`bin` directory.";
     };
 
@@ -75,6 +76,7 @@ in
     settingsFlag = mkOption {
       type = types.nullOr types.str;
       default = "--config";
+      example = "--settings";
       description = "The argument that stands before the settings file. Null: none does.";
     };
 
@@ -110,12 +112,14 @@ in
     user = mkOption {
       type = types.str;
       default = unit;
+      example = "publisher";
       description = "User that the daemon runs as. One of another name than the default's has to exist.";
     };
 
     group = mkOption {
       type = types.str;
       default = unit;
+      example = "media";
       description = "Group that the daemon runs as. One of another name than the default's has to exist.";
     };
 
@@ -132,12 +136,14 @@ in
     restartSeconds = mkOption {
       type = types.ints.positive;
       default = 5;
+      example = 30;
       description = "How long after its end the daemon is started again.";
     };
 
     stopSeconds = mkOption {
       type = types.ints.positive;
       default = 30;
+      example = 120;
       description = "How long the daemon has to end after SIGTERM; then it gets SIGKILL.";
     };
   };

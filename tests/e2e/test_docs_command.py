@@ -41,7 +41,7 @@ def test_all_formats_at_once_and_checked(tmp_path: Path) -> None:
     assert run(*options, "--check", tmp_path / "out").stdout == ""
     (tmp_path / "out" / "demo.html").write_text("x")
     stale = run(*options, "--check", tmp_path / "out", status=1)
-    assert stale.stdout == f"{tmp_path}/out/demo.html: is not what the schemas say\n"
+    assert stale.stdout == f"{tmp_path}/out/demo.html: is not what would be written\n"
 
 
 def test_of_all_of_this_project(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from support.recording_http import RecordingServer
 from support.staged import make_release
 
 from ectools.demo.payload import UP_MARK, build_payload
+from ectools.errors import InputError
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
-from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import StockIpxe
@@ -79,6 +81,16 @@ def test_the_stock_binaries_of_a_release_are_taken_or_refused_by_their_age() -> 
     with pytest.raises(BinaryError, match=r"iPXE 1\.0\.0\+git-2019\S+ does not look for autoexec\.ipxe"):
         choose("bookworm")
     assert set(choose("trixie")) == {"ec-ipxe.efi", "undionly.kpxe"}
+
+
+def test_a_local_one_is_taken_or_refused_by_its_age_too() -> None:
+    def choose(suite: str, **flags: Any) -> dict[str, bytes]:
+        file = find_ipxe(suite) / "usr/lib/ipxe/snponly.efi"
+        return choose_binaries(settings_of(80, ipxe__strategy="local", ipxe__localFile=str(file), **flags))
+
+    with pytest.raises(InputError, match=r"iPXE 1\.0\.0\+git-2019\S+ has no script inside"):
+        choose("bookworm")
+    assert choose("bookworm", ipxe__force=True).keys() == choose("trixie").keys()
 
 
 @dataclass(frozen=True)

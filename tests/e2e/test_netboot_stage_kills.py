@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.kernels import system_files
 from support.needs import give_up, require_tool
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.rollback import roll_back
 from ectools.netboot.release.stage import stage
 from ectools.netboot.release.store import ReleaseStore
@@ -72,7 +74,7 @@ def test_killed_at_a_hundred_random_points(archives: dict[str, Path], tmp_path: 
     subprocess.run(stage_argv(archives["two"], state), check=True, capture_output=True)
     release = check_whole(state)
     assert release is not None
-    assert release.source.endswith("two.tar.gz")
+    assert release.systems[0].source.endswith("two.tar.gz")
     assert os.listdir(state / ".staging") == []
     assert len(os.listdir(state / "releases")) <= 2
 
@@ -106,11 +108,11 @@ def die_at(number: int, below: Path, act: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def prepare(archives: dict[str, Path], state: Path) -> tuple[str, str]:
+def prepare(archives: dict[str, list[str]], state: Path) -> tuple[str, str]:
     """``one`` is previous, ``two`` is current."""
     return (
-        stage(build_settings(state, release_tarball=str(archives["one"]))).release.id,
-        stage(build_settings(state, release_tarball=str(archives["two"]))).release.id,
+        stage(build_settings(state, release_tarball=archives["one"])).release.id,
+        stage(build_settings(state, release_tarball=archives["two"])).release.id,
     )
 
 
@@ -119,10 +121,28 @@ def small_archives(tmp_path: Path) -> dict[str, Path]:
     return {name: write_archive(tmp_path, release_files(name), f"{name}.tar.gz") for name in NAMES}
 
 
-def test_killed_before_each_operation_of_a_staging(small_archives: dict[str, Path], tmp_path: Path) -> None:
+@pytest.fixture(params=["one system", "several systems"])
+def small_releases(
+    request: pytest.FixtureRequest, small_archives: dict[str, Path], tmp_path: Path
+) -> dict[str, list[str]]:
+    """The archives of each release."""
+    if request.param == "one system":
+        return {name: [str(path)] for name, path in small_archives.items()}
+    return {
+        name: [
+            str(write_archive(tmp_path, system_files(each, name), f"{each}-netboot-{name}.tar.gz"))
+            for each in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64)
+        ]
+        for name in NAMES
+    }
+
+
+def test_killed_before_each_operation_of_a_staging(
+    small_releases: dict[str, list[str]], tmp_path: Path
+) -> None:
     template, state = tmp_path / "template", tmp_path / "state"
-    one, two = prepare(small_archives, template)
-    settings = build_settings(state, release_tarball=str(small_archives["three"]), release_keep=0)
+    one, two = prepare(small_releases, template)
+    settings = build_settings(state, release_tarball=small_releases["three"], release_keep=0)
     seen = set()
     for number in range(1, 1000):
         shutil.rmtree(state, ignore_errors=True)
@@ -148,7 +168,7 @@ def test_killed_before_each_operation_of_a_staging(small_archives: dict[str, Pat
 
 def test_killed_before_each_operation_of_a_rollback(small_archives: dict[str, Path], tmp_path: Path) -> None:
     template, state = tmp_path / "template", tmp_path / "state"
-    one, two = prepare(small_archives, template)
+    one, two = prepare({name: [str(path)] for name, path in small_archives.items()}, template)
     seen = set()
     for number in range(1, 1000):
         shutil.rmtree(state, ignore_errors=True)

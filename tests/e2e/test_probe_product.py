@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.boot_binaries import UNDIONLY, build_ipxe
+from support.boot_binaries import ARM64, UNDIONLY, build_ipxe
 from support.boot_service import require_boot_services
+from support.kernels import system_files
 from support.probe_lab import BOOT, ECTOOLS, ProbeLab, build_probe_lab
 from support.releases import release_files, write_archive
 
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.probe.faults import FaultCode
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -157,3 +159,33 @@ def test_nothing_is_staged(lab: ProbeLab) -> None:
     probed = lab.probe("--arch", "7")
     assert probed.codes == {FaultCode.FILE_MISSING_HTTP}, probed.report
     assert "stage" in probed.fault(FaultCode.FILE_MISSING_HTTP)["remedy"]
+
+
+def test_each_architecture_of_a_release_of_two_systems(lab: ProbeLab) -> None:
+    lab.start_router()
+    arm64 = lab.directory / "ipxe-arm64.efi"
+    arm64.write_bytes(build_ipxe(machine=ARM64))
+    host = BootHost(lab, **PROXY)
+    settings = json.loads(host.config.read_text())
+    settings["ipxe"]["arm64File"] = str(arm64)
+    host.config.write_text(json.dumps(settings))
+    archives = [
+        str(write_archive(lab.directory, system_files(each), f"ec-runner-{each}-netboot-boot-v1.tar.gz"))
+        for each in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64)
+    ]
+    host.run("stage", "--tarball", archives[0], "--tarball", archives[1])
+    host.run("ipxe")
+    host.serve()
+    probed = lab.probe("--arch", "0", "--arch", "7", "--arch", "11", "--verify")
+    assert probed.codes == set(), json.dumps(probed.report, indent=1)
+    kernels = {number: probed.architecture(number)["boot"]["kernel"] for number in (0, 7, 11)}
+    assert kernels[0] == kernels[7]
+    assert kernels[7].endswith("/ec-runner-x86_64-netboot/kernel")
+    assert kernels[11] == kernels[7].replace("x86_64", "aarch64")
+    # The same host, whose next release has one system alone.
+    host.run("stage", "--tarball", archives[0])
+    probed = lab.probe("--arch", "7", "--arch", "11")
+    assert (probed.outcome(7), probed.outcome(11)) == ("boots", "stops")
+    assert probed.codes == {FaultCode.NO_SYSTEM}, json.dumps(probed.report, indent=1)
+    assert "has no system for arm64" in probed.fault(FaultCode.NO_SYSTEM)["message"]
+    assert probed.status == 1

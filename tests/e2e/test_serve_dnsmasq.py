@@ -18,7 +18,7 @@ from support.boot_service import Service, boot_service, require_boot_services
 from support.probe_lab import BOOT, ROUTER, ProbeLab, build_probe_lab
 from support.staged import make_release, put_release
 
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from support.boot_service import (
     write_tokens,
 )
 
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.settings.load import load_netboot_settings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_every_output_that_users_rely_on_is_there(names: Callable[[str], set[str
         assert names(f"formatter.{system}")
     assert "default" in names("overlays")
     assert "optionsDump" in names("lib")
+    assert names("templates") == {"default", "boot-host"}
 
 
 def test_each_system_has_a_check(names: Callable[[str], set[str]]) -> None:
@@ -62,6 +64,14 @@ def test_the_flake_passes_its_check(any_nix: Nix, nixpkgs: Path) -> None:
     )
 
 
-def test_the_example_passes_its_check(any_nix: Nix, nixpkgs: Path) -> None:
+@pytest.mark.parametrize("template", ["default", "boot-host"])
+def test_what_a_template_starts_passes_its_check(
+    template: str, any_nix: Nix, nixpkgs: Path, nix_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Outside of the repository, as ``nix flake init`` writes it, with other sources for its inputs."""
+    argv = [any_nix.find("nix"), "flake", "init", "--template", f"{ROOT}#{template}"]
+    made = subprocess.run(argv, cwd=tmp_path, env=nix_env, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert {"flake.nix", "boot-host.nix"} <= {path.name for path in tmp_path.iterdir()}
     inputs = {"nixpkgs": f"path:{nixpkgs}", "every-channel": str(ROOT)}
-    flake_check(ROOT / "examples/flake", override_inputs=inputs, no_build=True, nix=any_nix)
+    flake_check(tmp_path, override_inputs=inputs, no_build=True, nix=any_nix)

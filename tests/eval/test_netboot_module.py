@@ -86,6 +86,13 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         "release.tag must be null when release.tarball is set: a tarball takes the release's place",
     ),
     (
+        merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"systems": ["ec-runner-x86_64-netboot"]}}),
+        (
+            "release.systems must name a system for aarch64 when ipxe.arm64File is set: "
+            "its machines would be let in, and there would be nothing for them"
+        ),
+    ),
+    (
         merge(LISTEN, {"chainTokenFile": "/nix/store/0000-token"}),
         "chainTokenFile must not be in the Nix store, which everyone can read",
     ),
@@ -133,10 +140,14 @@ FINE = [
     REMOTE,
     merge(LISTEN, {"ipxe": {"strategy": "embedded", "localFile": "/tmp/not-used"}}),
     merge(LISTEN, {"proxyDhcp": {"subnet": "192.0.2.0/24"}, "release": {"tokenFile": "/root/token"}}),
+    *(
+        merge(LISTEN, {"ipxe": {"arm64File": "/a"}, "release": {"systems": systems}})
+        for systems in ([], ["ec-runner-aarch64-netboot", "ec-runner-x86_64-netboot"], ["a-x86_64", "any"])
+    ),
 ]
 UNSEEN = merge(
     LISTEN,
-    {"stateDir": "/home/netboot", "release": {"tarball": "/tmp/a.tar.gz"}},
+    {"stateDir": "/home/netboot", "release": {"tarball": ["/srv/b.tar.gz", "/tmp/a.tar.gz"]}},
     {"release": {"signature": {"format": "minisign", "publicKeyFile": "/root/key"}}},
     {"ipxe": {"strategy": "local", "localFile": "/var/tmp/a.efi", "ia32File": "/run/user/1/b.efi"}},
 )
@@ -151,6 +162,25 @@ def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
     named = [host({"hostname": "192.0.2.10", **options}) for options in FINE]
     found = variants.evaluate(["failed", "warnings"], named)
     assert found == [{"failed": [], "warnings": []}] * len(FINE)
+
+
+def test_a_tarball_that_leaves_machines_without_a_system_is_warned_of(variants: Variants) -> None:
+    pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
+    cases = [
+        host(
+            merge(
+                LISTEN,
+                {"hostname": "192.0.2.10", "ipxe": {"arm64File": "/a"}, "release": {"tarball": tarball}},
+            )
+        )
+        for tarball in (pc, [pc], [pc, arm], "/srv/any.tar.gz", None)
+    ]
+    warning = (
+        f"{OPTION}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
+        "they will be told so, and boot nothing"
+    )
+    found = [each["warnings"] for each in variants.evaluate(["warnings"], cases)]
+    assert [warning in each for each in found] == [True, True, False, False, False]
 
 
 def test_files_that_the_service_cannot_see_are_refused_by_their_options(variants: Variants) -> None:

@@ -216,7 +216,7 @@ def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variant
 def test_the_first_script_is_written_again_for_all_that_it_is_made_of(
     variants: Variants, tmp_path: Path
 ) -> None:
-    from ectools.netboot.boot_files.scripts import build_autoexec
+    from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
     from ectools.netboot.settings.load import load_netboot_settings
 
     def build_script(options: dict[str, Any]) -> str:

@@ -55,6 +55,7 @@ BROKEN = """
     nested = mkOption {
       type = types.submodule {
         options.inner = mkOption { type = types.int; default = abort "inside"; };
+        options.outer = mkOption { type = types.int; default = throw "thrown inside"; };
         options.fine = mkOption { type = types.port; default = 1; };
       };
     };
@@ -76,6 +77,7 @@ def test_broken_options_are_named_and_the_rest_is_exported(nixpkgs: Path) -> Non
         ("deep", "example"),
         ("typeless", "type"),
         ("nested.inner", "default"),
+        ("nested.outer", "default"),
         ("gone", "option"),
         ("lost.deeper", "option"),
     }
@@ -84,8 +86,39 @@ def test_broken_options_are_named_and_the_rest_is_exported(nixpkgs: Path) -> Non
     assert options["throws"]["description"] == "still here"
     assert options["aborts"]["type"] == "string"
     assert result.document["$defs"]["nested"]["properties"]["fine"]["maximum"] == 65535
-    assert options["typeless"]["x-nix-broken"] == ["type"]
+    causes = {finding.option: finding.cause for finding in result.findings}
+    for option, words in {
+        "aborts": "'no'",
+        "throws": "no",
+        "missing.name": "attribute 'name' missing",
+        "forever": "infinite recursion",
+        "deep": "stack overflow",
+        "nested.inner": "'inside'",
+        "nested.outer": "thrown inside",
+        "gone": "not an option",
+        "lost.deeper": "'not an option either'",
+    }.items():
+        assert words in causes[option]
+    assert options["throws"]["x-nix-broken"]["default"]["message"] == "no"
+    assert list(options["typeless"]["x-nix-broken"]) == ["type"]
     assert "x-nix-unrepresentable" in options["typeless"]
+
+
+def test_the_cause_of_a_broken_option_is_told_with_its_place(nixpkgs: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.nix").write_text(
+        "{ lib }: let pick = set: set.name; in\n"
+        "{ x = lib.mkOption {\n"
+        "  type = lib.types.str;\n"
+        "  default = pick { };\n"
+        "  example = throw ''none'';\n"
+        "}; }\n"
+    )
+    expression = f"import {tmp_path}/m.nix {{ lib = import <nixpkgs/lib>; }}"
+    (default, example) = export(expression, nixpkgs).findings
+    assert default.cause == f"attribute 'name' missing, at {tmp_path}/m.nix#L1"
+    assert any(step.endswith(f"{tmp_path}/m.nix#L4") for step in default.trace)
+    assert example.cause == f"none, at {tmp_path}/m.nix#L5"
+    assert not any("/nix/lib/" in step for finding in (default, example) for step in finding.trace)
 
 
 @pytest.mark.parametrize("expression", ["3", "{", "throw ''nothing at all''", "{ }.options"])

@@ -41,7 +41,7 @@ SAID = {
         "EC-GUEST-UP": "ectools/demo/init.sh",
         "TFTP has sent a file": "ectools/netboot/dnsmasq/events.py",
         "a node has everything it boots from": "ectools/netboot/server/boot_tracker.py",
-        "X-Boot-Token": "ectools/netboot/boot_files/scripts.py",
+        "X-Boot-Token": "ectools/netboot/boot_files/scripts/fetching.py",
     },
 }
 

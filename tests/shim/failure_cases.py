@@ -106,7 +106,7 @@ EVALUATIONS = (
     ),
     _evaluation(
         "no-such-file",
-        shim.EvaluationError,
+        shim.MissingFileError,
         "import /no/such/file",
         arguments={"impure": True},
         says="/no/such/file",

@@ -18,7 +18,7 @@ PARENTS = {
     errors.EvaluationError: {
         *("NixSyntaxError", "ThrownError", "AssertionFailedError", "AbortedError", "MissingAttributeError"),
         *("UndefinedVariableError", "WrongTypeError", "InfiniteRecursionError", "StackOverflowError"),
-        *("PurityError", "FetchFailedError", "ImportFromDerivationError"),
+        *("PurityError", "FetchFailedError", "ImportFromDerivationError", "MissingFileError"),
     },
 }
 REPORT = Report(

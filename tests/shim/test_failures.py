@@ -92,3 +92,26 @@ def test_a_trace_has_the_callers_frames_and_none_of_the_shims(nix: Nix) -> None:
     assert caught.value.argv[0].endswith("nix-instantiate")
     assert "null" in caught.value.stderr
     assert "\x1b" not in caught.value.stderr
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "import {}",
+        "builtins.readFile {}",
+        "builtins.readDir {}",
+        'builtins.hashFile "sha256" {}',
+        "builtins.path {{ path = {}; }}",
+        '"${{{}}}"',
+    ],
+)
+@pytest.mark.parametrize("path", ["/no/such", "/etc/passwd/below-a-file"])
+def test_a_missing_file_has_one_class(nix: Nix, expression: str, path: str) -> None:
+    with pytest.raises(shim.MissingFileError, match=path):
+        shim.evaluate(expression.format(path), impure=True, nix=nix)
+
+
+def test_a_thrown_message_about_a_file_is_thrown(nix: Nix) -> None:
+    for words in ("getting status of '/x': No such file or directory", "path '/x' does not exist"):
+        with pytest.raises(shim.ThrownError):
+            shim.evaluate("words: throw words", data=words, nix=nix)

@@ -269,3 +269,20 @@ class TestFollower:
 )
 def test_control_sequences_are_taken_out(text: str, plain: str) -> None:
     assert strip_ansi(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "kind", "said"),
+    [
+        ("trace: hello", 0, "trace", "hello"),
+        ("trace: a\nb", 0, "trace", "a\nb"),
+        ("warning: old", 1, "warning", "old"),
+        ("evaluation warning: careful", 0, "warning", "careful"),
+        # lib.warn on a nix without builtins.warn.
+        (f"trace: {MAGENTA}evaluation warning: careful\x1b[0m", 0, "warning", "careful"),
+        ("trace: it is no warning: at all", 0, "trace", "it is no warning: at all"),
+    ],
+)
+def test_what_the_code_itself_printed(text: str, level: int, kind: str, said: str) -> None:
+    diagnostics = parse(event(action="msg", level=level, msg=text), error("no"))
+    assert [(message.kind.value, message.text) for message in diagnostics.said] == [(kind, said)]

@@ -234,3 +234,25 @@ def test_parse_accepts_what_cannot_be_evaluated(nix: Nix) -> None:
 def test_arguments_that_contradict_each_other(nix: Nix, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
         evaluate(**arguments, nix=nix)
+
+
+LOUD = """
+  builtins.trace "a\\nb" (builtins.trace { c = 1; } (
+    (import <nixpkgs/lib>).warn "careful" (builtins.trace "trace: warning: d" 3)))
+"""
+
+
+def test_what_an_evaluation_prints_is_told_in_its_order(nix: Nix, nixpkgs: Path) -> None:
+    told: list[shim.NixMessage] = []
+    path = {"nixpkgs": str(nixpkgs)}
+    assert shim.evaluate(LOUD, impure=True, nix_path=path, nix=nix, tell=told.append) == 3
+    assert [(message.kind.value, message.text) for message in told[:1]] == [("trace", "a\nb")]
+    assert ("warning", "careful") in [(message.kind.value, message.text) for message in told]
+    assert len(told) == 4
+
+
+def test_what_a_failed_evaluation_printed_is_told_too(nix: Nix) -> None:
+    told: list[shim.NixMessage] = []
+    with pytest.raises(shim.ThrownError):
+        shim.evaluate('builtins.trace "before" (throw "x")', nix=nix, tell=told.append)
+    assert [message.text for message in told] == ["before"]

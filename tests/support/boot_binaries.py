@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from support.needs import give_up, require_tool
 
 from ectools.demo.debian_suite import find_suite_tree
-from ectools.demo.netboot.machine import find_ovmf
+from ectools.demo.netboot.machine import Ovmf, find_ovmf
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
@@ -61,10 +61,18 @@ def find_signed_loaders() -> tuple[Path, Path]:
     return tree / "shim/shimx64.efi.signed", tree / "grub/x86_64-efi-signed/grubnetx64.efi.signed"
 
 
-def _find_tree(suite: str, name: str, packages: tuple[str, ...]) -> Path:
+def find_arm64_kernel() -> Path:
+    """Debian's kernel for ARM64 machines in a cloud; as ``find_ipxe``."""
+    tree = _find_tree("bookworm", "arm64-kernel", ("linux-image-cloud-arm64",), architecture="arm64")
+    (kernel,) = tree.glob("boot/vmlinuz-*")
+    return kernel
+
+
+def _find_tree(suite: str, name: str, packages: tuple[str, ...], *, architecture: str | None = None) -> Path:
+    """``architecture``: Debian's name of another one than this machine's."""
     require_tool("apt-get", "this test takes its boot binaries from Debian's packages")
     try:
-        return find_suite_tree(suite, name, packages)
+        return find_suite_tree(suite, name, packages, architecture=architecture)
     except EcError as error:
         give_up(f"Debian's packages of {suite} cannot be had: {error.message}")
 
@@ -74,13 +82,25 @@ _SECURE_OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
 )
+_AAVMF = (
+    ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+)
 
 
 def copy_ovmf(directory: Path, *, secure: bool = False) -> tuple[Path, Path]:
     """OVMF's code, and a copy of its variables that a guest may write to. ``secure``: with Secure Boot."""
-    found = find_ovmf(_SECURE_OVMF) if secure else find_ovmf()
+    return _copy_firmware(find_ovmf(_SECURE_OVMF if secure else None), directory, "OVMF", package="ovmf")
+
+
+def copy_aavmf(directory: Path) -> tuple[Path, Path]:
+    """The same for ARM64 machines."""
+    return _copy_firmware(find_ovmf(_AAVMF), directory, "AAVMF", package="qemu-efi-aarch64")
+
+
+def _copy_firmware(found: Ovmf | None, directory: Path, name: str, *, package: str) -> tuple[Path, Path]:
     if found is None:
-        give_up("OVMF is not installed (Debian: ovmf)")
-    copy = directory / "ovmf-variables.fd"
+        give_up(f"{name} is not installed (Debian: {package})")
+    copy = directory / "firmware-variables.fd"
     shutil.copyfile(found.variables, copy)
     return found.code, copy

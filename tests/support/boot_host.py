@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 TOKEN = "t0ken-of-the-chain"
 BOOT_FILE = "ec-ipxe.efi"
+# no_timer_check: on a loaded machine, an emulated timer fails the kernel's test of it.
+X86_ARGUMENTS = "console=ttyS0 panic=-1 no_timer_check"
 _ECTOOLS = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 
 
-def build_tarball(path: Path, payload: Payload, *, mark: str, padding: int = 0) -> Path:
+def build_tarball(
+    path: Path, payload: Payload, *, mark: str, padding: int = 0, arguments: str = X86_ARGUMENTS
+) -> Path:
     """A release: the demo's guest, which says ``EC-GUEST-UP MARK``, its initrd with zeros at its end."""
-    # no_timer_check: on a loaded machine, an emulated timer fails the kernel's test of it.
-    arguments = f"console=ttyS0 panic=-1 no_timer_check ec.mark={mark} initrd=initrd ${{cmdline}}"
+    arguments = f"{arguments} ec.mark={mark} initrd=initrd ${{cmdline}}"
     files = {
         "kernel": payload.kernel.read_bytes(),
         "initrd": payload.initrd.read_bytes() + bytes(padding),
@@ -65,9 +68,11 @@ class BootHost:
     def state_dir(self) -> Path:
         return self.directory / "state"
 
-    def write_settings(self, *, proxy: bool, attempts: int = 2, **more: Any) -> None:
-        """The settings file; ``more`` replaces whole options of the first level."""
-        tree = find_ipxe("forky") / "usr/lib/ipxe"
+    def write_settings(
+        self, *, proxy: bool, attempts: int = 2, suite: str = "forky", arm64: bool = False, **more: Any
+    ) -> None:
+        """The settings file; ``more`` replaces whole options of the first level. ``suite`` is the iPXE's."""
+        tree = find_ipxe(suite) / "usr/lib/ipxe"
         self.write_token(TOKEN)
         settings = {
             "listenIP": BOOT_IP,
@@ -80,6 +85,7 @@ class BootHost:
                 "strategy": "local",
                 "localFile": str(tree / "ipxe-amd64.efi"),
                 "biosFile": str(tree / "undionly.kpxe"),
+                "arm64File": str(tree / "ipxe-arm64.efi") if arm64 else None,
                 "attempts": attempts,
                 "onFailure": "reboot",
                 "rebootSeconds": 0,
@@ -91,8 +97,10 @@ class BootHost:
     def write_token(self, token: str) -> None:
         (self.directory / "token").write_text(token)
 
-    def stage(self, tarball: Path) -> None:
-        run_netboot("stage", "--config", self._config, "--tarball", str(tarball))
+    def stage(self, *tarballs: Path) -> None:
+        """A release of one system, or of several."""
+        options = [word for tarball in tarballs for word in ("--tarball", str(tarball))]
+        run_netboot("stage", "--config", self._config, *options)
 
     def copy_releases(self, other: BootHost) -> None:
         """What another host has staged. The files are shared: replace them, write into none."""

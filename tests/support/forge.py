@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from support.releases import ARCHIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Answer = Callable[["Request"], None]
 
@@ -73,8 +73,19 @@ class Forge:
 
     def publish(self, *, size: int | None = None, sums: str | None = None, **changes: Any) -> None:
         """The release as it should be; ``changes`` are to its JSON."""
-        digest = hashlib.sha256(self.archive).hexdigest()
-        files = {ARCHIVE: self.archive, "SHA256SUMS.txt": (sums or f"{digest}  {ARCHIVE}\n").encode()}
+        self.publish_archives({ARCHIVE: self.archive}, size=size, sums=sums, **changes)
+
+    def publish_archives(
+        self,
+        archives: Mapping[str, bytes],
+        *,
+        size: int | None = None,
+        sums: str | None = None,
+        **changes: Any,
+    ) -> None:
+        """As ``publish``, with these archives, name → content; ``size`` is the first one's."""
+        listed = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in archives.items())
+        files = {**archives, "SHA256SUMS.txt": (sums or listed).encode()}
         assets = [
             {"name": name, "size": len(data), "browser_download_url": f"{self.url}{DOWNLOADS}/{name}"}
             for name, data in files.items()

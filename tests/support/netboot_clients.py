@@ -16,7 +16,7 @@ from support.needs import require_tool
 from ectools.demo.netboot.lab import Plug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 BOOT_SECONDS = 400
@@ -32,6 +32,23 @@ class Firmware(StrEnum):
     SEABIOS = "SeaBIOS"
     OVMF_PXE = "OVMF PXE"
     OVMF_HTTP = "OVMF HTTP boot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondNic:
+    """A NIC that the machine does not boot from. ``netdev``: QEMU's, without its id.
+
+    Firmware and iPXE count NICs by their slots: it is the first one where ``is_first``.
+    """
+
+    netdev: str
+    is_first: bool
+    mac: str = "52:54:00:99:99:99"
+
+    def build_arguments(self) -> tuple[str, ...]:
+        slot = 7 if self.is_first else 9
+        device = f"virtio-net-pci,netdev=other,mac={self.mac},romfile=,addr={slot},id=other"
+        return ("-netdev", f"{self.netdev},id=other", "-device", device)
 
 
 @dataclass
@@ -80,6 +97,7 @@ def start_client(
     memory_mib: int = 256,
     secure: bool = False,
     rom: Path | None = None,
+    other: SecondNic | None = None,
     extra: Sequence[str] = (),
 ) -> Iterator[Client]:
     """A machine that boots from the network alone, for the length of the block.
@@ -88,20 +106,30 @@ def start_client(
     with Secure Boot on, and Microsoft's keys.
     """
     qemu = require_tool("qemu-system-x86_64", "install QEMU (Debian: qemu-system-x86)")
-    console = directory / "console"
-    console.touch()
     argv = [
         *(*plug.wrapper, qemu),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         # Without graphics, SeaBIOS and its ROMs speak on the serial port.
         *("-machine", f"q35,accel=tcg,graphics=off{',smm=on' if secure else ''}", "-cpu", "max"),
         *("-m", str(memory_mib)),
-        *("-serial", f"file:{console}", "-device", "virtio-rng-pci"),
+        *("-serial", f"file:{directory / 'console'}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
-        *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1{_choose_rom(firmware, rom)}"),
+        *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1,addr=8{_choose_rom(firmware, rom)}"),
+        *(other.build_arguments() if other is not None else ()),
         *_build_firmware(firmware, directory, secure=secure),
         *extra,
     ]
+    with run_machine(argv, plug, firmware, directory, mac=mac) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def run_machine(
+    argv: Sequence[str], plug: Plug, firmware: Firmware, directory: Path, *, mac: str
+) -> Iterator[Client]:
+    """QEMU, for the length of the block; its serial port writes to ``directory / "console"``."""
+    console = directory / "console"
+    console.touch()
     with (directory / "qemu.log").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -132,9 +160,14 @@ def _build_firmware(firmware: Firmware, directory: Path, *, secure: bool) -> lis
         *(("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()),
         *("-drive", f"if=pflash,format=raw,readonly=on,file={code}"),
         *("-drive", f"if=pflash,format=raw,file={variables}"),
-        *(
-            word
-            for name, value in switches.items()
-            for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string={value}")
-        ),
+        *build_firmware_switches(switches),
+    ]
+
+
+def build_firmware_switches(switches: Mapping[str, str]) -> list[str]:
+    """Settings of EDK II's network drivers, by their names in QEMU's fw_cfg."""
+    return [
+        word
+        for name, value in switches.items()
+        for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string={value}")
     ]

@@ -18,6 +18,7 @@ from support.needs import give_up, require_tool
 
 from ectools.demo.netboot.lab import (
     BOOT_IP,
+    LAB_BRIDGE,
     NETWORK,
     ROUTER_IP,
     SUBNET,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["BOOT_IP", "NETWORK", "ROUTER_IP", "SUBNET", "Lab", "build_netboot_lab", "run"]
+__all__ = ["BOOT_IP", "LAB_BRIDGE", "NETWORK", "ROUTER_IP", "SUBNET", "Lab", "build_netboot_lab", "run"]
 
 
 def run(argv: Sequence[str]) -> str:

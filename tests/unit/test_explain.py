@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -225,3 +225,95 @@ def test_no_pattern_of_a_module_is_shown_to_a_person(name: str) -> None:
 )
 def test_a_pattern_in_words(pattern: str, words: str) -> None:
     assert describe({"type": "string", "pattern": pattern}, {}) == words
+
+
+class TestTags:
+    """A set of exactly one of several names, as lib.types.attrTag is exported."""
+
+    TAG: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            sealed({"file": {"type": "string"}}, required=["file"]),
+            sealed({"size": PORT}, required=["size"]),
+            sealed({"inner": sealed({"host": {"type": "string"}}, required=["host"])}, required=["inner"]),
+        ]
+    }
+
+    @pytest.mark.parametrize("wrap", [lambda tag: tag, lambda tag: {"anyOf": [{"type": "null"}, tag]}])
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ({"size": "x"}, ("s.size", 'is "x" (a string)', "an integer from 0 to 65535", None)),
+            ({"inner": {}}, ("s.inner.host", "is missing and has no default", "a string", None)),
+            ({}, ("s", "has no name", "exactly one of file, size, inner", None)),
+            (
+                {"size": 1, "file": "x"},
+                ("s", "has size, file", "exactly one of file, size, inner", "remove all but one"),
+            ),
+            (
+                {"siz": 1},
+                (
+                    "s.siz",
+                    "there is no such option",
+                    None,
+                    "did you mean s.size? here stands exactly one of file, size, inner",
+                ),
+            ),
+            (
+                {"file": "x", "zzz": 1},
+                ("s.zzz", "there is no such option", None, "here stands exactly one of file, size, inner"),
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_the_rule(self, wrap: Any, value: Any, expected: Any) -> None:
+        (problem,) = problems(wrap(self.TAG), value)
+        assert (problem.option, problem.message, problem.expected, problem.hint) == expected
+
+    def test_what_is_no_set_at_all_is_told_every_alternative(self) -> None:
+        (problem,) = problems({"anyOf": [{"type": "null"}, self.TAG]}, 3)
+        assert (problem.option, problem.expected) == ("s", "null or an object")
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            True,
+            sealed({"a": {}, "b": {}}, required=["a"]),
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+            sealed({"a": {}}),
+        ],
+    )
+    def test_alternatives_of_another_kind_are_no_tags(self, other: Any) -> None:
+        schema = {"anyOf": [sealed({"file": {"type": "string"}}, required=["file"]), other]}
+        assert not any("exactly one" in str(problem.expected) for problem in problems(schema, {}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"const": {"a": 1}}, 2, '{"a": 1}'),
+        ({"type": ["string", "null"]}, 2, "a string or null"),
+        ({"oneOf": [{"type": "string"}, {"const": 1}]}, 2, "exactly one of: a string or 1"),
+        ({"not": {"type": "integer"}}, 2, "anything but an integer"),
+        ({"contains": {"type": "string"}}, [2], "a list with a string in it"),
+        ({"minLength": 3}, "é", "a string of at least 3 characters"),
+        ({"maxItems": 1}, [1, 2], "a list of at most 1 items"),
+        ({"multipleOf": 3}, 2, "a multiple of 3"),
+        ({"uniqueItems": True}, [1, 1], "a list of different items"),
+        ({"minProperties": 1}, {}, "an object of at least 1 names"),
+        (
+            {"dependentRequired": {"a": ["b"]}},
+            {"a": 1},
+            'the names that go with those that are there: {"a": ["b"]}',
+        ),
+        ({"anyOf": [False, {"type": "null"}]}, 2, "nothing or null"),
+        ({"anyOf": [False]}, "x", "nothing"),
+        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "any value"),
+    ],
+)
+def test_keywords_that_no_schema_of_options_has(schema: Any, value: Any, expected: str) -> None:
+    (problem,) = problems(schema, value)
+    assert problem.expected == expected
+
+
+def test_a_name_that_fits_a_pattern_is_known() -> None:
+    schema = sealed({"a": {}}, patternProperties={"^x-": {"type": "integer"}})
+    assert [each.option for each in problems(schema, {"x-a": 1, "b": 1, "x-b": "c"})] == ["s.b", "s.x-b"]

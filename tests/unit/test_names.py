@@ -58,3 +58,33 @@ def test_a_reference_may_lead_anywhere_in_the_document() -> None:
     assert resolve_reference("#/properties/a/items", root) == 3
     with pytest.raises(KeyError):
         resolve_reference("#/$defs/none", root)
+
+
+def test_a_reference_is_a_pointer_an_anchor_or_the_root() -> None:
+    root: dict[str, Any] = {
+        "$defs": {"a/b": {"anyOf": [{"type": "null"}, {"$anchor": "here"}]}},
+        "properties": {"x": {}},
+    }
+    assert resolve_reference("#", root) is root
+    assert resolve_reference("#/$defs/a~1b/anyOf/1", root) == {"$anchor": "here"}
+    assert resolve_reference("#/%24defs/a~1b/anyOf/0", root) == {"type": "null"}
+    assert resolve_reference("#here", root) is root["$defs"]["a/b"]["anyOf"][1]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "#there",
+        "#/x",
+        "#/$defs/a/2",
+        "#/list/2",
+        "#/list/x",
+        "#/text/0",
+        "other.json",
+        "http://h/#/$defs/a",
+    ],
+)
+def test_a_reference_that_leads_nowhere(reference: str) -> None:
+    with pytest.raises(KeyError):
+        resolve_reference(reference, {"$defs": {"a": {}}, "list": [1], "text": "x"})

@@ -352,3 +352,62 @@ def test_an_installed_package_has_its_schemas_inside(tmp_path: Path, monkeypatch
     with pytest.raises(InputError) as caught:
         load_schema("any")
     assert caught.value.hint == "the names are: none"
+
+
+class TestDialects:
+    @staticmethod
+    def load(tmp_path: Path, document: dict[str, Any]) -> Schema:
+        path = tmp_path / "s.json"
+        path.write_text(json.dumps(document))
+        return load_schema(path)
+
+    @pytest.mark.parametrize(
+        ("said", "schema", "good", "bad"),
+        [
+            ("http://json-schema.org/draft-04/schema#", {"minimum": 1, "exclusiveMinimum": True}, 2, 1),
+            ("http://json-schema.org/draft-06/schema", {"items": [{"type": "string"}]}, ["a"], [1]),
+            ("https://json-schema.org/draft-07/schema#", {"if": {"const": 1}, "then": False}, 2, 1),
+            (
+                "http://json-schema.org/draft-07/schema#",
+                {"dependencies": {"a": ["b"]}},
+                {"a": 1, "b": 1},
+                {"a": 1},
+            ),
+            (
+                "https://json-schema.org/draft/2019-09/schema",
+                {"items": [True], "additionalItems": False},
+                [1],
+                [1, 2],
+            ),
+            (
+                "https://json-schema.org/draft/2020-12/schema",
+                {"prefixItems": [{"type": "string"}]},
+                ["a"],
+                [1],
+            ),
+        ],
+    )
+    def test_a_schema_means_what_its_dialect_says(
+        self, tmp_path: Path, said: str, schema: dict[str, Any], good: Any, bad: Any
+    ) -> None:
+        loaded = self.load(tmp_path, {"$schema": said, **schema})
+        assert validate_document(good, loaded) == []
+        assert len(validate_document(bad, loaded)) == 1
+
+    @pytest.mark.parametrize("said", ["http://json-schema.org/draft-03/schema#", "https://example.org/x", 3])
+    def test_another_dialect_is_refused_by_name(self, tmp_path: Path, said: Any) -> None:
+        with pytest.raises(InputError, match="is not supported") as caught:
+            self.load(tmp_path, {"$schema": said})
+        assert "draft-07" in str(caught.value.hint)
+
+    def test_a_fault_of_an_older_dialect_is_told(self, tmp_path: Path) -> None:
+        said = "http://json-schema.org/draft-04/schema#"
+        with pytest.raises(InputError, match="not a JSON Schema: 1 is not of type 'boolean'"):
+            self.load(tmp_path, {"$schema": said, "minimum": 1, "exclusiveMinimum": 1})
+
+    def test_nothing_is_ever_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a request"))
+        for said in (None, "http://json-schema.org/draft-07/schema#"):
+            document = {"properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}
+            with pytest.raises(InputError, match="leads out of this document, and nothing is fetched"):
+                self.load(tmp_path, document if said is None else {"$schema": said, **document})

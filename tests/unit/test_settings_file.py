@@ -95,7 +95,10 @@ def test_a_description_without_the_service_names_those_that_it_has(tmp_path: Pat
     with pytest.raises(ProblemsError) as caught:
         load_guest_settings(EXAMPLES / "boot-host.toml")
     assert "there is services.every-channel.netboot" in caught.value.render()
-    assert problems_of(caught.value) == [("ipxe-qemu", 5, 11)]
+    lines = (EXAMPLES / "boot-host.toml").read_text().splitlines()
+    assert problems_of(caught.value) == [
+        ("ipxe-qemu", lines.index("[services.every-channel.netboot]") + 1, 11)
+    ]
     for text, option in (
         ('{"services": {}}', "services.every-channel.netboot"),
         ('{"services": 1}', "services"),
@@ -143,8 +146,8 @@ def test_what_a_flag_or_a_variable_says_has_no_place_in_the_file(tmp_path: Path)
             environment={"EVERY_CHANNEL_NETBOOT_HOSTNAME": "-"},
         )
     assert problems_of(caught.value) == [
-        ("listenIP", None, None),
-        ("hostname", None, None),
+        ("--listen-ip", None, None),
+        ("$EVERY_CHANNEL_NETBOOT_HOSTNAME", None, None),
         ("httpPort", 1, 40),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,28 @@ def test_a_command_imports_what_it_needs(arguments: list[str], allowed: set[str]
     assert done.returncode == 0, done.stderr
     (imported,) = [line for line in done.stderr.splitlines() if line.startswith("imported: ")]
     assert set(imported.split()) & HEAVY <= allowed
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [("ectools netboot sta", "stage"), ("ectools netboot stage --tarb", "--tarball"), ("ectools v", "vm")],
+)
+def test_a_completion_imports_next_to_nothing(line: str, word: str) -> None:
+    words = line.split()
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        env={
+            **os.environ,
+            "_ECTOOLS_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert f"plain,{word}" in done.stdout.splitlines()
+    (imported,) = [line for line in done.stderr.splitlines() if line.startswith("imported: ")]
+    assert set(imported.split()) & HEAVY == set()

@@ -37,6 +37,11 @@ PLACEHOLDER = "TOKEN"
     help="The binary of the strategy local, which this implies.",
 )
 @click.option(
+    "--force",
+    is_flag=True,
+    help="Serve a binary that looks for no script, where the DHCP server tells an iPXE the script's address.",
+)
+@click.option(
     "--print",
     "script",
     type=click.Choice(["autoexec", "netboot"]),
@@ -59,6 +64,7 @@ def ipxe(
         "httpPort": options["http_port"],
         "ipxe.strategy": options["strategy"] or (None if local is None else "local"),
         "ipxe.localFile": local,
+        "ipxe.force": options["force"] or None,
     }
     settings = load_given(config, state_dir, **flags)
     if script is not None:
@@ -80,7 +86,8 @@ def ipxe(
 
 
 def _build(script: str, settings: NetbootSettings, token: str | None) -> str:
-    from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+    from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+    from ectools.netboot.boot_files.scripts.second_stage import build_netboot
     from ectools.netboot.release.store import ReleaseStore
 
     if script == "autoexec":

@@ -1,17 +1,23 @@
-"""``ectools netboot pack``: a release's archive from a netboot output."""
+"""``ectools netboot pack``: a release's archives from netboot outputs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ectools.cli.netboot.state import become_owner
 
+if TYPE_CHECKING:
+    from ectools.netboot.release.pack import Packed
+
 
 @click.command(epilog="Example: ectools netboot pack ./result --tag boot-v2026.03.02 -o ./release")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument(
+    "directories", metavar="DIRECTORY...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--tag", required=True, metavar="TAG", help="The release's tag, a part of the archive's name.")
 @click.option(
     "-o",
@@ -21,7 +27,11 @@ from ectools.cli.netboot.state import become_owner
     metavar="DIR",
     help="Where to write.  [default: here]",
 )
-@click.option("--system", type=click.Choice(["x86_64", "aarch64"]), default="x86_64", show_default=True)
+@click.option(
+    "--system",
+    type=click.Choice(["x86_64", "aarch64"]),
+    help="What DIRECTORY is for.  [default: what its kernel says, else x86_64]",
+)
 @click.option("--format", "suffix", type=click.Choice(["gz", "xz", "zst"]), default="gz", show_default=True)
 @click.option(
     "--signature-format",
@@ -40,29 +50,35 @@ from ectools.cli.netboot.state import become_owner
     metavar="SECONDS",
     help="When it is released, since 1970.  [default: the day in the tag]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print {archive, sha256, sums, signature}.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print {archives, sums, signature}, and of one {archive, sha256}."
+)
 def pack(
     *,
-    directory: Path,
+    directories: tuple[Path, ...],
     tag: str,
     out: Path,
-    system: str,
+    system: str | None,
     suffix: str,
     signature_format: str | None,
     key_file: Path | None,
     timestamp: int | None,
     as_json: bool,
 ) -> None:
-    """Make a release's archive from DIRECTORY: kernel, initrd, netboot.ipxe, as Nix builds them.
+    """Make a release's archives, one of each DIRECTORY: kernel, initrd, netboot.ipxe, as Nix builds them.
 
-    The archive ec-runner-SYSTEM-netboot-TAG.tar.gz is the same at every run, byte by byte. Its sum goes into
+    An archive ec-runner-SYSTEM-netboot-TAG.tar.gz is the same at every run, byte by byte. Its sum goes into
     SHA256SUMS.txt beside it, where the sums of other archives stay, and so does the time of its release, by
-    which a boot server knows an older release from a newer one.
+    which a boot server knows an older release from a newer one. The outputs for several architectures make
+    one release.
     """
+    if system is not None and len(directories) > 1:
+        raise click.UsageError("--system is for one DIRECTORY; of several, the kernels say what they are for")
     if (signature_format is None) != (key_file is None):
         raise click.UsageError("--signature-format and --key-file go together")
     become_owner(out)
-    from ectools.netboot.release.pack import Compression, SigningKey, System
+    from ectools.netboot.kernel import KernelArchitecture
+    from ectools.netboot.release.pack import Compression, SigningKey
     from ectools.netboot.release.pack import pack as pack_release
     from ectools.netboot.settings.model import SignatureFormat
 
@@ -70,29 +86,34 @@ def pack(
     if signature_format is not None and key_file is not None:
         key = SigningKey(format=SignatureFormat(signature_format), file=key_file)
     packed = pack_release(
-        directory,
+        directories,
         out,
         tag=tag,
-        system=System(system),
+        architecture=None if system is None else KernelArchitecture(system),
         compression=Compression(suffix),
         key=key,
         released_at=timestamp,
     )
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "archive": str(packed.archive),
-                    "sha256": packed.sha256,
-                    "sums": str(packed.sums),
-                    "signature": None if packed.signature is None else str(packed.signature),
-                }
-            )
-        )
+        click.echo(json.dumps(_show_json(packed)))
         return
-    for path in (packed.archive, packed.sums, packed.signature):
+    for path in (*(each.path for each in packed.archives), packed.sums, packed.signature):
         if path is not None:
             click.echo(path)
+
+
+def _show_json(packed: Packed) -> dict[str, Any]:
+    archives = [
+        {"archive": str(each.path), "sha256": each.sha256, "system": each.architecture.value}
+        for each in packed.archives
+    ]
+    one = {key: archives[0][key] for key in ("archive", "sha256")} if len(archives) == 1 else {}
+    return {
+        **one,
+        "sums": str(packed.sums),
+        "signature": None if packed.signature is None else str(packed.signature),
+        "archives": archives,
+    }
 
 
 COMMAND = pack

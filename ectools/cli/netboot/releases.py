@@ -33,14 +33,12 @@ def releases() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print an array of releases on standard output.")
 def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """List what is staged, the newest first."""
-    from ectools.netboot.release.manifest import render_manifest
+    from ectools.netboot.release.manifest import describe_release
 
     store = _open_store(config, state_dir)
     found = [(release, _find_marks(store, release)) for release in store.list_releases()]
     if as_json:
-        click.echo(
-            json.dumps([{**json.loads(render_manifest(release)), "marks": marks} for release, marks in found])
-        )
+        click.echo(json.dumps([{**describe_release(release), "marks": marks} for release, marks in found]))
         return
     for release, marks in found:
         staged = datetime.fromtimestamp(release.staged_at, UTC).isoformat(timespec="minutes")
@@ -50,6 +48,7 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
             staged.replace("+00:00", "Z"),
             show_size(release.size),
             *marks,
+            *sorted({each.architecture for each in release.systems if each.architecture is not None}),
         ]
         click.echo("  ".join(words))
 

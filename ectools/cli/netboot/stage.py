@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 @state_options
 @click.option(
     "--tarball",
+    "tarballs",
     metavar="FILE",
+    multiple=True,
     shell_complete=complete_file,
-    help="A release's archive on this machine, in place of the forge's.",
+    help="A release's archive on this machine, in place of the forge's. Several: one a system.",
 )
 @click.option("--host", metavar="URL", help="The forge (a Forgejo).")
 @click.option("--repo", metavar="OWNER/NAME", help="The repository there.")
 @click.option("--tag", metavar="TAG", help="The release's tag.  [default: the latest]")
 @click.option("--artifact", metavar="GLOB", help="The archive's name among the release's files.")
+@click.option(
+    "--system",
+    "systems",
+    metavar="NAME",
+    multiple=True,
+    help="A system of the release, named as its archive is: ec-runner-aarch64-netboot. May be given several"
+    " times.  [default: what --artifact matches]",
+)
 @click.option(
     "--token-file",
     metavar="FILE",
@@ -60,11 +70,12 @@ def stage(
     *,
     config: Path | None,
     state_dir: str | None,
-    tarball: str | None,
+    tarballs: tuple[str, ...],
     host: str | None,
     repo: str | None,
     tag: str | None,
     artifact: str | None,
+    systems: tuple[str, ...],
     token_file: str | None,
     ca_file: str | None,
     require_sums: bool,
@@ -78,14 +89,15 @@ def stage(
 
     What was current stays whole and served until then, and is the previous one afterwards. Without a
     published SHA256SUMS.txt there is a warning. The same content again changes nothing. A release that was
-    rolled back from is staged, and does not become current again by itself.
+    rolled back from is staged, and does not become current again by itself. With several systems, a machine
+    is given the one for its architecture.
     """
-    if tarball is not None and tag is not None:
+    if tarballs and tag is not None:
         raise click.UsageError(
             "--tarball and --tag exclude each other: an archive, or a release of the forge"
         )
     from ectools.cli.netboot.progress import show_download
-    from ectools.netboot.release.manifest import render_manifest
+    from ectools.netboot.release.manifest import describe_release
     from ectools.netboot.release.stage import StageOutcome
     from ectools.netboot.release.stage import stage as stage_release
 
@@ -93,11 +105,12 @@ def stage(
         config,
         state_dir,
         **{
-            "release.tarball": tarball,
+            "release.tarball": list(tarballs) or None,
             "release.host": host,
             "release.repo": repo,
             "release.tag": tag,
             "release.artifact": artifact,
+            "release.systems": list(systems) or None,
             "release.tokenFile": token_file,
             "release.caFile": ca_file,
             "release.requireSums": require_sums or None,
@@ -109,13 +122,15 @@ def stage(
     with show_download() as on_progress:
         staged = stage_release(settings, accept_withdrawn=accept_withdrawn, on_progress=on_progress)
     if as_json:
-        release = json.loads(render_manifest(staged.release))
+        release = describe_release(staged.release)
         removed = [release.id for release in staged.removed]
         click.echo(json.dumps({"outcome": staged.outcome, "release": release, "removed": removed}))
         return
+    several = len(staged.release.systems)
+    systems_said = f"{several} systems, " if several > 1 else ""
     said = {
         StageOutcome.STAGED: (
-            f"{len(staged.release.files)} files, {show_size(staged.release.size)}; current now"
+            f"{systems_said}{len(staged.release.files)} files, {show_size(staged.release.size)}; current now"
         ),
         StageOutcome.REUSED: "was there already; current now",
         StageOutcome.UNCHANGED: "is current already; nothing changed",

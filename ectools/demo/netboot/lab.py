@@ -32,7 +32,9 @@ CLIENT_IP = f"{SUBNET}.3"
 LAN = "lan0"
 """The interface of each host on the network."""
 
-_BRIDGE = "bridge"
+LAB_BRIDGE = "bridge"
+"""The switch's bridge, which all hosts are on."""
+
 _IP_SECONDS = 30.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -89,11 +91,16 @@ class Lab:
         """What ip(8) prints in a namespace. Raises ProcessError."""
         return run([*self.inside(namespace), "ip", *words], timeout=_IP_SECONDS).stdout
 
-    def add_plug(self) -> Plug:
-        """A new tap on the switch, for one machine."""
+    def add_bridge(self, name: str) -> None:
+        """Another bridge of the switch, without a host on it yet."""
+        self.ip(self.switch, "link", "add", name, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+        self.ip(self.switch, "link", "set", name, "up")
+
+    def add_plug(self, bridge: str = LAB_BRIDGE) -> Plug:
+        """A new tap on a bridge of the switch, for one machine."""
         name = f"tap{next(self._taps)}"
         self.ip(self.switch, "tuntap", "add", name, "mode", "tap")
-        self.ip(self.switch, "link", "set", name, "master", _BRIDGE, "up")
+        self.ip(self.switch, "link", "set", name, "master", bridge, "up")
         netdev = f"tap,ifname={name},script=no,downscript=no"
         return Plug(netdev=netdev, wrapper=tuple(self.inside(self.switch)), tap=name)
 
@@ -135,8 +142,7 @@ def make_network(lab: Lab) -> None:
                 hint="it takes root, and CAP_SYS_ADMIN where root is a container's",
             ) from error
         lab.ip(namespace, "link", "set", "lo", "up")
-    lab.ip(lab.switch, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
-    lab.ip(lab.switch, "link", "set", _BRIDGE, "up")
+    lab.add_bridge(LAB_BRIDGE)
     for namespace, address in hosts.items():
         _plug_in(lab, namespace, address)
     # Without IPv6 in the network, iPXE of 2019 waits for it, each time that it configures its card.
@@ -154,7 +160,7 @@ def _plug_in(lab: Lab, namespace: str, address: str) -> None:
     port = namespace.split("-")[1]
     pair = ("link", "add", port, "type", "veth", "peer", "name", LAN, "netns", namespace)
     lab.ip(lab.switch, *pair)
-    lab.ip(lab.switch, "link", "set", port, "master", _BRIDGE, "up")
+    lab.ip(lab.switch, "link", "set", port, "master", LAB_BRIDGE, "up")
     lab.ip(namespace, "address", "add", f"{address}/24", "dev", LAN)
     lab.ip(namespace, "link", "set", LAN, "up")
 

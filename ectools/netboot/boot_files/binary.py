@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -17,8 +16,9 @@ from ectools.netboot.boot_files.shim import find_shim
 if TYPE_CHECKING:
     from ectools.netboot.boot_files.shim import ShimFacts
 
+from ectools.netboot.kernel import find_machine
+
 _NAME = "autoexec.ipxe"
-_UEFI_APPLICATION = 10
 # iPXE since 2024 says who it is to Secure Boot (SBAT): component, generation, vendor, file, version, URL.
 _SBAT = re.compile(rb"ipxe,\d+,iPXE,[^,\n]+,([^,\n]+),")
 _VERSION = re.compile(rb"\0(\d+\.\d+\.\d+[!-~ ]{0,60})\0")
@@ -87,22 +87,6 @@ def inspect_binary(data: bytes) -> BinaryFacts:
         embedded=None if embedded is None else embedded[0],
         shim=shim,
     )
-
-
-def find_machine(data: bytes) -> int | None:
-    """The machine of a UEFI application (Microsoft's "PE Format"); None for all else.
-
-    ``data`` is the file, or as much of its beginning as the headers take.
-    """
-    if not data.startswith(b"MZ") or len(data) < 0x40:
-        return None
-    (offset,) = struct.unpack_from("<I", data, 0x3C)
-    # The signature, the COFF header (20 bytes), the optional header up to its field Subsystem.
-    if data[offset : offset + 4] != b"PE\0\0" or len(data) < offset + 24 + 70:
-        return None
-    (machine,) = struct.unpack_from("<H", data, offset + 4)
-    (subsystem,) = struct.unpack_from("<H", data, offset + 24 + 68)
-    return int(machine) if subsystem == _UEFI_APPLICATION else None
 
 
 def _find_autoexec(data: bytes) -> Autoexec:

@@ -47,6 +47,7 @@ _NEWER = (
     "take one of 2024 or later: Debian 13's package ipxe, nixpkgs' ipxe, or one from https://ipxe.org; "
     f'where it is not installed, {NETBOOT_OPTIONS}.ipxe.strategy "local" and ipxe.localFile name the file'
 )
+_LOOP = "does not look for autoexec.ipxe, and would load itself for ever"
 _MAX_BINARY = 64 * 1024**2
 # A BIOS program is loaded below 640 KiB.
 _MAX_BIOS = 640 * 1024
@@ -63,30 +64,34 @@ def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) 
     BinaryError, FileError, and InputError where a setting names what cannot be served.
     """
     names = build_filenames(settings)
-    chosen = {settings.tftp_boot_filename: _choose_x86_64(settings.ipxe.x86_64, present=present)}
-    for binary, path in settings.ipxe.files.items():
-        name = names[binary]
+    first = _choose_x86_64(settings.ipxe.x86_64, present=present)
+    _check_loads_script(first, settings)
+    chosen = {settings.tftp_boot_filename: first.data}
+    for kind, path in settings.ipxe.files.items():
+        name = names[kind]
         if name in chosen:
             raise InputError(
-                f"{NETBOOT_OPTIONS}.tftpBootFilename: {name} is the name of the binary for {binary}",
+                f"{NETBOOT_OPTIONS}.tftpBootFilename: {name} is the name of the binary for {kind}",
                 hint="choose another name, and tell the router",
             )
-        chosen[name] = _read_checked(path, binary).data
-    for binary in sorted(settings.ipxe.looked_for):
-        found = find_stock_of(binary)
-        if found is not None and names[binary] not in chosen:
-            chosen[names[binary]] = found.data
+        binary = _read_checked(path, kind)
+        # A BIOS build is compressed: a script inside cannot be seen, and it never looks for one.
+        if kind is not Binary.BIOS:
+            _check_loads_script(binary, settings)
+        chosen[name] = binary.data
+    for kind in sorted(settings.ipxe.looked_for):
+        found = find_stock_of(kind)
+        if found is not None and names[kind] not in chosen:
+            chosen[names[kind]] = found.data
     return chosen
 
 
-def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes | None) -> bytes:
+def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes | None) -> BootBinary:
     match source:
         case StockIpxe(package=package):
-            return find_stock(package).data
+            return find_stock(package)
         case IpxeFile(path=path):
-            binary = _read_checked(path, Binary.X86_64)
-            _warn_without_script(binary)
-            return binary.data
+            return _read_checked(path, Binary.X86_64)
         case RemoteIpxe():
             return _fetch_remote(source, present=present)
     assert_never(source)
@@ -105,11 +110,7 @@ def find_stock(package: Path | None) -> BootBinary:
         facts = binary.facts
         fault = find_fault(binary, Binary.X86_64)
         if fault is None and facts.autoexec is Autoexec.NOWHERE:
-            fault = (
-                f"{facts.title} does not look for autoexec.ipxe, and would load itself for ever"
-                if facts.is_ipxe
-                else "is no iPXE"
-            )
+            fault = f"{facts.title} {_LOOP}" if facts.is_ipxe else "is no iPXE"
         if fault is not None:
             rejected.append(f"{path}: {fault}")
             continue
@@ -151,10 +152,10 @@ def _list_stock(directories: tuple[Path, ...]) -> Iterator[Path]:
         yield from (directory / name for name in _STOCK_NAMES if (directory / name).is_file())
 
 
-def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
+def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> BootBinary:
     url, pinned = remote.url, remote.sha256
     if present is not None and hashlib.sha256(present).hexdigest() == pinned:
-        return present
+        return BootBinary(where=url, data=present)
     if urlsplit(url).scheme not in {"http", "https"}:
         raise InputError(
             f"{NETBOOT_OPTIONS}.ipxe.remoteUrl: {url}: only http and https can be downloaded from"
@@ -177,8 +178,7 @@ def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> bytes:
             hint="what is served there has changed: look at it before you pin it",
         )
     _expect(binary, Binary.X86_64)
-    _warn_without_script(binary)
-    return binary.data
+    return binary
 
 
 def _read_checked(path: Path, kind: Binary) -> BootBinary:
@@ -221,11 +221,23 @@ def find_fault(binary: BootBinary, kind: Binary) -> str | None:
     return None
 
 
-def _warn_without_script(binary: BootBinary) -> None:
+def _check_loads_script(binary: BootBinary, settings: NetbootSettings) -> None:
+    """Refuse an iPXE without a script inside that looks for none: DHCP gives it the file that it came from.
+
+    With ProxyDHCP it is told the script's address, unless another DHCP server names a file first: a warning.
+    """
     facts = binary.facts
-    if facts.is_ipxe and facts.embedded is None and facts.autoexec is Autoexec.NOWHERE:
-        _log.warning(
-            "this iPXE has no script inside and looks for no autoexec.ipxe: it may load itself for ever",
-            file=binary.where,
-            version=facts.version,
+    if not facts.is_ipxe or facts.embedded is not None or facts.autoexec is not Autoexec.NOWHERE:
+        return
+    fault = f"{facts.title} has no script inside, {_LOOP}"
+    if settings.proxy_dhcp is None and not settings.ipxe.force:
+        raise InputError(
+            f"{binary.where}: {fault}",
+            hint=f"{_NEWER}; ProxyDHCP tells it the script's address; where your DHCP server does, "
+            f"--force or {NETBOOT_OPTIONS}.ipxe.force = true serves it",
         )
+    _log.warning(
+        f"{fault} where DHCP does not tell it the script's address",
+        file=binary.where,
+        version=facts.version,
+    )

@@ -25,7 +25,7 @@ from ectools.netboot.boot_files.chain import (
 )
 from ectools.netboot.boot_files.choose import choose_binaries
 from ectools.netboot.boot_files.layout import list_scripts
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.settings.boot_names import list_parents
 
 if TYPE_CHECKING:

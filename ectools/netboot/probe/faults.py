@@ -39,6 +39,8 @@ class FaultCode(StrEnum):
     SCRIPT_UNREADABLE = "script-unreadable"
     NEXT_SERVER_IS_ROUTER = "next-server-is-router"
     NO_KERNEL_NAMED = "no-kernel-named"
+    NO_SYSTEM = "no-system"
+    FOREIGN_KERNEL = "foreign-kernel"
     KERNEL_MISSING = "kernel-missing"
     INITRD_MISSING = "initrd-missing"
     WRONG_SHA256 = "wrong-sha256"
@@ -140,6 +142,14 @@ REMEDIES: dict[FaultCode, str] = {
     ),
     FaultCode.NO_KERNEL_NAMED: (
         "let the script name a kernel and boot it: ectools netboot ipxe --print netboot"
+    ),
+    FaultCode.NO_SYSTEM: (
+        "stage a release that has a system for this architecture (option release.systems), or offer its"
+        " machines no boot binary (options ipxe.*File)"
+    ),
+    FaultCode.FOREIGN_KERNEL: (
+        "stage a release with a system for this architecture too: the boot script gives each machine its own"
+        " (option release.systems)"
     ),
     FaultCode.KERNEL_MISSING: "stage a release: ectools netboot stage",
     FaultCode.INITRD_MISSING: "stage a release: ectools netboot stage",

@@ -5,6 +5,7 @@
 ``download`` its bytes · ``boot_entry`` what its files boot · ``manifest`` the record of it · ``publish`` into
 its place · ``activation`` the links to it · ``prune`` what is old.
 
-``store`` where all this stands · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the
-way back · ``pack`` an archive from a netboot output.
+``systems`` what an archive's name says, and which system a machine gets · ``store`` where all this stands ·
+``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way back · ``pack`` archives from
+netboot outputs.
 """

@@ -50,7 +50,7 @@ def check_age(store: ReleaseStore, source: ReleaseSource) -> None:
         release = store.find(current)
         if release is not None:
             title = release.title
-            if release.archive_sha256 == source.wanted_sha256:
+            if sorted(each.archive_sha256 for each in release.systems) == source.wanted_sums:
                 return
     if source.released_at is None:
         age = "without a time"
@@ -60,7 +60,8 @@ def check_age(store: ReleaseStore, source: ReleaseSource) -> None:
         advice = "does the forge offer an old release as its latest?"
     named = "by its tag" if source.tag is None else f"by `--tag {shlex.quote(source.tag)}` or release.tag"
     raise OlderReleaseError(
-        f"{source.archive.source}: is signed {age}, and what is current, {title}, as of {_show(known)}: "
+        f"{source.archives[0].archive.source}: is signed {age}, and what is current, {title}, as of "
+        f"{_show(known)}: "
         "an older release is not staged unless it is asked for by name",
         hint=f"{advice}; {named}, or by --tarball, it is staged all the same",
     )

@@ -11,6 +11,7 @@ from ectools.errors import EcError, InputError, cut, show_list
 from ectools.fetch.client import FetchError, url_origin
 from ectools.fetch.rejection import RejectionKind
 from ectools.files import parse_json
+from ectools.netboot.release.systems import find_system_name, is_archive_name
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
@@ -50,17 +51,43 @@ class ForgeRelease:
     def choose_asset(self, pattern: str) -> Asset:
         """The one asset whose name a glob matches. Raises ForgeError where there is none, or several.
 
-        So it does where the one's name or address is bad.
+        Of several the one archive, beside its checksum or signature (``ARCHIVE.sha256``). It raises too where
+        the one's name or address is bad.
         """
-        found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
+        found = self._match(pattern)
         if len(found) == 1:
             return self._check(found[0])
         names = show_list([_show(asset.name) for asset in found or self.assets])
         fault = "several files match" if found else "no file matches"
         raise ForgeError(
             f"{self.where}: {fault} {pattern}: it has {names}",
-            hint="release.artifact is the pattern",
+            hint="release.artifact is the pattern"
+            + ("; release.systems names several systems of one release" if found else ""),
         )
+
+    def choose_system(self, system: str) -> Asset:
+        """The one archive of a system. Raises ForgeError where there is none, or several."""
+        found = [
+            asset
+            for asset in self.assets
+            if is_archive_name(asset.name) and find_system_name(asset.name, self.tag) == system
+        ]
+        if len(found) == 1:
+            return self._check(found[0])
+        names = show_list([_show(asset.name) for asset in found or self.assets])
+        fault = "several archives are" if found else "no archive is"
+        raise ForgeError(
+            f"{self.where}: {fault} of the system {system}: it has {names}",
+            hint="release.systems names the systems that are wanted, as their archives are called",
+        )
+
+    def has_artifact(self, pattern: str) -> bool:
+        """Whether there is a file whose name a glob matches."""
+        return bool(self._match(pattern))
+
+    def _match(self, pattern: str) -> list[Asset]:
+        found = [asset for asset in self.assets if fnmatch.fnmatchcase(asset.name, pattern)]
+        return [asset for asset in found if is_archive_name(asset.name)] or found
 
     def _check(self, asset: Asset) -> Asset:
         _check_text(asset.name, f"{self.where}: assets")

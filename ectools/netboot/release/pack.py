@@ -1,4 +1,4 @@
-"""A netboot output (kernel, initrd, netboot.ipxe) → a release's archive and sums, the same at every run.
+"""Netboot outputs (kernel, initrd, netboot.ipxe) → a release's archives and sums, the same at every run.
 
 Names are sorted; owners, modes and times are fixed; directories have no entries. What could not be staged is
 not packed. The bytes depend on the versions of the compressing libraries, and on nothing else.
@@ -24,6 +24,7 @@ from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError
 from ectools.files import atomic_file, read_input, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -32,10 +33,11 @@ from ectools.netboot.release.checksums import (
     parse_release_times,
     render_checksums,
 )
+from ectools.netboot.release.systems import read_kernel_architecture
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ectools.netboot.settings.model import SignatureFormat
 
@@ -61,13 +63,6 @@ class Compression(StrEnum):
     ZSTD = "zst"
 
 
-class System(StrEnum):
-    """The architecture that the boot files are for, as Nix names it."""
-
-    X86_64 = "x86_64"
-    AARCH64 = "aarch64"
-
-
 @dataclass(frozen=True, kw_only=True)
 class SigningKey:
     """The publisher's key: ``file`` holds a private one that is not encrypted."""
@@ -77,62 +72,71 @@ class SigningKey:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackedArchive:
+    """An archive that was written, of the netboot output for this architecture."""
+
+    path: Path
+    architecture: KernelArchitecture
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Packed:
     """What was written; ``signature`` is None where nobody signed."""
 
-    archive: Path
-    sha256: str
+    archives: tuple[PackedArchive, ...]
     sums: Path
     signature: Path | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Output:
+    """A netboot output: name → file, and the architecture that it is for."""
+
+    directory: Path
+    architecture: KernelArchitecture
+    files: Mapping[str, Path]
+
+
 def pack(
-    directory: Path,
+    directories: Sequence[Path],
     out: Path,
     *,
     tag: str,
-    system: System = System.X86_64,
+    architecture: KernelArchitecture | None = None,
     compression: Compression = Compression.GZIP,
     key: SigningKey | None = None,
     released_at: int | None = None,
 ) -> Packed:
-    """The archive of ``directory`` and its SHA256SUMS.txt, in ``out``; other archives' sums stay in that.
+    """The archives of ``directories``, one a system, and their SHA256SUMS.txt, in ``out``.
 
+    Other archives' sums stay in that. ``architecture`` None: the kernel's, x86-64 where it does not say one.
     ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says. Links
     are followed: an output of Nix is made of them. Raises PackError, InputError, BootEntryError,
-    SignatureError, FileError.
+    SignatureError, FileError; nothing is written before all that is packed is known to be good.
     """
     if not _TAG.fullmatch(tag):
         raise InputError(
             f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
         )
-    if out.resolve().is_relative_to(directory.resolve()):
-        raise InputError(
-            f"{out}: lies in the directory that is packed", hint="write the archive somewhere else"
-        )
-    files = _find_files(directory)
-    with files[NETBOOT_NAME].open("rb") as script:
-        parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
+    outputs = _find_outputs(directories, out, architecture)
     private_key = b""
     if key is not None:
         # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
         private_key = read_input(key.file, limit=MAX_KEY_BYTES)
         make_signature(key.format, data=b"", private_key=private_key)
-    archive = out / f"ec-runner-{system}-netboot-{tag}.tar.{compression}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        digest = _write_archive(files, archive, compression)
-    except OSError as error:
-        raise PackError(f"{error.filename or archive}: {error.strerror or error}") from error
+    archives = tuple(_pack_output(output, out, tag=tag, compression=compression) for output in outputs)
     sums = out / SUMS_NAME
     before = read_regular(sums, limit=MAX_SUMS_BYTES) if sums.exists() else b""
     listed = parse_checksums(before, where=str(sums)) if before else {}
-    listed[archive.name] = digest
     times = parse_release_times(before, where=str(sums))
-    times.pop(archive.name, None)
-    if (time := find_tag_time(tag) if released_at is None else released_at) is not None:
-        times[archive.name] = time
-    elif key is not None:
+    time = find_tag_time(tag) if released_at is None else released_at
+    for archive in archives:
+        listed[archive.path.name] = archive.sha256
+        times.pop(archive.path.name, None)
+        if time is not None:
+            times[archive.path.name] = time
+    if time is None and key is not None:
         _log.warning(
             "the tag names no day: by these sums no boot server can tell an old release from a new one",
             tag=tag,
@@ -144,7 +148,54 @@ def pack(
         other = sums.with_name(sums.name + suffix)
         if text != before and other != signature and other.exists():
             _log.warning("the sums have changed, and this is a signature of the old ones", file=str(other))
-    return Packed(archive=archive, sha256=digest, sums=sums, signature=signature)
+    return Packed(archives=archives, sums=sums, signature=signature)
+
+
+def _find_outputs(
+    directories: Sequence[Path], out: Path, architecture: KernelArchitecture | None
+) -> list[_Output]:
+    found: dict[KernelArchitecture, _Output] = {}
+    for directory in directories:
+        if out.resolve().is_relative_to(directory.resolve()):
+            raise InputError(
+                f"{out}: lies in the directory that is packed", hint="write the archive somewhere else"
+            )
+        output = _find_output(directory, architecture)
+        other = found.setdefault(output.architecture, output)
+        if other is not output:
+            raise InputError(
+                f"{other.directory} and {directory}: both are for {output.architecture}",
+                hint="a release has one archive for an architecture of one name",
+            )
+    return list(found.values())
+
+
+def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _Output:
+    """A netboot output that can be packed; ``architecture`` is what somebody says that it is for."""
+    files = _find_files(directory)
+    with files[NETBOOT_NAME].open("rb") as script:
+        boot = parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
+    found = read_kernel_architecture(files[boot.kernel].resolve())
+    if None not in (found, architecture) and found is not architecture:
+        raise InputError(
+            f"{directory}: is to be packed for {architecture}, and its kernel {boot.kernel} is for {found}",
+            hint="without --system, the kernel says what the archive is called",
+        )
+    return _Output(
+        directory=directory,
+        architecture=architecture or found or KernelArchitecture.X86_64,
+        files=files,
+    )
+
+
+def _pack_output(output: _Output, out: Path, *, tag: str, compression: Compression) -> PackedArchive:
+    path = out / f"ec-runner-{output.architecture}-netboot-{tag}.tar.{compression}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        digest = _write_archive(output.files, path, compression)
+    except OSError as error:
+        raise PackError(f"{error.filename or path}: {error.strerror or error}") from error
+    return PackedArchive(path=path, architecture=output.architecture, sha256=digest)
 
 
 def find_tag_time(tag: str) -> int | None:

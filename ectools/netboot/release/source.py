@@ -1,13 +1,15 @@
-"""Where a release comes from: its archive, and the sums and signature published beside it."""
+"""Where a release comes from: its archives, and the sums and signature published beside them."""
 
 from __future__ import annotations
 
+import functools
 import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.errors import InputError
+from ectools import log
+from ectools.errors import InputError, show_list
 from ectools.fetch.client import HttpClient
 from ectools.fetch.trust import load_trust
 from ectools.files import read_regular
@@ -16,15 +18,18 @@ from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.release.published import Published, find_published_sum
-from ectools.netboot.settings.model import Tarball
+from ectools.netboot.release.systems import find_system_name, is_system_name
+from ectools.netboot.settings.model import Tarballs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ectools.fetch.retry import RetryPolicy
-    from ectools.netboot.release.forge import ForgeRelease
-    from ectools.netboot.settings.model import ReleaseSettings
+    from ectools.netboot.release.forge import Asset, ForgeRelease
+    from ectools.netboot.settings.model import Forge, ReleaseSettings
+
+_log = log.Log(__name__)
 
 
 _NAMED_BY_TAG = re.compile(
@@ -33,13 +38,15 @@ _NAMED_BY_TAG = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseSource:
+class ArchiveSource:
     """An archive that may be staged, and what is published of it.
 
-    ``wanted_sha256`` is None where no sums are published; ``sums`` says where they stand.
-    ``released_at`` is what a pinned key has signed, in seconds since 1970; None where it says nothing.
+    ``system`` is what its name says that it holds. ``wanted_sha256`` is None where no sums are published;
+    ``sums`` says where they stand. ``released_at`` is what a pinned key has signed, in seconds since 1970;
+    None where it says nothing.
     """
 
+    system: str
     archive: Archive
     tag: str | None
     wanted_sha256: str | None
@@ -48,14 +55,85 @@ class ReleaseSource:
     released_at: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSource:
+    """The archives of a release that may be staged, one a system, and at least one."""
+
+    archives: tuple[ArchiveSource, ...]
+
+    @property
+    def tag(self) -> str | None:
+        """Their tag; None where they have none, or several."""
+        tags = {each.tag for each in self.archives}
+        return tags.pop() if len(tags) == 1 else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are files of this machine, which may have changed since their sums were published."""
+        return any(isinstance(each.archive, LocalArchive) for each in self.archives)
+
+    @property
+    def is_signed(self) -> bool:
+        return all(each.is_signed for each in self.archives)
+
+    @property
+    def wanted_sums(self) -> list[str] | None:
+        """The published SHA-256 of all of them, sorted; None where one has none."""
+        sums = [each.wanted_sha256 for each in self.archives if each.wanted_sha256 is not None]
+        return sorted(sums) if len(sums) == len(self.archives) else None
+
+    @property
+    def released_at(self) -> int | None:
+        """When the oldest of them was released; None where that is not known of each."""
+        times = [each.released_at for each in self.archives if each.released_at is not None]
+        return min(times) if len(times) == len(self.archives) else None
+
+
 def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
-    """Find the archive and what is published of it; the archive itself is not read yet.
+    """Find the archives and what is published of them; the archives themselves are not read yet.
 
     Raises InputError, FetchError, ForgeError, ChecksumsError, SignatureError.
     """
-    if isinstance(settings.source, Tarball):
-        return _find_local(settings, settings.source.path)
-    forge = settings.source
+    if isinstance(settings.source, Tarballs):
+        archives = tuple(_find_local(settings, path) for path in settings.source.paths)
+        _check_wanted(archives, settings.systems)
+    else:
+        archives = _find_published(settings, settings.source, retry)
+    return ReleaseSource(archives=_check_apart(archives))
+
+
+def _check_wanted(archives: tuple[ArchiveSource, ...], systems: tuple[str, ...]) -> None:
+    """Raises InputError where a system that is wanted is none of the archives given."""
+    missing = sorted(set(systems) - {each.system for each in archives})
+    if missing:
+        given = show_list([f"{each.archive.name} ({each.system})" for each in archives])
+        raise InputError(
+            f"release.systems: {show_list(missing)}: no archive given is of it; given are {given}",
+            hint="release.tarball, or --tarball several times, names one archive a system",
+        )
+
+
+def _check_apart(archives: tuple[ArchiveSource, ...]) -> tuple[ArchiveSource, ...]:
+    """The archives, in the order of their systems' names, which tell them apart. Raises InputError."""
+    if len(archives) == 1:
+        return archives
+    found: dict[str, ArchiveSource] = {}
+    for each in archives:
+        if not is_system_name(each.system):
+            raise InputError(
+                f"{each.archive.name}: {each.system!r} cannot be the name of a system",
+                hint="an archive is called as its system, such as ec-runner-x86_64-netboot-TAG.tar.gz",
+            )
+        other = found.setdefault(each.system, each)
+        if other is not each:
+            raise InputError(
+                f"{other.archive.name} and {each.archive.name}: both are of the system {each.system}",
+                hint="a release has one archive a system",
+            )
+    return tuple(found[name] for name in sorted(found))
+
+
+def _find_published(settings: ReleaseSettings, forge: Forge, retry: RetryPolicy) -> tuple[ArchiveSource, ...]:
     token = find_forge_token(forge.token_file)
     client = HttpClient(
         forge.host,
@@ -66,24 +144,41 @@ def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
         trust=load_trust(forge.ca_file, option="release.caFile"),
     )
     release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
-    asset = release.choose_asset(forge.artifact)
     published = Published(
         where=release.where,
         names=lambda: [asset.name for asset in release.assets],
-        read=_read_assets(client, release),
+        read=functools.cache(_read_assets(client, release)),
     )
-    wanted = find_published_sum(published, asset.name, settings)
-    return ReleaseSource(
-        archive=Download(client, asset),
-        tag=release.tag,
-        wanted_sha256=wanted.sha256,
-        sums=f"{wanted.name or SUMS_NAME} of {release.tag}",
-        is_signed=settings.signature is not None,
-        released_at=wanted.released_at,
-    )
+    found = []
+    for asset in _choose_assets(release, forge, settings.systems):
+        wanted = find_published_sum(published, asset.name, settings)
+        found.append(
+            ArchiveSource(
+                system=find_system_name(asset.name, release.tag),
+                archive=Download(client, asset),
+                tag=release.tag,
+                wanted_sha256=wanted.sha256,
+                sums=f"{wanted.name or SUMS_NAME} of {release.tag}",
+                is_signed=settings.signature is not None,
+                released_at=wanted.released_at,
+            )
+        )
+    return tuple(found)
 
 
-def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
+def _choose_assets(release: ForgeRelease, forge: Forge, systems: tuple[str, ...]) -> list[Asset]:
+    if systems:
+        return [release.choose_system(name) for name in systems]
+    chosen = [release.choose_asset(forge.artifact)]
+    for pattern in forge.other_artifacts:
+        if release.has_artifact(pattern):
+            chosen.append(release.choose_asset(pattern))
+        else:
+            _log.info("the release has no archive of this name", artifact=pattern, tag=release.tag)
+    return chosen
+
+
+def _find_local(settings: ReleaseSettings, tarball: Path) -> ArchiveSource:
     hint = "release.tarball, or --tarball, names a release's archive"
     try:
         status = tarball.stat()
@@ -99,7 +194,8 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> ReleaseSource:
 
     published = Published(where=str(directory), names=lambda: _list_names(directory), read=read)
     wanted = find_published_sum(published, tarball.name, settings)
-    return ReleaseSource(
+    return ArchiveSource(
+        system=find_system_name(tarball.name, None),
         archive=LocalArchive(tarball, size=status.st_size),
         tag=_find_tag(tarball.name),
         wanted_sha256=wanted.sha256,

@@ -11,30 +11,33 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.archive.decompress import ArchiveError, decompress
-from ectools.archive.extract import extract
+from ectools.archive.extract import DIRECTORY_MODE, extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
 from ectools.fetch.retry import RetryPolicy
 from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.kernel import find_named_architecture
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
-from ectools.netboot.release.download import LocalArchive
-from ectools.netboot.release.manifest import Release, build_id
+from ectools.netboot.release.manifest import BootEntry, Release, System, build_id
 from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
-from ectools.netboot.release.source import ReleaseSource, find_source
+from ectools.netboot.release.source import find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
+from ectools.netboot.release.systems import find_unserved, read_kernel_architecture
 from ectools.netboot.release.verify import find_damage
 from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
+    from ectools.archive.file_record import FileRecord
     from ectools.netboot.release.download import Archive
+    from ectools.netboot.release.source import ArchiveSource, ReleaseSource
     from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
@@ -86,13 +89,15 @@ def stage(
     # Before there is a directory: a name that is wrong shall leave none.
     source = find_source(settings.release, retry or RetryPolicy())
     with store.lock_staging() as directory, contextlib.ExitStack() as held:
-        _log.info("staging", archive=source.archive.source, size=source.archive.size, tag=source.tag)
+        for each in source.archives:
+            _log.info("staging", archive=each.archive.source, size=each.archive.size, tag=each.tag)
         if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
             check_age(store, source)
         tree = directory / "tree"
         release = _find_staged(store, source, held) or _unpack(
             source, tree, settings.release, on_progress=on_progress
         )
+        _warn_of_unserved(release, settings)
         with store.lock():
             recover(store)
             try:
@@ -106,6 +111,18 @@ def stage(
                 return Staged(release=release, outcome=outcome, removed=removed)
             finally:
                 recover(store)
+
+
+def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
+    """The machines that the settings let in beside x86-64's by UEFI, and that there is no system for."""
+    unserved = find_unserved(release.systems, settings.ipxe.files)
+    if unserved:
+        _log.warning(
+            "the release has no system for machines that are let in: they are told so, and boot nothing",
+            machines=[binary.value for binary in unserved],
+            systems={each.name: each.architecture for each in release.systems},
+            hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
+        )
 
 
 def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> StageOutcome:
@@ -133,14 +150,15 @@ def _prune_old(store: ReleaseStore, keep: int) -> tuple[Release, ...]:
 
 
 def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.ExitStack) -> Release | None:
-    """The release of this very archive where it is there, whole, and need not be downloaded again.
+    """The release of these very archives where it is there, whole, and need not be downloaded again.
 
     It is held from now on. A file of this machine is read all the same: the published sum may not be its.
     """
-    if source.wanted_sha256 is None or isinstance(source.archive, LocalArchive):
+    wanted = source.wanted_sums
+    if wanted is None or source.is_local:
         return None
     for release in store.list_releases():
-        if release.archive_sha256 != source.wanted_sha256:
+        if sorted(each.archive_sha256 for each in release.systems) != wanted:
             continue
         try:
             held.enter_context(store.hold(release.id))
@@ -163,12 +181,42 @@ def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, 
 def _unpack(
     source: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
 ) -> Release:
-    archive = source.archive
-    limits = ArchiveLimits(unpacked_bytes=settings.max_unpacked, files=settings.max_files)
+    """The release of all archives in ``tree``: of several, each in a directory of its system's name."""
+    several = len(source.archives) > 1
+    files: dict[str, FileRecord] = {}
+    systems = []
     tree.mkdir(mode=0o700)
+    for each in source.archives:
+        # What the archives before it have left.
+        limits = ArchiveLimits(
+            unpacked_bytes=settings.max_unpacked - sum(record.size for record in files.values()),
+            files=settings.max_files - len(files),
+        )
+        prefix = f"{each.system}/" if several else ""
+        directory = tree / prefix
+        if several:
+            directory.mkdir()
+            directory.chmod(DIRECTORY_MODE)
+        found = _unpack_archive(each, directory, limits=limits, on_progress=on_progress)
+        systems.append(_describe_system(each, directory, found, prefix=prefix))
+        files |= {f"{prefix}{name}": record for name, record in found.items()}
+    _check_told_apart(systems)
+    return Release(
+        id=build_id(files),
+        tag=source.tag,
+        staged_at=int(time.time()),
+        files=files,
+        systems=tuple(systems),
+    )
+
+
+def _unpack_archive(
+    source: ArchiveSource, directory: Path, *, limits: ArchiveLimits, on_progress: OnProgress
+) -> dict[str, FileRecord]:
+    archive = source.archive
     with contextlib.closing(_watch(archive, on_progress)) as chunks:
         unpacked = decompress(chunks, archive=archive.name, limits=limits)
-        files = extract(unpacked, tree, archive=archive.name, limits=limits)
+        files = extract(unpacked, directory, archive=archive.name, limits=limits)
     if source.wanted_sha256 is not None:
         verify_checksum(
             archive.sha256(), wanted=source.wanted_sha256, archive=archive.name, where=source.sums
@@ -178,15 +226,44 @@ def _unpack(
             f"{archive.name}: has no {NETBOOT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
             hint="a release's archive holds kernel, initrd and netboot.ipxe, in no directory",
         )
-    with (tree / NETBOOT_NAME).open("rb") as file:
+    return files
+
+
+def _describe_system(
+    source: ArchiveSource, directory: Path, files: Mapping[str, FileRecord], *, prefix: str
+) -> System:
+    """The system that was unpacked. Raises ArchiveError where its name says another architecture."""
+    archive = source.archive
+    with (directory / NETBOOT_NAME).open("rb") as file:
         boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)
-    return Release(
-        id=build_id(files),
-        tag=source.tag,
+    architecture = read_kernel_architecture(directory / boot.kernel)
+    named = find_named_architecture(source.system)
+    if None not in (architecture, named) and architecture is not named:
+        raise ArchiveError(
+            f"{archive.name}: is called an archive for {named}, and its kernel {boot.kernel} is for "
+            f"{architecture}",
+            hint="machines would be given a kernel that they cannot run: publish it under its own name",
+        )
+    return System(
+        name=source.system,
+        architecture=architecture,
         source=archive.source,
         archive_name=archive.name,
         archive_sha256=archive.sha256(),
-        staged_at=int(time.time()),
-        files=files,
-        boot=boot,
+        boot=BootEntry(
+            kernel=f"{prefix}{boot.kernel}",
+            arguments=boot.arguments,
+            initrds=tuple(f"{prefix}{name}" for name in boot.initrds),
+        ),
     )
+
+
+def _check_told_apart(systems: Sequence[System]) -> None:
+    """Raises ArchiveError where of several systems one is for no architecture that is known here."""
+    for each in systems if len(systems) > 1 else ():
+        if each.architecture is None:
+            raise ArchiveError(
+                f"{each.archive_name}: what its kernel {each.boot.kernel} runs on cannot be told, and beside "
+                "other systems a machine is given the one for its architecture",
+                hint="stage it alone, or with a kernel that says what it is for",
+            )

@@ -1,6 +1,6 @@
 """The directory of staged releases: what stands in it, and the right to use it.
 
-    releases/<id>/      the files of a release, and release.json
+    releases/<id>/      the files of a release, and release.json; of several systems, each has a directory
     current, previous   relative links to one of them, swapped by rename
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed
@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -33,8 +34,10 @@ from ectools.netboot.release.manifest import (
     MAX_MANIFEST_BYTES,
     ManifestError,
     Release,
+    System,
     parse_manifest,
 )
+from ectools.netboot.release.systems import read_kernel_architecture
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -262,7 +265,15 @@ class ReleaseStore:
         release = parse_manifest(data, where=str(path))
         if release.id != release_id:
             raise ManifestError(f"{path}: id: {release.id} stands in the directory of another")
-        return release
+        systems = tuple(
+            each if each.architecture is not None else self._find_architecture(each, path.parent)
+            for each in release.systems
+        )
+        return replace(release, systems=systems)
+
+    def _find_architecture(self, system: System, directory: Path) -> System:
+        """What an older program has not written down is read from the kernel, where that is still there."""
+        return replace(system, architecture=read_kernel_architecture(directory / system.boot.kernel))
 
     def _find_link(self, name: str) -> Release | None:
         release_id = self.find_link_id(name)

@@ -10,7 +10,7 @@ from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
 from ectools.files import FileError
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
-from ectools.netboot.boot_files.scripts import TOKEN_HEADER
+from ectools.netboot.boot_files.scripts.fetching import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.forwarded import Networks, find_client, parse_address
@@ -80,7 +80,19 @@ class Access:
             client = self.find_client(info)
             if client is None or client not in self._allowed:
                 raise RejectedError(403, "not allowed from here")
-        if self._tokens and self._asks_for_token(info.segments) and not self._has_token(info):
+        if self._asks_for_token(info.segments):
+            self._check_token(info)
+
+    def check_file(self, info: RequestInfo, name: str) -> None:
+        """Raises RejectedError (403) where a file of that name in its archive is not given to this request.
+
+        What ``check`` sees of a release with several systems is the path, which begins with the system.
+        """
+        if name.encode("utf-8", "replace") in self._protected:
+            self._check_token(info)
+
+    def _check_token(self, info: RequestInfo) -> None:
+        if self._tokens and not self._has_token(info):
             raise RejectedError(403, "a token is needed")
 
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:

@@ -57,9 +57,10 @@ class BootTracker:
 
     def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
         """The node asked for a file of a release."""
-        wanted = {release.boot.kernel, *release.boot.initrds}
-        if name not in wanted or delivery.sent == 0 or not delivery.of_content:
+        system = release.find_system(name)
+        if system is None or delivery.sent == 0 or not delivery.of_content:
             return
+        wanted = {system.boot.kernel, *system.boot.initrds}
         node = self._find(client)
         fields = {"client": client, "file": name, "release": release.id, "bytes": delivery.sent}
         if not delivery.reached_end:
@@ -77,6 +78,7 @@ class BootTracker:
                 client=client,
                 release=release.id,
                 tag=release.tag,
+                system=system.name,
                 seconds=seconds,
             )
             # The next thing it fetches is of its next boot.

@@ -6,6 +6,7 @@ that is nobody's, a token that is none, packets that do not arrive, a second ser
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
 import threading
@@ -13,12 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.addresses import list_own_addresses
+from ectools.errors import EcError
 from ectools.files import FileError, read_regular
-from ectools.netboot.protocols import load_protocols
+from ectools.netboot.kernel import find_named_architecture
+from ectools.netboot.protocols import Binary, find_own_kernel, load_protocols
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.firewall import find_blocked_ports
 from ectools.netboot.server.host import list_ports
 from ectools.netboot.server.udp_listeners import list_udp_listeners
-from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, Forge
+from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, Forge, Tarballs
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
@@ -50,7 +55,34 @@ def find_host_warnings(settings: ServerSettings) -> list[HostWarning]:
         *_check_tokens(settings),
         *_check_firewall(settings),
         *_check_other_servers(settings),
+        *_check_systems(settings),
     ]
+
+
+def _check_systems(settings: ServerSettings) -> Iterator[HostWarning]:
+    """Machines that are let in, and that the next staging or the current release has nothing for.
+
+    Of an archive whose name says no architecture nothing is known, nor of what a forge's release has.
+    """
+    source, own = settings.release.source, find_own_kernel(Binary.ARM64)
+    if Binary.ARM64 in settings.ipxe.files and isinstance(source, Tarballs):
+        named = {find_named_architecture(path.name) for path in source.paths}
+        if None not in named and own not in named:
+            yield HostWarning(
+                subject=f"{NETBOOT_OPTIONS}.release.tarball",
+                message="has nothing for the machines that ipxe.arm64File lets in: they will boot nothing",
+                hint=f"name the archive for {own} beside it, or unset ipxe.arm64File",
+            )
+    with contextlib.suppress(EcError):
+        release = ReleaseStore(settings.state_dir).find_current()
+        unserved = [] if release is None else find_unserved(release.systems, settings.ipxe.offered)
+        if release is not None and unserved:
+            has = ", ".join(f"{each.name} for {each.architecture}" for each in release.systems)
+            yield HostWarning(
+                subject=f"the release {release.title}",
+                message=f"has no system for {', '.join(unserved)}, whose machines are let in: it has {has}",
+                hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
+            )
 
 
 def _check_hostname(settings: NetbootSettings) -> Iterator[HostWarning]:

@@ -6,6 +6,7 @@ server counts itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ectools.netboot.http.server import HttpServer
+    from ectools.netboot.release.manifest import Release
 
 METRIC_PREFIX = "every_channel_netboot"
 
@@ -46,10 +48,14 @@ BOOTS = Metric(
 )
 DNSMASQ_UP = Metric(name="dnsmasq_up", kind="gauge", help="Whether dnsmasq serves: 1 or 0.")
 RELEASE_STAGED = Metric(name="release_staged", kind="gauge", help="Whether a release is served: 1 or 0.")
+RELEASE_SYSTEMS = Metric(
+    name="release_systems", kind="gauge", help="Systems of the release that is served, by architecture."
+)
 
 
-def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release_staged: bool) -> str:
-    """The figures of a boot server."""
+def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release: Release | None) -> str:
+    """The figures of a boot server. ``release`` is what is served."""
+    systems = Counter(each.architecture or "unknown" for each in release.systems) if release else Counter()
     slots = server.admission.slots
     none: Mapping[str, str] = {}
     return "".join(
@@ -69,7 +75,10 @@ def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release_
             render_metric(FAULTS, [(none, server.faults())]),
             render_metric(BOOTS, [(none, boots)]),
             render_metric(DNSMASQ_UP, [(none, int(dnsmasq_up))]),
-            render_metric(RELEASE_STAGED, [(none, int(release_staged))]),
+            render_metric(RELEASE_STAGED, [(none, int(release is not None))]),
+            render_metric(
+                RELEASE_SYSTEMS, [({"architecture": name}, count) for name, count in sorted(systems.items())]
+            ),
         ]
     )
 

@@ -15,7 +15,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.boot_files.layout import list_scripts
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -287,7 +287,7 @@ class _Boot:
             self._server,
             boots=self._site.nodes.boots,
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
-            release_staged=self._site.release is not None,
+            release=self._site.release,
         )
 
     def _describe(self) -> str:

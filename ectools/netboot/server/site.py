@@ -1,7 +1,7 @@
 """The router of the boot server: which path leads to which file, and of which release.
 
     /netboot.ipxe               the second script, made for the current release
-    /releases/<id>/<file>       a file of that release
+    /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
     /<file>                     a file of the current release
     /autoexec.ipxe, /<binary>, /<directory>/<extra file>
                                 the boot files of the TFTP directory, which come before a release's files
@@ -21,12 +21,13 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.boot_files.layout import list_boot_names
-from ectools.netboot.boot_files.scripts import build_netboot
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES, Access
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
@@ -81,6 +82,19 @@ class _Current:
     policy: ServingPolicy
 
 
+def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
+    """Machines that are let in, and shown by the boot script that there is nothing for them."""
+    unserved = find_unserved(release.systems, settings.ipxe.offered)
+    if unserved:
+        _log.warning(
+            "the release has no system for machines that are let in: they are told so, and boot nothing",
+            release=release.id,
+            machines=[binary.value for binary in unserved],
+            systems={each.name: each.architecture for each in release.systems},
+            hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
+        )
+
+
 class BootSite:
     """The router of one store. ``details`` gives further fields of the health report."""
 
@@ -132,6 +146,7 @@ class BootSite:
         return {
             "release": None if release is None else release.id,
             "tag": None if release is None else release.tag,
+            "systems": {} if release is None else {each.name: each.architecture for each in release.systems},
             "boots": self.nodes.boots,
             **self._details(),
         }
@@ -189,10 +204,12 @@ class BootSite:
             release=release.id,
             tag=release.tag,
             before=None if before is None else before.release.id,
+            systems=[each.name for each in release.systems],
         )
 
     def _build(self, release: Release, policy: ServingPolicy) -> _Current:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
+        _warn_of_unserved(release, policy.settings)
         return _Current(release=release, script=script, policy=policy)
 
     def _report_error(self, error: EcError) -> None:
@@ -254,6 +271,7 @@ class BootSite:
         name = b"/".join(segments).decode("utf-8", "replace")
         if name not in release.files:
             raise RejectedError(404, "not found")
+        self._policy.access.check_file(info, release.name_in_archive(name))
         self._leases.begin(release.id)
         client = self._name_client(info)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from ectools.netboot.protocols import Binary
+from ectools.netboot.kernel import find_named_architecture, replace_architecture
+from ectools.netboot.protocols import Binary, find_own_kernel
 from ectools.netboot.settings import checks
 from ectools.netboot.settings.boot_names import check_boot_name, check_extra_files
 from ectools.netboot.settings.model import (
@@ -27,13 +28,13 @@ from ectools.netboot.settings.model import (
     SignatureFormat,
     StockIpxe,
     Strategy,
-    Tarball,
+    Tarballs,
     TftpSettings,
 )
 from ectools.parsing import check_path, check_secret_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.parsing import Problems
@@ -56,7 +57,7 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     mirrors = problems.parse_each("mirrors", raw["mirrors"], checks.parse_mirror)
     filename = take("tftpBootFilename", raw["tftpBootFilename"], check_boot_name)
     proxy_dhcp = _build_proxy(raw["proxyDhcp"], problems, listen_ip=listen_ip)
-    release = _build_release(raw["release"], problems)
+    release = _build_release(raw["release"], problems, offered=_list_offered(raw["ipxe"]))
     ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
     check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
     fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
@@ -120,9 +121,17 @@ def _check_overlaps(subnet: IPv4Network, subnets: Sequence[IPv4Network], problem
         known[option] = each
 
 
-def _build_release(raw: Mapping[str, Any], problems: Problems) -> ReleaseSettings:
+def _list_offered(ipxe: Mapping[str, Any]) -> tuple[Binary, ...]:
+    """What machines are offered a boot binary, beside those that x86-64's system is for."""
+    return (Binary.ARM64,) if ipxe["arm64File"] is not None else ()
+
+
+def _build_release(
+    raw: Mapping[str, Any], problems: Problems, *, offered: tuple[Binary, ...]
+) -> ReleaseSettings:
     return ReleaseSettings(
-        source=_build_source(raw, problems),
+        source=_build_source(raw, problems, offered=offered),
+        systems=_build_systems(raw["systems"], problems, offered=offered),
         require_sums=raw["requireSums"],
         signature=_build_signature(raw["signature"], problems),
         keep=int(raw["keep"]),
@@ -131,25 +140,53 @@ def _build_release(raw: Mapping[str, Any], problems: Problems) -> ReleaseSetting
     )
 
 
-def _build_source(raw: Mapping[str, Any], problems: Problems) -> Forge | Tarball:
+def _build_systems(names: list[str], problems: Problems, *, offered: tuple[Binary, ...]) -> tuple[str, ...]:
+    """The systems that are wanted. A boot binary whose machines none of them is for is a contradiction."""
+    if len(set(names)) != len(names):
+        problems.add("release.systems", names, "names a system twice", "each once")
+    known = {find_named_architecture(name) for name in names}
+    for binary in offered if names and None not in known else ():
+        architecture = find_own_kernel(binary)
+        if architecture not in known:
+            message = f"names no system for {architecture}, whose machines ipxe.{binary}File lets in"
+            other = replace_architecture(names[0], architecture)
+            problems.add("release.systems", names, message, f"{other} beside the others")
+    return tuple(names)
+
+
+def _build_source(
+    raw: Mapping[str, Any], problems: Problems, *, offered: tuple[Binary, ...]
+) -> Forge | Tarballs:
     """Where releases come from; the options of the one are checked where it is the other too."""
     tag = problems.check("release.tag", raw["tag"], checks.check_tag)
-    tarball = problems.check("release.tarball", raw["tarball"], check_path)
+    tarball = raw["tarball"]
+    paths = [tarball] if isinstance(tarball, str) else tarball or []
+    for index, path in enumerate(paths):
+        option = "release.tarball" if path is tarball else f"release.tarball[{index}]"
+        problems.check(option, path, check_path)
     token_file = problems.check("release.tokenFile", raw["tokenFile"], check_secret_path)
     ca_file = problems.check("release.caFile", raw["caFile"], check_path)
     artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
     if tag is not None and tarball is not None:
         problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")
-    if tarball is not None:
-        return Tarball(path=Path(tarball))
+    if paths:
+        return Tarballs(paths=tuple(map(Path, paths)))
     return Forge(
         host=raw["host"].rstrip("/"),
         repo=raw["repo"],
         tag=tag,
         token_file=_optional_path(token_file),
         artifact=artifact,
+        other_artifacts=tuple(_list_others(artifact, offered)),
         ca_file=_optional_path(ca_file),
     )
+
+
+def _list_others(artifact: str, offered: tuple[Binary, ...]) -> Iterator[str]:
+    """The glob for the other architectures whose machines are let in, where it says one."""
+    for binary in offered:
+        if (other := replace_architecture(artifact, find_own_kernel(binary))) is not None:
+            yield other
 
 
 def _build_signature(raw: Mapping[str, Any], problems: Problems) -> Signature | None:
@@ -176,6 +213,7 @@ def _build_ipxe(raw: Mapping[str, Any], problems: Problems, *, tokened: bool) ->
     return IpxeSettings(
         x86_64=x86_64,
         files={binary: Path(file) for binary, file in named.items() if file is not None},
+        force=raw["force"],
         looked_for=_list_looked_for(raw, x86_64),
         extra_files={name: Path(file) for name, file in raw["extraFiles"].items()},
         verify=raw["verify"],

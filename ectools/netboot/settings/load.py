@@ -159,7 +159,9 @@ def _is_set(document: Any, option: str) -> bool:
 
 def _set(document: dict[str, Any], option: str, value: Any) -> None:
     if option in _PATHS and value:
-        value = str(Path(value).absolute())
+        given = value if isinstance(value, list | tuple) else [value]
+        paths = [str(Path(path).absolute()) for path in given]
+        value = paths[0] if len(paths) == 1 else paths
     *directories, name = option.split(".")
     for directory in directories:
         inner = document.setdefault(directory, {})

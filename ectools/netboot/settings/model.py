@@ -12,12 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.protocols import Binary
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
-    from ectools.netboot.protocols import Binary
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -84,8 +85,9 @@ class Signature:
 class Forge:
     """A Forgejo's repository. ``host`` is its URL, ``artifact`` a glob of the archive's name.
 
-    ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the system
-    trusts is enough.
+    ``other_artifacts`` are globs of archives for other architectures, which are staged too where the release
+    has them. ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the
+    system trusts is enough.
     """
 
     host: str
@@ -93,21 +95,26 @@ class Forge:
     tag: str | None
     token_file: Path | None
     artifact: str
+    other_artifacts: tuple[str, ...]
     ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tarball:
-    """A release's archive on this machine."""
+class Tarballs:
+    """A release's archives on this machine, at least one."""
 
-    path: Path
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSettings:
-    """``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one."""
+    """``systems`` are the names of those that are wanted, the preferred first; none: ``source`` says which.
 
-    source: Forge | Tarball
+    ``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one.
+    """
+
+    source: Forge | Tarballs
+    systems: tuple[str, ...]
     require_sums: bool
     signature: Signature | None
     keep: int
@@ -147,17 +154,24 @@ class IpxeSettings:
 
     ``files`` are the binaries named for the other architectures. Of those ``looked_for``, the distribution's
     is offered where there is one; any other that is missing is not.
+    ``force``: one that loads no script of its own is served without ProxyDHCP too.
     ``extra_files``: name in the TFTP directory, below directories where wanted → file.
     """
 
     x86_64: StockIpxe | IpxeFile | RemoteIpxe
     files: Mapping[Binary, Path]
+    force: bool
     extra_files: Mapping[str, Path]
     verify: bool
     attempts: int
     on_failure: OnFailure
     reboot_seconds: int
     looked_for: frozenset[Binary] = frozenset()
+
+    @property
+    def offered(self) -> tuple[Binary, ...]:
+        """The boot binaries that there are: whose machines are let in."""
+        return (Binary.X86_64, *self.files)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ PATHS = st.builds(
     st.sampled_from(HASHES),
     st.sampled_from(["linux", "glibc-2.40", "a-b", "nixos-system-x-26.05"]),
 )
+NAME = "ec-runner-x86_64-netboot"
 SYSTEM = f"/nix/store/{HASHES[0]}-nixos-system-x-26.05"
 
 
@@ -58,9 +59,26 @@ def script(system: str = SYSTEM) -> str:
 def test_a_release_directory(tmp_path: Path) -> None:
     (tmp_path / "netboot.ipxe").write_text(script())
     (tmp_path / "closure.txt").write_text(f"{SYSTEM}\n/nix/store/{HASHES[1]}-linux\n")
-    found = read_published(tmp_path)
+    found = read_published(tmp_path, NAME)
     assert found.toplevel == SYSTEM
     assert found.paths == {SYSTEM, f"/nix/store/{HASHES[1]}-linux"}
+
+
+def test_a_release_of_several_systems_is_asked_for_one(tmp_path: Path) -> None:
+    other = SYSTEM.replace("0", "1", 32)
+    for name, system in ((NAME, SYSTEM), ("ec-runner-aarch64-netboot", other)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "netboot.ipxe").write_text(script().replace(SYSTEM, system))
+        (tmp_path / name / "closure.txt").write_text(f"{system}\n")
+    assert read_published(tmp_path, NAME).paths == {SYSTEM}
+    found = read_published(tmp_path, "ec-runner-aarch64-netboot")
+    assert (found.paths, found.source) == ({other}, str(tmp_path / "ec-runner-aarch64-netboot"))
+    with pytest.raises(InputError) as caught:
+        read_published(tmp_path, "ecp-forge")
+    assert caught.value.message == (
+        f"{tmp_path}: holds no system ecp-forge; it has ec-runner-aarch64-netboot, {NAME}"
+    )
+    assert read_published(tmp_path / NAME, "ecp-forge").paths == {SYSTEM}
 
 
 @pytest.mark.parametrize("compression", ["gz", "xz"])
@@ -75,7 +93,7 @@ def test_a_release_archive(tmp_path: Path, compression: str) -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    assert read_published(archive).paths == {SYSTEM}
+    assert read_published(archive, NAME).paths == {SYSTEM}
 
 
 @pytest.mark.parametrize(
@@ -96,24 +114,24 @@ def test_a_release_that_is_none(tmp_path: Path, files: dict[str, str], message: 
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        read_published(tmp_path)
+        read_published(tmp_path, NAME)
 
 
 def test_a_file_that_is_neither_archive_nor_listing(tmp_path: Path) -> None:
     (tmp_path / "page").write_text("<html>")
     with pytest.raises(InputError, match="'<html>' is no store path"):
-        read_published(tmp_path / "page")
+        read_published(tmp_path / "page", NAME)
     (tmp_path / "cut.tar.gz").write_bytes(b"\x1f\x8b\x08\x00")
     with pytest.raises(EcError, match=r"cut\.tar\.gz: .*truncated"):
-        read_published(tmp_path / "cut.tar.gz")
+        read_published(tmp_path / "cut.tar.gz", NAME)
 
 
 def test_a_listing_knows_its_system_where_there_is_one(tmp_path: Path) -> None:
     listing = tmp_path / "closure.txt"
     listing.write_text(f"{SYSTEM}\n")
-    assert read_published(listing).toplevel == SYSTEM
+    assert read_published(listing, NAME).toplevel == SYSTEM
     listing.write_text(f"{SYSTEM}\n{SYSTEM.replace('0', '1', 32)}\n")
-    assert read_published(listing).toplevel is None
+    assert read_published(listing, NAME).toplevel is None
 
 
 def test_how_nix_is_told_of_a_flake(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from ectools.checks.vmtest_steps import StepKind
 from ectools.cli import eval as eval_command
 from ectools.cli import verify_closure, vmtest
 from ectools.errors import UNSET
-from pynix_eval_shim import MissingAttributeError
+from pynix_eval_shim import MissingAttributeError, NixMessage, NixMessageKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Program
 
 PATHS = [f"/nix/store/{letter * 32}-{name}" for letter, name in (("a", "x"), ("b", "x"), ("c", "y"))]
@@ -31,8 +33,11 @@ class TestEval:
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[EvaluationRequest]:
         requests: list[EvaluationRequest] = []
 
-        def evaluate(request: EvaluationRequest) -> Any:
+        def evaluate(request: EvaluationRequest, *, tell: Callable[[NixMessage], None]) -> Any:
             requests.append(request)
+            if request.expression == "loud":
+                tell(NixMessage(kind=NixMessageKind.WARNING, text="careful"))
+                tell(NixMessage(kind=NixMessageKind.TRACE, text="a\nb"))
             if request.expression == "bad":
                 raise FailedEvaluationError(MissingAttributeError("no b"))
             return [math.inf] if request.expression == "inf" else {"a": "é"}
@@ -47,6 +52,11 @@ class TestEval:
         assert (status, out) == (0, '{\n  "a": "é"\n}\n')
         assert asked[0] == EvaluationRequest(expression="1")
         assert asked[0].data is UNSET
+
+    @pytest.mark.usefixtures("asked")
+    def test_what_an_evaluation_prints_goes_to_standard_error(self, program: Program) -> None:
+        status, out, err = program(eval_command.COMMAND, "--expr", "loud", "--json")
+        assert (status, json.loads(out), err) == (0, {"a": "é"}, "warning: careful\ntrace: a\nb\n")
 
     def test_all_that_can_be_asked_for(
         self, program: Program, asked: list[EvaluationRequest], tmp_path: Path

@@ -31,9 +31,9 @@ def test_pages_are_written_and_found_stale(tmp_path: Path) -> None:
     (directory / "gone.md").write_text("an option that was")
     (directory / "other.txt").write_text("somebody else's")
     assert find_stale(directory, pages) == [
-        f"{directory}/1.md: is not what the schemas say",
+        f"{directory}/1.md: is not what would be written",
         f"{directory}/2.md: is missing",
-        f"{directory}/gone.md: is no page of these options",
+        f"{directory}/gone.md: is no page of these",
     ]
 
 

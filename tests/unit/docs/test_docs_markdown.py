@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 import pytest
 from markdown_it import MarkdownIt
 from support.option_docs import make_option, make_reference
@@ -42,6 +45,14 @@ def test_an_option_of_which_nothing_is_known() -> None:
     assert write_entry(make_option("a.<name>.b")) == (
         '<a id="opt-a._name_.b"></a>`a.<name>.b`\n\nNo description.\n\n- Type: string\n'
     )
+
+
+def test_the_list_of_options_leads_to_each_whatever_its_name() -> None:
+    names = ("a.b", "a.<name>.b", r'a."odd \"name\""', "a.(b)", "a.%20")
+    page = write_pages(make_reference(*map(make_option, names)))["demo.md"]
+    links = re.findall(r'href="#([^"]*)"', MarkdownIt("commonmark").render(page))
+    assert [unquote(link) for link in links] == re.findall(r'<a id="([^"]*)">', page)
+    assert len(links) == len(names)
 
 
 def test_all_that_can_be_said_of_an_option_in_a_list() -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from support import nix_values
 
 from ectools.documents.json_source import parse_json_source
+from ectools.documents.load import HostFormat, parse_value
 from ectools.documents.source_map import Position, SourceMapped, SyntaxProblem
 from ectools.documents.toml_source import parse_toml
 from ectools.documents.yaml_source import parse_yaml
+from ectools.errors import ProblemsError
 
 # What JSON, YAML and TOML all write in the same way.
 plain_text = st.text(
@@ -208,6 +210,8 @@ def test_any_text_is_read_or_refused_with_a_place(parse: Callable[[str], SourceM
             {"a": "10.0.2.2", "b": "16G", "c": "1.2.3", "d": "/nix", "e": "a b"},
         ),
         ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
+        # What is a number in base 60 to YAML 1.1 is a hardware address to everybody else.
+        ("a: 52:54:00:12:34:56\nb: de:ad:be:ef:00:01", {"a": "52:54:00:12:34:56", "b": "de:ad:be:ef:00:01"}),
         ("a: !!str 1", {"a": "1"}),
         ("--- {a: 1}\n...\n", {"a": 1}),
     ],
@@ -223,3 +227,43 @@ def test_aliases_cannot_fill_the_memory() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     with pytest.raises(SyntaxProblem, match="more than 1000000 values"):
         parse_yaml("\n".join(lines))
+
+
+def faults(parse: Callable[[str], SourceMapped], text: str) -> list[tuple[int, int]]:
+    with pytest.raises(SyntaxProblem) as caught:
+        parse(text)
+    positions = [problem.position for problem in (caught.value, *caught.value.others)]
+    return [(position.line, position.column) for position in positions if position is not None]
+
+
+def test_every_word_of_yaml_that_readers_disagree_on_is_told_at_once() -> None:
+    text = "a: no\nb: [1e3, 12:30:00, ok]\non: 3\n<<: {x: 1}\n? [k]\n: 1\nc: !x 4\nc: 1_0\n3: x\n"
+    assert faults(parse_yaml, text) == [
+        (1, 4),
+        (2, 5),
+        (2, 10),
+        (3, 1),
+        (4, 1),
+        (5, 3),
+        (7, 4),
+        (8, 1),
+        (9, 1),
+    ]
+
+
+def test_every_value_of_toml_that_json_has_no_words_for_is_told_at_once() -> None:
+    text = "a = 1979-05-27\nb = nan\nc = [inf, 1, 07:32:00]\n"
+    assert faults(parse_toml, text) == [(1, 5), (2, 5), (3, 6), (3, 14)]
+
+
+def test_a_file_of_nothing_but_faults_ends() -> None:
+    assert len(faults(parse_yaml, "\n".join(["- no"] * 200))) == 100
+
+
+def test_each_fault_is_a_problem_of_the_file() -> None:
+    with pytest.raises(ProblemsError) as caught:
+        parse_value(b"a: no\nb: off", file="h.yaml", form=HostFormat.YAML)
+    assert [(each.option, each.line, each.file) for each in caught.value.problems] == [
+        ("a", 1, "h.yaml"),
+        ("b", 2, "h.yaml"),
+    ]

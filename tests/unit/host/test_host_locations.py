@@ -123,3 +123,43 @@ def test_a_schema_of_ones_own() -> None:
     description = parse_host(b"", file="h.toml", form=HostFormat.TOML)
     (problem,) = validate_host(description, schema)
     assert summary(problem) == ("a", ProblemKind.MISSING, 1, 1)
+
+
+DISK = {"type": "object", "properties": {"size": {"type": "integer"}, "a.b": {}}, "required": ["size", "a.b"]}
+MAYBE = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/d"}]}
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "found"),
+    [
+        (MAYBE, "x: 1\no:\n  a.b: 1\n", ("o.size", 2, 1)),
+        ({"anyOf": [{"type": "string"}, MAYBE]}, "x: 1\no: {a.b: 1}\n", ("o.size", 2, 1)),
+        ({"type": "array", "items": MAYBE}, "o:\n- null\n- {a.b: 1}\n", ("o[1].size", 3, 3)),
+        (
+            {"type": "object", "additionalProperties": MAYBE},
+            "o:\n  p.q: {a.b: 2}\n",
+            ('o."p.q".size', 2, 3),
+        ),
+        (MAYBE, "o: {size: 1}\n", ('o."a.b"', 1, 1)),
+        (
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"t": MAYBE},
+                        "required": ["t"],
+                        "additionalProperties": False,
+                    }
+                ]
+            },
+            "o:\n  t:\n    a.b: 1\n",
+            ("o.t.size", 2, 3),
+        ),
+    ],
+)
+def test_what_is_missing_stands_at_the_object_that_lacks_it(option: Any, text: str, found: Any) -> None:
+    document = {"type": "object", "properties": {"o": option, "x": {}}, "$defs": {"d": DISK}}
+    description = parse_host(text.encode(), file="h.yaml", form=HostFormat.YAML)
+    (problem,) = validate_host(description, Schema(document, "x", ""))
+    assert problem.kind is ProblemKind.MISSING
+    assert (problem.option, problem.line, problem.column) == found

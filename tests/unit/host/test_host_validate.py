@@ -18,7 +18,7 @@ from ectools.files import FileError
 from ectools.host.combined_schema import build_combined_schema, is_package, load_combined_schema
 from ectools.host.fast_validate import fast_validate
 from ectools.options import types
-from ectools.schemas import Schema
+from ectools.schemas import Schema, validate_document
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -118,10 +118,32 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
     options = {
         "a": {"type": "string", "pattern": types.STORE_PATH},
         "b": {"type": "string", "pattern": types.IN_STORE},
+        "c": {"type": "string", "pattern": "^/nix/store/[^.]"},  # lib.types.pathInStore
     }
     contract = build_combined_schema([Schema({"type": "object", "properties": options}, "x", "")])
     assert is_package(contract.document["properties"]["a"])
     assert not is_package(contract.document["properties"]["b"])
+    assert not is_package(contract.document["properties"]["c"])
+
+
+def test_a_read_only_option_is_not_to_be_set() -> None:
+    inner = {"type": "object", "properties": {"final": {"type": "string", "readOnly": True}}}
+    options = {"out": {"readOnly": True}, "jobs": {"type": "object", "additionalProperties": inner}}
+    schema = Schema({"type": "object", "properties": options}, "x", "")
+    text = b"out: 1\njobs:\n  a:\n    final: x\n"
+    description = host.parse_host(text, file="h", form=host.HostFormat.YAML)
+    found = [(each.option, each.message, each.line) for each in host.validate_host(description, schema)]
+    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 4)]
+    # A settings file holds what a configuration came out as.
+    assert validate_document(description.root.value, schema) == []
+    assert host.validate_host(host.parse_host(b"jobs: {}", file="h", form=host.HostFormat.YAML), schema) == []
+
+
+def test_a_package_is_asked_for_as_one() -> None:
+    options = {"p": {"type": "string", "pattern": types.STORE_PATH}}
+    contract = build_combined_schema([Schema({"type": "object", "properties": options}, "x", "")])
+    (problem,) = host.validate_host(host.parse_host(b"p: a b", file="h", form=host.HostFormat.YAML), contract)
+    assert problem.expected == "a package (pkgs.NAME)"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +174,31 @@ def test_an_option_may_have_the_name_of_a_keyword(name: str) -> None:
     text = json.dumps({name: {"more": {"a": "b"}}}).encode()
     (problem,) = host.validate_host(host.parse_host(text, file="h", form=host.HostFormat.JSON), contract)
     assert problem.option == f"{name}.more.a"
+
+
+@pytest.mark.parametrize("path", [[], ["a", "b/c"]])
+def test_a_schema_may_refer_to_itself_and_to_any_part_of_it(path: list[str]) -> None:
+    module = {
+        "$id": "https://example.org/s",
+        "x-nix-path": path,
+        "properties": {"self": {"$ref": "#"}, "n": {"type": "integer"}, "m": {"$ref": "#/properties/n"}},
+        "additionalProperties": False,
+    }
+    contract = build_combined_schema([Schema(module, "x", "")])
+    for good, value in ((True, {"self": {"self": {"m": 1}}}), (False, {"self": {"self": {"m": "x"}}})):
+        document: Any = value
+        for step in reversed(path):
+            document = {step: document}
+        text = json.dumps(document).encode()
+        problems = host.validate_host(host.parse_host(text, file="h", form=host.HostFormat.JSON), contract)
+        assert (problems == []) is good
+
+
+def test_schemas_of_two_dialects_are_not_combined() -> None:
+    with pytest.raises(
+        InputError, match="several dialects of JSON Schema: a is of 2020-12, b is of draft-07"
+    ):
+        build_combined_schema([Schema({}, "a", ""), Schema({}, "b", "", "draft-07")])
 
 
 def test_two_modules_in_one_file() -> None:

@@ -22,11 +22,13 @@ FIELDS = ("default", "description", "example", "rest", "type")
 class FakeNix:
     """The shim's ``evaluate`` with nix/lib/options.nix behind it: options of which some abort.
 
-    ``aborts`` maps an option to the fields that no ``tryEval`` catches; ``option`` is the look at it.
+    ``aborts`` maps an option to the fields that no ``tryEval`` catches, ``throws`` to those that it does;
+    ``option`` is the look at it.
     """
 
     options: list[str]
     aborts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    throws: dict[str, tuple[str, ...]] = field(default_factory=dict)
     before: str = ""
     marks: bool = True
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +55,10 @@ class FakeNix:
                 report = shim.Report(stderr="\n".join(stderr))
                 raise shim.AbortedError(f"{option} aborts", report=report, hint="see above")
             mark("end", option, part)
+            if part in self.throws.get(option, ()):
+                if request["raw"]:
+                    raise shim.ThrownError(f"{option} throws its {part}", report=shim.Report())
+                return False
             return True
 
         found = [option for option in self.options if look(option, "option")]
@@ -64,7 +70,7 @@ class FakeNix:
         for index, option in list(enumerate(self.options))[start : start + count]:
             mark("option", index)
             broken = ["option"] if option in lost else [part for part in FIELDS if not look(option, part)]
-            described.append({"path": option.split("."), "broken": broken})
+            described.append({"path": option.split("."), "broken": broken, "id": option})
         tree = {"name": request.get("name", "modules"), "path": [], "options": described}
         return json.dumps({"version": 1, "emptyIsDefault": True, "roots": [], "trees": [tree]})
 
@@ -127,7 +133,14 @@ class TestRequest:
         assert call["nix_path"]["ectools-lib"] == str(checkout / "nix" / "lib")
         assert call["limits"] == shim.Limits(seconds=900.0)
         assert "<ectools-lib/request.nix>" in call["apply"]
-        assert request == {"lock": None, "nixpkgs": None, "skip": {}, "trace": None, "range": None}
+        assert request == {
+            "lock": None,
+            "nixpkgs": None,
+            "skip": {},
+            "trace": None,
+            "range": None,
+            "raw": False,
+        }
 
     def test_the_lock_file_and_the_nixpkgs_are_named(self, checkout: Path, nix: FakeNix) -> None:
         (checkout / "flake.lock").touch()
@@ -259,6 +272,56 @@ class TestBrokenOptions:
             with pytest.raises(OptionsError, match="o0 aborts"):
                 evaluate_expression("x")
             assert asked == [0, *range(200)]
+
+
+@pytest.mark.usefixtures("checkout")
+class TestCauses:
+    @staticmethod
+    def causes() -> dict[str, dict[str, str]]:
+        (tree,) = evaluate_expression("x").trees
+        return {
+            ".".join(option["path"]): {
+                part: cause.error.message for part, cause in option.get("causes", {}).items()
+            }
+            for option in tree.options
+        }
+
+    def test_what_aborted_has_said_why_already(self, nix: FakeNix) -> None:
+        nix.aborts = {"a": ("default",)}
+        assert self.causes() == {"a": {"default": "a aborts"}, "b.c": {}, "d": {}}
+        assert not any(request["raw"] for request in nix.requests)
+
+    def test_what_was_caught_is_asked_for_by_itself(self, nix: FakeNix) -> None:
+        nix.throws = {"b.c": ("default", "type"), "d": ("example",)}
+        nix.aborts = {"a": ("rest",)}
+        assert self.causes() == {
+            "a": {"rest": "a aborts"},
+            "b.c": {"default": "b.c throws its default", "type": "b.c throws its type"},
+            "d": {"example": "d throws its example"},
+        }
+        asked = [request for request in nix.requests if request["raw"]]
+        assert [request["range"] for request in asked] == [{"from": n, "count": 1} for n in (1, 1, 2)]
+        # All others are left out, or the first of them would be what Nix dies of.
+        assert asked[0]["skip"] == {"a": ["rest"], "b.c": ["type"], "d": ["example"]}
+        assert asked[2]["skip"] == {"a": ["rest"], "b.c": ["default", "type"], "d": []}
+
+    def test_so_many_are_asked_for_and_no_more(self, nix: FakeNix) -> None:
+        nix.options = [f"o{number}" for number in range(30)]
+        nix.throws = dict.fromkeys(nix.options, ("default",))
+        assert [bool(each) for each in self.causes().values()] == [True] * 20 + [False] * 10
+
+    def test_one_that_does_not_break_again_has_no_cause(self, nix: FakeNix) -> None:
+        nix.throws = {"d": ("default",)}
+        once = nix.__class__.__call__
+
+        def forgetful(expression: str, **arguments: Any) -> str:
+            answer = once(nix, expression, **arguments)
+            nix.throws = {}
+            return answer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shim, "evaluate", forgetful)
+            assert self.causes() == {"a": {}, "b.c": {}, "d": {}}
 
 
 class TestMarks:

@@ -85,7 +85,7 @@ def test_a_broken_option_is_exported_and_named() -> None:
         ("s.x", "option"),
         ("s.y", "default"),
     ]
-    assert export.document["properties"]["x"]["x-nix-broken"] == ["option"]
+    assert export.document["properties"]["x"]["x-nix-broken"] == {"option": {}}
     assert "defaultText" in export.findings[1].render()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ectools.options.causes import Cause, Step
 from ectools.options.dump import Dump, Tree
 from ectools.options.export import Export, ExportFinding, export_tree
 
@@ -165,24 +166,46 @@ class TestBroken:
     @pytest.mark.parametrize(
         ("part", "advice"),
         [
-            ("default", "its default needs a configuration or packages to evaluate: give it a defaultText"),
-            ("description", "its description is not a text that evaluates"),
+            ("default", "its default does not evaluate: give it a defaultText"),
+            ("description", "its description does not evaluate: make it a text"),
             ("example", "its example does not evaluate: write it as lib.literalExpression"),
-            ("option", "it does not evaluate as an option at all"),
-            ("rest", "its declaration does not evaluate"),
-            ("type", "its type does not evaluate without a configuration"),
+            ("option", "it does not evaluate as an option: declare it with lib.mkOption"),
+            ("rest", "where it is declared, or a flag of it, does not evaluate"),
+            ("type", "its type does not evaluate: make it one that needs no configuration"),
         ],
     )
     def test_each_part_has_its_advice(self, part: str, advice: str) -> None:
         result = export(option("g.x", broken=[part]))
         assert result.findings == (ExportFinding("s.g.x", part),)
-        assert result.findings[0].render() == f"s.g.x: {advice}"
+        assert result.findings[0].render().startswith(f"s.g.x: {advice}")
+        assert "\n" not in result.findings[0].render()
 
     @pytest.mark.parametrize(("part", "marked"), [("type", True), ("option", True), ("rest", False)])
     def test_a_type_that_is_missing_is_marked(self, part: str, marked: bool) -> None:
         schema = export({"path": ["x"], "broken": [part]}).document["properties"]["x"]
         assert schema.get("x-nix-unrepresentable") == ("the type could not be evaluated" if marked else None)
-        assert schema["x-nix-broken"] == [part]
+        assert schema["x-nix-broken"] == {part: {}}
+
+    def test_what_nix_says_of_it_stands_in_the_schema_and_in_the_finding(self) -> None:
+        trace = (Step("while evaluating", "/elsewhere/y.nix", 2), Step("from text", "«string»", 1))
+        causes = {
+            "default": Cause(Step("no", "/a/x.nix", 7), trace),
+            "type": Cause(Step("infinite recursion encountered")),
+        }
+        result = export(option(broken=["default", "rest", "type"], causes=causes))
+        assert result.document["properties"]["x"]["x-nix-broken"] == {
+            "default": {
+                "message": "no",
+                "at": "first/x.nix#L7",
+                "trace": ["while evaluating, at /elsewhere/y.nix#L2"],
+            },
+            "rest": {},
+            "type": {"message": "infinite recursion encountered"},
+        }
+        first, second, third = (finding.render().splitlines()[1:] for finding in result.findings)
+        assert first == ["  nix: no, at first/x.nix#L7", "    while evaluating, at /elsewhere/y.nix#L2"]
+        assert second == []
+        assert third == ["  nix: infinite recursion encountered"]
 
     def test_in_a_submodule_it_is_named_by_its_whole_path(self) -> None:
         inner = {

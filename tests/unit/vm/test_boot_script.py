@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from ectools.ipxe.language import is_word
 from ectools.ipxe.token import add_token
 from ectools.ipxe.urls import URL
-from ectools.vm.boot_script import CHAIN_TRIES, build_boot_script, find_effective_url
+from ectools.vm.boot_script import TRIES, build_boot_script, find_effective_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +37,20 @@ def test_the_script_configures_the_network_then_chains_and_falls_back_to_a_shell
     ]
     assert order == sorted(order)
     # Unconditionally: with `isset ${ip} || dhcp` the settings may be cached while the NIC is not open.
-    assert "dhcp && goto leased ||" in lines
+    assert "dhcp ${ec-nic} && goto leased ||" in lines
     assert "chain http://10.0.2.2:8080/netboot.ipxe && exit ||" in lines
-    assert f"iseq ${{try}} {CHAIN_TRIES} && goto no_chain ||" in lines
+    assert f"iseq ${{ec-round}} {TRIES} && goto no_${{ec-missed}} ||" in lines
     assert lines[-2:] == ["shell", "exit 1"]
+
+
+def test_every_goto_of_the_script_has_its_label() -> None:
+    script = build_boot_script(url="http://10.0.2.2:8080/netboot.ipxe", dns=DNS)
+    labels = {line[1:] for line in script.splitlines() if line.startswith(":")}
+    values = {"${ec-for}": ("count", "chain"), "${ec-missed}": ("lease", "chain")}
+    for target in re.findall(r"goto (\S+)", script):
+        variable = next((name for name in values if name in target), "")
+        wanted = {target.replace(variable, value) for value in values.get(variable, ("",))}
+        assert wanted <= labels
 
 
 @given(url=URLS, other=URLS, dns=st.ip_addresses(v=4), token=st.none() | TOKENS)

@@ -292,7 +292,7 @@ class _Follower:
         stage.end = end
         self.boot_trace.notes += [note for note in trace.notes if note not in self.boot_trace.notes]
         self.boot_trace.boot = trace.boot
-        booted = end is ScriptEnd.BOOT
+        booted = end is ScriptEnd.BOOT and self.boot_trace.runs_kernel(trace.files)
         self.boot_trace.outcome = BootOutcome.BOOTS if booted else BootOutcome.STOPS
         # With several mirrors, one that has the file is enough.
         severity = Severity.WARNING if booted else Severity.ERROR
@@ -305,10 +305,14 @@ class _Follower:
             message = f"{wrong.uri} has the SHA-256 {wrong.digest}; the script expects {wrong.expected}"
             self.boot_trace.add_fault(FaultCode.WRONG_SHA256, message, severity=severity)
         self._check_next_server(stage, trace)
-        if end is ScriptEnd.PROGRAM:
+        if trace.lacks is not None and not booted:
+            self.boot_trace.add_fault(
+                FaultCode.NO_SYSTEM, f"{uri}: the release that is served has no system for {trace.lacks}"
+            )
+        elif end is ScriptEnd.PROGRAM:
             self.boot_trace.outcome = BootOutcome.UNKNOWN
         elif (
-            not booted
+            end is not ScriptEnd.BOOT
             and not trace.mismatches
             and all(file.found and not file.is_unreadable for file in trace.files)
         ):

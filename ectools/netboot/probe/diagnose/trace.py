@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.netboot.kernel import KERNELS_BY_BUILD
 from ectools.netboot.probe.faults import BootFault, FaultCode, Severity
 from ectools.netboot.probe.simulate.fetcher import FetchState
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
+from ectools.netboot.protocols import load_protocols
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ectools.netboot.probe.clients.client import Client
     from ectools.netboot.probe.simulate.choose import Choice
     from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, ScriptEnd
@@ -87,6 +91,24 @@ class BootTrace:
         message = f"{fetched.shown}: {fetched.detail}"
         remedy = _REFUSED if fetched.state is FetchState.REFUSED else fetched.remedy
         self.add_fault(code, message, severity=severity, remedy=remedy)
+
+    def runs_kernel(self, files: Iterable[RequestedFile]) -> bool:
+        """Whether the kernel that is booted, one of ``files``, is for this machine, as far as can be told.
+
+        Else that is a fault.
+        """
+        booted = None if self.boot is None else self.boot.kernel
+        build = load_protocols().binaries[self.architecture.binary].build
+        for file in files:
+            kernel = None if file.contents is None else file.contents.kernel
+            if file.fetched.uri == booted and kernel is not None and kernel not in KERNELS_BY_BUILD[build]:
+                self.add_fault(
+                    FaultCode.FOREIGN_KERNEL,
+                    f"{file.fetched.shown} is a kernel for {kernel}: a client of architecture"
+                    f" {self.architecture.number} ({self.architecture.name}) cannot run it",
+                )
+                return False
+        return True
 
     def add_unreadable(self, file: RequestedFile) -> None:
         """Add the fault of a file that is there, and no script."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.simulate.resolve import find_name_servers
 from ectools.netboot.probe.wire.dhcp import NO_ADDRESS
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
     from ectools.netboot.probe.simulate.choose import Choice
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 def build_variables(choice: Choice, architecture: Architecture, *, mac: str, uri: str) -> dict[str, str]:
     """Name → value, for the script at ``uri``; ``choice`` is iPXE's own."""
-    variables = {"mac": mac, "net0/mac": mac, "platform": "efi", "buildarch": "x86_64"}
-    if architecture.binary is Binary.BIOS:
-        variables |= {"platform": "pcbios", "buildarch": "i386"}
-    elif architecture.binary is not Binary.X86_64:
-        variables["buildarch"] = architecture.binary.value
+    binary = architecture.binary
+    variables = {"mac": mac, "net0/mac": mac, "buildarch": load_protocols().binaries[binary].build}
+    variables["platform"] = "pcbios" if binary is Binary.BIOS else "efi"
     variables |= {"cwuri": uri, "cwduri": uri.rpartition("/")[0] + "/", "uuid": "0" * 8}
     if choice.proxy is not None:
         variables |= _name_boot("proxydhcp/", choice.proxy) | _name_boot("", choice.proxy)

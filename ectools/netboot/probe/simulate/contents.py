@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import is_script
-from ectools.netboot.boot_files.binary import find_machine
+from ectools.netboot.kernel import find_kernel_architecture, find_machine
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
+    from ectools.netboot.kernel import KernelArchitecture
     from ectools.netboot.protocols import Architecture
 
 _EBC = 0x0EBC
@@ -38,10 +39,11 @@ class ContentKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A file's kind. ``machine`` is a UEFI program's, as a number of PE's."""
+    """A file's kind. ``machine`` is a UEFI program's, as PE numbers it; ``kernel`` what a kernel is for."""
 
     kind: ContentKind
     machine: int | None = None
+    kernel: KernelArchitecture | None = None
 
     @property
     def text(self) -> str:
@@ -72,9 +74,9 @@ def identify_contents(head: bytes) -> Contents:
     machine = find_machine(head)
     # A kernel's setup header, https://docs.kernel.org/arch/x86/boot.html; it may be a UEFI program as well.
     if head[0x202:0x206] == b"HdrS" or head[0x38:0x3C] == b"ARM\x64":
-        return Contents(kind=ContentKind.LINUX, machine=machine)
+        return Contents(kind=ContentKind.LINUX, machine=machine, kernel=find_kernel_architecture(head))
     if machine is not None:
-        return Contents(kind=ContentKind.UEFI, machine=machine)
+        return Contents(kind=ContentKind.UEFI, machine=machine, kernel=find_kernel_architecture(head))
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return Contents(kind=ContentKind.PAGE)
     return Contents(kind=ContentKind.OTHER)

@@ -1,6 +1,6 @@
 """An interpreter of iPXE scripts without a machine: commands are gone through, files asked for.
 
-A command that concerns the machine (``dhcp``, ``sleep``, a hash) is taken to succeed; ``||``, ``&&``,
+A command that concerns the machine (``sleep``, a hash) is taken to succeed; ``||``, ``&&``,
 ``goto`` and variables are as in iPXE (https://ipxe.org/scripting, https://ipxe.org/cmd), so that mirrors,
 retries and their ends are found as a client finds them.
 """
@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import (
+    LACKS_VARIABLE,
     SCRIPT_VARIABLE,
     ScriptLine,
     find_labels,
@@ -24,9 +25,11 @@ from ectools.ipxe.language import (
     split_options,
 )
 from ectools.netboot.probe.simulate.contents import ContentKind
+from ectools.netboot.probe.simulate.ipxe_nic import SimulatedNic, name_nic
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role, guess_role
 from ectools.netboot.probe.simulate.resolve import parse_name_servers
+from ectools.redact import redact_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +91,8 @@ class _Machine:
     """iPXE's state: variables, images, what is selected to boot."""
 
     def __init__(self, settings: Mapping[str, str], fetch: Fetch, find_digest: FindDigest | None) -> None:
-        self._settings = dict(settings)
+        self._settings = {**name_nic(settings.get("mac", _ANY)), **settings}
+        self._nic = SimulatedNic()
         self._fetch, self._find_digest = fetch, find_digest
         self._digests: dict[str, str] = {}
         self._images: dict[str, _Image] = {}
@@ -150,6 +154,7 @@ class _Machine:
 
     def _look_up(self, name: str) -> str:
         name, _, form = name.partition(":")
+        name = self._nic.find_setting(name)
         self.trace.used.add(name)
         value = self._settings.get(name, "")
         if form in ("hexhyp", "hexraw") and value:
@@ -158,11 +163,19 @@ class _Machine:
 
     # The commands, each by its words and the position; they return how it went.
 
+    def configure(self, words: list[str], _here: _Position) -> CommandOutcome:
+        return self._nic.configure(words)
+
+    def ifclose(self, words: list[str], _here: _Position) -> CommandOutcome:
+        return self._nic.close(words)
+
     def set(self, words: list[str], _here: _Position) -> CommandOutcome:
         if words:
             # A type may be named: set tries:int32 0.
             name, value = words[0].partition(":")[0], " ".join(words[1:])
             self._settings[name] = value
+            if name == LACKS_VARIABLE:
+                self.trace.lacks = value
             if name.rpartition("/")[2] == "dns":
                 self._fetch = functools.partial(self._fetch, names=parse_name_servers(value))
         return bool(words)
@@ -302,6 +315,9 @@ class _Machine:
         if image is None:
             uri, _, parameters = rest[0].partition("##")
             uri = join_uri(here.uri, uri)
+            if not self._nic.is_open:
+                self.trace.add_note(f"{redact_tokens(uri)} is fetched while no NIC is open")
+                return None
             headers = dict(self._headers) if parameters else {}
             fetched = self._fetch(uri, headers)
             file = RequestedFile(role=role or guess_role(uri), fetched=fetched)
@@ -337,6 +353,7 @@ _COMMANDS: dict[str, _Command] = {
     **dict.fromkeys(("kernel", "imgselect", "imgload"), _Machine.kernel),
     **dict.fromkeys(("initrd", "module"), _Machine.initrd),
     **dict.fromkeys(("imgfetch", "imgget"), _Machine.imgfetch),
+    **dict.fromkeys(("dhcp", "ifconf", "iflinkwait", "ifopen"), _Machine.configure),
     **dict.fromkeys(("sha512sum", "sha1sum", "md5sum"), _Machine.hash),
     **dict.fromkeys(("sanboot", "fcoe"), _end(ScriptEnd.LOCAL)),
     **dict.fromkeys(("reboot", "poweroff"), _end(ScriptEnd.REBOOT)),
@@ -346,6 +363,7 @@ _COMMANDS: dict[str, _Command] = {
     "clear": _Machine.clear,
     "exit": _Machine.exit,
     "goto": _Machine.goto,
+    "ifclose": _Machine.ifclose,
     "imgargs": _Machine.imgargs,
     "imgfree": _Machine.imgfree,
     "inc": _Machine.inc,
@@ -359,8 +377,8 @@ _COMMANDS: dict[str, _Command] = {
 }
 _HARMLESS = frozenset(
     {
-        *("colour", "console", "cpair", "cpuid", "dhcp", "echo", "ifclose", "ifconf", "iflinkwait", "ifopen"),
-        *("ifstat", "imgstat", "imgtrust", "imgverify", "item", "menu", "neighbour", "nslookup", "ntp"),
-        *("route", "show", "sleep", "sync", "time", "vcreate", "vdestroy"),
+        *("colour", "console", "cpair", "cpuid", "echo", "ifstat", "imgstat", "imgtrust", "imgverify"),
+        *("item", "menu", "neighbour", "nslookup", "ntp", "route", "show", "sleep", "sync", "time"),
+        *("vcreate", "vdestroy"),
     }
 )

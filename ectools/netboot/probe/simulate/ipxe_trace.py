@@ -44,13 +44,17 @@ class Mismatch:
 
 @dataclass(kw_only=True)
 class ScriptTrace:
-    """The trace of a script and of those that it chained; ``used`` are the variables that it read."""
+    """The trace of a script and of those that it chained; ``used`` are the variables that it read.
+
+    ``lacks``: the ``${buildarch}`` that the second stage has no system for, where it says so.
+    """
 
     files: list[RequestedFile] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     boot: KernelBoot | None = None
     mismatches: list[Mismatch] = field(default_factory=list)
+    lacks: str | None = None
 
     def add_file(self, file: RequestedFile) -> None:
         if file not in self.files:

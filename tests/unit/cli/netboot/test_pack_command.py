@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from support.kernels import system_files
 from support.releases import release_files
 
 from ectools.cli.netboot.pack import COMMAND
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.checksums import parse_release_times
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import verify_signature
@@ -52,17 +54,34 @@ def test_system_form_and_time_as_json(program: Program, tree: Path, owners: list
     words = ("--system", "aarch64", "--format", "xz", "--timestamp", 1_700_000_000, "--json")
     status, out, _ = program(COMMAND, tree, "--tag", TAG, "-o", out_dir, *words)
     archive, sums = out_dir / f"ec-runner-aarch64-netboot-{TAG}.tar.xz", out_dir / "SHA256SUMS.txt"
+    one = {"archive": str(archive), "sha256": sha256(archive.read_bytes()).hexdigest()}
     assert (status, json.loads(out)) == (
         0,
-        {
-            "archive": str(archive),
-            "sha256": sha256(archive.read_bytes()).hexdigest(),
-            "sums": str(sums),
-            "signature": None,
-        },
+        {**one, "sums": str(sums), "signature": None, "archives": [{**one, "system": "aarch64"}]},
     )
     assert parse_release_times(sums.read_bytes(), where="SUMS") == {archive.name: 1_700_000_000}
     assert owners == [out_dir]
+
+
+def test_several_outputs_are_named_by_their_kernels(program: Program, tree: Path, owners: list[Path]) -> None:
+    for architecture in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64):
+        (tree.parent / architecture).mkdir()
+        for name, data in system_files(architecture).items():
+            (tree.parent / architecture / name).write_bytes(data)
+    trees, out_dir = (tree.parent / "x86_64", tree.parent / "aarch64"), tree.parent / "out"
+    status, out, _ = program(COMMAND, *trees, "--tag", TAG, "-o", out_dir)
+    archives = [out_dir / f"ec-runner-{name}-netboot-{TAG}.tar.gz" for name in ("x86_64", "aarch64")]
+    assert (status, out.splitlines()) == (0, [*map(str, archives), f"{out_dir}/SHA256SUMS.txt"])
+    status, out, _ = program(COMMAND, *trees, "--tag", TAG, "-o", out_dir, "--json")
+    packed = json.loads(out)
+    assert [(each["archive"], each["system"]) for each in packed["archives"]] == [
+        (str(archives[0]), "x86_64"),
+        (str(archives[1]), "aarch64"),
+    ]
+    assert set(packed) == {"archives", "sums", "signature"}
+    status, _, err = program(COMMAND, *trees, "--tag", TAG, "--system", "x86_64")
+    assert status == 2
+    assert "--system is for one DIRECTORY; of several, the kernels say what they are for" in err
 
 
 def test_signed_with_the_key_given(

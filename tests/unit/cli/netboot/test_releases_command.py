@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.staged import make_release, put_release
+from support.staged import make_release, make_systems, put_release
 
 from ectools.cli.netboot.releases import COMMAND
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
 
 if TYPE_CHECKING:
@@ -64,6 +65,27 @@ def test_the_newest_is_listed_first_with_its_marks(program: Program, state: Path
         (old.id, ["previous", "pinned"]),
     ]
     assert set(owners) == {state}
+
+
+def test_architectures_are_listed_where_they_are_known(program: Program, state: Path) -> None:
+    release, files = make_systems({"pc": KernelArchitecture.X86_64, "arm": KernelArchitecture.AARCH64})
+    put_release(state, release, files)
+    (state / "releases" / release.id / "pc" / "initrd").write_bytes(b"x")
+    status, out, _ = program(COMMAND, "list", "--state-dir", state)
+    assert (status, out.split("  ")[4:]) == (0, ["current", "aarch64", "x86_64\n"])
+    (listed,) = json.loads(program(COMMAND, "list", "--state-dir", state, "--json")[1])
+    assert {name: each["architecture"] for name, each in listed["systems"].items()} == {
+        "pc": "x86_64",
+        "arm": "aarch64",
+    }
+    status, out, _ = program(COMMAND, "verify", "--state-dir", state)
+    assert (status, out) == (1, f"{release.title}: pc/initrd has 1 bytes; 12 were staged\n")
+    # Of one system it is there too, beside what always was.
+    one = put(state, "one", staged_at=5)
+    listed = json.loads(program(COMMAND, "list", "--state-dir", state, "--json")[1])
+    (found,) = [each for each in listed if each["id"] == one.id]
+    assert found["systems"]["release"]["boot"] == found["boot"]
+    assert found["systems"]["release"]["archive_sha256"] == found["archive_sha256"]
 
 
 def test_where_nothing_is_staged(program: Program, state: Path) -> None:

@@ -136,6 +136,28 @@ def test_a_check_starts_nothing(program: Program, starts: Starts, default_config
     assert starts.loads == []
 
 
+def test_a_check_tells_of_machines_that_are_let_in_for_nothing(
+    program: Program, starts: Starts, default_config: Path
+) -> None:
+    pc, arm = (f"/srv/ec-runner-{name}-netboot-boot-v1.tar.gz" for name in ("x86_64", "aarch64"))
+    for tarball, warnings in (
+        (pc, 1),
+        ([pc], 1),
+        ([pc, arm], 0),
+        ([pc, "/srv/other.tar.gz"], 0),
+        ("/srv/other.tar.gz", 0),
+        (None, 0),
+    ):
+        ipxe = {"arm64File": "/srv/ipxe-arm64.efi"}
+        write(default_config, listenIP="192.0.2.1", ipxe=ipxe, release={"tarball": tarball})
+        status, _, err = program(COMMAND, "--check")
+        assert (status, err.count("has nothing for the machines that ipxe.arm64File lets in")) == (
+            0,
+            warnings,
+        )
+    assert starts.loads == []
+
+
 def test_without_an_address_nothing_can_be_served(program: Program, starts: Starts) -> None:
     status, out, err = program(COMMAND, "--check")
     assert (status, out) == (2, "")

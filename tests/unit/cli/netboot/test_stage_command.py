@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.kernels import system_files
 from support.releases import check_whole, release_files, write_archive
 
 from ectools.cli.netboot.stage import COMMAND
 from ectools.errors import EcError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.rollback import roll_back
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.settings.model import Forge, Signature, SignatureFormat
@@ -75,6 +77,24 @@ def test_the_result_as_json_with_what_had_to_go(program: Program, tmp_path: Path
     assert ReleaseStore(state).find_link_id("current") == ids[2]
 
 
+def test_several_archives_are_one_release(program: Program, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    words: list[object] = ["--state-dir", state]
+    for architecture in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64):
+        name = f"ec-runner-{architecture}-netboot-boot-v1.tar.gz"
+        words += ["--tarball", write_archive(tmp_path, system_files(architecture), name)]
+    status, out, _ = program(COMMAND, *words)
+    release = check_whole(state)
+    assert release is not None
+    assert (status, out.partition(": ")[2]) == (0, "2 systems, 6 files, 16994 bytes; current now\n")
+    result = json.loads(program(COMMAND, *words, "--json")[1])
+    assert result["outcome"] == "unchanged"
+    assert list(result["release"]["systems"]) == ["ec-runner-aarch64-netboot", "ec-runner-x86_64-netboot"]
+    status, _, err = program(COMMAND, *words, "--system", "ec-runner-riscv64-netboot")
+    assert status == 2
+    assert "release.systems: ec-runner-riscv64-netboot: no archive given is of it" in err
+
+
 def test_an_archive_is_no_release_of_a_forge(program: Program, tmp_path: Path) -> None:
     status, out, err = program(COMMAND, "--tarball", "x.tar.gz", "--tag", "boot-v1")
     assert (status, out) == (2, "")
@@ -112,6 +132,7 @@ def test_each_option_of_a_forge_arrives(
         "--repo": "owner/name",
         "--tag": "boot-v1",
         "--artifact": "*.tar.xz",
+        "--system": "ec-runner-x86_64-netboot",
         "--token-file": "/run/token",
         "--ca-file": "/etc/ssl/ca.pem",
         "--signature-format": "openssh",
@@ -131,7 +152,9 @@ def test_each_option_of_a_forge_arrives(
         token_file=Path("/run/token"),
         ca_file=Path("/etc/ssl/ca.pem"),
         artifact="*.tar.xz",
+        other_artifacts=(),
     )
+    assert release.systems == ("ec-runner-x86_64-netboot",)
     assert release.signature == Signature(
         format=SignatureFormat.OPENSSH, public_key_file=Path("/etc/key.pub")
     )

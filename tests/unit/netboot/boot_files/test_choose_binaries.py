@@ -252,25 +252,61 @@ def settings_of(**ipxe: Any) -> NetbootSettings:
     )
 
 
+PROXY = {"proxyDhcp.enable": True, "proxyDhcp.subnet": "192.0.2.0/24"}
+# Option → a binary for it that looks for no script, and its like that has one.
+UNLED = {
+    "localFile": (OLD, NEW),
+    "ia32File": (build_ipxe(machine=IA32, autoexec="none"), build_ipxe(machine=IA32)),
+    "arm64File": (build_ipxe(machine=ARM64, autoexec="none"), build_ipxe(machine=ARM64)),
+}
+
+
+def local_of(directory: Path, more: dict[str, Any] | None = None, **files: bytes) -> NetbootSettings:
+    """The strategy local, with these files."""
+    options: dict[str, Any] = {"ipxe.strategy": "local", **(more or {})}
+    for option, data in {"localFile": NEW, **files}.items():
+        (directory / option).write_bytes(data)
+        options[f"ipxe.{option}"] = str(directory / option)
+    return load_netboot_settings(None, flags=options, environment={})
+
+
 @pytest.mark.parametrize(
-    ("data", "warns"),
+    "data",
     [
-        (NEW, False),
-        (TFTP_ONLY, False),
-        (OLD, True),
-        (build_uefi_application(body=b"iPXE\0#!ipxe\ndhcp\0"), False),
-        (build_uefi_application(body=b"GRUB"), False),
+        NEW,
+        TFTP_ONLY,
+        build_uefi_application(body=b"iPXE\0#!ipxe\ndhcp\0"),
+        build_uefi_application(body=b"GRUB"),
     ],
 )
-def test_one_that_may_load_itself_for_ever_is_told(
-    tmp_path: Path, told: io.StringIO, data: bytes, warns: bool
+def test_one_that_has_or_finds_a_script_or_is_no_ipxe_is_served(
+    tmp_path: Path, told: io.StringIO, data: bytes
 ) -> None:
-    (tmp_path / "mine.efi").write_bytes(data)
-    settings = settings_of(strategy="local", localFile=str(tmp_path / "mine.efi"))
-    assert choose_binaries(settings) == {"ec-ipxe.efi": data}
-    assert [(entry["level"], entry["file"]) for entry in entries(told)] == (
-        [("warning", f"{tmp_path}/mine.efi")] if warns else []
-    )
+    assert choose_binaries(local_of(tmp_path, localFile=data)) == {"ec-ipxe.efi": data}
+    assert entries(told) == []
+
+
+@pytest.mark.parametrize("option", UNLED)
+def test_one_that_would_load_itself_for_ever_is_refused(tmp_path: Path, option: str) -> None:
+    old, new = UNLED[option]
+    assert new in choose_binaries(local_of(tmp_path, **{option: new})).values()
+    with pytest.raises(InputError) as caught:
+        choose_binaries(local_of(tmp_path, **{option: old}))
+    assert caught.value.message.startswith(f"{tmp_path}/{option}: iPXE ")
+    assert "has no script inside, does not look for autoexec.ipxe" in caught.value.message
+    assert "--force or services.every-channel.netboot.ipxe.force = true" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("option", UNLED)
+@pytest.mark.parametrize("more", [{"ipxe.force": True}, PROXY], ids=["force", "ProxyDHCP"])
+def test_where_dhcp_may_tell_it_the_script_it_is_served_with_a_warning(
+    tmp_path: Path, told: io.StringIO, option: str, more: dict[str, Any]
+) -> None:
+    old, _ = UNLED[option]
+    assert old in choose_binaries(local_of(tmp_path, more, **{option: old})).values()
+    assert [(entry["level"], entry["file"]) for entry in entries(told)] == [
+        ("warning", f"{tmp_path}/{option}")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -293,13 +329,8 @@ def test_a_file_of_another_kind_is_told_with_one_that_would_do(
     assert hint in (caught.value.hint or "")
 
 
-def test_binaries_of_other_architectures_are_not_warned_of(tmp_path: Path, told: io.StringIO) -> None:
-    for name, data in (("a", NEW), ("b", build_ipxe(machine=IA32, autoexec="none")), ("c", UNDIONLY)):
-        (tmp_path / name).write_bytes(data)
-    files = {"localFile": "a", "ia32File": "b", "biosFile": "c"}
-    choose_binaries(
-        settings_of(strategy="local", **{name: str(tmp_path / file) for name, file in files.items()})
-    )
+def test_nothing_is_known_of_a_program_for_a_bios(tmp_path: Path, told: io.StringIO) -> None:
+    choose_binaries(local_of(tmp_path, biosFile=UNDIONLY + b"iPXE"))
     assert entries(told) == []
 
 
@@ -364,13 +395,12 @@ def test_a_private_ca_is_trusted_for_a_download(monkeypatch: pytest.MonkeyPatch,
         choose_binaries(replace(settings, ipxe=replace(settings.ipxe, x86_64=remote)))
 
 
-def test_a_download_that_may_load_itself_for_ever_is_told(
-    monkeypatch: pytest.MonkeyPatch, told: io.StringIO
-) -> None:
+def test_a_download_that_would_load_itself_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that was served before."""
     Web(monkeypatch, OLD)
-    choose_binaries(remote_of(OLD))
-    (entry,) = entries(told)
-    assert (entry["file"], entry["version"]) == (URL, None)
+    for present in (None, OLD):
+        with pytest.raises(InputError, match=f"{URL}: iPXE of an unknown version has no script inside"):
+            choose_binaries(remote_of(OLD), present=present)
 
 
 def test_another_download_than_the_pinned_one(monkeypatch: pytest.MonkeyPatch) -> None:

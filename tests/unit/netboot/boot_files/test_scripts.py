@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from support.golden import compare
 from support.staged import ARGUMENTS, make_release
 
-from ectools.ipxe.errors import REASONS
+from ectools.ipxe.errors import NOBODY_ANSWERS, REASONS
 from ectools.ipxe.urls import URL
-from ectools.netboot.boot_files.scripts import ScriptError, build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
@@ -176,18 +178,21 @@ def test_two_files_of_one_name_are_refused() -> None:
 def test_every_goto_has_its_label() -> None:
     """With the numbers and the kinds of errors that computed ones can have."""
     settings = settings_of(mirrors=["https://cache.example.org"], protectedFiles=["netboot.ipxe", "initrd"])
-    kinds = {f"{code:#x}" for reason in REASONS for code in reason.codes}
     values = {
-        "${ec-source}": {"0", "1", "2"},
-        "${ec-file}": {"0", "1", "2"},
-        "${ec-how}": {"open", "header", "query"},
-        "${ec-kind}": kinds,
+        "source_${ec-source}": {"0", "1", "2"},
+        "file_${ec-file}": {"0", "1", "2"},
+        "try_${ec-how}": {"open", "header", "query"},
+        "why_${ec-kind}": {f"{code:#x}" for reason in REASONS for code in reason.codes},
+        "away_${ec-kind}": {f"{code:#x}" for code in NOBODY_ANSWERS},
+        "stall_${ec-round}": {"1", "2"},
+        "nic_${ec-for}": {"count", "fetch", "tell"},
+        "no_nic_${ec-for}": {"count", "fetch", "tell"},
     }
     for script in (build_autoexec(settings, "t"), build_netboot(settings, RELEASE, "t")):
         labels = set(re.findall(r"^:(\S+)$", script, re.MULTILINE))
         for target in re.findall(r"goto (\S+)", script):
             variable = next(iter(variables(target)), None)
-            wanted = {target.replace(variable, value) for value in values[variable]} if variable else {target}
+            wanted = {target.replace(variable, value) for value in values[target]} if variable else {target}
             assert wanted <= labels
 
 
@@ -209,4 +214,4 @@ def test_files_are_named_absolutely_and_never_by_the_next_server() -> None:
     assert f"set ec-path /releases/{RELEASE.id}/bzImage" in netboot
     assert f"imgargs bzImage {' '.join(ARGUMENTS)}" in netboot
     # As it is, not only where there is no address yet.
-    assert "\ndhcp && goto leased ||\n" in build_autoexec(SETTINGS, None)
+    assert "\n:lease\ndhcp ${ec-nic} && goto leased ||\n" in build_autoexec(SETTINGS, None)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from support.boot_binaries import ARM64, UNDIONLY, build_ipxe, build_uefi_application
+from support.kernels import build_bzimage, build_image, build_zboot
 from support.pxe_messages import (
     OTHER,
     PROXY,
@@ -18,7 +19,11 @@ from support.pxe_messages import (
     menu,
     proxy,
 )
+from support.staged import make_release, make_systems
 
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.probe.clients.client import Client
 from ectools.netboot.probe.diagnose.follow import follow_client
 from ectools.netboot.probe.diagnose.network import collect_faults, find_network_faults
@@ -28,6 +33,8 @@ from ectools.netboot.probe.report import ProbeReport, build_json
 from ectools.netboot.probe.report_text import show_report
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.wire.offers import Answer
+from ectools.netboot.release.manifest import Release
+from ectools.netboot.settings.load import load_netboot_settings
 from ectools.redact import redact_tokens
 
 IPXE, OLD_IPXE = build_ipxe(), build_ipxe("1.0.0", autoexec="none")
@@ -110,6 +117,64 @@ def test_bios_is_told_its_script_by_the_user_class() -> None:
     )
     assert (found.outcome, found.faults) == (BootOutcome.BOOTS, [])
     assert [stage.client.stage.value for stage in found.stages] == ["firmware", "ipxe"]
+
+
+def product(number: int, release: Release, kernels: Mapping[str, bytes]) -> BootTrace:
+    """The way through the boot scripts that are served for a release."""
+    settings = load_netboot_settings(None, flags={"hostname": str(PROXY)}, environment={})
+    home = f"{WEB}/releases/{release.id}"
+    files = {
+        **{name: build_ipxe(machine={11: ARM64}.get(number, 0x8664)) for name in (f"{TFTP}/ec-ipxe.efi",)},
+        f"{TFTP}/autoexec.ipxe": build_autoexec(settings, None).encode(),
+        f"{WEB}/netboot.ipxe": build_netboot(settings, release, None).encode(),
+        **{f"{home}/{name}": kernels.get(name, b"i" * 9) for name in release.files},
+    }
+    return boot_trace(number, (NETWORK_BOOT,), files=files)
+
+
+@pytest.mark.parametrize(("number", "system"), [(7, "pc"), (11, "arm")])
+def test_each_architecture_is_given_its_own_kernel(number: int, system: str) -> None:
+    release, _ = make_systems({"pc": KernelArchitecture.X86_64, "arm": KernelArchitecture.AARCH64})
+    kernels = {"pc/bzImage": build_bzimage(), "arm/bzImage": build_image()}
+    found = product(number, release, kernels)
+    assert (found.outcome, found.faults) == (BootOutcome.BOOTS, [])
+    assert found.boot is not None
+    assert found.boot.kernel.endswith(f"/{system}/bzImage")
+
+
+@pytest.mark.parametrize(
+    ("number", "architecture", "build"),
+    [(11, KernelArchitecture.X86_64, "arm64"), (7, KernelArchitecture.AARCH64, "x86_64")],
+)
+def test_a_release_without_a_system_for_it(number: int, architecture: KernelArchitecture, build: str) -> None:
+    found = product(number, make_release(architecture=architecture), {})
+    assert (found.outcome, codes(found)) == (BootOutcome.STOPS, [FaultCode.NO_SYSTEM])
+    assert found.faults[0].message.endswith(f": the release that is served has no system for {build}")
+
+
+@pytest.mark.parametrize(
+    ("number", "kernel", "outcome"),
+    [
+        (7, build_bzimage(), BootOutcome.BOOTS),
+        (7, build_image(), BootOutcome.STOPS),
+        (7, build_zboot(), BootOutcome.STOPS),
+        (7, build_bzimage(is_64_bit=False), BootOutcome.STOPS),
+        (11, build_image(), BootOutcome.BOOTS),
+        (11, build_zboot(), BootOutcome.BOOTS),
+        (11, build_bzimage(), BootOutcome.STOPS),
+        # It does not say for what it is.
+        (11, b"k" * 9, BootOutcome.BOOTS),
+    ],
+)
+def test_a_kernel_for_other_machines_does_not_boot(number: int, kernel: bytes, outcome: BootOutcome) -> None:
+    binary = build_ipxe(machine={11: ARM64}.get(number, 0x8664))
+    files = {**GOOD, f"{TFTP}/ec-ipxe.efi": binary, f"{WEB}/kernel": kernel}
+    found = boot_trace(number, (NETWORK_BOOT,), files=files)
+    assert found.outcome is outcome
+    assert codes(found) == ([] if outcome is BootOutcome.BOOTS else [FaultCode.FOREIGN_KERNEL])
+    if found.faults:
+        assert f"{WEB}/kernel is a kernel for " in found.faults[0].message
+        assert f"a client of architecture {number} (" in found.faults[0].message
 
 
 def test_without_autoexec_the_binary_loads_itself() -> None:

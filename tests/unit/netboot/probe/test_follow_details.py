@@ -388,7 +388,7 @@ def test_settings(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "platform", "build"),
-    [(7, "efi", "x86_64"), (9, "efi", "x86_64"), (6, "efi", "ia32"), (11, "efi", "arm64")],
+    [(7, "efi", "x86_64"), (9, "efi", "x86_64"), (6, "efi", "i386"), (11, "efi", "arm64")],
 )
 def test_the_platform(number: int, platform: str, build: str) -> None:
     assert (setting("platform", number), setting("buildarch", number)) == (platform, build)

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.boot_binaries import build_uefi_application
+from support.staged import make_system
 
 from ectools.archive.file_record import FileRecord
 from ectools.ipxe.language import join_uri
-from ectools.netboot.boot_files.scripts import build_autoexec, build_netboot
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import KernelBoot, Mismatch, ScriptEnd, ScriptTrace
@@ -188,12 +190,11 @@ def test_the_products_own_scripts_lead_to_the_kernel() -> None:
     release = Release(
         id=build_id(files),
         tag=None,
-        source="here",
-        archive_name="a.tar.gz",
-        archive_sha256="0" * 64,
         staged_at=1,
         files=files,
-        boot=BootEntry(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",)),
+        systems=(
+            make_system(BootEntry(kernel="kernel", arguments=("init=/x", "${cmdline}"), initrds=("initrd",))),
+        ),
     )
     directory = f"{BASE}/releases/{release.id}"
     kernel = bytes(0x202) + b"HdrS" + bytes(99)

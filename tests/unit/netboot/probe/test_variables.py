@@ -32,7 +32,7 @@ def test_without_an_offer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "platform", "arch"), [(0, "pcbios", "i386"), (6, "efi", "ia32"), (11, "efi", "arm64")]
+    ("number", "platform", "arch"), [(0, "pcbios", "i386"), (6, "efi", "i386"), (11, "efi", "arm64")]
 )
 def test_the_machine(number: int, platform: str, arch: str) -> None:
     found = build(number)

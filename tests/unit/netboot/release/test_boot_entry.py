@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.releases import SCRIPT, build_settings
+from support.staged import make_system
 
 from ectools.archive.file_record import FileRecord
-from ectools.netboot.boot_files.scripts import build_netboot
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.release.boot_entry import (
     BootEntryError,
     parse_boot_entry,
@@ -156,12 +157,9 @@ def test_what_is_accepted_can_be_served(kernel: str, arguments: list[str], initr
         release = Release(
             id=build_id(files),
             tag=None,
-            source="",
-            archive_name="",
-            archive_sha256="",
             staged_at=0,
             files=files,
-            boot=boot,
+            systems=(make_system(boot),),
         )
         assert f"set ec-path /releases/{release.id}/{boot.kernel}\n" in build_netboot(
             build_settings(Path("/state")), release, None

@@ -159,7 +159,7 @@ def test_a_sum_that_does_not_match_changes_nothing(tmp_path: Path) -> None:
     settings = build_settings(tmp_path / "state", release_tarball=str(archive))
     first = stage(settings)
     write_archive(tmp_path, release_files("two"))
-    (tmp_path / "SHA256SUMS.txt").write_text(f"{first.release.archive_sha256}  {ARCHIVE}\n")
+    (tmp_path / "SHA256SUMS.txt").write_text(f"{first.release.systems[0].archive_sha256}  {ARCHIVE}\n")
     before = snapshot(tmp_path / "state")
     with pytest.raises(ChecksumsError, match=r"its SHA-256 is .*, and .*SHA256SUMS.txt says"):
         stage(settings)

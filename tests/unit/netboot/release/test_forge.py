@@ -48,7 +48,7 @@ def test_a_release_from_a_forge(forge: Forge, staged_dir: Path) -> None:
     assert staged.outcome is StageOutcome.STAGED
     release = check_whole(staged_dir)
     assert release is not None
-    assert (release.tag, release.source) == ("boot-v1", f"{forge.url}{DOWNLOADS}/{ARCHIVE}")
+    assert (release.tag, release.systems[0].source) == ("boot-v1", f"{forge.url}{DOWNLOADS}/{ARCHIVE}")
     assert [path for path, _ in forge.seen] == [
         f"{API}/tags/boot-v1",
         f"{DOWNLOADS}/SHA256SUMS.txt",

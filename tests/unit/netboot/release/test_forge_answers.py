@@ -220,10 +220,17 @@ def test_the_one_that_matches() -> None:
     assert both.choose_asset("boot-*.tar.*") is one
     assert both.find_asset("boot-1.iso") is other
     assert both.find_asset("boot-*.iso") is None
+    sums = [file(f"boot-1.tar.gz.{suffix}") for suffix in ("sha256", "minisig", "sha256.sig")]
+    assert release(*sums, one).choose_asset("boot-*.tar.*") is one
+    assert release(sums[0]).choose_asset("boot-*.tar.*") is sums[0]
+    assert both.choose_asset("boot-*") is one
+    both = release(one, other, file("boot-2.tar.xz"))
     with pytest.raises(ForgeError) as caught:
         both.choose_asset("boot-*")
-    assert caught.value.message == "there: several files match boot-*: it has boot-1.tar.gz, boot-1.iso"
-    assert caught.value.hint == "release.artifact is the pattern"
+    assert caught.value.message == "there: several files match boot-*: it has boot-1.tar.gz, boot-2.tar.xz"
+    assert caught.value.hint == (
+        "release.artifact is the pattern; release.systems names several systems of one release"
+    )
     with pytest.raises(ForgeError, match=r"^there: no file matches BOOT-\*: it has boot-1.tar"):
         both.choose_asset("BOOT-*")
     with pytest.raises(ForgeError, match=r"no file matches x: it has 'a\\u202fb'$"):

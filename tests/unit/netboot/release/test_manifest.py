@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.staged import make_system
 
 from ectools.archive.file_record import FileRecord
 from ectools.archive.names import _look_closer, find_name_fault, fold_name
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.manifest import (
     BootEntry,
     ManifestError,
     Release,
+    System,
     build_id,
     parse_manifest,
     render_manifest,
 )
+from ectools.netboot.release.systems import find_system_name
 
 NAMES = st.text(min_size=1, max_size=20).filter(lambda name: find_name_fault(name) is None)
 RECORDS = st.builds(
@@ -26,24 +30,44 @@ RECORDS = st.builds(
 )
 FILES = st.dictionaries(NAMES, RECORDS, min_size=1, max_size=6)
 TEXT = st.text(max_size=20)
+SYSTEM_NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 
 
 @st.composite
 def releases(draw: st.DrawFn) -> Release:
-    files = draw(FILES)
-    name = st.sampled_from(sorted(files))
+    tag = draw(st.none() | TEXT)
+    names = sorted(draw(st.sets(SYSTEM_NAMES, max_size=3)))
+    files: dict[str, FileRecord] = {}
+    systems = []
+    for name in names if len(names) > 1 else [""]:
+        prefix = f"{name}/" if name else ""
+        own = {f"{prefix}{file}": record for file, record in draw(FILES).items()}
+        files |= own
+        systems.append(draw(systems_of(sorted(own), name, tag)))
     return Release(
         id=build_id(files),
-        tag=draw(st.none() | TEXT),
-        source=draw(TEXT),
-        archive_name=draw(TEXT),
-        archive_sha256=draw(RECORDS).sha256,
+        tag=tag,
         staged_at=draw(st.integers(0, 2**37)),
         files=files,
+        systems=tuple(systems),
+    )
+
+
+@st.composite
+def systems_of(draw: st.DrawFn, files: list[str], name: str, tag: str | None) -> System:
+    """A system that boots some of these files; without a name, the only one of its release."""
+    file, architecture = st.sampled_from(files), st.sampled_from(KernelArchitecture)
+    archive = draw(TEXT)
+    return System(
+        name=name or find_system_name(archive, tag),
+        architecture=draw(architecture if name else st.none() | architecture),
+        source=draw(TEXT),
+        archive_name=archive,
+        archive_sha256=draw(RECORDS).sha256,
         boot=BootEntry(
-            kernel=draw(name),
+            kernel=draw(file),
             arguments=tuple(draw(st.lists(TEXT, max_size=4))),
-            initrds=tuple(draw(st.lists(name, max_size=3))),
+            initrds=tuple(draw(st.lists(file, max_size=3))),
         ),
     )
 
@@ -81,19 +105,17 @@ def test_a_name_is_a_part_of_the_content(files: dict[str, FileRecord]) -> None:
 GOOD = Release(
     id=build_id({"kernel": FileRecord(size=1, sha256="0" * 64)}),
     tag=None,
-    source="/x",
-    archive_name="x",
-    archive_sha256="0" * 64,
     staged_at=0,
     files={"kernel": FileRecord(size=1, sha256="0" * 64)},
-    boot=BootEntry(kernel="kernel", arguments=(), initrds=()),
+    systems=(make_system(BootEntry(kernel="kernel", arguments=(), initrds=())),),
 )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format: 2; this program reads 1"),
+        ({"format": 3}, "format: 3; this program reads 1 and 2"),
+        ({"architecture": "vax"}, "architecture: one of i686, x86_64, "),
         ({"id": "../../etc"}, "id: sha256-"),
         ({"id": "sha256-" + "0" * 32}, "is not that of the files"),
         ({"tag": 7}, "tag: a string"),

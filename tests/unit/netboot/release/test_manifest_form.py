@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.staged import ARGUMENTS, make_system, make_systems
 
 from ectools.archive.file_record import FileRecord
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.manifest import (
     BootEntry,
     ManifestError,
@@ -19,17 +21,21 @@ from ectools.netboot.release.manifest import (
     render_manifest,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 A, B = FileRecord(size=7, sha256="a" * 64), FileRecord(size=0, sha256="b" * 64)
 FILES = {"z": A, "\u00fc": B, "a": B}
 RELEASE = Release(
     id=build_id(FILES),
     tag="boot-v1",
-    source="/srv/x.tar.gz",
-    archive_name="x.tar.gz",
-    archive_sha256="c" * 64,
     staged_at=5,
     files=FILES,
-    boot=BootEntry(kernel="z", arguments=("a=b", "${cmdline}"), initrds=("a",)),
+    systems=(
+        make_system(
+            BootEntry(kernel="z", arguments=("a=b", "${cmdline}"), initrds=("a",)), name="x", sha256="c" * 64
+        ),
+    ),
 )
 TEXT = """{
   "format": 1,
@@ -119,8 +125,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert error.message == (
         "there: cannot be used: id: sha256-[0-9a-f]{32} was expected; tag: a string was expected; "
         "source: a string was expected; archive_name: a string was expected; "
-        "archive_sha256: [0-9a-f]{64} was expected; staged_at: a number from 0 to 253402300799 was expected; "
-        "boot.kernel: a string was expected; boot.arguments: an array of strings was expected; "
+        "archive_sha256: [0-9a-f]{64} was expected; boot.kernel: a string was expected; "
+        "boot.arguments: an array of strings was expected; boot.initrds: an array of strings was expected; "
         "and 1 more"
     )
     assert error.hint == "stage its archive again: that writes the record anew"
@@ -151,14 +157,65 @@ def test_a_boot_entry_names_files_of_the_release() -> None:
 
 
 def test_another_format_and_what_is_no_record() -> None:
-    error = fail(format=2)
-    assert error.message == "there: format: 2; this program reads 1"
+    error = fail(format=3)
+    assert error.message == "there: format: 3; this program reads 1 and 2"
+    assert fail(format=True).message == "there: format: True; this program reads 1 and 2"
     assert error.hint == "it was written by another version of ectools"
     for data, words in ((b"[]", "there: an object was expected"), (b"{", "there: not JSON: Expecting")):
         with pytest.raises(ManifestError) as caught:
             parse_manifest(data, where="there")
         assert caught.value.message.startswith(words)
         assert caught.value.hint == "stage its archive again: that writes the record anew"
+
+
+SYSTEMS, _ = make_systems({"a": KernelArchitecture.X86_64, "b": KernelArchitecture.AARCH64})
+
+
+def fail_systems(change: Callable[[dict[str, Any]], object]) -> str:
+    """What is wrong with the record of two systems once it is changed."""
+    raw = json.loads(render_manifest(SYSTEMS))
+    change(raw)
+    with pytest.raises(ManifestError) as caught:
+        parse_manifest(json.dumps(raw).encode(), where="there")
+    return caught.value.message.removeprefix("there: cannot be used: ")
+
+
+def test_a_record_of_several_systems() -> None:
+    raw = json.loads(render_manifest(SYSTEMS))
+    assert list(raw) == ["format", "id", "tag", "staged_at", "files", "systems"]
+    assert (raw["format"], list(raw["systems"])) == (2, ["a", "b"])
+    assert raw["systems"]["b"] == {
+        "source": "/srv/b.tar.gz",
+        "archive_name": "b.tar.gz",
+        "archive_sha256": sha256(b"b").hexdigest(),
+        "architecture": "aarch64",
+        "boot": {"kernel": "b/bzImage", "arguments": list(ARGUMENTS), "initrds": ["b/initrd"]},
+    }
+    assert parse_manifest(render_manifest(SYSTEMS), where="there") == SYSTEMS
+    assert SYSTEMS.find_system("b/initrd") == SYSTEMS.systems[1]
+    assert SYSTEMS.find_system("initrd") is None
+
+
+def test_what_is_wrong_with_systems() -> None:
+    assert fail_systems(lambda raw: raw["systems"].pop("b")) == "systems: several were expected"
+    assert fail_systems(lambda raw: raw.update(systems=7)) == (
+        "systems: an object was expected; systems: several were expected"
+    )
+    assert "systems: '../x' is no name of a system" in fail_systems(
+        lambda raw: raw["systems"].update({"../x": raw["systems"].pop("a")})
+    )
+    assert fail_systems(lambda raw: raw["systems"]["a"].pop("architecture")) == (
+        "systems.a.architecture: must be there"
+    )
+    assert fail_systems(lambda raw: raw["systems"]["a"]["boot"].update(kernel="b/bzImage")) == (
+        "systems.a.boot: names a file that is not in the directory a"
+    )
+    assert fail_systems(lambda raw: raw["systems"]["a"]["boot"].update(kernel="a/none")) == (
+        "boot: names a file that the release does not hold"
+    )
+    assert fail_systems(lambda raw: raw["systems"]["a"].update(archive_sha256="")) == (
+        "systems.a.archive_sha256: [0-9a-f]{64} was expected"
+    )
 
 
 def test_a_release_without_a_tag() -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.kernels import system_files
 from support.needs import require_tool
 from support.releases import SCRIPT, build_settings, check_whole, release_files
 
 from ectools.archive.names import find_name_fault, fold_name, is_macos_record
-from ectools.errors import EcError
+from ectools.errors import EcError, InputError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.checksums import parse_release_times
-from ectools.netboot.release.pack import Compression, Packed, SigningKey, System, find_tag_time, pack
+from ectools.netboot.release.pack import Compression, Packed, SigningKey, find_tag_time, pack
 from ectools.netboot.release.stage import stage
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, verify_signature
@@ -42,33 +44,45 @@ def tree(tmp_path: Path) -> Path:
 
 
 def read(packed: Packed) -> list[bytes]:
-    return [path.read_bytes() for path in (packed.archive, packed.sums, packed.signature) if path is not None]
+    return [
+        path.read_bytes()
+        for path in (packed.archives[0].path, packed.sums, packed.signature)
+        if path is not None
+    ]
 
 
 @pytest.mark.parametrize("compression", Compression)
 def test_two_runs_are_identical(compression: Compression, tree: Path, tmp_path: Path) -> None:
-    first = pack(tree, tmp_path / "a", tag="boot-v1", compression=compression)
+    first = pack([tree], tmp_path / "a", tag="boot-v1", compression=compression)
     # Another directory, other owners' bits, other times, another order of making.
     other = write_tree(tmp_path / "other", dict(reversed(release_files().items())))
     for path in other.iterdir():
         path.chmod(0o600)
         os.utime(path, (1e9, 1e9))
-    second = pack(other, tmp_path / "b", tag="boot-v1", compression=compression)
-    assert first.archive.name == f"ec-runner-x86_64-netboot-boot-v1.tar.{compression}"
+    second = pack([other], tmp_path / "b", tag="boot-v1", compression=compression)
+    assert first.archives[0].path.name == f"ec-runner-x86_64-netboot-boot-v1.tar.{compression}"
     assert read(first) == read(second)
-    assert read(first) == read(pack(tree, tmp_path / "a", tag="boot-v1", compression=compression))
+    assert read(first) == read(pack([tree], tmp_path / "a", tag="boot-v1", compression=compression))
 
 
 def test_what_is_packed_is_what_is_staged(tree: Path, tmp_path: Path) -> None:
     (tree / "nix-support").mkdir()
     (tree / "nix-support" / "hydra-build-products").write_text("not a boot file")
     (tree / "linked").symlink_to(tree / "kernel")
-    packed = pack(tree, tmp_path / "out", tag="boot-v1", system=System.AARCH64)
-    stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive), release_requireSums=True))
+    packed = pack([tree], tmp_path / "out", tag="boot-v1", architecture=KernelArchitecture.AARCH64)
+    stage(
+        build_settings(
+            tmp_path / "state", release_tarball=str(packed.archives[0].path), release_requireSums=True
+        )
+    )
     release = check_whole(tmp_path / "state")
     assert release is not None
     assert set(release.files) == {"kernel", "initrd", "netboot.ipxe", "linked"}
-    assert release.archive_sha256 == packed.sha256 == sha256(packed.archive.read_bytes()).hexdigest()
+    assert (
+        release.systems[0].archive_sha256
+        == packed.archives[0].sha256
+        == sha256(packed.archives[0].path.read_bytes()).hexdigest()
+    )
 
 
 NAME = st.text("abcÄß☃ .-_", min_size=1, max_size=12)
@@ -89,46 +103,97 @@ def test_packing_and_staging_change_nothing(extra: dict[str, bytes], compression
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         top = Path(name)
         files = {**extra, **release_files()}
-        packed = pack(write_tree(top / "tree", files), top / "out", tag="x", compression=compression)
-        staged = stage(build_settings(top / "state", release_tarball=str(packed.archive)))
+        packed = pack([write_tree(top / "tree", files)], top / "out", tag="x", compression=compression)
+        staged = stage(build_settings(top / "state", release_tarball=str(packed.archives[0].path)))
         directory = top / "state" / "current"
         assert {name: (directory / name).read_bytes() for name in staged.release.files} == files
 
 
 def test_long_names_and_sizes_past_a_gigabyte_of_octal(tree: Path, tmp_path: Path) -> None:
     write_tree(tree, {"d/" + "n" * 250: b"x"})
-    packed = pack(tree, tmp_path / "out", tag="x")
-    staged = stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive)))
+    packed = pack([tree], tmp_path / "out", tag="x")
+    staged = stage(build_settings(tmp_path / "state", release_tarball=str(packed.archives[0].path)))
     assert "d/" + "n" * 250 in staged.release.files
 
 
 def test_what_macos_adds_is_not_packed(tree: Path, tmp_path: Path) -> None:
     write_tree(tree, {"._kernel": b"x", "d/.DS_Store": b"x", "__MACOSX/a": b"x", "d/kept": b"x"})
-    packed = pack(tree, tmp_path / "out", tag="x")
-    with tarfile.open(packed.archive) as archive:
+    (packed,) = pack([tree], tmp_path / "out", tag="x").archives
+    with tarfile.open(packed.path) as archive:
         names = set(archive.getnames())
     assert "d/kept" in names
     assert not [name for name in names if is_macos_record(name)]
 
 
 def test_sums_of_other_archives_stay(tree: Path, tmp_path: Path) -> None:
-    one = pack(tree, tmp_path / "out", tag="x")
-    two = pack(tree, tmp_path / "out", tag="x", system=System.AARCH64)
-    lines = two.sums.read_text().splitlines()
+    first = pack([tree], tmp_path / "out", tag="x")
+    second = pack([tree], tmp_path / "out", tag="x", architecture=KernelArchitecture.AARCH64)
+    (one,), (two,) = first.archives, second.archives
+    lines = second.sums.read_text().splitlines()
     assert lines == sorted(
-        [f"{one.sha256}  {one.archive.name}", f"{two.sha256}  {two.archive.name}"], key=lambda x: x[66:]
+        [
+            f"{one.sha256}  {one.path.name}",
+            f"{two.sha256}  {two.path.name}",
+        ],
+        key=lambda x: x[66:],
     )
     program = require_tool("sha256sum", "it is part of coreutils")
-    subprocess.run([program, "--check", "--strict", two.sums.name], cwd=tmp_path / "out", check=True)
+    subprocess.run([program, "--check", "--strict", second.sums.name], cwd=tmp_path / "out", check=True)
+
+
+def test_several_outputs_are_one_release(tmp_path: Path) -> None:
+    """One file of sums and one signature over all; staged together, they are what was packed."""
+    key, _ = make_key("openssl ED25519", tmp_path)
+    trees = [
+        write_tree(tmp_path / architecture, system_files(architecture))
+        for architecture in (KernelArchitecture.X86_64, KernelArchitecture.AARCH64)
+    ]
+    packed = pack(trees, tmp_path / "out", tag="boot-v2026.03.02", key=key)
+    names = [f"ec-runner-{name}-netboot-boot-v2026.03.02.tar.gz" for name in ("x86_64", "aarch64")]
+    assert [each.path.name for each in packed.archives] == names
+    times = parse_release_times(packed.sums.read_bytes(), where="SUMS")
+    assert times == dict.fromkeys(names, 1772409600)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, "SHA256SUMS.txt", "SHA256SUMS.txt.sig"])
+    tarballs = [str(each.path) for each in packed.archives]
+    stage(build_settings(tmp_path / "state", release_tarball=tarballs, release_requireSums=True))
+    release = check_whole(tmp_path / "state")
+    assert release is not None
+    assert {each.archive_sha256 for each in release.systems} == {each.sha256 for each in packed.archives}
+    assert read(packed) == read(pack(trees, tmp_path / "again", tag="boot-v2026.03.02", key=key))
+
+
+def test_the_kernel_says_what_an_archive_is_called(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", system_files(KernelArchitecture.AARCH64))
+    # As Nix has it: a link to another output.
+    (tree / "kernel").rename(tmp_path / "Image")
+    (tree / "kernel").symlink_to(tmp_path / "Image")
+    (archive,) = pack([tree], tmp_path / "out", tag="x").archives
+    assert (archive.path.name, archive.architecture) == (
+        "ec-runner-aarch64-netboot-x.tar.gz",
+        KernelArchitecture.AARCH64,
+    )
+    with pytest.raises(InputError) as caught:
+        pack([tree], tmp_path / "wrong", tag="x", architecture=KernelArchitecture.X86_64)
+    assert caught.value.message == (
+        f"{tree}: is to be packed for x86_64, and its kernel kernel is for aarch64"
+    )
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_two_outputs_for_one_architecture_write_nothing(tree: Path, tmp_path: Path) -> None:
+    other = write_tree(tmp_path / "other", system_files(KernelArchitecture.X86_64))
+    with pytest.raises(InputError, match=rf"^{tree} and {other}: both are for x86_64$"):
+        pack([tree, other], tmp_path / "out", tag="x")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_key_may_come_from_a_pipe(tree: Path, tmp_path: Path) -> None:
     key, _ = make_key("openssl ED25519", tmp_path)
-    in_file = pack(tree, tmp_path / "out", tag="x", key=key).signature
+    in_file = pack([tree], tmp_path / "out", tag="x", key=key).signature
     with subprocess.Popen(["cat", key.file], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
         piped = replace(key, file=Path(f"/dev/fd/{cat.stdout.fileno()}"))
-        by_pipe = pack(tree, tmp_path / "again", tag="x", key=piped).signature
+        by_pipe = pack([tree], tmp_path / "again", tag="x", key=piped).signature
     assert in_file is not None
     assert by_pipe is not None
     assert by_pipe.read_bytes() == in_file.read_bytes()
@@ -138,10 +203,10 @@ def test_the_sums_say_when_each_archive_was_released(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key, _ = make_key("openssl ED25519", tmp_path)
-    pack(tree, tmp_path / "out", tag="boot-v2026.03.02")
-    pack(tree, tmp_path / "out", tag="boot-v2026.03.02.1", system=System.AARCH64)
-    pack(tree, tmp_path / "out", tag="other", released_at=7)
-    packed = pack(tree, tmp_path / "out", tag="another", key=key)
+    pack([tree], tmp_path / "out", tag="boot-v2026.03.02")
+    pack([tree], tmp_path / "out", tag="boot-v2026.03.02.1", architecture=KernelArchitecture.AARCH64)
+    pack([tree], tmp_path / "out", tag="other", released_at=7)
+    packed = pack([tree], tmp_path / "out", tag="another", key=key)
     assert caplog.messages == [
         "the tag names no day: by these sums no boot server can tell an old release from a new one"
     ]
@@ -154,7 +219,7 @@ def test_the_sums_say_when_each_archive_was_released(
     program = require_tool("sha256sum", "it is part of coreutils")
     subprocess.run([program, "--check", "--strict", packed.sums.name], cwd=tmp_path / "out", check=True)
     # Packed again, it is what it is called now.
-    packed = pack(tree, tmp_path / "out", tag="other")
+    packed = pack([tree], tmp_path / "out", tag="other")
     assert f"{name}-other.tar.gz" not in parse_release_times(packed.sums.read_bytes(), where="SUMS")
 
 
@@ -190,22 +255,22 @@ def test_the_day_in_a_tag(tag: str, seconds: int | None) -> None:
 )
 def test_what_cannot_be_packed(files: dict[str, bytes], tag: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(EcError, match=words):
-        pack(write_tree(tmp_path / "tree", files), tmp_path / "out", tag=tag)
+        pack([write_tree(tmp_path / "tree", files)], tmp_path / "out", tag=tag)
     assert not (tmp_path / "out").exists()
 
 
 def test_other_things_than_files(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(EcError, match="not a directory"):
-        pack(tree / "kernel", tmp_path / "out", tag="x")
+        pack([tree / "kernel"], tmp_path / "out", tag="x")
     with pytest.raises(EcError, match="lies in the directory that is packed"):
-        pack(tree, tree / "out", tag="x")
+        pack([tree], tree / "out", tag="x")
     os.mkfifo(tree / "pipe")
     with pytest.raises(EcError, match="pipe: not a file"):
-        pack(tree, tmp_path / "out", tag="x")
+        pack([tree], tmp_path / "out", tag="x")
     (tree / "pipe").unlink()
     (tree / "dangling").symlink_to("nowhere")
     with pytest.raises(EcError, match="dangling: not a file"):
-        pack(tree, tmp_path / "out", tag="x")
+        pack([tree], tmp_path / "out", tag="x")
 
 
 def make_key(kind: str, directory: Path) -> tuple[SigningKey, bytes]:
@@ -283,20 +348,20 @@ def verify_by_program(kind: str, directory: Path, signed: Path, signature: Path)
 )
 def test_signing(kind: str, tree: Path, tmp_path: Path) -> None:
     key, public = make_key(kind, tmp_path)
-    packed = pack(tree, tmp_path / "out", tag="x", key=key)
+    packed = pack([tree], tmp_path / "out", tag="x", key=key)
     assert packed.signature is not None
     assert packed.signature.name == f"SHA256SUMS.txt{SUFFIXES[key.format]}"
     verify_by_program(kind, tmp_path, packed.sums, packed.signature)
     verify_signature(
         key.format, data=packed.sums.read_bytes(), signature=packed.signature.read_bytes(), public_key=public
     )
-    assert read(packed) == read(pack(tree, tmp_path / "again", tag="x", key=key))
+    assert read(packed) == read(pack([tree], tmp_path / "again", tag="x", key=key))
     (tmp_path / "key.pub").write_bytes(public)
     flags = {
         "release_signature.format": str(key.format),
         "release_signature.publicKeyFile": str(tmp_path / "key.pub"),
     }
-    stage(build_settings(tmp_path / "state", release_tarball=str(packed.archive), **flags))
+    stage(build_settings(tmp_path / "state", release_tarball=str(packed.archives[0].path), **flags))
 
 
 def test_a_key_that_cannot_sign_leaves_nothing(tree: Path, tmp_path: Path) -> None:
@@ -304,7 +369,7 @@ def test_a_key_that_cannot_sign_leaves_nothing(tree: Path, tmp_path: Path) -> No
     bad.write_text("no key")
     key = SigningKey(format=SignatureFormat.OPENSSL, file=bad)
     with pytest.raises(SignatureError, match="not a private key"):
-        pack(tree, tmp_path / "out", tag="x", key=key)
+        pack([tree], tmp_path / "out", tag="x", key=key)
     assert not (tmp_path / "out").exists()
 
 
@@ -312,16 +377,16 @@ def test_a_signature_that_no_longer_fits_is_told(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key, _ = make_key("openssl ED25519", tmp_path)
-    pack(tree, tmp_path / "out", tag="boot-v2026.03.02", key=key)
-    pack(tree, tmp_path / "out", tag="boot-v2026.03.02")
+    pack([tree], tmp_path / "out", tag="boot-v2026.03.02", key=key)
+    pack([tree], tmp_path / "out", tag="boot-v2026.03.02")
     assert caplog.messages == []
-    pack(tree, tmp_path / "out", tag="y")
+    pack([tree], tmp_path / "out", tag="y")
     assert caplog.messages == ["the sums have changed, and this is a signature of the old ones"]
 
 
 def test_what_minisign_signs_is_taken(tree: Path, tmp_path: Path) -> None:
     _, public = make_key("minisign", tmp_path)
-    packed = pack(tree, tmp_path / "out", tag="x")
+    packed = pack([tree], tmp_path / "out", tag="x")
     for legacy in ([], ["-l"]):
         argv = ["minisign", "-S", *legacy, "-s", tmp_path / "private", "-m", packed.sums]
         subprocess.run(argv, check=True, capture_output=True)
@@ -347,9 +412,9 @@ def test_an_encrypted_key_is_told(tmp_path: Path) -> None:
 
 def test_the_example_is_what_it_is_made_of(tmp_path: Path) -> None:
     """Uncompressed: another zlib may compress otherwise."""
-    packed = pack(EXAMPLES / "netboot-release", tmp_path, tag="example")
-    committed = EXAMPLES / packed.archive.name
-    assert gzip.decompress(committed.read_bytes()) == gzip.decompress(packed.archive.read_bytes())
+    packed = pack([EXAMPLES / "netboot-release"], tmp_path, tag="example")
+    committed = EXAMPLES / packed.archives[0].path.name
+    assert gzip.decompress(committed.read_bytes()) == gzip.decompress(packed.archives[0].path.read_bytes())
     digest = sha256(committed.read_bytes()).hexdigest()
     assert (EXAMPLES / "SHA256SUMS.txt").read_text() == f"{digest}  {committed.name}\n"
     stage(build_settings(tmp_path / "state", release_tarball=str(committed), release_requireSums=True))

@@ -13,8 +13,9 @@ import pytest
 from support.releases import release_files, zstd
 
 from ectools.errors import InputError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release import pack as pack_module
-from ectools.netboot.release.pack import Compression, PackError, System, find_tag_time, pack
+from ectools.netboot.release.pack import Compression, PackError, find_tag_time, pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,8 @@ def test_what_is_in_it(tree: Path, tmp_path: Path) -> None:
     (tree / "empty").mkdir()
     (tree / "nix-support").mkdir()
     (tree / "nix-support" / "x").touch()
-    packed = pack(tree, tmp_path / "out", tag="x")
-    with tarfile.open(packed.archive) as tar:
+    packed = pack([tree], tmp_path / "out", tag="x")
+    with tarfile.open(packed.archives[0].path) as tar:
         members = tar.getmembers()
     assert [member.name for member in members] == ["Z", "d/z", "initrd", "kernel", "netboot.ipxe", "\u00fc"]
     for member in members:
@@ -45,35 +46,40 @@ def test_what_is_in_it(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_gzip_header_without_a_time_or_name(tree: Path, tmp_path: Path) -> None:
-    data = pack(tree, tmp_path / "out", tag="x").archive.read_bytes()
+    data = pack([tree], tmp_path / "out", tag="x").archives[0].path.read_bytes()
     # RFC 1952, section 2.3: magic, deflate, no flags, no time.
     assert data[:8] == b"\x1f\x8b\x08\0\0\0\0\0"
 
 
-@pytest.mark.parametrize("system", System)
+@pytest.mark.parametrize("system", KernelArchitecture)
 @pytest.mark.parametrize("compression", Compression)
-def test_names(system: System, compression: Compression, tree: Path, tmp_path: Path) -> None:
-    packed = pack(tree, tmp_path / "out", tag="v1_+-.x", system=system, compression=compression)
-    assert packed.archive == tmp_path / "out" / f"ec-runner-{system}-netboot-v1_+-.x.tar.{compression}"
+def test_names(system: KernelArchitecture, compression: Compression, tree: Path, tmp_path: Path) -> None:
+    packed = pack([tree], tmp_path / "out", tag="v1_+-.x", architecture=system, compression=compression)
+    (archive,) = packed.archives
+    assert archive.path == tmp_path / "out" / f"ec-runner-{system}-netboot-v1_+-.x.tar.{compression}"
     assert packed.sums == tmp_path / "out" / "SHA256SUMS.txt"
     assert packed.signature is None
-    assert packed.sums.read_text() == f"{packed.sha256}  {packed.archive.name}\n"
-    assert sorted(os.listdir(tmp_path / "out")) == ["SHA256SUMS.txt", packed.archive.name]
-    assert packed.archive.stat().st_mode & 0o777 == 0o644
+    assert packed.sums.read_text() == f"{archive.sha256}  {archive.path.name}\n"
+    assert sorted(os.listdir(tmp_path / "out")) == ["SHA256SUMS.txt", archive.path.name]
+    assert archive.path.stat().st_mode & 0o777 == 0o644
 
 
 def test_what_the_formats_hold_is_the_same(tree: Path, tmp_path: Path) -> None:
     tars = set()
     unpackers = (gzip.decompress, lzma.decompress, zstd.decompress)
     for compression, unpack in zip(Compression, unpackers, strict=True):
-        tars.add(unpack(pack(tree, tmp_path / "out", tag="x", compression=compression).archive.read_bytes()))
+        tars.add(
+            unpack(
+                pack([tree], tmp_path / "out", tag="x", compression=compression).archives[0].path.read_bytes()
+            )
+        )
     assert len(tars) == 1
 
 
 @pytest.mark.parametrize("tag", ["", "-x", ".x", "a b", "a/b", "a\n", "\u00fc", "a:b"])
 def test_tags_that_are_none(tag: str, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        pack(tree, tmp_path / "out", tag=tag)
+        pack([tree], tmp_path / "out", tag=tag)
     assert caught.value.message == (
         f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
     )
@@ -83,23 +89,23 @@ def test_where_it_may_be_written(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tree)
     for out in (tree, tree / "a" / "b", tmp_path / "link" / "out"):
         with pytest.raises(InputError) as caught:
-            pack(tree, out, tag="x")
+            pack([tree], out, tag="x")
         assert caught.value.message == f"{out}: lies in the directory that is packed"
         assert caught.value.hint == "write the archive somewhere else"
-    assert pack(tree, tmp_path / "tree-out", tag="x").archive.exists()
+    assert pack([tree], tmp_path / "tree-out", tag="x").archives[0].path.exists()
     (tmp_path / "file").touch()
     with pytest.raises(PackError, match=rf"^{tmp_path}/file: File exists$"):
-        pack(tree, tmp_path / "file", tag="x")
+        pack([tree], tmp_path / "file", tag="x")
 
 
 def test_what_is_no_output_of_nix(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        pack(tmp_path / "missing", tmp_path / "out", tag="x")
+        pack([tmp_path / "missing"], tmp_path / "out", tag="x")
     assert caught.value.message == f"{tmp_path}/missing: not a directory"
     assert caught.value.hint == "name a netboot output: result of `nix build …netboot`"
     (tree / "netboot.ipxe").unlink()
     with pytest.raises(PackError) as pack_caught:
-        pack(tree, tmp_path / "out", tag="x")
+        pack([tree], tmp_path / "out", tag="x")
     assert pack_caught.value.message == f"{tree}: has no netboot.ipxe"
     assert pack_caught.value.hint == "name a netboot output: kernel, initrd and netboot.ipxe"
 
@@ -108,7 +114,7 @@ def test_names_that_differ_by_case_alone_are_told_by_the_part_that_does(tree: Pa
     (tree / "D").mkdir()
     (tree / "D" / "x").touch()
     with pytest.raises(PackError, match=r"^\S+/(D|d): its name and '[Dd]' differ by case or form alone$"):
-        pack(tree, tmp_path / "out", tag="x")
+        pack([tree], tmp_path / "out", tag="x")
 
 
 def test_a_file_that_grows_meanwhile_is_packed_as_it_was(tree: Path, tmp_path: Path) -> None:
@@ -124,8 +130,8 @@ def test_a_file_that_grows_meanwhile_is_packed_as_it_was(tree: Path, tmp_path: P
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pack_module.tarfile.TarFile, "addfile", grow)
-        packed = pack(tree, tmp_path / "out", tag="x")
-    with tarfile.open(packed.archive) as tar:
+        packed = pack([tree], tmp_path / "out", tag="x")
+    with tarfile.open(packed.archives[0].path) as tar:
         assert {member.name: member.size for member in tar} == sizes
 
 

@@ -12,7 +12,7 @@ from support.signing import Minisign
 
 from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.published import Published, PublishedSum, find_published_sum
-from ectools.netboot.release.source import ReleaseSource, find_source
+from ectools.netboot.release.source import ArchiveSource, find_source
 from ectools.netboot.release.stage import stage
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(directory: Path, **flags: Any) -> ReleaseSource:
+def find(directory: Path, **flags: Any) -> ArchiveSource:
     tarball = {"release_tarball": str(directory / ARCHIVE), **flags}
-    return find_source(build_settings(directory / "state", **tarball).release, RETRY)
+    (found,) = find_source(build_settings(directory / "state", **tarball).release, RETRY).archives
+    return found
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:

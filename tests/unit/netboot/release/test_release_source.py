@@ -14,7 +14,7 @@ from ectools.errors import InputError
 from ectools.files import FileError
 from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.download import Download, LocalArchive
-from ectools.netboot.release.source import ReleaseSource, find_source
+from ectools.netboot.release.source import ArchiveSource, find_source
 from ectools.netboot.signature import SignatureError
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(directory: Path, **flags: Any) -> ReleaseSource:
+def find(directory: Path, **flags: Any) -> ArchiveSource:
     tarball = {"release_tarball": str(directory / ARCHIVE), **flags}
-    return find_source(build_settings(directory / "state", **tarball).release, RETRY)
+    (found,) = find_source(build_settings(directory / "state", **tarball).release, RETRY).archives
+    return found
 
 
 def sign(directory: Path, sums: str, comment: bytes = b"timestamp:5") -> dict[str, str]:
@@ -111,7 +112,7 @@ def test_without_sums_that_are_required_there_is_an_error(directory: Path) -> No
     (directory / "SHA256SUMS.txt").unlink()
     with pytest.raises(ChecksumsError) as caught:
         find(directory, **pinned)
-    assert caught.value.message == f"{where}a signature of it is required"
+    assert caught.value.message.startswith(f"{where}a signature of it is required (SHA256SUMS.txt.minisig: ")
 
 
 def test_a_signature_that_is_missing_is_told(directory: Path) -> None:

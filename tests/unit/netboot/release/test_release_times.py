@@ -19,7 +19,7 @@ from ectools.netboot.release.checksums import (
     verify_checksum,
 )
 from ectools.netboot.release.download import LocalArchive
-from ectools.netboot.release.source import ReleaseSource
+from ectools.netboot.release.source import ArchiveSource, ReleaseSource
 from ectools.netboot.release.store import ReleaseStore, StoreError
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ def store(tmp_path: Path) -> ReleaseStore:
 def current(store: ReleaseStore) -> Release:
     """Released at the second 100."""
     files = {"kernel": b"kernel"}
-    release = replace(make_release(files), archive_sha256="a" * 64)
+    release = make_release(files, sha256="a" * 64)
     put_release(store.state_dir, release, files)
     note_time(store, release.id, 100)
     return release
 
 
 def offered(tmp_path: Path, released_at: int | None, **changes: Any) -> ReleaseSource:
-    source = ReleaseSource(
+    source = ArchiveSource(
+        system="x",
         archive=LocalArchive(tmp_path / "x.tar.gz", size=1),
         tag="boot v1",
         wanted_sha256="b" * 64,
@@ -54,7 +55,7 @@ def offered(tmp_path: Path, released_at: int | None, **changes: Any) -> ReleaseS
         is_signed=True,
         released_at=released_at,
     )
-    return replace(source, **changes)
+    return ReleaseSource(archives=(replace(source, **changes),))
 
 
 def test_a_second_makes_it_older(store: ReleaseStore, current: Release, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_the_very_archive_that_is_current_is_not_older(
     store: ReleaseStore, current: Release, tmp_path: Path
 ) -> None:
     for seconds in (None, 99):
-        check_age(store, offered(tmp_path, seconds, wanted_sha256=current.archive_sha256))
+        check_age(store, offered(tmp_path, seconds, wanted_sha256=current.systems[0].archive_sha256))
 
 
 def test_what_nobody_signed_has_no_age(store: ReleaseStore, current: Release, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.download import Download, LocalArchive
 from ectools.netboot.release.forge import Asset
 from ectools.netboot.release.rollback import roll_back
-from ectools.netboot.release.source import ReleaseSource
+from ectools.netboot.release.source import ArchiveSource, ReleaseSource
 from ectools.netboot.release.stage import Staged, StageOutcome, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
 
@@ -51,7 +51,9 @@ def test_what_is_known_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stage_module, "time", Clock(1234.9))
     release = run(tmp_path).release
     assert (release.staged_at, release.tag) == (1234, "test")
-    assert (release.source, release.archive_name) == (str(tmp_path / ARCHIVE), ARCHIVE)
+    (system,) = release.systems
+    assert (system.name, system.architecture) == ("ec-runner-x86_64-netboot", None)
+    assert (system.source, system.archive_name) == (str(tmp_path / ARCHIVE), ARCHIVE)
     assert {name: file.size for name, file in release.files.items()} == {
         name: len(data) for name, data in release_files().items()
     }
@@ -165,9 +167,10 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
     releases = []
     for number in range(2):
         files = {"kernel": bytes([number])}
-        releases.append(replace(make_release(files), archive_sha256="a" * 64, staged_at=number))
+        releases.append(replace(make_release(files, sha256="a" * 64), staged_at=number))
         put_release(tmp_path, releases[-1], files)
-    source = ReleaseSource(
+    archive = ArchiveSource(
+        system="x",
         archive=Download(
             HttpClient("http://forge.invalid", retry=RetryPolicy()), Asset(name="x", url="x", size=1)
         ),
@@ -177,6 +180,7 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
         is_signed=False,
         released_at=None,
     )
+    source = ReleaseSource(archives=(archive,))
     with contextlib.ExitStack() as held:
         assert stage_module._find_staged(store, source, held) == releases[1]
     with (
@@ -189,6 +193,8 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
         with (store.directory(releases[0].id) / "release.json").open("rb") as other:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        local = replace(source, archive=LocalArchive(tmp_path / "x", size=1))
-        assert stage_module._find_staged(store, local, held) is None
-        assert stage_module._find_staged(store, replace(source, wanted_sha256="b" * 64), held) is None
+        for asked in (
+            replace(archive, archive=LocalArchive(tmp_path / "x", size=1)),
+            replace(archive, wanted_sha256="b" * 64),
+        ):
+            assert stage_module._find_staged(store, ReleaseSource(archives=(asked,)), held) is None

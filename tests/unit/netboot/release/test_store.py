@@ -57,7 +57,7 @@ def test_what_is_staged(store: ReleaseStore, state_dir: Path) -> None:
     release = check_whole(state_dir)
     assert release == staged.release == store.find(staged.release.id) == store.list_releases()[0]
     assert staged.outcome is StageOutcome.STAGED
-    assert release.boot.kernel == "kernel"
+    assert release.systems[0].boot.kernel == "kernel"
     assert (state_dir / "current").readlink().as_posix() == f"releases/{release.id}"
     assert sorted(os.listdir(state_dir)) == [
         ".changing",

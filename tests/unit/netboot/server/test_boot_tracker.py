@@ -77,6 +77,7 @@ def test_what_the_log_says_of_a_boot(nodes: Nodes) -> None:
         "client": NODE,
         "release": ONE.id,
         "tag": "boot-v1",
+        "system": "release",
         "seconds": 2.247,
     }
     assert nodes.tracker.boots == 1

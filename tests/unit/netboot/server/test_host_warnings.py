@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.staged import make_release, make_systems, put_release
 
 from ectools.addresses import find_own_address, list_own_addresses
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.server import host_warnings, udp_listeners
 from ectools.netboot.server.host_warnings import find_host_warnings
 from ectools.netboot.server.udp_listeners import UdpListener, list_udp_listeners
@@ -150,3 +152,33 @@ def test_this_hosts_addresses() -> None:
     assert ("lo", IPv4Address("127.0.0.1")) in list_own_addresses()
     own = find_own_address()
     assert own is None or own in {address for _, address in list_own_addresses()}
+
+
+def test_an_archive_that_leaves_arm64_machines_out_is_told_by_its_name() -> None:
+    arm64 = {"ipxe.arm64File": "/srv/ipxe-arm64.efi"}
+    pc, arm = "/srv/a-x86_64-netboot.tar.gz", "/srv/a-aarch64-netboot.tar.gz"
+    assert find(load(**arm64, **{"release.tarball": pc})) == ["release.tarball"]
+    assert find(load(**{"release.tarball": pc})) == []
+    for tarballs in ([pc, arm], [arm], ["/srv/a.tar.gz"], [pc, "/srv/a.tar.gz"]):
+        assert find(load(**arm64, **{"release.tarball": tarballs})) == []
+    assert find(load(**arm64)) == []
+
+
+def test_machines_that_the_current_release_has_no_system_for_are_told(tmp_path: Path) -> None:
+    options = {"stateDir": str(tmp_path), "ipxe.arm64File": "/srv/ipxe-arm64.efi"}
+    assert find(load(**options)) == []
+    both, files = make_systems({"pc": KernelArchitecture.X86_64, "arm": KernelArchitecture.AARCH64})
+    put_release(tmp_path, both, files)
+    assert find(load(**options)) == []
+    files = {"bzImage": b"kernel", "initrd": b"initrd"}
+    alone = make_release(files, architecture=KernelArchitecture.X86_64)
+    put_release(tmp_path, alone, files)
+    (found,) = find_host_warnings(load(**options))
+    assert (found.subject, found.message) == (
+        f"the release {alone.title}",
+        "has no system for arm64, whose machines are let in: it has release for x86_64",
+    )
+    assert find(load(stateDir=str(tmp_path))) == []
+    # What cannot be read is another command's to tell.
+    (tmp_path / "releases" / alone.id / "release.json").write_text("x")
+    assert find(load(**options)) == []

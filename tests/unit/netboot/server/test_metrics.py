@@ -6,8 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from support.staged import make_release, make_systems
 
 from ectools.netboot.http.admission import Admission, Loss
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.server.metrics import Metric, render_metric, render_metrics
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Server:
 
 def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     server = cast("HttpServer", Server())
-    text = render_metrics(server, boots=9, dnsmasq_up=True, release_staged=False)
+    text = render_metrics(server, boots=9, dnsmasq_up=True, release=None)
     lines = text.splitlines()
     assert text.endswith("\n")
     samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
@@ -60,6 +62,16 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     assert set(kinds.values()) == {"counter", "gauge"}
     helps = [line.split(" ")[2] for line in lines if line.startswith("# HELP ")]
     assert helps == list(kinds)
+
+
+def test_a_release_is_counted_by_its_systems_architectures() -> None:
+    server = cast("HttpServer", Server())
+    both, _ = make_systems({"a": KernelArchitecture.X86_64, "b": KernelArchitecture.AARCH64})
+    for served, names in ((both, ("aarch64", "x86_64")), (make_release(), ("unknown",))):
+        lines = render_metrics(server, boots=9, dnsmasq_up=True, release=served).splitlines()
+        assert lines[lines.index("every_channel_netboot_release_staged 1") + 3 :] == [
+            f'every_channel_netboot_release_systems{{architecture="{name}"}} 1' for name in names
+        ]
 
 
 @pytest.mark.parametrize(

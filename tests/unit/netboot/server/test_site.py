@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
-from support.staged import make_release, put_release
+from support.staged import make_release, make_systems, put_release
 
 from ectools import log
 from ectools.errors import EcError
@@ -18,6 +18,7 @@ from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.handler import RequestInfo, Resource
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
@@ -337,14 +338,79 @@ def test_nodes_fill_no_memory(world: World) -> None:
     assert len(world.site.nodes._boots) <= 4096
 
 
+X86_64, AARCH64 = KernelArchitecture.X86_64, KernelArchitecture.AARCH64
+
+
+def stage_systems(world: World, names: dict[str, KernelArchitecture]) -> Release:
+    release, files = make_systems(names)
+    put_release(world.directory, release, files)
+    return release
+
+
+def test_each_system_stands_below_its_release(world: World) -> None:
+    release = stage_systems(world, {"pc": X86_64, "arm": AARCH64})
+    home = (b"releases", release.id.encode())
+    assert world.find(f"releases/{release.id}/arm/bzImage").target == (*home, b"arm", b"bzImage")
+    assert world.find("pc/initrd").target == (*home, b"pc", b"initrd")
+    assert world.status("bzImage") == 404
+    assert world.run(world.site.report())["systems"] == {"arm": "aarch64", "pc": "x86_64"}
+    world.fetch("netboot.ipxe")
+    world.fetch(f"releases/{release.id}/arm/bzImage")
+    assert world.site.nodes.boots == 0
+    world.fetch(f"releases/{release.id}/arm/initrd")
+    assert world.site.nodes.boots == 1
+    (entry,) = world.events("a node has everything it boots from")
+    assert (entry["system"], entry["release"]) == ("arm", release.id)
+
+
+def test_a_protected_file_is_meant_by_its_name_in_each_system(world: World) -> None:
+    release = stage_systems(world, {"pc": X86_64, "arm": AARCH64})
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["initrd"]))
+    for path in (f"releases/{release.id}/arm/initrd", "pc/initrd"):
+        with pytest.raises(RejectedError) as caught:
+            world.find(path)
+        assert (caught.value.status, caught.value.message) == (403, "a token is needed")
+        assert world.find(path, X_Boot_Token="t0ken").target[-1] == b"initrd"  # type: ignore[index]
+    assert world.status("arm/bzImage") == 200
+    assert world.status("none/initrd") == 404
+    # In a release of one system a directory is a directory.
+    alone = world.stage("one")
+    assert alone.name_in_archive("more/notes.txt") == "more/notes.txt"
+    world.site.set_policy(world.policy("t0ken", chainTokenFile="/t", protectedFiles=["notes.txt"]))
+    assert world.status("more/notes.txt") == 200
+
+
+def test_who_is_let_in_for_nothing_is_told_of_once_a_release(world: World) -> None:
+    both = {"pc": X86_64, "arm": AARCH64}
+    world.site.set_policy(world.policy(**{"ipxe.arm64File": "/srv/arm64.efi", "ipxe.biosFile": "/srv/u"}))
+    stage_systems(world, both)
+    world.run(world.site.refresh())
+    assert world.events("no system for machines") == []
+    release = stage_systems(world, {"pc": X86_64, "other": X86_64})
+    world.run(world.site.refresh())
+    world.run(world.site.refresh())
+    (entry,) = world.events("no system for machines")
+    assert (entry["level"], entry["release"], entry["machines"]) == ("warning", release.id, ["arm64"])
+    assert entry["systems"] == {"pc": "x86_64", "other": "x86_64"}
+    stage_systems(world, {"arm": AARCH64, "arms": AARCH64})
+    world.run(world.site.refresh())
+    assert world.events("no system for machines")[1]["machines"] == ["x86_64", "bios"]
+
+
 def test_the_health_report(world: World) -> None:
     site = BootSite(world.store, world.policy(), clock=world.clock, details=lambda: {"dnsmasq": "running"})
-    none = {"release": None, "tag": None, "boots": 0, "dnsmasq": "running"}
+    none = {"release": None, "tag": None, "systems": {}, "boots": 0, "dnsmasq": "running"}
     assert world.run(site.report()) == none
     assert site.release is None
     release = world.stage("one")
     site.nodes.boots = 3
-    expected = {"release": release.id, "tag": "boot-v1", "boots": 3, "dnsmasq": "running"}
+    expected = {
+        "release": release.id,
+        "tag": "boot-v1",
+        "systems": {"release": None},
+        "boots": 3,
+        "dnsmasq": "running",
+    }
     assert world.run(site.report()) == expected
     assert site.release == release
     (world.directory / "current").unlink()

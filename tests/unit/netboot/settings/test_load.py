@@ -11,7 +11,7 @@ import pytest
 
 from ectools.errors import InputError, ProblemsError
 from ectools.netboot.settings.load import VARIABLES, load_netboot_settings, load_server_settings
-from ectools.netboot.settings.model import Forge, IpxeFile, OnFailure, ServerSettings, StockIpxe, Tarball
+from ectools.netboot.settings.model import Forge, IpxeFile, OnFailure, ServerSettings, StockIpxe, Tarballs
 from ectools.parsing import ListenAddress
 
 HERE = {"listenIP": "192.0.2.10"}
@@ -49,7 +49,9 @@ def test_defaults_are_the_schemas(tmp_path: Path) -> None:
         tag=None,
         token_file=None,
         artifact="ec-runner-x86_64-netboot-*.tar.*",
+        other_artifacts=(),
     )
+    assert settings.release.systems == ()
     assert settings.release.signature is None
     assert not settings.release.require_sums
     assert (settings.release.keep, settings.release.max_files) == (3, 10000)
@@ -129,11 +131,17 @@ def test_a_file_that_forbids_proxy_dhcp_goes_before_the_environment_and_not_befo
 def test_a_tarball_by_hand_takes_the_place_of_the_files_tag(tmp_path: Path) -> None:
     document = {**HERE, "release": {"tag": "boot-v1"}}
     release = load(document, tmp_path, flags={"release.tarball": "x.tar.gz"}).release
-    assert release.source == Tarball(path=Path.cwd() / "x.tar.gz")
+    assert release.source == Tarballs(paths=(Path.cwd() / "x.tar.gz",))
     environment = {"EVERY_CHANNEL_NETBOOT_TARBALL": "/y.tar.gz"}
     source = load(document, tmp_path, environment=environment).release.source
     assert isinstance(source, Forge)
     assert source.tag == "boot-v1"
+
+
+def test_several_tarballs_are_relative_to_where_one_is_too(tmp_path: Path) -> None:
+    flags = {"release.tarball": ["x.tar.gz", "/y.tar.gz"]}
+    source = load(HERE, tmp_path, flags=flags).release.source
+    assert source == Tarballs(paths=(Path.cwd() / "x.tar.gz", Path("/y.tar.gz")))
 
 
 def test_a_tag_by_hand_takes_the_place_of_the_files_tarball(tmp_path: Path) -> None:
@@ -142,7 +150,9 @@ def test_a_tag_by_hand_takes_the_place_of_the_files_tarball(tmp_path: Path) -> N
     assert isinstance(source, Forge)
     assert source.tag == "boot-v1"
     environment = {"EVERY_CHANNEL_NETBOOT_RELEASE_TAG": "boot-v1"}
-    assert load(document, tmp_path, environment=environment).release.source == Tarball(path=Path("/y.tar.gz"))
+    assert load(document, tmp_path, environment=environment).release.source == Tarballs(
+        paths=(Path("/y.tar.gz"),)
+    )
 
 
 def test_a_path_by_hand_is_relative_to_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from support.settings_documents import documents, list_options
 
 from ectools.errors import ProblemsError
 from ectools.netboot.boot_files.layout import build_filenames
-from ectools.netboot.boot_files.scripts import build_autoexec
+from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.protocols import Binary
@@ -30,7 +30,7 @@ from ectools.netboot.settings.model import (
     Signature,
     SignatureFormat,
     StockIpxe,
-    Tarball,
+    Tarballs,
 )
 from ectools.parsing import Problems
 from ectools.schemas import check_settings, load_schema
@@ -277,6 +277,7 @@ def test_every_option_has_its_place() -> None:
                 "tag": "v1",
                 "tokenFile": "/run/forge",
                 "artifact": "x-*",
+                "systems": ["x", "y"],
                 "requireSums": True,
                 "signature": {"format": "openssh", "publicKeyFile": "/k"},
                 "keep": 1,
@@ -308,8 +309,14 @@ def test_every_option_has_its_place() -> None:
     assert settings.proxy_dhcp == ProxyDhcp(subnet=IPv4Network("192.0.2.0/24"))
     release = settings.release
     assert release.source == Forge(
-        host="https://forge", repo="a/b", tag="v1", token_file=Path("/run/forge"), artifact="x-*"
+        host="https://forge",
+        repo="a/b",
+        tag="v1",
+        token_file=Path("/run/forge"),
+        artifact="x-*",
+        other_artifacts=(),
     )
+    assert release.systems == ("x", "y")
     assert release.require_sums
     assert release.signature == Signature(format=SignatureFormat.OPENSSH, public_key_file=Path("/k"))
     assert (release.keep, release.max_unpacked, release.max_files) == (1, 2 << 20, 3)
@@ -344,7 +351,47 @@ def test_a_package_is_where_the_stock_binaries_are() -> None:
 
 
 def test_a_tarball_needs_no_forge() -> None:
-    assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarball(path=Path("/a.tar"))
+    assert build({"release": {"tarball": "/a.tar"}}).release.source == Tarballs(paths=(Path("/a.tar"),))
+
+
+def test_several_tarballs_are_one_release() -> None:
+    source = build({"release": {"tarball": ["/a.tar", "/b.tar"]}}).release.source
+    assert source == Tarballs(paths=(Path("/a.tar"), Path("/b.tar")))
+    wrong = {"release": {"tarball": ["/a.tar", "b.tar", "/../c"]}}
+    assert [option for option, _, _ in find_problems(wrong)] == ["release.tarball[1]", "release.tarball[2]"]
+
+
+def others(artifact: str | None = None, *, arm64: bool = True) -> tuple[str, ...]:
+    release = {} if artifact is None else {"artifact": artifact}
+    ipxe = {"arm64File": "/a"} if arm64 else {}
+    source = build({"release": release, "ipxe": ipxe}).release.source
+    assert isinstance(source, Forge)
+    return source.other_artifacts
+
+
+def test_who_lets_arm64_in_wants_the_archive_of_that_name_too() -> None:
+    assert others(arm64=False) == ()
+    assert others() == ("ec-runner-aarch64-netboot-*.tar.*",)
+    assert others("ec-publisher-x86_64-*.tar.xz") == ("ec-publisher-aarch64-*.tar.xz",)
+    # It is what the artifact says already, or nothing can be made of it.
+    assert others("ec-runner-aarch64-*") == others("release-*.tar.gz") == ()
+
+
+def test_systems_without_one_for_machines_that_are_let_in_contradict_them() -> None:
+    pc, arm = "ec-runner-x86_64-netboot", "ec-runner-aarch64-netboot"
+    wrong = {"release": {"systems": [pc]}, "ipxe": {"arm64File": "/a"}}
+    assert find_problems(wrong) == [
+        (
+            "release.systems",
+            f'names no system for aarch64, whose machines ipxe.arm64File lets in: ["{pc}"]',
+            f"{arm} beside the others",
+        )
+    ]
+    for systems in ([pc, arm], [arm], [pc, "of-no-known-machine"], []):
+        assert build({**wrong, "release": {"systems": systems}}).release.systems == tuple(systems)
+    assert build({"release": {"systems": [pc]}}).release.systems == (pc,)
+    (twice,) = find_problems({"release": {"systems": [pc, pc]}})
+    assert twice[1].startswith("names a system twice: ")
 
 
 def test_networks_behind_relays_are_answered_too() -> None:

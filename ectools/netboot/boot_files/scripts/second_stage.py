@@ -1,0 +1,79 @@
+"""The second stage, ``netboot.ipxe``: a release's kernel and initrds, checked where iPXE can; its boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ectools.ipxe.nics import build_nic_walk, find_nics
+from ectools.netboot.boot_files.scripts.fetching import (
+    WHY,
+    build_fetch,
+    build_give_up,
+    build_reasons,
+    join_lines,
+    probe_header,
+)
+from ectools.netboot.boot_files.scripts.systems import build_systems, choose_by_build
+
+if TYPE_CHECKING:
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.settings.model import NetbootSettings
+
+
+def build_netboot(settings: NetbootSettings, release: Release, token: str | None) -> str:
+    """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
+
+    A machine gets the system for its architecture. Each file is asked of this server and of the mirrors in
+    turn, below ``/releases/<id>/``: a client that has this script gets this release's files whatever is
+    staged meanwhile. Raises ScriptError.
+    """
+    systems = build_systems(settings, release)
+    sent = token if any(each.is_protected for each in systems) else None
+    return join_lines(
+        ["#!ipxe", f"# Boots {release.id}.", ""],
+        [
+            "set ec-stage netboot",
+            "imgfree ||",
+            # Over the NIC that this script came over, with the lease that it has.
+            "set ec-open ${netX/ifname}",
+            "set ec-given ${ec-open}",
+            *find_nics(),
+            *probe_header(sent),
+        ],
+        choose_by_build(systems, release),
+        *(each.render(release, token_is_sent=sent is not None) for each in systems),
+        build_fetch(settings, sent),
+        build_nic_walk(),
+        [
+            ":fetched",
+            *_verify(enabled=settings.ipxe.verify),
+            ":next_file",
+            "set ec-first ${ec-nic}",
+            "set ec-given ${ec-nic}",
+            "inc ec-file",
+            "goto file_${ec-file}",
+        ],
+        build_reasons(),
+        build_give_up(settings),
+    )
+
+
+def _verify(*, enabled: bool) -> list[str]:
+    """Check the image's SHA-256. An iPXE that cannot prints a warning, once, and goes on."""
+    if not enabled:
+        return []
+    return [
+        "iseq ${ec-unverified} yes && goto next_file ||",
+        "sha256sum --set ec-got ${ec-name} && goto compare ||",
+        "isset ${ec-got} && goto mismatch ||",
+        "set ec-unverified yes",
+        "echo every.channel: WARNING: this iPXE has no sha256sum --set; what it boots is not verified",
+        "goto next_file",
+        ":compare",
+        "iseq ${ec-got} ${ec-sum} && goto next_file ||",
+        ":mismatch",
+        "echo every.channel: ${ec-name}: WRONG SHA-256 from ${ec-url}",
+        "imgfree ${ec-name}",
+        f"set {WHY} wrong SHA-256: not what was staged",
+        "goto next_source",
+    ]
