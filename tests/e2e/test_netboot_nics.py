@@ -14,7 +14,7 @@ import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
 from support.boot_host import BootHost, build_tarball, run_netboot, serve_in
 from support.guests import require_qemu
-from support.netboot_clients import Client, Firmware, SecondNic, start_client
+from support.netboot_clients import BOOT_SECONDS, Client, Firmware, SecondNic, start_client
 from support.netboot_lab import BOOT_IP, LAB_BRIDGE, build_netboot_lab
 from support.stray_network import PORTAL, SILENT_BRIDGE, STRAY, build_stray_network
 
@@ -135,7 +135,8 @@ def boot(lab: Lab, directory: Path, firmware: Firmware, layout: Layout, number: 
     other = SecondNic(netdev=lab.add_plug(layout.other).netdev, is_first=layout.other_is_first, mac=macs[1])
     plug = lab.add_plug(layout.boots_from)
     with start_client(plug, firmware, directory, mac=macs[0], other=other) as client:
-        client.wait_for(UP, END, "No bootable device")
+        # What waits for DHCP twice has seen 400 s on a machine with ten times its load.
+        client.wait_for(UP, END, "No bootable device", seconds=2 * BOOT_SECONDS)
     return Outcome(client, lab.find_address(macs[0 if layout.boots_from is Network.BOOT else 1]))
 
 
