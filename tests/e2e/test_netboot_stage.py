@@ -97,8 +97,8 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
         (("stage", "--tarball", tmp_path / "none.tar.gz", *state), "No such file"),
         (("stage", "--tarball", tmp_path, *state), "is not a file"),
         (("stage", "--tarball", "x.tar.gz", "--tag", "boot-v1", *state), "exclude each other"),
-        (("stage", "--repo", "x", "--host", "ftp://x", *state), "release.host"),
-        (("stage", "--signature-format", "pgp", *state), "release.signature.format"),
+        (("stage", "--repo", "x", "--host", "ftp://x", *state), "--host: is"),
+        (("stage", "--signature-format", "pgp", *state), "--signature-format: is"),
         (("stage", "--signature-format", "minisign", *state), "release.signature.publicKeyFile"),
         (("stage", "--config", tmp_path / "none.json"), "none.json"),
         (("releases", "pin", "nonsense", *state), "is no release's id"),
@@ -111,12 +111,12 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
     unknown = "sha256-" + "0" * 32
     for words in (
         ("rollback",),
-        *(("releases", *rest) for rest in (("collect",), ("pin", unknown), ("unpin", unknown))),
+        *(("releases", *rest) for rest in (("list",), ("collect",), ("pin", unknown), ("unpin", unknown))),
     ):
         assert "nothing was ever staged there" in run(*words, *state, status=1).stderr
-    assert run("releases", "list", *state).stdout == ""
     assert not (tmp_path / "state").exists()
     (tmp_path / "state").mkdir()
+    assert run("releases", "list", *state).stdout == ""
     assert "no previous release" in run("rollback", *state, status=1).stderr
 
 
