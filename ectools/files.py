@@ -31,7 +31,7 @@ class FileError(EcError):
     """A file could not be read or written; the message holds the path and the system's reason."""
 
 
-class MissingFileError(FileError):
+class AbsentFileError(FileError):
     """There is no file of the name that was given: what was given is wrong, whichever command reads it."""
 
     exit_code: ClassVar[int] = 2
@@ -156,7 +156,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError) -> FileError:
-    kind = MissingFileError if error.errno in {errno.ENOENT, errno.ENOTDIR} else FileError
+    kind = AbsentFileError if error.errno in {errno.ENOENT, errno.ENOTDIR} else FileError
     return kind(f"{path}: cannot be read: {error.strerror or error}")
 
 

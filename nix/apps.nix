@@ -9,12 +9,25 @@ let
   inherit (pkgs) lib;
 
   # The guest is an x86-64 machine, whatever the host is.
-  payload = nixpkgs.legacyPackages.x86_64-linux.callPackage ./demo-payload.nix { };
+  x86_64 = nixpkgs.legacyPackages.x86_64-linux;
+  payload = x86_64.callPackage ./demo-payload.nix { };
   demo = pkgs.writeShellApplication {
     name = "every-channel-demo";
     # qemu_kvm emulates its own platform only.
-    runtimeInputs = [ (if pkgs.stdenv.hostPlatform.isx86_64 then pkgs.qemu_kvm else pkgs.qemu) ];
-    text = ''exec ${lib.getExe ectools} demo --payload ${payload} "$@"'';
+    runtimeInputs = [
+      (if pkgs.stdenv.hostPlatform.isx86_64 then pkgs.qemu_kvm else pkgs.qemu)
+      pkgs.dnsmasq
+      pkgs.iproute2
+      pkgs.util-linux
+    ];
+    text = ''
+      demo=(demo)
+      if [ "''${1:-}" = netboot ]; then
+        shift
+        demo=(demo netboot --ipxe ${x86_64.ipxe}/ipxe.efi --ovmf ${x86_64.OVMF.fd}/FV)
+      fi
+      exec ${lib.getExe ectools} "''${demo[@]}" --payload ${payload} "$@"
+    '';
   };
 
   app = description: program: {

@@ -66,7 +66,7 @@ def fill_tree(tree: Path, version: tuple[int, int]) -> None:
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version[0]}.{version[1]}\n"
     )
     packages = home / f"lib/python{version[0]}.{version[1]}/site-packages"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*pip, "--target", str(packages), str(ROOT))
     # Programs of pip's making, with this machine's Python in their first line.
     shutil.rmtree(packages / "bin", ignore_errors=True)

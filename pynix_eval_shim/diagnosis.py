@@ -53,9 +53,9 @@ _EVALUATION: tuple[tuple[str, type[NixError]], ...] = (
     # Up to 2.18 and Lix, what the system said; later, nix's own words.
     (
         r"(getting status of|opening|reading) .*: (No such file or directory|Not a directory)",
-        errors.MissingFileError,
+        errors.NoSuchFileError,
     ),
-    (r"(path|file) '.*' does not exist", errors.MissingFileError),
+    (r"(path|file) '.*' does not exist", errors.NoSuchFileError),
     (r"unable to download '", errors.FetchFailedError),
     (r"out of memory|.*\bCannot allocate memory|.*std::bad_alloc", errors.OutOfMemoryError),
     (r".*failed to map segment from shared object", errors.OutOfMemoryError),
@@ -157,6 +157,8 @@ def _typed(
         return built
     for words, kind in _WORDS:
         if words.match(fault.message):
+            if kind is errors.NoSuchFileError and first.startswith(_FETCHING_FRAME):
+                kind = errors.FetchFailedError  # noqa: PLW2901 - an input that is a path is fetched as well
             return kind(fault.message, report=report)
     kind = errors.EvaluationError if fault.trace or fault.file else NixError
     kind = errors.FetchFailedError if first.startswith(_FETCHING_FRAME) else kind

@@ -131,7 +131,7 @@ class PurityError(EvaluationError):
     """Pure or restricted evaluation forbids what was asked for; ``impure=True`` allows it."""
 
 
-class MissingFileError(EvaluationError):
+class NoSuchFileError(EvaluationError):
     """A file or directory that the expression reads or imports is not there."""
 
 

@@ -22,12 +22,25 @@ from ectools.cli.param_types import Seconds
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="An iPXE for x86-64 UEFI that looks for autoexec.ipxe.  [default: the distribution's]",
 )
+@click.option(
+    "--ovmf",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A directory with OVMF_CODE.fd and OVMF_VARS.fd.  [default: where the distribution puts them]",
+)
 @click.option("--keep", is_flag=True, help="Leave all of it running, and say how to look at it and stop it.")
 @click.option(
     "--timeout", type=Seconds(min=1), default=300.0, show_default=True, help="Seconds for the boot."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def netboot(*, payload: Path | None, ipxe: Path | None, keep: bool, timeout: float, as_json: bool) -> None:
+def netboot(
+    *,
+    payload: Path | None,
+    ipxe: Path | None,
+    ovmf: Path | None,
+    keep: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
     """Boot a UEFI machine over a network: a router, a boot host and the machine, in network namespaces.
 
     A release is packed, staged and served, each by the command that does it on a real boot host; the probe
@@ -37,7 +50,9 @@ def netboot(*, payload: Path | None, ipxe: Path | None, keep: bool, timeout: flo
     """
     from ectools.demo.netboot.run_netboot import run_netboot_demo
 
-    outcome = run_netboot_demo(payload=payload, ipxe=ipxe, keep=keep, timeout=timeout, stderr=sys.stderr)
+    outcome = run_netboot_demo(
+        payload=payload, ipxe=ipxe, ovmf=ovmf, keep=keep, timeout=timeout, stderr=sys.stderr
+    )
     if as_json:
         result = {
             "verdict": outcome.verdict,

@@ -140,7 +140,7 @@ def _report(error: EcError, prog_name: str) -> None:
     fields: dict[str, Any] = {} if error.hint is None else {"hint": error.hint}
     if isinstance(error, ProblemsError):
         fields["problems"] = [problem.render() for problem in error.problems]
-    log.Log(__name__).error(error.message, **fields)
+    log.Log("ectools.cli.main").error(error.message, **fields)  # as a script, this module is __main__
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from support.boot_service import (
     require_boot_services,
     write_settings,
 )
+from support.diagnostics import show_errors
 
 from ectools.processes import ProcessError, run
 
@@ -39,7 +40,7 @@ def refuse(settings: Path, *arguments: str, **environment: str) -> tuple[int, st
     )
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    return done.returncode, show_errors(done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def refuse(settings: Path, *arguments: str, **environment: str) -> tuple[int, st
     [
         ({"listenIP": "192.0.2.77"}, 1, ["listenIP: 192.0.2.77 is no address of this host", "hint: "]),
         ({"interface": "none0"}, 2, ["netboot.interface: there is no interface none0", "hint: there are: "]),
-        ({"chainTokenFile": "/none/token"}, 1, ["/none/token: cannot be read: No such file"]),
+        ({"chainTokenFile": "/none/token"}, 2, ["/none/token: cannot be read: No such file"]),
         ({"stateDir": "/dev/null/state"}, 1, ["/dev/null/state: cannot be made: Not a directory"]),
         ({"listenIP": "boot.example"}, 2, ["listenIP"]),
         ({"hostname": "-"}, 2, ["hostname"]),

@@ -106,7 +106,7 @@ EVALUATIONS = (
     ),
     _evaluation(
         "no-such-file",
-        shim.MissingFileError,
+        shim.NoSuchFileError,
         "import /no/such/file",
         arguments={"impure": True},
         says="/no/such/file",

@@ -251,6 +251,21 @@ class TestRest:
         frames = (Frame(message="f"),)
         assert type(error_of(Fault(message="x", marked=True, trace=frames))) is shim.EvaluationError
 
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "getting status of '/a': No such file or directory",
+            "getting status of '/a/b': Not a directory",
+            "opening directory '/a': No such file or directory",
+            "reading directory /a: No such file or directory",
+            "path '/a' does not exist",
+        ],
+    )
+    def test_a_missing_file_is_one_unless_an_input_was_fetched(self, message: str) -> None:
+        assert type(error_of(Fault(message=message, marked=True))) is shim.NoSuchFileError
+        fetching = (Frame(message="while fetching the input 'x'"),)
+        assert type(error_of(Fault(message=message, marked=True, trace=fetching))) is shim.FetchFailedError
+
     def test_an_unknown_error_of_an_input_is_of_fetching(self) -> None:
         fetching = Frame(message="while fetching the input 'x'")
         fault = Fault(message="x", marked=True, trace=(fetching, Frame(message="f")))

@@ -18,7 +18,7 @@ PARENTS = {
     errors.EvaluationError: {
         *("NixSyntaxError", "ThrownError", "AssertionFailedError", "AbortedError", "MissingAttributeError"),
         *("UndefinedVariableError", "WrongTypeError", "InfiniteRecursionError", "StackOverflowError"),
-        *("PurityError", "FetchFailedError", "ImportFromDerivationError", "MissingFileError"),
+        *("PurityError", "FetchFailedError", "ImportFromDerivationError", "NoSuchFileError"),
     },
 }
 REPORT = Report(

@@ -107,7 +107,7 @@ def test_a_trace_has_the_callers_frames_and_none_of_the_shims(nix: Nix) -> None:
 )
 @pytest.mark.parametrize("path", ["/no/such", "/etc/passwd/below-a-file"])
 def test_a_missing_file_has_one_class(nix: Nix, expression: str, path: str) -> None:
-    with pytest.raises(shim.MissingFileError, match=path):
+    with pytest.raises(shim.NoSuchFileError, match=path):
         shim.evaluate(expression.format(path), impure=True, nix=nix)
 
 

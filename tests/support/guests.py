@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.diagnostics import show_errors
 from support.needs import give_up, require_tool
 
 from ectools.demo.payload import UP_MARK, Flavour, PayloadError, build_payload, stage_payload
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 BOOT_SECONDS = 240
 """A boot takes 10 to 20 s on a quiet machine; this one emulates, and may be loaded."""
+
+_LAST_WORDS = {"time", "level", "event", "hint", "problems"}
 
 RUNNER = [sys.executable, "-c", "import sys; from ectools.cli.vm import main; sys.exit(main())"]
 
@@ -82,7 +85,7 @@ class Runner:
     process: subprocess.Popen[bytes]
     entries: list[dict[str, Any]] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    """Lines that are no JSON: the error that it ends with."""
+    """The error that it ends with, as a person reads it, and lines that are no JSON."""
     lines: list[str] = field(default_factory=list)
     _more: threading.Condition = field(default_factory=threading.Condition)
     _ended: bool = False
@@ -97,6 +100,9 @@ class Runner:
                     self.entries.append(json.loads(line))
                 except ValueError:
                     self.text.append(line)
+                else:
+                    if self.entries[-1].keys() <= _LAST_WORDS and self.entries[-1]["level"] == "error":
+                        self.text += show_errors(line).splitlines()
                 self._more.notify_all()
         with self._more:
             self._ended = True

@@ -34,8 +34,7 @@ class Case:
 
     ``codes`` are the faults that are errors, ``warnings`` some of those that are no more; ``words`` stand in
     a fault's message, ``remedy`` in what is to be done. ``shows``: of these a firmware's console shows one,
-    and no kernel's first line; none: it boots. ``unpaired``: why no firmware here can be asked. ``boots``:
-    the probe's outcome, where the network has a fault beside it.
+    and no kernel's first line; none: it boots. ``unpaired``: why no firmware here can be asked.
     """
 
     set_up: Callable[[ProbeLab], object]
@@ -48,7 +47,6 @@ class Case:
     unpaired: str = ""
     verify: bool = False
     seconds: float = SECONDS
-    boots: bool = False
 
     @property
     def id(self) -> str:
@@ -213,8 +211,7 @@ CASES = [
     ),
     Case(
         set_up=networks.menu_of_two,
-        boots=True,
-        unpaired="OVMF shows the menu, and waits",
+        shows=("another",),
         codes={FaultCode.MENU},
         words="'EC', 'another'",
     ),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ectools.demo.netboot.machine import Ovmf, find_ovmf
 from ectools.errors import EcError
 from ectools.vm.argv import QEMU
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TUN = "/dev/net/tun"
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
@@ -33,14 +37,18 @@ class Needs:
     ovmf: Ovmf
 
 
-def find_needs() -> Needs:
+def find_needs(ovmf_directory: Path | None = None) -> Needs:
     """What the demo uses, with PATH made longer by the directories that an ordinary user's lacks.
 
+    ``ovmf_directory``: with ``OVMF_CODE.fd`` and ``OVMF_VARS.fd``, in place of the distributions' places.
     Raises MissingNeedsError.
     """
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES])
     missing = [(name, package) for name, package in _PROGRAMS.items() if shutil.which(name) is None]
-    ovmf, dnsmasq = find_ovmf(), shutil.which("dnsmasq")
+    given = None
+    if ovmf_directory is not None:
+        given = [(str(ovmf_directory / "OVMF_CODE.fd"), str(ovmf_directory / "OVMF_VARS.fd"))]
+    ovmf, dnsmasq = find_ovmf(given), shutil.which("dnsmasq")
     lines = [f"{name}: not installed (Debian: {package})" for name, package in missing]
     packages = [package for _, package in missing]
     if ovmf is None:

@@ -63,16 +63,22 @@ class NetbootDemoOutcome:
 
 
 def run_netboot_demo(
-    *, payload: Path | None, ipxe: Path | None, keep: bool, timeout: float, stderr: TextIO
+    *,
+    payload: Path | None,
+    ipxe: Path | None,
+    keep: bool,
+    timeout: float,
+    stderr: TextIO,
+    ovmf: Path | None = None,
 ) -> NetbootDemoOutcome:
     """Set a network up in namespaces, ask the probe for its verdict, and boot a machine in it.
 
     ``payload``: a directory with ``kernel`` and ``initrd``, and ``ipxe`` an iPXE for x86-64 UEFI; None has
-    them from the distribution's packages. ``timeout`` is the boot's, in seconds. With ``keep`` all goes on
-    running; else nothing is left. The process stays in the namespaces. Raises MissingNeedsError,
-    NamespaceError, DemoError where the machine does not come up.
+    them from the distribution's packages. ``ovmf``: a directory with OVMF; None finds it. ``timeout`` is the
+    boot's, in seconds. With ``keep`` all goes on running; else nothing is left. The process stays in the
+    namespaces. Raises MissingNeedsError, NamespaceError, DemoError where the machine does not come up.
     """
-    needs = find_needs()
+    needs = find_needs(ovmf)
     print_section(stderr, "payload", "kernel, initramfs and iPXE from the distribution's packages, cached")
     parts = build_payload() if payload is None else Payload.load(payload)
     first_stage = ipxe.absolute() if ipxe is not None else find_first_stage()

@@ -43,7 +43,7 @@ def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
         with root_reads(file):
             return read_tokens(file, credential=CHAIN_TOKEN, option=option, at_most=_MAX_TOKENS)
     except FileError as error:
-        raise FileError(
+        raise type(error)(
             error.message,
             hint=f"{option} names a file that the state directory's user may read, or root's in a directory "
             "that root alone may write",

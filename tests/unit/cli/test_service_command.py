@@ -16,8 +16,25 @@ from ectools.service.ownership import Owner, find_owner
 if TYPE_CHECKING:
     from conftest import Program
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "boot-host.toml"
 UNIT = "every-channel-netboot"
+HOST = """\
+[services.every-channel.netboot]
+enable = true
+listenIP = "192.0.2.10"
+hostname = "192.0.2.10"
+chainTokenFile = "/run/secrets/chain-token"
+proxyDhcp.enable = true
+proxyDhcp.subnet = "192.0.2.0/24"
+release.refresh = "daily"
+"""
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A host description."""
+    file = tmp_path / "host.toml"
+    file.write_text(HOST)
+    return file
 
 
 @pytest.fixture
@@ -29,16 +46,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def test_show_prints_each_file_below_its_path(program: Program) -> None:
-    status, out, _ = program(SERVICE, "show", "netboot", "--config", EXAMPLE)
+def test_show_prints_each_file_below_its_path(program: Program, example: Path) -> None:
+    status, out, _ = program(SERVICE, "show", "netboot", "--config", example)
     assert status == 0
     for path in (f"systemd/system/{UNIT}.service", f"tmpfiles.d/{UNIT}.conf", "every-channel/netboot.json"):
         assert f"# /etc/{path}\n" in out
     assert "LoadCredential=chain-token:/run/secrets/chain-token\n" in out
 
 
-def test_show_writes_each_file_to_a_directory(program: Program, tmp_path: Path) -> None:
-    status, out, _ = program(SERVICE, "show", "netboot", "--config", EXAMPLE, "-o", tmp_path / "units")
+def test_show_writes_each_file_to_a_directory(program: Program, example: Path, tmp_path: Path) -> None:
+    status, out, _ = program(SERVICE, "show", "netboot", "--config", example, "-o", tmp_path / "units")
     paths = [Path(line) for line in out.splitlines()]
     assert status == 0
     assert {*(tmp_path / "units").iterdir()} == {*paths}
@@ -46,18 +63,18 @@ def test_show_writes_each_file_to_a_directory(program: Program, tmp_path: Path) 
     assert all(find_owner(path.read_bytes()) is Owner.OURS for path in paths if path.suffix != ".json")
 
 
-def test_install_and_remove_say_what_they_did(program: Program, root: Path) -> None:
-    status, out, err = program(SERVICE, "install", "netboot", "--config", EXAMPLE, "--root", root)
+def test_install_and_remove_say_what_they_did(program: Program, example: Path, root: Path) -> None:
+    status, out, err = program(SERVICE, "install", "netboot", "--config", example, "--root", root)
     assert (status, f"/etc/systemd/system/{UNIT}.service (written)" in out) == (0, True)
     assert "TCP 8080, UDP 69, UDP 67, UDP 4011" in err
-    status, out, _ = program(SERVICE, "install", "netboot", "--config", EXAMPLE, "--root", root)
+    status, out, _ = program(SERVICE, "install", "netboot", "--config", example, "--root", root)
     assert (status, "(written)" in out, "(as it was)" in out) == (0, False, True)
     status, out, err = program(SERVICE, "remove", "netboot", "--root", root)
     assert (status, f"{UNIT}.service (removed)" in out, err) == (0, True, "")
     assert program(SERVICE, "remove", "netboot", "--root", root)[1:] == ("", "netboot is not installed\n")
 
 
-def test_settings_in_their_place_are_the_administrators(program: Program, root: Path) -> None:
+def test_settings_in_their_place_are_the_administrators(program: Program, example: Path, root: Path) -> None:
     settings = root / "etc/every-channel/netboot.json"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"listenIP": "192.0.2.10"}')
@@ -68,27 +85,27 @@ def test_settings_in_their_place_are_the_administrators(program: Program, root: 
     assert settings.exists()
     # Those that an installation has written stay its own, however they are named.
     settings.unlink()
-    program(SERVICE, "install", *arguments, "--config", EXAMPLE)
+    program(SERVICE, "install", *arguments, "--config", example)
     assert "(written)" not in program(SERVICE, "install", *arguments, "--config", settings)[1]
     program(SERVICE, "remove", *arguments)
     assert not settings.exists()
 
 
 def test_an_installation_in_a_home_is_none_for_a_unit(
-    program: Program, monkeypatch: pytest.MonkeyPatch
+    program: Program, example: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def find_hidden(_programs: Any) -> list[Path]:
         return [Path("/home/a/.local")]
 
     monkeypatch.setattr(programs, "find_hidden", find_hidden)
-    status, _, err = program(SERVICE, "install", "netboot", "--config", EXAMPLE)
+    status, _, err = program(SERVICE, "install", "netboot", "--config", example)
     assert (status, "/home/a/.local" in err, "--global" in err) == (2, True, True)
 
 
 def test_bad_settings_are_told_with_their_place(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "host.toml"
-    file.write_text(EXAMPLE.read_text().replace('"daily"', '"daily"\nkeep = -1'))
+    file.write_text(HOST.replace('"daily"', '"daily"\nrelease.keep = -1'))
     status, _, err = program(SERVICE, "show", "netboot", "--config", file)
-    assert (status, f"{file}:21:8: " in err) == (2, True)
+    assert (status, f"{file}:9:16: " in err) == (2, True)
     if not os.path.exists("/etc/every-channel/netboot.json"):
         assert program(SERVICE, "show", "netboot")[0] == 2

@@ -151,6 +151,9 @@ def _take_menu(choice: Choice, packet: Answer, ask: Ask | None) -> Answer | None
         waits = "and waits for a person" if option43.prompt_seconds == WAIT_FOR_EVER else "of several entries"
         entries = ", ".join(repr(each.text) for each in option43.menu) or "none"
         choice.add_fault(FaultCode.MENU, f"{packet.server} offers a menu {waits}; its entries: {entries}")
+    if option43.prompt_seconds == WAIT_FOR_EVER:
+        # OVMF was still there after 7 minutes.
+        return None
     # EDK2 takes "no menu, and no file either" for the local disk, and gives up.
     item = option43.menu[0].type if option43.menu else 0
     if item == 0:

@@ -77,6 +77,7 @@ def _take_menu(choice: Choice, menu: Answer, ask: Ask | None) -> Answer | None:
             FaultCode.MENU,
             f"{menu.server} offers iPXE a menu, where it waits for a person; its entries: {entries}",
         )
+        return None
     item = option43.menu[0].type
     if item == 0:
         choice.notes.append(f"{menu.server}: the menu's first entry is the local disk")

@@ -28,8 +28,11 @@ class Host:
         self.tun.touch()
         monkeypatch.setenv("PATH", "/home/me/bin")
         monkeypatch.setattr(shutil, "which", self._which)
-        monkeypatch.setattr(needs_module, "find_ovmf", lambda: self.ovmf)
+        monkeypatch.setattr(needs_module, "find_ovmf", self._find_ovmf)
         monkeypatch.setattr(needs_module, "_TUN", str(self.tun))
+
+    def _find_ovmf(self, places: list[tuple[str, str]] | None) -> Ovmf | None:
+        return self.ovmf if places is None else find_ovmf(places)
 
     def _which(self, name: str, **_more: Any) -> str | None:
         return f"/usr/sbin/{name}" if name in self.programs else None
@@ -45,6 +48,14 @@ def test_what_is_there_is_found(machine: Host) -> None:
     assert (needs.dnsmasq, needs.ovmf) == ("/usr/sbin/dnsmasq", OVMF)
     # For the programs that look for it themselves.
     assert os.environ["PATH"] == "/home/me/bin:/usr/sbin:/sbin"
+
+
+def test_ovmf_of_a_directory(machine: Host, tmp_path: Path) -> None:
+    with pytest.raises(MissingNeedsError, match="OVMF"):
+        find_needs(tmp_path)
+    for name in ("OVMF_CODE.fd", "OVMF_VARS.fd"):
+        (tmp_path / name).touch()
+    assert find_needs(tmp_path).ovmf.code == tmp_path / "OVMF_CODE.fd"
 
 
 def test_all_that_is_missing_is_told_at_once(machine: Host) -> None:

@@ -129,7 +129,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
     needs = Needs(dnsmasq="/sbin/dnsmasq", ovmf=Ovmf(code=Path("/c"), variables=Path("/v")))
     replaced: dict[str, Any] = {
-        "find_needs": lambda: needs,
+        "find_needs": lambda _ovmf: needs,
         "own_namespaces": fake.own_namespaces,
         "make_network": lambda _lab: None,
         "start_router": fake.start_router,

@@ -122,14 +122,18 @@ def test_the_single_entry_of_a_menu_is_taken_and_its_server_asked() -> None:
     assert codes(choice) == []
 
 
-def test_a_menu_of_two_is_told_and_its_first_entry_taken() -> None:
+@pytest.mark.parametrize(("prompt", "asked"), [(255, []), (9, [(PROXY, 0x8000)])])
+def test_a_menu_of_two_is_told_and_its_first_entry_taken_after_its_time(
+    prompt: int, asked: list[tuple[IPv4Address, int]]
+) -> None:
+    """OVMF waits at 255 for a person."""
     servers = Servers({PROXY: answer(PROXY, siaddr=PROXY, file="a.efi", vendor_class="PXEClient")})
-    options = menu((0x8000, "one", PROXY), (0x8001, "two", PROXY), prompt=255)
+    options = menu((0x8000, "one", PROXY), (0x8001, "two", PROXY), prompt=prompt)
     choice = firmware(lease(), proxy(options=options), servers=servers)
     assert codes(choice) == [FaultCode.MENU]
-    assert "waits for a person" in choice.faults[0].message
+    assert ("waits for a person" in choice.faults[0].message) is (prompt == 255)
     assert "'one', 'two'" in choice.faults[0].message
-    assert servers.asked == [(PROXY, 0x8000)]
+    assert servers.asked == asked
 
 
 def test_a_menu_that_begins_with_the_local_disk() -> None:

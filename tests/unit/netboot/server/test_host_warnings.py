@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ectools.netboot.server import host_warnings, udp_listeners
 from ectools.netboot.server.host_warnings import find_host_warnings
 from ectools.netboot.server.udp_listeners import UdpListener, list_udp_listeners
 from ectools.netboot.settings.load import load_server_settings
-from ectools.netboot.settings.model import ServerSettings
+from ectools.netboot.settings.model import ProxyDhcp, ServerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,11 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def load(**flags: Any) -> ServerSettings:
     given = {"listenIP": "127.0.0.1", "hostname": "127.0.0.1", **flags}
     return load_server_settings(None, flags=given, environment={})
+
+
+def load_proxy() -> ServerSettings:
+    """ProxyDHCP on this host alone, which a settings file cannot have: it has no clients."""
+    return replace(load(), proxy_dhcp=ProxyDhcp(subnet=IPv4Network("127.0.0.0/8")))
 
 
 def find(settings: ServerSettings) -> list[str]:
@@ -93,7 +99,7 @@ def test_who_can_read_a_token_takes_the_whole_way_to_it(
 
 def test_a_firewall_is_told_with_its_chain_and_the_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_warnings, "find_blocked_ports", lambda ports: {"inet filter input": ports})
-    (warning,) = find_host_warnings(load(**{"proxyDhcp.subnet": "127.0.0.0/8"}))
+    (warning,) = find_host_warnings(load_proxy())
     assert warning.subject == "firewall"
     assert "inet filter input" in warning.message
     assert warning.message.endswith("TCP 8080, UDP 69, UDP 67, UDP 4011")
@@ -124,7 +130,7 @@ def test_another_server_is_told_where_it_hears_our_clients(
     monkeypatch.setattr(host_warnings, "list_udp_listeners", lambda *ports: [asked.extend(ports), found][1:])
     assert find(load()) == (["another server"] if told else [])
     assert asked == [69]
-    find(load(**{"proxyDhcp.subnet": "127.0.0.0/8"}))
+    find(load_proxy())
     assert asked[1:] == [69, 67, 4011]
 
 
