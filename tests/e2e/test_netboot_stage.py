@@ -118,6 +118,7 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
         assert "nothing was ever staged there" in run("releases", words, *state, status=1).stderr
     assert not (tmp_path / "state").exists()
     (tmp_path / "state").mkdir()
+    assert run("releases", "list", *state).stdout == ""
     assert "no previous release" in run("rollback", *state, status=1).stderr
 
 
