@@ -143,7 +143,7 @@ def test_reports_of_others_and_no_reports_are_counted_and_change_nothing(
     assert reports.stat().st_mode & 0o777 == 0o660
     bad = [b"", b"{", b"[]", b'{"state": "asleep", "restarts": 0}', b'{"state": "running"}', b"x" * 5000]
     bad += [b'{"delivered": {"client": "a", "file": "b"}}', b"[" * 4000]
-    bad.append(json.dumps({"delivered": {"client": "192.0.2.1", "file": "b" * 256}}).encode())
+    bad.append(json.dumps({"delivered": {"client": "192.0.2.1", "file": "b" * 512}}).encode())
     for data in bad:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(data, str(reports))

@@ -248,5 +248,7 @@ def test_numbers_are_the_kernels() -> None:
         "SETPCAP": 8,
         "NET_BIND_SERVICE": 10,
         "NET_ADMIN": 12,
+        "NET_RAW": 13,
+        "SYS_ADMIN": 21,
     }
     assert capabilities._COUNT > LAST
