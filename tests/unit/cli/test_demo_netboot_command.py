@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ectools.cli import demo_netboot
 from ectools.cli.main import ectools
 from ectools.demo.netboot import run_netboot
 from ectools.demo.netboot.run_netboot import NetbootDemoOutcome
@@ -67,3 +68,18 @@ def test_pages_are_written_and_checked(program: Program, tmp_path: Path) -> None
     status, out, _ = program(ectools, "docs", "commands", "--check", tmp_path / "man")
     assert status == 1
     assert "ectools.1" in out
+
+
+def test_each_option_is_handed_on(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def run(**more: Any) -> NetbootDemoOutcome:
+        given.update(more)
+        return NetbootDemoOutcome(
+            verdict="boots", stages={"up": 1.0}, address="192.0.2.1", directory=None, pids=()
+        )
+
+    monkeypatch.setattr(run_netboot, "run_netboot_demo", run)
+    program(ectools, "demo", "netboot")
+    options = {option.name for option in demo_netboot.netboot.params} - {"as_json"}
+    assert set(given) == options | {"stderr"}
