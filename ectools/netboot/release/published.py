@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, show_list
-from ectools.files import read_input
+from ectools.files import FileError, read_input
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
@@ -82,7 +82,12 @@ def find_published_sum(published: Published, archive: str, settings: ReleaseSett
     names = published.names()
     misses: dict[str, EcError | None] = {}
     for name in _rank_names(names, archive)[:_MOST_READ]:
-        sums = published.read(name, MAX_SUMS_BYTES)
+        try:
+            sums = published.read(name, MAX_SUMS_BYTES)
+        except FileError as error:
+            # Beside an archive of this machine there may lie what has nothing to do with it.
+            misses[name] = error
+            continue
         if sums is None:
             continue
         try:

@@ -18,7 +18,12 @@ from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.release.published import Published, find_published_sum
-from ectools.netboot.release.systems import find_system_name, is_system_name
+from ectools.netboot.release.systems import (
+    find_system_name,
+    is_archive_name,
+    is_system_name,
+    strip_suffix,
+)
 from ectools.netboot.settings.model import Tarballs
 
 if TYPE_CHECKING:
@@ -32,9 +37,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 
-_NAMED_BY_TAG = re.compile(
-    r"ec-runner-[A-Za-z0-9_]+-netboot-([A-Za-z0-9][A-Za-z0-9._+-]*?)\.(?:tar\.[A-Za-z0-9]+|tgz|txz)", re.ASCII
-)
+_NAMED_BY_TAG = re.compile(r"ec-runner-[A-Za-z0-9_]+-netboot-([A-Za-z0-9][A-Za-z0-9._+-]*)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +210,7 @@ def _find_local(settings: ReleaseSettings, tarball: Path) -> ArchiveSource:
 
 def _find_tag(name: str) -> str | None:
     """The tag in an archive's name, as ``ectools netboot pack`` makes it; None where it has another."""
-    found = _NAMED_BY_TAG.fullmatch(name)
+    found = _NAMED_BY_TAG.fullmatch(strip_suffix(name)) if is_archive_name(name) else None
     return None if found is None else found[1]
 
 

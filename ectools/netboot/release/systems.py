@@ -34,11 +34,16 @@ def find_system_name(archive: str, tag: str | None) -> str:
 
     An archive with another kind of name is called as it is, without its suffix and without its tag.
     """
-    stem = _SUFFIX.sub("", archive)
+    stem = strip_suffix(archive)
     matched = _NETBOOT.fullmatch(stem)
     if matched is not None:
         return matched[1]
     return stem if tag is None else stem.removesuffix(f"-{tag}")
+
+
+def strip_suffix(archive: str) -> str:
+    """An archive's name without ``.tar.gz`` and the like."""
+    return _SUFFIX.sub("", archive)
 
 
 def is_archive_name(name: str) -> bool:

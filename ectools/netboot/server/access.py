@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
 from ectools.files import FileError
+from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.netboot.boot_files.scripts.fetching import TOKEN_HEADER
 from ectools.netboot.http.admission import Standing
@@ -96,8 +97,10 @@ class Access:
             raise RejectedError(403, "a token is needed")
 
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
-        """By the file's name within its release, or in the root."""
+        """By the file's name within its release, or in the root. The first script has copies in directories."""
         name = segments[2:] if segments[0] == RELEASES else segments
+        if name[-1:] == (AUTOEXEC_NAME.encode(),):
+            name = name[-1:]
         return b"/".join(name) in self._protected
 
     def _has_token(self, info: RequestInfo) -> bool:

@@ -100,7 +100,9 @@ def parse_subnet(text: str) -> ipaddress.IPv4Network:
     except ValueError:
         pass
     else:
-        if not 0 < network.prefixlen <= _LONGEST_PREFIX or any(map(network.subnet_of, _WITHOUT_CLIENTS)):
+        if not 0 < network.prefixlen <= _LONGEST_PREFIX or any(
+            network.network_address in each for each in _WITHOUT_CLIENTS
+        ):
             raise BadValueError("the clients' network: 192.0.2.0/24", message="no client is in it")
         return network
     try:

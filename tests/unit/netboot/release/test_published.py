@@ -10,7 +10,7 @@ from support.forge import API, DOWNLOADS, Forge, body
 from support.releases import ARCHIVE, build_settings, release_files, write_archive
 from support.signing import Minisign
 
-from ectools.netboot.release.checksums import ChecksumsError
+from ectools.netboot.release.checksums import MAX_SUMS_BYTES, ChecksumsError
 from ectools.netboot.release.published import Published, PublishedSum, find_published_sum
 from ectools.netboot.release.source import ArchiveSource, find_source
 from ectools.netboot.release.stage import stage
@@ -37,6 +37,20 @@ def find(directory: Path, **flags: Any) -> ArchiveSource:
 def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
     records = [record for record in caplog.records if record.levelname == "WARNING"]
     return [(record.getMessage(), record.__dict__["fields"]) for record in records]
+
+
+def test_what_else_lies_beside_a_local_archive_and_cannot_be_read_is_named(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (directory / "CHECKSUMS").open("wb") as large:
+        large.truncate(MAX_SUMS_BYTES + 1)
+    assert find(directory).wanted_sha256 is None
+    ((_message, fields),) = warnings(caplog)
+    assert "CHECKSUMS" in fields["published"]
+    with pytest.raises(ChecksumsError, match="CHECKSUMS"):
+        find(directory, release_requireSums=True)
+    (directory / f"{ARCHIVE}.sha256").write_text(LINE)
+    assert find(directory).wanted_sha256 == SUM
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def test_an_archive_of_this_machine(directory: Path) -> None:
         ("ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz", "boot-v2026.03.02"),
         ("ec-runner-aarch64-netboot-v1.tar.zst", "v1"),
         ("ec-runner-x86_64-netboot-a+b_c.tgz", "a+b_c"),
+        ("ec-runner-x86_64-netboot-v1.tar", "v1"),
+        ("ec-runner-x86_64-netboot-v1.tzst", "v1"),
         ("ec-runner-x86_64-netboot-.tar.gz", None),
         ("ec-runner-x86_64-netboot-v1.zip", None),
         ("release.tar.gz", None),

@@ -249,3 +249,12 @@ def test_the_rights_of_root_are_used_for_the_token_file_alone(
     assert read_chain_tokens(settings) == (TOKEN,)
     read = f"read {path}"
     assert calls == ["DAC_READ_SEARCH", "end of DAC_READ_SEARCH", read, f"end of {read}"]
+
+
+def test_a_protected_first_script_is_protected_in_every_directory() -> None:
+    access = build_access(protectedFiles=["autoexec.ipxe"])
+    for path in ("autoexec.ipxe", "x86_64-sb/autoexec.ipxe", "a/b/autoexec.ipxe"):
+        assert verdict(access, path) == NEEDED
+        assert verdict(access, path, query=[("token", TOKEN)]) is None
+    assert verdict(access, "x86_64-sb/grubx64.efi") is None
+    assert verdict(build_access(), "x86_64-sb/autoexec.ipxe") is None
