@@ -97,7 +97,7 @@ class Access:
             raise RejectedError(403, "a token is needed")
 
     def _asks_for_token(self, segments: tuple[bytes, ...]) -> bool:
-        """By the file's name within its release, or in the root. The first script has copies in directories."""
+        """By the name within the release, or in the root. The first script has copies in directories."""
         name = segments[2:] if segments[0] == RELEASES else segments
         if name[-1:] == (AUTOEXEC_NAME.encode(),):
             name = name[-1:]
