@@ -92,6 +92,7 @@ let
         "ipxe"
         "mirrors"
         "protectedFiles"
+        "proxyDhcp"
         "stateDir"
         "tftpBootFilename"
       ];
@@ -107,9 +108,15 @@ let
     ${unit} = {
       restartTriggers = changesOf fixed;
       # Downloads go on over a reload.
-      reloadTriggers = changesOf (
-        builtins.attrNames (builtins.removeAttrs settings ([ "release" ] ++ fixed ++ fixedOfDnsmasq))
-      );
+      reloadTriggers = [
+        (builtins.toJSON (
+          builtins.removeAttrs settings (fixed ++ fixedOfDnsmasq)
+          # Which of several systems a machine gets, the boot script says.
+          // {
+            release = { inherit (settings.release) systems; };
+          }
+        ))
+      ];
     };
     "${unit}-dnsmasq" = {
       restartTriggers = changesOf fixedOfDnsmasq;

@@ -171,7 +171,11 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
     cases: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"httpPort": 8081}, {serve: "restart", ipxe: "restart"}),
         ({"maxConnections": 99}, {serve: "restart"}),
-        ({"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}}, {serve: "reload", dnsmasq: "restart"}),
+        (
+            # Whether a binary that looks for no script is served.
+            {"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}},
+            {serve: "reload", ipxe: "restart", dnsmasq: "restart"},
+        ),
         ({"tftp": {"maxTransfers": 99}}, {dnsmasq: "restart"}),
         # The unit itself says who may reach it.
         ({"httpAllowedCIDRs": ["192.0.2.0/24"]}, {serve: "restart"}),
@@ -181,6 +185,8 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         ({"ipxe": {"onFailure": "reboot"}}, {serve: "reload", ipxe: "restart"}),
         ({"release": {"tag": "boot-v2"}}, {stage: "restart"}),
         ({"release": {"keep": 9}}, {stage: "restart"}),
+        # Which of them a machine gets, the boot script says.
+        ({"release": {"systems": ["ec-runner-x86_64-netboot"]}}, {serve: "reload", stage: "restart"}),
         ({"release": {"refresh": "weekly"}}, {}),
         ({"openFirewall": False}, {}),
         (
@@ -208,7 +214,7 @@ def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variant
     fixed = {option.partition(".")[0] for option in _FIXED.values()}
     assert read_triggers(unit, "Restart") == fixed
     (found,) = variants.evaluate(["options"], [host(LISTEN)])
-    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall", "release"} - fixed
+    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall"} - fixed
     dnsmasqs = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-dnsmasq"), "Restart")
     assert read_triggers(unit, "Reload") == rest - dnsmasqs
 
