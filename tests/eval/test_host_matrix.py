@@ -31,7 +31,7 @@ def found(nixpkgs: Path, nix_env: Mapping[str, str]) -> dict[str, Any]:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    # One at a time: with all of them in one process, nix 2.8 dies now and then when it first collects garbage.
+    # One at a time: with all of them in one process, nix 2.8 dies now and then as it collects garbage.
     return {name: evaluate("--strict", "--attr", f"hosts.{name}") for name in evaluate("--attr", "names")}
 
 

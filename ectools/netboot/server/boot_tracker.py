@@ -24,7 +24,7 @@ _MAX_NODES = 4096
 class _Node:
     """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``.
 
-    ``loaders``: the files of a first stage that it has had since ``loading_since``, of this boot or of the next.
+    ``loaders``: what it has had of a first stage since ``loading_since``, of this boot or of the next.
     """
 
     since: float
