@@ -3,8 +3,8 @@
 It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no
 root, no network, no channel.
 
-``evaluation`` values · ``building`` derivations and flake checks · ``closures`` what a store path needs ·
-``probing`` which nix this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits``
+``evaluation`` values · ``building`` derivations and flake checks · ``flakes`` where a flake and its inputs are ·
+``closures`` what a store path needs · ``probing`` which nix this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits``
 · ``source`` text for nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
     >>> from pynix_eval_shim import evaluate
@@ -44,6 +44,7 @@ from pynix_eval_shim.errors import (
     WrongTypeError,
 )
 from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
+from pynix_eval_shim.flakes import FlakeMetadata, flake_metadata
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
 from pynix_eval_shim.messages import BuildEvent, NixMessage, NixMessageKind
@@ -61,6 +62,7 @@ __all__ = [
     "EvaluationError",
     "FetchFailedError",
     "FlakeCheck",
+    "FlakeMetadata",
     "Frame",
     "Implementation",
     "ImportFromDerivationError",
@@ -92,6 +94,7 @@ __all__ = [
     "evaluate",
     "find_modified",
     "flake_check",
+    "flake_metadata",
     "parse",
     "probe",
     "requisites",
