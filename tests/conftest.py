@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from support import golden, reaper
+from support.buildable import buildable_nixpkgs, building_env
 from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from xdist.workermanage import WorkerController
+
+__all__ = ["buildable_nixpkgs", "building_env"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
