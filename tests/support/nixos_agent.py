@@ -22,7 +22,7 @@ DONE = re.compile(rb"^ec-agent done (\d+) (\d+) =(\S*) =(\S*)$")
 PORT = "/dev/ttyS1"
 
 # Each answer begins on a line of its own: firmware may have left half a line.
-_SCRIPT = rf"""
+SCRIPT = rf"""
 exec < {PORT} > {PORT} 2> /dev/null
 stty raw -echo
 printf '\nec-agent hello %s\n' "$(cat /proc/sys/kernel/random/boot_id)"
@@ -47,7 +47,7 @@ Conflicts=shutdown.target
 Before=shutdown.target
 [Service]
 Environment=PATH=/run/wrappers/bin:/run/current-system/sw/bin HOME=/root LANG=C.UTF-8
-ExecStart=/run/current-system/sw/bin/bash -c 'eval "$(echo {_encode(_SCRIPT)} | base64 -d)"'
+ExecStart=/run/current-system/sw/bin/bash -c 'eval "$(echo {_encode(SCRIPT)} | base64 -d)"'
 """
 
 # A dhcpcd without its udev plug-in takes a card before that has its name, and then fights with the name.

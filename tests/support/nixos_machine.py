@@ -80,8 +80,8 @@ class NixosMachine(Machine):
     def has_kernel(self) -> bool:
         return True
 
-    def wait_boot(self) -> str:
-        """What ``systemctl is-system-running`` says of a new boot once all of its first jobs are done."""
+    def wait_hello(self) -> None:
+        """Until the agent of a new boot speaks."""
         deadline = time.monotonic() + BOOT_SECONDS
         while (found := HELLO.match(self._read_line(deadline))) is None:
             pass
@@ -89,6 +89,10 @@ class NixosMachine(Machine):
         if boot == self.boot_id:
             raise self._error("the agent started anew without a boot")
         self.boot_id = boot
+
+    def wait_boot(self) -> str:
+        """What ``systemctl is-system-running`` says of a new boot once all of its first jobs are done."""
+        self.wait_hello()
         while True:
             done = self.execute(["systemctl", "is-system-running", "--wait"])
             if done.status != 124:

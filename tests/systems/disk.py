@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MIB = 1 << 20
-BOOT_AT, BOOT_MIB = 1, 256
+BOOT_AT, BOOT_MIB = 1, 512
 ROOT_AT, ROOT_MIB = 1 + BOOT_MIB, 3072
 _INSTALL_SECONDS = 1200
 
@@ -53,16 +53,16 @@ def install(directory: Path, toplevel: Path, env: Mapping[str, str]) -> Path:
     boot.mkdir()
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _INSTALL, "sh"]
     _run([*argv, str(root), str(boot), str(toplevel)], env=env)
+    # NixOS has made it immutable; then nobody could remove it.
+    _run(["chattr", "-i", str(root / "var/empty")])
     with image.open("wb") as file:
         file.truncate((ROOT_AT + ROOT_MIB + 1) * _MIB)
     _run(["sfdisk", "--quiet", str(image)], stdin=_TABLE)
     fat = ["mkfs.vfat", "-n", "EC-BOOT", "--offset", str(BOOT_AT * 2048), str(image), str(BOOT_MIB << 10)]
     _run(fat)
-    _run(["mcopy", "-s", "-b", "-Q", "-i", f"{image}@@{BOOT_AT}M", *map(str, boot.iterdir()), "::"])
+    _run(["mcopy", "-s", "-Q", "-i", f"{image}@@{BOOT_AT}M", *map(str, boot.iterdir()), "::"])
     offset = f"offset={ROOT_AT * _MIB}"
     _run(["mkfs.ext4", "-q", "-L", "ec-root", "-E", offset, "-d", str(root), str(image), f"{ROOT_MIB}M"])
-    # NixOS has made it immutable.
-    _run(["chattr", "-R", "-i", str(root / "var" / "empty")])
     shutil.rmtree(root)
     return image
 
