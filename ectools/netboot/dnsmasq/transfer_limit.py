@@ -131,7 +131,7 @@ class TransferTable:
 
     @classmethod
     def of_unit(cls) -> TransferTable:
-        """The unit's, loaded and removed by its service manager: its counter is read where that is allowed."""
+        """The unit's, loaded and removed by its service manager: its counter is read where that may be."""
         table = _UnitTable(UNIT_TABLE)
         table._program = find_nft() if has_capability(Capability.NET_ADMIN) else None
         return table
