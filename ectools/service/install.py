@@ -79,7 +79,7 @@ def install(files: ServiceFiles, name: ServiceName, *, root: Path = Path("/")) -
         _make_directory(directory)
     write_all_atomic({_below(root, path): data for path, data in changed.items()})
     _set_up(files, root)
-    failed = ()
+    failed: tuple[str, ...] = ()
     if is_running:
         due = files.units if was_cut_off else {path.name for path in changed}
         failed = _start(files, due, is_new=is_new)
