@@ -181,7 +181,7 @@ class IpxeSettings:
 
     @property
     def offered(self) -> tuple[Binary, ...]:
-        """The boot binaries that there are: whose machines are let in."""
+        """The boot binaries that are asked for: whose machines are let in, beside ``looked_for``."""
         return (Binary.X86_64, *self.files)
 
 
