@@ -7,7 +7,7 @@ itself is looked for in the whole. The defaults are the model's, which are the s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools.ipxe.language import goes_on, is_argument
@@ -27,24 +27,27 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPart:
-    """What one source says. ``unknown`` None: nothing. ``where`` names the source in messages."""
+    """What one source says. ``unknown`` None: nothing.
+
+    ``where`` names the source in messages; ``prefix`` is put before the options' names. ``problems`` has what
+    cannot be used of it.
+    """
 
     where: str
-    problems: Problems
+    prefix: str = field(compare=False)
+    problems: Problems = field(compare=False, repr=False)
     unknown: UnknownPolicy | None
     groups: Mapping[str, Group]
     nodes: Mapping[str, Node]
 
 
 def build_part(raw: Mapping[str, Any], problems: Problems, *, where: str, prefix: str = "") -> FleetPart:
-    """What ``raw`` (``unknown``, ``groups``, ``nodes``) says; ``problems`` has what cannot be used of it.
-
-    ``prefix`` is put before the options' names.
-    """
+    """What ``raw`` says, of whose keys ``unknown``, ``groups`` and ``nodes`` are looked at."""
     builder = _Builder(problems, prefix)
     unknown = raw.get("unknown")
     return FleetPart(
         where=where,
+        prefix=prefix,
         problems=problems,
         unknown=None if unknown is None else UnknownPolicy(unknown),
         groups={name: builder.build_group(name, each) for name, each in raw.get("groups", {}).items()},
@@ -52,19 +55,19 @@ def build_part(raw: Mapping[str, Any], problems: Problems, *, where: str, prefix
     )
 
 
-def join_parts(parts: Sequence[FleetPart], *, prefix: str = "", is_whole: bool = True) -> Fleet:
+def join_parts(parts: Sequence[FleetPart], *, is_whole: bool = True) -> Fleet:
     """The fleet of all parts, those before winning. What contradicts itself is put into the parts' problems.
 
     ``is_whole``: there is no further part, in which a node's group could be.
     """
-    _find_twice(parts, prefix)
+    _find_twice(parts)
     groups = {name: group for part in reversed(parts) for name, group in part.groups.items()}
     nodes = {name: node for part in reversed(parts) for name, node in part.nodes.items()}
     said = [part.unknown for part in parts if part.unknown not in (None, UnknownPolicy.DEFAULT)]
     if is_whole:
         for part in parts:
-            _find_missing_groups(part, groups, prefix)
-    _find_ambiguous(parts, prefix)
+            _find_missing_groups(part, groups)
+    _find_ambiguous(parts)
     return Fleet(unknown=said[0] if said else UnknownPolicy.DEFAULT, groups=groups, nodes=nodes)
 
 
@@ -141,7 +144,7 @@ class _Builder:
         self._problems.add(show_path(place, self._prefix), value, message, expected)
 
 
-def _find_twice(parts: Sequence[FleetPart], prefix: str) -> None:
+def _find_twice(parts: Sequence[FleetPart]) -> None:
     """A name that two parts have, or a policy: which one was meant cannot be told."""
     first, *rest = parts
     for part in rest:
@@ -149,21 +152,21 @@ def _find_twice(parts: Sequence[FleetPart], prefix: str) -> None:
             for name in getattr(part, kind):
                 if name in getattr(first, kind):
                     message = f"is in {first.where} too"
-                    part.problems.add(show_path((kind, name), prefix), name, message, "one of the two")
+                    part.problems.add(show_path((kind, name), part.prefix), name, message, "one of the two")
         if part.unknown is not None and first.unknown not in (None, UnknownPolicy.DEFAULT, part.unknown):
             message = f'is "{first.unknown}" in {first.where}'
-            part.problems.add(show_path(("unknown",), prefix), part.unknown, message, "one of the two")
+            part.problems.add(show_path(("unknown",), part.prefix), part.unknown, message, "one of the two")
 
 
-def _find_missing_groups(part: FleetPart, groups: Mapping[str, Group], prefix: str) -> None:
+def _find_missing_groups(part: FleetPart, groups: Mapping[str, Group]) -> None:
     for node in part.nodes.values():
         if node.group is not None and node.group not in groups:
             known = did_you_mean(node.group, groups) or f"the groups are: {', '.join(groups) or 'none'}"
-            option = show_path(("nodes", node.name, "group"), prefix)
+            option = show_path(("nodes", node.name, "group"), part.prefix)
             part.problems.add(option, node.group, "is no group of the fleet", known)
 
 
-def _find_ambiguous(parts: Sequence[FleetPart], prefix: str) -> None:
+def _find_ambiguous(parts: Sequence[FleetPart]) -> None:
     """What two nodes are known by: a machine would be both."""
     known: dict[tuple[str, str], tuple[Node, FleetPart]] = {}
     for part in parts:
@@ -172,7 +175,7 @@ def _find_ambiguous(parts: Sequence[FleetPart], prefix: str) -> None:
                 other, where = known.setdefault(key, (node, part))
                 if other.name == node.name:
                     continue
-                option = show_path(("nodes", node.name, "match", key[0]), prefix)
-                of = show_path(("nodes", other.name), prefix)
+                option = show_path(("nodes", node.name, "match", key[0]), part.prefix)
+                of = show_path(("nodes", other.name), where.prefix)
                 shown = of if where is part else f"{of} in {where.where}"
                 part.problems.add(option, key[1], f"is what {shown} is known by too", "each machine once")

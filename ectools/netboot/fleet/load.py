@@ -52,10 +52,24 @@ class FleetFile:
         return ProblemsError(f"{self.path}: {count} in the fleet", located)
 
 
+def load_whole(part: FleetPart, path: Path | None) -> Fleet:
+    """The fleet of the options and of the fleet file. Raises as ``load_fleet``."""
+    if path is None:
+        return join_parts([part])
+    file = read_fleet_file(path)
+    part.problems.found.clear()
+    fleet = join_parts([part, file.part])
+    if (error := file.error()) is not None:
+        raise error
+    if part.problems.found:
+        raise part.problems.error(part.where)
+    return fleet
+
+
 def load_fleet(path: Path) -> Fleet:
     """The fleet of one file. Raises InputError where it cannot be read, ProblemsError with all that is wrong."""
     file = read_fleet_file(path)
-    fleet = join_parts([file.part], prefix="")
+    fleet = join_parts([file.part])
     if (error := file.error()) is not None:
         raise error
     return fleet

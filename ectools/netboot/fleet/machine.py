@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from ectools.netboot.fleet.model import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MAX_LENGTH = 255
 """Characters of a value that a machine sends; SMBIOS bounds its strings by a byte of their own."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_BUILD = re.compile(r"[a-z0-9_]{1,16}", re.ASCII)
 # Left in by the maker: no two machines are told apart by them (systemd's is_dmi_default, and iPXE's own list).
 _PLACEHOLDERS = frozenset(
     {
@@ -34,7 +35,7 @@ _BLANK = re.compile(r"[0 .\-]*|[fF]+|[xX*]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What one machine sent, normalized; None where it sent nothing that tells it from others.
+    """What one machine says of itself, normalized; None where it sent nothing that tells it from others.
 
     ``build`` is iPXE's ``${buildarch}``.
     """
@@ -52,6 +53,23 @@ class Machine:
 
     def __str__(self) -> str:
         return ", ".join(f"{kind} {value}" for kind, value in list_keys(self)) or "nothing that it is known by"
+
+
+def parse_machine(query: Mapping[str, str]) -> Machine | None:
+    """The machine of a query; None where it names none of what machines are known by: nobody has asked it.
+
+    What cannot be used of it counts as not sent.
+    """
+    if not any(kind in query for kind in ("mac", "uuid", "serial", "asset")):
+        return None
+    build = query.get("arch", "")
+    return Machine(
+        mac=normalize_mac(query.get("mac", "")),
+        uuid=normalize_uuid(query.get("uuid", "")),
+        serial=normalize_text(query.get("serial", "")),
+        asset=normalize_text(query.get("asset", "")),
+        build=build if _BUILD.fullmatch(build) else None,
+    )
 
 
 def list_keys(known: Machine | Match) -> Iterator[tuple[str, str]]:
