@@ -137,7 +137,7 @@ def test_a_machine_that_waits_until_it_has_a_name(host: BootHost, lab: Lab, tmp_
     with serve_in(lab, host), machine(lab, tmp_path, 5, Firmware.OVMF_PXE) as client:
         client.wait_for("the fleet has no node that is this machine: mac 52:54:00:00:00:05")
         (told,) = host.events("a machine that no node is asks what to boot")
-        assert told["machine"].startswith("mac 52:54:00:00:00:05, uuid ")
+        assert told["machine"] == "mac 52:54:00:00:00:05"  # QEMU sends no UUID, of zeros
         with (host.directory / "fleet.toml").open("a") as file:
             file.write(NEWCOMER)
         assert host.process is not None

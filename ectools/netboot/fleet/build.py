@@ -115,7 +115,7 @@ class _Builder:
         ]
         if not macs and all(raw.get(kind) is None for kind in texts):
             message = "says nothing that the machine is known by"
-            self._add(place, dict(raw), message, "one of mac, uuid, serial and asset")
+            self._add(place, {}, message, "one of mac, uuid, serial and asset")
         return Match(macs=tuple(dict.fromkeys(mac for mac in macs if mac is not None)), **texts)
 
     def _normalize(

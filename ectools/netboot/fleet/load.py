@@ -94,7 +94,7 @@ def read_fleet_file(path: Path) -> FleetFile:
 
 def _check(document: Any, raw: bytes, path: Path, form: HostFormat) -> None:
     """Raises ProblemsError where the schema does not take the document."""
-    if _accepts()(document):
+    if accepts(document):
         return
     problems = validate_document(document, load_fleet_schema())
     if not problems:
@@ -116,21 +116,23 @@ def load_fleet_schema() -> Schema:
     return replace(whole, document=document, prefix=FLEET, name=FLEET)
 
 
-@functools.cache
-def _accepts() -> Callable[[Any], bool]:
+def accepts(document: Any) -> bool:
     """Whether the schema takes a document, without saying why not.
 
     A compiled check: of a hundred thousand nodes, one that explains itself takes minutes.
     """
     import fastjsonschema
 
-    check = fastjsonschema.compile(load_fleet_schema().document, use_default=False)
+    try:
+        _compile()(document)
+    except fastjsonschema.JsonSchemaException:
+        return False
+    return True
 
-    def accepts(document: Any) -> bool:
-        try:
-            check(document)
-        except fastjsonschema.JsonSchemaException:
-            return False
-        return True
 
-    return accepts
+@functools.cache
+def _compile() -> Callable[[Any], object]:
+    import fastjsonschema
+
+    check: Callable[[Any], object] = fastjsonschema.compile(load_fleet_schema().document, use_default=False)
+    return check
