@@ -110,7 +110,9 @@ def diff(*, old: Path, new: Path, as_json: bool) -> None:
             click.echo(f"    {_TITLES[title]}: {_show(title, before)} → {_show(title, after)}")
         lost, won = change.keys
         if lost or won:
-            click.echo(f"    known by: {', '.join([*(f'-{key}' for key in lost), *(f'+{key}' for key in won)])}")
+            click.echo(
+                f"    known by: {', '.join([*(f'-{key}' for key in lost), *(f'+{key}' for key in won)])}"
+            )
     click.echo(f"{_count(changes, 'change')}", err=True)
 
 
@@ -174,7 +176,13 @@ def _describe(assignment: Assignment) -> dict[str, Any]:
 def _describe_change(change: NodeChange) -> dict[str, Any]:
     values = {_TITLES[title]: list(pair) for title, pair in change.values.items()}
     kind = "added" if change.before is None else "removed" if change.after is None else "changed"
-    return {"node": change.name, "kind": kind, "values": values, "lost": change.keys[0], "won": change.keys[1]}
+    return {
+        "node": change.name,
+        "kind": kind,
+        "values": values,
+        "lost": change.keys[0],
+        "won": change.keys[1],
+    }
 
 
 def _rate(error: EcError) -> int:

@@ -56,10 +56,7 @@ NEWCOMER = """
 match.mac = ["52:54:00:00:00:05"]
 """
 # Teletype output, a character at a time, until it is told that there is none.
-BOOT_SECTOR = (
-    bytes.fromhex("be137c" "ac" "84c0" "7407" "b40e" "cd10" "ebf5" "f4" "ebfd" "9090")
-    + b"THE DISK BOOTS\r\n\0"
-)
+BOOT_SECTOR = bytes.fromhex("be137cac84c07407b40ecd10ebf5f4ebfd9090") + b"THE DISK BOOTS\r\n\0"
 DISK_OF_BIOS = "THE DISK BOOTS"
 DISK_OF_UEFI = 'loading Boot0002 "UEFI'
 
@@ -103,7 +100,7 @@ def machine(lab: Lab, directory: Path, number: int, firmware: Firmware, *extra: 
 
 
 def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_path: Path) -> None:
-    """Known by MAC and by serial number, over both firmwares; with the group's arguments before the node's."""
+    """Known by MAC and by serial number, over both firmwares; the group's arguments before the node's."""
     with (
         serve_in(lab, host),
         machine(lab, tmp_path, 1, Firmware.SEABIOS) as first,

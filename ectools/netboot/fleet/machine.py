@@ -52,7 +52,9 @@ class Machine:
         return next(list_keys(self), None) is None
 
     def __str__(self) -> str:
-        return ", ".join(f"{kind} {value}" for kind, value in list_keys(self)) or "nothing that it is known by"
+        return (
+            ", ".join(f"{kind} {value}" for kind, value in list_keys(self)) or "nothing that it is known by"
+        )
 
 
 def parse_machine(query: Mapping[str, str]) -> Machine | None:

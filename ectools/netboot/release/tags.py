@@ -24,7 +24,7 @@ class ReleaseTags:
         self._known: dict[str, tuple[_Stamp, str | None, int]] = {}
 
     def find_id(self, wanted: str) -> str | None:
-        """The id of the staged release that ``wanted`` names: an id, or a tag, and then the newest of that tag.
+        """The id of the staged release that ``wanted`` names: an id, or a tag, of which it is the newest.
 
         None where none is staged, or its record cannot be read. Raises FileError where the store cannot be.
         """

@@ -22,9 +22,10 @@ _MAX_NODES = 4096
 
 @dataclass(kw_only=True)
 class _Node:
-    """``name``: in the fleet. ``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``.
+    """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``.
 
-    ``loaders``: what it has had of a first stage since ``loading_since``, of this boot or of the next.
+    ``name``: in the fleet. ``loaders``: what it has had of a first stage since ``loading_since``, of this
+    boot or of the next.
     """
 
     since: float

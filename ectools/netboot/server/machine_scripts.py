@@ -82,4 +82,3 @@ class MachineLog:
         if len(self._told) > _MAX_MACHINES:
             self._told.popitem(last=False)
         _log.warning(event, machine=machine, node=asked.assignment.node, **fields)
-

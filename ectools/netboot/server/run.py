@@ -31,9 +31,9 @@ from ectools.netboot.server.access import read_chain_tokens
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
 from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import NETBOOT_OPTIONS

@@ -14,7 +14,6 @@ from ectools.netboot.boot_files.scripts.fetching import (
     join_lines,
     probe_header,
 )
-
 from ectools.netboot.boot_files.scripts.identity import build_identity
 
 if TYPE_CHECKING:

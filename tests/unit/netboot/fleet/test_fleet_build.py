@@ -23,13 +23,9 @@ def test_a_fleet_as_it_is_written() -> None:
         groups={"runners": {"system": "ec-runner-x86_64-netboot", "kernelArguments": ["console=ttyS0"]}},
         nodes={"nuc-07": {"group": "runners", "match": {"mac": ["02-00-00-00-00-07", MAC]}, "boot": "disk"}},
     )
-    runners = Group(
-        name="runners", system="ec-runner-x86_64-netboot", kernel_arguments=("console=ttyS0",)
-    )
+    runners = Group(name="runners", system="ec-runner-x86_64-netboot", kernel_arguments=("console=ttyS0",))
     node = Node(name="nuc-07", match=Match(macs=(MAC,)), group="runners", boot=BootTarget.DISK)
-    assert fleet == Fleet(
-        unknown=UnknownPolicy.HOLD, groups={"runners": runners}, nodes={"nuc-07": node}
-    )
+    assert fleet == Fleet(unknown=UnknownPolicy.HOLD, groups={"runners": runners}, nodes={"nuc-07": node})
     assert not fleet.is_empty
     assert make_fleet().is_empty
     assert make_fleet(groups={"runners": {}}).is_empty

@@ -50,8 +50,20 @@ def test_uuids(text: str, uuid: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "   ", "0", "000000", "None", "To Be Filled By O.E.M.", "Default string", "..........", "FFFFFFFF"]
-    + ["Not Specified", "System Serial Number", "XXXXXXXX", "a" * 256, "caf\xe9", "a\tb"],
+    [
+        *(
+            "",
+            "   ",
+            "0",
+            "000000",
+            "None",
+            "To Be Filled By O.E.M.",
+            "Default string",
+            "..........",
+            "FFFFFFFF",
+        ),
+        *("Not Specified", "System Serial Number", "XXXXXXXX", "a" * 256, "caf\xe9", "a\tb"),
+    ],
 )
 def test_what_a_maker_left_unset_tells_no_machine_from_others(text: str) -> None:
     assert normalize_text(text) is None

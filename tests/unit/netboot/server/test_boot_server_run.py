@@ -332,8 +332,8 @@ def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: p
         "stateDir": replace(settings, state_dir=other),
         "maxConnections": replace(settings, max_connections=settings.max_connections + 1),
         "fleet.listen": replace(
-                settings,
-                fleet=replace(settings.fleet, listen=ListenAddress(ip=IPv4Address(LOOPBACK), port=9)),
+            settings,
+            fleet=replace(settings.fleet, listen=ListenAddress(ip=IPv4Address(LOOPBACK), port=9)),
         ),
     }
     prefix = "services.every-channel.netboot"
