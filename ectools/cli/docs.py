@@ -8,6 +8,7 @@ import click
 
 from ectools.cli.complete import complete_schema
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.module_options import ModuleOptions, module_options
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
 FORMATS = ("markdown", "html", "man", "json", "options-json")
@@ -56,6 +57,7 @@ _REDIRECTS = click.option(
     shell_complete=complete_schema,
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
+@module_options()
 @click.option(
     "--source-url",
     metavar="TEMPLATE",
@@ -72,12 +74,13 @@ def docs(
     checked: Path | None,
     formats: tuple[str, ...],
     schemas: tuple[str, ...],
+    modules: ModuleOptions,
     source_url: str | None,
     redirects: Path | None,
     internal: bool,
     allow_undocumented: bool,
 ) -> int | None:
-    """Write the option reference from the schemas; Nix is not needed.
+    """Write the option reference from the schemas; Nix is needed for --module alone.
 
     An option without a description is an error (exit 1), and so is a redirect that leads nowhere (exit 2).
     """
@@ -99,6 +102,7 @@ def docs(
     gc.disable()
     reference = build_reference(
         schemas,
+        modules=modules.load(),
         settings=DocSettings(
             source_url=None if source_url is None else SourceUrl(source_url), internal=internal
         ),

@@ -35,31 +35,34 @@ class Reference:
 def build_reference(
     schemas: Sequence[str] = (),
     *,
+    modules: Sequence[Schema] = (),
     settings: DocSettings | None = None,
     redirects: Path | None = None,
     allow_undocumented: bool = False,
 ) -> Reference:
-    """The reference of the named schemas (names or files), or of all of this project's where none is named.
+    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now, or of
+    all of this project's where there is none of either.
 
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
     schemas. Raises InputError, UndocumentedError.
     """
     own = schemas_directory() / REDIRECTS
-    if redirects is None and not schemas and own.is_file():
+    names = schemas or (() if modules else schema_names())
+    if redirects is None and not schemas and not modules and own.is_file():
         redirects = own
     settings = settings or DocSettings()
-    loaded = tuple(_load(name) for name in schemas or schema_names())
-    modules = [build_module_doc(schema, settings) for schema in loaded]
+    loaded = (*map(_load, names), *modules)
+    documented = [build_module_doc(schema, settings) for schema in loaded]
     if not allow_undocumented:
-        reject_undocumented(modules)
+        reject_undocumented(documented)
     table: dict[str, str] = {}
     if redirects is not None:
         table = load_redirects(redirects)
-        _check_redirects(table, modules, redirects)
+        _check_redirects(table, documented, redirects)
     former: dict[str, list[str]] = defaultdict(list)
     for old, new in sorted(table.items()):
         former[new].append(old)
-    return Reference(tuple(_with_former(module, former) for module in modules), table, loaded, settings)
+    return Reference(tuple(_with_former(module, former) for module in documented), table, loaded, settings)
 
 
 def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDoc:

@@ -85,6 +85,8 @@ def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:
     """The schema of one tree of a dump. ``output``: of the values that options have once they are coerced."""
     builder = _Builder(dump, tree, output=output)
     root = builder.options_schema(tree.options, ())
+    for path in tree.open:
+        _open_group(root, path)
     document: JsonSchema = {
         "$schema": DIALECT,
         "title": show_path(tree.path) or tree.name,
@@ -232,6 +234,13 @@ def _write_json(value: Any, newline: str, parts: list[str]) -> None:
 
 def _group() -> JsonSchema:
     return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+def _open_group(group: JsonSchema, path: tuple[str, ...]) -> None:
+    """Let names into a group that this document says nothing of."""
+    for name in path:
+        group = group["properties"][name]
+    del group["additionalProperties"]
 
 
 def _without_empty_required(group: JsonSchema) -> JsonSchema:

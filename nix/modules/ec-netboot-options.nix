@@ -141,6 +141,18 @@ in
       '';
     };
 
+    tftp.receiveBuffer = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = 8388608;
+      example = 16777216;
+      description = ''
+        Bytes of requests that wait for TFTP at a time, about 2,000 for each machine that asks at the same moment; one that
+        does not fit is dropped, and asks again after seconds. It is the sysctl `net.core.rmem_default`, which the module
+        sets unless something else does, and which is a bound for every socket of this host that names none itself. Null
+        leaves it as it is: Linux's own has room for about 256 requests.
+      '';
+    };
+
     openFirewall = mkOption {
       type = types.bool;
       default = true;

@@ -287,6 +287,8 @@ class _Boot:
             self._server,
             boots=self._site.nodes.boots,
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
+            dnsmasq_restarts=self._dnsmasq.restarts,
+            tftp=self._dnsmasq.tftp,
             release=self._site.release,
         )
 

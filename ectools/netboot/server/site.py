@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
-from ectools.netboot.boot_files.layout import list_boot_names
+from ectools.netboot.boot_files.layout import build_filenames, list_boot_names
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.admission import Standing
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
+    from ectools.netboot.protocols import Binary
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.settings.model import NetbootSettings
@@ -57,21 +58,29 @@ class ServingPolicy:
     """What a reload replaces.
 
     ``token`` is what scripts send, ``boot_files`` are the names, by segments, that are served of the TFTP
-    directory.
+    directory. ``found``: the boot binaries there that no setting has named.
     """
 
     settings: NetbootSettings
     access: Access
     token: str | None
     boot_files: frozenset[tuple[bytes, ...]]
+    found: tuple[Binary, ...]
 
     @classmethod
     def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
+        """It looks at files: off an event loop that serves."""
+        names = build_filenames(settings)
         return cls(
             settings=settings,
             access=Access(settings, tokens),
             token=tokens[0] if tokens else None,
             boot_files=frozenset(tuple(name.encode().split(b"/")) for name in list_boot_names(settings)),
+            found=tuple(
+                binary
+                for binary in sorted(settings.ipxe.looked_for)
+                if (settings.tftp_dir / names[binary]).is_file()
+            ),
         )
 
 
@@ -82,15 +91,28 @@ class _Current:
     policy: ServingPolicy
 
 
-def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
-    """Machines that are let in, and shown by the boot script that there is nothing for them."""
-    unserved = find_unserved(release.systems, settings.ipxe.offered)
+def _warn_of_unserved(release: Release, policy: ServingPolicy) -> None:
+    """Machines that are let in, and shown by the boot script that there is nothing for them.
+
+    Those that nobody has asked for are no warning: a distribution installs their binary beside the others.
+    """
+    systems = {each.name: each.architecture for each in release.systems}
+    found = find_unserved(release.systems, policy.found)
+    if found:
+        _log.info(
+            "the release has no system for machines whose boot binary was found on this host: they are told"
+            " so, and boot nothing",
+            release=release.id,
+            machines=[binary.value for binary in found],
+            systems=systems,
+        )
+    unserved = find_unserved(release.systems, policy.settings.ipxe.offered)
     if unserved:
         _log.warning(
             "the release has no system for machines that are let in: they are told so, and boot nothing",
             release=release.id,
             machines=[binary.value for binary in unserved],
-            systems={each.name: each.architecture for each in release.systems},
+            systems=systems,
             hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
         )
 
@@ -209,7 +231,7 @@ class BootSite:
 
     def _build(self, release: Release, policy: ServingPolicy) -> _Current:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
-        _warn_of_unserved(release, policy.settings)
+        _warn_of_unserved(release, policy)
         return _Current(release=release, script=script, policy=policy)
 
     def _report_error(self, error: EcError) -> None:

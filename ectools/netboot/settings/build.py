@@ -26,6 +26,7 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
+    StockBinary,
     StockIpxe,
     Strategy,
     Tarballs,
@@ -75,11 +76,18 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
         max_connections=int(raw["maxConnections"]),
         mirrors=mirrors,
         tftp_boot_filename=filename,
-        tftp=TftpSettings(max_transfers=int(raw["tftp"]["maxTransfers"])),
+        tftp=_build_tftp(raw["tftp"]),
         proxy_dhcp=proxy_dhcp,
         release=release,
         ipxe=ipxe,
         fleet=fleet,
+    )
+
+
+def _build_tftp(raw: Mapping[str, Any]) -> TftpSettings:
+    buffer = raw["receiveBuffer"]
+    return TftpSettings(
+        max_transfers=int(raw["maxTransfers"]), receive_buffer=None if buffer is None else int(buffer)
     )
 
 
@@ -252,7 +260,8 @@ def _build_x86_64(
     problems.check("ipxe.remoteUrl", raw["remoteUrl"], checks.check_remote_url)
     match strategy:
         case Strategy.AUTOEXEC:
-            return StockIpxe(package=_optional_path(raw.get("package")))
+            package = _optional_path(raw.get("package"))
+            return StockIpxe(package=package, binary=StockBinary(raw["binary"]))
         case Strategy.LOCAL:
             path = need("localFile")
             return None if path is None else IpxeFile(path=Path(path))

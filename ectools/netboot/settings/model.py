@@ -35,6 +35,13 @@ class Strategy(StrEnum):
     REMOTE = "remote"
 
 
+class StockBinary(StrEnum):
+    """Which iPXE of a package: with drivers of its own, or with the firmware's alone (as iPXE calls them)."""
+
+    IPXE = "ipxe"
+    SNPONLY = "snponly"
+
+
 class OnFailure(StrEnum):
     """What a boot script does when nothing could be booted."""
 
@@ -68,9 +75,12 @@ class ProxyDhcp:
 
 @dataclass(frozen=True, kw_only=True)
 class TftpSettings:
-    """``max_transfers``: at once, of all clients."""
+    """``max_transfers``: at once, of all clients. ``receive_buffer``: bytes of requests that wait to be read,
+    None where that is left to this host.
+    """
 
     max_transfers: int
+    receive_buffer: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +140,7 @@ class StockIpxe:
     """
 
     package: Path | None
+    binary: StockBinary = StockBinary.IPXE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +181,7 @@ class IpxeSettings:
 
     @property
     def offered(self) -> tuple[Binary, ...]:
-        """The boot binaries that there are: whose machines are let in."""
+        """The boot binaries that are asked for: whose machines are let in, beside ``looked_for``."""
         return (Binary.X86_64, *self.files)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ectools.ipxe.language import LACKS_VARIABLE, goes_on, is_file_name
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import ScriptError, check_file_name, check_kernel_argument
-from ectools.netboot.kernel import KERNELS_BY_BUILD
+from ectools.netboot.kernel import IA32_UEFI, KERNELS_BY_BUILD
 from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _BUILDS = {"": "i386", **{build: build for build in KERNELS_BY_BUILD}}
 class ScriptSystem:
     """A system as the script boots it. ``first`` is the number of its first step.
 
-    ``names`` are its images', the kernel's first; ``builds`` the values of ``${buildarch}`` that it is for;
+    ``names`` are its images', the kernel's first; ``builds`` the values of ``${ec-build}`` that it is for;
     ``protected`` says for each file whether it asks for the token.
     """
 
@@ -90,14 +90,16 @@ def build_systems(settings: NetbootSettings, release: Release) -> list[ScriptSys
 
 
 def choose_by_build(systems: list[ScriptSystem], release: Release) -> Iterator[str]:
-    """The branch on ``${buildarch}``, and the readable error where the release has no system for it."""
+    """The branch on the machine's build, and the readable error where the release has no system for it."""
     if systems and not systems[0].builds:
         yield from _begin(systems[0])
         return
-    yield "goto system_${buildarch} ||"
+    yield "set ec-build ${buildarch}"
+    yield f"iseq ${{buildarch}}-${{platform}} {IA32_UEFI} && set ec-build {IA32_UEFI} ||"
+    yield "goto system_${ec-build} ||"
     has = ", ".join(_show(each.name) for each in release.systems)
-    yield f"set {LACKS_VARIABLE} ${{buildarch}}"
-    yield f"echo {FAILURE_MARK} this release has no system for ${{buildarch}}: it has {has}"
+    yield f"set {LACKS_VARIABLE} ${{ec-build}}"
+    yield f"echo {FAILURE_MARK} this release has no system for ${{ec-build}}: it has {has}"
     yield "goto end"
     for each in systems:
         yield from (f":system_{build}" for build in each.builds)
