@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from ectools.schemas import Schema
 
-HOST_DOCUMENT = "host.document.json"
-"""The file of this project's own, beside the schemas of its modules; no module's schema ends so."""
-HOST_DOCUMENT_URL = (
-    f"https://git.every.channel/every-channel/every.channel/raw/branch/main/schemas/{HOST_DOCUMENT}"
-)
+HOST_DOCUMENT_NAME = "host"
+"""What that of this project's modules is called: ``host.document.json``, beside their schemas."""
+_PUBLISHED = "https://git.every.channel/every-channel/every.channel/raw/branch/main/schemas"
+HOST_DOCUMENT_URL = f"{_PUBLISHED}/{HOST_DOCUMENT_NAME}.document.json"
 """Its ``$id``: where the newest is."""
 
 _ROLE = re.compile(r"\{[a-z]+\}(?=`)")
@@ -52,13 +51,18 @@ class EditorDialect(StrEnum):
 
 
 def build_editor_schema(
-    schemas: Iterable[Schema], *, identifier: str, dialect: EditorDialect = EditorDialect.DRAFT_07
+    schemas: Iterable[Schema],
+    *,
+    identifier: str | None = None,
+    dialect: EditorDialect = EditorDialect.DRAFT_07,
+    is_open: bool = False,
 ) -> dict[str, Any]:
-    """The document of modules whose option paths differ. ``identifier`` is its ``$id``, an absolute URI.
+    """The document of modules whose options differ. ``identifier`` is its ``$id``, an absolute URI.
 
-    Raises InputError where the schemas are of several dialects of JSON Schema.
+    ``is_open``: there are further modules, so outside of these schemas any name may stand. Raises InputError
+    where the schemas are of several dialects of JSON Schema.
     """
-    combined = build_combined_schema(schemas).document
+    combined = build_combined_schema(schemas, is_open=is_open).document
     writer = _Writer(combined.get("$defs", {}), dialect)
     root = writer.write({key: value for key, value in combined.items() if key not in _LEFT_OUT})
     if "properties" in root:
@@ -66,7 +70,7 @@ def build_editor_schema(
     definitions = {name: writer.write(combined["$defs"][given]) for given, name in writer.names.items()}
     return {
         "$schema": dialect.url,
-        "$id": identifier,
+        **({} if identifier is None else {"$id": identifier}),
         "title": "Host description",
         **root,
         **({writer.holder: definitions} if definitions else {}),

@@ -1,4 +1,4 @@
-"""A client of a language server (LSP 3.17) over its standard streams: what an editor would show of one file."""
+"""A client of a language server (LSP 3.17) over its streams: what an editor would show of one file."""
 
 from __future__ import annotations
 
@@ -44,13 +44,18 @@ class LanguageServer:
         self.notify("initialized", {})
         self.notify("workspace/didChangeConfiguration", {"settings": settings})
 
-    def open(self, path: Path, language: str, text: str) -> list[dict[str, Any]]:
-        """Show the server a file with ``text``; what it finds wrong with it, which may be nothing."""
+    def find_problems(
+        self, path: Path, language: str, text: str, *, wanted: bool = True
+    ) -> list[dict[str, Any]]:
+        """Show the server a file with ``text``; what it finds wrong with it.
+
+        Servers speak before they have read the schema: waits until there is something, or where nothing is
+        ``wanted`` until there is nothing any more.
+        """
         uri = path.as_uri()
-        self.diagnostics.pop(uri, None)
-        document = {"uri": uri, "languageId": language, "version": 1, "text": text}
+        document = {"uri": uri, "languageId": language, "version": self.number, "text": text}
         self.notify("textDocument/didOpen", {"textDocument": document})
-        while uri not in self.diagnostics:
+        while uri not in self.diagnostics or bool(self.diagnostics[uri]) != wanted:
             self._take()
         return self.diagnostics[uri]
 
@@ -118,7 +123,7 @@ def start_language_server(
 ) -> Iterator[LanguageServer]:
     """A server in ``root``, which is ended with the block."""
     with subprocess.Popen(
-        argv, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
+        argv, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
             yield LanguageServer(process, root, settings or {})
