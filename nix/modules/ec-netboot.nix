@@ -70,6 +70,7 @@ in
   imports = [
     ./tools.nix
     ./ec-netboot-options.nix
+    ./ec-netboot-fleet-options.nix
     ./ec-netboot-ipxe-options.nix
   ];
 

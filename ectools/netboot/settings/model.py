@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
+    from ectools.netboot.fleet.build import FleetPart
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -187,9 +188,14 @@ class IpxeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """``listen``: where health and metrics are answered, None for nowhere of their own."""
+    """``listen``: where health and metrics are answered, None for nowhere of their own.
+
+    ``part`` is what the options say of machines; ``file`` says more of them.
+    """
 
     listen: ListenAddress | None
+    file: Path | None
+    part: FleetPart
 
 
 @dataclass(frozen=True, kw_only=True)
