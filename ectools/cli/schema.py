@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The members of ectools.host.editor_schema.EditorDialect, which is imported only when it is needed; a test
 # holds them together.
-DIALECTS = ("draft-07", "2020-12")
+DOCUMENT_DIALECTS = ("draft-07", "2020-12")
 
 _NAMES = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_schema)
 _DUMP = click.option(
@@ -83,7 +83,7 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
 )
 @click.option(
     "--dialect",
-    type=click.Choice(DIALECTS),
+    type=click.Choice(DOCUMENT_DIALECTS),
     help="With --document: the draft of JSON Schema that it is written in. [default: draft-07]",
 )
 @click.option(

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ectools.cli.schema import DIALECTS
+from ectools.cli.schema import DOCUMENT_DIALECTS
 from ectools.documents.load import load_host
 from ectools.errors import ProblemsError
 from ectools.host.combined_schema import load_combined_schema
@@ -29,7 +29,7 @@ def build(
 
 
 def test_the_command_has_the_dialects_that_there_are() -> None:
-    assert tuple(EditorDialect) == DIALECTS
+    assert tuple(EditorDialect) == DOCUMENT_DIALECTS
 
 
 @pytest.mark.parametrize("dialect", EditorDialect)
