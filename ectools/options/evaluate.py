@@ -48,6 +48,12 @@ def find_checkout() -> Path:
     )
 
 
+def find_library() -> Path:
+    """The directory of ``nix/lib``: the package's own, or the checkout's that the package is started from."""
+    installed = _PACKAGE / "_nix"
+    return installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
+
+
 def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     """The options of the checkout's modules. ``nixpkgs`` is a path, None for the one that the user has.
 
@@ -68,9 +74,7 @@ def evaluate_expression(
     ``name`` is the name of the one tree of the dump. ``required``: in submodules, what has no default and is
     not defined by the submodule itself must be set. Raises InputError, OptionsError.
     """
-    installed = _PACKAGE / "_nix"
-    library = installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
-    request = _Request(library=library, nixpkgs=find_nixpkgs(nixpkgs))
+    request = _Request(library=find_library(), nixpkgs=find_nixpkgs(nixpkgs))
     request.data |= {
         "name": name,
         "roots": [{"prefix": "", "path": str(Path.cwd())}],
