@@ -3,5 +3,5 @@
 ``main`` loads each with ``lazy``: ``demo`` (and ``demo_netboot``) · ``doctor`` · ``init`` · ``validate`` ·
 ``generate`` · ``netboot`` · ``vm`` · ``service`` · ``verify_closure`` · ``completion`` · ``eval`` ·
 ``schema`` · ``docs`` · ``vmtest`` · ``proposals``. They share ``combined_schema``, ``complete``,
-``log_format``, ``param_types`` and ``service_settings``.
+``log_format``, ``module_options``, ``param_types`` and ``service_settings``.
 """

@@ -35,8 +35,9 @@ def build_reference(
     redirects: Path | None = None,
     allow_undocumented: bool = False,
 ) -> Reference:
-    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now, or of
-    all of this project's where there is none of either.
+    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now.
+
+    Where there is none of either, it is of all of this project's.
 
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
     schemas. Raises InputError, UndocumentedError.
