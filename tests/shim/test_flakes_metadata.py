@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pynix_eval_shim as shim
-from pynix_eval_shim import FlakeMetadata, flake_metadata
+from pynix_eval_shim.flakes import FlakeMetadata, flake_metadata
 
 if TYPE_CHECKING:
     from support.fake_nix import FakeProcess
