@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 from support.boot_binaries import find_ipxe
@@ -54,7 +55,8 @@ def run_boot_host(toplevel: Path, release: Release, lab: Lab, directory: Path) -
     """The boot host in the lab, its first jobs done, for the length of the block."""
     tree, given = directory / "boot-host", directory / "given"
     # What systemd-nspawn wants of a tree before it starts anything in it.
-    (tree / "etc").mkdir(parents=True)
+    (tree / "usr").mkdir(parents=True)
+    (tree / "etc").mkdir()
     (tree / "etc/os-release").touch()
     given.mkdir()
     for file in release.published:
@@ -67,10 +69,14 @@ def run_boot_host(toplevel: Path, release: Release, lab: Lab, directory: Path) -
         str(toplevel / "init"),
     ]
     console = directory / "boot-host.console"
-    with run_container(arguments, console, namespace=lab.boot, path=_PROGRAMS) as host:
-        for unit in (STAGE, SERVE):
-            wait_good(host, unit)
-        yield host
+    try:
+        with run_container(arguments, console, namespace=lab.boot, path=_PROGRAMS) as host:
+            for unit in (STAGE, SERVE):
+                wait_good(host, unit)
+            yield host
+    finally:
+        # NixOS makes it immutable; then nobody could remove the tree.
+        subprocess.run(["chattr", "-i", tree / "var/empty"], capture_output=True, check=False)
 
 
 def wait_good(host: NspawnMachine, unit: str) -> None:
