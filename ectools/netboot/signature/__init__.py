@@ -20,8 +20,8 @@ class SignatureError(EcError):
     """A signature is missing, cannot be read, or is not by the pinned key."""
 
 
-# cryptography does not load where OpenSSL's legacy provider is not installed, unless it is told to do without; no
-# algorithm here is that provider's.
+# cryptography does not load where OpenSSL has no legacy provider, unless it is told to do without it;
+# no algorithm here is that provider's.
 os.environ.setdefault("CRYPTOGRAPHY_OPENSSL_NO_LEGACY", "1")
 
 SUFFIXES = {
