@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from support.boot_binaries import find_ipxe
 from support.machine_nspawn import run_container
 from support.nixos_build import Flake
+from support.nixos_machine import MAC
 
 from ectools.demo.netboot.lab import BOOT_IP, LAN, NETWORK
 
@@ -40,7 +41,8 @@ _FLAKE = """\
 def build_boot_host(flake: Flake, release: Release, directory: Path) -> Path:
     """The system that serves ``release``, by a flake of its own, as a user has one."""
     directory.mkdir()
-    values = {"ADDRESS": BOOT_IP, "INTERFACE": LAN, "NETWORK": NETWORK, "ARCHIVE": release.archive.name}
+    values = {"ADDRESS": BOOT_IP, "INTERFACE": LAN, "NETWORK": NETWORK, "MAC": MAC}
+    values["ARCHIVE"] = release.archive.name
     module = (flake.source / "tests/systems/boot_host.nix").read_text()
     for name, value in values.items():
         module = module.replace(f"@{name}@", value)
