@@ -29,7 +29,7 @@ let
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
     ${ectools} netboot serve --check --config ${settingsFile}
     ${lib.optionalString (cfg.release.refresh != null) ''
-      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar ${lib.escapeShellArg cfg.release.refresh} || {
+      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar -- ${lib.escapeShellArg cfg.release.refresh} || {
         echo ${lib.escapeShellArg "${path}.release.refresh: not a calendar event (systemd.time(7))"} >&2
         exit 1
       }
@@ -70,6 +70,7 @@ in
   imports = [
     ./tools.nix
     ./ec-netboot-options.nix
+    ./ec-netboot-fleet-options.nix
     ./ec-netboot-ipxe-options.nix
   ];
 

@@ -126,7 +126,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
             merge(LISTEN, {"stateDir": shared}),
             "stateDir must be a directory of the service's own, because it is given to the service's user",
         )
-        for shared in ("/srv/", "//etc/.", "/var/lib/every-channel")
+        for shared in ("/srv/", "//etc/.", "/etc/ssh", "/var/lib/every-channel")
     ),
 ]
 FINE = [

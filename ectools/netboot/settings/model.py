@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
+    from ectools.netboot.fleet.build import FleetPart
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -181,15 +182,20 @@ class IpxeSettings:
 
     @property
     def offered(self) -> tuple[Binary, ...]:
-        """The boot binaries that there are: whose machines are let in."""
+        """The boot binaries that are asked for: whose machines are let in, beside ``looked_for``."""
         return (Binary.X86_64, *self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """``listen``: where health and metrics are answered, None for nowhere of their own."""
+    """``listen``: where health and metrics are answered, None for nowhere of their own.
+
+    ``part`` is what the options say of machines; ``file`` says more of them.
+    """
 
     listen: ListenAddress | None
+    file: Path | None
+    part: FleetPart
 
 
 @dataclass(frozen=True, kw_only=True)
