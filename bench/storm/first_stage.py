@@ -18,15 +18,16 @@ import errno
 import heapq
 import itertools
 import json
+import random
 import select
 import socket
 import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from ectools.netboot.probe.clients.client import (
     build_boot_request,
@@ -36,6 +37,9 @@ from ectools.netboot.probe.clients.client import (
 )
 from ectools.netboot.probe.wire.dhcp import Message, MessageType, Option, build_message, parse_message
 from ectools.netboot.protocols import load_protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DHCP_TRIES = (4.0, 8.0, 16.0, 32.0)
 TFTP_TRIES, TFTP_SECONDS = 6, 4.0
@@ -49,7 +53,7 @@ IP_PKTINFO, SO_RCVBUFFORCE = 8, 33
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``count`` nodes arrive evenly within ``arrival`` seconds. ``pause``: seconds before each ACK of the firmware.
+    """``count`` nodes arrive evenly within ``arrival`` seconds. ``pause``: seconds before an ACK of the firmware.
 
     ``proxy`` is the boot server, ``interface`` the nodes' own. ``paths`` are asked for over HTTP, in order.
     """
@@ -73,13 +77,14 @@ class Node:
     """One node: what it does now, since when, and its tries."""
 
     __slots__ = (
-        "began", "block", "boot_file", "ended", "got", "head", "ip", "last", "length", "mac", "number", "offer",
-        "peer", "proxied", "request", "socket", "steps", "tries", "turn", "what",
+        "began", "block", "boot_file", "ended", "got", "head", "ip", "last", "length", "mac", "number",
+        "offer", "peer", "proxied", "request", "socket", "steps", "tries", "turn", "what",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.mac = bytes((2, 0xEC)) + number.to_bytes(4, "big")
+        # By chance, and the same in each run: dnsmasq's choice of an address is a hash of them.
+        self.mac = bytes((2, 0xEC)) + random.Random(number).randbytes(4)
         self.offer: Message | None = None
         self.proxied = False
         self.ip = ""
@@ -247,6 +252,11 @@ class Storm:
                 self.passed(node, "offered")
                 node.what, node.tries = "the lease", 0
                 self.lease(node)
+        elif node.what == "the lease" and message.kind is MessageType.NAK:
+            # Two were offered one address, which the other has: RFC 2131, section 3.1, step 4.
+            self.tries["an address that another had"] += 1
+            node.what, node.tries, node.offer, node.proxied = "DHCP offers", 0, None, False
+            self.discover(node)
         elif node.what == "the lease" and message.kind is MessageType.ACK and int(message.yiaddr):
             self.passed(node, "leased")
             node.ip = str(message.yiaddr)

@@ -289,10 +289,11 @@ def report_case(case: Case, found: dict[str, dict[str, Any]]) -> None:
         print(f"  {name}: nodes late by {each['late']:.2f} s at most, {each['cpu']:.2f} of a processor")
     for step in ("offered", "boot file", "booted"):
         if step in ours["steps"] and step in bare["steps"]:
-            ratios = (ours["steps"][step][key] / bare["steps"][step][key] for key in ("p50", "p99", "last"))
-            print(
-                f"  {step:10} ours / bare: p50 {next(ratios):.2f}, p99 {next(ratios):.2f}, last {next(ratios):.2f}"
+            ratios = (
+                f"{key} {ours['steps'][step][key] / bare['steps'][step][key]:.2f}"
+                for key in ("p50", "p99", "last")
             )
+            print(f"  {step:10} ours / bare: {', '.join(ratios)}")
 
 
 def write_peer_script(directory: Path, settings: Path) -> None:
