@@ -49,7 +49,7 @@ from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
 from pynix_eval_shim.flakes import FlakeMetadata, flake_metadata
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.messages import BuildEvent, NixMessage, NixMessageKind
+from pynix_eval_shim.messages import BuildEvent, BuildProgress, NixMessage, NixMessageKind
 from pynix_eval_shim.probing import Implementation, Probe, probe
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "Attribute",
     "BuildEvent",
     "BuildFailedError",
+    "BuildProgress",
     "Built",
     "DataError",
     "EvaluationError",

@@ -11,7 +11,7 @@ from ectools.cli.lazy import CommandGroup
 from ectools.cli.module_options import ModuleOptions, module_options
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
-FORMATS = ("markdown", "html", "man", "json")
+FORMATS = ("markdown", "html", "man", "json", "options-json")
 
 _REDIRECTS = click.option(
     "--redirects",
@@ -91,8 +91,10 @@ def docs(
     import gc
 
     from ectools.docs import DocFormat, write_pages
+    from ectools.docs.data import DATA_FILE
     from ectools.docs.links import SourceUrl
     from ectools.docs.model import DocSettings
+    from ectools.docs.options_json import OPTIONS_JSON_FILE
     from ectools.docs.reference import build_reference
     from ectools.docs.writing import find_stale, write_directory
 
@@ -110,6 +112,9 @@ def docs(
     pages: dict[str, bytes] = {}
     for name in formats:
         pages |= write_pages(reference, DocFormat(name))
+    if DocFormat.JSON in formats and DocFormat.OPTIONS_JSON not in formats:
+        # The name that our own JSON had before, for programs that still read it there.
+        pages[OPTIONS_JSON_FILE] = pages[DATA_FILE]
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:

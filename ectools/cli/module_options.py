@@ -76,9 +76,7 @@ class ModuleOptions:
 
         exports = self.export()
         report_findings(exports)
-        return [
-            Schema(each.document, each.name, show_path(each.document["x-nix-path"])) for each in exports
-        ]
+        return [Schema(each.document, each.name, show_path(each.document["x-nix-path"])) for each in exports]
 
 
 def report_findings(exports: list[Export]) -> int:

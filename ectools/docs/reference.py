@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, reject_undocumented
@@ -21,10 +21,15 @@ REDIRECTS = "redirects.json"
 
 @dataclass(frozen=True)
 class Reference:
-    """What every format is written from. ``redirects``: former name of an option → the name it has."""
+    """What every format is written from. ``redirects``: former name of an option → the name it has.
+
+    ``schemas`` are those of the modules, for the formats that say more of a value than its text.
+    """
 
     modules: tuple[ModuleDoc, ...]
     redirects: Mapping[str, str]
+    schemas: tuple[Schema, ...] = ()
+    settings: DocSettings = field(default_factory=DocSettings)
 
 
 def build_reference(
@@ -45,7 +50,9 @@ def build_reference(
     names = schemas or (() if modules else schema_names())
     if redirects is None and not schemas and not modules and own.is_file():
         redirects = own
-    documented = [build_module_doc(schema, settings) for schema in (*map(_load, names), *modules)]
+    settings = settings or DocSettings()
+    loaded = (*map(_load, names), *modules)
+    documented = [build_module_doc(schema, settings) for schema in loaded]
     if not allow_undocumented:
         reject_undocumented(documented)
     table: dict[str, str] = {}
@@ -55,7 +62,7 @@ def build_reference(
     former: dict[str, list[str]] = defaultdict(list)
     for old, new in sorted(table.items()):
         former[new].append(old)
-    return Reference(tuple(_with_former(module, former) for module in documented), table)
+    return Reference(tuple(_with_former(module, former) for module in documented), table, loaded, settings)
 
 
 def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDoc:

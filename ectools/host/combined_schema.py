@@ -28,7 +28,9 @@ _STORE_PATH = "^/nix/store/[0-9abcdf"
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 _HOLDERS = (dict, list)
-_VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations"})
+_VALUES = frozenset(
+    {"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations", "x-nix-modules"}
+)
 
 
 @functools.cache

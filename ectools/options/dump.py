@@ -58,7 +58,12 @@ def parse_dump(data: Any) -> Dump:
         empty_is_default=data["emptyIsDefault"],
         roots=tuple((root["path"].rstrip("/") + "/", root["prefix"]) for root in data["roots"]),
         trees=tuple(
-            Tree(tree["name"], tuple(tree["path"]), tree["options"], frozenset(map(tuple, tree.get("open", ()))))
+            Tree(
+                tree["name"],
+                tuple(tree["path"]),
+                tree["options"],
+                frozenset(map(tuple, tree.get("open", ()))),
+            )
             for tree in data["trees"]
         ),
         required=data.get("required", True),

@@ -49,7 +49,9 @@ def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     checkout = find_checkout()
     lock = checkout / "flake.lock"
     request = OptionsRequest(
-        library=checkout / "nix" / "lib", nixpkgs=find_nixpkgs(nixpkgs), target=OptionsSource(expression="null")
+        library=checkout / "nix" / "lib",
+        nixpkgs=find_nixpkgs(nixpkgs),
+        target=OptionsSource(expression="null"),
     )
     request.data["lock"] = str(lock) if lock.is_file() else None
     return request.answer()

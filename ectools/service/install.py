@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ectools.service.files import ServiceFiles
     from ectools.service.settings import ServiceName
 
+_KERNEL_SETTINGS = Path("/proc/sys")
 _SECONDS = 180.0
 """For what the service manager does at once; a server that starts has its unit's own time."""
 
@@ -228,9 +229,25 @@ def _set_up(files: ServiceFiles, root: Path) -> None:
             run(["systemd-tmpfiles", "--create", str(path)], timeout=_SECONDS)
         elif path.parent.name == "modules-load.d" and _is_running(root):
             run(["systemctl", "restart", "systemd-modules-load.service"], timeout=_SECONDS)
+        elif path.parent.name == "sysctl.d" and _is_running(root):
+            _raise_kernel_settings(files.texts[path])
     if _is_running(root):
         run(["systemctl", "daemon-reload"], timeout=_SECONDS)
     run(["systemctl", *given, "enable", "--quiet", *_list_enabled(files)], timeout=_SECONDS)
+
+
+def _raise_kernel_settings(text: str) -> None:
+    """Set each number of a file of sysctl.d(5) that is lower on the running system, and nothing else.
+
+    To start systemd-sysctl.service again would undo what the administrator has set by hand since the boot.
+    """
+    for line in text.splitlines():
+        name, is_setting, value = line.removeprefix("-").partition(" = ")
+        file = _KERNEL_SETTINGS / name.replace(".", "/")
+        if is_setting and not line.startswith("#"):
+            with contextlib.suppress(OSError, ValueError):  # in a container
+                if int(file.read_text()) < int(value):
+                    file.write_text(value)
 
 
 def _list_enabled(files: ServiceFiles) -> list[str]:

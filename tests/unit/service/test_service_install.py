@@ -47,10 +47,11 @@ def told(monkeypatch: pytest.MonkeyPatch, refused: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch, told: list[str], root: Path) -> list[str]:
+def running(monkeypatch: pytest.MonkeyPatch, told: list[str], root: Path, tmp_path: Path) -> list[str]:
     """As ``told``, and every root is the system that runs."""
     (root / "run").mkdir()
     monkeypatch.setattr(module, "_is_running", lambda _root: True)
+    monkeypatch.setattr(module, "_KERNEL_SETTINGS", tmp_path / "sys")
     return told
 
 
@@ -90,7 +91,7 @@ def test_a_system_that_runs_is_told_what_has_changed(build: Build, root: Path, r
     running.clear()
     outcome = install(build(NETBOOT), NETBOOT, root=root)
     assert (outcome.written, outcome.removed) == ((), ())
-    assert len(outcome.unchanged) == 7
+    assert len(outcome.unchanged) == 8
     assert [line for line in running if "restart" in line or "stage" in line.partition("enable")[0]] == []
 
 
@@ -231,6 +232,30 @@ def test_the_module_of_a_lan_is_loaded(build: Build, root: Path, running: list[s
     files = build(ServiceName.IPXE_QEMU, lan={"enable": True, "macvtap": {"interface": "eth0"}})
     install(files, ServiceName.IPXE_QEMU, root=root)
     assert "systemctl restart systemd-modules-load.service" in running
+
+
+@pytest.mark.parametrize(
+    ("before", "buffer", "after"),
+    [("212992\n", None, "8388608"), ("9000000\n", None, "9000000\n"), ("1", 77, "77"), ("odd", 77, "odd")],
+)
+def test_the_receive_buffer_is_raised_at_once_and_never_lowered(
+    build: Build, root: Path, running: list[str], tmp_path: Path, before: str, buffer: int | None, after: str
+) -> None:
+    file = tmp_path / "sys/net/core/rmem_default"
+    file.parent.mkdir(parents=True)
+    file.write_text(before)
+    install(build(NETBOOT, tftp={"receiveBuffer": buffer} if buffer else {}), NETBOOT, root=root)
+    assert file.read_text() == after
+    kept = (root / f"etc/sysctl.d/10-{UNIT}.conf").read_text().splitlines()[2:]
+    assert kept == [f"-net.core.rmem_default = {buffer or 8388608}"]
+    # What another service manager does to the rest of the kernel's settings is none of this.
+    assert not any("sysctl" in line for line in running)
+
+
+def test_a_receive_buffer_of_the_hosts_own_is_left(build: Build, root: Path, running: list[str]) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    outcome = install(build(NETBOOT, tftp={"receiveBuffer": None}), NETBOOT, root=root)
+    assert [str(path) for path in outcome.removed] == [f"/etc/sysctl.d/10-{UNIT}.conf"]
 
 
 @pytest.mark.parametrize("kind", ["foreign", "edited", "link", "settings", "edited settings"])

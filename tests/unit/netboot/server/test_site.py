@@ -22,7 +22,8 @@ from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
-from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
