@@ -16,15 +16,28 @@ if TYPE_CHECKING:
 _SHOWN = 80  # characters of a value that a message repeats
 _WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
 _DEMANDS = {
+    "dependencies": "what goes with the names that are there: {}",
     "dependentRequired": "the names that go with those that are there: {}",
+    "exclusiveMaximum": "a number less than {}",
+    "exclusiveMinimum": "a number greater than {}",
+    "format": "text of the form {}",
+    "maximum": "a number of at most {}",
     "maxItems": "a list of at most {} items",
     "maxLength": "a string of at most {} characters",
     "maxProperties": "an object of at most {} names",
+    "minimum": "a number of at least {}",
+    "minItems": "a list of at least {} items",
     "minLength": "a string of at least {} characters",
     "minProperties": "an object of at least {} names",
     "multipleOf": "a multiple of {}",
+    "unevaluatedItems": "a list without further items",
+    "unevaluatedProperties": "an object without further names",
+    "additionalItems": "a list without further items",
     "uniqueItems": "a list of different items",
 }
+_SAID_BY_TYPES = frozenset({"exclusiveMinimum", "maximum", "minimum"})
+"""Those of which the words of a schema with a type tell."""
+_DEMANDS_OF_SCHEMAS = {"not": "anything but {}", "propertyNames": "names that are: {}"}
 _KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -65,6 +78,8 @@ class _Explainer:
                 self._missing_name(error, path)
             case "anyOf":
                 self._alternatives(error, path)
+            case "oneOf" if error.context:
+                self._alternatives(error, path)
             case "readOnly":
                 self._read_only(error, path)
             case _:
@@ -72,16 +87,18 @@ class _Explainer:
 
     def _demand(self, error: Any) -> str | None:
         """What a keyword asks for that no schema of options has; None for those that a type's words say."""
-        demand = error.validator_value
-        match error.validator:
-            case "oneOf":
-                return f"exactly one of: {_join([describe(each, self._root, 1) for each in demand])}"
-            case "not":
-                return f"anything but {describe(demand, self._root, 1)}"
-            case "contains":
-                return f"a list with {describe(demand, self._root, 1)} in it"
-            case keyword if keyword in _DEMANDS:
-                return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
+        keyword, demand = error.validator, error.validator_value
+        if keyword in _DEMANDS_OF_SCHEMAS:
+            return _DEMANDS_OF_SCHEMAS[keyword].format(describe(demand, self._root, 1))
+        if keyword == "oneOf":
+            # Without errors of its alternatives: more than one of them takes the value.
+            names = _join([describe(each, self._root, 1) for each in demand])
+            return f"what only one of these is, and it is several: {names}"
+        if keyword in ("contains", "maxContains", "minContains"):
+            return _describe_contains(describe(error.schema["contains"], self._root, 1), error.schema)
+        is_said = keyword in _SAID_BY_TYPES and _types(error.schema)
+        if keyword in _DEMANDS and not is_said and (keyword, demand) != ("minItems", 1):
+            return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
         return None
 
     def _put(
@@ -149,7 +166,7 @@ class _Explainer:
     def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
         """Follow the branch that came closest; where none got past the value itself, name them all."""
         branches = _branches(error)
-        tags = _tags(error.schema)
+        tags = _tags(error.validator_value)
         if tags and isinstance(error.instance, dict):
             known = [tag for tag in tags if tag in error.instance]
             if len(error.instance) == 1 and known:
@@ -160,7 +177,9 @@ class _Explainer:
             return
         inside = {index: found for index, found in branches.items() if not _fails_at_root(found)}
         if not inside:
-            self._put(path, error.instance, error.schema)
+            names = _join([describe(each, self._root, 1) for each in error.validator_value])
+            only = None if error.validator == "anyOf" else f"exactly one of: {names}"
+            self._put(path, error.instance, error.schema, only)
             return
         for inner in min(inside.values(), key=_distance):
             self.add(inner, path)
@@ -192,10 +211,10 @@ class _Explainer:
             )
 
 
-def _tags(schema: dict[str, Any]) -> list[str]:
+def _tags(alternatives: list[Any]) -> list[str]:
     """The names of which exactly one may be set, where a schema's alternatives say just that; else none."""
     tags: list[str] = []
-    for branch in schema["anyOf"]:
+    for branch in alternatives:
         names = list(branch.get("properties", ())) if isinstance(branch, dict) else []
         if (
             len(names) != 1
@@ -239,7 +258,7 @@ def _fails_at_root(errors: list[Any]) -> bool:
     for error in errors:
         if error.relative_path or error.validator in ("additionalProperties", "required", "minItems"):
             continue
-        if error.validator != "anyOf" or all(map(_fails_at_root, _branches(error).values())):
+        if error.validator not in ("anyOf", "oneOf") or all(map(_fails_at_root, _branches(error).values())):
             return True
     return False
 
@@ -274,6 +293,8 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
         return "a value" if depth > 3 else describe(resolve_reference(schema["$ref"], root), root, depth + 1)
     if "anyOf" in schema:
         return _join([describe(branch, root, depth + 1) for branch in schema["anyOf"]])
+    if "oneOf" in schema:
+        return _join([describe(branch, root, depth + 1) for branch in schema["oneOf"]])
     if "allOf" in schema:
         return " that is also ".join(describe(part, root, depth + 1) for part in schema["allOf"])
     if "enum" in schema:
@@ -292,6 +313,14 @@ def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa:
     if schema.get("type") == "string" or "pattern" in schema:
         return _describe_string(schema)
     return _WORDS.get(next(iter(_types(schema)), ""), "any value")
+
+
+def _describe_contains(what: str, schema: dict[str, Any]) -> str:
+    least, most = schema.get("minContains", 1), schema.get("maxContains")
+    if (least, most) == (1, None):
+        return f"a list with {what} in it"
+    count = f"at least {least}" if most is None else f"{least} to {most}"
+    return f"a list in which {count} items are {what}"
 
 
 def _types(schema: dict[str, Any]) -> list[str]:

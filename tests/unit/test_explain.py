@@ -306,7 +306,30 @@ class TestTags:
         ),
         ({"anyOf": [False, {"type": "null"}]}, 2, "nothing or null"),
         ({"anyOf": [False]}, "x", "nothing"),
-        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "any value"),
+        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "a number of at least 3"),
+        (
+            {"if": {"type": "string"}, "then": True, "else": {"exclusiveMaximum": 2}},
+            2,
+            "a number less than 2",
+        ),
+        (
+            {"oneOf": [{"type": "string"}, {"minLength": 1}]},
+            "x",
+            "what only one of these is, and it is several: a string or any value",
+        ),
+        (
+            {"oneOf": [{"type": "integer", "maximum": 3}, {"type": "string"}]},
+            True,
+            "exactly one of: an integer of at most 3 or a string",
+        ),
+        ({"contains": {"const": 1}, "minContains": 2}, [1], "a list in which at least 2 items are 1"),
+        ({"contains": {"const": 1}, "maxContains": 2}, [1, 1, 1], "a list in which 1 to 2 items are 1"),
+        ({"propertyNames": {"maxLength": 1}}, {"ab": 1}, "a string of at most 1 characters"),
+        ({"pattern": "^a"}, "b", "a string that matches ^a"),
+        ({"patternProperties": {"^a": {"minItems": 2}}}, {"ab": [1]}, "a list of at least 2 items"),
+        ({"prefixItems": [{}], "unevaluatedItems": False}, [1, 2], "a list without further items"),
+        ({"unevaluatedProperties": False}, {"a": 1}, "an object without further names"),
+        ({"type": "number", "maximum": 3}, 4, "a number of at most 3"),
     ],
 )
 def test_keywords_that_no_schema_of_options_has(schema: Any, value: Any, expected: str) -> None:
