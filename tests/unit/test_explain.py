@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ectools.errors import UNSET, Problem
-from ectools.explain import describe, explain, kind_of, show_value
+from ectools.explain import explain
+from ectools.schema_words import describe, kind_of, show_value
 from ectools.schemas import load_schema, schema_names
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def find_patterns(node: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", schema_names())
 def test_no_pattern_of_a_module_is_shown_to_a_person(name: str) -> None:
-    """A new one gets its words in ``explain._MEANINGS``."""
+    """A new one gets its words in ``schema_words._MEANINGS``."""
     document = load_schema(name, checked=False).document
     bare = [found["pattern"] for found in find_patterns(document) if "matches" in describe(found, document)]
     assert bare == []
