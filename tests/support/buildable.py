@@ -19,6 +19,17 @@ CHANNEL = "debian-nixpkgs"
 
 @pytest.fixture(scope="session")
 def buildable_nixpkgs(nix_env: Mapping[str, str]) -> Path:
+    """``find_buildable_nixpkgs`` for tests."""
+    return find_buildable_nixpkgs(nix_env)
+
+
+@pytest.fixture(scope="session")
+def building_env() -> Mapping[str, str]:
+    """``build_environment`` for tests."""
+    return build_environment()
+
+
+def find_buildable_nixpkgs(env: Mapping[str, str]) -> Path:
     """``$BUILDABLE_NIXPKGS``, else the channel ``<debian-nixpkgs>``, whose packages are Debian's binaries.
 
     Never ``<nixpkgs>``: what of it builds without a binary cache is not known, and with one it is gigabytes.
@@ -26,7 +37,7 @@ def buildable_nixpkgs(nix_env: Mapping[str, str]) -> Path:
     the run's last lines say so.
     """
     require_tool("nix-instantiate", "install nix (Debian: nix-bin)")
-    given = os.environ.get(VARIABLE) or _find_channel(nix_env)
+    given = os.environ.get(VARIABLE) or _find_channel(env)
     if given is None:
         pytest.skip(
             f"NO NIXPKGS THAT BUILDS HERE: set {VARIABLE} to one that needs no download, "
@@ -38,13 +49,22 @@ def buildable_nixpkgs(nix_env: Mapping[str, str]) -> Path:
     return tree
 
 
-@pytest.fixture(scope="session")
-def building_env(nix_env: Mapping[str, str]) -> Mapping[str, str]:
-    """``nix_env``, and VM tests run: their QEMU does without KVM where it has to."""
-    return {**nix_env, "NIX_CONFIG": f"{nix_env['NIX_CONFIG']}\nsystem-features = nixos-test kvm"}
+def offline_environment() -> dict[str, str]:
+    """This process's environment, with nix's settings for tests: offline, and building without a daemon."""
+    lines = ["experimental-features = nix-command flakes", "substituters ="]
+    if os.geteuid() == 0:
+        # Root without a daemon builds as itself, unsandboxed: user namespaces are not everywhere.
+        lines += ["build-users-group =", "sandbox = false"]
+    return {**os.environ, "NIX_CONFIG": "\n".join(lines)}
 
 
-def _find_channel(nix_env: Mapping[str, str]) -> str | None:
+def build_environment() -> dict[str, str]:
+    """``offline_environment``, and VM tests run: their QEMU does without KVM where it has to."""
+    env = offline_environment()
+    return {**env, "NIX_CONFIG": f"{env['NIX_CONFIG']}\nsystem-features = nixos-test kvm"}
+
+
+def _find_channel(env: Mapping[str, str]) -> str | None:
     argv = ["nix-instantiate", "--find-file", CHANNEL]
-    done = subprocess.run(argv, env=nix_env, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None

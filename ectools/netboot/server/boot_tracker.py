@@ -24,11 +24,13 @@ _MAX_NODES = 4096
 class _Node:
     """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``.
 
-    ``loaders``: what it has had of a first stage since ``loading_since``, of this boot or of the next.
+    ``name``: in the fleet. ``loaders``: what it has had of a first stage since ``loading_since``, of this
+    boot or of the next.
     """
 
     since: float
     release: str | None = None
+    name: str | None = None
     have: set[str] = field(default_factory=set)
     loaders: set[str] = field(default_factory=set)
     loading_since: float = 0.0
@@ -51,14 +53,16 @@ class BootTracker:
             node.loaders, node.loading_since = set(), self._clock()
         node.loaders.add(file)
 
-    def script(self, client: str, release: Release, delivery: Delivery) -> None:
-        """The node asked for the second script."""
+    def script(self, client: str, release: Release, delivery: Delivery, *, node: str | None = None) -> None:
+        """The node asked for the second script; ``node`` is its name, where it has one."""
         if not delivery.reached_end:
             return
-        node = self._find(client)
-        since = node.loading_since if node.loaders else self._clock()
-        self._boots[client] = _Node(since=since, release=release.id)
-        _log.info("a node has fetched its boot script", client=client, release=release.id, tag=release.tag)
+        known = self._find(client)
+        since = known.loading_since if known.loaders else self._clock()
+        self._boots[client] = _Node(since=since, release=release.id, name=node)
+        named = {} if node is None else {"node": node}
+        fields = {"client": client, "release": release.id, "tag": release.tag, **named}
+        _log.info("a node has fetched its boot script", **fields)
 
     def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
         """The node asked for a file of a release."""
@@ -87,6 +91,7 @@ class BootTracker:
                 tag=release.tag,
                 system=system.name,
                 seconds=seconds,
+                **({} if node.name is None else {"node": node.name}),
             )
             # The next thing it fetches is of its next boot.
             del self._boots[client]

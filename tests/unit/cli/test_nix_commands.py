@@ -109,6 +109,30 @@ class TestEval:
         assert (status, out) == (1, "")
         assert "the value[0]: JSON has no infinity" in err
 
+    def test_attributes_one_by_one(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        def attributes(request: EvaluationRequest, *, on_attribute: Any, tell: Any) -> None:
+            tell(NixMessage(kind=NixMessageKind.WARNING, text="careful"))
+            on_attribute("a", {"n": "é"}, None)
+            if request.expression == "bad":
+                on_attribute("b", None, FailedEvaluationError(MissingAttributeError("no b")))
+                on_attribute("c", [math.inf], None)
+
+        monkeypatch.setattr(eval_command, "evaluate_attributes", attributes)
+        assert program(eval_command.COMMAND, "--expr", "1", "--each") == (
+            0,
+            '{"attr": "a", "value": {"n": "é"}}\n',
+            "warning: careful\n",
+        )
+        status, out, err = program(eval_command.COMMAND, "--expr", "bad", "--each", "--json")
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert (status, [line["attr"] for line in lines]) == (1, ["a", "b", "c"])
+        assert [line.get("error", {}).get("message") for line in lines] == [
+            None,
+            "no b",
+            "the value[0]: JSON has no infinity",
+        ]
+        assert err == "warning: careful\n2 of 3 attributes could not be evaluated\n"
+
 
 def closure(origin: ClosureSource, *paths: str, toplevel: str = SYSTEM) -> Closure:
     return Closure(origin=origin, source="s", toplevel=toplevel, paths=frozenset(paths))
