@@ -1,4 +1,4 @@
-"""What a node boots, derived and never typed: its own settings, its group's, the implicit group's, and why."""
+"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Options that the schema accepts → a fleet that can be used, or all that is wrong with it.
 
-A fleet comes in parts: the options of the module, and the fleet file. Each is read by itself; what contradicts
-itself is looked for in the whole. The defaults are the model's, which are the schema's.
+A fleet comes in parts: the options of the module, and the fleet file. Each is read by itself; what
+contradicts itself is looked for in the whole. The defaults are the model's, which are the schema's.
 """
 
 from __future__ import annotations

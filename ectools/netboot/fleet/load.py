@@ -1,7 +1,7 @@
 """The fleet file → a part of the fleet, checked by the module's own schema, with lines and columns.
 
-A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a host
-description, are read too: then it is their ``fleet``.
+A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a
+host description, are read too: then it is their ``fleet``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def load_whole(part: FleetPart, path: Path | None) -> Fleet:
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of one file. Raises InputError where it cannot be read, ProblemsError with all that is wrong."""
+    """The fleet of one file. Raises InputError: it cannot be read; ProblemsError with all that is wrong."""
     file = read_fleet_file(path)
     fleet = join_parts([file.part])
     if (error := file.error()) is not None:

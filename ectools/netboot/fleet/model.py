@@ -1,4 +1,4 @@
-"""What a fleet is: the frozen form of ``services.every-channel.netboot.fleet``, of the options and of the file."""
+"""What a fleet is: the frozen form of ``services.every-channel.netboot.fleet``, and of the fleet file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BootTarget(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
-    """What a machine is known by, each normalized (``ectools.netboot.fleet.machine``); any of them is enough."""
+    """What a machine is known by, normalized (``ectools.netboot.fleet.machine``); any of it is enough."""
 
     macs: tuple[str, ...] = ()
     uuid: str | None = None

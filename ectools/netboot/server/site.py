@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.server.policy import Asked, ServingPolicy
-    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
