@@ -65,6 +65,7 @@ python3Packages.buildPythonApplication {
       click
       cryptography
       dpkt
+      fastjsonschema
       jsonschema
       markdown-it-py
       pyroute2

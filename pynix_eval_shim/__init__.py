@@ -3,15 +3,17 @@
 It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library and nothing else: no daemon, no
 root, no network, no channel.
 
-``evaluation`` values · ``building`` derivations and flake checks · ``closures`` what a store path needs ·
-``probing`` which nix this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits``
-· ``source`` text for nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
+``evaluation`` values, ``attributes`` those of a set one by one · ``building`` derivations and flake checks ·
+``flakes`` where a flake and its inputs are · ``closures`` what a store path needs · ``probing`` which nix this
+is · ``invocation`` how nix is started, ``process`` where it is, within ``limits`` · ``source`` text for nix to
+read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
     >>> from pynix_eval_shim import evaluate
     >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})
     {'hello': 'Hello, $', 'twice': 42}
 """
 
+from pynix_eval_shim.attributes import Attribute, evaluate_each
 from pynix_eval_shim.building import Built, FlakeCheck, build, flake_check
 from pynix_eval_shim.closures import find_modified, requisites
 from pynix_eval_shim.errors import (
@@ -44,9 +46,10 @@ from pynix_eval_shim.errors import (
     WrongTypeError,
 )
 from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
+from pynix_eval_shim.flakes import FlakeMetadata, flake_metadata
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.messages import BuildEvent, NixMessage, NixMessageKind
+from pynix_eval_shim.messages import BuildEvent, BuildProgress, NixMessage, NixMessageKind
 from pynix_eval_shim.probing import Implementation, Probe, probe
 
 __all__ = [
@@ -54,13 +57,16 @@ __all__ = [
     "NO_DATA",
     "AbortedError",
     "AssertionFailedError",
+    "Attribute",
     "BuildEvent",
     "BuildFailedError",
+    "BuildProgress",
     "Built",
     "DataError",
     "EvaluationError",
     "FetchFailedError",
     "FlakeCheck",
+    "FlakeMetadata",
     "Frame",
     "Implementation",
     "ImportFromDerivationError",
@@ -90,8 +96,10 @@ __all__ = [
     "WrongTypeError",
     "build",
     "evaluate",
+    "evaluate_each",
     "find_modified",
     "flake_check",
+    "flake_metadata",
     "parse",
     "probe",
     "requisites",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pynix_eval_shim.messages import NixMessage
+    from pynix_eval_shim.process import Watch
 
 NO_DATA: Any = object()
 """The default of ``data``: there is none. ``None`` is data: JSON's null."""
@@ -88,40 +89,20 @@ def evaluate(
 
     Raises TypeError for arguments that contradict each other, DataError, and any other NixError.
     """
-    nix = nix or Nix()
-    place = Path(cwd) if cwd is not None else None
-    path = None if file is None else (place or Path.cwd()).absolute() / file
-    target = Target(expression=expression, file=path, installable=installable)
-    if nix_path and not (impure or target.file):
-        raise TypeError("nix_path= needs impure=True: pure evaluation knows no <names>")
-    if override_inputs and target.installable is None:
-        raise TypeError("override_inputs= needs installable=")
-    tag = f"float-{secrets.token_hex(16)}"
-    arguments = [
-        *search_path(nix_path),
-        *invocation.settings(
-            nix,
-            allow_import_from_derivation="true" if import_from_derivation else "false",
-            # A cached failure comes without its message.
-            eval_cache="false",
-        ),
-    ]
-    run = _Run(
+    evaluation = prepare_evaluation(
+        Target(expression=expression, file=find_file(file, cwd), installable=installable),
+        apply=apply,
+        data=data,
+        impure=impure,
+        import_from_derivation=import_from_derivation,
+        nix_path=nix_path,
+        override_inputs=override_inputs,
+        cwd=cwd,
+        limits=limits,
         nix=nix,
-        arguments=arguments,
-        limits=limits or Limits(),
-        cwd=place,
-        tag=tag,
-        build=import_from_derivation,
         tell=tell,
     )
-    if target.installable is not None:
-        flags = ["--impure"] if impure else []
-        output = _run_installable(run, target.installable, apply, data, flags + override(override_inputs))
-    else:
-        pure = not (impure or target.file)
-        output = _run_expression(run, target, apply, data, pure=pure)
-    return source.decode_json(output, tag=tag)
+    return source.decode_json(evaluation.run(evaluation.encoder), tag=evaluation.tag)
 
 
 def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = None) -> None:
@@ -142,20 +123,69 @@ def parse(expression: str, *, limits: Limits | None = None, nix: Nix | None = No
     invocation.call(nix, argv, limits=limits or Limits(), stdin=text, sources=whole)
 
 
+def find_file(file: str | os.PathLike[str] | None, cwd: str | os.PathLike[str] | None) -> Path | None:
+    """The absolute path of a file that is given relative to ``cwd``, the current directory without one."""
+    return None if file is None else (Path(cwd) if cwd is not None else Path.cwd()).absolute() / file
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Run:
-    """The part of a call that expressions and installables share. ``tag`` marks floats in the result."""
+class PreparedEvaluation:
+    """An evaluation with all that its nix is started with but for the function that is put around its value.
+
+    ``tag`` marks floats in the result. ``flags`` are arguments that go with an installable only.
+    """
 
     nix: Nix
-    arguments: list[str]
+    target: Target
+    apply: str | None
+    data: Any
+    pure: bool
+    build: bool
+    arguments: tuple[str, ...]
+    flags: tuple[str, ...]
     limits: Limits
     cwd: Path | None
     tag: str
-    build: bool
     tell: Callable[[NixMessage], None] | None
 
-    def call(self, argv: list[str], sources: PositionMap, stdin: str = "") -> bytes:
-        """Standard output of one nix. Raises its typed error."""
+    @property
+    def encoder(self) -> str:
+        """The Nix function that makes a value ready for nix's JSON writer."""
+        return f'(({source.encoder()}) "{self.tag}")'
+
+    def run(self, wrap: str, watch: Watch | None = None) -> bytes:
+        """Nix's JSON of what the Nix function ``wrap`` makes of the value. Raises its typed error."""
+        if self.target.installable is not None:
+            return self._run_installable(self.target.installable, wrap, watch)
+        return self._run_expression(wrap, watch)
+
+    def _run_expression(self, wrap: str, watch: Watch | None) -> bytes:
+        text, code, sources = compose(self.target, self.apply, self.data, wrap=wrap)
+        # nix-instantiate, because `nix eval` is pure only for text in argv, which is too short for data.
+        argv = [self.nix.find("nix-instantiate"), "--eval", "--strict", "--json"]
+        store = invocation.choose_store(self.nix, needed=self.build)
+        if store.writable:
+            argv.append("--read-write-mode")
+        argv += [*store.arguments, *self.arguments]
+        argv += ["--option", "pure-eval", "true" if self.pure else "false", *code, "-"]
+        return self._call(argv, sources, watch, text)
+
+    def _run_installable(self, installable: str, wrap: str, watch: Watch | None) -> bytes:
+        store = invocation.choose_store(self.nix, needed=True)
+        with contextlib.ExitStack() as stack:
+            argument = None if self.data is NO_DATA else _argument(self.data, stack)
+            text = f"value: {wrap} ("
+            regions: tuple[tuple[int, int], ...] = ()
+            if self.apply is not None:
+                text, region = source.enclose(text, source.check_code(self.apply))
+                regions = (region,)
+            text += " value)" if argument is None else f" (value {argument}))"
+            sources = PositionMap(label=source.STRING_LABEL, composed=text, regions=regions)
+            argv = [self.nix.find("nix"), "eval", "--json", "--no-write-lock-file"]
+            argv += [*store.arguments, *self.arguments, *self.flags, "--apply", text, installable]
+            return self._call(argv, sources, watch)
+
+    def _call(self, argv: list[str], sources: PositionMap, watch: Watch | None, stdin: str = "") -> bytes:
         finished, _ = invocation.call(
             self.nix,
             argv,
@@ -164,51 +194,55 @@ class _Run:
             sources=sources,
             cwd=self.cwd,
             ask_seconds=ASK_SECONDS if self.build else 0.0,
+            watch=watch,
             tell=self.tell,
         )
         return finished.stdout
 
 
-def _run_expression(run: _Run, target: Target, apply: str | None, data: Any, *, pure: bool) -> bytes:
-    text, code, sources = compose(target, apply, data, wrap=f'(({source.encoder()}) "{run.tag}")')
-    # nix-instantiate, because `nix eval` is pure only for text in argv, which is too short for data.
-    argv = [run.nix.find("nix-instantiate"), "--eval", "--strict", "--json"]
-    store = invocation.choose_store(run.nix, needed=run.build)
-    if store.writable:
-        argv.append("--read-write-mode")
-    argv += [
-        *store.arguments,
-        *run.arguments,
-        "--option",
-        "pure-eval",
-        "true" if pure else "false",
-        *code,
-        "-",
-    ]
-    return run.call(argv, sources, text)
+def prepare_evaluation(
+    target: Target,
+    *,
+    apply: str | None,
+    data: Any,
+    impure: bool,
+    import_from_derivation: bool,
+    nix_path: Mapping[str, str] | None,
+    override_inputs: Mapping[str, str] | None,
+    cwd: str | os.PathLike[str] | None,
+    limits: Limits | None,
+    nix: Nix | None,
+    tell: Callable[[NixMessage], None] | None,
+) -> PreparedEvaluation:
+    """An evaluation of ``target``; the arguments are those of ``evaluate``.
 
-
-def _run_installable(run: _Run, installable: str, apply: str | None, data: Any, flags: list[str]) -> bytes:
-    store = invocation.choose_store(run.nix, needed=True)
-    with contextlib.ExitStack() as stack:
-        argument = None if data is NO_DATA else _argument(data, stack)
-        text = f'value: (({source.encoder()}) "{run.tag}") ('
-        regions: tuple[tuple[int, int], ...] = ()
-        if apply is not None:
-            text, region = source.enclose(text, source.check_code(apply))
-            regions = (region,)
-        text += " value)" if argument is None else f" (value {argument}))"
-        sources = PositionMap(label=source.STRING_LABEL, composed=text, regions=regions)
-        argv = [
-            run.nix.find("nix"),
-            "eval",
-            "--json",
-            "--no-write-lock-file",
-            *store.arguments,
-            *run.arguments,
-        ]
-        argv += [*flags, "--apply", text, installable]
-        return run.call(argv, sources)
+    Raises TypeError for arguments that contradict each other.
+    """
+    nix = nix or Nix()
+    if nix_path and not (impure or target.file):
+        raise TypeError("nix_path= needs impure=True: pure evaluation knows no <names>")
+    if override_inputs and target.installable is None:
+        raise TypeError("override_inputs= needs installable=")
+    settings = invocation.settings(
+        nix,
+        allow_import_from_derivation="true" if import_from_derivation else "false",
+        # A cached failure comes without its message.
+        eval_cache="false",
+    )
+    return PreparedEvaluation(
+        nix=nix,
+        target=target,
+        apply=apply,
+        data=data,
+        pure=not (impure or target.file),
+        build=import_from_derivation,
+        arguments=(*search_path(nix_path), *settings),
+        flags=(*(["--impure"] if impure else []), *override(override_inputs)),
+        limits=limits or Limits(),
+        cwd=Path(cwd) if cwd is not None else None,
+        tag=f"float-{secrets.token_hex(16)}",
+        tell=tell,
+    )
 
 
 def _argument(data: Any, stack: contextlib.ExitStack) -> str:

@@ -54,11 +54,19 @@ class Finished:
 class Watch:
     """A caller that follows a run: ``on_stderr`` gets standard error as it comes, ``stop`` ends it once set.
 
-    What ``on_stderr`` raises ends the run too, and is passed on.
+    ``keep_stderr`` gets it as well, and what it returns is all that is kept of it. What either raises ends
+    the run too, and is passed on.
     """
 
     on_stderr: Callable[[bytes], None] | None = None
+    keep_stderr: Callable[[bytes], bytes] | None = None
     stop: threading.Event | None = None
+
+    def take_stderr(self, chunk: bytes) -> bytes:
+        """The part of ``chunk`` that is kept, once the caller has seen it."""
+        if self.on_stderr is not None:
+            self.on_stderr(chunk)
+        return chunk if self.keep_stderr is None else self.keep_stderr(chunk)
 
 
 def run_nix(
@@ -187,9 +195,7 @@ def _read(
                 chunk = os.read(key.fd, _CHUNK)
                 if not chunk:
                     selector.unregister(key.fd)
-                outputs[key.data] += chunk
-                if watch.on_stderr is not None and key.data == "stderr":
-                    watch.on_stderr(chunk)
+                outputs[key.data] += watch.take_stderr(chunk) if key.data == "stderr" else chunk
                 if len(outputs[key.data]) > limits.output_bytes:
                     return str(key.data)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass, field
@@ -12,9 +13,9 @@ from ectools.errors import UNSET, EcError, InputError
 from ectools.nixpkgs import find_nixpkgs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from pynix_eval_shim import NixError, NixMessage
+    from pynix_eval_shim import Attribute, NixError, NixMessage
 
 _FRAMES_SHOWN = 12
 # By the class's name, because the shim is imported only when something is evaluated.
@@ -102,35 +103,75 @@ def evaluate_request(request: EvaluationRequest, *, tell: Callable[[NixMessage],
 
     ``tell`` is called with what the evaluation printed, its warnings and traces; without it they are logged.
     """
-    from pynix_eval_shim import NO_DATA, DataError, Limits, NixError, evaluate
+    from pynix_eval_shim import evaluate
+
+    arguments = _find_arguments(request)
+    with _typed_failures(request):
+        return evaluate(request.expression, **arguments, tell=tell)
+
+
+def evaluate_attributes(
+    request: EvaluationRequest,
+    *,
+    on_attribute: Callable[[str, Any, FailedEvaluationError | None], None],
+    tell: Callable[[NixMessage], None] | None = None,
+) -> None:
+    """Call ``on_attribute`` with each attribute of the value, a set: its name, its value, its failure.
+
+    Each comes as soon as it is known; the limits are those of one attribute. Raises FailedEvaluationError
+    where the set itself cannot be evaluated, InputError.
+    """
+    from pynix_eval_shim import evaluate_each
+
+    def take(attribute: Attribute) -> None:
+        error = attribute.error
+        failure = None if error is None else FailedEvaluationError(error, source=_find_source(request))
+        on_attribute(attribute.name, attribute.value, failure)
+
+    arguments = _find_arguments(request)
+    with _typed_failures(request):
+        evaluate_each(request.expression, **arguments, on_attribute=take, tell=tell)
+
+
+def _find_arguments(request: EvaluationRequest) -> dict[str, Any]:
+    """The arguments of the shim's ``evaluate`` but for the expression. Raises InputError."""
+    from pynix_eval_shim import NO_DATA, Limits
 
     default = Limits()
-    limits = Limits(
-        seconds=default.seconds if request.seconds is None else request.seconds,
-        memory_bytes=default.memory_bytes if request.memory_mib is None else request.memory_mib << 20,
-    )
     nix_path, inputs = _find_nixpkgs(request)
     if request.file is not None and not request.file.exists():
         raise InputError(f"{request.file}: no such file")
-    # A position in «string» is sure to mean the expression only where there is no other text.
-    source = request.expression if request.apply is None else None
+    return {
+        "file": request.file,
+        "installable": request.flake,
+        "apply": request.apply,
+        "data": NO_DATA if request.data is UNSET else request.data,
+        "impure": request.impure or bool(nix_path),
+        "nix_path": nix_path or None,
+        "override_inputs": inputs or None,
+        "limits": Limits(
+            seconds=default.seconds if request.seconds is None else request.seconds,
+            memory_bytes=default.memory_bytes if request.memory_mib is None else request.memory_mib << 20,
+        ),
+    }
+
+
+def _find_source(request: EvaluationRequest) -> str | None:
+    """The text that positions in «string» mean; None where there is another text beside it."""
+    return request.expression if request.apply is None else None
+
+
+@contextlib.contextmanager
+def _typed_failures(request: EvaluationRequest) -> Iterator[None]:
+    """Raise the shim's errors as those of ``ectools``."""
+    from pynix_eval_shim import DataError, NixError
+
     try:
-        return evaluate(
-            request.expression,
-            file=request.file,
-            installable=request.flake,
-            apply=request.apply,
-            data=NO_DATA if request.data is UNSET else request.data,
-            impure=request.impure or bool(nix_path),
-            nix_path=nix_path or None,
-            override_inputs=inputs or None,
-            limits=limits,
-            tell=tell,
-        )
+        yield
     except DataError as error:
         raise InputError(error.message, hint=error.hint) from error
     except NixError as error:
-        raise FailedEvaluationError(error, source=source) from error
+        raise FailedEvaluationError(error, source=_find_source(request)) from error
 
 
 def find_unwritable(value: Any, path: str = "the value") -> str | None:

@@ -8,9 +8,10 @@ import click
 
 from ectools.cli.complete import complete_schema
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.module_options import ModuleOptions, module_options
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
-FORMATS = ("markdown", "html", "man", "json")
+FORMATS = ("markdown", "html", "man", "json", "options-json")
 
 _REDIRECTS = click.option(
     "--redirects",
@@ -56,6 +57,7 @@ _REDIRECTS = click.option(
     shell_complete=complete_schema,
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
+@module_options()
 @click.option(
     "--source-url",
     metavar="TEMPLATE",
@@ -72,12 +74,13 @@ def docs(
     checked: Path | None,
     formats: tuple[str, ...],
     schemas: tuple[str, ...],
+    modules: ModuleOptions,
     source_url: str | None,
     redirects: Path | None,
     internal: bool,
     allow_undocumented: bool,
 ) -> int | None:
-    """Write the option reference from the schemas; Nix is not needed.
+    """Write the option reference from the schemas; Nix is needed for --module alone.
 
     An option without a description is an error (exit 1), and so is a redirect that leads nowhere (exit 2).
     """
@@ -88,8 +91,10 @@ def docs(
     import gc
 
     from ectools.docs import DocFormat, write_pages
+    from ectools.docs.data import DATA_FILE
     from ectools.docs.links import SourceUrl
     from ectools.docs.model import DocSettings
+    from ectools.docs.options_json import OPTIONS_JSON_FILE
     from ectools.docs.reference import build_reference
     from ectools.docs.writing import find_stale, write_directory
 
@@ -97,6 +102,7 @@ def docs(
     gc.disable()
     reference = build_reference(
         schemas,
+        modules=modules.load(),
         settings=DocSettings(
             source_url=None if source_url is None else SourceUrl(source_url), internal=internal
         ),
@@ -106,6 +112,9 @@ def docs(
     pages: dict[str, bytes] = {}
     for name in formats:
         pages |= write_pages(reference, DocFormat(name))
+    if DocFormat.JSON in formats and DocFormat.OPTIONS_JSON not in formats:
+        # The name that our own JSON had before, for programs that still read it there.
+        pages[OPTIONS_JSON_FILE] = pages[DATA_FILE]
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:

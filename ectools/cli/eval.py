@@ -12,6 +12,7 @@ from ectools import host
 from ectools.checks.evaluation import (
     EvaluationRequest,
     FailedEvaluationError,
+    evaluate_attributes,
     evaluate_request,
     find_unwritable,
 )
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=Seconds(min=0, min_open=True), metavar="SECONDS", help="[default: 300]")
 @click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Of address space. [default: 8192]")
 @click.option(
+    "--each",
+    is_flag=True,
+    help="Print the attributes one by one, a JSON object a line; one that fails does not lose the others.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print JSON; a failure is an object with the key error."
 )
 def eval_(
@@ -66,12 +72,16 @@ def eval_(
     inputs: tuple[tuple[str, str], ...],
     timeout: float | None,
     memory: int | None,
+    each: bool,
     as_json: bool,
 ) -> int:
     """Evaluate Nix and print the value, as Nix text or as JSON; nothing is built.
 
     A failed evaluation is one error with its kind, its place, the line of source and the trace; exit 1. A
     derivation is printed as its output path. Warnings and what builtins.trace prints go to standard error.
+
+    With --each a line is {"attr": NAME, "value": …} or {"attr": NAME, "error": …}, as soon as it is known;
+    exit 1 where there was an error. --timeout and --memory are then what one attribute may take.
     """
     if sum(each is not None for each in (expression, file, flake)) != 1:
         raise click.UsageError("give one of --expr, --file and --flake")
@@ -90,6 +100,8 @@ def eval_(
         memory_mib=memory,
     )
     try:
+        if each:
+            return _print_each(request)
         value = evaluate_request(request, tell=_show_message)
     except FailedEvaluationError as error:
         if not as_json:
@@ -98,6 +110,32 @@ def eval_(
         return 1
     click.echo(_to_json(value) if as_json else _to_nix(value))
     return 0
+
+
+def _print_each(request: EvaluationRequest) -> int:
+    """Print a line for each attribute; 1 where one failed. Raises FailedEvaluationError, InputError."""
+    count = {"all": 0, "failed": 0}
+
+    def print_line(name: str, value: Any, failure: FailedEvaluationError | None) -> None:
+        line = (
+            {"attr": name, "value": value}
+            if failure is None
+            else {"attr": name, "error": failure.show_json()}
+        )
+        place = find_unwritable(value)
+        if place is not None:
+            line = {
+                "attr": name,
+                "error": {"class": "DataError", "message": f"{place}: JSON has no infinity"},
+            }
+        count["all"] += 1
+        count["failed"] += "error" in line
+        click.echo(json.dumps(line, ensure_ascii=False))
+
+    evaluate_attributes(request, on_attribute=print_line, tell=_show_message)
+    if count["failed"]:
+        click.echo(f"{count['failed']} of {count['all']} attributes could not be evaluated", err=True)
+    return 1 if count["failed"] else 0
 
 
 def _show_message(message: NixMessage) -> None:

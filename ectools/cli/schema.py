@@ -10,6 +10,7 @@ import click
 
 from ectools.cli.complete import complete_schema
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.module_options import NIXPKGS, ModuleOptions, module_options, report_findings
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from ectools.options.export import Export
 
 _NAMES = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_schema)
-_NIXPKGS = click.option(
-    "--nixpkgs",
-    metavar="PATH",
-    help="The nixpkgs to evaluate with, instead of $NIXPKGS, <nixpkgs> or the flake's lock.",
-)
 _DUMP = click.option(
     "--dump",
     "dump_file",
@@ -58,25 +54,30 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
     metavar="EXPRESSION",
     help="A Nix expression for any set of options, or for what lib.evalModules returns; needs -o.",
 )
-@click.option("--name", default="options", show_default=True, help="The name of the schema made with --from.")
+@module_options(nixpkgs=False)
+@click.option(
+    "--name",
+    help="The name of the schema made with --from or --module. [default: options, or as the module is called]",
+)
 @click.option(
     "--required",
     is_flag=True,
     help=(
-        "With --from: in submodules, what has no default must be set, unless the submodule defines it. "
+        "With --from or --module: in submodules, what has no default must be set, unless the submodule defines it. "
         "So it always is for the modules here."
     ),
 )
 @click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")
 @click.option("--allow-broken", is_flag=True, help="Exit 0 although options could not be evaluated.")
-@_NIXPKGS
+@NIXPKGS
 @_DUMP
 def export(
     *,
     names: tuple[str, ...],
     directory: Path | None,
     expression: str | None,
-    name: str,
+    modules: ModuleOptions,
+    name: str | None,
     nixpkgs: str | None,
     dump_file: Path | None,
     required: bool,
@@ -89,23 +90,29 @@ def export(
     """
     from ectools.files import write_atomic
 
-    if expression is not None and (names or dump_file is not None or directory is None):
-        raise click.UsageError("--from goes with -o, and with neither names nor --dump")
-    if expression is None and required:
-        raise click.UsageError("--required goes with --from: of the modules here it always holds")
-    dump = (
-        _load(nixpkgs, dump_file)
-        if expression is None
-        else _evaluate(expression, name=name, nixpkgs=nixpkgs, required=required)
-    )
-    exports = _select(_export_all(dump, coerced=coerced), names)
+    is_given = expression is not None or bool(modules)
+    if is_given and (names or dump_file is not None or directory is None):
+        raise click.UsageError("--from and --module go with -o, and with neither names nor --dump")
+    if expression is not None and modules:
+        raise click.UsageError("give either --from or --module")
+    if not is_given and required:
+        raise click.UsageError("--required goes with --from or --module: of the modules here it always holds")
+    if name is not None and len(modules.texts) > 1:
+        raise click.UsageError("--name goes with one module")
+    if modules:
+        exports = modules.export(coerced=coerced, required=required, name=name)
+    elif expression is not None:
+        dump = _evaluate(expression, name=name or "options", nixpkgs=nixpkgs, required=required)
+        exports = _export_all(dump, coerced=coerced)
+    else:
+        exports = _select(_export_all(_load(nixpkgs, dump_file), coerced=coerced), names)
     directory = directory or _schemas_directory()
     directory.mkdir(parents=True, exist_ok=True)
     for each in exports:
         path = directory / f"{each.name}.schema.json"
         write_atomic(path, each.render())
         click.echo(str(path))
-    status = _report_findings(exports)
+    status = report_findings(exports)
     return 0 if allow_broken else status
 
 
@@ -118,7 +125,7 @@ def export(
     type=click.Path(path_type=Path, file_okay=False),
     help="The directory of the committed schemas. [default: the checkout's schemas]",
 )
-@_NIXPKGS
+@NIXPKGS
 @_DUMP
 def check(names: tuple[str, ...], directory: Path | None, nixpkgs: str | None, dump_file: Path | None) -> int:
     """Compare the committed schemas with the modules; exit 1 and say what differs."""
@@ -134,7 +141,7 @@ def check(names: tuple[str, ...], directory: Path | None, nixpkgs: str | None, d
         click.echo("run `ectools schema export` to write the schemas anew", err=True)
     else:
         click.echo("the schemas are what the modules say", err=True)
-    return max(_report_findings(exports), 1 if stale else 0)
+    return max(report_findings(exports), 1 if stale else 0)
 
 
 @COMMAND.command("diff", epilog="Example: ectools schema diff v1.0 HEAD --json")
@@ -203,10 +210,3 @@ def _schemas_directory() -> Path:
     from ectools.options.evaluate import find_checkout
 
     return find_checkout() / "schemas"
-
-
-def _report_findings(exports: list[Export]) -> int:
-    findings = [finding for each in exports for finding in each.findings]
-    for finding in findings:
-        click.echo(f"broken option: {finding.render()}", err=True)
-    return 1 if findings else 0

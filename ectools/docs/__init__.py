@@ -2,9 +2,9 @@
 
 ``shape_check`` whether it is such a schema · ``model`` a schema's options as a flat list · ``constraints``
 of their values · ``reference`` all modules, and what was renamed · ``links`` · ``commonmark`` and ``roles``
-descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, and ``data`` the formats · ``writing``
-pages into a directory · ``changelog`` what changed between two revisions · ``commands_man`` pages of the
-commands.
+descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, ``data`` and ``options_json`` with
+``pretty`` the formats · ``writing`` pages into a directory · ``changelog`` what changed between two
+revisions · ``commands_man`` pages of the commands.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class DocFormat(StrEnum):
     HTML = "html"
     MAN = "man"
     JSON = "json"
+    OPTIONS_JSON = "options-json"
 
 
 def build_pages(schemas: Sequence[str] = ()) -> dict[str, bytes]:
@@ -58,6 +59,10 @@ def write_pages(reference: Reference, kind: DocFormat) -> dict[str, bytes]:
         from ectools.docs import data
 
         return _encode(data.write_pages(reference))
+    if kind is DocFormat.OPTIONS_JSON:
+        from ectools.docs import options_json
+
+        return _encode(options_json.write_pages(reference))
     assert_never(kind)
 
 

@@ -155,13 +155,13 @@ class _SchemaWalker:
             path=path,
             name=name,
             anchor=make_anchor(name),
-            description=option.get("description", ""),
+            description=option.get("description", "").rstrip(),
             type=option["x-nix-type"],
             constraints=tuple(find_constraints(option, self.root)),
             default=_code(option, "default", option.get("default", _NOTHING)),
             example=_code(option, "example", examples[0] if examples else _NOTHING),
             declarations=tuple(map(self.declaration, option.get("x-nix-declarations", ()))),
-            related_packages=option.get("x-nix-related-packages", ""),
+            related_packages=option.get("x-nix-related-packages", "").rstrip(),
             read_only=option.get("readOnly", False),
             internal=option.get("x-nix-internal", False),
             required=required,
@@ -196,7 +196,13 @@ def _inner_objects(
     for branch in (*node.get("anyOf", ()), *node.get("allOf", ())):
         yield from _inner_objects(branch, path, root)
     yield from _inner_objects(node.get("items"), (*path, "*"), root)
-    yield from _inner_objects(node.get("additionalProperties"), (*path, "<name>"), root)
+    further = node.get("additionalProperties")
+    yield from _inner_objects(further, (*path, show_placeholder(node)), root)
+
+
+def show_placeholder(mapping: dict[str, Any]) -> str:
+    """What stands for any name of a set: ``<name>``, or as its type says."""
+    return f"<{mapping.get('x-nix-placeholder', 'name')}>"
 
 
 _NOTHING = object()
@@ -206,7 +212,7 @@ def _code(option: dict[str, Any], field: str, value: Any) -> CodeExample | None:
     if value is not _NOTHING:
         return CodeExample(render(value))
     if f"x-nix-{field}-text" in option:
-        return CodeExample(option[f"x-nix-{field}-text"])
+        return CodeExample(option[f"x-nix-{field}-text"].strip())
     if f"x-nix-{field}-markdown" in option:
-        return CodeExample(option[f"x-nix-{field}-markdown"], words=True)
+        return CodeExample(option[f"x-nix-{field}-markdown"].strip(), words=True)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, reject_undocumented
@@ -21,38 +21,48 @@ REDIRECTS = "redirects.json"
 
 @dataclass(frozen=True)
 class Reference:
-    """What every format is written from. ``redirects``: former name of an option → the name it has."""
+    """What every format is written from. ``redirects``: former name of an option → the name it has.
+
+    ``schemas`` are those of the modules, for the formats that say more of a value than its text.
+    """
 
     modules: tuple[ModuleDoc, ...]
     redirects: Mapping[str, str]
+    schemas: tuple[Schema, ...] = ()
+    settings: DocSettings = field(default_factory=DocSettings)
 
 
 def build_reference(
     schemas: Sequence[str] = (),
     *,
+    modules: Sequence[Schema] = (),
     settings: DocSettings | None = None,
     redirects: Path | None = None,
     allow_undocumented: bool = False,
 ) -> Reference:
-    """The reference of the named schemas (names or files), or of all of this project's where none is named.
+    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now, or of
+    all of this project's where there is none of either.
 
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
     schemas. Raises InputError, UndocumentedError.
     """
     own = schemas_directory() / REDIRECTS
-    if redirects is None and not schemas and own.is_file():
+    names = schemas or (() if modules else schema_names())
+    if redirects is None and not schemas and not modules and own.is_file():
         redirects = own
-    modules = [build_module_doc(_load(name), settings) for name in schemas or schema_names()]
+    settings = settings or DocSettings()
+    loaded = (*map(_load, names), *modules)
+    documented = [build_module_doc(schema, settings) for schema in loaded]
     if not allow_undocumented:
-        reject_undocumented(modules)
+        reject_undocumented(documented)
     table: dict[str, str] = {}
     if redirects is not None:
         table = load_redirects(redirects)
-        _check_redirects(table, modules, redirects)
+        _check_redirects(table, documented, redirects)
     former: dict[str, list[str]] = defaultdict(list)
     for old, new in sorted(table.items()):
         former[new].append(old)
-    return Reference(tuple(_with_former(module, former) for module in modules), table)
+    return Reference(tuple(_with_former(module, former) for module in documented), table, loaded, settings)
 
 
 def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDoc:

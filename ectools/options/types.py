@@ -154,12 +154,15 @@ class TypeConverter:
 
     def _collection(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         lists = node["name"] == "listOf"
+        placeholder = node.get("placeholder", "name")
         element = self.convert(
-            node["elem"], (*loc, "*" if lists or node["name"] == "attrListOf" else "<name>")
+            node["elem"], (*loc, "*" if lists or node["name"] == "attrListOf" else f"<{placeholder}>")
         )
         if lists:
             return {"type": "array", "items": element, **({"minItems": 1} if node.get("nonEmpty") else {})}
         mapping = {"type": "object", "additionalProperties": element}
+        if placeholder != "name":
+            mapping["x-nix-placeholder"] = placeholder
         if node["name"] == "attrListOf":
             one = {**mapping, "minProperties": 1, "maxProperties": 1}
             return {"anyOf": [{"type": "array", "items": one}, mapping]}

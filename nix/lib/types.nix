@@ -5,6 +5,7 @@
 #   elem | left, right | from, to | freeform   nodes
 #   options                                    the options of a submodule, or the tags of an attrTag
 #   values | pattern | sep | path | bounds     what the type's check looks at
+#   placeholder                                what stands for any name, where that is not "name"
 #   nonEmpty = true                            a list that refuses the empty one
 #   passwdEntry = true                         neither newline nor colon
 #   checked = true                             the check or the merge was replaced by one not known from the name
@@ -125,7 +126,17 @@ let
   composite = {
     attrListOf = context: type: checkable type { elem = element [ "*" ] context type; };
     attrTag = context: type: checkable type { options = describeInside context type type.nestedTypes; };
-    attrsOf = context: type: checkable type { elem = element [ "<name>" ] context type; };
+    attrsOf =
+      context: type:
+      let
+        placeholder = type.functor.payload.placeholder or "name";
+      in
+      checkable type (
+        {
+          elem = element [ "<${placeholder}>" ] context type;
+        }
+        // (if placeholder == "name" then { } else { inherit placeholder; })
+      );
     coercedTo =
       context: type:
       checkable type {

@@ -46,8 +46,21 @@ in
       defaultText = lib.literalExpression "pkgs.ipxe";
       example = lib.literalExpression ''pkgs.ipxe.override { additionalOptions = [ "NSLOOKUP_CMD" ]; }'';
       description = ''
-        The stock iPXE: `ipxe.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
+        The stock iPXE: `ipxe.efi`, `snponly.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
         look for `autoexec.ipxe`.
+      '';
+    };
+
+    binary = mkOption {
+      type = types.enum [
+        "ipxe"
+        "snponly"
+      ];
+      default = "ipxe";
+      description = ''
+        Which iPXE for UEFI of {option}`${path}.ipxe.package` is served by the strategies `autoexec` and `embedded`. `ipxe`
+        has drivers of its own, and goes through all NICs of a machine. `snponly` has none: it uses the firmware's, over
+        the one NIC that the machine booted from, and is less than a third as large.
       '';
     };
 
@@ -62,10 +75,10 @@ in
       type = types.nullOr types.str;
       default =
         if cfg.ipxe.strategy == "embedded" then
-          "${cfg.ipxe.package.override { embedScript = embeddedScript; }}/ipxe.efi"
+          "${cfg.ipxe.package.override { embedScript = embeddedScript; }}/${cfg.ipxe.binary}.efi"
         else
           null;
-      defaultText = lib.literalMD "an `ipxe.efi` with the boot script inside, built by Nix; null for other strategies";
+      defaultText = lib.literalMD "the {option}`${path}.ipxe.binary` with the boot script inside, built by Nix; null for other strategies";
       example = "/srv/ipxe/embedded.efi";
       description = "The boot binary of the strategy `embedded`, with the boot script inside.";
     };

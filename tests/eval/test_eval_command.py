@@ -115,6 +115,15 @@ def test_a_failure_for_programs(run: Run) -> None:
     assert "while looking" in [frame["message"] for frame in error["trace"]]
 
 
+def test_attributes_one_by_one(run: Run) -> None:
+    done = run("--expr", '{ a = 1; b = abort "x"; c.d = throw "no d"; e = "é"; }', "--each")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, [line["attr"] for line in lines]) == (1, ["a", "b", "c", "e"])
+    assert [line.get("value") for line in lines] == [1, None, None, "é"]
+    assert [line["error"]["class"] for line in lines if "error" in line] == ["AbortedError", "ThrownError"]
+    assert done.stderr == "2 of 4 attributes could not be evaluated\n"
+
+
 LARGE = "builtins.length (map toString (builtins.genList (n: n) 100000000))"
 
 

@@ -11,7 +11,8 @@ import pytest
 from support import golden
 
 from ectools.options.checking import check_schemas
-from ectools.options.evaluate import OptionsError, evaluate_expression, evaluate_modules
+from ectools.options.evaluate import evaluate_expression, evaluate_modules
+from ectools.options.request import OptionsError
 from ectools.options.export import export_tree
 
 if TYPE_CHECKING:

@@ -39,6 +39,15 @@ class TestRun:
             with pytest.raises(shim.OutputTooLargeError, match=f"more than 10 bytes to {stream}"):
                 self.run(f"printf 0123456789x{redirection}", limits=limits)
 
+    def test_what_the_caller_takes_out_is_not_kept(self) -> None:
+        seen: list[bytes] = []
+        watch = process.Watch(
+            on_stderr=seen.append, keep_stderr=lambda chunk: chunk.replace(b"x", b"").replace(b"\n", b"")
+        )
+        limits = Limits(seconds=60.0, output_bytes=3)
+        finished = self.run("echo abx >&2; echo xx >&2; echo xc >&2", limits=limits, watch=watch)
+        assert (finished.stderr, b"".join(seen)) == (b"abc", b"abx\nxx\nxc\n")
+
     def test_more_than_a_pipe_holds_on_both(self) -> None:
         finished = self.run("head -c 300000 /dev/zero; head -c 400000 /dev/zero >&2")
         assert (len(finished.stdout), len(finished.stderr)) == (300000, 400000)

@@ -6,6 +6,6 @@
 its place · ``activation`` the links to it · ``prune`` what is old.
 
 ``systems`` what an archive's name says, and which system a machine gets · ``store`` where all this stands ·
-``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way back · ``pack`` archives from
+``tags`` which is of which tag · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way back · ``pack`` archives from
 netboot outputs.
 """

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ectools.checks.evaluation import (
     EvaluationRequest,
     FailedEvaluationError,
+    evaluate_attributes,
     evaluate_request,
     find_unwritable,
 )
 from ectools.errors import InputError
 from pynix_eval_shim import (
+    Attribute,
     EvaluationError,
     FetchFailedError,
     Frame,
@@ -83,6 +86,28 @@ def test_what_can_be_done_about_it_is_said() -> None:
 def test_infinities_are_found_where_they_are() -> None:
     assert find_unwritable({"a": [1, {"b": 2.0}], "c": None}) is None
     assert find_unwritable({"a": [1, {"b": float("inf")}]}) == "the value.a[1].b"
+
+
+def test_each_attribute_with_its_value_or_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def each(expression: str, *, on_attribute: Any, **arguments: Any) -> None:
+        assert arguments["limits"].memory_bytes == 5 << 20
+        on_attribute(Attribute(name="a", value=1))
+        on_attribute(
+            Attribute(name="b", error=EvaluationError("odd", report=Report(file="«string»", line=1)))
+        )
+        if expression == "worse":
+            raise NixError("no set")
+
+    monkeypatch.setattr("pynix_eval_shim.evaluate_each", each)
+    found: list[tuple[str, Any, str | None]] = []
+
+    def take(name: str, value: Any, failure: FailedEvaluationError | None) -> None:
+        found.append((name, value, None if failure is None else failure.render()))
+
+    evaluate_attributes(EvaluationRequest(expression="text", memory_mib=5), on_attribute=take)
+    assert found == [("a", 1, None), ("b", None, "evaluation: odd\n  at «string»:1\n      1 | text")]
+    with pytest.raises(FailedEvaluationError, match="no set"):
+        evaluate_attributes(EvaluationRequest(expression="worse", memory_mib=5), on_attribute=take)
 
 
 def test_what_is_named_must_be_there(tmp_path: Path) -> None:

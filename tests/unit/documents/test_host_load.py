@@ -31,7 +31,7 @@ def find_problem(data: bytes, form: HostFormat) -> OptionProblem:
     with pytest.raises(ProblemsError) as caught:
         parse_host(data, file="the file", form=form)
     assert caught.value.exit_code == 2
-    assert caught.value.message == "the file: cannot be read as a host description"
+    assert caught.value.message == "the file: cannot be read"
     (problem,) = caught.value.problems
     assert isinstance(problem, OptionProblem)
     assert (problem.kind, problem.file) == (ProblemKind.SYNTAX, "the file")

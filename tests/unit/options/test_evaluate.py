@@ -12,8 +12,10 @@ import pytest
 
 import pynix_eval_shim as shim
 from ectools.errors import InputError
-from ectools.options import evaluate
-from ectools.options.evaluate import OptionsError, evaluate_expression, evaluate_modules, find_checkout
+from ectools.options import evaluate, request
+from ectools.options.evaluate import evaluate_expression, evaluate_module, evaluate_modules, find_checkout
+from ectools.options.modules import ModuleClass, ModuleReference
+from ectools.options.request import OptionsError
 
 FIELDS = ("default", "description", "example", "rest", "type")
 
@@ -348,5 +350,5 @@ class TestMarks:
         self, marks: list[list[Any]], culprit: tuple[str, str, int] | None
     ) -> None:
         stderr = "\n".join(f"trace: m.k:{json.dumps(mark)}" for mark in marks)
-        found = evaluate._find_culprit(f"{stderr}\ntrace: mXk:[1]", "m.k:")
+        found = request._find_culprit(f"{stderr}\ntrace: mXk:[1]", "m.k:")
         assert (found and (found.option, found.field, found.index)) == culprit

@@ -57,16 +57,17 @@ def probe_header(token: str | None) -> list[str]:
     """Set ``ec-token`` to how the token is sent: as a header where this iPXE can, else in the query."""
     if token is None:
         return []
-    return [f"{_make_header('probe')} && set ec-token header || set ec-token query"]
+    return [f"{make_header('probe')} && set ec-token header || set ec-token query"]
 
 
-def _make_header(value: str) -> str:
+def make_header(value: str) -> str:
+    """The list of parameters ``ec``, with the token as a header."""
     # A list of parameters is used up by the request that sends it; one of the same name takes its place.
     return f"params --name ec && param --params ec --header {TOKEN_HEADER} {value}"
 
 
-def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
-    """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = "") -> list[str]:
+    """Load ``ec-path``, with a query of this, as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
 
     ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
     through the sources. The first round is left to the NIC that the machine booted from, or that a file came
@@ -96,7 +97,7 @@ def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
             for index, url in enumerate(sources)
             for line in (f":source_{index}", f"set ec-url {url}", "goto try")
         ),
-        *_try_source(token),
+        *_try_source(token, query),
         ":next_source",
         "inc ec-source",
         "goto source",
@@ -136,10 +137,11 @@ def _stay() -> list[str]:
     ]
 
 
-def _try_source(token: str | None) -> list[str]:
+def _try_source(token: str | None, query: str) -> list[str]:
     if token is not None and not is_token(token):
         raise ScriptError("the token has a character that iPXE cannot send")
-    get = "imgfetch --name ${ec-name} --timeout ${ec-stall} ${ec-url}${ec-path}"
+    asked = f"?{query}" if query else ""
+    get = f"imgfetch --name ${{ec-name}} --timeout ${{ec-stall}} ${{ec-url}}${{ec-path}}{asked}"
     end = "&& goto fetched || goto why"
     return [
         ":try",
@@ -149,10 +151,10 @@ def _try_source(token: str | None) -> list[str]:
         *(
             [
                 ":try_header",
-                f"{_make_header(token)} ||",
+                f"{make_header(token)} ||",
                 f"{get}##params=ec {end}",
                 ":try_query",
-                f"{get}?token={encode_token(token)} {end}",
+                f"{get}{'&' if query else '?'}token={encode_token(token)} {end}",
             ]
             if token
             else []
