@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ectools.options.export import Export
     from ectools.schemas import Schema
 
-# The members of ectools.options.modules.ModuleClass, which is imported only when it is needed; a test holds them
-# together.
+# The members of ectools.options.modules.ModuleClass, which is imported only when it is needed; a test holds
+# them together.
 CLASSES = ("nixos", "homeManager", "darwin", "flake", "generic")
 
 NIXPKGS = click.option(
@@ -117,15 +117,16 @@ def module_options(*, nixpkgs: bool = True) -> Callable[[Callable[..., Any]], Ca
                 multiple=True,
                 metavar="PATH|FLAKE#ATTR",
                 help=(
-                    "A module: its file, or FLAKE#nixosModules.NAME, homeModules, darwinModules, flakeModules. "
-                    "Its options, beyond those of the system that it was written for. May be repeated."
+                    "A module: its file, or FLAKE#nixosModules.NAME, homeModules, darwinModules, "
+                    "flakeModules. Its options, beyond those of the system that it was written for. "
+                    "May be repeated."
                 ),
             ),
             click.option(
                 "--class",
                 "module_class",
                 type=click.Choice(CLASSES),
-                help="What the module was written for. [default: as the flake's output or the module says, or nixos]",
+                help="What the module was written for. [default: as the flake's output or the module says]",
             ),
             click.option(
                 "--override-input",

@@ -61,14 +61,14 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
 @module_options(nixpkgs=False)
 @click.option(
     "--name",
-    help="The name of the schema made with --from or --module. [default: options, or as the module is called]",
+    help="The name of the schema made with --from or --module. [default: options, or the module's]",
 )
 @click.option(
     "--required",
     is_flag=True,
     help=(
-        "With --from or --module: in submodules, what has no default must be set, unless the submodule defines it. "
-        "So it always is for the modules here."
+        "With --from or --module: in submodules, what has no default must be set, unless the submodule "
+        "defines it. So it always is for the modules here."
     ),
 )
 @click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")

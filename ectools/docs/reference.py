@@ -43,8 +43,9 @@ def build_reference(
     allow_undocumented: bool = False,
     site: Site | None = None,
 ) -> Reference:
-    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now, or of
-    all of this project's where there is none of either.
+    """The reference of the named schemas (names or files) and of ``modules``, which were exported just now.
+
+    Where there is none of either, it is of all of this project's.
 
     The projects of a ``site`` name their own schemas, and where their declarations link to.
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its

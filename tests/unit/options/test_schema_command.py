@@ -122,7 +122,12 @@ def test_diff_has_a_status_for_each_kind(schema: Program, tmp_path: Path) -> Non
     ("arguments", "words"),
     [
         (["export", "--dump", TABLE, "-o", "/tmp", "nobody"], "no module of that name"),
-        (["export", "--from", "{ }"], "--from goes with -o"),
+        (["export", "--from", "{ }"], "--from and --module go with -o"),
+        (["export", "--module", "x.nix"], "--from and --module go with -o"),
+        (["export", "--module", "x.nix", "--from", "{ }", "-o", "/tmp"], "give either --from or --module"),
+        (["export", "--module", "a", "--module", "b", "--name", "n", "-o", "/tmp"], "--name goes with one"),
+        (["export", "--class", "nixos"], "go with --module"),
+        (["export", "--module", "/absent/x.nix", "-o", "/tmp"], "/absent/x.nix: no such module"),
         (["export", "--required"], "--required goes with --from"),
         (["export", "--dialect", "2020-12"], "--dialect and --id go with --document"),
         (["export", "--id", "https://e.org"], "--dialect and --id go with --document"),
