@@ -163,7 +163,8 @@ def test_the_command(tmp_path: Path) -> None:
     }
     text = run("eval").stdout
     assert text.startswith(
-        "missing  nix: not on PATH  [eval, options, schema, verify-closure, vmtest]\n           Debian: apt install"
+        "missing  nix: not on PATH  [eval, options, schema, verify-closure, vmtest]\n"
+        "           Debian: apt install"
     )
     assert run("netboot").returncode == 0
     assert run("no-such-command").returncode == 2
