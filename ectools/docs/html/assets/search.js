@@ -379,6 +379,8 @@
     if (asked) {
       input.value = asked;
       input.focus();
+      load(); // a page in the background has no focus yet
+      show();
     }
   }
 
