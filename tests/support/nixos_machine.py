@@ -54,6 +54,19 @@ class NixosMachine(Machine):
         self.boot_id = ""
 
     def execute(self, argv: Sequence[str], stdin: str = "") -> Done:
+        self._send(argv, stdin)
+        deadline = time.monotonic() + COMMAND_SECONDS + 60
+        while True:
+            answer = self._read_line(deadline)
+            if HELLO.match(answer):
+                raise self._error(f"{list(argv)}: the machine has restarted")
+            found = DONE.match(answer)
+            if found is not None and int(found[1]) == self._number:
+                out, err = (base64.b64decode(each).decode("utf-8", "replace") for each in found.groups()[2:])
+                return Done(int(found[2]), out, err)
+
+    def _send(self, argv: Sequence[str], stdin: str = "") -> None:
+        """Have a command run, whose answer somebody may wait for."""
         self._number += 1
         command = f"timeout {COMMAND_SECONDS} {shlex.join(argv)}"
         given = base64.b64encode(stdin.encode()).decode()
@@ -64,15 +77,6 @@ class NixosMachine(Machine):
             self._channel.sendall(line.encode())
         except OSError as error:
             raise self._error(f"{list(argv)}: cannot be sent: {error}") from error
-        deadline = time.monotonic() + COMMAND_SECONDS + 60
-        while True:
-            answer = self._read_line(deadline)
-            if HELLO.match(answer):
-                raise self._error(f"{list(argv)}: the machine has restarted")
-            found = DONE.match(answer)
-            if found is not None and int(found[1]) == self._number:
-                out, err = (base64.b64decode(each).decode("utf-8", "replace") for each in found.groups()[2:])
-                return Done(int(found[2]), out, err)
 
     def read_console(self) -> str:
         said = (self._directory / "qemu.log").read_text(errors="replace")
@@ -102,12 +106,13 @@ class NixosMachine(Machine):
 
     def reboot(self) -> str:
         """``wait_boot`` after a restart of the system."""
-        self.run("systemctl", "reboot", "--no-block")
+        # The agent may end before it has answered.
+        self._send(["systemctl", "reboot", "--no-block"])
         return self.wait_boot()
 
     def power_off(self) -> None:
         """By the system itself, to the end of the machine."""
-        self.run("systemctl", "poweroff", "--no-block")
+        self._send(["systemctl", "poweroff", "--no-block"])
         try:
             status = self._process.wait(OFF_SECONDS)
         except subprocess.TimeoutExpired as error:
