@@ -83,12 +83,26 @@ def test_modprobe_finds_what_stays(kept: Path) -> None:
 
 def test_firmware_is_left_out_by_its_name_with_the_links_to_it(tmp_path: Path) -> None:
     firmware = tmp_path / "package/lib/firmware"
-    for file in ("amdgpu/a.bin.zst", "rtl_nic/b.fw", "i915/deep/c.bin", "with space/d e.bin", "iwlwifi-1.ucode"):
+    for file in (
+        "amdgpu/a.bin.zst",
+        "rtl_nic/b.fw",
+        "i915/deep/c.bin",
+        "with space/d e.bin",
+        "iwlwifi-1.ucode",
+    ):
         (firmware / file).parent.mkdir(parents=True, exist_ok=True)
         (firmware / file).write_text(file)
     (firmware / "to-amd").symlink_to("amdgpu/a.bin.zst")
     (firmware / "to-nic").symlink_to("rtl_nic/b.fw")
-    run("keep-firmware.sh", tmp_path / "package", tmp_path / "kept", "amdgpu/*.bin", "i915/*", "iwl*", cwd=tmp_path)
+    run(
+        "keep-firmware.sh",
+        tmp_path / "package",
+        tmp_path / "kept",
+        "amdgpu/*.bin",
+        "i915/*",
+        "iwl*",
+        cwd=tmp_path,
+    )
     result = tmp_path / "kept/lib/firmware"
     assert sorted(str(path.relative_to(result)) for path in result.rglob("*")) == [
         *("rtl_nic", "rtl_nic/b.fw", "to-nic", "with space", "with space/d e.bin"),
