@@ -116,9 +116,9 @@ def format_page(record: Record) -> str:
     lines = [
         "# Sizes",
         "",
-        "Written by `./dev sizes`, from `tests/systems/sizes.py`. A system or an image that grows by more than",
-        f"{GROWTH_PERCENT} % fails a test (`tests/systems/test_system_sizes.py`). The figures are those of the",
-        "nixpkgs with this hash, and say nothing of another:",
+        "Written by `./dev sizes`, from `tests/systems/sizes.py`. A system or an image that grows by",
+        f"more than {GROWTH_PERCENT} % fails a test (`tests/systems/test_system_sizes.py`). The figures are",
+        "those of the nixpkgs with this hash, and say nothing of another:",
         "",
         f"    {record.nixpkgs}",
         "",
