@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.nixos_build import Flake
@@ -38,7 +39,7 @@ BEFORE = Record(nixpkgs="sha256-one", systems={"host": SIZE})
         ({"closure": 1, "image": None}, ()),
     ],
 )
-def test_growth_of_more_than_five_per_cent_is_told(change: dict[str, int], named: tuple[str, ...]) -> None:
+def test_growth_of_more_than_five_per_cent_is_told(change: dict[str, Any], named: tuple[str, ...]) -> None:
     now = Record(nixpkgs="sha256-one", systems={"host": replace(SIZE, **change)})
     told = find_growth(BEFORE, now)
     assert len(told) == len(named)
