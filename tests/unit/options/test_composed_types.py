@@ -205,3 +205,10 @@ class TestSubmodules:
         converter = make_converter()
         converter.convert(submodule("a"), ("x",))
         assert converter.defs["x"]["additionalProperties"] is False
+
+
+def test_a_set_says_what_stands_for_its_names() -> None:
+    node = {"name": "attrsOf", "description": "d", "elem": {"name": "str", "description": "string"}}
+    plain = {"type": "object", "additionalProperties": {"type": "string"}}
+    assert convert(node) == plain
+    assert convert({**node, "placeholder": "host"}) == {**plain, "x-nix-placeholder": "host"}
