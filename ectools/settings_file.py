@@ -106,7 +106,7 @@ def read_settings_file(path: Path, schema: Schema) -> SettingsFile:
         else _parse(raw, path, form).value
     )
     if not isinstance(value, dict):
-        from ectools.explain import kind_of
+        from ectools.schema_words import kind_of
 
         message = f"holds {kind_of(value)} where a JSON object was expected"
         problem = Problem(option=schema.prefix, message=message, file=str(path))

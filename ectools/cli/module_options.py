@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ectools.options.export import Export
@@ -44,12 +44,13 @@ class ModuleOptions:
         coerced: bool = False,
         required: bool = False,
         name: str | None = None,
+        types: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> list[Export]:
         """The schema of each module that was named. Raises InputError, OptionsError.
 
-        ``name`` is that of the schema, None for the module's. Paths start at ``directory``, or where the
-        process is.
+        ``name`` is that of the schema, None for the module's; ``types`` as in ``evaluate_module``.
+        Paths start at ``directory``, or where the process is.
         """
         from ectools.options.evaluate import evaluate_module
         from ectools.options.export import export_tree
@@ -64,6 +65,7 @@ class ModuleOptions:
                 nixpkgs=self.nixpkgs,
                 override_inputs=dict(self.inputs),
                 required=required,
+                types=types,
                 directory=directory,
             )
             exports += [export_tree(dump, tree, output=coerced) for tree in dump.trees]

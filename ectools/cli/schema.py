@@ -71,6 +71,13 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
         "defines it. So it always is for the modules here."
     ),
 )
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="NAME=NAME",
+    help="With --from or --module: describe a type that is none of nixpkgs' as the one that it is like.",
+)
 @click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")
 @click.option(
     "--document",
@@ -105,6 +112,7 @@ def export(
     nixpkgs: str | None,
     dump_file: Path | None,
     required: bool,
+    types: tuple[str, ...],
     coerced: bool,
     is_document: bool,
     dialect: str | None,
@@ -126,12 +134,20 @@ def export(
         raise click.UsageError("--required goes with --from or --module: of the modules here it always holds")
     if not is_document and (dialect is not None or identifier is not None):
         raise click.UsageError("--dialect and --id go with --document")
+    if types and not is_given:
+        raise click.UsageError("--type goes with --from or --module")
     if name is not None and len(modules.texts) > 1:
         raise click.UsageError("--name goes with one module")
     if modules:
-        exports = modules.export(coerced=coerced, required=required, name=name)
+        exports = modules.export(coerced=coerced, required=required, name=name, types=_parse_types(types))
     elif expression is not None:
-        dump = _evaluate(expression, name=name or "options", nixpkgs=nixpkgs, required=required)
+        dump = _evaluate(
+            expression,
+            name=name or "options",
+            nixpkgs=nixpkgs,
+            required=required,
+            types=_parse_types(types),
+        )
         exports = _export_all(dump, coerced=coerced)
     else:
         exports = _select(_export_all(_load(nixpkgs, dump_file), coerced=coerced), names)
@@ -220,10 +236,31 @@ def _load(nixpkgs: str | None, dump_file: Path | None) -> Dump:
     return read_dump(dump_file) if dump_file is not None else evaluate_modules(nixpkgs=nixpkgs)
 
 
-def _evaluate(expression: str, *, name: str, nixpkgs: str | None, required: bool) -> Dump:
+def _evaluate(
+    expression: str, *, name: str, nixpkgs: str | None, required: bool, types: dict[str, str]
+) -> Dump:
     from ectools.options.evaluate import evaluate_expression
 
-    return evaluate_expression(expression, name=name, nixpkgs=nixpkgs, required=required)
+    return evaluate_expression(expression, name=name, nixpkgs=nixpkgs, required=required, types=types)
+
+
+def _parse_types(texts: tuple[str, ...]) -> dict[str, str]:
+    """Names of types by names: ``gvariant=anything``. Raises UsageError."""
+    from ectools.options.types import TYPE_NAMES
+
+    types = {}
+    for text in texts:
+        name, equals, like = text.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"--type {text}: give NAME=NAME, as in gvariant=anything")
+        if like not in TYPE_NAMES:
+            meant = did_you_mean(like, TYPE_NAMES)
+            raise click.UsageError(
+                f"--type {text}: {like} is not the name of a type of nixpkgs' lib.types"
+                + (f"; {meant}" if meant else "")
+            )
+        types[name] = like
+    return types
 
 
 def _export_all(dump: Dump, *, coerced: bool = False) -> list[Export]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ectools.docs.model import build_module_doc
 from ectools.errors import InputError
-from ectools.options.evaluate import evaluate_module
+from ectools.options.evaluate import evaluate_expression, evaluate_module
 from ectools.options.export import Export, export_tree
 from ectools.options.modules import ModuleClass, parse_module
 from ectools.schemas import Schema, validate_document
@@ -176,3 +177,64 @@ def test_what_cannot_be_exported_is_told(nixpkgs: Path, tmp_path: Path, text: st
     with pytest.raises(Exception, match=words) as caught:
         export(f"{tmp_path}/m.nix", nixpkgs)
     assert isinstance(caught.value, InputError) is (words == "declares no option")
+
+
+CUSTOM = """
+with import <nixpkgs/lib>;
+let
+  inner = types.submodule {
+    options.a = mkOption { type = types.int; description = "A."; default = 1; };
+    options.broken = mkOption { type = types.int; description = "B."; default = abort "inside"; };
+  };
+  make = extra: mkOptionType ({ name = "own"; check = _: true; merge = _: _: { }; } // extra);
+  dagOf = elemType: make {
+    name = "dagOf";
+    getSubOptions = prefix: elemType.getSubOptions (prefix ++ [ "<name>" ]);
+    nestedTypes = { inherit elemType; old = throw "not to be read"; };
+  };
+  maybeRaw = elemType: types.either rawLua elemType // {
+    name = "maybeRaw";
+    nestedTypes = { inherit elemType rawLua; left = abort "not to be read"; };
+  };
+  rawLua = make { name = "rawLua"; };
+  tree = types.attrsOf (types.either types.str tree);
+  holder = make { name = "holder"; nestedTypes.part = types.listOf (types.nullOr holder); };
+in mapAttrs (_: type: mkOption { inherit type; description = "D."; }) {
+  dag = dagOf inner;
+  deferred = types.deferredModuleWith {
+    staticModules = [ { options.z.y = mkOption { type = types.port; description = "Y."; }; } ];
+  };
+  free = types.submodule { freeformType = types.attrsOf inner; };
+  function = types.functionTo inner;
+  listed = types.nullOr (dagOf (types.listOf inner));
+  raw = maybeRaw types.int;
+  self = holder;
+  sub = make { inherit (inner) getSubOptions; };
+  taught = make { name = "taught"; nestedTypes.elemType = types.bool; };
+  tree = tree // { description = "tree"; };
+  unknown = make { nestedTypes.anyName = types.listOf inner; };
+}
+"""
+
+
+def test_types_of_others_keep_what_is_below_them(nixpkgs: Path) -> None:
+    dump = evaluate_expression(CUSTOM, nixpkgs=str(nixpkgs), types={"taught": "listOf"})
+    found = export_tree(dump, dump.trees[0])
+    options = found.document["properties"]
+    reference = build_module_doc(Schema(found.document, "x", prefix=""))
+    names = {option.name for option in reference.options} - set(options)
+    below = {"dag.<name>", "free.<name>", "function.<function body>", "listed.<name>.*", "sub", "unknown.*"}
+    assert names == {f"{path}.{name}" for path in below for name in ("a", "broken")} | {"deferred.z.y"}
+    assert {finding.option for finding in found.findings} == {f"{path}.broken" for path in below}
+    assert all("inside" in finding.cause for finding in found.findings)
+    # Nobody knows what they take beside it.
+    for name in ("dag", "listed", "self", "sub", "unknown", "raw"):
+        assert find_faults(found, {name: "x"}) == []
+    assert (
+        find_faults(found, {"deferred": {"imports": [], "z": {"y": 1, "more": 2}}, "tree": {"a": "b"}}) == []
+    )
+    assert len(find_faults(found, {"deferred": {"z": {"y": -1}}})) == 1
+    assert len(find_faults(found, {"taught": [1]})) == 1
+    assert len(find_faults(found, {"tree": {"a": 1}})) == 1
+    assert options["tree"]["x-nix-type"] == "tree"
+    assert options["dag"]["x-nix-unrepresentable"].startswith("the type dagOf")

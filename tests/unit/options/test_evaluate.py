@@ -128,7 +128,10 @@ class TestModule:
         assert call["installable"] is None
         assert request["module"] == {"class": "darwin", "frameworks": {}, "nixpkgs": None}
         assert request["required"] is True
-        assert evaluate_module(module, name="other").trees[0].name == "other"
+        assert request["aliases"] == {"systemd option": "anything"}
+        other = evaluate_module(module, name="other", types={"a": "listOf"})
+        assert other.trees[0].name == "other"
+        assert nix.requests[1]["aliases"]["a"] == "listOf"
 
     def test_a_flakes_module_goes_with_the_flakes_inputs(
         self, checkout: Path, nix: FakeNix, asked: list[Any], monkeypatch: pytest.MonkeyPatch
