@@ -109,7 +109,9 @@ class TestFacts:
         squeezed = {key: " ".join(text.split()) for key, text in keywords.items()}
         assert compare(document({"x": option(**squeezed)}), document({"x": option(**keywords)})) == []
 
-    @pytest.mark.parametrize("keywords", [{"x-nix-modules": ["a.nix"]}, {"x-nix-placeholder": "host"}])
+    @pytest.mark.parametrize(
+        "keywords", [{"x-nix-modules": ["a.nix"]}, {"x-nix-empty": {}}, {"x-nix-placeholder": "host"}]
+    )
     def test_what_only_lists_of_options_show(self, keywords: dict[str, Any]) -> None:
         old = option(type="object", additionalProperties={"type": "string"})
         assert compare(document({"x": old}), document({"x": {**old, **keywords}})) == []
