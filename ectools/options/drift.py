@@ -39,6 +39,7 @@ _NOT_A_CONSTRAINT = {
     *_DOCS,
     *_DEFAULTS,
     "readOnly",
+    "x-nix-empty",
     "x-nix-modules",
     "x-nix-placeholder",
     "x-nix-sep",

@@ -7,6 +7,7 @@
 #   modules = [ file ]                       of the modules that declare it, where these are other files
 #   visible = false | "shallow" | "transparent"
 #   empty = true                             its type has a value of its own for an option that nobody set
+#   emptyDefault = what describeValue yields    that value, where nixpkgs shows it as the default of one that has none
 #   defined = true                           the submodule that declares it defines it itself
 #   broken = [ field … ]                     whose evaluation failed; "option" is all of it
 #   id = text                                of a broken one: its location, as `skip` and the marks name it
@@ -32,8 +33,6 @@ let
           describeText option.defaultText
         else if option ? default then
           describeValue option.default
-        else if emptyIsDefault && hasEmptyValue option then
-          describeValue option.type.emptyValue.value
         else
           null;
     };
@@ -77,7 +76,12 @@ let
       {
         inherit declarations;
       }
-      // (if map (place: place.file) declarations == modules then { } else { inherit modules; })
+      // (
+        if !(option ? declarations) || map (place: place.file) declarations == modules then
+          { }
+        else
+          { inherit modules; }
+      )
       // rare (builtins.intersectAttrs rareFields option)
       // (if option.type.emptyValue or { } ? value then { empty = true; } else { });
 
@@ -92,6 +96,7 @@ let
             describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
           } option.type;
         }
+        // emptyDefault option
       else
         { };
   };
@@ -140,11 +145,17 @@ let
         + "  )${comment}\n"
       ) given;
 
-  # nixpkgs shows such an option as if the empty value were its default, but where it has options of its own.
-  hasEmptyValue =
+  # nixpkgs shows the empty value as the default of an option that has none, unless the type has options of its own.
+  emptyDefault =
     option:
-    (option.type or { }).emptyValue or { } ? value
-    && (option.type or { }).getSubModules or null == null;
+    if
+      !(option ? default || option ? defaultText)
+      && option.type.emptyValue or { } ? value
+      && option.type.getSubModules or null == null
+    then
+      { emptyDefault = describeValue option.type.emptyValue.value; }
+    else
+      { };
 
   wholeOption =
     context: loc: option:
