@@ -86,7 +86,7 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
         raise InputError(f"{path}: not a JSON Schema: it is no object")
     dialect = _find_dialect(path, document)
     if checked and path.parent != schemas_directory():
-        _check_schema(path, document, dialect)
+        document = _check_schema(path, document, dialect)
     return Schema(document, name, show_path(document.get("x-nix-path", ())), dialect)
 
 
@@ -101,16 +101,21 @@ def _find_dialect(path: Path, document: dict[str, Any]) -> str:
     return dialect
 
 
-def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> None:
-    from ectools.metaschema import find_schema_fault, find_unsupported_reference
+def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> dict[str, Any]:
+    """The schema with references that are pointers. Raises InputError where it is none, or one leads out."""
+    from ectools.metaschema import find_schema_fault
+    from ectools.schema_references import UnsupportedReferenceError, localize_references
 
     fault = find_schema_fault(document) if dialect == "2020-12" else _find_fault(document, dialect)
     if fault is not None:
         raise InputError(f"{path}: not a JSON Schema: {fault}")
-    itself = "id" if dialect == "draft-04" else "$id"
-    unsupported = find_unsupported_reference(document, itself=itself)
-    if unsupported is not None:
-        raise InputError(f"{path}: {unsupported}", hint="put what it refers to into the file, below $defs")
+    try:
+        return localize_references(document, dialect)
+    except UnsupportedReferenceError as error:
+        hint = "put what it refers to into the file, below $defs"
+        raise InputError(f"{path}: {error}", hint=hint) from error
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply") from error
 
 
 def _find_fault(document: dict[str, Any], dialect: str) -> str | None:
