@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import re
 from collections import deque
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 LINE_BYTES = 2000
 TAIL_LINES = 20
 _COLLECT_SECONDS = 0.05
+_PIPE_BYTES = 1 << 20
+"""As much as a pipe may hold without a capability (pipe(7), pipe-max-size): 64 KiB are a moment's log."""
 
 # ECMA-48: control sequences, operating system commands, and the other escapes.
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
@@ -86,14 +90,21 @@ class Outputs:
         self._child_ends: list[int] = []
         self._pumps: set[asyncio.Task[None]] = set()
 
-    async def add(self, on_line: Callable[[str], None]) -> int:
+    async def add(self, on_line: Callable[[str], None], *, waits: bool = True) -> int:
         """A descriptor for the child to write to; ``on_line`` gets every line that is not blank.
 
         What ``on_line`` raises is logged, and the output is read on: the child would wait for ever at a pipe
-        that nobody reads. Raises OSError where no pipe can be had.
+        that nobody reads. ``waits`` False: it never waits; what does not fit into the pipe is not written
+        (EAGAIN of write(2)), which the child has to know how to take. Raises OSError where no pipe can be
+        had.
         """
         ours, theirs = os.pipe()
         self._child_ends.append(theirs)
+        if not waits:
+            # Of what is open, and not of the descriptor: it holds in the child too.
+            os.set_blocking(theirs, False)
+            with contextlib.suppress(OSError):  # who runs this has used up his pipes' memory
+                fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         file = os.fdopen(ours, "rb", buffering=0)
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()

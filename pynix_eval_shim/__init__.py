@@ -4,9 +4,9 @@ It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library a
 root, no network, no channel.
 
 ``evaluation`` values, ``attributes`` those of a set one by one · ``building`` derivations and flake checks ·
-``closures`` what a store path needs · ``probing`` which nix this is · ``invocation`` how nix is started,
-``process`` where it is, within ``limits`` · ``source`` text for nix to read · ``messages`` its standard error
-· ``diagnosis`` → ``errors``.
+``flakes`` where a flake and its inputs are · ``closures`` what a store path needs · ``probing`` which nix
+this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits`` · ``source`` text for
+nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
     >>> from pynix_eval_shim import evaluate
     >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})
@@ -46,9 +46,10 @@ from pynix_eval_shim.errors import (
     WrongTypeError,
 )
 from pynix_eval_shim.evaluation import NO_DATA, evaluate, parse
+from pynix_eval_shim.flakes import FlakeMetadata, flake_metadata
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import BUILD_LIMITS, Limits
-from pynix_eval_shim.messages import BuildEvent, NixMessage, NixMessageKind
+from pynix_eval_shim.messages import BuildEvent, BuildProgress, NixMessage, NixMessageKind
 from pynix_eval_shim.probing import Implementation, Probe, probe
 
 __all__ = [
@@ -59,11 +60,13 @@ __all__ = [
     "Attribute",
     "BuildEvent",
     "BuildFailedError",
+    "BuildProgress",
     "Built",
     "DataError",
     "EvaluationError",
     "FetchFailedError",
     "FlakeCheck",
+    "FlakeMetadata",
     "Frame",
     "Implementation",
     "ImportFromDerivationError",
@@ -96,6 +99,7 @@ __all__ = [
     "evaluate_each",
     "find_modified",
     "flake_check",
+    "flake_metadata",
     "parse",
     "probe",
     "requisites",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from pynix_eval_shim.messages import BuildEvent
+    from pynix_eval_shim.messages import BuildEvent, BuildProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ def build(
     override_inputs: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
     on_event: Callable[[BuildEvent], None] | None = None,
+    on_progress: Callable[[BuildProgress], None] | None = None,
     stop: threading.Event | None = None,
     limits: Limits = BUILD_LIMITS,
     nix: Nix | None = None,
@@ -59,8 +60,9 @@ def build(
     The target and ``data`` are as in ``evaluate``; an expression or a file is evaluated impurely, and
     ``data`` goes with those only. No link is made, and so nothing is kept from the next collection, unless
     ``out_link`` names one. ``on_event`` is called for each build that begins and for each line of its log as
-    it is written; what it raises ends the build. ``stop`` ends it from another thread, with StoppedError.
-    Raises BuildFailedError, MissingSystemFeatureError, and any other NixError.
+    it is written, ``on_progress`` each time that another is built or copied; what they raise ends the build.
+    ``stop`` ends it from another thread, with StoppedError. Raises BuildFailedError,
+    MissingSystemFeatureError, and any other NixError.
     """
     nix = nix or Nix()
     place = Path(cwd) if cwd is not None else None
@@ -90,7 +92,7 @@ def build(
         sources=sources,
         cwd=place,
         ask_seconds=ASK_SECONDS,
-        watch=Watch(on_stderr=Follower(on_event).feed if on_event else None, stop=stop),
+        watch=Watch(on_stderr=_follow(on_event, on_progress), stop=stop),
     )
     try:
         return tuple(_built(item) for item in json.loads(finished.stdout))
@@ -99,6 +101,15 @@ def build(
         raise NixError(
             f"nix build wrote what cannot be understood: {finished.stdout[:200]!r}", report=report
         ) from error
+
+
+def _follow(
+    on_event: Callable[[BuildEvent], None] | None, on_progress: Callable[[BuildProgress], None] | None
+) -> Callable[[bytes], None] | None:
+    """What reads standard error for the two listeners; None where there is neither."""
+    if on_event is None and on_progress is None:
+        return None
+    return Follower(on_event or (lambda _event: None), progress=on_progress).feed
 
 
 def _built(item: Any) -> Built:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ _FILLED_IN = "\x1b[35;1m"
 _WARNS = re.compile(r"^(?:evaluation )?warning: ")
 _ERROR, _WARNING = 0, 1
 _BUILD_ACTIVITY, _BUILD_LOG_LINE = 105, 101
+# Of all copies, and of all builds; their numbers are a result of the kind _PROGRESS.
+_COPIES_ACTIVITY, _BUILDS_ACTIVITY, _PROGRESS = 103, 104, 105
 _THIS_MACHINE = "local"  # what Lix calls it; Nix leaves the field empty
 _FRAMES_KEPT = 100
 _LOG_LINES_KEPT = 50
@@ -94,12 +96,33 @@ class BuildEvent:
     machine: str = ""
 
 
-class Follower:
-    """A reporter of builds while nix runs: standard error in, in pieces of any length, BuildEvents out."""
+@dataclass(frozen=True, kw_only=True)
+class BuildProgress:
+    """How many derivations are built and paths copied, of those that have to be.
 
-    def __init__(self, report: Callable[[BuildEvent], None]) -> None:
+    Nix counts as it finds out: the numbers to come grow in the beginning.
+    """
+
+    built: int = 0
+    to_build: int = 0
+    copied: int = 0
+    to_copy: int = 0
+
+
+class Follower:
+    """A reporter of builds while nix runs: standard error in, in pieces of any length, BuildEvents out.
+
+    ``progress`` is called each time that the numbers of all builds and copies have changed.
+    """
+
+    def __init__(
+        self, report: Callable[[BuildEvent], None], *, progress: Callable[[BuildProgress], None] | None = None
+    ) -> None:
         self._report = report
+        self._report_progress = progress
         self._builds: dict[int, tuple[str, str]] = {}
+        self._counts: dict[int, tuple[str, str]] = {}
+        self._progress = BuildProgress()
         self._rest = b""
 
     def feed(self, chunk: bytes) -> None:
@@ -107,11 +130,19 @@ class Follower:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             event = _event(line.decode("utf-8", "replace"))
-            fields = event.get("fields") if event is not None else None
-            if event is None or not isinstance(fields, list) or not fields:
+            if event is None:
                 continue
             kind = (event.get("action"), event.get("type"))
-            if kind == ("start", _BUILD_ACTIVITY):
+            if kind == ("start", _BUILDS_ACTIVITY):
+                self._counts[event.get("id", 0)] = ("built", "to_build")
+            elif kind == ("start", _COPIES_ACTIVITY):
+                self._counts[event.get("id", 0)] = ("copied", "to_copy")
+            fields = event.get("fields")
+            if not isinstance(fields, list) or not fields:
+                continue
+            if kind == ("result", _PROGRESS):
+                self._count(event.get("id", 0), fields)
+            elif kind == ("start", _BUILD_ACTIVITY):
                 drv, machine = str(fields[0]), str(fields[1]) if len(fields) > 1 else ""
                 machine = "" if machine == _THIS_MACHINE else machine
                 self._builds[event.get("id", 0)] = (drv, machine)
@@ -119,6 +150,17 @@ class Follower:
             elif kind == ("result", _BUILD_LOG_LINE):
                 drv, machine = self._builds.get(event.get("id", 0), ("", ""))
                 self._report(BuildEvent(drv=drv, line=strip_ansi(str(fields[0])), machine=machine))
+
+    def _count(self, activity: int, fields: list[Any]) -> None:
+        """Take in ``[done, expected, running, failed]`` of an activity that counts."""
+        names = self._counts.get(activity)
+        if names is None or len(fields) < len(names) or not all(isinstance(each, int) for each in fields[:2]):
+            return
+        progress = replace(self._progress, **dict(zip(names, fields, strict=False)))
+        if progress != self._progress:
+            self._progress = progress
+            if self._report_progress is not None:
+                self._report_progress(progress)
 
 
 def strip_ansi(text: str) -> str:

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from support import golden, reaper
+from support.buildable import buildable_nixpkgs, building_env, offline_environment
 from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from xdist.workermanage import WorkerController
+
+__all__ = ["buildable_nixpkgs", "building_env"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,12 +62,8 @@ def require_tool_fixture() -> Callable[[str, str], str]:
 
 @pytest.fixture(scope="session")
 def nix_env() -> Mapping[str, str]:
-    """This process's environment, with nix's settings for tests: offline, and building without a daemon."""
-    lines = ["experimental-features = nix-command flakes", "substituters ="]
-    if os.geteuid() == 0:
-        # Root without a daemon builds as itself, unsandboxed: user namespaces are not everywhere.
-        lines += ["build-users-group =", "sandbox = false"]
-    return {**os.environ, "NIX_CONFIG": "\n".join(lines)}
+    """``offline_environment`` for tests."""
+    return offline_environment()
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,10 @@ def show_outcome(outcome: VmTestOutcome) -> str:
 
 
 def show_outcome_json(outcome: VmTestOutcome) -> dict[str, Any]:
-    """``name, verdict, seconds, reason, machine, known, subtests, log`` (the last lines)."""
+    """``name, verdict, seconds, reason, machine, known, subtests, log, consoles``.
+
+    ``log`` has the last lines, ``consoles`` the last lines of each machine's.
+    """
     return {
         "name": outcome.test.name,
         "verdict": outcome.verdict.value,
@@ -65,6 +68,7 @@ def show_outcome_json(outcome: VmTestOutcome) -> dict[str, Any]:
             {"name": step.name, "seconds": step.seconds, "failure": step.failure} for step in outcome.steps
         ],
         "log": list(outcome.log),
+        "consoles": {name: list(lines) for name, lines in outcome.consoles.items()},
     }
 
 
@@ -88,9 +92,17 @@ def _cases(outcome: VmTestOutcome) -> list[junit.Case]:
         failure=outcome.reason if verdict in (Verdict.FAILED, Verdict.TIMED_OUT) else None,
         error=outcome.reason if verdict is Verdict.ERROR else None,
         skipped=outcome.reason if verdict is Verdict.SKIPPED else None,
-        output="" if passed else "\n".join(outcome.log),
+        output="" if passed else "\n".join([*_console_ends(outcome), *outcome.log]),
     )
     return [*cases, whole]
+
+
+def _console_ends(outcome: VmTestOutcome) -> list[str]:
+    """Each machine's last lines below its name, for a reader of one text."""
+    lines = []
+    for name, console in outcome.consoles.items():
+        lines += [f"The end of {name}'s console:", *console, ""]
+    return lines
 
 
 def _failure(outcome: VmTestOutcome, step: DriverStep) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING
 from ectools.checks.vmtest_steps import DriverStep, StepKind, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ectools.checks.vmtest import VmTest
-    from pynix_eval_shim import BuildEvent, Nix, NixError, Probe
+    from pynix_eval_shim import BuildEvent, BuildProgress, Nix, NixError, Probe
 
 _POLL_SECONDS = 0.2
 _DEPENDENCY_SECONDS = 6 * 3600.0
 """How long what a test needs may take to be fetched and built; its own time begins after that."""
 _FIRST_WITH_OUTPUTS_OF_DRV = (2, 13)
+_DRV_NAME = re.compile(r"(?:.*/)?(?:[0-9a-z]{32}-)?(?P<name>.+?)(?:\.drv)?")
 
 
 class Verdict(StrEnum):
@@ -39,8 +41,9 @@ class Verdict(StrEnum):
 class VmTestOutcome:
     """How one test ended, and after how many ``seconds`` of its own.
 
-    ``reason`` says why it did not pass. ``machine`` is the builder's address where it ran elsewhere.
-    ``known`` says that it had passed before and nothing was run.
+    ``reason`` says why it did not pass. ``log`` has its last lines, ``consoles`` those of each of its
+    machines. ``machine`` is the builder's address where it ran elsewhere. ``known`` says that it had passed
+    before and nothing was run.
     """
 
     test: VmTest
@@ -49,6 +52,7 @@ class VmTestOutcome:
     reason: str | None = None
     steps: tuple[DriverStep, ...] = ()
     log: tuple[str, ...] = ()
+    consoles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     machine: str = ""
     known: bool = False
 
@@ -63,14 +67,27 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What is built and copied before a test can begin. ``building`` is the derivation begun last."""
+
+    built: int
+    to_build: int
+    copied: int
+    to_copy: int
+    building: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listener:
     """Callbacks: ``on_line(test, kind, depth, text)`` as a test prints, ``on_complete`` for each outcome.
 
-    Both are called from several threads, one at a time.
+    ``on_prepare`` is called as what a test needs is built and copied, up to thousands of times. All are
+    called from several threads, one at a time.
     """
 
     on_line: Callable[[VmTest, StepKind, int, str], None]
     on_complete: Callable[[VmTestOutcome], None]
+    on_prepare: Callable[[VmTest, Preparation], None] = lambda _test, _preparation: None
 
 
 def vmtests_exit_status(outcomes: Sequence[VmTestOutcome]) -> int:
@@ -169,6 +186,8 @@ class _Run:
     began: float | None = None
     machine: str = ""
     transcript: Transcript = field(default_factory=Transcript)
+    progress: BuildProgress | None = None
+    building: str = ""
 
     def stop_when_late(self) -> None:
         """End it where its time is up; the clock starts when its own derivation does."""
@@ -187,6 +206,7 @@ class _Run:
             build(
                 installable=f"{self.test.drv}{outputs}",
                 on_event=self._on_event,
+                on_progress=self._on_progress,
                 stop=self.stop,
                 limits=limits,
                 nix=nix,
@@ -204,6 +224,9 @@ class _Run:
 
     def _on_event(self, event: BuildEvent) -> None:
         if event.drv != self.test.drv:
+            if event.line is None and (named := _DRV_NAME.fullmatch(event.drv)):
+                self.building = named["name"]
+                self._tell_preparation()
             return
         if event.line is None:
             # Twice, where a remote builder's own nix tells of it too.
@@ -214,6 +237,26 @@ class _Run:
         kind = self.transcript.add(event.line)
         with self.lock:
             self.listener.on_line(self.test, kind, min(depth, self.transcript.depth), event.line)
+
+    def _on_progress(self, progress: BuildProgress) -> None:
+        self.progress = progress
+        self._tell_preparation()
+
+    def _tell_preparation(self) -> None:
+        """Pass on what is known of it; once the test itself has begun there is no more to tell."""
+        if self.began is not None or self.progress is None:
+            return
+        # Nix counts the test among what it builds.
+        preparation = Preparation(
+            built=self.progress.built,
+            to_build=max(self.progress.to_build - 1, 0),
+            copied=self.progress.copied,
+            to_copy=self.progress.to_copy,
+            building=self.building,
+        )
+        if preparation.to_build or preparation.to_copy:
+            with self.lock:
+                self.listener.on_prepare(self.test, preparation)
 
     def _fail(self, error: NixError) -> VmTestOutcome:
         from pynix_eval_shim import BuildFailedError
@@ -237,6 +280,7 @@ class _Run:
             reason=reason,
             steps=self.transcript.steps,
             log=tuple(self.transcript.tail),
+            consoles={name: tuple(lines) for name, lines in self.transcript.consoles.items()},
             machine=self.machine,
             known=self.began is None and verdict is Verdict.PASSED,
         )

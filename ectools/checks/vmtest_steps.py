@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 LINES_KEPT = 200
+CONSOLE_LINES_KEPT = 50
 
 _BEGIN = re.compile(r"subtest: (?P<name>.+)")
 _END = re.compile(r"(?:[\w.-]+: )?\(finished: subtest: (?P<name>.+), in (?P<seconds>\d+(?:\.\d+)?) seconds\)")
 _FAILED = re.compile(r'(?:!!! )?Test "(?P<name>.+)" failed with error: "?(?P<message>.*?)"?')
-_CONSOLE = re.compile(r"[\w.-]+ # .*|[\w.-]+ #")
+_CONSOLE = re.compile(r"(?P<machine>[\w.-]+) #(?: (?P<text>.*))?")
 
 
 class StepKind(StrEnum):
@@ -40,12 +41,17 @@ class DriverStep:
 
 
 class Transcript:
-    """Collects a test's lines; ``steps`` are its subtests so far, ``tail`` its last lines."""
+    """Collects a test's lines; ``steps`` are its subtests so far, ``tail`` its last lines.
+
+    ``consoles`` has the last lines of each machine's console, where its journal is printed too: what the
+    driver says of a failure, and the other machines, would push them out of ``tail``.
+    """
 
     def __init__(self) -> None:
         self._steps: list[DriverStep] = []
         self._open: list[int] = []
         self.tail: deque[str] = deque(maxlen=LINES_KEPT)
+        self.consoles: dict[str, deque[str]] = {}
 
     @property
     def steps(self) -> tuple[DriverStep, ...]:
@@ -74,7 +80,9 @@ class Transcript:
         elif failed := _FAILED.fullmatch(line):
             self._close(failed["name"], DriverStep(name=failed["name"], failure=failed["message"]))
             return StepKind.FAILURE
-        elif _CONSOLE.fullmatch(line):
+        elif console := _CONSOLE.fullmatch(line):
+            kept = self.consoles.setdefault(console["machine"], deque(maxlen=CONSOLE_LINES_KEPT))
+            kept.append(console["text"] or "")
             return StepKind.CONSOLE
         return StepKind.STEP
 

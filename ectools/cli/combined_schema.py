@@ -12,6 +12,7 @@ from ectools.host.combined_schema import build_combined_schema, load_combined_sc
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
+    from ectools.cli.module_options import ModuleOptions
     from ectools.schemas import Schema
 
 SCHEMAS = click.option(
@@ -28,15 +29,19 @@ SCHEMAS = click.option(
 )
 
 
-def choose_schema(schemas: tuple[str, ...]) -> Schema:
-    """The schema that ``--schema`` names, combined where there are several. Raises InputError, FileError."""
-    if not schemas:
+def choose_schema(schemas: tuple[str, ...], modules: ModuleOptions | None = None) -> Schema:
+    """The schema that ``--schema`` and ``--module`` name, combined where there are several.
+
+    Raises InputError, FileError, OptionsError.
+    """
+    if not schemas and not modules:
         return load_combined_schema()
     # All of NixOS is a million small objects that stay until the end: looking for garbage among them takes as
     # long as reading them.
     gc.disable()
     try:
-        return build_combined_schema(map(load_schema, schemas))
+        found = [*map(load_schema, schemas), *(modules.load() if modules else ())]
+        return build_combined_schema(found, is_open=bool(modules))
     finally:
         gc.freeze()
         gc.enable()

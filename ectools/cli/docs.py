@@ -8,9 +8,10 @@ import click
 
 from ectools.cli.complete import complete_schema
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.module_options import ModuleOptions, module_options
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
-FORMATS = ("markdown", "html", "man", "json")
+FORMATS = ("markdown", "html", "man", "json", "options-json")
 
 _REDIRECTS = click.option(
     "--redirects",
@@ -56,10 +57,34 @@ _REDIRECTS = click.option(
     shell_complete=complete_schema,
     help="A schema to document, by its name or its file; may be repeated. [default: all of this project]",
 )
+@module_options()
 @click.option(
     "--source-url",
     metavar="TEMPLATE",
     help="Where declarations link to: https://example.org/blob/main/{path}#L{line}.",
+)
+@click.option("--title", help="What the pages are of: the project's name. [default: Options]")
+@click.option("--project-version", "version", help="The version that they are of.")
+@click.option(
+    "--man-page",
+    metavar="NAME(SECTION)",
+    help="The name and the section of the page of the manual. [default: ectools-options(5)]",
+)
+@click.option(
+    "--guide",
+    "guides",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A page of Markdown that becomes one of the HTML pages, with its pictures; may be repeated.",
+)
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=(
+        "A TOML file in place of these options and --schema, for several projects in one site: title, "
+        "version, man-page, guides, and [[project]] with title, version, schemas and source-url."
+    ),
 )
 @_REDIRECTS
 @click.option("--internal", is_flag=True, help="Document internal options too.")
@@ -72,12 +97,18 @@ def docs(
     checked: Path | None,
     formats: tuple[str, ...],
     schemas: tuple[str, ...],
+    modules: ModuleOptions,
     source_url: str | None,
+    title: str | None,
+    version: str | None,
+    man_page: str | None,
+    guides: tuple[Path, ...],
+    site_file: Path | None,
     redirects: Path | None,
     internal: bool,
     allow_undocumented: bool,
 ) -> int | None:
-    """Write the option reference from the schemas; Nix is not needed.
+    """Write the option reference from the schemas; Nix is needed for --module alone.
 
     An option without a description is an error (exit 1), and so is a redirect that leads nowhere (exit 2).
     """
@@ -85,27 +116,47 @@ def docs(
         return None
     if (directory is None) == (checked is None):
         raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
+    if site_file is not None and (schemas or modules or title or version or man_page or guides):
+        raise click.UsageError("--site says the title, version, man page, guides and schemas: give it alone")
     import gc
 
     from ectools.docs import DocFormat, write_pages
+    from ectools.docs.data import DATA_FILE
     from ectools.docs.links import SourceUrl
     from ectools.docs.model import DocSettings
+    from ectools.docs.options_json import OPTIONS_JSON_FILE
     from ectools.docs.reference import build_reference
+    from ectools.docs.site import Site, load_site, parse_man_page
     from ectools.docs.writing import find_stale, write_directory
 
     # What is made here is held until the program ends: the collector would look through it again and again.
     gc.disable()
+    site = (
+        load_site(site_file)
+        if site_file is not None
+        else Site(
+            title=title or "Options",
+            version=version or "",
+            man_page=parse_man_page(man_page or "ectools-options(5)"),
+            guides=guides,
+        )
+    )
     reference = build_reference(
         schemas,
+        modules=modules.load(),
         settings=DocSettings(
             source_url=None if source_url is None else SourceUrl(source_url), internal=internal
         ),
         redirects=redirects,
         allow_undocumented=allow_undocumented,
+        site=site,
     )
     pages: dict[str, bytes] = {}
     for name in formats:
         pages |= write_pages(reference, DocFormat(name))
+    if DocFormat.JSON in formats and DocFormat.OPTIONS_JSON not in formats:
+        # The name that our own JSON had before, for programs that still read it there.
+        pages[OPTIONS_JSON_FILE] = pages[DATA_FILE]
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:

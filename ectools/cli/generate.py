@@ -9,6 +9,7 @@ import click
 
 from ectools import host
 from ectools.cli.combined_schema import SCHEMAS, choose_schema
+from ectools.cli.module_options import ModuleOptions, module_options
 from ectools.errors import ProblemsError
 from ectools.files import read_bytes, write_atomic
 from ectools.host.wrapped import wrap_settings
@@ -21,7 +22,16 @@ from ectools.nixlang import render
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where the file given by -o is stale.")
 @click.option("--value", is_flag=True, help="Print the Nix expression of any value, checked against nothing.")
 @SCHEMAS
-def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check: bool, value: bool) -> int:
+@module_options()
+def generate(
+    file: Path,
+    output: Path | None,
+    schemas: tuple[str, ...],
+    *,
+    modules: ModuleOptions,
+    check: bool,
+    value: bool,
+) -> int:
     """Make the NixOS module of a host description in JSON, YAML or TOML, or of one service's settings.
 
     Packages are named in the description, and become pkgs.NAME. Paths stay strings, so nothing is copied to
@@ -29,9 +39,9 @@ def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check
     """
     if check and output is None:
         raise click.UsageError("--check compares with the file that -o names: give -o")
-    if value and schemas:
-        raise click.UsageError("--value checks against no schema: leave out --schema")
-    text = f"{render(host.load_value(file))}\n" if value else _build(file, schemas)
+    if value and (schemas or modules):
+        raise click.UsageError("--value checks against no schema: leave out --schema and --module")
+    text = f"{render(host.load_value(file))}\n" if value else _build(file, schemas, modules)
     if output is None:
         click.echo(text, nl=False)
     elif check:
@@ -41,8 +51,8 @@ def generate(file: Path, output: Path | None, schemas: tuple[str, ...], *, check
     return 0
 
 
-def _build(file: Path, schemas: tuple[str, ...]) -> str:
-    schema = choose_schema(schemas)
+def _build(file: Path, schemas: tuple[str, ...], modules: ModuleOptions) -> str:
+    schema = choose_schema(schemas, modules)
     description = wrap_settings(host.load_host(file), schema)
     problems = host.validate_host(description, schema)
     if problems:

@@ -104,10 +104,11 @@ def install(*, name: str, config: Path | None, root: Path) -> None:
     """
     from ectools.errors import InputError
     from ectools.service.files import build_files, settings_path
+    from ectools.service.install import ServiceError, check_system, is_in_place, owns_settings
     from ectools.service.install import install as install_service
-    from ectools.service.install import is_in_place, owns_settings
     from ectools.service.programs import find_hidden, find_programs
 
+    check_system(root)
     settings = _load(name, config)
     programs = find_programs(root)
     hidden = find_hidden(programs)
@@ -128,6 +129,11 @@ def install(*, name: str, config: Path | None, root: Path) -> None:
     _say("as it was", outcome.unchanged)
     _say("removed", outcome.removed)
     _say_ports(settings)
+    if outcome.failed:
+        raise ServiceError(
+            f"installed, but not started: {', '.join(outcome.failed)}",
+            hint=f"journalctl --unit {outcome.failed[0]} says why; install again once that is mended",
+        )
 
 
 @service.command(epilog="Example: ectools service remove netboot")

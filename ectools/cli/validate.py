@@ -10,6 +10,7 @@ import click
 
 from ectools import host
 from ectools.cli.combined_schema import SCHEMAS, choose_schema
+from ectools.cli.module_options import ModuleOptions, module_options
 from ectools.documents.problem import OptionProblem, build_sarif, show_json
 from ectools.errors import EcError, ProblemsError
 
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 @click.command("validate", epilog="Example: ectools validate examples/host.toml")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SCHEMAS
+@module_options()
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of problems on standard output.")
 @click.option(
     "--sarif", "as_sarif", is_flag=True, help="A SARIF 2.1.0 log on standard output, for code review."
 )
-def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool, as_sarif: bool) -> int:
+def validate(
+    files: tuple[Path, ...],
+    schemas: tuple[str, ...],
+    *,
+    modules: ModuleOptions,
+    as_json: bool,
+    as_sarif: bool,
+) -> int:
     """Check host descriptions in JSON, YAML or TOML, and print every problem with its line and column.
 
     One service's settings alone, as NixOS writes them to /etc/every-channel, are taken as that service's.
@@ -34,12 +43,12 @@ def validate(files: tuple[Path, ...], schemas: tuple[str, ...], *, as_json: bool
     """
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif are two forms of one output: give one of them")
-    schema = choose_schema(schemas)
+    schema = choose_schema(schemas, modules)
     problems: list[OptionProblem] = []
     unreadable = 0
     for file in files:
         try:
-            problems += _find_problems(file, schema, is_whole=not schemas)
+            problems += _find_problems(file, schema, is_whole=not (schemas or modules))
         except EcError as error:
             unreadable += 1
             click.echo(error.render(), err=True)

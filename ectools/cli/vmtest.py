@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ import click
 from ectools.checks import vmtest_report as report
 from ectools.checks import vmtest_run
 from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_nix
-from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome, run_tests
+from ectools.checks.vmtest_run import Listener, Preparation, Schedule, Verdict, VmTestOutcome, run_tests
 from ectools.checks.vmtest_steps import StepKind
 from ectools.cli.complete import complete_vm_test
 from ectools.cli.param_types import Seconds
@@ -22,6 +24,8 @@ from ectools.nixpkgs import find_nixpkgs
 
 _COLOURS = {StepKind.SUBTEST: "1", StepKind.FAILURE: "31", StepKind.CONSOLE: "2"}
 _SHOWN_AFTER_FAILURE = 20
+_REDRAW_SECONDS = 0.1
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 @click.command("vmtest", epilog="Example: ectools vmtest ipxe-qemu --jobs 2 --memory 6144 --junit vmtest.xml")
@@ -99,7 +103,11 @@ def vmtest(
         seconds=timeout,
     )
     progress = _Progress(shown=_shown(verbose=verbose, quiet=quiet), quiet=quiet, as_json=as_json)
-    listener = Listener(on_line=progress.show_line, on_complete=progress.show_outcome)
+    listener = Listener(
+        on_line=progress.show_line,
+        on_complete=progress.show_outcome,
+        on_prepare=progress.show_preparation,
+    )
     outcomes = run_tests(tests, schedule=schedule, listener=listener, nix=make_nix(source), probe=probe)
     if junit is not None:
         write_atomic(junit, f"{report.write_vmtests_junit(outcomes)}\n".encode())
@@ -126,30 +134,81 @@ def _shown(*, verbose: bool, quiet: bool) -> frozenset[StepKind]:
 
 
 class _Progress:
-    """Prints the log to standard error as it comes, and each outcome to standard output."""
+    """Prints the log to standard error as it comes, and each outcome to standard output.
+
+    What is built before a test begins is one line that changes on a terminal, and now and then a line
+    elsewhere.
+    """
 
     def __init__(self, *, shown: frozenset[StepKind], quiet: bool, as_json: bool) -> None:
         self._shown = shown
         self._quiet = quiet
         self._as_json = as_json
         self._colour = use_colour(sys.stderr)
+        self._live = sys.stderr.isatty()
+        self._prepared: dict[str, float] = {}
+        self._drawn = False
+
+    def show_preparation(self, test: VmTest, preparation: Preparation) -> None:
+        now, last = time.monotonic(), self._prepared.get(test.name)
+        pause = _REDRAW_SECONDS if self._live else _SECONDS_BETWEEN_LINES
+        if self._quiet or (last is not None and now - last < pause):
+            return
+        self._prepared[test.name] = now
+        text = f"{test.name} | {_describe_preparation(preparation)}"
+        if self._live:
+            text = text[: shutil.get_terminal_size().columns - 1]
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            self._drawn = True
+        else:
+            click.echo(text, err=True)
 
     def show_line(self, test: VmTest, kind: StepKind, depth: int, text: str) -> None:
         if kind not in self._shown:
             return
         code = _COLOURS.get(kind)
         painted = f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
-        click.echo(f"{test.name} | {'  ' * depth}{painted}", err=True)
+        self._say(f"{test.name} | {'  ' * depth}{painted}")
 
     def show_outcome(self, outcome: VmTestOutcome) -> None:
         failed = outcome.verdict in (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.ERROR)
-        if failed and StepKind.CONSOLE not in self._shown and not self._quiet and outcome.log:
-            click.echo(f"{outcome.test.name}: the last lines, with the machines' consoles:", err=True)
-            for line in outcome.log[-_SHOWN_AFTER_FAILURE:]:
-                click.echo(f"{outcome.test.name} |   {line}", err=True)
-            click.echo(f"{outcome.test.name}: all of it: nix log {outcome.test.drv}", err=True)
+        if failed and StepKind.CONSOLE not in self._shown and not self._quiet:
+            self._show_ends(outcome)
         # With --json, standard output is the array's.
+        self._clear()
         click.echo(report.show_outcome(outcome), err=self._as_json)
+
+    def _show_ends(self, outcome: VmTestOutcome) -> None:
+        """The last lines of each machine's console; where no machine came to be, those of the log."""
+        name = outcome.test.name
+        ends = {f"the end of {machine}'s console": lines for machine, lines in outcome.consoles.items()}
+        for what, lines in (ends or {"the last lines": outcome.log}).items():
+            if lines:
+                self._say(f"{name}: {what}:")
+            for line in lines[-_SHOWN_AFTER_FAILURE:]:
+                self._say(f"{name} |   {line}")
+        if outcome.log:
+            self._say(f"{name}: all of it: nix log {outcome.test.drv}")
+
+    def _say(self, text: str) -> None:
+        self._clear()
+        click.echo(text, err=True)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            self._drawn = False
+
+
+def _describe_preparation(preparation: Preparation) -> str:
+    """``what it needs: 37 of 412 built, 3 of 5 copied: NAME``; the name is of what is being built."""
+    counts = []
+    if preparation.to_build:
+        counts.append(f"{preparation.built} of {preparation.to_build} built")
+    if preparation.to_copy:
+        counts.append(f"{preparation.copied} of {preparation.to_copy} copied")
+    building = f": {preparation.building}" if preparation.building else ""
+    return f"what it needs: {', '.join(counts)}{building}"
 
 
 COMMAND = vmtest

@@ -1,4 +1,4 @@
-"""The reference as JSON, for programs: one file, ``options.json``.
+"""The reference as JSON, for programs: one file, ``reference.json``.
 
     {"version": 1, "redirects": {FORMER NAME: NAME}, "modules": [{"name", "prefix", "options": [OPTION]}]}
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ectools.docs.model import CodeExample, OptionDoc
     from ectools.docs.reference import Reference
 
-DATA_FILE = "options.json"
+DATA_FILE = "reference.json"
 DATA_VERSION = 1
 
 

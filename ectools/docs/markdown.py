@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -65,7 +66,7 @@ def _write_option(option: OptionDoc, module: ModuleDoc, links: Mapping[str, str]
     if option.declarations:
         fields.append("- Declared in: " + ", ".join(map(_write_declaration, option.declarations)))
     if option.related_packages:
-        fields.append(f"- Related packages: {' '.join(option.related_packages.split())}")
+        fields.append(f"- Related packages:\n\n{textwrap.indent(option.related_packages, '  ')}")
     if option.formerly:
         fields.append("- Formerly: " + ", ".join(map(code_span, option.formerly)))
     anchors = "".join(

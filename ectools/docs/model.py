@@ -66,11 +66,15 @@ class OptionDoc:
 
 @dataclass(frozen=True)
 class ModuleDoc:
-    """One schema's options. ``prefix`` is the dotted path of what the schema describes."""
+    """One schema's options. ``prefix`` is the dotted path of what the schema describes.
+
+    ``project`` is the title of the project that it belongs to, empty where the site is of one.
+    """
 
     name: str
     prefix: str
     options: tuple[OptionDoc, ...]
+    project: str = ""
 
 
 class UndocumentedError(EcError):
@@ -99,7 +103,7 @@ def build_module_doc(schema: Schema, settings: DocSettings | None = None) -> Mod
     """The options of a schema that people set, those that decide whether and what before the others."""
     walker = _SchemaWalker(schema.document, settings or DocSettings())
     path = tuple(schema.document.get("x-nix-path", ()))
-    options = sorted(walker.objects(schema.document, path, ()), key=lambda option: _order(option.path))
+    options = sorted(walker.submodule(schema.document, path, ()), key=lambda option: _order(option.path))
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
 
 
@@ -146,7 +150,19 @@ class _SchemaWalker:
             if shown != "transparent":
                 yield self.option(option, here, required=name in node.get("required", ()))
             for inner_path, inner in _inner_objects(option, here, self.root):
-                yield from self.objects(inner, inner_path, inside)
+                yield from self.submodule(inner, inner_path, inside)
+
+    def submodule(
+        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
+    ) -> Iterator[OptionDoc]:
+        """The options of an object schema, and those of the values that undeclared names may have in it."""
+        if id(node) in inside:
+            return
+        yield from self.objects(node, path, inside)
+        inside = (*inside, id(node))
+        further = node.get("additionalProperties")
+        for inner_path, inner in _inner_objects(further, (*path, "<name>"), self.root):
+            yield from self.submodule(inner, inner_path, inside)
 
     def option(self, option: dict[str, Any], path: tuple[str, ...], *, required: bool) -> OptionDoc:
         name = show_path(path)
@@ -155,13 +171,13 @@ class _SchemaWalker:
             path=path,
             name=name,
             anchor=make_anchor(name),
-            description=option.get("description", ""),
+            description=option.get("description", "").rstrip(),
             type=option["x-nix-type"],
             constraints=tuple(find_constraints(option, self.root)),
             default=_code(option, "default", option.get("default", _NOTHING)),
             example=_code(option, "example", examples[0] if examples else _NOTHING),
             declarations=tuple(map(self.declaration, option.get("x-nix-declarations", ()))),
-            related_packages=option.get("x-nix-related-packages", ""),
+            related_packages=option.get("x-nix-related-packages", "").rstrip(),
             read_only=option.get("readOnly", False),
             internal=option.get("x-nix-internal", False),
             required=required,
@@ -196,7 +212,13 @@ def _inner_objects(
     for branch in (*node.get("anyOf", ()), *node.get("allOf", ())):
         yield from _inner_objects(branch, path, root)
     yield from _inner_objects(node.get("items"), (*path, "*"), root)
-    yield from _inner_objects(node.get("additionalProperties"), (*path, "<name>"), root)
+    further = node.get("additionalProperties")
+    yield from _inner_objects(further, (*path, show_placeholder(node)), root)
+
+
+def show_placeholder(mapping: dict[str, Any]) -> str:
+    """What stands for any name of a set: ``<name>``, or as its type says."""
+    return f"<{mapping.get('x-nix-placeholder', 'name')}>"
 
 
 _NOTHING = object()
@@ -206,7 +228,7 @@ def _code(option: dict[str, Any], field: str, value: Any) -> CodeExample | None:
     if value is not _NOTHING:
         return CodeExample(render(value))
     if f"x-nix-{field}-text" in option:
-        return CodeExample(option[f"x-nix-{field}-text"])
+        return CodeExample(option[f"x-nix-{field}-text"].strip())
     if f"x-nix-{field}-markdown" in option:
-        return CodeExample(option[f"x-nix-{field}-markdown"], words=True)
+        return CodeExample(option[f"x-nix-{field}-markdown"].strip(), words=True)
     return None

@@ -35,13 +35,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "x-nix-default-text": str,
     "x-nix-example-markdown": str,
     "x-nix-example-text": str,
+    "x-nix-modules": list,
     "x-nix-path": list,
+    "x-nix-placeholder": str,
     "x-nix-related-packages": str,
     "x-nix-sep": str,
     "x-nix-type": str,
     "x-nix-unrepresentable": str,
 }
-_OF_STRINGS = ("required", "x-nix-declarations", "x-nix-path")
+_OF_STRINGS = ("required", "x-nix-declarations", "x-nix-modules", "x-nix-path")
 _HOLDERS = {"properties", "$defs", "anyOf", "allOf", "items", "additionalProperties", "not"}
 _MOST_DEPTH = 200
 

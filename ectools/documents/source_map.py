@@ -100,7 +100,7 @@ class SyntaxProblem(Exception):  # noqa: N818 - carries Problems to the loader, 
     def as_error(self, file: str) -> ProblemsError:
         """The error to raise for ``file``."""
         problems: list[Problem] = [each.as_problem(file) for each in (self, *self.others)]
-        return ProblemsError(f"{file}: cannot be read as a host description", problems)
+        return ProblemsError(f"{file}: cannot be read", problems)
 
     def as_problem(self, file: str) -> OptionProblem:
         """This fault by itself, as one of ``file``."""

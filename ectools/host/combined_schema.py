@@ -28,7 +28,9 @@ _STORE_PATH = "^/nix/store/[0-9abcdf"
 _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 _HOLDERS = (dict, list)
-_VALUES = frozenset({"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations"})
+_VALUES = frozenset(
+    {"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations", "x-nix-modules"}
+)
 
 
 @functools.cache
@@ -37,9 +39,10 @@ def load_combined_schema() -> Schema:
     return build_combined_schema(load_schema(name) for name in schema_names())
 
 
-def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
-    """One schema of host descriptions from the schemas of modules, whose option paths must differ.
+def build_combined_schema(schemas: Iterable[Schema], *, is_open: bool = False) -> Schema:
+    """One schema of host descriptions from the schemas of modules, whose options must differ.
 
+    ``is_open``: there are further modules, so outside of these schemas any name may stand.
     Raises InputError where they are of several dialects.
     """
     document: dict[str, Any] = {"type": "object"}
@@ -64,10 +67,27 @@ def build_combined_schema(schemas: Iterable[Schema]) -> Schema:
             document.pop("type", None)
         node = document
         for step in path:
-            node["additionalProperties"] = False
+            if not is_open:
+                node["additionalProperties"] = False
             node = node.setdefault("properties", {}).setdefault(step, {"type": "object"})
-        node |= adapted
+        _join(node, adapted)
     return Schema({**document, "$defs": definitions}, "host", "", next(iter(dialects)))
+
+
+def _join(group: dict[str, Any], added: dict[str, Any]) -> None:
+    """Add a schema to a group. Names of both are groups, in which two modules have options side by side."""
+    before = group.get("properties", {})
+    properties = added.get("properties", {})
+    both = {name: before[name] for name in before if name in properties}
+    closed = [each.get("additionalProperties", True) for each in (group, added) if "properties" in each]
+    group |= added
+    if before:
+        group["properties"] = {**before, **properties}
+        for name, inner in both.items():
+            group["properties"][name] = joined = dict(inner)
+            _join(joined, properties[name])
+        if not all(value is False for value in closed):
+            group.pop("additionalProperties", None)
 
 
 @dataclass(frozen=True)

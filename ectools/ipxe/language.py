@@ -21,7 +21,11 @@ NETBOOT_NAME = "netboot.ipxe"
 OWN_PREFIX = "ec-"
 """What the variables of this project's scripts begin with."""
 LACKS_VARIABLE = f"{OWN_PREFIX}lacks"
-"""Is set by the second stage to the ``${buildarch}`` of a machine that the release has no system for."""
+"""Is set by the second stage to the ``${buildarch}`` (or i386-efi) that the release has no system for."""
+UNBOOTED_VARIABLE = f"{OWN_PREFIX}unbooted"
+"""Is set by a second stage that boots no release, because the fleet says so: to hold, refuse, or disk."""
+EXIT_VARIABLE = f"{OWN_PREFIX}exit"
+"""What the second stage wants the first one to exit with."""
 
 TERMINATORS = frozenset({"||", "&&", ";"})
 """Words that end a command: the next one runs where it failed, where it succeeded, in either case."""

@@ -31,17 +31,23 @@ class KernelArchitecture(StrEnum):
     LOONGARCH64 = "loongarch64"
 
 
+IA32_UEFI = "i386-efi"
+"""iPXE's name of its own for 32-bit UEFI, whose ``${buildarch}`` is i386 as BIOS's is."""
+
 KERNELS_BY_BUILD: dict[str, tuple[KernelArchitecture, ...]] = {
     "i386": (KernelArchitecture.X86_64, KernelArchitecture.I686),
+    IA32_UEFI: (KernelArchitecture.I686,),
     "x86_64": (KernelArchitecture.X86_64,),
     "arm32": (KernelArchitecture.ARMV7L,),
     "arm64": (KernelArchitecture.AARCH64,),
     "riscv64": (KernelArchitecture.RISCV64,),
     "loong64": (KernelArchitecture.LOONGARCH64,),
 }
-"""iPXE's ``${buildarch}`` → the kernels that it is given, the one to be preferred first.
+"""iPXE's ``${buildarch}``, or IA32_UEFI → the kernels that it is given, the one to be preferred first.
 
-An iPXE for BIOS is an i386 one on every processor, and starts 64-bit kernels.
+An iPXE for BIOS is an i386 one on every processor, and starts 64-bit kernels. 32-bit UEFI starts no program
+of another machine: a 64-bit kernel's entry for it (CONFIG_EFI_MIXED) takes a loader that knows of it, which
+iPXE is not.
 """
 
 _MACHINES = {

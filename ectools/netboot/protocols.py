@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ectools.netboot.kernel import KERNELS_BY_BUILD, KernelArchitecture
+from ectools.netboot.kernel import IA32_UEFI, KERNELS_BY_BUILD, KernelArchitecture
 
 PROBE_NAME = "ectools-probe"
 """What the probe calls itself, in DHCP, TFTP and HTTP: the boot server tells it from a machine by that."""
@@ -103,6 +103,11 @@ def load_protocols() -> Protocols:
     )
 
 
+def find_build(binary: Binary) -> str:
+    """What KERNELS_BY_BUILD has for machines with this boot binary."""
+    return IA32_UEFI if binary is Binary.IA32 else load_protocols().binaries[binary].build
+
+
 def find_own_kernel(binary: Binary) -> KernelArchitecture:
     """The kernel that machines with this boot binary are given where there is a choice."""
-    return KERNELS_BY_BUILD[load_protocols().binaries[binary].build][0]
+    return KERNELS_BY_BUILD[find_build(binary)][0]

@@ -35,7 +35,16 @@ _DOCS = {
     "x-nix-broken": "what could not be evaluated",
 }
 _DEFAULTS = ("default", "x-nix-default-text", "x-nix-default-markdown")
-_NOT_A_CONSTRAINT = {*_DOCS, *_DEFAULTS, "readOnly", "x-nix-sep", "title"}
+_NOT_A_CONSTRAINT = {
+    *_DOCS,
+    *_DEFAULTS,
+    "readOnly",
+    "x-nix-modules",
+    "x-nix-placeholder",
+    "x-nix-sep",
+    "title",
+}
+_TEXTS = {key for key in (*_DOCS, *_DEFAULTS) if key == "description" or key.endswith(("-text", "-markdown"))}
 
 
 class ChangeKind(StrEnum):
@@ -262,8 +271,8 @@ def _same_meaning(a: JsonSchema, b: JsonSchema) -> bool:
 
 
 def _compare_defaults(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
-    before = {key: old[key] for key in _DEFAULTS if key in old}
-    after = {key: new[key] for key in _DEFAULTS if key in new}
+    before = {key: _read_keyword(old, key) for key in _DEFAULTS if key in old}
+    after = {key: _read_keyword(new, key) for key in _DEFAULTS if key in new}
     if is_same(before, after):
         return
     if "x-nix-default-markdown" in before and "x-nix-default-markdown" in after:
@@ -292,9 +301,15 @@ def _show_default(default: JsonSchema) -> str:
     return json.dumps(value, ensure_ascii=False) if "default" in default else str(value)
 
 
+def _read_keyword(option: JsonSchema, key: str) -> Any:
+    """What a keyword says. Of a text, the white space says nothing: earlier exports left some of it out."""
+    value = option.get(key)
+    return " ".join(value.split()) if key in _TEXTS and isinstance(value, str) else value
+
+
 def _compare_docs(option: str, old: JsonSchema, new: JsonSchema) -> Iterator[Change]:
     for key, what in _DOCS.items():
-        if not is_same(old.get(key), new.get(key)):
+        if not is_same(_read_keyword(old, key), _read_keyword(new, key)):
             yield Change(
                 kind=ChangeKind.DOCS,
                 option=option,

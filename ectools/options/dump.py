@@ -2,7 +2,7 @@
 
 A dump is one JSON object: ``version``, ``emptyIsDefault``, ``roots`` (``{prefix, path}``: what declarations
 are relative to), ``required`` (whether what has no default must be set; a dump without it says so), and
-``trees`` (``{name, path, options}``). ``nix/lib/options.nix`` and ``nix/lib/types.nix``
+``trees`` (``{name, path, options, open}``). ``nix/lib/options.nix`` and ``nix/lib/types.nix``
 say what an option and a type are; they stay plain dictionaries here: all of NixOS is some fifty thousand.
 """
 
@@ -23,11 +23,15 @@ DUMP_VERSION = 1
 
 @dataclass(frozen=True)
 class Tree:
-    """A set of options. ``path`` is where it stands; the paths of its options are relative to that."""
+    """A set of options. ``path`` is where it stands; the paths of its options are relative to that.
+
+    ``open`` are the groups, by such paths, that others declare options in too.
+    """
 
     name: str
     path: tuple[str, ...]
     options: list[dict[str, Any]]
+    open: frozenset[tuple[str, ...]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,33 @@ def parse_dump(data: Any) -> Dump:
     return Dump(
         empty_is_default=data["emptyIsDefault"],
         roots=tuple((root["path"].rstrip("/") + "/", root["prefix"]) for root in data["roots"]),
-        trees=tuple(Tree(tree["name"], tuple(tree["path"]), tree["options"]) for tree in data["trees"]),
+        trees=tuple(
+            Tree(
+                tree["name"],
+                tuple(tree["path"]),
+                tree["options"],
+                frozenset(map(tuple, tree.get("open", ()))),
+            )
+            for tree in data["trees"]
+        ),
         required=data.get("required", True),
+    )
+
+
+def hang_tree(tree: Tree) -> Tree:
+    """The tree at the innermost group that holds all of its options, where it stood at the root."""
+    groups = [tuple(option["path"][:-1]) for option in tree.options]
+    path: tuple[str, ...] = ()
+    for steps in zip(*groups, strict=False):
+        if len(set(steps)) > 1:
+            break
+        path = (*path, steps[0])
+    depth = len(path)
+    return Tree(
+        tree.name,
+        path,
+        [{**option, "path": option["path"][depth:]} for option in tree.options],
+        frozenset(group[depth:] for group in tree.open if group[:depth] == path),
     )
 
 

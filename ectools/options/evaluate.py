@@ -1,36 +1,32 @@
-"""Evaluation of options: Nix's modules → a dump, with what is broken left out and named.
+"""Options as a dump: of the modules here, of any expression, of one module.
 
-``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
-evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
-option it was, that field is left out, and the evaluation goes on from there. What ``tryEval`` does catch
-leaves no words behind: such a field is evaluated once more by itself, for what Nix says of it.
+``request`` evaluates them; what is broken is left out and named.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ectools.errors import EcError, InputError
+from ectools.errors import InputError
 from ectools.nixpkgs import find_nixpkgs
-from ectools.options.causes import BrokenOption, Cause, find_broken, find_cause
-from ectools.options.dump import Dump, parse_dump
+from ectools.options.dump import hang_tree
+from ectools.options.request import OptionsRequest, OptionsSource, options_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ectools.options.dump import Dump
+    from ectools.options.modules import ModuleReference
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_MOST_BROKEN = 200  # so many are not a broken option here and there
-_MOST_ASKED = 20  # each takes an evaluation of the modules, and the first few show what the others lack too
-_SECONDS = 900.0
-_APPLY = """value: import <ectools-lib/request.nix>
-  (builtins.fromJSON (builtins.readFile <ectools-request>)) value"""
+_PATH_OF = "path: /. + path"
+_FRAMEWORKS = ("darwin", "flake-parts", "home-manager", "nix-darwin")
+"""The inputs of a flake, by their usual names, that a module of it may have been written for."""
 
-
-class OptionsError(EcError):
-    """Nix could not evaluate the options at all; the message is Nix's own, with its position."""
+_KNOWN_TYPES = {"systemd option": "anything"}
+"""Types of nixpkgs' modules that stand outside of its lib.types, and what they are described as."""
 
 
 def find_checkout() -> Path:
@@ -61,164 +57,104 @@ def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     """
     checkout = find_checkout()
     lock = checkout / "flake.lock"
-    request = _Request(library=checkout / "nix" / "lib", nixpkgs=find_nixpkgs(nixpkgs))
+    request = OptionsRequest(
+        library=checkout / "nix" / "lib",
+        nixpkgs=find_nixpkgs(nixpkgs),
+        target=OptionsSource(expression="null"),
+    )
     request.data["lock"] = str(lock) if lock.is_file() else None
-    return request.answer("null")
+    return request.answer()
 
 
 def evaluate_expression(
-    expression: str, *, name: str = "options", nixpkgs: str | None = None, required: bool = False
+    expression: str,
+    *,
+    name: str = "options",
+    nixpkgs: str | None = None,
+    required: bool = False,
+    types: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> Dump:
     """The options that a Nix expression yields: a set of options, or what ``lib.evalModules`` returns.
 
     ``name`` is the name of the one tree of the dump. ``required``: in submodules, what has no default and is
-    not defined by the submodule itself must be set. Raises InputError, OptionsError.
+    not defined by the submodule itself must be set. ``types`` maps names of types that are none of nixpkgs'
+    to those of nixpkgs' types that describe them. Relative paths start at ``directory``, or where the process
+    is. Raises InputError, OptionsError.
     """
-    request = _Request(library=find_library(), nixpkgs=find_nixpkgs(nixpkgs))
-    request.data |= {
+    directory = directory or Path.cwd()
+    request = OptionsRequest(
+        library=find_library(),
+        nixpkgs=find_nixpkgs(nixpkgs),
+        target=OptionsSource(expression=expression, directory=directory),
+    )
+    request.data |= _tree_data(name, directory, required=required, types=types)
+    return request.answer()
+
+
+def evaluate_module(
+    module: ModuleReference,
+    *,
+    name: str | None = None,
+    nixpkgs: str | None = None,
+    override_inputs: Mapping[str, str] | None = None,
+    required: bool = False,
+    types: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Dump:
+    """The options that one module declares, beyond those of the framework that it was written for.
+
+    A flake's module is evaluated with the nixpkgs and the frameworks that its flake has as inputs, which
+    ``override_inputs`` replaces, and ``nixpkgs`` the one of that name. Raises InputError, OptionsError.
+    """
+    directory = directory or Path.cwd()
+    data: dict[str, Any] = {"class": module.module_class, "frameworks": {}, "nixpkgs": None}
+    if module.file is not None:
+        target = OptionsSource(expression=_PATH_OF, data=str(module.file), directory=directory)
+        root = directory
+    else:
+        inputs = dict(override_inputs or {})
+        if nixpkgs is not None:
+            inputs["nixpkgs"] = f"path:{find_nixpkgs(nixpkgs)}"
+        target = OptionsSource(installable=module.installable, inputs=inputs, directory=directory)
+        root = _ask_flake(module, target, data)
+    request = OptionsRequest(
+        library=find_library(),
+        # A flake says itself which nixpkgs it wants, and the environment does not.
+        nixpkgs=None if nixpkgs is None and data["nixpkgs"] is not None else find_nixpkgs(nixpkgs),
+        target=target,
+    )
+    request.data |= {**_tree_data(name or module.name, root, required=required, types=types), "module": data}
+    dump = request.answer()
+    if not any(tree.options for tree in dump.trees):
+        raise InputError(
+            f"{module.file or module.installable}: declares no option that is not there without it",
+            hint="say what it was written for (--class), or evaluate it alone (--class generic)",
+        )
+    return replace(dump, trees=tuple(map(hang_tree, dump.trees)))
+
+
+def _ask_flake(module: ModuleReference, target: OptionsSource, data: dict[str, Any]) -> Path:
+    """The source of a module's flake; the locked references of its inputs go into ``data``."""
+    from pynix_eval_shim import NixError, flake_metadata
+
+    inputs = dict(target.inputs)
+    try:
+        flake = flake_metadata(module.flake, override_inputs=inputs, cwd=target.directory)
+    except NixError as error:
+        raise options_failure(error) from error
+    data["nixpkgs"] = flake.inputs.get("nixpkgs")
+    data["frameworks"] = {
+        name: {"locked": locked} for name, locked in flake.inputs.items() if name in _FRAMEWORKS
+    }
+    return Path(flake.path)
+
+
+def _tree_data(name: str, root: Path, *, required: bool, types: Mapping[str, str] | None) -> dict[str, Any]:
+    return {
         "name": name,
-        "roots": [{"prefix": "", "path": str(Path.cwd())}],
+        "roots": [{"prefix": "", "path": str(root)}],
         "lock": None,
         "required": required,
+        "aliases": {**_KNOWN_TYPES, **(types or {})},
     }
-    return request.answer(expression)
-
-
-@dataclass(frozen=True)
-class _Culprit:
-    """Which field of which option was being evaluated when Nix gave up, and its place in the flat list."""
-
-    option: str
-    field: str
-    index: int
-
-
-@dataclass
-class _Request:
-    """What nix/lib/request.nix is asked, and the fields that are known to be broken."""
-
-    library: Path
-    nixpkgs: Path | None
-    data: dict[str, Any] = field(default_factory=dict)
-    skip: dict[str, list[str]] = field(default_factory=dict)
-    causes: dict[tuple[str, str], Cause] = field(default_factory=dict)
-
-    def answer(self, expression: str) -> Dump:
-        """The dump; its broken options are named in it, each with its cause. Raises OptionsError."""
-        dump = self._evaluate(expression)
-        broken = find_broken(dump)
-        self._ask_for_causes(expression, broken)
-        for each in broken:
-            each.note(self.causes)
-        return dump
-
-    def _evaluate(self, expression: str) -> Dump:
-        """The dump without causes. Raises OptionsError.
-
-        First without marks, which cost time. Where that fails, with marks: each failure leaves out one field
-        more and goes on at its option, until the rest evaluates; then once more without marks, for the whole.
-        """
-        from pynix_eval_shim import NixError
-
-        try:
-            return self._ask(expression)
-        except NixError as error:
-            first = error
-        start = 0
-        while len(self.skip) < _MOST_BROKEN:
-            # Marks start with something that no option can print.
-            trace = f"ectools-{secrets.token_hex(8)}:"
-            try:
-                found = self._ask(expression, trace=trace, start=start)
-            except NixError as error:
-                culprit = _find_culprit(error.stderr, trace)
-                left_out = None if culprit is None else self._leave_out(culprit)
-                if culprit is None or left_out is None:
-                    raise _failure(error) from error
-                self.causes[culprit.option, left_out] = find_cause(error, library=self.library)
-                start = culprit.index
-                continue
-            return found if start == 0 else self._ask(expression)
-        raise _failure(first) from first
-
-    def _leave_out(self, culprit: _Culprit) -> str | None:
-        """The field that is left out now, the whole option where that did not help; None if neither did."""
-        known = self.skip.setdefault(culprit.option, [])
-        for candidate in (culprit.field, "option"):
-            if candidate not in known:
-                known.append(candidate)
-                return candidate
-        return None
-
-    def _ask_for_causes(self, expression: str, broken: list[BrokenOption]) -> None:
-        """What Nix says of each broken field that it has said nothing of yet, the first ones at most."""
-        from pynix_eval_shim import NixError
-
-        fields = [
-            (each, part) for each in broken for part in each.parts if (each.id, part) not in self.causes
-        ]
-        skip = {option: list(parts) for option, parts in self.skip.items()}
-        for each in broken:
-            skip[each.id] = sorted({*skip.get(each.id, ()), *each.parts})
-        for each, part in fields[:_MOST_ASKED]:
-            others = {**skip, each.id: [other for other in skip[each.id] if other != part]}
-            try:
-                self._ask(expression, skip=others, start=each.index, count=1, raw=True)
-            except NixError as error:
-                self.causes[each.id, part] = find_cause(error, library=self.library)
-
-    def _ask(
-        self,
-        expression: str,
-        *,
-        trace: str | None = None,
-        start: int = 0,
-        count: int = 10**9,
-        skip: dict[str, list[str]] | None = None,
-        raw: bool = False,
-    ) -> Dump:
-        from pynix_eval_shim import Limits, evaluate
-
-        data = {
-            **self.data,
-            "nixpkgs": None if self.nixpkgs is None else str(self.nixpkgs),
-            "skip": self.skip if skip is None else skip,
-            "trace": trace,
-            "range": {"from": start, "count": count} if start or raw else None,
-            "raw": raw,
-        }
-        with tempfile.NamedTemporaryFile("w", prefix="ectools-", suffix=".json", encoding="utf-8") as file:
-            json.dump(data, file)
-            file.flush()
-            text = evaluate(
-                expression,
-                apply=_APPLY,
-                impure=True,
-                nix_path={"ectools-lib": str(self.library), "ectools-request": file.name},
-                limits=Limits(seconds=_SECONDS),
-            )
-        return parse_dump(json.loads(text))
-
-
-def _find_culprit(stderr: str, trace: str) -> _Culprit | None:
-    """The field that was begun last and not ended: where Nix gave up. None where there is none.
-
-    A mark is ``trace`` and a JSON list: ``["option", index]``, ``["begin", option, field]``, ``["end", …]``
-    (nix/lib/options.nix).
-    """
-    open_fields: list[tuple[str, str]] = []
-    index = 0
-    for mark in re.findall(re.escape(trace) + r"(\[.*\])", stderr):
-        match json.loads(mark):
-            case ["option", int(number)]:
-                index = number
-                open_fields = []
-            case ["begin", str(option), str(field)]:
-                open_fields.append((option, field))
-            case ["end", str(option), str(field)] if (option, field) in open_fields:
-                open_fields.remove((option, field))
-    return _Culprit(*open_fields[-1], index) if open_fields else None
-
-
-def _failure(error: Any) -> OptionsError:
-    return OptionsError(f"the options cannot be evaluated: {error}", hint=error.hint)

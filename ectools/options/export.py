@@ -8,9 +8,11 @@ Keywords of its own, all starting with ``x-nix-``:
 ``default-markdown`` or in words
 ``example-text``, ``example-markdown``  the same for the example
 ``declarations``     ``file#L12``, relative to the repository where it is in it
+``modules``          the files of the modules that declare it, where these are not those of the declarations
 ``internal``, ``visible``, ``related-packages``  as the option says
 ``coerced``          of an alternative: the option's value is what this is converted to, which may fail
 ``float``            integers are rejected by Nix: write 1.0
+``placeholder``      what stands for any name of a set in the documentation, where that is not ``name``
 ``sep``              what several definitions of a string are joined with
 ``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
 ``unrepresentable``  why the schema does not say all of what the type does
@@ -83,6 +85,8 @@ def export_tree(dump: Dump, tree: Tree, *, output: bool = False) -> Export:
     """The schema of one tree of a dump. ``output``: of the values that options have once they are coerced."""
     builder = _Builder(dump, tree, output=output)
     root = builder.options_schema(tree.options, ())
+    for path in tree.open:
+        _open_group(root, path)
     document: JsonSchema = {
         "$schema": DIALECT,
         "title": show_path(tree.path) or tree.name,
@@ -139,7 +143,7 @@ class _Builder:
             self.findings.append(ExportFinding(shown, part, cause, tuple(known.get("trace", ()))))
         schema: JsonSchema = {}
         if "description" in option:
-            schema["description"] = option["description"].rstrip()
+            schema["description"] = option["description"]
         if "type" in option:
             schema.update(self.types.convert(option["type"], loc))
         elif "type" in broken or "option" in broken:
@@ -157,11 +161,20 @@ class _Builder:
             schema["x-nix-visible"] = option["visible"]
         if "relatedPackages" in option:
             schema["x-nix-related-packages"] = option["relatedPackages"]
-        places = (self._place(place["file"], place["line"]) for place in option.get("declarations", []))
-        schema["x-nix-declarations"] = [place for place in places if place is not None]
+        schema |= self._declarations(option)
         if broken:
             schema["x-nix-broken"] = {part: causes.get(part, {}) for part in broken}
         return schema
+
+    def _declarations(self, option: dict[str, Any]) -> JsonSchema:
+        """Where an option is declared, and by which modules where these are other files."""
+        places = (self._place(place["file"], place["line"]) for place in option.get("declarations", []))
+        declared = {"x-nix-declarations": [place for place in places if place is not None]}
+        if "modules" in option:
+            # A module may have any name; one that is given as an expression has this one.
+            modules = (file for file in option["modules"] if file != "<unknown-file>")
+            declared["x-nix-modules"] = [self._place(file, None) or file for file in modules]
+        return declared
 
     def _cause(self, cause: Cause) -> JsonSchema:
         """What ``x-nix-broken`` says of one part."""
@@ -223,6 +236,13 @@ def _group() -> JsonSchema:
     return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
+def _open_group(group: JsonSchema, path: tuple[str, ...]) -> None:
+    """Let names into a group that this document says nothing of."""
+    for name in path:
+        group = group["properties"][name]
+    del group["additionalProperties"]
+
+
 def _without_empty_required(group: JsonSchema) -> JsonSchema:
     if not group["required"]:
         del group["required"]
@@ -237,4 +257,4 @@ def _value(field: str, described: dict[str, Any]) -> JsonSchema:
         value = decode_value(described["value"])
         return {"default": value} if field == "default" else {"examples": [value]}
     kind, text = next(iter(described.items()))
-    return {f"x-nix-{field}-{kind}": text.strip()}
+    return {f"x-nix-{field}-{kind}": text}

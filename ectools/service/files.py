@@ -1,4 +1,4 @@
-"""All files of one service on a system without NixOS: units, users, directories, modules, settings."""
+"""All files of one service on a system without NixOS: units, users, directories, sysctls, settings."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def list_paths(name: ServiceName) -> list[PurePosixPath]:
         *(UNIT_DIRECTORY / unit for unit in load_definition(name)["units"]),
         *(PurePosixPath(f"/etc/{kind}/{service}.conf") for kind in ("sysusers.d", "tmpfiles.d")),
         PurePosixPath(f"/etc/modules-load.d/{service}.conf"),
+        _sysctl_path(service),
     ]
 
 
@@ -74,6 +75,7 @@ def build_files(service: ServiceSettings, programs: Programs, *, owns_settings: 
         f"/etc/sysusers.d/{name}.conf": "".join(_list_users(service.name)),
         f"/etc/tmpfiles.d/{name}.conf": "".join(_list_rules(service)),
         f"/etc/modules-load.d/{name}.conf": "macvtap\n" if facts.get("lan") else "",
+        str(_sysctl_path(name)): "".join(_list_kernel_settings(service)),
     }
     texts |= {PurePosixPath(path): seal(text) for path, text in further.items() if text}
     return ServiceFiles(
@@ -87,6 +89,17 @@ def build_files(service: ServiceSettings, programs: Programs, *, owns_settings: 
 def _service_name(name: ServiceName) -> str:
     """The service's group, which its main unit and its files are named after."""
     return str(load_definition(name)["group"])
+
+
+def _sysctl_path(name: str) -> PurePosixPath:
+    """A file that those of the administrator, whose names begin with higher numbers, come after."""
+    return PurePosixPath(f"/etc/sysctl.d/10-{name}.conf")
+
+
+def _list_kernel_settings(service: ServiceSettings) -> Iterator[str]:
+    """Lines of sysctl.d(5). With "-": where they cannot be set (in a container), it is no failure."""
+    if isinstance(service.settings, ServerSettings) and service.settings.tftp.receive_buffer is not None:
+        yield f"-net.core.rmem_default = {service.settings.tftp.receive_buffer}\n"
 
 
 def _list_users(name: ServiceName) -> Iterator[str]:

@@ -1,30 +1,33 @@
 """A service put on a system, and taken away: nothing that we have not written is touched.
 
 All files are there before the first is replaced, and nothing is, where one of them is not ours. The service
-manager is told afterwards; what it is told may be told again, so an installation that was cut off is
-finished by the next.
+manager is told afterwards. Until it has done all that, a file in /run says so: an installation that was cut
+off is finished by the next.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, show_list
-from ectools.files import FileError, write_all_atomic
-from ectools.processes import run
+from ectools.files import FileError, write_all_atomic, write_atomic
+from ectools.processes import ProcessError, run
 from ectools.service.files import SETTINGS_MARK, UNIT_DIRECTORY, list_paths, settings_path
 from ectools.service.ownership import Owner, find_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ectools.service.files import ServiceFiles
     from ectools.service.settings import ServiceName
 
+_KERNEL_SETTINGS = Path("/proc/sys")
 _SECONDS = 180.0
 """For what the service manager does at once; a server that starts has its unit's own time."""
 
@@ -35,12 +38,16 @@ class ServiceError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Paths on the system that were written, were as they should be, are gone, and were left."""
+    """Paths on the system that were written, were as they should be, are gone, and were left.
+
+    ``failed``: units that are installed, and do not start.
+    """
 
     written: tuple[PurePosixPath, ...] = ()
     unchanged: tuple[PurePosixPath, ...] = ()
     removed: tuple[PurePosixPath, ...] = ()
     left: tuple[PurePosixPath, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 def install(files: ServiceFiles, name: ServiceName, *, root: Path = Path("/")) -> Outcome:
@@ -49,13 +56,23 @@ def install(files: ServiceFiles, name: ServiceName, *, root: Path = Path("/")) -
     What changes nothing does nothing. Raises ServiceError where a file is not ours, FileError,
     ProcessError.
     """
-    _check_system(root)
+    check_system(root)
     settings, text = files.settings
     wanted = {**{path: each.encode() for path, each in files.texts.items()}, settings: text.encode()}
     present = {path: _read(root, path) for path in {*list_paths(name), settings}}
     _check_owners(root, name, present, wanted)
-    changed = {path: data for path, data in wanted.items() if present.get(path) != data}
+    _check_access(root, settings)
+    first = next(iter(wanted))
+    # The settings after one unit: whichever of these was replaced last, a unit that is there has their sum.
+    order = [first, settings, *(path for path in wanted if path not in (first, settings))]
+    changed = {path: wanted[path] for path in order if present.get(path) != wanted[path]}
     stale = [path for path in list_paths(name) if present[path] is not None and path not in wanted]
+    pending = _pending(root, name)
+    is_running = _is_running(root)
+    was_cut_off = pending.exists()
+    is_new = bool(changed or stale or was_cut_off)
+    if is_running and is_new:
+        write_atomic(pending, b"")
     _disable(root, stale)
     for path in stale:
         _below(root, path).unlink()
@@ -63,23 +80,28 @@ def install(files: ServiceFiles, name: ServiceName, *, root: Path = Path("/")) -
         _make_directory(directory)
     write_all_atomic({_below(root, path): data for path, data in changed.items()})
     _set_up(files, root)
-    if _is_running(root):
-        _start(
-            files,
-            {path.name for path in changed if path.parent == UNIT_DIRECTORY},
-            is_new=bool(changed or stale),
-        )
+    failed: tuple[str, ...] = ()
+    if is_running:
+        due = files.units if was_cut_off else {path.name for path in changed}
+        failed = _start(files, due, is_new=is_new)
+        pending.unlink(missing_ok=True)
     return Outcome(
         written=tuple(sorted(changed)),
         unchanged=tuple(sorted(wanted.keys() - changed.keys())),
         removed=tuple(stale),
+        failed=failed,
     )
 
 
 def is_in_place(config: Path, name: ServiceName, *, root: Path = Path("/")) -> bool:
-    """Whether the settings that were read are the file at which the units find them."""
+    """Whether the settings that were read are the file at which the units find them. Raises FileError."""
     place = _below(root, settings_path(name))
-    return place.exists() and config.exists() and config.samefile(place)
+    try:
+        return config.samefile(place)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise FileError(f"{place}: cannot be read: {error.strerror or error}") from error
 
 
 def owns_settings(name: ServiceName, *, root: Path = Path("/")) -> bool:
@@ -93,7 +115,7 @@ def remove(name: ServiceName, *, root: Path = Path("/")) -> Outcome:
 
     Its users stay, because the state directory is theirs, and drop-ins, which are somebody's.
     """
-    _check_system(root)
+    check_system(root)
     settings = settings_path(name)
     present = {path: _read(root, path) for path in (*list_paths(name), settings)}
     owners = {path: find_owner(data) for path, data in present.items() if data is not None}
@@ -105,6 +127,7 @@ def remove(name: ServiceName, *, root: Path = Path("/")) -> Outcome:
         _below(root, path).unlink()
     if ours and _is_running(root):
         run(["systemctl", "daemon-reload"], timeout=_SECONDS)
+        _pending(root, name).unlink(missing_ok=True)
     directory = _below(root, settings).parent
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
@@ -112,7 +135,8 @@ def remove(name: ServiceName, *, root: Path = Path("/")) -> Outcome:
     return Outcome(removed=tuple(sorted(ours)), left=left)
 
 
-def _check_system(root: Path) -> None:
+def check_system(root: Path) -> None:
+    """Raises ServiceError where no service can be installed or removed, or not by this user."""
     if _below(root, PurePosixPath("/etc/NIXOS")).exists():
         raise ServiceError(
             f"{root}: is a NixOS, which makes its units of its configuration",
@@ -129,6 +153,11 @@ def _check_system(root: Path) -> None:
 def _is_running(root: Path) -> bool:
     """Whether ``root`` is the system that runs, under systemd (sd_booted(3))."""
     return root == Path("/") and Path("/run/systemd/system").is_dir()
+
+
+def _pending(root: Path, name: ServiceName) -> Path:
+    """A file that is there as long as the service manager has not been told all of what was written."""
+    return _below(root, PurePosixPath(f"/run/every-channel-{name}.installing"))
 
 
 def _check_owners(
@@ -152,6 +181,28 @@ def _check_owners(
             hint="move it away; what you need of a unit stays in a drop-in (systemctl edit), and of the "
             "settings in a file for --config",
         )
+
+
+def _check_access(root: Path, settings: PurePosixPath) -> None:
+    """Raises ServiceError where the service's users could not read the settings, which are no secret."""
+    place = _below(root, settings)
+    for path, right, of_others in ((place.parent, "x", stat.S_IXOTH), (place, "r", stat.S_IROTH)):
+        if path.exists() and not _is_open(path, of_others):
+            raise ServiceError(
+                f"nothing is installed: {path} is closed to the service's user",
+                hint=f"chmod o+{right} {path}; a secret beside it is kept by its own mode (0600)",
+            )
+
+
+def _is_open(path: Path, of_others: int) -> bool:
+    """Whether others have a right, or a group that is not root's; an access list (acl(5)) may give it too."""
+    found = path.stat()
+    if found.st_mode & of_others:
+        return True
+    with contextlib.suppress(OSError):  # a file system that has no attributes
+        if "system.posix_acl_access" in os.listxattr(path):
+            return True
+    return bool(found.st_mode & of_others << 3) and found.st_gid != 0
 
 
 def _find_settings_owner(name: ServiceName, present: dict[PurePosixPath, bytes | None]) -> Owner:
@@ -178,40 +229,70 @@ def _set_up(files: ServiceFiles, root: Path) -> None:
             run(["systemd-tmpfiles", "--create", str(path)], timeout=_SECONDS)
         elif path.parent.name == "modules-load.d" and _is_running(root):
             run(["systemctl", "restart", "systemd-modules-load.service"], timeout=_SECONDS)
+        elif path.parent.name == "sysctl.d" and _is_running(root):
+            _raise_kernel_settings(files.texts[path])
     if _is_running(root):
         run(["systemctl", "daemon-reload"], timeout=_SECONDS)
     run(["systemctl", *given, "enable", "--quiet", *_list_enabled(files)], timeout=_SECONDS)
+
+
+def _raise_kernel_settings(text: str) -> None:
+    """Set each number of a file of sysctl.d(5) that is lower on the running system, and nothing else.
+
+    To start systemd-sysctl.service again would undo what the administrator has set by hand since the boot.
+    """
+    for line in text.splitlines():
+        name, is_setting, value = line.removeprefix("-").partition(" = ")
+        file = _KERNEL_SETTINGS / name.replace(".", "/")
+        if is_setting and not line.startswith("#"):
+            with contextlib.suppress(OSError, ValueError):  # in a container
+                if int(file.read_text()) < int(value):
+                    file.write_text(value)
 
 
 def _list_enabled(files: ServiceFiles) -> list[str]:
     return [unit for unit, text in files.units.items() if "[Install]" in text]
 
 
-def _start(files: ServiceFiles, changed: set[str], *, is_new: bool) -> None:
-    """Start what does not run, and start anew what has changed; staging takes its time in the background."""
+def _start(files: ServiceFiles, due: Collection[str], *, is_new: bool) -> tuple[str, ...]:
+    """Start what does not run, and start anew what is ``due``; staging takes its time in the background.
+
+    Returns the units that do not start, which keep no other from it.
+    """
+    failed = []
     for unit in files.units:
         is_staging = unit.endswith("-stage.service")
         if is_staging and not is_new:
             continue
-        verb = "restart" if unit in changed or is_staging else "start"
+        verb = "restart" if unit in due or is_staging else "start"
         waiting = ["--no-block"] if is_staging else []
-        run(["systemctl", verb, *waiting, unit])
+        try:
+            run(["systemctl", verb, *waiting, unit])
+        except ProcessError:
+            failed.append(unit)
+    return tuple(failed)
 
 
 def _disable(root: Path, paths: Iterable[PurePosixPath]) -> None:
     units = [path.name for path in paths if path.parent == UNIT_DIRECTORY]
     if not units:
         return
-    if _is_running(root):
-        run(["systemctl", "disable", "--quiet", "--now", *units])
-        run(["systemctl", "reset-failed", *units]) if _any_failed(units) else None
-    else:
+    if not _is_running(root):
         run(["systemctl", f"--root={root}", "disable", "--quiet", *units], timeout=_SECONDS)
+        return
+    run(["systemctl", "disable", "--quiet", *units], timeout=_SECONDS)
+    # What the manager has not loaded (it never ran, or cannot be used) it refuses to stop and to reset.
+    active = [unit for unit, state in _read_states(units) if state not in ("inactive", "failed")]
+    if active:
+        run(["systemctl", "stop", *active])
+    failed = [unit for unit, state in _read_states(units) if state == "failed"]
+    if failed:
+        run(["systemctl", "reset-failed", *failed], timeout=_SECONDS)
 
 
-def _any_failed(units: list[str]) -> bool:
+def _read_states(units: list[str]) -> list[tuple[str, str]]:
     shown = run(["systemctl", "show", "--property=ActiveState", "--value", *units], timeout=_SECONDS)
-    return "failed" in shown.stdout.split()
+    return list(zip(units, shown.stdout.split(), strict=True))
 
 
 def _read(root: Path, path: PurePosixPath) -> bytes | None:
@@ -226,11 +307,22 @@ def _read(root: Path, path: PurePosixPath) -> bytes | None:
 
 
 def _make_directory(directory: Path) -> None:
+    """The directory and those above it, open to all users whatever the umask is."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        for each in reversed((directory, *directory.parents)):
+            if not each.is_dir():
+                each.mkdir()
+                each.chmod(0o755)
     except OSError as error:
         raise FileError(f"{directory}: cannot be made: {error.strerror or error}") from error
 
 
 def _below(root: Path, path: PurePosixPath) -> Path:
-    return root / path.relative_to("/")
+    """Where the path is in the tree. Raises ServiceError where a link in the tree leads out of it."""
+    place = root / path.relative_to("/")
+    if root != Path("/") and not place.parent.resolve().is_relative_to(root.resolve()):
+        raise ServiceError(
+            f"{place.parent}: leads out of {root}, to {place.parent.resolve()}",
+            hint="an absolute link in a tree is one of the system that it is on; make it a relative one",
+        )
+    return place

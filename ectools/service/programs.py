@@ -8,8 +8,12 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ectools.service.sections import load_definition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RUNNER = "every-channel-ipxe-qemu"
 _SYSTEMD = (
@@ -89,4 +93,14 @@ def find_hidden(programs: Programs) -> list[Path]:
 
 def is_hidden(path: Path) -> bool:
     """Whether a path is below one of the directories that no unit of ours sees."""
-    return any(path.is_relative_to(hidden) for hidden in load_definition("common")["hiddenDirectories"])
+    return is_below(path, load_definition("common")["hiddenDirectories"])
+
+
+def is_below(path: Path, directories: Iterable[str]) -> bool:
+    """Whether a path is one of ``directories``, or below one."""
+    return any(join_slashes(path).is_relative_to(each) for each in directories)
+
+
+def join_slashes(path: Path) -> Path:
+    """An absolute path without the second slash that Path keeps: POSIX lets it mean more, Linux does not."""
+    return Path("/", str(path).lstrip("/"))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 from ectools.names import show_path
 from ectools.netboot.settings.build import build_server_settings
 from ectools.netboot.settings.model import NETBOOT_SCHEMA, ServerSettings
-from ectools.parsing import Problems
+from ectools.parsing import Problems, is_text
+from ectools.processes import ProcessError, ProgramMissingError, run
 from ectools.schemas import load_schema
-from ectools.service.programs import is_hidden
+from ectools.service.programs import is_below, is_hidden, join_slashes
 from ectools.service.sections import load_definition
 from ectools.settings_file import SettingsFile, check_document, read_settings_file
 from ectools.vm.build import build_guest_settings
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.schemas import Schema
+
+_SECONDS = 30.0
+_CALENDAR = "one of systemd.time(7): daily, Sat 04:00"
 
 
 class ServiceName(StrEnum):
@@ -59,6 +63,7 @@ def load_service_settings(name: ServiceName, config: Path) -> ServiceSettings:
     settings = _build(name, options, problems)
     if settings is not None:
         _check(name, settings, problems)
+        _check_calendar(options.get("release", {}).get("refresh"), problems)
         if file.document.get("enable") is False:
             problems.add("enable", False, "is not to be there", "true, or ectools service remove")
     if settings is None or problems.found:
@@ -88,9 +93,26 @@ def _check(name: ServiceName, settings: ServerSettings | GuestSettings, problems
     if isinstance(settings, GuestSettings):
         owned["boot.userNet.tftpDir"] = settings.boot.user_net.tftp_dir
     for option, path in owned.items():
-        if str(path) in common["sharedDirectories"]:
-            message = "is given to the service's user"
-            problems.add(option, str(path), message, f"a directory of {name}'s own, below it")
+        is_shared = str(join_slashes(path)) in common["sharedDirectories"]
+        if is_shared or is_below(path, common["systemDirectories"]):
+            message = "would be given to the service's user, with all that is in it"
+            problems.add(option, str(path), message, f"a directory of {name}'s own")
+
+
+def _check_calendar(refresh: str | None, problems: Problems) -> None:
+    """What the module asks too when a system is built; a line of its own would be one of the unit's."""
+    if refresh is None:
+        return
+    is_usable = is_text(refresh)
+    if is_usable:
+        try:
+            run(["systemd-analyze", "calendar", "--", refresh], timeout=_SECONDS)
+        except ProgramMissingError:
+            return
+        except ProcessError:
+            is_usable = False
+    if not is_usable:
+        problems.add("release.refresh", refresh, "is not a calendar event", _CALENDAR)
 
 
 def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, Path | None]]:

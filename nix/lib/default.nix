@@ -9,9 +9,10 @@ let
   value = import ./value.nix { inherit lib; };
   types = import ./types.nix { inherit lib value; };
   options = import ./options.nix { inherit lib value types; };
-  dumps = import ./dumps.nix { inherit lib options; };
+  difference = import ./difference.nix { inherit lib; };
+  dumps = import ./dumps.nix { inherit lib options difference; };
 in
 {
   inherit (options) describeOptions;
-  inherit (dumps) optionsDump treeDump;
+  inherit (dumps) moduleDump optionsDump treeDump;
 }

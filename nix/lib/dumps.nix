@@ -1,5 +1,9 @@
 # Dumps: what `builtins.toJSON` makes of them is what `ectools schema … --dump` reads.
-{ lib, options }:
+{
+  lib,
+  options,
+  difference,
+}:
 let
   modules = builtins.removeAttrs (import ../nixos-modules.nix) [ "default" ];
   prefix = [
@@ -33,6 +37,40 @@ let
       version = 1;
       inherit (options) emptyIsDefault;
       inherit roots required trees;
+    };
+
+  # Any one set of options. Its owner knows whether what has no default must be set (`required`); else nobody does: an
+  # option may be read under a condition only, or be set by another module.
+  treeDump =
+    {
+      name,
+      roots,
+      set,
+      skip ? { },
+      trace ? null,
+      range ? null,
+      required ? false,
+      raw ? false,
+      aliases ? { },
+    }:
+    dump {
+      inherit roots required;
+      trees = [
+        {
+          inherit name;
+          path = [ ];
+          options = options.describeOptions {
+            inherit
+              skip
+              trace
+              range
+              required
+              raw
+              aliases
+              ;
+          } set;
+        }
+      ];
     };
 in
 {
@@ -69,35 +107,33 @@ in
       ) (builtins.attrNames modules);
     };
 
-  # Any one set of options. Its owner knows whether what has no default must be set (`required`); else nobody does: an
-  # option may be read under a condition only, or be set by another module.
-  treeDump =
+  inherit treeDump;
+
+  # The options that a module declares beyond `base`. `open` names the groups of the result that other modules have
+  # options in too.
+  moduleDump =
     {
-      name,
-      roots,
-      set,
-      skip ? { },
-      trace ? null,
-      range ? null,
-      required ? false,
-      raw ? false,
+      options,
+      base,
+      shared,
     }:
-    dump {
-      inherit roots required;
-      trees = [
-        {
-          inherit name;
-          path = [ ];
-          options = options.describeOptions {
-            inherit
-              skip
-              trace
-              range
-              required
-              raw
-              ;
-          } set;
-        }
-      ];
-    };
+    arguments:
+    let
+      dump = treeDump (arguments // { set = difference.without options base; });
+      withOpen =
+        tree:
+        tree
+        // (
+          if shared then
+            {
+              open = difference.openGroups {
+                inherit base;
+                inherit (tree) options;
+              };
+            }
+          else
+            { }
+        );
+    in
+    dump // { trees = map withOpen dump.trees; };
 }

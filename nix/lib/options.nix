@@ -4,6 +4,7 @@
 #   description = text                       default | example = what describeValue yields
 #   type = what describeType yields          relatedPackages = text
 #   declarations = [ { file, line } ]        internal | readOnly = true
+#   modules = [ file ]                       of the modules that declare it, where these are other files
 #   visible = false | "shallow" | "transparent"
 #   empty = true                             its type has a value of its own for an option that nobody set
 #   defined = true                           the submodule that declares it defines it itself
@@ -16,19 +17,23 @@
   types,
 }:
 let
-  inherit (value) attempt describeValue plainText;
+  inherit (value)
+    attempt
+    describeText
+    describeValue
+    plainText
+    ;
 
   # The fields by which an option can be broken, each with what it puts into the record.
   fields = {
     default = _context: _loc: option: {
       default =
         if option.defaultText or null != null then
-          if builtins.isString option.defaultText then
-            { text = option.defaultText; }
-          else
-            describeValue option.defaultText
+          describeText option.defaultText
         else if option ? default then
           describeValue option.default
+        else if emptyIsDefault && hasEmptyValue option then
+          describeValue option.type.emptyValue.value
         else
           null;
     };
@@ -62,12 +67,17 @@ let
 
     rest =
       _context: _loc: option:
-      {
+      let
+        modules = map plainText (option.declarations or [ ]);
         declarations = map (position: {
           file = plainText position.file;
           line = position.line or null;
-        }) (option.declarationPositions or (map (file: { inherit file; }) (option.declarations or [ ])));
+        }) (option.declarationPositions or (map (file: { inherit file; }) modules));
+      in
+      {
+        inherit declarations;
       }
+      // (if map (place: place.file) declarations == modules then { } else { inherit modules; })
       // rare (builtins.intersectAttrs rareFields option)
       // (if option.type.emptyValue or { } ? value then { empty = true; } else { });
 
@@ -77,7 +87,7 @@ let
         {
           type = types.describeType {
             inherit loc;
-            inherit (context) above;
+            inherit (context) above aliases;
             opaque = option.visible or true == "shallow";
             describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
           } option.type;
@@ -105,18 +115,36 @@ let
           { relatedPackages = relatedPackages given.relatedPackages; }
       );
 
+  # A list in Markdown, letter for letter that of nixpkgs' nixos/lib/make-options-doc.
   relatedPackages =
     given:
     if builtins.isString given then
       plainText given
     else
-      lib.concatMapStringsSep ", " (
+      lib.concatMapStrings (
         package:
         let
-          named = if builtins.isAttrs package then package.path or package.name else package;
+          named =
+            if builtins.isAttrs package then
+              package
+            else if builtins.isList package then
+              { path = package; }
+            else
+              { name = package; };
+          name = plainText (named.name or (lib.concatStringsSep "." named.path));
+          title = if named.title or null == null then "" else "${plainText named.title} aka ";
+          comment = if named ? comment then "\n\n  ${plainText named.comment}" else "";
         in
-        if builtins.isList named then lib.concatStringsSep "." named else plainText named
+        "- [${title}`pkgs.${name}`](\n"
+        + "    https://search.nixos.org/packages?show=${name}&sort=relevance&query=${name}\n"
+        + "  )${comment}\n"
       ) given;
+
+  # nixpkgs shows such an option as if the empty value were its default, but where it has options of its own.
+  hasEmptyValue =
+    option:
+    (option.type or { }).emptyValue or { } ? value
+    && (option.type or { }).getSubModules or null == null;
 
   wholeOption =
     context: loc: option:
@@ -244,6 +272,7 @@ in
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
   # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
+  # `aliases` maps names of types to those of nixpkgs' types that they are described as.
   # `raw` lets every error out, those too that tryEval would catch: for the words of one, with all others in `skip`.
   describeOptions =
     {
@@ -253,6 +282,7 @@ in
       range ? null,
       required ? false,
       raw ? false,
+      aliases ? { },
     }:
     set:
     let
@@ -263,6 +293,7 @@ in
           trace
           required
           raw
+          aliases
           ;
         above = [ ];
       };

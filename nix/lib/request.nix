@@ -1,8 +1,11 @@
 # What `ectools schema` asks of Nix: `request` is data, `value` is what the user's expression yields (null for the modules
-# of this repository), and the answer is the JSON text of a dump.
+# of this repository; a module where `request.module` is set), and the answer is the JSON text of a dump.
 request: value:
 let
-  # The nixpkgs that was named, else <nixpkgs>, else the one that the flake's lock file pins.
+  module = request.module or null;
+
+  # The nixpkgs that was named, else that of the module's flake, else <nixpkgs>, else the one that the flake's lock file
+  # pins.
   nixpkgs =
     let
       onPath = builtins.tryEval <nixpkgs>;
@@ -11,6 +14,8 @@ let
     in
     if request.nixpkgs != null then
       request.nixpkgs
+    else if module != null && module.nixpkgs != null then
+      "${(builtins.fetchTree module.nixpkgs).outPath}"
     else if onPath.success then
       toString onPath.value
     else if request.lock != null then
@@ -21,7 +26,9 @@ let
     else
       throw "no nixpkgs: <nixpkgs> is not on NIX_PATH, and there is no flake.lock to take one from";
 
-  library = import ./default.nix { lib = import (nixpkgs + "/lib"); };
+  lib = import (nixpkgs + "/lib");
+  library = import ./default.nix { inherit lib; };
+  modules = import ./modules.nix { inherit lib nixpkgs; };
 
   set = if value ? options && value ? config then value.options else value;
 
@@ -34,26 +41,33 @@ let
         };
         inherit (request) skip trace raw;
       }
+    else if module != null then
+      library.moduleDump (modules.optionsOfModule {
+        module = value;
+        inherit (module) class frameworks;
+      }) arguments
     else
-      library.treeDump {
-        inherit set;
-        inherit (request)
-          name
-          range
-          raw
-          required
-          skip
-          trace
-          ;
-        roots = request.roots ++ [
-          {
-            prefix = "nixpkgs/";
-            path = nixpkgs;
-          }
-        ];
-      };
+      library.treeDump (arguments // { inherit set; });
+
+  arguments = {
+    inherit (request)
+      name
+      range
+      raw
+      required
+      skip
+      trace
+      ;
+    aliases = request.aliases or { };
+    roots = request.roots ++ [
+      {
+        prefix = "nixpkgs/";
+        path = nixpkgs;
+      }
+    ];
+  };
 in
-if value == null || builtins.isAttrs value then
+if value == null || module != null || builtins.isAttrs value then
   builtins.toJSON dump
 else
   throw "the expression yields a ${builtins.typeOf value} where a set of options was expected"

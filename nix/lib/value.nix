@@ -56,12 +56,12 @@ let
     v:
     plainText (
       lib.generators.toPretty {
-        multiline = false;
+        multiline = true;
         allowPrettyValues = true;
       } v
     );
 in
-{
+rec {
   inherit plainText;
 
   # `{ value = …; }` for what JSON has, `{ text = …; }` for what only a Nix expression says, `{ markdown = …; }` for prose.
@@ -75,6 +75,9 @@ in
       { value = encode v; }
     else
       { text = show v; };
+
+  # What stands for a default in the documentation: words as nixpkgs' own documentation shows them, else as above.
+  describeText = v: if builtins.isString v then { text = show v; } else describeValue v;
 
   # An undefined result and one that throws are the same to tryEval's caller: `{ }`.
   attempt =

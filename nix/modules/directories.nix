@@ -8,12 +8,20 @@
   user,
 }:
 let
-  inherit (import ./units.nix { inherit lib; }) directoryMode hiddenDirectories sharedDirectories;
+  inherit (import ./units.nix { inherit lib; })
+    directoryMode
+    hiddenDirectories
+    sharedDirectories
+    systemDirectories
+    ;
   # As the file system reads it: "//a/./b/" is /a/b.
   partsOf = file: lib.filter (part: part != "" && part != ".") (lib.splitString "/" file);
   isBelow = directory: file: lib.take (lib.length (partsOf directory)) (partsOf file) == partsOf directory;
   isHidden = file: lib.any (directory: isBelow directory file) hiddenDirectories;
-  isShared = file: lib.any (directory: partsOf directory == partsOf file) sharedDirectories;
+  isShared =
+    file:
+    lib.any (directory: partsOf directory == partsOf file) sharedDirectories
+    || lib.any (directory: isBelow directory file) systemDirectories;
 
   # An assertion for each of the options (name → value) whose value is of that kind.
   refuse =

@@ -1,6 +1,7 @@
 # What ec-netboot.nix asserts of its options; the rest of what makes settings wrong is found when they are built.
 {
   cfg,
+  dnsmasqVersion,
   options,
   directories,
   lib,
@@ -112,6 +113,13 @@ in
     message =
       "${path}.release.systems must name a system for aarch64 when ipxe.arm64File is set: "
       + "its machines would be let in, and there would be nothing for them";
+  }
+  {
+    # As check_proxy_version of ectools/netboot/dnsmasq/check.py has it.
+    assertion = cfg.proxyDhcp.enable -> builtins.match "2[.]92([^0-9].*)?" dnsmasqVersion == null;
+    message =
+      "${path}.proxyDhcp.enable: dnsmasq ${dnsmasqVersion} sends the answers of UDP port 4011 to the wrong port, "
+      + "and UEFI clients get no boot file: take 2.93, or 2.91";
   }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)

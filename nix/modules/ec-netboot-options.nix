@@ -1,4 +1,4 @@
-# The options of ec-netboot.nix, but for those below `ipxe`.
+# The options of ec-netboot.nix, but for those below `fleet` and `ipxe`.
 { lib, ... }:
 let
   path = "services.every-channel.netboot";
@@ -141,6 +141,18 @@ in
       '';
     };
 
+    tftp.receiveBuffer = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = 8388608;
+      example = 16777216;
+      description = ''
+        Bytes of requests that wait for TFTP at a time, about 2,000 for each machine that asks at the same moment; one that
+        does not fit is dropped, and asks again after seconds. It is the sysctl `net.core.rmem_default`, which the module
+        sets unless something else does, and which is a bound for every socket of this host that names none itself. Null
+        leaves it as it is: Linux's own has room for about 256 requests.
+      '';
+    };
+
     openFirewall = mkOption {
       type = types.bool;
       default = true;
@@ -174,20 +186,6 @@ in
           Further networks, whose clients reach this host through a DHCP relay: a router's "IP helper" that names this
           host beside the DHCP server. Requests from a network that is not listed are not answered. No two of them, nor
           one and {option}`${path}.proxyDhcp.subnet`, may overlap.
-        '';
-      };
-    };
-
-    fleet = {
-      listen = mkOption {
-        type = types.nullOr (types.strMatching "([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]{1,5}");
-        default = "127.0.0.1:9090";
-        example = "192.0.2.10:9090";
-        description = ''
-          Address and port at which the boot server answers `/healthz` and `/metrics` (for Prometheus), however many
-          clients want something of it: a listener of its own. It has no access rules, so it should be off the clients'
-          network; the firewall is not opened for it. Where the address cannot be had, nodes boot all the same, and a
-          warning says so. Null means none.
         '';
       };
     };

@@ -29,7 +29,7 @@ let
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
     ${ectools} netboot serve --check --config ${settingsFile}
     ${lib.optionalString (cfg.release.refresh != null) ''
-      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar ${lib.escapeShellArg cfg.release.refresh} || {
+      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar -- ${lib.escapeShellArg cfg.release.refresh} || {
         echo ${lib.escapeShellArg "${path}.release.refresh: not a calendar event (systemd.time(7))"} >&2
         exit 1
       }
@@ -70,6 +70,7 @@ in
   imports = [
     ./tools.nix
     ./ec-netboot-options.nix
+    ./ec-netboot-fleet-options.nix
     ./ec-netboot-ipxe-options.nix
   ];
 
@@ -82,6 +83,7 @@ in
         path
         ;
       options = options.services.every-channel.netboot;
+      dnsmasqVersion = pkgs.dnsmasq.version;
     };
 
     # What can be known before the host runs; `ectools netboot serve --check` and `ectools doctor` look at it there.
@@ -104,6 +106,11 @@ in
       (directories.ownTree cfg.stateDir)
       (directories.ownDirectory "${cfg.stateDir}/tftp")
     ];
+
+    # Of a crowd that asks TFTP at the same moment, what does not fit waits for its next try. Any other value is meant.
+    boot.kernel.sysctl = lib.mkIf (cfg.tftp.receiveBuffer != null) {
+      "net.core.rmem_default" = lib.mkDefault cfg.tftp.receiveBuffer;
+    };
 
     networking.firewall = lib.mkIf cfg.openFirewall (
       if cfg.interface == null then openPorts else { interfaces.${cfg.interface} = openPorts; }

@@ -88,7 +88,12 @@ let
     );
 in
 {
-  inherit (common) directoryMode hiddenDirectories sharedDirectories;
+  inherit (common)
+    directoryMode
+    hiddenDirectories
+    sharedDirectories
+    systemDirectories
+    ;
   sandbox = common.fragments.sandbox.Service;
 
   users =

@@ -37,11 +37,18 @@ def test_all_formats_at_once_and_checked(tmp_path: Path) -> None:
     done = run(*options, "-o", tmp_path / "out")
     names = {line.rpartition("/")[2] for line in done.stdout.splitlines()}
     assert names == {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"demo.md", "demo.html", "ectools-options.5", "options.json"} <= names
+    assert {"demo.md", "demo.html", "ectools-options.5", "options.json", "reference.json"} <= names
     assert run(*options, "--check", tmp_path / "out").stdout == ""
     (tmp_path / "out" / "demo.html").write_text("x")
     stale = run(*options, "--check", tmp_path / "out", status=1)
     assert stale.stdout == f"{tmp_path}/out/demo.html: is not what would be written\n"
+
+
+def test_json_alone_is_also_where_it_was(tmp_path: Path) -> None:
+    run("--format", "json", "--schema", write_schema(tmp_path), "-o", tmp_path / "out")
+    files = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert set(files) == {"options.json", "reference.json"}
+    assert files["options.json"] == files["reference.json"]
 
 
 def test_of_all_of_this_project(tmp_path: Path) -> None:

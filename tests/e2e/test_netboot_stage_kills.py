@@ -58,7 +58,7 @@ def test_killed_at_a_hundred_random_points(archives: dict[str, Path], tmp_path: 
         with subprocess.Popen(stage_argv(archive, state), stderr=subprocess.PIPE) as child:
             assert child.stderr
             # Python has started, and the work begins.
-            assert any(b'"event": "staging"' in line for line in child.stderr)
+            assert any(b"staging" in line for line in child.stderr)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(rng.uniform(0, window))
             child.kill()

@@ -128,7 +128,7 @@ def test_the_token_comes_from_the_service_managers_credential(tmp_path: Path) ->
         runner.wait_guest_pid()
         assert "token=from-credential" in (tmp_path / "state/tftp/undionly.kpxe").read_text()
     status, failed = run_to_end(settings, tmp_path)
-    assert status == 1
+    assert status == 2
     assert "/nonexistent/token" in failed.text[0]
 
 

@@ -35,13 +35,16 @@ let
       );
     };
 in
-builtins.mapAttrs (_: host: {
-  base = describe host;
-  more = describe (
-    host.extendModules {
-      modules = [
-        { services.every-channel = force host.options.services.every-channel (builtins.fromJSON more); }
-      ];
-    }
-  );
-}) self.nixosConfigurations
+{
+  names = builtins.attrNames self.nixosConfigurations;
+  hosts = builtins.mapAttrs (_: host: {
+    base = describe host;
+    more = describe (
+      host.extendModules {
+        modules = [
+          { services.every-channel = force host.options.services.every-channel (builtins.fromJSON more); }
+        ];
+      }
+    );
+  }) self.nixosConfigurations;
+}

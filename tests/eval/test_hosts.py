@@ -124,7 +124,7 @@ def test_the_script_of_a_netboot_system_is_one_that_can_be_staged(
     assert (command.kernel, command.initrds) == ("kernel", ("initrd",))
     assert "${cmdline}" in command.arguments
     (tmp_path / "netboot.ipxe").write_bytes(script.read_bytes())
-    assert f"init={read_published(tmp_path).toplevel}/init" in command.arguments
+    assert f"init={read_published(tmp_path, name).toplevel}/init" in command.arguments
 
 
 @pytest.mark.parametrize("excess", [0, 1])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
             merge(LISTEN, {"stateDir": shared}),
             "stateDir must be a directory of the service's own, because it is given to the service's user",
         )
-        for shared in ("/srv/", "//etc/.", "/var/lib/every-channel")
+        for shared in ("/srv/", "//etc/.", "/etc/ssh", "/var/lib/every-channel")
     ),
 ]
 FINE = [
@@ -156,6 +157,44 @@ UNSEEN = merge(
 def test_each_assertion_fires_alone_in_its_words(variants: Variants) -> None:
     found = variants.evaluate(["failed"], [host(options) for options, _ in FAULTS])
     assert [each["failed"] for each in found] == [[f"{OPTION}.{message}"] for _, message in FAULTS]
+
+
+DNSMASQ_OF_VERSION = """
+  {{ nixpkgs, config }}:
+  let
+    system = import {tests}/system.nix {{ inherit nixpkgs config; }};
+    inherit (system.pkgs) lib;
+    path = "services.every-channel.netboot";
+    assertionsWith = dnsmasqVersion: import {modules}/ec-netboot-assertions.nix {{
+      inherit dnsmasqVersion lib path;
+      cfg = system.config.services.every-channel.netboot;
+      options = system.options.services.every-channel.netboot;
+      directories = import {modules}/directories.nix {{
+        inherit lib path;
+        user = "every-channel-netboot";
+      }};
+    }};
+  in
+  map (version: map (each: each.message) (lib.filter (each: !each.assertion) (assertionsWith version)))
+    [ "2.91" "2.92" "2.92rc1" "2.920" "2.93" ]
+"""
+
+
+def test_a_dnsmasq_whose_proxy_dhcp_is_wrong_is_refused(nixpkgs: Path, nix_env: Mapping[str, str]) -> None:
+    options = merge(LISTEN, {"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}})
+    tests = Path(__file__).parent
+    modules = tests.parent.parent / "nix" / "modules"
+    expression = DNSMASQ_OF_VERSION.format(tests=tests, modules=modules)
+    argv = ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", "--expr", expression]
+    argv += ["--argstr", "nixpkgs", str(nixpkgs), "--argstr", "config", json.dumps(host(options))]
+    done = subprocess.run(argv, env=dict(nix_env), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    message = (
+        "proxyDhcp.enable: dnsmasq {} sends the answers of UDP port 4011 to the wrong port, "
+        "and UEFI clients get no boot file: take 2.93, or 2.91"
+    )
+    wrong = [[f"{OPTION}.{message.format(version)}"] for version in ("2.92", "2.92rc1")]
+    assert json.loads(done.stdout) == [[], *wrong, [], []]
 
 
 def test_no_assertion_fires_without_a_fault(variants: Variants) -> None:
@@ -213,6 +252,14 @@ def test_the_firewall_opens_what_is_served_where_it_is_served(variants: Variants
     ]
     found = variants.evaluate(["firewall"], [host(options) for options, _ in cases])
     assert [each["firewall"] for each in found] == [expected for _, expected in cases]
+
+
+def test_the_receive_buffer_is_set_unless_something_else_sets_it(variants: Variants) -> None:
+    sysctl = {"boot": {"kernel": {"sysctl": {"net.core.rmem_default": 5000}}}}
+    sized, unset = (merge(LISTEN, {"tftp": {"receiveBuffer": size}}) for size in (4242, None))
+    configs = [host(LISTEN), host(sized), host(unset), merge(host(sized), sysctl), merge(host(unset), sysctl)]
+    found = variants.evaluate(["receiveBuffer"], configs)
+    assert [each["receiveBuffer"] for each in found] == [8388608, 4242, None, 5000, 5000]
 
 
 @pytest.mark.parametrize("state", [STATE, ODD])

@@ -36,7 +36,8 @@ def test_the_units_start_in_their_order_and_the_server_waits_for_no_forge(varian
     assert f"After=local-fs.target {UNIT}-ipxe.service network-online.target" in serve
     assert f"Wants={UNIT}-dnsmasq.service {UNIT}-ipxe.service network-online.target" in serve
     assert f"After=local-fs.target {UNIT}.service network-online.target" in stage
-    assert f"After=local-fs.target {UNIT}-ipxe.service {UNIT}.service network-online.target" in dnsmasq
+    after = f"local-fs.target systemd-sysctl.service {UNIT}-ipxe.service {UNIT}.service network-online.target"
+    assert f"After={after}" in dnsmasq
     assert "Wants=network-online.target" in stage
     assert "After=local-fs.target" in ipxe
     for unit in (serve, ipxe, stage, dnsmasq):

@@ -11,8 +11,9 @@ import pytest
 from support import golden
 
 from ectools.options.checking import check_schemas
-from ectools.options.evaluate import OptionsError, evaluate_expression, evaluate_modules
+from ectools.options.evaluate import evaluate_expression, evaluate_modules
 from ectools.options.export import export_tree
+from ectools.options.request import OptionsError
 
 if TYPE_CHECKING:
     from ectools.options.export import Export

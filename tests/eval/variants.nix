@@ -60,6 +60,7 @@ let
           inherit value;
         }) host.systemd.tmpfiles.packages
       );
+      receiveBuffer = host.boot.kernel.sysctl."net.core.rmem_default" or null;
       left = {
         files = builtins.attrNames settings;
         tmpfiles = builtins.attrNames tmpfiles;

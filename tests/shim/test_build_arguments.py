@@ -104,6 +104,18 @@ class TestBuild:
         run.calls[0]["watch"].on_stderr(b'@nix {"action":"start","type":105,"fields":["/a.drv"]}\n')
         assert heard == [shim.BuildEvent(drv="/a.drv")]
 
+    def test_progress_alone_comes_from_there_too(self, run: FakeProcess, fake: Nix) -> None:
+        run.answers = [(0, "[]", ""), (0, "[]", "")]
+        heard: list[shim.BuildProgress] = []
+        shim.build("x", on_progress=heard.append, nix=fake)
+        feed = run.calls[0]["watch"].on_stderr
+        feed(b'@nix {"action":"start","id":7,"type":104}\n')
+        feed(b'@nix {"action":"start","type":105,"fields":["/a.drv"]}\n')
+        feed(b'@nix {"action":"result","id":7,"type":105,"fields":[1,2,0,0]}\n')
+        assert heard == [shim.BuildProgress(built=1, to_build=2)]
+        shim.build("x", nix=fake)
+        assert run.calls[1]["watch"].on_stderr is None
+
 
 class TestFlakeCheck:
     WARNS = '@nix {"action":"msg","level":1,"msg":"warning: w"}'

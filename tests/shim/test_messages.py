@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pynix_eval_shim import BuildEvent, Frame
+from pynix_eval_shim import BuildEvent, BuildProgress, Frame
 from pynix_eval_shim.messages import Diagnostics, Follower, parse_messages, strip_ansi
 from pynix_eval_shim.source import PositionMap
 
@@ -250,6 +250,38 @@ class TestFollower:
             event(action="start", type=105, fields=["/a"]), event(action="result", type=101, fields=["x"])
         )
         assert heard == [BuildEvent(drv="/a"), BuildEvent(drv="/a", line="x")]
+
+    def count(self, *lines: str) -> list[BuildProgress]:
+        heard: list[BuildProgress] = []
+        events: list[BuildEvent] = []
+        follower = Follower(events.append, progress=heard.append)
+        follower.feed("".join(f"{each}\n" for each in lines).encode())
+        assert events == []
+        return heard
+
+    def test_builds_and_copies_are_counted_where_their_numbers_change(self) -> None:
+        assert self.count(
+            event(action="start", id=1, type=104),
+            event(action="start", id=2, type=103),
+            event(action="result", id=1, type=105, fields=[0, 4, 0, 0]),
+            event(action="result", id=1, type=105, fields=[0, 4, 1, 0]),
+            event(action="result", id=2, type=105, fields=[2, 7, 0, 0]),
+            event(action="result", id=1, type=105, fields=[1, 4, 0, 0]),
+        ) == [
+            BuildProgress(to_build=4),
+            BuildProgress(to_build=4, copied=2, to_copy=7),
+            BuildProgress(built=1, to_build=4, copied=2, to_copy=7),
+        ]
+
+    @pytest.mark.parametrize("fields", [[], [1], ["1", 2], [1, None], "12"])
+    def test_numbers_that_are_none_are_passed_over(self, fields: object) -> None:
+        begun = event(action="start", id=1, type=104)
+        assert self.count(begun, event(action="result", id=1, type=105, fields=fields)) == []
+
+    def test_the_numbers_of_another_activity_are_not_counted(self) -> None:
+        others = [event(action="start", id=number, type=kind) for number, kind in ((1, 100), (2, 102))]
+        assert self.count(*others, event(action="result", id=1, type=105, fields=[1, 2])) == []
+        assert self.count(event(action="result", type=105, fields=[1, 2])) == []
 
     def test_what_is_not_utf8_is_replaced(self) -> None:
         heard: list[BuildEvent] = []

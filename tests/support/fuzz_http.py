@@ -21,7 +21,8 @@ from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:

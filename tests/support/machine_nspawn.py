@@ -19,21 +19,23 @@ from support.needs import give_up, require_tool
 
 from ectools.processes import run
 
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 BOOT_SECONDS = 60
 """A boot takes under a second on a quiet machine."""
 
 
 class NspawnMachine(Machine):
-    """A container, by its process 1 as this machine numbers it."""
+    """A container, by its process 1 as this machine numbers it; ``path``: where it has its programs."""
 
-    def __init__(self, leader: int, console: Path) -> None:
+    def __init__(self, leader: int, console: Path, path: str = PATH) -> None:
         self.leader = leader
         self._console = console
+        self._path = path
 
     def execute(self, argv: Sequence[str], stdin: str = "") -> Done:
         # All namespaces of the leader; the agent of the other kind gives the same environment.
         enter = ["nsenter", "--target", str(self.leader), "--all", "--", "env", "-i", "-C", "/"]
-        environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+        environment = [f"PATH={self._path}", "HOME=/root", "LANG=C.UTF-8"]
         try:
             done = subprocess.run(
                 [*enter, *environment, *argv],
@@ -71,22 +73,35 @@ def boot_nspawn(
     ``namespace``: the named network namespace whose interfaces it has; None: one of its own. ``tree``: the
     system's files, which keep what is written, in place of the image's.
     """
+    places = {store.directory: "/nix", **(read_only or {})}
+    arguments = [
+        "--boot",
+        *(() if tree else ("--volatile=overlay",)),
+        *("-D", str(tree or image.tree)),
+        *(f"--bind-ro={outside}:{inside}" for outside, inside in places.items()),
+        "systemd.unit=multi-user.target",
+    ]
+    with run_container(arguments, directory / "console", namespace=namespace) as machine:
+        yield machine
+
+
+@contextlib.contextmanager
+def run_container(
+    arguments: Sequence[str], console: Path, *, namespace: str | None = None, path: str = PATH
+) -> Iterator[NspawnMachine]:
+    """systemd-nspawn with these arguments, its system up, for the length of the block."""
     require_tool("systemd-nspawn", "install systemd-container")
     require_tool("setpriv", "install util-linux")
-    places = {store.directory: "/nix", **(read_only or {})}
-    console = directory / "console"
     with console.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(*DIES_WITH_TESTS, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
-                *(() if tree else ("--volatile=overlay",)),
+                *(*DIES_WITH_TESTS, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit"),
                 "--console=pipe",
                 f"--network-namespace-path=/run/netns/{namespace}" if namespace else "--private-network",
                 # Goes with a network of its own, but not with one that is there.
                 "--capability=CAP_NET_ADMIN",
-                *(f"--machine=ec-{secrets.token_hex(4)}", "-D", str(tree or image.tree)),
-                *(f"--bind-ro={outside}:{inside}" for outside, inside in places.items()),
-                "systemd.unit=multi-user.target",
+                f"--machine=ec-{secrets.token_hex(4)}",
+                *arguments,
             ],
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL,
@@ -98,7 +113,7 @@ def boot_nspawn(
     try:
         number = _find_leader(process, console)
         leader = os.pidfd_open(number)
-        machine = NspawnMachine(number, console)
+        machine = NspawnMachine(number, console, path)
         _wait_running(machine)
         yield machine
     finally:

@@ -15,7 +15,7 @@ OPTIONS = {
 }
 NEEDED: dict[str, dict[str, Any]] = {
     "ipxe-qemu": {"boot": {"http": {"root": "/srv/netboot/current"}}},
-    "netboot": {"listenIP": "192.0.2.10"},
+    "netboot": {"listenIP": "192.0.2.10", "hostname": "boot.example.org"},
     "node": {"package": PACKAGE},
 }
 """What a module must be told."""
@@ -25,6 +25,10 @@ TOGETHER: dict[str, Any] = {
     "netboot.httpPort": 8081,
     "netboot.ipxe.strategy": "local",
     "netboot.release.tag": None,
+    "netboot.release.tarball": [
+        "/srv/ec-runner-x86_64-netboot.tar.gz",
+        "/srv/ec-runner-aarch64-netboot.tar.gz",
+    ],
 }
 """Values that all others can stand beside."""
 

@@ -337,6 +337,25 @@ CASES = [
         verify=True,
     ),
     Case(
+        set_up=networks.kernel_of_another_architecture,
+        shows=(SHELL,),
+        codes={FaultCode.FOREIGN_KERNEL},
+        words=f"{WEB}/kernel is a kernel for aarch64",
+    ),
+    Case(
+        set_up=networks.no_system_for_it,
+        shows=("no system for",),
+        codes={FaultCode.NO_SYSTEM},
+        words="the release that is served has no system for x86_64",
+    ),
+    Case(
+        set_up=networks.held_by_the_fleet,
+        shows=("asking again every",),
+        codes={FaultCode.HELD},
+        words="boots nothing: the fleet says so",
+        remedy="--mac",
+    ),
+    Case(
         set_up=networks.no_initrd,
         shows=(SHELL,),
         codes={FaultCode.INITRD_MISSING},

@@ -10,9 +10,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from support.boot_binaries import find_ipxe, find_signed_loaders
+from support.kernels import build_zboot
 from support.probe_lab import BOOT, OTHER, PORT, ROUTER, WEB
+from support.staged import make_release
 
 from ectools.demo.payload import build_payload
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.boot_files.scripts.unbooted import build_hold
+from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from support.probe_lab import ProbeLab
@@ -317,6 +323,29 @@ def shell(lab: ProbeLab) -> None:
 
 def no_kernel(lab: ProbeLab) -> None:
     (lab.web / "kernel").unlink()
+    unifi(lab)
+
+
+def kernel_of_another_architecture(lab: ProbeLab) -> None:
+    (lab.web / "kernel").write_bytes(build_zboot())
+    unifi(lab)
+
+
+def no_system_for_it(lab: ProbeLab) -> None:
+    """The second stage of a release whose one system is for ARM64."""
+    (lab.web / "netboot.ipxe").write_text(
+        build_netboot(
+            load_netboot_settings(None, flags={"hostname": BOOT}, environment={}),
+            make_release(architecture=KernelArchitecture.AARCH64),
+            None,
+        )
+    )
+    unifi(lab)
+
+
+def held_by_the_fleet(lab: ProbeLab) -> None:
+    settings = load_netboot_settings(None, flags={"hostname": BOOT, "httpPort": PORT}, environment={})
+    (lab.web / "netboot.ipxe").write_text(build_hold(settings, None, why=["nuc-07 is held"]))
     unifi(lab)
 
 

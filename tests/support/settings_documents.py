@@ -59,4 +59,6 @@ def _values(
     if texts is not None:
         fitting = st.sampled_from(texts)
         return st.lists(fitting, max_size=3) if option.get("type") == "array" else fitting
-    return values_for(option, root).filter(Draft202012Validator(option).is_valid)
+    return values_for(option, root).filter(
+        Draft202012Validator({**option, "$defs": root.get("$defs", {})}).is_valid
+    )

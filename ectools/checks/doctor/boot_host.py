@@ -13,7 +13,9 @@ from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.kernel import read_kernel_file
 from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.server.host_warnings import find_host_warnings
+from ectools.netboot.server.host_warnings import HostWarning, find_host_warnings, find_small_buffer
+from ectools.netboot.settings.model import NETBOOT_SCHEMA
+from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -38,16 +40,24 @@ def check_udp_ports(address: IPv4Address | None = None) -> list[Finding]:
 
 def check_in_the_way(settings: ServerSettings) -> list[Finding]:
     """What of this host is in the way of a boot server with these settings."""
-    return [
-        Finding(
-            name=warning.subject,
-            commands=("netboot",),
-            state=FindingState.LIMITED,
-            detail=warning.message,
-            remedy=warning.hint,
-        )
-        for warning in find_host_warnings(settings)
-    ]
+    return [_limit_by(warning) for warning in find_host_warnings(settings)]
+
+
+def _limit_by(warning: HostWarning) -> Finding:
+    return Finding(
+        name=warning.subject,
+        commands=("netboot",),
+        state=FindingState.LIMITED,
+        detail=warning.message,
+        remedy=warning.hint,
+    )
+
+
+def check_receive_buffer() -> list[Finding]:
+    """Whether a crowd's requests fit into a socket of this host, by the default of ``tftp.receiveBuffer``."""
+    tftp = load_schema(NETBOOT_SCHEMA).document["properties"]["tftp"]["properties"]
+    small = find_small_buffer(tftp["receiveBuffer"]["default"])
+    return [] if small is None else [_limit_by(small)]
 
 
 def check_port_rights() -> Finding:

@@ -13,7 +13,13 @@ from ectools.files import read_regular
 from ectools.netboot.boot_files.binary import Autoexec, BootBinary
 from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.protocols import Binary, load_protocols
-from ectools.netboot.settings.model import NETBOOT_OPTIONS, IpxeFile, RemoteIpxe, StockIpxe
+from ectools.netboot.settings.model import (
+    NETBOOT_OPTIONS,
+    IpxeFile,
+    RemoteIpxe,
+    StockBinary,
+    StockIpxe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +28,14 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-# With drivers of its own first, then with the firmware's; names of the project and of distributions.
-_STOCK_NAMES = (
-    *("ipxe.efi", "ipxe-x86_64.efi", "ipxe-amd64.efi"),
-    *("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi", "snp.efi"),
-)
+# Names of the project and of distributions: with drivers of its own, and with the firmware's.
+_WITH_DRIVERS = ("ipxe.efi", "ipxe-x86_64.efi", "ipxe-amd64.efi")
+# nixpkgs has the last alone, which takes every NIC that the firmware knows.
+_WITHOUT_DRIVERS = ("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi", "snp.efi")
+_STOCK_NAMES = {
+    StockBinary.IPXE: (*_WITH_DRIVERS, *_WITHOUT_DRIVERS),
+    StockBinary.SNPONLY: _WITHOUT_DRIVERS,
+}
 _STOCK_DIRECTORIES = tuple(
     Path(directory)
     for directory in (
@@ -79,8 +88,10 @@ def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) 
         if kind is not Binary.BIOS:
             _check_loads_script(binary, settings)
         chosen[name] = binary.data
+    source = settings.ipxe.x86_64
+    stock = source.binary if isinstance(source, StockIpxe) else StockBinary.IPXE
     for kind in sorted(settings.ipxe.looked_for):
-        found = find_stock_of(kind)
+        found = find_stock_of(kind, stock)
         if found is not None and names[kind] not in chosen:
             chosen[names[kind]] = found.data
     return chosen
@@ -88,8 +99,8 @@ def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) 
 
 def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes | None) -> BootBinary:
     match source:
-        case StockIpxe(package=package):
-            return find_stock(package)
+        case StockIpxe(package=package, binary=binary):
+            return find_stock(package, binary)
         case IpxeFile(path=path):
             return _read_checked(path, Binary.X86_64)
         case RemoteIpxe():
@@ -97,15 +108,15 @@ def _choose_x86_64(source: StockIpxe | IpxeFile | RemoteIpxe, *, present: bytes 
     assert_never(source)
 
 
-def find_stock(package: Path | None) -> BootBinary:
-    """The first stock binary that runs ``autoexec.ipxe``, with a warning where it does over TFTP only.
+def find_stock(package: Path | None, stock: StockBinary = StockBinary.IPXE) -> BootBinary:
+    """The first binary of kind ``stock`` that runs ``autoexec.ipxe``; a warning where it does over TFTP only.
 
     ``package`` None: it is looked for where distributions put it. Raises BinaryError, which names each one
     that was found and why it will not do.
     """
     directories = _STOCK_DIRECTORIES if package is None else (package,)
     rejected = []
-    for path in _list_stock(directories):
+    for path in _list_stock(directories, stock):
         binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
         facts = binary.facts
         fault = find_fault(binary, Binary.X86_64)
@@ -125,16 +136,21 @@ def find_stock(package: Path | None) -> BootBinary:
     looked = ", ".join(map(str, directories))
     if rejected:
         raise BinaryError("no iPXE here runs autoexec.ipxe:\n  " + "\n  ".join(rejected), hint=_NEWER)
-    raise BinaryError(f"no stock iPXE for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
+    what = "iPXE" if stock is StockBinary.IPXE else "iPXE without drivers (snponly.efi)"
+    raise BinaryError(f"no stock {what} for x86-64 UEFI in {looked}", hint=f"install one; {_NEWER}")
 
 
-def find_stock_of(kind: Binary) -> BootBinary | None:
+def find_stock_of(kind: Binary, stock: StockBinary = StockBinary.IPXE) -> BootBinary | None:
     """The first binary of another architecture where distributions put it; None where none will do.
+
+    One of the kind ``stock`` goes before others: not all distributions have both.
 
     A UEFI one has to look for ``autoexec.ipxe``. A BIOS one need not: who runs it gets its script by DHCP.
     """
+    wanted = "snponly" if stock is StockBinary.SNPONLY else ""
+    names = sorted(_STOCK_OTHERS[kind], key=lambda name: wanted not in name)
     for directory in _STOCK_DIRECTORIES:
-        for path in (directory / name for name in _STOCK_OTHERS[kind]):
+        for path in (directory / name for name in names):
             if not path.is_file():
                 continue
             binary = BootBinary(where=str(path), data=read_regular(path, limit=_MAX_BINARY))
@@ -147,9 +163,9 @@ def find_stock_of(kind: Binary) -> BootBinary | None:
     return None
 
 
-def _list_stock(directories: tuple[Path, ...]) -> Iterator[Path]:
+def _list_stock(directories: tuple[Path, ...], stock: StockBinary) -> Iterator[Path]:
     for directory in directories:
-        yield from (directory / name for name in _STOCK_NAMES if (directory / name).is_file())
+        yield from (directory / name for name in _STOCK_NAMES[stock] if (directory / name).is_file())
 
 
 def _fetch_remote(remote: RemoteIpxe, *, present: bytes | None) -> BootBinary:

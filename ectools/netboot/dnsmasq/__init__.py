@@ -4,5 +4,5 @@
 as dnsmasq's configuration · ``check`` the model against the TFTP directory and against dnsmasq itself ·
 ``plan`` all that it is started with · ``process`` the running program · ``liveness`` whether it answers ·
 ``events`` its log, read · ``reports`` of it to another process · ``transfer_limit`` what one address may
-take.
+take · ``tftp_load`` transfers under way, and requests that got no answer.
 """

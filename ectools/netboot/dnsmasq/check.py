@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DNSMASQ = "dnsmasq"
 _TEST_SECONDS = 30
+_VERSION = re.compile(r"Dnsmasq version (\S+)")
+_WRONG_PROXY = re.compile(r"2\.92(?!\d)")
 # dnsmasq takes a comma for the next field, and adds ".0" to a name without a dot.
 _FILENAME = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+", re.ASCII
@@ -30,6 +32,33 @@ _FILENAME = re.compile(
 def find_dnsmasq() -> str:
     """The program's path. Raises ProgramMissingError."""
     return find_program(DNSMASQ, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
+
+
+def read_dnsmasq_version(program: str) -> str | None:
+    """The version that a dnsmasq says it has, as ``2.90``; None where it says none."""
+    try:
+        said = run([program, "--version"], env=build_environment(), timeout=_TEST_SECONDS).stdout
+    except ProcessError:
+        return None
+    found = _VERSION.match(said)
+    return None if found is None else found[1]
+
+
+def check_proxy_version(program: str) -> None:
+    """Raises EcError for a dnsmasq that ProxyDHCP does not work with.
+
+    2.92 sends what UEFI firmware asks of port 4011 to the broadcast address and port 68, and not back: found
+    in February 2026 (lists.thekelleys.org.uk, dnsmasq-discuss 2026q1/018404; an ``else`` was lost where lease
+    queries were added to ``src/dhcp.c``), and right again in 2.93. One that a distribution has mended has
+    the same number.
+    """
+    version = read_dnsmasq_version(program)
+    if version is not None and _WRONG_PROXY.match(version):
+        raise EcError(
+            f"{program}: dnsmasq {version} sends the answers of UDP port 4011 to the wrong port, and UEFI "
+            "clients of ProxyDHCP get no boot file",
+            hint="take dnsmasq 2.93, or 2.91; without proxyDhcp.enable this one will do",
+        )
 
 
 def list_boot_files(directory: Path) -> frozenset[str]:

@@ -31,6 +31,7 @@ _MISSING = re.compile(r"file (?P<path>.*) not found for (?P<client>\S+)")
 _GAVE_UP = re.compile(r"error \d+ (?P<reason>.*) received from (?P<client>\S+)")
 _EXCHANGE = re.compile(r"(?P<number>\d+) (?P<fact>.*)")
 _ASKED = re.compile(r"PXE\(\S+\) (?:\d+(?:\.\d+){3} )?(?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2})+) (?P<what>.*)")
+_LOST = re.compile(r"overflow: (\d+) log entries lost")
 _IGNORED = "proxy-ignored"
 # Exchanges that were begun and not answered: a flood of them must not fill the memory.
 _MAX_EXCHANGES = 256
@@ -52,7 +53,8 @@ class DnsmasqLog:
     a client's address and the file that TFTP has sent it whole, below ``root``. ``limit`` bounds what is
     logged: who can send packets to dnsmasq decides how much it says.
 
-    dnsmasq leaves out of a name what is not printable ASCII, before it looks for the file.
+    dnsmasq leaves out of a name what is not printable ASCII, before it looks for the file. ``lost`` is
+    called with the number of lines that it has not written, because those before them had not been read.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class DnsmasqLog:
         delivered: Callable[[str, str], None],
         limit: LogLimit,
         root: PurePath,
+        lost: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._started = started
         self._delivered = delivered
@@ -70,6 +73,7 @@ class DnsmasqLog:
         self._root = f"{root}/".replace("//", "/")
         self._broke_off: tuple[str, str] | None = None
         self._serves = False
+        self._lost = lost
 
     def feed(self, line: str) -> bool:
         """Take one line; returns whether it belongs in the report of a failure."""
@@ -88,6 +92,13 @@ class DnsmasqLog:
         if text.startswith("started, version"):
             self._serves = True
             self._started()
+        elif lost := _LOST.fullmatch(text):
+            lines = int(lost[1])
+            self._lost(lines)
+            self._log_limited(
+                _log.warning, "dnsmasq has left lines out of its log: more came than was read", lines=lines
+            )
+            return False
         _log.debug("dnsmasq", line=text)
         return not self._serves  # it says there why it does not start
 

@@ -25,7 +25,6 @@ ASK_PAUSE_SECONDS = 10.0
 """Seconds between two questions."""
 ANSWER_SECONDS = 5.0
 _MOST_SILENT = 2
-_REPORT_SECONDS = 60.0
 # Where there is no file to ask for: "not found" is an answer too.
 NO_FILE = "ectools-are-you-there"
 _ERROR, _OPTIONS_REFUSED = 5, 8
@@ -97,8 +96,7 @@ async def watch_liveness(
 
     A sign of life is an answer; or, while all transfers are taken, that the process still sleeps and wakes.
     """
-    silent, reported = 0, -_REPORT_SECONDS
-    loop = asyncio.get_running_loop()
+    silent = 0
     while True:
         await asyncio.sleep(pause_seconds)
         sleeps = _count_sleeps(watched.pid)
@@ -108,18 +106,9 @@ async def watch_liveness(
         except OSError as error:  # no descriptors, no memory: nothing is known of dnsmasq
             _log.warning("dnsmasq cannot be asked whether it is there", reason=error.strerror or str(error))
             continue
-        if heard:
+        if heard or (_is_full(watched) and _count_sleeps(watched.pid) != sleeps):
             silent = 0
             answered()
-        elif _is_full(watched) and _count_sleeps(watched.pid) != sleeps:
-            silent = 0
-            answered()
-            if loop.time() - reported >= _REPORT_SECONDS:
-                reported = loop.time()
-                _log.warning(
-                    "all TFTP transfers are taken: further clients wait until one ends",
-                    transfers=watched.max_transfers,
-                )
         else:
             silent += 1
             if silent == _MOST_SILENT:

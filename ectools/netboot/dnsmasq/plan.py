@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.netboot.boot_files.layout import list_boot_names, list_scripts
-from ectools.netboot.dnsmasq.check import check_services, find_dnsmasq, list_boot_files
+from ectools.netboot.dnsmasq.check import (
+    check_proxy_version,
+    check_services,
+    find_dnsmasq,
+    list_boot_files,
+)
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
 from ectools.netboot.settings.boot_names import list_parents
@@ -22,8 +27,8 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-# What dnsmasq 2.90 keeps of its open files for other things (50), and the boot files themselves.
-_OTHER_FILES = 128
+OTHER_FILES = 128
+"""What dnsmasq 2.90 keeps of its open files for other things (50), and the boot files themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ def build_plan(settings: ServerSettings) -> DnsmasqPlan:
     present = list_boot_files(settings.tftp_dir)
     services = build_boot_services(settings, present=present)
     services = replace(services, max_transfers=fit_transfers(services.max_transfers))
+    if services.proxy is not None:
+        check_proxy_version(program)
     configuration = render_configuration(services)
     check_services(services, configuration, program=program)
     parents = dict.fromkeys(parent for name in list_boot_names(settings) for parent in list_parents(name))
@@ -67,17 +74,17 @@ def build_plan(settings: ServerSettings) -> DnsmasqPlan:
 def fit_transfers(wanted: int) -> int:
     """As many transfers as this process and its children may have sockets for, at most ``wanted``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted + _OTHER_FILES
+    most = wanted + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    fitting = max(1, most - _OTHER_FILES)
+    fitting = max(1, most - OTHER_FILES)
     if fitting < wanted:
         _log.warning(
             f"{NETBOOT_OPTIONS}.tftp.maxTransfers: this process may not have so many open files",
             wanted=wanted,
             transfers=fitting,
-            hint=f"`ulimit -n {wanted + _OTHER_FILES}` by root, before it is started",
+            hint=f"`ulimit -n {wanted + OTHER_FILES}` by root, before it is started",
         )
     return fitting

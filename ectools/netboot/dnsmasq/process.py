@@ -15,6 +15,7 @@ from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq.check import build_environment
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
+from ectools.netboot.dnsmasq.tftp_load import TftpFigures, TftpWatch
 from ectools.netboot.dnsmasq.transfer_limit import TransferShare
 from ectools.outputs import Outputs, Tail
 from ectools.privileges import NOBODY, find_directory_user
@@ -35,7 +36,6 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 # HTTP goes on without TFTP, so it is tried again for ever.
 _POLICY = RestartPolicy(longest_pause=30.0)
-_REJECTED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,9 @@ class Dnsmasq:
         self._plan = plan
         self._delivered = delivered
         self._table = table
+        self._tftp = TftpWatch(
+            plan.services.listen_ip, count_refused=lambda: None if table is None else table.count_rejected()
+        )
         self._grants = frozenset(grants)
         self._replanned = asyncio.Event()
         self._tail = Tail()
@@ -123,7 +126,12 @@ class Dnsmasq:
 
     def details(self) -> Mapping[str, Any]:
         """Further fields of the health report."""
-        return {"dnsmasq_restarts": self._supervisor.restarts}
+        return {"dnsmasq_restarts": self._supervisor.restarts, "tftp": self.tftp.to_json()}
+
+    @property
+    def tftp(self) -> TftpFigures:
+        """What TFTP has on its hands, and what it could not do."""
+        return self._tftp.figures(self._plan.services.max_transfers)
 
     def reconfigure(self, plan: DnsmasqPlan) -> bool:
         """Whether ``plan`` is another: then dnsmasq is started again, because it reads its plan only then."""
@@ -137,18 +145,25 @@ class Dnsmasq:
     async def running(self, *, unless: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
         """dnsmasq for the length of the block, as ``Supervisor.running``: entered once it serves."""
         try:
-            async with tasks(self._report_rejected()), self._supervisor.running(unless=unless) as running:
+            async with (
+                tasks(self._tftp.run(self._find_running)),
+                self._supervisor.running(unless=unless) as running,
+            ):
                 yield running
         finally:
             self._limit.close()
             if self._table is not None:
                 await asyncio.to_thread(self._table.remove)
 
-    async def _report_rejected(self) -> None:
-        while self._table is not None:
-            await asyncio.sleep(_REJECTED_SECONDS)
-            if rejected := await asyncio.to_thread(self._table.count_rejected):
-                _log.warning("TFTP turned away who has his share of the transfers", requests=rejected)
+    def _find_running(self) -> tuple[int | None, int]:
+        return self.pid, self._plan.services.max_transfers
+
+    def _take_delivered(self, client: str, file: str) -> None:
+        self._tftp.sent += 1
+        self._delivered(client, file)
+
+    def _take_lost(self, lines: int) -> None:
+        self._tftp.lines_lost += lines
 
     async def _run_once(self, serves: Callable[[], None]) -> str | None:
         """One dnsmasq, to its end: how it ended, or None where it was ended for a new plan."""
@@ -157,9 +172,10 @@ class Dnsmasq:
         plan, started = self._plan, asyncio.Event()
         events = DnsmasqLog(
             started=started.set,
-            delivered=self._delivered,
+            delivered=self._take_delivered,
             limit=self._limit,
             root=plan.services.tftp_dir,
+            lost=self._take_lost,
         )
 
         def on_line(line: str) -> None:
@@ -181,8 +197,9 @@ class Dnsmasq:
                 async with start_async(
                     argv,
                     stdin=configuration,
-                    stdout=await outputs.add(on_line),
-                    stderr=await outputs.add(on_line),
+                    # Who waits for a reader of its log serves nobody meanwhile.
+                    stdout=await outputs.add(on_line, waits=False),
+                    stderr=await outputs.add(on_line, waits=False),
                     env=build_environment(),
                     term_seconds=_STOP_SECONDS,
                     capabilities=self._grants & needed,

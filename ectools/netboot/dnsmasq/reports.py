@@ -1,6 +1,6 @@
 """Reports of dnsmasq's process to the HTTP server's: JSON datagrams on a Unix socket that the latter binds.
 
-    {"state": "running", "restarts": 0}                        every 5 s, and when it changes
+    {"state": "running", "restarts": 0, "tftp": {…}}            every 5 s, and when it changes (TftpFigures)
     {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}   the file's path below the TFTP directory
 
 Neither side waits for the other, and either may be started at any time: what nobody takes is lost. The kernel
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.files import FileError
+from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.supervision import ChildState
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class ReportSender:
         self._path = path
         self.lost = 0
 
-    def state(self, state: ChildState, *, restarts: int) -> None:
-        self._send({"state": state, "restarts": restarts})
+    def state(self, state: ChildState, *, restarts: int, tftp: TftpFigures) -> None:
+        self._send({"state": state, "restarts": restarts, "tftp": tftp.to_json()})
 
     def delivered(self, client: str, file: str) -> None:
         self._send({"delivered": {"client": client, "file": file}})
@@ -72,6 +73,8 @@ class DnsmasqReports:
         self._path = path
         self._delivered = delivered
         self._last: tuple[ChildState, float] | None = None
+        self.tftp: TftpFigures | None = None
+        """What was reported last."""
         self.restarts = 0
         self.ignored = 0
 
@@ -85,7 +88,8 @@ class DnsmasqReports:
 
     def details(self) -> Mapping[str, Any]:
         """Further fields of the health report."""
-        return {"dnsmasq_restarts": self.restarts, "dnsmasq_reports_ignored": self.ignored}
+        tftp = {} if self.tftp is None else {"tftp": self.tftp.to_json()}
+        return {"dnsmasq_restarts": self.restarts, "dnsmasq_reports_ignored": self.ignored, **tftp}
 
     @contextlib.asynccontextmanager
     async def running(self, *, unless: asyncio.Event) -> AsyncIterator[asyncio.Future[None]]:  # noqa: ARG002
@@ -118,7 +122,9 @@ class DnsmasqReports:
         """Take one report; returns whether it was one."""
         try:
             match json.loads(data):
-                case {"state": str(state), "restarts": int(restarts)}:
+                case {"state": str(state), "restarts": int(restarts), **further}:
+                    if "tftp" in further:
+                        self.tftp = TftpFigures.from_json(further["tftp"])
                     self._last = ChildState(state), asyncio.get_running_loop().time()
                     self.restarts = restarts
                 case {"delivered": {"client": str(client), "file": str(file)}}:

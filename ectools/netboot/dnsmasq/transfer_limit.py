@@ -129,6 +129,13 @@ class TransferTable:
         """The table of a boot server that is started by hand: one for each address that is served."""
         return cls(f"{UNIT_TABLE}_{str(address).replace('.', '_')}")
 
+    @classmethod
+    def of_unit(cls) -> TransferTable:
+        """The unit's, loaded and removed by its service manager: its counter is read where that may be."""
+        table = _UnitTable(UNIT_TABLE)
+        table._program = find_nft() if has_capability(Capability.NET_ADMIN) else None
+        return table
+
     def load(self, share: TransferShare) -> None:
         """Load it, in place of one of the same name."""
         if share.address.is_loopback:
@@ -147,10 +154,10 @@ class TransferTable:
         else:
             self._program = program
 
-    def count_rejected(self) -> int:
-        """The requests that were turned away since the last time."""
+    def count_rejected(self) -> int | None:
+        """The requests that were turned away since the last time; None where that cannot be known."""
         if self._program is None:
-            return 0
+            return None
         with contextlib.suppress(EcError):
             counted = read_counters(self._program, FAMILY, self._name).get(REFUSED, 0)
             # A table that was loaded anew begins to count anew.
@@ -172,3 +179,11 @@ class TransferTable:
         if not self._warned:
             self._warned = True
             _log.warning("TFTP has no limit per address: one client can take all transfers", reason=reason)
+
+
+class _UnitTable(TransferTable):
+    def load(self, share: TransferShare) -> None:
+        """Nothing: it is loaded."""
+
+    def remove(self) -> None:
+        """Nothing: it is another's to remove."""

@@ -14,7 +14,7 @@ from ectools.netboot.kernel import (
     KernelArchitecture,
     find_kernel_architecture,
 )
-from ectools.netboot.protocols import load_protocols
+from ectools.netboot.protocols import find_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def is_system_name(name: str) -> bool:
 
 
 def choose_system(systems: Sequence[System], build: str, preferred: Sequence[str] = ()) -> System | None:
-    """The system for a machine whose iPXE is a ``build`` (``${buildarch}``); None: there is none for it.
+    """The system for a machine whose iPXE is a ``build`` of KERNELS_BY_BUILD; None: there is none for it.
 
     Of several, the first that is named in ``preferred``, then the first by name. A system whose architecture
     is not known is everybody's where it is the only one.
@@ -79,11 +79,7 @@ def choose_system(systems: Sequence[System], build: str, preferred: Sequence[str
 
 def find_unserved(systems: Sequence[System], binaries: Iterable[Binary]) -> list[Binary]:
     """Which of these boot binaries let in machines that there is no system for."""
-    return [
-        binary
-        for binary in binaries
-        if choose_system(systems, load_protocols().binaries[binary].build) is None
-    ]
+    return [binary for binary in binaries if choose_system(systems, find_build(binary)) is None]
 
 
 def read_kernel_architecture(kernel: Path) -> KernelArchitecture | None:

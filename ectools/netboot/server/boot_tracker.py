@@ -22,11 +22,18 @@ _MAX_NODES = 4096
 
 @dataclass(kw_only=True)
 class _Node:
-    """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``."""
+    """``since``: when it was first seen in this boot. ``have``: what it fetched of ``release``.
+
+    ``name``: in the fleet. ``loaders``: what it has had of a first stage since ``loading_since``, of this
+    boot or of the next.
+    """
 
     since: float
     release: str | None = None
+    name: str | None = None
     have: set[str] = field(default_factory=set)
+    loaders: set[str] = field(default_factory=set)
+    loading_since: float = 0.0
 
 
 class BootTracker:
@@ -40,20 +47,22 @@ class BootTracker:
 
     def first_stage(self, client: str, file: str) -> None:
         """The node got a file of the TFTP directory, over whichever protocol."""
+        # TFTP is known by dnsmasq's log alone, which may come after what is asked over HTTP: it ends no boot.
         node = self._find(client)
-        if node.release is not None or file in node.have:
-            # What came before was of an earlier boot.
-            self._boots[client] = node = _Node(since=self._clock())
-        node.have.add(file)
+        if file in node.loaders or not node.loaders:
+            node.loaders, node.loading_since = set(), self._clock()
+        node.loaders.add(file)
 
-    def script(self, client: str, release: Release, delivery: Delivery) -> None:
-        """The node asked for the second script."""
+    def script(self, client: str, release: Release, delivery: Delivery, *, node: str | None = None) -> None:
+        """The node asked for the second script; ``node`` is its name, where it has one."""
         if not delivery.reached_end:
             return
-        node = self._find(client)
-        since = self._clock() if node.release is not None else node.since
-        self._boots[client] = _Node(since=since, release=release.id)
-        _log.info("a node has fetched its boot script", client=client, release=release.id, tag=release.tag)
+        known = self._find(client)
+        since = known.loading_since if known.loaders else self._clock()
+        self._boots[client] = _Node(since=since, release=release.id, name=node)
+        named = {} if node is None else {"node": node}
+        fields = {"client": client, "release": release.id, "tag": release.tag, **named}
+        _log.info("a node has fetched its boot script", **fields)
 
     def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
         """The node asked for a file of a release."""
@@ -67,6 +76,8 @@ class BootTracker:
             _log.warning("a node did not fetch a boot file to its end", **fields)
             return
         if node.release != release.id:
+            if node.release is None and node.loaders:
+                node.since = node.loading_since
             node.release, node.have = release.id, set()
         node.have.add(name)
         _log.info("a node has fetched a boot file", **fields)
@@ -80,6 +91,7 @@ class BootTracker:
                 tag=release.tag,
                 system=system.name,
                 seconds=seconds,
+                **({} if node.name is None else {"node": node.name}),
             )
             # The next thing it fetches is of its next boot.
             del self._boots[client]

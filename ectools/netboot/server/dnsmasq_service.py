@@ -14,6 +14,7 @@ from ectools.netboot.dnsmasq.liveness import ANSWER_SECONDS, ASK_PAUSE_SECONDS
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import REPORT_SECONDS, ReportSender
+from ectools.netboot.dnsmasq.transfer_limit import TransferTable
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_host, check_reloaded
 from ectools.netboot.server.reload import Reloader
@@ -66,7 +67,11 @@ class _DnsmasqService:
         self._stop = asyncio.Event()
         self._reports = None if reports is None else ReportSender(reports)
         self._dnsmasq = Dnsmasq(
-            plan, delivered=self._delivered, changed=lambda _: self._report_state(), grants=grants
+            plan,
+            delivered=self._delivered,
+            changed=lambda _: self._report_state(),
+            table=TransferTable.of_unit(),
+            grants=grants,
         )
         self._reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
@@ -119,7 +124,8 @@ class _DnsmasqService:
 
     def _report_state(self) -> None:
         if self._reports is not None:
-            self._reports.state(self._dnsmasq.state, restarts=self._dnsmasq.restarts)
+            dnsmasq = self._dnsmasq
+            self._reports.state(dnsmasq.state, restarts=dnsmasq.restarts, tftp=dnsmasq.tftp)
 
     def _delivered(self, client: str, file: str) -> None:
         if self._reports is not None:

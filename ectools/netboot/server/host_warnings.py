@@ -7,15 +7,19 @@ that is nobody's, a token that is none, packets that do not arrive, a second ser
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import stat
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools.addresses import list_own_addresses
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
+from ectools.netboot.dnsmasq.check import check_proxy_version, find_dnsmasq
+from ectools.netboot.dnsmasq.plan import OTHER_FILES
 from ectools.netboot.kernel import find_named_architecture
 from ectools.netboot.protocols import Binary, find_own_kernel, load_protocols
 from ectools.netboot.release.store import ReleaseStore
@@ -24,11 +28,11 @@ from ectools.netboot.server.firewall import find_blocked_ports
 from ectools.netboot.server.host import list_ports
 from ectools.netboot.server.udp_listeners import list_udp_listeners
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, Forge, Tarballs
+from ectools.processes import ProgramMissingError
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
@@ -37,6 +41,10 @@ MIN_TOKEN = 16
 
 _TOKEN_BYTES = 64 << 10
 _RESOLVE_SECONDS = 3.0
+_RECEIVE_BUFFER_NAME = "net.core.rmem_default"
+_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
+# What the kernel counts for a short packet: Linux's own buffer of 212,992 bytes holds 256 requests.
+_BYTES_A_REQUEST = 832
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,53 @@ def find_host_warnings(settings: ServerSettings) -> list[HostWarning]:
         *_check_firewall(settings),
         *_check_other_servers(settings),
         *_check_systems(settings),
+        *_check_tftp(settings),
     ]
+
+
+def find_small_buffer(wanted: int) -> HostWarning | None:
+    """Whether a socket of this host has less room for requests than ``wanted`` bytes; None: it has enough.
+
+    Where the kernel does not say (a network namespace of its own), nothing is known.
+    """
+    try:
+        found = int(_RECEIVE_BUFFER.read_text())
+    except (OSError, ValueError):
+        return None
+    if found >= wanted:
+        return None
+    return HostWarning(
+        subject=_RECEIVE_BUFFER_NAME,
+        message=f"is {found}: of machines that ask TFTP at the same moment, about "
+        f"{found // _BYTES_A_REQUEST} are heard, and the others ask again after seconds",
+        hint=f"sysctl -w {_RECEIVE_BUFFER_NAME}={wanted}, before the boot server starts; a line "
+        f"`{_RECEIVE_BUFFER_NAME} = {wanted}` in /etc/sysctl.d keeps it",
+    )
+
+
+def _check_tftp(settings: ServerSettings) -> Iterator[HostWarning]:
+    """What of this host lets fewer machines load their first stage at a time than the settings say."""
+    tftp = settings.tftp
+    small = None if tftp.receive_buffer is None else find_small_buffer(tftp.receive_buffer)
+    if small is not None:
+        yield small
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = tftp.max_transfers + OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        yield HostWarning(
+            subject=f"{NETBOOT_OPTIONS}.tftp.maxTransfers",
+            message=f"is {tftp.max_transfers}, and a program that is started here may have {hard} open "
+            f"files: there will be {max(1, hard - OTHER_FILES)} transfers at most",
+            hint=f"`ulimit -Hn {wanted}` by root, before it is started; the units have a limit that fits "
+            "(LimitNOFILE)",
+        )
+    if settings.proxy_dhcp is not None:
+        try:
+            check_proxy_version(find_dnsmasq())
+        except ProgramMissingError:
+            return  # where settings are only checked
+        except EcError as error:
+            yield HostWarning(subject="dnsmasq", message=error.message, hint=error.hint or "")
 
 
 def _check_systems(settings: ServerSettings) -> Iterator[HostWarning]:

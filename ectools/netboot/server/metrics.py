@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from ectools.netboot.dnsmasq.tftp_load import TftpFigures
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
 
@@ -47,14 +48,41 @@ BOOTS = Metric(
     name="boots_total", kind="counter", help="Times that a node has fetched everything that it boots from."
 )
 DNSMASQ_UP = Metric(name="dnsmasq_up", kind="gauge", help="Whether dnsmasq serves: 1 or 0.")
+DNSMASQ_RESTARTS = Metric(
+    name="dnsmasq_restarts_total",
+    kind="counter",
+    help="Times that dnsmasq was started again because it had ended or hung.",
+)
+DNSMASQ_LINES_LOST = Metric(
+    name="dnsmasq_lines_lost_total", kind="counter", help="Lines that dnsmasq has left out of its log."
+)
+TFTP_TRANSFERS = Metric(name="tftp_transfers", kind="gauge", help="TFTP transfers under way.")
+TFTP_TRANSFERS_MAX = Metric(name="tftp_transfers_max", kind="gauge", help="TFTP transfers that there may be.")
+TFTP_SENT = Metric(
+    name="tftp_sent_total", kind="counter", help="Files that TFTP has sent whole, as dnsmasq's log has them."
+)
+TFTP_UNANSWERED = Metric(
+    name="tftp_unanswered_total",
+    kind="counter",
+    help="TFTP requests that got no answer: they did not fit into the socket's buffer, or their address had "
+    "its share of the transfers.",
+)
 RELEASE_STAGED = Metric(name="release_staged", kind="gauge", help="Whether a release is served: 1 or 0.")
 RELEASE_SYSTEMS = Metric(
     name="release_systems", kind="gauge", help="Systems of the release that is served, by architecture."
 )
 
 
-def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release: Release | None) -> str:
-    """The figures of a boot server. ``release`` is what is served."""
+def render_metrics(
+    server: HttpServer,
+    *,
+    boots: int,
+    dnsmasq_up: bool,
+    dnsmasq_restarts: int,
+    tftp: TftpFigures | None,
+    release: Release | None,
+) -> str:
+    """The figures of a boot server. ``release`` is what is served; ``tftp`` None: nothing is known of it."""
     systems = Counter(each.architecture or "unknown" for each in release.systems) if release else Counter()
     slots = server.admission.slots
     none: Mapping[str, str] = {}
@@ -75,12 +103,25 @@ def render_metrics(server: HttpServer, *, boots: int, dnsmasq_up: bool, release:
             render_metric(FAULTS, [(none, server.faults())]),
             render_metric(BOOTS, [(none, boots)]),
             render_metric(DNSMASQ_UP, [(none, int(dnsmasq_up))]),
+            render_metric(DNSMASQ_RESTARTS, [(none, dnsmasq_restarts)]),
+            *([] if tftp is None else _render_tftp(tftp)),
             render_metric(RELEASE_STAGED, [(none, int(release is not None))]),
             render_metric(
                 RELEASE_SYSTEMS, [({"architecture": name}, count) for name, count in sorted(systems.items())]
             ),
         ]
     )
+
+
+def _render_tftp(tftp: TftpFigures) -> Iterator[str]:
+    none: Mapping[str, str] = {}
+    yield render_metric(DNSMASQ_LINES_LOST, [(none, tftp.lines_lost)])
+    yield render_metric(TFTP_TRANSFERS, [(none, tftp.transfers)])
+    yield render_metric(TFTP_TRANSFERS_MAX, [(none, tftp.max_transfers)])
+    yield render_metric(TFTP_SENT, [(none, tftp.sent)])
+    counts = {"buffer": tftp.dropped, "share": tftp.refused}
+    known = [({"reason": reason}, count) for reason, count in counts.items() if count is not None]
+    yield render_metric(TFTP_UNANSWERED, known)
 
 
 def render_metric(metric: Metric, samples: Iterable[tuple[Mapping[str, str], int]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
 from ectools.netboot.dnsmasq.transfer_limit import TransferTable
+from ectools.netboot.fleet.load import load_whole
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
@@ -29,9 +31,10 @@ from ectools.netboot.server.access import read_chain_tokens
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
 from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
-from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.server.site import BootSite
 from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
@@ -55,7 +58,7 @@ _FIXED = {
     "http_port": "httpPort",
     "state_dir": "stateDir",
     "max_connections": "maxConnections",
-    "fleet": "fleet.listen",
+    "fleet.listen": "fleet.listen",
 }
 
 
@@ -107,7 +110,8 @@ def serve_boot(
 def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
-    policy = ServingPolicy.build(settings, read_chain_tokens(settings))
+    fleet = load_whole(settings.fleet.part, settings.fleet.file)
+    policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
     return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
@@ -264,7 +268,7 @@ class _Boot:
         changed = [
             f"{NETBOOT_OPTIONS}.{option}"
             for name, option in _FIXED.items()
-            if getattr(plan.settings, name) != getattr(self._plan.settings, name)
+            if attrgetter(name)(plan.settings) != attrgetter(name)(self._plan.settings)
         ]
         if changed:
             raise EcError(f"a restart is needed to change {', '.join(changed)}")
@@ -287,6 +291,8 @@ class _Boot:
             self._server,
             boots=self._site.nodes.boots,
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
+            dnsmasq_restarts=self._dnsmasq.restarts,
+            tftp=self._dnsmasq.tftp,
             release=self._site.release,
         )
 

@@ -1,6 +1,6 @@
 """The router of the boot server: which path leads to which file, and of which release.
 
-    /netboot.ipxe               the second script, made for the current release
+    /netboot.ipxe               the second script, made for the current release; of a fleet, for each machine
     /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
     /<file>                     a file of the current release
     /autoexec.ipxe, /<binary>, /<directory>/<extra file>
@@ -20,17 +20,25 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
-from ectools.netboot.boot_files.layout import list_boot_names
+from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
-from ectools.netboot.server.access import RELEASES, Access
+from ectools.netboot.release.tags import ReleaseTags
+from ectools.netboot.server.access import RELEASES
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
+from ectools.netboot.server.machine_scripts import (
+    MachineLog,
+    build_booted,
+    build_unbooted,
+    build_waiting,
+)
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
-    from ectools.netboot.settings.model import NetbootSettings
+    from ectools.netboot.server.policy import Asked, ServingPolicy
 
 _log = log.Log(__name__)
 
@@ -53,44 +61,34 @@ _NOT_THERE = frozenset({403, 404, 500})
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServingPolicy:
-    """What a reload replaces.
-
-    ``token`` is what scripts send, ``boot_files`` are the names, by segments, that are served of the TFTP
-    directory.
-    """
-
-    settings: NetbootSettings
-    access: Access
-    token: str | None
-    boot_files: frozenset[tuple[bytes, ...]]
-
-    @classmethod
-    def build(cls, settings: NetbootSettings, tokens: tuple[str, ...]) -> ServingPolicy:
-        return cls(
-            settings=settings,
-            access=Access(settings, tokens),
-            token=tokens[0] if tokens else None,
-            boot_files=frozenset(tuple(name.encode().split(b"/")) for name in list_boot_names(settings)),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Current:
     release: Release
     script: bytes
     policy: ServingPolicy
 
 
-def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
-    """Machines that are let in, and shown by the boot script that there is nothing for them."""
-    unserved = find_unserved(release.systems, settings.ipxe.offered)
+def _warn_of_unserved(release: Release, policy: ServingPolicy) -> None:
+    """Machines that are let in, and shown by the boot script that there is nothing for them.
+
+    Those that nobody has asked for are no warning: a distribution installs their binary beside the others.
+    """
+    systems = {each.name: each.architecture for each in release.systems}
+    found = find_unserved(release.systems, policy.found)
+    if found:
+        _log.info(
+            "the release has no system for machines whose boot binary was found on this host: they are told"
+            " so, and boot nothing",
+            release=release.id,
+            machines=[binary.value for binary in found],
+            systems=systems,
+        )
+    unserved = find_unserved(release.systems, policy.settings.ipxe.offered)
     if unserved:
         _log.warning(
             "the release has no system for machines that are let in: they are told so, and boot nothing",
             release=release.id,
             machines=[binary.value for binary in unserved],
-            systems={each.name: each.architecture for each in release.systems},
+            systems=systems,
             hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
         )
 
@@ -115,6 +113,8 @@ class BootSite:
         self._looking: asyncio.Task[None] | None = None
         self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = BootTracker(clock=clock)
+        self._machine_log = MachineLog(clock=clock)
+        self._tags = ReleaseTags(store)
 
     def check(self, info: RequestInfo) -> None:
         """The access check. Raises RejectedError (403)."""
@@ -209,7 +209,7 @@ class BootSite:
 
     def _build(self, release: Release, policy: ServingPolicy) -> _Current:
         script = build_netboot(policy.settings, release, policy.token).encode("ascii")
-        _warn_of_unserved(release, policy.settings)
+        _warn_of_unserved(release, policy)
         return _Current(release=release, script=script, policy=policy)
 
     def _report_error(self, error: EcError) -> None:
@@ -228,17 +228,61 @@ class BootSite:
         return self._current
 
     async def _find_script(self, info: RequestInfo) -> Resource:
-        current = await self._need_current()
+        policy = self._policy
+        if policy.fleet.is_empty:
+            current = await self._need_current()
+            return self._give(info, current.script, current.release)
+        asked = policy.identify(info.query)
+        if asked is None:
+            return Resource(target=policy.question)
+        if asked.assignment.boot is not NodeTarget.NETWORK:
+            self._tell_unbooted(asked)
+            return _as_script(build_unbooted(policy, asked))
+        release = await self._find_assigned(asked)
+        try:
+            if release is None:
+                raise ScriptError(f"the release {asked.assignment.release} is not staged here")
+            script = build_booted(policy, asked, release)
+        except ScriptError as error:
+            self._machine_log.tell("a node cannot boot what it should", asked, reason=error.message)
+            return _as_script(build_waiting(policy, asked, why=error.message))
+        return self._give(info, script.encode("ascii"), release, node=asked.assignment.node)
+
+    def _tell_unbooted(self, asked: Asked) -> None:
+        if asked.found.is_torn:
+            self._machine_log.tell("a machine is known as several nodes", asked, claims=asked.found.claims)
+        elif asked.assignment.node is None:
+            refused = asked.assignment.refused
+            self._machine_log.tell("a machine that no node is asks what to boot", asked, refused=refused)
+
+    async def _find_assigned(self, asked: Asked) -> Release | None:
+        """The release that a machine boots, held for it; None where it is not staged."""
+        wanted = asked.assignment.release
+        if wanted is None:
+            return (await self._need_current()).release
+        release_id = await asyncio.to_thread(self._tags.find_id, wanted)
+        try:
+            return None if release_id is None else await self._leases.take(release_id)
+        except ReleaseGoneError:
+            return None
+        except ReleaseBusyError as error:
+            raise RejectedError(503, "the release is locked at the moment; try again") from error
+        except EcError as error:
+            _log.error("a release cannot be served", release=release_id, reason=error.message)
+            raise RejectedError(500, "the release cannot be served") from error
+
+    def _give(
+        self, info: RequestInfo, script: bytes, release: Release, *, node: str | None = None
+    ) -> Resource:
         client = self._name_client(info)
-        release = current.release
 
         def on_complete(delivery: Delivery) -> None:
             if not _is_probe(info):
-                self.nodes.script(client, release, delivery)
+                self.nodes.script(client, release, delivery, node=node)
 
         # Who has its script will come for its files.
         self._leases.keep(release.id)
-        return Resource(target=current.script, on_complete=on_complete)
+        return Resource(target=script, on_complete=on_complete)
 
     def _find_boot_file(self, info: RequestInfo, segments: tuple[bytes, ...]) -> Resource:
         client = self._name_client(info)
@@ -292,6 +336,10 @@ class BootSite:
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")
+
+
+def _as_script(text: str) -> Resource:
+    return Resource(target=text.encode("ascii"))
 
 
 def _is_probe(info: RequestInfo) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
+from ectools.netboot.fleet.build import build_part, join_parts
 from ectools.netboot.kernel import find_named_architecture, replace_architecture
 from ectools.netboot.protocols import Binary, find_own_kernel
 from ectools.netboot.settings import checks
 from ectools.netboot.settings.boot_names import check_boot_name, check_extra_files
 from ectools.netboot.settings.model import (
+    NETBOOT_OPTIONS,
     FleetSettings,
     Forge,
     IpxeFile,
@@ -26,6 +28,7 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
+    StockBinary,
     StockIpxe,
     Strategy,
     Tarballs,
@@ -60,7 +63,7 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     release = _build_release(raw["release"], problems, offered=_list_offered(raw["ipxe"]))
     ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
     check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
-    fleet = FleetSettings(listen=problems.parse("fleet.listen", raw["fleet"]["listen"], checks.parse_listen))
+    fleet = _build_fleet(raw["fleet"], problems)
     if problems.found or ipxe is None:
         return None
     return NetbootSettings(
@@ -75,11 +78,18 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
         max_connections=int(raw["maxConnections"]),
         mirrors=mirrors,
         tftp_boot_filename=filename,
-        tftp=TftpSettings(max_transfers=int(raw["tftp"]["maxTransfers"])),
+        tftp=_build_tftp(raw["tftp"]),
         proxy_dhcp=proxy_dhcp,
         release=release,
         ipxe=ipxe,
         fleet=fleet,
+    )
+
+
+def _build_tftp(raw: Mapping[str, Any]) -> TftpSettings:
+    buffer = raw["receiveBuffer"]
+    return TftpSettings(
+        max_transfers=int(raw["maxTransfers"]), receive_buffer=None if buffer is None else int(buffer)
     )
 
 
@@ -89,6 +99,15 @@ def build_server_settings(raw: Mapping[str, Any], problems: Problems) -> ServerS
     if settings is None:
         return None
     return ServerSettings(listen_ip=checks.parse_listen_ip(raw["listenIP"]), **vars(settings))
+
+
+def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
+    """The fleet of the options; with a file it is not whole, and read together with that."""
+    file = problems.check("fleet.file", raw["file"], check_path)
+    part = build_part(raw, problems, where=f"{NETBOOT_OPTIONS}.fleet", prefix="fleet")
+    join_parts([part], is_whole=file is None)
+    listen = problems.parse("fleet.listen", raw["listen"], checks.parse_listen)
+    return FleetSettings(listen=listen, file=_optional_path(file), part=part)
 
 
 def _build_proxy(
@@ -252,7 +271,8 @@ def _build_x86_64(
     problems.check("ipxe.remoteUrl", raw["remoteUrl"], checks.check_remote_url)
     match strategy:
         case Strategy.AUTOEXEC:
-            return StockIpxe(package=_optional_path(raw.get("package")))
+            package = _optional_path(raw.get("package"))
+            return StockIpxe(package=package, binary=StockBinary(raw["binary"]))
         case Strategy.LOCAL:
             path = need("localFile")
             return None if path is None else IpxeFile(path=Path(path))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
     from ectools.addresses import Network
+    from ectools.netboot.fleet.build import FleetPart
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -33,6 +34,13 @@ class Strategy(StrEnum):
     EMBEDDED = "embedded"
     LOCAL = "local"
     REMOTE = "remote"
+
+
+class StockBinary(StrEnum):
+    """Which iPXE of a package: with drivers of its own, or with the firmware's alone (as iPXE calls them)."""
+
+    IPXE = "ipxe"
+    SNPONLY = "snponly"
 
 
 class OnFailure(StrEnum):
@@ -68,9 +76,12 @@ class ProxyDhcp:
 
 @dataclass(frozen=True, kw_only=True)
 class TftpSettings:
-    """``max_transfers``: at once, of all clients."""
+    """``max_transfers``: at once, of all clients. ``receive_buffer``: bytes of requests that wait to be read,
+    None where that is left to this host.
+    """
 
     max_transfers: int
+    receive_buffer: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +141,7 @@ class StockIpxe:
     """
 
     package: Path | None
+    binary: StockBinary = StockBinary.IPXE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +182,20 @@ class IpxeSettings:
 
     @property
     def offered(self) -> tuple[Binary, ...]:
-        """The boot binaries that there are: whose machines are let in."""
+        """The boot binaries that are asked for: whose machines are let in, beside ``looked_for``."""
         return (Binary.X86_64, *self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """``listen``: where health and metrics are answered, None for nowhere of their own."""
+    """``listen``: where health and metrics are answered, None for nowhere of their own.
+
+    ``part`` is what the options say of machines; ``file`` says more of them.
+    """
 
     listen: ListenAddress | None
+    file: Path | None
+    part: FleetPart
 
 
 @dataclass(frozen=True, kw_only=True)

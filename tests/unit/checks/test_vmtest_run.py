@@ -12,7 +12,7 @@ import pytest
 import pynix_eval_shim as shim
 from ectools.checks import vmtest_run
 from ectools.checks.vmtest import VmTest
-from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome, run_tests
+from ectools.checks.vmtest_run import Listener, Preparation, Schedule, Verdict, VmTestOutcome, run_tests
 from ectools.checks.vmtest_steps import StepKind
 
 NIX = shim.Nix()
@@ -31,6 +31,7 @@ class FakeBuilds:
 
     lines: tuple[str, ...] = ()
     errors: dict[str, shim.NixError] = field(default_factory=dict)
+    progress: tuple[shim.BuildProgress, ...] = ()
     cached: bool = False
     machine: str = ""
     wait: threading.Barrier | None = None
@@ -48,8 +49,12 @@ class FakeBuilds:
             drv = installable.removesuffix("^*")
             options["on_event"](shim.BuildEvent(drv="/needed.drv"))
             options["on_event"](shim.BuildEvent(drv="/needed.drv", line="compiling"))
+            for progress in self.progress:
+                options["on_progress"](progress)
             if not self.cached:
                 options["on_event"](shim.BuildEvent(drv=drv, machine=self.machine))
+                for progress in self.progress:
+                    options["on_progress"](progress)
             for line in self.lines:
                 options["on_event"](shim.BuildEvent(drv=drv, line=line))
             if self.wait is not None:
@@ -80,9 +85,11 @@ class Heard:
     def __init__(self) -> None:
         self.lines: list[tuple[str, StepKind, int, str]] = []
         self.ended: list[VmTestOutcome] = []
+        self.prepared: list[tuple[str, Preparation]] = []
         self.listener = Listener(
             on_line=lambda test, kind, depth, text: self.lines.append((test.name, kind, depth, text)),
             on_complete=self.ended.append,
+            on_prepare=lambda test, preparation: self.prepared.append((test.name, preparation)),
         )
 
 
@@ -187,6 +194,41 @@ class TestBuild:
         ]
         assert [step.name for step in outcome.steps] == ["boots"]
         assert (outcome.machine, outcome.known) == ("ssh://far", False)
+
+    def test_what_it_needs_is_counted_without_itself_until_it_begins(self, builds: FakeBuilds) -> None:
+        builds.progress = (
+            shim.BuildProgress(to_build=1),
+            shim.BuildProgress(built=1, to_build=3, copied=4, to_copy=5),
+        )
+        _, heard = run(make_test("a"))
+        assert heard.prepared == [
+            ("a", Preparation(built=1, to_build=2, copied=4, to_copy=5, building="needed")),
+        ]
+
+    @pytest.mark.parametrize(
+        ("drv", "name"),
+        [
+            (f"/nix/store/{'a1' * 16}-unit-x.service.drv", "unit-x.service"),
+            ("/elsewhere/plain.drv", "plain"),
+            ("plain", "plain"),
+        ],
+    )
+    def test_a_derivation_is_told_by_its_name(self, drv: str, name: str) -> None:
+        heard = Heard()
+        one = vmtest_run._Run(
+            test=make_test("a"), listener=heard.listener, lock=threading.Lock(), seconds=50.0
+        )
+        one._on_event(shim.BuildEvent(drv=drv))
+        assert heard.prepared == []  # nothing is counted yet
+        one._on_progress(shim.BuildProgress(copied=1, to_copy=2))
+        one._on_event(shim.BuildEvent(drv=drv))
+        told = Preparation(built=0, to_build=0, copied=1, to_copy=2, building=name)
+        assert heard.prepared == [("a", told), ("a", told)]
+
+    def test_the_end_of_each_console_is_kept_apart(self, builds: FakeBuilds) -> None:
+        builds.lines = ("a # one", "b # other", "a #", *(f"b # {number}" for number in range(60)))
+        (outcome,), _ = run(make_test("a"))
+        assert outcome.consoles == {"a": ("one", ""), "b": tuple(str(number) for number in range(10, 60))}
 
     def test_what_was_built_before_is_known(self, builds: FakeBuilds) -> None:
         builds.cached = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,7 @@ from ectools.checks.closure import Closure, ClosureSource
 from ectools.checks.evaluation import EvaluationRequest, FailedEvaluationError
 from ectools.checks.host_options import HostOption, ResultKind
 from ectools.checks.vmtest import VmTest
-from ectools.checks.vmtest_run import Listener, Schedule, Verdict, VmTestOutcome
+from ectools.checks.vmtest_run import Listener, Preparation, Schedule, Verdict, VmTestOutcome
 from ectools.checks.vmtest_steps import StepKind
 from ectools.cli import eval as eval_command
 from ectools.cli import options as options_command
@@ -205,7 +207,12 @@ class TestVmTest:
             listener.on_line(tests[0], StepKind.CONSOLE, 0, "machine # hello")
             outcomes = [
                 VmTestOutcome(
-                    test=tests[0], verdict=Verdict.FAILED, seconds=1.25, reason="no", log=("last",)
+                    test=tests[0],
+                    verdict=Verdict.FAILED,
+                    seconds=1.25,
+                    reason="no",
+                    log=("machine # first", "last"),
+                    consoles={"machine": ("first",), "silent": ()},
                 ),
                 VmTestOutcome(test=tests[1], verdict=Verdict.SKIPPED, reason="no kvm"),
             ]
@@ -238,11 +245,67 @@ class TestVmTest:
         assert out.splitlines() == ["failed     vm-a  1.2 s  no", "skipped    vm-b  no kvm"]
         assert err.splitlines() == [
             "vm-a |   subtest: boots",
-            "vm-a: the last lines, with the machines' consoles:",
-            "vm-a |   last",
+            "vm-a: the end of machine's console:",
+            "vm-a |   first",
             "vm-a: all of it: nix log /a.drv",
         ]
         assert (tmp_path / "j.xml").read_text().startswith("<?xml")
+
+    def test_where_no_machine_came_to_be_the_last_lines_are_shown(
+        self, program: Program, schedules: list[Schedule], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def run(tests: list[VmTest], *, listener: Listener, **_: object) -> list[VmTestOutcome]:
+            outcome = VmTestOutcome(test=tests[0], verdict=Verdict.ERROR, reason="no", log=("why",))
+            listener.on_complete(outcome)
+            listener.on_complete(replace(outcome, log=()))
+            return [outcome]
+
+        monkeypatch.setattr(vmtest, "run_tests", run)
+        assert program(vmtest.COMMAND)[2].splitlines() == [
+            "vm-a: the last lines:",
+            "vm-a |   why",
+            "vm-a: all of it: nix log /a.drv",
+        ]
+
+    def prepare(
+        self, monkeypatch: pytest.MonkeyPatch, program: Program, *words: str, live: bool = False
+    ) -> str:
+        """Standard error of a run in which what a test needs is built in three steps, ten seconds apart."""
+        now = iter((0.0, 20.0, 30.0, 31.0))
+
+        def run(tests: list[VmTest], *, listener: Listener, **_: object) -> list[VmTestOutcome]:
+            for number in range(3):
+                listener.on_prepare(
+                    tests[0], Preparation(built=number, to_build=9, copied=0, to_copy=0, building="x" * 90)
+                )
+            listener.on_prepare(tests[0], Preparation(built=9, to_build=9, copied=1, to_copy=2, building=""))
+            listener.on_line(tests[0], StepKind.STEP, 0, "begins")
+            return []
+
+        monkeypatch.setattr(vmtest, "run_tests", run)
+        monkeypatch.setattr(vmtest, "time", SimpleNamespace(monotonic=lambda: next(now)))
+        monkeypatch.setattr("sys.stderr.isatty", lambda: live, raising=False)
+        return program(vmtest.COMMAND, *words)[2]
+
+    def test_what_is_built_before_is_a_line_now_and_then(
+        self, program: Program, schedules: list[Schedule], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.prepare(monkeypatch, program).splitlines() == [
+            f"vm-a | what it needs: 0 of 9 built: {'x' * 90}",
+            f"vm-a | what it needs: 2 of 9 built: {'x' * 90}",
+            "vm-a | begins",
+        ]
+        assert self.prepare(monkeypatch, program, "-q") == ""
+
+    def test_on_a_terminal_it_is_one_line_that_goes_away(
+        self, program: Program, schedules: list[Schedule], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "40")
+        monkeypatch.setenv("NO_COLOR", "1")
+        *drawn, last = self.prepare(monkeypatch, program, live=True).split("\r\x1b[K")
+        assert [len(each) for each in drawn] == [0, 39, 39, 39, 39]
+        assert drawn[-1] == "vm-a | what it needs: 9 of 9 built, 1 o"
+        assert last == "vm-a | begins\n"
 
     def test_how_much_is_shown(self, program: Program, schedules: list[Schedule]) -> None:
         assert "machine # hello" in program(vmtest.COMMAND, "-v")[2]

@@ -98,8 +98,32 @@ def test_an_installation_in_a_home_is_none_for_a_unit(
         return [Path("/home/a/.local")]
 
     monkeypatch.setattr(programs, "find_hidden", find_hidden)
+    monkeypatch.setattr(install, "check_system", lambda _root: None)
     status, _, err = program(SERVICE, "install", "netboot", "--config", example)
     assert (status, "/home/a/.local" in err, "--global" in err) == (2, True, True)
+
+
+def test_a_system_that_takes_no_service_is_told_before_the_settings_are_read(
+    program: Program, root: Path
+) -> None:
+    (root / "etc").mkdir()
+    (root / "etc/NIXOS").touch()
+    arguments = ("netboot", "--config", "/absent.toml", "--root", root)
+    status, _, err = program(SERVICE, "install", *arguments)
+    assert (status, "is a NixOS" in err) == (1, True)
+
+
+def test_units_that_do_not_start_are_a_failure(
+    program: Program, example: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = install.Outcome(failed=(f"{UNIT}.service",))
+    monkeypatch.setattr(install, "install", lambda *_arguments, **_options: outcome)
+    status, _, err = program(SERVICE, "install", "netboot", "--config", example, "--root", root)
+    assert (status, f"not started: {UNIT}.service" in err, f"journalctl --unit {UNIT}" in err) == (
+        1,
+        True,
+        True,
+    )
 
 
 def test_bad_settings_are_told_with_their_place(program: Program, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
         (DocFormat.MARKDOWN, ["index.md", "demo.md"]),
         (DocFormat.HTML, ["index.html", "demo.html", "search-index.js"]),
         (DocFormat.MAN, ["ectools-options.5"]),
-        (DocFormat.JSON, ["options.json"]),
+        (DocFormat.JSON, ["reference.json"]),
+        (DocFormat.OPTIONS_JSON, ["options.json"]),
     ],
 )
 def test_format(reference: Reference, kind: DocFormat, names: list[str]) -> None:
@@ -53,7 +54,7 @@ def test_formats_share_no_file(reference: Reference) -> None:
 
 
 def test_json_has_the_same_keys_for_every_option(reference: Reference) -> None:
-    document = json.loads(write_pages(reference, DocFormat.JSON)["options.json"])
+    document = json.loads(write_pages(reference, DocFormat.JSON)["reference.json"])
     options = document["modules"][0]["options"]
     assert len({tuple(option) for option in options}) == 1
     port = next(option for option in options if option["name"] == "services.demo.port")

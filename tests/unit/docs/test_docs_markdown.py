@@ -79,7 +79,7 @@ def test_all_that_can_be_said_of_an_option_in_a_list() -> None:
         "- Default: `x`",
         "- Example: as you *like*",
         "- Declared in: [`a.nix#L3`](https://example.org/a), `c.nix`",
-        "- Related packages: - `demo` - `more`",
+        "- Related packages:",
         "- Formerly: `a.c`, `a.d`",
     ]
     assert '<a id="opt-a.b"></a><a id="opt-a.c"></a><a id="opt-a.d"></a>`a.b`' in write_entry(option)

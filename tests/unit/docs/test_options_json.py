@@ -1,79 +1,113 @@
-"""``options.json``: each key of an option, whether or not there is something to say."""
+"""``options.json`` as nixpkgs writes it: which options it has, and each field of one."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from support.option_docs import make_option, make_reference
+import pytest
 
-from ectools.docs.constraints import Constraint
-from ectools.docs.data import DATA_FILE, DATA_VERSION, write_pages
-from ectools.docs.model import CodeExample, Declaration
+from ectools.docs.links import SourceUrl
+from ectools.docs.model import DocSettings
+from ectools.docs.options_json import write_pages
+from ectools.docs.reference import build_reference
 
 if TYPE_CHECKING:
-    from ectools.docs.model import OptionDoc
+    from pathlib import Path
+
+INNER = {
+    "type": "object",
+    "properties": {"below": {"description": "d", "type": "string", "x-nix-type": "string"}},
+}
 
 
-def write(option: OptionDoc) -> dict[str, Any]:
-    ((name, text),) = write_pages(make_reference(option)).items()
-    assert name == DATA_FILE
-    return dict(json.loads(text)["modules"][0]["options"][0])
-
-
-def test_an_option_of_which_nothing_is_known() -> None:
-    assert write(make_option("a.<name>.b")) == {
-        "name": "a.<name>.b",
-        "path": ["a", "<name>", "b"],
-        "anchor": "opt-a._name_.b",
-        "description": "",
-        "type": "string",
-        "constraints": [],
-        "default": None,
-        "example": None,
-        "declarations": [],
-        "relatedPackages": "",
-        "required": False,
-        "readOnly": False,
-        "internal": False,
-        "formerly": [],
+def write(directory: Path, option: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    document = {
+        "properties": {"x": {"description": "d", "x-nix-type": "t", **option}},
+        "$defs": {"inner": INNER},
     }
-
-
-def test_values_are_json_and_no_text_for_people() -> None:
-    option = make_option(
-        "a.b",
-        constraints=(Constraint("one of", ("x", None, 2)), Constraint("minimum", (1,), "each item")),
-        default=CodeExample("pkgs.demo"),
-        example=CodeExample("what *you* like", words=True),
-        declarations=(Declaration("a.nix", 3, "https://example.org/a.nix#L3"), Declaration("/b.nix", None)),
-        related_packages="- `demo`",
-        required=True,
-        read_only=True,
-        internal=True,
-        formerly=("a.old", "a.older"),
+    (directory / "x.json").write_text(json.dumps(document))
+    reference = build_reference(
+        [str(directory / "x.json")], settings=DocSettings(**settings), allow_undocumented=True
     )
-    written = write(option)
-    assert written["constraints"] == [
-        {"kind": "one of", "of": "", "values": ["x", None, 2]},
-        {"kind": "minimum", "of": "each item", "values": [1]},
-    ]
-    assert written["default"] == {"kind": "nix", "text": "pkgs.demo"}
-    assert written["example"] == {"kind": "markdown", "text": "what *you* like"}
-    assert written["declarations"] == [
-        {"file": "a.nix", "line": 3, "url": "https://example.org/a.nix#L3"},
-        {"file": "/b.nix", "line": None, "url": None},
-    ]
-    assert written["relatedPackages"] == "- `demo`"
-    assert (written["required"], written["readOnly"], written["internal"]) == (True, True, True)
-    assert written["formerly"] == ["a.old", "a.older"]
+    return dict(json.loads(write_pages(reference)["options.json"]))
 
 
-def test_the_file_around_the_options() -> None:
-    reference = make_reference(make_option("a.b", description="é"), redirects={"a.old": "a.b"})
-    text = write_pages(reference)[DATA_FILE]
-    document = json.loads(text)
-    assert (document["version"], document["redirects"]) == (DATA_VERSION, {"a.old": "a.b"})
-    assert [(each["name"], each["prefix"]) for each in document["modules"]] == [("demo", "a")]
-    assert text.endswith("}\n")
-    assert '"é"' in text
+def test_an_option_of_which_nothing_is_known(tmp_path: Path) -> None:
+    assert write(tmp_path, {}) == {
+        "x": {"declarations": [], "description": "d", "loc": ["x"], "readOnly": False, "type": "t"}
+    }
+    assert write(tmp_path, {"description": ""})["x"]["description"] == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "expected"),
+    [
+        ({"default": None}, "default", {"_type": "literalExpression", "text": "null"}),
+        ({"default": [1]}, "default", {"_type": "literalExpression", "text": "[\n  1\n]"}),
+        ({"x-nix-default-text": "pkgs.x\n"}, "default", {"_type": "literalExpression", "text": "pkgs.x\n"}),
+        ({"x-nix-default-markdown": "*w*"}, "default", {"_type": "literalMD", "text": "*w*"}),
+        ({"examples": ["a", "b"]}, "example", {"_type": "literalExpression", "text": '"a"'}),
+        ({"x-nix-example-text": "f x"}, "example", {"_type": "literalExpression", "text": "f x"}),
+        ({"readOnly": True}, "readOnly", True),
+        ({"x-nix-related-packages": "- a\n"}, "relatedPackages", "- a\n"),
+        ({"x-nix-declarations": ["a.nix#L1", "/b.nix"]}, "declarations", ["a.nix", "/b.nix"]),
+        (
+            {"x-nix-declarations": ["helper.nix#L1"], "x-nix-modules": ["a.nix"]},
+            "declarations",
+            ["a.nix"],
+        ),
+    ],
+)
+def test_a_field(tmp_path: Path, option: dict[str, Any], field: str, expected: Any) -> None:
+    assert write(tmp_path, option)["x"][field] == expected
+
+
+def test_declarations_are_links_where_these_are_known(tmp_path: Path) -> None:
+    url = SourceUrl("https://e.org/{path}#L{line}")
+    written = write(tmp_path, {"x-nix-declarations": ["a.nix#L7", "b.nix", "/c.nix#L1"]}, source_url=url)
+    assert written["x"]["declarations"] == [
+        {"name": "a.nix", "url": "https://e.org/a.nix#L7"},
+        {"name": "b.nix", "url": "https://e.org/b.nix"},
+        "/c.nix",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [
+        ({"x-nix-internal": True, "$ref": "#/$defs/inner"}, ["x.below"]),
+        ({"x-nix-visible": False, "$ref": "#/$defs/inner"}, []),
+        ({"x-nix-visible": "shallow", "$ref": "#/$defs/inner"}, ["x"]),
+        ({"x-nix-visible": "transparent", "$ref": "#/$defs/inner"}, ["x.below"]),
+        ({"type": "array", "items": {"$ref": "#/$defs/inner"}}, ["x", "x.*.below"]),
+        ({"type": "object", "additionalProperties": {"$ref": "#/$defs/inner"}}, ["x", "x.<name>.below"]),
+        (
+            {
+                "type": "object",
+                "x-nix-placeholder": "host",
+                "additionalProperties": {"$ref": "#/$defs/inner"},
+            },
+            ["x", "x.<host>.below"],
+        ),
+        ({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/inner"}]}, ["x", "x.below"]),
+        ({"anyOf": [{"type": "string", "x-nix-coerced": True}, {"$ref": "#/$defs/inner"}]}, ["x", "x.below"]),
+        ({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/inner"}]}, ["x"]),
+        ({"$ref": "#/$defs/inner", "x-nix-unreachable": ["another"]}, ["x"]),
+        ({"allOf": [{"$ref": "#/$defs/inner"}, {}]}, ["x", "x.below"]),
+    ],
+)
+def test_which_options(tmp_path: Path, option: dict[str, Any], names: list[str]) -> None:
+    assert list(write(tmp_path, option)) == names
+
+
+def test_internal_ones_where_they_are_wanted(tmp_path: Path) -> None:
+    assert list(write(tmp_path, {"x-nix-internal": True}, internal=True)) == ["x"]
+
+
+def test_names_are_shown_and_sorted_as_nix_does(tmp_path: Path) -> None:
+    option = {"description": "d", "x-nix-type": "t"}
+    names = ["b", "a.b", "if", "ä", "$x", "<n>", "*", "B"]
+    (tmp_path / "x.json").write_text(json.dumps({"properties": dict.fromkeys(names, option)}))
+    (text,) = write_pages(build_reference([str(tmp_path / "x.json")])).values()
+    assert list(json.loads(text)) == ['"\\$x"', '"a.b"', '"if"', '"ä"', "*", "<n>", "B", "b"]

@@ -12,8 +12,10 @@ import pytest
 
 import pynix_eval_shim as shim
 from ectools.errors import InputError
-from ectools.options import evaluate
-from ectools.options.evaluate import OptionsError, evaluate_expression, evaluate_modules, find_checkout
+from ectools.options import evaluate, request
+from ectools.options.evaluate import evaluate_expression, evaluate_module, evaluate_modules, find_checkout
+from ectools.options.modules import ModuleClass, ModuleReference
+from ectools.options.request import OptionsError
 
 FIELDS = ("default", "description", "example", "rest", "type")
 
@@ -96,6 +98,79 @@ def nix(monkeypatch: pytest.MonkeyPatch) -> FakeNix:
 def broken(name: str = "x") -> dict[str, list[str]]:
     (tree,) = evaluate_expression(name).trees
     return {".".join(option["path"]): option["broken"] for option in tree.options}
+
+
+class TestModule:
+    FLAKE = shim.FlakeMetadata(
+        path="/nix/store/x-source",
+        inputs={"nixpkgs": {"rev": "1"}, "home-manager": {"rev": "2"}, "systems": {"rev": "3"}},
+    )
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        calls: list[Any] = []
+
+        def flake_metadata(reference: str, **arguments: Any) -> shim.FlakeMetadata:
+            calls.append((reference, arguments))
+            if reference == "absent:":
+                raise shim.FetchFailedError("no such flake")
+            return self.FLAKE
+
+        monkeypatch.setattr(shim, "flake_metadata", flake_metadata)
+        return calls
+
+    def test_a_file_is_handed_over_as_data(self, checkout: Path, nix: FakeNix) -> None:
+        module = ModuleReference(name="m", file=checkout / "m.nix", module_class=ModuleClass.DARWIN)
+        (tree,) = evaluate_module(module, required=True).trees
+        assert tree.name == "m"
+        (call,), (request,) = nix.calls, nix.requests
+        assert (call["expression"], call["data"]) == ("path: /. + path", str(checkout / "m.nix"))
+        assert call["installable"] is None
+        assert request["module"] == {"class": "darwin", "frameworks": {}, "nixpkgs": None}
+        assert request["required"] is True
+        assert request["aliases"] == {"systemd option": "anything"}
+        other = evaluate_module(module, name="other", types={"a": "listOf"})
+        assert other.trees[0].name == "other"
+        assert nix.requests[1]["aliases"]["a"] == "listOf"
+
+    def test_a_flakes_module_goes_with_the_flakes_inputs(
+        self, checkout: Path, nix: FakeNix, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NIXPKGS", "/absent")
+        module = ModuleReference(name="m", flake="f:x", attribute="homeModules.m")
+        evaluate_module(module, override_inputs={"systems": "path:/s"})
+        (call,), (request,) = nix.calls, nix.requests
+        assert (call["expression"], call["installable"]) == (None, "f:x#homeModules.m")
+        assert call["data"] is shim.NO_DATA
+        assert call["override_inputs"] == {"systems": "path:/s"}
+        assert asked == [("f:x", {"override_inputs": {"systems": "path:/s"}, "cwd": Path.cwd()})]
+        assert request["nixpkgs"] is None
+        assert request["roots"] == [{"prefix": "", "path": "/nix/store/x-source"}]
+        assert request["module"] == {
+            "class": None,
+            "frameworks": {"home-manager": {"locked": {"rev": "2"}}},
+            "nixpkgs": {"rev": "1"},
+        }
+
+    def test_a_nixpkgs_that_is_named_is_the_flakes_too(
+        self, checkout: Path, nix: FakeNix, asked: list[Any]
+    ) -> None:
+        nixpkgs = checkout / "nixpkgs"
+        (nixpkgs / "lib").mkdir(parents=True)
+        (nixpkgs / "lib" / "default.nix").touch()
+        evaluate_module(ModuleReference(name="m", flake=".", attribute="x"), nixpkgs=str(nixpkgs))
+        assert nix.calls[0]["override_inputs"] == {"nixpkgs": f"path:{nixpkgs}"}
+        assert nix.requests[0]["nixpkgs"] == str(nixpkgs)
+
+    def test_a_flake_that_cannot_be_had(self, checkout: Path, nix: FakeNix, asked: list[Any]) -> None:
+        with pytest.raises(OptionsError, match="no such flake"):
+            evaluate_module(ModuleReference(name="m", flake="absent:", attribute="x"))
+
+    def test_a_module_without_options_is_told(self, checkout: Path, nix: FakeNix) -> None:
+        nix.options = []
+        with pytest.raises(InputError, match="declares no option") as caught:
+            evaluate_module(ModuleReference(name="m", file=checkout / "m.nix"))
+        assert "--class generic" in str(caught.value.hint)
 
 
 class TestCheckout:
@@ -348,5 +423,5 @@ class TestMarks:
         self, marks: list[list[Any]], culprit: tuple[str, str, int] | None
     ) -> None:
         stderr = "\n".join(f"trace: m.k:{json.dumps(mark)}" for mark in marks)
-        found = evaluate._find_culprit(f"{stderr}\ntrace: mXk:[1]", "m.k:")
+        found = request._find_culprit(f"{stderr}\ntrace: mXk:[1]", "m.k:")
         assert (found and (found.option, found.field, found.index)) == culprit

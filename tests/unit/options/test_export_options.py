@@ -43,7 +43,7 @@ def test_a_document_says_what_it_is() -> None:
 
 def test_a_plain_option() -> None:
     assert exported(description="words \n\n", default=None, internal=False, visible=True) == {
-        "description": "words",
+        "description": "words \n\n",
         "type": "string",
         "x-nix-type": "string",
         "x-nix-declarations": [],
@@ -55,16 +55,20 @@ def test_a_plain_option() -> None:
     [
         ({"default": {"value": {"float": [1, 0]}}}, {"default": 1.0}),
         ({"default": {"value": None}}, {"default": None}),
-        ({"default": {"text": " pkgs.x\n"}}, {"x-nix-default-text": "pkgs.x"}),
-        ({"default": {"markdown": "some *words*\n"}}, {"x-nix-default-markdown": "some *words*"}),
+        ({"default": {"text": " pkgs.x\n"}}, {"x-nix-default-text": " pkgs.x\n"}),
+        ({"default": {"markdown": "some *words*\n"}}, {"x-nix-default-markdown": "some *words*\n"}),
         ({"example": {"value": {"set": {"a": 1}}}}, {"examples": [{"a": 1}]}),
-        ({"example": {"text": "\nx "}}, {"x-nix-example-text": "x"}),
+        ({"example": {"text": "\nx "}}, {"x-nix-example-text": "\nx "}),
         ({"example": {"markdown": "w"}}, {"x-nix-example-markdown": "w"}),
         ({"readOnly": True}, {"readOnly": True}),
         ({"internal": True}, {"x-nix-internal": True}),
         ({"visible": False}, {"x-nix-visible": False}),
         ({"visible": "shallow"}, {"x-nix-visible": "shallow"}),
         ({"relatedPackages": "a, b"}, {"x-nix-related-packages": "a, b"}),
+        (
+            {"modules": ["/a/x.nix", "inline.nix", "<unknown-file>"]},
+            {"x-nix-modules": ["first/x.nix", "inline.nix"]},
+        ),
     ],
 )
 def test_what_an_option_says_besides(fields: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def test_the_systems_programs_and_its_systemd_are_those_below_the_root(tmp_path:
 def test_a_unit_sees_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_hidden(Path("/home/a/b"))
     assert is_hidden(Path("/root"))
+    assert is_hidden(Path("//root/a"))
     assert not is_hidden(Path("/homes"))
     monkeypatch.setattr(sys, "prefix", "/usr")
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ectools.files import FileError
-from ectools.processes import Completed
+from ectools.processes import Completed, ProcessError
 from ectools.service import install as module
 from ectools.service.files import SETTINGS_MARK, ServiceFiles
 from ectools.service.install import ServiceError, install, is_in_place, owns_settings, remove
@@ -25,22 +26,32 @@ SETTINGS = "etc/every-channel/netboot.json"
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def refused() -> list[str]:
+    """What ``told`` fails at."""
+    return []
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, refused: list[str]) -> list[str]:
     """What was run."""
     lines: list[str] = []
 
     def run(argv: Sequence[str], **_options: Any) -> Completed:
         lines.append(" ".join(argv))
-        return Completed("failed\n" if "--property=ActiveState" in argv else "", "")
+        if any(line in lines[-1] for line in refused):
+            raise ProcessError("refused", argv=argv)
+        return Completed("failed\n\n" * len(argv[4:]) if "--property=ActiveState" in argv else "", "")
 
     monkeypatch.setattr(module, "run", run)
     return lines
 
 
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> list[str]:
+def running(monkeypatch: pytest.MonkeyPatch, told: list[str], root: Path, tmp_path: Path) -> list[str]:
     """As ``told``, and every root is the system that runs."""
+    (root / "run").mkdir()
     monkeypatch.setattr(module, "_is_running", lambda _root: True)
+    monkeypatch.setattr(module, "_KERNEL_SETTINGS", tmp_path / "sys")
     return told
 
 
@@ -80,7 +91,7 @@ def test_a_system_that_runs_is_told_what_has_changed(build: Build, root: Path, r
     running.clear()
     outcome = install(build(NETBOOT), NETBOOT, root=root)
     assert (outcome.written, outcome.removed) == ((), ())
-    assert len(outcome.unchanged) == 7
+    assert len(outcome.unchanged) == 8
     assert [line for line in running if "restart" in line or "stage" in line.partition("enable")[0]] == []
 
 
@@ -90,17 +101,161 @@ def test_a_unit_that_is_no_longer_wanted_goes(build: Build, root: Path, running:
     outcome = install(build(NETBOOT), NETBOOT, root=root)
     timer = f"{UNIT}-stage.timer"
     assert [path.name for path in outcome.removed] == [timer]
-    assert running[:3] == [
-        f"systemctl disable --quiet --now {timer}",
-        f"systemctl show --property=ActiveState --value {timer}",
+    shown = f"systemctl show --property=ActiveState --value {timer}"
+    assert running[:4] == [
+        f"systemctl disable --quiet {timer}",
+        shown,
+        shown,
         f"systemctl reset-failed {timer}",
     ]
+
+
+def test_what_runs_is_stopped_and_what_was_never_loaded_is_not(
+    build: Build, root: Path, running: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    states = {f"{UNIT}.service": "active", f"{UNIT}-stage.service": "activating"}
+    monkeypatch.setattr(
+        module, "_read_states", lambda units: [(unit, states.get(unit, "inactive")) for unit in units]
+    )
+    running.clear()
+    remove(NETBOOT, root=root)
+    assert [line for line in running if " stop " in line] == [
+        f"systemctl stop {UNIT}-stage.service {UNIT}.service"
+    ]
+
+
+def test_an_installation_that_was_cut_off_is_finished_by_the_next(
+    build: Build, root: Path, running: list[str], refused: list[str]
+) -> None:
+    refused.append("daemon-reload")
+    with pytest.raises(ProcessError):
+        install(build(NETBOOT), NETBOOT, root=root)
+    refused.clear()
+    running.clear()
+    outcome = install(build(NETBOOT), NETBOOT, root=root)
+    assert outcome.written == ()
+    assert [line.split()[-1] for line in running if " restart " in line] == [
+        f"{UNIT}-ipxe.service",
+        f"{UNIT}-stage.service",
+        f"{UNIT}.service",
+        f"{UNIT}-dnsmasq.service",
+    ]
+    running.clear()
+    install(build(NETBOOT), NETBOOT, root=root)
+    assert [line for line in running if " restart " in line] == []
+
+
+@pytest.mark.parametrize("replaced", range(8))
+def test_settings_stay_ours_wherever_replacing_files_was_cut_off(
+    build: Build, root: Path, told: list[str], replaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+
+    def write_some(files: dict[Path, bytes]) -> None:
+        for path, data in [*files.items()][:replaced]:
+            path.write_bytes(data)
+        raise FileError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_all_atomic", write_some)
+        with pytest.raises(FileError, match="cut off"):
+            install(build(NETBOOT, httpPort=8081), NETBOOT, root=root)
+    install(build(NETBOOT, httpPort=8082), NETBOOT, root=root)
+    assert '"httpPort": 8082' in (root / SETTINGS).read_text()
+
+
+def test_a_unit_that_does_not_start_keeps_no_other_from_it(
+    build: Build, root: Path, running: list[str], refused: list[str]
+) -> None:
+    refused.append(f"restart {UNIT}.service")
+    outcome = install(build(NETBOOT), NETBOOT, root=root)
+    assert outcome.failed == (f"{UNIT}.service",)
+    assert running[-1] == f"systemctl restart {UNIT}-dnsmasq.service"
+
+
+def test_directories_are_open_whatever_the_umask(build: Build, root: Path, told: list[str]) -> None:
+    before = os.umask(0o077)
+    try:
+        install(build(NETBOOT), NETBOOT, root=root)
+    finally:
+        os.umask(before)
+    modes = {
+        str(path): oct(path.stat().st_mode & 0o777) for path in (root / "etc").rglob("*") if path.is_dir()
+    }
+    assert set(modes.values()) == {"0o755"}, modes
+
+
+def test_settings_that_the_service_cannot_read_are_refused(build: Build, root: Path, told: list[str]) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    settings = root / SETTINGS
+    for path, closed, open_mode in ((settings, 0o640, 0o644), (settings.parent, 0o750, 0o751)):
+        path.chmod(closed)
+        if path.stat().st_gid == 0:
+            with pytest.raises(ServiceError, match=f"{path} is closed"):
+                install(build(NETBOOT), NETBOOT, root=root)
+        path.chmod(closed & 0o700)
+        with pytest.raises(ServiceError, match=f"{path} is closed"):
+            install(build(NETBOOT), NETBOOT, root=root)
+        path.chmod(open_mode)
+        install(build(NETBOOT), NETBOOT, root=root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given to another group by root")
+def test_settings_for_a_group_or_an_access_list_are_no_fault(
+    build: Build, root: Path, told: list[str]
+) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    settings = root / SETTINGS
+    settings.chmod(0o640)
+    os.chown(settings, 0, 7)
+    install(build(NETBOOT), NETBOOT, root=root)
+
+
+def test_a_link_that_leads_out_of_the_tree_is_followed_by_nobody(
+    build: Build, root: Path, told: list[str], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (root / "etc").symlink_to(outside)
+    with pytest.raises(ServiceError, match=f"leads out of {root}, to {outside}"):
+        install(build(NETBOOT), NETBOOT, root=root)
+    assert (list_files(outside), told) == (set(), [])
+    (root / "etc").unlink()
+    (root / "usr/etc").mkdir(parents=True)
+    (root / "etc").symlink_to("usr/etc")
+    install(build(NETBOOT), NETBOOT, root=root)
+    assert (root / "usr" / SETTINGS).is_file()
 
 
 def test_the_module_of_a_lan_is_loaded(build: Build, root: Path, running: list[str]) -> None:
     files = build(ServiceName.IPXE_QEMU, lan={"enable": True, "macvtap": {"interface": "eth0"}})
     install(files, ServiceName.IPXE_QEMU, root=root)
     assert "systemctl restart systemd-modules-load.service" in running
+
+
+@pytest.mark.parametrize(
+    ("before", "buffer", "after"),
+    [("212992\n", None, "8388608"), ("9000000\n", None, "9000000\n"), ("1", 77, "77"), ("odd", 77, "odd")],
+)
+def test_the_receive_buffer_is_raised_at_once_and_never_lowered(
+    build: Build, root: Path, running: list[str], tmp_path: Path, before: str, buffer: int | None, after: str
+) -> None:
+    file = tmp_path / "sys/net/core/rmem_default"
+    file.parent.mkdir(parents=True)
+    file.write_text(before)
+    install(build(NETBOOT, tftp={"receiveBuffer": buffer} if buffer else {}), NETBOOT, root=root)
+    assert file.read_text() == after
+    kept = (root / f"etc/sysctl.d/10-{UNIT}.conf").read_text().splitlines()[2:]
+    assert kept == [f"-net.core.rmem_default = {buffer or 8388608}"]
+    # What another service manager does to the rest of the kernel's settings is none of this.
+    assert not any("sysctl" in line for line in running)
+
+
+def test_a_receive_buffer_of_the_hosts_own_is_left(build: Build, root: Path, running: list[str]) -> None:
+    install(build(NETBOOT), NETBOOT, root=root)
+    outcome = install(build(NETBOOT, tftp={"receiveBuffer": None}), NETBOOT, root=root)
+    assert [str(path) for path in outcome.removed] == [f"/etc/sysctl.d/10-{UNIT}.conf"]
 
 
 @pytest.mark.parametrize("kind", ["foreign", "edited", "link", "settings", "edited settings"])
@@ -189,3 +344,5 @@ def test_what_cannot_be_read_or_made_is_named(build: Build, root: Path, told: li
     (root / "etc/every-channel").write_text("")
     with pytest.raises(FileError, match="etc/every-channel"):
         install(build(NETBOOT), NETBOOT, root=root)
+    with pytest.raises(FileError, match=r"netboot\.json: cannot be read: Not a directory"):
+        is_in_place(unit.parent, NETBOOT, root=root)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ectools.errors import ProblemsError
+from ectools.processes import Completed, ProcessError, ProgramMissingError
+from ectools.service import settings as module
 from ectools.service.settings import ServiceName, load_service_settings
 from ectools.vm.settings import GuestSettings
 
@@ -39,13 +42,39 @@ def test_a_host_description_gives_what_nixos_would_write(tmp_path: Path) -> None
     assert isinstance(load(tmp_path, ServiceName.IPXE_QEMU, GUEST).settings, GuestSettings)
 
 
+@pytest.mark.parametrize("directory", ["/etcetera", "/usr/local/netboot", "/var/lib/netboot", "/dev/shm/a"])
+def test_a_directory_of_its_own_can_be_beside_the_systems(tmp_path: Path, directory: str) -> None:
+    assert load(tmp_path, ServiceName.NETBOOT, {**NETBOOT, "stateDir": directory})
+
+
+def test_systemd_is_asked_for_calendar_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = {**NETBOOT, "release": {"refresh": "never"}}
+    asked: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], **_options: Any) -> Completed:
+        asked.append(argv)
+        raise error
+
+    monkeypatch.setattr(module, "run", run)
+    error: ProcessError = ProcessError("no", argv=[])
+    assert find_options(tmp_path, ServiceName.NETBOOT, never) == ["release.refresh"]
+    assert asked == [["systemd-analyze", "calendar", "--", "never"]]
+    error = ProgramMissingError("no", argv=[])
+    assert load(tmp_path, ServiceName.NETBOOT, never)
+
+
 @pytest.mark.parametrize(
     ("name", "document", "options"),
     [
         (ServiceName.NETBOOT, {**NETBOOT, "hostname": "-"}, ["hostname"]),
         (ServiceName.NETBOOT, {**NETBOOT, "enable": False}, ["enable"]),
         (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "/var/lib"}, ["stateDir"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "//var/lib"}, ["stateDir"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "/etc/ssh"}, ["stateDir"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "//usr/lib/systemd"}, ["stateDir"]),
         (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "/home/a"}, ["stateDir"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "//tmp/a"}, ["stateDir"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "release": {"refresh": "daily\nUnit=x"}}, ["release.refresh"]),
         (ServiceName.NETBOOT, {**NETBOOT, "release": {"tarball": "/root/x"}}, ["release.tarball"]),
         (
             ServiceName.NETBOOT,

@@ -2,7 +2,8 @@
 
 The variables of these scripts, beside those of ``ectools.ipxe.nics``: ``ec-name`` the image, ``ec-path`` its
 path below a source, ``ec-how`` how the token is sent with it, ``ec-source`` and ``ec-url`` the source in
-turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over.
+turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over,
+``ec-spread`` how much longer this machine pauses than another.
 """
 
 from __future__ import annotations
@@ -43,10 +44,19 @@ def start_rounds() -> list[str]:
 
 
 def build_pause(what: str) -> list[str]:
-    """Wait before the next round, each time twice as long as before."""
+    """Wait before the next round, each time twice as long as before, and each machine a little differently.
+
+    ``ec-spread`` is 1 to 256: by the last byte of the machine's address, which others that failed at the same
+    moment do not have. In hundredths of a second it comes on top, round by round.
+    """
     return [
         f"echo every.channel: {what}; trying again in ${{ec-pause}} s",
         "sleep ${ec-pause}",
+        "set ec-spread:int32 0",
+        "set ec-last:uint8 ${netX/ip:uint32} && set ec-spread:int32 ${ec-last} ||",
+        "inc ec-spread ||",
+        # iPXE has no sleep for less than a second; no time at all would be for ever.
+        "prompt --timeout ${ec-spread}0 ||",
         "inc ec-round",
         "inc ec-pause ${ec-pause}",
         f"iseq ${{ec-pause}} {2 * LONGEST_PAUSE} && set ec-pause:int32 {LONGEST_PAUSE} ||",
@@ -57,16 +67,19 @@ def probe_header(token: str | None) -> list[str]:
     """Set ``ec-token`` to how the token is sent: as a header where this iPXE can, else in the query."""
     if token is None:
         return []
-    return [f"{_make_header('probe')} && set ec-token header || set ec-token query"]
+    return [f"{make_header('probe')} && set ec-token header || set ec-token query"]
 
 
-def _make_header(value: str) -> str:
+def make_header(value: str) -> str:
+    """The list of parameters ``ec``, with the token as a header."""
     # A list of parameters is used up by the request that sends it; one of the same name takes its place.
     return f"params --name ec && param --params ec --header {TOKEN_HEADER} {value}"
 
 
-def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
+def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = "") -> list[str]:
     """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+
+    ``query`` is put behind the path.
 
     ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
     through the sources. The first round is left to the NIC that the machine booted from, or that a file came
@@ -96,7 +109,7 @@ def build_fetch(settings: NetbootSettings, token: str | None) -> list[str]:
             for index, url in enumerate(sources)
             for line in (f":source_{index}", f"set ec-url {url}", "goto try")
         ),
-        *_try_source(token),
+        *_try_source(token, query),
         ":next_source",
         "inc ec-source",
         "goto source",
@@ -136,10 +149,11 @@ def _stay() -> list[str]:
     ]
 
 
-def _try_source(token: str | None) -> list[str]:
+def _try_source(token: str | None, query: str) -> list[str]:
     if token is not None and not is_token(token):
         raise ScriptError("the token has a character that iPXE cannot send")
-    get = "imgfetch --name ${ec-name} --timeout ${ec-stall} ${ec-url}${ec-path}"
+    asked = f"?{query}" if query else ""
+    get = f"imgfetch --name ${{ec-name}} --timeout ${{ec-stall}} ${{ec-url}}${{ec-path}}{asked}"
     end = "&& goto fetched || goto why"
     return [
         ":try",
@@ -149,10 +163,10 @@ def _try_source(token: str | None) -> list[str]:
         *(
             [
                 ":try_header",
-                f"{_make_header(token)} ||",
+                f"{make_header(token)} ||",
                 f"{get}##params=ec {end}",
                 ":try_query",
-                f"{get}?token={encode_token(token)} {end}",
+                f"{get}{'&' if query else '?'}token={encode_token(token)} {end}",
             ]
             if token
             else []

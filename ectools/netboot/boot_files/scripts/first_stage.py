@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.ipxe.language import NETBOOT_NAME
+from ectools.ipxe.language import EXIT_VARIABLE, NETBOOT_NAME
 from ectools.ipxe.nics import build_nic_walk, find_nics
 from ectools.netboot.boot_files.scripts.fetching import (
     WHY,
@@ -14,6 +14,7 @@ from ectools.netboot.boot_files.scripts.fetching import (
     join_lines,
     probe_header,
 )
+from ectools.netboot.boot_files.scripts.identity import build_identity
 
 if TYPE_CHECKING:
     from ectools.netboot.settings.model import NetbootSettings
@@ -31,19 +32,20 @@ def build_autoexec(settings: NetbootSettings, token: str | None) -> str:
             "set ec-stage first",
             "clear ec-open ||",
             "clear ec-given ||",
+            f"clear {EXIT_VARIABLE} ||",
             *find_nics(),
             *probe_header(sent),
             f"set ec-name {NETBOOT_NAME}",
             f"set ec-path /{NETBOOT_NAME}",
             *(["set ec-how ${ec-token}"] if sent else []),
         ],
-        build_fetch(settings, sent),
+        build_fetch(settings, sent, query=build_identity("${ec-nic}")),
         build_nic_walk(),
         [
             ":fetched",
             f"imgexec {NETBOOT_NAME} && exit ||",
             # It ran, and has printed how it failed.
-            "iseq ${ec-stage} first || exit",
+            f"iseq ${{ec-stage}} first || exit ${{{EXIT_VARIABLE}}}",
             "set ec-error ${errno:hexraw}",
             f"imgfree {NETBOOT_NAME} ||",
             f"set {WHY} what it sent is no boot script that runs (https://ipxe.org/${{ec-error}})",

@@ -16,18 +16,29 @@ from ectools.netboot.boot_files.scripts.fetching import (
 from ectools.netboot.boot_files.scripts.systems import build_systems, choose_by_build
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.settings.model import NetbootSettings
 
 
-def build_netboot(settings: NetbootSettings, release: Release, token: str | None) -> str:
+def build_netboot(
+    settings: NetbootSettings,
+    release: Release,
+    token: str | None,
+    *,
+    system: str | None = None,
+    arguments: Sequence[str] = (),
+    title: str = "",
+) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
-    A machine gets the system for its architecture. Each file is asked of this server and of the mirrors in
-    turn, below ``/releases/<id>/``: a client that has this script gets this release's files whatever is
-    staged meanwhile. Raises ScriptError.
+    A machine gets the system for its architecture, or ``system``, if that is for it. ``arguments`` are the
+    kernel's, after the release's; ``title`` is who boots. Each file is asked of this server and of the
+    mirrors in turn, below ``/releases/<id>/``: a client that has this script gets this release's files
+    whatever is staged meanwhile. Raises ScriptError.
     """
-    systems = build_systems(settings, release)
+    systems = build_systems(settings, release, only=system, more=arguments)
     sent = token if any(each.is_protected for each in systems) else None
     return join_lines(
         ["#!ipxe", f"# Boots {release.id}.", ""],
@@ -41,7 +52,7 @@ def build_netboot(settings: NetbootSettings, release: Release, token: str | None
             *probe_header(sent),
         ],
         choose_by_build(systems, release),
-        *(each.render(release, token_is_sent=sent is not None) for each in systems),
+        *(each.render(release, token_is_sent=sent is not None, title=title) for each in systems),
         build_fetch(settings, sent),
         build_nic_walk(),
         [

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from ectools.ipxe.language import LACKS_VARIABLE, goes_on, is_file_name
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import ScriptError, check_file_name, check_kernel_argument
-from ectools.netboot.kernel import KERNELS_BY_BUILD
+from ectools.netboot.kernel import IA32_UEFI, KERNELS_BY_BUILD
 from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ectools.netboot.release.manifest import Release, System
     from ectools.netboot.settings.model import NetbootSettings
@@ -29,8 +29,8 @@ _BUILDS = {"": "i386", **{build: build for build in KERNELS_BY_BUILD}}
 class ScriptSystem:
     """A system as the script boots it. ``first`` is the number of its first step.
 
-    ``names`` are its images', the kernel's first; ``builds`` the values of ``${buildarch}`` that it is for;
-    ``protected`` says for each file whether it asks for the token.
+    ``names`` are its images', the kernel's first; ``builds`` the values of ``${ec-build}`` that it is for;
+    ``protected`` says for each file whether it asks for the token; ``arguments`` are the kernel's.
     """
 
     system: System
@@ -38,6 +38,7 @@ class ScriptSystem:
     first: int
     names: tuple[str, ...]
     protected: tuple[bool, ...]
+    arguments: tuple[str, ...]
 
     @property
     def is_protected(self) -> bool:
@@ -49,8 +50,8 @@ class ScriptSystem:
         """The kernel and the initrds, as names of the release's files."""
         return (self.system.boot.kernel, *self.system.boot.initrds)
 
-    def render(self, release: Release, *, token_is_sent: bool) -> Iterator[str]:
-        """The steps: each file, which the script's block ``fetch`` loads, and the boot."""
+    def render(self, release: Release, *, token_is_sent: bool, title: str) -> Iterator[str]:
+        """The steps: each file, which the script's block ``fetch`` loads, and the boot of whom it is of."""
         for index, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             yield f":file_{self.first + index}"
             yield f"set ec-name {name}"
@@ -61,23 +62,29 @@ class ScriptSystem:
             yield "goto fetch"
         kernel = self.names[0]
         yield f":file_{self.first + len(self.names)}"
-        yield " ".join(["imgargs", kernel, *self.system.boot.arguments])
-        yield f"echo every.channel: starting {release.id}"
+        yield " ".join(["imgargs", kernel, *self.arguments])
+        yield f"echo every.channel: {title}{': ' if title else ''}starting {release.id}"
         yield f"imgexec {kernel} ||"
         yield f"echo {FAILURE_MARK} {kernel}: loaded, but does not start (https://ipxe.org/${{errno:hexraw}})"
         yield "goto end"
 
 
-def build_systems(settings: NetbootSettings, release: Release) -> list[ScriptSystem]:
-    """The systems that machines are given, checked. Raises ScriptError.
+def build_systems(
+    settings: NetbootSettings, release: Release, *, only: str | None = None, more: Sequence[str] = ()
+) -> list[ScriptSystem]:
+    """The systems that machines are given, checked: all, or ``only`` one. Raises ScriptError.
 
-    One whose architecture is not known is everybody's: then ``builds`` of it is empty.
+    One whose architecture is not known is everybody's: then ``builds`` of it is empty. ``more`` are arguments
+    of the kernel, after the system's own.
     """
-    if len(release.systems) == 1 and release.systems[0].architecture is None:
-        return [_build(settings, release, release.systems[0], builds=(), first=0)]
+    offered = [each for each in release.systems if only in (None, each.name)]
+    if not offered:
+        raise ScriptError(f"{release.title} has no system {only}: it has {_show_all(release)}")
+    if len(offered) == 1 and offered[0].architecture is None:
+        return [_build(settings, release, offered[0], builds=(), first=0, more=more)]
     chosen: dict[str, list[str]] = {}
     for value, build in _BUILDS.items():
-        system = choose_system(release.systems, build, settings.release.systems)
+        system = choose_system(offered, build, settings.release.systems)
         if system is not None:
             chosen.setdefault(system.name, []).append(value)
     built: list[ScriptSystem] = []
@@ -85,19 +92,21 @@ def build_systems(settings: NetbootSettings, release: Release) -> list[ScriptSys
         if system.name in chosen:
             first = built[-1].first + len(built[-1].names) + 1 if built else 0
             builds = tuple(chosen[system.name])
-            built.append(_build(settings, release, system, builds=builds, first=first))
+            built.append(_build(settings, release, system, builds=builds, first=first, more=more))
     return built
 
 
 def choose_by_build(systems: list[ScriptSystem], release: Release) -> Iterator[str]:
-    """The branch on ``${buildarch}``, and the readable error where the release has no system for it."""
+    """The branch on the machine's build, and the readable error where the release has no system for it."""
     if systems and not systems[0].builds:
         yield from _begin(systems[0])
         return
-    yield "goto system_${buildarch} ||"
-    has = ", ".join(_show(each.name) for each in release.systems)
-    yield f"set {LACKS_VARIABLE} ${{buildarch}}"
-    yield f"echo {FAILURE_MARK} this release has no system for ${{buildarch}}: it has {has}"
+    yield "set ec-build ${buildarch}"
+    yield f"iseq ${{buildarch}}-${{platform}} {IA32_UEFI} && set ec-build {IA32_UEFI} ||"
+    yield "goto system_${ec-build} ||"
+    has = ", ".join(_show(each.system.name) for each in systems) or _show_all(release)
+    yield f"set {LACKS_VARIABLE} ${{ec-build}}"
+    yield f"echo {FAILURE_MARK} this release has no system for ${{ec-build}}: it has {has}"
     yield "goto end"
     for each in systems:
         yield from (f":system_{build}" for build in each.builds)
@@ -110,24 +119,36 @@ def _begin(system: ScriptSystem) -> Iterator[str]:
 
 
 def _build(
-    settings: NetbootSettings, release: Release, system: System, *, builds: tuple[str, ...], first: int
+    settings: NetbootSettings,
+    release: Release,
+    system: System,
+    *,
+    builds: tuple[str, ...],
+    first: int,
+    more: Sequence[str],
 ) -> ScriptSystem:
     boot = system.boot
+    arguments = (*boot.arguments, *more)
     files = (boot.kernel, *boot.initrds)
     names = tuple(check_file_name(file).rpartition("/")[2] for file in files)
     if len(set(names)) != len(names):
         raise ScriptError(f"{release.id}: boots several files of one name, and iPXE knows images by name")
-    for argument in boot.arguments:
+    for argument in arguments:
         check_kernel_argument(argument)
-    if boot.arguments and goes_on(boot.arguments[-1]):
+    if arguments and goes_on(arguments[-1]):
         raise ScriptError(f"{release.id}: the kernel's last argument ends in a backslash")
     return ScriptSystem(
         system=system,
         builds=builds,
         first=first,
         names=names,
+        arguments=arguments,
         protected=tuple(release.name_in_archive(file) in settings.protected_files for file in files),
     )
+
+
+def _show_all(release: Release) -> str:
+    return ", ".join(_show(each.name) for each in release.systems)
 
 
 def _show(system: str) -> str:

@@ -10,7 +10,7 @@ from ectools.netboot.kernel import KERNELS_BY_BUILD
 from ectools.netboot.probe.faults import BootFault, FaultCode, Severity
 from ectools.netboot.probe.simulate.fetcher import FetchState
 from ectools.netboot.probe.simulate.requested_file import RequestedFile, Role
-from ectools.netboot.protocols import load_protocols
+from ectools.netboot.protocols import find_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,10 +98,10 @@ class BootTrace:
         Else that is a fault.
         """
         booted = None if self.boot is None else self.boot.kernel
-        build = load_protocols().binaries[self.architecture.binary].build
+        runs = KERNELS_BY_BUILD[find_build(self.architecture.binary)]
         for file in files:
             kernel = None if file.contents is None else file.contents.kernel
-            if file.fetched.uri == booted and kernel is not None and kernel not in KERNELS_BY_BUILD[build]:
+            if file.fetched.uri == booted and kernel is not None and kernel not in runs:
                 self.add_fault(
                     FaultCode.FOREIGN_KERNEL,
                     f"{file.fetched.shown} is a kernel for {kernel}: a client of architecture"

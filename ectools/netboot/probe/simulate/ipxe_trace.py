@@ -19,6 +19,7 @@ class ScriptEnd(StrEnum):
     SHELL = "ends in a shell"
     REBOOT = "restarts the machine"
     LOCAL = "boots from another device"
+    HELD = "boots nothing: the fleet says so"
     DONE = "ends without booting"
     FAILED = "fails"
     ENDLESS = "tries for ever"
@@ -46,7 +47,7 @@ class Mismatch:
 class ScriptTrace:
     """The trace of a script and of those that it chained; ``used`` are the variables that it read.
 
-    ``lacks``: the ``${buildarch}`` that the second stage has no system for, where it says so.
+    ``lacks``: the ``${buildarch}`` (or i386-efi) that the second stage has no system for, where it says so.
     """
 
     files: list[RequestedFile] = field(default_factory=list)

@@ -24,7 +24,7 @@ from ectools.netboot.boot_files.binary import Autoexec, BootBinary, find_machine
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault, find_stock
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
-from ectools.netboot.settings.model import NetbootSettings, RemoteIpxe
+from ectools.netboot.settings.model import NetbootSettings, RemoteIpxe, StockBinary
 
 NEW, TFTP_ONLY, OLD = build_ipxe(), build_ipxe("1.21.1", autoexec="both"), build_ipxe("1.0", autoexec="none")
 
@@ -140,6 +140,40 @@ def test_the_first_name_is_taken(tmp_path: Path) -> None:
     for name, next_ in itertools.pairwise(STOCK):
         (tmp_path / name).unlink()
         assert Path(find_stock(tmp_path).where).name == next_
+
+
+def test_one_without_drivers_is_none_with_drivers(tmp_path: Path) -> None:
+    for name in ("ipxe.efi", "ipxe-amd64.efi"):
+        (tmp_path / name).write_bytes(NEW)
+    with pytest.raises(BinaryError) as caught:
+        find_stock(tmp_path, StockBinary.SNPONLY)
+    assert caught.value.message == (
+        f"no stock iPXE without drivers (snponly.efi) for x86-64 UEFI in {tmp_path}"
+    )
+    (tmp_path / "snp.efi").write_bytes(NEW)
+    assert find_stock(tmp_path, StockBinary.SNPONLY).where == f"{tmp_path}/snp.efi"
+    (tmp_path / "snponly.efi").write_bytes(NEW)
+    assert find_stock(tmp_path, StockBinary.SNPONLY).where == f"{tmp_path}/snponly.efi"
+    assert find_stock(tmp_path).where == f"{tmp_path}/ipxe.efi"
+
+
+def test_one_without_drivers_goes_first_for_other_architectures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "_STOCK_DIRECTORIES", (tmp_path,))
+    (tmp_path / "arm64-efi").mkdir()
+    binary = build_ipxe(machine=ARM64)
+    (tmp_path / "ipxe-arm64.efi").write_bytes(binary)
+    for names, stock, expected in (
+        ((), StockBinary.SNPONLY, "ipxe-arm64.efi"),
+        (("arm64-efi/snponly.efi",), StockBinary.SNPONLY, "arm64-efi/snponly.efi"),
+        ((), StockBinary.IPXE, "ipxe-arm64.efi"),
+    ):
+        for name in names:
+            (tmp_path / name).write_bytes(binary)
+        found = choose.find_stock_of(Binary.ARM64, stock)
+        assert found is not None
+        assert found.where == f"{tmp_path}/{expected}"
 
 
 def test_distributions_are_looked_through_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

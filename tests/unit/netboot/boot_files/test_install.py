@@ -259,7 +259,7 @@ def test_the_command_prints_scripts_without_the_token(directory: Path) -> None:
     files = {"bzImage": b"kernel", "initrd": b"initrd"}
     put_release(directory / "state", make_release(files), files)
     for script, line in (
-        ("autoexec", "?token=TOKEN"),
+        ("autoexec", "&token=TOKEN"),
         ("netboot", f"echo every.channel: starting {make_release().id}"),
     ):
         result = run_command(directory, "--print", script, chainTokenFile=str(directory / "token"))

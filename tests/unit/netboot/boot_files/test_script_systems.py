@@ -15,7 +15,7 @@ from support.staged import make_release, make_systems
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.boot_files.scripts.systems import build_systems
-from ectools.netboot.kernel import KERNELS_BY_BUILD, KernelArchitecture
+from ectools.netboot.kernel import IA32_UEFI, KERNELS_BY_BUILD, KernelArchitecture
 from ectools.netboot.probe.simulate.fetcher import Fetched, FetchState
 from ectools.netboot.probe.simulate.ipxe import run_script
 from ectools.netboot.probe.simulate.ipxe_trace import ScriptEnd, ScriptTrace
@@ -41,7 +41,8 @@ def boot(script: str, build: str | None) -> tuple[ScriptEnd, ScriptTrace]:
     def fetch(uri: str, headers: object = None, limit: int = 65536) -> Fetched:
         return Fetched(uri=uri, state=FetchState.FOUND, size=9, head=b"k" * 9, whole=True)
 
-    known = {} if build is None else {"buildarch": build}
+    known = {} if build is None else {"buildarch": build.removesuffix("-efi")}
+    known |= {"platform": "pcbios" if build == "i386" else "efi"}
     return run_script(script.encode(), "http://192.0.2.10:8080/netboot.ipxe", settings=known, fetch=fetch)
 
 
@@ -53,7 +54,8 @@ def test_the_scripts_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "system"), [("x86_64", PC), ("i386", PC), (None, PC), ("arm64", ARM), ("riscv64", None)]
+    ("build", "system"),
+    [("x86_64", PC), ("i386", PC), (None, PC), ("arm64", ARM), ("riscv64", None), (IA32_UEFI, None)],
 )
 def test_each_machine_is_given_its_own_system(build: str | None, system: str | None) -> None:
     end, trace = boot(build_netboot(settings_of(), BOTH, None), build)
@@ -77,7 +79,7 @@ def test_one_system_is_for_its_machines_alone(
     assert [boot(script, build)[0] for build in served] == [ScriptEnd.BOOT] * len(served)
     end, trace = boot(script, lacking)
     assert (end, trace.boot, trace.files, trace.lacks) == (ScriptEnd.SHELL, None, [], lacking)
-    assert f"echo {FAILURE_MARK} this release has no system for ${{buildarch}}: it has release\n" in script
+    assert f"echo {FAILURE_MARK} this release has no system for ${{ec-build}}: it has release\n" in script
 
 
 def test_one_whose_architecture_is_not_known_is_given_to_all() -> None:

@@ -316,3 +316,49 @@ def test_dnsmasq_is_not_asked_where_something_is_wrong_already(
 )
 def test_names_that_dnsmasq_can_offer(name: str, good: bool) -> None:
     assert (check._FILENAME.fullmatch(name) is not None) is good
+
+
+# Its version
+
+
+def install(directory: Path, said: str) -> str:
+    program = directory / "dnsmasq"
+    program.write_text(f"#!/bin/sh\n{said}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("echo 'Dnsmasq version 2.90  Copyright (c) 2000-2024 Simon Kelley'", "2.90"),
+        ("echo 'Dnsmasq version 2.92test3  Copyright (c)'", "2.92test3"),
+        ("echo other", None),
+        ("exit 3", None),
+    ],
+)
+def test_the_version_that_it_says(tmp_path: Path, said: str, version: str | None) -> None:
+    assert check.read_dnsmasq_version(install(tmp_path, said)) == version
+
+
+@pytest.mark.parametrize(("version", "is_refused"), [("2.91", False), ("2.92", True), ("2.93", False)])
+def test_one_whose_proxy_dhcp_is_wrong_is_refused_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, is_refused: bool
+) -> None:
+    program = install(tmp_path, f"echo 'Dnsmasq version {version}  Copyright'")
+    monkeypatch.setattr(plan, "find_dnsmasq", lambda: program)
+    directory = tmp_path / "tftp"
+    directory.mkdir()
+    for name in ("ec-ipxe.efi", "autoexec.ipxe"):
+        (directory / name).touch()
+    build_plan(settings_of(tmp_path))
+    proxied = settings_of(tmp_path, proxyDhcp__subnet="192.0.2.0/24")
+    if not is_refused:
+        build_plan(proxied)
+        return
+    with pytest.raises(
+        EcError, match=r"2\.92 sends the answers of UDP port 4011 to the wrong port"
+    ) as caught:
+        build_plan(proxied)
+    assert caught.value.message.startswith(program)
+    assert "2.93" in (caught.value.hint or "")

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -18,11 +19,12 @@ import pytest
 from ectools import log
 from ectools.capabilities import Capability
 from ectools.log_limit import LogLimit
-from ectools.netboot.dnsmasq import process
+from ectools.netboot.dnsmasq import process, tftp_load
 from ectools.netboot.dnsmasq.liveness import WatchedProcess
 from ectools.netboot.dnsmasq.model import BootServices, Offer, Proxy
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan
 from ectools.netboot.dnsmasq.process import Dnsmasq, DnsmasqUser, build_dnsmasq_argv, find_dnsmasq_user
+from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.netboot.dnsmasq.transfer_limit import TransferShare
 from ectools.netboot.protocols import load_protocols
 from ectools.privileges import Identity
@@ -203,7 +205,8 @@ def test_it_serves_and_what_it_delivers_is_told(world: World) -> None:
             files=("autoexec.ipxe", "ec-ipxe.efi"),
             max_transfers=40,
         )
-        assert (dnsmasq.restarts, dnsmasq.details()) == (0, {"dnsmasq_restarts": 0})
+        assert (dnsmasq.restarts, dnsmasq.tftp) == (0, TftpFigures(transfers=0, max_transfers=40, sent=1))
+        assert dnsmasq.details() == {"dnsmasq_restarts": 0, "tftp": dnsmasq.tftp.to_json()}
 
     world.run(plan, scenario)
     assert world.delivered == [("192.0.2.20", "ec-ipxe.efi")]
@@ -254,7 +257,7 @@ def test_one_that_dies_is_started_again_and_its_last_line_told(world: World) -> 
         first = dnsmasq.pid
         await until(lambda: len(world.watched) == 2)
         assert dnsmasq.pid not in (first, None)
-        assert (dnsmasq.restarts, dnsmasq.details()) == (1, {"dnsmasq_restarts": 1})
+        assert (dnsmasq.restarts, dnsmasq.details()["dnsmasq_restarts"]) == (1, 1)
         assert dnsmasq.state is ChildState.RUNNING
 
     world.run(plan, scenario)
@@ -374,6 +377,9 @@ def test_another_plan_while_it_starts(world: World) -> None:
 # The limit per address
 
 
+TURNED_AWAY = "TFTP turned away who has his share of the transfers"
+
+
 class Table:
     """In the place of nftables: what was loaded, and what it counts."""
 
@@ -384,8 +390,8 @@ class Table:
     def load(self, share: TransferShare) -> None:
         self.did.append(share)
 
-    def count_rejected(self) -> int:
-        return self.counts.pop(0) if self.counts else 0
+    def count_rejected(self) -> int | None:
+        return self.counts.pop(0) if self.counts else None
 
     def remove(self) -> None:
         self.did.append("removed")
@@ -394,17 +400,19 @@ class Table:
 def test_the_limit_is_loaded_before_it_serves_counted_and_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_REJECTED_SECONDS", 0.001)
+    for name in ("LOOK_SECONDS", "_REPORT_SECONDS"):
+        monkeypatch.setattr(tftp_load, name, 0.001)
     table = Table()
 
     async def scenario(dnsmasq: Dnsmasq) -> None:
         share = TransferShare(address=IPv4Address("192.0.2.10"), max_transfers=40, uid=1000)
         assert table.did == [share]
-        await until(lambda: not table.counts)
+        await until(lambda: not table.counts and len(world.told(TURNED_AWAY)) == 2)
+        assert dnsmasq.tftp.refused == 10
 
     world.run(world.plan(SERVES, STAYS), scenario, table=table)
     assert table.did[1:] == ["removed"]
-    told = world.told("TFTP turned away who has his share of the transfers")
+    told = world.told(TURNED_AWAY)
     assert [(entry["level"], entry["requests"]) for entry in told] == [("warning", 7), ("warning", 3)]
 
 
@@ -450,6 +458,27 @@ def test_what_was_left_out_of_the_log_is_told_at_the_end(
 
     world.run(world.plan(SERVES, STAYS), scenario)
     assert closed == ["dnsmasq"]
+
+
+def test_it_writes_its_log_without_waiting_and_what_it_left_out_is_counted(world: World) -> None:
+    """A pipe that nobody reads is full after a while: then a write fails (EAGAIN), and does not wait."""
+    flags = "import fcntl, os; print([fcntl.fcntl(n, fcntl.F_GETFL) & os.O_NONBLOCK for n in (1, 2)])"
+    size = "import fcntl; print(fcntl.fcntl(2, fcntl.F_GETPIPE_SZ))"
+    plan = world.plan(
+        *(f'{sys.executable} -c "{program}"' for program in (flags, size)),
+        SERVES,
+        "echo 'dnsmasq[7]: overflow: 12 log entries lost' >&2",
+        STAYS,
+    )
+
+    async def scenario(dnsmasq: Dnsmasq) -> None:
+        await until(lambda: dnsmasq.tftp.lines_lost)
+        assert dnsmasq.tftp.lines_lost == 12
+
+    world.run(plan, scenario)
+    told = [entry["line"] for entry in world.told("dnsmasq")]
+    assert f"[{os.O_NONBLOCK}, {os.O_NONBLOCK}]" in told
+    assert int(next(line for line in told if line.isdigit())) >= 1 << 16
 
 
 def test_no_descriptor_is_left(world: World) -> None:

@@ -20,7 +20,10 @@ from ectools import log
 from ectools.files import FileError
 from ectools.netboot.dnsmasq import reports
 from ectools.netboot.dnsmasq.reports import UNKNOWN, DnsmasqReports, ReportSender
+from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.supervision import ChildState
+
+FIGURES = TftpFigures(transfers=5, max_transfers=40, sent=6, dropped=7, refused=None, lines_lost=8)
 
 
 class Receiver:
@@ -62,18 +65,36 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
 
     def scenario() -> Iterator[None]:
         assert receiver.reports.state == UNKNOWN == "unknown"
-        sender.state(ChildState.RUNNING, restarts=3)
+        sender.state(ChildState.RUNNING, restarts=3, tftp=FIGURES)
         sender.delivered("192.0.2.20", "ec-ipxe.efi")
         yield
         assert receiver.reports.state is ChildState.RUNNING
-        assert receiver.reports.details() == {"dnsmasq_restarts": 3, "dnsmasq_reports_ignored": 0}
-        sender.state(ChildState.RESTARTING, restarts=4)
+        assert receiver.reports.details() == {
+            "dnsmasq_restarts": 3,
+            "dnsmasq_reports_ignored": 0,
+            "tftp": FIGURES.to_json(),
+        }
+        assert receiver.reports.tftp == FIGURES
+        sender.state(ChildState.RESTARTING, restarts=4, tftp=FIGURES)
         yield
         assert (receiver.reports.state, receiver.reports.restarts) == (ChildState.RESTARTING, 4)
 
     receiver.run(scenario)
     assert receiver.delivered == [("192.0.2.20", "ec-ipxe.efi")]
     assert sender.lost == 0
+
+
+def test_a_state_without_figures_is_one_of_an_older_dnsmasq_unit(receiver: Receiver) -> None:
+    def scenario() -> Iterator[None]:
+        receiver.send({"state": "running", "restarts": 2})
+        yield
+        assert receiver.reports.details() == {"dnsmasq_restarts": 2, "dnsmasq_reports_ignored": 0}
+        assert receiver.reports.tftp is None
+        receiver.send({"state": "running", "restarts": 9, "tftp": {"transfers": -1}})
+        yield
+        assert (receiver.reports.restarts, receiver.reports.ignored) == (2, 1)
+
+    receiver.run(scenario)
 
 
 def test_a_state_is_believed_for_twenty_seconds(receiver: Receiver) -> None:
@@ -270,7 +291,7 @@ def test_a_socket_that_is_gone_by_the_end_is_no_fault(receiver: Receiver) -> Non
 
 def test_what_nobody_takes_is_lost_and_counted(tmp_path: Path) -> None:
     sender = ReportSender(tmp_path / "none.sock")
-    sender.state(ChildState.RUNNING, restarts=0)
+    sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES)
     sender.delivered("192.0.2.20", "a")
     assert sender.lost == 2
 
@@ -281,7 +302,7 @@ def test_the_sender_does_not_wait_for_a_receiver_that_does_not_keep_up(tmp_path:
         channel.bind(str(path))
         sender = ReportSender(path)
         while not sender.lost:
-            sender.state(ChildState.RUNNING, restarts=0)
+            sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES)
     assert sender.lost == 1
 
 
@@ -290,11 +311,11 @@ def test_what_is_sent(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(path))
         sender = ReportSender(path)
-        sender.state(ChildState.FAILED, restarts=2)
+        sender.state(ChildState.FAILED, restarts=2, tftp=FIGURES)
         sender.delivered("192.0.2.20", "a.efi")
         sent = [json.loads(channel.recv(4096)) for _ in range(2)]
     assert sent == [
-        {"state": "failed", "restarts": 2},
+        {"state": "failed", "restarts": 2, "tftp": FIGURES.to_json()},
         {"delivered": {"client": "192.0.2.20", "file": "a.efi"}},
     ]
     assert reports.REPORT_SECONDS == 5.0

@@ -59,7 +59,7 @@ class World:
         if self.error is not None:
             raise self.error
         self.counters["asked of"] = self.counters.get("asked of", 0) + 1
-        assert name == "every_channel_tftp_192_0_2_10"
+        assert name in ("every_channel_tftp_192_0_2_10", "every_channel_tftp")
         return self.counters
 
     def told(self) -> list[dict[str, Any]]:
@@ -106,7 +106,20 @@ def test_it_is_loaded_and_removed(world: World, table: TransferTable) -> None:
 
 def test_what_was_not_loaded_is_not_removed_and_counts_nothing(world: World, table: TransferTable) -> None:
     table.remove()
-    assert (table.count_rejected(), world.applied, world.counters) == (0, [], {})
+    assert (table.count_rejected(), world.applied, world.counters) == (None, [], {})
+
+
+@pytest.mark.parametrize(("capable", "refused"), [(True, 5), (False, None)])
+def test_the_units_is_counted_where_it_may_be_and_is_the_service_managers(
+    world: World, capable: bool, refused: int | None
+) -> None:
+    world.capable = capable
+    world.counters["refused"] = 5
+    table = TransferTable.of_unit()
+    table.load(SHARE)
+    assert table.count_rejected() == refused
+    table.remove()
+    assert (world.applied, world.told()) == ([], [])
 
 
 def test_this_host_alone_needs_none(world: World, table: TransferTable) -> None:

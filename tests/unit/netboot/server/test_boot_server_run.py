@@ -26,7 +26,7 @@ from ectools.netboot.http.server import HttpServer
 from ectools.netboot.server import run as module
 from ectools.netboot.server.run import Ready, serve_boot
 from ectools.netboot.settings.load import load_server_settings
-from ectools.netboot.settings.model import FleetSettings, ProxyDhcp
+from ectools.netboot.settings.model import ProxyDhcp
 from ectools.parsing import ListenAddress
 from ectools.supervision import ChildFailedError, ChildState
 
@@ -332,7 +332,8 @@ def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: p
         "stateDir": replace(settings, state_dir=other),
         "maxConnections": replace(settings, max_connections=settings.max_connections + 1),
         "fleet.listen": replace(
-            settings, fleet=FleetSettings(listen=ListenAddress(ip=IPv4Address(LOOPBACK), port=9))
+            settings,
+            fleet=replace(settings.fleet, listen=ListenAddress(ip=IPv4Address(LOOPBACK), port=9)),
         ),
     }
     prefix = "services.every-channel.netboot"
@@ -392,7 +393,7 @@ def test_health_and_metrics_on_an_address_of_their_own(case: Case, monkeypatch: 
     listen = ListenAddress(ip=IPv4Address(LOOPBACK), port=port)
     case.settings = replace(
         case.settings,
-        fleet=FleetSettings(listen=listen),
+        fleet=replace(case.settings.fleet, listen=listen),
         proxy_dhcp=ProxyDhcp(subnet=None),  # type: ignore[arg-type]
     )
 

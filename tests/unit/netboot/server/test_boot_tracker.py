@@ -149,15 +149,28 @@ def test_the_same_first_file_again_is_another_boot(nodes: Nodes) -> None:
     assert nodes.lines()[-1]["seconds"] == 3
 
 
-def test_a_first_stage_after_a_script_is_another_boot(nodes: Nodes) -> None:
+def test_a_first_stage_after_a_script_is_of_the_next_boot(nodes: Nodes) -> None:
     nodes.tracker.script(NODE, ONE, WHOLE)
     nodes.fetch("bzImage", "initrd")
     nodes.now += 50
     nodes.tracker.first_stage(NODE, "ec-ipxe.efi")
+    nodes.now += 4
+    nodes.tracker.script(NODE, ONE, WHOLE)
     nodes.fetch("notes")
     assert nodes.tracker.boots == 0
     nodes.fetch("bzImage", "initrd", seconds=1)
+    assert nodes.lines()[-1]["seconds"] == 6
+
+
+def test_a_first_stage_that_is_told_late_ends_no_boot(nodes: Nodes) -> None:
+    """dnsmasq's log is read when there is time for it."""
+    nodes.tracker.script(NODE, ONE, WHOLE)
+    nodes.fetch("bzImage", "initrd", seconds=1)
+    nodes.tracker.first_stage(NODE, "ec-ipxe.efi")
+    nodes.tracker.first_stage(NODE, "autoexec.ipxe")
+    nodes.fetch("notes")
     assert nodes.lines()[-1]["seconds"] == 2
+    assert nodes.tracker.boots == 1
 
 
 def test_a_second_script_is_another_boot(nodes: Nodes) -> None:

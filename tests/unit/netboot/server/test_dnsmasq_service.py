@@ -136,15 +136,15 @@ def test_from_the_start_to_the_end(case: Case, tmp_path: Path) -> None:
     async def scenario(dnsmasq: FakeDnsmasq) -> None:
         assert dnsmasq.plans == ["plan 192.0.2.10"]
         assert dnsmasq.grants == GRANTS
-        assert dnsmasq.table is None
+        dnsmasq.table.load(None)  # it is the service manager's to load
         await case.until(lambda: bool(reports.read()))
-        assert reports.read() == [{"state": "running", "restarts": 3}]
+        assert reports.read() == [{"state": "running", "restarts": 3, "tftp": dnsmasq.tftp.to_json()}]
         # A change is told at once, and what a client got.
         dnsmasq.state, dnsmasq.restarts = ChildState.RESTARTING, 4
         dnsmasq.changed(dnsmasq.state)
         dnsmasq.delivered("192.0.2.7", "ec-ipxe.efi")
         assert reports.read()[1:] == [
-            {"state": "restarting", "restarts": 4},
+            {"state": "restarting", "restarts": 4, "tftp": dnsmasq.tftp.to_json()},
             {"delivered": {"client": "192.0.2.7", "file": "ec-ipxe.efi"}},
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -18,17 +19,20 @@ from ectools.netboot.server.host_warnings import find_host_warnings
 from ectools.netboot.server.udp_listeners import UdpListener, list_udp_listeners
 from ectools.netboot.settings.load import load_server_settings
 from ectools.netboot.settings.model import ProxyDhcp, ServerSettings
+from ectools.processes import ProgramMissingError
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No firewall, no other server, and a resolver that knows no name."""
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No firewall, no other server, a resolver that knows no name, and a kernel that says nothing."""
 
     def resolve(*_arguments: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     monkeypatch.setattr(host_warnings, "find_blocked_ports", lambda _ports: {})
     monkeypatch.setattr(host_warnings, "list_udp_listeners", lambda *_ports: [])
+    monkeypatch.setattr(host_warnings, "_RECEIVE_BUFFER", tmp_path / "rmem_default")
+    monkeypatch.setattr(host_warnings, "find_dnsmasq", lambda: str(tmp_path / "dnsmasq"))
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
@@ -188,3 +192,65 @@ def test_machines_that_the_current_release_has_no_system_for_are_told(tmp_path: 
     # What cannot be read is another command's to tell.
     (tmp_path / "releases" / alone.id / "release.json").write_text("x")
     assert find(load(**options)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "is_told"),
+    [
+        ("212992\n", None, True),
+        ("8388608\n", None, False),
+        ("77", 78, True),
+        ("78", 78, False),
+        ("?", 1, False),
+    ],
+)
+def test_a_receive_buffer_that_is_small_is_told_with_the_line_that_makes_it_larger(
+    tmp_path: Path, found: str, wanted: int | None, is_told: bool
+) -> None:
+    (tmp_path / "rmem_default").write_text(found)
+    settings = load(**({} if wanted is None else {"tftp.receiveBuffer": wanted}))
+    assert find(settings) == (["net.core.rmem_default"] if is_told else [])
+    for each in find_host_warnings(settings):
+        assert f"sysctl -w net.core.rmem_default={wanted or 8388608}" in each.hint
+        assert f"about {int(found) // 832} are heard" in each.message
+
+
+def test_a_receive_buffer_of_the_hosts_own_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "rmem_default").write_text("4096")
+    settings = load()
+    assert find(replace(settings, tftp=replace(settings.tftp, receive_buffer=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("hard", "transfers"), [(4224, None), (4223, 4095), (100, 1), (resource.RLIM_INFINITY, None)]
+)
+def test_more_transfers_than_there_may_be_files_are_told(
+    monkeypatch: pytest.MonkeyPatch, hard: int, transfers: int | None
+) -> None:
+    monkeypatch.setattr(host_warnings.resource, "getrlimit", lambda _which: (10, hard))
+    warnings = find_host_warnings(load())
+    assert len(warnings) == (transfers is not None)
+    for each in warnings:
+        assert each.subject.endswith("tftp.maxTransfers")
+        assert f"there will be {transfers} transfers at most" in each.message
+        assert "ulimit -Hn 4224" in each.hint
+
+
+@pytest.mark.parametrize(
+    ("version", "is_told"),
+    [("2.91", False), ("2.92", True), ("2.92rc1", True), ("2.93", False), ("2.920", False)],
+)
+def test_a_dnsmasq_whose_proxy_dhcp_is_wrong_is_told(tmp_path: Path, version: str, is_told: bool) -> None:
+    program = tmp_path / "dnsmasq"
+    program.write_text(f"#!/bin/sh\necho 'Dnsmasq version {version}  Copyright (c)'\n")
+    program.chmod(0o755)
+    assert find(load_proxy()) == (["dnsmasq"] if is_told else [])
+    assert find(load()) == []
+
+
+def test_where_dnsmasq_is_not_installed_nothing_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_dnsmasq() -> str:
+        raise ProgramMissingError("dnsmasq: program not found", argv=["dnsmasq"])
+
+    monkeypatch.setattr(host_warnings, "find_dnsmasq", find_dnsmasq)
+    assert find(load_proxy()) == []

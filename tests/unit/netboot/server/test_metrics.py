@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from support.staged import make_release, make_systems
 
+from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.netboot.http.admission import Admission, Loss
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.server.metrics import Metric, render_metric, render_metrics
 
 if TYPE_CHECKING:
     from ectools.netboot.http.server import HttpServer
+    from ectools.netboot.release.manifest import Release
 
 
 class Server:
@@ -33,7 +35,8 @@ class Server:
 
 def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     server = cast("HttpServer", Server())
-    text = render_metrics(server, boots=9, dnsmasq_up=True, release=None)
+    tftp = TftpFigures(transfers=1, max_transfers=2, sent=3, dropped=4, refused=5, lines_lost=6)
+    text = render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=8, tftp=tftp, release=None)
     lines = text.splitlines()
     assert text.endswith("\n")
     samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
@@ -52,6 +55,13 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         "faults_total 6",
         "boots_total 9",
         "dnsmasq_up 1",
+        "dnsmasq_restarts_total 8",
+        "dnsmasq_lines_lost_total 6",
+        "tftp_transfers 1",
+        "tftp_transfers_max 2",
+        "tftp_sent_total 3",
+        'tftp_unanswered_total{reason="buffer"} 4',
+        'tftp_unanswered_total{reason="share"} 5',
         "release_staged 0",
     ]
     # promtool: what only grows ends in _total.
@@ -64,11 +74,23 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     assert helps == list(kinds)
 
 
+def render(server: HttpServer, *, tftp: TftpFigures | None, release: Release | None = None) -> str:
+    return render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=0, tftp=tftp, release=release)
+
+
+def test_what_is_not_known_of_tftp_has_no_sample() -> None:
+    server = cast("HttpServer", Server())
+    assert "tftp" not in render(server, tftp=None)
+    text = render(server, tftp=TftpFigures(transfers=0, max_transfers=2))
+    assert 'tftp_unanswered_total{reason="buffer"} 0\n' in text
+    assert 'reason="share"} 0\n' not in text.partition("tftp_unanswered")[2]
+
+
 def test_a_release_is_counted_by_its_systems_architectures() -> None:
     server = cast("HttpServer", Server())
     both, _ = make_systems({"a": KernelArchitecture.X86_64, "b": KernelArchitecture.AARCH64})
     for served, names in ((both, ("aarch64", "x86_64")), (make_release(), ("unknown",))):
-        lines = render_metrics(server, boots=9, dnsmasq_up=True, release=served).splitlines()
+        lines = render(server, tftp=None, release=served).splitlines()
         assert lines[lines.index("every_channel_netboot_release_staged 1") + 3 :] == [
             f'every_channel_netboot_release_systems{{architecture="{name}"}} 1' for name in names
         ]

@@ -22,7 +22,8 @@ from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.server.leases import LEASE_LINGER_SECONDS
-from ectools.netboot.server.site import BootSite, ServingPolicy
+from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
@@ -395,6 +396,20 @@ def test_who_is_let_in_for_nothing_is_told_of_once_a_release(world: World) -> No
     stage_systems(world, {"arm": AARCH64, "arms": AARCH64})
     world.run(world.site.refresh())
     assert world.events("no system for machines")[1]["machines"] == ["x86_64", "bios"]
+
+
+def test_a_boot_binary_that_was_only_found_lets_nobody_in_unsaid(world: World) -> None:
+    """By hand, and where no binary is named: a distribution's for ARM64 is offered with the others."""
+    (world.directory / "tftp").mkdir(exist_ok=True)
+    (world.directory / "tftp/undionly.kpxe").touch()
+    stage_systems(world, {"pc": X86_64, "other": X86_64})
+    world.site.set_policy(world.policy())
+    world.run(world.site.refresh())
+    assert world.events("no system for machines") == []
+    (world.directory / "tftp/ec-ipxe-arm64.efi").touch()
+    world.site.set_policy(world.policy())
+    (entry,) = world.events("no system for machines")
+    assert (entry["level"], entry["machines"]) == ("info", ["arm64"])
 
 
 def test_the_health_report(world: World) -> None:

@@ -29,6 +29,7 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
+    StockBinary,
     StockIpxe,
     Tarballs,
 )
@@ -270,7 +271,7 @@ def test_every_option_has_its_place() -> None:
             "maxConnections": 7,
             "mirrors": ["http://mirror/a/"],
             "tftpBootFilename": "boot.efi",
-            "tftp": {"maxTransfers": 8},
+            "tftp": {"maxTransfers": 8, "receiveBuffer": 9},
             "proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"},
             "release": {
                 "host": "https://forge/",
@@ -305,6 +306,7 @@ def test_every_option_has_its_place() -> None:
     assert settings.chain_token_file == Path("/run/token")
     assert settings.protected_files == {"kernel", "initrd"}
     assert (settings.max_connections, settings.tftp.max_transfers) == (7, 8)
+    assert settings.tftp.receive_buffer == 9
     assert settings.mirrors == ("http://mirror/a",)
     assert settings.tftp_boot_filename == "boot.efi"
     assert settings.proxy_dhcp == ProxyDhcp(subnet=IPv4Network("192.0.2.0/24"))
@@ -349,6 +351,19 @@ def test_where_the_binary_comes_from(ipxe: dict[str, Any], expected: object) -> 
 def test_a_package_is_where_the_stock_binaries_are() -> None:
     package = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-ipxe"
     assert build({"ipxe": {"package": package}}).ipxe.x86_64 == StockIpxe(package=Path(package))
+
+
+def test_the_stock_binary_may_be_one_without_drivers() -> None:
+    assert build({"ipxe": {"binary": "snponly"}}).ipxe.x86_64 == StockIpxe(
+        package=None, binary=StockBinary.SNPONLY
+    )
+    local = {"binary": "snponly", "strategy": "local", "localFile": "/l"}
+    assert build({"ipxe": local}).ipxe.x86_64 == IpxeFile(path=Path("/l"))
+
+
+def test_a_receive_buffer_may_be_the_hosts_own() -> None:
+    assert build({}).tftp.receive_buffer == 8388608
+    assert build({"tftp": {"receiveBuffer": None}}).tftp.receive_buffer is None
 
 
 def test_a_tarball_needs_no_forge() -> None:

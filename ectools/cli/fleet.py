@@ -1,0 +1,199 @@
+"""``ectools fleet``: machines known by name, checked and explained before any of them boots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ectools.cli.lazy import CommandGroup
+from ectools.cli.netboot.state import load_given
+from ectools.errors import EcError, InputError
+
+if TYPE_CHECKING:
+    from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.difference import NodeChange
+    from ectools.netboot.fleet.model import Fleet
+
+_FILE = click.Path(path_type=Path)
+FLEET_FILE = Path("fleet.toml")
+"""The fleet file of the directory in which somebody works, where the settings name none."""
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ectools fleet check fleet.toml",
+)
+def fleet() -> None:
+    """Machines by name: what each of them boots, and why."""
+
+
+@fleet.command(epilog="Example: ectools fleet check fleet.toml")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes}.")
+def check(*, files: tuple[Path, ...], as_json: bool) -> int:
+    """Check fleet files, each by itself, and print every problem with its line and column.
+
+    A node's group has to be in its file; what two nodes are known by is an error. The exit status is 0 where
+    all can be used, 1 where one has a problem, and 2 where one cannot be read at all.
+    """
+    from ectools.netboot.fleet.load import load_fleet
+
+    found: list[dict[str, Any]] = []
+    status = 0
+    for file in files:
+        try:
+            read = load_fleet(file)
+        except EcError as error:
+            click.echo(error.render(), err=True)
+            status = max(status, _rate(error))
+            continue
+        found.append({"file": str(file), "groups": len(read.groups), "nodes": len(read.nodes)})
+        if not as_json:
+            click.echo(f"{file}: {_count(read.groups, 'group')}, {_count(read.nodes, 'node')}")
+    if as_json:
+        click.echo(json.dumps(found))
+    return status
+
+
+@fleet.command(epilog="Example: ectools fleet show nuc-07 --fleet fleet.toml")
+@click.argument("name", metavar="NODE")
+@click.option("--fleet", "file", type=_FILE, metavar="FILE", help="A fleet file.  [default: as said above]")
+@click.option("--config", type=_FILE, metavar="FILE", help="The boot server's settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print what it boots as an object.")
+def show(*, name: str, file: Path | None, config: Path | None, as_json: bool) -> None:
+    """Say what a node would boot now, and which option says so.
+
+    The fleet is that of --fleet, or of --config; without them, that of the boot server's settings on this
+    machine, or of fleet.toml in the current directory.
+    """
+    from ectools.netboot.fleet.assignment import assign
+    from ectools.netboot.fleet.machine import list_keys
+    from ectools.suggest import did_you_mean
+
+    read = _load(file, config)
+    node = read.nodes.get(name)
+    if node is None:
+        known = did_you_mean(name, read.nodes) or f"the fleet has {_count(read.nodes, 'node')}"
+        raise InputError(f"{name}: the fleet has no such node", hint=known)
+    assignment = assign(read, node)
+    keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
+    if as_json:
+        click.echo(json.dumps({"node": name, "match": keys, **_describe(assignment)}))
+        return
+    rows = [("node", name, ""), *(("match", key, "") for key in keys), *_list_rows(assignment)]
+    width = max(len(title) for title, _, _ in rows)
+    for title, value, origin in rows:
+        click.echo(f"{title:{width}}  {value}" + (f"   ({origin})" if origin else ""))
+
+
+@fleet.command(epilog="Example: ectools fleet diff fleet.toml fleet-next.toml")
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print an array of changes.")
+def diff(*, old: Path, new: Path, as_json: bool) -> None:
+    """Say which nodes boot something else by another fleet file, and what."""
+    from ectools.netboot.fleet.difference import find_differences
+    from ectools.netboot.fleet.load import load_fleet
+
+    changes = list(find_differences(load_fleet(old), load_fleet(new)))
+    if as_json:
+        click.echo(json.dumps([_describe_change(change) for change in changes]))
+        return
+    for change in changes:
+        mark = "+" if change.before is None else "-" if change.after is None else "~"
+        click.echo(f"{mark} {change.name}")
+        for title, (before, after) in change.values.items():
+            click.echo(f"    {_TITLES[title]}: {_show(title, before)} → {_show(title, after)}")
+        lost, won = change.keys
+        if lost or won:
+            click.echo(
+                f"    known by: {', '.join([*(f'-{key}' for key in lost), *(f'+{key}' for key in won)])}"
+            )
+    click.echo(f"{_count(changes, 'change')}", err=True)
+
+
+_TITLES = {
+    "boot": "boot",
+    "system": "system",
+    "release": "release",
+    "kernel_arguments": "kernelArguments",
+    "refused": "refused",
+}
+_NOTHING = {
+    "system": "the one for its architecture",
+    "release": "the current one",
+    "kernel_arguments": "none beside the release's",
+}
+
+
+def _load(file: Path | None, config: Path | None) -> Fleet:
+    """The fleet that was named, or that of this machine. Raises InputError where there is none."""
+    from ectools.netboot.fleet.load import load_fleet, load_whole
+
+    if file is not None:
+        return load_fleet(file)
+    settings = load_given(config, None).fleet
+    found = load_whole(settings.part, settings.file)
+    if found.nodes or config is not None:
+        return found
+    if FLEET_FILE.exists():
+        return load_fleet(FLEET_FILE)
+    raise InputError(
+        "there is no fleet: the settings have no nodes, and there is no fleet.toml here",
+        hint="--fleet FILE names one",
+    )
+
+
+def _list_rows(assignment: Assignment) -> list[tuple[str, str, str]]:
+    rows = [("group", assignment.group or "none", "")]
+    for title in ("boot", "system", "release", "kernel_arguments"):
+        origin = assignment.origins.get(_TITLES[title], "")
+        rows.append((_TITLES[title], _show(title, getattr(assignment, title)), origin))
+    return rows
+
+
+def _show(title: str, value: Any) -> str:
+    if value in (None, ()):
+        return _NOTHING[title]
+    return " ".join(value) if isinstance(value, tuple) else "yes" if value is True else str(value)
+
+
+def _describe(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "group": assignment.group,
+        "boot": assignment.boot,
+        "system": assignment.system,
+        "release": assignment.release,
+        "kernelArguments": list(assignment.kernel_arguments),
+        "origins": assignment.origins,
+    }
+
+
+def _describe_change(change: NodeChange) -> dict[str, Any]:
+    values = {_TITLES[title]: list(pair) for title, pair in change.values.items()}
+    kind = "added" if change.before is None else "removed" if change.after is None else "changed"
+    return {
+        "node": change.name,
+        "kind": kind,
+        "values": values,
+        "lost": change.keys[0],
+        "won": change.keys[1],
+    }
+
+
+def _rate(error: EcError) -> int:
+    """1 for a file that has problems, 2 for one that cannot be read."""
+    from ectools.errors import ProblemsError
+
+    return 1 if isinstance(error, ProblemsError) else 2
+
+
+def _count(items: Any, what: str) -> str:
+    return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
+
+
+COMMAND = fleet

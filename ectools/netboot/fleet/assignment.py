@@ -1,0 +1,83 @@
+"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
+
+if TYPE_CHECKING:
+    from ectools.netboot.fleet.model import Fleet, Node
+
+IMPLICIT = NodeGroup(name="")
+"""What a node without a group is in, and a machine that no node is: the current release, by architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What a machine boots. ``node`` and ``group`` None: none of a name.
+
+    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture.
+    ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of each
+    value → the option, below ``fleet``, that says so; a value that none says has none.
+    """
+
+    node: str | None
+    group: str | None
+    boot: NodeTarget
+    system: str | None
+    release: str | None
+    kernel_arguments: tuple[str, ...]
+    refused: bool
+    origins: dict[str, str]
+
+
+def assign(fleet: Fleet, node: Node) -> Assignment:
+    """What a node of the fleet boots."""
+    group = IMPLICIT if node.group is None else fleet.groups[node.group]
+    of_group, of_node = f"groups.{group.name}", f"nodes.{node.name}"
+    origins = {
+        name: f"{of_group}.{name}"
+        for name, value in (("system", group.system), ("release", group.release))
+        if value is not None
+    }
+    boot = group.boot
+    if group is not IMPLICIT:
+        origins["boot"] = f"{of_group}.boot"
+    if node.boot is not None:
+        boot, origins["boot"] = node.boot, f"{of_node}.boot"
+    if node.hold:
+        boot, origins["boot"] = NodeTarget.HOLD, f"{of_node}.hold"
+    sources = [
+        f"{where}.kernelArguments"
+        for where, arguments in ((of_group, group.kernel_arguments), (of_node, node.kernel_arguments))
+        if arguments
+    ]
+    if sources:
+        origins["kernelArguments"] = ", ".join(sources)
+    return Assignment(
+        node=node.name,
+        group=node.group,
+        boot=boot,
+        system=group.system,
+        release=group.release,
+        kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
+        refused=False,
+        origins=origins,
+    )
+
+
+def assign_unknown(fleet: Fleet) -> Assignment:
+    """What a machine boots that no node is."""
+    boot = NodeTarget.NETWORK if fleet.unknown is UnknownPolicy.DEFAULT else NodeTarget.HOLD
+    return Assignment(
+        node=None,
+        group=None,
+        boot=boot,
+        system=None,
+        release=None,
+        kernel_arguments=(),
+        refused=fleet.unknown is UnknownPolicy.REFUSE,
+        origins={"boot": "unknown"},
+    )

@@ -1,0 +1,141 @@
+"""The fleet file → a part of the fleet, checked by the module's own schema, with lines and columns.
+
+A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a
+host description, are read too: then it is their ``fleet``.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ectools.documents.load import HostFormat, find_format, parse_value
+from ectools.documents.located import locate_problems
+from ectools.errors import InputError, ProblemsError
+from ectools.files import FileError, read_input
+from ectools.netboot.fleet.build import FleetPart, build_part, join_parts
+from ectools.parsing import Problems
+from ectools.schemas import Schema, load_schema, parse_strictly, validate_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ectools.netboot.fleet.model import Fleet
+
+_SCHEMA = "ec-netboot"
+FLEET = "fleet"
+"""What the options of a fleet file are called by in messages: ``fleet.nodes.nuc-07``."""
+KEYS = ("unknown", "groups", "nodes")
+"""What stands at the top of a fleet file."""
+_MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class FleetFile:
+    """A file that was read: ``part`` is what it says, ``raw`` its content."""
+
+    path: Path
+    raw: bytes
+    form: HostFormat
+    part: FleetPart
+
+    def error(self) -> ProblemsError | None:
+        """What is wrong with it, with places; None where nothing is."""
+        found = self.part.problems.found
+        if not found:
+            return None
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        mapped = parse_value(self.raw, file=str(self.path), form=self.form)
+        located = locate_problems(found, mapped, file=str(self.path), start=FLEET)
+        return ProblemsError(f"{self.path}: {count} in the fleet", located)
+
+
+def load_whole(part: FleetPart, path: Path | None) -> Fleet:
+    """The fleet of the options and of the fleet file. Raises as ``load_fleet``."""
+    if path is None:
+        return join_parts([part])
+    file = read_fleet_file(path)
+    part.problems.found.clear()
+    fleet = join_parts([part, file.part])
+    if (error := file.error()) is not None:
+        raise error
+    if part.problems.found:
+        raise part.problems.error(part.where)
+    return fleet
+
+
+def load_fleet(path: Path) -> Fleet:
+    """The fleet of one file. Raises InputError: it cannot be read; ProblemsError with all that is wrong."""
+    file = read_fleet_file(path)
+    fleet = join_parts([file.part])
+    if (error := file.error()) is not None:
+        raise error
+    return fleet
+
+
+def read_fleet_file(path: Path) -> FleetFile:
+    """What one file says by itself. Raises InputError, and ProblemsError where its form is not a fleet's."""
+    try:
+        raw = read_input(path, limit=_MAX_BYTES)
+    except FileError as error:
+        raise InputError(error.message) from error
+    form = find_format(path)
+    document = (
+        parse_strictly(raw, path, where=FLEET)
+        if form is HostFormat.JSON
+        else parse_value(raw, file=str(path), form=form).value
+    )
+    _check(document, raw, path, form)
+    part = build_part(document, Problems(FLEET), where=str(path))
+    return FleetFile(path, raw, form, part)
+
+
+def _check(document: Any, raw: bytes, path: Path, form: HostFormat) -> None:
+    """Raises ProblemsError where the schema does not take the document."""
+    if accepts(document):
+        return
+    problems = validate_document(document, load_fleet_schema())
+    if not problems:
+        return
+    mapped = parse_value(raw, file=str(path), form=form)
+    located = locate_problems(problems, mapped, file=str(path), start=FLEET)
+    count = "1 problem" if len(located) == 1 else f"{len(located)} problems"
+    raise ProblemsError(f"{path}: {count} in the fleet", located)
+
+
+@functools.cache
+def load_fleet_schema() -> Schema:
+    """The schema of a fleet file: the module's, of what may stand there."""
+    whole = load_schema(_SCHEMA)
+    fleet = whole.document["properties"][FLEET]
+    properties = {name: fleet["properties"][name] for name in KEYS}
+    document = {**fleet, "properties": properties, "$defs": whole.document.get("$defs", {})}
+    document["required"] = [name for name in fleet.get("required", ()) if name in KEYS]
+    return replace(whole, document=document, prefix=FLEET, name=FLEET)
+
+
+def accepts(document: Any) -> bool:
+    """Whether the schema takes a document for certain, without saying why not.
+
+    A compiled check: of a hundred thousand nodes, one that explains itself takes minutes. Where
+    fastjsonschema is not installed (not every package set has it), that one decides.
+    """
+    try:
+        import fastjsonschema
+    except ImportError:
+        return False
+    try:
+        _compile()(document)
+    except fastjsonschema.JsonSchemaException:
+        return False
+    return True
+
+
+@functools.cache
+def _compile() -> Callable[[Any], object]:
+    import fastjsonschema
+
+    check: Callable[[Any], object] = fastjsonschema.compile(load_fleet_schema().document, use_default=False)
+    return check

@@ -1,0 +1,79 @@
+"""What a fleet is: the frozen form of ``services.every-channel.netboot.fleet``, and of the fleet file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class UnknownPolicy(StrEnum):
+    """What a machine gets that no node is."""
+
+    DEFAULT = "default"
+    HOLD = "hold"
+    REFUSE = "refuse"
+
+
+class NodeTarget(StrEnum):
+    """What a machine boots: a release, what its firmware finds next, or nothing as yet."""
+
+    NETWORK = "network"
+    DISK = "disk"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match:
+    """What a machine is known by, normalized (``ectools.netboot.fleet.machine``); any of it is enough."""
+
+    macs: tuple[str, ...] = ()
+    uuid: str | None = None
+    serial: str | None = None
+    asset: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeGroup:
+    """What nodes have in common. ``release`` is a tag or an id, None the current one.
+
+    ``system`` None: the one for a machine's architecture.
+    """
+
+    name: str
+    system: str | None = None
+    release: str | None = None
+    boot: NodeTarget = NodeTarget.NETWORK
+    kernel_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """A machine with a name. ``group`` None: of no group; ``boot`` None: its group's.
+
+    ``kernel_arguments`` come after the group's.
+    """
+
+    name: str
+    match: Match
+    group: str | None = None
+    boot: NodeTarget | None = None
+    kernel_arguments: tuple[str, ...] = ()
+    hold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Groups and nodes by their names. Nothing of it contradicts itself; see ``build``."""
+
+    unknown: UnknownPolicy = UnknownPolicy.DEFAULT
+    groups: Mapping[str, NodeGroup] = field(default_factory=dict)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every machine is treated alike."""
+        return not self.nodes and self.unknown is UnknownPolicy.DEFAULT

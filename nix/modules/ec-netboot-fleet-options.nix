@@ -1,0 +1,191 @@
+# The options of ec-netboot.nix below `fleet`: machines by name, and what each of them boots.
+{ lib, ... }:
+let
+  path = "services.every-channel.netboot";
+
+  inherit (lib) mkOption types;
+  name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+  words = types.listOf (types.strMatching "[!-~]+");
+  filePath = types.strMatching "/.*";
+  # What firmware says of a machine: text of its maker's choice.
+  said = types.nullOr (types.strMatching "[ -~]*[!-~][ -~]*");
+
+  system = mkOption {
+    type = types.nullOr (types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]{0,254}");
+    default = null;
+    example = "ec-runner-x86_64-netboot";
+    description = "The system of the release that these machines boot. Null means the one for a machine's architecture.";
+  };
+
+  release = mkOption {
+    type = types.nullOr (types.strMatching "[A-Za-z0-9][A-Za-z0-9._+-]{0,254}");
+    default = null;
+    example = "boot-v2026.03.02";
+    description = ''
+      The release that these machines boot: its tag, or its id. It has to be staged, and should be pinned
+      (`ectools netboot releases pin`), so that it stays. Null means the current one.
+    '';
+  };
+
+  boot = types.enum [
+    "network"
+    "disk"
+    "hold"
+  ];
+
+  match = {
+    mac = mkOption {
+      type = types.listOf (types.strMatching "[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}");
+      default = [ ];
+      example = [ "02:00:00:12:34:56" ];
+      description = "Hardware addresses of its NICs, of which any may be the one that it boots over.";
+    };
+
+    uuid = mkOption {
+      type = types.nullOr (types.strMatching "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}");
+      default = null;
+      example = "6f1c2d3e-0000-4000-8000-020000123456";
+      description = "Its UUID, as `dmidecode -s system-uuid` shows it.";
+    };
+
+    serial = mkOption {
+      type = said;
+      default = null;
+      example = "GEBN1234567A";
+      description = "Its serial number, as `dmidecode -s system-serial-number` shows it.";
+    };
+
+    asset = mkOption {
+      type = said;
+      default = null;
+      example = "rack-3-07";
+      description = "Its asset tag, as `dmidecode -s chassis-asset-tag` shows it.";
+    };
+  };
+
+  group = types.submodule {
+    options = {
+      inherit system release;
+
+      boot = mkOption {
+        type = boot;
+        default = "network";
+        example = "disk";
+        description = ''
+          What these machines boot: `network`, the release; `disk`, what their firmware finds next (on BIOS, the first
+          disk); `hold`, nothing: they wait, and ask again.
+        '';
+      };
+
+      kernelArguments = mkOption {
+        type = words;
+        default = [ ];
+        example = [ "console=ttyS0" ];
+        description = "Arguments of the kernel, after those of the release.";
+      };
+    };
+  };
+
+  node = types.submodule {
+    options = {
+      inherit match;
+
+      group = mkOption {
+        type = types.nullOr (types.strMatching name);
+        default = null;
+        example = "runners";
+        description = "Its group. Null means none: it boots the current release.";
+      };
+
+      boot = mkOption {
+        type = types.nullOr boot;
+        default = null;
+        example = "disk";
+        description = "What it boots, in place of its group's.";
+      };
+
+      kernelArguments = mkOption {
+        type = words;
+        default = [ ];
+        example = [ "isolcpus=3" ];
+        description = "Arguments of its kernel, after its group's.";
+      };
+
+      hold = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = "Whether it boots nothing, whatever else is said: it waits, and asks again.";
+      };
+    };
+  };
+in
+{
+  options.services.every-channel.netboot.fleet = {
+    listen = mkOption {
+      type = types.nullOr (types.strMatching "([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]{1,5}");
+      default = "127.0.0.1:9090";
+      example = "192.0.2.10:9090";
+      description = ''
+        Address and port at which the boot server answers `/healthz` and `/metrics` (for Prometheus), however many
+        clients want something of it: a listener of its own. It has no access rules, so it should be off the clients'
+        network; the firewall is not opened for it. Where the address cannot be had, nodes boot all the same, and a
+        warning says so. Null means none.
+      '';
+    };
+
+    file = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      example = "/etc/every-channel/fleet.toml";
+      description = ''
+        A file with {option}`${path}.fleet.unknown`, {option}`${path}.fleet.groups` and {option}`${path}.fleet.nodes`
+        (TOML, YAML or JSON), read when the boot server starts and when it is reloaded
+        (`systemctl reload every-channel-netboot.service`), so that nodes come without a rebuild. A group or a node
+        that is here too is an error. `ectools fleet check` reads it as the boot server does.
+      '';
+    };
+
+    unknown = mkOption {
+      type = types.enum [
+        "default"
+        "hold"
+        "refuse"
+      ];
+      default = "default";
+      example = "hold";
+      description = ''
+        What a machine gets that is none of {option}`${path}.fleet.nodes`: `default`, the current release, the system
+        for its architecture; `hold`, nothing: it shows what it is known by, waits, and asks again; `refuse`: it shows
+        the same, and leaves its firmware to go on.
+      '';
+    };
+
+    groups = mkOption {
+      type = types.attrsOf group;
+      default = { };
+      example = {
+        runners = {
+          system = "ec-runner-x86_64-netboot";
+          kernelArguments = [ "console=ttyS0" ];
+        };
+      };
+      description = "What machines have in common, by the groups' names.";
+    };
+
+    nodes = mkOption {
+      type = types.attrsOf node;
+      default = { };
+      example = {
+        nuc-07 = {
+          group = "runners";
+          match.mac = [ "02:00:00:12:34:56" ];
+        };
+      };
+      description = ''
+        Machines by their names. A node is the machine that has any of its {option}`match`; what two nodes could both
+        be known by is an error.
+      '';
+    };
+  };
+}

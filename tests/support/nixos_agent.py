@@ -1,0 +1,79 @@
+"""A shell in a NixOS system that was built without one: systemd takes the unit from the machine's firmware.
+
+Credentials in SMBIOS strings of type 11 (systemd.system-credentials(7), QEMU's ``-smbios type=11``) add
+units and drop-ins (systemd-debug-generator(8), since version 256). So the system that boots is the one that a
+user builds, down to its store path and its kernel's command line, whatever loads it.
+
+Over the second serial port, a line each: ``NUMBER SCRIPT`` in, ``ec-agent done NUMBER STATUS =STDOUT
+=STDERR`` out, with base64 for script and streams; ``ec-agent hello BOOT`` when it starts.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+HELLO = re.compile(rb"^ec-agent hello ([0-9a-f-]{36})$")
+DONE = re.compile(rb"^ec-agent done (\d+) (\d+) =(\S*) =(\S*)$")
+PORT = "/dev/ttyS1"
+
+# Each answer begins on a line of its own: firmware may have left half a line.
+SCRIPT = rf"""
+exec < {PORT} > {PORT} 2> /dev/null
+stty raw -echo
+printf '\nec-agent hello %s\n' "$(cat /proc/sys/kernel/random/boot_id)"
+while read -r number script; do
+  bash -c "$(base64 -d <<< "$script")" > /run/ec-agent.out 2> /run/ec-agent.err < /dev/null
+  printf '\nec-agent done %s %s =%s =%s\n' "$number" "$?" \
+    "$(base64 -w0 /run/ec-agent.out)" "$(base64 -w0 /run/ec-agent.err)"
+done
+"""
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+_UNIT = f"""\
+[Unit]
+Description=The tests' shell
+DefaultDependencies=no
+After=basic.target
+Conflicts=shutdown.target
+Before=shutdown.target
+[Service]
+Environment=PATH=/run/wrappers/bin:/run/current-system/sw/bin HOME=/root LANG=C.UTF-8
+ExecStart=/run/current-system/sw/bin/bash -c 'eval "$(echo {_encode(SCRIPT)} | base64 -d)"'
+"""
+
+# A dhcpcd without its udev plug-in takes a card before that has its name, and then fights with the name.
+_DHCPCD = """\
+[Service]
+ExecStartPre=/run/current-system/sw/bin/udevadm settle
+TimeoutStartSec=600
+"""
+
+_CREDENTIALS = {
+    "systemd.extra-unit.ec-agent.service": _UNIT,
+    "systemd.unit-dropin.multi-user.target": "[Unit]\nWants=ec-agent.service\n",
+    "systemd.unit-dropin.dhcpcd.service": _DHCPCD,
+}
+
+
+def build_agent_arguments(socket: Path, strings: Sequence[str] = ()) -> list[str]:
+    """QEMU's arguments after those of the first serial port. QEMU listens on ``socket``, the agent's end.
+
+    ``strings``: further ones of type 11, without a comma.
+    """
+    credentials = [
+        f"value=io.systemd.credential.binary:{name}={_encode(text)}" for name, text in _CREDENTIALS.items()
+    ]
+    return [
+        *("-chardev", f"socket,id=agent,path={socket},server=on,wait=off", "-serial", "chardev:agent"),
+        *("-smbios", ",".join(["type=11", *credentials, *(f"value={each}" for each in strings)])),
+    ]

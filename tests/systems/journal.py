@@ -1,0 +1,80 @@
+"""Warnings in the journal of a system that boots, each with why it is there; any other one is a fault."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Form(StrEnum):
+    """How a system comes to run."""
+
+    NETBOOT = "netboot"
+    ISO = "iso"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """A warning by its text, without its sender. ``always``: the forms in which each boot says it."""
+
+    pattern: str
+    why: str
+    always: frozenset[Form] = frozenset()
+
+    def matches(self, line: str) -> bool:
+        return re.fullmatch(self.pattern, line) is not None
+
+
+EVERYWHERE = frozenset(Form)
+
+EXPLAINED = (
+    # An emulated machine.
+    Explained(
+        pattern=r"tsc: .*|TSC .*|hrtimer: interrupt took \d+ ns", why="QEMU emulates its clocks, slowly"
+    ),
+    Explained(
+        pattern=r"APIC calibration not consistent with PM-Timer: .*|clocksource: .*",
+        why="QEMU emulates its clocks, slowly",
+    ),
+    Explained(pattern=r"amd_pstate: .*", why="QEMU's processor has no power states"),
+    Explained(
+        pattern=r".*Worker \[\d+\] processing SEQNUM=\d+ is taking a long time",
+        why="a loaded machine emulates",
+    ),
+    Explained(
+        pattern=r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\..*", why="of Debian's kernel"
+    ),
+    Explained(
+        pattern=r"platform regulatory\.0: Direct firmware load for regulatory\.db failed with error -2",
+        why="wireless regulation, without a wireless card",
+    ),
+    # What a system of this flake is.
+    Explained(
+        pattern=r"booting system configuration /nix/store/.*",
+        why="NixOS's stage 2 names the system, as loud as a warning",
+        always=EVERYWHERE,
+    ),
+    Explained(pattern=r"No swap; memory pressure usage will be degraded", why="the systems have no swap"),
+    # A nixpkgs whose binaries are another distribution's.
+    Explained(
+        pattern=r"/etc/tmpfiles\.d/nix-daemon\.conf:\d+: Failed to resolve group 'nix-users': .*",
+        why="Debian's Nix has a group of its own",
+    ),
+    Explained(
+        pattern=r"script_runreason: No such file or directory", why="Debian's dhcpcd looks below /usr/lib"
+    ),
+)
+
+
+def judge_warnings(lines: Iterable[str], form: Form) -> list[str]:
+    """What is wrong with a boot's warnings: those that nothing explains, and explanations that are stale."""
+    seen = {line.strip() for line in lines} - {""}
+    faults = [f"unexplained: {line}" for line in sorted(seen) if not any(e.matches(line) for e in EXPLAINED)]
+    stale = [e for e in EXPLAINED if form in e.always and not any(e.matches(line) for line in seen)]
+    return faults + [f"stale: no boot from {form} says {entry.pattern!r} any more" for entry in stale]

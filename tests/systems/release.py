@@ -1,0 +1,57 @@
+"""A signed release of the runner, made as its publisher makes one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from support.needs import require_tool
+from support.nixos_build import Flake, run_ectools
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNNER = "ec-runner-x86_64-netboot"
+_TAG = "boot-v2026.03.02"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """``published``: archive, sums and signature. ``built``: what Nix has made for a boot server."""
+
+    archive: Path
+    published: tuple[Path, ...]
+    public_key: Path
+    built: Path
+    toplevel: Path
+
+    @property
+    def closure(self) -> list[str]:
+        """The store paths of the system."""
+        return (self.built / "closure.txt").read_text().split()
+
+
+def build_image(flake: Flake) -> tuple[Path, Path]:
+    """What a boot server serves, and the system in it."""
+    build = f"nixosConfigurations.{RUNNER}.config.system.build"
+    return flake.build(f"{build}.netboot"), flake.build(f"{build}.toplevel")
+
+
+def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path) -> Release:
+    """The files of a release, in ``directory``, which must exist; with a new key."""
+    keygen = require_tool("ssh-keygen", "Debian: openssh-client")
+    key = directory / "key"
+    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
+    signed = ("--signature-format", "openssh", "--key-file", key)
+    words = ("netboot", "pack", built, "--tag", _TAG, "--out", directory, *signed, "--json")
+    packed = json.loads(run_ectools(flake, *words))
+    published = tuple(directory / packed[name] for name in ("archive", "sums", "signature"))
+    return Release(
+        archive=published[0],
+        published=published,
+        public_key=key.with_suffix(".pub"),
+        built=built,
+        toplevel=toplevel,
+    )

@@ -1,0 +1,108 @@
+"""A runner that a boot server boots: built, packed, signed, staged and served by the product's commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from support.boot_host import BOOT_FILE, BootHost, serve_in
+from support.netboot_lab import build_netboot_lab
+from support.nixos_build import Flake, run_ectools
+from support.nixos_machine import MAC, Hardware, start_nixos
+
+from .journal import Form
+from .promises import (
+    check_memory_system,
+    check_network,
+    check_profile,
+    check_sshd,
+    check_system,
+    check_up,
+)
+from .release import RUNNER, Release, build_image, pack_release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.nix,
+    pytest.mark.qemu,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+]
+
+
+@pytest.fixture(scope="module")
+def release(flake: Flake, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return pack_release(flake, *build_image(flake), tmp_path_factory.mktemp("release"))
+
+
+def test_the_release_is_what_the_flake_says(release: Release, flake: Flake) -> None:
+    published = ("--published", release.archive, "--nixpkgs", flake.nixpkgs)
+    report = json.loads(
+        run_ectools(flake, "verify-closure", RUNNER, "--flake", flake.source, *published, "--json")
+    )
+    assert report["same"], report
+
+
+@pytest.mark.parametrize(
+    "uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS", marks=pytest.mark.full)]
+)
+def test_a_machine_boots_the_release_over_the_network(
+    uefi: bool, release: Release, flake: Flake, tmp_path: Path
+) -> None:
+    """The router names the boot host to UEFI firmware; for BIOS the boot host speaks ProxyDHCP."""
+    host = BootHost(tmp_path / "host")
+    host.directory.mkdir()
+    signature = {"format": "openssh", "publicKeyFile": str(release.public_key)}
+    # On a loaded host an emulated timer fails the kernel's test of it.
+    node = {"match": {"mac": [MAC]}, "kernelArguments": ["console=ttyS0", "no_timer_check"]}
+    host.write_settings(
+        proxy=not uefi,
+        release={"requireSums": True, "signature": signature},
+        fleet={"nodes": {"runner": node}},
+    )
+    host.stage(release.archive)
+    host.write_boot_files()
+    hardware = Hardware(uefi=uefi, pxe=True, devices=["-no-reboot"])
+    with (
+        build_netboot_lab(tmp_path, boot_file=BOOT_FILE if uefi else None) as lab,
+        serve_in(lab, host),
+        start_nixos(lab.add_plug(), hardware, tmp_path / "machine") as machine,
+    ):
+        check_up(machine, machine.wait_boot(), Form.NETBOOT)
+        check_system(machine, release.toplevel, release.closure)
+        check_profile(machine, flake.source, RUNNER)
+        check_memory_system(machine)
+        check_sshd(machine, lab, check_network(machine, lab, MAC))
+        machine.power_off()
+
+
+PUBLISHER = "ec-publisher-x86_64-netboot"
+
+
+@pytest.mark.full
+def test_the_publisher_boots_by_its_own_script(flake: Flake, tmp_path: Path) -> None:
+    """As QEMU loads a kernel itself, with the command line that the image's script has."""
+    built = flake.build(f"nixosConfigurations.{PUBLISHER}.config.system.build.netboot")
+    toplevel = flake.build(f"nixosConfigurations.{PUBLISHER}.config.system.build.toplevel")
+    (line,) = re.findall(
+        r"^kernel kernel (.*) \$\{cmdline\}$", (built / "netboot.ipxe").read_text(), re.MULTILINE
+    )
+    loaded = ["-kernel", built / "kernel", "-initrd", built / "initrd", "-append", f"{line} no_timer_check"]
+    hardware = Hardware(uefi=False, devices=["-no-reboot", *map(str, loaded)])
+    with (
+        build_netboot_lab(tmp_path) as lab,
+        start_nixos(lab.add_plug(), hardware, tmp_path / "machine") as machine,
+    ):
+        check_up(machine, machine.wait_boot(), Form.NETBOOT)
+        assert machine.run("readlink", "--canonicalize", "/run/booted-system").strip() == str(toplevel)
+        assert machine.run("findmnt", "--noheadings", "--output=FSTYPE", "/").strip() == "tmpfs"
+        machine.shell("test -d /run/log/journal && ! test -e /var/log/journal")
+        assert machine.execute(["sh", "-c", "command -v nix"]).status != 0
+        check_network(machine, lab, MAC)
+        assert "login:" in machine.read_console()
+        machine.power_off()
