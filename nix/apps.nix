@@ -30,6 +30,19 @@ let
     '';
   };
 
+  # MODULE first, then what else `ectools docs` takes.
+  docs = pkgs.writeShellApplication {
+    name = "every-channel-docs";
+    text = ''
+      case "''${1:-}" in
+        "" | -*) exec ${lib.getExe ectools} docs "$@" ;;
+      esac
+      module=$1
+      shift
+      exec ${lib.getExe ectools} docs --format html --allow-undocumented --module "$module" "$@"
+    '';
+  };
+
   app = description: program: {
     type = "app";
     program = lib.getExe program;
@@ -39,5 +52,6 @@ in
 {
   ectools = app "The ectools command" ectools;
   default = app "The ectools command" ectools;
+  docs = app "The option reference of any module, as a site: docs -- FLAKE#nixosModules.NAME -o DIR" docs;
   demo = app "Boot a guest over iPXE from an embedded host description" demo;
 }

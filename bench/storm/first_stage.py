@@ -53,8 +53,9 @@ IP_PKTINFO, SO_RCVBUFFORCE = 8, 33
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``count`` nodes come evenly within ``arrival`` seconds. ``pause``: seconds before a firmware's ACK.
+    """``count`` nodes come evenly within ``arrival`` seconds.
 
+    ``pause``: seconds before an ACK of the firmware.
     ``proxy`` is the boot server, ``interface`` the nodes' own. ``paths`` are asked for over HTTP, in order.
     """
 

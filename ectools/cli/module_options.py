@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ectools.options.export import Export
     from ectools.schemas import Schema
 
-# The members of ectools.options.modules.ModuleClass, which is imported only when it is needed; a test holds them
-# together.
+# The members of ectools.options.modules.ModuleClass, which is imported only when it is needed; a test holds
+# them together.
 CLASSES = ("nixos", "homeManager", "darwin", "flake", "generic")
 
 NIXPKGS = click.option(
@@ -44,12 +44,13 @@ class ModuleOptions:
         coerced: bool = False,
         required: bool = False,
         name: str | None = None,
+        types: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> list[Export]:
         """The schema of each module that was named. Raises InputError, OptionsError.
 
-        ``name`` is that of the schema, None for the module's. Paths start at ``directory``, or where the
-        process is.
+        ``name`` is that of the schema, None for the module's; ``types`` as in ``evaluate_module``.
+        Paths start at ``directory``, or where the process is.
         """
         from ectools.options.evaluate import evaluate_module
         from ectools.options.export import export_tree
@@ -64,6 +65,7 @@ class ModuleOptions:
                 nixpkgs=self.nixpkgs,
                 override_inputs=dict(self.inputs),
                 required=required,
+                types=types,
                 directory=directory,
             )
             exports += [export_tree(dump, tree, output=coerced) for tree in dump.trees]
@@ -117,15 +119,16 @@ def module_options(*, nixpkgs: bool = True) -> Callable[[Callable[..., Any]], Ca
                 multiple=True,
                 metavar="PATH|FLAKE#ATTR",
                 help=(
-                    "A module: its file, or FLAKE#nixosModules.NAME, homeModules, darwinModules, flakeModules. "
-                    "Its options, beyond those of the system that it was written for. May be repeated."
+                    "A module: its file, or FLAKE#nixosModules.NAME, homeModules, darwinModules, "
+                    "flakeModules. Its options, beyond those of the system that it was written for. "
+                    "May be repeated."
                 ),
             ),
             click.option(
                 "--class",
                 "module_class",
                 type=click.Choice(CLASSES),
-                help="What the module was written for. [default: as the flake's output or the module says, or nixos]",
+                help="What the module was written for. [default: as the flake's output or the module says]",
             ),
             click.option(
                 "--override-input",

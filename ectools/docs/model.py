@@ -66,11 +66,15 @@ class OptionDoc:
 
 @dataclass(frozen=True)
 class ModuleDoc:
-    """One schema's options. ``prefix`` is the dotted path of what the schema describes."""
+    """One schema's options. ``prefix`` is the dotted path of what the schema describes.
+
+    ``project`` is the title of the project that it belongs to, empty where the site is of one.
+    """
 
     name: str
     prefix: str
     options: tuple[OptionDoc, ...]
+    project: str = ""
 
 
 class UndocumentedError(EcError):
@@ -99,7 +103,7 @@ def build_module_doc(schema: Schema, settings: DocSettings | None = None) -> Mod
     """The options of a schema that people set, those that decide whether and what before the others."""
     walker = _SchemaWalker(schema.document, settings or DocSettings())
     path = tuple(schema.document.get("x-nix-path", ()))
-    options = sorted(walker.objects(schema.document, path, ()), key=lambda option: _order(option.path))
+    options = sorted(walker.submodule(schema.document, path, ()), key=lambda option: _order(option.path))
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
 
 
@@ -146,7 +150,19 @@ class _SchemaWalker:
             if shown != "transparent":
                 yield self.option(option, here, required=name in node.get("required", ()))
             for inner_path, inner in _inner_objects(option, here, self.root):
-                yield from self.objects(inner, inner_path, inside)
+                yield from self.submodule(inner, inner_path, inside)
+
+    def submodule(
+        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
+    ) -> Iterator[OptionDoc]:
+        """The options of an object schema, and those of the values that undeclared names may have in it."""
+        if id(node) in inside:
+            return
+        yield from self.objects(node, path, inside)
+        inside = (*inside, id(node))
+        further = node.get("additionalProperties")
+        for inner_path, inner in _inner_objects(further, (*path, "<name>"), self.root):
+            yield from self.submodule(inner, inner_path, inside)
 
     def option(self, option: dict[str, Any], path: tuple[str, ...], *, required: bool) -> OptionDoc:
         name = show_path(path)

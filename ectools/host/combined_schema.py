@@ -42,7 +42,8 @@ def load_combined_schema() -> Schema:
 def build_combined_schema(schemas: Iterable[Schema], *, is_open: bool = False) -> Schema:
     """One schema of host descriptions from the schemas of modules, whose options must differ.
 
-    ``is_open``: there are further modules, so outside of these schemas any name may stand. Raises InputError where they are of several dialects.
+    ``is_open``: there are further modules, so outside of these schemas any name may stand.
+    Raises InputError where they are of several dialects.
     """
     document: dict[str, Any] = {"type": "object"}
     definitions: dict[str, Any] = {}
@@ -74,7 +75,7 @@ def build_combined_schema(schemas: Iterable[Schema], *, is_open: bool = False) -
 
 
 def _join(group: dict[str, Any], added: dict[str, Any]) -> None:
-    """Add a schema to a group. Names of both are groups, where two modules have options side by side in them."""
+    """Add a schema to a group. Names of both are groups, in which two modules have options side by side."""
     before = group.get("properties", {})
     properties = added.get("properties", {})
     both = {name: before[name] for name in before if name in properties}

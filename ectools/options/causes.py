@@ -82,12 +82,14 @@ def _walk(value: Any, index: int) -> Iterator[BrokenOption]:
         for name, inner in value.items():
             if name in _HOLDERS:
                 yield from _walk(inner, index)
+            elif name == "nested":
+                yield from _walk(list(inner.values()), index)
     elif isinstance(value, list):
         for inner in value:
             yield from _walk(inner, index)
 
 
-_HOLDERS = {"type", "elem", "left", "right", "from", "to", "freeform", "options"}
+_HOLDERS = {"type", "elem", "left", "right", "from", "to", "freeform", "options", "inside"}
 
 
 def _shorten(message: str) -> str:

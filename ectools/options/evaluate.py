@@ -25,6 +25,9 @@ _PATH_OF = "path: /. + path"
 _FRAMEWORKS = ("darwin", "flake-parts", "home-manager", "nix-darwin")
 """The inputs of a flake, by their usual names, that a module of it may have been written for."""
 
+_KNOWN_TYPES = {"systemd option": "anything"}
+"""Types of nixpkgs' modules that stand outside of its lib.types, and what they are described as."""
+
 
 def find_checkout() -> Path:
     """The checkout that the current directory lies in, or the one that this package was started from.
@@ -39,6 +42,12 @@ def find_checkout() -> Path:
         f"{here}: not in a checkout of every.channel, so there are no modules here",
         hint="go to a checkout, or give the options as --from EXPRESSION or --dump FILE",
     )
+
+
+def find_library() -> Path:
+    """The directory of ``nix/lib``: the package's own, or the checkout's that the package is started from."""
+    installed = _PACKAGE / "_nix"
+    return installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
 
 
 def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
@@ -63,21 +72,23 @@ def evaluate_expression(
     name: str = "options",
     nixpkgs: str | None = None,
     required: bool = False,
+    types: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Dump:
     """The options that a Nix expression yields: a set of options, or what ``lib.evalModules`` returns.
 
     ``name`` is the name of the one tree of the dump. ``required``: in submodules, what has no default and is
-    not defined by the submodule itself must be set. Relative paths start at ``directory``, or where the
-    process is. Raises InputError, OptionsError.
+    not defined by the submodule itself must be set. ``types`` maps names of types that are none of nixpkgs'
+    to those of nixpkgs' types that describe them. Relative paths start at ``directory``, or where the process
+    is. Raises InputError, OptionsError.
     """
     directory = directory or Path.cwd()
     request = OptionsRequest(
-        library=_find_library(),
+        library=find_library(),
         nixpkgs=find_nixpkgs(nixpkgs),
         target=OptionsSource(expression=expression, directory=directory),
     )
-    request.data |= _tree_data(name, directory, required=required)
+    request.data |= _tree_data(name, directory, required=required, types=types)
     return request.answer()
 
 
@@ -88,6 +99,7 @@ def evaluate_module(
     nixpkgs: str | None = None,
     override_inputs: Mapping[str, str] | None = None,
     required: bool = False,
+    types: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Dump:
     """The options that one module declares, beyond those of the framework that it was written for.
@@ -107,12 +119,12 @@ def evaluate_module(
         target = OptionsSource(installable=module.installable, inputs=inputs, directory=directory)
         root = _ask_flake(module, target, data)
     request = OptionsRequest(
-        library=_find_library(),
+        library=find_library(),
         # A flake says itself which nixpkgs it wants, and the environment does not.
         nixpkgs=None if nixpkgs is None and data["nixpkgs"] is not None else find_nixpkgs(nixpkgs),
         target=target,
     )
-    request.data |= {**_tree_data(name or module.name, root, required=required), "module": data}
+    request.data |= {**_tree_data(name or module.name, root, required=required, types=types), "module": data}
     dump = request.answer()
     if not any(tree.options for tree in dump.trees):
         raise InputError(
@@ -138,15 +150,11 @@ def _ask_flake(module: ModuleReference, target: OptionsSource, data: dict[str, A
     return Path(flake.path)
 
 
-def _find_library() -> Path:
-    installed = _PACKAGE / "_nix"
-    return installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
-
-
-def _tree_data(name: str, root: Path, *, required: bool) -> dict[str, Any]:
+def _tree_data(name: str, root: Path, *, required: bool, types: Mapping[str, str] | None) -> dict[str, Any]:
     return {
         "name": name,
         "roots": [{"prefix": "", "path": str(root)}],
         "lock": None,
         "required": required,
+        "aliases": {**_KNOWN_TYPES, **(types or {})},
     }

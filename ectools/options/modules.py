@@ -1,8 +1,8 @@
 """A module that is named: by the path of its file, or as an output of a flake.
 
 Which framework a module was written for, its class, is told by the flake's output that it stands in
-(``nixosModules``, ``homeModules``, …) or by ``class``; else by the module itself (``_class``), else it is one of
-NixOS. ``nix/lib/modules.nix`` evaluates it.
+(``nixosModules``, ``homeModules``, …) or by ``class``; else by the module itself (``_class``), else it is one
+of NixOS. ``nix/lib/modules.nix`` evaluates it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ _OUTPUTS = {
     "nixosModules": ModuleClass.NIXOS,
 }
 _DEFAULT_OUTPUT = "nixosModules.default"
-_SAYS_NOTHING = {"default", "module", "flake-module", "options"}
+_SAYS_NOTHING = {
+    *("default", "module", "modules", "flake-module", "options"),
+    *("darwin", "hm", "home-manager", "nix-darwin", "nixos", "nixos-modules"),
+}
+"""Names of files and directories that a module has whatever it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ class ModuleReference:
 def parse_module(
     text: str, *, module_class: ModuleClass | None = None, directory: Path | None = None
 ) -> ModuleReference:
-    """The module that ``text`` names: ``PATH``, ``FLAKE#ATTRIBUTE`` or ``FLAKE``, whose default is meant then.
+    """The module that ``text`` names: ``PATH``, ``FLAKE#ATTRIBUTE``, or ``FLAKE`` for its default one.
 
     Relative paths start at ``directory``, or where the process is. A directory is a flake if it has a
     flake.nix and no default.nix. Raises InputError where there is no such file.
@@ -78,7 +82,7 @@ def parse_module(
     if "#" not in text and ":" not in text and not (path / "flake.nix").is_file():
         raise InputError(
             f"{text}: no such module",
-            hint="give the path of a file, or FLAKE#nixosModules.NAME, homeModules, darwinModules or flakeModules",
+            hint="give a file, or FLAKE#nixosModules.NAME (homeModules, darwinModules, flakeModules)",
         )
     flake, attribute = flake or ".", attribute or _DEFAULT_OUTPUT
     return ModuleReference(
@@ -92,15 +96,15 @@ def parse_module(
 def _class_of(attribute: str) -> ModuleClass | None:
     """The class that an output tells; ``modules.CLASS.NAME`` is flake-parts' form."""
     output, *rest = attribute.split(".")
-    if output == "modules" and rest and rest[0] in ModuleClass:
-        return ModuleClass(rest[0])
+    if output == "modules" and rest:
+        return next((known for known in ModuleClass if known == rest[0]), None)
     return _OUTPUTS.get(output)
 
 
 def _name_file(path: Path) -> str:
     path = path.resolve()
-    stem = path.name if path.is_dir() else path.stem
-    return _plain(path.parent.name if stem in _SAYS_NOTHING and path.parent.name else stem)
+    names = (path.name if path.is_dir() else path.stem, *(parent.name for parent in path.parents))
+    return _plain(next((name for name in names if name and name not in _SAYS_NOTHING), "module"))
 
 
 def _name_output(flake: str, attribute: str, directory: Path) -> str:

@@ -1,4 +1,4 @@
-"""The request that ``nix/lib/request.nix`` answers: Nix's modules → a dump, with what is broken left out and named.
+"""The request that ``nix/lib/request.nix`` answers: options → a dump, with what is broken left out and named.
 
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
 evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
@@ -38,8 +38,10 @@ class OptionsError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class OptionsSource:
-    """What nix/lib is given: the value of an ``expression`` (called with ``data`` if there is some) or of a flake's
-    output, ``installable``, some ``inputs`` of which are replaced. Relative paths start at ``directory``.
+    """What nix/lib is given: the value of an ``expression`` or of a flake's output, ``installable``.
+
+    The expression is called with ``data`` if there is some; ``inputs`` of the flake are replaced. Relative
+    paths start at ``directory``.
     """
 
     expression: str | None = None

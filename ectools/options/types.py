@@ -112,10 +112,12 @@ class TypeConverter:
 
     def _by_name(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:  # noqa: PLR0911 - one for each family
         name = node["name"]
+        if name == "deferredModule" and "inside" in node:
+            return self._deferred_module(node["inside"], loc)
         if name in _PLAIN:
             return dict(_PLAIN[name])
         if name in _NO_DATA:
-            return {UNREPRESENTABLE: f"{_NO_DATA[name]} is not data"}
+            return self._custom(node, loc, reason=f"{_NO_DATA[name]} is not data")
         if name in _ATOMS:
             return _ATOMS[name](node)
         if name in _COMPOSITES:
@@ -130,7 +132,7 @@ class TypeConverter:
                 "minimum": bounds.get("min", LEAST),
                 "maximum": bounds.get("max", GREATEST),
             }
-        return {UNREPRESENTABLE: f"the type {name}, which is none of nixpkgs' lib.types"}
+        return self._custom(node, loc)
 
     def _same(self, node: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
         return self.convert(node["elem"], loc)
@@ -185,6 +187,38 @@ class TypeConverter:
             self._open(schema, further is False or further)
         return schema
 
+    def _custom(self, node: TypeNode, loc: tuple[str, ...], *, reason: str = "") -> JsonSchema:
+        """A type that is none of nixpkgs': any value, with the options that it says are below it."""
+        schema: JsonSchema = {
+            UNREPRESENTABLE: reason or f"the type {node['name']}, which is none of nixpkgs' lib.types"
+        }
+        known: list[JsonSchema] = []
+        if "inside" in node:
+            known = [self._inside(node["inside"], loc)]
+        elif "nested" in node:
+            nested = [self.convert(inner, loc) for inner in node["nested"].values()]
+            known = [each for each in nested if _holds_options(each)]
+        return {"anyOf": [*known, {}], **schema} if known else schema
+
+    def _inside(self, inside: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
+        """The options below a type, in the lists and sets that lead to them."""
+        schema = self._options_schema(inside["options"], (*loc, *inside["wrap"]))
+        for step in reversed(inside["wrap"]):
+            if step == "*":
+                schema = {"type": "array", "items": schema}
+                continue
+            placeholder = step.strip("<>")
+            schema = {"type": "object", "additionalProperties": schema}
+            if placeholder != "name":
+                schema["x-nix-placeholder"] = placeholder
+        return schema
+
+    def _deferred_module(self, inside: TypeNode, loc: tuple[str, ...]) -> JsonSchema:
+        """A module that is evaluated elsewhere: the options that it always has there, and further ones."""
+        schema = self._inside(inside, loc)
+        self._open(schema, True)
+        return {"anyOf": [schema, {"type": "string", "pattern": ABSOLUTE}]}
+
     def _further_values(self, freeform: JsonSchema | bool) -> JsonSchema | bool:
         """What the values of undeclared names may be, where the type of all of them together is this."""
         if isinstance(freeform, bool):
@@ -234,6 +268,15 @@ class TypeConverter:
                 name, number = f"{base}#{number}", number + 1
             self._names[id(node)] = name
         return reference_to(name)
+
+
+def _holds_options(schema: Any) -> bool:
+    """Whether options are declared in a schema, or in one that it refers to."""
+    if isinstance(schema, list):
+        return any(map(_holds_options, schema))
+    if not isinstance(schema, dict):
+        return False
+    return not schema.keys().isdisjoint(("properties", "$ref")) or any(map(_holds_options, schema.values()))
 
 
 def _tagged(tags: dict[str, JsonSchema]) -> JsonSchema:
@@ -321,3 +364,5 @@ _COMPOSITES = {
     "submodule": "_submodule",
     "unique": "_same",
 }
+TYPE_NAMES = sorted({*_PLAIN, *_NO_DATA, *_COMPOSITES, "int", "path", "pathInStore"} - {"attrTag", "loaOf"})
+"""The names of nixpkgs' types that another may be described as: the name says all, or the parts do."""

@@ -51,6 +51,7 @@ let
       range ? null,
       required ? false,
       raw ? false,
+      aliases ? { },
     }:
     dump {
       inherit roots required;
@@ -65,6 +66,7 @@ let
               range
               required
               raw
+              aliases
               ;
           } set;
         }

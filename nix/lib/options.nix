@@ -87,7 +87,7 @@ let
         {
           type = types.describeType {
             inherit loc;
-            inherit (context) above;
+            inherit (context) above aliases;
             opaque = option.visible or true == "shallow";
             describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
           } option.type;
@@ -272,6 +272,7 @@ in
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
   # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
+  # `aliases` maps names of types to those of nixpkgs' types that they are described as.
   # `raw` lets every error out, those too that tryEval would catch: for the words of one, with all others in `skip`.
   describeOptions =
     {
@@ -281,6 +282,7 @@ in
       range ? null,
       required ? false,
       raw ? false,
+      aliases ? { },
     }:
     set:
     let
@@ -291,6 +293,7 @@ in
           trace
           required
           raw
+          aliases
           ;
         above = [ ];
       };

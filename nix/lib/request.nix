@@ -58,6 +58,7 @@ let
       skip
       trace
       ;
+    aliases = request.aliases or { };
     roots = request.roots ++ [
       {
         prefix = "nixpkgs/";

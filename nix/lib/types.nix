@@ -10,6 +10,9 @@
 #   passwdEntry = true                         neither newline nor colon
 #   checked = true                             the check or the merge was replaced by one not known from the name
 #   opaque = true                              a submodule that is not to be looked into
+#   inside = { wrap, options, … }              of a type that is none of nixpkgs': the options that it says are below it; `wrap`
+#                                              are the steps that lead to them, `freeform` as of a submodule
+#   nested = { NAME = node }                   or, where it says of none, the types that it is made of
 # or only { up = n }: the type that stands n nodes above.
 { lib, value }:
 let
@@ -94,10 +97,78 @@ let
   child =
     context: type: name:
     describeType (below context type) type.nestedTypes.${name};
-  below = context: type: context // { above = [ type ] ++ context.above; };
+  below =
+    context: type:
+    context
+    // {
+      above = [ type ] ++ context.above;
+      outermost = false;
+    };
   element =
     suffix: context: type:
     describeType (below context type // { loc = context.loc ++ suffix; }) type.nestedTypes.elemType;
+
+  # Where the options stand that a type says are below it, relative to the type: what their locations have between. null where
+  # that cannot be told.
+  wrapOf =
+    loc: set:
+    let
+      find =
+        path: set:
+        let
+          name = builtins.head (builtins.attrNames set);
+          inner = set.${name};
+        in
+        if !builtins.isAttrs set || set == { } then
+          null
+        else if builtins.isAttrs inner && inner._type or null == "option" then
+          {
+            path = path ++ [ name ];
+            loc = inner.loc or null;
+          }
+        else
+          find (path ++ [ name ]) inner;
+      found = find [ ] set;
+      length = builtins.length loc;
+      count = builtins.length found.loc - length - builtins.length found.path;
+    in
+    if found == null || found.loc == null || lib.take length found.loc != loc || count < 0 then
+      null
+    else
+      lib.sublist length count found.loc;
+
+  # A type that is none of nixpkgs'. What it takes nobody knows; what is below it, it may tell.
+  custom =
+    context: type:
+    let
+      set = builtins.removeAttrs ((type.getSubOptions or (_: { })) context.loc) [
+        "_module"
+        "_freeformOptions"
+      ];
+      wrap = wrapOf context.loc set;
+      # One that names its element may keep further names for compatibility, and warn where they are read.
+      nested =
+        if (type.nestedTypes or { }) ? elemType then
+          { inherit (type.nestedTypes) elemType; }
+        else
+          type.nestedTypes or { };
+    in
+    leaf context type
+    // (
+      if context.opaque then
+        { }
+      else if set != { } && wrap != null then
+        {
+          inside = {
+            inherit wrap;
+            options = describeInside (context // { loc = context.loc ++ wrap; }) type set;
+          };
+        }
+      else if nested != { } then
+        { nested = builtins.mapAttrs (_: describeType (below context type)) nested; }
+      else
+        { }
+    );
 
   describeInside =
     context: type: set:
@@ -150,6 +221,17 @@ let
         right = child context type "right";
       };
     lazyAttrsOf = composite.attrsOf;
+    # nixvim's: a value, or Lua code that is marked as such.
+    maybeRaw =
+      context: type:
+      if type.nestedTypes ? elemType && type.nestedTypes ? rawLua then
+        checkable type {
+          name = "either";
+          left = child context type "rawLua";
+          right = child context type "elemType";
+        }
+      else
+        custom context type;
     listOf =
       context: type:
       base type
@@ -226,18 +308,46 @@ let
         passwdEntry = true;
       }
     else
-      leaf context type;
+      custom context type;
 
-  # `context`: { loc, above, opaque, describeOptions }; describeOptions and describeType call each other.
-  describeType =
-    context: type:
-    if composite ? ${type.name} then
-      let
-        up = findUp type context.above 1;
-      in
-      if up == null then composite.${type.name} context type else { inherit up; }
+  # Whether a node refers to one above it.
+  refersUp =
+    node:
+    node ? up
+    || builtins.any (name: node ? ${name} && refersUp node.${name}) [
+      "elem"
+      "left"
+      "right"
+      "from"
+      "to"
+      "freeform"
+    ]
+    || builtins.any refersUp (builtins.attrValues (node.nested or { }));
+
+  # Within a type that holds itself, a description that is made of those inside has no end. nixpkgs reads the outermost one
+  # alone, which then is one of its own.
+  described =
+    context: node:
+    if context.outermost or true || !refersUp node then
+      node
     else
-      (simple.${type.name} or byPrefix) context type;
+      builtins.removeAttrs node [ "description" ];
+
+  # `context`: { loc, above, opaque, aliases, describeOptions }; describeOptions and describeType call each other. `aliases`
+  # maps the name of a type to that of one of nixpkgs'. Within a type, `outermost` is false.
+  describeType =
+    context: given:
+    let
+      type =
+        if context.aliases ? ${given.name} then given // { name = context.aliases.${given.name}; } else given;
+      up = findUp type context.above 1;
+    in
+    if simple ? ${type.name} then
+      simple.${type.name} context type
+    else if up != null then
+      { inherit up; }
+    else
+      described context ((composite.${type.name} or byPrefix) context type);
 in
 {
   inherit describeType;

@@ -44,7 +44,7 @@ def test_every_output_that_users_rely_on_is_there(names: Callable[[str], set[str
     assert names("nixosModules") == modules | {"default"}
     for system in ("aarch64-linux", "x86_64-linux"):
         assert names(f"packages.{system}") == {"default", "docs", "ectools"}
-        assert names(f"apps.{system}") >= {"demo", "ectools"}
+        assert names(f"apps.{system}") >= {"demo", "docs", "ectools"}
         assert names(f"devShells.{system}") == {"default"}
         assert names(f"checks.{system}") >= {f"module-{name}" for name in modules}
         assert names(f"formatter.{system}")

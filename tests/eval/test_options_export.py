@@ -12,8 +12,8 @@ from support import golden
 
 from ectools.options.checking import check_schemas
 from ectools.options.evaluate import evaluate_expression, evaluate_modules
-from ectools.options.request import OptionsError
 from ectools.options.export import export_tree
+from ectools.options.request import OptionsError
 
 if TYPE_CHECKING:
     from ectools.options.export import Export

@@ -23,6 +23,40 @@ from ectools.schemas import Schema, validate_document
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
+class TestSchemasSideBySide:
+    """Two modules with options in one group, and what else may stand there."""
+
+    @staticmethod
+    def build(*, is_open: bool) -> Schema:
+        def make(name: str, path: list[str], group: dict[str, Any]) -> Schema:
+            return Schema({"x-nix-path": path, "type": "object", **group}, name, prefix=".".join(path))
+
+        leaf = {"type": "integer", "x-nix-type": "integer"}
+        closed = {"additionalProperties": False}
+        outer = make("outer", ["s"], {"properties": {"g": {"type": "object", "properties": {"a": leaf}}}})
+        inner = make("inner", ["s", "g"], {"properties": {"b": leaf}, **closed})
+        other = make("other", ["s", "h"], {"properties": {"c": leaf}, **closed})
+        return build_combined_schema([outer, inner, other], is_open=is_open)
+
+    @pytest.mark.parametrize(
+        ("document", "is_valid"),
+        [
+            ({"s": {"g": {"a": 1, "b": 2}, "h": {"c": 3}}}, True),
+            ({"s": {"g": {"a": ""}}}, False),
+            ({"s": {"g": {"b": ""}}}, False),
+            ({"s": {"g": {"more": 1}}}, True),
+            ({"s": {"h": {"more": 1}}}, False),
+        ],
+    )
+    def test_both_hold(self, document: dict[str, Any], *, is_valid: bool) -> None:
+        assert (validate_document(document, self.build(is_open=True)) == []) is is_valid
+
+    def test_outside_of_them_any_name_may_stand_where_there_are_further_modules(self) -> None:
+        document = {"t": {"x": 1}}
+        assert validate_document(document, self.build(is_open=True)) == []
+        assert len(validate_document(document, self.build(is_open=False))) == 1
+
+
 def find_problem(body: str) -> host.OptionProblem:
     text = f"[services.test]\n{body}"
     (problem,) = host.validate_host(
@@ -127,13 +161,20 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
 
 
 def test_a_read_only_option_is_not_to_be_set() -> None:
-    inner = {"type": "object", "properties": {"final": {"type": "string", "readOnly": True}}}
-    options = {"out": {"readOnly": True}, "jobs": {"type": "object", "additionalProperties": inner}}
+    inner = {
+        "type": "object",
+        "properties": {"final": {"type": "string", "readOnly": True, "x-nix-type": "string"}},
+    }
+    options = {
+        "out": {"readOnly": True, "x-nix-type": "raw"},
+        "note": {"readOnly": True},
+        "jobs": {"type": "object", "additionalProperties": inner},
+    }
     schema = Schema({"type": "object", "properties": options}, "x", "")
-    text = b"out: 1\njobs:\n  a:\n    final: x\n"
+    text = b"out: 1\nnote: 1\njobs:\n  a:\n    final: x\n"
     description = host.parse_host(text, file="h", form=host.HostFormat.YAML)
     found = [(each.option, each.message, each.line) for each in host.validate_host(description, schema)]
-    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 4)]
+    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 5)]
     # A settings file holds what a configuration came out as.
     assert validate_document(description.root.value, schema) == []
     assert host.validate_host(host.parse_host(b"jobs: {}", file="h", form=host.HostFormat.YAML), schema) == []

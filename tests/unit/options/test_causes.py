@@ -16,6 +16,17 @@ def error(message: str, *frames: Frame, file: str | None = "/x.nix", line: int |
     return NixError(message, report=Report(file=file, line=line, trace=frames))
 
 
+def test_broken_options_within_types_of_others_are_found() -> None:
+    def option(name: str, **more: Any) -> dict[str, Any]:
+        return {"path": [name], "id": name, "broken": ["default"], **more}
+
+    inner = {"name": "own", "nested": {"a": {"options": [option("deep")]}}}
+    types = {"name": "dagOf", "inside": {"wrap": [], "options": [option("below", type=inner)]}}
+    tree = Tree("t", (), [{"path": ["x"], "type": types}])
+    found = find_broken(Dump(empty_is_default=False, roots=(), trees=(tree,)))
+    assert [(each.id, each.index) for each in found] == [("below", 0), ("deep", 0)]
+
+
 def test_a_message_is_one_line_and_has_an_end() -> None:
     assert find_cause(error("a\n  b"), library=LIBRARY) == Cause(Step("a b", "/x.nix", 3))
     long = find_cause(error("x" * 400), library=LIBRARY).error.message

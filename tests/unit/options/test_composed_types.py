@@ -205,3 +205,37 @@ class TestSubmodules:
         converter = make_converter()
         converter.convert(submodule("a"), ("x",))
         assert converter.defs["x"]["additionalProperties"] is False
+
+
+class TestTypesOfOthers:
+    OPTIONS = [{"path": ["a"], "type": INT}]  # noqa: RUF012 - is not changed
+
+    def test_any_value_with_the_options_below(self) -> None:
+        inside = {"wrap": ["<name>", "*"], "options": self.OPTIONS}
+        schema = convert({"name": "dagOf", "inside": inside})
+        described, anything = schema["anyOf"]
+        assert described["type"] == "object"
+        assert described["additionalProperties"]["type"] == "array"
+        assert described["additionalProperties"]["items"]["type"] == "object"
+        assert anything == {}
+        assert schema["x-nix-unrepresentable"] == "the type dagOf, which is none of nixpkgs' lib.types"
+
+    def test_what_stands_for_a_name_is_kept(self) -> None:
+        inside = {"wrap": ["<function body>"], "options": self.OPTIONS}
+        schema = convert({"name": "functionTo", "inside": inside})
+        assert schema["anyOf"][0]["x-nix-placeholder"] == "function body"
+        assert schema["x-nix-unrepresentable"] == "a function is not data"
+
+    def test_of_its_parts_those_with_options_are_described(self) -> None:
+        part = {"name": "listOf", "elem": submodule(a=INT)}
+        schema = convert({"name": "own", "nested": {"left": STR, "part": part}})
+        assert len(schema["anyOf"]) == 2
+        assert schema["anyOf"][0]["type"] == "array"
+        assert convert({"name": "own", "nested": {"left": STR}}).keys() == {"x-nix-unrepresentable"}
+
+    def test_a_deferred_module_takes_further_names(self) -> None:
+        node = {"name": "deferredModule", "inside": {"wrap": [], "options": self.OPTIONS}}
+        module, file = convert(node)["anyOf"]
+        assert module["additionalProperties"] is True
+        assert file["type"] == "string"
+        assert "properties" not in convert({"name": "deferredModule"})["anyOf"][0]

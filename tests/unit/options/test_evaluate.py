@@ -100,6 +100,79 @@ def broken(name: str = "x") -> dict[str, list[str]]:
     return {".".join(option["path"]): option["broken"] for option in tree.options}
 
 
+class TestModule:
+    FLAKE = shim.FlakeMetadata(
+        path="/nix/store/x-source",
+        inputs={"nixpkgs": {"rev": "1"}, "home-manager": {"rev": "2"}, "systems": {"rev": "3"}},
+    )
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        calls: list[Any] = []
+
+        def flake_metadata(reference: str, **arguments: Any) -> shim.FlakeMetadata:
+            calls.append((reference, arguments))
+            if reference == "absent:":
+                raise shim.FetchFailedError("no such flake")
+            return self.FLAKE
+
+        monkeypatch.setattr(shim, "flake_metadata", flake_metadata)
+        return calls
+
+    def test_a_file_is_handed_over_as_data(self, checkout: Path, nix: FakeNix) -> None:
+        module = ModuleReference(name="m", file=checkout / "m.nix", module_class=ModuleClass.DARWIN)
+        (tree,) = evaluate_module(module, required=True).trees
+        assert tree.name == "m"
+        (call,), (request,) = nix.calls, nix.requests
+        assert (call["expression"], call["data"]) == ("path: /. + path", str(checkout / "m.nix"))
+        assert call["installable"] is None
+        assert request["module"] == {"class": "darwin", "frameworks": {}, "nixpkgs": None}
+        assert request["required"] is True
+        assert request["aliases"] == {"systemd option": "anything"}
+        other = evaluate_module(module, name="other", types={"a": "listOf"})
+        assert other.trees[0].name == "other"
+        assert nix.requests[1]["aliases"]["a"] == "listOf"
+
+    def test_a_flakes_module_goes_with_the_flakes_inputs(
+        self, checkout: Path, nix: FakeNix, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NIXPKGS", "/absent")
+        module = ModuleReference(name="m", flake="f:x", attribute="homeModules.m")
+        evaluate_module(module, override_inputs={"systems": "path:/s"})
+        (call,), (request,) = nix.calls, nix.requests
+        assert (call["expression"], call["installable"]) == (None, "f:x#homeModules.m")
+        assert call["data"] is shim.NO_DATA
+        assert call["override_inputs"] == {"systems": "path:/s"}
+        assert asked == [("f:x", {"override_inputs": {"systems": "path:/s"}, "cwd": Path.cwd()})]
+        assert request["nixpkgs"] is None
+        assert request["roots"] == [{"prefix": "", "path": "/nix/store/x-source"}]
+        assert request["module"] == {
+            "class": None,
+            "frameworks": {"home-manager": {"locked": {"rev": "2"}}},
+            "nixpkgs": {"rev": "1"},
+        }
+
+    def test_a_nixpkgs_that_is_named_is_the_flakes_too(
+        self, checkout: Path, nix: FakeNix, asked: list[Any]
+    ) -> None:
+        nixpkgs = checkout / "nixpkgs"
+        (nixpkgs / "lib").mkdir(parents=True)
+        (nixpkgs / "lib" / "default.nix").touch()
+        evaluate_module(ModuleReference(name="m", flake=".", attribute="x"), nixpkgs=str(nixpkgs))
+        assert nix.calls[0]["override_inputs"] == {"nixpkgs": f"path:{nixpkgs}"}
+        assert nix.requests[0]["nixpkgs"] == str(nixpkgs)
+
+    def test_a_flake_that_cannot_be_had(self, checkout: Path, nix: FakeNix, asked: list[Any]) -> None:
+        with pytest.raises(OptionsError, match="no such flake"):
+            evaluate_module(ModuleReference(name="m", flake="absent:", attribute="x"))
+
+    def test_a_module_without_options_is_told(self, checkout: Path, nix: FakeNix) -> None:
+        nix.options = []
+        with pytest.raises(InputError, match="declares no option") as caught:
+            evaluate_module(ModuleReference(name="m", file=checkout / "m.nix"))
+        assert "--class generic" in str(caught.value.hint)
+
+
 class TestCheckout:
     def test_it_is_the_nearest_above(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert find_checkout() == checkout

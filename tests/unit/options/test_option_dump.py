@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ectools.errors import InputError
-from ectools.options.dump import DUMP_VERSION, Dump, Tree, decode_value, parse_dump, read_dump
+from ectools.options.dump import DUMP_VERSION, Dump, Tree, decode_value, hang_tree, parse_dump, read_dump
+from ectools.options.export import export_tree
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,
@@ -33,6 +34,26 @@ def test_a_dump_is_read_from_its_value_and_from_its_file(tmp_path: Path) -> None
     # One that was made before dumps said so.
     assert parse_dump(DOCUMENT).required is True
     assert parse_dump({**DOCUMENT, "required": False}).required is False
+
+
+def test_a_tree_is_hung_at_the_innermost_group_of_all_its_options() -> None:
+    options = [{"path": ["s", "t", "a"]}, {"path": ["s", "t", "u", "b"], "type": {"name": "str"}}]
+    hung = hang_tree(Tree("n", (), options, frozenset({(), ("s",), ("s", "t"), ("s", "t", "u"), ("x",)})))
+    assert hung.path == ("s", "t")
+    assert [option["path"] for option in hung.options] == [["a"], ["u", "b"]]
+    assert hung.open == {(), ("u",)}
+    assert hang_tree(Tree("n", (), [{"path": ["a"]}, {"path": ["b", "c"]}])).path == ()
+    assert hang_tree(Tree("n", (), [])) == Tree("n", (), [])
+
+
+def test_other_modules_may_have_options_in_an_open_group() -> None:
+    options = [{"path": ["a"]}, {"path": ["u", "b"]}, {"path": ["v", "b"]}]
+    tree = {"name": "n", "path": ["s"], "options": options, "open": [["u"]]}
+    dump = parse_dump({**DOCUMENT, "trees": [tree]})
+    document = export_tree(dump, dump.trees[0]).document
+    assert document["additionalProperties"] is False
+    assert "additionalProperties" not in document["properties"]["u"]
+    assert document["properties"]["v"]["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("data", [3, "version", [DOCUMENT], {}, {**DOCUMENT, "version": 2}])

@@ -77,7 +77,9 @@ def make_header(value: str) -> str:
 
 
 def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = "") -> list[str]:
-    """Load ``ec-path``, with a query of this, as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+    """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+
+    ``query`` is put behind the path.
 
     ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
     through the sources. The first round is left to the NIC that the machine booted from, or that a file came
