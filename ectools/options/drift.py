@@ -136,7 +136,7 @@ class _Comparison:
     def _objects(
         self, old: JsonSchema, new: JsonSchema, path: OptionPath, *, stood_at: OptionPath | None = None
     ) -> Iterator[Change]:
-        """Changes of the options of two objects at ``path``; ``stood_at`` is that of the older if it differs."""
+        """Changes of the options of two objects at ``path``; the older ``stood_at`` another one perhaps."""
         if (id(old), id(new)) in self._below:
             return
         self._below.add((id(old), id(new)))
