@@ -7,38 +7,36 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
-from ectools.names import resolve_reference, show_path
+from ectools.names import show_path
+from ectools.schema_words import describe, describe_contains, join_words, show_value, types_of
 from ectools.suggest import find_similar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SHOWN = 80  # characters of a value that a message repeats
-_WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
 _DEMANDS = {
+    "dependencies": "what goes with the names that are there: {}",
     "dependentRequired": "the names that go with those that are there: {}",
+    "exclusiveMaximum": "a number less than {}",
+    "exclusiveMinimum": "a number greater than {}",
+    "format": "text of the form {}",
+    "maximum": "a number of at most {}",
     "maxItems": "a list of at most {} items",
     "maxLength": "a string of at most {} characters",
     "maxProperties": "an object of at most {} names",
+    "minimum": "a number of at least {}",
+    "minItems": "a list of at least {} items",
     "minLength": "a string of at least {} characters",
     "minProperties": "an object of at least {} names",
     "multipleOf": "a multiple of {}",
+    "unevaluatedItems": "a list without further items",
+    "unevaluatedProperties": "an object without further names",
+    "additionalItems": "a list without further items",
     "uniqueItems": "a list of different items",
 }
-_KINDS = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "an integer",
-    float: "a floating point number",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
-    return _KINDS[type(value)]
+_SAID_BY_TYPES = frozenset({"exclusiveMinimum", "maximum", "minimum"})
+"""Those of which the words of a schema with a type tell."""
+_DEMANDS_OF_SCHEMAS = {"not": "anything but {}", "propertyNames": "names that are: {}"}
 
 
 def explain(errors: Iterable[Any], root: dict[str, Any], prefix: str) -> list[Problem]:
@@ -65,6 +63,8 @@ class _Explainer:
                 self._missing_name(error, path)
             case "anyOf":
                 self._alternatives(error, path)
+            case "oneOf" if error.context:
+                self._alternatives(error, path)
             case "readOnly":
                 self._read_only(error, path)
             case _:
@@ -72,16 +72,18 @@ class _Explainer:
 
     def _demand(self, error: Any) -> str | None:
         """What a keyword asks for that no schema of options has; None for those that a type's words say."""
-        demand = error.validator_value
-        match error.validator:
-            case "oneOf":
-                return f"exactly one of: {_join([describe(each, self._root, 1) for each in demand])}"
-            case "not":
-                return f"anything but {describe(demand, self._root, 1)}"
-            case "contains":
-                return f"a list with {describe(demand, self._root, 1)} in it"
-            case keyword if keyword in _DEMANDS:
-                return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
+        keyword, demand = error.validator, error.validator_value
+        if keyword in _DEMANDS_OF_SCHEMAS:
+            return _DEMANDS_OF_SCHEMAS[keyword].format(describe(demand, self._root, 1))
+        if keyword == "oneOf":
+            # Without errors of its alternatives: more than one of them takes the value.
+            names = join_words([describe(each, self._root, 1) for each in demand])
+            return f"what only one of these is, and it is several: {names}"
+        if keyword in ("contains", "maxContains", "minContains"):
+            return describe_contains(describe(error.schema["contains"], self._root, 1), error.schema)
+        is_said = keyword in _SAID_BY_TYPES and types_of(error.schema)
+        if keyword in _DEMANDS and not is_said and (keyword, demand) != ("minItems", 1):
+            return _DEMANDS[keyword].format(show_value(demand).partition(" (")[0])
         return None
 
     def _put(
@@ -149,7 +151,7 @@ class _Explainer:
     def _alternatives(self, error: Any, path: Sequence[str | int]) -> None:
         """Follow the branch that came closest; where none got past the value itself, name them all."""
         branches = _branches(error)
-        tags = _tags(error.schema)
+        tags = _tags(error.validator_value)
         if tags and isinstance(error.instance, dict):
             known = [tag for tag in tags if tag in error.instance]
             if len(error.instance) == 1 and known:
@@ -160,7 +162,9 @@ class _Explainer:
             return
         inside = {index: found for index, found in branches.items() if not _fails_at_root(found)}
         if not inside:
-            self._put(path, error.instance, error.schema)
+            names = join_words([describe(each, self._root, 1) for each in error.validator_value])
+            only = None if error.validator == "anyOf" else f"exactly one of: {names}"
+            self._put(path, error.instance, error.schema, only)
             return
         for inner in min(inside.values(), key=_distance):
             self.add(inner, path)
@@ -192,10 +196,10 @@ class _Explainer:
             )
 
 
-def _tags(schema: dict[str, Any]) -> list[str]:
+def _tags(alternatives: list[Any]) -> list[str]:
     """The names of which exactly one may be set, where a schema's alternatives say just that; else none."""
     tags: list[str] = []
-    for branch in schema["anyOf"]:
+    for branch in alternatives:
         names = list(branch.get("properties", ())) if isinstance(branch, dict) else []
         if (
             len(names) != 1
@@ -215,7 +219,7 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
         choices = [each for branch in branches for each in branch.get("enum", ()) if isinstance(each, str)]
         if similar := find_similar(value, choices):
             return f"did you mean {json.dumps(similar[0], ensure_ascii=False)}?"
-    types = {each for branch in branches for each in _types(branch) or ["any"]}
+    types = {each for branch in branches for each in types_of(branch) or ["any"]}
     if isinstance(value, str) and not types & {"string", "any"}:
         pattern = r"true|false" if "boolean" in types else r"-?(0|[1-9][0-9]{0,18})"
         quoted = types & {"boolean", "integer", "number"} and re.fullmatch(pattern, value)
@@ -239,7 +243,7 @@ def _fails_at_root(errors: list[Any]) -> bool:
     for error in errors:
         if error.relative_path or error.validator in ("additionalProperties", "required", "minItems"):
             continue
-        if error.validator != "anyOf" or all(map(_fails_at_root, _branches(error).values())):
+        if error.validator not in ("anyOf", "oneOf") or all(map(_fails_at_root, _branches(error).values())):
             return True
     return False
 
@@ -255,119 +259,3 @@ def _option_paths(node: dict[str, Any], path: tuple[str, ...] = ()) -> list[tupl
         if isinstance(inner, dict) and "x-nix-type" not in inner:
             found.extend(_option_paths(inner, (*path, name)))
     return found
-
-
-def show_value(value: Any) -> str:
-    """A value in a message, with its kind where that is not plain to see; long ones are cut."""
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text) > _SHOWN:
-        text = text[: _SHOWN - 1] + "…"
-    return text if value is None else f"{text} ({kind_of(value)})"
-
-
-def describe(schema: Any, root: dict[str, Any], depth: int = 0) -> str:  # noqa: PLR0911 - one for each keyword
-    """What a schema accepts, in words."""
-    if not isinstance(schema, dict):
-        return "any value" if schema else "nothing"
-    if "$ref" in schema:
-        # A type that holds itself has no end of words.
-        return "a value" if depth > 3 else describe(resolve_reference(schema["$ref"], root), root, depth + 1)
-    if "anyOf" in schema:
-        return _join([describe(branch, root, depth + 1) for branch in schema["anyOf"]])
-    if "allOf" in schema:
-        return " that is also ".join(describe(part, root, depth + 1) for part in schema["allOf"])
-    if "enum" in schema:
-        choices = [json.dumps(choice, ensure_ascii=False) for choice in schema["enum"]]
-        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    if "const" in schema:
-        return json.dumps(schema["const"], ensure_ascii=False)
-    if len(_types(schema)) > 1:
-        return _join([describe({**schema, "type": each}, root, depth) for each in _types(schema)])
-    if schema.get("type") == "array":
-        items = schema.get("items", {})
-        what = "a list of at least one item" if schema.get("minItems", 0) > 0 else "a list"
-        return f"{what}, each {describe(items, root, depth + 1)}" if items else what
-    if schema.get("type") in ("integer", "number"):
-        return _describe_number(schema)
-    if schema.get("type") == "string" or "pattern" in schema:
-        return _describe_string(schema)
-    return _WORDS.get(next(iter(_types(schema)), ""), "any value")
-
-
-def _types(schema: dict[str, Any]) -> list[str]:
-    """The types that a schema names: one, or several in a list."""
-    types = schema.get("type", [])
-    return types if isinstance(types, list) else [types]
-
-
-def _describe_number(schema: dict[str, Any]) -> str:
-    what = "an integer" if schema["type"] == "integer" else "a number"
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if schema["type"] == "integer":
-        low = None if low == -(2**63) else low
-        high = None if high == 2**63 - 1 else high
-    if "exclusiveMinimum" in schema:
-        return f"{what} greater than {schema['exclusiveMinimum']}"
-    if low is not None and high is not None:
-        return f"{what} from {low} to {high}"
-    if low is not None:
-        return f"{what} of at least {low}"
-    if high is not None:
-        return f"{what} of at most {high}"
-    return f"{what} of 64 bits" if schema["type"] == "integer" and "minimum" in schema else what
-
-
-# The patterns that stand for types of their own, as ectools.options.types writes them, and ectools.host one.
-_PATTERNS = {
-    r"^(?:pkgs\.)?[a-zA-Z_][a-zA-Z0-9_'-]*(?:\.[a-zA-Z_][a-zA-Z0-9_'-]*)*$(?!\n)": "a package (pkgs.NAME)",
-    "^/": "an absolute path",
-    "^(?!/)": "a string that does not begin with a slash",
-    "^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$(?!\\n)": "a store path (/nix/store/…)",
-    "[^ \\t\\n]": "a string that is not empty or blank",
-    "^[^\\n\\r]*\\n?$(?!\\n)": "a string of one line",
-}
-# What the patterns of this project's modules (strMatching) mean, without their anchors. A test looks that
-# each has its words: people are shown none of them.
-_MEANINGS = {
-    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}": "an IPv4 address: 192.0.2.10",
-    r"[0-9]{1,3}(?:[.][0-9]{1,3}){3}/[0-9]{1,2}": "an IPv4 network: 192.0.2.0/24",
-    r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?": "an address or a network: 192.0.2.0/24 or 2001:db8::/32",
-    r"(?:[0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}": "an address and a port: 192.0.2.10:9100 or [::1]:9100",
-    r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}": "a hardware address: 52:54:00:12:34:56",
-    r"[0-9a-fA-F]{2}(?:[:\-][0-9a-fA-F]{2}){5}": "a hardware address: 02:00:00:12:34:56",
-    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}": "a UUID: 6f1c2d3e-0000-4000-8000-020000123456",
-    r"[!-~]+": "printable ASCII without blanks",
-    r"[ -~]*[!-~][ -~]*": "printable ASCII",
-    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group: runners",
-    r"[A-Za-z0-9][A-Za-z0-9._+\-]{0,254}": "a release's tag or id: boot-v2026.03.02",
-    r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
-    r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
-    r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",
-    r"[A-Za-z0-9][A-Za-z0-9._\-]*": "a file's name: netboot.ipxe",
-    r"[A-Za-z0-9][A-Za-z0-9._\-]{0,254}": "the name of a system: ec-runner-x86_64-netboot",
-    r"(?:[A-Za-z0-9_][A-Za-z0-9._+\-]*/)*[A-Za-z0-9][A-Za-z0-9_\-]*[.][A-Za-z0-9._\-]+": (
-        "a file's name with a dot, below directories where wanted: ec-ipxe.efi"
-    ),
-    r"/[\s\S]*": "an absolute path",
-    r"(?:/[^/]+)+": "an absolute path, without a slash at its end",
-    r"[^/]+": "a name without a slash",
-    r"[0-9]+[kKmMgG%]?": "a size: 512M or 25%",
-}
-
-
-def _describe_string(schema: dict[str, Any]) -> str:
-    pattern = schema.get("pattern")
-    if pattern is None:
-        return "a string"
-    readable = _readable(pattern)
-    return _PATTERNS.get(pattern) or _MEANINGS.get(readable) or f"a string that matches {readable}"
-
-
-def _readable(pattern: str) -> str:
-    """A pattern without the anchoring that every translated one has."""
-    return pattern.removeprefix("^(?:").removesuffix(")$(?!\\n)")
-
-
-def _join(parts: list[str]) -> str:
-    unique = list(dict.fromkeys(parts))
-    return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} or {unique[-1]}"

@@ -155,10 +155,9 @@ def _validator_class(dialect: str = "2020-12", *, to_set: bool = False) -> Any:
     def is_integer(_checker: object, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
-    def reject_read_only(
-        _validator: Any, wanted: Any, _value: Any, _schema: Any
-    ) -> Iterator[ValidationError]:
-        if wanted is True:
+    def reject_read_only(_validator: Any, wanted: Any, _value: Any, schema: Any) -> Iterator[ValidationError]:
+        # Of options alone: to JSON Schema the keyword is a note for whoever shows a form.
+        if wanted is True and "x-nix-type" in schema:
             yield ValidationError("read-only")
 
     checker = base.TYPE_CHECKER.redefine("integer", is_integer)

@@ -93,7 +93,7 @@ def check_document(
 
 def read_settings_file(path: Path, schema: Schema) -> SettingsFile:
     """The options of ``schema``'s service in a file. Raises InputError, ProblemsError."""
-    from ectools.documents.load import HostFormat
+    from ectools.documents.load import HostFormat, leave_out_schema_key
 
     try:
         raw = read_input(path, limit=_MAX_BYTES)
@@ -106,11 +106,12 @@ def read_settings_file(path: Path, schema: Schema) -> SettingsFile:
         else _parse(raw, path, form).value
     )
     if not isinstance(value, dict):
-        from ectools.explain import kind_of
+        from ectools.schema_words import kind_of
 
         message = f"holds {kind_of(value)} where a JSON object was expected"
         problem = Problem(option=schema.prefix, message=message, file=str(path))
         raise ProblemsError(f"{path}: cannot be used", [problem])
+    leave_out_schema_key(value)
     is_host = SERVICES[0] in value and SERVICES[0] not in schema.document.get("properties", {})
     if not is_host:
         return SettingsFile(path, value, schema, is_host=False, raw=raw, form=form)

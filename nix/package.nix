@@ -65,7 +65,6 @@ python3Packages.buildPythonApplication {
       click
       cryptography
       dpkt
-      fastjsonschema
       jsonschema
       markdown-it-py
       pyroute2
@@ -73,7 +72,9 @@ python3Packages.buildPythonApplication {
       qemu-qmp
       urllib3
     ]
-    ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ];
+    ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ]
+    # Large fleets are checked faster with it.
+    ++ lib.optionals (python3Packages ? fastjsonschema) [ python3Packages.fastjsonschema ];
 
   # The manual's pages come with the wheel. Programs can complete command lines once they are wrapped.
   nativeBuildInputs = [ installShellFiles ];

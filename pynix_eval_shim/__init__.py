@@ -4,9 +4,9 @@ It needs the nix command (Nix 2.8 or later, or Lix), Python's standard library a
 root, no network, no channel.
 
 ``evaluation`` values, ``attributes`` those of a set one by one · ``building`` derivations and flake checks ·
-``flakes`` where a flake and its inputs are · ``closures`` what a store path needs · ``probing`` which nix this
-is · ``invocation`` how nix is started, ``process`` where it is, within ``limits`` · ``source`` text for nix to
-read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
+``flakes`` where a flake and its inputs are · ``closures`` what a store path needs · ``probing`` which nix
+this is · ``invocation`` how nix is started, ``process`` where it is, within ``limits`` · ``source`` text for
+nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
     >>> from pynix_eval_shim import evaluate
     >>> evaluate("{ name, n }: { hello = ''Hello, ${name}''; twice = n * 2; }", data={"name": "$", "n": 21})

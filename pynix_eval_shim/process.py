@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -86,15 +87,19 @@ def run_nix(
     so that nix can stop its builders, which lead process groups of their own. Raises NixMissingError,
     NixTimeoutError, OutputTooLargeError, StoppedError.
     """
-    with _as_file(stdin) as source:
-        child = _start(argv, source, env, cwd)
+    with _as_file(stdin) as source, ThreadPoolExecutor(max_workers=1) as starter:
+        # In a thread, where no handler of a signal runs: one that raises (KeyboardInterrupt) in the middle of
+        # Popen, after the fork, would leave a child that nobody has.
+        starting = starter.submit(_start, argv, source, env, cwd)
         outputs = {"stdout": bytearray(), "stderr": bytearray()}
         try:
+            child = starting.result()
             _limit_memory(child.pid, limits.memory_bytes)
             excess = _read(child, outputs, limits, watch or Watch())
         finally:
-            _stop(child, ask_seconds)
-            _close(child)
+            if starting.exception() is None:
+                _stop(starting.result(), ask_seconds)
+                _close(starting.result())
     if excess is not None:
         raise _excess(excess, argv, limits, bytes(outputs["stderr"]))
     return Finished(

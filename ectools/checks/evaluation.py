@@ -32,8 +32,9 @@ class EvaluationRequest:
     """What to evaluate: exactly one of ``expression``, ``file`` and ``flake`` (``REF#ATTRIBUTE``).
 
     With ``data`` the target is a function that is called with it; ``apply`` is the text of a function for the
-    result. ``nixpkgs`` is what ``<nixpkgs>`` means, or the flake's input of that name. ``seconds`` (of time)
-    and ``memory_mib`` (of address space) are limits, None for the shim's default.
+    result. ``nixpkgs`` is what ``<nixpkgs>`` means, or the flake's input of that name; ``search_path`` is
+    what further ``<names>`` mean, for which the evaluation has to be impure. ``seconds`` (of time) and
+    ``memory_mib`` (of address space) are limits, None for the shim's default.
     """
 
     expression: str | None = None
@@ -43,6 +44,7 @@ class EvaluationRequest:
     data: Any = UNSET
     impure: bool = False
     nixpkgs: str | None = None
+    search_path: Mapping[str, str] = field(default_factory=dict)
     override_inputs: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
     memory_mib: int | None = None
@@ -139,6 +141,7 @@ def _find_arguments(request: EvaluationRequest) -> dict[str, Any]:
 
     default = Limits()
     nix_path, inputs = _find_nixpkgs(request)
+    nix_path |= request.search_path
     if request.file is not None and not request.file.exists():
         raise InputError(f"{request.file}: no such file")
     return {

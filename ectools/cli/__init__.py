@@ -1,7 +1,7 @@
 """The command line: one file a command group; each parses, calls one function, prints.
 
 ``main`` loads each with ``lazy``: ``demo`` (and ``demo_netboot``) · ``doctor`` · ``init`` · ``validate`` ·
-``generate`` · ``netboot`` · ``vm`` · ``service`` · ``verify_closure`` · ``completion`` · ``eval`` ·
-``schema`` · ``docs`` · ``vmtest`` · ``proposals``. They share ``combined_schema``, ``complete``,
-``log_format``, ``module_options``, ``param_types`` and ``service_settings``.
+``generate`` · ``netboot`` · ``fleet`` · ``vm`` · ``service`` · ``verify_closure`` · ``completion`` ·
+``options`` · ``eval`` · ``schema`` · ``docs`` · ``vmtest`` · ``proposals``. They share ``combined_schema``,
+``complete``, ``log_format``, ``module_options``, ``param_types`` and ``service_settings``.
 """

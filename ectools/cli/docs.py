@@ -63,6 +63,29 @@ _REDIRECTS = click.option(
     metavar="TEMPLATE",
     help="Where declarations link to: https://example.org/blob/main/{path}#L{line}.",
 )
+@click.option("--title", help="What the pages are of: the project's name. [default: Options]")
+@click.option("--project-version", "version", help="The version that they are of.")
+@click.option(
+    "--man-page",
+    metavar="NAME(SECTION)",
+    help="The name and the section of the page of the manual. [default: ectools-options(5)]",
+)
+@click.option(
+    "--guide",
+    "guides",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A page of Markdown that becomes one of the HTML pages, with its pictures; may be repeated.",
+)
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=(
+        "A TOML file in place of these options and --schema, for several projects in one site: title, "
+        "version, man-page, guides, and [[project]] with title, version, schemas and source-url."
+    ),
+)
 @_REDIRECTS
 @click.option("--internal", is_flag=True, help="Document internal options too.")
 @click.option("--allow-undocumented", is_flag=True, help="Options without a description are no error.")
@@ -76,6 +99,11 @@ def docs(
     schemas: tuple[str, ...],
     modules: ModuleOptions,
     source_url: str | None,
+    title: str | None,
+    version: str | None,
+    man_page: str | None,
+    guides: tuple[Path, ...],
+    site_file: Path | None,
     redirects: Path | None,
     internal: bool,
     allow_undocumented: bool,
@@ -88,6 +116,8 @@ def docs(
         return None
     if (directory is None) == (checked is None):
         raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
+    if site_file is not None and (schemas or modules or title or version or man_page or guides):
+        raise click.UsageError("--site says the title, version, man page, guides and schemas: give it alone")
     import gc
 
     from ectools.docs import DocFormat, write_pages
@@ -96,10 +126,21 @@ def docs(
     from ectools.docs.model import DocSettings
     from ectools.docs.options_json import OPTIONS_JSON_FILE
     from ectools.docs.reference import build_reference
+    from ectools.docs.site import Site, load_site, parse_man_page
     from ectools.docs.writing import find_stale, write_directory
 
     # What is made here is held until the program ends: the collector would look through it again and again.
     gc.disable()
+    site = (
+        load_site(site_file)
+        if site_file is not None
+        else Site(
+            title=title or "Options",
+            version=version or "",
+            man_page=parse_man_page(man_page or "ectools-options(5)"),
+            guides=guides,
+        )
+    )
     reference = build_reference(
         schemas,
         modules=modules.load(),
@@ -108,6 +149,7 @@ def docs(
         ),
         redirects=redirects,
         allow_undocumented=allow_undocumented,
+        site=site,
     )
     pages: dict[str, bytes] = {}
     for name in formats:

@@ -37,8 +37,8 @@ def fleet() -> None:
 def check(*, files: tuple[Path, ...], as_json: bool) -> int:
     """Check fleet files, each by itself, and print every problem with its line and column.
 
-    A node's group has to be in its file; what two nodes are known by is an error. The exit status is 0 where all
-    can be used, 1 where one has a problem, and 2 where one cannot be read at all.
+    A node's group has to be in its file; what two nodes are known by is an error. The exit status is 0 where
+    all can be used, 1 where one has a problem, and 2 where one cannot be read at all.
     """
     from ectools.netboot.fleet.load import load_fleet
 

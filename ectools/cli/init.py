@@ -11,6 +11,7 @@ from ectools.cli.combined_schema import SCHEMAS, choose_schema
 from ectools.cli.module_options import ModuleOptions, module_options
 from ectools.errors import InputError
 from ectools.files import write_atomic
+from ectools.host.editor_schema import HOST_DOCUMENT_URL
 from ectools.host.example import build_example
 from ectools.schemas import schema_names
 from ectools.settings_file import SERVICES
@@ -25,6 +26,14 @@ _PREFIX = "ec-"
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, which must not exist."
 )
+@click.option(
+    "--editor-schema",
+    metavar="URL|PATH",
+    help=(
+        "The schema that the first line names for editors (ectools schema export --document); empty for no "
+        "such line. [default: that of this project's modules, and none for others]"
+    ),
+)
 @click.option("--force", is_flag=True, help="Replace the file where it exists.")
 def init(
     names: tuple[str, ...],
@@ -32,6 +41,7 @@ def init(
     output: Path | None,
     *,
     modules: ModuleOptions,
+    editor_schema: str | None,
     force: bool,
 ) -> None:
     """Write an example host description in TOML: every option, with what it is for, its type and its
@@ -47,7 +57,9 @@ def init(
                 f"{name}: there is no service of that name", hint=f"there are: {', '.join(known)}"
             )
     schema = choose_schema((*own, *schemas), modules)
-    text = build_example(schema.document, _choose_values())
+    if editor_schema is None and not (schemas or modules):
+        editor_schema = HOST_DOCUMENT_URL
+    text = build_example(schema.document, _choose_values(), editor_schema=editor_schema or None)
     if output is None:
         click.echo(text, nl=False)
         return

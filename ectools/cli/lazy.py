@@ -33,7 +33,9 @@ class CommandGroup(click.Group):
         """Raises click.UsageError, with what is nearly the command's name."""
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
-            similar = find_similar(name, self.list_commands(ctx), most=_MOST) or self._find_below(ctx, name)
+            known = self.list_commands(ctx)
+            begun = [each for each in known if each.startswith(name)]
+            similar = begun[:_MOST] or self._find_below(ctx, name) or find_similar(name, known, most=_MOST)
             meant = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Build this system again, and compare it with what runs or was published.",
     ),
     "completion": ("ectools.cli.completion", "Print what a shell reads to complete command lines."),
+    "options": ("ectools.cli.options", "Show a host's options: value, default, and where they are defined."),
     "eval": ("ectools.cli.eval", "Evaluate Nix, with typed errors."),
     "schema": ("ectools.cli.schema", "Export JSON Schemas from NixOS modules and check them for drift."),
     "docs": ("ectools.cli.docs", "Write the option reference from the schemas."),

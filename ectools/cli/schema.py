@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ectools.options.dump import Dump
     from ectools.options.export import Export
 
+# The members of ectools.host.editor_schema.EditorDialect, which is imported only when it is needed; a test
+# holds them together.
+DOCUMENT_DIALECTS = ("draft-07", "2020-12")
+
 _NAMES = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_schema)
 _DUMP = click.option(
     "--dump",
@@ -76,6 +80,26 @@ def COMMAND(context: click.Context) -> None:  # noqa: N802 - the name by which m
     help="With --from or --module: describe a type that is none of nixpkgs' as the one that it is like.",
 )
 @click.option("--coerced", is_flag=True, help="Describe the values that options have once they are coerced.")
+@click.option(
+    "--document",
+    "is_document",
+    is_flag=True,
+    help=(
+        "Write one schema of a whole host description for editors, NAME.document.json, in place of one for "
+        "each module. NAME is host for the modules here."
+    ),
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(DOCUMENT_DIALECTS),
+    help="With --document: the draft of JSON Schema that it is written in. [default: draft-07]",
+)
+@click.option(
+    "--id",
+    "identifier",
+    metavar="URI",
+    help="With --document: its $id. [default: where that of the modules here is published; none for others]",
+)
 @click.option("--allow-broken", is_flag=True, help="Exit 0 although options could not be evaluated.")
 @NIXPKGS
 @_DUMP
@@ -91,6 +115,9 @@ def export(
     required: bool,
     types: tuple[str, ...],
     coerced: bool,
+    is_document: bool,
+    dialect: str | None,
+    identifier: str | None,
     allow_broken: bool,
 ) -> int:
     """Write the JSON Schema of each module that is named, or of all.
@@ -106,6 +133,8 @@ def export(
         raise click.UsageError("give either --from or --module")
     if not is_given and required:
         raise click.UsageError("--required goes with --from or --module: of the modules here it always holds")
+    if not is_document and (dialect is not None or identifier is not None):
+        raise click.UsageError("--dialect and --id go with --document")
     if types and not is_given:
         raise click.UsageError("--type goes with --from or --module")
     if name is not None and len(modules.texts) > 1:
@@ -123,12 +152,18 @@ def export(
         exports = _export_all(dump, coerced=coerced)
     else:
         exports = _select(_export_all(_load(nixpkgs, dump_file), coerced=coerced), names)
+    # The committed one goes with the committed schemas.
+    is_whole = is_document or (directory is None and not (names or coerced))
     directory = directory or _schemas_directory()
     directory.mkdir(parents=True, exist_ok=True)
-    for each in exports:
-        path = directory / f"{each.name}.schema.json"
-        write_atomic(path, each.render())
-        click.echo(str(path))
+    files = {} if is_document else {f"{each.name}.schema.json": each.render() for each in exports}
+    if is_whole:
+        files |= _render_document(
+            exports, is_own=not is_given, name=name, dialect=dialect, identifier=identifier
+        )
+    for file, content in files.items():
+        write_atomic(directory / file, content)
+        click.echo(str(directory / file))
     status = report_findings(exports)
     return 0 if allow_broken else status
 
@@ -146,12 +181,15 @@ def export(
 @_DUMP
 def check(names: tuple[str, ...], directory: Path | None, nixpkgs: str | None, dump_file: Path | None) -> int:
     """Compare the committed schemas with the modules; exit 1 and say what differs."""
-    from ectools.options.checking import check_schemas
+    from ectools.options.checking import check_files, check_schemas
 
     every = _export_all(_load(nixpkgs, dump_file))
     exports = _select(every, names)
+    is_whole = directory is None and not names
     directory = directory or _schemas_directory()
     stale = check_schemas(exports, directory, known=[each.name for each in every])
+    if is_whole:
+        stale += check_files(_render_document(every), directory)
     for drift in stale:
         click.echo(drift.render())
     if stale:
@@ -287,6 +325,34 @@ def _export_all(dump: Dump, *, coerced: bool = False) -> list[Export]:
     from ectools.options.export import export_tree
 
     return [export_tree(dump, tree, output=coerced) for tree in dump.trees]
+
+
+def _render_document(
+    exports: list[Export],
+    *,
+    is_own: bool = True,
+    name: str | None = None,
+    dialect: str | None = None,
+    identifier: str | None = None,
+) -> dict[str, bytes]:
+    """The schema of a whole host description by its file's name. ``is_own``: of the modules here."""
+    from ectools.host.editor_schema import (
+        HOST_DOCUMENT_NAME,
+        HOST_DOCUMENT_URL,
+        EditorDialect,
+        build_editor_schema,
+        render_editor_schema,
+    )
+    from ectools.schemas import Schema
+
+    document = build_editor_schema(
+        [Schema(each.document, each.name, "") for each in exports],
+        identifier=identifier or (HOST_DOCUMENT_URL if is_own else None),
+        dialect=EditorDialect(dialect or EditorDialect.DRAFT_07),
+        is_open=not is_own,
+    )
+    stem = HOST_DOCUMENT_NAME if is_own else name or exports[0].name
+    return {f"{stem}.document.json": render_editor_schema(document)}
 
 
 def _select(exports: list[Export], names: tuple[str, ...]) -> list[Export]:

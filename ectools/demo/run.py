@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import stat
 import sys
@@ -21,6 +20,7 @@ from ectools import host
 from ectools.demo.draw import Drawing, print_section
 from ectools.demo.log_lines import follow_lines
 from ectools.demo.payload import UP_MARK, Payload, build_payload, open_to_guest, stage_payload
+from ectools.demo.run_directory import leave_run_directory, make_run_directory
 from ectools.demo.stages import DemoStage, Timeline, find_remark, parse_record, recognise_stage
 from ectools.errors import EcError, ProblemsError
 from ectools.files import write_atomic
@@ -62,8 +62,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
     else:
         parts = Payload.load(payload)
     with ExitStack() as undo:
-        directory = Path(tempfile.mkdtemp(prefix="ectools-demo-", dir=_choose_place()))
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = make_run_directory(undo, place=_choose_place())
         mark = secrets.token_hex(8)
         stage_payload(parts, directory / "root", cmdline=f"ec.mark={mark}")
         config = _write_settings(directory, stderr=stderr)
@@ -75,6 +74,7 @@ def run_demo(*, payload: Path | None, keep: bool, timeout: float, stderr: TextIO
         undo.callback(stop, runner, term_seconds=_STOP_SECONDS)
         timeline = _watch(runner, log, mark=f"{UP_MARK} {mark}", timeout=timeout, drawing=Drawing(stderr))
         if keep:
+            leave_run_directory(directory)
             undo.pop_all()
         else:
             _stop_runner(runner, stderr=stderr)

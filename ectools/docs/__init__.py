@@ -1,10 +1,10 @@
 """Option documentation, from the schemas alone.
 
 ``shape_check`` whether it is such a schema · ``model`` a schema's options as a flat list · ``constraints``
-of their values · ``reference`` all modules, and what was renamed · ``links`` · ``commonmark`` and ``roles``
-descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, ``data`` and ``options_json`` with
-``pretty`` the formats · ``writing`` pages into a directory · ``changelog`` what changed between two
-revisions · ``commands_man`` pages of the commands.
+of their values · ``site`` titles and guides · ``reference`` all modules, and what was renamed · ``links`` ·
+``commonmark`` and ``roles`` descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, ``data`` and
+``options_json`` with ``pretty`` the formats · ``writing`` pages into a directory · ``changelog`` what changed
+between two revisions · ``commands_man`` pages of the commands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ectools.docs.reference import Reference
 
@@ -66,6 +66,9 @@ def write_pages(reference: Reference, kind: DocFormat) -> dict[str, bytes]:
     assert_never(kind)
 
 
-def _encode(pages: dict[str, str]) -> dict[str, bytes]:
+def _encode(pages: Mapping[str, str | bytes]) -> dict[str, bytes]:
     # Half of a surrogate pair, which JSON can write and UTF-8 cannot carry, becomes a question mark.
-    return {name: text.encode(errors="replace") for name, text in pages.items()}
+    return {
+        name: text if isinstance(text, bytes) else text.encode(errors="replace")
+        for name, text in pages.items()
+    }

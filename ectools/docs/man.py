@@ -1,4 +1,4 @@
-"""The reference as one page of the manual, ``ectools-options.5``, in the man(7) macros."""
+"""The reference as one page of the manual, named as the site says, in the man(7) macros."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ if TYPE_CHECKING:
     from ectools.docs.constraints import Constraint
     from ectools.docs.model import CodeExample, OptionDoc
     from ectools.docs.reference import Reference
-
-MAN_FILE = "ectools-options.5"
+    from ectools.docs.site import Site
 
 # The earliest date of an archive: a page without one is an error, and one of today is another page every day.
 _NO_DATE = 315532800
+_TITLE = "Options"
 
 
 def write_pages(reference: Reference) -> dict[str, str]:
     """The one page, by its file's name. It is dated ``SOURCE_DATE_EPOCH``, or 1980."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch) if epoch.isdigit() else _NO_DATE))
+    site = reference.site
+    page = site.man_page
+    source = f"{site.title} {site.version}" if site.version else f"ectools {__version__}"
     lines = [
-        f'.TH ECTOOLS\\-OPTIONS 5 "{date}" "ectools {escape_roff(__version__)}" "Options"',
+        f'.TH {escape_roff_code(page.name.upper())} {page.section} "{date}" "{_quote(source)}" "Options"',
         # No name is hyphenated, and no line filled with spaces: code is copied from here.
         ".nh",
         ".ad l",
         ".SH NAME",
-        "ectools\\-options \\- options of NixOS modules",
+        f"{escape_roff_code(page.name)} \\- {escape_roff(_describe(site))}",
         ".SH OPTIONS",
     ]
     for module in reference.modules:
@@ -40,7 +43,16 @@ def write_pages(reference: Reference) -> dict[str, str]:
         for option in module.options:
             lines += _write_entry(option)
         lines.append(".PP")
-    return {MAN_FILE: "\n".join(lines[:-1]) + "\n"}
+    return {page.file: "\n".join(lines[:-1]) + "\n"}
+
+
+def _describe(site: Site) -> str:
+    return "options of NixOS modules" if site.title == _TITLE else f"options of {site.title}"
+
+
+def _quote(text: str) -> str:
+    """A macro's argument between double quotes."""
+    return escape_roff(text).replace('"', '""')
 
 
 def _write_entry(option: OptionDoc) -> list[str]:

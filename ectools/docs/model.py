@@ -66,11 +66,15 @@ class OptionDoc:
 
 @dataclass(frozen=True)
 class ModuleDoc:
-    """One schema's options. ``prefix`` is the dotted path of what the schema describes."""
+    """One schema's options. ``prefix`` is the dotted path of what the schema describes.
+
+    ``project`` is the title of the project that it belongs to, empty where the site is of one.
+    """
 
     name: str
     prefix: str
     options: tuple[OptionDoc, ...]
+    project: str = ""
 
 
 class UndocumentedError(EcError):

@@ -34,9 +34,9 @@ _NO_DESCRIPTION = "This option has no description."
 def write_pages(reference: Reference) -> dict[str, str]:
     """The one file, by its name; options of several modules in one, as of one evaluation."""
     options: dict[str, Any] = {}
-    for schema in reference.schemas:
+    for schema, settings in reference.schemas:
         document = schema.document
-        walker = _Walker(document, reference.settings)
+        walker = _Walker(document, settings)
         for path, option in walker.objects(document, tuple(document.get("x-nix-path", ())), ()):
             options.setdefault(_show_option(path), walker.describe(option, path))
     # Nix sorts names by their bytes.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ectools.docs.model import DocSettings, ModuleDoc, build_module_doc, reject_undocumented
 from ectools.docs.shape_check import find_shape_faults
+from ectools.docs.site import Project, Site
 from ectools.errors import InputError, Problem, ProblemsError
 from ectools.files import read_json
 from ectools.schemas import Schema, load_schema, schema_names, schemas_directory
@@ -23,13 +24,14 @@ REDIRECTS = "redirects.json"
 class Reference:
     """What every format is written from. ``redirects``: former name of an option → the name it has.
 
-    ``schemas`` are those of the modules, for the formats that say more of a value than its text.
+    ``schemas`` are those of the modules, for the formats that say more of a value than its text, each with
+    what is shown of its options.
     """
 
     modules: tuple[ModuleDoc, ...]
     redirects: Mapping[str, str]
-    schemas: tuple[Schema, ...] = ()
-    settings: DocSettings = field(default_factory=DocSettings)
+    schemas: tuple[tuple[Schema, DocSettings], ...] = ()
+    site: Site = field(default_factory=Site)
 
 
 def build_reference(
@@ -39,21 +41,32 @@ def build_reference(
     settings: DocSettings | None = None,
     redirects: Path | None = None,
     allow_undocumented: bool = False,
+    site: Site | None = None,
 ) -> Reference:
     """The reference of the named schemas (names or files) and of ``modules``, which were exported just now.
 
     Where there is none of either, it is of all of this project's.
 
+    The projects of a ``site`` name their own schemas, and where their declarations link to.
     ``redirects`` is a JSON file, an object of former names to new ones; this project's own stands beside its
     schemas. Raises InputError, UndocumentedError.
     """
     own = schemas_directory() / REDIRECTS
-    names = schemas or (() if modules else schema_names())
-    if redirects is None and not schemas and not modules and own.is_file():
+    site = site or Site()
+    is_own = not (schemas or modules or site.projects)
+    if redirects is None and is_own and own.is_file():
         redirects = own
     settings = settings or DocSettings()
-    loaded = (*map(_load, names), *modules)
-    documented = [build_module_doc(schema, settings) for schema in loaded]
+    if site.projects:
+        loaded = [each for project in site.projects for each in _load_project(project, settings)]
+    else:
+        names = schema_names() if is_own else schemas
+        loaded = [(schema, settings, "") for schema in (*map(_load, names), *modules)]
+    documented = [
+        replace(build_module_doc(schema, own_settings), project=project)
+        for schema, own_settings, project in loaded
+    ]
+    _reject_same_names(documented)
     if not allow_undocumented:
         reject_undocumented(documented)
     table: dict[str, str] = {}
@@ -63,7 +76,28 @@ def build_reference(
     former: dict[str, list[str]] = defaultdict(list)
     for old, new in sorted(table.items()):
         former[new].append(old)
-    return Reference(tuple(_with_former(module, former) for module in documented), table, loaded, settings)
+    return Reference(
+        tuple(_with_former(module, former) for module in documented),
+        table,
+        tuple((schema, own_settings) for schema, own_settings, _ in loaded),
+        site,
+    )
+
+
+def _load_project(project: Project, settings: DocSettings) -> Iterator[tuple[Schema, DocSettings, str]]:
+    """The schemas of a project, each with its settings and what the project is called."""
+    own_settings = replace(settings, source_url=project.source_url or settings.source_url)
+    title = f"{project.title} {project.version}".strip()
+    for name in project.schemas or schema_names():
+        yield _load(name), own_settings, title
+
+
+def _reject_same_names(modules: Sequence[ModuleDoc]) -> None:
+    """Raises InputError where two modules would have one page."""
+    names = [module.name for module in modules]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice}: two schemas of that name", hint="rename the file of one of them")
 
 
 def _with_former(module: ModuleDoc, former: Mapping[str, list[str]]) -> ModuleDoc:

@@ -28,6 +28,9 @@ class HostFormat(StrEnum):
 MAX_VALUE_DEPTH = 50
 """How deep options may lie: far deeper than they do, and so that walking a schema beside them is safe."""
 
+SCHEMA_KEY = "$schema"
+"""What names the schema of a description in the description itself, for editors."""
+
 FORMAT_SUFFIXES = {
     ".json": HostFormat.JSON,
     ".toml": HostFormat.TOML,
@@ -57,6 +60,7 @@ def load_host(path: Path) -> HostDescription:
 def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
     """A host description from ``data``, which errors call ``file``. Raises ProblemsError."""
     mapped = parse_value(data, file=file, form=form)
+    leave_out_schema_key(mapped.value)
     if not isinstance(mapped.value, dict):
         position = mapped.find_position(()) or Position(1, 1)
         raise SyntaxProblem("a host description is a table of options", position).as_error(file)
@@ -65,6 +69,12 @@ def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
         message = f"nested deeper than {MAX_VALUE_DEPTH} levels"
         raise SyntaxProblem(message, mapped.find_position(place), place=place).as_error(file)
     return HostDescription(file, mapped)
+
+
+def leave_out_schema_key(value: Any) -> None:
+    """Take what names the description's schema for an editor out of it; it is none of its options."""
+    if isinstance(value, dict) and isinstance(value.get(SCHEMA_KEY), str):
+        del value[SCHEMA_KEY]
 
 
 def _find_too_deep(value: Any) -> Place | None:

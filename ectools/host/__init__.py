@@ -1,7 +1,8 @@
 """A host description in JSON, YAML or TOML: its validation, and the NixOS module made from it.
 
 ``combined_schema`` of several modules · ``fast_validate``, ``validate`` · ``generate`` the module ·
-``example`` a description to start from · ``wrapped`` the settings of one service as a description.
+``example`` a description to start from · ``wrapped`` the settings of one service as a description ·
+``editor_schema`` the schema of a whole description, for editors.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ectools.errors import InputError
 from ectools.host.combined_schema import describe_option, follow_path, is_package
 from ectools.settings_file import PACKAGE_PATTERN
 
@@ -21,14 +22,24 @@ _HEADER = """\
 """
 
 
-def build_example(document: dict[str, Any], values: Mapping[tuple[str, ...], Any] | None = None) -> str:
+def build_example(
+    document: dict[str, Any],
+    values: Mapping[tuple[str, ...], Any] | None = None,
+    *,
+    editor_schema: str | None = None,
+) -> str:
     """The text. ``document`` is the schema of a host description; what has no default is written out.
 
-    ``values``: the path of an option → what is written for it, in place of its default.
+    ``values``: the path of an option → what is written for it, in place of its default. ``editor_schema``:
+    the address of a schema that the first line names, as taplo reads it
+    (https://taplo.tamasfe.dev/configuration/directives.html). Raises InputError where no line can hold that.
     """
+    if editor_schema is not None and (not editor_schema.isprintable() or " " in editor_schema):
+        raise InputError(f"{editor_schema!r}: not the address of a schema", hint="write a space in it as %20")
     lines: list[str] = []
     _write_table(document, (), _Writing(document, values or {}), lines)
-    return _HEADER + "\n".join(lines) + "\n"
+    directive = "" if editor_schema is None else f"#:schema {editor_schema}\n"
+    return directive + _HEADER + "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)

@@ -205,10 +205,10 @@ class Interpolated:
     parts: tuple[Expr, ...]
 
 
-Node: TypeAlias = (
+SyntaxNode: TypeAlias = (
     Var | Select | Path | Call | Lambda | Function | AttrSet | Let | With | Assert | If | Interpolated
 )
-Expr: TypeAlias = "bool | int | float | str | Sequence[Expr] | Mapping[str, Expr] | Node | None"
+Expr: TypeAlias = "bool | int | float | str | Sequence[Expr] | Mapping[str, Expr] | SyntaxNode | None"
 
 
 def _reject_repeated_bindings(bindings: tuple[Binding | Inherit, ...]) -> None:

@@ -9,6 +9,7 @@ from ectools.files import parse_json
 from ectools.options.drift import Change, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ectools.options.export import Export
@@ -33,6 +34,18 @@ def check_schemas(exports: list[Export], directory: Path, *, known: list[str]) -
     for path in sorted(directory.glob("*.schema.json")):
         if path.name.removesuffix(".schema.json") not in known:
             stale.append(Stale(path, "no module has these options any more"))
+    return stale
+
+
+def check_files(files: Mapping[str, bytes], directory: Path) -> list[Stale]:
+    """Which of ``files`` (name → content), which are made of all schemas, are not so in ``directory``."""
+    stale = []
+    for name, content in files.items():
+        path = directory / name
+        if not path.is_file():
+            stale.append(Stale(path, "is missing"))
+        elif path.read_bytes() != content:
+            stale.append(Stale(path, "differs from the modules"))
     return stale
 
 

@@ -44,6 +44,12 @@ def find_checkout() -> Path:
     )
 
 
+def find_library() -> Path:
+    """The directory of ``nix/lib``: the package's own, or the checkout's that the package is started from."""
+    installed = _PACKAGE / "_nix"
+    return installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
+
+
 def evaluate_modules(*, nixpkgs: str | None = None) -> Dump:
     """The options of the checkout's modules. ``nixpkgs`` is a path, None for the one that the user has.
 
@@ -78,7 +84,7 @@ def evaluate_expression(
     """
     directory = directory or Path.cwd()
     request = OptionsRequest(
-        library=_find_library(),
+        library=find_library(),
         nixpkgs=find_nixpkgs(nixpkgs),
         target=OptionsSource(expression=expression, directory=directory),
     )
@@ -113,7 +119,7 @@ def evaluate_module(
         target = OptionsSource(installable=module.installable, inputs=inputs, directory=directory)
         root = _ask_flake(module, target, data)
     request = OptionsRequest(
-        library=_find_library(),
+        library=find_library(),
         # A flake says itself which nixpkgs it wants, and the environment does not.
         nixpkgs=None if nixpkgs is None and data["nixpkgs"] is not None else find_nixpkgs(nixpkgs),
         target=target,
@@ -142,11 +148,6 @@ def _ask_flake(module: ModuleReference, target: OptionsSource, data: dict[str, A
         name: {"locked": locked} for name, locked in flake.inputs.items() if name in _FRAMEWORKS
     }
     return Path(flake.path)
-
-
-def _find_library() -> Path:
-    installed = _PACKAGE / "_nix"
-    return installed if installed.is_dir() else _PACKAGE.parent / "nix" / "lib"
 
 
 def _tree_data(name: str, root: Path, *, required: bool, types: Mapping[str, str] | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ let
     "ec-runner-${architecture}-netboot" = [
       ./runner.nix
       ./netboot.nix
+      ./lean.nix
     ];
     "ec-runner-${architecture}-iso" = [
       ./runner.nix

@@ -4,6 +4,7 @@
   config,
   lib,
   modulesPath,
+  options,
   pkgs,
   ...
 }:
@@ -23,6 +24,11 @@ in
     "${modulesPath}/installer/netboot/netboot.nix"
     ./volatile-host-keys.nix
   ];
+
+  # The kernel and stage 1 stand beside the store, and are in it no second time. Nothing can be started with them there:
+  # that stage 1 has no store to go on to.
+  system.extraSystemBuilderCmds = "rm -f $out/{append-initrd-secrets,boot.json,initrd,kernel}";
+  boot = lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; };
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 

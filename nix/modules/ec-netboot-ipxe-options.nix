@@ -46,7 +46,7 @@ in
       defaultText = lib.literalExpression "pkgs.ipxe";
       example = lib.literalExpression ''pkgs.ipxe.override { additionalOptions = [ "NSLOOKUP_CMD" ]; }'';
       description = ''
-        The stock iPXE: `ipxe.efi`, `snponly.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
+        The stock iPXE: `ipxe.efi`, `snp.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
         look for `autoexec.ipxe`.
       '';
     };
@@ -58,9 +58,11 @@ in
       ];
       default = "ipxe";
       description = ''
-        Which iPXE for UEFI of {option}`${path}.ipxe.package` is served by the strategies `autoexec` and `embedded`. `ipxe`
-        has drivers of its own, and goes through all NICs of a machine. `snponly` has none: it uses the firmware's, over
-        the one NIC that the machine booted from, and is less than a third as large.
+        Which iPXE for x86-64 UEFI of {option}`${path}.ipxe.package` is served by the strategies `autoexec` and `embedded`. `ipxe`
+        has drivers of its own, and goes through all NICs of a machine. `snponly` has none and uses the firmware's: it is
+        less than a third as large, which is what counts where many machines load it at a time, and gets along with NICs
+        that iPXE's drivers do not. `snponly.efi` knows the one NIC that the machine booted from; where the package has
+        none, `snp.efi` is taken, which knows all that the firmware does.
       '';
     };
 
@@ -75,7 +77,10 @@ in
       type = types.nullOr types.str;
       default =
         if cfg.ipxe.strategy == "embedded" then
-          "${cfg.ipxe.package.override { embedScript = embeddedScript; }}/${cfg.ipxe.binary}.efi"
+          "${cfg.ipxe.package.override { embedScript = embeddedScript; }}/${
+            # nixpkgs builds no snponly.efi.
+            if cfg.ipxe.binary == "snponly" then "snp.efi" else "ipxe.efi"
+          }"
         else
           null;
       defaultText = lib.literalMD "the {option}`${path}.ipxe.binary` with the boot script inside, built by Nix; null for other strategies";

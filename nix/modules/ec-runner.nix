@@ -33,6 +33,7 @@ in
 {
   imports = [
     ./tools.nix
+    ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
   ];
 

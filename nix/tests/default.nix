@@ -17,6 +17,8 @@ let
         imports = [
           test
           extra
+          # The driver has a time limit of its own.
+          ({ config, ... }: { globalTimeout = config.meta.timeout; })
         ];
       }
     );
@@ -34,6 +36,9 @@ pkgs.lib.mapAttrs' make {
     module = nixosModules.ec-netboot;
     inherit demoPayload;
   };
-  node = import ./node.nix { module = nixosModules.ec-node; };
+  node = import ./node.nix {
+    module = nixosModules.ec-node;
+    guest = nixosModules.ec-publisher-guest;
+  };
   runner = import ./runner.nix { module = nixosModules.ec-runner; };
 }

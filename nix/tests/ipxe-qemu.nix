@@ -21,30 +21,42 @@ let
 in
 {
   name = "every-channel-ipxe-qemu";
-  meta.timeout = 1800;
+  meta.timeout = 7200;
 
-  nodes.host = {
-    imports = [ module ];
+  nodes.host =
+    { config, ... }:
+    {
+      imports = [ module ];
 
-    virtualisation = {
-      cores = 2;
-      memorySize = 2048;
-      diskSize = 4096;
+      virtualisation = {
+        cores = 2;
+        memorySize = 2048;
+        diskSize = 4096;
+      };
+
+      services.every-channel.ipxe-qemu = {
+        enable = true;
+        enableKvm = false;
+        vcpus = 1;
+        memoryMiB = 512;
+        disk.size = "1G";
+        boot.http.root = "${root}";
+        # An emulated e1000 costs most of the time of a boot.
+        boot.userNet.model = "virtio-net-pci";
+      };
+
+      # Where there is no KVM at all, a program of Python takes a minute to start.
+      systemd.services = lib.mkIf config.services.every-channel.ipxe-qemu.enable (
+        lib.genAttrs [ unit "${unit}-loopback" ] (name: {
+          serviceConfig = {
+            TimeoutStartSec = lib.mkForce 900;
+            WatchdogSec = lib.mkIf (name == unit) (lib.mkForce 600);
+          };
+        })
+      );
+
+      specialisation.disabled.configuration.services.every-channel.ipxe-qemu.enable = lib.mkForce false;
     };
-
-    services.every-channel.ipxe-qemu = {
-      enable = true;
-      enableKvm = false;
-      vcpus = 1;
-      memoryMiB = 512;
-      disk.size = "1G";
-      boot.http.root = "${root}";
-      # An emulated e1000 costs most of the time of a boot.
-      boot.userNet.model = "virtio-net-pci";
-    };
-
-    specialisation.disabled.configuration.services.every-channel.ipxe-qemu.enable = lib.mkForce false;
-  };
 
   testScript = ''
     journal = "journalctl --unit ${unit} --output cat"
@@ -53,7 +65,7 @@ in
 
 
     def wait_for_boots(count: int) -> None:
-        host.wait_until_succeeds(f"test $({boots} | wc --lines) -ge {count}", timeout=600)
+        host.wait_until_succeeds(f"test $({boots} | wc --lines) -ge {count}", timeout=1800)
 
 
     with subtest("the settings file passes the checker"):
@@ -97,6 +109,7 @@ in
 
     with subtest("what is disabled leaves its state directory, and nothing else"):
         host.succeed("systemctl start ${unit}.service")
+        host.wait_until_succeeds("pgrep --uid ${unit} qemu-system")
         host.succeed("/run/current-system/specialisation/disabled/bin/switch-to-configuration test")
         host.fail("systemctl cat ${unit}.service")
         host.fail("pgrep qemu-system")

@@ -17,6 +17,7 @@ from support.sample_options import make_schema, write_redirects
 
 from ectools.docs import DocFormat, write_pages
 from ectools.docs.reference import build_reference
+from ectools.docs.site import Site
 from ectools.docs.writing import write_directory
 
 PORT = "opt-services.demo.port"
@@ -37,6 +38,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(600)
     }
     disk["compression"] = {**option, "description": "How images are squeezed by Zstandard."}
+    disk["address"] = {**option, "default": "198.51.100.7/24", "examples": ["/srv/Big Data"]}
     demo = {"type": "object", "properties": make_schema()["properties"]}
     schema = {
         "x-nix-path": [],
@@ -48,10 +50,21 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (root / "all.schema.json").write_text(json.dumps(schema))
     reference = build_reference(
-        [str(root / "all.schema.json")], redirects=write_redirects(root, {"boot.old": "services.demo.port"})
+        [str(root / "all.schema.json")],
+        redirects=write_redirects(root, {"boot.old": "services.demo.port"}),
+        site=Site(guides=(write_guide(root),)),
     )
     write_directory(root / "html", write_pages(reference, DocFormat.HTML))
     return root / "html"
+
+
+def write_guide(root: Path) -> Path:
+    """A page of Markdown with all that may be too wide."""
+    (root / "wide.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="9"/>')
+    text = "# A guide\n\n![wide](wide.svg)\n\n## Below\n\n| " + " | ".join(["column"] * 20)
+    text += f" |\n{'|---' * 20}|\n\n    {'code ' * 60}\n\n`{'x' * 300}` [down](#below)\n"
+    (root / "guide.md").write_text(text)
+    return root / "guide.md"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +119,9 @@ def search(page: Page, text: str) -> list[str]:
         ("squeesed", "boot.deep.compression"),
         ("serivces.demo.prot", "services.demo.port"),
         ("disk599", "boot.deep.disk599"),
+        ("198.51.100", "boot.deep.address"),
+        ("/srv/big", "boot.deep.address"),
+        ("address 100.7/24", "boot.deep.address"),
     ],
 )
 def test_search_finds(page: Page, address: str, text: str, first: str) -> None:
@@ -123,6 +139,43 @@ def test_search_finds_nothing_where_there_is_nothing(page: Page, address: str) -
         page.evaluate("document.querySelector('#search-status').textContent")
         == "600 options, the best 50 shown"
     )
+
+
+def test_what_is_searched_for_stands_in_the_address_and_is_found_from_there(page: Page, address: str) -> None:
+    page.open(f"{address}/index.html")
+    assert page.evaluate("location.search") == ""
+    search(page, "198.51 x")
+    shared = page.evaluate("location.href")
+    assert shared == f"{address}/index.html?q=198.51+x"
+    page.open(f"{address}/boot.deep.html?q=198.51")
+    page.wait_for("document.querySelectorAll('#results li').length")
+    assert page.evaluate("document.querySelector('#search').value") == "198.51"
+    assert page.evaluate("document.querySelector('#results .value').textContent") == '"198.51.100.7/24"'
+    page.press("Enter")
+    page.wait_for("location.hash === '#opt-boot.deep.address'")
+    assert page.evaluate("location.href") == f"{address}/boot.deep.html#opt-boot.deep.address"
+
+
+def test_an_address_with_a_question_for_another_page_is_followed(page: Page, address: str) -> None:
+    page.open(f"{address}/index.html?q=disk400")
+    page.wait_for("document.querySelectorAll('#results li').length")
+    page.press("Enter")
+    page.wait_for("location.pathname === '/boot.deep.html'")
+    assert page.evaluate("location.search") == ""
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_guide_fits_and_is_followed_within(page: Page, address: str, scheme: str, width: int) -> None:
+    page.set_scheme(scheme)
+    page.set_size(width, 700)
+    page.open(f"{address}/guide.html")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(
+        "document.querySelector('img').complete && document.querySelector('img').naturalWidth > 0"
+    )
+    page.evaluate("document.querySelector('article a').click()")
+    page.wait_for("location.hash === '#below'")
 
 
 def shown(page: Page, anchor: str) -> bool:
@@ -232,7 +285,7 @@ def test_it_is_all_there_without_the_script(directory: Path, address: str) -> No
         page.open(f"{address}/boot.deep.html#opt-boot.deep.disk500")
         page.wait_for("scrollY > 1000")
         assert shown(page, "opt-boot.deep.disk500")
-        assert page.evaluate("document.querySelectorAll('section.option').length") == 601
+        assert page.evaluate("document.querySelectorAll('section.option').length") == 602
         assert page.evaluate("getComputedStyle(document.querySelector('form')).display") == "none"
         page.open(f"{address}/index.html")
         links = page.evaluate("[...document.querySelectorAll('main a')].map(a => a.getAttribute('href'))")

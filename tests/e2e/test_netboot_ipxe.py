@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,13 @@ from ectools.demo.payload import UP_MARK, build_payload
 from ectools.errors import InputError
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.binary import Autoexec, inspect_binary
-from ectools.netboot.boot_files.choose import BinaryError, choose_binaries
+from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_stock
+from ectools.netboot.boot_files.scripts.fetching import build_pause, join_lines, start_rounds
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.protocols import Binary
 from ectools.netboot.settings.load import load_netboot_settings
-from ectools.netboot.settings.model import StockIpxe
+from ectools.netboot.settings.model import StockBinary, StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,16 +134,23 @@ def settings_of(port: int, **flags: Any) -> NetbootSettings:
 
 @contextlib.contextmanager
 def booted(
-    directory: Path, firmware: Firmware, settings: NetbootSettings, *, suite: str = "bookworm"
+    directory: Path,
+    firmware: Firmware,
+    settings: NetbootSettings,
+    *,
+    suite: str = "bookworm",
+    binary: StockBinary = StockBinary.IPXE,
+    script: str | None = None,
 ) -> Iterator[Client]:
     """A client of QEMU's own TFTP server. SeaBIOS's ROM is given the script, OVMF the suite's iPXE."""
     tftp = directory / "tftp"
     tftp.mkdir()
-    (tftp / "autoexec.ipxe").write_text(build_autoexec(settings, TOKEN))
+    (tftp / "autoexec.ipxe").write_text(script or build_autoexec(settings, TOKEN))
     boot_file = "autoexec.ipxe"
     if firmware is not Firmware.SEABIOS:
         boot_file = "ec-ipxe.efi"
-        shutil.copyfile(find_ipxe(suite) / "usr/lib/ipxe/ipxe-amd64.efi", tftp / boot_file)
+        found = find_stock(find_ipxe(suite) / "usr/lib/ipxe", binary)
+        (tftp / boot_file).write_bytes(found.data)
     plug = Plug(netdev=f"user,tftp={tftp},bootfile={boot_file}")
     with start_client(plug, firmware, directory) as client:
         yield client
@@ -166,6 +173,31 @@ def test_an_ipxe_of_2025_boots_what_it_cannot_verify_and_says_so(tmp_path: Path,
     assert server.tokens == [None, None, None]
     assert client.console.count("this iPXE has no sha256sum --set; what it boots is not verified") == 1
     assert TOKEN not in client.console
+
+
+def test_one_without_drivers_is_less_than_a_third_as_large() -> None:
+    package = find_ipxe("trixie") / "usr/lib/ipxe"
+    small, large = (find_stock(package, each) for each in (StockBinary.SNPONLY, StockBinary.IPXE))
+    assert 3 * len(small.data) < len(large.data)
+
+
+@qemu
+def test_one_without_drivers_boots_over_the_firmwares(tmp_path: Path, site: Site) -> None:
+    with RecordingServer(site.odd) as server:
+        settings = settings_of(server.port)
+        (site.odd / "netboot.ipxe").write_text(build_netboot(settings, site.release, None))
+        options = {"suite": "trixie", "binary": StockBinary.SNPONLY}
+        with booted(tmp_path, Firmware.OVMF_PXE, settings, **options) as client:
+            client.wait_for(UP)
+
+
+@qemu
+def test_each_machine_pauses_a_little_differently(tmp_path: Path) -> None:
+    """By the last byte of its address, which QEMU's own DHCP server gives."""
+    shown = ["echo SPREAD ${ec-spread} of ${netX/ip}", "poweroff"]
+    script = join_lines(["#!ipxe"], start_rounds(), build_pause("nothing"), shown)
+    with booted(tmp_path, Firmware.SEABIOS, settings_of(80), script=script) as client:
+        client.wait_for("SPREAD 16 of 10.0.2.15")
 
 
 @qemu

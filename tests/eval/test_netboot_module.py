@@ -160,18 +160,31 @@ def test_each_assertion_fires_alone_in_its_words(variants: Variants) -> None:
 
 
 DNSMASQ_OF_VERSION = """
-  {{ nixpkgs, config }}: map (version: (import {system} {{
-    inherit nixpkgs config;
-    modules = [
-      {{ nixpkgs.overlays = [ (_: prev: {{ dnsmasq = prev.dnsmasq // {{ inherit version; }}; }}) ]; }}
-    ];
-  }}).failed) [ "2.91" "2.92" "2.92rc1" "2.920" "2.93" ]
+  {{ nixpkgs, config }}:
+  let
+    system = import {tests}/system.nix {{ inherit nixpkgs config; }};
+    inherit (system.pkgs) lib;
+    path = "services.every-channel.netboot";
+    assertionsWith = dnsmasqVersion: import {modules}/ec-netboot-assertions.nix {{
+      inherit dnsmasqVersion lib path;
+      cfg = system.config.services.every-channel.netboot;
+      options = system.options.services.every-channel.netboot;
+      directories = import {modules}/directories.nix {{
+        inherit lib path;
+        user = "every-channel-netboot";
+      }};
+    }};
+  in
+  map (version: map (each: each.message) (lib.filter (each: !each.assertion) (assertionsWith version)))
+    [ "2.91" "2.92" "2.92rc1" "2.920" "2.93" ]
 """
 
 
 def test_a_dnsmasq_whose_proxy_dhcp_is_wrong_is_refused(nixpkgs: Path, nix_env: Mapping[str, str]) -> None:
     options = merge(LISTEN, {"proxyDhcp": {"enable": True, "subnet": "192.0.2.0/24"}})
-    expression = DNSMASQ_OF_VERSION.format(system=Path(__file__).parent / "system.nix")
+    tests = Path(__file__).parent
+    modules = tests.parent.parent / "nix" / "modules"
+    expression = DNSMASQ_OF_VERSION.format(tests=tests, modules=modules)
     argv = ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", "--expr", expression]
     argv += ["--argstr", "nixpkgs", str(nixpkgs), "--argstr", "config", json.dumps(host(options))]
     done = subprocess.run(argv, env=dict(nix_env), capture_output=True, text=True, timeout=600, check=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.nix
 
 HERE = Path(__file__).parent
-Node = dict[str, Any]
+SyntaxNode = dict[str, Any]
 TRIPLES = 20_000
 VALUES: list[Any] = [
     # A submodule imports the file that an absolute path names, which ends the evaluation where there is none.
@@ -43,7 +43,7 @@ def table(nixpkgs: Path) -> Dump:
 
 
 @pytest.fixture(scope="module")
-def nodes(table: Dump) -> dict[str, Node]:
+def nodes(table: Dump) -> dict[str, SyntaxNode]:
     """The types as nix/lib describes them, by name."""
     return {option["path"][0]: option["type"] for option in table.trees[0].options}
 
@@ -58,11 +58,11 @@ def fitting(table: Dump) -> dict[str, list[Any]]:
     }
 
 
-def many_of(name: str, elem: Node) -> Node:
+def many_of(name: str, elem: SyntaxNode) -> SyntaxNode:
     return {"name": name, "description": f"{name} of {elem['description']}", "elem": elem}
 
 
-def wrapped(a: Node, b: Node) -> Iterator[Node]:
+def wrapped(a: SyntaxNode, b: SyntaxNode) -> Iterator[SyntaxNode]:
     """Types of depth 3 in which a union of the two stands."""
     union = either(a, b)
     yield union
@@ -77,7 +77,7 @@ def wrapped(a: Node, b: Node) -> Iterator[Node]:
     yield either({"name": "attrTag", "description": "t", "options": options[:1]}, null_or(b))
 
 
-def assert_well_formed(types: Iterable[Node]) -> None:
+def assert_well_formed(types: Iterable[SyntaxNode]) -> None:
     """Each converts to a schema; of the first hundred, jsonschema's metaschema says so too."""
     for number, node in enumerate(types):
         converter = make_converter()
@@ -99,18 +99,18 @@ def _assert_shape(node: Any, document: dict[str, Any]) -> None:
             _assert_shape(inner, document)
 
 
-def test_every_pair_is_exported_however_it_nests(nodes: dict[str, Node]) -> None:
+def test_every_pair_is_exported_however_it_nests(nodes: dict[str, SyntaxNode]) -> None:
     pairs = itertools.product(nodes.values(), repeat=2)
     assert_well_formed(node for pair in pairs for node in wrapped(*pair))
 
 
-def test_a_sample_of_triples_is_exported(nodes: dict[str, Node]) -> None:
+def test_a_sample_of_triples_is_exported(nodes: dict[str, SyntaxNode]) -> None:
     triples = random.Random(12).choices(list(itertools.product(nodes.values(), repeat=3)), k=TRIPLES)
     assert_well_formed(either(either(a, null_or(b)), c) for a, b, c in triples)
 
 
 @pytest.mark.full
-def test_every_triple_is_exported(nodes: dict[str, Node]) -> None:
+def test_every_triple_is_exported(nodes: dict[str, SyntaxNode]) -> None:
     triples = itertools.product(nodes.values(), repeat=3)
     assert_well_formed(either(a, either(b, c)) for a, b, c in triples)
 

@@ -9,7 +9,8 @@ import pytest
 from failure_cases import FLAKE
 
 import pynix_eval_shim as shim
-from pynix_eval_shim import Attribute, Limits, evaluate_each
+from pynix_eval_shim import Limits
+from pynix_eval_shim.attributes import Attribute, evaluate_each
 
 if TYPE_CHECKING:
     from pynix_eval_shim import Nix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import tempfile
 import threading
@@ -199,3 +200,30 @@ class TestMemory:
         monkeypatch.setattr(resource, "prlimit", prlimit)
         process._limit_memory(77, asked)
         assert set_to == [(cap, cap)]
+
+
+class HandledError(BaseException):
+    """What a handler of a signal raises."""
+
+
+def test_a_signal_within_the_start_ends_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def handle(_number: int, _frame: object) -> None:
+        raise HandledError
+
+    def make(*words: object, **options: object) -> subprocess.Popen[bytes]:
+        """The signal comes after the fork."""
+        made.append(popen(*words, **options))  # type: ignore[call-overload]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return made[0]
+
+    monkeypatch.setattr(subprocess, "Popen", make)
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        with pytest.raises(HandledError):
+            process.run_nix(["sleep", "600"], limits=Limits())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert made[0].returncode == -signal.SIGKILL

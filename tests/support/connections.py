@@ -136,7 +136,7 @@ class Case:
         hooks = Hooks(
             scheduler=cast("SendfileScheduler", self.scheduler),
             admission=self.admission,
-            retry_after_seconds=7,
+            choose_retry_after=lambda: 7,
             lost=self.lost.append,
             rejected=lambda _, status: self.rejected.append(status),
         )

@@ -43,7 +43,7 @@ def find_units(source: str) -> Iterator[tuple[str, Any]]:
         waiting.extend(reversed(node.children))
 
 
-def _read_lines(node: tree_sitter.Node, lines: list[str]) -> str | None:
+def _read_lines(node: tree_sitter.SyntaxNode, lines: list[str]) -> str | None:
     """The node's text where it is a binding or a list's item, and alone on its lines."""
     is_item = node.parent is not None and node.parent.type == "list_expression" and node.is_named
     if not is_item and node.type not in {"binding", "inherit", "inherit_from"}:
@@ -58,26 +58,26 @@ def _read_lines(node: tree_sitter.Node, lines: list[str]) -> str | None:
     return "\n".join(line[column:].decode() for line in own)
 
 
-def _convert_unit(node: tree_sitter.Node) -> Any:
+def _convert_unit(node: tree_sitter.SyntaxNode) -> Any:
     if node.type in {"binding", "inherit", "inherit_from"}:
         return _convert_binding(node)
     return convert(node)
 
 
-def _text(node: tree_sitter.Node | None) -> str:
+def _text(node: tree_sitter.SyntaxNode | None) -> str:
     if node is None or node.text is None:
         raise Unsupported
     return node.text.decode()
 
 
-def _field(node: tree_sitter.Node, name: str) -> tree_sitter.Node:
+def _field(node: tree_sitter.SyntaxNode, name: str) -> tree_sitter.SyntaxNode:
     found = node.child_by_field_name(name)
     if found is None:
         raise Unsupported(name)
     return found
 
 
-def convert(node: tree_sitter.Node) -> Any:
+def convert(node: tree_sitter.SyntaxNode) -> Any:
     """The expression of a node of the tree."""
     if node.has_error or any(child.type == "comment" for child in node.children):
         raise Unsupported
@@ -87,7 +87,7 @@ def convert(node: tree_sitter.Node) -> Any:
     return converter(node)
 
 
-def _convert_binding(node: tree_sitter.Node) -> nodes.Binding | nodes.Inherit:
+def _convert_binding(node: tree_sitter.SyntaxNode) -> nodes.Binding | nodes.Inherit:
     if any(child.type == "comment" for child in node.children):
         raise Unsupported
     if node.type == "binding":
@@ -96,18 +96,18 @@ def _convert_binding(node: tree_sitter.Node) -> nodes.Binding | nodes.Inherit:
     return nodes.Inherit(names, convert(_field(node, "expression")) if node.type == "inherit_from" else None)
 
 
-def _convert_path(node: tree_sitter.Node) -> tuple[str, ...]:
+def _convert_path(node: tree_sitter.SyntaxNode) -> tuple[str, ...]:
     return tuple(_convert_name(child) for child in node.named_children)
 
 
-def _convert_name(node: tree_sitter.Node) -> str:
+def _convert_name(node: tree_sitter.SyntaxNode) -> str:
     name = _text(node) if node.type == "identifier" else convert(node)
     if not isinstance(name, str) or scalars.attribute_name(name) != _text(node):
         raise Unsupported
     return name
 
 
-def _convert_number(node: tree_sitter.Node) -> float:
+def _convert_number(node: tree_sitter.SyntaxNode) -> float:
     text = _text(node)
     value = int(text) if text.isdigit() else float(text)
     if scalars.number(value) != text:
@@ -115,19 +115,19 @@ def _convert_number(node: tree_sitter.Node) -> float:
     return value
 
 
-def _convert_negation(node: tree_sitter.Node) -> float:
+def _convert_negation(node: tree_sitter.SyntaxNode) -> float:
     value = convert(_field(node, "argument"))
     if not _text(node).startswith("-") or isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Unsupported
     return -value
 
 
-def _convert_variable(node: tree_sitter.Node) -> Any:
+def _convert_variable(node: tree_sitter.SyntaxNode) -> Any:
     name = _text(node)
     return _CONSTANTS[name] if name in _CONSTANTS else nodes.Var(name)
 
 
-def _convert_string(node: tree_sitter.Node) -> Any:
+def _convert_string(node: tree_sitter.SyntaxNode) -> Any:
     parts: list[Any] = []
     for child in node.children[1:-1]:
         if child.type == "interpolation":
@@ -147,7 +147,7 @@ def _convert_string(node: tree_sitter.Node) -> Any:
     return value
 
 
-def _convert_indented(node: tree_sitter.Node) -> str:
+def _convert_indented(node: tree_sitter.SyntaxNode) -> str:
     text = _text(node)[2:-2]
     first, _, rest = text.partition("\n")
     if first.strip() or "''" in rest or "${" in rest:
@@ -159,33 +159,33 @@ def _convert_indented(node: tree_sitter.Node) -> str:
     return value
 
 
-def _convert_list(node: tree_sitter.Node) -> list[Any]:
+def _convert_list(node: tree_sitter.SyntaxNode) -> list[Any]:
     return [convert(child) for child in node.named_children]
 
 
-def _convert_set(node: tree_sitter.Node) -> nodes.AttrSet:
+def _convert_set(node: tree_sitter.SyntaxNode) -> nodes.AttrSet:
     return nodes.AttrSet(_convert_bindings(node), node.type == "rec_attrset_expression")
 
 
-def _convert_bindings(node: tree_sitter.Node) -> tuple[Any, ...]:
+def _convert_bindings(node: tree_sitter.SyntaxNode) -> tuple[Any, ...]:
     found = [child for child in node.named_children if child.type == "binding_set"]
     if any(child.type == "comment" for each in found for child in each.children):
         raise Unsupported
     return tuple(_convert_binding(child) for each in found for child in each.named_children)
 
 
-def _convert_call(node: tree_sitter.Node) -> nodes.Call:
+def _convert_call(node: tree_sitter.SyntaxNode) -> nodes.Call:
     return nodes.Call(convert(_field(node, "function")), convert(_field(node, "argument")))
 
 
-def _convert_select(node: tree_sitter.Node) -> nodes.Select:
+def _convert_select(node: tree_sitter.SyntaxNode) -> nodes.Select:
     path = _convert_path(_field(node, "attrpath"))
     default = node.child_by_field_name("default")
     base = convert(_field(node, "expression"))
     return nodes.Select(base, path) if default is None else nodes.Select(base, path, convert(default), True)
 
 
-def _convert_function(node: tree_sitter.Node) -> nodes.Lambda | nodes.Function:
+def _convert_function(node: tree_sitter.SyntaxNode) -> nodes.Lambda | nodes.Function:
     formals, universal = node.child_by_field_name("formals"), node.child_by_field_name("universal")
     body = convert(_field(node, "body"))
     if formals is None:

@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 HELLO = re.compile(rb"^ec-agent hello ([0-9a-f-]{36})$")
@@ -64,12 +65,15 @@ _CREDENTIALS = {
 }
 
 
-def build_agent_arguments(socket: Path) -> list[str]:
-    """QEMU's arguments after those of the first serial port. QEMU listens on ``socket``, the agent's end."""
-    strings = [
+def build_agent_arguments(socket: Path, strings: Sequence[str] = ()) -> list[str]:
+    """QEMU's arguments after those of the first serial port. QEMU listens on ``socket``, the agent's end.
+
+    ``strings``: further ones of type 11, without a comma.
+    """
+    credentials = [
         f"value=io.systemd.credential.binary:{name}={_encode(text)}" for name, text in _CREDENTIALS.items()
     ]
     return [
         *("-chardev", f"socket,id=agent,path={socket},server=on,wait=off", "-serial", "chardev:agent"),
-        *("-smbios", ",".join(["type=11", *strings])),
+        *("-smbios", ",".join(["type=11", *credentials, *(f"value={each}" for each in strings)])),
     ]

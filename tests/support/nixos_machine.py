@@ -31,12 +31,14 @@ MAC = "52:54:00:ec:00:01"
 class Hardware:
     """``uefi``: OVMF; else SeaBIOS. ``devices``: QEMU's arguments for what it boots from.
 
-    ``pxe``: the card is the first thing to boot from.
+    ``pxe``: the card is the first thing to boot from. ``strings``: what its firmware tells the system
+    (SMBIOS, type 11).
     """
 
     uefi: bool
     devices: Sequence[str] = ()
     pxe: bool = False
+    strings: Sequence[str] = ()
     memory_mib: int = 2048
 
 
@@ -145,7 +147,7 @@ def start_nixos(plug: Plug, hardware: Hardware, directory: Path, *, mac: str = M
             # emulated kernel dies now and then of code that it has just changed.
             *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max", "-smp", "1"),
             *("-m", str(hardware.memory_mib), "-device", "virtio-rng-pci"),
-            *("-serial", f"file:{directory / 'console'}", *build_agent_arguments(agent)),
+            *("-serial", f"file:{directory / 'console'}", *build_agent_arguments(agent, hardware.strings)),
             *("-netdev", f"{plug.netdev},id=net"),
             *("-device", f"virtio-net-pci,netdev=net,mac={mac},addr=8{_choose_rom(hardware)}"),
             *(_build_ovmf(directory) if hardware.uefi else ()),
@@ -157,7 +159,7 @@ def start_nixos(plug: Plug, hardware: Hardware, directory: Path, *, mac: str = M
         stack.callback(process.wait)
         stack.callback(process.kill)
         channel = stack.enter_context(socket.socket(socket.AF_UNIX))
-        _connect(channel, agent, process, directory)
+        connect(channel, agent, process, directory)
         yield NixosMachine(process, channel, directory)
 
 
@@ -177,7 +179,8 @@ def _build_ovmf(directory: Path) -> list[str]:
     ]
 
 
-def _connect(channel: socket.socket, agent: Path, process: subprocess.Popen[bytes], directory: Path) -> None:
+def connect(channel: socket.socket, agent: Path, process: subprocess.Popen[bytes], directory: Path) -> None:
+    """Connect to the agent's socket once QEMU listens; ``directory`` has its ``qemu.log``."""
     deadline = time.monotonic() + COMMAND_SECONDS
     while True:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):

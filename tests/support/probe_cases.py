@@ -349,6 +349,13 @@ CASES = [
         words="the release that is served has no system for x86_64",
     ),
     Case(
+        set_up=networks.held_by_the_fleet,
+        shows=("asking again every",),
+        codes={FaultCode.HELD},
+        words="boots nothing: the fleet says so",
+        remedy="--mac",
+    ),
+    Case(
         set_up=networks.no_initrd,
         shows=(SHELL,),
         codes={FaultCode.INITRD_MISSING},

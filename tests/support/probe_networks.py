@@ -16,6 +16,7 @@ from support.staged import make_release
 
 from ectools.demo.payload import build_payload
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.boot_files.scripts.unbooted import build_hold
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.settings.load import load_netboot_settings
 
@@ -339,6 +340,12 @@ def no_system_for_it(lab: ProbeLab) -> None:
             None,
         )
     )
+    unifi(lab)
+
+
+def held_by_the_fleet(lab: ProbeLab) -> None:
+    settings = load_netboot_settings(None, flags={"hostname": BOOT, "httpPort": PORT}, environment={})
+    (lab.web / "netboot.ipxe").write_text(build_hold(settings, None, why=["nuc-07 is held"]))
     unifi(lab)
 
 

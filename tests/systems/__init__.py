@@ -1,5 +1,6 @@
 """The flake's systems and images, built with a nixpkgs that builds here, and booted as their users boot them.
 
 ``journal`` the warnings that are explained · ``promises`` what docs/RUNNER_IMAGES.md says of a system that
-runs · ``disk`` a system on a disk image.
+runs · ``disk`` a system on a disk image · ``release`` one of the runner · ``boot_host`` a system that serves
+it · ``main_job`` from the flake to a runner that is what was built, which ``./dev demo systems`` draws.
 """

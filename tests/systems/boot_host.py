@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 from support.boot_binaries import find_ipxe
 from support.machine_nspawn import run_container
 from support.nixos_build import Flake
+from support.nixos_machine import MAC
 
 from ectools.demo.netboot.lab import BOOT_IP, LAN, NETWORK
 
@@ -39,7 +41,8 @@ _FLAKE = """\
 def build_boot_host(flake: Flake, release: Release, directory: Path) -> Path:
     """The system that serves ``release``, by a flake of its own, as a user has one."""
     directory.mkdir()
-    values = {"ADDRESS": BOOT_IP, "INTERFACE": LAN, "NETWORK": NETWORK, "ARCHIVE": release.archive.name}
+    values = {"ADDRESS": BOOT_IP, "INTERFACE": LAN, "NETWORK": NETWORK, "MAC": MAC}
+    values["ARCHIVE"] = release.archive.name
     module = (flake.source / "tests/systems/boot_host.nix").read_text()
     for name, value in values.items():
         module = module.replace(f"@{name}@", value)
@@ -54,7 +57,8 @@ def run_boot_host(toplevel: Path, release: Release, lab: Lab, directory: Path) -
     """The boot host in the lab, its first jobs done, for the length of the block."""
     tree, given = directory / "boot-host", directory / "given"
     # What systemd-nspawn wants of a tree before it starts anything in it.
-    (tree / "etc").mkdir(parents=True)
+    (tree / "usr").mkdir(parents=True)
+    (tree / "etc").mkdir()
     (tree / "etc/os-release").touch()
     given.mkdir()
     for file in release.published:
@@ -67,10 +71,14 @@ def run_boot_host(toplevel: Path, release: Release, lab: Lab, directory: Path) -
         str(toplevel / "init"),
     ]
     console = directory / "boot-host.console"
-    with run_container(arguments, console, namespace=lab.boot, path=_PROGRAMS) as host:
-        for unit in (STAGE, SERVE):
-            wait_good(host, unit)
-        yield host
+    try:
+        with run_container(arguments, console, namespace=lab.boot, path=_PROGRAMS) as host:
+            for unit in (STAGE, SERVE):
+                wait_good(host, unit)
+            yield host
+    finally:
+        # NixOS makes it immutable; then nobody could remove the tree.
+        subprocess.run(["chattr", "-i", tree / "var/empty"], capture_output=True, check=False)
 
 
 def wait_good(host: NspawnMachine, unit: str) -> None:

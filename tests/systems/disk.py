@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.needs import require_tool
+from support.nixos_machine import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 BOOT_AT, BOOT_MIB = 1, 512
-ROOT_AT, ROOT_MIB = 1 + BOOT_MIB, 3072
+ROOT_AT = BOOT_AT + BOOT_MIB
 _INSTALL_SECONDS = 1200
 
 # `parted --script DISK mklabel gpt mkpart boot fat32 … set 1 esp on mkpart root ext4 …`
 _TABLE = f"""\
 label: gpt
 start={BOOT_AT}MiB, size={BOOT_MIB}MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name=boot
-start={ROOT_AT}MiB, size={ROOT_MIB}MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=root
+start={ROOT_AT}MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name=root
 """
 
 # $1: what becomes the root; $2: what becomes /boot; $3: the system. nixos-install takes no directory that
@@ -42,7 +43,7 @@ exec nixos-install --root /mnt --system "$3" --no-root-passwd --no-channel-copy 
 """
 
 
-def install(directory: Path, toplevel: Path, env: Mapping[str, str]) -> Path:
+def install(directory: Path, toplevel: Path, env: Mapping[str, str], *, root_mib: int = 3072) -> Path:
     """The image, in ``directory``."""
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: nixos-install changes the root directory")
@@ -56,13 +57,13 @@ def install(directory: Path, toplevel: Path, env: Mapping[str, str]) -> Path:
     # NixOS has made it immutable; then nobody could remove it.
     _run(["chattr", "-i", str(root / "var/empty")])
     with image.open("wb") as file:
-        file.truncate((ROOT_AT + ROOT_MIB + 1) * _MIB)
+        file.truncate((ROOT_AT + root_mib + 1) * _MIB)
     _run(["sfdisk", "--quiet", str(image)], stdin=_TABLE)
     fat = ["mkfs.vfat", "-n", "EC-BOOT", "--offset", str(BOOT_AT * 2048), str(image), str(BOOT_MIB << 10)]
     _run(fat)
     _run(["mcopy", "-s", "-Q", "-i", f"{image}@@{BOOT_AT}M", *map(str, boot.iterdir()), "::"])
     offset = f"offset={ROOT_AT * _MIB}"
-    _run(["mkfs.ext4", "-q", "-L", "ec-root", "-E", offset, "-d", str(root), str(image), f"{ROOT_MIB}M"])
+    _run(["mkfs.ext4", "-q", "-L", "ec-root", "-E", offset, "-d", str(root), str(image), f"{root_mib}M"])
     shutil.rmtree(root)
     return image
 
@@ -75,6 +76,21 @@ _NEEDS = {
     "debugfs": "e2fsprogs",
     "unshare": "util-linux",
 }
+
+
+def build_disk_machine(image: Path, *, memory_mib: int = 2048) -> Hardware:
+    """UEFI with this disk. systemd-boot adds to the kernel's command line what the firmware says."""
+    # On a loaded host an emulated machine takes longer than 90 s to find its partitions, and its timer fails
+    # the kernel's test of it.
+    words = "console=ttyS0 no_timer_check systemd.default_device_timeout_sec=1200"
+    disk = ["-drive", f"file={image},if=none,id=disk,format=raw"]
+    disk += ["-device", "virtio-blk-pci,drive=disk,bootindex=1"]
+    return Hardware(
+        uefi=True,
+        devices=disk,
+        memory_mib=memory_mib,
+        strings=[f"io.systemd.boot.kernel-cmdline-extra={words}"],
+    )
 
 
 class Root:

@@ -32,7 +32,6 @@ class Explained:
 
 
 EVERYWHERE = frozenset(Form)
-IN_MEMORY = frozenset({Form.NETBOOT, Form.ISO})
 
 EXPLAINED = (
     # An emulated machine.

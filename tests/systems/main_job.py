@@ -80,7 +80,7 @@ def run_main_job(flake: Flake, lab: Lab, directory: Path, reached: Callable[[Sta
             address = check_network(machine, lab, MAC)
             check_system(machine, release.toplevel, release.closure)
             source = machine.run("readlink", "--canonicalize", "/etc/every-channel/flake").strip()
-            assert source == str(flake.source)
+            assert source == str(flake.source), f"it carries {source}, and {flake.source} is the flake's"
             reached(Stage.SAME)
             machine.power_off()
             reached(Stage.OFF)

@@ -23,15 +23,18 @@ def check_up(machine: Machine, state: str, form: Form) -> None:
     failed = machine.run("systemctl", "--failed", "--no-legend", "--plain")
     assert (state, failed) == ("running", ""), machine.report(None)
     warnings = machine.shell("journalctl --boot --priority=warning --output=cat --no-pager | sort --unique")
-    assert judge_warnings(warnings.splitlines(), form) == []
+    faults = judge_warnings(warnings.splitlines(), form)
+    assert faults == [], "\n".join(faults)
 
 
 def check_system(machine: Machine, toplevel: Path, closure: list[str]) -> None:
     """What runs is what was built, to the last store path."""
     for link in ("/run/booted-system", "/run/current-system"):
-        assert machine.run("readlink", "--canonicalize", link).strip() == str(toplevel)
+        runs = machine.run("readlink", "--canonicalize", link).strip()
+        assert runs == str(toplevel), f"{link} is {runs}, and {toplevel} was built"
     paths = machine.run("nix-store", "--query", "--requisites", "/run/current-system").split()
-    assert sorted(paths) == sorted(closure)
+    other = sorted(set(paths) ^ set(closure))
+    assert other == [], f"in one of what runs and what was built: {other}"
 
 
 def check_profile(machine: Machine, source: Path, name: str) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.netboot_lab import build_netboot_lab
 from support.nixos_build import Flake
-from support.nixos_machine import MAC, Hardware, start_nixos
+from support.nixos_machine import MAC, start_nixos
 
-from .disk import Root, install
+from .disk import Root, build_disk_machine, install
 from .journal import Form
 from .promises import check_network, check_profile, check_sshd, check_up
 
@@ -42,15 +42,8 @@ def test_a_runner_is_after_a_reboot_what_was_built(stage1: str, flake: Flake, tm
     system = flake.extend(tmp_path / "flake", NAME, module)
     toplevel = system.build("nixosConfigurations.extended.config.system.build.toplevel")
     image = install(tmp_path, toplevel, flake.env)
-    disk = [
-        "-drive",
-        f"file={image},if=none,id=disk,format=raw",
-        "-device",
-        "virtio-blk-pci,drive=disk,bootindex=1",
-    ]
-    hardware = Hardware(uefi=True, devices=disk)
     with build_netboot_lab(tmp_path) as lab:
-        with start_nixos(lab.add_plug(), hardware, tmp_path / "machine") as machine:
+        with start_nixos(lab.add_plug(), build_disk_machine(image), tmp_path / "machine") as machine:
             check_up(machine, machine.wait_boot(), Form.DISK)
             assert machine.run("readlink", "--canonicalize", "/run/booted-system").strip() == str(toplevel)
             check_profile(machine, flake.source, NAME)

@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ectools.errors import UNSET, Problem
-from ectools.explain import describe, explain, kind_of, show_value
+from ectools.explain import explain
+from ectools.schema_words import describe, kind_of, show_value
 from ectools.schemas import load_schema, schema_names
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def find_patterns(node: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", schema_names())
 def test_no_pattern_of_a_module_is_shown_to_a_person(name: str) -> None:
-    """A new one gets its words in ``explain._MEANINGS``."""
+    """A new one gets its words in ``schema_words._MEANINGS``."""
     document = load_schema(name, checked=False).document
     bare = [found["pattern"] for found in find_patterns(document) if "matches" in describe(found, document)]
     assert bare == []
@@ -306,7 +307,30 @@ class TestTags:
         ),
         ({"anyOf": [False, {"type": "null"}]}, 2, "nothing or null"),
         ({"anyOf": [False]}, "x", "nothing"),
-        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "any value"),
+        ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 2, "a number of at least 3"),
+        (
+            {"if": {"type": "string"}, "then": True, "else": {"exclusiveMaximum": 2}},
+            2,
+            "a number less than 2",
+        ),
+        (
+            {"oneOf": [{"type": "string"}, {"minLength": 1}]},
+            "x",
+            "what only one of these is, and it is several: a string or any value",
+        ),
+        (
+            {"oneOf": [{"type": "integer", "maximum": 3}, {"type": "string"}]},
+            True,
+            "exactly one of: an integer of at most 3 or a string",
+        ),
+        ({"contains": {"const": 1}, "minContains": 2}, [1], "a list in which at least 2 items are 1"),
+        ({"contains": {"const": 1}, "maxContains": 2}, [1, 1, 1], "a list in which 1 to 2 items are 1"),
+        ({"propertyNames": {"maxLength": 1}}, {"ab": 1}, "a string of at most 1 characters"),
+        ({"pattern": "^a"}, "b", "a string that matches ^a"),
+        ({"patternProperties": {"^a": {"minItems": 2}}}, {"ab": [1]}, "a list of at least 2 items"),
+        ({"prefixItems": [{}], "unevaluatedItems": False}, [1, 2], "a list without further items"),
+        ({"unevaluatedProperties": False}, {"a": 1}, "an object without further names"),
+        ({"type": "number", "maximum": 3}, 4, "a number of at most 3"),
     ],
 )
 def test_keywords_that_no_schema_of_options_has(schema: Any, value: Any, expected: str) -> None:

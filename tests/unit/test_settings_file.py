@@ -173,3 +173,16 @@ def test_a_byte_that_only_the_strict_reader_takes_leaves_the_message_alone(tmp_p
 def test_a_document_without_a_file_is_checked_too() -> None:
     with pytest.raises(ProblemsError, match="here: 1 problem"):
         check_document({"vcpus": 0}, GUEST, file=None, where="here")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"$schema": "./s.json", "vcpus": 3}'),
+        ("a.toml", '"$schema" = "./s.json"\n[services.every-channel.ipxe-qemu]\nvcpus = 3'),
+        ("a.yaml", "# yaml-language-server: $schema=./s.json\nvcpus: 3"),
+    ],
+)
+def test_what_names_a_schema_for_editors_is_no_option(tmp_path: Path, name: str, text: str) -> None:
+    found = read_settings_file(write(tmp_path, name, text), load_schema("ec-ipxe-qemu"))
+    assert found.document == {"vcpus": 3}

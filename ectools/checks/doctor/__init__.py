@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKED_COMMANDS", "Finding", "FindingState", "examine", "is_fit"]
 
-CHECKED_COMMANDS = ("demo", "eval", "netboot", "schema", "verify-closure", "vm", "vmtest")
+CHECKED_COMMANDS = ("demo", "eval", "netboot", "options", "schema", "verify-closure", "vm", "vmtest")
 """The commands that need more than this package; all others run wherever Python does."""
 
 

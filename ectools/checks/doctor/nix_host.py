@@ -11,7 +11,7 @@ from ectools.nixpkgs import find_nixpkgs
 if TYPE_CHECKING:
     from pynix_eval_shim import Nix, Probe
 
-NIX_COMMANDS = ("eval", "schema", "verify-closure", "vmtest")
+NIX_COMMANDS = ("eval", "options", "schema", "verify-closure", "vmtest")
 _OLDEST_NIX = (2, 8)
 
 

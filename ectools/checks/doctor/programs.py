@@ -51,11 +51,13 @@ PROGRAMS = (
         without="`netboot serve` cannot start: it does TFTP and ProxyDHCP",
     ),
     Program(name="nix", commands=NIX_COMMANDS, remedy=packages("nix-bin", "nix")),
-    Program(name="nix-instantiate", commands=("eval", "schema"), remedy=packages("nix-bin", "nix")),
+    Program(
+        name="nix-instantiate", commands=("eval", "options", "schema"), remedy=packages("nix-bin", "nix")
+    ),
     Program(name="nix-store", commands=("verify-closure",), remedy=packages("nix-bin", "nix")),
     Program(
         name="git",
-        commands=("eval", "verify-closure", "vmtest"),
+        commands=("eval", "options", "verify-closure", "vmtest"),
         remedy=packages("git", "git"),
         without="a flake in a git checkout cannot be read",
     ),

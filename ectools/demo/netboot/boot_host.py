@@ -7,16 +7,17 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ectools.demo.netboot.lab import BOOT_IP, LAN, LabError
 from ectools.demo.payload import stage_payload
 from ectools.files import write_atomic
+from ectools.netboot.protocols import load_protocols
 from ectools.processes import describe_exit, launch, run
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from ectools.demo.netboot.lab import Lab
     from ectools.demo.payload import Payload
@@ -84,7 +85,8 @@ class DemoBootHost:
                 argv, stdout=out, stderr=log, cwd=self.directory, end_with_parent=end_with_parent
             )
         deadline = time.monotonic() + _COMMAND_SECONDS
-        while not ready.read_bytes().endswith(b"\n"):
+        # HTTP is ready before dnsmasq, which is kept running beside it, has TFTP's port.
+        while not (ready.read_bytes().endswith(b"\n") and hears_tftp(process.pid)):
             status = process.poll()
             if status is not None or time.monotonic() > deadline:
                 process.kill()
@@ -93,6 +95,13 @@ class DemoBootHost:
                 raise LabError(f"{show_command(self.serve_command)}: {how}\n{said}")
             time.sleep(_POLL_SECONDS)
         return process
+
+
+def hears_tftp(pid: int) -> bool:
+    """Whether somebody in the network namespace of a process has TFTP's port (proc(5), /proc/PID/net/udp)."""
+    ending = f":{load_protocols().ports.tftp:04X}"
+    lines = Path(f"/proc/{pid}/net/udp").read_text().splitlines()
+    return any(line.split()[1].endswith(ending) for line in lines[1:])
 
 
 def show_command(words: tuple[str, ...]) -> str:

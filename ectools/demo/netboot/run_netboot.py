@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ectools.demo.draw import Drawing, print_section
@@ -29,12 +26,14 @@ from ectools.demo.netboot.needs import find_needs
 from ectools.demo.netboot.verdict import PROBE_COMMAND, run_demo_probe
 from ectools.demo.payload import UP_MARK, Payload, build_payload
 from ectools.demo.run import DemoError
+from ectools.demo.run_directory import leave_run_directory, make_run_directory
 from ectools.demo.stages import Timeline, find_remark, parse_record
 from ectools.processes import describe_exit, launch, stop
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ectools.demo.netboot.needs import Needs
 
@@ -83,8 +82,7 @@ def run_netboot_demo(
     parts = build_payload() if payload is None else Payload.load(payload)
     first_stage = ipxe.absolute() if ipxe is not None else find_first_stage()
     with ExitStack() as undo:
-        directory = Path(tempfile.mkdtemp(prefix="ectools-demo-")).absolute()
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = make_run_directory(undo)
         undo.enter_context(own_namespaces())
         demo = _NetbootDemo(directory, needs=needs, keep=keep, stderr=stderr, undo=undo)
         demo.set_up_network()
@@ -92,6 +90,7 @@ def run_netboot_demo(
         verdict = demo.probe()
         timeline = demo.boot(timeout=timeout)
         if keep:
+            leave_run_directory(directory)
             undo.pop_all()
     return NetbootDemoOutcome(
         verdict=verdict,

@@ -1,7 +1,7 @@
 """HTML pages of the options: static, readable without JavaScript, searchable with it.
 
 ``pages`` which options stand where · ``entry`` one option · ``text`` descriptions · ``search`` the index of
-the search.
+the search · ``guides`` pages of Markdown beside them.
 """
 
 from __future__ import annotations

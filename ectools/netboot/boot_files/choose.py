@@ -30,9 +30,10 @@ _log = log.Log(__name__)
 
 # Names of the project and of distributions: with drivers of its own, and with the firmware's.
 _WITH_DRIVERS = ("ipxe.efi", "ipxe-x86_64.efi", "ipxe-amd64.efi")
-_WITHOUT_DRIVERS = ("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi")
+# nixpkgs has the last alone, which takes every NIC that the firmware knows.
+_WITHOUT_DRIVERS = ("snponly.efi", "ipxe-snponly-x86_64.efi", "snponly-x86_64.efi", "snp.efi")
 _STOCK_NAMES = {
-    StockBinary.IPXE: (*_WITH_DRIVERS, *_WITHOUT_DRIVERS, "snp.efi"),
+    StockBinary.IPXE: (*_WITH_DRIVERS, *_WITHOUT_DRIVERS),
     StockBinary.SNPONLY: _WITHOUT_DRIVERS,
 }
 _STOCK_DIRECTORIES = tuple(

@@ -34,7 +34,7 @@ def find_dnsmasq() -> str:
     return find_program(DNSMASQ, hint="install it: on Debian and Ubuntu it is in the package dnsmasq-base")
 
 
-def read_version(program: str) -> str | None:
+def read_dnsmasq_version(program: str) -> str | None:
     """The version that a dnsmasq says it has, as ``2.90``; None where it says none."""
     try:
         said = run([program, "--version"], env=build_environment(), timeout=_TEST_SECONDS).stdout
@@ -52,7 +52,7 @@ def check_proxy_version(program: str) -> None:
     queries were added to ``src/dhcp.c``), and right again in 2.93. One that a distribution has mended has
     the same number.
     """
-    version = read_version(program)
+    version = read_dnsmasq_version(program)
     if version is not None and _WRONG_PROXY.match(version):
         raise EcError(
             f"{program}: dnsmasq {version} sends the answers of UDP port 4011 to the wrong port, and UEFI "

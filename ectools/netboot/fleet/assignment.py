@@ -1,16 +1,16 @@
-"""What a node boots, derived and never typed: its own settings, its group's, the implicit group's, and why."""
+"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ectools.netboot.fleet.model import BootTarget, Group, UnknownPolicy
+from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Fleet, Node
 
-IMPLICIT = Group(name="")
+IMPLICIT = NodeGroup(name="")
 """What a node without a group is in, and a machine that no node is: the current release, by architecture."""
 
 
@@ -25,7 +25,7 @@ class Assignment:
 
     node: str | None
     group: str | None
-    boot: BootTarget
+    boot: NodeTarget
     system: str | None
     release: str | None
     kernel_arguments: tuple[str, ...]
@@ -48,7 +48,7 @@ def assign(fleet: Fleet, node: Node) -> Assignment:
     if node.boot is not None:
         boot, origins["boot"] = node.boot, f"{of_node}.boot"
     if node.hold:
-        boot, origins["boot"] = BootTarget.HOLD, f"{of_node}.hold"
+        boot, origins["boot"] = NodeTarget.HOLD, f"{of_node}.hold"
     sources = [
         f"{where}.kernelArguments"
         for where, arguments in ((of_group, group.kernel_arguments), (of_node, node.kernel_arguments))
@@ -70,7 +70,7 @@ def assign(fleet: Fleet, node: Node) -> Assignment:
 
 def assign_unknown(fleet: Fleet) -> Assignment:
     """What a machine boots that no node is."""
-    boot = BootTarget.NETWORK if fleet.unknown is UnknownPolicy.DEFAULT else BootTarget.HOLD
+    boot = NodeTarget.NETWORK if fleet.unknown is UnknownPolicy.DEFAULT else NodeTarget.HOLD
     return Assignment(
         node=None,
         group=None,

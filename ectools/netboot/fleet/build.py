@@ -1,7 +1,7 @@
 """Options that the schema accepts → a fleet that can be used, or all that is wrong with it.
 
-A fleet comes in parts: the options of the module, and the fleet file. Each is read by itself; what contradicts
-itself is looked for in the whole. The defaults are the model's, which are the schema's.
+A fleet comes in parts: the options of the module, and the fleet file. Each is read by itself; what
+contradicts itself is looked for in the whole. The defaults are the model's, which are the schema's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.ipxe.language import goes_on, is_argument
 from ectools.names import show_path
 from ectools.netboot.fleet.machine import list_keys, normalize_mac, normalize_text, normalize_uuid
-from ectools.netboot.fleet.model import BootTarget, Fleet, Group, Match, Node, UnknownPolicy
+from ectools.netboot.fleet.model import Fleet, Match, Node, NodeGroup, NodeTarget, UnknownPolicy
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class FleetPart:
     prefix: str = field(compare=False)
     problems: Problems = field(compare=False, repr=False)
     unknown: UnknownPolicy | None
-    groups: Mapping[str, Group]
+    groups: Mapping[str, NodeGroup]
     nodes: Mapping[str, Node]
 
 
@@ -76,13 +76,13 @@ class _Builder:
         self._problems = problems
         self._prefix = prefix
 
-    def build_group(self, name: str, raw: Mapping[str, Any]) -> Group:
+    def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
-        return Group(
+        return NodeGroup(
             name=name,
             system=raw.get("system"),
             release=raw.get("release"),
-            boot=BootTarget(raw.get("boot", BootTarget.NETWORK)),
+            boot=NodeTarget(raw.get("boot", NodeTarget.NETWORK)),
             kernel_arguments=self._check_arguments(("groups", name), raw),
         )
 
@@ -94,7 +94,7 @@ class _Builder:
             name=name,
             match=match,
             group=raw.get("group"),
-            boot=None if boot is None else BootTarget(boot),
+            boot=None if boot is None else NodeTarget(boot),
             kernel_arguments=self._check_arguments(("nodes", name), raw),
             hold=raw.get("hold", False),
         )
@@ -158,7 +158,7 @@ def _find_twice(parts: Sequence[FleetPart]) -> None:
             part.problems.add(show_path(("unknown",), part.prefix), part.unknown, message, "one of the two")
 
 
-def _find_missing_groups(part: FleetPart, groups: Mapping[str, Group]) -> None:
+def _find_missing_groups(part: FleetPart, groups: Mapping[str, NodeGroup]) -> None:
     for node in part.nodes.values():
         if node.group is not None and node.group not in groups:
             known = did_you_mean(node.group, groups) or f"the groups are: {', '.join(groups) or 'none'}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.model import Fleet, Node
 
-UNKNOWN = "(unknown machines)"
+UNKNOWN_MACHINES = "(unknown machines)"
 """Stands for all machines that no node is."""
 _VALUES = ("boot", "system", "release", "kernel_arguments", "refused")
 
@@ -39,7 +39,7 @@ def find_differences(old: Fleet, new: Fleet) -> Iterator[NodeChange]:
     unknown = _compare(assign_unknown(old), assign_unknown(new))
     if unknown:
         before, after = assign_unknown(old), assign_unknown(new)
-        yield NodeChange(name=UNKNOWN, before=before, after=after, values=unknown)
+        yield NodeChange(name=UNKNOWN_MACHINES, before=before, after=after, values=unknown)
     for name in sorted({*old.nodes, *new.nodes}):
         change = _find_change(name, old, new)
         if change.values or any(change.keys):

@@ -1,7 +1,7 @@
 """The fleet file → a part of the fleet, checked by the module's own schema, with lines and columns.
 
-A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a host
-description, are read too: then it is their ``fleet``.
+A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a
+host description, are read too: then it is their ``fleet``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.fleet.model import Fleet
 
-NETBOOT_SCHEMA = "ec-netboot"
+_SCHEMA = "ec-netboot"
 FLEET = "fleet"
 """What the options of a fleet file are called by in messages: ``fleet.nodes.nuc-07``."""
 KEYS = ("unknown", "groups", "nodes")
@@ -67,7 +67,7 @@ def load_whole(part: FleetPart, path: Path | None) -> Fleet:
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of one file. Raises InputError where it cannot be read, ProblemsError with all that is wrong."""
+    """The fleet of one file. Raises InputError: it cannot be read; ProblemsError with all that is wrong."""
     file = read_fleet_file(path)
     fleet = join_parts([file.part])
     if (error := file.error()) is not None:
@@ -108,7 +108,7 @@ def _check(document: Any, raw: bytes, path: Path, form: HostFormat) -> None:
 @functools.cache
 def load_fleet_schema() -> Schema:
     """The schema of a fleet file: the module's, of what may stand there."""
-    whole = load_schema(NETBOOT_SCHEMA)
+    whole = load_schema(_SCHEMA)
     fleet = whole.document["properties"][FLEET]
     properties = {name: fleet["properties"][name] for name in KEYS}
     document = {**fleet, "properties": properties, "$defs": whole.document.get("$defs", {})}
@@ -117,12 +117,15 @@ def load_fleet_schema() -> Schema:
 
 
 def accepts(document: Any) -> bool:
-    """Whether the schema takes a document, without saying why not.
+    """Whether the schema takes a document for certain, without saying why not.
 
-    A compiled check: of a hundred thousand nodes, one that explains itself takes minutes.
+    A compiled check: of a hundred thousand nodes, one that explains itself takes minutes. Where
+    fastjsonschema is not installed (not every package set has it), that one decides.
     """
-    import fastjsonschema
-
+    try:
+        import fastjsonschema
+    except ImportError:
+        return False
     try:
         _compile()(document)
     except fastjsonschema.JsonSchemaException:

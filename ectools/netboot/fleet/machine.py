@@ -21,7 +21,7 @@ MAX_LENGTH = 255
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _BUILD = re.compile(r"[a-z0-9_]{1,16}", re.ASCII)
-# Left in by the maker: no two machines are told apart by them (systemd's is_dmi_default, and iPXE's own list).
+# Left in by the maker: no two machines are told apart by them.
 _PLACEHOLDERS = frozenset(
     {
         *("to be filled by o.e.m.", "to be filled by oem", "default string", "system serial number"),

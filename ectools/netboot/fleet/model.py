@@ -1,4 +1,4 @@
-"""What a fleet is: the frozen form of ``services.every-channel.netboot.fleet``, of the options and of the file."""
+"""What a fleet is: the frozen form of ``services.every-channel.netboot.fleet``, and of the fleet file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnknownPolicy(StrEnum):
     REFUSE = "refuse"
 
 
-class BootTarget(StrEnum):
+class NodeTarget(StrEnum):
     """What a machine boots: a release, what its firmware finds next, or nothing as yet."""
 
     NETWORK = "network"
@@ -28,7 +28,7 @@ class BootTarget(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
-    """What a machine is known by, each normalized (``ectools.netboot.fleet.machine``); any of them is enough."""
+    """What a machine is known by, normalized (``ectools.netboot.fleet.machine``); any of it is enough."""
 
     macs: tuple[str, ...] = ()
     uuid: str | None = None
@@ -37,7 +37,7 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class NodeGroup:
     """What nodes have in common. ``release`` is a tag or an id, None the current one.
 
     ``system`` None: the one for a machine's architecture.
@@ -46,7 +46,7 @@ class Group:
     name: str
     system: str | None = None
     release: str | None = None
-    boot: BootTarget = BootTarget.NETWORK
+    boot: NodeTarget = NodeTarget.NETWORK
     kernel_arguments: tuple[str, ...] = ()
 
 
@@ -60,7 +60,7 @@ class Node:
     name: str
     match: Match
     group: str | None = None
-    boot: BootTarget | None = None
+    boot: NodeTarget | None = None
     kernel_arguments: tuple[str, ...] = ()
     hold: bool = False
 
@@ -70,7 +70,7 @@ class Fleet:
     """Groups and nodes by their names. Nothing of it contradicts itself; see ``build``."""
 
     unknown: UnknownPolicy = UnknownPolicy.DEFAULT
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, NodeGroup] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
 
     @property

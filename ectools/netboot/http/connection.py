@@ -67,7 +67,7 @@ class Hooks:
 
     scheduler: SendfileScheduler
     admission: Admission
-    retry_after_seconds: int
+    choose_retry_after: Callable[[], int]
     lost: Callable[[Connection], None]
     rejected: Callable[[Connection, HTTPStatus], None]
 
@@ -298,6 +298,6 @@ class Connection(asyncio.Protocol):
         assert self.transport is not None  # noqa: S101 - as above
         fields = ["Content-Length: 0", "Connection: close"]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            fields.append(f"Retry-After: {self._hooks.retry_after_seconds}")
+            fields.append(f"Retry-After: {self._hooks.choose_retry_after()}")
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", *fields]
         self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())

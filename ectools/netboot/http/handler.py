@@ -232,7 +232,7 @@ class RequestHandler:
         if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = "GET, HEAD"
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = str(self._settings.retry_after_seconds)
+            headers["Retry-After"] = str(self._settings.choose_retry_after())
         reply = MemoryReply(status=error.status, headers=headers, body=f"{error.message}\n".encode())
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             reply.force_close()

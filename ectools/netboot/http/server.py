@@ -93,7 +93,7 @@ class HttpServer:
         self._hooks = Hooks(
             scheduler=self._scheduler,
             admission=self.admission,
-            retry_after_seconds=settings.retry_after_seconds,
+            choose_retry_after=settings.choose_retry_after,
             lost=self._forget,
             rejected=log_rejection,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ HEALTH_PATH = "/healthz"
 class HttpSettings:
     """The server's settings. ``root`` is the directory whose files are served; times are in seconds.
 
-    ``max_connections`` are answered at once; one more gets 503 with ``Retry-After: retry_after_seconds``.
+    ``max_connections`` are answered at once; one more gets 503 with ``Retry-After``: ``retry_after_seconds``
+    or up to twice as many.
     A header must be complete ``header_seconds`` after the connection opened or the previous response
     ended. A client that takes nothing for ``stall_seconds`` is dropped. When asked to stop, the server lets
     downloads in flight end for up to ``drain_seconds``. Links that lead out of the root are followed into
@@ -27,3 +29,7 @@ class HttpSettings:
     stall_seconds: float = 60.0
     drain_seconds: float = 30.0
     retry_after_seconds: int = 5
+
+    def choose_retry_after(self) -> int:
+        """Seconds for one client, up to twice as many: those who are turned away together come together."""
+        return random.randint(self.retry_after_seconds, 2 * self.retry_after_seconds)  # noqa: S311 - no secret

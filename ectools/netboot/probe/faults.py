@@ -41,6 +41,7 @@ class FaultCode(StrEnum):
     NO_KERNEL_NAMED = "no-kernel-named"
     NO_SYSTEM = "no-system"
     FOREIGN_KERNEL = "foreign-kernel"
+    HELD = "held"
     KERNEL_MISSING = "kernel-missing"
     INITRD_MISSING = "initrd-missing"
     WRONG_SHA256 = "wrong-sha256"
@@ -150,6 +151,10 @@ REMEDIES: dict[FaultCode, str] = {
     FaultCode.FOREIGN_KERNEL: (
         "stage a release with a system for this architecture too: the boot script gives each machine its own"
         " (option release.systems)"
+    ),
+    FaultCode.HELD: (
+        "give the machine a node in the fleet that boots (ectools fleet show NODE), or ask as one that has:"
+        " ectools netboot probe --mac"
     ),
     FaultCode.KERNEL_MISSING: "stage a release: ectools netboot stage",
     FaultCode.INITRD_MISSING: "stage a release: ectools netboot stage",

@@ -25,6 +25,7 @@ from ectools.netboot.release.manifest import BootEntry, Release, System, build_i
 from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
+from ectools.netboot.release.reuse import copy_staged
 from ectools.netboot.release.source import find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.systems import find_unserved, read_kernel_architecture
@@ -95,7 +96,7 @@ def stage(
             check_age(store, source)
         tree = directory / "tree"
         release = _find_staged(store, source, held) or _unpack(
-            source, tree, settings.release, on_progress=on_progress
+            store, source, tree, settings=settings.release, on_progress=on_progress
         )
         _warn_of_unserved(release, settings)
         with store.lock():
@@ -179,7 +180,12 @@ def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, 
 
 
 def _unpack(
-    source: ReleaseSource, tree: Path, settings: ReleaseSettings, *, on_progress: OnProgress
+    store: ReleaseStore,
+    source: ReleaseSource,
+    tree: Path,
+    *,
+    settings: ReleaseSettings,
+    on_progress: OnProgress,
 ) -> Release:
     """The release of all archives in ``tree``: of several, each in a directory of its system's name."""
     several = len(source.archives) > 1
@@ -197,7 +203,9 @@ def _unpack(
         if several:
             directory.mkdir()
             directory.chmod(DIRECTORY_MODE)
-        found = _unpack_archive(each, directory, limits=limits, on_progress=on_progress)
+        found = copy_staged(store, each, directory, limits=limits)
+        if found is None:
+            found = _unpack_archive(each, directory, limits=limits, on_progress=on_progress)
         systems.append(_describe_system(each, directory, found, prefix=prefix))
         files |= {f"{prefix}{name}": record for name, record in found.items()}
     _check_told_apart(systems)
@@ -249,7 +257,7 @@ def _describe_system(
         architecture=architecture,
         source=archive.source,
         archive_name=archive.name,
-        archive_sha256=archive.sha256(),
+        archive_sha256=source.wanted_sha256 or archive.sha256(),
         boot=BootEntry(
             kernel=f"{prefix}{boot.kernel}",
             arguments=boot.arguments,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.boot_files.scripts.unbooted import build_disk, build_hold, build_refusal
-from ectools.netboot.fleet.model import BootTarget
+from ectools.netboot.fleet.model import NodeTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def build_booted(policy: ServingPolicy, asked: Asked, release: Release) -> str:
 def build_unbooted(policy: ServingPolicy, asked: Asked) -> str:
     """The script of a machine that boots no release. Raises ScriptError."""
     assignment, name = asked.assignment, name_machine(asked)
-    if assignment.boot is BootTarget.DISK:
+    if assignment.boot is NodeTarget.DISK:
         return build_disk(why=[f"{name} boots from its disk"])
     if asked.found.is_torn:
         claims = ", ".join(f"{key} is {node}'s" for key, node in sorted(asked.found.claims.items()))

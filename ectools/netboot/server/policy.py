@@ -52,7 +52,7 @@ class ServingPolicy:
     def build(
         cls, settings: NetbootSettings, tokens: tuple[str, ...], fleet: Fleet | None = None
     ) -> ServingPolicy:
-        """It looks at files: off an event loop that serves. Raises ScriptError where no script names the host."""
+        """It looks at files: off an event loop that serves. Raises ScriptError: no script names the host."""
         names = build_filenames(settings)
         token = tokens[0] if tokens else None
         fleet = fleet or Fleet()

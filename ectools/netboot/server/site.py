@@ -22,7 +22,7 @@ from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
-from ectools.netboot.fleet.model import BootTarget
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.server.policy import Asked, ServingPolicy
-    from ectools.netboot.settings.model import NetbootSettings
 
 _log = log.Log(__name__)
 
@@ -236,7 +235,7 @@ class BootSite:
         asked = policy.identify(info.query)
         if asked is None:
             return Resource(target=policy.question)
-        if asked.assignment.boot is not BootTarget.NETWORK:
+        if asked.assignment.boot is not NodeTarget.NETWORK:
             self._tell_unbooted(asked)
             return _as_script(build_unbooted(policy, asked))
         release = await self._find_assigned(asked)

@@ -71,6 +71,8 @@ def named_as_given(
 
 def _rename(problem: Problem, origins: Origins) -> Problem:
     option = problem.option.removeprefix(f"{NETBOOT_OPTIONS}.")
+    if option == problem.option:
+        return problem  # of the file, or of what else a host description has in it
     return replace(problem, option=origins.name(option, problem.value))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from typing import assert_never
 
 from ectools.errors import EcError
@@ -18,6 +19,10 @@ MAX_KEY_BYTES = 64 << 10
 class SignatureError(EcError):
     """A signature is missing, cannot be read, or is not by the pinned key."""
 
+
+# cryptography does not load where OpenSSL has no legacy provider, unless it is told to do without it;
+# no algorithm here is that provider's.
+os.environ.setdefault("CRYPTOGRAPHY_OPENSSL_NO_LEGACY", "1")
 
 SUFFIXES = {
     SignatureFormat.MINISIGN: ".minisig",

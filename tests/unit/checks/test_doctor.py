@@ -14,6 +14,7 @@ import pytest
 from ectools.checks import doctor
 from ectools.checks.doctor import Finding, FindingState, boot_host, examine, is_fit
 from ectools.checks.doctor import programs as programs_module
+from ectools.netboot.server import host_warnings
 
 ALL = ("qemu-system-x86_64", "qemu-img", "apt-get", "dnsmasq", "nix", "nix-instantiate", "git")
 
@@ -160,9 +161,20 @@ def test_the_command(tmp_path: Path) -> None:
         "nix-instantiate": "missing",
         "git": "limited",
     }
-    text = run("eval").stdout
-    assert text.startswith(
-        "missing  nix: not on PATH  [eval, schema, verify-closure, vmtest]\n           Debian: apt install"
-    )
+    first, second, *_ = run("eval").stdout.splitlines()
+    assert first == "missing  nix: not on PATH  [eval, options, schema, verify-closure, vmtest]"
+    assert second.startswith("           Debian: apt install")
     assert run("netboot").returncode == 0
     assert run("no-such-command").returncode == 2
+
+
+@pytest.mark.parametrize(("found", "state"), [("212992\n", FindingState.LIMITED), ("8388608\n", None)])
+def test_a_receive_buffer_that_a_crowd_does_not_fit_into(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: str, state: FindingState | None
+) -> None:
+    monkeypatch.setattr(host_warnings, "_RECEIVE_BUFFER", tmp_path / "rmem_default")
+    (tmp_path / "rmem_default").write_text(found)
+    findings = [each for each in examine(["netboot"], kvm=lambda: None) if each.name.startswith("net.core")]
+    assert [(each.state, each.commands) for each in findings] == ([(state, ("netboot",))] if state else [])
+    for each in findings:
+        assert "sysctl -w net.core.rmem_default=8388608" in (each.remedy or "")

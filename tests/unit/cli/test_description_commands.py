@@ -90,6 +90,14 @@ class TestInit:
         assert program(INIT, "-o", file, "--force")[0] == 0
         assert file.read_text() == text
 
+    def test_the_first_line_names_a_schema_for_editors(self, program: Program) -> None:
+        assert program(INIT)[1].startswith("#:schema https://")
+        assert program(INIT, "--editor-schema", "./x.json")[1].startswith("#:schema ./x.json\n# ")
+        assert program(INIT, "--editor-schema", "")[1].startswith("# ")
+        assert program(INIT, "--schema", "ec-ipxe-qemu")[1].startswith("# ")
+        status, _, err = program(INIT, "--editor-schema", "a b")
+        assert (status, "'a b': not the address of a schema" in err) == (2, True)
+
     def test_of_one_module(self, program: Program) -> None:
         _, text, _ = program(INIT, "--schema", "ec-ipxe-qemu")
         assert "ipxe-qemu" in text

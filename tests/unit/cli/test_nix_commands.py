@@ -1,4 +1,4 @@
-"""``ectools eval``, ``verify-closure`` and ``vmtest``: what is asked, printed and returned; Nix is a fake."""
+"""``ectools eval``, ``options``, ``verify-closure``, ``vmtest``: what is asked and printed; Nix is a fake."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import pytest
 
 from ectools.checks.closure import Closure, ClosureSource
 from ectools.checks.evaluation import EvaluationRequest, FailedEvaluationError
+from ectools.checks.host_options import HostOption, ResultKind
 from ectools.checks.vmtest import VmTest
 from ectools.checks.vmtest_run import Listener, Preparation, Schedule, Verdict, VmTestOutcome
 from ectools.checks.vmtest_steps import StepKind
 from ectools.cli import eval as eval_command
+from ectools.cli import options as options_command
 from ectools.cli import verify_closure, vmtest
 from ectools.errors import UNSET
 from pynix_eval_shim import MissingAttributeError, NixMessage, NixMessageKind
@@ -321,3 +323,65 @@ class TestVmTest:
             monkeypatch.setattr("os.cpu_count", lambda number=processors: number)
             program(vmtest.COMMAND)
             assert schedules[-1] == Schedule(jobs=jobs, memory_mib=4321, seconds=None)
+
+
+class TestOptions:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        calls: list[Any] = []
+        failure = FailedEvaluationError(MissingAttributeError("no b"))
+
+        def read(request: EvaluationRequest, names: Any, *, recursive: bool, tell: Any) -> list[HostOption]:
+            calls.append((request, names, recursive))
+            tell(NixMessage(kind=NixMessageKind.WARNING, text="careful"))
+            kinds = {"gone": ResultKind.MISSING, "set": ResultKind.SET}
+            return [
+                HostOption(
+                    path=name,
+                    kind=kinds.get(name[0] if name else "set", ResultKind.OPTION),
+                    fields={"value": {"value": 1}, "definitions": []},
+                    errors={"value": failure} if name == ("bad",) else {},
+                )
+                for name in names
+            ]
+
+        monkeypatch.setattr(options_command, "read_host_options", read)
+        return calls
+
+    def test_as_text_and_as_json(self, program: Program, asked: list[Any]) -> None:
+        status, out, err = program(options_command.COMMAND, "a.b", "c", "--expr", "e")
+        shown = "a.b\n  Value:\n    1\n  Defined in:\n    nothing\n\nc\n  Value:"
+        assert (status, out.startswith(shown), err) == (0, True, "warning: careful\n")
+        status, out, _ = program(options_command.COMMAND, "a.b", "--file", "f.nix", "-r", "--json")
+        assert (status, [each["value"] for each in json.loads(out)]) == (0, [{"value": 1}])
+        assert program(options_command.COMMAND, "--flake", "r#h", "--override-input", "i", "j")[0] == 0
+        assert asked == [
+            (EvaluationRequest(expression="e"), [("a", "b"), ("c",)], False),
+            (EvaluationRequest(file=Path("f.nix").absolute()), [("a", "b")], True),
+            (
+                EvaluationRequest(flake='r#nixosConfigurations."h"', override_inputs={"i": "j"}),
+                [()],
+                False,
+            ),
+        ]
+
+    @pytest.mark.usefixtures("asked")
+    def test_a_value_that_fails_and_a_name_that_is_nobodys(self, program: Program) -> None:
+        status, out, _ = program(options_command.COMMAND, "bad", "--expr", "e")
+        assert (status, out.splitlines()[2]) == (1, "    error: missing attribute: no b")
+        status, out, err = program(options_command.COMMAND, "a", "gone", "--expr", "e")
+        assert (status, out.splitlines()[0]) == (2, "a")
+        assert "ectools: gone: no such option" in err
+        assert program(options_command.COMMAND, "gone", "--expr", "e")[:2] == (2, "")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--expr", "e", "--file", "f"],
+            ["--expr", "e", "--override-input", "i", "j"],
+            ["a..b", "--expr", "e"],
+        ],
+    )
+    def test_wrong_usage(self, program: Program, asked: list[Any], arguments: list[str]) -> None:
+        assert program(options_command.COMMAND, *arguments)[0] == 2
+        assert asked == []

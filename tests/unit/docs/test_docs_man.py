@@ -8,14 +8,14 @@ import pytest
 from support.option_docs import make_option, make_reference
 
 from ectools.docs.constraints import Constraint
-from ectools.docs.man import MAN_FILE, write_pages
+from ectools.docs.man import write_pages
 from ectools.docs.model import CodeExample, Declaration, ModuleDoc, OptionDoc
 from ectools.docs.reference import Reference
 
 
 def write(*options: OptionDoc) -> list[str]:
     ((name, text),) = write_pages(make_reference(*options)).items()
-    assert name == MAN_FILE
+    assert name == "ectools-options.5"
     return text.splitlines()
 
 
@@ -98,7 +98,7 @@ def test_entries_of_several_modules() -> None:
         ModuleDoc("one", "a", (make_option("a.b"), make_option("a.c"))),
         ModuleDoc("two-2", "d", (make_option("d.e"),)),
     )
-    lines = write_pages(Reference(modules, {}))[MAN_FILE].splitlines()
+    lines = write_pages(Reference(modules, {}))["ectools-options.5"].splitlines()
     heads = [line for line in lines if line.startswith(("The options of", "\\fB"))]
     assert heads == [
         "The options of the module one:",

@@ -27,6 +27,13 @@ TEXTS = {
 }
 
 
+SCHEMA_KEYS = {
+    HostFormat.JSON: '{"$schema": "./x.json", "a": {"$schema": 1}}',
+    HostFormat.TOML: '"$schema" = "./x.json"\na."$schema" = 1',
+    HostFormat.YAML: "$schema: ./x.json\na:\n  $schema: 1",
+}
+
+
 def find_problem(data: bytes, form: HostFormat) -> OptionProblem:
     with pytest.raises(ProblemsError) as caught:
         parse_host(data, file="the file", form=form)
@@ -135,3 +142,11 @@ def test_options_lie_so_deep_and_no_deeper(kind: str, innermost: str, path: str)
     assert problem.message == f"nested deeper than {MAX_VALUE_DEPTH} levels"
     assert problem.option == path
     assert (problem.line, problem.column) == (1, text.index(innermost) + 1)
+
+
+@pytest.mark.parametrize("form", HostFormat)
+def test_what_names_a_schema_for_editors_is_no_option(form: HostFormat) -> None:
+    assert parse_host(SCHEMA_KEYS[form].encode(), file="h", form=form).root.value == {"a": {"$schema": 1}}
+    assert "$schema" in parse_value(SCHEMA_KEYS[form].encode(), file="h", form=form).value
+    number = parse_host(b'{"$schema": 1}', file="h", form=HostFormat.JSON)
+    assert number.root.value == {"$schema": 1}

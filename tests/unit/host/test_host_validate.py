@@ -161,13 +161,20 @@ def test_packages_are_known_by_what_the_export_writes() -> None:
 
 
 def test_a_read_only_option_is_not_to_be_set() -> None:
-    inner = {"type": "object", "properties": {"final": {"type": "string", "readOnly": True}}}
-    options = {"out": {"readOnly": True}, "jobs": {"type": "object", "additionalProperties": inner}}
+    inner = {
+        "type": "object",
+        "properties": {"final": {"type": "string", "readOnly": True, "x-nix-type": "string"}},
+    }
+    options = {
+        "out": {"readOnly": True, "x-nix-type": "raw"},
+        "note": {"readOnly": True},
+        "jobs": {"type": "object", "additionalProperties": inner},
+    }
     schema = Schema({"type": "object", "properties": options}, "x", "")
-    text = b"out: 1\njobs:\n  a:\n    final: x\n"
+    text = b"out: 1\nnote: 1\njobs:\n  a:\n    final: x\n"
     description = host.parse_host(text, file="h", form=host.HostFormat.YAML)
     found = [(each.option, each.message, each.line) for each in host.validate_host(description, schema)]
-    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 4)]
+    assert found == [("out", "is read-only", 1), ("jobs.a.final", "is read-only", 5)]
     # A settings file holds what a configuration came out as.
     assert validate_document(description.root.value, schema) == []
     assert host.validate_host(host.parse_host(b"jobs: {}", file="h", form=host.HostFormat.YAML), schema) == []

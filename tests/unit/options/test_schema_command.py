@@ -42,6 +42,18 @@ def test_an_export_is_what_check_wants(schema: Program, tmp_path: Path) -> None:
     assert schema("check", "--dump", TABLE, "-d", tmp_path)[0] == 0
 
 
+def test_the_document_of_a_dump_is_one_file(schema: Program, tmp_path: Path) -> None:
+    arguments = ("export", "--document", "--dump", TABLE, "-o", tmp_path)
+    assert schema(*arguments)[:2] == (0, f"{tmp_path}/host.document.json\n")
+    document = json.loads((tmp_path / "host.document.json").read_text())
+    assert document["$schema"] == "http://json-schema.org/draft-07/schema#"
+    assert document["properties"]["port"]["maximum"] == 65535
+    schema(*arguments, "--dialect", "2020-12", "--id", "https://e.org/x.json")
+    newer = json.loads((tmp_path / "host.document.json").read_text())
+    assert newer["$schema"].endswith("2020-12/schema")
+    assert newer["$id"] == "https://e.org/x.json"
+
+
 def test_drift_is_told_by_meaning(schema: Program, tmp_path: Path) -> None:
     schema("export", "--dump", TABLE, "-o", tmp_path)
     path = tmp_path / "options.schema.json"
@@ -120,6 +132,8 @@ def test_diff_has_a_status_for_each_kind(schema: Program, tmp_path: Path) -> Non
         (["export", "--class", "nixos"], "go with --module"),
         (["export", "--module", "/absent/x.nix", "-o", "/tmp"], "/absent/x.nix: no such module"),
         (["export", "--required"], "--required goes with --from"),
+        (["export", "--dialect", "2020-12"], "--dialect and --id go with --document"),
+        (["export", "--id", "https://e.org"], "--dialect and --id go with --document"),
         (["diff", "/absent/a.json", "/absent/b.json"], "no such file or directory"),
         (["check", "--dump", "/absent/dump.json"], "No such file"),
     ],

@@ -11,9 +11,11 @@
   const anchorOf = (name) => "opt-" + name.replace(/[*<> \[\]:"]/g, "_");
 
   class Index {
-    constructor({ pages, counts, names, texts }) {
+    constructor({ pages, counts, names, texts, values }) {
       this.names = names;
       this.texts = texts;
+      this.values = values; // defaults, examples and what may be chosen, as they are written
+      this.lowerValues = values.map((value) => value.toLowerCase());
       this.lower = names.map((name) => name.toLowerCase());
       this.pageOf = counts.flatMap((count, page) => Array(count).fill(pages[page]));
       // Short names first, and of those alike the one that turns a thing on. Never as much as a hit counts.
@@ -77,6 +79,7 @@
       const scores = new Float32Array(this.names.length);
       let hits = this.scoreNames(term, scores);
       hits += this.scoreWords(term, scores);
+      hits += this.scoreValues(term, scores);
       if (hits >= ENOUGH) return scores;
       if (hits === 0 && term.includes(".")) return this.scoreParts(term, scores);
       this.scoreLike(term, scores);
@@ -112,6 +115,27 @@
         hits += this.raise(scores, this.inTexts[number], word.length === term.length ? 40 : 20);
       }
       return hits;
+    }
+
+    // A value holds what no word is: addresses, paths, numbers. Less than a word of the description counts.
+    scoreValues(term, scores) {
+      let hits = 0;
+      for (let i = 0; i < scores.length; i++) {
+        if (!this.lowerValues[i].includes(term)) continue;
+        if (scores[i] === 0) hits++;
+        const own = 15 + this.worth[i];
+        if (scores[i] < own) scores[i] = own;
+      }
+      return hits;
+    }
+
+    // The part of an option's values that a query is found in; empty where it is found elsewhere.
+    findValue(option, query) {
+      const term = query.toLowerCase().split(/\s+/).find((each) => this.lowerValues[option].includes(each));
+      if (!term || this.lower[option].includes(term)) return "";
+      const at = this.lowerValues[option].indexOf(term);
+      const start = Math.max(0, this.values[option].lastIndexOf("\n", at) + 1, at - 60);
+      return this.values[option].slice(start, start + 120).split("\n")[0];
     }
 
     // A mistyped path: each of its parts by itself.
@@ -262,12 +286,20 @@
       const text = document.createElement("p");
       text.textContent = index.texts[option].slice(0, 160);
       link.append(code, text);
+      const value = index.findValue(option, input.value.trim());
+      if (value) {
+        const shown = document.createElement("p");
+        shown.className = "value";
+        shown.textContent = value;
+        link.append(shown);
+      }
       li.append(link);
       return li;
     }
 
     function show() {
       const query = input.value.trim();
+      showInAddress(query);
       if (query === "") return close();
       found.hidden = false;
       input.setAttribute("aria-expanded", "true");
@@ -288,7 +320,8 @@
       close();
       input.blur();
       const [page, hash] = link.href.split("#");
-      if (page !== location.href.split("#")[0]) return location.assign(link.href);
+      if (page !== location.href.split(/[?#]/)[0]) return location.assign(link.href);
+      showInAddress("");
       location.hash = hash; // also where it is the same: the browser scrolls there again
       const target = document.getElementById(decodeURIComponent(hash));
       target?.scrollIntoView();
@@ -342,6 +375,22 @@
       input.select();
     });
     form.hidden = false;
+    const asked = new URLSearchParams(location.search).get("q");
+    if (asked) {
+      input.value = asked;
+      input.focus();
+      load(); // a page in the background has no focus yet
+      show();
+    }
+  }
+
+  // The address of what is searched for, to be shared.
+  function showInAddress(query) {
+    const address = new URL(location.href);
+    if ((address.searchParams.get("q") ?? "") === query) return;
+    if (query) address.searchParams.set("q", query);
+    else address.searchParams.delete("q");
+    history.replaceState(history.state, "", address);
   }
 
   // An address whose option stands on another page, such as index.html#opt-NAME, leads there.

@@ -2,7 +2,8 @@
 
 The variables of these scripts, beside those of ``ectools.ipxe.nics``: ``ec-name`` the image, ``ec-path`` its
 path below a source, ``ec-how`` how the token is sent with it, ``ec-source`` and ``ec-url`` the source in
-turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over.
+turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over,
+``ec-spread`` how much longer this machine pauses than another.
 """
 
 from __future__ import annotations
@@ -43,10 +44,19 @@ def start_rounds() -> list[str]:
 
 
 def build_pause(what: str) -> list[str]:
-    """Wait before the next round, each time twice as long as before."""
+    """Wait before the next round, each time twice as long as before, and each machine a little differently.
+
+    ``ec-spread`` is 1 to 256: by the last byte of the machine's address, which others that failed at the same
+    moment do not have. In hundredths of a second it comes on top, round by round.
+    """
     return [
         f"echo every.channel: {what}; trying again in ${{ec-pause}} s",
         "sleep ${ec-pause}",
+        "set ec-spread:int32 0",
+        "set ec-last:uint8 ${netX/ip:uint32} && set ec-spread:int32 ${ec-last} ||",
+        "inc ec-spread ||",
+        # iPXE has no sleep for less than a second; no time at all would be for ever.
+        "prompt --timeout ${ec-spread}0 ||",
         "inc ec-round",
         "inc ec-pause ${ec-pause}",
         f"iseq ${{ec-pause}} {2 * LONGEST_PAUSE} && set ec-pause:int32 {LONGEST_PAUSE} ||",
@@ -67,7 +77,9 @@ def make_header(value: str) -> str:
 
 
 def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = "") -> list[str]:
-    """Load ``ec-path``, with a query of this, as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+    """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
+
+    ``query`` is put behind the path.
 
     ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
     through the sources. The first round is left to the NIC that the machine booted from, or that a file came

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def build_identity(nic: str) -> str:
-    """The query, without a question mark; ``nic`` is iPXE's name of the NIC that it asks over, or a variable."""
+    """The query, without a question mark; ``nic`` is the NIC that it asks over, or a variable of it."""
     return "&".join(
         (
             f"mac=${{{nic}/mac}}",

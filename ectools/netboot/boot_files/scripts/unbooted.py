@@ -1,7 +1,7 @@
 """The second stage of machines that boot no release: those that wait, are refused, or boot from their disk.
 
-``build_question`` is for who did not say who it is: a first stage of an earlier version, or a proxy that names
-the second stage itself. It asks again, and says it then.
+``build_question`` is for who did not say who it is: a first stage of an earlier version, or a proxy that
+names the second stage itself. It asks again, and says it then.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.errors import cut
-from ectools.ipxe.language import EXIT_VARIABLE, HELD_VARIABLE, NETBOOT_NAME
+from ectools.ipxe.language import EXIT_VARIABLE, NETBOOT_NAME, UNBOOTED_VARIABLE
 from ectools.ipxe.token import encode_token
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import check_base_url
@@ -31,7 +31,7 @@ def build_hold(settings: NetbootSettings, token: str | None, *, why: Iterable[st
     """Show ``why``, wait, and ask again, for ever. Raises ScriptError."""
     return join_lines(
         _BEGIN,
-        [f"set {HELD_VARIABLE} yes", *_show(why)],
+        [f"set {UNBOOTED_VARIABLE} hold", *_show(why)],
         [f"echo every.channel: asking again every {HOLD_SECONDS} s"],
         _ask(settings, token, seconds=HOLD_SECONDS),
     )
@@ -39,7 +39,7 @@ def build_hold(settings: NetbootSettings, token: str | None, *, why: Iterable[st
 
 def build_refusal(*, why: Iterable[str]) -> str:
     """Show ``why``, and leave the machine to its firmware."""
-    return join_lines(_BEGIN, [f"set {HELD_VARIABLE} yes", *_show(why)], ["sleep 5 ||"], _leave())
+    return join_lines(_BEGIN, [f"set {UNBOOTED_VARIABLE} refuse", *_show(why)], ["sleep 5 ||"], _leave())
 
 
 def build_disk(*, why: Iterable[str]) -> str:
@@ -47,6 +47,7 @@ def build_disk(*, why: Iterable[str]) -> str:
     return join_lines(
         _BEGIN,
         [
+            f"set {UNBOOTED_VARIABLE} disk",
             *_show(why),
             "iseq ${platform} pcbios || goto leave",
             "sanboot --no-describe --drive 0x80 ||",

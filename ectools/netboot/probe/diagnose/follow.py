@@ -321,6 +321,8 @@ class _Follower:
     def _add_script_end(self, end: ScriptEnd, uri: str) -> None:
         if end is ScriptEnd.MENU:
             self.boot_trace.add_fault(FaultCode.MENU, f"{uri}: the script {end}")
+        elif end is ScriptEnd.HELD:
+            self.boot_trace.add_fault(FaultCode.HELD, f"{uri}: the script {end}")
         elif end is ScriptEnd.LOCAL:
             self.boot_trace.outcome = BootOutcome.UNKNOWN
         else:

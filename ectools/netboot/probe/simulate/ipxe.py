@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ectools.ipxe.language import (
     LACKS_VARIABLE,
     SCRIPT_VARIABLE,
+    UNBOOTED_VARIABLE,
     ScriptLine,
     find_labels,
     join_uri,
@@ -174,6 +175,8 @@ class _Machine:
             # A type may be named: set tries:int32 0.
             name, value = words[0].partition(":")[0], " ".join(words[1:])
             self._settings[name] = value
+            if name == UNBOOTED_VARIABLE:
+                return ScriptEnd.LOCAL if value == "disk" else ScriptEnd.HELD
             if name == LACKS_VARIABLE:
                 self.trace.lacks = value
             if name.rpartition("/")[2] == "dns":

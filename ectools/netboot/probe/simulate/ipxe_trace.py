@@ -19,6 +19,7 @@ class ScriptEnd(StrEnum):
     SHELL = "ends in a shell"
     REBOOT = "restarts the machine"
     LOCAL = "boots from another device"
+    HELD = "boots nothing: the fleet says so"
     DONE = "ends without booting"
     FAILED = "fails"
     ENDLESS = "tries for ever"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ectools.demo.netboot import boot_host as boot_host_module
-from ectools.demo.netboot.boot_host import DemoBootHost, show_command
+from ectools.demo.netboot.boot_host import DemoBootHost, hears_tftp, show_command
 from ectools.demo.netboot.lab import Lab, LabError
 from ectools.demo.payload import Payload
 from ectools.netboot.settings.load import load_server_settings
@@ -58,6 +62,7 @@ class Server:
         self._ready, self._status = ready, status
         self.argv: list[str] = []
         self.killed = False
+        self.pid = os.getpid()
 
     def launch(
         self, argv: list[str], *, stdout: Any, stderr: Any, cwd: Path, end_with_parent: bool
@@ -76,19 +81,33 @@ class Server:
         self.killed = True
 
 
-def start(monkeypatch: pytest.MonkeyPatch, host: DemoBootHost, server: Server) -> object:
+def start(
+    monkeypatch: pytest.MonkeyPatch, host: DemoBootHost, server: Server, *, hears: Sequence[bool] = (True,)
+) -> object:
+    answers = iter(hears)
+    monkeypatch.setattr(boot_host_module, "hears_tftp", lambda _pid: next(answers))
     monkeypatch.setattr(boot_host_module, "launch", server.launch)
     return host.start(Lab(host.directory, tag="t"), end_with_parent=True)
 
 
 def test_a_server_is_there_when_it_says_so(monkeypatch: pytest.MonkeyPatch, host: DemoBootHost) -> None:
     server = Server(ready=True, status=None)
-    assert start(monkeypatch, host, server) is server
+    # HTTP says so first, and TFTP is what the firmware asks for.
+    assert start(monkeypatch, host, server, hears=(False, False, True)) is server
     assert server.argv == [
         *("nsenter", "--net=/run/netns/ec-boot-t", "--", sys.executable, "-m", "ectools.cli.main"),
         *("netboot", "serve", "--config", "netboot.json", "--json", "--log-format", "json"),
     ]
     assert json.loads((host.directory / "ready.json").read_text()) == {"port": 8080}
+
+
+def test_tftp_is_heard_where_its_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        ports = SimpleNamespace(tftp=heard.getsockname()[1])
+        monkeypatch.setattr(boot_host_module, "load_protocols", lambda: SimpleNamespace(ports=ports))
+        assert hears_tftp(os.getpid())
+    assert not hears_tftp(os.getpid())
 
 
 @pytest.mark.parametrize(

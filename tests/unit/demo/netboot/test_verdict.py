@@ -51,20 +51,25 @@ def test_a_warning_is_no_fault_and_a_fault_counts_whatever_the_outcome() -> None
     assert not read_verdict(report(faults=({**warning, "severity": "error"},))).boots
 
 
-def run_with(monkeypatch: pytest.MonkeyPatch, result: Completed | ProcessError) -> ProbeVerdict:
+def run_with(monkeypatch: pytest.MonkeyPatch, *results: Completed | ProcessError) -> ProbeVerdict:
+    windows, left = iter(("3", "20")), iter(results)
+
     def run(argv: list[str], *, timeout: float) -> Completed:
         assert timeout > 0
         assert argv[:3] == ["nsenter", "--net=/run/netns/ec-client-t", "--"]
         assert argv[4:] == [
             *("-m", "ectools.cli.main", "netboot", "probe", "--interface", "lan0", "--arch", "7"),
-            *("--timeout", "3", "--json"),
+            *("--timeout", next(windows), "--json"),
         ]
+        result = next(left)
         if isinstance(result, ProcessError):
             raise result
         return result
 
     monkeypatch.setattr(verdict_module, "run", run)
-    return run_demo_probe(Lab(Path("/nowhere"), tag="t"))
+    verdict = run_demo_probe(Lab(Path("/nowhere"), tag="t"))
+    assert next(left, None) is None
+    return verdict
 
 
 def test_the_probe_runs_in_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +78,12 @@ def test_the_probe_runs_in_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_probe_that_found_a_fault_has_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ProcessError("it failed", argv=[], returncode=1, stdout=json.dumps(report(outcome="stops")))
-    assert run_with(monkeypatch, found).outcome == "stops"
+    assert run_with(monkeypatch, found, found).outcome == "stops"
+
+
+def test_who_does_not_answer_in_time_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = ProcessError("it failed", argv=[], returncode=1, stdout=json.dumps(report(outcome="not offered")))
+    assert run_with(monkeypatch, slow, Completed(json.dumps(report()), "")).boots
 
 
 @pytest.mark.parametrize(("status", "out"), [(1, ""), (2, "{}")])

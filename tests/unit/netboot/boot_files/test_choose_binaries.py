@@ -143,13 +143,15 @@ def test_the_first_name_is_taken(tmp_path: Path) -> None:
 
 
 def test_one_without_drivers_is_none_with_drivers(tmp_path: Path) -> None:
-    for name in ("ipxe.efi", "ipxe-amd64.efi", "snp.efi"):
+    for name in ("ipxe.efi", "ipxe-amd64.efi"):
         (tmp_path / name).write_bytes(NEW)
     with pytest.raises(BinaryError) as caught:
         find_stock(tmp_path, StockBinary.SNPONLY)
     assert caught.value.message == (
         f"no stock iPXE without drivers (snponly.efi) for x86-64 UEFI in {tmp_path}"
     )
+    (tmp_path / "snp.efi").write_bytes(NEW)
+    assert find_stock(tmp_path, StockBinary.SNPONLY).where == f"{tmp_path}/snp.efi"
     (tmp_path / "snponly.efi").write_bytes(NEW)
     assert find_stock(tmp_path, StockBinary.SNPONLY).where == f"{tmp_path}/snponly.efi"
     assert find_stock(tmp_path).where == f"{tmp_path}/ipxe.efi"

@@ -62,6 +62,15 @@ def test_a_pause_doubles_to_its_longest() -> None:
     assert f"iseq ${{ec-pause}} {2 * LONGEST_PAUSE} && set ec-pause:int32 {LONGEST_PAUSE} ||" in lines
 
 
+def test_no_pause_of_a_spread_is_for_ever() -> None:
+    """``prompt --timeout 0`` waits for a key: what is put before the digit is never nothing, and never 0."""
+    lines = build_pause("why")
+    (prompt,) = (line for line in lines if line.startswith("prompt"))
+    assert prompt == "prompt --timeout ${ec-spread}0 ||"
+    before = lines[: lines.index(prompt)]
+    assert before.index("set ec-spread:int32 0") < before.index("inc ec-spread ||")
+
+
 def test_each_kind_of_error_has_one_reason() -> None:
     labels = re.findall(r"^:why_(\S+)$", join_lines(build_reasons()), re.MULTILINE)
     assert len(labels) == len(set(labels)) > 10

@@ -11,7 +11,7 @@ from support.fleets import DOCUMENTS, build_fleet, make_fleet
 
 from ectools.netboot.fleet.build import build_part, join_parts
 from ectools.netboot.fleet.load import load_fleet_schema
-from ectools.netboot.fleet.model import BootTarget, Fleet, Group, Match, Node, UnknownPolicy
+from ectools.netboot.fleet.model import Fleet, Match, Node, NodeGroup, NodeTarget, UnknownPolicy
 from ectools.parsing import Problems
 
 MAC = "02:00:00:00:00:07"
@@ -23,8 +23,10 @@ def test_a_fleet_as_it_is_written() -> None:
         groups={"runners": {"system": "ec-runner-x86_64-netboot", "kernelArguments": ["console=ttyS0"]}},
         nodes={"nuc-07": {"group": "runners", "match": {"mac": ["02-00-00-00-00-07", MAC]}, "boot": "disk"}},
     )
-    runners = Group(name="runners", system="ec-runner-x86_64-netboot", kernel_arguments=("console=ttyS0",))
-    node = Node(name="nuc-07", match=Match(macs=(MAC,)), group="runners", boot=BootTarget.DISK)
+    runners = NodeGroup(
+        name="runners", system="ec-runner-x86_64-netboot", kernel_arguments=("console=ttyS0",)
+    )
+    node = Node(name="nuc-07", match=Match(macs=(MAC,)), group="runners", boot=NodeTarget.DISK)
     assert fleet == Fleet(unknown=UnknownPolicy.HOLD, groups={"runners": runners}, nodes={"nuc-07": node})
     assert not fleet.is_empty
     assert make_fleet().is_empty

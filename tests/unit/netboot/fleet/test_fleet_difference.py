@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from support.fleets import DOCUMENTS, MACHINES, build_fleet, make_fleet
 
 from ectools.netboot.fleet.assignment import assign, assign_unknown
-from ectools.netboot.fleet.difference import UNKNOWN, find_differences
+from ectools.netboot.fleet.difference import UNKNOWN_MACHINES, find_differences
 from ectools.netboot.fleet.machine import Machine, parse_machine
-from ectools.netboot.fleet.model import BootTarget
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.fleet.roster import Roster
 
 MATCH = {"mac": ["02:00:00:00:00:07"]}
@@ -21,7 +21,7 @@ def test_a_node_adds_to_its_group_and_wins() -> None:
     node = {"group": "g", "match": MATCH, "boot": "network", "kernelArguments": ["b"]}
     fleet = make_fleet(groups={"g": group}, nodes={"n": node})
     found = assign(fleet, fleet.nodes["n"])
-    assert (found.system, found.release, found.boot) == ("s", "boot-v1", BootTarget.NETWORK)
+    assert (found.system, found.release, found.boot) == ("s", "boot-v1", NodeTarget.NETWORK)
     assert found.kernel_arguments == ("a", "b")
     assert found.origins == {
         "system": "groups.g.system",
@@ -34,12 +34,12 @@ def test_a_node_adds_to_its_group_and_wins() -> None:
 def test_a_node_that_is_held_boots_nothing_whatever_else_is_said() -> None:
     fleet = make_fleet(nodes={"n": {"match": MATCH, "boot": "network", "hold": True}})
     found = assign(fleet, fleet.nodes["n"])
-    assert (found.boot, found.group, found.origins) == (BootTarget.HOLD, None, {"boot": "nodes.n.hold"})
+    assert (found.boot, found.group, found.origins) == (NodeTarget.HOLD, None, {"boot": "nodes.n.hold"})
 
 
 def test_machines_that_no_node_is() -> None:
-    wanted = {"default": (BootTarget.NETWORK, False), "hold": (BootTarget.HOLD, False)}
-    for unknown, expected in {**wanted, "refuse": (BootTarget.HOLD, True)}.items():
+    wanted = {"default": (NodeTarget.NETWORK, False), "hold": (NodeTarget.HOLD, False)}
+    for unknown, expected in {**wanted, "refuse": (NodeTarget.HOLD, True)}.items():
         found = assign_unknown(make_fleet(unknown=unknown))
         assert (found.boot, found.refused) == expected
 
@@ -54,12 +54,15 @@ def test_what_another_fleet_changes() -> None:
         },
     )
     unknown, come, gone = find_differences(old, new)
-    assert (unknown.name, unknown.values) == (UNKNOWN, {"boot": (BootTarget.NETWORK, BootTarget.HOLD)})
+    assert (unknown.name, unknown.values) == (
+        UNKNOWN_MACHINES,
+        {"boot": (NodeTarget.NETWORK, NodeTarget.HOLD)},
+    )
     assert (come.name, come.before, come.keys) == ("come", None, ((), ("asset come",)))
     assert come.values == {"kernel_arguments": ((), ("quiet",))}
     assert (gone.name, gone.after, gone.keys) == ("gone", None, (("mac 02:00:00:00:00:07",), ()))
     # It is an unknown machine now.
-    assert gone.values == {"boot": (BootTarget.NETWORK, BootTarget.HOLD)}
+    assert gone.values == {"boot": (NodeTarget.NETWORK, NodeTarget.HOLD)}
     assert list(find_differences(new, new)) == []
 
 
@@ -74,7 +77,7 @@ def test_a_machine_boots_the_same_unless_the_difference_says_so(
     found, assigned = [], []
     for fleet in (old, new):
         node = Roster(fleet).find(machine).node
-        found.append(UNKNOWN if node is None else node.name)
+        found.append(UNKNOWN_MACHINES if node is None else node.name)
         assignment = assign_unknown(fleet) if node is None else assign(fleet, node)
         assigned.append((assignment.boot, assignment.system, assignment.release))
     changed = {change.name for change in find_differences(old, new)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def test_what_the_schema_refuses_has_its_place(tmp_path: Path) -> None:
         load_fleet(file)
     found = [(each.option, each.line, each.column) for each in caught.value.problems]
     assert found == [("fleet.unknwon", 1, 11), ("fleet.nodes.n.hold", 3, 8)]
+
+
+def test_without_the_compiled_check_the_slow_one_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastjsonschema", None)
+    path = tmp_path / "fleet.json"
+    path.write_text('{"nodes": {"a": {"match": {"mac": ["52:54:00:00:00:01"]}}}}')
+    assert list(load_fleet(path).nodes) == ["a"]
+    path.write_text('{"nodes": {"a": {"match": {"mac": ["no address"]}}}}')
+    with pytest.raises(ProblemsError):
+        load_fleet(path)
 
 
 def test_what_contradicts_itself_has_its_place(tmp_path: Path) -> None:

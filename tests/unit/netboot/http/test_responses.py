@@ -50,7 +50,7 @@ def test_a_file_does_not_overtake_what_waits_in_the_process(tmp_path: Path) -> N
         hooks = Hooks(
             scheduler=SendfileScheduler(),
             admission=Admission(1),
-            retry_after_seconds=5,
+            choose_retry_after=lambda: 5,
             lost=lambda _: None,
             rejected=lambda *_: None,
         )

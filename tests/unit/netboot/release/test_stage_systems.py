@@ -25,7 +25,9 @@ from support.releases import (
 
 from ectools.archive.decompress import ArchiveError
 from ectools.errors import EcError, InputError
+from ectools.files import FileError
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release import reuse
 from ectools.netboot.release.checksums import ChecksumsError
 from ectools.netboot.release.forge import ForgeError
 from ectools.netboot.release.manifest import build_id, describe_release, parse_manifest, render_manifest
@@ -251,7 +253,70 @@ def test_who_lets_arm64_in_gets_its_archive_too(forge: Forge, tmp_path: Path) ->
     assert len(forge.asked(f"{DOWNLOADS}/SHA256SUMS.txt")) == 2
     again = fetch(state, forge, **{"ipxe.arm64File": "/srv/arm64.efi"})
     assert again.outcome is StageOutcome.UNCHANGED
-    assert len(forge.asked(f"{DOWNLOADS}/{ARM}")) == 1
+    # What was staged alone is not downloaded again when another comes to it.
+    assert [len(forge.asked(f"{DOWNLOADS}/{name}")) for name in (PC, ARM)] == [1, 1]
+
+
+ARM64 = {"ipxe.arm64File": "/srv/arm64.efi"}
+
+
+def test_a_system_that_goes_is_not_missed_by_the_others(forge: Forge, tmp_path: Path) -> None:
+    publish(forge, PC, ARM)
+    state = tmp_path / "state"
+    both = fetch(state, forge, **ARM64).release
+    alone = fetch(state, forge).release
+    assert [each.boot.kernel for each in alone.systems] == ["kernel"]
+    assert alone.systems[0].archive_sha256 == both.systems[1].archive_sha256
+    assert len(forge.asked(f"{DOWNLOADS}/{PC}")) == 1
+    assert check_whole(state) == alone
+    # It stands by itself: a release that is removed takes nothing along.
+    shutil.rmtree(state / "releases" / both.id)
+    assert check_staged(ReleaseStore(state), alone.id).damage == ()
+
+
+def test_what_is_damaged_closed_or_too_large_is_downloaded(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(forge, PC, ARM)
+    state = tmp_path / "state"
+    alone = fetch(state, forge).release
+    kernel = state / "releases" / alone.id / "kernel"
+    staged = kernel.read_bytes()
+    tag = kernel.stat().st_ctime_ns
+    assert fetch(state, forge, **ARM64).release.id
+    assert kernel.stat().st_ctime_ns == tag
+    shutil.rmtree(state / "releases" / fetch(state, forge, **ARM64).release.id)
+    kernel.write_bytes(bytes(len(staged)))
+    both = fetch(state, forge, **ARM64).release
+    assert len(forge.asked(f"{DOWNLOADS}/{PC}")) == 2
+    assert check_whole(state) == both
+    shutil.rmtree(state / "releases" / both.id)
+    kernel.write_bytes(staged)
+    with pytest.raises(ArchiveError, match="more than 2 entries"):
+        fetch(state, forge, release_maxFiles=5, **ARM64)
+    opened = reuse.open_regular
+
+    def refuse_initrd(path: Path, **options: Any) -> int:
+        if path.name == "initrd":
+            raise FileError(f"{path}: cannot be read: Permission denied")
+        return opened(path, **options)
+
+    monkeypatch.setattr(reuse, "open_regular", refuse_initrd)
+    assert fetch(state, forge, **ARM64).release.id == both.id
+    assert len(forge.asked(f"{DOWNLOADS}/{PC}")) == 4
+
+
+def test_a_large_archive_with_directories_is_copied_too(forge: Forge, tmp_path: Path) -> None:
+    more = {f"more/{number % 3}/{number}": b"%d" % number for number in range(reuse.SYNC_EACH)}
+    contents = {ARM: system_files(AARCH64), PC: {**system_files(X86_64), **more}}
+    forge.publish_archives({name: compress(build_tar(files)) for name, files in contents.items()})
+    state = tmp_path / "state"
+    fetch(state, forge)
+    both = fetch(state, forge, **ARM64).release
+    assert check_whole(state) == both
+    assert len(forge.asked(f"{DOWNLOADS}/{PC}")) == 1
+    modes = {path.stat().st_mode & 0o777 for path in (state / "releases" / both.id / SECOND).rglob("*")}
+    assert modes == {0o644, 0o755}
 
 
 def test_a_release_without_an_archive_for_arm64_is_staged_and_told(

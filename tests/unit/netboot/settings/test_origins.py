@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 VARIABLE = "EVERY_CHANNEL_NETBOOT_LISTEN_IP"
 
 
+OTHER = "services.every-channel.other.a"
+
+
 def find_names(
     tmp_path: Path, file: dict[str, Any], *, flags: dict[str, Any], environment: dict[str, str]
 ) -> list[str]:
@@ -57,6 +60,23 @@ def test_the_source_that_counts_is_named(tmp_path: Path) -> None:
 def test_other_problems_keep_their_names(tmp_path: Path) -> None:
     names = find_names(tmp_path, {"hostname": 7}, flags={"listenIP": "192.0.2.1"}, environment={})
     assert names == [f"{NETBOOT_OPTIONS}.hostname"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "option"),
+    [
+        ("a.json", '{"listenIP": 1, "listenIP": 2}', NETBOOT_OPTIONS),
+        ("a.json", "//", NETBOOT_OPTIONS),
+        ("a.toml", "\xff", "(the whole file)"),
+        ("a.yaml", "services:\n  every-channel:\n    other:\n      a: 1\n      a: 1\n", OTHER),
+    ],
+)
+def test_a_fault_of_the_file_is_none_of_an_option(tmp_path: Path, name: str, text: str, option: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ProblemsError) as caught:
+        load_server_settings(file, flags={"listenIP": "192.0.2.1"}, environment={})
+    assert [problem.option for problem in caught.value.problems] == [option]
 
 
 def test_settings_know_their_origins_and_are_equal_without(tmp_path: Path) -> None:

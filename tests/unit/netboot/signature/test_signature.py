@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,3 +140,13 @@ def test_a_release_that_is_not_signed_by_the_pinned_key_is_not_staged(kind: str,
     (tmp_path / f"SHA256SUMS.txt{suffix}").write_bytes(sign(sums))
     stage(settings)
     assert check_whole(tmp_path / "state")
+
+
+def test_cryptography_is_told_to_do_without_the_legacy_provider() -> None:
+    """Before it is loaded: it asks once. Where OpenSSL has none, tests/systems verify a signature really."""
+    script = "import os, sys, ectools.netboot.signature as s; "
+    script += "assert not any(name.startswith('cryptography') for name in sys.modules); "
+    script += "print(os.environ['CRYPTOGRAPHY_OPENSSL_NO_LEGACY'])"
+    env = {name: value for name, value in os.environ.items() if name != "CRYPTOGRAPHY_OPENSSL_NO_LEGACY"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -1,0 +1,73 @@
+# The runner's drivers and firmware, without the hardware that it does not have.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  path = "services.every-channel.runner.hardware";
+  cfg = config.services.every-channel.runner.hardware;
+  enabled = config.services.every-channel.runner.enable && cfg.exclude != [ ];
+
+  classes = import ./hardware-classes.nix;
+  excluded = lib.attrValues (lib.getAttrs (lib.unique cfg.exclude) classes);
+  remaining = lib.attrValues (builtins.removeAttrs classes cfg.exclude);
+  words = lib.escapeShellArgs;
+
+  inherit (config.boot.kernelPackages) kernel;
+  # Since nixpkgs 2025-11 a kernel has an output for them.
+  kernelModules = lib.getOutput "modules" kernel;
+  keptModules = pkgs.runCommand "${kernel.name or "linux"}-modules-kept" {
+    nativeBuildInputs = [
+      pkgs.gawk
+      pkgs.gnutar
+      pkgs.kmod
+    ];
+  } "bash ${./keep-kernel-modules.sh} ${kernelModules} $out ${words (lib.concatMap (class: class.modules) excluded)}";
+
+  keptFirmware = pkgs.runCommand "linux-firmware-kept" { } ''
+    bash ${./keep-firmware.sh} ${pkgs.linux-firmware} $out ${
+      words (lib.concatMap (class: class.firmware) excluded)
+    }
+  '';
+in
+{
+  options.services.every-channel.runner.hardware.exclude = lib.mkOption {
+    type = lib.types.listOf (lib.types.enum (lib.attrNames classes));
+    default = [ ];
+    example = [
+      "audio"
+      "bluetooth"
+    ];
+    description = ''
+      Hardware that this system has no use for: its kernel modules and its firmware are not on the system. A module
+      stays where one that is not left out needs it. Redistributable firmware of all other hardware is on the system
+      then, and {option}`hardware.enableRedistributableFirmware`, which brings all of it, has to be off.
+
+      ${lib.concatStringsSep "\n" (
+        lib.mapAttrsToList (name: class: "- `${name}`: ${class.description}") classes
+      )}
+    '';
+  };
+
+  config = lib.mkIf enabled {
+    assertions = [
+      {
+        assertion = !config.hardware.enableRedistributableFirmware;
+        message = "${path}.exclude leaves firmware out, and hardware.enableRedistributableFirmware brings it back: switch one of them off";
+      }
+    ];
+
+    system.modulesTree = lib.mkForce ([ keptModules ] ++ config.boot.extraModulePackages);
+
+    # Below what a host asks for, and above the default of a host that is given this option too.
+    hardware.enableRedistributableFirmware = lib.mkOverride 900 false;
+    hardware.firmware = [
+      keptFirmware
+    ]
+    ++ lib.filter (package: package != null) (
+      map (name: pkgs.${name} or null) (lib.concatMap (class: class.packages) remaining)
+    );
+  };
+}

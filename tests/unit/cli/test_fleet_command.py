@@ -1,0 +1,68 @@
+"""``ectools fleet``: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ectools.cli.fleet import COMMAND
+
+if TYPE_CHECKING:
+    from conftest import Program
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+FLEET, NEXT = EXAMPLES / "fleet.toml", EXAMPLES / "fleet-next.toml"
+
+
+def test_check(program: Program, tmp_path: Path) -> None:
+    assert program(COMMAND, "check", FLEET)[:2] == (0, f"{FLEET}: 2 groups, 3 nodes\n")
+    wrong, missing = tmp_path / "wrong.toml", tmp_path / "missing.toml"
+    wrong.write_text("[nodes.n]\nhold = true\n")
+    status, out, err = program(COMMAND, "check", "--json", FLEET, wrong)
+    assert (status, json.loads(out)) == (1, [{"file": str(FLEET), "groups": 2, "nodes": 3}])
+    assert f"{wrong}:1:8: fleet.nodes.n.match: says nothing that the machine is known by" in err
+    assert program(COMMAND, "check", FLEET, missing)[0] == 2
+
+
+def test_show(program: Program) -> None:
+    status, out, _ = program(COMMAND, "show", "nuc-07", "--fleet", FLEET)
+    assert status == 0
+    assert "match            mac 02:00:00:12:34:56\n" in out
+    assert "system           ec-runner-x86_64-netboot   (groups.runners.system)\n" in out
+    assert "release          the current one\n" in out
+    status, out, _ = program(COMMAND, "show", "nuc-09", "--fleet", NEXT, "--json")
+    found = json.loads(out)
+    assert (found["boot"], found["origins"]["boot"]) == ("hold", "nodes.nuc-09.hold")
+    assert found["match"] == ["uuid 6f1c2d3e-0000-4000-8000-020000123456"]
+
+
+def test_show_finds_the_fleet_of_the_settings_or_of_the_directory(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "netboot.json"
+    config.write_text(json.dumps({"listenIP": "192.0.2.10", "fleet": {"file": str(FLEET)}}))
+    assert program(COMMAND, "show", "studio", "--config", config)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    status, _, err = program(COMMAND, "show", "studio")
+    assert (status, "there is no fleet.toml here" in err) == (2, True)
+    (tmp_path / "fleet.toml").write_bytes(FLEET.read_bytes())
+    assert program(COMMAND, "show", "studio")[0] == 0
+    status, _, err = program(COMMAND, "show", "nuc-7")
+    assert (status, "did you mean nuc-07?" in err) == (2, True)
+
+
+def test_diff(program: Program) -> None:
+    status, out, err = program(COMMAND, "diff", FLEET, NEXT)
+    assert (status, err) == (0, "4 changes\n")
+    assert "~ (unknown machines)\n    boot: network → hold\n" in out
+    assert "- nuc-08\n" in out
+    assert "+ nuc-09\n" in out
+    assert "~ studio\n    release: the current one → boot-v2026.03.02\n" in out
+    assert program(COMMAND, "diff", FLEET, FLEET)[1:] == ("", "0 changes\n")
+    changes = {each["node"]: each for each in json.loads(program(COMMAND, "diff", FLEET, NEXT, "--json")[1])}
+    assert changes["nuc-08"]["kind"] == "removed"
+    assert changes["nuc-09"]["won"] == ["uuid 6f1c2d3e-0000-4000-8000-020000123456"]
+    assert changes["studio"]["values"] == {"release": [None, "boot-v2026.03.02"]}
