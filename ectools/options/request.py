@@ -1,9 +1,10 @@
 """The request that ``nix/lib/request.nix`` answers: options → a dump, with what is broken left out and named.
 
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
-evaluation dies of one, Nix's trace tells which field of which option it was; or it is repeated with marks on
-standard error, the last of which tells it. That field is left out, and the options are evaluated again. What ``tryEval`` does catch
-leaves no words behind: such a field is evaluated once more by itself, for what Nix says of it.
+evaluation dies of one, Nix's trace tells which field of which option it was; where it does not, the
+evaluation is repeated with marks on standard error, the last of which tells it. That field is left out, and
+the options are evaluated again. What ``tryEval`` does catch leaves no words behind: such a field is evaluated
+once more by itself, for what Nix says of it.
 """
 
 from __future__ import annotations
