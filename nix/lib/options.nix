@@ -157,14 +157,31 @@ let
     else
       { };
 
+  # A value, evaluated; where that fails for good, Nix's trace tells the option and the field.
+  told =
+    context: id: field: v:
+    if context.context == null then
+      v
+    else
+      builtins.addErrorContext "${context.context}${
+        builtins.toJSON [
+          id
+          field
+        ]
+      }" (builtins.deepSeq v v);
+
   wholeOption =
     context: loc: option:
-    fields.default context loc option
-    // fields.defined context loc option
-    // fields.description context loc option
-    // fields.example context loc option
-    // fields.rest context loc option
-    // fields.type context loc option;
+    let
+      id = lib.concatStringsSep "." loc;
+      tell = field: told context id field (fields.${field} context loc option);
+    in
+    tell "default"
+    // tell "defined"
+    // tell "description"
+    // tell "example"
+    // tell "rest"
+    // tell "type";
 
   # Each field by itself, and the names of those that failed.
   partsOfOption =
@@ -191,7 +208,9 @@ let
       whole = attempt (wholeOption context loc option);
     in
     (
-      if context.trace == null && context.skip == { } && whole ? value then
+      if
+        context.trace == null && !(context.skip ? ${lib.concatStringsSep "." loc}) && whole ? value
+      then
         whole.value
       else
         partsOfOption context loc option
@@ -209,7 +228,7 @@ let
     else if context.raw then
       builtins.deepSeq v { value = v; }
     else if context.trace == null then
-      attempt v
+      attempt (told context id field v)
     else
       let
         mark =
@@ -283,6 +302,7 @@ in
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
   # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
+  # `context` is a text that starts a line of Nix's trace, where an error is that nothing catches; or null.
   # `aliases` maps names of types to those of nixpkgs' types that they are described as.
   # `raw` lets every error out, those too that tryEval would catch: for the words of one, with all others in `skip`.
   describeOptions =
@@ -294,11 +314,13 @@ in
       required ? false,
       raw ? false,
       aliases ? { },
+      context ? null,
     }:
     set:
     let
-      context = {
+      around = {
         inherit
+          context
           loc
           skip
           trace
@@ -308,20 +330,20 @@ in
           ;
         above = [ ];
       };
-      found = flatten context [ ] set;
+      found = flatten around [ ] set;
       part = if range == null then found else lib.sublist range.from range.count found;
       number = if range == null then 0 else range.from;
     in
     lib.imap0 (
       index: option:
       if trace == null then
-        describeFound context option
+        describeFound around option
       else
         builtins.trace "${trace}${
           builtins.toJSON [
             "option"
             (number + index)
           ]
-        }" (describeFound context option)
+        }" (describeFound around option)
     ) part;
 }
