@@ -35,6 +35,16 @@ done
 """
 
 
+PATIENT_ARGUMENTS = (
+    "console=ttyS0",
+    # An emulated timer fails the kernel's test of it where the host is loaded.
+    "no_timer_check",
+    "systemd.default_timeout_start_sec=1200",
+    "systemd.default_device_timeout_sec=1200",
+)
+"""The kernel's, where a boot loader takes further ones: time for a machine on a loaded host."""
+
+
 def _encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -55,13 +65,21 @@ ExecStart=/run/current-system/sw/bin/bash -c 'eval "$(echo {_encode(SCRIPT)} | b
 _DHCPCD = """\
 [Service]
 ExecStartPre=/run/current-system/sw/bin/udevadm settle
-TimeoutStartSec=600
+TimeoutStartSec=1200
+"""
+
+# On a loaded host an emulated machine takes minutes for what takes seconds. Of all units of this prefix.
+_PATIENT = """\
+[Service]
+TimeoutSec=1200
+WatchdogSec=0
 """
 
 _CREDENTIALS = {
     "systemd.extra-unit.ec-agent.service": _UNIT,
     "systemd.unit-dropin.multi-user.target": "[Unit]\nWants=ec-agent.service\n",
     "systemd.unit-dropin.dhcpcd.service": _DHCPCD,
+    "systemd.unit-dropin.systemd-.service": _PATIENT,
 }
 
 

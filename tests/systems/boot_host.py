@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 from support.boot_binaries import find_ipxe
 from support.machine_nspawn import run_container
+from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_build import Flake
 from support.nixos_machine import MAC
 
@@ -43,6 +45,8 @@ def build_boot_host(flake: Flake, release: Release, directory: Path) -> Path:
     directory.mkdir()
     values = {"ADDRESS": BOOT_IP, "INTERFACE": LAN, "NETWORK": NETWORK, "MAC": MAC}
     values["ARCHIVE"] = release.archive.name
+    # A Nix string in which JSON stands.
+    values["ARGUMENTS"] = json.dumps(PATIENT_ARGUMENTS).replace('"', '\\"')
     module = (flake.source / "tests/systems/boot_host.nix").read_text()
     for name, value in values.items():
         module = module.replace(f"@{name}@", value)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.needs import require_tool
+from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_machine import Hardware
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ _NEEDS = {
 
 def build_disk_machine(image: Path, *, memory_mib: int = 2048) -> Hardware:
     """UEFI with this disk. systemd-boot adds to the kernel's command line what the firmware says."""
-    # On a loaded host an emulated machine takes longer than 90 s to find its partitions, and its timer fails
-    # the kernel's test of it.
-    words = "console=ttyS0 no_timer_check systemd.default_device_timeout_sec=1200"
+    words = " ".join(PATIENT_ARGUMENTS)
     disk = ["-drive", f"file={image},if=none,id=disk,format=raw"]
     disk += ["-device", "virtio-blk-pci,drive=disk,bootindex=1"]
     return Hardware(

@@ -59,8 +59,8 @@ def check_network(machine: Machine, lab: Lab, mac: str) -> str:
     address = lab.find_address(mac)
     assert address is not None, lab.router_log[-2000:]
     links = json.loads(machine.run("ip", "-json", "address", "show"))
-    (link,) = [link for link in links if link.get("address") == mac]
-    assert address in [each["local"] for each in link["addr_info"]]
+    own = [each["local"] for link in links if link.get("address") == mac for each in link["addr_info"]]
+    assert address in own, f"leased {address}, and the card has {own}"
     return address
 
 

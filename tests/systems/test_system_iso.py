@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,9 +55,8 @@ def test_the_image_boots_the_runner(
         start_nixos(lab.add_plug(), Hardware(uefi=uefi, devices=devices), tmp_path / "machine") as machine,
     ):
         check_up(machine, machine.wait_boot(), Form.ISO)
-        menu = machine.read_console()
-        assert "ec-runner" in menu
-        assert "Installer" not in menu
+        assert shows(machine.read_console(), "ec-runner, NixOS")
+        assert not shows(machine.read_console(), "Installer")
         check_system(machine, toplevel, flake.list_closure(toplevel))
         check_profile(machine, flake.source, NAME)
         check_memory_system(machine)
@@ -67,3 +67,9 @@ def test_the_image_boots_the_runner(
         assert label == flake.evaluate(f"nixosConfigurations.{NAME}.config.isoImage.volumeID")
         check_sshd(machine, lab, check_network(machine, lab, MAC))
         machine.power_off()
+
+
+def shows(console: str, text: str) -> bool:
+    """Whether a menu has a text. ISOLINUX and SeaBIOS each write to the serial port, letter by letter."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console)
+    return text in plain or "".join(letter * 2 for letter in text) in plain

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.boot_host import BOOT_FILE, BootHost, serve_in
 from support.netboot_lab import build_netboot_lab
+from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_build import Flake, run_ectools
 from support.nixos_machine import MAC, Hardware, start_nixos
 
@@ -58,8 +59,7 @@ def test_a_machine_boots_the_release_over_the_network(
     host = BootHost(tmp_path / "host")
     host.directory.mkdir()
     signature = {"format": "openssh", "publicKeyFile": str(release.public_key)}
-    # On a loaded host an emulated timer fails the kernel's test of it.
-    node = {"match": {"mac": [MAC]}, "kernelArguments": ["console=ttyS0", "no_timer_check"]}
+    node = {"match": {"mac": [MAC]}, "kernelArguments": [*PATIENT_ARGUMENTS]}
     host.write_settings(
         proxy=not uefi,
         release={"requireSums": True, "signature": signature},
@@ -92,7 +92,14 @@ def test_the_publisher_boots_by_its_own_script(flake: Flake, tmp_path: Path) -> 
     (line,) = re.findall(
         r"^kernel kernel (.*) \$\{cmdline\}$", (built / "netboot.ipxe").read_text(), re.MULTILINE
     )
-    loaded = ["-kernel", built / "kernel", "-initrd", built / "initrd", "-append", f"{line} no_timer_check"]
+    loaded = [
+        "-kernel",
+        built / "kernel",
+        "-initrd",
+        built / "initrd",
+        "-append",
+        " ".join([line, *PATIENT_ARGUMENTS]),
+    ]
     hardware = Hardware(uefi=False, devices=["-no-reboot", *map(str, loaded)])
     with (
         build_netboot_lab(tmp_path) as lab,
