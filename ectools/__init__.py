@@ -5,7 +5,8 @@ descriptions · ``checks`` of repository and machine · ``vm`` the guest runner 
 NixOS · ``netboot`` staging, serving and probing · ``settings_file`` one service's settings from either form
 of file, and ``documents`` with their places · ``parsing`` settings, field by field · ``ipxe``, ``archive``,
 ``fetch`` what several of them share · ``options`` schemas from NixOS modules · ``schemas`` schemas as
-programs use them · ``explain`` a schema's errors in words · ``metaschema`` what a schema is · ``nixlang``
+programs use them · ``explain`` a schema's errors in words · ``metaschema`` what a schema is,
+``schema_references`` where it leads · ``nixlang``
 Nix expressions.
 
 The ground floor, which imports none of these: ``errors`` · ``files`` · ``redact`` · ``log``, ``log_limit``

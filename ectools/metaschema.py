@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ectools.names import resolve_reference
-
 _Place = tuple[Any, Any] | tuple[()]
 """A place in a document: its last step and the place above. The document itself is empty."""
 
@@ -38,64 +36,6 @@ def find_schema_fault(document: Any) -> str | None:
             if holder is not None:
                 pending += holder(value, (keyword, place))
     return None
-
-
-def find_unsupported_reference(document: dict[str, Any], *, itself: str = "$id") -> str | None:
-    """Why a reference of a schema cannot be followed within it; None where all of them can.
-
-    Nothing is ever fetched: what leads out of the document is such a reference. Keywords of other dialects
-    and of nobody are looked into as well, because a reference may lead there. ``itself`` is the keyword by
-    which a part of a schema is a document of its own (``id`` in draft 4).
-    """
-    known: set[str] = set()
-    pending: list[tuple[Any, _Place]] = [(document, ())]
-    while pending:
-        node, place = pending.pop()
-        if type(node) is list:
-            pending += [each for each in _in_list(node, place) if type(each[0]) in _HOLDERS]
-            continue
-        reference = node.get("$ref")
-        if type(reference) is str and reference not in known:
-            known.add(reference)
-            fault = _follow(reference, document)
-            if fault is not None:
-                return f"{_show(('$ref', place))} is {reference!r}, which {fault}"
-        for keyword, value in node.items():
-            if type(value) in _HOLDERS:
-                if type(value) is dict and keyword in _NAMED:
-                    inside = _in_object(value, (keyword, place))
-                    pending += [each for each in inside if type(each[0]) in _HOLDERS]
-                elif keyword not in _VALUES:
-                    pending.append((value, (keyword, place)))
-            elif keyword in _DYNAMIC or (place and keyword == itself and type(value) is str):
-                return f"{_show((keyword, place))} is not supported: it makes a reference mean something else"
-    return None
-
-
-_HOLDERS = (dict, list)
-_DYNAMIC = frozenset({"$dynamicRef", "$recursiveRef"})
-_NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
-_VALUES = frozenset({"const", "default", "enum", "examples"})
-
-
-def _follow(reference: str, document: dict[str, Any]) -> str | None:
-    """What is wrong with a reference, in words."""
-    passed = {reference}
-    while True:
-        if not reference.startswith("#"):
-            return "leads out of this document, and nothing is fetched"
-        try:
-            target = resolve_reference(reference, document)
-        except KeyError:
-            return "leads nowhere"
-        if not isinstance(target, (dict, bool)):
-            return "leads to what is no schema"
-        if isinstance(target, bool) or "$ref" not in target:
-            return None
-        reference = str(target["$ref"])
-        if reference in passed:
-            return "leads to itself"
-        passed.add(reference)
 
 
 def _fault(value: Any, place: _Place, expected: str) -> str:

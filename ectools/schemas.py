@@ -86,7 +86,7 @@ def load_schema(name_or_path: str | Path, *, checked: bool = True) -> Schema:
         raise InputError(f"{path}: not a JSON Schema: it is no object")
     dialect = _find_dialect(path, document)
     if checked and path.parent != schemas_directory():
-        _check_schema(path, document, dialect)
+        document = _check_schema(path, document, dialect)
     return Schema(document, name, show_path(document.get("x-nix-path", ())), dialect)
 
 
@@ -101,16 +101,21 @@ def _find_dialect(path: Path, document: dict[str, Any]) -> str:
     return dialect
 
 
-def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> None:
-    from ectools.metaschema import find_schema_fault, find_unsupported_reference
+def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> dict[str, Any]:
+    """The schema with references that are pointers. Raises InputError where it is none, or one leads out."""
+    from ectools.metaschema import find_schema_fault
+    from ectools.schema_references import UnsupportedReferenceError, localize_references
 
     fault = find_schema_fault(document) if dialect == "2020-12" else _find_fault(document, dialect)
     if fault is not None:
         raise InputError(f"{path}: not a JSON Schema: {fault}")
-    itself = "id" if dialect == "draft-04" else "$id"
-    unsupported = find_unsupported_reference(document, itself=itself)
-    if unsupported is not None:
-        raise InputError(f"{path}: {unsupported}", hint="put what it refers to into the file, below $defs")
+    try:
+        return localize_references(document, dialect)
+    except UnsupportedReferenceError as error:
+        hint = "put what it refers to into the file, below $defs"
+        raise InputError(f"{path}: {error}", hint=hint) from error
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply") from error
 
 
 def _find_fault(document: dict[str, Any], dialect: str) -> str | None:
@@ -132,7 +137,10 @@ def validate_document(document: Any, schema: Schema, *, to_set: bool = False) ->
     """
     from ectools.explain import explain
 
-    errors = _validator_class(schema.dialect, to_set=to_set)(schema.document).iter_errors(document)
+    validator = _validator_class(schema.dialect, to_set=to_set)
+    # Up to draft 7 a format is a rule, by common use; since then it is a note.
+    formats = None if schema.dialect in ("2020-12", "2019-09") else _formats()
+    errors = validator(schema.document, format_checker=formats).iter_errors(document)
     in_order = sorted(errors, key=lambda error: _position(error.absolute_path, document))
     return explain(in_order, schema.document, schema.prefix)
 
@@ -164,6 +172,25 @@ def _validator_class(dialect: str = "2020-12", *, to_set: bool = False) -> Any:
     extend: Any = validators.extend  # its stub is untyped
     more = {"readOnly": reject_read_only} if to_set else {}
     return extend(base, more, type_checker=checker)
+
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[!#$&-;=?-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})*")
+"""A URI by its scheme and the characters that it may have (RFC 3986, sections 2 and 3.1)."""
+
+
+@functools.cache
+def _formats() -> Any:
+    """A checker of the formats that take no further library, so that the verdict is everywhere the same."""
+    import jsonschema
+
+    checker = jsonschema.FormatChecker(formats=("date", "email", "idn-email", "ipv4", "ipv6", "regex"))
+    checker.checkers = dict(checker.checkers)
+
+    @checker.checks("uri")
+    def _is_uri(value: object) -> bool:
+        return not isinstance(value, str) or _URI.fullmatch(value) is not None
+
+    return checker
 
 
 def check_settings(document: dict[str, Any], schema: Schema, *, where: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from ectools.options.export import Export
     from ectools.schemas import Schema
@@ -71,6 +71,16 @@ class ModuleOptions:
             exports += [export_tree(dump, tree, output=coerced) for tree in dump.trees]
         return exports
 
+    def reject_absolute(self) -> None:
+        """Raise UsageError for a module that is the same in every git revision of the checkout."""
+        for text in self.texts:
+            flake = text.partition("#")[0] if "#" in text else "."
+            if Path(text).is_absolute() or (flake and ":" in flake) or Path(flake).is_absolute():
+                raise click.UsageError(
+                    f"--module {text}: of two git revisions, give a path relative to the current directory, "
+                    "or an output of the flake here: .#nixosModules.NAME"
+                )
+
     def load(self) -> list[Schema]:
         """The schemas of the modules as programs use them; broken options are named on standard error."""
         from ectools.names import show_path
@@ -108,7 +118,8 @@ def module_options(*, nixpkgs: bool = True) -> Callable[[Callable[..., Any]], Ca
             modules = ModuleOptions(
                 texts=module_texts, module_class=module_class, inputs=module_inputs, nixpkgs=given
             )
-            if not modules and (module_class is not None or module_inputs or (nixpkgs and given is not None)):
+            alone = nixpkgs and given is not None and named.get("expression") is None
+            if not modules and (module_class is not None or module_inputs or alone):
                 raise click.UsageError("--class, --override-input and --nixpkgs go with --module")
             return command(*positional, modules=modules, **named)
 

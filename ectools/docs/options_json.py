@@ -84,12 +84,18 @@ class _Walker:
             return
         if "$ref" in node:
             node = resolve_reference(node["$ref"], self.root)
+        further = node.get("additionalProperties")
         if "properties" in node:
             yield path, node
+            # A freeform type's own.
+            yield from self._inner(further, (*path, show_placeholder(node)))
         elif "anyOf" in node:
             # nixpkgs' `either` has no options of its own; `nullOr` and `coercedTo` have those of one type.
+            # So has a type that is none of nixpkgs', of which else nothing is known.
             others = [
-                each for each in node["anyOf"] if each.get("type") != "null" and "x-nix-coerced" not in each
+                each
+                for each in node["anyOf"]
+                if each and each.get("type") != "null" and "x-nix-coerced" not in each
             ]
             if len(others) == 1:
                 yield from self._inner(others[0], path)
@@ -98,7 +104,7 @@ class _Walker:
                 yield from self._inner(each, path)
         else:
             yield from self._inner(node.get("items"), (*path, "*"))
-            yield from self._inner(node.get("additionalProperties"), (*path, show_placeholder(node)))
+            yield from self._inner(further, (*path, show_placeholder(node)))
 
     def describe(self, option: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         """One option, its keys in Nix's order."""
@@ -138,4 +144,7 @@ def _literal(option: dict[str, Any], field: str) -> dict[str, str] | None:
         return {"_type": "literalExpression", "text": option[f"x-nix-{field}-text"]}
     if f"x-nix-{field}-markdown" in option:
         return {"_type": "literalMD", "text": option[f"x-nix-{field}-markdown"]}
+    if field == "default" and "x-nix-empty" in option:
+        # So nixpkgs does since 2026-03, when the module system began to take it for the default.
+        return {"_type": "literalExpression", "text": show_pretty(option["x-nix-empty"])}
     return None

@@ -29,7 +29,16 @@ _PACKAGE = {"type": "string", "pattern": PACKAGE_PATTERN}
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 _HOLDERS = (dict, list)
 _VALUES = frozenset(
-    {"default", "examples", "enum", "const", "x-nix-path", "x-nix-declarations", "x-nix-modules"}
+    {
+        "default",
+        "examples",
+        "enum",
+        "const",
+        "x-nix-path",
+        "x-nix-declarations",
+        "x-nix-empty",
+        "x-nix-modules",
+    }
 )
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ectools.errors import cut
 from ectools.names import JsonSchema, resolve_reference, show_path
 from ectools.options.inclusion import Inclusion
+from ectools.options.renames import OptionPath, find_renames, is_removed
 from ectools.options.unions import is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-OptionPath = tuple[str, ...]
+    from collections.abc import Iterator, Mapping
 
 _DOCS = {
     "description": "the description",
@@ -39,6 +39,7 @@ _NOT_A_CONSTRAINT = {
     *_DOCS,
     *_DEFAULTS,
     "readOnly",
+    "x-nix-empty",
     "x-nix-modules",
     "x-nix-placeholder",
     "x-nix-sep",
@@ -119,7 +120,11 @@ class _Comparison:
 
     def run(self) -> Iterator[Change]:
         before, after = tuple(self.old.get("x-nix-path", ())), tuple(self.new.get("x-nix-path", ()))
-        if before != after:
+        both = _flatten(self.old, before).options.keys() & _flatten(self.new, after).options.keys()
+        if before == after or both:
+            # A tree that stands further out because there are more options now is the same tree.
+            yield from self._objects(self.old, self.new, after, stood_at=before)
+        else:
             yield Change(
                 kind=ChangeKind.BREAKING,
                 option=show_path(after),
@@ -127,17 +132,28 @@ class _Comparison:
                 old=before,
                 new=after,
             )
-        yield from self._objects(self.old, self.new, after)
+            yield from self._objects(self.old, self.new, after)
 
-    def _objects(self, old: JsonSchema, new: JsonSchema, path: OptionPath) -> Iterator[Change]:
+    def _objects(
+        self, old: JsonSchema, new: JsonSchema, path: OptionPath, *, stood_at: OptionPath | None = None
+    ) -> Iterator[Change]:
+        """Changes of the options of two objects at ``path``; the older ``stood_at`` another one perhaps."""
         if (id(old), id(new)) in self._below:
             return
         self._below.add((id(old), id(new)))
-        before, after = _flatten(old, path), _flatten(new, path)
+        before, after = _flatten(old, path if stood_at is None else stood_at), _flatten(new, path)
         added = {where: option for where, option in after.options.items() if where not in before.options}
+        renamed = find_renames(before.options, after.options)
         for where in sorted({*before.options, *after.options}):
-            if where not in after.options:
+            if where in renamed:
+                yield from self._renamed(before.options[where], where, renamed[where], after.options)
+            elif where in added and where in renamed.values():
+                continue
+            elif where not in after.options:
                 yield _removed(before.options[where], where, added)
+            elif is_removed(after.options[where]) and where not in added:
+                if not is_removed(before.options[where]):
+                    yield _removed(before.options[where], where, added)
             elif where in added:
                 yield _added(added[where], where, required=where in after.required)
             else:
@@ -145,6 +161,19 @@ class _Comparison:
                 yield from self._option(before.options[where], after.options[where], where)
         for where in sorted(before.further.keys() & after.further.keys()):
             yield from self._further_names(before.further[where], after.further[where], where)
+
+    def _renamed(
+        self, old: JsonSchema, path: OptionPath, name: OptionPath, after: Mapping[OptionPath, JsonSchema]
+    ) -> Iterator[Change]:
+        """An option that is an alias of another now: a rename, and what else became of it."""
+        yield Change(
+            kind=ChangeKind.COMPATIBLE,
+            option=show_path(path),
+            message=f"it is renamed to {show_path(name)}, and the former name still works",
+            old=show_path(path),
+            new=show_path(name),
+        )
+        yield from self._option(old, after[name], name)
 
     def _further_names(
         self, old: JsonSchema | bool, new: JsonSchema | bool, path: OptionPath
@@ -298,7 +327,8 @@ def _show_default(default: JsonSchema) -> str:
     if not default:
         return "none"
     value = next(iter(default.values()))
-    return json.dumps(value, ensure_ascii=False) if "default" in default else str(value)
+    text = json.dumps(value, ensure_ascii=False) if "default" in default else str(value)
+    return cut(" ".join(text.split()))
 
 
 def _read_keyword(option: JsonSchema, key: str) -> Any:

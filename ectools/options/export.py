@@ -12,6 +12,7 @@ Keywords of its own, all starting with ``x-nix-``:
 ``internal``, ``visible``, ``related-packages``  as the option says
 ``coerced``          of an alternative: the option's value is what this is converted to, which may fail
 ``float``            integers are rejected by Nix: write 1.0
+``empty``            of an option without a default: the value that its type has for one that nobody set
 ``placeholder``      what stands for any name of a set in the documentation, where that is not ``name``
 ``sep``              what several definitions of a string are joined with
 ``unreachable``      alternatives that Nix never tries, because an earlier one decides by the outermost kind
@@ -148,9 +149,7 @@ class _Builder:
             schema.update(self.types.convert(option["type"], loc))
         elif "type" in broken or "option" in broken:
             schema[UNREPRESENTABLE] = "the type could not be evaluated"
-        for field in ("default", "example"):
-            if field in option:
-                schema.update(_value(field, option[field]))
+        schema |= _values(option)
         if option.get("readOnly"):
             schema["readOnly"] = True
         # Always there, because it is what tells an option from a group of them.
@@ -250,6 +249,17 @@ def _without_empty_required(group: JsonSchema) -> JsonSchema:
         if "x-nix-type" not in child:
             _without_empty_required(child)
     return group
+
+
+def _values(option: dict[str, Any]) -> JsonSchema:
+    """The default and the example of an option, and what stands for a default that it lacks."""
+    schema: JsonSchema = {}
+    for field in ("default", "example"):
+        if field in option:
+            schema |= _value(field, option[field])
+    if "value" in option.get("emptyDefault", {}):
+        schema["x-nix-empty"] = decode_value(option["emptyDefault"]["value"])
+    return schema
 
 
 def _value(field: str, described: dict[str, Any]) -> JsonSchema:

@@ -1,9 +1,10 @@
 """The request that ``nix/lib/request.nix`` answers: options → a dump, with what is broken left out and named.
 
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
-evaluation dies of one, it is repeated with marks on standard error: the last mark tells which field of which
-option it was, that field is left out, and the evaluation goes on from there. What ``tryEval`` does catch
-leaves no words behind: such a field is evaluated once more by itself, for what Nix says of it.
+evaluation dies of one, Nix's trace tells which field of which option it was; where it does not, the
+evaluation is repeated with marks on standard error, the last of which tells it. That field is left out, and
+the options are evaluated again. What ``tryEval`` does catch leaves no words behind: such a field is evaluated
+once more by itself, for what Nix says of it.
 """
 
 from __future__ import annotations
@@ -83,15 +84,25 @@ class OptionsRequest:
     def _evaluate(self) -> Dump:
         """The dump without causes. Raises OptionsError.
 
-        First without marks, which cost time. Where that fails, with marks: each failure leaves out one field
-        more and goes on at its option, until the rest evaluates; then once more without marks, for the whole.
+        First without marks, which cost time: where that fails, Nix's trace tells which field to leave out.
+        Where it does not (a stack overflow has none), with marks: each failure leaves out one field more and
+        goes on at its option, until the rest evaluates; then once more without marks, for the whole.
         """
         from pynix_eval_shim import NixError
 
-        try:
-            return self._ask()
-        except NixError as error:
-            first = error
+        first = None
+        while len(self.skip) < _MOST_BROKEN:
+            token = f"ectools-{secrets.token_hex(8)}:"
+            try:
+                return self._ask(context=token)
+            except NixError as error:
+                first = first or error
+                culprit = _find_context(error, token)
+                left_out = None if culprit is None else self._leave_out(culprit)
+                if culprit is None or left_out is None:
+                    break
+                self.causes[culprit.option, left_out] = find_cause(error, library=self.library)
+        assert first is not None  # noqa: S101 - nothing is left out before something failed
         start = 0
         while len(self.skip) < _MOST_BROKEN:
             # Marks start with something that no option can print.
@@ -139,6 +150,7 @@ class OptionsRequest:
         self,
         *,
         trace: str | None = None,
+        context: str | None = None,
         start: int = 0,
         count: int = 10**9,
         skip: dict[str, list[str]] | None = None,
@@ -150,6 +162,7 @@ class OptionsRequest:
             **self.data,
             "nixpkgs": None if self.nixpkgs is None else str(self.nixpkgs),
             "skip": self.skip if skip is None else skip,
+            "context": context,
             "trace": trace,
             "range": {"from": start, "count": count} if start or raw else None,
             "raw": raw,
@@ -169,6 +182,18 @@ class OptionsRequest:
                 limits=Limits(seconds=_SECONDS),
             )
         return parse_dump(json.loads(text))
+
+
+def _find_context(error: NixError, token: str) -> _Culprit | None:
+    """The innermost field that Nix's trace names; None where it names none.
+
+    The line is ``token`` and a JSON list: ``[option, field]`` (nix/lib/options.nix).
+    """
+    for frame in error.trace:
+        if token in frame.message:
+            option, field = json.loads(frame.message.partition(token)[2])
+            return _Culprit(option, field, 0)
+    return None
 
 
 def _find_culprit(stderr: str, trace: str) -> _Culprit | None:

@@ -1,8 +1,9 @@
-"""The schemas of a path, or of a git revision of the checkout that one stands in."""
+"""The schemas, or the files, of a path or of a git revision of the checkout that one stands in."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from ectools.errors import InputError
 from ectools.processes import ProcessError, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _DIRECTORY = "schemas"
 _GIT_SECONDS = 60
@@ -41,5 +42,33 @@ def open_schemas(name: str) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _git(*arguments: str) -> str:
-    return run(["git", *arguments], timeout=_GIT_SECONDS).stdout
+@contextlib.contextmanager
+def open_revision(name: str) -> Iterator[Path]:
+    """The current directory as the git revision ``name`` has it, ``.`` for as it is now.
+
+    The files of the whole revision lie around it; they live as long as the block. Raises InputError.
+    """
+    if name == ".":
+        yield Path.cwd()
+        return
+    try:
+        top = _git("rev-parse", "--show-toplevel").strip()
+        below = _git("rev-parse", "--show-prefix").strip()
+        revision = _git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
+    except ProcessError as error:
+        raise InputError(
+            f"{name}: no git revision here", hint="what is in the directory now is `.`"
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="ectools-revision-") as directory:
+        tree = Path(directory, "tree")
+        # An index of its own: the user's stays as it is. `git archive` would leave out what is export-ignore.
+        index = {**os.environ, "GIT_INDEX_FILE": f"{directory}/index"}
+        _git("-C", top, "read-tree", revision, env=index)
+        _git("-C", top, "checkout-index", "--all", f"--prefix={tree}/", env=index)
+        if not (tree / below).is_dir():
+            raise InputError(f"{name}: has no directory {below}")
+        yield tree / below
+
+
+def _git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
+    return run(["git", *arguments], timeout=_GIT_SECONDS, env=env).stdout

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from ectools.netboot.settings.kernel_settings import list_kernel_settings
 from ectools.netboot.settings.model import ServerSettings
 from ectools.service.facts import NETBOOT_PATH, build_guest_facts, build_netboot_facts, list_writable
 from ectools.service.ownership import seal
@@ -98,8 +99,9 @@ def _sysctl_path(name: str) -> PurePosixPath:
 
 def _list_kernel_settings(service: ServiceSettings) -> Iterator[str]:
     """Lines of sysctl.d(5). With "-": where they cannot be set (in a container), it is no failure."""
-    if isinstance(service.settings, ServerSettings) and service.settings.tftp.receive_buffer is not None:
-        yield f"-net.core.rmem_default = {service.settings.tftp.receive_buffer}\n"
+    if isinstance(service.settings, ServerSettings):
+        for name, value in list_kernel_settings(service.settings).items():
+            yield f"-{name} = {value}\n"
 
 
 def _list_users(name: ServiceName) -> Iterator[str]:

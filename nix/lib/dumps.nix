@@ -51,6 +51,7 @@ let
       range ? null,
       required ? false,
       raw ? false,
+      context ? null,
       aliases ? { },
     }:
     dump {
@@ -67,6 +68,7 @@ let
               required
               raw
               aliases
+              context
               ;
           } set;
         }
@@ -81,6 +83,7 @@ in
       skip ? { },
       trace ? null,
       raw ? false,
+      context ? null,
     }:
     dump {
       roots = [
@@ -99,7 +102,12 @@ in
         lib.optional (tree != null) {
           inherit name path;
           options = options.describeOptions {
-            inherit skip trace raw;
+            inherit
+              context
+              raw
+              skip
+              trace
+              ;
             loc = path;
             required = true;
           } tree;

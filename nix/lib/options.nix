@@ -7,6 +7,7 @@
 #   modules = [ file ]                       of the modules that declare it, where these are other files
 #   visible = false | "shallow" | "transparent"
 #   empty = true                             its type has a value of its own for an option that nobody set
+#   emptyDefault = what describeValue yields    that value, where nixpkgs shows it as the default of one that has none
 #   defined = true                           the submodule that declares it defines it itself
 #   broken = [ field … ]                     whose evaluation failed; "option" is all of it
 #   id = text                                of a broken one: its location, as `skip` and the marks name it
@@ -32,8 +33,6 @@ let
           describeText option.defaultText
         else if option ? default then
           describeValue option.default
-        else if emptyIsDefault && hasEmptyValue option then
-          describeValue option.type.emptyValue.value
         else
           null;
     };
@@ -77,7 +76,12 @@ let
       {
         inherit declarations;
       }
-      // (if map (place: place.file) declarations == modules then { } else { inherit modules; })
+      // (
+        if !(option ? declarations) || map (place: place.file) declarations == modules then
+          { }
+        else
+          { inherit modules; }
+      )
       // rare (builtins.intersectAttrs rareFields option)
       // (if option.type.emptyValue or { } ? value then { empty = true; } else { });
 
@@ -92,6 +96,7 @@ let
             describeOptions = { loc, above }: describeTree (context // { inherit loc above; });
           } option.type;
         }
+        // emptyDefault option
       else
         { };
   };
@@ -140,20 +145,43 @@ let
         + "  )${comment}\n"
       ) given;
 
-  # nixpkgs shows such an option as if the empty value were its default, but where it has options of its own.
-  hasEmptyValue =
+  # nixpkgs shows the empty value as the default of an option that has none, unless the type has options of its own.
+  emptyDefault =
     option:
-    (option.type or { }).emptyValue or { } ? value
-    && (option.type or { }).getSubModules or null == null;
+    if
+      !(option ? default || option ? defaultText)
+      && option.type.emptyValue or { } ? value
+      && option.type.getSubModules or null == null
+    then
+      { emptyDefault = describeValue option.type.emptyValue.value; }
+    else
+      { };
+
+  # A value, evaluated; where that fails for good, Nix's trace tells the option and the field.
+  told =
+    context: id: field: v:
+    if context.context == null then
+      v
+    else
+      builtins.addErrorContext "${context.context}${
+        builtins.toJSON [
+          id
+          field
+        ]
+      }" (builtins.deepSeq v v);
 
   wholeOption =
     context: loc: option:
-    fields.default context loc option
-    // fields.defined context loc option
-    // fields.description context loc option
-    // fields.example context loc option
-    // fields.rest context loc option
-    // fields.type context loc option;
+    let
+      id = lib.concatStringsSep "." loc;
+      tell = field: told context id field (fields.${field} context loc option);
+    in
+    tell "default"
+    // tell "defined"
+    // tell "description"
+    // tell "example"
+    // tell "rest"
+    // tell "type";
 
   # Each field by itself, and the names of those that failed.
   partsOfOption =
@@ -180,7 +208,9 @@ let
       whole = attempt (wholeOption context loc option);
     in
     (
-      if context.trace == null && context.skip == { } && whole ? value then
+      if
+        context.trace == null && !(context.skip ? ${lib.concatStringsSep "." loc}) && whole ? value
+      then
         whole.value
       else
         partsOfOption context loc option
@@ -198,7 +228,7 @@ let
     else if context.raw then
       builtins.deepSeq v { value = v; }
     else if context.trace == null then
-      attempt v
+      attempt (told context id field v)
     else
       let
         mark =
@@ -272,6 +302,7 @@ in
   # `loc` is where the set stands. `skip` maps an option's dotted location to the fields to leave alone. `trace` is a text
   # that starts each mark on standard error, or null for none. `range` is the part { from, count } of the flat list
   # that is to be described, or null for all of it. `required` looks for what submodules define themselves.
+  # `context` is a text that starts a line of Nix's trace, where an error is that nothing catches; or null.
   # `aliases` maps names of types to those of nixpkgs' types that they are described as.
   # `raw` lets every error out, those too that tryEval would catch: for the words of one, with all others in `skip`.
   describeOptions =
@@ -283,11 +314,13 @@ in
       required ? false,
       raw ? false,
       aliases ? { },
+      context ? null,
     }:
     set:
     let
-      context = {
+      around = {
         inherit
+          context
           loc
           skip
           trace
@@ -297,20 +330,20 @@ in
           ;
         above = [ ];
       };
-      found = flatten context [ ] set;
+      found = flatten around [ ] set;
       part = if range == null then found else lib.sublist range.from range.count found;
       number = if range == null then 0 else range.from;
     in
     lib.imap0 (
       index: option:
       if trace == null then
-        describeFound context option
+        describeFound around option
       else
         builtins.trace "${trace}${
           builtins.toJSON [
             "option"
             (number + index)
           ]
-        }" (describeFound context option)
+        }" (describeFound around option)
     ) part;
 }

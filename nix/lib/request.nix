@@ -40,6 +40,7 @@ let
           overlays = [ ];
         };
         inherit (request) skip trace raw;
+        context = request.context or null;
       }
     else if module != null then
       library.moduleDump (modules.optionsOfModule {
@@ -59,6 +60,7 @@ let
       trace
       ;
     aliases = request.aliases or { };
+    context = request.context or null;
     roots = request.roots ++ [
       {
         prefix = "nixpkgs/";

@@ -153,6 +153,17 @@ in
       '';
     };
 
+    maxNeighbours = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = 8192;
+      example = 32768;
+      description = ''
+        Machines of its networks that this host may know the hardware addresses of: one more can be sent nothing. It is the
+        sysctl `net.ipv4.neigh.default.gc_thresh3`, which the module sets, with `gc_thresh2` at half of it, unless something
+        else does. Null leaves them as they are: Linux's own are 1024 and 512, for all interfaces and containers together.
+      '';
+    };
+
     openFirewall = mkOption {
       type = types.bool;
       default = true;

@@ -107,10 +107,16 @@ in
       (directories.ownDirectory "${cfg.stateDir}/tftp")
     ];
 
-    # Of a crowd that asks TFTP at the same moment, what does not fit waits for its next try. Any other value is meant.
-    boot.kernel.sysctl = lib.mkIf (cfg.tftp.receiveBuffer != null) {
-      "net.core.rmem_default" = lib.mkDefault cfg.tftp.receiveBuffer;
-    };
+    # What Linux has by itself is too little for a crowd; any other value is meant. As list_kernel_settings of
+    # ectools/netboot/settings/kernel_settings.py has it.
+    boot.kernel.sysctl =
+      lib.optionalAttrs (cfg.tftp.receiveBuffer != null) {
+        "net.core.rmem_default" = lib.mkDefault cfg.tftp.receiveBuffer;
+      }
+      // lib.optionalAttrs (cfg.maxNeighbours != null) {
+        "net.ipv4.neigh.default.gc_thresh2" = lib.mkDefault (cfg.maxNeighbours / 2);
+        "net.ipv4.neigh.default.gc_thresh3" = lib.mkDefault cfg.maxNeighbours;
+      };
 
     networking.firewall = lib.mkIf cfg.openFirewall (
       if cfg.interface == null then openPorts else { interfaces.${cfg.interface} = openPorts; }

@@ -43,7 +43,8 @@ in
     description = ''
       Hardware that this system has no use for: its kernel modules and its firmware are not on the system. A module
       stays where one that is not left out needs it. Redistributable firmware of all other hardware is on the system
-      then, and {option}`hardware.enableRedistributableFirmware`, which brings all of it, has to be off.
+      then, and {option}`hardware.enableRedistributableFirmware`, which brings all of it, is off unless
+      a host sets it.
 
       ${lib.concatStringsSep "\n" (
         lib.mapAttrsToList (name: class: "- `${name}`: ${class.description}") classes
@@ -52,12 +53,9 @@ in
   };
 
   config = lib.mkIf enabled {
-    assertions = [
-      {
-        assertion = !config.hardware.enableRedistributableFirmware;
-        message = "${path}.exclude leaves firmware out, and hardware.enableRedistributableFirmware brings it back: switch one of them off";
-      }
-    ];
+    warnings =
+      lib.optional config.hardware.enableRedistributableFirmware
+        "${path}.exclude leaves firmware out, and hardware.enableRedistributableFirmware brings it back: switch one of them off";
 
     system.modulesTree = lib.mkForce ([ keptModules ] ++ config.boot.extraModulePackages);
 

@@ -36,7 +36,7 @@ let
 in
 {
   name = "every-channel-netboot";
-  meta.timeout = 3600;
+  meta.timeout = 7200;
 
   nodes = {
     boot =
@@ -63,6 +63,16 @@ in
           chainTokenFile = tokenFile;
           release.tarball = lib.mkDefault (release "first");
         };
+
+        # Where there is no KVM, a program of Python may take a minute to start.
+        systemd.services = lib.mkIf config.services.every-channel.netboot.enable (
+          lib.genAttrs [ unit "${unit}-ipxe" ] (name: {
+            serviceConfig = {
+              TimeoutStartSec = lib.mkForce 900;
+              WatchdogSec = lib.mkIf (name == unit) (lib.mkForce 600);
+            };
+          })
+        );
 
         specialisation = {
           next.configuration.services.every-channel.netboot.release.tarball = release "second";

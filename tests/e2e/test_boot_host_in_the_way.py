@@ -45,6 +45,9 @@ def config(tmp_path: Path) -> Path:
         "hostname": BOOT_IP,
         "stateDir": str(tmp_path / "state"),
         "proxyDhcp": {"enable": True, "subnet": NETWORK},
+        # The kernel's are those of the machine that runs the tests.
+        "tftp": {"receiveBuffer": None},
+        "maxNeighbours": None,
     }
     file.write_text(json.dumps(settings))
     return file

@@ -89,6 +89,19 @@ lib.evalModules {
           coerced = withType (types.coercedTo types.str (name: { inherit name; }) inner);
           either = withType (types.either types.str inner);
           eitherOther = withType (types.either inner other);
+          own = withType (
+            lib.mkOptionType {
+              name = "own";
+              description = "own";
+              getSubOptions = prefix: inner.getSubOptions (prefix ++ [ "<thing>" ]);
+            }
+          );
+          freeform = withType (
+            types.submodule {
+              freeformType = types.attrsOf inner;
+              options.known = mkOption plain;
+            }
+          );
           list = withType (types.listOf inner);
           nested = withType (types.nullOr (types.attrsOf (types.listOf inner)));
           nullOr = withType (types.nullOr inner);

@@ -10,6 +10,7 @@ import pytest
 
 from ectools.docs.model import build_module_doc
 from ectools.errors import InputError
+from ectools.options.drift import compare
 from ectools.options.evaluate import evaluate_expression, evaluate_module
 from ectools.options.export import Export, export_tree
 from ectools.options.modules import ModuleClass, parse_module
@@ -238,3 +239,22 @@ def test_types_of_others_keep_what_is_below_them(nixpkgs: Path) -> None:
     assert len(find_faults(found, {"tree": {"a": 1}})) == 1
     assert options["tree"]["x-nix-type"] == "tree"
     assert options["dag"]["x-nix-unrepresentable"].startswith("the type dagOf")
+
+
+def test_renames_of_nixpkgs_are_renames(nixpkgs: Path) -> None:
+    def make(modules: str) -> Export:
+        options = "options.s.new = mkOption { type = types.port; default = 1; description = ''P.''; };"
+        evaluated = f"(evalModules {{ modules = [ {{ _module.check = false; }} {modules} ]; }}).options"
+        expression = f"with import <nixpkgs/lib>; builtins.removeAttrs {evaluated} [ ''_module'' ]"
+        dump = evaluate_expression(expression.replace("NEW", f"{{ {options} }}"), nixpkgs=str(nixpkgs))
+        return export_tree(dump, dump.trees[0])
+
+    plain = "{ options.s.old = mkOption { type = types.port; default = 1; description = ''P.''; }; }"
+    gone = "{ options.s.gone = mkOption { type = types.str; default = ''''; description = ''G.''; }; }"
+    renamed = "(mkRenamedOptionModule [ ''s'' ''old'' ] [ ''s'' ''new'' ])"
+    removed = "(mkRemovedOptionModule [ ''s'' ''gone'' ] ''no more'')"
+    changes = compare(make(f"{plain} {gone}").document, make(f"NEW {renamed} {removed}").document)
+    assert [change.render() for change in changes] == [
+        "breaking: s.gone: it is gone",
+        "compatible: s.old: it is renamed to s.new, and the former name still works",
+    ]

@@ -25,6 +25,9 @@ from support.netboot_hosts import (
 )
 from support.variants import Variants
 
+from ectools.netboot.settings.kernel_settings import list_kernel_settings
+from ectools.netboot.settings.load import load_netboot_settings
+
 pytestmark = pytest.mark.nix
 
 HIDDEN = "must not be below /home, /root, /run/user, /tmp, /var/tmp, which the service does not see"
@@ -254,12 +257,21 @@ def test_the_firewall_opens_what_is_served_where_it_is_served(variants: Variants
     assert [each["firewall"] for each in found] == [expected for _, expected in cases]
 
 
-def test_the_receive_buffer_is_set_unless_something_else_sets_it(variants: Variants) -> None:
-    sysctl = {"boot": {"kernel": {"sysctl": {"net.core.rmem_default": 5000}}}}
-    sized, unset = (merge(LISTEN, {"tftp": {"receiveBuffer": size}}) for size in (4242, None))
-    configs = [host(LISTEN), host(sized), host(unset), merge(host(sized), sysctl), merge(host(unset), sysctl)]
-    found = variants.evaluate(["receiveBuffer"], configs)
-    assert [each["receiveBuffer"] for each in found] == [8388608, 4242, None, 5000, 5000]
+def test_kernel_settings_are_the_programs_unless_something_else_sets_them(
+    variants: Variants, tmp_path: Path
+) -> None:
+    buffer, kept, most = "net.core.rmem_default", *(f"net.ipv4.neigh.default.gc_thresh{n}" for n in "23")
+    own = {"boot": {"kernel": {"sysctl": {buffer: 5000, most: 6000}}}}
+    sized = merge(LISTEN, {"tftp": {"receiveBuffer": 4242}, "maxNeighbours": 2001})
+    unset = merge(LISTEN, {"tftp": {"receiveBuffer": None}, "maxNeighbours": None})
+    configs = [host(LISTEN), host(sized), host(unset), merge(host(sized), own)]
+    found = [each["sysctl"] for each in variants.evaluate(["sysctl"], configs)]
+    assert found[0] == {buffer: 8388608, kept: 4096, most: 8192}
+    assert found[1:] == [{buffer: 4242, kept: 1000, most: 2001}, {}, {buffer: 5000, kept: 1000, most: 6000}]
+    for options, made in zip((LISTEN, sized, unset), found, strict=False):
+        file = tmp_path / "host.json"
+        file.write_text(json.dumps(options))
+        assert list_kernel_settings(load_netboot_settings(file, environment={})) == made
 
 
 @pytest.mark.parametrize("state", [STATE, ODD])

@@ -67,7 +67,7 @@ def test_a_failure_shows_the_console_and_where_the_whole_log_is(place: Place) ->
     done = place.run("fails")
     assert done.returncode == 1
     assert "the subtest 'serves <all> \"of\" it' failed: Shell command failed" in done.stdout
-    assert "machine # kernel panic" in done.stderr
+    assert "vm-fails: the end of machine's console:\nvm-fails |   kernel panic\n" in done.stderr
     assert "nix log /" in done.stderr
     verbose = place.run("fails", "--verbose")
     assert verbose.stderr.count("machine # kernel panic") == 1

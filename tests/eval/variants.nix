@@ -60,7 +60,9 @@ let
           inherit value;
         }) host.systemd.tmpfiles.packages
       );
-      receiveBuffer = host.boot.kernel.sysctl."net.core.rmem_default" or null;
+      sysctl = filterAttrs (
+        name: _: name == "net.core.rmem_default" || hasPrefix "net.ipv4.neigh.default.gc_thresh" name
+      ) host.boot.kernel.sysctl;
       left = {
         files = builtins.attrNames settings;
         tmpfiles = builtins.attrNames tmpfiles;

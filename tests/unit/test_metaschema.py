@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from ectools.metaschema import find_schema_fault, find_unsupported_reference
+from ectools.metaschema import find_schema_fault
 from ectools.schemas import load_schema, schema_names
 
 # Every keyword of the metaschema and of its vocabularies, with "x" for somebody else's.
@@ -140,48 +140,3 @@ def test_depth_has_no_end() -> None:
 @pytest.mark.parametrize("name", schema_names())
 def test_the_committed_schemas_are_sound(name: str) -> None:
     assert find_schema_fault(load_schema(name).document) is None
-
-
-@pytest.mark.parametrize(
-    ("document", "fault"),
-    [
-        ({"$ref": "http://127.0.0.1/x"}, "/$ref is 'http://127.0.0.1/x', which leads out of this document"),
-        ({"items": {"$ref": "x.json#/a"}}, "/items/$ref is 'x.json#/a', which leads out"),
-        (
-            {"properties": {"default": {"$ref": "#/$defs/a"}}},
-            "/properties/default/$ref is '#/$defs/a', which leads no",
-        ),
-        (
-            {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
-            "/$defs/b/$ref is '#/$defs/a', which le",
-        ),
-        ({"$ref": "#"}, "/$ref is '#', which leads to itself"),
-        ({"$ref": "#/title", "title": "x"}, "/$ref is '#/title', which leads to what is no schema"),
-        # A reference may lead to where no keyword of the dialect is.
-        ({"x": [{"y": {"$ref": "//h/x"}}]}, "/x/0/y/$ref is '//h/x', which leads out"),
-        ({"items": {"$id": "a"}}, "/items/$id is not supported"),
-        ({"items": {"$dynamicRef": "#a"}}, "/items/$dynamicRef is not supported"),
-        ({"$recursiveRef": "#"}, "/$recursiveRef is not supported"),
-    ],
-)
-def test_a_reference_that_cannot_be_followed_is_named(document: dict[str, Any], fault: str) -> None:
-    assert str(find_unsupported_reference(document)).startswith(fault)
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"$id": "http://h/x", "properties": {"a": {"$ref": "#"}, "$ref": {"type": "string"}}},
-        {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, True]}}},
-        {"const": {"$ref": "http://h"}, "enum": [{"$ref": "http://h"}], "default": {"$ref": "x"}},
-        {"items": {"id": "a"}, "properties": {"$id": {"const": 1}}},
-        {"$defs": {"a": True, "b": {"$anchor": "c"}}, "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#c"}]},
-    ],
-)
-def test_references_within_a_document_are_followed(document: dict[str, Any]) -> None:
-    assert find_unsupported_reference(document) is None
-
-
-def test_in_draft_4_a_part_is_a_document_by_another_keyword() -> None:
-    document = {"items": {"id": "a"}}
-    assert str(find_unsupported_reference(document, itself="id")).startswith("/items/id is not supported")

@@ -411,3 +411,30 @@ class TestDialects:
             document = {"properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}
             with pytest.raises(InputError, match="leads out of this document, and nothing is fetched"):
                 self.load(tmp_path, document if said is None else {"$schema": said, **document})
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        ("date", "2026-11-29", "29.11.2026"),
+        ("email", "a@b", "a"),
+        ("ipv4", "192.0.2.1", "192.0.2.256"),
+        ("ipv6", "2001:db8::1", "2001:db8"),
+        ("regex", "a|b", "("),
+        ("uri", "https://h/a%20b?c#d", "//h/a"),
+        ("uri", "urn:x", "https://h/a b"),
+        ("uri", "a:", "https://h/%zz"),
+        ("hostname", "h", None),
+    ],
+)
+def test_a_format_is_a_rule_up_to_draft_7_and_a_note_since(form: str, right: str, wrong: str | None) -> None:
+    def judge(value: Any, dialect: str) -> bool:
+        document = {"properties": {"a": {"format": form}}}
+        return validate_document({"a": value}, Schema(document, "x", "", dialect)) == []
+
+    for dialect in ("draft-04", "draft-06", "draft-07"):
+        assert judge(right, dialect)
+        assert judge(3, dialect)
+        assert wrong is None or not judge(wrong, dialect)
+    for dialect in ("2019-09", "2020-12"):
+        assert judge(wrong, dialect)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ectools.checks.doctor.boot_host import (
     check_boot_binary,
     check_in_the_way,
+    check_kernel_settings,
     check_port_rights,
-    check_receive_buffer,
     check_udp_ports,
     try_port,
 )
@@ -55,7 +55,7 @@ def examine(
     if "netboot" in wanted:
         address = None if boot_host is None else boot_host.listen_ip
         findings += [*check_udp_ports(address), check_port_rights(), check_boot_binary()]
-        findings += check_receive_buffer() if boot_host is None else check_in_the_way(boot_host)
+        findings += check_kernel_settings() if boot_host is None else check_in_the_way(boot_host)
     if wanted & set(NIX_COMMANDS) and shutil.which("nix" if nix is None else nix.program):
         findings += check_nix(nix, wanted)
     return findings

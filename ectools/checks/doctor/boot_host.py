@@ -13,9 +13,13 @@ from ectools.checks.doctor.findings import Finding, FindingState
 from ectools.checks.doctor.kernel import read_kernel_file
 from ectools.netboot.boot_files.choose import BinaryError, find_stock
 from ectools.netboot.protocols import load_protocols
-from ectools.netboot.server.host_warnings import HostWarning, find_host_warnings, find_small_buffer
-from ectools.netboot.settings.model import NETBOOT_SCHEMA
-from ectools.schemas import load_schema
+from ectools.netboot.server.host_warnings import (
+    HostWarning,
+    find_host_warnings,
+    find_small_kernel_settings,
+)
+from ectools.netboot.settings.kernel_settings import list_kernel_settings
+from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -53,11 +57,10 @@ def _limit_by(warning: HostWarning) -> Finding:
     )
 
 
-def check_receive_buffer() -> list[Finding]:
-    """Whether a crowd's requests fit into a socket of this host, by the default of ``tftp.receiveBuffer``."""
-    tftp = load_schema(NETBOOT_SCHEMA).document["properties"]["tftp"]["properties"]
-    small = find_small_buffer(tftp["receiveBuffer"]["default"])
-    return [] if small is None else [_limit_by(small)]
+def check_kernel_settings() -> list[Finding]:
+    """What of the kernel's numbers is too little for a crowd, by the settings' defaults."""
+    settings = load_netboot_settings(None, environment={})
+    return [_limit_by(each) for each in find_small_kernel_settings(list_kernel_settings(settings))]
 
 
 def check_port_rights() -> Finding:

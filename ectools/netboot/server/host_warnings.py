@@ -27,12 +27,13 @@ from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.firewall import find_blocked_ports
 from ectools.netboot.server.host import list_ports
 from ectools.netboot.server.udp_listeners import list_udp_listeners
+from ectools.netboot.settings.kernel_settings import NEIGHBOURS, RECEIVE_BUFFER, list_kernel_settings
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, Forge, Tarballs
 from ectools.processes import ProgramMissingError
 from ectools.schemas import load_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
 
@@ -41,10 +42,19 @@ MIN_TOKEN = 16
 
 _TOKEN_BYTES = 64 << 10
 _RESOLVE_SECONDS = 3.0
-_RECEIVE_BUFFER_NAME = "net.core.rmem_default"
-_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
+_KERNEL_SETTINGS = Path("/proc/sys")
 # What the kernel counts for a short packet: Linux's own buffer of 212,992 bytes holds 256 requests.
 _BYTES_A_REQUEST = 832
+_CONSEQUENCES: Mapping[str, Callable[[int], str]] = {
+    RECEIVE_BUFFER: lambda found: (
+        f"of machines that ask TFTP at the same moment, about {found // _BYTES_A_REQUEST} are heard, and the "
+        "others ask again after seconds"
+    ),
+    NEIGHBOURS: lambda found: (
+        f"of the machines in its networks, this host can send something to {found} at a time, and to others "
+        "nothing"
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,36 +74,38 @@ def find_host_warnings(settings: ServerSettings) -> list[HostWarning]:
         *_check_firewall(settings),
         *_check_other_servers(settings),
         *_check_systems(settings),
-        *_check_tftp(settings),
+        *_check_crowd(settings),
     ]
 
 
-def find_small_buffer(wanted: int) -> HostWarning | None:
-    """Whether a socket of this host has less room for requests than ``wanted`` bytes; None: it has enough.
+def find_small_kernel_settings(wanted: Mapping[str, int]) -> Iterator[HostWarning]:
+    """Those of the kernel's numbers that are less than ``wanted``, where it says them.
 
-    Where the kernel does not say (a network namespace of its own), nothing is known.
+    In a network namespace of its own it may not.
     """
-    try:
-        found = int(_RECEIVE_BUFFER.read_text())
-    except (OSError, ValueError):
-        return None
-    if found >= wanted:
-        return None
-    return HostWarning(
-        subject=_RECEIVE_BUFFER_NAME,
-        message=f"is {found}: of machines that ask TFTP at the same moment, about "
-        f"{found // _BYTES_A_REQUEST} are heard, and the others ask again after seconds",
-        hint=f"sysctl -w {_RECEIVE_BUFFER_NAME}={wanted}, before the boot server starts; a line "
-        f"`{_RECEIVE_BUFFER_NAME} = {wanted}` in /etc/sysctl.d keeps it",
-    )
+    for name, consequence in _CONSEQUENCES.items():
+        try:
+            found = int((_KERNEL_SETTINGS / name.replace(".", "/")).read_text())
+        except (OSError, ValueError):
+            continue
+        if found < wanted.get(name, 0):
+            others = " ".join(f"{other}={value}" for other, value in wanted.items() if _are_kin(other, name))
+            yield HostWarning(
+                subject=name,
+                message=f"is {found}: {consequence(found)}",
+                hint=f"sysctl -w {others}, before the boot server starts; a file in /etc/sysctl.d keeps it "
+                "(`ectools service install` writes one)",
+            )
 
 
-def _check_tftp(settings: ServerSettings) -> Iterator[HostWarning]:
-    """What of this host lets fewer machines load their first stage at a time than the settings say."""
+def _are_kin(name: str, other: str) -> bool:
+    return name.rpartition(".")[0] == other.rpartition(".")[0]
+
+
+def _check_crowd(settings: ServerSettings) -> Iterator[HostWarning]:
+    """What of this host lets fewer machines boot at a time than the settings say."""
     tftp = settings.tftp
-    small = None if tftp.receive_buffer is None else find_small_buffer(tftp.receive_buffer)
-    if small is not None:
-        yield small
+    yield from find_small_kernel_settings(list_kernel_settings(settings))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = tftp.max_transfers + OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,8 @@ class ServingPolicy:
             found=tuple(
                 binary
                 for binary in sorted(settings.ipxe.looked_for)
-                if (settings.tftp_dir / names[binary]).is_file()
+                # Unlike Path.is_file, False where this user may not look: the TFTP server says why.
+                if os.path.isfile(settings.tftp_dir / names[binary])  # noqa: PTH113
             ),
             question=build_question(settings, token).encode("ascii"),
             fleet=fleet,

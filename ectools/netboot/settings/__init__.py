@@ -2,5 +2,5 @@
 
 ``model`` what they are · ``checks`` of one value · ``boot_names`` in the TFTP directory · ``build`` JSON →
 settings, or all that is wrong · ``load`` a file, the environment and flags → settings ·
-``origins`` of their values, for messages.
+``origins`` of their values, for messages · ``kernel_settings`` that they ask for.
 """

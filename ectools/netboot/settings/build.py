@@ -76,6 +76,7 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
         chain_token_file=_optional_path(token_file),
         protected_files=frozenset(raw["protectedFiles"]),
         max_connections=int(raw["maxConnections"]),
+        max_neighbours=_optional_int(raw["maxNeighbours"]),
         mirrors=mirrors,
         tftp_boot_filename=filename,
         tftp=_build_tftp(raw["tftp"]),
@@ -87,9 +88,8 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
 
 
 def _build_tftp(raw: Mapping[str, Any]) -> TftpSettings:
-    buffer = raw["receiveBuffer"]
     return TftpSettings(
-        max_transfers=int(raw["maxTransfers"]), receive_buffer=None if buffer is None else int(buffer)
+        max_transfers=int(raw["maxTransfers"]), receive_buffer=_optional_int(raw["receiveBuffer"])
     )
 
 
@@ -289,6 +289,10 @@ def _build_x86_64(
                 return None
             return RemoteIpxe(url=url, sha256=sha256.lower(), ca_file=_optional_path(ca_file))
     assert_never(strategy)
+
+
+def _optional_int(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _optional_path(value: str | None) -> Path | None:

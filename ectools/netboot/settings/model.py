@@ -233,6 +233,7 @@ class NetbootSettings:
     chain_token_file: Path | None
     protected_files: frozenset[str]
     max_connections: int
+    max_neighbours: int | None
     mirrors: tuple[str, ...]
     tftp_boot_filename: str
     tftp: TftpSettings

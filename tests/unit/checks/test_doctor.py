@@ -172,8 +172,9 @@ def test_the_command(tmp_path: Path) -> None:
 def test_a_receive_buffer_that_a_crowd_does_not_fit_into(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: str, state: FindingState | None
 ) -> None:
-    monkeypatch.setattr(host_warnings, "_RECEIVE_BUFFER", tmp_path / "rmem_default")
-    (tmp_path / "rmem_default").write_text(found)
+    monkeypatch.setattr(host_warnings, "_KERNEL_SETTINGS", tmp_path)
+    (tmp_path / "net/core").mkdir(parents=True)
+    (tmp_path / "net/core/rmem_default").write_text(found)
     findings = [each for each in examine(["netboot"], kvm=lambda: None) if each.name.startswith("net.core")]
     assert [(each.state, each.commands) for each in findings] == ([(state, ("netboot",))] if state else [])
     for each in findings:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.needs import require_tool
 
 from ectools.cli import docs, generate, init, schema, validate
 from ectools.cli.module_options import ModuleOptions
@@ -122,3 +124,60 @@ def test_without_a_module_there_is_nothing_to_export() -> None:
     none = ModuleOptions(texts=(), module_class=None, inputs=(), nixpkgs=None)
     assert not none
     assert none.export() == []
+
+
+class TestRevisions:
+    """``schema diff`` of what two git revisions evaluate to."""
+
+    @pytest.fixture
+    def repository(self, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        require_tool("git", "install git")
+
+        def git(*arguments: str) -> None:
+            identity = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+            subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+        git("init", "-q")
+        for words in ("A number.", "Another."):
+            (tmp_path / "m.nix").write_text(words)
+            git("add", "m.nix")
+            git("commit", "-qm", words)
+        (tmp_path / "m.nix").write_text("As it is now.")
+
+        def evaluate_file(file: Path, name: str) -> Dump:
+            option = make_option("size", description=file.read_text())
+            return Dump(empty_is_default=False, roots=(), trees=(Tree(name, ("s",), [option]),))
+
+        def evaluate_module(module: ModuleReference, **_arguments: Any) -> Dump:
+            assert module.file is not None
+            return evaluate_file(module.file, module.name)
+
+        def evaluate_expression(expression: str, *, directory: Path, **_arguments: Any) -> Dump:
+            return evaluate_file(directory / expression, "options")
+
+        monkeypatch.setattr(evaluate, "evaluate_module", evaluate_module)
+        monkeypatch.setattr(evaluate, "evaluate_expression", evaluate_expression)
+
+    @pytest.mark.parametrize("subject", [["--module", "m.nix"], ["--from", "m.nix"]])
+    @pytest.mark.usefixtures("repository")
+    def test_the_options_of_two_revisions(self, program: Program, subject: list[str]) -> None:
+        status, out, _ = program(schema.COMMAND, "diff", *subject, "HEAD~1", "HEAD")
+        assert (status, out) == (3, "docs: s.size: the description differs\n")
+        status, out, _ = program(schema.COMMAND, "diff", *subject, "HEAD~1", "HEAD", "--ignore", "docs")
+        assert (status, out) == (0, "")
+        status, out, _ = program(schema.COMMAND, "diff", *subject, "HEAD", ".", "--json")
+        assert json.loads(out)["changes"][0]["new"] == "As it is now."
+
+    @pytest.mark.usefixtures("repository")
+    @pytest.mark.parametrize(
+        "module", ["/m.nix", "github:o/r#nixosModules.x", "path:.#nixosModules.x", "/f#nixosModules.x"]
+    )
+    def test_a_module_that_is_the_same_in_both(self, program: Program, module: str) -> None:
+        status, _, err = program(schema.COMMAND, "diff", "--module", module, "HEAD~1", "HEAD")
+        assert status == 2
+        assert "relative to the current directory" in err
+
+    def test_one_subject(self, program: Program) -> None:
+        status, _, err = program(schema.COMMAND, "diff", "--module", "m", "--from", "m", "a", "b")
+        assert status == 2
+        assert "either --from or --module" in err

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.option_docs import make_option
 
+from ectools.docs.html.guides import load_guides
 from ectools.docs.html.pages import write_pages
 from ectools.docs.model import ModuleDoc
 from ectools.docs.reference import Reference
@@ -113,3 +114,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.md").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"b\.md: is not UTF-8"):
         write_pages(Reference((), {}, (), Site(guides=(tmp_path / "b.md",))))
+
+
+def test_a_guide_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"a\.md: is not UTF-8"):
+        load_guides([file], find_page=str)

@@ -46,6 +46,7 @@ def test_an_option_of_which_nothing_is_known(tmp_path: Path) -> None:
         ({"default": None}, "default", {"_type": "literalExpression", "text": "null"}),
         ({"default": [1]}, "default", {"_type": "literalExpression", "text": "[\n  1\n]"}),
         ({"x-nix-default-text": "pkgs.x\n"}, "default", {"_type": "literalExpression", "text": "pkgs.x\n"}),
+        ({"x-nix-empty": []}, "default", {"_type": "literalExpression", "text": "[ ]"}),
         ({"x-nix-default-markdown": "*w*"}, "default", {"_type": "literalMD", "text": "*w*"}),
         ({"examples": ["a", "b"]}, "example", {"_type": "literalExpression", "text": '"a"'}),
         ({"x-nix-example-text": "f x"}, "example", {"_type": "literalExpression", "text": "f x"}),
@@ -94,6 +95,11 @@ def test_declarations_are_links_where_these_are_known(tmp_path: Path) -> None:
         ({"anyOf": [{"type": "string", "x-nix-coerced": True}, {"$ref": "#/$defs/inner"}]}, ["x", "x.below"]),
         ({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/inner"}]}, ["x"]),
         ({"$ref": "#/$defs/inner", "x-nix-unreachable": ["another"]}, ["x"]),
+        ({"anyOf": [{"$ref": "#/$defs/inner"}, {}], "x-nix-unrepresentable": "w"}, ["x", "x.below"]),
+        (
+            {"type": "object", "properties": {}, "additionalProperties": {"$ref": "#/$defs/inner"}},
+            ["x", "x.<name>.below"],
+        ),
         ({"allOf": [{"$ref": "#/$defs/inner"}, {}]}, ["x", "x.below"]),
     ],
 )

@@ -50,7 +50,12 @@ def test_every_command_is_one(command: str) -> None:
     # The words are parsed as they would be, and nothing is run. Inline, a command may lack its arguments.
     inline = f"`{command}`" in ALL_TEXT or f"`sudo {command}`" in ALL_TEXT
     with contextlib.suppress(*([click.MissingParameter] if inline else [])):
-        group.make_context(command, words, parent=context)
+        try:
+            group.make_context(command, words, parent=context)
+        except click.BadParameter as error:
+            # Of the reader's own files none is here.
+            if not error.message.endswith("does not exist."):
+                raise
 
 
 def test_the_commands_are_found() -> None:

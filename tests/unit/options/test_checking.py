@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.errors import InputError
-from ectools.options.checking import Stale, check_schemas
+from ectools.options.checking import Stale, check_files, check_schemas
 from ectools.options.drift import ChangeKind
 from ectools.options.export import Export
 
@@ -89,3 +89,12 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.schema.json").write_text("{")
     with pytest.raises(InputError, match=r"a\.schema\.json"):
         check_schemas([export("a")], tmp_path, known=["a"])
+
+
+def test_a_file_made_of_all_schemas_is_compared_as_it_is(tmp_path: Path) -> None:
+    for name, content in {"same": b"a", "other": b"b"}.items():
+        (tmp_path / name).write_bytes(content)
+    assert check_files({"same": b"a", "other": b"a", "none": b"a"}, tmp_path) == [
+        Stale(tmp_path / "other", "differs from the modules"),
+        Stale(tmp_path / "none", "is missing"),
+    ]

@@ -207,6 +207,13 @@ class TestSubmodules:
         assert converter.defs["x"]["additionalProperties"] is False
 
 
+def test_a_set_says_what_stands_for_its_names() -> None:
+    node = {"name": "attrsOf", "description": "d", "elem": {"name": "str", "description": "string"}}
+    plain = {"type": "object", "additionalProperties": {"type": "string"}}
+    assert convert(node) == plain
+    assert convert({**node, "placeholder": "host"}) == {**plain, "x-nix-placeholder": "host"}
+
+
 class TestTypesOfOthers:
     OPTIONS = [{"path": ["a"], "type": INT}]  # noqa: RUF012 - is not changed
 

@@ -96,6 +96,26 @@ class TestFacts:
         (change,) = compare(document({"x": old}), document({"x": new}))
         assert whole(change) == (ChangeKind.DOCS, "s.x", f"{words} differs", old.get(key), ["new"])
 
+    @pytest.mark.parametrize(
+        "keywords",
+        [
+            {"description": "two\nlines\n"},
+            {"x-nix-default-text": "[\n  <derivation a>\n]\n"},
+            {"x-nix-default-markdown": "some *words*\n"},
+            {"x-nix-example-text": "{\n  a = 1;\n}"},
+        ],
+    )
+    def test_white_space_which_earlier_exports_left_out(self, keywords: dict[str, str]) -> None:
+        squeezed = {key: " ".join(text.split()) for key, text in keywords.items()}
+        assert compare(document({"x": option(**squeezed)}), document({"x": option(**keywords)})) == []
+
+    @pytest.mark.parametrize(
+        "keywords", [{"x-nix-modules": ["a.nix"]}, {"x-nix-empty": {}}, {"x-nix-placeholder": "host"}]
+    )
+    def test_what_only_lists_of_options_show(self, keywords: dict[str, Any]) -> None:
+        old = option(type="object", additionalProperties={"type": "string"})
+        assert compare(document({"x": old}), document({"x": {**old, **keywords}})) == []
+
     def test_read_only(self) -> None:
         old, new = document({"x": option(**INT)}), document({"x": option(**INT, readOnly=True)})
         (change,) = compare(old, new)

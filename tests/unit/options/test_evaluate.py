@@ -33,6 +33,7 @@ class FakeNix:
     throws: dict[str, tuple[str, ...]] = field(default_factory=dict)
     before: str = ""
     marks: bool = True
+    tells: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
@@ -54,7 +55,9 @@ class FakeNix:
                 return False
             mark("begin", option, part)
             if part in self.aborts.get(option, ()):
-                report = shim.Report(stderr="\n".join(stderr))
+                told = f"{request['context']}{json.dumps([option, part])}"
+                frames = [shim.Frame(message=text) for text in ("while calling f", told, "another")]
+                report = shim.Report(stderr="\n".join(stderr), trace=tuple(frames) if self.tells else ())
                 raise shim.AbortedError(f"{option} aborts", report=report, hint="see above")
             mark("end", option, part)
             if part in self.throws.get(option, ()):
@@ -215,7 +218,9 @@ class TestRequest:
             "trace": None,
             "range": None,
             "raw": False,
+            "context": request["context"],
         }
+        assert re.fullmatch("ectools-[0-9a-f]{16}:", request["context"])
 
     def test_the_lock_file_and_the_nixpkgs_are_named(self, checkout: Path, nix: FakeNix) -> None:
         (checkout / "flake.lock").touch()
@@ -267,6 +272,13 @@ class TestBrokenOptions:
     def test_one_field_is_left_out_and_named(self, nix: FakeNix) -> None:
         nix.aborts = {"b.c": ("default",)}
         assert broken() == {"a": [], "b.c": ["default"], "d": []}
+
+    def test_where_the_trace_tells_the_field_there_are_no_marks(self, nix: FakeNix) -> None:
+        nix.tells = True
+        nix.aborts = {"a": ("default", "type"), "b.c": ("option",)}
+        assert broken() == {"a": ["default", "type"], "b.c": ["option"], "d": []}
+        assert [request["trace"] for request in nix.requests] == [None] * 4
+        assert len({request["context"] for request in nix.requests}) == 4
 
     def test_the_first_option_of_all(self, nix: FakeNix) -> None:
         nix.aborts = {"a": ("type",)}

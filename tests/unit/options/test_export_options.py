@@ -65,6 +65,7 @@ def test_a_plain_option() -> None:
         ({"visible": False}, {"x-nix-visible": False}),
         ({"visible": "shallow"}, {"x-nix-visible": "shallow"}),
         ({"relatedPackages": "a, b"}, {"x-nix-related-packages": "a, b"}),
+        ({"empty": True, "emptyDefault": {"value": []}}, {"x-nix-empty": []}),
         (
             {"modules": ["/a/x.nix", "inline.nix", "<unknown-file>"]},
             {"x-nix-modules": ["first/x.nix", "inline.nix"]},

@@ -9,7 +9,7 @@ import pytest
 from support.needs import require_tool
 
 from ectools.errors import InputError
-from ectools.options.revisions import open_schemas
+from ectools.options.revisions import open_revision, open_schemas
 
 
 @pytest.fixture
@@ -56,4 +56,31 @@ def test_a_revision_is_a_directory_for_as_long_as_it_is_open(
 def test_what_is_neither_is_rejected(checkout: Path, name: str) -> None:
     assert checkout.is_dir()
     with pytest.raises(InputError, match="no git revision here with a directory schemas"), open_schemas(name):
+        pass
+
+
+def test_the_current_directory_as_a_revision_has_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / ".gitattributes").write_text("schemas export-ignore\n")
+    monkeypatch.chdir(checkout)
+    before = subprocess.run(["git", "status", "--short"], check=True, capture_output=True).stdout
+    with open_revision("v2") as directory:
+        assert [str(path.relative_to(directory)) for path in directory.rglob("*.json")] == [
+            "schemas/m.schema.json"
+        ]
+        assert (directory / "schemas" / "m.schema.json").read_text() == "two"
+    assert not directory.exists()
+    assert subprocess.run(["git", "status", "--short"], check=True, capture_output=True).stdout == before
+    with open_revision(".") as directory:
+        assert directory == checkout
+    (checkout / "schemas").mkdir()
+    monkeypatch.chdir(checkout / "schemas")
+    with open_revision("v2") as directory:
+        assert (directory / "m.schema.json").read_text() == "two"
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"), [("v3", "no git revision here"), ("HEAD", "no directory below")]
+)
+def test_what_a_revision_has_not(checkout: Path, revision: str, words: str) -> None:
+    with pytest.raises(InputError, match=words), open_revision(revision):
         pass

@@ -247,14 +247,18 @@ def test_the_receive_buffer_is_raised_at_once_and_never_lowered(
     install(build(NETBOOT, tftp={"receiveBuffer": buffer} if buffer else {}), NETBOOT, root=root)
     assert file.read_text() == after
     kept = (root / f"etc/sysctl.d/10-{UNIT}.conf").read_text().splitlines()[2:]
-    assert kept == [f"-net.core.rmem_default = {buffer or 8388608}"]
+    assert kept == [
+        f"-net.core.rmem_default = {buffer or 8388608}",
+        "-net.ipv4.neigh.default.gc_thresh2 = 4096",
+        "-net.ipv4.neigh.default.gc_thresh3 = 8192",
+    ]
     # What another service manager does to the rest of the kernel's settings is none of this.
     assert not any("sysctl" in line for line in running)
 
 
-def test_a_receive_buffer_of_the_hosts_own_is_left(build: Build, root: Path, running: list[str]) -> None:
+def test_kernel_settings_of_the_hosts_own_are_left(build: Build, root: Path, running: list[str]) -> None:
     install(build(NETBOOT), NETBOOT, root=root)
-    outcome = install(build(NETBOOT, tftp={"receiveBuffer": None}), NETBOOT, root=root)
+    outcome = install(build(NETBOOT, tftp={"receiveBuffer": None}, maxNeighbours=None), NETBOOT, root=root)
     assert [str(path) for path in outcome.removed] == [f"/etc/sysctl.d/10-{UNIT}.conf"]
 
 

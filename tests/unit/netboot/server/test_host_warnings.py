@@ -17,6 +17,7 @@ from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.server import host_warnings, udp_listeners
 from ectools.netboot.server.host_warnings import find_host_warnings
 from ectools.netboot.server.udp_listeners import UdpListener, list_udp_listeners
+from ectools.netboot.settings.kernel_settings import NEIGHBOURS, RECEIVE_BUFFER
 from ectools.netboot.settings.load import load_server_settings
 from ectools.netboot.settings.model import ProxyDhcp, ServerSettings
 from ectools.processes import ProgramMissingError
@@ -31,7 +32,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(host_warnings, "find_blocked_ports", lambda _ports: {})
     monkeypatch.setattr(host_warnings, "list_udp_listeners", lambda *_ports: [])
-    monkeypatch.setattr(host_warnings, "_RECEIVE_BUFFER", tmp_path / "rmem_default")
+    monkeypatch.setattr(host_warnings, "_KERNEL_SETTINGS", tmp_path / "sys")
     monkeypatch.setattr(host_warnings, "find_dnsmasq", lambda: str(tmp_path / "dnsmasq"))
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
@@ -194,6 +195,13 @@ def test_machines_that_the_current_release_has_no_system_for_are_told(tmp_path: 
     assert find(load(**options)) == []
 
 
+def say(directory: Path, name: str, value: str) -> None:
+    """One of the kernel's numbers."""
+    file = directory / "sys" / name.replace(".", "/")
+    file.parent.mkdir(parents=True)
+    file.write_text(value)
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "is_told"),
     [
@@ -207,7 +215,7 @@ def test_machines_that_the_current_release_has_no_system_for_are_told(tmp_path: 
 def test_a_receive_buffer_that_is_small_is_told_with_the_line_that_makes_it_larger(
     tmp_path: Path, found: str, wanted: int | None, is_told: bool
 ) -> None:
-    (tmp_path / "rmem_default").write_text(found)
+    say(tmp_path, RECEIVE_BUFFER, found)
     settings = load(**({} if wanted is None else {"tftp.receiveBuffer": wanted}))
     assert find(settings) == (["net.core.rmem_default"] if is_told else [])
     for each in find_host_warnings(settings):
@@ -216,9 +224,21 @@ def test_a_receive_buffer_that_is_small_is_told_with_the_line_that_makes_it_larg
 
 
 def test_a_receive_buffer_of_the_hosts_own_is_not_looked_at(tmp_path: Path) -> None:
-    (tmp_path / "rmem_default").write_text("4096")
+    say(tmp_path, RECEIVE_BUFFER, "4096")
     settings = load()
     assert find(replace(settings, tftp=replace(settings.tftp, receive_buffer=None))) == []
+
+
+@pytest.mark.parametrize(("found", "is_told"), [("8191", True), ("8192", False)])
+def test_a_table_of_neighbours_that_is_small_is_told(tmp_path: Path, found: str, is_told: bool) -> None:
+    say(tmp_path, NEIGHBOURS, found)
+    settings = load()
+    assert find(settings) == ([NEIGHBOURS] if is_told else [])
+    for each in find_host_warnings(settings):
+        kin = "net.ipv4.neigh.default.gc_thresh2=4096 net.ipv4.neigh.default.gc_thresh3=8192"
+        assert f"sysctl -w {kin}, before" in each.hint
+        assert f"can send something to {found} at a time" in each.message
+    assert find(replace(settings, max_neighbours=None)) == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server.machine_scripts import MachineLog
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
@@ -170,6 +171,23 @@ def test_a_machine_that_waits_is_logged_once_an_hour(world: World) -> None:
         world.ask(mac="02:00:00:00:00:99")
         world.now += 1000
     assert len(world.events("a machine that no node is")) == 2
+
+
+def test_what_was_logged_of_many_machines_is_bounded(world: World) -> None:
+    """A machine may call itself as it likes, and another way each time."""
+    told = MachineLog(clock=lambda: 0.0)
+    fleet = world.policy(FLEET)
+    for number in range(4096 + 2):
+        asked = fleet.identify({"mac": "", "asset": f"a{number}"})
+        assert asked is not None
+        told.tell("x", asked)
+    world.log.truncate(0)
+    for number in (1, 2):
+        asked = fleet.identify({"mac": "", "asset": f"a{number}"})
+        assert asked is not None
+        told.tell("x", asked)
+    # Two have been forgotten, of which one is told again now, and takes the next one's place.
+    assert world.log.getvalue().count("a1") == 1
 
 
 def test_without_a_fleet_nobody_is_asked(world: World) -> None:
