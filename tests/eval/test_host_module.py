@@ -18,7 +18,7 @@ from ectools.host.example import build_example
 pytestmark = pytest.mark.nix
 
 HERE = Path(__file__).parent
-EXAMPLES = {path.stem: path for path in (HERE.parent.parent / "examples").glob("*.toml")}
+EXAMPLES = {path.stem: path for path in (HERE.parent.parent / "examples").glob("*host*.toml")}
 
 
 def every_option() -> str:
