@@ -22,10 +22,10 @@ VMTEST = [sys.executable, "-m", "ectools.cli.main", "vmtest"]
 TESTS = [
     "vm-runner",
     # Without KVM, a guest of the test's machine is emulated by what is emulated itself.
-    pytest.param("vm-forge", marks=pytest.mark.full),
-    pytest.param("vm-ipxe-qemu", marks=pytest.mark.full),
-    pytest.param("vm-netboot", marks=pytest.mark.full),
-    pytest.param("vm-node", marks=pytest.mark.full),
+    "vm-forge",
+    "vm-ipxe-qemu",
+    "vm-netboot",
+    "vm-node",
 ]
 
 
@@ -34,6 +34,7 @@ def env(buildable_nixpkgs: Path, building_env: Mapping[str, str]) -> dict[str, s
     return {**building_env, "NIXPKGS": str(buildable_nixpkgs)}
 
 
+@pytest.mark.full
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("name", TESTS)
 def test_it_passes(name: str, env: dict[str, str], record_property: Callable[[str, object], None]) -> None:

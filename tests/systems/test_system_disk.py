@@ -34,7 +34,8 @@ KEPT = ("/nix/var", "/boot", "/var/lib/every-channel", "/var/lib/nixos", "/var/l
 LOST = ("/etc", "/home", "/root", "/var/lib", "/var/tmp")
 
 
-@pytest.mark.parametrize("stage1", ["scripted", pytest.param("systemd", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("stage1", ["scripted", "systemd"])
 def test_a_runner_is_after_a_reboot_what_was_built(stage1: str, flake: Flake, tmp_path: Path) -> None:
     module = (
         f"{{ lib, ... }}: {{ boot.initrd.systemd.enable = lib.mkForce {str(stage1 == 'systemd').lower()}; }}"

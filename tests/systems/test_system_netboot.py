@@ -49,9 +49,8 @@ def test_the_release_is_what_the_flake_says(release: Release, flake: Flake) -> N
     assert report["same"], report
 
 
-@pytest.mark.parametrize(
-    "uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS", marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS")])
 def test_a_machine_boots_the_release_over_the_network(
     uefi: bool, release: Release, flake: Flake, tmp_path: Path
 ) -> None:
