@@ -133,7 +133,7 @@ def test_the_longest_resting_connection_makes_room_and_is_told(root: Path, tmp_p
                 assert client.request("/netboot.ipxe").status == 200
         assert kept_alive.read() == b""
         status, headers = half.read_header()
-        assert (status, headers["retry-after"]) == (503, "5")
+        assert (status, headers["retry-after"] in map(str, range(5, 11))) == (503, True)
         half.socket.close()
         assert silent.request("/netboot.ipxe").status == 200
         silent.socket.close()

@@ -27,7 +27,7 @@ MORE_TREES = [Path(tree) for tree in os.environ.get("EC_NIXPKGS_TREES", "").spli
 ONE_VERDICT = {"anything", "json", "jsonFormat", "package", "raw", "unspecified"}
 SAMPLE = 1500
 # Submodules that define values of their own, with which a value given from outside conflicts.
-SELF_DEFINED = {("services", "phpfpm", "pools"), ("swapDevices",)}
+SELF_DEFINED = {("services", "phpfpm", "pools"), ("swapDevices",), ("systemd", "mounts")}
 
 
 @pytest.fixture(params=[None, *MORE_TREES], ids=lambda tree: tree.name if tree else "installed")
