@@ -16,7 +16,7 @@ from ectools.checks.evaluation import (
     evaluate_request,
     find_unwritable,
 )
-from ectools.cli.param_types import Seconds
+from ectools.cli.param_types import OVERRIDE_INPUT, Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
 
@@ -42,14 +42,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="What <nixpkgs> means (implies --impure), or the flake's input of that name. [default: $NIXPKGS]",
 )
-@click.option(
-    "--override-input",
-    "inputs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME REF",
-    help="Replace an input of the flake; its lock file is not touched.",
-)
+@OVERRIDE_INPUT
 @click.option("--timeout", type=Seconds(min=0, min_open=True), metavar="SECONDS", help="[default: 300]")
 @click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Of address space. [default: 8192]")
 @click.option(

@@ -18,7 +18,7 @@ from ectools.checks.host_options import (
     read_host_options,
 )
 from ectools.checks.host_options_text import write_option_text
-from ectools.cli.param_types import Seconds
+from ectools.cli.param_types import OVERRIDE_INPUT, Seconds
 from ectools.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,14 +46,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="What <nixpkgs> means, or the flake's input of that name. [default: $NIXPKGS]",
 )
-@click.option(
-    "--override-input",
-    "inputs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME REF",
-    help="Replace an input of the flake; its lock file is not touched.",
-)
+@OVERRIDE_INPUT
 @click.option("--timeout", type=Seconds(min=0, min_open=True), metavar="SECONDS", help="[default: 300]")
 @click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Of address space. [default: 8192]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, an object for each option.")

@@ -1,4 +1,4 @@
-"""The type of options that take a time."""
+"""What options of several commands have in common: how a time is given, and the inputs of a flake."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ class Seconds(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no time in seconds", param, ctx)
         return number
+
+
+OVERRIDE_INPUT = click.option(
+    "--override-input",
+    "inputs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME REF",
+    help="Replace an input of the flake; its lock file is not touched.",
+)

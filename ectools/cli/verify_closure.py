@@ -17,6 +17,7 @@ from ectools.checks.closure import (
     rebuild_closure,
 )
 from ectools.checks.closure_published import read_published
+from ectools.cli.param_types import OVERRIDE_INPUT
 from ectools.files import read_bytes
 from ectools.nixpkgs import find_nixpkgs
 
@@ -46,14 +47,7 @@ _NAME = Path("/etc/every-channel/configuration")
 )
 @click.option("--contents", is_flag=True, help="Read the system's store paths too, and check their hashes.")
 @click.option("--nixpkgs", metavar="PATH", help="Replace the flake's input nixpkgs.")
-@click.option(
-    "--override-input",
-    "inputs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME REF",
-    help="Replace an input of the flake; its lock file is not touched.",
-)
+@OVERRIDE_INPUT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify_closure(
     *,

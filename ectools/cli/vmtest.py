@@ -17,7 +17,7 @@ from ectools.checks.vmtest import Source, VmTest, find_tests, make_nix, probe_ni
 from ectools.checks.vmtest_run import Listener, Preparation, Schedule, Verdict, VmTestOutcome, run_tests
 from ectools.checks.vmtest_steps import StepKind
 from ectools.cli.complete import complete_vm_test
-from ectools.cli.param_types import Seconds
+from ectools.cli.param_types import OVERRIDE_INPUT, Seconds
 from ectools.files import write_atomic
 from ectools.log import use_colour
 from ectools.nixpkgs import find_nixpkgs
@@ -33,14 +33,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 @click.option("--list", "only_list", is_flag=True, help="List the tests, and why one cannot run here.")
 @click.option("--flake", metavar="REF", default=".", show_default=True, help="The flake that has the tests.")
 @click.option("--system", help="The system whose checks are meant. [default: this machine's]")
-@click.option(
-    "--override-input",
-    "inputs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME REF",
-    help="Replace an input of the flake; its lock file is not touched.",
-)
+@OVERRIDE_INPUT
 @click.option("--builders", metavar="BUILDERS", help="Remote builders, as nix.conf(5) writes them.")
 @click.option(
     "-j",
