@@ -46,11 +46,6 @@ class Machine:
     asset: str | None = None
     build: str | None = None
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether it says nothing that it could be known by."""
-        return next(list_keys(self), None) is None
-
     def __str__(self) -> str:
         return (
             ", ".join(f"{kind} {value}" for kind, value in list_keys(self)) or "nothing that it is known by"
