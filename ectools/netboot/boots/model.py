@@ -1,0 +1,102 @@
+"""One boot of one machine, as it is remembered and shown: which stages it was seen at, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class NodeStage(StrEnum):
+    """What a boot is seen at, in the order in which a boot that goes well comes by."""
+
+    OFFER = "offer"  # ProxyDHCP has offered it a first stage
+    FIRST_STAGE = "first-stage"  # it has fetched one
+    SCRIPT = "script"  # it has its second stage: the boot begins, and its time
+    KERNEL = "kernel"  # it has fetched the kernel whole
+    INITRD = "initrd"  # likewise, the last of its initrds
+    LOADED = "loaded"  # it is about to start the kernel, wherever the files came from
+    RUNNING = "running"  # its initrd runs
+    UP = "up"  # its report has come
+
+
+STAGES = tuple(NodeStage)
+
+
+class BootState(StrEnum):
+    """How a boot stands. It is told from all others by its first word on the page and in metrics."""
+
+    BOOTING = "booting"
+    HEALTHY = "healthy"  # up in time, what was assigned runs, and no unit has failed
+    UNHEALTHY = "unhealthy"  # it said that something has failed, or that it runs another release
+    FAILED = "failed"  # no report within its time
+    ABANDONED = "abandoned"  # the machine asked for another boot before it reported on this one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeReport:
+    """What a node said of its boot. ``release`` and ``system``: what it says that it runs, a store path.
+
+    ``seconds``: systemd's own figures, by part: ``firmware``, ``loader``, ``kernel``, ``initrd``,
+    ``userspace``. ``failed``: names of failed units. ``journal``: the end of it, redacted, where it is not
+    healthy. ``clock``: Unix seconds of the node's own clock, as it sent the report.
+    """
+
+    release: str | None = None
+    system: str | None = None
+    healthy: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    journal: str = ""
+    clock: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeBoot:
+    """A boot. ``id`` is random and public; its token is known to the node alone, and kept as ``token_hash``.
+
+    ``machine`` is how the machine said who it is (``mac 02:…``), ``node`` and ``group`` None where the fleet
+    has no name for it. ``release`` is the id of what was served, ``tag`` its tag, ``system`` its name.
+    ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
+    from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
+    Unix seconds, None while it is booting.
+    """
+
+    id: str
+    token_hash: str
+    machine: str
+    release: str
+    system: str
+    node: str | None = None
+    group: str | None = None
+    tag: str | None = None
+    client: str | None = None
+    within: float = 600.0
+    stages: Mapping[NodeStage, float] = field(default_factory=dict)
+    state: BootState = BootState.BOOTING
+    why: str | None = None
+    report: NodeReport | None = None
+    ended: float | None = None
+
+    @property
+    def subject(self) -> str:
+        """What it is listed under: the node's name, or the machine."""
+        return self.machine if self.node is None else self.node
+
+    @property
+    def started(self) -> float:
+        """Unix seconds of the script, with which the boot begins."""
+        return self.stages[NodeStage.SCRIPT]
+
+    @property
+    def last_stage(self) -> NodeStage:
+        """The last one that it was seen at, in the order of a boot."""
+        return max(self.stages, key=STAGES.index)
+
+    @property
+    def deadline(self) -> float:
+        """Unix seconds at which it has failed, unless it has reported by then."""
+        return self.started + self.within

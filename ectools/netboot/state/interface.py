@@ -1,0 +1,98 @@
+"""The store of what a boot server remembers, as the program sees it: eight calls, whatever keeps it.
+
+Shaped so that one host's database and a key-value store of several hosts fit alike (NATS JetStream KV:
+revisions, watches, no transactions over several keys). A value is JSON of at most ``MAX_VALUE_BYTES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ectools.errors import EcError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+MAX_VALUE_BYTES = 256 << 10
+"""Of one entry or event, encoded."""
+MAX_KEY_LENGTH = 512
+"""Characters of a key: words of letters, digits, ``.``, ``_`` and ``-``, joined by ``/``."""
+
+
+class StateError(EcError):
+    """The store cannot be read or written; the message says which and why. What was acknowledged is kept."""
+
+
+class StateConflictError(StateError):
+    """An entry is not at the revision that was expected: somebody else has changed it meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateEntry:
+    """The value of a key. ``revision`` grows with each change, of whichever key; ``changed``: Unix seconds."""
+
+    key: str
+    value: Mapping[str, Any]
+    revision: int
+    changed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateEvent:
+    """Something that happened, which is never changed. ``sequence`` grows; ``at``: Unix seconds.
+
+    ``kind`` is a word (``boot-failed``), ``subject`` a node's or a group's name, ``by`` who did it: a user of
+    the host, or None where the program did.
+    """
+
+    sequence: int
+    at: float
+    kind: str
+    subject: str
+    by: str | None
+    data: Mapping[str, Any]
+
+
+class StateStore(Protocol):
+    """Entries by key, and a log of events. What a call has returned from is kept, whatever ends the process."""
+
+    async def get(self, key: str) -> StateEntry | None:
+        """The entry, None where there is none. Raises StateError."""
+        ...
+
+    async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
+        """The new revision. ``expected``: the revision that it replaces, 0 for a key that is not there, None
+        for whatever is there. Raises StateConflictError, and StateError.
+        """
+        ...
+
+    async def delete(self, key: str, *, expected: int | None = None) -> None:
+        """As ``put``; a key that is not there is none to delete. Raises StateConflictError, StateError."""
+        ...
+
+    async def list(self, prefix: str) -> Sequence[StateEntry]:
+        """The entries whose keys begin with ``prefix``, by key. Raises StateError."""
+        ...
+
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+        """Each entry of ``prefix`` as it is changed from now on; None for one that is gone, or where some
+        were missed: the reader lists anew.
+        """
+        ...
+
+    async def append(
+        self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> StateEvent:
+        """The event, once it is kept. Raises StateError."""
+        ...
+
+    async def events(self, *, after: int = 0, limit: int = 1000) -> Sequence[StateEvent]:
+        """At most ``limit`` events whose sequence is above ``after``, oldest first. Raises StateError."""
+        ...
+
+    async def prune(self, prefix: str, *, before: float) -> int:
+        """How many entries of ``prefix``, and how many events where it is empty, were last changed before
+        that time (Unix seconds), and are gone now. Raises StateError.
+        """
+        ...
