@@ -30,7 +30,7 @@ class StateConflictError(StateError):
 
 @dataclass(frozen=True, kw_only=True)
 class StateEntry:
-    """The value of a key. ``revision`` grows with each change, of whichever key; ``changed``: Unix seconds."""
+    """The value of a key. ``revision`` grows with each change of any key; ``changed``: Unix seconds."""
 
     key: str
     value: Mapping[str, Any]
@@ -55,7 +55,7 @@ class StateEvent:
 
 
 class StateStore(Protocol):
-    """Entries by key, and a log of events. What a call has returned from is kept, whatever ends the process."""
+    """Entries by key, and a log of events. What a call has returned from is kept, whatever happens."""
 
     async def get(self, key: str) -> StateEntry | None:
         """The entry, None where there is none. Raises StateError."""
