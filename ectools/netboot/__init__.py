@@ -3,6 +3,7 @@
 ``server`` the boot server and ``probe`` a client without a machine, above: ``dnsmasq`` TFTP and ProxyDHCP ·
 ``boot_files`` boot binaries and scripts · ``release`` staging · ``signature`` of published checksums ·
 ``settings`` · ``fleet`` machines by name, and what each boots · ``boots`` what each boot was seen at ·
+``rollout`` from release to release by waves ·
 ``state`` what is remembered · ``http`` an HTTP server that knows nothing of
 the others · ``protocols`` architectures and ports, shared with the NixOS modules · ``kernel`` the processor
 that a boot image is for.
