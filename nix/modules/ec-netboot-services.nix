@@ -52,6 +52,7 @@ let
     writableStateDir = quoted "-${cfg.stateDir}";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
+    accessToken = credential "access-token" cfg.fleet.accessTokenFile;
 
     inherit remote;
     proxyDhcp = cfg.proxyDhcp.enable;

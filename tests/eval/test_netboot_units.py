@@ -151,11 +151,12 @@ def test_only_dnsmasq_has_capabilities_and_only_proxy_dhcp_that_of_the_network(v
 
 
 def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Variants) -> None:
-    secrets = merge(LISTEN, {"chainTokenFile": "/run/a", "release": {"tokenFile": "/run/b"}})
+    secrets = merge(LISTEN, {"chainTokenFile": "/run/a", "release": {"tokenFile": "/run/b"}, "fleet": {"accessTokenFile": "/run/c"}})
     units = read_units(variants, secrets)
     given = [[line for line in unit if line.startswith("LoadCredential")] for unit in units]
     chain, forge = ["LoadCredential=chain-token:/run/a"], ["LoadCredential=forge-token:/run/b"]
-    assert given == [chain, chain, forge, []]
+    access = "LoadCredential=access-token:/run/c"
+    assert given == [[*chain, access], chain, forge, []]
 
 
 def find_reaction(before: str, after: str) -> str | None:
