@@ -7,5 +7,5 @@ record of it · ``publish`` into its place · ``activation`` the links to it · 
 
 ``systems`` what an archive's name says, and which system a machine gets · ``store`` where all this stands ·
 ``tags`` which is of which tag · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way
-back · ``pack`` archives from netboot outputs.
+back · ``fleet_needs`` what a fleet needs of them · ``pack`` archives from netboot outputs.
 """
