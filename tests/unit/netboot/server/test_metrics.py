@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-import pytest
 from support.staged import make_release, make_systems
 
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.netboot.http.admission import Admission, Loss
 from ectools.netboot.kernel import KernelArchitecture
-from ectools.netboot.server.metrics import Metric, render_metric, render_metrics
+from ectools.netboot.server.metrics import render_metrics
 
 if TYPE_CHECKING:
     from ectools.netboot.http.server import HttpServer
@@ -91,18 +90,8 @@ def test_a_release_is_counted_by_its_systems_architectures() -> None:
     both, _ = make_systems({"a": KernelArchitecture.X86_64, "b": KernelArchitecture.AARCH64})
     for served, names in ((both, ("aarch64", "x86_64")), (make_release(), ("unknown",))):
         lines = render(server, tftp=None, release=served).splitlines()
-        assert lines[lines.index("every_channel_netboot_release_staged 1") + 3 :] == [
+        assert [line for line in lines if "_release_systems{" in line] == [
             f'every_channel_netboot_release_systems{{architecture="{name}"}} 1' for name in names
         ]
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"), [("a", "a"), ('"', '\\"'), ("\\", "\\\\"), ("\n", "\\n"), ('\\"', '\\\\\\"')]
-)
-def test_labels_are_escaped(text: str, escaped: str) -> None:
-    metric = Metric(name="some_total", kind="counter", help="Some.")
-    assert render_metric(metric, [({"a": text, "b": "c"}, 5)]) == (
-        "# HELP every_channel_netboot_some_total Some.\n"
-        "# TYPE every_channel_netboot_some_total counter\n"
-        f'every_channel_netboot_some_total{{a="{escaped}",b="c"}} 5\n'
-    )
+        assert "every_channel_netboot_release_staged 1" in lines
+        assert "every_channel_netboot_release_staged_timestamp_seconds 1" in lines
