@@ -17,9 +17,12 @@ from ectools.netboot.server.metrics_table import (
     HTTP_REQUESTS,
     HTTP_SENT,
     HTTP_TURNED_AWAY,
+    PROXY_DHCP_IGNORED,
+    PROXY_DHCP_OFFERS,
     RELEASE_STAGED,
     RELEASE_STAGED_TIME,
     RELEASE_SYSTEMS,
+    TFTP_FAILED,
     TFTP_SENT,
     TFTP_TRANSFERS,
     TFTP_TRANSFERS_MAX,
@@ -30,6 +33,7 @@ from ectools.netboot.server.metrics_text import render_metric
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ectools.netboot.dnsmasq.counts import ClientCounts
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
@@ -42,9 +46,13 @@ def render_metrics(
     dnsmasq_up: bool,
     dnsmasq_restarts: int,
     tftp: TftpFigures | None,
+    clients: ClientCounts | None,
     release: Release | None,
 ) -> str:
-    """The figures of a boot server. ``release`` is what is served; ``tftp`` None: nothing is known of it."""
+    """The figures of a boot server. ``release`` is what is served.
+
+    ``tftp``, ``clients`` None: nothing is known of it.
+    """
     none: Mapping[str, str] = {}
     return "".join(
         [
@@ -53,6 +61,7 @@ def render_metrics(
             render_metric(DNSMASQ_UP, [(none, int(dnsmasq_up))]),
             render_metric(DNSMASQ_RESTARTS, [(none, dnsmasq_restarts)]),
             *([] if tftp is None else _render_tftp(tftp)),
+            *([] if clients is None else _render_clients(clients)),
             *_render_release(release),
         ]
     )
@@ -81,6 +90,14 @@ def _render_tftp(tftp: TftpFigures) -> Iterator[str]:
     counts = {"buffer": tftp.dropped, "share": tftp.refused}
     known = [({"reason": reason}, count) for reason, count in counts.items() if count is not None]
     yield render_metric(TFTP_UNANSWERED, known)
+
+
+def _render_clients(clients: ClientCounts) -> Iterator[str]:
+    yield render_metric(TFTP_FAILED, [({}, clients.failed)])
+    for metric, counts in ((PROXY_DHCP_OFFERS, clients.offers), (PROXY_DHCP_IGNORED, clients.ignored)):
+        yield render_metric(
+            metric, [({"architecture": name}, count) for name, count in sorted(counts.items())]
+        )
 
 
 def _render_release(release: Release | None) -> Iterator[str]:

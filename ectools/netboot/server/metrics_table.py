@@ -87,7 +87,7 @@ TFTP_UNANSWERED = _counter(
 )
 
 TFTP_FAILED = _counter("tftp_failed", "Files that TFTP could not send to their end.")
-_ARCHITECTURE = "of DHCP option 93, `{names}` or `other`"
+_ARCHITECTURE = "`x64 UEFI`, or another that there is a boot binary for; `other`"
 PROXY_DHCP_OFFERS = _counter(
     "proxy_dhcp_offers",
     "Answers of ProxyDHCP to clients, by the client's architecture: an offer, or a boot file's name.",

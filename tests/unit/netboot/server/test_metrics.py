@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from support.staged import make_release, make_systems
 
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.netboot.http.admission import Admission, Loss
 from ectools.netboot.kernel import KernelArchitecture
@@ -35,7 +37,13 @@ class Server:
 def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     server = cast("HttpServer", Server())
     tftp = TftpFigures(transfers=1, max_transfers=2, sent=3, dropped=4, refused=5, lines_lost=6)
-    text = render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=8, tftp=tftp, release=None)
+    clients = ClientCounts()
+    clients.offers.update({"x86 BIOS": 2, "other": 1})
+    clients.ignored["x64 UEFI"] = 3
+    clients.failed = 4
+    text = render_metrics(
+        server, boots=9, dnsmasq_up=True, dnsmasq_restarts=8, tftp=tftp, clients=clients, release=None
+    )
     lines = text.splitlines()
     assert text.endswith("\n")
     samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
@@ -61,6 +69,10 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         "tftp_sent_total 3",
         'tftp_unanswered_total{reason="buffer"} 4',
         'tftp_unanswered_total{reason="share"} 5',
+        "tftp_failed_total 4",
+        'proxy_dhcp_offers_total{architecture="other"} 1',
+        'proxy_dhcp_offers_total{architecture="x86 BIOS"} 2',
+        'proxy_dhcp_ignored_total{architecture="x64 UEFI"} 3',
         "release_staged 0",
     ]
     # promtool: what only grows ends in _total.
@@ -74,12 +86,14 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
 
 
 def render(server: HttpServer, *, tftp: TftpFigures | None, release: Release | None = None) -> str:
-    return render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=0, tftp=tftp, release=release)
+    return render_metrics(
+        server, boots=9, dnsmasq_up=True, dnsmasq_restarts=0, tftp=tftp, clients=None, release=release
+    )
 
 
 def test_what_is_not_known_of_tftp_has_no_sample() -> None:
     server = cast("HttpServer", Server())
-    assert "tftp" not in render(server, tftp=None)
+    assert not re.search("tftp|proxy", render(server, tftp=None))
     text = render(server, tftp=TftpFigures(transfers=0, max_transfers=2))
     assert 'tftp_unanswered_total{reason="buffer"} 0\n' in text
     assert 'reason="share"} 0\n' not in text.partition("tftp_unanswered")[2]
