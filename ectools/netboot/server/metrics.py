@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
+from ectools.netboot.server.metrics_nodes import render_boots
 from ectools.netboot.server.metrics_table import (
     BOOTS,
     DNSMASQ_LINES_LOST,
@@ -22,6 +24,10 @@ from ectools.netboot.server.metrics_table import (
     RELEASE_STAGED,
     RELEASE_STAGED_TIME,
     RELEASE_SYSTEMS,
+    STATE_CALLS,
+    STATE_QUEUE,
+    STATE_UNWRITTEN,
+    STATE_UP,
     TFTP_FAILED,
     TFTP_SENT,
     TFTP_TRANSFERS,
@@ -33,10 +39,34 @@ from ectools.netboot.server.metrics_text import render_metric
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.dnsmasq.counts import ClientCounts
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
+    from ectools.netboot.server.metrics_nodes import NodeFigures
+
+
+class StoreHealth(Protocol):
+    """What is counted of a store. ``trouble``: why it could not be read or written the last time, or None."""
+
+    trouble: str | None
+    done: int
+    failed: int
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """What is known of nodes and boots, and the store that it is in."""
+
+    nodes: NodeFigures
+    register: BootRegister
+    store: StoreHealth
 
 
 def render_metrics(
@@ -48,6 +78,7 @@ def render_metrics(
     tftp: TftpFigures | None,
     clients: ClientCounts | None,
     release: Release | None,
+    remembered: Remembered | None = None,
 ) -> str:
     """The figures of a boot server. ``release`` is what is served.
 
@@ -63,6 +94,7 @@ def render_metrics(
             *([] if tftp is None else _render_tftp(tftp)),
             *([] if clients is None else _render_clients(clients)),
             *_render_release(release),
+            *([] if remembered is None else _render_remembered(remembered, release)),
         ]
     )
 
@@ -98,6 +130,18 @@ def _render_clients(clients: ClientCounts) -> Iterator[str]:
         yield render_metric(
             metric, [({"architecture": name}, count) for name, count in sorted(counts.items())]
         )
+
+
+def _render_remembered(known: Remembered, release: Release | None) -> Iterator[str]:
+    none: Mapping[str, str] = {}
+    register, store = known.register, known.store
+    yield known.nodes.render(register.latest, served=release)
+    yield from render_boots(register.counts)
+    yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
+    yield render_metric(STATE_QUEUE, [(none, store.waiting)])
+    yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])
+    calls = {"done": store.done, "failed": store.failed}
+    yield render_metric(STATE_CALLS, [({"result": result}, count) for result, count in calls.items()])
 
 
 def _render_release(release: Release | None) -> Iterator[str]:

@@ -152,7 +152,7 @@ NODE_INFO_LEFT_OUT = _gauge(
 
 STATE_UP = _gauge("state_up", "Whether what is remembered could be read and written the last time: 1 or 0.")
 STATE_QUEUE = _gauge("state_queue", "Reads and writes that wait for the disk.")
-STATE_QUEUE_MAX = _gauge("state_queue_max", "Reads and writes that may wait; further ones are refused.")
+STATE_UNWRITTEN = _gauge("state_boots_unwritten", "Boots that the disk does not have as they are.")
 STATE_CALLS = _counter(
     "state_calls", "Reads and writes of what is remembered, by how they ended.", result="`done` or `failed`"
 )
@@ -171,7 +171,7 @@ METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         *(DNSMASQ_UP, DNSMASQ_RESTARTS, DNSMASQ_LINES_LOST, TFTP_TRANSFERS, TFTP_TRANSFERS_MAX),
         *(TFTP_SENT, TFTP_FAILED, TFTP_UNANSWERED, PROXY_DHCP_OFFERS, PROXY_DHCP_IGNORED),
     ),
-    "What is remembered": (STATE_UP, STATE_QUEUE, STATE_QUEUE_MAX, STATE_CALLS),
+    "What is remembered": (STATE_UP, STATE_QUEUE, STATE_UNWRITTEN, STATE_CALLS),
 }
 """All of them, as the documentation has them."""
 METRICS = tuple(metric for section in METRIC_SECTIONS.values() for metric in section)
