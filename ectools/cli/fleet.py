@@ -121,12 +121,16 @@ _TITLES = {
     "system": "system",
     "release": "release",
     "kernel_arguments": "kernelArguments",
+    "healthy_within": "healthyWithin",
+    "health_units": "healthUnits",
     "refused": "refused",
 }
+_SHOWN = ("boot", "system", "release", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
     "system": "the one for its architecture",
     "release": "the current one",
     "kernel_arguments": "none beside the release's",
+    "health_units": "boot-complete.target alone",
 }
 
 
@@ -150,7 +154,7 @@ def _load(file: Path | None, config: Path | None) -> Fleet:
 
 def _list_rows(assignment: Assignment) -> list[tuple[str, str, str]]:
     rows = [("group", assignment.group or "none", "")]
-    for title in ("boot", "system", "release", "kernel_arguments"):
+    for title in _SHOWN:
         origin = assignment.origins.get(_TITLES[title], "")
         rows.append((_TITLES[title], _show(title, getattr(assignment, title)), origin))
     return rows
@@ -169,6 +173,8 @@ def _describe(assignment: Assignment) -> dict[str, Any]:
         "system": assignment.system,
         "release": assignment.release,
         "kernelArguments": list(assignment.kernel_arguments),
+        "healthyWithin": assignment.healthy_within,
+        "healthUnits": list(assignment.health_units),
         "origins": assignment.origins,
     }
 

@@ -121,7 +121,12 @@ in
       "${path}.proxyDhcp.enable: dnsmasq ${dnsmasqVersion} sends the answers of UDP port 4011 to the wrong port, "
       + "and UEFI clients get no boot file: take 2.93, or 2.91";
   }
+  {
+    assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
+  }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
+  (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
 ++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)

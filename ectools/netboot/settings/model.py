@@ -190,10 +190,13 @@ class IpxeSettings:
 class FleetSettings:
     """``listen``: where health and metrics are answered, None for nowhere of their own.
 
-    ``part`` is what the options say of machines; ``file`` says more of them.
+    ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
+    boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
     """
 
     listen: ListenAddress | None
+    keep_boots: int
+    access_token_file: Path | None
     file: Path | None
     part: FleetPart
 
