@@ -135,7 +135,9 @@ BOOT_STAGE_SECONDS = _histogram(
     group=_GROUP,
 )
 REPORTS = _counter(
-    "reports", "Reports of nodes, by how they were answered.", result="`accepted`, or why one was refused"
+    "reports",
+    "Reports of nodes, by how they were answered.",
+    result="`accepted`, `refused` (its token), `malformed`, `flood` or `unkept`",
 )
 NODES = _gauge(
     "nodes",

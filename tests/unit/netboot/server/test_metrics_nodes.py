@@ -183,7 +183,7 @@ def test_totals() -> None:
         boot = replace(boot, stages={**boot.stages, stage: 100.0 + STAGES.index(stage)})
         counts.reach(boot, stage)
     counts.conclude(replace(boot, state=BootState.HEALTHY, ended=107.0))
-    counts.reports.update(["accepted", "token"])
+    counts.reports.update(["accepted", "refused"])
     text = "".join(render_boots(counts))
     assert read_samples(text, "boots_begun_total") == {(NO_GROUP,): 1}
     assert read_samples(text, "boots_ended_total") == {(NO_GROUP, "healthy"): 1}
@@ -192,7 +192,7 @@ def test_totals() -> None:
         (NO_GROUP, "kernel"): 3,
         **{(NO_GROUP, str(stage)): 1 for stage in STAGES[4:]},
     }
-    assert read_samples(text, "reports_total") == {("accepted",): 1, ("token",): 1}
+    assert read_samples(text, "reports_total") == {("accepted",): 1, ("refused",): 1}
 
 
 def test_what_is_nobodys_is_no_groups_name() -> None:
