@@ -133,7 +133,7 @@ class MemoryBoots:
     async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
         return [each for each in reversed(self.all) if each.subject == subject][:limit]
 
-    async def find_boot(self, boot_id: str) -> NodeBoot | None:
+    async def find(self, boot_id: str) -> NodeBoot | None:
         return next((each for each in self.all if each.id == boot_id), None)
 
     async def changes(self) -> AsyncIterator[NodeBoot | None]:

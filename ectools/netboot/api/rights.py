@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import socket
 import struct
 from collections import OrderedDict
@@ -37,7 +38,7 @@ SIGNED_IN_SECONDS = 12 * 3600
 """How long somebody is signed in."""
 USER_HEADER = "X-Every-Channel-User"
 """Who asks over the control socket, as they say: it counts where the kernel cannot say it."""
-_MAX_USER = 64
+_USER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _TRIES = 10
 _TRIES_OF_ALL = 100
 _TRIES_SECONDS = 60.0
@@ -202,6 +203,8 @@ def _name_peer(request: web.BaseRequest) -> str:
 def _find_peer(request: web.BaseRequest) -> str:
     """The user at the other end of the control socket.
 
+    Root may have been called by somebody (sudo), which it says itself.
+
     In a user namespace (PrivateUsers= in the unit) the kernel shows those who are not in it as the overflow
     user (user_namespaces(7)): then it is who they say they are, marked as that. They may do all of it anyway.
     """
@@ -210,11 +213,13 @@ def _find_peer(request: web.BaseRequest) -> str:
         return "unknown"
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    if uid != _find_overflow_user():
-        return describe_user(uid)
     said = request.headers.get(USER_HEADER, "")
-    is_name = said.isascii() and said.isprintable() and 0 < len(said) <= _MAX_USER
-    return f"{said} (as they say)" if is_name else "somebody of the group"
+    if _USER.fullmatch(said) is None:
+        said = ""
+    if uid == _find_overflow_user():
+        return f"{said} (as they say)" if said else "somebody of the group"
+    user = describe_user(uid)
+    return f"{said}, as root" if uid == 0 and said not in ("", user) else user
 
 
 def _find_overflow_user() -> int:

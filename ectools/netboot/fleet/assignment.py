@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
@@ -45,6 +45,18 @@ def assign(fleet: Fleet, node: Node, override: NodeOverride | None = None) -> As
     """What a node of the fleet boots; ``override`` is what is said of it for a while."""
     assignment = _assign_by_fleet(fleet, node)
     return assignment if override is None else _override(assignment, override)
+
+
+def describe_assignment(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as JSON, by the names of the options."""
+    return {
+        "group": assignment.group,
+        "boot": assignment.boot.value,
+        "system": assignment.system,
+        "release": assignment.release,
+        "kernelArguments": list(assignment.kernel_arguments),
+        "origins": assignment.origins,
+    }
 
 
 def _override(assignment: Assignment, override: NodeOverride) -> Assignment:

@@ -216,8 +216,13 @@ class LiveFleet:
 
     async def follow(self, prefix: str) -> None:
         """Take over what others write below ``prefix``, until cancelled. Raises StateError."""
-        async for _ in self._store.watch(prefix):
-            await self.load()
+        changes = self._store.watch(prefix)
+        await self.load()
+        async for entry in changes:
+            async with self._changing:  # what is being written here is known once it is
+                is_own = entry is not None and self._revisions.get(entry.key) == entry.revision
+            if not is_own:
+                await self.load()
 
     def _adopt_added(self, name: str, entry: StateEntry | None) -> None:
         added = None if entry is None else self._parse(entry, lambda value: parse_added(name, value))

@@ -4,6 +4,6 @@
 way, ``firewall``, ``udp_listeners`` · ``policy`` by what rules · ``site`` which release's files stand where
 · ``machine_scripts`` what each machine boots · ``leases`` the releases in use · ``access``, ``forwarded``
 who may have what, also behind a reverse proxy · ``boot_tracker`` which node has fetched what · ``status``,
-``metrics`` for whoever watches it · ``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq in a process of
-its own · ``run`` puts them together.
+``metrics``, ``fleet_service`` for whoever watches it · ``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq
+in a process of its own · ``run`` puts them together.
 """
