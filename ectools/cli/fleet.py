@@ -116,12 +116,16 @@ _TITLES = {
     "system": "system",
     "release": "release",
     "kernel_arguments": "kernelArguments",
+    "healthy_within": "healthyWithin",
+    "health_units": "healthUnits",
     "refused": "refused",
 }
+_SHOWN = ("boot", "system", "release", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
     "system": "the one for its architecture",
     "release": "the current one",
     "kernel_arguments": "none beside the release's",
+    "health_units": "boot-complete.target alone",
 }
 
 
@@ -176,9 +180,9 @@ def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     if "boot" not in found:
         return [("boots", "what a machine boots that no node is", "unknown")]
     rows = [("group", found["group"] or "none", "")]
-    for title, name in _TITLES.items():
-        if name in found:
-            rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
+    for title in _SHOWN:
+        name = _TITLES[title]
+        rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
     return rows
 
 

@@ -121,13 +121,13 @@ in
       "${path}.proxyDhcp.enable: dnsmasq ${dnsmasqVersion} sends the answers of UDP port 4011 to the wrong port, "
       + "and UEFI clients get no boot file: take 2.93, or 2.91";
   }
-  (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
-  (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
-  (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
   {
-    assertion = cfg.fleet.listen == null -> cfg.fleet.accessTokenFile == null;
-    message = "${path}.fleet.accessTokenFile must be null when fleet.listen is null: nobody could use the token";
+    assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
   }
+  (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
+  (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
+  (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
 ++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
 ++ map (proxySubnet "subnets") cfg.proxyDhcp.subnets

@@ -22,12 +22,13 @@ let
 
   # What a running server cannot change. (What is in the unit itself needs no mention.)
   fixed = [
-    "fleet"
     "httpPort"
     "listenIP"
     "maxConnections"
     "stateDir"
   ];
+
+  fixedOfFleet = [ "listen" ];
 
   # dnsmasq's alone. What is in its unit itself needs no mention, and what it takes up by a reload comes with HTTP's.
   fixedOfDnsmasq = [ "tftp" ];
@@ -51,8 +52,8 @@ let
     quotedStateDir = quoted cfg.stateDir;
     writableStateDir = quoted "-${cfg.stateDir}";
     chainToken = credential "chain-token" cfg.chainTokenFile;
-    accessToken = credential "access-token" cfg.fleet.accessTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
+    accessToken = credential "access-token" cfg.fleet.accessTokenFile;
 
     inherit remote;
     proxyDhcp = cfg.proxyDhcp.enable;
@@ -107,7 +108,11 @@ let
       environment = proxyVariables;
     };
     ${unit} = {
-      restartTriggers = changesOf fixed;
+      restartTriggers = [
+        (builtins.toJSON (
+          lib.getAttrs fixed settings // { fleet = lib.getAttrs fixedOfFleet settings.fleet; }
+        ))
+      ];
       # Downloads go on over a reload.
       reloadTriggers = [
         (builtins.toJSON (
@@ -115,6 +120,7 @@ let
           # Which of several systems a machine gets, the boot script says.
           // {
             release = { inherit (settings.release) systems; };
+            fleet = builtins.removeAttrs settings.fleet fixedOfFleet;
           }
         ))
       ];

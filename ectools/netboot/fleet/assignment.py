@@ -25,9 +25,10 @@ class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
     ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture.
-    ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of each
-    value → the option, below ``fleet``, that says so, or who has said so for a while; a value that none says
-    has none. ``once``: it is for one boot.
+    ``healthy_within``: seconds from its script to a healthy report; ``health_units``: units that are active
+    then. ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of
+    each value → the option, below ``fleet``, that says so, or who has said so for a while; a value that none
+    says has none. ``once``: it is for one boot.
     """
 
     node: str | None
@@ -36,6 +37,8 @@ class Assignment:
     system: str | None
     release: str | None
     kernel_arguments: tuple[str, ...]
+    healthy_within: int
+    health_units: tuple[str, ...]
     refused: bool
     origins: dict[str, str]
     once: bool = False
@@ -55,6 +58,8 @@ def describe_assignment(assignment: Assignment) -> dict[str, Any]:
         "system": assignment.system,
         "release": assignment.release,
         "kernelArguments": list(assignment.kernel_arguments),
+        "healthyWithin": assignment.healthy_within,
+        "healthUnits": list(assignment.health_units),
         "origins": assignment.origins,
     }
 
@@ -89,7 +94,9 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
     }
     boot = group.boot
     if group is not IMPLICIT:
-        origins["boot"] = f"{of_group}.boot"
+        origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
+    if group.health_units:
+        origins["healthUnits"] = f"{of_group}.healthUnits"
     if node.boot is not None:
         boot, origins["boot"] = node.boot, f"{of_node}.boot"
     if node.hold:
@@ -108,6 +115,8 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         system=group.system,
         release=group.release,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
+        healthy_within=group.healthy_within,
+        health_units=group.health_units,
         refused=False,
         origins=origins,
     )
@@ -123,6 +132,8 @@ def assign_unknown(fleet: Fleet) -> Assignment:
         system=None,
         release=None,
         kernel_arguments=(),
+        healthy_within=IMPLICIT.healthy_within,
+        health_units=(),
         refused=fleet.unknown is UnknownPolicy.REFUSE,
         origins={"boot": "unknown"},
     )

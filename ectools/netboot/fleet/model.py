@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+HEALTHY_WITHIN = 600
+"""Seconds that a boot has for its report where no group says otherwise."""
+
+
 class UnknownPolicy(StrEnum):
     """What a machine gets that no node is."""
 
@@ -40,7 +44,8 @@ class Match:
 class NodeGroup:
     """What nodes have in common. ``release`` is a tag or an id, None the current one.
 
-    ``system`` None: the one for a machine's architecture.
+    ``system`` None: the one for a machine's architecture. ``healthy_within``: seconds from a boot's script to
+    its healthy report; ``health_units``: units that are active then.
     """
 
     name: str
@@ -48,6 +53,8 @@ class NodeGroup:
     release: str | None = None
     boot: NodeTarget = NodeTarget.NETWORK
     kernel_arguments: tuple[str, ...] = ()
+    healthy_within: int = HEALTHY_WITHIN
+    health_units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

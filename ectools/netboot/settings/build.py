@@ -109,12 +109,13 @@ def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
     listen = problems.parse("fleet.listen", raw["listen"], checks.parse_listen)
     token_file = problems.check("fleet.accessTokenFile", raw["accessTokenFile"], check_secret_path)
     if token_file is not None and raw["listen"] is None:
-        expected = "null, because fleet.listen is null"
-        problems.add("fleet.accessTokenFile", token_file, "has no use", expected)
+        message = "nobody can send the token where fleet.listen is null"
+        problems.add("fleet.accessTokenFile", token_file, message, "fleet.listen, or null")
     return FleetSettings(
         listen=listen,
         file=_optional_path(file),
         part=part,
+        keep_boots=int(raw["keepBoots"]),
         access_token_file=_optional_path(token_file),
     )
 

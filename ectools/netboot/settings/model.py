@@ -188,16 +188,17 @@ class IpxeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """``listen``: where health, metrics and the fleet are shown, None for nowhere of their own.
+    """``listen``: where health and metrics are answered, None for nowhere of their own.
 
-    ``access_token_file``: with its token nodes are held and released from there, None: by nobody. ``part`` is
-    what the options say of machines; ``file`` says more of them.
+    ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
+    boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
     """
 
     listen: ListenAddress | None
+    keep_boots: int
+    access_token_file: Path | None
     file: Path | None
     part: FleetPart
-    access_token_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ STATE_FILE = "state.sqlite3"
 MAX_QUEUED = 16384
 """Calls that may wait; what comes on top is refused at once."""
 _MAX_BATCH = 1024
-_PRUNED_AT_ONCE = 500
+_AT_ONCE = 500
 _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 # Calls, after which the log of what was committed is written back to the file.
@@ -161,11 +161,11 @@ class SqliteStore:
 
         while True:
             keys: Sequence[str] = await self._ask(
-                lambda connection: statements.prune(connection, prefix, before=before, limit=_PRUNED_AT_ONCE),
+                lambda connection: statements.prune_some(connection, prefix, before=before, limit=_AT_ONCE),
                 done=tell,
             )
             gone += len(keys)
-            if len(keys) < _PRUNED_AT_ONCE:
+            if len(keys) < _AT_ONCE:
                 return gone
 
     def _tell(self, key: str, make: Callable[[], StateEntry | None] = lambda: None) -> None:

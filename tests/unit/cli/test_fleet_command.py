@@ -33,6 +33,8 @@ def test_show(program: Program) -> None:
     assert "match            mac 02:00:00:12:34:56\n" in out
     assert "system           ec-runner-x86_64-netboot   (groups.runners.system)\n" in out
     assert "release          the current one\n" in out
+    assert "healthyWithin    600   (groups.runners.healthyWithin)\n" in out
+    assert "healthUnits      boot-complete.target alone\n" in out
     status, out, _ = program(COMMAND, "show", "nuc-09", "--fleet", NEXT, "--json")
     found = json.loads(out)
     assert (found["boot"], found["origins"]["boot"]) == ("hold", "nodes.nuc-09.hold")
