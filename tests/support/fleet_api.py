@@ -185,7 +185,7 @@ class Api:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         made = make_fleet(**self.document)
         self.fleet.set_base(made, Roster(made), where="fleet.toml")
-        self.token_rights = TokenRights(TOKEN, clock=lambda: self.now)
+        self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
         self.view = FleetView(
             fleet=self.fleet,
             boots=self.boots,

@@ -27,7 +27,7 @@ from ectools.errors import EcError
 from ectools.privileges import describe_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp import web
 
@@ -90,24 +90,27 @@ class SocketRights:
 
 
 class TokenRights:
-    """Everybody may look; who has ``token`` may change. None: nobody. ``clock`` gives Unix seconds."""
+    """Everybody may look; who has one of ``tokens`` may change, nobody without any.
 
-    def __init__(self, token: str | None, *, clock: Callable[[], float]) -> None:
+    The first one is what signs cookies. ``clock`` gives Unix seconds.
+    """
+
+    def __init__(self, tokens: Sequence[str], *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
         self._tries_of_all: list[float] = []
-        self.set_token(token)
+        self.set_tokens(tokens)
 
-    def set_token(self, token: str | None) -> None:
-        """Another token, from now on: who is signed in with the one before is so no more."""
-        self._token = None if token is None else token.encode()
+    def set_tokens(self, tokens: Sequence[str]) -> None:
+        """Other tokens, from now on: who is signed in with one that is no more is so no more."""
+        self._tokens = tuple(each.encode() for each in tokens)
 
     @property
     def may_sign_in(self) -> bool:
-        return self._token is not None
+        return bool(self._tokens)
 
     def find_user(self, request: web.BaseRequest) -> str | None:
-        if self._token is None:
+        if not self._tokens:
             return None
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and given:
@@ -115,7 +118,7 @@ class TokenRights:
         return self._name(request) if self._is_signed_in(request) else None
 
     def require_user(self, request: web.BaseRequest) -> str:
-        if self._token is None:
+        if not self._tokens:
             raise ForbiddenError(
                 "nothing is changed from here: no access token is configured",
                 hint="use the control socket on the boot host (ectools fleet), or set fleet.accessTokenFile",
@@ -132,16 +135,17 @@ class TokenRights:
     def sign_in(self, request: web.BaseRequest, token: str) -> str:
         """The cookie of somebody who gives the right token. Raises ForbiddenError, TooManyTriesError."""
         check_origin(request)
-        if self._token is None or not self._is_right(request, token):
+        if not self._tokens or not self._is_right(request, token):
             raise ForbiddenError("that is not the access token")
         end = int(self._clock()) + SIGNED_IN_SECONDS
-        return f"{end}.{_sign(self._token, end)}"
+        return f"{end}.{_sign(self._tokens[0], end)}"
 
     def _is_right(self, request: web.BaseRequest, given: str) -> bool:
-        assert self._token is not None  # noqa: S101 - callers have looked
         peer = _name_peer(request)
         self._check_tries(peer)
-        if hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token):
+        token = given.encode("utf-8", "surrogatepass")
+        # All of them, so that the time does not tell which of them it was.
+        if sum(hmac.compare_digest(token, each) for each in self._tokens):
             return True
         now = self._clock()
         self._tries.setdefault(peer, []).append(now)
@@ -164,12 +168,11 @@ class TokenRights:
             raise TooManyTriesError("wrong access tokens came too often: come again later", seconds=seconds)
 
     def _is_signed_in(self, request: web.BaseRequest) -> bool:
-        assert self._token is not None  # noqa: S101 - as above
         end, _, signature = request.cookies.get(COOKIE, "").partition(".")
         if not (end.isascii() and end.isdigit() and len(end) <= 12 and signature.isascii()):
             return False
-        is_signed = hmac.compare_digest(signature, _sign(self._token, int(end)))
-        return is_signed and self._clock() < int(end) <= self._clock() + SIGNED_IN_SECONDS
+        is_signed = sum(hmac.compare_digest(signature, _sign(each, int(end))) for each in self._tokens)
+        return bool(is_signed) and self._clock() < int(end) <= self._clock() + SIGNED_IN_SECONDS
 
     def _name(self, request: web.BaseRequest) -> str:
         return f"the access token, from {_name_peer(request)}"

@@ -39,7 +39,7 @@ _FOLLOW_AGAIN_SECONDS = 5.0
 class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
-    ``health`` and ``metrics`` are as in ``FleetView``; ``token`` is what changes over ``fleet.listen`` take.
+    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are those of ``fleet.listen``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FleetService:
         releases: ReleaseStore,
         health: Callable[[], Awaitable[Mapping[str, Any]]],
         metrics: Callable[[], str],
-        token: str | None,
+        tokens: Sequence[str],
         control: Path | None,
         mount: Sequence[Mount] = (),
     ) -> None:
@@ -67,7 +67,7 @@ class FleetService:
             clock=time.time,
         )
         self._hub = EventHub(self._view)
-        self._rights = TokenRights(token, clock=time.time)
+        self._rights = TokenRights(tokens, clock=time.time)
         self._mount = mount
         self._listeners: list[AppListener] = []
         address = settings.fleet.listen
@@ -90,9 +90,9 @@ class FleetService:
                 )
             )
 
-    def set_token(self, token: str | None) -> None:
-        """Another access token, from now on."""
-        self._rights.set_token(token)
+    def set_tokens(self, tokens: Sequence[str]) -> None:
+        """Other access tokens, from now on."""
+        self._rights.set_tokens(tokens)
 
     async def load(self) -> None:
         """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
