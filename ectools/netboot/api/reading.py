@@ -38,9 +38,9 @@ class Reading:
             ("/healthz", self._report_health),
             ("/metrics", self._show_metrics),
             ("/api/v1/nodes", self._list_nodes),
-            ("/api/v1/nodes/{name}", self._show_node),
-            ("/api/v1/nodes/{name}/boots", self._list_boots),
-            ("/api/v1/boots/{id}", self._show_boot),
+            ("/api/v1/nodes/{name:[^/]+}", self._show_node),
+            ("/api/v1/nodes/{name:[^/]+}/boots", self._list_boots),
+            ("/api/v1/boots/{id:[^/]+}", self._show_boot),
             ("/api/v1/releases", self._list_releases),
             ("/api/v1/log", self._list_events),
         ):
