@@ -1,7 +1,7 @@
 """Views → HTML, by Jinja2 with everything escaped: pure functions, which read nothing but their templates.
 
-Jinja2 is in every distribution, and escapes all that is not said to be HTML. The page alone needs it: the JSON
-API works without, and the page says which package is missing.
+Jinja2 is in every distribution, and escapes all that is not said to be HTML. The page alone needs it: the
+JSON API works without, and the page says which package is missing.
 """
 
 from __future__ import annotations
