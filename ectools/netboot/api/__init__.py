@@ -1,4 +1,7 @@
-"""What can be seen and asked of a running boot server, over its socket and its status listener.
+"""What can be seen and done of a fleet over HTTP: JSON for programs, and where the page is mounted.
 
-``page`` what people look at.
+``view`` what the boot server gives it · ``releases`` what is staged, by id and tag · ``rows`` nodes and boots
+as JSON · ``rights`` who asks, and what they may do · ``reading``, ``changing`` what is answered · ``answers``
+how, errors too · ``events`` changes as they happen · ``app`` the application · ``connections`` bounds of a
+client · ``listeners`` where it is answered · ``page`` what people look at.
 """
