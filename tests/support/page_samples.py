@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ectools.netboot.api.page.facts import FleetFacts, NodeDetail, NodeFacts, PlannedValue, ServedRelease
+from ectools.netboot.api.page.facts import (
+    FleetFacts,
+    NextBoot,
+    NodeDetail,
+    NodeFacts,
+    PlannedValue,
+    ServedRelease,
+)
 from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
 
 if TYPE_CHECKING:
@@ -121,6 +128,8 @@ def make_fleet(count: int, *, unknown: int = 0) -> FleetFacts:
                 known_by=(f"mac 02:00:00:00:{number // 256:02x}:{number % 256:02x}",),
                 boot=_make_kind(number % 20, name, number),
                 hold=held,
+                may_release=held is not None,
+                next=NextBoot(release=IDS[NEW], tag=NEW),
             )
         )
     for number in range(unknown):
@@ -160,6 +169,7 @@ def make_detail() -> NodeDetail:
         group="runners",
         known_by=("mac 02:00:00:00:00:03", "serial PF1234"),
         boot=newest,
+        next=NextBoot(release=IDS[NEW], tag=NEW),
     )
     planned = [
         PlannedValue(name="Boots from", value="network", origin="groups.runners.boot"),
@@ -171,4 +181,4 @@ def make_detail() -> NodeDetail:
             origin="groups.runners.kernelArguments, nodes.nuc-04.kernelArguments",
         ),
     ]
-    return NodeDetail(node=node, boots=boots, now=NOW, planned=planned)
+    return NodeDetail(node=node, boots=boots, now=NOW, planned=planned, releases=[NEW, OLD])

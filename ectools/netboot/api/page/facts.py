@@ -21,11 +21,21 @@ class ServedRelease:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NextBoot:
+    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged."""
+
+    release: str | None
+    tag: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFacts:
     """A node of the fleet, or a machine that asked and is none (``is_known`` False).
 
     ``subject``: the node's name, or the machine. ``boot``: its newest one. ``known_by``: ``mac 02:…``, of
-    which there may be many. ``hold`` and ``boot_once``: who asked for it and since when, in words.
+    which there may be many. ``hold`` and ``boot_once``: who asked for it and since when, in words;
+    ``may_release``: one of them at least was asked for, and does not stand in the fleet itself. ``next``
+    None: it boots no release next.
     """
 
     subject: str
@@ -35,6 +45,8 @@ class NodeFacts:
     boot: NodeBoot | None = None
     hold: str | None = None
     boot_once: str | None = None
+    may_release: bool = False
+    next: NextBoot | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +69,13 @@ class FleetFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeDetail:
-    """One node, with its newest boots first. ``planned``: what it would boot at the time ``now``."""
+    """One node, with its newest boots first. ``planned``: what it would boot at the time ``now``.
+
+    ``releases``: what can be booted once, tags or ids.
+    """
 
     node: NodeFacts
     boots: Sequence[NodeBoot]
     now: float
     planned: Sequence[PlannedValue] = ()
+    releases: Sequence[str] = ()

@@ -46,10 +46,13 @@ class PageUnavailableError(EcError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Viewer:
-    """Who looks. ``may_act``: the page has its buttons; ``may_sign_in``: there is an access token to give."""
+    """Who looks, and at which boot server (``host``). ``may_act``: the page has its buttons;
+    ``may_sign_in``: there is an access token to give.
+    """
 
     may_act: bool = False
     may_sign_in: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

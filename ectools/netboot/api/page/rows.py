@@ -13,7 +13,7 @@ from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState
 from ectools.netboot.boots.model import STAGES, BootState, NodeStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from ectools.netboot.api.page.facts import FleetFacts, NodeFacts, ServedRelease
     from ectools.netboot.boots.model import NodeBoot
@@ -59,7 +59,8 @@ class Moment:
 class NodeRow:
     """A row as the template shows it: all text is bounded and visible, and not yet escaped.
 
-    ``step``: how far a boot that is under way has come, of ``len(STAGES) - 1``; None where none is.
+    ``step``: how far a boot that is under way has come, of ``len(STAGES) - 1``; None where none is. ``next``:
+    the release of its next boot, where that is another than the one of its newest.
     """
 
     key: str
@@ -75,6 +76,7 @@ class NodeRow:
     since: Moment | None
     hold: str | None
     boot_once: str | None
+    next: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,23 +127,29 @@ class FleetPage:
     has_names: bool
 
 
-def build_fleet_page(facts: FleetFacts, wanted: RowFilter) -> FleetPage:
-    """What the list shows of a fleet. Where no machine has a name, each is a row as a node would be."""
+def build_fleet_page(
+    facts: FleetFacts, wanted: RowFilter, *, names: Container[str] | None = None
+) -> FleetPage:
+    """What the list shows of a fleet. Where no machine has a name, each is a row as a node would be.
+
+    ``names``: of rows, those alone; what is counted is counted all the same.
+    """
     has_names = any(node.is_known for node in facts.nodes)
     known = [node for node in facts.nodes if node.is_known or not has_names]
     others = [node for node in facts.nodes if has_names and not node.is_known]
-    rows = [build_row(node, facts.now) for node in known]
+    chosen = [node for node in known if names is None or node.subject in names]
+    rows = (build_row(node, facts.now) for node in chosen if _may_fit(node, wanted))
     fitting = sort_rows((row for row in rows if fits(row, wanted)), wanted.order)
     unknown = sort_rows((build_row(node, facts.now) for node in others), RowOrder.SINCE)[:MAX_UNKNOWN]
     by_subject = {node.subject: node for node in others}
-    counts = Counter(row.state for row in rows)
+    counts = Counter(find_state(node) for node in known)
     return FleetPage(
         summary=summarize(counts, "node" if has_names else "machine"),
         title=_write_title(counts),
-        total=len(rows),
+        total=len(known),
         release=None if facts.release is None else _write_release(facts.release, facts.now),
         tiles=_build_tiles(counts, wanted),
-        groups=sorted({row.group for row in rows if row.group}, key=text.order_naturally),
+        groups=sorted({node.group for node in known if node.group}, key=text.order_naturally),
         filter=wanted,
         rows=fitting[:MAX_ROWS],
         hidden=max(len(fitting) - MAX_ROWS, 0),
@@ -149,6 +157,16 @@ def build_fleet_page(facts: FleetFacts, wanted: RowFilter) -> FleetPage:
         unknown_hidden=max(len(others) - MAX_UNKNOWN, 0),
         has_names=has_names,
     )
+
+
+def find_state(node: NodeFacts) -> RowState:
+    """How a node stands."""
+    return RowState.SILENT if node.boot is None else RowState(node.boot.state.value)
+
+
+def _may_fit(node: NodeFacts, wanted: RowFilter) -> bool:
+    """Whether its row has to be looked at: most are told by their state."""
+    return wanted.state is None or find_state(node) is wanted.state
 
 
 def build_row(node: NodeFacts, now: float) -> NodeRow:
@@ -160,16 +178,25 @@ def build_row(node: NodeFacts, now: float) -> NodeRow:
         link=f"/nodes/{quote(node.subject, safe='')}",
         name=text.show_line(node.subject if node.is_known else _name_machine(node)),
         machine=text.show_line(", ".join(known_by)),
-        state=RowState.SILENT if boot is None else RowState(boot.state.value),
+        state=find_state(node),
         group=None if node.group is None else text.show_line(node.group),
         release=None if boot is None else write_release_name(boot.release, boot.tag),
         release_id=None if boot is None else text.show_line(boot.release),
-        detail="has not asked yet" if boot is None else describe_boot(boot),
+        detail="has not asked yet" if boot is None else describe_progress(boot),
         step=STAGES.index(boot.last_stage) if boot is not None and boot.state is BootState.BOOTING else None,
         since=None if boot is None else write_since(boot.started if boot.ended is None else boot.ended, now),
         hold=None if node.hold is None else text.show_line(node.hold),
         boot_once=None if node.boot_once is None else text.show_line(node.boot_once),
+        next=_write_next(node),
     )
+
+
+def _write_next(node: NodeFacts) -> str | None:
+    if node.next is None or (node.boot is not None and node.next.release == node.boot.release):
+        return None
+    if node.next.release is None:
+        return f"{text.show_line(node.next.tag or '', 60)}, not staged"
+    return write_release_name(node.next.release, node.next.tag)
 
 
 def _name_machine(node: NodeFacts) -> str:
@@ -178,7 +205,7 @@ def _name_machine(node: NodeFacts) -> str:
     return value or node.subject
 
 
-def describe_boot(boot: NodeBoot) -> str:
+def describe_progress(boot: NodeBoot) -> str:
     """What there is to say of a boot beside its state."""
     if boot.state is BootState.BOOTING:
         return STAGE_WORDS[boot.last_stage]

@@ -12,7 +12,7 @@ from ectools.netboot.api.page.rows import (
     Moment,
     NodeRow,
     build_row,
-    describe_boot,
+    describe_progress,
     write_release_name,
     write_since,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_FAILED = 50
 """Names of failed units that are shown of one report."""
-MAX_BOOTS = 100
+MAX_STRIPS = 100
 """Boots of one page."""
 
 SEGMENT_WORDS = {
@@ -90,6 +90,9 @@ class NodePage:
     row: NodeRow
     known_by: Sequence[str]
     is_known: bool
+    may_hold: bool
+    may_release: bool
+    releases: Sequence[str]
     planned: Sequence[PlannedValue]
     boots: Sequence[BootStrip]
     more: bool
@@ -97,13 +100,16 @@ class NodePage:
 
 def build_node_page(detail: NodeDetail, *, more: bool = False) -> NodePage:
     """What the page of a node shows. Strips are drawn to one scale, so that boots can be compared."""
-    boots = detail.boots[:MAX_BOOTS]
+    boots = detail.boots[:MAX_STRIPS]
     span = max((_find_span(boot, detail.now) for boot in boots), default=0.0)
     node = detail.node
     return NodePage(
         row=build_row(node, detail.now),
         known_by=[text.show_line(each) for each in node.known_by],
         is_known=node.is_known,
+        may_hold=node.is_known and node.hold is None,
+        may_release=node.may_release,
+        releases=detail.releases,
         planned=[
             PlannedValue(
                 name=each.name,
@@ -131,7 +137,7 @@ def build_strip(boot: NodeBoot, *, now: float, span: float) -> BootStrip:
         release_id=text.show_line(boot.release),
         system=text.show_line(boot.system),
         client=None if boot.client is None else text.show_line(boot.client, 64),
-        detail=describe_boot(boot),
+        detail=describe_progress(boot),
         segments=segments,
         spoken=f"{boot.state} after {took}: {listed}" if listed else f"{boot.state} after {took}",
         report=None if boot.report is None else _write_report(boot.report),

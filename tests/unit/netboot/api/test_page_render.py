@@ -15,14 +15,22 @@ from support.golden import compare
 from support.page_samples import NOW, make_boot, make_detail, make_fleet
 
 from ectools.netboot.api.page import render
-from ectools.netboot.api.page.facts import FleetFacts, NodeDetail, NodeFacts, PlannedValue, ServedRelease
+from ectools.netboot.api.page.facts import (
+    FleetFacts,
+    NextBoot,
+    NodeDetail,
+    NodeFacts,
+    PlannedValue,
+    ServedRelease,
+)
 from ectools.netboot.api.page.filters import RowFilter, RowState
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
 from ectools.netboot.api.page.rows import build_fleet_page
 from ectools.netboot.api.page.strips import build_node_page
 from ectools.netboot.boots.model import BootState, NodeReport
 
-LOOKS, ACTS = Viewer(may_sign_in=True), Viewer(may_act=True)
+LOOKS = Viewer(may_sign_in=True, host="boot.example")
+ACTS = Viewer(may_act=True, may_sign_in=True)
 _VOID = {"meta", "link", "input"}
 
 
@@ -117,9 +125,12 @@ def test_buttons_are_there_for_who_may_act_alone() -> None:
         "/nodes/nuc-04/hold",
         "/nodes/nuc-04/boot-once",
     ]
-    held = dataclasses.replace(make_detail().node, hold="by alice", boot_once="by bob: from its disk")
+    held = dataclasses.replace(
+        make_detail().node, hold="by alice", boot_once="by bob: from its disk", may_release=True
+    )
     html = render.render_node(build_node_page(dataclasses.replace(make_detail(), node=held)), ACTS)
     assert "/nodes/nuc-04/release" in html
+    assert "/nodes/nuc-04/hold" not in html
     assert "by bob: from its disk" in html
     unknown = dataclasses.replace(make_detail().node, is_known=False)
     html = render.render_node(build_node_page(dataclasses.replace(make_detail(), node=unknown)), ACTS)
@@ -180,11 +191,19 @@ def write_with(text: str) -> list[Elements]:
         make_boot("x", BootState.UNHEALTHY, report=report),
         **dict.fromkeys(_TEXTS, text),
     )
-    known = NodeFacts(subject=text, group=text, known_by=(text,), boot=boot, hold=text, boot_once=text)
+    known = NodeFacts(
+        subject=text,
+        group=text,
+        known_by=(text,),
+        boot=boot,
+        hold=text,
+        boot_once=text,
+        next=NextBoot(release=text, tag=text),
+    )
     other = NodeFacts(subject=f"{text} ", is_known=False, known_by=(f"serial {text}",), boot=boot)
     fleet = FleetFacts(nodes=[known, other], now=NOW, release=ServedRelease(id=text, tag=text, staged=NOW))
     planned = [PlannedValue(name="Release", value=text, origin=text)]
-    detail = NodeDetail(node=known, boots=[boot], now=NOW, planned=planned)
+    detail = NodeDetail(node=known, boots=[boot], now=NOW, planned=planned, releases=[text])
     listed = build_fleet_page(fleet, RowFilter())
     asked = dataclasses.replace(listed, filter=RowFilter(group=text, text=text))
     return [

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.page_samples import IDS, NEW, NOW, make_boot, make_fleet
+from support.page_samples import IDS, NEW, NOW, OLD, make_boot, make_fleet
 
-from ectools.netboot.api.page.facts import FleetFacts, NodeFacts
+from ectools.netboot.api.page.facts import FleetFacts, NextBoot, NodeFacts
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState, parse_filter
 from ectools.netboot.api.page.rows import MAX_ROWS, MAX_UNKNOWN, build_fleet_page, build_row
 from ectools.netboot.boots.model import BootState, NodeStage
@@ -99,6 +99,26 @@ def test_what_stands_in_a_row() -> None:
     assert build_row(NodeFacts(subject="a", boot=failed), NOW).detail == "last seen: kernel fetched"
     untagged = dataclasses.replace(failed, tag=None)
     assert build_row(NodeFacts(subject="a", boot=untagged), NOW).release == "c0dec0dec0de…"
+
+
+def test_the_release_of_the_next_boot_is_said_where_it_is_another() -> None:
+    boot = make_boot("a", tag=OLD)
+    cases = {
+        NextBoot(release=IDS[OLD], tag=OLD): None,
+        NextBoot(release=IDS[NEW], tag=NEW): NEW,
+        NextBoot(release=IDS[NEW]): "c0dec0dec0de…",
+        NextBoot(release=None, tag="boot-v9"): "boot-v9, not staged",
+        None: None,
+    }
+    for next_boot, said in cases.items():
+        assert build_row(NodeFacts(subject="a", boot=boot, next=next_boot), NOW).next == said
+    assert build_row(NodeFacts(subject="a", next=NextBoot(release=IDS[NEW], tag=NEW)), NOW).next == NEW
+
+
+def test_rows_by_name_are_those_alone_and_all_are_counted() -> None:
+    page = build_fleet_page(make_fleet(40), RowFilter(state=RowState.FAILED), names={"nuc-08", "nuc-01", "x"})
+    assert [row.name for row in page.rows] == ["nuc-08"]
+    assert page.summary.startswith("40 nodes: ")
 
 
 def test_machines_that_are_no_node_come_with_the_command_that_makes_them_one() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.page_samples import NOW, make_boot, make_detail
 
 from ectools.netboot.api.page.facts import NodeDetail, NodeFacts
-from ectools.netboot.api.page.strips import MAX_BOOTS, MAX_FAILED, build_node_page, build_strip
+from ectools.netboot.api.page.strips import MAX_FAILED, MAX_STRIPS, build_node_page, build_strip
 from ectools.netboot.boots.model import STAGES, BootState, NodeReport, NodeStage
 
 
@@ -89,9 +89,9 @@ def test_a_report_is_bounded() -> None:
         failed=tuple(f"unit-{number}.service" for number in range(MAX_FAILED + 4)),
         seconds={"kernel": 2.0, "firmware": 70.0},
     )
-    boots = [make_boot("a", number=number, report=report) for number in range(MAX_BOOTS + 1)]
+    boots = [make_boot("a", number=number, report=report) for number in range(MAX_STRIPS + 1)]
     page = build_node_page(NodeDetail(node=NodeFacts(subject="a"), boots=boots, now=NOW), more=True)
-    assert (len(page.boots), page.more) == (MAX_BOOTS, True)
+    assert (len(page.boots), page.more) == (MAX_STRIPS, True)
     shown = page.boots[0].report
     assert shown is not None
     assert (len(shown.failed), shown.failed_hidden) == (MAX_FAILED, 4)
