@@ -51,15 +51,15 @@ def mount_page(app: web.Application, view: FleetView, rights: Rights) -> None:
     for path, look in (
         ("/", page.show_fleet),
         ("/rows", page.show_rows),
-        ("/nodes/{name}", page.show_node),
+        ("/nodes/{name:[^/]+}", page.show_node),
         ("/sign-in", page.show_sign_in),
     ):
         app.router.add_get(path, page.answer(look))
     app.router.add_get("/assets/{version}/{name}", _send_asset)
     for path, act in (
-        ("/nodes/{name}/hold", page.hold),
-        ("/nodes/{name}/release", page.release),
-        ("/nodes/{name}/boot-once", page.boot_once),
+        ("/nodes/{name:[^/]+}/hold", page.hold),
+        ("/nodes/{name:[^/]+}/release", page.release),
+        ("/nodes/{name:[^/]+}/boot-once", page.boot_once),
         ("/sign-in", page.sign_in),
         ("/sign-out", page.sign_out),
     ):
