@@ -38,6 +38,7 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "quotedStateDir": quote_item(state_dir),
         "writableStateDir": quote_item(f"-{state_dir}"),
         "chainToken": _credential("chain-token", options["chainTokenFile"]),
+        "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
         "remote": options["ipxe"]["strategy"] == "remote",
         "proxyDhcp": options["proxyDhcp"]["enable"],

@@ -123,6 +123,11 @@ in
   }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
+  (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
+  {
+    assertion = cfg.fleet.listen == null -> cfg.fleet.accessTokenFile == null;
+    message = "${path}.fleet.accessTokenFile must be null when fleet.listen is null: nobody could use the token";
+  }
 ]
 ++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
 ++ map (proxySubnet "subnets") cfg.proxyDhcp.subnets

@@ -127,10 +127,23 @@ in
       default = "127.0.0.1:9090";
       example = "192.0.2.10:9090";
       description = ''
-        Address and port at which the boot server answers `/healthz` and `/metrics` (for Prometheus), however many
-        clients want something of it: a listener of its own. It has no access rules, so it should be off the clients'
-        network; the firewall is not opened for it. Where the address cannot be had, nodes boot all the same, and a
-        warning says so. Null means none.
+        Address and port at which the boot server answers `/healthz`, `/metrics` (for Prometheus) and the fleet's
+        JSON below `/api/v1/`, however many clients want something of it: a listener of its own. Everybody who reaches
+        it may look, so it should be off the clients' network; the firewall is not opened for it. Where the address
+        cannot be had, nodes boot all the same, and a warning says so. Null means none.
+      '';
+    };
+
+    accessTokenFile = mkOption {
+      type = types.nullOr filePath;
+      default = null;
+      example = "/run/secrets/every-channel-access-token";
+      description = ''
+        A file with a token, one line of letters, digits and `. _ ~ - / = : @` (`openssl rand -hex 32`), with which nodes
+        can be held, released and told to boot something once over {option}`${path}.fleet.listen`: sent as
+        `Authorization: Bearer TOKEN`, or given on the page. Null means nobody can, from there; the control socket
+        (`/run/every-channel/netboot/control.sock`, for the group `every-channel-netboot`) needs none. It is read at the
+        start and at a reload.
       '';
     };
 

@@ -51,6 +51,7 @@ let
     quotedStateDir = quoted cfg.stateDir;
     writableStateDir = quoted "-${cfg.stateDir}";
     chainToken = credential "chain-token" cfg.chainTokenFile;
+    accessToken = credential "access-token" cfg.fleet.accessTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
 
     inherit remote;

@@ -19,10 +19,13 @@ from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ectools.addresses import Address
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.settings.model import NetbootSettings
 
+ACCESS_TOKEN = "access-token"  # noqa: S105 - the credential's name
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"
 _MAX_TOKENS = 2
@@ -37,12 +40,29 @@ def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
     """
     if settings.chain_token_file is None:
         return ()
-    option = f"{NETBOOT_OPTIONS}.chainTokenFile"
+    return _read_tokens(
+        settings.chain_token_file, credential=CHAIN_TOKEN, option="chainTokenFile", at_most=_MAX_TOKENS
+    )
+
+
+def read_access_token(settings: NetbootSettings) -> str | None:
+    """The token with which nodes are held and released over ``fleet.listen``; None where no file is set.
+
+    As ``read_chain_tokens`` reads.
+    """
+    file = settings.fleet.access_token_file
+    if file is None:
+        return None
+    return _read_tokens(file, credential=ACCESS_TOKEN, option="fleet.accessTokenFile", at_most=1)[0]
+
+
+def _read_tokens(path: Path, *, credential: str, option: str, at_most: int) -> tuple[str, ...]:
+    option = f"{NETBOOT_OPTIONS}.{option}"
     with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
-        file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
+        file = find_secret(path, credential=credential)
     try:
         with root_reads(file):
-            return read_tokens(file, credential=CHAIN_TOKEN, option=option, at_most=_MAX_TOKENS)
+            return read_tokens(file, credential=credential, option=option, at_most=at_most)
     except FileError as error:
         raise type(error)(
             error.message,

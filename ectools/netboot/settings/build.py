@@ -107,7 +107,16 @@ def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
     part = build_part(raw, problems, where=f"{NETBOOT_OPTIONS}.fleet", prefix="fleet")
     join_parts([part], is_whole=file is None)
     listen = problems.parse("fleet.listen", raw["listen"], checks.parse_listen)
-    return FleetSettings(listen=listen, file=_optional_path(file), part=part)
+    token_file = problems.check("fleet.accessTokenFile", raw["accessTokenFile"], check_secret_path)
+    if token_file is not None and raw["listen"] is None:
+        expected = "null, because fleet.listen is null"
+        problems.add("fleet.accessTokenFile", token_file, "has no use", expected)
+    return FleetSettings(
+        listen=listen,
+        file=_optional_path(file),
+        part=part,
+        access_token_file=_optional_path(token_file),
+    )
 
 
 def _build_proxy(

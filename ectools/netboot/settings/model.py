@@ -188,14 +188,16 @@ class IpxeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetSettings:
-    """``listen``: where health and metrics are answered, None for nowhere of their own.
+    """``listen``: where health, metrics and the fleet are shown, None for nowhere of their own.
 
-    ``part`` is what the options say of machines; ``file`` says more of them.
+    ``access_token_file``: with its token nodes are held and released from there, None: by nobody. ``part`` is
+    what the options say of machines; ``file`` says more of them.
     """
 
     listen: ListenAddress | None
     file: Path | None
     part: FleetPart
+    access_token_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
