@@ -53,9 +53,10 @@ def make_boot(
     machine: str | None = None,
     why: str | None = None,
     report: NodeReport | None = None,
+    now: float = NOW,
 ) -> NodeBoot:
-    """A boot that got as far as ``until``, and whose script was fetched ``ago`` seconds before NOW."""
-    started = NOW - ago
+    """A boot that got as far as ``until``, and whose script was fetched ``ago`` seconds before ``now``."""
+    started = now - ago
     stages: Mapping[NodeStage, float] = {
         stage: started + after * (1 + number % 5 / 8)
         for stage, after in _PACE.items()
@@ -84,7 +85,7 @@ def make_boot(
     )
 
 
-def _make_kind(kind: int, name: str, number: int) -> NodeBoot | None:
+def _make_kind(kind: int, name: str, number: int, now: float) -> NodeBoot | None:
     match kind:
         case 3:
             ended = NodeReport(
@@ -96,26 +97,36 @@ def _make_kind(kind: int, name: str, number: int) -> NodeBoot | None:
             )
             why = "every-channel-node.service has failed"
             return make_boot(
-                name, BootState.UNHEALTHY, ago=610 + number, number=number, why=why, report=ended
+                name, BootState.UNHEALTHY, now=now, ago=610 + number, number=number, why=why, report=ended
             )
         case 7:
             why = "no report within 600 s; last seen: initrd fetched"
             return make_boot(
-                name, BootState.FAILED, ago=1900 + number, number=number, until=NodeStage.INITRD, why=why
+                name,
+                BootState.FAILED,
+                now=now,
+                ago=1900 + number,
+                number=number,
+                until=NodeStage.INITRD,
+                why=why,
             )
         case 11 | 15:
             until = [NodeStage.SCRIPT, NodeStage.INITRD, NodeStage.RUNNING][number % 3]
-            return make_boot(name, BootState.BOOTING, ago=7.0 + number % 31, number=number, until=until)
+            return make_boot(
+                name, BootState.BOOTING, now=now, ago=7.0 + number % 31, number=number, until=until
+            )
         case 18:
             return None
     tag = OLD if number % 9 == 4 else NEW
     report = NodeReport(
         release=IDS[tag], system="/nix/store/0c5d…-nixos-system-ec-runner", seconds=_OWN_SECONDS
     )
-    return make_boot(name, ago=4000.0 + 977 * number % 600_000, number=number, tag=tag, report=report)
+    return make_boot(
+        name, now=now, ago=4000.0 + 977 * number % 600_000, number=number, tag=tag, report=report
+    )
 
 
-def make_fleet(count: int, *, unknown: int = 0) -> FleetFacts:
+def make_fleet(count: int, *, unknown: int = 0, now: float = NOW) -> FleetFacts:
     """``count`` nodes; of twenty one has failed, one is unhealthy, two are under way, and one is silent."""
     nodes = []
     for number in range(count):
@@ -126,7 +137,7 @@ def make_fleet(count: int, *, unknown: int = 0) -> FleetFacts:
                 subject=name,
                 group=("runners", "edge", "lab")[number % 7 % 3],
                 known_by=(f"mac 02:00:00:00:{number // 256:02x}:{number % 256:02x}",),
-                boot=_make_kind(number % 20, name, number),
+                boot=_make_kind(number % 20, name, number, now),
                 hold=held,
                 may_release=held is not None,
                 next=NextBoot(release=IDS[NEW], tag=NEW),
@@ -135,34 +146,37 @@ def make_fleet(count: int, *, unknown: int = 0) -> FleetFacts:
     for number in range(unknown):
         mac = f"02:00:00:ff:00:{number:02x}"
         said = f"mac {mac}, serial PF{number:04d}"
-        boot = make_boot("", number=5000 + number, machine=said, ago=80.0 + 40 * number)
+        boot = make_boot("", now=now, number=5000 + number, machine=said, ago=80.0 + 40 * number)
         nodes.append(
             NodeFacts(
                 subject=said, is_known=False, known_by=(f"mac {mac}", f"serial PF{number:04d}"), boot=boot
             )
         )
-    return FleetFacts(nodes=nodes, now=NOW, release=ServedRelease(id=IDS[NEW], tag=NEW, staged=NOW - 260_000))
+    return FleetFacts(nodes=nodes, now=now, release=ServedRelease(id=IDS[NEW], tag=NEW, staged=now - 260_000))
 
 
-def make_detail() -> NodeDetail:
+def make_detail(now: float = NOW) -> NodeDetail:
     """A node whose newest boot is unhealthy, after others of every state."""
     name = "nuc-04"
-    newest = _make_kind(3, name, 3)
+    newest = _make_kind(3, name, 3, now)
     assert newest is not None
     boots = [
         newest,
-        make_boot(name, ago=90_000, number=103, tag=NEW, report=NodeReport(seconds=_OWN_SECONDS)),
+        make_boot(name, now=now, ago=90_000, number=103, tag=NEW, report=NodeReport(seconds=_OWN_SECONDS)),
         make_boot(
             name,
             BootState.FAILED,
+            now=now,
             ago=170_000,
             number=101,
             until=NodeStage.RUNNING,
             tag=OLD,
             why="no report within 600 s; last seen: kernel runs",
         ),
-        make_boot(name, BootState.ABANDONED, ago=180_000, number=102, until=NodeStage.KERNEL, tag=OLD),
-        make_boot(name, ago=400_000, number=104, tag=OLD),
+        make_boot(
+            name, BootState.ABANDONED, now=now, ago=180_000, number=102, until=NodeStage.KERNEL, tag=OLD
+        ),
+        make_boot(name, now=now, ago=400_000, number=104, tag=OLD),
     ]
     node = NodeFacts(
         subject=name,
@@ -181,4 +195,4 @@ def make_detail() -> NodeDetail:
             origin="groups.runners.kernelArguments, nodes.nuc-04.kernelArguments",
         ),
     ]
-    return NodeDetail(node=node, boots=boots, now=NOW, planned=planned, releases=[NEW, OLD])
+    return NodeDetail(node=node, boots=boots, now=now, planned=planned, releases=[NEW, OLD])
