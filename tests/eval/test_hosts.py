@@ -39,9 +39,10 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
   passwords = config.services.openssh.enable && config.services.openssh.settings.PasswordAuthentication;
   hostKeys = map (key: key.type) config.services.openssh.hostKeys;
   iso = if !(config ? isoImage) then null else {
-    inherit (config.isoImage) appendToMenuLabel prependToMenuLabel volumeID;
+    inherit (config.isoImage) appendToMenuLabel prependToMenuLabel syslinuxTheme volumeID;
     name = config.image.fileName or config.isoImage.isoName;
   };
+  card = if !(config ? sdImage) then null else config.image.fileName or config.sdImage.imageName;
 })"""
 
 
@@ -91,6 +92,11 @@ def test_a_medium_presents_itself_as_what_it_is(hosts: dict[str, dict[str, Any]]
         assert iso["name"].startswith("ec-runner-")
         assert iso["volumeID"].startswith("ec-runner-")
         assert (iso["prependToMenuLabel"], iso["appendToMenuLabel"]) == ("ec-runner, ", "")
+        assert "MENU TITLE ec-runner\n" in iso["syslinuxTheme"]
+        assert "NixOS" not in iso["syslinuxTheme"]
+    cards = {name: host["card"] for name, host in hosts.items() if host["card"] is not None}
+    assert set(cards) == {"ec-runner-aarch64-sdimage"}
+    assert all(card.startswith("ec-runner-") for card in cards.values())
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:
