@@ -1,4 +1,4 @@
-"""The SD card's image, by its partitions and files: as far as it is made without a machine of its architecture."""
+"""The SD card's image, by its partitions and files, as far as a machine of another architecture makes it."""
 
 from __future__ import annotations
 
