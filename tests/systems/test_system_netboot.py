@@ -49,6 +49,18 @@ def test_the_release_is_what_the_flake_says(release: Release, flake: Flake) -> N
     assert report["same"], report
 
 
+def test_the_kernel_and_stage_1_are_beside_the_store_and_not_in_it(release: Release, flake: Flake) -> None:
+    config = f"nixosConfigurations.{RUNNER}.config"
+    beside = [
+        flake.evaluate(f"{config}.{each}.outPath")
+        for each in ("boot.kernelPackages.kernel", "system.build.initialRamdisk")
+    ]
+    assert not set(beside) & set(release.closure)
+    bootspec = json.loads((release.toplevel / "boot.json").read_text())["org.nixos.bootspec.v1"]
+    assert bootspec["toplevel"] == str(release.toplevel)
+    assert (bootspec["kernel"], "initrd" in bootspec) == ("/kernel", False)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS")])
 def test_a_machine_boots_the_release_over_the_network(
