@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.needs import require_tool
@@ -69,7 +69,7 @@ def test_the_sd_card_has_what_firmware_and_boot_loader_look_for(flake: Flake, tm
     assert set(store) <= set(system.read("/nix-path-registration").splitlines())
 
 
-def read_partitions(image: Path) -> list[dict[str, int | str | bool]]:
+def read_partitions(image: Path) -> list[dict[str, Any]]:
     """The entries of an MBR; ``start`` in sectors."""
     sfdisk = require_tool("sfdisk", "Debian: fdisk")
     done = subprocess.run([sfdisk, "--json", image], capture_output=True, check=True)
