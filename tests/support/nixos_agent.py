@@ -39,6 +39,9 @@ PATIENT_ARGUMENTS = (
     "console=ttyS0",
     # An emulated timer fails the kernel's test of it where the host is loaded.
     "no_timer_check",
+    # Where the host does not let the machine run, the kernel takes itself for stuck.
+    "nowatchdog",
+    "rcupdate.rcu_cpu_stall_suppress=1",
     "systemd.default_timeout_start_sec=1200",
     "systemd.default_device_timeout_sec=1200",
 )
@@ -92,7 +95,14 @@ TimeoutSec=1200
 WatchdogSec=0
 """
 
+# As PATIENT_ARGUMENTS, for what is loaded by its own menu (sysctl.extra of systemd-sysctl.service(8)).
+_SYSCTLS = """\
+-kernel.soft_watchdog=0
+-kernel.hung_task_timeout_secs=0
+"""
+
 _CREDENTIALS = {
+    "sysctl.extra": _SYSCTLS,
     "systemd.extra-unit.ec-agent.service": _UNIT,
     "systemd.unit-dropin.multi-user.target": "[Unit]\nWants=ec-agent.service\n",
     "systemd.extra-unit.ec-credentials.service": _CARRY,

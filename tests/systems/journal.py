@@ -47,6 +47,7 @@ EXPLAINED = (
         pattern=r".*Worker \[\d+\] processing SEQNUM=\d+ is taking a long time",
         why="a loaded machine emulates",
     ),
+    Explained(pattern=r"workqueue: \S+ hogged CPU for .*", why="a loaded machine emulates"),
     Explained(
         pattern=r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\..*", why="of Debian's kernel"
     ),
