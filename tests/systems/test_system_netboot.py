@@ -17,6 +17,7 @@ from .journal import Form
 from .promises import (
     check_memory_system,
     check_network,
+    check_power_off,
     check_profile,
     check_sshd,
     check_system,
@@ -89,7 +90,7 @@ def test_a_machine_boots_the_release_over_the_network(
         check_profile(machine, flake.source, RUNNER)
         check_memory_system(machine)
         check_sshd(machine, lab, check_network(machine, lab, MAC))
-        machine.power_off()
+        check_power_off(machine)
 
 
 PUBLISHER = "ec-publisher-x86_64-netboot"
@@ -123,4 +124,4 @@ def test_the_publisher_boots_by_its_own_script(flake: Flake, tmp_path: Path) -> 
         assert machine.execute(["sh", "-c", "command -v nix"]).status != 0
         check_network(machine, lab, MAC)
         assert "login:" in machine.read_console()
-        machine.power_off()
+        check_power_off(machine)
