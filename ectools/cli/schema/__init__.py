@@ -1,6 +1,6 @@
 """``ectools schema``: JSON Schemas of options, and how they differ; one file a subcommand.
 
-``export`` · ``check`` · ``diff``. The first two share ``own``: the modules here, and their schemas.
+``export`` · ``check`` · ``diff`` · ``types``. They share ``own``: the modules here, and their schemas.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ SCHEMA_COMMANDS = {
     "export": ("ectools.cli.schema.export", "Write the JSON Schema of each module that is named, or of all."),
     "check": ("ectools.cli.schema.check", "Compare the committed schemas with the modules."),
     "diff": ("ectools.cli.schema.diff", "Compare two schemas, or those of two git revisions, by meaning."),
+    "types": ("ectools.cli.schema.types", "Write the types of a host description for programs."),
 }
 
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from ectools.cli.main import run_command
-from ectools.cli.schema import COMMAND, SCHEMA_COMMANDS, check, diff, export, own
+from ectools.cli.schema import COMMAND, SCHEMA_COMMANDS, check, diff, export, own, types
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureFixture
@@ -42,6 +42,7 @@ def test_each_command_is_in_the_file_of_its_name() -> None:
         export.COMMAND,
         check.COMMAND,
         diff.COMMAND,
+        types.COMMAND,
     ]
     assert own.find_own_schemas().is_dir()
 
