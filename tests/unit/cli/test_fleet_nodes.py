@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,8 +91,8 @@ def test_status(program: Program, sock: Path) -> None:
     who = "alice, as root" if os.geteuid() == 0 else "somebody"
     golden.compare("fleet/status.txt", out.replace(who, "WHO"))
     assert err == (
-        "7 nodes: 1 on their release and healthy, 1 booting, 2 not seen yet, 1 on another release, 1 unhealthy; "
-        "of 1 nothing is expected; 1 machine without a name\n"
+        "7 nodes: 1 on their release and healthy, 1 booting, 2 not seen yet, 1 on another release, "
+        "1 unhealthy; of 1 nothing is expected; 1 machine without a name\n"
     )
     status, out, _ = program(COMMAND, "status", "--socket", sock, "--json", "--group", "installed")
     assert [row["name"] for row in json.loads(out)] == ["on-disk"]
@@ -118,8 +119,8 @@ def test_waiting_ends_when_all_are_well_or_the_time_is_over(
     program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter((0.0, 1.0, 1.0, 9.0, 9.0))
-    monkeypatch.setattr(fleet_nodes.time, "monotonic", lambda: next(clock, 99.0))
-    monkeypatch.setattr(fleet_nodes.time, "sleep", lambda _: None)
+    time = SimpleNamespace(monotonic=lambda: next(clock, 99.0), sleep=lambda _: None)
+    monkeypatch.setattr(fleet_nodes, "time", time)
     status, out, err = program(COMMAND, "status", "--wait", "--timeout", "5", "--socket", sock)
     assert status == 1
     assert "NODE" in out
@@ -167,7 +168,7 @@ def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.M
         *("--kernel-argument", "quiet"),
     )
     assert added == "nuc-09: added; it boots: boot-v2\n"
-    status, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
     assert "match            mac 02:00:00:00:00:0b\n" in out
     assert "kernelArguments  console=ttyS0 quiet" in out
     assert say("remove", "nuc-09") == "nuc-09: removed\n"
@@ -191,7 +192,7 @@ def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.Monke
             raise KeyboardInterrupt
         assert program(COMMAND, "hold", "nuc-07", "--socket", sock)[0] == 0
 
-    monkeypatch.setattr(fleet_history.time, "sleep", wait)
+    monkeypatch.setattr(fleet_history, "time", SimpleNamespace(sleep=wait))
     monkeypatch.setattr(fleet_history, "_AT_ONCE", 1)
     status, out, _ = program(COMMAND, "log", "--follow", "--socket", sock)
     assert status == 130
