@@ -40,7 +40,7 @@ def _describe_state(row: Mapping[str, Any]) -> str:
     elif row["why"] is not None:
         words = f"{words}: {show_text(row['why'])}"
     notes = []
-    if row["boot_once"] is not None:
+    if row["boot_once"] is not None and row["boot_once"]["given"] is None:
         notes.append(f"boots once: {describe_next(row)}")
     elif row["next"] is not None and (row["next"]["boot"] != "network" or _has_other_release(row)):
         notes.append(f"next: {describe_next(row)}")
