@@ -24,7 +24,7 @@ from ectools.netboot.fleet.override import (
     parse_override,
 )
 from ectools.netboot.fleet.roster import Roster
-from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.state.interface import StateConflictError
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class LiveFleet:
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
                 await self._change(name, change)
-        except (StateError, TimeoutError):  # the store says so
+        except (EcError, TimeoutError):  # the store says so
             override = change(self._overrides.get(name, NodeOverride()))
             self._put(name, override, self._revisions.get(OVERRIDES + name, 0))
             self._tell(name)

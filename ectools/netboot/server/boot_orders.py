@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.netboot.boots.model import STAGES, BootState, NodeStage
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +73,4 @@ class BootOrders:
     async def sweep(self) -> None:
         """End what is used up, whether its node asks again or not."""
         for node in self._fleet.list_orders():
-            try:
-                await self.settle(node)
-            except StateError:
-                return  # the store has said so
+            await self.settle(node)

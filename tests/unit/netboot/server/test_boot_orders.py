@@ -18,7 +18,7 @@ ORDER = BootOnce(boot=NodeTarget.NETWORK, at=NOW, given=NOW, boot_id="b1")
 
 
 def boot(*stages: NodeStage, boot_id: str = "b1", **fields: Any) -> NodeBoot:
-    return make_boot(id=boot_id, stages={stage: NOW for stage in (NodeStage.SCRIPT, *stages)}, **fields)
+    return make_boot(id=boot_id, stages=dict.fromkeys((NodeStage.SCRIPT, *stages), NOW), **fields)
 
 
 @pytest.mark.parametrize(
