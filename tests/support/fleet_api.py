@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ectools.netboot.api.app import Mount
     from ectools.netboot.api.rights import Rights
 
 NOW = 1_800_000_000.0
@@ -209,9 +210,11 @@ class Api:
         return {"status": "ok", "root": True, "release": CURRENT.id}
 
     @contextlib.asynccontextmanager
-    async def serve(self, rights: Rights | None = None) -> AsyncIterator[TestClient[Any, Any]]:
+    async def serve(
+        self, rights: Rights | None = None, *, mount: Sequence[Mount] = ()
+    ) -> AsyncIterator[TestClient[Any, Any]]:
         """A client of it; by default one with the rights of the control socket."""
-        app = build_app(self.view, rights or SocketRights(), self.hub)
+        app = build_app(self.view, rights or SocketRights(), self.hub, mount=mount)
         hub = asyncio.create_task(self.hub.run())
         try:
             async with TestClient(TestServer(app)) as client:
