@@ -59,9 +59,10 @@ class BootedScripts:
         Raises ScriptError where the release has nothing for the machine.
         """
         assignment = asked.assignment
-        parts = (assignment.system, asked.machine.build, assignment.kernel_arguments)
+        parts = (assignment.system, assignment.kernel_arguments)
         health = (assignment.healthy_within, assignment.health_units)
-        key = (release.id, *parts, assignment.node is None, *(health if reports else ()))
+        build = asked.machine.build
+        key = (release.id, *parts, build, assignment.node is None, *(health if reports else ()))
         made = self._made.get(key)
         if made is None:
             within, units = health
@@ -70,7 +71,7 @@ class BootedScripts:
                 release,
                 policy.token,
                 system=assignment.system,
-                build=asked.machine.build,
+                build=build,
                 arguments=assignment.kernel_arguments,
                 title="" if assignment.node is None else _NODE,
                 boot=ScriptBoot(id=_ID, token=_TOKEN, within=within, units=units) if reports else None,
