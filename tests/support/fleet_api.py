@@ -134,7 +134,7 @@ class MemoryBoots:
     async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
         return [each for each in reversed(self.all) if each.subject == subject][:limit]
 
-    async def find_boot(self, boot_id: str) -> NodeBoot | None:
+    async def find(self, boot_id: str) -> NodeBoot | None:
         return next((each for each in self.all if each.id == boot_id), None)
 
     async def changes(self) -> AsyncIterator[NodeBoot | None]:
@@ -186,7 +186,7 @@ class Api:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         made = make_fleet(**self.document)
         self.fleet.set_base(made, Roster(made), where="fleet.toml")
-        self.token_rights = TokenRights(TOKEN, clock=lambda: self.now)
+        self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
         self.view = FleetView(
             fleet=self.fleet,
             boots=self.boots,

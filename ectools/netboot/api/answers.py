@@ -20,7 +20,6 @@ _log = log.Log(__name__)
 
 HEADERS = {
     "Cache-Control": "no-store",
-    "Server": "ectools",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -100,5 +99,6 @@ def _answer_text(error: web.HTTPException) -> web.Response:
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """What every answer has; where a handler has set one of them, that one stays."""
+    response.headers["Server"] = "ectools"  # aiohttp has put its own name and version there
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

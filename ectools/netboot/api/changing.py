@@ -43,13 +43,13 @@ class Changing:
     def add_routes(self, app: web.Application) -> None:
         """The routes of those who change something."""
         for path, handler in (
-            ("/api/v1/nodes/{name}/hold", self._hold),
-            ("/api/v1/nodes/{name}/release", self._release),
-            ("/api/v1/nodes/{name}/boot-once", self._boot_once),
+            ("/api/v1/nodes/{name:[^/]+}/hold", self._hold),
+            ("/api/v1/nodes/{name:[^/]+}/release", self._release),
+            ("/api/v1/nodes/{name:[^/]+}/boot-once", self._boot_once),
             ("/api/v1/nodes", self._add),
         ):
             app.router.add_post(path, handler)
-        app.router.add_delete("/api/v1/nodes/{name}", self._remove)
+        app.router.add_delete("/api/v1/nodes/{name:[^/]+}", self._remove)
 
     async def _hold(self, request: web.Request) -> web.Response:
         by, body = await self._read_change(request, "why")

@@ -48,7 +48,7 @@ class EventReader:
 
     def add(self, subject: str | None) -> None:
         """A node has changed; None: any of them may have."""
-        if subject is None or len(self._pending) >= MAX_PENDING:
+        if subject is None or (subject not in self._pending and len(self._pending) >= MAX_PENDING):
             self._pending.clear()
             self._has_missed = True
         elif not self._has_missed:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-CONTROL_SOCKET = Path("/run/every-channel/netboot/control.sock")
-"""Where the service has it, and the commands look for it."""
 _SOCKET_MODE = 0o660
 _BACKLOG = 64
 _ANSWER_SECONDS = 1.0

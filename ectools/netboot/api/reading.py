@@ -20,8 +20,8 @@ from ectools.netboot.api.rows import (
 if TYPE_CHECKING:
     from ectools.netboot.api.view import FleetView
 
-MAX_BOOTS = 200
-MAX_EVENTS = 1000
+MAX_BOOTS_SHOWN = 200
+MAX_EVENTS_SHOWN = 1000
 """Of one answer."""
 _HEALTH_HEADERS = {"Cache-Control": "no-cache"}
 
@@ -38,9 +38,9 @@ class Reading:
             ("/healthz", self._report_health),
             ("/metrics", self._show_metrics),
             ("/api/v1/nodes", self._list_nodes),
-            ("/api/v1/nodes/{name}", self._show_node),
-            ("/api/v1/nodes/{name}/boots", self._list_boots),
-            ("/api/v1/boots/{id}", self._show_boot),
+            ("/api/v1/nodes/{name:[^/]+}", self._show_node),
+            ("/api/v1/nodes/{name:[^/]+}/boots", self._list_boots),
+            ("/api/v1/boots/{id:[^/]+}", self._show_boot),
             ("/api/v1/releases", self._list_releases),
             ("/api/v1/log", self._list_events),
         ):
@@ -67,12 +67,12 @@ class Reading:
 
     async def _list_boots(self, request: web.Request) -> web.Response:
         name = need_subject(self._view, request.match_info["name"])
-        limit = _read_number(request, "limit", otherwise=20, most=MAX_BOOTS)
+        limit = _read_number(request, "limit", otherwise=20, most=MAX_BOOTS_SHOWN)
         boots = await self._view.boots.list_boots(name, limit=limit)
         return answer_json({"boots": [describe_boot(each) for each in boots]})
 
     async def _show_boot(self, request: web.Request) -> web.Response:
-        boot = await self._view.boots.find_boot(request.match_info["id"])
+        boot = await self._view.boots.find(request.match_info["id"])
         if boot is None:
             raise AbsentError(f"{request.match_info['id'][:80]}: no such boot is remembered")
         return answer_json(describe_boot(boot))
@@ -83,7 +83,7 @@ class Reading:
 
     async def _list_events(self, request: web.Request) -> web.Response:
         after = _read_number(request, "after", otherwise=0, most=1 << 62)
-        limit = _read_number(request, "limit", otherwise=MAX_EVENTS, most=MAX_EVENTS)
+        limit = _read_number(request, "limit", otherwise=MAX_EVENTS_SHOWN, most=MAX_EVENTS_SHOWN)
         events = await self._view.store.events(after=after, limit=limit)
         return answer_json({"events": [describe_event(each) for each in events]})
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import socket
 import struct
 from collections import OrderedDict
@@ -26,7 +27,7 @@ from ectools.errors import EcError
 from ectools.privileges import describe_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp import web
 
@@ -37,7 +38,7 @@ SIGNED_IN_SECONDS = 12 * 3600
 """How long somebody is signed in."""
 USER_HEADER = "X-Every-Channel-User"
 """Who asks over the control socket, as they say: it counts where the kernel cannot say it."""
-_MAX_USER = 64
+_USER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _TRIES = 10
 _TRIES_OF_ALL = 100
 _TRIES_SECONDS = 60.0
@@ -89,24 +90,27 @@ class SocketRights:
 
 
 class TokenRights:
-    """Everybody may look; who has ``token`` may change. None: nobody. ``clock`` gives Unix seconds."""
+    """Everybody may look; who has one of ``tokens`` may change, nobody without any.
 
-    def __init__(self, token: str | None, *, clock: Callable[[], float]) -> None:
+    The first one is what signs cookies. ``clock`` gives Unix seconds.
+    """
+
+    def __init__(self, tokens: Sequence[str], *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
         self._tries_of_all: list[float] = []
-        self.set_token(token)
+        self.set_tokens(tokens)
 
-    def set_token(self, token: str | None) -> None:
-        """Another token, from now on: who is signed in with the one before is so no more."""
-        self._token = None if token is None else token.encode()
+    def set_tokens(self, tokens: Sequence[str]) -> None:
+        """Other tokens, from now on: who is signed in with one that is no more is so no more."""
+        self._tokens = tuple(each.encode() for each in tokens)
 
     @property
     def may_sign_in(self) -> bool:
-        return self._token is not None
+        return bool(self._tokens)
 
     def find_user(self, request: web.BaseRequest) -> str | None:
-        if self._token is None:
+        if not self._tokens:
             return None
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and given:
@@ -114,7 +118,7 @@ class TokenRights:
         return self._name(request) if self._is_signed_in(request) else None
 
     def require_user(self, request: web.BaseRequest) -> str:
-        if self._token is None:
+        if not self._tokens:
             raise ForbiddenError(
                 "nothing is changed from here: no access token is configured",
                 hint="use the control socket on the boot host (ectools fleet), or set fleet.accessTokenFile",
@@ -131,16 +135,17 @@ class TokenRights:
     def sign_in(self, request: web.BaseRequest, token: str) -> str:
         """The cookie of somebody who gives the right token. Raises ForbiddenError, TooManyTriesError."""
         check_origin(request)
-        if self._token is None or not self._is_right(request, token):
+        if not self._tokens or not self._is_right(request, token):
             raise ForbiddenError("that is not the access token")
         end = int(self._clock()) + SIGNED_IN_SECONDS
-        return f"{end}.{_sign(self._token, end)}"
+        return f"{end}.{_sign(self._tokens[0], end)}"
 
     def _is_right(self, request: web.BaseRequest, given: str) -> bool:
-        assert self._token is not None  # noqa: S101 - callers have looked
         peer = _name_peer(request)
         self._check_tries(peer)
-        if hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token):
+        token = given.encode("utf-8", "surrogatepass")
+        # All of them, so that the time does not tell which of them it was.
+        if sum(hmac.compare_digest(token, each) for each in self._tokens):
             return True
         now = self._clock()
         self._tries.setdefault(peer, []).append(now)
@@ -163,12 +168,11 @@ class TokenRights:
             raise TooManyTriesError("wrong access tokens came too often: come again later", seconds=seconds)
 
     def _is_signed_in(self, request: web.BaseRequest) -> bool:
-        assert self._token is not None  # noqa: S101 - as above
         end, _, signature = request.cookies.get(COOKIE, "").partition(".")
         if not (end.isascii() and end.isdigit() and len(end) <= 12 and signature.isascii()):
             return False
-        is_signed = hmac.compare_digest(signature, _sign(self._token, int(end)))
-        return is_signed and self._clock() < int(end) <= self._clock() + SIGNED_IN_SECONDS
+        is_signed = sum(hmac.compare_digest(signature, _sign(each, int(end))) for each in self._tokens)
+        return bool(is_signed) and self._clock() < int(end) <= self._clock() + SIGNED_IN_SECONDS
 
     def _name(self, request: web.BaseRequest) -> str:
         return f"the access token, from {_name_peer(request)}"
@@ -202,6 +206,8 @@ def _name_peer(request: web.BaseRequest) -> str:
 def _find_peer(request: web.BaseRequest) -> str:
     """The user at the other end of the control socket.
 
+    Root may have been called by somebody (sudo), which it says itself.
+
     In a user namespace (PrivateUsers= in the unit) the kernel shows those who are not in it as the overflow
     user (user_namespaces(7)): then it is who they say they are, marked as that. They may do all of it anyway.
     """
@@ -210,11 +216,13 @@ def _find_peer(request: web.BaseRequest) -> str:
         return "unknown"
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    if uid != _find_overflow_user():
-        return describe_user(uid)
     said = request.headers.get(USER_HEADER, "")
-    is_name = said.isascii() and said.isprintable() and 0 < len(said) <= _MAX_USER
-    return f"{said} (as they say)" if is_name else "somebody of the group"
+    if _USER.fullmatch(said) is None:
+        said = ""
+    if uid == _find_overflow_user():
+        return f"{said} (as they say)" if said else "somebody of the group"
+    user = describe_user(uid)
+    return f"{said}, as root" if uid == 0 and said not in ("", user) else user
 
 
 def _find_overflow_user() -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.fleet.assignment import describe_assignment
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
 
@@ -111,14 +112,12 @@ def describe_node(view: FleetView, name: str, releases: Sequence[StagedRelease])
     row = describe_row(view, name, releases)
     node = view.fleet.fleet.nodes.get(name)
     if node is None:
-        return {**row, "match": [], "kernel_arguments": [], "origins": {}, "added": None}
-    assignment = view.fleet.assign(node)
+        return {**row, "match": [], "assignment": None, "added": None}
     added = view.fleet.added.get(name)
     return {
         **row,
         "match": [f"{kind} {value}" for kind, value in list_keys(node.match)],
-        "kernel_arguments": list(assignment.kernel_arguments),
-        "origins": assignment.origins,
+        "assignment": describe_assignment(view.fleet.assign(node)),
         "added": None if added is None or added.node is not node else {"at": added.at, "by": added.by},
     }
 

@@ -26,7 +26,7 @@ class Boots(Protocol):
         """The boots of one subject, the newest first. Raises StateError."""
         ...
 
-    async def find_boot(self, boot_id: str) -> NodeBoot | None:
+    async def find(self, boot_id: str) -> NodeBoot | None:
         """The boot of that id; None where none is remembered. Raises StateError."""
         ...
 

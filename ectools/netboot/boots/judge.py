@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Judgement:
     """``why`` None: there is nothing to say of it."""
 
     state: BootState
     why: str | None
 
 
-def judge(boot: NodeBoot, report: NodeReport, *, now: float) -> Verdict:
+def judge(boot: NodeBoot, report: NodeReport, *, now: float) -> Judgement:
     """The state that ``report``, which came at ``now`` (Unix seconds), leads ``boot`` to.
 
     A machine that runs something else is not healthy, whatever it says of itself: it has booted from its
@@ -28,9 +28,9 @@ def judge(boot: NodeBoot, report: NodeReport, *, now: float) -> Verdict:
     """
     why = _find_fault(boot, report)
     if why is not None:
-        return Verdict(state=BootState.UNHEALTHY, why=why)
+        return Judgement(state=BootState.UNHEALTHY, why=why)
     late = now - boot.deadline
-    return Verdict(state=BootState.HEALTHY, why=f"late by {late:.0f} s" if late > 0 else None)
+    return Judgement(state=BootState.HEALTHY, why=f"late by {late:.0f} s" if late > 0 else None)
 
 
 def _find_fault(boot: NodeBoot, report: NodeReport) -> str | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Fleet, Node
     from ectools.netboot.fleet.override import NodeOverride
+    from ectools.netboot.protocols import StockBinary
 
 IMPLICIT = NodeGroup(name="")
 """What a node without a group is in, and a machine that no node is: the current release, by architecture."""
@@ -24,10 +25,11 @@ IMPLICIT = NodeGroup(name="")
 class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
-    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture.
-    ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of each
-    value → the option, below ``fleet``, that says so, or who has said so for a while; a value that none says
-    has none. ``once``: it is for one boot.
+    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
+    ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
+    report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
+    left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
+    who has said so for a while; a value that none says has none. ``once``: it is for one boot.
     """
 
     node: str | None
@@ -35,7 +37,10 @@ class Assignment:
     boot: NodeTarget
     system: str | None
     release: str | None
+    boot_binary: StockBinary | None
     kernel_arguments: tuple[str, ...]
+    healthy_within: int
+    health_units: tuple[str, ...]
     refused: bool
     origins: dict[str, str]
     once: bool = False
@@ -45,6 +50,21 @@ def assign(fleet: Fleet, node: Node, override: NodeOverride | None = None) -> As
     """What a node of the fleet boots; ``override`` is what is said of it for a while."""
     assignment = _assign_by_fleet(fleet, node)
     return assignment if override is None else _override(assignment, override)
+
+
+def describe_assignment(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as JSON, by the names of the options."""
+    return {
+        "group": assignment.group,
+        "boot": assignment.boot.value,
+        "system": assignment.system,
+        "release": assignment.release,
+        "bootBinary": assignment.boot_binary,
+        "kernelArguments": list(assignment.kernel_arguments),
+        "healthyWithin": assignment.healthy_within,
+        "healthUnits": list(assignment.health_units),
+        "origins": assignment.origins,
+    }
 
 
 def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
@@ -72,12 +92,18 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
     of_group, of_node = f"groups.{group.name}", f"nodes.{node.name}"
     origins = {
         name: f"{of_group}.{name}"
-        for name, value in (("system", group.system), ("release", group.release))
+        for name, value in (
+            ("system", group.system),
+            ("release", group.release),
+            ("bootBinary", group.boot_binary),
+        )
         if value is not None
     }
     boot = group.boot
     if group is not IMPLICIT:
-        origins["boot"] = f"{of_group}.boot"
+        origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
+    if group.health_units:
+        origins["healthUnits"] = f"{of_group}.healthUnits"
     if node.boot is not None:
         boot, origins["boot"] = node.boot, f"{of_node}.boot"
     if node.hold:
@@ -95,7 +121,10 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         boot=boot,
         system=group.system,
         release=group.release,
+        boot_binary=group.boot_binary,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
+        healthy_within=group.healthy_within,
+        health_units=group.health_units,
         refused=False,
         origins=origins,
     )
@@ -110,7 +139,10 @@ def assign_unknown(fleet: Fleet) -> Assignment:
         boot=boot,
         system=None,
         release=None,
+        boot_binary=None,
         kernel_arguments=(),
+        healthy_within=IMPLICIT.healthy_within,
+        health_units=(),
         refused=fleet.unknown is UnknownPolicy.REFUSE,
         origins={"boot": "unknown"},
     )

@@ -68,8 +68,10 @@ def parse_override(value: Mapping[str, Any]) -> NodeOverride:
     try:
         hold, once = value["hold"], value["once"]
         return NodeOverride(
-            hold=None if hold is None else NodeHold(**hold),
-            once=None if once is None else BootOnce(**{**once, "boot": NodeTarget(once["boot"])}),
+            hold=None if hold is None else NodeHold(**{**hold, "at": float(hold["at"])}),
+            once=None
+            if once is None
+            else BootOnce(**{**once, "boot": NodeTarget(once["boot"]), "at": float(once["at"])}),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no override: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
@@ -26,43 +26,45 @@ if TYPE_CHECKING:
     from ectools.netboot.settings.model import NetbootSettings
 
 ACCESS_TOKEN = "access-token"  # noqa: S105 - the credential's name
+"""Name of systemd's credential that holds what opens the API to those who are not on this host."""
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"
 _MAX_TOKENS = 2
+# An access token can be guessed from wherever the port is reached. As ec-netboot-fleet-options.nix has it.
+_SHORTEST_ACCESS_TOKEN = 16
 _KNOWN_ADDRESSES = 4096
 
 
 def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
     """The tokens that are accepted; boot scripts send the first. None where no file is set.
 
-    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
-    its user's rights: the scripts hold what is read. Raises FileError and InputError, neither shows it.
+    Raises FileError and InputError, neither shows one.
     """
-    if settings.chain_token_file is None:
-        return ()
+    return _read_tokens(settings.chain_token_file, CHAIN_TOKEN, "chainTokenFile")
+
+
+def read_access_tokens(settings: NetbootSettings) -> tuple[str, ...]:
+    """The tokens of ``fleet.listen`` that are accepted: of who may do something. Raises as above."""
+    file = settings.fleet.access_token_file
     return _read_tokens(
-        settings.chain_token_file, credential=CHAIN_TOKEN, option="chainTokenFile", at_most=_MAX_TOKENS
+        file, ACCESS_TOKEN, "fleet.accessTokenFile", shortest=_SHORTEST_ACCESS_TOKEN, sender="a browser"
     )
 
 
-def read_access_token(settings: NetbootSettings) -> str | None:
-    """The token with which nodes are held and released over ``fleet.listen``; None where no file is set.
+def _read_tokens(file: Path | None, credential: str, name: str, **wanted: Any) -> tuple[str, ...]:
+    """The tokens of a file.
 
-    As ``read_chain_tokens`` reads.
+    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
+    its user's rights: the boot scripts hold what is read.
     """
-    file = settings.fleet.access_token_file
     if file is None:
-        return None
-    return _read_tokens(file, credential=ACCESS_TOKEN, option="fleet.accessTokenFile", at_most=1)[0]
-
-
-def _read_tokens(path: Path, *, credential: str, option: str, at_most: int) -> tuple[str, ...]:
-    option = f"{NETBOOT_OPTIONS}.{option}"
+        return ()
+    option = f"{NETBOOT_OPTIONS}.{name}"
     with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
-        file = find_secret(path, credential=credential)
+        file = find_secret(file, credential=credential)
     try:
         with root_reads(file):
-            return read_tokens(file, credential=credential, option=option, at_most=at_most)
+            return read_tokens(file, credential=credential, option=option, at_most=_MAX_TOKENS, **wanted)
     except FileError as error:
         raise type(error)(
             error.message,

@@ -181,20 +181,14 @@ def _is_here(name: str) -> bool:
 
 
 def _check_tokens(settings: NetbootSettings) -> Iterator[HostWarning]:
-    own = {
-        "chainTokenFile": settings.chain_token_file,
-        "fleet.accessTokenFile": settings.fleet.access_token_file,
-    }
-    for name, file in own.items():
-        if file is None:
-            continue
-        option = f"{NETBOOT_OPTIONS}.{name}"
-        yield from _check_readers(file, option)
-        shortest = _find_shortest(file)
+    if settings.chain_token_file is not None:
+        option = f"{NETBOOT_OPTIONS}.chainTokenFile"
+        yield from _check_readers(settings.chain_token_file, option)
+        shortest = _find_shortest(settings.chain_token_file)
         if shortest is not None and shortest < MIN_TOKEN:
             yield HostWarning(
                 subject=option,
-                message=f"{file}: a token of {shortest} characters is soon guessed",
+                message=f"{settings.chain_token_file}: a token of {shortest} characters is soon guessed",
                 hint=f"{MIN_TOKEN} or more: openssl rand -hex 32",
             )
     source = settings.release.source

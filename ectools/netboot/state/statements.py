@@ -61,7 +61,7 @@ def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Seque
     ]
 
 
-def prune(connection: sqlite3.Connection, prefix: str, *, before: float, limit: int) -> Sequence[str]:
+def prune_some(connection: sqlite3.Connection, prefix: str, *, before: float, limit: int) -> Sequence[str]:
     """At most ``limit`` of what is older: the keys of entries that are gone, or the numbers of events."""
     if prefix:
         rows = connection.execute(
