@@ -13,6 +13,7 @@ from ectools.capabilities import Capability
 from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq.check import build_environment
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.hosts import follow_hosts
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
@@ -112,6 +113,8 @@ class Dnsmasq:
         self._tail = Tail()
         self._limit = LogLimit("dnsmasq")
         self._supervisor = Supervisor(self._run_once, what="dnsmasq", policy=_POLICY, changed=changed)
+        self.clients = ClientCounts()
+        """What its log tells of clients, over restarts."""
         self.pid: int | None = None
         self.answered: float | None = None
         """The loop's time of the last sign of life of the one that runs."""
@@ -177,6 +180,7 @@ class Dnsmasq:
             limit=self._limit,
             root=plan.services.tftp_dir,
             lost=self._take_lost,
+            counts=self.clients,
         )
 
         def on_line(line: str) -> None:

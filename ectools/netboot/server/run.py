@@ -295,6 +295,7 @@ class _Boot:
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
             dnsmasq_restarts=self._dnsmasq.restarts,
             tftp=self._dnsmasq.tftp,
+            clients=self._dnsmasq.clients,
             release=self._site.release,
         )
 
