@@ -197,6 +197,28 @@ def test_a_machine_that_waits_until_it_has_a_name(host: BootHost, lab: Lab, tmp_
         client.wait_for("EC-GUEST-UP fleet")
 
 
+def test_a_node_that_is_held_and_a_machine_that_has_no_name(host: BootHost, lab: Lab, tmp_path: Path) -> None:
+    """By ``unknown = "default"`` a stranger boots the current release; a node waits until it is let go."""
+    file = host.directory / "fleet.toml"
+    text = file.read_text().replace('unknown = "hold"', 'unknown = "default"')
+    held = "[nodes.nuc-07]\nhold = true\n"
+    file.write_text(text.replace("[nodes.nuc-07]\n", held))
+    with (
+        serve_in(lab, host),
+        machine(lab, tmp_path, 1, Firmware.SEABIOS) as node,
+        machine(lab, tmp_path, 9, Firmware.OVMF_PXE) as stranger,
+    ):
+        node.wait_for("every.channel: nuc-07 (mac 52:54:00:00:00:01) is held")
+        stranger.wait_for("EC-GUEST-UP fleet")
+        assert not stranger.shows("ec.group="), stranger.console
+        assert not node.shows("EC-GUEST-UP"), node.console
+        file.write_text(text)
+        assert host.process is not None
+        host.process.send_signal(signal.SIGHUP)
+        node.wait_for("EC-GUEST-UP fleet")
+        assert node.shows("ec.group=runners ec.node=nuc-07"), node.console
+
+
 def test_a_machine_that_is_refused_goes_on_to_its_disk(host: BootHost, lab: Lab, tmp_path: Path) -> None:
     file = host.directory / "fleet.toml"
     file.write_text(file.read_text().replace('unknown = "hold"', 'unknown = "refuse"'))
