@@ -312,8 +312,8 @@ class BootSite:
         return self._find_file(info, release, name)
 
     def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
-        name = b"/".join(segments).decode("utf-8", "replace")
-        if name not in release.files:
+        name = release.find_file(b"/".join(segments).decode("utf-8", "replace"))
+        if name is None:
             raise RejectedError(404, "not found")
         self._policy.access.check_file(info, release.name_in_archive(name))
         self._leases.begin(release.id)
@@ -332,7 +332,8 @@ class BootSite:
             if not _is_probe(info):
                 self.nodes.file(client, release, name, delivery)
 
-        return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
+        below = name.encode().split(b"/")
+        return Resource(target=(RELEASES, release.id.encode(), *below), on_complete=on_complete)
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")
