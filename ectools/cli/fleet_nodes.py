@@ -31,7 +31,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise. Of those that are
     held or boot from their disk nothing is expected. Machines without a name come last, and do not count.
     """
-    from ectools.cli.fleet_text import draw_rows, summarize
+    from ectools.cli.fleet_text import draw_rows, summarize_rows
     from ectools.log import use_colour
 
     if timeout is not None and not wait:
@@ -45,7 +45,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
         is_done = all(row["on_release"] is not False for row in rows if row["known"])
         if not wait or is_done or (end is not None and time.monotonic() >= end):
             break
-        if (line := summarize(rows)) != told:
+        if (line := summarize_rows(rows)) != told:
             click.echo(line, err=True)
             told = line
         time.sleep(_LOOK_SECONDS if end is None else max(0.0, min(_LOOK_SECONDS, end - time.monotonic())))
@@ -56,7 +56,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     else:
         for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
             click.echo(drawn)
-        click.echo(summarize(rows), err=True)
+        click.echo(summarize_rows(rows), err=True)
     return 0 if is_done else 1
 
 

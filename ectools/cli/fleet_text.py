@@ -71,7 +71,7 @@ def describe_next(row: Mapping[str, Any]) -> str:
     return _name_release(following["release"])
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> str:
+def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """``5 nodes: 3 on their release and healthy, 1 booting, 1 failed; of 1 nothing is expected``."""
     nodes = [row for row in rows if row["known"]]
     wanted = [row for row in nodes if row["on_release"] is not None]

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 _log = log.Log(__name__)
 
 OVERRIDES = "overrides/"
-NODES = "nodes/"
+ADDED_NODES = "nodes/"
 """What the keys of the store begin with; a node's name is the rest."""
 MAX_ADDED = 10_000
 """Nodes that can be added. More of them belong into a file, which is checked as one."""
@@ -172,7 +172,7 @@ class LiveFleet:
             why = find_contradiction(added.node, self.fleet, self.roster, where=others)
             if why is not None:
                 raise ContradictionError(f"{name}: {why}", hint="each machine is one node's, each name once")
-            revision = await self._store.put(NODES + name, added.encode(), expected=0)
+            revision = await self._store.put(ADDED_NODES + name, added.encode(), expected=0)
             self._put_added(name, added, revision)
             self._join()
         self._tell(name)
@@ -187,7 +187,7 @@ class LiveFleet:
                 raise ContradictionError(
                     f"{name}: was not added, but stands in {self._where}", hint="take it away there"
                 )
-            await self._store.delete(NODES + name)
+            await self._store.delete(ADDED_NODES + name)
             self._put_added(name, None, 0)
             self._join()
         self._tell(name)
@@ -201,7 +201,7 @@ class LiveFleet:
         """Take over what the store has, others' changes too. Raises StateError."""
         async with self._changing:
             changed: set[str] = set()
-            for prefix, adopt in ((NODES, self._adopt_added), (OVERRIDES, self._adopt_override)):
+            for prefix, adopt in ((ADDED_NODES, self._adopt_added), (OVERRIDES, self._adopt_override)):
                 entries = {entry.key: entry for entry in await self._store.list(prefix)}
                 known = [key for key in self._revisions if key.startswith(prefix)]
                 for key in {*entries, *known}:
@@ -244,7 +244,7 @@ class LiveFleet:
             self._added.pop(name, None)
         else:
             self._added[name] = added
-        self._note_revision(NODES + name, revision)
+        self._note_revision(ADDED_NODES + name, revision)
 
     def _put(self, name: str, override: NodeOverride, revision: int) -> None:
         if override.is_empty:

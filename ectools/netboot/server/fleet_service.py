@@ -14,7 +14,7 @@ from ectools.netboot.api.listeners import AppListener, bind_address, bind_contro
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
-from ectools.netboot.fleet.live import NODES, OVERRIDES
+from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
 from ectools.timers import repeat
@@ -113,7 +113,7 @@ class FleetService:
 
         work = [
             repeat(partial(follow, prefix), seconds=_FOLLOW_AGAIN_SECONDS, name=f"follows {prefix}")
-            for prefix in (NODES, OVERRIDES)
+            for prefix in (ADDED_NODES, OVERRIDES)
         ]
         telling = repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
         async with tasks(*work, telling):
