@@ -13,9 +13,12 @@ from ectools.cli.netboot.state import load_given
 from ectools.errors import EcError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.difference import NodeChange
     from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.release.manifest import Release
 
 _FILE = click.Path(path_type=Path)
 FLEET_FILE = Path("fleet.toml")
@@ -33,15 +36,24 @@ def fleet() -> None:
 
 @fleet.command(epilog="Example: ectools fleet check fleet.toml")
 @click.argument("files", nargs=-1, required=True, type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes}.")
-def check(*, files: tuple[Path, ...], as_json: bool) -> int:
+@click.option(
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    help="The boot server's settings: warn of what it has not staged, too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes, warnings}.")
+def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     """Check fleet files, each by itself, and print every problem with its line and column.
 
-    A node's group has to be in its file; what two nodes are known by is an error. The exit status is 0 where
-    all can be used, 1 where one has a problem, and 2 where one cannot be read at all.
+    A node's group has to be in its file; what two nodes are known by is an error. What cannot do what
+    somebody may have wanted is a warning. The exit status is 0 where all can be used, 1 where one has a
+    problem, and 2 where one cannot be read at all.
     """
     from ectools.netboot.fleet.load import load_fleet
+    from ectools.netboot.fleet.warnings import list_warnings
 
+    list_missing = None if config is None else _look_at_staged(config)
     found: list[dict[str, Any]] = []
     status = 0
     for file in files:
@@ -51,7 +63,11 @@ def check(*, files: tuple[Path, ...], as_json: bool) -> int:
             click.echo(error.render(), err=True)
             status = max(status, _rate(error))
             continue
-        found.append({"file": str(file), "groups": len(read.groups), "nodes": len(read.nodes)})
+        warnings = [*list_warnings(read), *(list_missing(read) if list_missing is not None else ())]
+        for warning in warnings:
+            click.echo(f"{file}: warning: {warning}", err=True)
+        counts = {"groups": len(read.groups), "nodes": len(read.nodes)}
+        found.append({"file": str(file), **counts, "warnings": warnings})
         if not as_json:
             click.echo(f"{file}: {_count(read.groups, 'group')}, {_count(read.nodes, 'node')}")
     if as_json:
@@ -120,18 +136,38 @@ _TITLES = {
     "boot": "boot",
     "system": "system",
     "release": "release",
+    "boot_binary": "bootBinary",
     "kernel_arguments": "kernelArguments",
     "healthy_within": "healthyWithin",
     "health_units": "healthUnits",
     "refused": "refused",
 }
-_SHOWN = ("boot", "system", "release", "kernel_arguments", "healthy_within", "health_units")
+_SHOWN = ("boot", "system", "release", "boot_binary", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
     "system": "the one for its architecture",
     "release": "the current one",
+    "boot_binary": "the one that all machines get",
     "kernel_arguments": "none beside the release's",
     "health_units": "boot-complete.target alone",
 }
+
+
+def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
+    """What is said of a fleet's releases, of those that the boot server of these settings has staged."""
+    from ectools.netboot.release.fleet_needs import list_missing
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.release.tags import ReleaseTags
+
+    store = ReleaseStore(load_given(config, None).state_dir)
+    tags = ReleaseTags(store)
+
+    def find(wanted: str | None) -> Release | None:
+        if wanted is None:
+            return store.find_current()
+        release_id = tags.find_id(wanted)
+        return None if release_id is None else store.find(release_id)
+
+    return lambda read: list_missing(read, find)
 
 
 def _load(file: Path | None, config: Path | None) -> Fleet:
@@ -172,6 +208,7 @@ def _describe(assignment: Assignment) -> dict[str, Any]:
         "boot": assignment.boot,
         "system": assignment.system,
         "release": assignment.release,
+        "bootBinary": assignment.boot_binary,
         "kernelArguments": list(assignment.kernel_arguments),
         "healthyWithin": assignment.healthy_within,
         "healthUnits": list(assignment.health_units),

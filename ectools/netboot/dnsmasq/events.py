@@ -160,7 +160,7 @@ class DnsmasqLog:
     def _take_dhcp(self, text: str) -> bool:
         found = _EXCHANGE.fullmatch(text)
         if found is None:
-            if text.startswith("DHCP, proxy on subnet"):
+            if text.startswith(("DHCP, proxy on subnet", "read ")):
                 _log.debug("dnsmasq", line=text)
                 return False
             self._log_limited(_log.warning, "ProxyDHCP", line=text)

@@ -1,6 +1,7 @@
 """The fleet: machines known by name, their groups, and what each of them boots.
 
 ``model`` what a fleet is · ``build`` options → a fleet, or all that is wrong with it · ``load`` the fleet
-file · ``machine`` what a machine says of itself · ``roster`` which node a machine is · ``assignment`` what a
-node boots, and why · ``difference`` which nodes boot something else afterwards.
+file · ``machine`` what a machine says of itself · ``roster`` which node a machine is · ``assignment`` what
+a node boots, and why · ``difference`` which nodes boot something else afterwards · ``warnings`` what comes
+to nothing.
 """

@@ -9,6 +9,7 @@ from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Fleet, Node
+    from ectools.netboot.protocols import StockBinary
 
 IMPLICIT = NodeGroup(name="")
 """What a node without a group is in, and a machine that no node is: the current release, by architecture."""
@@ -18,10 +19,11 @@ IMPLICIT = NodeGroup(name="")
 class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
-    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture.
-    ``healthy_within``: seconds from its script to a healthy report; ``health_units``: units that are active
-    then. ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of
-    each value → the option, below ``fleet``, that says so; a value that none says has none.
+    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
+    ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
+    report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
+    left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so; a
+    value that none says has none.
     """
 
     node: str | None
@@ -29,6 +31,7 @@ class Assignment:
     boot: NodeTarget
     system: str | None
     release: str | None
+    boot_binary: StockBinary | None
     kernel_arguments: tuple[str, ...]
     healthy_within: int
     health_units: tuple[str, ...]
@@ -42,7 +45,11 @@ def assign(fleet: Fleet, node: Node) -> Assignment:
     of_group, of_node = f"groups.{group.name}", f"nodes.{node.name}"
     origins = {
         name: f"{of_group}.{name}"
-        for name, value in (("system", group.system), ("release", group.release))
+        for name, value in (
+            ("system", group.system),
+            ("release", group.release),
+            ("bootBinary", group.boot_binary),
+        )
         if value is not None
     }
     boot = group.boot
@@ -67,6 +74,7 @@ def assign(fleet: Fleet, node: Node) -> Assignment:
         boot=boot,
         system=group.system,
         release=group.release,
+        boot_binary=group.boot_binary,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
         healthy_within=group.healthy_within,
         health_units=group.health_units,
@@ -84,6 +92,7 @@ def assign_unknown(fleet: Fleet) -> Assignment:
         boot=boot,
         system=None,
         release=None,
+        boot_binary=None,
         kernel_arguments=(),
         healthy_within=IMPLICIT.healthy_within,
         health_units=(),

@@ -37,6 +37,7 @@ def build_booted(policy: ServingPolicy, asked: Asked, release: Release) -> str:
         release,
         policy.token,
         system=assignment.system,
+        build=asked.machine.build,
         arguments=assignment.kernel_arguments,
         title=assignment.node or "",
     )
