@@ -1,6 +1,6 @@
 """A group of nodes that behave in all the ways that nodes do, led by a rollout, in a time of its own.
 
-The server is killed at any step: what it had decided and not kept is lost, and what it has kept is all it knows.
+The server is killed at any step: what it had decided and not kept is lost; what it has kept is all it knows.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ BAD = frozenset(Behaviour) - {Behaviour.GOOD}
 
 @dataclass(kw_only=True)
 class SimulatedNode:
-    """``comes``: from when on it is on. ``asks``: when it asks next; it follows, so it asks when it is told to."""
+    """A node. ``comes``: from when on it is on; ``runs``: the release."""
 
     name: str
     behaviour: Behaviour
     comes: float
-    asks: float
     runs: str = BEFORE
     boots: list[NodeBoot] = field(default_factory=list)
     heard: float | None = None
@@ -70,7 +69,7 @@ class SimulatedFleet:
         self.states: list[Rollout] = [self.kept]
         self.names = frozenset(behaviours)
         self.nodes = {
-            name: SimulatedNode(name=name, behaviour=each, comes=self._draw_coming(), asks=0.0)
+            name: SimulatedNode(name=name, behaviour=each, comes=self._draw_coming())
             for name, each in behaviours.items()
         }
 

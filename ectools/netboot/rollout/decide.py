@@ -3,10 +3,10 @@
 Laws, which hold whatever fails and whenever the server is killed, as long as a decision is kept before it is
 acted upon:
 
-* No more nodes are given the release than the wave under way allows, and no wave opens before all who were given
-  it have said how they are: so a release that fails reaches the canaries and one wave more at the most.
-* ``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back.
-* A node is given the release when it asks, and never unasked: who is off takes no place of a wave.
+* No more nodes are given the release than the wave under way allows, and no wave opens before all who were
+given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
+``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
+node is given the release when it asks, and never unasked: who is off takes no place of a wave.
 """
 
 from __future__ import annotations
@@ -62,22 +62,15 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
     if rollout.has_ended:
         return rollout
     judged = _judge(rollout, known)
-    plan = judged.plan
-    if len(judged.failed) > plan.max_failures:
+    if len(judged.failed) > judged.plan.max_failures:
         return _stop(judged, known, f"{len(judged.failed)} nodes have failed")
-    if judged.under_way or judged.state is RolloutState.PAUSED:
-        return judged
-    if not judged.taken:
+    is_settled = judged.taken and not judged.under_way
+    if not is_settled or judged.state is RolloutState.PAUSED:
         return judged
     if not judged.healthy:
         return _stop(judged, known, "of those that were given the release none is healthy")
-    if len(judged.taken) < plan.quota(judged.wave, len(known.nodes)) and list_awaited(judged, known):
-        return judged
-    if judged.wave < plan.last_wave:
-        return replace(judged, wave=judged.wave + 1, opened=known.now)
-    absent = sorted(known.nodes - judged.taken.keys())
-    why = f"off until now, and given it when they come: {show_list(absent)}" if absent else None
-    return replace(judged, state=RolloutState.DONE, ended=known.now, why=why)
+    is_full = len(judged.taken) >= judged.plan.quota(judged.wave, len(known.nodes))
+    return _go_on(judged, known) if is_full or not list_awaited(judged, known) else judged
 
 
 def list_awaited(rollout: Rollout, known: Known) -> list[str]:
@@ -103,7 +96,7 @@ def resume(rollout: Rollout) -> Rollout:
 
 
 def abort(rollout: Rollout, *, why: str, now: float) -> Rollout:
-    """All go back to the release before, because somebody says so; a rollout that has ended stays as it is."""
+    """All go back to the release before, because somebody says so; one that has ended stays as it is."""
     if rollout.has_ended:
         return rollout
     return replace(rollout, state=RolloutState.ABORTED, why=why, ended=now)
@@ -124,13 +117,22 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
             continue
         elif any(boot.state is BootState.HEALTHY for boot in mine):
             healthy.add(node)
-        # From when it was given the release, whatever it did: one that panics boots again and again, and each of
-        # its boots is young.
+        # From when it was given the release, whatever it did: one that panics boots again and again, and each
+        # of its boots is young.
         elif known.now > since + rollout.plan.within:
             failed[node] = _explain_lateness(mine)
     if healthy == rollout.healthy and failed == rollout.failed:
         return rollout
     return replace(rollout, healthy=frozenset(healthy), failed=failed)
+
+
+def _go_on(rollout: Rollout, known: Known) -> Rollout:
+    """The next wave; after the last one, the end."""
+    if rollout.wave < rollout.plan.last_wave:
+        return replace(rollout, wave=rollout.wave + 1, opened=known.now)
+    absent = sorted(known.nodes - rollout.taken.keys())
+    why = f"off until now, and given it when they come: {show_list(absent)}" if absent else None
+    return replace(rollout, state=RolloutState.DONE, ended=known.now, why=why)
 
 
 def _stop(rollout: Rollout, known: Known, reason: str) -> Rollout:

@@ -1,4 +1,4 @@
-"""A rollout, as it is remembered between two decisions: its plan, how far it is, and who has taken the release."""
+"""A rollout, as it is remembered between two decisions: its plan, how far it is, and who has the release."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class RolloutPlan:
     """What was asked for. ``target`` and ``before`` are releases' ids: to where, and where it goes back to.
 
     ``waves``: how much of the group may have the release, in percent, growing, the last one 100; before them
-    come ``canary`` nodes. More than ``max_failures`` failed nodes stop it. ``within``: seconds from being given
-    the release to a healthy report. ``off_after``: seconds after which a node that was not heard of is off, and
-    holds no wave up. ``at``: Unix seconds of its start, ``by`` who started it.
+    come ``canary`` nodes. More than ``max_failures`` failed nodes stop it. ``within``: seconds from being
+    given the release to a healthy report. ``off_after``: seconds after which a node that was not heard of is
+    off, and holds no wave up. ``at``: Unix seconds of its start, ``by`` who started it. ``base``: what the
+    fleet itself says of the group's release at the start, a tag, an id, or None.
     """
 
     id: str
@@ -47,6 +48,7 @@ class RolloutPlan:
     off_after: float = 86400.0
     at: float = 0.0
     by: str | None = None
+    base: str | None = None
 
     def quota(self, wave: int, size: int) -> int:
         """How many of a group of ``size`` nodes may have the release in a wave; wave 0 is the canaries'."""
@@ -93,8 +95,8 @@ class Rollout:
 class Known:
     """What is known of a group at a moment. ``nodes``: those of the fleet, without those that are held.
 
-    ``boots``: node → its boots, oldest first, as far back as the rollout's start. ``heard``: node → Unix seconds at
-    which it was last heard of, over whatever. ``now``: Unix seconds.
+    ``boots``: node → its boots, oldest first, as far back as the rollout's start. ``heard``: node → Unix
+    seconds at which it was last heard of, over whatever. ``now``: Unix seconds.
     """
 
     nodes: frozenset[str]

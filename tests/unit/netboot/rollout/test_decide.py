@@ -111,9 +111,7 @@ def test_a_good_release_ends_everywhere(plan: RolloutPlan, size: int, seed: int)
 @given(plan=PLANS, seed=st.integers(0, 1 << 32), share=st.floats(0, 0.2))
 def test_ten_thousand_schedules_of_a_thousand_nodes(plan: RolloutPlan, seed: int, share: float) -> None:
     random = Random(seed)
-    draw = [
-        random.choice(sorted(BAD)) if random.random() < share else Behaviour.GOOD for _ in range(1000)
-    ]
+    draw = [random.choice(sorted(BAD)) if random.random() < share else Behaviour.GOOD for _ in range(1000)]
     check_laws(run(plan, draw, seed, kills=0.1))
 
 
@@ -126,7 +124,8 @@ def known(
     return Known(
         nodes=frozenset(nodes),
         boots={
-            node: tuple(make_boot(node, at, state) for at, state in of_node) for node, of_node in boots.items()
+            node: tuple(make_boot(node, at, state) for at, state in of_node)
+            for node, of_node in boots.items()
         },
         heard=dict.fromkeys(heard, now),
         now=now,
@@ -136,7 +135,14 @@ def known(
 def make_boot(node: str, at: float, state: BootState, *, release: str = TARGET) -> NodeBoot:
     stages = {NodeStage.SCRIPT: at, NodeStage.KERNEL: at + 1}
     return NodeBoot(
-        id=node, token_hash="", machine=node, node=node, release=release, system="s", stages=stages, state=state
+        id=node,
+        token_hash="",
+        machine=node,
+        node=node,
+        release=release,
+        system="s",
+        stages=stages,
+        state=state,
     )
 
 
