@@ -9,7 +9,7 @@
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) refuseStorePath;
-  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) binaries;
+  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) binaries stock;
 
   # `option` has a value where `condition` holds, which `when` says.
   needs = condition: when: option: {
@@ -41,6 +41,7 @@ let
     lib.attrNames cfg.ipxe.extraFiles
     ++ [ cfg.tftpBootFilename ]
     ++ lib.mapAttrsToList (_: binary: binary.filename) (removeAttrs binaries [ "x86_64" ])
+    ++ lib.attrValues stock
   );
   parentsOf =
     name:
@@ -120,6 +121,14 @@ in
     message =
       "${path}.proxyDhcp.enable: dnsmasq ${dnsmasqVersion} sends the answers of UDP port 4011 to the wrong port, "
       + "and UEFI clients get no boot file: take 2.93, or 2.91";
+  }
+  {
+    assertion =
+      lib.any (group: group.bootBinary != null) (lib.attrValues cfg.fleet.groups)
+      -> cfg.proxyDhcp.enable && cfg.ipxe.strategy == "autoexec";
+    message =
+      "${path}.fleet.groups: bootBinary takes proxyDhcp.enable and ipxe.strategy \"autoexec\": "
+      + "DHCP says which machine gets which";
   }
   {
     assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;

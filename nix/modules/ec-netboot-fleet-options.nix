@@ -82,6 +82,23 @@ let
         '';
       };
 
+      bootBinary = mkOption {
+        type = types.nullOr (
+          types.enum [
+            "ipxe"
+            "snponly"
+          ]
+        );
+        default = null;
+        example = "snponly";
+        description = ''
+          Which iPXE for x86-64 UEFI these machines load, where it is another than {option}`${path}.ipxe.binary`. DHCP
+          says which, before a machine has said more than its hardware address: it takes
+          {option}`${path}.proxyDhcp.enable`, the strategy `autoexec`, and nodes that are known by
+          {option}`match.mac`; any other gets what all get. Null means that too.
+        '';
+      };
+
       kernelArguments = mkOption {
         type = words;
         default = [ ];

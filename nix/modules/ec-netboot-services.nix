@@ -28,6 +28,13 @@ let
     "stateDir"
   ];
 
+  # Which of the stock binaries are beside the one that all machines get.
+  bootBinaries = lib.unique (
+    lib.filter (binary: binary != null) (
+      lib.mapAttrsToList (_: group: group.bootBinary) settings.fleet.groups
+    )
+  );
+
   fixedOfFleet = [ "listen" ];
 
   # dnsmasq's alone. What is in its unit itself needs no mention, and what it takes up by a reload comes with HTTP's.
@@ -87,16 +94,21 @@ let
   # What NixOS alone has to know of them.
   further = {
     "${unit}-ipxe" = {
-      restartTriggers = changesOf [
-        "chainTokenFile"
-        "hostname"
-        "httpPort"
-        "ipxe"
-        "mirrors"
-        "protectedFiles"
-        "proxyDhcp"
-        "stateDir"
-        "tftpBootFilename"
+      restartTriggers = [
+        (builtins.toJSON (
+          lib.getAttrs [
+            "chainTokenFile"
+            "hostname"
+            "httpPort"
+            "ipxe"
+            "mirrors"
+            "protectedFiles"
+            "proxyDhcp"
+            "stateDir"
+            "tftpBootFilename"
+          ] settings
+          // lib.optionalAttrs (bootBinaries != [ ]) { inherit bootBinaries; }
+        ))
       ];
       environment = lib.optionalAttrs remote proxyVariables;
     };

@@ -104,6 +104,16 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         merge(LISTEN, {"fleet": {"accessTokenFile": "/nix/store/0000-token"}}),
         "fleet.accessTokenFile must not be in the Nix store, which everyone can read",
     ),
+    *(
+        (
+            merge(options, {"fleet": {"groups": {"g": {"bootBinary": "snponly"}}}}),
+            (
+                'fleet.groups: bootBinary takes proxyDhcp.enable and ipxe.strategy "autoexec": '
+                "DHCP says which machine gets which"
+            ),
+        )
+        for options in (LISTEN, merge(PROXY, REMOTE))
+    ),
     (
         merge(LISTEN, {"fleet": {"accessTokenFile": "/run/token", "listen": None}}),
         "fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token",

@@ -22,6 +22,7 @@ from ectools.netboot.fleet.model import (
     NodeTarget,
     UnknownPolicy,
 )
+from ectools.netboot.protocols import StockBinary
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ class _Builder:
 
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
+        binary = raw.get("bootBinary")
         return NodeGroup(
             name=name,
             system=raw.get("system"),
             release=raw.get("release"),
             boot=NodeTarget(raw.get("boot", NodeTarget.NETWORK)),
+            boot_binary=None if binary is None else StockBinary(binary),
             kernel_arguments=self._check_arguments(("groups", name), raw),
             healthy_within=int(raw.get("healthyWithin", HEALTHY_WITHIN)),
             health_units=self._check_units(("groups", name), raw),

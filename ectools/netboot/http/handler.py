@@ -152,6 +152,10 @@ class RequestHandler:
     def close(self) -> None:
         self._files.close()
 
+    async def is_root_there(self) -> bool:
+        """Whether the root can be served now."""
+        return await self._files.is_root_there()
+
     async def answer(self, request: web.BaseRequest, *, overload: bool) -> MemoryReply | FileReply:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
         resource = None

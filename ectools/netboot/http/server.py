@@ -284,6 +284,10 @@ class HttpServer:
         if not self._guard.call(work, *arguments):
             self._guard.call(connection.abort, Abort.FAULT)
 
+    async def is_root_there(self) -> bool:
+        """Whether the root can be served now."""
+        return await self._handler.is_root_there()
+
     def describe(self) -> Mapping[str, Any]:
         """Fields of the health report."""
         slots = self.admission.slots

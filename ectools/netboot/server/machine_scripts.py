@@ -61,7 +61,7 @@ class BootedScripts:
         assignment = asked.assignment
         parts = (assignment.system, assignment.kernel_arguments)
         health = (assignment.healthy_within, assignment.health_units)
-        key = (release.id, *parts, assignment.node is None, *(health if reports else ()))
+        key = (release.id, *parts, asked.machine.build, assignment.node is None, *(health if reports else ()))
         made = self._made.get(key)
         if made is None:
             within, units = health
@@ -70,6 +70,7 @@ class BootedScripts:
                 release,
                 policy.token,
                 system=assignment.system,
+                build=asked.machine.build,
                 arguments=assignment.kernel_arguments,
                 title="" if assignment.node is None else _NODE,
                 boot=ScriptBoot(id=_ID, token=_TOKEN, within=within, units=units) if reports else None,

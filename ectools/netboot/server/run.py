@@ -17,6 +17,7 @@ from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.dnsmasq.hosts import write_hosts
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -112,6 +113,7 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
     fleet = load_whole(settings.fleet.part, settings.fleet.file)
+    write_hosts(settings, fleet)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
@@ -311,6 +313,7 @@ class _Boot:
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
             dnsmasq_restarts=self._dnsmasq.restarts,
             tftp=self._dnsmasq.tftp,
+            clients=self._dnsmasq.clients,
             release=self._site.release,
         )
 

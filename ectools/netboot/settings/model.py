@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +34,6 @@ class Strategy(StrEnum):
     EMBEDDED = "embedded"
     LOCAL = "local"
     REMOTE = "remote"
-
-
-class StockBinary(StrEnum):
-    """Which iPXE of a package: with drivers of its own, or with the firmware's alone (as iPXE calls them)."""
-
-    IPXE = "ipxe"
-    SNPONLY = "snponly"
 
 
 class OnFailure(StrEnum):

@@ -85,6 +85,15 @@ class SqliteStore:
         self.guard = Guard("the state", clock=self._loop.time)
         self.trouble: str | None = None
         """Why it could not be read or written the last time; None where it could."""
+        self.done = 0
+        """Calls whose transaction was committed, whatever came of each."""
+        self.failed = 0
+        """Calls that could not be done, or were refused because too many waited."""
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for the disk."""
+        return self._waiting
 
     async def start(self) -> None:
         """Open the file, made where there is none. Where that fails, ``trouble`` says why; each call tries
@@ -179,6 +188,7 @@ class SqliteStore:
         self, work: Callable[[sqlite3.Connection], Any], *, done: Callable[[Any], object] | None = None
     ) -> Any:
         if self._waiting >= MAX_QUEUED:
+            self.failed += 1
             raise StateError(f"{self._path}: more is to be written than the disk takes; try again")
         self._waiting += 1
         call = _Call(work=work, future=self._loop.create_future(), done=done)
@@ -188,6 +198,10 @@ class SqliteStore:
     def _deliver(self, calls: Sequence[_Call], trouble: StateError | None) -> None:
         """On the loop: what became of a batch."""
         self._waiting -= len(calls)
+        if trouble is None:
+            self.done += len(calls)
+        else:
+            self.failed += len(calls)
         self._report(trouble)
         for call in calls:
             if call.error is None and call.done is not None:

@@ -30,20 +30,22 @@ def build_netboot(
     token: str | None,
     *,
     system: str | None = None,
+    build: str | None = None,
     arguments: Sequence[str] = (),
     title: str = "",
     boot: ScriptBoot | None = None,
 ) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
-    A machine gets the system for its architecture, or ``system``, if that is for it. ``arguments`` are the
-    kernel's, after the release's; ``title`` is who boots, ``boot`` what it says of its boot. Each file is
-    asked of this server and of the mirrors in turn, below ``/releases/<id>/``: a client that has this script
-    gets this release's files whatever is staged meanwhile. Raises ScriptError.
+    A machine gets the system for its architecture, or ``system``, if that is for it; ``build``: its iPXE's
+    ``${buildarch}``, where it has said so. ``arguments`` are the kernel's, after the release's; ``title``
+    is who boots, ``boot`` what it says of its boot. Each file is asked of this server and of the mirrors in
+    turn, below ``/releases/<id>/``: a client that has this script gets this release's files whatever is
+    staged meanwhile. Raises ScriptError.
     """
     base_url = check_base_url(settings.base_url)
     reporting = () if boot is None else boot.build_arguments(base_url, release.id)
-    systems = build_systems(settings, release, only=system, more=(*arguments, *reporting))
+    systems = build_systems(settings, release, only=system, build=build, more=(*arguments, *reporting))
     marks = [] if boot is None else boot.mark_loaded(base_url)
     sent = token if any(each.is_protected for each in systems) else None
     return join_lines(

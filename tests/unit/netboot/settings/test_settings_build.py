@@ -16,7 +16,7 @@ from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
@@ -29,7 +29,6 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
-    StockBinary,
     StockIpxe,
     Tarballs,
 )
@@ -199,6 +198,21 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
     (
         {"ipxe": {"strategy": "remote", "remoteUrl": "http://a/b"}},
         [("ipxe.remoteSha256", 'must be set when ipxe.strategy is "remote": null', "a value for it")],
+    ),
+    (
+        {"fleet": {"groups": {"a b": {}, "g": {"bootBinary": "snponly"}}}},
+        [
+            (
+                'fleet.groups."a b"',
+                'is no name that scripts, metrics and messages can hold: "a b"',
+                "letters, digits and . _ - within, 63 at most: nuc-07",
+            ),
+            (
+                "fleet.groups.g.bootBinary",
+                'no machine can be given a boot binary of its own: "snponly"',
+                'proxyDhcp.enable, and ipxe.strategy "autoexec"',
+            ),
+        ],
     ),
     (
         {"fleet": {"listen": None, "accessTokenFile": "/run/access"}},

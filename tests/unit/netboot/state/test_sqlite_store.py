@@ -252,6 +252,7 @@ def test_what_cannot_be_written_fails_alone(tmp_path: Path) -> None:
             assert isinstance(bad, UnicodeEncodeError)
             assert isinstance(good, int)
             assert store.trouble is None
+            assert store.failed == 0
 
     asyncio.run(run())
 
@@ -264,6 +265,8 @@ def test_too_much_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
             results = await asyncio.gather(*(store.get("a") for _ in range(3)), return_exceptions=True)
             assert [type(each) for each in results] == [type(None), type(None), StateError]
             assert await store.get("a") is None
+            # The first is that of the start.
+            assert (store.done, store.failed, store.waiting) == (4, 1, 0)
 
     asyncio.run(run())
 
@@ -378,6 +381,7 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(
                 with contextlib.suppress(StateError):
                     results.append(await each)
             assert len(await store.list("a/")) == len(results) < 100
+            assert store.failed == 100 - len(results)
             assert store.trouble is None
             limit[0] = "PRAGMA max_page_count = 3000"
             await store.prune("a/", before=8.0)
