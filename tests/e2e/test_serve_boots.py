@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import re
@@ -11,7 +10,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -24,15 +23,10 @@ from support.boot_service import (
     write_settings,
     write_tokens,
 )
+from support.kept_boots import read_boots
 
 from ectools.netboot.boots.model import BootState, NodeStage
-from ectools.netboot.boots.register import BootRegister
-from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ectools.netboot.boots.model import NodeBoot
+from ectools.netboot.state.sqlite import STATE_FILE
 
 MAC = "02:00:00:00:00:01"
 FILES = {"bzImage": b"kernel", "initrd": b"initrd"}
@@ -50,20 +44,6 @@ def state(tmp_path: Path) -> Path:
     (directory / "tftp").mkdir(parents=True)
     (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
     return directory
-
-
-def read_boots(state: Path) -> Mapping[str, NodeBoot]:
-    """What the store has; the server may be running, or have been killed."""
-
-    async def read() -> Mapping[str, NodeBoot]:
-        store = SqliteStore(state / STATE_FILE)
-        await store.start()
-        register = BootRegister(store)
-        await register.load()
-        await store.close()
-        return register.latest
-
-    return asyncio.run(read())
 
 
 def begin(service: Service, mac: str = MAC, *, query: str = "") -> tuple[str, str]:
