@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fleets import make_fleet
+from support.metrics import read_samples
 from support.staged import make_release
 
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP, BootCounts
@@ -41,19 +42,6 @@ def make_nodes(number: int, *, groups: int = 1, **more: Any) -> dict[str, Any]:
         for index in range(number)
     }
     return {"groups": {f"g-{index}": {} for index in range(groups)}, "nodes": names}
-
-
-_SAMPLE = re.compile(r"every_channel_netboot_(?P<name>\w+)(?:{(?P<labels>.*)})? (?P<value>\S+)")
-
-
-def read_samples(text: str, name: str) -> dict[tuple[str, ...], float]:
-    """The values of one figure by its labels' values."""
-    found = [
-        match for line in text.splitlines() if (match := _SAMPLE.fullmatch(line)) and match["name"] == name
-    ]
-    samples = {tuple(re.findall(r'="((?:[^"\\]|\\.)*)"', each["labels"] or "")): each for each in found}
-    assert len(samples) == len(found)  # no series twice
-    return {labels: float(each["value"]) for labels, each in samples.items()}
 
 
 def render(document: dict[str, Any], latest: Mapping[str, NodeBoot], served: Release | None = None) -> str:
