@@ -87,7 +87,9 @@ class StormNode:
             if status == 200:
                 return content
             if status not in {0, *_AGAIN}:
-                raise NodeFailedError(f"{self.name}: {method} {target.partition('?')[0]}: {status} {content!r}")
+                raise NodeFailedError(
+                    f"{self.name}: {method} {target.partition('?')[0]}: {status} {content!r}"
+                )
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _ask(self, method: str, target: str, *, body: str = "") -> tuple[int, bytes]:

@@ -98,7 +98,7 @@ def test_a_node_with_its_boots_and_what_it_boots_next() -> None:
             "console=ttyS0",
             "from groups.runners.kernelArguments",
             "the network",
-            "from what is current",
+            "the current one, boot-v2",
         ):
             assert said in html
         html = await (await client.get("/nodes/nuc-07?boots=100")).text()
