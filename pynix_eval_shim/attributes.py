@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pynix_eval_shim import source
 from pynix_eval_shim.errors import LimitError, NixError, OutputTooLargeError
-from pynix_eval_shim.evaluation import NO_DATA, Target, find_file, prepare_evaluation
+from pynix_eval_shim.evaluation import prepare_evaluation
 from pynix_eval_shim.process import Watch
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+    from typing import Unpack
 
-    from pynix_eval_shim.invocation import Nix
-    from pynix_eval_shim.limits import Limits
+    from pynix_eval_shim.evaluation import EvaluationArguments
     from pynix_eval_shim.messages import NixMessage
 
 
@@ -40,18 +39,7 @@ def evaluate_each(
     expression: str | None = None,
     *,
     on_attribute: Callable[[Attribute], None],
-    file: str | os.PathLike[str] | None = None,
-    installable: str | None = None,
-    apply: str | None = None,
-    data: Any = NO_DATA,
-    impure: bool = False,
-    import_from_derivation: bool = False,
-    nix_path: Mapping[str, str] | None = None,
-    override_inputs: Mapping[str, str] | None = None,
-    cwd: str | os.PathLike[str] | None = None,
-    limits: Limits | None = None,
-    nix: Nix | None = None,
-    tell: Callable[[NixMessage], None] | None = None,
+    **arguments: Unpack[EvaluationArguments],
 ) -> None:
     """Call ``on_attribute`` with each attribute of the set that ``evaluate`` would yield, in their order.
 
@@ -62,26 +50,10 @@ def evaluate_each(
 
     Raises what ``evaluate`` does where the set itself cannot be evaluated.
     """
-    told: set[NixMessage] = set()
-
-    def tell_once(message: NixMessage) -> None:
-        if tell is not None and message not in told:
-            told.add(message)
-            tell(message)
-
-    evaluation = prepare_evaluation(
-        Target(expression=expression, file=find_file(file, cwd), installable=installable),
-        apply=apply,
-        data=data,
-        impure=impure,
-        import_from_derivation=import_from_derivation,
-        nix_path=nix_path,
-        override_inputs=override_inputs,
-        cwd=cwd,
-        limits=limits,
-        nix=nix,
-        tell=None if tell is None else tell_once,
-    )
+    tell = arguments.get("tell")
+    if tell is not None:
+        arguments["tell"] = _tell_once(tell)
+    evaluation = prepare_evaluation(expression, **arguments)
     walk = resources.files(__package__).joinpath("each.nix").read_text(encoding="utf-8").strip()
     mark = f"each-{secrets.token_hex(16)}:"
     lines = _AttributeLines(
@@ -103,6 +75,18 @@ def evaluate_each(
                 lines.done += 1
             lines.rest.clear()
         start = lines.done
+
+
+def _tell_once(tell: Callable[[NixMessage], None]) -> Callable[[NixMessage], None]:
+    """``tell``, but of each message the first time alone."""
+    told: set[NixMessage] = set()
+
+    def tell_new(message: NixMessage) -> None:
+        if message not in told:
+            told.add(message)
+            tell(message)
+
+    return tell_new
 
 
 _PREFIX = b"@nix "

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
 from pynix_eval_shim import invocation, source
@@ -21,6 +21,7 @@ from pynix_eval_shim.source import PositionMap
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
+    from typing import Unpack
 
     from pynix_eval_shim.messages import NixMessage
     from pynix_eval_shim.process import Watch
@@ -52,22 +53,24 @@ def not_an_option(reference: str) -> str:
     return reference
 
 
-def evaluate(
-    expression: str | None = None,
-    *,
-    file: str | os.PathLike[str] | None = None,
-    installable: str | None = None,
-    apply: str | None = None,
-    data: Any = NO_DATA,
-    impure: bool = False,
-    import_from_derivation: bool = False,
-    nix_path: Mapping[str, str] | None = None,
-    override_inputs: Mapping[str, str] | None = None,
-    cwd: str | os.PathLike[str] | None = None,
-    limits: Limits | None = None,
-    nix: Nix | None = None,
-    tell: Callable[[NixMessage], None] | None = None,
-) -> Any:
+class EvaluationArguments(TypedDict, total=False):
+    """What ``evaluate`` and ``evaluate_each`` take beside an expression: the first says what each is."""
+
+    file: str | os.PathLike[str] | None
+    installable: str | None
+    apply: str | None
+    data: Any
+    impure: bool
+    import_from_derivation: bool
+    nix_path: Mapping[str, str] | None
+    override_inputs: Mapping[str, str] | None
+    cwd: str | os.PathLike[str] | None
+    limits: Limits | None
+    nix: Nix | None
+    tell: Callable[[NixMessage], None] | None
+
+
+def evaluate(expression: str | None = None, **arguments: Unpack[EvaluationArguments]) -> Any:
     """The value of an expression, a file or an installable, forced all the way down, as Python sees JSON.
 
     With ``data`` (any JSON value), the target is a function and is called with it; with ``apply`` (the text
@@ -89,19 +92,7 @@ def evaluate(
 
     Raises TypeError for arguments that contradict each other, DataError, and any other NixError.
     """
-    evaluation = prepare_evaluation(
-        Target(expression=expression, file=find_file(file, cwd), installable=installable),
-        apply=apply,
-        data=data,
-        impure=impure,
-        import_from_derivation=import_from_derivation,
-        nix_path=nix_path,
-        override_inputs=override_inputs,
-        cwd=cwd,
-        limits=limits,
-        nix=nix,
-        tell=tell,
-    )
+    evaluation = prepare_evaluation(expression, **arguments)
     return source.decode_json(evaluation.run(evaluation.encoder), tag=evaluation.tag)
 
 
@@ -201,23 +192,26 @@ class PreparedEvaluation:
 
 
 def prepare_evaluation(
-    target: Target,
+    expression: str | None = None,
     *,
-    apply: str | None,
-    data: Any,
-    impure: bool,
-    import_from_derivation: bool,
-    nix_path: Mapping[str, str] | None,
-    override_inputs: Mapping[str, str] | None,
-    cwd: str | os.PathLike[str] | None,
-    limits: Limits | None,
-    nix: Nix | None,
-    tell: Callable[[NixMessage], None] | None,
+    file: str | os.PathLike[str] | None = None,
+    installable: str | None = None,
+    apply: str | None = None,
+    data: Any = NO_DATA,
+    impure: bool = False,
+    import_from_derivation: bool = False,
+    nix_path: Mapping[str, str] | None = None,
+    override_inputs: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    nix: Nix | None = None,
+    tell: Callable[[NixMessage], None] | None = None,
 ) -> PreparedEvaluation:
-    """An evaluation of ``target``; the arguments are those of ``evaluate``.
+    """An evaluation; the arguments are those of ``evaluate``.
 
     Raises TypeError for arguments that contradict each other.
     """
+    target = Target(expression=expression, file=find_file(file, cwd), installable=installable)
     nix = nix or Nix()
     if nix_path and not (impure or target.file):
         raise TypeError("nix_path= needs impure=True: pure evaluation knows no <names>")

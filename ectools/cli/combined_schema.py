@@ -9,7 +9,7 @@ import click
 
 from ectools.cli.complete import complete_schema
 from ectools.host.combined_schema import build_combined_schema, load_combined_schema
-from ectools.schemas import load_schema
+from ectools.schemas import load_schema, schema_names
 
 if TYPE_CHECKING:
     from ectools.cli.module_options import ModuleOptions
@@ -40,8 +40,17 @@ def choose_schema(schemas: tuple[str, ...], modules: ModuleOptions | None = None
     # long as reading them.
     gc.disable()
     try:
-        found = [*map(load_schema, schemas), *(modules.load() if modules else ())]
-        return build_combined_schema(found, is_open=bool(modules))
+        return build_combined_schema(load_schemas(schemas, modules), is_open=bool(modules))
     finally:
         gc.freeze()
         gc.enable()
+
+
+def load_schemas(schemas: tuple[str, ...], modules: ModuleOptions | None = None) -> list[Schema]:
+    """The schemas that ``--schema`` and ``--module`` name, each by itself; without any, this project's.
+
+    Raises InputError, FileError, OptionsError.
+    """
+    if not schemas and not modules:
+        return [load_schema(name) for name in schema_names()]
+    return [*map(load_schema, schemas), *(modules.load() if modules else ())]

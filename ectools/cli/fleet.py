@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli import fleet_history, fleet_nodes
+from ectools.cli.fleet_socket import CONTROL_SOCKET, socket_option
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_given
 from ectools.errors import EcError, InputError
@@ -15,7 +17,6 @@ from ectools.errors import EcError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.difference import NodeChange
     from ectools.netboot.fleet.model import Fleet
     from ectools.netboot.release.manifest import Release
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 FLEET_FILE = Path("fleet.toml")
 """The fleet file of the directory in which somebody works, where the settings name none."""
+EXAMPLE_FILE = Path("examples/fleet.toml")
+"""The one to look at in a checkout of the project, where there is no other."""
 
 
 @click.group(
@@ -79,28 +82,20 @@ def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int
 @click.argument("name", metavar="NODE")
 @click.option("--fleet", "file", type=_FILE, metavar="FILE", help="A fleet file.  [default: as said above]")
 @click.option("--config", type=_FILE, metavar="FILE", help="The boot server's settings.")
+@socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print what it boots as an object.")
-def show(*, name: str, file: Path | None, config: Path | None, as_json: bool) -> None:
-    """Say what a node would boot now, and which option says so.
+def show(*, name: str, file: Path | None, config: Path | None, sock: Path | None, as_json: bool) -> None:
+    """Say what a node would boot now, and which option says so, or who.
 
-    The fleet is that of --fleet, or of --config; without them, that of the boot server's settings on this
-    machine, or of fleet.toml in the current directory.
+    The boot server of this machine is asked, where one runs. --fleet or --config names a fleet that none
+    serves yet; without a server and without them, it is that of the settings on this machine, of fleet.toml
+    in the current directory, or of the example there, in examples/fleet.toml.
     """
-    from ectools.netboot.fleet.assignment import assign
-    from ectools.netboot.fleet.machine import list_keys
-    from ectools.suggest import did_you_mean
-
-    read = _load(file, config)
-    node = read.nodes.get(name)
-    if node is None:
-        known = did_you_mean(name, read.nodes) or f"the fleet has {_count(read.nodes, 'node')}"
-        raise InputError(f"{name}: the fleet has no such node", hint=known)
-    assignment = assign(read, node)
-    keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
+    found = _find_node(name, file, config, sock)
     if as_json:
-        click.echo(json.dumps({"node": name, "match": keys, **_describe(assignment)}))
+        click.echo(json.dumps(found))
         return
-    rows = [("node", name, ""), *(("match", key, "") for key in keys), *_list_rows(assignment)]
+    rows = [("node", name, ""), *(("match", key, "") for key in found["match"]), *_list_rows(found)]
     width = max(len(title) for title, _, _ in rows)
     for title, value, origin in rows:
         click.echo(f"{title:{width}}  {value}" + (f"   ({origin})" if origin else ""))
@@ -170,6 +165,32 @@ def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
     return lambda read: list_missing(read, find)
 
 
+def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | None) -> dict[str, Any]:
+    """What a node boots, as an object: of the running server, or of a fleet file. Raises InputError."""
+    from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
+    from ectools.netboot.fleet.assignment import assign, describe_assignment
+    from ectools.netboot.fleet.machine import list_keys
+    from ectools.suggest import did_you_mean
+
+    if file is None and config is None:
+        try:
+            found = FleetClient(sock or CONTROL_SOCKET).get("nodes", name)
+        except (NoServerError, NoRightError) as error:
+            if sock is not None:
+                raise
+            if isinstance(error, NoRightError):
+                click.echo(f"the boot server is not asked: {error.render()}", err=True)
+        else:
+            return {"node": name, "match": found["match"], **(found["assignment"] or {})}
+    read = _load(file, config)
+    node = read.nodes.get(name)
+    if node is None:
+        known = did_you_mean(name, read.nodes) or f"the fleet has {_count(read.nodes, 'node')}"
+        raise InputError(f"{name}: the fleet has no such node", hint=known)
+    keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
+    return {"node": name, "match": keys, **describe_assignment(assign(read, node))}
+
+
 def _load(file: Path | None, config: Path | None) -> Fleet:
     """The fleet that was named, or that of this machine. Raises InputError where there is none."""
     from ectools.netboot.fleet.load import load_fleet, load_whole
@@ -180,40 +201,31 @@ def _load(file: Path | None, config: Path | None) -> Fleet:
     found = load_whole(settings.part, settings.file)
     if found.nodes or config is not None:
         return found
-    if FLEET_FILE.exists():
-        return load_fleet(FLEET_FILE)
+    for each in (FLEET_FILE, EXAMPLE_FILE):
+        if each.exists():
+            if each is EXAMPLE_FILE:
+                click.echo(f"the fleet is the example's, {each}: there is no other here", err=True)
+            return load_fleet(each)
     raise InputError(
-        "there is no fleet: the settings have no nodes, and there is no fleet.toml here",
+        "there is no fleet: no boot server runs, the settings have no nodes, and there is no fleet.toml here",
         hint="--fleet FILE names one",
     )
 
 
-def _list_rows(assignment: Assignment) -> list[tuple[str, str, str]]:
-    rows = [("group", assignment.group or "none", "")]
+def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if "boot" not in found:
+        return [("boots", "what a machine boots that no node is", "unknown")]
+    rows = [("group", found["group"] or "none", "")]
     for title in _SHOWN:
-        origin = assignment.origins.get(_TITLES[title], "")
-        rows.append((_TITLES[title], _show(title, getattr(assignment, title)), origin))
+        name = _TITLES[title]
+        rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
     return rows
 
 
 def _show(title: str, value: Any) -> str:
-    if value in (None, ()):
+    if value in (None, (), []):
         return _NOTHING[title]
-    return " ".join(value) if isinstance(value, tuple) else "yes" if value is True else str(value)
-
-
-def _describe(assignment: Assignment) -> dict[str, Any]:
-    return {
-        "group": assignment.group,
-        "boot": assignment.boot,
-        "system": assignment.system,
-        "release": assignment.release,
-        "bootBinary": assignment.boot_binary,
-        "kernelArguments": list(assignment.kernel_arguments),
-        "healthyWithin": assignment.healthy_within,
-        "healthUnits": list(assignment.health_units),
-        "origins": assignment.origins,
-    }
+    return " ".join(value) if isinstance(value, tuple | list) else "yes" if value is True else str(value)
 
 
 def _describe_change(change: NodeChange) -> dict[str, Any]:
@@ -238,5 +250,8 @@ def _rate(error: EcError) -> int:
 def _count(items: Any, what: str) -> str:
     return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
 
+
+for _command in (*fleet_nodes.NODE_COMMANDS, *fleet_history.HISTORY_COMMANDS):
+    fleet.add_command(_command)
 
 COMMAND = fleet

@@ -1,11 +1,11 @@
 """Option documentation, from the schemas alone.
 
-``shape_check`` whether it is such a schema · ``model`` a schema's options as a flat list · ``constraints``
-of their values · ``site`` titles and guides · ``reference`` all modules, and what was renamed · ``links`` ·
-``commonmark`` and ``roles`` descriptions, read · ``markdown``, ``html``, ``man`` with ``roff``, ``data`` and
-``options_json`` with ``pretty`` the formats · ``writing`` pages into a directory · ``changelog`` what changed
-between two revisions · ``commands_man`` pages of the commands · ``metrics_page`` one of the boot server's
-metrics.
+``shape_check`` whether it is such a schema · ``option_walk`` its options with their paths · ``model`` them
+as a flat list · ``constraints`` of their values · ``site`` titles and guides · ``reference`` all modules, and
+what was renamed · ``links`` · ``commonmark`` and ``roles`` descriptions, read · ``markdown``, ``html``,
+``man`` with ``roff``, ``data`` and ``options_json`` with ``pretty`` the formats · ``writing`` pages into a
+directory · ``changelog`` what changed between two revisions · ``commands_man`` pages of the commands ·
+``metrics_page`` one of the boot server's metrics.
 """
 
 from __future__ import annotations

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.docs.constraints import Constraint, find_constraints
+from ectools.docs.option_walk import OptionWalk
 from ectools.errors import EcError
-from ectools.names import resolve_reference, show_path
+from ectools.names import show_path
 from ectools.nixlang import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ectools.docs.links import SourceUrl
+    from ectools.docs.option_walk import FoundOption
     from ectools.schemas import Schema
 
 # The rule of the NixOS manual, so that links to it and to these pages are made alike.
@@ -101,9 +103,13 @@ class DocSettings:
 
 def build_module_doc(schema: Schema, settings: DocSettings | None = None) -> ModuleDoc:
     """The options of a schema that people set, those that decide whether and what before the others."""
-    walker = _SchemaWalker(schema.document, settings or DocSettings())
-    path = tuple(schema.document.get("x-nix-path", ()))
-    options = sorted(walker.submodule(schema.document, path, ()), key=lambda option: _order(option.path))
+    settings = settings or DocSettings()
+    root = schema.document
+    found = OptionWalk(root, internal=settings.internal).find_options(tuple(root.get("x-nix-path", ())))
+    options = [
+        _describe(each, root, settings.source_url)
+        for each in sorted(found, key=lambda each: _order(each.path))
+    ]
     return ModuleDoc(schema.name, schema.prefix, tuple(options))
 
 
@@ -125,100 +131,35 @@ def _order(path: tuple[str, ...]) -> list[tuple[int, str]]:
     return [(rank.get(part, 2), part) for part in path]
 
 
-class _SchemaWalker:
-    """Through one document; ``inside`` are the objects that are being walked, so that recursion ends."""
-
-    def __init__(self, root: dict[str, Any], settings: DocSettings) -> None:
-        self.root = root
-        self.settings = settings
-
-    def objects(
-        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
-    ) -> Iterator[OptionDoc]:
-        """The options of an object schema that stands at ``path``."""
-        if id(node) in inside:
-            return
-        inside = (*inside, id(node))
-        for name, option in node.get("properties", {}).items():
-            here = (*path, name)
-            if "x-nix-type" not in option:
-                yield from self.objects(option, here, inside)
-                continue
-            shown = option.get("x-nix-visible", True)
-            if shown is False or (option.get("x-nix-internal") and not self.settings.internal):
-                continue
-            if shown != "transparent":
-                yield self.option(option, here, required=name in node.get("required", ()))
-            for inner_path, inner in _inner_objects(option, here, self.root):
-                yield from self.submodule(inner, inner_path, inside)
-
-    def submodule(
-        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
-    ) -> Iterator[OptionDoc]:
-        """The options of an object schema, and those of the values that undeclared names may have in it."""
-        if id(node) in inside:
-            return
-        yield from self.objects(node, path, inside)
-        inside = (*inside, id(node))
-        further = node.get("additionalProperties")
-        for inner_path, inner in _inner_objects(further, (*path, "<name>"), self.root):
-            yield from self.submodule(inner, inner_path, inside)
-
-    def option(self, option: dict[str, Any], path: tuple[str, ...], *, required: bool) -> OptionDoc:
-        name = show_path(path)
-        examples = option.get("examples")
-        return OptionDoc(
-            path=path,
-            name=name,
-            anchor=make_anchor(name),
-            description=option.get("description", "").rstrip(),
-            type=option["x-nix-type"],
-            constraints=tuple(find_constraints(option, self.root)),
-            default=_code(option, "default", option.get("default", _NOTHING)),
-            example=_code(option, "example", examples[0] if examples else _NOTHING),
-            declarations=tuple(map(self.declaration, option.get("x-nix-declarations", ()))),
-            related_packages=option.get("x-nix-related-packages", "").rstrip(),
-            read_only=option.get("readOnly", False),
-            internal=option.get("x-nix-internal", False),
-            required=required,
-        )
-
-    def declaration(self, place: str) -> Declaration:
-        file, _, line = place.partition("#L")
-        number = int(line) if line.isdigit() else None
-        source_url = self.settings.source_url
-        # An absolute path is of another tree than the one that the template is for.
-        url = None if source_url is None or file.startswith("/") else source_url.fill(file, number)
-        return Declaration(file, number, url)
+def _describe(found: FoundOption, root: dict[str, Any], source_url: SourceUrl | None) -> OptionDoc:
+    name = show_path(found.path)
+    option = found.schema
+    examples = option.get("examples")
+    declarations = option.get("x-nix-declarations", ())
+    return OptionDoc(
+        path=found.path,
+        name=name,
+        anchor=make_anchor(name),
+        description=option.get("description", "").rstrip(),
+        type=option["x-nix-type"],
+        constraints=tuple(find_constraints(option, root)),
+        default=_code(option, "default", option.get("default", _NOTHING)),
+        example=_code(option, "example", examples[0] if examples else _NOTHING),
+        declarations=tuple(parse_declaration(each, source_url) for each in declarations),
+        related_packages=option.get("x-nix-related-packages", "").rstrip(),
+        read_only=option.get("readOnly", False),
+        internal=option.get("x-nix-internal", False),
+        required=found.required,
+    )
 
 
-# The keywords below which a type can hold options of its own.
-_HOLDERS = {"$ref", "properties", "anyOf", "allOf", "items", "additionalProperties"}
-
-
-def _inner_objects(
-    node: Any, path: tuple[str, ...], root: dict[str, Any]
-) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    if not isinstance(node, dict) or _HOLDERS.isdisjoint(node):
-        return
-    if "$ref" in node:
-        target = resolve_reference(node["$ref"], root)
-        if "properties" in target:
-            yield path, target
-        return
-    if "properties" in node:
-        yield path, node
-        return
-    for branch in (*node.get("anyOf", ()), *node.get("allOf", ())):
-        yield from _inner_objects(branch, path, root)
-    yield from _inner_objects(node.get("items"), (*path, "*"), root)
-    further = node.get("additionalProperties")
-    yield from _inner_objects(further, (*path, show_placeholder(node)), root)
-
-
-def show_placeholder(mapping: dict[str, Any]) -> str:
-    """What stands for any name of a set: ``<name>``, or as its type says."""
-    return f"<{mapping.get('x-nix-placeholder', 'name')}>"
+def parse_declaration(place: str, source_url: SourceUrl | None) -> Declaration:
+    """``FILE`` or ``FILE#L7``, with its link where ``source_url`` is known."""
+    file, _, line = place.partition("#L")
+    number = int(line) if line.isdigit() else None
+    # An absolute path is of another tree than the one that the template is for.
+    url = None if source_url is None or file.startswith("/") else source_url.fill(file, number)
+    return Declaration(file, number, url)
 
 
 _NOTHING = object()

@@ -16,14 +16,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ectools.docs.model import show_placeholder
+from ectools.docs.model import parse_declaration
+from ectools.docs.option_walk import OptionWalk
 from ectools.docs.pretty import show_pretty, show_pretty_name
-from ectools.names import resolve_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from ectools.docs.model import DocSettings
+    from ectools.docs.links import SourceUrl
+    from ectools.docs.option_walk import FoundOption
     from ectools.docs.reference import Reference
 
 OPTIONS_JSON_FILE = "options.json"
@@ -35,10 +36,10 @@ def write_pages(reference: Reference) -> dict[str, str]:
     """The one file, by its name; options of several modules in one, as of one evaluation."""
     options: dict[str, Any] = {}
     for schema, settings in reference.schemas:
-        document = schema.document
-        walker = _Walker(document, settings)
-        for path, option in walker.objects(document, tuple(document.get("x-nix-path", ())), ()):
-            options.setdefault(_show_option(path), walker.describe(option, path))
+        root = schema.document
+        walk = _NixpkgsWalk(root, internal=settings.internal)
+        for found in walk.find_options(tuple(root.get("x-nix-path", ()))):
+            options.setdefault(_show_option(found.path), _describe(found, settings.source_url))
     # Nix sorts names by their bytes.
     return {OPTIONS_JSON_FILE: json.dumps(dict(sorted(options.items(), key=lambda item: item[0].encode())))}
 
@@ -51,81 +52,48 @@ def _show_option(path: tuple[str, ...]) -> str:
     )
 
 
-class _Walker:
-    """Through one document, as ``getSubOptions`` of the types leads."""
+class _NixpkgsWalk(OptionWalk):
+    """As ``getSubOptions`` of the types leads."""
 
-    def __init__(self, root: dict[str, Any], settings: DocSettings) -> None:
-        self.root = root
-        self.settings = settings
+    def find_options(self, path: tuple[str, ...]) -> Iterator[FoundOption]:
+        # nixpkgs has no list of what a freeform type of the whole tree declares.
+        return self.list_options(self.root, path, ())
 
-    def objects(
-        self, node: dict[str, Any], path: tuple[str, ...], inside: tuple[int, ...]
-    ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-        """The options of an object schema at ``path``; ``inside`` are the objects that led here."""
-        if id(node) in inside:
-            return
-        inside = (*inside, id(node))
-        for name, option in node.get("properties", {}).items():
-            here = (*path, name)
-            if "x-nix-type" not in option:
-                yield from self.objects(option, here, inside)
-                continue
-            visible = option.get("x-nix-visible", True)
-            is_shown = self.settings.internal or not option.get("x-nix-internal")
-            if is_shown and visible in (True, "shallow"):
-                yield here, option
-            if visible in (True, "transparent"):
-                for inner_path, inner in self._inner(option, here):
-                    yield from self.objects(inner, inner_path, inside)
+    def enters_internal(self) -> bool:
+        return True
 
-    def _inner(self, node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-        if not isinstance(node, dict) or "x-nix-unreachable" in node:
-            # What is never tried is a part of an `either`.
-            return
-        if "$ref" in node:
-            node = resolve_reference(node["$ref"], self.root)
-        further = node.get("additionalProperties")
-        if "properties" in node:
-            yield path, node
-            # A freeform type's own.
-            yield from self._inner(further, (*path, show_placeholder(node)))
-        elif "anyOf" in node:
-            # nixpkgs' `either` has no options of its own; `nullOr` and `coercedTo` have those of one type.
-            # So has a type that is none of nixpkgs', of which else nothing is known.
-            others = [
-                each
-                for each in node["anyOf"]
-                if each and each.get("type") != "null" and "x-nix-coerced" not in each
-            ]
-            if len(others) == 1:
-                yield from self._inner(others[0], path)
-        elif "allOf" in node:
-            for each in node["allOf"]:
-                yield from self._inner(each, path)
-        else:
-            yield from self._inner(node.get("items"), (*path, "*"))
-            yield from self._inner(further, (*path, show_placeholder(node)))
+    def choose_alternatives(self, node: dict[str, Any]) -> Sequence[Any]:
+        # nixpkgs' `either` has no options of its own; `nullOr` and `coercedTo` have those of one type.
+        # So has a type that is none of nixpkgs', of which else nothing is known.
+        if "anyOf" not in node:
+            return super().choose_alternatives(node)
+        others = [
+            each
+            for each in node["anyOf"]
+            if each and each.get("type") != "null" and "x-nix-coerced" not in each
+        ]
+        return others if len(others) == 1 else ()
 
-    def describe(self, option: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-        """One option, its keys in Nix's order."""
-        described = {
-            "declarations": [self._declaration(place) for place in _list_modules(option)],
-            "default": _literal(option, "default"),
-            "description": option.get("description", _NO_DESCRIPTION),
-            "example": _literal(option, "example"),
-            "loc": list(path),
-            "readOnly": option.get("readOnly", False),
-            "relatedPackages": option.get("x-nix-related-packages"),
-            "type": option["x-nix-type"],
-        }
-        return {key: value for key, value in described.items() if value is not None}
 
-    def _declaration(self, place: str) -> str | dict[str, str]:
-        file, _, line = place.partition("#L")
-        source_url = self.settings.source_url
-        if source_url is None or file.startswith("/"):
-            return file
-        return {"name": file, "url": source_url.fill(file, int(line) if line.isdigit() else None)}
+def _describe(found: FoundOption, source_url: SourceUrl | None) -> dict[str, Any]:
+    """One option, its keys in Nix's order."""
+    option = found.schema
+    described = {
+        "declarations": [_show_declaration(place, source_url) for place in _list_modules(option)],
+        "default": _literal(option, "default"),
+        "description": option.get("description", _NO_DESCRIPTION),
+        "example": _literal(option, "example"),
+        "loc": list(found.path),
+        "readOnly": option.get("readOnly", False),
+        "relatedPackages": option.get("x-nix-related-packages"),
+        "type": option["x-nix-type"],
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _show_declaration(place: str, source_url: SourceUrl | None) -> str | dict[str, str]:
+    declared = parse_declaration(place, source_url)
+    return declared.file if declared.url is None else {"name": declared.file, "url": declared.url}
 
 
 def _list_modules(option: dict[str, Any]) -> list[str]:

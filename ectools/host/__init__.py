@@ -2,7 +2,7 @@
 
 ``combined_schema`` of several modules · ``fast_validate``, ``validate`` · ``generate`` the module ·
 ``example`` a description to start from · ``wrapped`` the settings of one service as a description ·
-``editor_schema`` the schema of a whole description, for editors.
+``editor_schema`` the schema of a whole description, for editors · ``program_types`` its types for programs.
 """
 
 from __future__ import annotations

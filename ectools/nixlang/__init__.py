@@ -1,8 +1,8 @@
 """Nix expressions: a Python value or a small tree of nodes, and its text.
 
 ``nodes`` expressions as values · ``scalars`` strings, numbers, names · ``forms`` what an expression is to
-its layout · ``layout`` with ``calls`` expressions → ``documents`` → ``printing`` text · ``data`` plain data
-straight to text · ``unrepresentable`` what Nix has no words for.
+its layout · ``layout`` with ``calls`` and ``strings`` expressions → ``documents`` → ``printing`` text ·
+``data`` plain data straight to text · ``unrepresentable`` what Nix has no words for.
 
 The modules are imported when something is rendered: a command that only checks strings must not wait for
 them.

@@ -186,3 +186,21 @@ def measure_item(item: Item) -> tuple[int, bool]:
             return item.head, item.head_stops
         case _:
             assert_never(item)
+
+
+def join_items(gap: Gap, items: Iterable[Item]) -> list[Item]:
+    """The items with ``gap`` between each two."""
+    joined: list[Item] = []
+    for item in items:
+        joined += [gap, item] if joined else [item]
+    return joined
+
+
+def put_space_before(items: list[Item]) -> list[Item]:
+    """The items after a space, which gives way to a line break where they start with one."""
+    first = items[0] if items else None
+    if not isinstance(first, Group):
+        return [Gap.GLUE, *items]
+    if first.items and first.items[0] is Gap.TIGHT:
+        return [Group([Gap.SPACE, *first.items[1:]], style=first.style, level=first.level), *items[1:]]
+    return [Group(put_space_before(first.items), style=first.style, level=first.level), *items[1:]]

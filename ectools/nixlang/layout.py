@@ -9,13 +9,12 @@ call, and a pattern of two names within an interpolation that is too wide for it
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from ectools.nixlang import scalars
 from ectools.nixlang.calls import Argument, CallKind, build_call
-from ectools.nixlang.documents import Block, Gap, Group, Item, Style, Text, flatten, indent, nest
+from ectools.nixlang.documents import Gap, Group, Item, Style, Text, join_items, nest, put_space_before
 from ectools.nixlang.forms import (
     are_few,
     is_absorbable,
@@ -42,6 +41,7 @@ from ectools.nixlang.nodes import (
     With,
 )
 from ectools.nixlang.scalars import RenderError
+from ectools.nixlang.strings import InnerBuilders, build_interpolated, build_string
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 Items: TypeAlias = list[Item]
 
-_INLINE_INTERPOLATION = 30  # columns up to which an interpolation stays on its line
 _FEW_ITEMS = 6  # simple items up to which a list that is not the last argument stays on one line
 _FEW_NAMES = 3  # inherited names up to which they stay on one line
 _KINDS = {list: CallKind.LIST, tuple: CallKind.LIST, Select: CallKind.SELECTION}
@@ -93,7 +92,7 @@ def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
         case bool():
             return ["true" if expr else "false"]
         case str():
-            return _string(expr)
+            return build_string(expr)
         case int() | float() if not is_negative(expr):
             return [scalars.number(expr)]
         case list() | tuple():
@@ -107,7 +106,7 @@ def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
         case Select():
             return _select(expr)
         case Interpolated():
-            return _interpolated(expr)
+            return build_interpolated(expr, _BUILDERS)
         case int() | float() | Call() | Lambda() | Function() | Let() | With() | Assert() | If():
             return _parenthesized(expr)
         case _:
@@ -117,17 +116,10 @@ def _term(expr: Expr) -> Items:  # noqa: PLR0911 - one for each node
 # Data
 
 
-def _string(text: str) -> Items:
-    lines = scalars.split_indented(text)
-    if lines is None:
-        return [scalars.quote(text)]
-    return [Group(["''", Gap.TIGHT, Block(tuple(lines), level=1), "''"])]
-
-
 def _list(items: Sequence[Expr], *, gap: Gap = Gap.HARD) -> Items:
     if not items:
         return ["[ ]"]
-    return ["[", Gap.SPACE, *nest(_join(gap, [Group(_term(item)) for item in items])), Gap.SPACE, "]"]
+    return ["[", Gap.SPACE, *nest(join_items(gap, [Group(_term(item)) for item in items])), Gap.SPACE, "]"]
 
 
 def _set(expr: Expr, *, wide: bool) -> Items:
@@ -163,7 +155,7 @@ def _binding(binding: Binding) -> Items:
 def _inherit(binding: Inherit) -> Items:
     few = len(binding.names) <= _FEW_NAMES
     gap, end = (Gap.SPACE, Gap.TIGHT) if few else (Gap.HARD, Gap.HARD)
-    names = _join(gap, [scalars.attribute_name(name) for name in binding.names])
+    names = join_items(gap, [scalars.attribute_name(name) for name in binding.names])
     if not binding.has_source:
         return ["inherit", gap, *nest([*names, end, ";"])]
     source = Group([Gap.SPACE, *_parenthesized(binding.source)])
@@ -176,7 +168,7 @@ def _right_side(expr: Expr) -> Items:  # noqa: PLR0911 - one for each style
         case AttrSet(bindings=(Inherit(comment=None | ""),)):
             return nest([Gap.GLUE, Group(_absorb(expr, wide=False))])
         case _ if is_absorbable(expr):
-            return nest(_spaced([Group(_absorb(expr, wide=True))]))
+            return nest(put_space_before([Group(_absorb(expr, wide=True))]))
         case str() | Interpolated() | Path():
             return nest([Gap.GLUE, Group(_term(expr))])
         case Call():
@@ -203,16 +195,6 @@ def _absorb(expr: Expr, *, wide: bool) -> Items:
             return build_document(expr)
 
 
-def _spaced(items: Items) -> Items:
-    """The items after a space, which gives way to a line break where they start with one."""
-    first = items[0] if items else None
-    if not isinstance(first, Group):
-        return [Gap.GLUE, *items]
-    if first.items and first.items[0] is Gap.TIGHT:
-        return [Group([Gap.SPACE, *first.items[1:]], style=first.style, level=first.level), *items[1:]]
-    return [Group(_spaced(first.items), style=first.style, level=first.level), *items[1:]]
-
-
 # Functions and calls
 
 
@@ -224,14 +206,14 @@ def _lambda_chain(expr: Lambda) -> Items:
         body = body.body
     head: Item = " ".join(heads)
     if is_absorbable(body):
-        return [head, *_spaced([Group(_absorb(body, wide=False), style=Style.HUG)])]
+        return [head, *put_space_before([Group(_absorb(body, wide=False), style=Style.HUG)])]
     return [head, Gap.SPACE if len(heads) <= 2 else Gap.HARD, *build_document(body)]
 
 
 def _function(expr: Function) -> Items:
     head = [*_parameters(expr), ":"]
     if expr.bind is None and are_few(expr.parameters) and is_absorbable(expr.body):
-        return [*head, *_spaced([Group(build_document(expr.body), style=Style.HUG)])]
+        return [*head, *put_space_before([Group(build_document(expr.body), style=Style.HUG)])]
     if is_absorbable_term(expr.body):
         return [*head, Gap.SPACE, Group(_absorb(expr.body, wide=True))]
     return [*head, Gap.SPACE, *build_document(expr.body)]
@@ -347,7 +329,7 @@ def _let(expr: Let) -> Items:
 
 
 def _with_head(expr: With) -> Items:
-    return [Group(["with", *nest(_spaced([Group(build_document(expr.scope))])), ";"])]
+    return [Group(["with", *nest(put_space_before([Group(build_document(expr.scope))])), ";"])]
 
 
 def _if(expr: If, gap: Gap) -> Items:
@@ -359,53 +341,4 @@ def _if(expr: If, gap: Gap) -> Items:
     return [*items, Gap.SPACE, *nest([Group(build_document(otherwise))])]
 
 
-def _interpolated(expr: Interpolated) -> Items:
-    parts = [part for part in expr.parts if part != ""]
-    if not parts:
-        return ['""']
-    blanks = scalars.escape_nix_string(parts[0]) if isinstance(parts[0], str) else ""
-    if (
-        _count_blanks(blanks) == len(blanks)
-        and len(parts) == (2 if blanks else 1)
-        and not isinstance(parts[-1], str)
-    ):
-        inner = indent([Group(["${", *nest(_enclosed(to_expression(parts[-1]))), "}"])], columns=len(blanks))
-        return [Group(['"', blanks, *inner, '"'])]
-    items: Items = ['"']
-    for part in parts:
-        items += (
-            [scalars.escape_nix_string(part)]
-            if isinstance(part, str)
-            else _interpolation(to_expression(part))
-        )
-    if isinstance(parts[0], str):
-        # What an interpolation continues on lines of its own stands below the string's first character.
-        items[2:] = indent(items[2:], columns=_count_blanks(scalars.escape_nix_string(parts[0])))
-    return [Group([*items, '"'])]
-
-
-def _count_blanks(text: str) -> int:
-    return next((index for index, each in enumerate(text) if not _is_blank(each)), len(text))
-
-
-def _is_blank(character: str) -> bool:
-    return character in " \t\n\r\f\v" or unicodedata.category(character) == "Zs"
-
-
-def _interpolation(expr: Expr) -> Items:
-    if is_absorbable_term(expr):
-        return [Group(["${", *_term(expr), "}"])]
-    document = build_document(expr)
-    flat = flatten(document)
-    if flat is not None and (is_simple(expr) or len(flat) <= _INLINE_INTERPOLATION):
-        return [f"${{{flat}}}"]
-    if is_simple(expr):
-        return ["${", *document, "}"]
-    return [Group(["${", Gap.TIGHT, *nest([Group(document)]), Gap.TIGHT, "}"])]
-
-
-def _join(gap: Gap, items: Sequence[Item]) -> Items:
-    joined: Items = []
-    for item in items:
-        joined += [gap, item] if joined else [item]
-    return joined
+_BUILDERS = InnerBuilders(document=build_document, term=_term, enclosed=_enclosed)

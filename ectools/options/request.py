@@ -178,7 +178,11 @@ class OptionsRequest:
                 impure=True,
                 override_inputs=self.target.inputs or None,
                 cwd=self.target.directory,
-                nix_path={"ectools-lib": str(self.library), "ectools-request": file.name},
+                nix_path={
+                    **({} if self.nixpkgs is None else {"nixpkgs": str(self.nixpkgs)}),
+                    "ectools-lib": str(self.library),
+                    "ectools-request": file.name,
+                },
                 limits=Limits(seconds=_SECONDS),
             )
         return parse_dump(json.loads(text))

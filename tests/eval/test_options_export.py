@@ -44,6 +44,16 @@ def test_the_committed_schemas_are_what_the_modules_say(nixpkgs: Path) -> None:
     assert [drift.render() for drift in stale] == []
 
 
+def test_the_nixpkgs_that_is_named_is_that_of_the_expression_too(nixpkgs: Path, tmp_path: Path) -> None:
+    another = tmp_path / "another"
+    another.mkdir()
+    for name in ("lib", ".version"):
+        if (nixpkgs / name).exists():
+            (another / name).symlink_to(nixpkgs / name)
+    expression = "with import <nixpkgs/lib>; { x = mkOption { description = toString <nixpkgs>; }; }"
+    assert export(expression, another).document["properties"]["x"]["description"] == str(another)
+
+
 BROKEN = """
   let lib = import <nixpkgs/lib>; in with lib;
   {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from support.fake_nix import SETTINGS, STORE, FakeProcess, error_event
 
 import pynix_eval_shim as shim
 from pynix_eval_shim import BUILD_LIMITS, Limits, Nix, invocation, process
+from pynix_eval_shim.evaluation import EvaluationArguments, prepare_evaluation
 from pynix_eval_shim.process import Finished
 
 
@@ -333,3 +335,15 @@ def test_parse(run: FakeProcess, fake: Nix, bin_directory: Path) -> None:
 def test_limits_that_nobody_gave() -> None:
     assert Limits() == Limits(seconds=300.0, memory_bytes=8589934592, output_bytes=268435456)
     assert Limits(seconds=3600.0, memory_bytes=None, output_bytes=268435456) == BUILD_LIMITS
+
+
+def test_every_argument_is_known_by_its_type() -> None:
+    known = inspect.signature(prepare_evaluation).parameters
+    assert {"expression", *EvaluationArguments.__annotations__} == {*known}
+
+
+def test_an_unknown_argument_is_an_error() -> None:
+    with pytest.raises(TypeError, match="impurely"):
+        shim.evaluate("1", impurely=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="impurely"):
+        shim.evaluate_each("{ }", on_attribute=print, impurely=True)  # type: ignore[call-arg]

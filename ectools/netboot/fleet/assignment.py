@@ -1,14 +1,20 @@
-"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither."""
+"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither.
+
+What somebody has said of it for a while comes before both: to boot once before a hold, which somebody else
+may have had reasons for, and which is in force again afterwards.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Fleet, Node
+    from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.protocols import StockBinary
 
 IMPLICIT = NodeGroup(name="")
@@ -22,8 +28,8 @@ class Assignment:
     ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
     ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
     report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
-    left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so; a
-    value that none says has none.
+    left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
+    who has said so for a while; a value that none says has none. ``once``: it is for one boot.
     """
 
     node: str | None
@@ -37,10 +43,51 @@ class Assignment:
     health_units: tuple[str, ...]
     refused: bool
     origins: dict[str, str]
+    once: bool = False
 
 
-def assign(fleet: Fleet, node: Node) -> Assignment:
-    """What a node of the fleet boots."""
+def assign(fleet: Fleet, node: Node, override: NodeOverride | None = None) -> Assignment:
+    """What a node of the fleet boots; ``override`` is what is said of it for a while."""
+    assignment = _assign_by_fleet(fleet, node)
+    return assignment if override is None else _override(assignment, override)
+
+
+def describe_assignment(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as JSON, by the names of the options."""
+    return {
+        "group": assignment.group,
+        "boot": assignment.boot.value,
+        "system": assignment.system,
+        "release": assignment.release,
+        "bootBinary": assignment.boot_binary,
+        "kernelArguments": list(assignment.kernel_arguments),
+        "healthyWithin": assignment.healthy_within,
+        "healthUnits": list(assignment.health_units),
+        "origins": assignment.origins,
+    }
+
+
+def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
+    origins = dict(assignment.origins)
+    if (once := override.once) is not None:
+        origins["boot"] = _name_origin("boot once", once.by, once.at)
+        if once.release is not None:
+            origins["release"] = origins["boot"]
+        release = assignment.release if once.release is None else once.release
+        return replace(assignment, boot=once.boot, release=release, origins=origins, once=True)
+    if (hold := override.hold) is not None:
+        origins["boot"] = _name_origin("held", hold.by, hold.at)
+        return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
+    return assignment
+
+
+def _name_origin(what: str, by: str | None, at: float) -> str:
+    """``held by alice since 2026-11-29T11:12:00Z``."""
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{what}{'' if by is None else f' by {by}'} since {when}"
+
+
+def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
     group = IMPLICIT if node.group is None else fleet.groups[node.group]
     of_group, of_node = f"groups.{group.name}", f"nodes.{node.name}"
     origins = {

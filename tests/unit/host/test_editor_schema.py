@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ectools.cli.schema import DOCUMENT_DIALECTS
+from ectools.cli.schema.export import DOCUMENT_DIALECTS
 from ectools.documents.load import load_host
 from ectools.errors import ProblemsError
 from ectools.host.combined_schema import load_combined_schema

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from ectools.cli.main import run_command
-from ectools.cli.schema import COMMAND
+from ectools.cli.schema import COMMAND, SCHEMA_COMMANDS, check, diff, export, own, types
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureFixture
@@ -34,6 +34,17 @@ class Program:
 @pytest.fixture
 def schema(capsys: CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Program:
     return Program(capsys, monkeypatch)
+
+
+def test_each_command_is_in_the_file_of_its_name() -> None:
+    context = click.Context(COMMAND)
+    assert [COMMAND.get_command(context, name) for name in SCHEMA_COMMANDS] == [
+        export.COMMAND,
+        check.COMMAND,
+        diff.COMMAND,
+        types.COMMAND,
+    ]
+    assert own.find_own_schemas().is_dir()
 
 
 def test_an_export_is_what_check_wants(schema: Program, tmp_path: Path) -> None:
