@@ -53,7 +53,7 @@ class NodeFigures:
             for name, node in fleet.nodes.items()
         }
         self._totals = Counter(self._unbooted.values())
-        self._fleet = fleet
+        self.fleet = fleet
         shown = sorted(fleet.nodes)[:MAX_NODE_SERIES]
         self._info = render_metric(
             NODE_INFO, [({"node": name, "group": self._unbooted[name][0]}, 1) for name in shown]
@@ -62,7 +62,7 @@ class NodeFigures:
     @functools.cached_property
     def _known(self) -> frozenset[str]:
         """What the fleet's nodes are known by; for machines without a name alone."""
-        nodes = self._fleet.nodes.values()
+        nodes = self.fleet.nodes.values()
         return frozenset(f"{kind} {value}" for node in nodes for kind, value in list_keys(node.match))
 
     def render(self, latest: Mapping[str, NodeBoot], *, served: Release | None) -> str:

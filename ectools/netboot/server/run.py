@@ -32,7 +32,7 @@ from ectools.netboot.server.access import read_chain_tokens
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
-from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.metrics import Remembered, render_metrics
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
@@ -315,6 +315,9 @@ class _Boot:
             tftp=self._dnsmasq.tftp,
             clients=self._dnsmasq.clients,
             release=self._site.release,
+            remembered=Remembered(
+                nodes=self._plan.policy.figures, register=self._records.boots, store=self._records.store
+            ),
         )
 
     def _describe(self) -> str:
