@@ -217,7 +217,7 @@ def test_over_the_socket_there_is_nothing_to_sign_in_to() -> None:
         assert answer.status == 400
 
     async def with_rights(client: TestClient[Any, Any], api: Api) -> None:
-        api.token_rights.set_token(None)
+        api.token_rights.set_tokens([])
         html = await (await client.get("/nodes/nuc-07")).text()
         assert "/sign-" not in html
         assert "<form" not in html
