@@ -115,6 +115,22 @@ class NodeFigures:
         return name if name in self._named else OTHER_GROUP
 
 
+class FiguresInForce:
+    """The figures of a fleet that is changed while it is used, made once for each change."""
+
+    def __init__(self) -> None:
+        self._made: NodeFigures | None = None
+
+    def find(self, fleet: Fleet, *, base: NodeFigures) -> NodeFigures:
+        """Those of ``fleet``. ``base`` were made beforehand: of the settings' and the file's fleet alone."""
+        if base.fleet is fleet:
+            self._made = None
+            return base
+        if self._made is None or self._made.fleet is not fleet:
+            self._made = NodeFigures(fleet)
+        return self._made
+
+
 def render_boots(counts: BootCounts) -> Iterator[str]:
     """The totals since the start."""
     begun = sorted(counts.begun.items())
