@@ -14,6 +14,7 @@ from ectools.netboot.fleet.model import Fleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.access import Access
 from ectools.netboot.server.machine_scripts import BootedScripts
+from ectools.netboot.server.metrics_nodes import NodeFigures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,7 @@ class ServingPolicy:
     question: bytes
     fleet: Fleet
     roster: Roster
+    figures: NodeFigures
     scripts: BootedScripts = field(default_factory=BootedScripts, compare=False)
 
     @classmethod
@@ -74,6 +76,7 @@ class ServingPolicy:
             question=build_question(settings, token).encode("ascii"),
             fleet=fleet,
             roster=Roster(fleet),
+            figures=NodeFigures(fleet),
         )
 
     def identify(self, query: Mapping[str, str], live: LiveFleet | None = None) -> Asked | None:

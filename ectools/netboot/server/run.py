@@ -36,7 +36,8 @@ from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.fleet_service import FleetService
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
-from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.metrics import Remembered, render_metrics
+from ectools.netboot.server.metrics_nodes import FiguresInForce
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
@@ -183,9 +184,10 @@ class _Boot:
         self._stop = asyncio.Event()
         self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
         releases = ReleaseStore(plan.settings.state_dir)
-        fleet = LiveFleet(self._records.store, clock=time.time)
+        self._live = LiveFleet(self._records.store, clock=time.time)
+        self._figures = FiguresInForce()
         self._site = BootSite(
-            releases, plan.policy, details=self._report, boots=self._records.boots, live=fleet
+            releases, plan.policy, details=self._report, boots=self._records.boots, live=self._live
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -200,7 +202,7 @@ class _Boot:
         self._trouble: str | None = None
         self._fleet = FleetService(
             plan.settings,
-            fleet=fleet,
+            fleet=self._live,
             boots=self._records.boots,
             store=self._records.store,
             releases=releases,
@@ -316,7 +318,7 @@ class _Boot:
         self._plan = plan
 
     def _find_kept(self) -> tuple[int, Container[str]]:
-        return self._plan.settings.fleet.keep_boots, self._plan.policy.fleet.nodes
+        return self._plan.settings.fleet.keep_boots, self._live.fleet.nodes
 
     def _report(self) -> Mapping[str, Any]:
         proxy = self._plan.settings.proxy_dhcp is not None
@@ -337,6 +339,11 @@ class _Boot:
             tftp=self._dnsmasq.tftp,
             clients=self._dnsmasq.clients,
             release=self._site.release,
+            remembered=Remembered(
+                nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
+                register=self._records.boots,
+                store=self._records.store,
+            ),
         )
 
     def _describe(self) -> str:
