@@ -23,7 +23,7 @@ ROOT = HERE.parent.parent
 
 
 def write_real(directory: Path, options: str, *, nixpkgs: Path, ours: str) -> str:
-    """The text of options.json as nixpkgs makes it of an expression for options; its floats as in ``ours``."""
+    """options.json as nixpkgs makes it of an expression for options; its floats as in ``ours``."""
     roots = f'[ {{ prefix = ""; path = "{ROOT}"; }} {{ prefix = "nixpkgs/"; path = "{nixpkgs}"; }} ]'
     raw = directory / "options-of-nixpkgs.json"
     text = evaluate(
