@@ -29,6 +29,7 @@ in
   schemas = ectoolsCheck "schemas" "schema check --dump ${optionsDump}";
   docs = ectoolsCheck "docs" "docs --check docs/options";
   command-pages = ectoolsCheck "command-pages" "docs commands --check docs/man";
+  metrics-page = ectoolsCheck "metrics-page" "docs metrics --check docs/METRICS.md";
 }
 # VM tests, which `ectools vmtest` finds by their prefix. What boots in them is x86-64 firmware or an x86-64 guest.
 // lib.optionalAttrs (system == "x86_64-linux" && pkgs ? testers && pkgs.testers ? runNixOSTest) (

@@ -65,6 +65,7 @@ python3Packages.buildPythonApplication {
       click
       cryptography
       dpkt
+      jinja2
       jsonschema
       markdown-it-py
       pyroute2

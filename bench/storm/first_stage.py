@@ -1,33 +1,22 @@
-"""Nodes that boot, from DHCPDISCOVER to the last byte of the initrd: many of them in one process.
-
-    first_stage.py JSON        the fields of ``Storm``; prints one JSON object
+"""Nodes up to their first script: DHCP with a proxy, the boot file and ``autoexec.ipxe`` over TFTP.
 
 Each node asks as EDK2's PXE client does: DHCP with 4, 8, 16 and 32 s to the next try, until an address and a
 proxy have been offered; the lease; the boot file from port 4011; then over TFTP (blksize 1468, 6 tries 4 s
-apart) the file's size, and the file; as iPXE it goes on with ``autoexec.ipxe`` over TFTP (blksize 1432), and
-over HTTP with the script, the kernel and the initrd, each on a connection of its own. Where one of these is
-not had, the node has given up. All addresses of ``nodes`` are this host's (a local route).
-
-One event loop serves the transfers while further nodes start: who starts all first measures himself. ``late``
-is by how many seconds an event was looked at after it was due: near a second, the nodes were the limit.
+apart) the file's size, and the file; as iPXE it goes on with ``autoexec.ipxe`` over TFTP (blksize 1432).
+Where one of these is not had, the node has given up. All addresses of ``nodes`` are this host's (a local
+route).
 """
 
 from __future__ import annotations
 
-import errno
-import heapq
-import itertools
-import json
-import random
 import select
 import socket
 import struct
-import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+
+from node_loop import Node, NodeLoop, Plan
 
 from ectools.netboot.probe.clients.client import (
     build_boot_request,
@@ -38,34 +27,11 @@ from ectools.netboot.probe.clients.client import (
 from ectools.netboot.probe.wire.dhcp import Message, MessageType, Option, build_message, parse_message
 from ectools.netboot.protocols import load_protocols
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 DHCP_TRIES = (4.0, 8.0, 16.0, 32.0)
 TFTP_TRIES, TFTP_SECONDS = 6, 4.0
-HTTP_STALL_SECONDS = 60.0
-DEADLINE_SECONDS = 400.0
-SINK = bytearray(1 << 20)
 _PKTINFO = struct.Struct("=I4s4s")
 # <linux/in.h>, <asm-generic/socket.h>: Python has no names for them before 3.13.
 IP_PKTINFO, SO_RCVBUFFORCE = 8, 33
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """``count`` nodes come evenly within ``arrival`` seconds.
-
-    ``pause``: seconds before an ACK of the firmware.
-    ``proxy`` is the boot server, ``interface`` the nodes' own. ``paths`` are asked for over HTTP, in order.
-    """
-
-    count: int
-    arrival: float
-    pause: float
-    proxy: str
-    interface: str
-    http_port: int
-    paths: list[str]
 
 
 def encode(message: Message) -> bytes:
@@ -74,46 +40,12 @@ def encode(message: Message) -> bytes:
     return build_message(replace(message, options=options))
 
 
-class Node:
-    """One node: what it does now, since when, and its tries."""
+class FirstStage(NodeLoop):
+    """What comes after ``autoexec.ipxe`` is a subclass's (``begin_script``)."""
 
-    __slots__ = (
-        "began", "block", "boot_file", "ended", "got", "head", "ip", "last", "length", "mac", "number",
-        "offer", "peer", "proxied", "request", "socket", "steps", "tries", "turn", "what",
-    )  # fmt: skip
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        # By chance, and the same in each run: dnsmasq's choice of an address is a hash of them.
-        self.mac = bytes((2, 0xEC)) + random.Random(number).randbytes(4)
-        self.offer: Message | None = None
-        self.proxied = False
-        self.ip = ""
-        self.boot_file = ""
-        self.socket: socket.socket | None = None
-        self.what = "DHCP offers"
-        self.tries = 0
-        self.turn = 0
-        self.began = 0.0
-        self.ended = 0.0
-        self.last = 0.0
-        self.steps: Iterator[str] = iter(())
-
-
-class Storm:
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        super().__init__(plan)
         self.client = first_client(next(each for each in load_protocols().architectures if each.number == 7))
-        self.poll = select.epoll()
-        self.nodes = [Node(number) for number in range(plan.count)]
-        self.by_descriptor: dict[int, Node] = {}
-        self.due: list[tuple[float, int, Callable[[], None]]] = []
-        self.order = itertools.count()
-        self.gave_up: Counter[str] = Counter()
-        self.tries: Counter[str] = Counter()
-        self.seconds: dict[str, list[float]] = {}
-        self.done = 0
-        self.late = 0.0
         self.dhcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.dhcp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self.dhcp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
@@ -122,73 +54,8 @@ class Storm:
         self.dhcp.setblocking(False)
         self.poll.register(self.dhcp.fileno(), select.EPOLLIN)
 
-    def run(self) -> float:
-        begin = time.monotonic()
-        for node in self.nodes:
-            self.at(
-                begin + self.plan.arrival * node.number / self.plan.count, lambda node=node: self.start(node)
-            )
-        while self.done < self.plan.count:
-            now = time.monotonic()
-            if now > begin + DEADLINE_SECONDS:
-                for node in self.nodes:
-                    if not node.ended:
-                        self.give_up(node, "still not done")
-                break
-            # A slice of what is due, then what has come: neither may wait for the other.
-            for _ in range(64):
-                if not self.due or self.due[0][0] > now:
-                    break
-                when, _, act = heapq.heappop(self.due)
-                self.late = max(self.late, now - when)
-                act()
-            wait = max(0.0, self.due[0][0] - time.monotonic()) if self.due else 1.0
-            for descriptor, _ in self.poll.poll(wait, 256):
-                if descriptor == self.dhcp.fileno():
-                    self.take_dhcp()
-                elif (node := self.by_descriptor.get(descriptor)) is not None:
-                    self.step(node)
-        return time.monotonic() - begin
-
-    def at(self, when: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self.due, (when, next(self.order), act))
-
-    def wait(self, node: Node, seconds: float, late: Callable[[Node], None]) -> None:
-        """Call ``late`` where nothing has come for so long, unless the node has gone on to something else."""
-        node.turn += 1
-        node.last = time.monotonic()
-        turn = node.turn
-
-        def look() -> None:
-            if node.turn != turn or node.ended:
-                return
-            due = node.last + seconds
-            if due > time.monotonic() + 0.001:
-                self.at(due, look)
-            else:
-                late(node)
-
-        self.at(node.last + seconds, look)
-
-    def give_up(self, node: Node, why: str = "") -> None:
-        self.gave_up[why or node.what] += 1
-        self.end(node)
-
-    def end(self, node: Node) -> None:
-        self.close(node)
-        node.ended = time.monotonic()
-        self.done += 1
-
-    def close(self, node: Node) -> None:
-        if node.socket is not None:
-            self.by_descriptor.pop(node.socket.fileno(), None)
-            node.socket.close()
-            node.socket = None
-
-    def passed(self, node: Node, step: str) -> None:
-        self.seconds.setdefault(step, []).append(time.monotonic() - node.began)
-        if node.tries > 1:
-            self.tries[f"{node.what}: more than one try"] += 1
+    def begin_script(self, node: Node) -> None:
+        raise NotImplementedError
 
     # DHCP
 
@@ -360,100 +227,4 @@ class Storm:
             self.read(node, "autoexec.ipxe", "autoexec.ipxe", blksize=1432)
         else:
             self.passed(node, "first script")
-            node.head = b""
-            node.steps = iter(self.plan.paths)
-            self.fetch(node)
-
-    # HTTP
-
-    def fetch(self, node: Node) -> None:
-        self.close(node)
-        path = next(node.steps, None)
-        if path is None:
-            self.passed(node, "booted")
-            self.end(node)
-            return
-        node.what, node.tries = path.rpartition("/")[2], 1
-        client = node.socket = socket.socket()
-        client.setblocking(False)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
-        client.bind((node.ip, 0))
-        node.request = f"GET {path} HTTP/1.1\r\nHost: boot\r\nConnection: close\r\n\r\n".encode()
-        node.head, node.length, node.got, node.peer = None, -1, 0, "HTTP"
-        error = client.connect_ex((self.plan.proxy, self.plan.http_port))
-        if error not in (0, errno.EINPROGRESS):
-            self.give_up(node, f"{node.what}: {errno.errorcode[error]}")
-            return
-        self.by_descriptor[client.fileno()] = node
-        self.poll.register(client.fileno(), select.EPOLLOUT)
-        self.wait(node, HTTP_STALL_SECONDS, self.give_up)
-
-    def take_http(self, node: Node) -> None:
-        client = node.socket
-        assert client is not None
-        if node.head is None:
-            if error := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(error, errno.errorcode[error])
-            client.send(node.request)
-            node.head = b""
-            self.poll.modify(client.fileno(), select.EPOLLIN)
-            return
-        if node.length < 0:
-            part = client.recv(4096)
-            if not part:
-                raise OSError(0, "closed before the response")
-            node.head += part
-            header, end, body = node.head.partition(b"\r\n\r\n")
-            if not end:
-                return
-            if b" 200 " not in header.split(b"\r\n")[0]:
-                raise OSError(0, header.split(b"\r\n")[0].decode("latin-1"))
-            lengths = [
-                line.split(b":")[1]
-                for line in header.lower().split(b"\r\n")
-                if line.startswith(b"content-length:")
-            ]
-            node.length, node.got = int(lengths[0]), len(body)
-        else:
-            got = client.recv_into(SINK, len(SINK), socket.MSG_TRUNC)
-            if not got:
-                raise OSError(0, "closed during the body")
-            node.got += got
-            node.last = time.monotonic()
-        if node.got >= node.length:
-            self.passed(node, node.what)
-            self.fetch(node)
-
-    def step(self, node: Node) -> None:
-        try:
-            if node.peer == "HTTP":
-                self.take_http(node)
-            else:
-                self.take_block(node)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.give_up(node, f"{node.what}: {error.strerror or error}")
-
-
-def main(text: str) -> None:
-    storm = Storm(Plan(**json.loads(text)))
-    seconds = storm.run()
-    quantiles = {
-        step: {"p50": times[len(times) // 2], "p99": times[int(len(times) * 0.99)], "last": times[-1]}
-        for step, times in ((step, sorted(times)) for step, times in storm.seconds.items())
-    }
-    found = {
-        "seconds": seconds,
-        "booted": storm.plan.count - sum(storm.gave_up.values()),
-        "gave up": storm.gave_up,
-        "tries": storm.tries,
-        "steps": quantiles,
-        "late": storm.late,
-        "cpu": time.process_time() / seconds,
-    }
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+            self.begin_script(node)

@@ -229,7 +229,7 @@ def wait_for_http(network: Network, log: Path) -> None:
     sys.exit(f"the boot host does not answer:\n{log.read_text()[-3000:]}")
 
 
-def run_nodes(network: Network, case: Case, release: str) -> dict[str, Any]:
+def run_nodes(network: Network, case: Case) -> dict[str, Any]:
     plan = {
         "count": case.nodes,
         "arrival": case.arrival,
@@ -237,16 +237,15 @@ def run_nodes(network: Network, case: Case, release: str) -> dict[str, Any]:
         "proxy": BOOT,
         "interface": "eth0",
         "http_port": PORT,
-        "paths": ["/netboot.ipxe", f"/releases/{release}/kernel", f"/releases/{release}/initrd"],
+        "behaviours": ["healthy"],
     }
-    argv = [*network.inside("nodes"), sys.executable, str(HERE / "first_stage.py"), json.dumps(plan)]
+    argv = [*network.inside("nodes"), sys.executable, str(HERE / "boot_nodes.py"), json.dumps(plan)]
     found: dict[str, Any] = json.loads(subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout)
     return found
 
 
 def measure_whole(
     directory: Path,
-    release: str,
     cases: Sequence[Case],
     *,
     first_stage_bytes: int,
@@ -270,7 +269,7 @@ def measure_whole(
                     os.sched_setaffinity(0, servers)
                     with start_boot_host(network, directory, settings):
                         os.sched_setaffinity(0, others)
-                        found[name] = run_nodes(network, case, release)
+                        found[name] = run_nodes(network, case)
             print(f"{case.title}: {name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
         report_case(case, found)
 
@@ -290,6 +289,11 @@ def report_case(case: Case, found: dict[str, dict[str, Any]]) -> None:
                 for key in ("p50", "p99", "last")
             )
             print(f"  {step:10} ours / bare: {', '.join(ratios)}")
+    if "up" in ours["steps"]:
+        # The peer knows no reports.
+        after = (ours["steps"]["up"][key] - ours["steps"]["booted"][key] for key in ("p50", "p99", "last"))
+        p50, p99, last = (f"{each:.2f} s" for each in after)
+        print(f"  the report, after what it boots from: p50 {p50}, p99 {p99}, last {last}")
 
 
 def write_peer_script(directory: Path, settings: Path) -> None:

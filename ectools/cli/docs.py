@@ -206,6 +206,39 @@ def commands(*, directory: Path | None, checked: Path | None) -> int:
     return 0
 
 
+@docs.command("metrics", epilog="Example: ectools docs metrics --check docs/METRICS.md")
+@click.option(
+    "-o",
+    "--output",
+    "written",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write the page into.",
+)
+@click.option(
+    "--check",
+    "checked",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Write nothing; exit 1 where this file is not what would be written.",
+)
+def metrics(*, written: Path | None, checked: Path | None) -> int:
+    """Write the page of the boot server's metrics, as Markdown."""
+    if (written is None) == (checked is None):
+        raise click.UsageError("give either -o FILE or --check FILE")
+    from ectools.docs.metrics_page import write_metrics_page
+    from ectools.files import write_atomic
+
+    page = write_metrics_page().encode()
+    if checked is not None:
+        if checked.read_bytes() == page:
+            return 0
+        click.echo(f"{checked}: is not what would be written")
+        return 1
+    assert written is not None  # noqa: S101 - one of the two is given
+    write_atomic(written, page)
+    click.echo(written)
+    return 0
+
+
 @docs.command("changelog", epilog="Example: ectools docs changelog v1.0 HEAD")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")

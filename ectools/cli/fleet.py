@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli import fleet_history, fleet_nodes
+from ectools.cli.fleet_socket import CONTROL_SOCKET, socket_option
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_given
 from ectools.errors import EcError, InputError
 
 if TYPE_CHECKING:
-    from ectools.netboot.fleet.assignment import Assignment
+    from collections.abc import Callable, Iterable
+
     from ectools.netboot.fleet.difference import NodeChange
     from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.release.manifest import Release
 
 _FILE = click.Path(path_type=Path)
 FLEET_FILE = Path("fleet.toml")
 """The fleet file of the directory in which somebody works, where the settings name none."""
+EXAMPLE_FILE = Path("examples/fleet.toml")
+"""The one to look at in a checkout of the project, where there is no other."""
 
 
 @click.group(
@@ -33,15 +39,24 @@ def fleet() -> None:
 
 @fleet.command(epilog="Example: ectools fleet check fleet.toml")
 @click.argument("files", nargs=-1, required=True, type=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes}.")
-def check(*, files: tuple[Path, ...], as_json: bool) -> int:
+@click.option(
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    help="The boot server's settings: warn of what it has not staged, too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes, warnings}.")
+def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     """Check fleet files, each by itself, and print every problem with its line and column.
 
-    A node's group has to be in its file; what two nodes are known by is an error. The exit status is 0 where
-    all can be used, 1 where one has a problem, and 2 where one cannot be read at all.
+    A node's group has to be in its file; what two nodes are known by is an error. What cannot do what
+    somebody may have wanted is a warning. The exit status is 0 where all can be used, 1 where one has a
+    problem, and 2 where one cannot be read at all.
     """
     from ectools.netboot.fleet.load import load_fleet
+    from ectools.netboot.fleet.warnings import list_warnings
 
+    list_missing = None if config is None else _look_at_staged(config)
     found: list[dict[str, Any]] = []
     status = 0
     for file in files:
@@ -51,7 +66,11 @@ def check(*, files: tuple[Path, ...], as_json: bool) -> int:
             click.echo(error.render(), err=True)
             status = max(status, _rate(error))
             continue
-        found.append({"file": str(file), "groups": len(read.groups), "nodes": len(read.nodes)})
+        warnings = [*list_warnings(read), *(list_missing(read) if list_missing is not None else ())]
+        for warning in warnings:
+            click.echo(f"{file}: warning: {warning}", err=True)
+        counts = {"groups": len(read.groups), "nodes": len(read.nodes)}
+        found.append({"file": str(file), **counts, "warnings": warnings})
         if not as_json:
             click.echo(f"{file}: {_count(read.groups, 'group')}, {_count(read.nodes, 'node')}")
     if as_json:
@@ -63,28 +82,20 @@ def check(*, files: tuple[Path, ...], as_json: bool) -> int:
 @click.argument("name", metavar="NODE")
 @click.option("--fleet", "file", type=_FILE, metavar="FILE", help="A fleet file.  [default: as said above]")
 @click.option("--config", type=_FILE, metavar="FILE", help="The boot server's settings.")
+@socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print what it boots as an object.")
-def show(*, name: str, file: Path | None, config: Path | None, as_json: bool) -> None:
-    """Say what a node would boot now, and which option says so.
+def show(*, name: str, file: Path | None, config: Path | None, sock: Path | None, as_json: bool) -> None:
+    """Say what a node would boot now, and which option says so, or who.
 
-    The fleet is that of --fleet, or of --config; without them, that of the boot server's settings on this
-    machine, or of fleet.toml in the current directory.
+    The boot server of this machine is asked, where one runs. --fleet or --config names a fleet that none
+    serves yet; without a server and without them, it is that of the settings on this machine, of fleet.toml
+    in the current directory, or of the example there, in examples/fleet.toml.
     """
-    from ectools.netboot.fleet.assignment import assign
-    from ectools.netboot.fleet.machine import list_keys
-    from ectools.suggest import did_you_mean
-
-    read = _load(file, config)
-    node = read.nodes.get(name)
-    if node is None:
-        known = did_you_mean(name, read.nodes) or f"the fleet has {_count(read.nodes, 'node')}"
-        raise InputError(f"{name}: the fleet has no such node", hint=known)
-    assignment = assign(read, node)
-    keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
+    found = _find_node(name, file, config, sock)
     if as_json:
-        click.echo(json.dumps({"node": name, "match": keys, **_describe(assignment)}))
+        click.echo(json.dumps(found))
         return
-    rows = [("node", name, ""), *(("match", key, "") for key in keys), *_list_rows(assignment)]
+    rows = [("node", name, ""), *(("match", key, "") for key in found["match"]), *_list_rows(found)]
     width = max(len(title) for title, _, _ in rows)
     for title, value, origin in rows:
         click.echo(f"{title:{width}}  {value}" + (f"   ({origin})" if origin else ""))
@@ -120,14 +131,64 @@ _TITLES = {
     "boot": "boot",
     "system": "system",
     "release": "release",
+    "boot_binary": "bootBinary",
     "kernel_arguments": "kernelArguments",
+    "healthy_within": "healthyWithin",
+    "health_units": "healthUnits",
     "refused": "refused",
 }
+_SHOWN = ("boot", "system", "release", "boot_binary", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
     "system": "the one for its architecture",
     "release": "the current one",
+    "boot_binary": "the one that all machines get",
     "kernel_arguments": "none beside the release's",
+    "health_units": "boot-complete.target alone",
 }
+
+
+def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
+    """What is said of a fleet's releases, of those that the boot server of these settings has staged."""
+    from ectools.netboot.release.fleet_needs import list_missing
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.release.tags import ReleaseTags
+
+    store = ReleaseStore(load_given(config, None).state_dir)
+    tags = ReleaseTags(store)
+
+    def find(wanted: str | None) -> Release | None:
+        if wanted is None:
+            return store.find_current()
+        release_id = tags.find_id(wanted)
+        return None if release_id is None else store.find(release_id)
+
+    return lambda read: list_missing(read, find)
+
+
+def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | None) -> dict[str, Any]:
+    """What a node boots, as an object: of the running server, or of a fleet file. Raises InputError."""
+    from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
+    from ectools.netboot.fleet.assignment import assign, describe_assignment
+    from ectools.netboot.fleet.machine import list_keys
+    from ectools.suggest import did_you_mean
+
+    if file is None and config is None:
+        try:
+            found = FleetClient(sock or CONTROL_SOCKET).get("nodes", name)
+        except (NoServerError, NoRightError) as error:
+            if sock is not None:
+                raise
+            if isinstance(error, NoRightError):
+                click.echo(f"the boot server is not asked: {error.render()}", err=True)
+        else:
+            return {"node": name, "match": found["match"], **(found["assignment"] or {})}
+    read = _load(file, config)
+    node = read.nodes.get(name)
+    if node is None:
+        known = did_you_mean(name, read.nodes) or f"the fleet has {_count(read.nodes, 'node')}"
+        raise InputError(f"{name}: the fleet has no such node", hint=known)
+    keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
+    return {"node": name, "match": keys, **describe_assignment(assign(read, node))}
 
 
 def _load(file: Path | None, config: Path | None) -> Fleet:
@@ -140,37 +201,31 @@ def _load(file: Path | None, config: Path | None) -> Fleet:
     found = load_whole(settings.part, settings.file)
     if found.nodes or config is not None:
         return found
-    if FLEET_FILE.exists():
-        return load_fleet(FLEET_FILE)
+    for each in (FLEET_FILE, EXAMPLE_FILE):
+        if each.exists():
+            if each is EXAMPLE_FILE:
+                click.echo(f"the fleet is the example's, {each}: there is no other here", err=True)
+            return load_fleet(each)
     raise InputError(
-        "there is no fleet: the settings have no nodes, and there is no fleet.toml here",
+        "there is no fleet: no boot server runs, the settings have no nodes, and there is no fleet.toml here",
         hint="--fleet FILE names one",
     )
 
 
-def _list_rows(assignment: Assignment) -> list[tuple[str, str, str]]:
-    rows = [("group", assignment.group or "none", "")]
-    for title in ("boot", "system", "release", "kernel_arguments"):
-        origin = assignment.origins.get(_TITLES[title], "")
-        rows.append((_TITLES[title], _show(title, getattr(assignment, title)), origin))
+def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if "boot" not in found:
+        return [("boots", "what a machine boots that no node is", "unknown")]
+    rows = [("group", found["group"] or "none", "")]
+    for title in _SHOWN:
+        name = _TITLES[title]
+        rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
     return rows
 
 
 def _show(title: str, value: Any) -> str:
-    if value in (None, ()):
+    if value in (None, (), []):
         return _NOTHING[title]
-    return " ".join(value) if isinstance(value, tuple) else "yes" if value is True else str(value)
-
-
-def _describe(assignment: Assignment) -> dict[str, Any]:
-    return {
-        "group": assignment.group,
-        "boot": assignment.boot,
-        "system": assignment.system,
-        "release": assignment.release,
-        "kernelArguments": list(assignment.kernel_arguments),
-        "origins": assignment.origins,
-    }
+    return " ".join(value) if isinstance(value, tuple | list) else "yes" if value is True else str(value)
 
 
 def _describe_change(change: NodeChange) -> dict[str, Any]:
@@ -195,5 +250,8 @@ def _rate(error: EcError) -> int:
 def _count(items: Any, what: str) -> str:
     return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
 
+
+for _command in (*fleet_nodes.NODE_COMMANDS, *fleet_history.HISTORY_COMMANDS):
+    fleet.add_command(_command)
 
 COMMAND = fleet

@@ -4,7 +4,8 @@
 as a flat list · ``constraints`` of their values · ``site`` titles and guides · ``reference`` all modules, and
 what was renamed · ``links`` · ``commonmark`` and ``roles`` descriptions, read · ``markdown``, ``html``,
 ``man`` with ``roff``, ``data`` and ``options_json`` with ``pretty`` the formats · ``writing`` pages into a
-directory · ``changelog`` what changed between two revisions · ``commands_man`` pages of the commands.
+directory · ``changelog`` what changed between two revisions · ``commands_man`` pages of the commands ·
+``metrics_page`` one of the boot server's metrics.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ _MAX_BYTES = 64 << 10
 
 # iPXE before 2020 decodes a URL's query and encodes only some of it again: & and + come out as themselves,
 # and what is not ASCII as garbage. These characters arrive as they are.
-_TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,512}")
+_MAX_LENGTH = 512
+_TOKEN = re.compile(rb"[A-Za-z0-9._~/=:@-]{1,%d}" % _MAX_LENGTH)
 
 
 def is_token(text: str) -> bool:
@@ -28,19 +29,23 @@ def is_token(text: str) -> bool:
     return text.isascii() and _TOKEN.fullmatch(text.encode("ascii")) is not None
 
 
-def read_tokens(path: Path, *, credential: str, option: str, at_most: int = 1) -> tuple[str, ...]:
+def read_tokens(
+    path: Path, *, credential: str, option: str, at_most: int = 1, shortest: int = 1, sender: str = "iPXE"
+) -> tuple[str, ...]:
     """The tokens that ``path`` holds, one a line, that iPXE can send: at least one.
 
-    Raises FileError where it cannot be read, InputError where it holds anything else. Neither shows it.
+    ``shortest``: characters that each has at least; ``sender``: who sends them, in messages. Raises FileError
+    where it cannot be read, InputError where it holds anything else. Neither shows it.
     """
     found = find_secret(path, credential=credential)
     lines = read_input(found, limit=_MAX_BYTES).strip(b"\r\n").splitlines()
-    if not 1 <= len(lines) <= at_most or not all(_TOKEN.fullmatch(line) for line in lines):
+    are_tokens = all(_TOKEN.fullmatch(line) and len(line) >= shortest for line in lines)
+    if not 1 <= len(lines) <= at_most or not are_tokens:
         lines_wanted = "one line" if at_most == 1 else f"one to {at_most} lines, each"
         raise InputError(
-            f"{found}: holds no token that iPXE can send",
-            hint=f"expected {lines_wanted} of 1 to 512 letters, digits and . _ ~ - / = : @ (hexadecimal or "
-            f"URL-safe base64 will do); {option} names the file",
+            f"{found}: holds no token that {sender} can send",
+            hint=f"expected {lines_wanted} of {shortest} to {_MAX_LENGTH} letters, digits and "
+            f". _ ~ - / = : @ (hexadecimal or URL-safe base64 will do); {option} names the file",
         )
     return tuple(line.decode("ascii") for line in lines)
 

@@ -30,6 +30,13 @@ class Binary(StrEnum):
     ARM64 = "arm64"
 
 
+class StockBinary(StrEnum):
+    """Which iPXE of a package: with drivers of its own, or with the firmware's alone (as iPXE calls them)."""
+
+    IPXE = "ipxe"
+    SNPONLY = "snponly"
+
+
 class Transport(StrEnum):
     """How a firmware fetches its boot binary: PXE by TFTP, UEFI HTTP boot by HTTP."""
 
@@ -70,8 +77,11 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocols:
+    """The table. ``stock``: what the one of the two for x86-64 is called that only some machines get."""
+
     ports: Ports
     binaries: dict[Binary, BinaryKind]
+    stock: dict[StockBinary, str]
     architectures: tuple[Architecture, ...]
 
     def find_architecture(self, number: int) -> Architecture | None:
@@ -91,6 +101,7 @@ def load_protocols() -> Protocols:
             )
             for name, each in raw["binaries"].items()
         },
+        stock={StockBinary(name): filename for name, filename in raw["stock"].items()},
         architectures=tuple(
             Architecture(
                 number=each["number"],

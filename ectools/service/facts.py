@@ -39,6 +39,7 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "writableStateDir": quote_item(f"-{state_dir}"),
         "chainToken": _credential("chain-token", options["chainTokenFile"]),
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
+        "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),
         "remote": options["ipxe"]["strategy"] == "remote",
         "proxyDhcp": options["proxyDhcp"]["enable"],
         "refreshing": options["release"]["refresh"] is not None,

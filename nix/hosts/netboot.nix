@@ -27,8 +27,18 @@ in
 
   # The kernel and stage 1 stand beside the store, and are in it no second time. Nothing can be started with them there:
   # that stage 1 has no store to go on to.
-  system.extraSystemBuilderCmds = "rm -f $out/{append-initrd-secrets,boot.json,initrd,kernel}";
-  boot = lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; };
+  system.systemBuilderCommands = lib.mkAfter "rm -f $out/{append-initrd-secrets,initrd,kernel}";
+  boot = {
+    # Written after that, and read by nixos-init in stage 1. It has to name a kernel.
+    bootspec.writer = ''
+      ${options.boot.bootspec.writer.default}
+      ${lib.getExe pkgs.buildPackages.jq} --sort-keys \
+        '."org.nixos.bootspec.v1" |= (del(.initrd, .initrdSecrets) | .kernel = "/kernel")' \
+        $out/${config.boot.bootspec.filename} > bootspec
+      mv bootspec $out/${config.boot.bootspec.filename}
+    '';
+  }
+  // lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; };
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 

@@ -9,7 +9,7 @@
 }:
 let
   inherit (import ./systemd.nix { inherit lib; }) refuseStorePath;
-  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) binaries;
+  inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) binaries stock;
 
   # `option` has a value where `condition` holds, which `when` says.
   needs = condition: when: option: {
@@ -41,6 +41,7 @@ let
     lib.attrNames cfg.ipxe.extraFiles
     ++ [ cfg.tftpBootFilename ]
     ++ lib.mapAttrsToList (_: binary: binary.filename) (removeAttrs binaries [ "x86_64" ])
+    ++ lib.attrValues stock
   );
   parentsOf =
     name:
@@ -121,7 +122,20 @@ in
       "${path}.proxyDhcp.enable: dnsmasq ${dnsmasqVersion} sends the answers of UDP port 4011 to the wrong port, "
       + "and UEFI clients get no boot file: take 2.93, or 2.91";
   }
+  {
+    assertion =
+      lib.any (group: group.bootBinary != null) (lib.attrValues cfg.fleet.groups)
+      -> cfg.proxyDhcp.enable && cfg.ipxe.strategy == "autoexec";
+    message =
+      "${path}.fleet.groups: bootBinary takes proxyDhcp.enable and ipxe.strategy \"autoexec\": "
+      + "DHCP says which machine gets which";
+  }
+  {
+    assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
+  }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
+  (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
 ]
 ++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
@@ -134,6 +148,7 @@ in
 ]
 ++ directories.refuseHidden {
   inherit (cfg) stateDir;
+  "fleet.file" = cfg.fleet.file;
   "ipxe.arm64File" = cfg.ipxe.arm64File;
   "ipxe.biosFile" = cfg.ipxe.biosFile;
   "ipxe.embeddedFile" = if cfg.ipxe.strategy == "embedded" then cfg.ipxe.embeddedFile else null;

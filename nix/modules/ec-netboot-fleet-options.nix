@@ -7,6 +7,11 @@ let
   name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
   words = types.listOf (types.strMatching "[!-~]+");
   filePath = types.strMatching "/.*";
+  unitName = "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*[.](automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
+  # As MAX_UNITS_LENGTH of ectools/netboot/fleet/build.py has it.
+  maxUnitsLength = 512;
+  # As ectools/netboot/server/access.py has it.
+  minTokenLength = 16;
   # What firmware says of a machine: text of its maker's choice.
   said = types.nullOr (types.strMatching "[ -~]*[!-~][ -~]*");
 
@@ -77,11 +82,49 @@ let
         '';
       };
 
+      bootBinary = mkOption {
+        type = types.nullOr (
+          types.enum [
+            "ipxe"
+            "snponly"
+          ]
+        );
+        default = null;
+        example = "snponly";
+        description = ''
+          Which iPXE for x86-64 UEFI these machines load, where it is another than {option}`${path}.ipxe.binary`. DHCP
+          says which, before a machine has said more than its hardware address: it takes
+          {option}`${path}.proxyDhcp.enable`, the strategy `autoexec`, and nodes that are known by
+          {option}`match.mac`; any other gets what all get. Null means that too.
+        '';
+      };
+
       kernelArguments = mkOption {
         type = words;
         default = [ ];
         example = [ "console=ttyS0" ];
         description = "Arguments of the kernel, after those of the release.";
+      };
+
+      healthyWithin = mkOption {
+        type = types.ints.between 10 86400;
+        default = 600;
+        example = 1200;
+        description = ''
+          Seconds in which these machines report that they are up and healthy, from their boot script on. A boot without
+          a report by then has failed.
+        '';
+      };
+
+      healthUnits = mkOption {
+        type = types.listOf (types.strMatching unitName);
+        default = [ ];
+        example = [ "every-channel-node.service" ];
+        description = ''
+          Units that have to be active before these machines report, beside `boot-complete.target`. A machine that has
+          one of them failed is not healthy. They go to it on its kernel's command line, in at most
+          ${toString maxUnitsLength} characters.
+        '';
       };
     };
   };
@@ -143,6 +186,25 @@ in
         (TOML, YAML or JSON), read when the boot server starts and when it is reloaded
         (`systemctl reload every-channel-netboot.service`), so that nodes come without a rebuild. A group or a node
         that is here too is an error. `ectools fleet check` reads it as the boot server does.
+      '';
+    };
+
+    keepBoots = mkOption {
+      type = types.ints.between 1 3650;
+      default = 90;
+      example = 365;
+      description = "Days for which the boots of machines are remembered, after their end.";
+    };
+
+    accessTokenFile = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "/run/secrets/fleet-token";
+      description = ''
+        File that holds an access token: who sends it to {option}`${path}.fleet.listen` may hold machines, release them,
+        and have them boot once. One line, or two while one token takes over from another, each of at least
+        ${toString minTokenLength} characters. The service gets it as a systemd credential; it never enters the Nix
+        store, an argument list or a log. Null means that nobody may: what is there can only be looked at.
       '';
     };
 

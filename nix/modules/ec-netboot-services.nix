@@ -22,12 +22,20 @@ let
 
   # What a running server cannot change. (What is in the unit itself needs no mention.)
   fixed = [
-    "fleet"
     "httpPort"
     "listenIP"
     "maxConnections"
     "stateDir"
   ];
+
+  # Which of the stock binaries are beside the one that all machines get.
+  bootBinaries = lib.unique (
+    lib.filter (binary: binary != null) (
+      lib.mapAttrsToList (_: group: group.bootBinary) settings.fleet.groups
+    )
+  );
+
+  fixedOfFleet = [ "listen" ];
 
   # dnsmasq's alone. What is in its unit itself needs no mention, and what it takes up by a reload comes with HTTP's.
   fixedOfDnsmasq = [ "tftp" ];
@@ -52,6 +60,7 @@ let
     writableStateDir = quoted "-${cfg.stateDir}";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
+    accessToken = credential "access-token" cfg.fleet.accessTokenFile;
 
     inherit remote;
     proxyDhcp = cfg.proxyDhcp.enable;
@@ -85,16 +94,21 @@ let
   # What NixOS alone has to know of them.
   further = {
     "${unit}-ipxe" = {
-      restartTriggers = changesOf [
-        "chainTokenFile"
-        "hostname"
-        "httpPort"
-        "ipxe"
-        "mirrors"
-        "protectedFiles"
-        "proxyDhcp"
-        "stateDir"
-        "tftpBootFilename"
+      restartTriggers = [
+        (builtins.toJSON (
+          lib.getAttrs [
+            "chainTokenFile"
+            "hostname"
+            "httpPort"
+            "ipxe"
+            "mirrors"
+            "protectedFiles"
+            "proxyDhcp"
+            "stateDir"
+            "tftpBootFilename"
+          ] settings
+          // lib.optionalAttrs (bootBinaries != [ ]) { inherit bootBinaries; }
+        ))
       ];
       environment = lib.optionalAttrs remote proxyVariables;
     };
@@ -106,7 +120,11 @@ let
       environment = proxyVariables;
     };
     ${unit} = {
-      restartTriggers = changesOf fixed;
+      restartTriggers = [
+        (builtins.toJSON (
+          lib.getAttrs fixed settings // { fleet = lib.getAttrs fixedOfFleet settings.fleet; }
+        ))
+      ];
       # Downloads go on over a reload.
       reloadTriggers = [
         (builtins.toJSON (
@@ -114,6 +132,7 @@ let
           # Which of several systems a machine gets, the boot script says.
           // {
             release = { inherit (settings.release) systems; };
+            fleet = builtins.removeAttrs settings.fleet fixedOfFleet;
           }
         ))
       ];

@@ -15,6 +15,14 @@ let
   path = "services.every-channel.runner.overlayRoot";
   enabled = config.services.every-channel.runner.enable && cfg.enable;
 
+  # NixOS 26.05 is the last with a scripted stage 1. After it, the options of that one and the choice are gone, or there to
+  # say so: lib.mkRemovedOptionModule makes such an option invisible, and an error to read.
+  isOption = option: option != null && option.visible or true != false;
+  scripted =
+    isOption (options.boot.initrd.postMountCommands or null)
+    && isOption (options.boot.initrd.systemd.enable or null)
+    && !config.boot.initrd.systemd.enable;
+
   real = "/run/every-channel/root";
   layer = "/run/every-channel/overlay";
 
@@ -151,7 +159,7 @@ in
     boot.initrd = {
       kernelModules = [ "overlay" ];
 
-      systemd.services.every-channel-overlay-root = lib.mkIf config.boot.initrd.systemd.enable {
+      systemd.services.every-channel-overlay-root = lib.mkIf (!scripted) {
         description = "Overlay in memory above the read-only root";
         # Without it there is no system to go on to.
         requiredBy = [
@@ -198,7 +206,7 @@ in
       # NixOS binds /run to /sysroot/run without what is mounted below it, and with that systemd leaves the rest of /run
       # behind. As late as can be, since what binds it differs: a mount unit, the activation, or nothing at all, and
       # then systemd takes /run along by itself.
-      systemd.services.every-channel-overlay-root-run = lib.mkIf config.boot.initrd.systemd.enable {
+      systemd.services.every-channel-overlay-root-run = lib.mkIf (!scripted) {
         description = "The overlay root's own mounts below /sysroot/run";
         requiredBy = [ "initrd-switch-root.service" ];
         after = [
@@ -229,9 +237,8 @@ in
         '';
       };
     }
-    # A nixpkgs without a scripted stage 1 has no such option.
     // lib.optionalAttrs (options ? boot.initrd.postMountCommands) {
-      postMountCommands = lib.mkIf (!config.boot.initrd.systemd.enable) (
+      postMountCommands = lib.mkIf scripted (
         # Before what others do with the root.
         lib.mkBefore ''
           attempt() {

@@ -29,6 +29,12 @@ MARK = "kinds"
 FIRST_LINE = "Booting Linux on physical CPU"
 """Of a kernel for ARM64."""
 END = "every.channel: rebooting in"
+BOARD, OTHER_BOARD = "52:54:00:00:64:00", "52:54:00:00:64:01"
+FLEET = {
+    "groups": {"boards": {"system": "ec-runner-aarch64-netboot", "kernelArguments": ["ec.group=boards"]}},
+    "nodes": {"board": {"group": "boards", "match": {"mac": [BOARD]}}},
+}
+"""One node; any other machine gets what is for its architecture."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Boot
     payload = build_payload()
     host = BootHost(directory / "host")
     host.directory.mkdir()
-    host.write_settings(proxy=True, arm64=True)
+    host.write_settings(proxy=True, arm64=True, fleet=FLEET)
     host.stage(
         build_tarball(host.directory / "ec-runner-x86_64-netboot-test.tar.gz", payload, mark=MARK),
         # Its first line comes before anybody looks at the initrd.
@@ -67,10 +73,13 @@ def test_an_arm64_machine_starts_the_kernel_for_arm64(
     served: tuple[Lab, BootHost], tmp_path: Path, over_http: bool
 ) -> None:
     lab, host = served
-    mac = f"52:54:00:00:64:{over_http:02x}"
+    mac = OTHER_BOARD if over_http else BOARD
+    of_group = "" if over_http else " ec.group=boards"
     with start_arm64_client(lab.add_plug(), tmp_path, mac=mac, over_http=over_http) as client:
         assert client.wait_for(FIRST_LINE, END) == FIRST_LINE, client.console
-        command_line = rf"Kernel command line: \S+ {re.escape(ARM64_ARGUMENTS)} ec\.mark={MARK}"
+        command_line = (
+            rf"Kernel command line: \S+ {re.escape(ARM64_ARGUMENTS)} ec\.mark={MARK}{re.escape(of_group)}\s"
+        )
         client.wait_for("Kernel command line", END)
     assert "ec-runner-aarch64-netboot/kernel" in client.console
     assert "WARNING" not in client.console

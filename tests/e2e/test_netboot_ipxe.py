@@ -21,9 +21,9 @@ from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find
 from ectools.netboot.boot_files.scripts.fetching import build_pause, join_lines, start_rounds
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 from ectools.netboot.settings.load import load_netboot_settings
-from ectools.netboot.settings.model import StockBinary, StockIpxe
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

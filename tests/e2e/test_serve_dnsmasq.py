@@ -15,7 +15,7 @@ import pytest
 from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe
 from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services
-from support.probe_lab import BOOT, ROUTER, ProbeLab, build_probe_lab
+from support.probe_lab import BOOT, ROUTER, Probed, ProbeLab, build_probe_lab
 from support.staged import make_release, put_release
 
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
@@ -98,6 +98,44 @@ def test_proxy_dhcp_serves_every_architecture_that_has_a_binary(lab: ProbeLab, h
         assert {"ec-ipxe.efi", "ec-ipxe-ia32.efi", "ec-ipxe-arm64.efi"} <= named
 
 
+def test_machines_of_a_group_get_another_binary_and_a_new_one_does_without_a_new_dnsmasq(
+    lab: ProbeLab, home: Path
+) -> None:
+    first, second, other = (f"02:00:00:00:00:0{number}" for number in (1, 2, 3))
+    fleet: dict[str, Any] = {
+        "groups": {"small": {"bootBinary": "snponly"}, "all": {"bootBinary": "ipxe"}},
+        "nodes": {
+            "first": {"group": "small", "match": {"mac": [first]}},
+            "other": {"group": "all", "match": {"mac": [other]}},
+        },
+    }
+    settings = prepare(home, proxyDhcp={"enable": True, "subnet": NETWORK}, fleet=fleet)
+    binary = home / "state/tftp/ec-stock-snponly.efi"
+    binary.write_bytes(build_ipxe())
+    os.chown(binary, NOBODY, NOBODY)
+    lab.start_router()
+
+    def find_name(probed: Probed, number: int) -> str:
+        (step,) = probed.architecture(number)["steps"]
+        return str(step["takes"]["uri"]).rpartition("/")[2]
+
+    def find_file(mac: str) -> dict[int, str]:
+        probed = lab.probe("--mac", mac, "--arch", "7", "--arch", "16", "--arch", "11", "--no-fetch")
+        return {number: find_name(probed, number) for number in (7, 16, 11)}
+
+    small, large = "ec-stock-snponly.efi", "ec-ipxe.efi"
+    arm64 = {11: "ec-ipxe-arm64.efi"}
+    with serve(lab, settings) as service:
+        assert find_file(first) == {7: small, 16: small, **arm64}
+        assert find_file(second) == find_file(other) == {7: large, 16: large, **arm64}
+        fleet["nodes"]["second"] = {"group": "small", "match": {"mac": [second]}}
+        service.change(fleet=fleet)
+        service.reload()
+        wait_until(lambda: find_file(second) == {7: small, 16: small, **arm64}, "dnsmasq has read it")
+        assert len(service.events("dnsmasq serves")) == 1
+        assert [event for event in service.log() if event["event"] == "ProxyDHCP"] == []
+
+
 def test_a_network_behind_a_relay_is_answered_where_it_is_listed(lab: ProbeLab, home: Path) -> None:
     lab.move_client_behind_router()
     proxy = {"enable": True, "subnet": NETWORK, "subnets": [FAR_NETWORK]}
@@ -153,7 +191,7 @@ def test_network_boot_of_the_router_takes_one_capability_and_no_dhcp(lab: ProbeL
     with serve(lab, settings, *ambient("net_bind_service")) as service:
         probed = lab.probe("--arch", "7")
         assert (probed.status, probed.outcome(7)) == (0, "boots"), probed.report
-        assert service.events("ProxyDHCP") == []
+        assert [event for event in service.log() if event["event"] == "ProxyDHCP"] == []
         sent = {event["file"] for event in service.events("TFTP has sent a file")}
         assert "autoexec.ipxe" in sent
 

@@ -32,6 +32,7 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
   root = config.fileSystems."/".fsType;
   zfs = config.boot.supportedFilesystems.zfs or false;
   inherit (config.networking) hostId;
+  oldName = config.system.extraSystemBuilderCmds;
   guest = every-channel.ipxe-qemu.enable;
   lan = every-channel.ipxe-qemu.lan.enable;
   tcp = config.networking.firewall.allowedTCPPorts;
@@ -39,9 +40,22 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
   passwords = config.services.openssh.enable && config.services.openssh.settings.PasswordAuthentication;
   hostKeys = map (key: key.type) config.services.openssh.hostKeys;
   iso = if !(config ? isoImage) then null else {
-    inherit (config.isoImage) appendToMenuLabel prependToMenuLabel volumeID;
+    inherit (config.isoImage) appendToMenuLabel prependToMenuLabel syslinuxTheme volumeID;
     name = config.image.fileName or config.isoImage.isoName;
   };
+  card = if !(config ? sdImage) then null else config.image.fileName or config.sdImage.imageName;
+})"""
+
+# The names that nixpkgs has given some options since 2025, declared beside the older ones.
+NEWER_NAMES = """builtins.mapAttrs (_: host: let
+  newer = { lib, ... }: { options = {
+    image.baseName = lib.mkOption { default = null; };
+    services.journald.settings = lib.mkOption { type = lib.types.attrsOf (lib.types.attrsOf lib.types.str); };
+  }; };
+  inherit (host.extendModules { modules = [ newer ]; }) config;
+in {
+  journal = config.services.journald.settings.Journal.Storage;
+  image = config.image.baseName;
 })"""
 
 
@@ -91,6 +105,26 @@ def test_a_medium_presents_itself_as_what_it_is(hosts: dict[str, dict[str, Any]]
         assert iso["name"].startswith("ec-runner-")
         assert iso["volumeID"].startswith("ec-runner-")
         assert (iso["prependToMenuLabel"], iso["appendToMenuLabel"]) == ("ec-runner, ", "")
+        assert "MENU TITLE ec-runner\n" in iso["syslinuxTheme"]
+        assert "NixOS" not in iso["syslinuxTheme"]
+    cards = {name: host["card"] for name, host in hosts.items() if host["card"] is not None}
+    assert set(cards) == {"ec-runner-aarch64-sdimage"}
+    assert all(card.startswith("ec-runner-") for card in cards.values())
+
+
+def test_no_option_has_a_name_that_a_newer_nixpkgs_warns_of(hosts: dict[str, dict[str, Any]]) -> None:
+    assert not [name for name, host in hosts.items() if "rm " in host["oldName"]]
+
+
+def test_options_have_the_names_of_a_newer_nixpkgs_where_it_has_them(nixpkgs: Path) -> None:
+    found: dict[str, dict[str, Any]] = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=NEWER_NAMES,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    for name, host in found.items():
+        assert host["journal"] == "volatile"
+        assert (host["image"] is not None) == name.endswith(("-iso", "-sdimage"))
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:

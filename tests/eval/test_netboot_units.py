@@ -151,11 +151,19 @@ def test_only_dnsmasq_has_capabilities_and_only_proxy_dhcp_that_of_the_network(v
 
 
 def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Variants) -> None:
-    secrets = merge(LISTEN, {"chainTokenFile": "/run/a", "release": {"tokenFile": "/run/b"}})
+    secrets = merge(
+        LISTEN,
+        {
+            "chainTokenFile": "/run/a",
+            "release": {"tokenFile": "/run/b"},
+            "fleet": {"accessTokenFile": "/run/c"},
+        },
+    )
     units = read_units(variants, secrets)
     given = [[line for line in unit if line.startswith("LoadCredential")] for unit in units]
     chain, forge = ["LoadCredential=chain-token:/run/a"], ["LoadCredential=forge-token:/run/b"]
-    assert given == [chain, chain, forge, []]
+    access = "LoadCredential=access-token:/run/c"
+    assert given == [[*chain, access], chain, forge, []]
 
 
 def find_reaction(before: str, after: str) -> str | None:
@@ -184,6 +192,13 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         ({"interface": "enp3s0"}, {serve: "reload"}),
         ({"hostname": "192.0.2.10"}, {serve: "reload", ipxe: "restart"}),
         ({"ipxe": {"onFailure": "reboot"}}, {serve: "reload", ipxe: "restart"}),
+        # A node comes without an end of the downloads of the others.
+        ({"fleet": {"nodes": {"n": {"match": {"asset": "n"}}}}}, {serve: "reload"}),
+        ({"fleet": {"keepBoots": 7}}, {serve: "reload"}),
+        # Another boot binary beside the one that is there.
+        ({"fleet": {"groups": {"g": {"bootBinary": "snponly"}}}}, {serve: "reload", ipxe: "restart"}),
+        ({"fleet": {"listen": "127.0.0.2:9090"}}, {serve: "restart"}),
+        ({"fleet": {"accessTokenFile": "/run/token"}}, {serve: "restart"}),
         ({"release": {"tag": "boot-v2"}}, {stage: "restart"}),
         ({"release": {"keep": 9}}, {stage: "restart"}),
         # Which of them a machine gets, the boot script says.
@@ -215,7 +230,8 @@ def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variant
     fixed = {option.partition(".")[0] for option in _FIXED.values()}
     assert read_triggers(unit, "Restart") == fixed
     (found,) = variants.evaluate(["options"], [host(LISTEN)])
-    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall"} - fixed
+    # Of the fleet a server takes up all but where it listens.
+    rest = {*found["options"]["netboot"]} - {"enable", "openFirewall"} - (fixed - {"fleet"})
     dnsmasqs = read_triggers(build_unit(variants, LISTEN, f"{UNIT}-dnsmasq"), "Restart")
     assert read_triggers(unit, "Reload") == rest - dnsmasqs
 

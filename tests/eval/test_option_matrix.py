@@ -197,6 +197,7 @@ def test_secrets_in_the_store_are_refused_by_their_options(variants: Variants) -
     assert {option.name for option in secrets} == {
         "ipxe-qemu.boot.chainTokenFile",
         "netboot.chainTokenFile",
+        "netboot.fleet.accessTokenFile",
         "netboot.release.tokenFile",
         "node.credentials",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.nix
 
 OPTION = "services.every-channel.runner.overlayRoot"
 SERVICE = "every-channel-overlay-root.service"
+STAGE_1 = Path(__file__).with_name("systemd_stage1.nix")
 RUN_SERVICE = "every-channel-overlay-root-run.service"
 STATE = ["/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd"]
 # Mounted by stage 1, and by stage 2.
@@ -91,6 +93,17 @@ def test_its_own_mounts_are_below_the_next_run_when_systemd_goes_there(systems: 
     assert "Before=initrd-switch-root.service" in lines
     required = systems.evaluate("overlayRoot.run.requiredBy", overlay(systemd=True))
     assert required == ["initrd-switch-root.service"]
+
+
+@pytest.mark.parametrize("form", ["gone", "removed"])
+def test_where_systemd_is_the_only_stage_1_its_units_are_there(
+    nixpkgs: Path, nix_env: Mapping[str, str], form: str
+) -> None:
+    given = ["--argstr", "nixpkgs", str(nixpkgs), "--argstr", "form", form]
+    argv = ["nix-instantiate", "--eval", "--strict", "--json", str(STAGE_1), *given]
+    done = subprocess.run(argv, env=dict(nix_env), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [f"{name}.service" for name in json.loads(done.stdout)] == [SERVICE, RUN_SERVICE]
 
 
 @pytest.mark.parametrize(

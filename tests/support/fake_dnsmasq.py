@@ -8,6 +8,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.supervision import ChildState
 
@@ -40,6 +41,8 @@ class FakeDnsmasq:
         self.state = ChildState.RUNNING
         self.restarts = 3
         self.tftp = TftpFigures(transfers=2, max_transfers=40, sent=7)
+        self.clients = ClientCounts()
+        self.clients.offers["x64 UEFI"] = 2
         self.answered: float | None = None
         self.unless: asyncio.Event | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

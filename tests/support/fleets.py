@@ -39,6 +39,8 @@ _GROUP = st.fixed_dictionaries(
         "system": st.none() | st.just("ec-runner-x86_64-netboot"),
         "release": st.none() | st.just("boot-v1"),
         "kernelArguments": _ARGUMENTS,
+        "healthyWithin": st.integers(10, 86400),
+        "healthUnits": st.lists(st.sampled_from(["a.service", "b.target"]), max_size=3),
     },
 )
 _MATCH = st.fixed_dictionaries(

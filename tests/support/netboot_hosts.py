@@ -24,6 +24,7 @@ EVERYTHING = merge(
     PROXY,
     {"interface": "enp3s0", "stateDir": ODD, "chainTokenFile": f"{ODD}/chain"},
     {"release": {"tag": "boot-v1", "tokenFile": f"{ODD}/forge", "refresh": "daily"}},
+    {"fleet": {"accessTokenFile": f"{ODD}/access"}},
 )
 
 

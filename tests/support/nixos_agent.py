@@ -39,6 +39,9 @@ PATIENT_ARGUMENTS = (
     "console=ttyS0",
     # An emulated timer fails the kernel's test of it where the host is loaded.
     "no_timer_check",
+    # Where the host does not let the machine run, the kernel takes itself for stuck.
+    "nowatchdog",
+    "rcupdate.rcu_cpu_stall_suppress=1",
     "systemd.default_timeout_start_sec=1200",
     "systemd.default_device_timeout_sec=1200",
 )
@@ -61,6 +64,23 @@ Environment=PATH=/run/wrappers/bin:/run/current-system/sw/bin HOME=/root LANG=C.
 ExecStart=/run/current-system/sw/bin/bash -c 'eval "$(echo {_encode(SCRIPT)} | base64 -d)"'
 """
 
+# Where systemd is stage 1, NixOS binds /run below the next root without what is mounted in it; stage 2 then
+# looks for the credentials where stage 1 has put them, and they are gone
+# (https://github.com/NixOS/nixpkgs/issues/421388).
+_CARRY = """\
+[Unit]
+Description=The tests' credentials, below the next root
+ConditionPathExists=/etc/initrd-release
+ConditionPathIsMountPoint=/sysroot/run
+DefaultDependencies=no
+After=initrd-nixos-activation.service sysroot-run.mount
+Before=initrd-switch-root.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/mount --bind /run/credentials/@system /sysroot/run/credentials/@system
+"""
+
 # A dhcpcd without its udev plug-in takes a card before that has its name, and then fights with the name.
 _DHCPCD = """\
 [Service]
@@ -75,9 +95,18 @@ TimeoutSec=1200
 WatchdogSec=0
 """
 
+# As PATIENT_ARGUMENTS, for what is loaded by its own menu (sysctl.extra of systemd-sysctl.service(8)).
+_SYSCTLS = """\
+-kernel.soft_watchdog=0
+-kernel.hung_task_timeout_secs=0
+"""
+
 _CREDENTIALS = {
+    "sysctl.extra": _SYSCTLS,
     "systemd.extra-unit.ec-agent.service": _UNIT,
     "systemd.unit-dropin.multi-user.target": "[Unit]\nWants=ec-agent.service\n",
+    "systemd.extra-unit.ec-credentials.service": _CARRY,
+    "systemd.unit-dropin.initrd-switch-root.service": "[Unit]\nWants=ec-credentials.service\n",
     "systemd.unit-dropin.dhcpcd.service": _DHCPCD,
     "systemd.unit-dropin.systemd-.service": _PATIENT,
 }

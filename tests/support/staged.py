@@ -85,7 +85,7 @@ def put_release(state_dir: Path, release: Release, files: Mapping[str, bytes]) -
     directory = state_dir / "releases" / release.id
     directory.mkdir(parents=True)
     for name, data in files.items():
-        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(data)
     (directory / "release.json").write_bytes(render_manifest(release))
     current = state_dir / "current"

@@ -93,20 +93,34 @@ def build_disk_machine(image: Path, *, memory_mib: int = 2048) -> Hardware:
 
 
 class Root:
-    """The root file system of an image whose machine is off."""
+    """The root file system, an ext4, of an image whose machine is off. ``start``: its first byte there."""
 
-    def __init__(self, image: Path) -> None:
-        self._image = f"{image}?offset={ROOT_AT * _MIB}"
+    def __init__(self, image: Path, *, start: int = ROOT_AT * _MIB) -> None:
+        self._image = f"{image}?offset={start}"
+
+    @property
+    def label(self) -> str:
+        """The volume's name."""
+        (label,) = re.findall(r"^Filesystem volume name:\s+(\S+)$", self._head, re.MULTILINE)
+        return str(label)
 
     @property
     def is_clean(self) -> bool:
         """Whether it was unmounted, or made read-only, and nothing is left in its journal."""
-        head = self._ask("show_super_stats -h")
+        head = self._head
         return re.search(r"state:\s+clean$", head, re.MULTILINE) is not None and "needs_recovery" not in head
 
     def read(self, path: str) -> str:
         """A file's text; "" where it does not exist."""
         return self._ask(f"cat {path}")
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file or a directory; of a link, itself."""
+        return "Inode:" in self._ask(f"stat {path}")
+
+    @property
+    def _head(self) -> str:
+        return self._ask("show_super_stats -h")
 
     def _ask(self, request: str) -> str:
         return _run(["debugfs", "-R", request, self._image])

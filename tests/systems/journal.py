@@ -1,4 +1,4 @@
-"""Warnings in the journal of a system that boots, each with why it is there; any other one is a fault."""
+"""Warnings of a system that boots or goes off, each with why it is there; any other one is a fault."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ EXPLAINED = (
         pattern=r".*Worker \[\d+\] processing SEQNUM=\d+ is taking a long time",
         why="a loaded machine emulates",
     ),
+    Explained(pattern=r"workqueue: \S+ hogged CPU for .*", why="a loaded machine emulates"),
     Explained(
         pattern=r"device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled\..*", why="of Debian's kernel"
     ),
@@ -78,3 +79,32 @@ def judge_warnings(lines: Iterable[str], form: Form) -> list[str]:
     faults = [f"unexplained: {line}" for line in sorted(seen) if not any(e.matches(line) for e in EXPLAINED)]
     stale = [e for e in EXPLAINED if form in e.always and not any(e.matches(line) for line in seen)]
     return faults + [f"stale: no boot from {form} says {entry.pattern!r} any more" for entry in stale]
+
+
+# What is said after the journal has ended, on the console.
+EXPLAINED_AT_THE_END = (
+    Explained(
+        pattern=r"\(sd-u?mount\)\[\d+\]: Failed to unmount /\S+: Device or resource busy"
+        r"|systemd-shutdown\[\d+\]: (Unable to|Cannot) finalize remaining .*",
+        why="what runs until the end runs from that file system (docs/RUNNER_IMAGES.md)",
+    ),
+    Explained(
+        pattern=r"systemd-shutdown\[\d+\]: Could not detach loopback /dev/loop\d+: Device or resource busy",
+        why="it has the store from which systemd-shutdown runs (docs/RUNNER_IMAGES.md)",
+    ),
+    Explained(
+        pattern=r"watchdog: watchdog\d+: watchdog did not stop!", why="it counts until the power is off"
+    ),
+    Explained(pattern=r"reboot: (Power down|System halted)", why="the end"),
+)
+
+_LAST_TARGET = "Power Off"
+
+
+def judge_power_off(console: str) -> list[str]:
+    """What nothing explains of the kernel's and systemd-shutdown's words at the end of a console."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console)
+    found = re.findall(r"^\[ *\d+\.\d+\] (.*?)\r?$", plain.rpartition(_LAST_TARGET)[2], re.MULTILINE)
+    if not found:
+        return [f"nothing is said after {_LAST_TARGET!r}"]
+    return [line for line in found if not any(each.matches(line) for each in EXPLAINED_AT_THE_END)]

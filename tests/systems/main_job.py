@@ -14,7 +14,7 @@ from support.nixos_machine import MAC, Hardware, start_nixos
 
 from .boot_host import SERVE, build_boot_host, run_boot_host
 from .journal import Form
-from .promises import check_network, check_system, check_up
+from .promises import check_network, check_power_off, check_system, check_up
 from .release import build_image, pack_release
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run_main_job(flake: Flake, lab: Lab, directory: Path, reached: Callable[[Sta
             source = machine.run("readlink", "--canonicalize", "/etc/every-channel/flake").strip()
             assert source == str(flake.source), f"it carries {source}, and {flake.source} is the flake's"
             reached(Stage.SAME)
-            machine.power_off()
+            check_power_off(machine)
             reached(Stage.OFF)
     return Outcome(
         toplevel=str(release.toplevel),

@@ -6,13 +6,14 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from .journal import Form, judge_warnings
+from .journal import Form, judge_power_off, judge_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.machine import Machine
     from support.netboot_lab import Lab
+    from support.nixos_machine import NixosMachine
 
 FLAKE = "/etc/every-channel/flake"
 SSH_SECONDS = 300
@@ -86,3 +87,10 @@ def check_memory_system(machine: Machine) -> None:
     assert machine.run("findmnt", "--noheadings", "--output=FSTYPE", "/").strip() == "tmpfs"
     keys = machine.shell("ls /etc/ssh/ssh_host_*_key").split()
     assert keys == ["/etc/ssh/ssh_host_ed25519_key"]
+
+
+def check_power_off(machine: NixosMachine) -> None:
+    """It goes off by itself, and says nothing at the end that is not explained."""
+    machine.power_off()
+    faults = judge_power_off(machine.read_console())
+    assert faults == [], "\n".join(faults)

@@ -72,4 +72,10 @@ def test_the_units_come_in_strings_of_the_firmware(tmp_path: Path) -> None:
     words = build_agent_arguments(tmp_path / "agent")
     strings = words[words.index("-smbios") + 1].split(",")
     assert strings[0] == "type=11"
-    assert all(each.startswith("value=io.systemd.credential.binary:systemd.") for each in strings[1:])
+    names = {
+        each.removeprefix("value=io.systemd.credential.binary:").partition("=")[0] for each in strings[1:]
+    }
+    assert {"systemd.extra-unit.ec-agent.service", "sysctl.extra"} <= names
+    assert all(name.startswith(("systemd.", "sysctl.")) for name in names), (
+        "another string, or a comma in one"
+    )

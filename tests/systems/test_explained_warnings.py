@@ -1,11 +1,19 @@
-"""The list of explained warnings: what it lets pass, and that it cannot go stale."""
+"""The lists of explained warnings: what they let pass, and that the journal's cannot go stale."""
 
 from __future__ import annotations
 
 import pytest
 
-from .journal import EXPLAINED, Form, judge_warnings
+from .journal import EXPLAINED, Form, judge_power_off, judge_warnings
 
+OFF = """\
+[  10.000000] disk on fire, long before
+[\x1b[0;32m  OK  \x1b[0m] Reached target \x1b[0;1;39mpoweroff.target\x1b[0m - System Power Off.\r
+[   98.569495] (sd-umount)[1178]: Failed to unmount /run/shutdown/mounts/94ce087d: Device or resource busy\r
+[   98.593114] systemd-shutdown[1]: Could not detach loopback /dev/loop0: Device or resource busy\r
+[   98.594887] systemd-shutdown[1]: Unable to finalize remaining file systems, loop devices, ignoring.\r
+[   98.610022] reboot: Power down\r
+"""
 STAGE2 = "booting system configuration /nix/store/abc-nixos-system-ec-runner"
 
 
@@ -29,3 +37,13 @@ def test_an_explanation_of_what_is_no_longer_said_is_stale(form: Form) -> None:
     faults = judge_warnings([], form)
     assert len(faults) == len([entry for entry in EXPLAINED if form in entry.always]) > 0
     assert all(fault.startswith(f"stale: no boot from {form}") for fault in faults)
+
+
+def test_what_is_said_at_the_end_is_explained_or_named() -> None:
+    assert judge_power_off(OFF) == []
+    fault = "systemd-shutdown[1]: Failed to finalize DM devices, ignoring."
+    assert judge_power_off(f"{OFF}[   99.000000] {fault}\n") == [fault]
+
+
+def test_an_end_that_was_cut_off_is_a_fault() -> None:
+    assert judge_power_off("login:") == ["nothing is said after 'Power Off'"]

@@ -11,7 +11,7 @@ from support.nixos_machine import MAC, start_nixos
 
 from .disk import Root, build_disk_machine, install
 from .journal import Form
-from .promises import check_network, check_profile, check_sshd, check_up
+from .promises import check_network, check_power_off, check_profile, check_sshd, check_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_runner_is_after_a_reboot_what_was_built(stage1: str, flake: Flake, tm
                 "journalctl --boot --dmesg --grep=EXT4-fs --no-pager || true"
             )
             check_overlay(machine)
-            machine.power_off()
+            check_power_off(machine)
     root = Root(image)
     assert root.is_clean
     assert root.read("/var/lib/every-channel/of-the-test") == "written"

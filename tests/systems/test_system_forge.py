@@ -17,7 +17,7 @@ from support.nixos_machine import MAC, NixosMachine, connect, start_nixos
 
 from .disk import Root, build_disk_machine, install
 from .journal import Form
-from .promises import check_network, check_profile, check_sshd, check_up
+from .promises import check_network, check_power_off, check_profile, check_sshd, check_up
 
 if TYPE_CHECKING:
     from support.nixos_build import Flake
@@ -60,7 +60,7 @@ def test_the_forge_keeps_a_guest_and_what_is_written(toplevel: Path, flake: Flak
         listening = machine.run("ss", "--no-header", "--listening", "--tcp", "--numeric").splitlines()
         assert [line.split()[3] for line in listening if ":8080" in line] == ["127.0.0.1:8080"]
         machine.write("/home/of-the-test", "written")
-        machine.power_off()
+        check_power_off(machine)
     root = Root(image)
     assert root.is_clean
     assert root.read("/home/of-the-test") == "written"

@@ -17,6 +17,7 @@ from .journal import Form
 from .promises import (
     check_memory_system,
     check_network,
+    check_power_off,
     check_profile,
     check_sshd,
     check_system,
@@ -49,8 +50,22 @@ def test_the_release_is_what_the_flake_says(release: Release, flake: Flake) -> N
     assert report["same"], report
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS")])
+def test_the_kernel_and_stage_1_are_beside_the_store_and_not_in_it(release: Release, flake: Flake) -> None:
+    config = f"nixosConfigurations.{RUNNER}.config"
+    beside = [
+        flake.evaluate(f"{config}.{each}.outPath")
+        for each in ("boot.kernelPackages.kernel", "system.build.initialRamdisk")
+    ]
+    assert not set(beside) & set(release.closure)
+    bootspec = json.loads((release.toplevel / "boot.json").read_text())["org.nixos.bootspec.v1"]
+    assert bootspec["toplevel"] == str(release.toplevel)
+    assert (bootspec["kernel"], "initrd" in bootspec) == ("/kernel", False)
+
+
+@pytest.mark.parametrize(
+    "uefi",
+    [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS", marks=pytest.mark.full)],
+)
 def test_a_machine_boots_the_release_over_the_network(
     uefi: bool, release: Release, flake: Flake, tmp_path: Path
 ) -> None:
@@ -77,7 +92,7 @@ def test_a_machine_boots_the_release_over_the_network(
         check_profile(machine, flake.source, RUNNER)
         check_memory_system(machine)
         check_sshd(machine, lab, check_network(machine, lab, MAC))
-        machine.power_off()
+        check_power_off(machine)
 
 
 PUBLISHER = "ec-publisher-x86_64-netboot"
@@ -111,4 +126,4 @@ def test_the_publisher_boots_by_its_own_script(flake: Flake, tmp_path: Path) -> 
         assert machine.execute(["sh", "-c", "command -v nix"]).status != 0
         check_network(machine, lab, MAC)
         assert "login:" in machine.read_console()
-        machine.power_off()
+        check_power_off(machine)

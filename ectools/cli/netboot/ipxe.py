@@ -14,6 +14,7 @@ from ectools.errors import EcError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ectools.netboot.protocols import StockBinary
     from ectools.netboot.settings.model import NetbootSettings
 
 PLACEHOLDER = "TOKEN"
@@ -74,7 +75,7 @@ def ipxe(
     # Before the tokens are read: the script that holds one can be read by that user.
     become_owner(settings.state_dir)
     tokens = read_chain_tokens(settings)
-    done = install_boot_files(settings, tokens[0] if tokens else None)
+    done = install_boot_files(settings, tokens[0] if tokens else None, stock=_list_stock(settings))
     if as_json:
         names = {"files": done.files, "written": done.written, "removed": done.removed}
         click.echo(json.dumps({"folder": str(done.directory), **names}))
@@ -83,6 +84,17 @@ def ipxe(
         click.echo(f"{done.directory / name}{'' if name in done.written else ' (as it was)'}")
     for name in done.removed:
         click.echo(f"{done.directory / name} (removed: no longer configured)")
+
+
+def _list_stock(settings: NetbootSettings) -> frozenset[StockBinary]:
+    """The boot binaries that groups of the fleet name; of a fleet that cannot be read the server says why."""
+    from ectools.netboot.boot_files.by_machine import list_wanted
+    from ectools.netboot.fleet.load import load_whole
+
+    try:
+        return list_wanted(load_whole(settings.fleet.part, settings.fleet.file))
+    except EcError:
+        return frozenset()
 
 
 def _build(script: str, settings: NetbootSettings, token: str | None) -> str:

@@ -12,17 +12,16 @@ from ectools.errors import EcError, InputError
 from ectools.files import read_regular
 from ectools.netboot.boot_files.binary import Autoexec, BootBinary
 from ectools.netboot.boot_files.layout import build_filenames
-from ectools.netboot.protocols import Binary, load_protocols
+from ectools.netboot.protocols import Binary, StockBinary, load_protocols
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
     IpxeFile,
     RemoteIpxe,
-    StockBinary,
     StockIpxe,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ectools.netboot.settings.model import NetbootSettings
 
@@ -66,11 +65,14 @@ class BinaryError(EcError):
     """A boot binary cannot be had, or cannot be used; the message names it."""
 
 
-def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) -> dict[str, bytes]:
+def choose_binaries(
+    settings: NetbootSettings, *, present: bytes | None = None, stock: Collection[StockBinary] = ()
+) -> dict[str, bytes]:
     """File name in the TFTP directory → content, for each architecture that has a binary.
 
-    ``present``: what is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises
-    BinaryError, FileError, and InputError where a setting names what cannot be served.
+    ``stock``: those of x86-64 that some machines get, beside the one that all others do. ``present``: what
+    is served for x86-64 now; it is not downloaded again where it is the pinned one. Raises BinaryError,
+    FileError, and InputError where a setting names what cannot be served.
     """
     names = build_filenames(settings)
     first = _choose_x86_64(settings.ipxe.x86_64, present=present)
@@ -89,9 +91,12 @@ def choose_binaries(settings: NetbootSettings, *, present: bytes | None = None) 
             _check_loads_script(binary, settings)
         chosen[name] = binary.data
     source = settings.ipxe.x86_64
-    stock = source.binary if isinstance(source, StockIpxe) else StockBinary.IPXE
+    own = source.binary if isinstance(source, StockIpxe) else StockBinary.IPXE
+    if isinstance(source, StockIpxe):
+        for other in {*stock} - {own}:
+            chosen[load_protocols().stock[other]] = find_stock(source.package, other).data
     for kind in sorted(settings.ipxe.looked_for):
-        found = find_stock_of(kind, stock)
+        found = find_stock_of(kind, own)
         if found is not None and names[kind] not in chosen:
             chosen[names[kind]] = found.data
     return chosen

@@ -29,8 +29,10 @@ from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.settings.boot_names import list_parents
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from ectools.netboot.protocols import StockBinary
     from ectools.netboot.settings.model import NetbootSettings
 
 _RECORD = "tftp.json"
@@ -52,8 +54,12 @@ class Installed:
     removed: tuple[str, ...]
 
 
-def install_boot_files(settings: NetbootSettings, token: str | None) -> Installed:
+def install_boot_files(
+    settings: NetbootSettings, token: str | None, *, stock: Collection[StockBinary] = ()
+) -> Installed:
     """Make the TFTP directory what the settings say. Nothing is written before all of it is known to be good.
+
+    ``stock``: the stock binaries that some machines get, whatever the others do.
 
     Each file is swapped by rename; one that is the same already is left alone. Raises BinaryError, FileError,
     InputError, LockedError, ScriptError.
@@ -65,7 +71,7 @@ def install_boot_files(settings: NetbootSettings, token: str | None) -> Installe
     except OSError as error:
         raise FileError(f"{directory}: cannot be made: {error.strerror}") from error
     with hold_lock(settings.state_dir / ".tftp.lock", what=f"the directory {directory}"):
-        files = choose_binaries(settings, present=_find(directory / settings.tftp_boot_filename))
+        files = choose_binaries(settings, present=_find(directory / settings.tftp_boot_filename), stock=stock)
         files |= read_extra_files(settings)
         script = build_autoexec(settings, token).encode("ascii")
         missing = find_missing_stages(files, is_there=lambda name: (directory / name).is_file())

@@ -9,6 +9,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.language import AUTOEXEC_NAME
+from ectools.netboot.boot_files.by_machine import find_other_filename
 from ectools.netboot.protocols import Binary, load_protocols
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def list_scripts(settings: NetbootSettings) -> tuple[str, ...]:
 
 def list_boot_names(settings: NetbootSettings) -> tuple[str, ...]:
     """All names that the settings give, those of binaries too that are not there."""
-    return (*build_filenames(settings).values(), *settings.ipxe.extra_files, *list_scripts(settings))
+    other = find_other_filename(settings)
+    others = () if other is None else (other,)
+    return (*build_filenames(settings).values(), *others, *settings.ipxe.extra_files, *list_scripts(settings))
 
 
 def _is_program(name: str) -> bool:

@@ -60,6 +60,7 @@ class NodeBoot:
 
     ``machine`` is how the machine said who it is (``mac 02:…``), ``node`` and ``group`` None where the fleet
     has no name for it. ``release`` is the id of what was served, ``tag`` its tag, ``system`` its name.
+    ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
     from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting.
@@ -73,6 +74,7 @@ class NodeBoot:
     node: str | None = None
     group: str | None = None
     tag: str | None = None
+    store_path: str | None = None
     client: str | None = None
     within: float = 600.0
     stages: Mapping[NodeStage, float] = field(default_factory=dict)

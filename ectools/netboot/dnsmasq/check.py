@@ -127,13 +127,13 @@ def _find_double_offers(services: BootServices) -> Iterator[str]:
 
 
 def _find_bad_names(services: BootServices) -> Iterator[str]:
-    for filename in sorted({offer.filename for offer in services.offers}):
+    for filename in sorted({name for offer in services.offers for name in offer.filenames}):
         if _FILENAME.fullmatch(filename) is None:
             yield f"{filename!r} is no name that dnsmasq can offer: letters, digits, _ and -, and a dot"
 
 
 def _find_unreadable(services: BootServices) -> Iterator[str]:
-    names = {offer.filename for offer in services.offers}
+    names = {name for offer in services.offers for name in offer.filenames}
     if services.proxy is not None or os.path.lexists(services.tftp_dir / AUTOEXEC_NAME):
         # A binary that cannot have its script loads itself for ever.
         names.add(AUTOEXEC_NAME)

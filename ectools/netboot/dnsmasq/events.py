@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.netboot.dnsmasq.counts import ClientCounts, name_architecture
 from ectools.netboot.dnsmasq.liveness import NO_FILE
 from ectools.netboot.protocols import PROBE_NAME
 
@@ -55,6 +56,7 @@ class DnsmasqLog:
 
     dnsmasq leaves out of a name what is not printable ASCII, before it looks for the file. ``lost`` is
     called with the number of lines that it has not written, because those before them had not been read.
+    ``counts`` is kept up.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class DnsmasqLog:
         limit: LogLimit,
         root: PurePath,
         lost: Callable[[int], None] = lambda _: None,
+        counts: ClientCounts | None = None,
     ) -> None:
         self._started = started
         self._delivered = delivered
@@ -74,6 +77,7 @@ class DnsmasqLog:
         self._broke_off: tuple[str, str] | None = None
         self._serves = False
         self._lost = lost
+        self._counts = counts or ClientCounts()
 
     def feed(self, line: str) -> bool:
         """Take one line; returns whether it belongs in the report of a failure."""
@@ -127,6 +131,7 @@ class DnsmasqLog:
             if _is_of_probe(failed["client"], broke_off):
                 _log.debug("the probe has read the beginning of a file", client=failed["client"], file=name)
                 return False
+            self._counts.failed += 1
             self._log_limited(
                 _log.warning, "TFTP could not send a file to its end", client=failed["client"], file=name
             )
@@ -155,7 +160,7 @@ class DnsmasqLog:
     def _take_dhcp(self, text: str) -> bool:
         found = _EXCHANGE.fullmatch(text)
         if found is None:
-            if text.startswith("DHCP, proxy on subnet"):
+            if text.startswith(("DHCP, proxy on subnet", "read ")):
                 _log.debug("dnsmasq", line=text)
                 return False
             self._log_limited(_log.warning, "ProxyDHCP", line=text)
@@ -198,6 +203,8 @@ class DnsmasqLog:
             # It asks as machines of all kinds: no machine waits for an answer.
             fields["probe"] = True
             write = _log.info
+        else:
+            self._counts.ignored[name_architecture(exchange.vendor_class)] += 1
         self._log_limited(write, "ProxyDHCP has no boot binary for this client", **fields)
 
     def _log_exchange(self, exchange: _Exchange) -> None:
@@ -206,7 +213,10 @@ class DnsmasqLog:
             "vendor_class": exchange.vendor_class,
             "ipxe": exchange.ipxe,
         }
-        fields |= {"probe": True} if exchange.probe else {}
+        if exchange.probe:
+            fields["probe"] = True
+        else:
+            self._counts.offers[name_architecture(exchange.vendor_class)] += 1
         if exchange.file is None:
             self._log_limited(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
         else:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.ipxe.language import AUTOEXEC_NAME
+from ectools.netboot.boot_files.by_machine import find_other_filename
 from ectools.netboot.boot_files.layout import build_filenames
-from ectools.netboot.protocols import Transport, load_protocols
+from ectools.netboot.dnsmasq.hosts import find_hosts_file
+from ectools.netboot.protocols import Binary, Transport, load_protocols
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
@@ -25,10 +27,19 @@ class BootServicesError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A client architecture, and the file in the TFTP directory that its clients load."""
+    """A client architecture, and the file in the TFTP directory that its clients load.
+
+    ``other``: the file of those that the hosts file names; None where all get the same.
+    """
 
     architecture: Architecture
     filename: str
+    other: str | None = None
+
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.filename,) if self.other is None else (self.filename, self.other)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +60,17 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class BootServices:
-    """Everything beside HTTP. ``proxy`` None: another DHCP server names this host and the file."""
+    """Everything beside HTTP. ``proxy`` None: another DHCP server names this host and the file.
+
+    ``hosts_file``: the machines that get another file than the rest (``hosts``), None where none can.
+    """
 
     listen_ip: IPv4Address
     tftp_dir: Path
     max_transfers: int
     offers: tuple[Offer, ...]
     proxy: Proxy | None
+    hosts_file: Path | None = None
 
 
 def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) -> BootServices:
@@ -65,8 +80,15 @@ def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) ->
     to offer at all.
     """
     names = build_filenames(settings)
+    other = find_other_filename(settings)
+    # Once it is there: so that a node that is to have it takes no start of dnsmasq.
+    other = other if other in present else None
     offers = tuple(
-        Offer(architecture=each, filename=names[each.binary])
+        Offer(
+            architecture=each,
+            filename=names[each.binary],
+            other=other if each.binary is Binary.X86_64 else None,
+        )
         for each in load_protocols().architectures
         if names[each.binary] in present
     )
@@ -88,4 +110,5 @@ def build_boot_services(settings: ServerSettings, *, present: frozenset[str]) ->
         max_transfers=settings.tftp.max_transfers,
         offers=offers,
         proxy=proxy,
+        hosts_file=None if other is None else find_hosts_file(settings),
     )

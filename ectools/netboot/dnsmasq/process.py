@@ -13,7 +13,9 @@ from ectools.capabilities import Capability
 from ectools.ipxe.language import AUTOEXEC_NAME
 from ectools.log_limit import LogLimit
 from ectools.netboot.dnsmasq.check import build_environment
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.events import DnsmasqLog
+from ectools.netboot.dnsmasq.hosts import follow_hosts
 from ectools.netboot.dnsmasq.liveness import WatchedProcess, watch_liveness
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures, TftpWatch
 from ectools.netboot.dnsmasq.transfer_limit import TransferShare
@@ -111,6 +113,8 @@ class Dnsmasq:
         self._tail = Tail()
         self._limit = LogLimit("dnsmasq")
         self._supervisor = Supervisor(self._run_once, what="dnsmasq", policy=_POLICY, changed=changed)
+        self.clients = ClientCounts()
+        """What its log tells of clients, over restarts."""
         self.pid: int | None = None
         self.answered: float | None = None
         """The loop's time of the last sign of life of the one that runs."""
@@ -176,6 +180,7 @@ class Dnsmasq:
             limit=self._limit,
             root=plan.services.tftp_dir,
             lost=self._take_lost,
+            counts=self.clients,
         )
 
         def on_line(line: str) -> None:
@@ -224,7 +229,9 @@ class Dnsmasq:
                 self.pid = child.pid
                 _log.info("dnsmasq serves", pid=child.pid, proxy_dhcp=self._plan.services.proxy is not None)
                 serves()
-                async with tasks(self._watch(child.pid)) as (hung,):
+                hosts = self._plan.services.hosts_file
+                following = [] if hosts is None else [follow_hosts(hosts, child.pid)]
+                async with tasks(self._watch(child.pid), *following) as (hung, *_):
                     await asyncio.wait({ended, replanned, hung}, return_when=first)
                     if hung.done() and not ended.done():
                         return str(hung.result())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.netboot.dnsmasq.hosts import OTHER_TAG
 from ectools.netboot.protocols import Transport
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def _render_proxy(services: BootServices, proxy: Proxy) -> Iterator[str]:
         "dhcp-match=set:ipxe,175",
         "dhcp-userclass=set:ipxe,iPXE",
     )
+    if services.hosts_file is not None:
+        yield f"dhcp-hostsfile={_quote_path(services.hosts_file)}"
     for offer in services.offers:
         number = offer.architecture.number
         yield f"dhcp-match=set:{_tag(offer)},option:client-arch,{number}"
@@ -75,12 +78,23 @@ def _render_proxy(services: BootServices, proxy: Proxy) -> Iterator[str]:
         "# One service an architecture: of two, firmware makes a menu. None for iPXE: it would load itself.",
     )
     for offer in by_transport[Transport.TFTP]:
-        yield f'pxe-service=tag:!ipxe,{offer.architecture.number},"{_MENU_TEXT}",{offer.filename}'
+        for tags, filename in _list_files(offer):
+            yield f'pxe-service=tag:!ipxe,{tags}{offer.architecture.number},"{_MENU_TEXT}",{filename}'
     yield ""
     yield f"dhcp-boot=tag:ipxe,{proxy.script_url},,{services.listen_ip}"
     for offer in by_transport[Transport.HTTP]:
-        url = f"{proxy.base_url}/{offer.filename}"
-        yield f"dhcp-boot=tag:{_tag(offer)},tag:!ipxe,{url},,{services.listen_ip}"
+        for tags, filename in _list_files(offer):
+            url = f"{proxy.base_url}/{filename}"
+            yield f"dhcp-boot=tag:{_tag(offer)},tag:!ipxe,{tags}{url},,{services.listen_ip}"
+
+
+def _list_files(offer: Offer) -> Iterator[tuple[str, str]]:
+    """(further tags, file) of an offer: of one architecture no two apply to a machine."""
+    if offer.other is None:
+        yield "", offer.filename
+        return
+    yield f"tag:!{OTHER_TAG},", offer.filename
+    yield f"tag:{OTHER_TAG},", offer.other
 
 
 def _tag(offer: Offer) -> str:

@@ -1,6 +1,7 @@
 """Reports of dnsmasq's process to the HTTP server's: JSON datagrams on a Unix socket that the latter binds.
 
-    {"state": "running", "restarts": 0, "tftp": {…}}            every 5 s, and when it changes (TftpFigures)
+    {"state": "running", "restarts": 0, "tftp": {…}, "clients": {…}}
+                                    every 5 s, and when it changes (TftpFigures, ClientCounts)
     {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}   the file's path below the TFTP directory
 
 Neither side waits for the other, and either may be started at any time: what nobody takes is lost. The kernel
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.files import FileError
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.supervision import ChildState
 
@@ -47,8 +49,9 @@ class ReportSender:
         self._path = path
         self.lost = 0
 
-    def state(self, state: ChildState, *, restarts: int, tftp: TftpFigures) -> None:
-        self._send({"state": state, "restarts": restarts, "tftp": tftp.to_json()})
+    def state(self, state: ChildState, *, restarts: int, tftp: TftpFigures, clients: ClientCounts) -> None:
+        figures = {"tftp": tftp.to_json(), "clients": clients.to_json()}
+        self._send({"state": state, "restarts": restarts, **figures})
 
     def delivered(self, client: str, file: str) -> None:
         self._send({"delivered": {"client": client, "file": file}})
@@ -75,6 +78,7 @@ class DnsmasqReports:
         self._last: tuple[ChildState, float] | None = None
         self.tftp: TftpFigures | None = None
         """What was reported last."""
+        self.clients: ClientCounts | None = None
         self.restarts = 0
         self.ignored = 0
 
@@ -123,8 +127,12 @@ class DnsmasqReports:
         try:
             match json.loads(data):
                 case {"state": str(state), "restarts": int(restarts), **further}:
+                    tftp, clients = self.tftp, self.clients
                     if "tftp" in further:
-                        self.tftp = TftpFigures.from_json(further["tftp"])
+                        tftp = TftpFigures.from_json(further["tftp"])
+                    if "clients" in further:
+                        clients = ClientCounts.from_json(further["clients"])
+                    self.tftp, self.clients = tftp, clients
                     self._last = ChildState(state), asyncio.get_running_loop().time()
                     self.restarts = restarts
                 case {"delivered": {"client": str(client), "file": str(file)}}:

@@ -1,14 +1,21 @@
-"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither."""
+"""What a node boots, derived and never typed, and why: by its own settings, its group's, or neither.
+
+What somebody has said of it for a while comes before both: to boot once before a hold, which somebody else
+may have had reasons for, and which is in force again afterwards.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Fleet, Node
+    from ectools.netboot.fleet.override import NodeOverride
+    from ectools.netboot.protocols import StockBinary
 
 IMPLICIT = NodeGroup(name="")
 """What a node without a group is in, and a machine that no node is: the current release, by architecture."""
@@ -18,9 +25,11 @@ IMPLICIT = NodeGroup(name="")
 class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
-    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture.
-    ``refused``: it is told that it is not known, and left to its firmware. ``origins``: the name of each
-    value → the option, below ``fleet``, that says so; a value that none says has none.
+    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
+    ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
+    report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
+    left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
+    who has said so for a while; a value that none says has none. ``once``: it is for one boot.
     """
 
     node: str | None
@@ -28,23 +37,73 @@ class Assignment:
     boot: NodeTarget
     system: str | None
     release: str | None
+    boot_binary: StockBinary | None
     kernel_arguments: tuple[str, ...]
+    healthy_within: int
+    health_units: tuple[str, ...]
     refused: bool
     origins: dict[str, str]
+    once: bool = False
 
 
-def assign(fleet: Fleet, node: Node) -> Assignment:
-    """What a node of the fleet boots."""
+def assign(fleet: Fleet, node: Node, override: NodeOverride | None = None) -> Assignment:
+    """What a node of the fleet boots; ``override`` is what is said of it for a while."""
+    assignment = _assign_by_fleet(fleet, node)
+    return assignment if override is None else _override(assignment, override)
+
+
+def describe_assignment(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as JSON, by the names of the options."""
+    return {
+        "group": assignment.group,
+        "boot": assignment.boot.value,
+        "system": assignment.system,
+        "release": assignment.release,
+        "bootBinary": assignment.boot_binary,
+        "kernelArguments": list(assignment.kernel_arguments),
+        "healthyWithin": assignment.healthy_within,
+        "healthUnits": list(assignment.health_units),
+        "origins": assignment.origins,
+    }
+
+
+def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
+    origins = dict(assignment.origins)
+    if (once := override.once) is not None:
+        origins["boot"] = _name_origin("boot once", once.by, once.at)
+        if once.release is not None:
+            origins["release"] = origins["boot"]
+        release = assignment.release if once.release is None else once.release
+        return replace(assignment, boot=once.boot, release=release, origins=origins, once=True)
+    if (hold := override.hold) is not None:
+        origins["boot"] = _name_origin("held", hold.by, hold.at)
+        return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
+    return assignment
+
+
+def _name_origin(what: str, by: str | None, at: float) -> str:
+    """``held by alice since 2026-11-29T11:12:00Z``."""
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{what}{'' if by is None else f' by {by}'} since {when}"
+
+
+def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
     group = IMPLICIT if node.group is None else fleet.groups[node.group]
     of_group, of_node = f"groups.{group.name}", f"nodes.{node.name}"
     origins = {
         name: f"{of_group}.{name}"
-        for name, value in (("system", group.system), ("release", group.release))
+        for name, value in (
+            ("system", group.system),
+            ("release", group.release),
+            ("bootBinary", group.boot_binary),
+        )
         if value is not None
     }
     boot = group.boot
     if group is not IMPLICIT:
-        origins["boot"] = f"{of_group}.boot"
+        origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
+    if group.health_units:
+        origins["healthUnits"] = f"{of_group}.healthUnits"
     if node.boot is not None:
         boot, origins["boot"] = node.boot, f"{of_node}.boot"
     if node.hold:
@@ -62,7 +121,10 @@ def assign(fleet: Fleet, node: Node) -> Assignment:
         boot=boot,
         system=group.system,
         release=group.release,
+        boot_binary=group.boot_binary,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
+        healthy_within=group.healthy_within,
+        health_units=group.health_units,
         refused=False,
         origins=origins,
     )
@@ -77,7 +139,10 @@ def assign_unknown(fleet: Fleet) -> Assignment:
         boot=boot,
         system=None,
         release=None,
+        boot_binary=None,
         kernel_arguments=(),
+        healthy_within=IMPLICIT.healthy_within,
+        health_units=(),
         refused=fleet.unknown is UnknownPolicy.REFUSE,
         origins={"boot": "unknown"},
     )

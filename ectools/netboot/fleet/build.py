@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING, Any
 from ectools.ipxe.language import goes_on, is_argument
 from ectools.names import show_path
 from ectools.netboot.fleet.machine import list_keys, normalize_mac, normalize_text, normalize_uuid
-from ectools.netboot.fleet.model import Fleet, Match, Node, NodeGroup, NodeTarget, UnknownPolicy
+from ectools.netboot.fleet.model import (
+    HEALTHY_WITHIN,
+    Fleet,
+    Match,
+    Node,
+    NodeGroup,
+    NodeTarget,
+    UnknownPolicy,
+)
+from ectools.netboot.protocols import StockBinary
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ectools.parsing import Problems
+
+MAX_UNITS_LENGTH = 512
+"""Characters of a group's health units and the commas between them; x86's command line has 2,047 for all."""
 
 # As the module has it: a host name's label that may have dots and underscores.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -78,12 +90,16 @@ class _Builder:
 
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
+        binary = raw.get("bootBinary")
         return NodeGroup(
             name=name,
             system=raw.get("system"),
             release=raw.get("release"),
             boot=NodeTarget(raw.get("boot", NodeTarget.NETWORK)),
+            boot_binary=None if binary is None else StockBinary(binary),
             kernel_arguments=self._check_arguments(("groups", name), raw),
+            healthy_within=int(raw.get("healthyWithin", HEALTHY_WITHIN)),
+            health_units=self._check_units(("groups", name), raw),
         )
 
     def build_node(self, name: str, raw: Mapping[str, Any]) -> Node:
@@ -139,6 +155,14 @@ class _Builder:
                 expected = "printable ASCII without blanks, a backslash at its end, or ${ec-…}"
                 self._add((*place, "kernelArguments", index), argument, message, expected)
         return tuple(arguments)
+
+    def _check_units(self, place: Sequence[str | int], raw: Mapping[str, Any]) -> tuple[str, ...]:
+        units: list[str] = raw.get("healthUnits", [])
+        if len(",".join(units)) > MAX_UNITS_LENGTH:
+            message = "too long for a kernel's command line"
+            expected = f"at most {MAX_UNITS_LENGTH} characters with their commas; a target may want them all"
+            self._add((*place, "healthUnits"), units, message, expected)
+        return tuple(dict.fromkeys(units))
 
     def _add(self, place: Iterable[str | int], value: Any, message: str, expected: str) -> None:
         self._problems.add(show_path(place, self._prefix), value, message, expected)

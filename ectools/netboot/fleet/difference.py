@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 UNKNOWN_MACHINES = "(unknown machines)"
 """Stands for all machines that no node is."""
-_VALUES = ("boot", "system", "release", "kernel_arguments", "refused")
+_VALUES = (
+    *("boot", "system", "release", "boot_binary", "kernel_arguments"),
+    *("healthy_within", "health_units", "refused"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ectools.netboot.protocols import StockBinary
+
+
+HEALTHY_WITHIN = 600
+"""Seconds that a boot has for its report where no group says otherwise."""
+
 
 class UnknownPolicy(StrEnum):
     """What a machine gets that no node is."""
@@ -40,14 +46,19 @@ class Match:
 class NodeGroup:
     """What nodes have in common. ``release`` is a tag or an id, None the current one.
 
-    ``system`` None: the one for a machine's architecture.
+    ``system`` None: the one for a machine's architecture; ``boot_binary`` None: the one that all machines
+    get. ``healthy_within``: seconds from a boot's script to
+    its healthy report; ``health_units``: units that are active then.
     """
 
     name: str
     system: str | None = None
     release: str | None = None
     boot: NodeTarget = NodeTarget.NETWORK
+    boot_binary: StockBinary | None = None
     kernel_arguments: tuple[str, ...] = ()
+    healthy_within: int = HEALTHY_WITHIN
+    health_units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

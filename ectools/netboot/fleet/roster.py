@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ectools.netboot.fleet.machine import list_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ectools.netboot.fleet.machine import Machine
     from ectools.netboot.fleet.model import Fleet, Node
 
@@ -32,16 +34,30 @@ class Roster:
     """The nodes of one fleet, by all that each is known by."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._nodes = fleet.nodes
-        # Of two nodes with one key there is no fleet (build), so that the order is nothing.
-        self._names = {key: node.name for node in fleet.nodes.values() for key in list_keys(node.match)}
+        self._others: Roster | None = None
+        self._nodes = _index(fleet.nodes.values())
+
+    def extend(self, nodes: Iterable[Node]) -> Roster:
+        """A roster of further nodes too, which share no key with these; these are not indexed anew."""
+        longer = Roster.__new__(Roster)
+        longer._others, longer._nodes = self, _index(nodes)
+        return longer
 
     def find(self, machine: Machine) -> Found:
         """The node that a machine is. One that two nodes are known by is neither: nobody guesses."""
-        claims = {
-            f"{kind} {value}": name
-            for kind, value in list_keys(machine)
-            if (name := self._names.get((kind, value))) is not None
-        }
-        names = set(claims.values())
-        return Found(node=self._nodes[names.pop()] if len(names) == 1 else None, claims=claims)
+        known = {key: node for key in list_keys(machine) if (node := self.find_known(key)) is not None}
+        nodes = {node.name: node for node in known.values()}
+        return Found(
+            node=next(iter(nodes.values())) if len(nodes) == 1 else None,
+            claims={f"{kind} {value}": node.name for (kind, value), node in known.items()},
+        )
+
+    def find_known(self, key: tuple[str, str]) -> Node | None:
+        """The node that is known by (kind, value), if any."""
+        node = self._nodes.get(key)
+        return self._others.find_known(key) if node is None and self._others is not None else node
+
+
+def _index(nodes: Iterable[Node]) -> dict[tuple[str, str], Node]:
+    # Of two nodes with one key there is no fleet (build), so that the order is nothing.
+    return {key: node for node in nodes for key in list_keys(node.match)}

@@ -20,6 +20,7 @@ from ectools.archive.names import find_name_fault
 from ectools.errors import EcError, InputError, cut, show_list
 from ectools.files import parse_json
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release.binary_cache import is_cache_of_any_system
 from ectools.netboot.release.systems import find_system_name, is_system_name
 
 if TYPE_CHECKING:
@@ -92,6 +93,19 @@ class Release:
             (each for each in self.systems if file in (each.boot.kernel, *each.boot.initrds)),
             None,
         )
+
+    def find_file(self, name: str) -> str | None:
+        """The file that is asked for by ``name``; None where there is none.
+
+        A file of the binary cache is one, and the same, whichever system it came with: of several, it is
+        found also without its system's directory.
+        """
+        if name in self.files:
+            return name
+        if len(self.systems) > 1 and is_cache_of_any_system(name):
+            names = (f"{each.name}/{name}" for each in self.systems)
+            return next((each for each in names if each in self.files), None)
+        return None
 
     @property
     def size(self) -> int:

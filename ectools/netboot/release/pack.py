@@ -12,7 +12,7 @@ import lzma
 import os
 import re
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,7 @@ from ectools.errors import EcError, InputError
 from ectools.files import atomic_file, read_input, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release.binary_cache import CACHE_NAME
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -107,19 +108,21 @@ def pack(
     compression: Compression = Compression.GZIP,
     key: SigningKey | None = None,
     released_at: int | None = None,
+    caches: Mapping[KernelArchitecture, Mapping[str, Path]] | None = None,
 ) -> Packed:
     """The archives of ``directories``, one a system, and their SHA256SUMS.txt, in ``out``.
 
     Other archives' sums stay in that. ``architecture`` None: the kernel's, x86-64 where it does not say one.
-    ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says. Links
-    are followed: an output of Nix is made of them. Raises PackError, InputError, BootEntryError,
+    ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says.
+    ``caches``: installed systems' binary caches, as ``write_binary_cache`` gives them. Links are followed: an
+    output of Nix is made of them. Raises PackError, InputError, BootEntryError,
     SignatureError, FileError; nothing is written before all that is packed is known to be good.
     """
     if not _TAG.fullmatch(tag):
         raise InputError(
             f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
         )
-    outputs = _find_outputs(directories, out, architecture)
+    outputs = _add_caches(_find_outputs(directories, out, architecture), caches or {})
     private_key = b""
     if key is not None:
         # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
@@ -186,6 +189,28 @@ def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _O
         architecture=architecture or found or KernelArchitecture.X86_64,
         files=files,
     )
+
+
+def _add_caches(
+    outputs: Sequence[_Output], caches: Mapping[KernelArchitecture, Mapping[str, Path]]
+) -> list[_Output]:
+    there = {output.architecture for output in outputs}
+    for architecture in caches:
+        if architecture not in there:
+            raise InputError(
+                f"there is an installed system for {architecture}, and no netboot output for it",
+                hint="name the netboot output that machines of this kind boot, or leave the system out",
+            )
+    added = []
+    for output in outputs:
+        cache = caches.get(output.architecture, {})
+        taken = [name for name in output.files if name.split("/")[0] == CACHE_NAME]
+        if cache and taken:
+            raise InputError(
+                f"{output.directory}: has a {taken[0]}, where the systems' binary cache is to be"
+            )
+        added.append(replace(output, files={**output.files, **cache}))
+    return added
 
 
 def _pack_output(output: _Output, out: Path, *, tag: str, compression: Compression) -> PackedArchive:

@@ -26,6 +26,7 @@ from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.reuse import copy_staged
+from ectools.netboot.release.share import share_cache
 from ectools.netboot.release.source import find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
 from ectools.netboot.release.systems import find_unserved, read_kernel_architecture
@@ -99,6 +100,8 @@ def stage(
             store, source, tree, settings=settings.release, on_progress=on_progress
         )
         _warn_of_unserved(release, settings)
+        if tree.is_dir():
+            share_cache(store, release, tree)
         with store.lock():
             recover(store)
             try:

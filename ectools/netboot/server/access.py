@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
@@ -19,30 +19,52 @@ from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ectools.addresses import Address
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.settings.model import NetbootSettings
 
+ACCESS_TOKEN = "access-token"  # noqa: S105 - the credential's name
+"""Name of systemd's credential that holds what opens the API to those who are not on this host."""
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 RELEASES = b"releases"
 _MAX_TOKENS = 2
+# An access token can be guessed from wherever the port is reached. As ec-netboot-fleet-options.nix has it.
+_SHORTEST_ACCESS_TOKEN = 16
 _KNOWN_ADDRESSES = 4096
 
 
 def read_chain_tokens(settings: NetbootSettings) -> tuple[str, ...]:
     """The tokens that are accepted; boot scripts send the first. None where no file is set.
 
-    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
-    its user's rights: the scripts hold what is read. Raises FileError and InputError, neither shows it.
+    Raises FileError and InputError, neither shows one.
     """
-    if settings.chain_token_file is None:
+    return _read_tokens(settings.chain_token_file, CHAIN_TOKEN, "chainTokenFile")
+
+
+def read_access_tokens(settings: NetbootSettings) -> tuple[str, ...]:
+    """The tokens of ``fleet.listen`` that are accepted: of who may do something. Raises as above."""
+    file = settings.fleet.access_token_file
+    return _read_tokens(
+        file, ACCESS_TOKEN, "fleet.accessTokenFile", shortest=_SHORTEST_ACCESS_TOKEN, sender="a browser"
+    )
+
+
+def _read_tokens(file: Path | None, credential: str, name: str, **wanted: Any) -> tuple[str, ...]:
+    """The tokens of a file.
+
+    A program that was root's reads a file of root's that nobody else may replace, and no other with more than
+    its user's rights: the boot scripts hold what is read.
+    """
+    if file is None:
         return ()
-    option = f"{NETBOOT_OPTIONS}.chainTokenFile"
+    option = f"{NETBOOT_OPTIONS}.{name}"
     with raised(Capability.DAC_READ_SEARCH):  # the service manager's copy may lie where only root looks
-        file = find_secret(settings.chain_token_file, credential=CHAIN_TOKEN)
+        file = find_secret(file, credential=credential)
     try:
         with root_reads(file):
-            return read_tokens(file, credential=CHAIN_TOKEN, option=option, at_most=_MAX_TOKENS)
+            return read_tokens(file, credential=credential, option=option, at_most=_MAX_TOKENS, **wanted)
     except FileError as error:
         raise type(error)(
             error.message,

@@ -125,7 +125,9 @@ class _DnsmasqService:
     def _report_state(self) -> None:
         if self._reports is not None:
             dnsmasq = self._dnsmasq
-            self._reports.state(dnsmasq.state, restarts=dnsmasq.restarts, tftp=dnsmasq.tftp)
+            self._reports.state(
+                dnsmasq.state, restarts=dnsmasq.restarts, tftp=dnsmasq.tftp, clients=dnsmasq.clients
+            )
 
     def _delivered(self, client: str, file: str) -> None:
         if self._reports is not None:

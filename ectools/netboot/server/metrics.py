@@ -1,76 +1,72 @@
-"""The boot server's figures as Prometheus reads them: text exposition format 0.0.4.
-
-Written by hand: the format is a line a figure, and prometheus_client would keep a second copy of what the
-server counts itself.
-"""
+"""The boot server's figures, each taken where it is counted: what ``/metrics`` answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from ectools.netboot.server.metrics_nodes import render_boots
+from ectools.netboot.server.metrics_table import (
+    BOOTS,
+    DNSMASQ_LINES_LOST,
+    DNSMASQ_RESTARTS,
+    DNSMASQ_UP,
+    FAULTS,
+    HTTP_ACCEPTED,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_MAX,
+    HTTP_REQUESTS,
+    HTTP_SENT,
+    HTTP_TURNED_AWAY,
+    PROXY_DHCP_IGNORED,
+    PROXY_DHCP_OFFERS,
+    RELEASE_STAGED,
+    RELEASE_STAGED_TIME,
+    RELEASE_SYSTEMS,
+    STATE_CALLS,
+    STATE_QUEUE,
+    STATE_UNWRITTEN,
+    STATE_UP,
+    TFTP_FAILED,
+    TFTP_SENT,
+    TFTP_TRANSFERS,
+    TFTP_TRANSFERS_MAX,
+    TFTP_UNANSWERED,
+)
+from ectools.netboot.server.metrics_text import render_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.dnsmasq.counts import ClientCounts
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
+    from ectools.netboot.server.metrics_nodes import NodeFigures
 
-METRIC_PREFIX = "every_channel_netboot"
+
+class StoreHealth(Protocol):
+    """What is counted of a store. ``trouble``: why it could not be read or written the last time, or None."""
+
+    trouble: str | None
+    done: int
+    failed: int
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A figure: ``kind`` is ``counter`` or ``gauge``; ``help`` says what and in which unit."""
+class Remembered:
+    """What is known of nodes and boots, and the store that it is in."""
 
-    name: str
-    kind: str
-    help: str
-
-
-HTTP_CONNECTIONS = Metric(name="http_connections", kind="gauge", help="HTTP connections that have a slot.")
-HTTP_CONNECTIONS_MAX = Metric(name="http_connections_max", kind="gauge", help="Slots of HTTP connections.")
-HTTP_ACCEPTED = Metric(name="http_accepted_total", kind="counter", help="HTTP connections accepted.")
-HTTP_REQUESTS = Metric(name="http_requests_total", kind="counter", help="HTTP requests answered, by status.")
-HTTP_SENT = Metric(
-    name="http_sent_bytes_total", kind="counter", help="Bytes of bodies handed to the network over HTTP."
-)
-HTTP_TURNED_AWAY = Metric(
-    name="http_turned_away_total",
-    kind="counter",
-    help="HTTP clients that were turned away, or whose connection made room for another, by reason.",
-)
-FAULTS = Metric(
-    name="faults_total", kind="counter", help="Exceptions caught where none may get through: each is a bug."
-)
-BOOTS = Metric(
-    name="boots_total", kind="counter", help="Times that a node has fetched everything that it boots from."
-)
-DNSMASQ_UP = Metric(name="dnsmasq_up", kind="gauge", help="Whether dnsmasq serves: 1 or 0.")
-DNSMASQ_RESTARTS = Metric(
-    name="dnsmasq_restarts_total",
-    kind="counter",
-    help="Times that dnsmasq was started again because it had ended or hung.",
-)
-DNSMASQ_LINES_LOST = Metric(
-    name="dnsmasq_lines_lost_total", kind="counter", help="Lines that dnsmasq has left out of its log."
-)
-TFTP_TRANSFERS = Metric(name="tftp_transfers", kind="gauge", help="TFTP transfers under way.")
-TFTP_TRANSFERS_MAX = Metric(name="tftp_transfers_max", kind="gauge", help="TFTP transfers that there may be.")
-TFTP_SENT = Metric(
-    name="tftp_sent_total", kind="counter", help="Files that TFTP has sent whole, as dnsmasq's log has them."
-)
-TFTP_UNANSWERED = Metric(
-    name="tftp_unanswered_total",
-    kind="counter",
-    help="TFTP requests that got no answer: they did not fit into the socket's buffer, or their address had "
-    "its share of the transfers.",
-)
-RELEASE_STAGED = Metric(name="release_staged", kind="gauge", help="Whether a release is served: 1 or 0.")
-RELEASE_SYSTEMS = Metric(
-    name="release_systems", kind="gauge", help="Systems of the release that is served, by architecture."
-)
+    nodes: NodeFigures
+    register: BootRegister
+    store: StoreHealth
 
 
 def render_metrics(
@@ -80,37 +76,41 @@ def render_metrics(
     dnsmasq_up: bool,
     dnsmasq_restarts: int,
     tftp: TftpFigures | None,
+    clients: ClientCounts | None,
     release: Release | None,
+    remembered: Remembered | None = None,
 ) -> str:
-    """The figures of a boot server. ``release`` is what is served; ``tftp`` None: nothing is known of it."""
-    systems = Counter(each.architecture or "unknown" for each in release.systems) if release else Counter()
-    slots = server.admission.slots
+    """The figures of a boot server. ``release`` is what is served.
+
+    ``tftp``, ``clients`` None: nothing is known of it.
+    """
     none: Mapping[str, str] = {}
     return "".join(
         [
-            render_metric(HTTP_CONNECTIONS, [(none, len(slots))]),
-            render_metric(HTTP_CONNECTIONS_MAX, [(none, slots.capacity)]),
-            render_metric(HTTP_ACCEPTED, [(none, server.admission.accepted)]),
-            render_metric(
-                HTTP_REQUESTS,
-                [({"status": str(status)}, count) for status, count in sorted(server.answers.items())],
-            ),
-            render_metric(HTTP_SENT, [(none, server.sent_bytes)]),
-            render_metric(
-                HTTP_TURNED_AWAY,
-                [({"reason": reason}, count) for reason, count in server.admission.describe().items()],
-            ),
-            render_metric(FAULTS, [(none, server.faults())]),
+            *_render_http(server),
             render_metric(BOOTS, [(none, boots)]),
             render_metric(DNSMASQ_UP, [(none, int(dnsmasq_up))]),
             render_metric(DNSMASQ_RESTARTS, [(none, dnsmasq_restarts)]),
             *([] if tftp is None else _render_tftp(tftp)),
-            render_metric(RELEASE_STAGED, [(none, int(release is not None))]),
-            render_metric(
-                RELEASE_SYSTEMS, [({"architecture": name}, count) for name, count in sorted(systems.items())]
-            ),
+            *([] if clients is None else _render_clients(clients)),
+            *_render_release(release),
+            *([] if remembered is None else _render_remembered(remembered, release)),
         ]
     )
+
+
+def _render_http(server: HttpServer) -> Iterator[str]:
+    none: Mapping[str, str] = {}
+    slots, admission = server.admission.slots, server.admission
+    yield render_metric(HTTP_CONNECTIONS, [(none, len(slots))])
+    yield render_metric(HTTP_CONNECTIONS_MAX, [(none, slots.capacity)])
+    yield render_metric(HTTP_ACCEPTED, [(none, admission.accepted)])
+    answers = sorted(server.answers.items())
+    yield render_metric(HTTP_REQUESTS, [({"status": str(status)}, count) for status, count in answers])
+    yield render_metric(HTTP_SENT, [(none, server.sent_bytes)])
+    losses = admission.describe().items()
+    yield render_metric(HTTP_TURNED_AWAY, [({"reason": reason}, count) for reason, count in losses])
+    yield render_metric(FAULTS, [(none, server.faults())])
 
 
 def _render_tftp(tftp: TftpFigures) -> Iterator[str]:
@@ -124,15 +124,31 @@ def _render_tftp(tftp: TftpFigures) -> Iterator[str]:
     yield render_metric(TFTP_UNANSWERED, known)
 
 
-def render_metric(metric: Metric, samples: Iterable[tuple[Mapping[str, str], int]]) -> str:
-    """One metric with its samples, each its labels and a whole number."""
-    name = f"{METRIC_PREFIX}_{metric.name}"
-    lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
-    for labels, value in samples:
-        inner = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
-        lines.append(f"{name}{{{inner}}} {value}" if inner else f"{name} {value}")
-    return "".join(f"{line}\n" for line in lines)
+def _render_clients(clients: ClientCounts) -> Iterator[str]:
+    yield render_metric(TFTP_FAILED, [({}, clients.failed)])
+    for metric, counts in ((PROXY_DHCP_OFFERS, clients.offers), (PROXY_DHCP_IGNORED, clients.ignored)):
+        yield render_metric(
+            metric, [({"architecture": name}, count) for name, count in sorted(counts.items())]
+        )
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _render_remembered(known: Remembered, release: Release | None) -> Iterator[str]:
+    none: Mapping[str, str] = {}
+    register, store = known.register, known.store
+    yield known.nodes.render(register.latest, served=release)
+    yield from render_boots(register.counts)
+    yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
+    yield render_metric(STATE_QUEUE, [(none, store.waiting)])
+    yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])
+    calls = {"done": store.done, "failed": store.failed}
+    yield render_metric(STATE_CALLS, [({"result": result}, count) for result, count in calls.items()])
+
+
+def _render_release(release: Release | None) -> Iterator[str]:
+    none: Mapping[str, str] = {}
+    yield render_metric(RELEASE_STAGED, [(none, int(release is not None))])
+    if release is not None:
+        yield render_metric(RELEASE_STAGED_TIME, [(none, release.staged_at)])
+    systems = Counter(each.architecture or "unknown" for each in release.systems) if release else Counter()
+    counts = sorted(systems.items())
+    yield render_metric(RELEASE_SYSTEMS, [({"architecture": name}, count) for name, count in counts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ectools.netboot.boot_files.layout import build_filenames, list_boot_names
@@ -13,6 +13,7 @@ from ectools.netboot.fleet.machine import parse_machine
 from ectools.netboot.fleet.model import Fleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.access import Access
+from ectools.netboot.server.machine_scripts import BootedScripts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ class ServingPolicy:
     question: bytes
     fleet: Fleet
     roster: Roster
+    scripts: BootedScripts = field(default_factory=BootedScripts, compare=False)
 
     @classmethod
     def build(

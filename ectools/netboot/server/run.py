@@ -17,6 +17,7 @@ from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.dnsmasq.hosts import write_hosts
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -28,6 +29,7 @@ from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.access import read_chain_tokens
+from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
 from ectools.netboot.server.metrics import render_metrics
@@ -43,7 +45,7 @@ from ectools.timers import report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Container, Mapping
 
     from ectools.capabilities import Capability
     from ectools.netboot.settings.model import NetbootSettings, ServerSettings
@@ -111,6 +113,7 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
     fleet = load_whole(settings.fleet.part, settings.fleet.file)
+    write_hosts(settings, fleet)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
@@ -166,15 +169,22 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._site = BootSite(ReleaseStore(plan.settings.state_dir), plan.policy, details=self._report)
+        self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
+        self._site = BootSite(
+            ReleaseStore(plan.settings.state_dir),
+            plan.policy,
+            details=self._report,
+            boots=self._records.boots,
+        )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
             listener=listener,
             access_check=self._site.check,
             router=self._site,
             classify=self._site.classify,
+            receiver=self._site.reports,
         )
-        self._server.other_guards.append(self._site.guard)
+        self._server.other_guards += [self._site.guard, self._records.store.guard]
         self._dnsmasq = self._build_dnsmasq(grants)
         self._trouble: str | None = None
         self._status = StatusListener(
@@ -202,6 +212,12 @@ class _Boot:
         """Serve until asked to stop. Raises ChildFailedError where dnsmasq does not start."""
         settings = self._plan.settings
         self._notifier.status("starting")
+        # First: whoever reports would be told that its token is unknown.
+        await self._records.start()
+        async with self._records.running():
+            await self._run(settings)
+
+    async def _run(self, settings: ServerSettings) -> None:
         ip, port = self._server.start()
         self._status.keep_open()
         try:
@@ -279,9 +295,13 @@ class _Boot:
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
 
+    def _find_kept(self) -> tuple[int, Container[str]]:
+        return self._plan.settings.fleet.keep_boots, self._plan.policy.fleet.nodes
+
     def _report(self) -> Mapping[str, Any]:
         proxy = self._plan.settings.proxy_dhcp is not None
-        return {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
+        state = {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
+        return {**state, **self._records.describe()}
 
     async def _describe_health(self) -> Mapping[str, Any]:
         return {**self._server.describe(), **await self._site.report()}
@@ -293,6 +313,7 @@ class _Boot:
             dnsmasq_up=self._dnsmasq.state is ChildState.RUNNING,
             dnsmasq_restarts=self._dnsmasq.restarts,
             tftp=self._dnsmasq.tftp,
+            clients=self._dnsmasq.clients,
             release=self._site.release,
         )
 

@@ -21,7 +21,9 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.boot_files.scripts.reporting import BOOT_PARAMETER
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.boots.model import NodeStage
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -35,15 +37,20 @@ from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.machine_scripts import (
     MachineLog,
-    build_booted,
     build_unbooted,
     build_waiting,
+    find_store_path,
+    find_system,
+    name_subject,
 )
+from ectools.netboot.server.node_reports import NodeReports
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.http.admission import Standing
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
@@ -54,6 +61,8 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
+# An older first stage is of a boot that came to nothing.
+_FIRST_STAGE_SECONDS = 600.0
 # A report is the watchdog's too, which a disk that hangs must not starve (``HttpServer.check_itself``).
 _LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
@@ -94,7 +103,10 @@ def _warn_of_unserved(release: Release, policy: ServingPolicy) -> None:
 
 
 class BootSite:
-    """The router of one store. ``details`` gives further fields of the health report."""
+    """The router of one store. ``details`` gives further fields of the health report.
+
+    ``boots`` is what boots are written into; None: nobody asks what becomes of one.
+    """
 
     def __init__(
         self,
@@ -103,6 +115,7 @@ class BootSite:
         *,
         clock: Callable[[], float] = time.monotonic,
         details: Callable[[], Mapping[str, Any]] = dict,
+        boots: BootRegister | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -112,7 +125,11 @@ class BootSite:
         self._reported_error: str | None = None
         self._looking: asyncio.Task[None] | None = None
         self.guard = Guard("looks at what is current", clock=clock)
-        self.nodes = BootTracker(clock=clock)
+        self._boots = boots
+        self.nodes = BootTracker(clock=clock, see=(lambda *_: None) if boots is None else boots.see)
+        self.reports = (
+            None if boots is None else NodeReports(boots, name_client=self._name_client, clock=clock)
+        )
         self._machine_log = MachineLog(clock=clock)
         self._tags = ReleaseTags(store)
 
@@ -134,6 +151,8 @@ class BootSite:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._find_script(info)
+            case _ if self.reports is not None and self.reports.is_asked(info):
+                return Resource(target=await self.reports.mark(info), is_private=True)
             case segments if segments in self._policy.boot_files:
                 return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:
@@ -229,10 +248,11 @@ class BootSite:
 
     async def _find_script(self, info: RequestInfo) -> Resource:
         policy = self._policy
-        if policy.fleet.is_empty:
+        asked = policy.identify(info.query)
+        reports = asked is not None and self._begins_boot(info, asked)
+        if policy.fleet.is_empty and not reports:
             current = await self._need_current()
             return self._give(info, current.script, current.release)
-        asked = policy.identify(info.query)
         if asked is None:
             return Resource(target=policy.question)
         if asked.assignment.boot is not NodeTarget.NETWORK:
@@ -242,11 +262,40 @@ class BootSite:
         try:
             if release is None:
                 raise ScriptError(f"the release {asked.assignment.release} is not staged here")
-            script = build_booted(policy, asked, release)
+            script = policy.scripts.find(policy, asked, release, reports=reports)
         except ScriptError as error:
             self._machine_log.tell("a node cannot boot what it should", asked, reason=error.message)
             return _as_script(build_waiting(policy, asked, why=error.message))
-        return self._give(info, script.encode("ascii"), release, node=asked.assignment.node)
+        node = asked.assignment.node
+        if not reports:
+            return self._give(info, policy.scripts.fill(script, node=node), release, node=node)
+        boot, token = await self._begin(info, asked, release)
+        filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token)
+        return self._give(info, filled, release, node=node, boot=boot)
+
+    def _begins_boot(self, info: RequestInfo, asked: Asked) -> bool:
+        """Whether a machine asks for its script, and not somebody who looks at it."""
+        known = self._boots is not None and name_subject(asked) is not None
+        return known and info.method == "GET" and not _is_probe(info)
+
+    async def _begin(self, info: RequestInfo, asked: Asked, release: Release) -> tuple[NodeBoot, str]:
+        assert self._boots is not None  # noqa: S101 - ``_begins_boot`` has looked
+        assignment, system = asked.assignment, find_system(self._policy, asked, release)
+        client = self._name_client(info)
+        loaded = self.nodes.find_first_stage(client)
+        recent = loaded is not None and loaded < _FIRST_STAGE_SECONDS
+        return await self._boots.begin(
+            machine=name_subject(asked) or "",
+            node=assignment.node,
+            group=assignment.group,
+            release=release.id,
+            tag=release.tag,
+            system="" if system is None else system.name,
+            store_path=find_store_path(asked, system),
+            client=client,
+            within=assignment.healthy_within,
+            seen={NodeStage.FIRST_STAGE: loaded} if loaded is not None and recent else {},
+        )
 
     def _tell_unbooted(self, asked: Asked) -> None:
         if asked.found.is_torn:
@@ -272,17 +321,24 @@ class BootSite:
             raise RejectedError(500, "the release cannot be served") from error
 
     def _give(
-        self, info: RequestInfo, script: bytes, release: Release, *, node: str | None = None
+        self,
+        info: RequestInfo,
+        script: bytes,
+        release: Release,
+        *,
+        node: str | None = None,
+        boot: NodeBoot | None = None,
     ) -> Resource:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
             if not _is_probe(info):
-                self.nodes.script(client, release, delivery, node=node)
+                boot_id = None if boot is None else boot.id
+                self.nodes.script(client, release, delivery, node=node, boot=boot_id)
 
         # Who has its script will come for its files.
         self._leases.keep(release.id)
-        return Resource(target=script, on_complete=on_complete)
+        return Resource(target=script, is_private=boot is not None, on_complete=on_complete)
 
     def _find_boot_file(self, info: RequestInfo, segments: tuple[bytes, ...]) -> Resource:
         client = self._name_client(info)
@@ -312,8 +368,8 @@ class BootSite:
         return self._find_file(info, release, name)
 
     def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
-        name = b"/".join(segments).decode("utf-8", "replace")
-        if name not in release.files:
+        name = release.find_file(b"/".join(segments).decode("utf-8", "replace"))
+        if name is None:
             raise RejectedError(404, "not found")
         self._policy.access.check_file(info, release.name_in_archive(name))
         self._leases.begin(release.id)
@@ -330,9 +386,10 @@ class BootSite:
                     hint="`ectools netboot releases verify` compares what is on the disk",
                 )
             if not _is_probe(info):
-                self.nodes.file(client, release, name, delivery)
+                self.nodes.file(client, release, name, delivery, boot=info.query.get(BOOT_PARAMETER))
 
-        return Resource(target=(RELEASES, release.id.encode(), *segments), on_complete=on_complete)
+        below = name.encode().split(b"/")
+        return Resource(target=(RELEASES, release.id.encode(), *below), on_complete=on_complete)
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")

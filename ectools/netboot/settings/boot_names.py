@@ -57,8 +57,10 @@ def check_extra_files(files: Mapping[str, str], problems: Problems, *, boot_file
     """
     if len(files) > _MAX_EXTRA_FILES:
         problems.add("ipxe.extraFiles", len(files), "too many files", f"at most {_MAX_EXTRA_FILES}")
-    kinds = load_protocols().binaries.items()
+    protocols = load_protocols()
+    kinds = protocols.binaries.items()
     taken = {kind.filename: f"the binary for {binary}" for binary, kind in kinds if binary != Binary.X86_64}
+    taken |= {filename: f"the {stock} that groups may have" for stock, filename in protocols.stock.items()}
     # In the form in which a file system compares them that ignores case.
     owners = {name.lower(): owner for name, owner in {**taken, boot_filename: "tftpBootFilename"}.items()}
     directories = {parent for name in owners for parent in list_parents(name)}

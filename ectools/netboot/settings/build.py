@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
+from ectools.names import show_path
 from ectools.netboot.fleet.build import build_part, join_parts
 from ectools.netboot.kernel import find_named_architecture, replace_architecture
-from ectools.netboot.protocols import Binary, find_own_kernel
+from ectools.netboot.protocols import Binary, StockBinary, find_own_kernel
 from ectools.netboot.settings import checks
 from ectools.netboot.settings.boot_names import check_boot_name, check_extra_files
 from ectools.netboot.settings.model import (
@@ -28,7 +29,6 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
-    StockBinary,
     StockIpxe,
     Strategy,
     Tarballs,
@@ -64,6 +64,7 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     ipxe = _build_ipxe(raw["ipxe"], problems, tokened=token_file is not None)
     check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
     fleet = _build_fleet(raw["fleet"], problems)
+    _check_boot_binaries(raw, problems)
     if problems.found or ipxe is None:
         return None
     return NetbootSettings(
@@ -107,7 +108,30 @@ def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
     part = build_part(raw, problems, where=f"{NETBOOT_OPTIONS}.fleet", prefix="fleet")
     join_parts([part], is_whole=file is None)
     listen = problems.parse("fleet.listen", raw["listen"], checks.parse_listen)
-    return FleetSettings(listen=listen, file=_optional_path(file), part=part)
+    token_file = problems.check("fleet.accessTokenFile", raw["accessTokenFile"], check_secret_path)
+    if token_file is not None and raw["listen"] is None:
+        message = "nobody can send the token where fleet.listen is null"
+        problems.add("fleet.accessTokenFile", token_file, message, "fleet.listen, or null")
+    return FleetSettings(
+        listen=listen,
+        file=_optional_path(file),
+        part=part,
+        keep_boots=int(raw["keepBoots"]),
+        access_token_file=_optional_path(token_file),
+    )
+
+
+def _check_boot_binaries(raw: Mapping[str, Any], problems: Problems) -> None:
+    """What says which machine gets which is ProxyDHCP, and there is a choice of stock binaries alone."""
+    if raw["proxyDhcp"]["enable"] and raw["ipxe"]["strategy"] == Strategy.AUTOEXEC:
+        return
+    for name, group in raw["fleet"]["groups"].items():
+        if group["bootBinary"] is not None:
+            message = "no machine can be given a boot binary of its own"
+            expected = 'proxyDhcp.enable, and ipxe.strategy "autoexec"'
+            problems.add(
+                show_path(("groups", name, "bootBinary"), "fleet"), group["bootBinary"], message, expected
+            )
 
 
 def _build_proxy(

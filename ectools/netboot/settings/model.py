@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,13 +34,6 @@ class Strategy(StrEnum):
     EMBEDDED = "embedded"
     LOCAL = "local"
     REMOTE = "remote"
-
-
-class StockBinary(StrEnum):
-    """Which iPXE of a package: with drivers of its own, or with the firmware's alone (as iPXE calls them)."""
-
-    IPXE = "ipxe"
-    SNPONLY = "snponly"
 
 
 class OnFailure(StrEnum):
@@ -190,10 +183,13 @@ class IpxeSettings:
 class FleetSettings:
     """``listen``: where health and metrics are answered, None for nowhere of their own.
 
-    ``part`` is what the options say of machines; ``file`` says more of them.
+    ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
+    boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
     """
 
     listen: ListenAddress | None
+    keep_boots: int
+    access_token_file: Path | None
     file: Path | None
     part: FleetPart
 

@@ -92,7 +92,7 @@ class StateStore(Protocol):
         ...
 
     async def prune(self, prefix: str, *, before: float) -> int:
-        """How many entries of ``prefix``, and how many events where it is empty, were last changed before
-        that time (Unix seconds), and are gone now. Raises StateError.
+        """How many entries of ``prefix``, or events where it is empty, were last changed before that time
+        (Unix seconds), and are gone now. Raises StateError.
         """
         ...

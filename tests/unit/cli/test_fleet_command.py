@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.staged import make_systems, put_release
 
 from ectools.cli.fleet import COMMAND
+from ectools.netboot.kernel import KernelArchitecture
 
 if TYPE_CHECKING:
     from conftest import Program
@@ -22,9 +24,32 @@ def test_check(program: Program, tmp_path: Path) -> None:
     wrong, missing = tmp_path / "wrong.toml", tmp_path / "missing.toml"
     wrong.write_text("[nodes.n]\nhold = true\n")
     status, out, err = program(COMMAND, "check", "--json", FLEET, wrong)
-    assert (status, json.loads(out)) == (1, [{"file": str(FLEET), "groups": 2, "nodes": 3}])
+    assert (status, json.loads(out)) == (
+        1,
+        [{"file": str(FLEET), "groups": 2, "nodes": 3, "warnings": []}],
+    )
     assert f"{wrong}:1:8: fleet.nodes.n.match: says nothing that the machine is known by" in err
     assert program(COMMAND, "check", FLEET, missing)[0] == 2
+
+
+def test_check_warns_of_what_comes_to_nothing(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text('[groups.g]\nbootBinary = "snponly"\n[nodes.n]\ngroup = "g"\nmatch.asset = "n"\n')
+    status, out, err = program(COMMAND, "check", file)
+    assert (status, out) == (0, f"{file}: 1 group, 1 node\n")
+    option = "fleet.groups.g.bootBinary"
+    undecided = f"{option} is decided by the hardware address alone, and n has no match.mac"
+    assert err == f"{file}: warning: {undecided}\n"
+    config = tmp_path / "netboot.json"
+    config.write_text(json.dumps({"stateDir": str(tmp_path / "state")}))
+    (found,) = json.loads(program(COMMAND, "check", "--json", "--config", config, file)[1])
+    assert found["warnings"] == [undecided, "no release is staged; 1 node would wait"]
+    release, files = make_systems({"pc": KernelArchitecture.X86_64})
+    put_release(tmp_path / "state", release, files)
+    assert "would wait" not in program(COMMAND, "check", "--config", config, file)[2]
+    file.write_text('[groups.g]\nrelease = "boot-v9"\n[nodes.n]\ngroup = "g"\nmatch.asset = "n"\n')
+    err = program(COMMAND, "check", "--config", config, file)[2]
+    assert err == f"{file}: warning: fleet.groups.g.release: boot-v9 is not staged; 1 node would wait\n"
 
 
 def test_show(program: Program) -> None:
@@ -33,6 +58,8 @@ def test_show(program: Program) -> None:
     assert "match            mac 02:00:00:12:34:56\n" in out
     assert "system           ec-runner-x86_64-netboot   (groups.runners.system)\n" in out
     assert "release          the current one\n" in out
+    assert "healthyWithin    600   (groups.runners.healthyWithin)\n" in out
+    assert "healthUnits      boot-complete.target alone\n" in out
     status, out, _ = program(COMMAND, "show", "nuc-09", "--fleet", NEXT, "--json")
     found = json.loads(out)
     assert (found["boot"], found["origins"]["boot"]) == ("hold", "nodes.nuc-09.hold")

@@ -50,7 +50,9 @@ class ScriptSystem:
         """The kernel and the initrds, as names of the release's files."""
         return (self.system.boot.kernel, *self.system.boot.initrds)
 
-    def render(self, release: Release, *, token_is_sent: bool, title: str) -> Iterator[str]:
+    def render(
+        self, release: Release, *, token_is_sent: bool, title: str, before_boot: Sequence[str]
+    ) -> Iterator[str]:
         """The steps: each file, which the script's block ``fetch`` loads, and the boot of whom it is of."""
         for index, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             yield f":file_{self.first + index}"
@@ -63,6 +65,7 @@ class ScriptSystem:
         kernel = self.names[0]
         yield f":file_{self.first + len(self.names)}"
         yield " ".join(["imgargs", kernel, *self.arguments])
+        yield from before_boot
         yield f"echo every.channel: {title}{': ' if title else ''}starting {release.id}"
         yield f"imgexec {kernel} ||"
         yield f"echo {FAILURE_MARK} {kernel}: loaded, but does not start (https://ipxe.org/${{errno:hexraw}})"
@@ -70,12 +73,18 @@ class ScriptSystem:
 
 
 def build_systems(
-    settings: NetbootSettings, release: Release, *, only: str | None = None, more: Sequence[str] = ()
+    settings: NetbootSettings,
+    release: Release,
+    *,
+    only: str | None = None,
+    build: str | None = None,
+    more: Sequence[str] = (),
 ) -> list[ScriptSystem]:
     """The systems that machines are given, checked: all, or ``only`` one. Raises ScriptError.
 
-    One whose architecture is not known is everybody's: then ``builds`` of it is empty. ``more`` are arguments
-    of the kernel, after the system's own.
+    One whose architecture is not known is everybody's: then ``builds`` of it is empty. ``build``: the machine
+    is known to have such an iPXE, and there has to be a system for it. ``more`` are arguments of the kernel,
+    after the system's own.
     """
     offered = [each for each in release.systems if only in (None, each.name)]
     if not offered:
@@ -83,8 +92,8 @@ def build_systems(
     if len(offered) == 1 and offered[0].architecture is None:
         return [_build(settings, release, offered[0], builds=(), first=0, more=more)]
     chosen: dict[str, list[str]] = {}
-    for value, build in _BUILDS.items():
-        system = choose_system(offered, build, settings.release.systems)
+    for value, each_build in _BUILDS.items():
+        system = choose_system(offered, each_build, settings.release.systems)
         if system is not None:
             chosen.setdefault(system.name, []).append(value)
     built: list[ScriptSystem] = []
@@ -93,6 +102,11 @@ def build_systems(
             first = built[-1].first + len(built[-1].names) + 1 if built else 0
             builds = tuple(chosen[system.name])
             built.append(_build(settings, release, system, builds=builds, first=first, more=more))
+    # Of 32-bit x86 the script finds out which of the two it is.
+    own = {build, IA32_UEFI} if build == "i386" else {build}
+    if build in KERNELS_BY_BUILD and not any(own.intersection(each.builds) for each in built):
+        has = ", ".join(f"{_show(each.name)} is for {each.architecture}" for each in offered)
+        raise ScriptError(f"{release.title} has nothing for this machine, whose iPXE is for {build}: {has}")
     return built
 
 

@@ -22,9 +22,9 @@ from ectools.fetch.trust import Trust
 from ectools.netboot.boot_files import choose
 from ectools.netboot.boot_files.binary import Autoexec, BootBinary, find_machine, inspect_binary
 from ectools.netboot.boot_files.choose import BinaryError, choose_binaries, find_fault, find_stock
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 from ectools.netboot.settings.load import load_netboot_settings
-from ectools.netboot.settings.model import NetbootSettings, RemoteIpxe, StockBinary
+from ectools.netboot.settings.model import NetbootSettings, RemoteIpxe
 
 NEW, TFTP_ONLY, OLD = build_ipxe(), build_ipxe("1.21.1", autoexec="both"), build_ipxe("1.0", autoexec="none")
 

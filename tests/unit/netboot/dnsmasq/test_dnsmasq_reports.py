@@ -19,10 +19,14 @@ import pytest
 from ectools import log
 from ectools.files import FileError
 from ectools.netboot.dnsmasq import reports
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.reports import UNKNOWN, DnsmasqReports, ReportSender
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
 from ectools.supervision import ChildState
 
+CLIENTS = ClientCounts()
+CLIENTS.offers.update({"x64 UEFI": 3, "other": 1})
+CLIENTS.failed = 2
 FIGURES = TftpFigures(transfers=5, max_transfers=40, sent=6, dropped=7, refused=None, lines_lost=8)
 
 
@@ -65,7 +69,8 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
 
     def scenario() -> Iterator[None]:
         assert receiver.reports.state == UNKNOWN == "unknown"
-        sender.state(ChildState.RUNNING, restarts=3, tftp=FIGURES)
+        assert receiver.reports.clients is None
+        sender.state(ChildState.RUNNING, restarts=3, tftp=FIGURES, clients=CLIENTS)
         sender.delivered("192.0.2.20", "ec-ipxe.efi")
         yield
         assert receiver.reports.state is ChildState.RUNNING
@@ -75,7 +80,9 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
             "tftp": FIGURES.to_json(),
         }
         assert receiver.reports.tftp == FIGURES
-        sender.state(ChildState.RESTARTING, restarts=4, tftp=FIGURES)
+        assert receiver.reports.clients is not None
+        assert receiver.reports.clients.to_json() == CLIENTS.to_json()
+        sender.state(ChildState.RESTARTING, restarts=4, tftp=FIGURES, clients=CLIENTS)
         yield
         assert (receiver.reports.state, receiver.reports.restarts) == (ChildState.RESTARTING, 4)
 
@@ -92,7 +99,15 @@ def test_a_state_without_figures_is_one_of_an_older_dnsmasq_unit(receiver: Recei
         assert receiver.reports.tftp is None
         receiver.send({"state": "running", "restarts": 9, "tftp": {"transfers": -1}})
         yield
-        assert (receiver.reports.restarts, receiver.reports.ignored) == (2, 1)
+        # Nothing of a report is taken that is wrong in a part.
+        figures = {
+            "tftp": FIGURES.to_json(),
+            "clients": {"offers": {"any name": 1}, "ignored": {}, "failed": 0},
+        }
+        receiver.send({"state": "running", "restarts": 9, **figures})
+        yield
+        assert (receiver.reports.restarts, receiver.reports.ignored) == (2, 2)
+        assert receiver.reports.tftp is receiver.reports.clients is None
 
     receiver.run(scenario)
 
@@ -291,7 +306,7 @@ def test_a_socket_that_is_gone_by_the_end_is_no_fault(receiver: Receiver) -> Non
 
 def test_what_nobody_takes_is_lost_and_counted(tmp_path: Path) -> None:
     sender = ReportSender(tmp_path / "none.sock")
-    sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES)
+    sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES, clients=CLIENTS)
     sender.delivered("192.0.2.20", "a")
     assert sender.lost == 2
 
@@ -302,7 +317,7 @@ def test_the_sender_does_not_wait_for_a_receiver_that_does_not_keep_up(tmp_path:
         channel.bind(str(path))
         sender = ReportSender(path)
         while not sender.lost:
-            sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES)
+            sender.state(ChildState.RUNNING, restarts=0, tftp=FIGURES, clients=CLIENTS)
     assert sender.lost == 1
 
 
@@ -311,11 +326,11 @@ def test_what_is_sent(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(path))
         sender = ReportSender(path)
-        sender.state(ChildState.FAILED, restarts=2, tftp=FIGURES)
+        sender.state(ChildState.FAILED, restarts=2, tftp=FIGURES, clients=CLIENTS)
         sender.delivered("192.0.2.20", "a.efi")
         sent = [json.loads(channel.recv(4096)) for _ in range(2)]
     assert sent == [
-        {"state": "failed", "restarts": 2, "tftp": FIGURES.to_json()},
+        {"state": "failed", "restarts": 2, "tftp": FIGURES.to_json(), "clients": CLIENTS.to_json()},
         {"delivered": {"client": "192.0.2.20", "file": "a.efi"}},
     ]
     assert reports.REPORT_SECONDS == 5.0

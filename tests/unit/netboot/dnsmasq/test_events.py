@@ -12,6 +12,7 @@ import pytest
 
 from ectools import log
 from ectools.log_limit import LogLimit, LogRate
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.events import DnsmasqLog
 from ectools.netboot.dnsmasq.liveness import NO_FILE
 
@@ -68,11 +69,13 @@ class Reader:
         self.stream = io.StringIO()
         self.started = 0
         self.delivered: list[tuple[str, str]] = []
+        self.counts = ClientCounts()
         self.log = DnsmasqLog(
             started=self._start,
             delivered=lambda *what: self.delivered.append(what),
             limit=LogLimit("dnsmasq", rate=rate),
             root=PurePosixPath("/srv/tftp"),
+            counts=self.counts,
         )
         self.reported: list[str] = []
 
@@ -116,6 +119,22 @@ def test_an_exchange_is_one_event(reader: Reader) -> None:
             "file": "http://192.168.77.2:8080/autoexec.ipxe",
         },
     ]
+
+
+def test_clients_are_counted_by_their_architecture(reader: Reader) -> None:
+    unserved = IGNORED.replace("00011", "00002").replace("4107", "4108")
+    reader.read(OFFER + FILE + IGNORED + unserved + TFTP)
+    assert reader.counts.to_json() == {
+        "offers": {"x64 UEFI": 2},
+        "ignored": {"ARM 64-bit UEFI": 1, "other": 1},
+        "failed": 1,
+    }
+
+
+def test_the_probe_is_not_counted(reader: Reader) -> None:
+    name = "dnsmasq-dhcp[1]: {} client provides name: ectools-probe\n"
+    reader.read(name.format(4103) + OFFER + name.format(4107) + IGNORED)
+    assert reader.counts.to_json() == {"offers": {}, "ignored": {}, "failed": 0}
 
 
 def test_exchanges_may_be_interwoven_and_numbers_come_again(reader: Reader) -> None:

@@ -47,6 +47,7 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("x86_64-sb/shimx64.efi", "autoexec.ipxe"),
         {**PROXY, "tftpBootFilename": "x86_64-sb/shimx64.efi"},
     ),
+    "proxy-groups": (("ec-ipxe.efi", "ec-ipxe-arm64.efi", "ec-stock-snponly.efi", "autoexec.ipxe"), PROXY),
 }
 
 

@@ -59,6 +59,10 @@ def test_a_fleet_as_it_is_written() -> None:
             "fleet.groups.g.kernelArguments[1]: cannot stand in a boot script",
         ),
         (
+            {"groups": {"g": {"healthUnits": [f"{'x' * 250}.service", f"{'y' * 250}.service"]}}},
+            "fleet.groups.g.healthUnits: too long for a kernel's command line",
+        ),
+        (
             {"nodes": {"n": {"match": {"mac": [MAC]}, "kernelArguments": ["x\\"]}}},
             "fleet.nodes.n.kernelArguments[0]: cannot stand in a boot script",
         ),

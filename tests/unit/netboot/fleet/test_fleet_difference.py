@@ -17,16 +17,26 @@ MATCH = {"mac": ["02:00:00:00:00:07"]}
 
 
 def test_a_node_adds_to_its_group_and_wins() -> None:
-    group = {"system": "s", "release": "boot-v1", "boot": "disk", "kernelArguments": ["a"]}
+    group = {
+        "system": "s",
+        "release": "boot-v1",
+        "boot": "disk",
+        "kernelArguments": ["a"],
+        "healthyWithin": 60,
+        "healthUnits": ["a.service", "b.target", "a.service"],
+    }
     node = {"group": "g", "match": MATCH, "boot": "network", "kernelArguments": ["b"]}
     fleet = make_fleet(groups={"g": group}, nodes={"n": node})
     found = assign(fleet, fleet.nodes["n"])
     assert (found.system, found.release, found.boot) == ("s", "boot-v1", NodeTarget.NETWORK)
     assert found.kernel_arguments == ("a", "b")
+    assert (found.healthy_within, found.health_units) == (60, ("a.service", "b.target"))
     assert found.origins == {
         "system": "groups.g.system",
         "release": "groups.g.release",
         "boot": "nodes.n.boot",
+        "healthyWithin": "groups.g.healthyWithin",
+        "healthUnits": "groups.g.healthUnits",
         "kernelArguments": "groups.g.kernelArguments, nodes.n.kernelArguments",
     }
 
@@ -42,6 +52,7 @@ def test_machines_that_no_node_is() -> None:
     for unknown, expected in {**wanted, "refuse": (NodeTarget.HOLD, True)}.items():
         found = assign_unknown(make_fleet(unknown=unknown))
         assert (found.boot, found.refused) == expected
+        assert (found.healthy_within, found.health_units) == (600, ())
 
 
 def test_what_another_fleet_changes() -> None:
@@ -79,7 +90,12 @@ def test_a_machine_boots_the_same_unless_the_difference_says_so(
         node = Roster(fleet).find(machine).node
         found.append(UNKNOWN_MACHINES if node is None else node.name)
         assignment = assign_unknown(fleet) if node is None else assign(fleet, node)
-        assigned.append((assignment.boot, assignment.system, assignment.release))
+        assigned.append(
+            (
+                *(assignment.boot, assignment.system, assignment.release, assignment.kernel_arguments),
+                *(assignment.healthy_within, assignment.health_units),
+            )
+        )
     changed = {change.name for change in find_differences(old, new)}
     if not changed & {*found}:
         assert assigned[0] == assigned[1]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from ectools.errors import EcError
+from ectools.errors import EcError, InputError
 from ectools.files import FileError
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server import access as access_module
-from ectools.netboot.server.access import Access, read_chain_tokens
+from ectools.netboot.server.access import Access, read_access_tokens, read_chain_tokens
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
@@ -227,6 +227,22 @@ def test_two_tokens_are_the_most(tmp_path: Path) -> None:
     assert "three" not in caught.value.render()
     path.write_text("one\ntwo\n")
     assert read_chain_tokens(settings) == ("one", "two")
+
+
+def test_an_access_token_is_no_word_that_can_be_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    flags = {"fleet.accessTokenFile": str(path)}
+    settings = load_netboot_settings(None, flags=flags, environment={})
+    path.write_text(f"{'a' * 16}\n{'b' * 15}\n")
+    with pytest.raises(InputError) as caught:
+        read_access_tokens(settings)
+    assert caught.value.message == f"{path}: holds no token that a browser can send"
+    assert "of 16 to 512 letters" in (caught.value.hint or "")
+    assert "fleet.accessTokenFile names the file" in (caught.value.hint or "")
+    assert "bbbb" not in caught.value.render()
+    path.write_text(f"{'a' * 16}\n{'b' * 16}\n")
+    assert read_access_tokens(settings) == ("a" * 16, "b" * 16)
+    assert read_access_tokens(load_netboot_settings(None, environment={})) == ()
 
 
 def test_the_rights_of_root_are_used_for_the_token_file_alone(

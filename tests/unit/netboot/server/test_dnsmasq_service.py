@@ -138,13 +138,14 @@ def test_from_the_start_to_the_end(case: Case, tmp_path: Path) -> None:
         assert dnsmasq.grants == GRANTS
         dnsmasq.table.load(None)  # it is the service manager's to load
         await case.until(lambda: bool(reports.read()))
-        assert reports.read() == [{"state": "running", "restarts": 3, "tftp": dnsmasq.tftp.to_json()}]
+        figures = {"tftp": dnsmasq.tftp.to_json(), "clients": dnsmasq.clients.to_json()}
+        assert reports.read() == [{"state": "running", "restarts": 3, **figures}]
         # A change is told at once, and what a client got.
         dnsmasq.state, dnsmasq.restarts = ChildState.RESTARTING, 4
         dnsmasq.changed(dnsmasq.state)
         dnsmasq.delivered("192.0.2.7", "ec-ipxe.efi")
         assert reports.read()[1:] == [
-            {"state": "restarting", "restarts": 4, "tftp": dnsmasq.tftp.to_json()},
+            {"state": "restarting", "restarts": 4, **figures},
             {"delivered": {"client": "192.0.2.7", "file": "ec-ipxe.efi"}},
         ]
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 from support.fleets import make_fleet
-from support.staged import make_release, put_release
+from support.staged import make_release, make_systems, put_release
 
 from ectools import log
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.machine_scripts import MachineLog
 from ectools.netboot.server.policy import ServingPolicy
@@ -127,6 +128,30 @@ def test_a_system_that_the_release_does_not_have_holds_the_node(world: World) ->
     script = world.ask(mac="02:00:00:00:00:03")
     assert "has no system other" in script
     assert "imgargs" not in script
+
+
+def test_a_machine_for_which_the_release_has_nothing_is_told_so_and_waits(world: World) -> None:
+    systems = {"pc": KernelArchitecture.X86_64, "arm": KernelArchitecture.AARCH64}
+    release, files = make_systems(systems)
+    put_release(world.directory, release, files)
+    nodes = {
+        "any": {"match": {"mac": ["02:00:00:00:00:01"]}},
+        "fixed": {"group": "pcs", "match": {"mac": ["02:00:00:00:00:02"]}},
+    }
+    world.site.set_policy(world.policy({"groups": {"pcs": {"system": "pc"}}, "nodes": nodes}))
+    first, second = "02:00:00:00:00:01", "02:00:00:00:00:02"
+    for build, system in (("x86_64", "pc"), ("i386", "pc"), ("arm64", "arm")):
+        assert f"/releases/{release.id}/{system}/bzImage" in world.ask(mac=first, arch=build)
+    # What no iPXE has said so far is for the script to find out.
+    for build in ("x86_64", "i386", "", "odd"):
+        assert f"/releases/{release.id}/pc/bzImage" in world.ask(mac=second, arch=build)
+    script = world.ask(mac=second, arch="arm64")
+    assert "has nothing for this machine, whose iPXE is for arm64: pc is for x86_64" in script
+    assert "asking again" in script
+    assert "whose iPXE is for riscv64: arm is for aarch64, pc is for x86_64" in world.ask(
+        mac=first, arch="riscv64"
+    )
+    assert [each["node"] for each in world.events("a node cannot boot what it should")] == ["fixed", "any"]
 
 
 def test_disk_and_hold_need_no_release(world: World) -> None:

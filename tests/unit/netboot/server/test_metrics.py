@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import pytest
 from support.staged import make_release, make_systems
 
+from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
+from ectools.netboot.fleet.model import Fleet
 from ectools.netboot.http.admission import Admission, Loss
 from ectools.netboot.kernel import KernelArchitecture
-from ectools.netboot.server.metrics import Metric, render_metric, render_metrics
+from ectools.netboot.server.metrics import Remembered, render_metrics
+from ectools.netboot.server.metrics_nodes import NodeFigures
+from ectools.netboot.server.metrics_table import METRICS
 
 if TYPE_CHECKING:
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
+    from ectools.netboot.state.interface import StateStore
 
 
 class Server:
@@ -33,10 +40,47 @@ class Server:
         return 6
 
 
+@dataclass
+class Store:
+    """A store's own figures."""
+
+    trouble: str | None = None
+    done: int = 1
+    failed: int = 2
+    waiting: int = 3
+
+
+def render(
+    server: HttpServer,
+    *,
+    tftp: TftpFigures | None = None,
+    clients: ClientCounts | None = None,
+    release: Release | None = None,
+    restarts: int = 0,
+    store: Store = Store(),  # noqa: B008 - it is not changed
+) -> str:
+    return render_metrics(
+        server,
+        boots=9,
+        dnsmasq_up=True,
+        dnsmasq_restarts=restarts,
+        tftp=tftp,
+        clients=clients,
+        release=release,
+        remembered=Remembered(
+            nodes=NodeFigures(Fleet()), register=BootRegister(cast("StateStore", None)), store=store
+        ),
+    )
+
+
 def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     server = cast("HttpServer", Server())
     tftp = TftpFigures(transfers=1, max_transfers=2, sent=3, dropped=4, refused=5, lines_lost=6)
-    text = render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=8, tftp=tftp, release=None)
+    clients = ClientCounts()
+    clients.offers.update({"x86 BIOS": 2, "other": 1})
+    clients.ignored["x64 UEFI"] = 3
+    clients.failed = 4
+    text = render(server, tftp=tftp, clients=clients, restarts=8)
     lines = text.splitlines()
     assert text.endswith("\n")
     samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
@@ -62,25 +106,41 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         "tftp_sent_total 3",
         'tftp_unanswered_total{reason="buffer"} 4',
         'tftp_unanswered_total{reason="share"} 5',
+        "tftp_failed_total 4",
+        'proxy_dhcp_offers_total{architecture="other"} 1',
+        'proxy_dhcp_offers_total{architecture="x86 BIOS"} 2',
+        'proxy_dhcp_ignored_total{architecture="x64 UEFI"} 3',
         "release_staged 0",
+        "node_info_left_out 0",
+        "state_up 1",
+        "state_queue 3",
+        "state_boots_unwritten 0",
+        'state_calls_total{result="done"} 1',
+        'state_calls_total{result="failed"} 2',
     ]
     # promtool: what only grows ends in _total.
     kinds = dict(line.removeprefix("# TYPE ").split(" ") for line in lines if line.startswith("# TYPE "))
     assert {
         name: kind for name, kind in kinds.items() if (kind == "counter") != name.endswith("_total")
     } == {}
-    assert set(kinds.values()) == {"counter", "gauge"}
+    assert set(kinds.values()) == {"counter", "gauge", "histogram"}
     helps = [line.split(" ")[2] for line in lines if line.startswith("# HELP ")]
     assert helps == list(kinds)
+    assert sorted(helps) == sorted(metric.full_name for metric in METRICS if metric.name not in NOT_YET)
 
 
-def render(server: HttpServer, *, tftp: TftpFigures | None, release: Release | None = None) -> str:
-    return render_metrics(server, boots=9, dnsmasq_up=True, dnsmasq_restarts=0, tftp=tftp, release=release)
+# Without a release there is no time at which it was staged.
+NOT_YET = {"release_staged_timestamp_seconds"}
+
+
+def test_a_store_that_fails_is_down() -> None:
+    server = cast("HttpServer", Server())
+    assert "\nevery_channel_netboot_state_up 0\n" in render(server, store=Store(trouble="disk full"))
 
 
 def test_what_is_not_known_of_tftp_has_no_sample() -> None:
     server = cast("HttpServer", Server())
-    assert "tftp" not in render(server, tftp=None)
+    assert not re.search("tftp|proxy", render(server, tftp=None))
     text = render(server, tftp=TftpFigures(transfers=0, max_transfers=2))
     assert 'tftp_unanswered_total{reason="buffer"} 0\n' in text
     assert 'reason="share"} 0\n' not in text.partition("tftp_unanswered")[2]
@@ -91,18 +151,8 @@ def test_a_release_is_counted_by_its_systems_architectures() -> None:
     both, _ = make_systems({"a": KernelArchitecture.X86_64, "b": KernelArchitecture.AARCH64})
     for served, names in ((both, ("aarch64", "x86_64")), (make_release(), ("unknown",))):
         lines = render(server, tftp=None, release=served).splitlines()
-        assert lines[lines.index("every_channel_netboot_release_staged 1") + 3 :] == [
+        assert [line for line in lines if "_release_systems{" in line] == [
             f'every_channel_netboot_release_systems{{architecture="{name}"}} 1' for name in names
         ]
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"), [("a", "a"), ('"', '\\"'), ("\\", "\\\\"), ("\n", "\\n"), ('\\"', '\\\\\\"')]
-)
-def test_labels_are_escaped(text: str, escaped: str) -> None:
-    metric = Metric(name="some_total", kind="counter", help="Some.")
-    assert render_metric(metric, [({"a": text, "b": "c"}, 5)]) == (
-        "# HELP every_channel_netboot_some_total Some.\n"
-        "# TYPE every_channel_netboot_some_total counter\n"
-        f'every_channel_netboot_some_total{{a="{escaped}",b="c"}} 5\n'
-    )
+        assert "every_channel_netboot_release_staged 1" in lines
+        assert "every_channel_netboot_release_staged_timestamp_seconds 1" in lines

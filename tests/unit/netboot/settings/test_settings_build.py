@@ -16,7 +16,7 @@ from ectools.netboot.boot_files.layout import build_filenames
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.model import build_boot_services
 from ectools.netboot.dnsmasq.render import render_configuration
-from ectools.netboot.protocols import Binary
+from ectools.netboot.protocols import Binary, StockBinary
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
@@ -29,7 +29,6 @@ from ectools.netboot.settings.model import (
     ServerSettings,
     Signature,
     SignatureFormat,
-    StockBinary,
     StockIpxe,
     Tarballs,
 )
@@ -201,6 +200,31 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         [("ipxe.remoteSha256", 'must be set when ipxe.strategy is "remote": null', "a value for it")],
     ),
     (
+        {"fleet": {"groups": {"a b": {}, "g": {"bootBinary": "snponly"}}}},
+        [
+            (
+                'fleet.groups."a b"',
+                'is no name that scripts, metrics and messages can hold: "a b"',
+                "letters, digits and . _ - within, 63 at most: nuc-07",
+            ),
+            (
+                "fleet.groups.g.bootBinary",
+                'no machine can be given a boot binary of its own: "snponly"',
+                'proxyDhcp.enable, and ipxe.strategy "autoexec"',
+            ),
+        ],
+    ),
+    (
+        {"fleet": {"listen": None, "accessTokenFile": "/run/access"}},
+        [
+            (
+                "fleet.accessTokenFile",
+                'nobody can send the token where fleet.listen is null: "/run/access"',
+                "fleet.listen, or null",
+            )
+        ],
+    ),
+    (
         {"ipxe": {"strategy": "embedded"}, "chainTokenFile": "/t"},
         [
             ("ipxe.embeddedFile", 'must be set when ipxe.strategy is "embedded": null', "a value for it"),
@@ -243,7 +267,7 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_options() -> None
             "signature": {"publicKeyFile": "x"},
         },
         "ipxe": {"embeddedFile": "x", "remoteUrl": "http://u:pa55@a/", "strategy": "local"},
-        "fleet": {"listen": "127.0.0.1:0"},
+        "fleet": {"listen": "127.0.0.1:0", "accessTokenFile": "x"},
     }
     found = find_problems(document)
     assert [option for option, _, _ in found] == [
@@ -252,7 +276,8 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_options() -> None
         *("mirrors[0]", "mirrors[2]", "tftpBootFilename", "proxyDhcp.subnet"),
         *("release.tag", "release.tarball", "release.tokenFile", "release.artifact", "release.tarball"),
         *("release.signature.publicKeyFile", "release.signature.format"),
-        *("ipxe.embeddedFile", "ipxe.remoteUrl", "ipxe.localFile", "fleet.listen"),
+        *("ipxe.embeddedFile", "ipxe.remoteUrl", "ipxe.localFile"),
+        *("fleet.listen", "fleet.accessTokenFile"),
     ]
     assert "pa55" not in str(found)
 
@@ -296,7 +321,7 @@ def test_every_option_has_its_place() -> None:
                 "onFailure": "reboot",
                 "rebootSeconds": 10,
             },
-            "fleet": {"listen": None},
+            "fleet": {"keepBoots": 7, "accessTokenFile": "/run/access", "file": "/f.toml"},
         }
     )
     assert (settings.interface, settings.hostname) == ("eth0", "boot.example.org")
@@ -328,7 +353,10 @@ def test_every_option_has_its_place() -> None:
     assert ipxe.files == {Binary.BIOS: Path("/b"), Binary.IA32: Path("/i"), Binary.ARM64: Path("/a")}
     assert (ipxe.verify, ipxe.attempts) == (False, 9)
     assert (ipxe.on_failure, ipxe.reboot_seconds) == (OnFailure.REBOOT, 10)
-    assert settings.fleet.listen is None
+    fleet = settings.fleet
+    assert (fleet.keep_boots, fleet.access_token_file) == (7, Path("/run/access"))
+    assert fleet.file == Path("/f.toml")
+    assert build({"fleet": {"listen": None}}).fleet.listen is None
 
 
 @pytest.mark.parametrize(
@@ -466,6 +494,7 @@ TEXTS: dict[str, list[Any]] = {
     "ipxe.embeddedFile": ["/e", "e", None],
     "ipxe.remoteUrl": [*URLS, None],
     "fleet.listen": ["127.0.0.1:9090", "[::1]:1", "[127.0.0.1]:1", "127.0.0.1:99999", "1.1:1", None],
+    "fleet.accessTokenFile": [*PATHS, None],
 }
 
 

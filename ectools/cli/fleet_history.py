@@ -1,0 +1,73 @@
+"""``ectools fleet boots|log``: what has become of a node's boots, and what was done to the fleet."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ectools.cli.fleet_socket import open_client, socket_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOOK_SECONDS = 1.0
+_AT_ONCE = 1000
+
+
+@click.command(epilog="Example: ectools fleet boots nuc-07")
+@click.argument("name", metavar="NODE")
+@click.option(
+    "--limit", type=click.IntRange(1, 200), default=10, metavar="N", help="So many at most.  [default: 10]"
+)
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="Print an array of boots.")
+def boots(*, name: str, limit: int, sock: Path | None, as_json: bool) -> None:
+    """Show a node's boots, the newest first: each a strip of its stages, with their seconds.
+
+    NODE may be what a machine without a name is known by: 'mac 02:00:00:12:34:56'.
+    """
+    from ectools.cli.fleet_text import draw_boot
+    from ectools.log import use_colour
+
+    found = open_client(sock).get("nodes", name, "boots", limit=limit)["boots"]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    colour = use_colour(sys.stdout)
+    for boot in found:
+        for line in draw_boot(boot, colour=colour):
+            click.echo(line)
+    if not found:
+        click.echo(f"{name}: has not booted yet", err=True)
+
+
+@click.command(epilog="Example: ectools fleet log --follow")
+@click.option("--follow", is_flag=True, help="Go on with what happens, until interrupted.")
+@click.option(
+    "--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what came after number N."
+)
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="Print an object a line.")
+def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
+    """Show what was done to the fleet, and by whom, the oldest first."""
+    from ectools.cli.fleet_text import draw_event
+
+    client = open_client(sock)
+    while True:
+        events = client.get("log", after=after, limit=_AT_ONCE)["events"]
+        for event in events:
+            click.echo(json.dumps(event) if as_json else draw_event(event))
+            after = event["sequence"]
+        if len(events) == _AT_ONCE:
+            continue
+        if not follow:
+            return
+        sys.stdout.flush()
+        time.sleep(_LOOK_SECONDS)
+
+
+HISTORY_COMMANDS = (boots, log)

@@ -1,0 +1,156 @@
+"""``ectools fleet status|hold|release|boot-once|add|remove``: what nodes do, and what they are told to."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ectools.cli.fleet_socket import open_client, socket_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOOK_SECONDS = 1.0
+
+
+@click.command(epilog="Example: ectools fleet status --group runners --wait --timeout 900")
+@click.option("--group", metavar="GROUP", help="The nodes of one group alone.")
+@click.option("--wait", is_flag=True, help="Wait until all are on their release and healthy.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: for so long at most."
+)
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="Print an array of nodes.")
+def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
+    """Show a row a node: its release, since when, and its stage or its state.
+
+    The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise. Of those that are
+    held or boot from their disk nothing is expected. Machines without a name come last, and do not count.
+    """
+    from ectools.cli.fleet_text import draw_rows, summarize_rows
+    from ectools.log import use_colour
+
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout is for --wait")
+    client = open_client(sock)
+    end = None if timeout is None else time.monotonic() + timeout
+    told = ""
+    while True:
+        answer = client.get("nodes")
+        rows = [row for row in answer["nodes"] if group in (None, row["group"])]
+        is_done = all(row["on_release"] is not False for row in rows if row["known"])
+        if not wait or is_done or (end is not None and time.monotonic() >= end):
+            break
+        if (line := summarize_rows(rows)) != told:
+            click.echo(line, err=True)
+            told = line
+        time.sleep(_LOOK_SECONDS if end is None else max(0.0, min(_LOOK_SECONDS, end - time.monotonic())))
+    if group is not None and not rows:
+        click.echo(f"no node is of the group {group}", err=True)
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
+            click.echo(drawn)
+        click.echo(summarize_rows(rows), err=True)
+    return 0 if is_done else 1
+
+
+@click.command(epilog="Example: ectools fleet hold nuc-07 --why 'memory is replaced'")
+@click.argument("name", metavar="NODE")
+@click.option("--why", metavar="TEXT", help="What others are to know of it.")
+@socket_option
+def hold(*, name: str, why: str | None, sock: Path | None) -> None:
+    """Have a node boot nothing until it is released: it waits, and asks again."""
+    open_client(sock).post("nodes", name, "hold", body={} if why is None else {"why": why})
+    click.echo(f"{name}: held", err=True)
+
+
+@click.command(epilog="Example: ectools fleet release nuc-07")
+@click.argument("name", metavar="NODE")
+@socket_option
+def release(*, name: str, sock: Path | None) -> None:
+    """Have a node boot what the fleet says again: it is held no more, and boots nothing else once."""
+    row = open_client(sock).post("nodes", name, "release")
+    click.echo(f"{name}: released; it boots: {_describe_next(row)}", err=True)
+
+
+@click.command("boot-once", epilog="Example: ectools fleet boot-once nuc-07 --release boot-v2026.03.02")
+@click.argument("name", metavar="NODE")
+@click.option("--disk", is_flag=True, help="What its firmware finds next, in place of the network.")
+@click.option("--release", "wanted", metavar="RELEASE", help="A release: its tag, or its id.")
+@socket_option
+def boot_once(*, name: str, disk: bool, wanted: str | None, sock: Path | None) -> None:
+    """Have a node boot something at its next boot, and at that alone, also where it is held."""
+    if disk and wanted is not None:
+        raise click.UsageError("--disk and --release exclude each other")
+    body: dict[str, Any] = {"boot": "disk" if disk else "network"}
+    if wanted is not None:
+        body["release"] = wanted
+    row = open_client(sock).post("nodes", name, "boot-once", body=body)
+    click.echo(f"{name}: boots once: {_describe_next(row)}", err=True)
+
+
+@click.command(epilog="Example: ectools fleet add nuc-09 --group runners --mac 02:00:00:12:34:59")
+@click.argument("name", metavar="NODE")
+@click.option("--group", metavar="GROUP", help="Its group.")
+@click.option(
+    "--mac", "macs", multiple=True, metavar="MAC", help="An address of one of its NICs. Repeatable."
+)
+@click.option("--uuid", metavar="UUID", help="Its UUID.")
+@click.option("--serial", metavar="TEXT", help="Its serial number.")
+@click.option("--asset", metavar="TEXT", help="Its asset tag.")
+@click.option(
+    "--kernel-argument", "arguments", multiple=True, metavar="WORD", help="Of its kernel. Repeatable."
+)
+@socket_option
+def add(
+    *,
+    name: str,
+    group: str | None,
+    macs: tuple[str, ...],
+    uuid: str | None,
+    serial: str | None,
+    asset: str | None,
+    arguments: tuple[str, ...],
+    sock: Path | None,
+) -> None:
+    """Name a machine: from its next request on it boots what its group does.
+
+    The boot server remembers it beside the settings and the fleet file, which go first.
+    """
+    match: dict[str, Any] = {"mac": list(macs)} if macs else {}
+    match |= {
+        kind: value
+        for kind, value in (("uuid", uuid), ("serial", serial), ("asset", asset))
+        if value is not None
+    }
+    node: dict[str, Any] = {"match": match}
+    if group is not None:
+        node["group"] = group
+    if arguments:
+        node["kernelArguments"] = list(arguments)
+    row = open_client(sock).post("nodes", body={"name": name, "node": node})
+    click.echo(f"{name}: added; it boots: {_describe_next(row)}", err=True)
+
+
+@click.command(epilog="Example: ectools fleet remove nuc-09")
+@click.argument("name", metavar="NODE")
+@socket_option
+def remove(*, name: str, sock: Path | None) -> None:
+    """Forget a node that was added, and what was said of it."""
+    open_client(sock).delete("nodes", name)
+    click.echo(f"{name}: removed", err=True)
+
+
+def _describe_next(row: dict[str, Any]) -> str:
+    from ectools.cli.fleet_text import describe_next
+
+    return describe_next(row)
+
+
+NODE_COMMANDS = (status, add, remove, hold, release, boot_once)

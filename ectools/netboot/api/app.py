@@ -1,0 +1,36 @@
+"""The application: what is answered at one listener, by the rights of those who ask there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ectools.netboot.api.answers import add_headers, answer_errors
+from ectools.netboot.api.changing import MAX_BODY_BYTES, Changing
+from ectools.netboot.api.connections import mark_busy
+from ectools.netboot.api.events import EventHub, add_events
+from ectools.netboot.api.reading import Reading
+from ectools.netboot.api.rights import SocketRights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ectools.netboot.api.rights import Rights
+    from ectools.netboot.api.view import FleetView
+
+    Mount = Callable[[web.Application, FleetView, Rights], None]
+
+
+def build_app(
+    view: FleetView, rights: Rights, hub: EventHub, *, mount: Sequence[Mount] = ()
+) -> web.Application:
+    """The application of one listener. Each of ``mount`` adds routes of its own, as the page does."""
+    app = web.Application(middlewares=[mark_busy, answer_errors], client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(add_headers)
+    Reading(view).add_routes(app)
+    Changing(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)
+    add_events(app, view, hub)
+    for add in mount:
+        add(app, view, rights)
+    return app

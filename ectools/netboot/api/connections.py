@@ -1,0 +1,116 @@
+"""Bounds of a client that aiohttp does not have: how many there are, and how long a request may take to come.
+
+A thin protocol stands between the transport and aiohttp's, and keeps the time while no request is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+MAX_CONNECTIONS = 128
+"""Of one listener: browsers have up to six each, and one of them is the events'."""
+HEADER_SECONDS = 15.0
+"""For a request to come, whole, and for the next one."""
+MAX_PENDING_BYTES = 256 << 10
+"""What may come before a request is answered: its header, its body, and what was read at once with them."""
+
+
+class BoundedProtocol(asyncio.Protocol):
+    """One client's connection. ``transport.get_protocol()`` finds it from a request."""
+
+    def __init__(self, inner: asyncio.Protocol, *, lost: Callable[[BoundedProtocol], None]) -> None:
+        self._inner = inner
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._pending = 0
+        self.on_lost: Callable[[], None] | None = None
+        """Called at its end, while a request is answered: nobody reads the rest."""
+
+    def begin(self) -> None:
+        """A request is being answered."""
+        self._stop_clock()
+
+    def finish(self) -> None:
+        """It has been answered: the next one is waited for."""
+        self._pending = 0
+        self.on_lost = None
+        self._start_clock()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._start_clock()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += len(data)
+        if self._pending > MAX_PENDING_BYTES:
+            self.abort()
+            return
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        self._transport = None
+        try:
+            self._inner.connection_lost(exc)
+        finally:
+            self._lost(self)
+            if self.on_lost is not None:
+                self.on_lost()
+
+    def _start_clock(self) -> None:
+        self._stop_clock()
+        if self._transport is not None:
+            self._deadline = self._loop.call_later(HEADER_SECONDS, self.abort)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class RejectingProtocol(asyncio.Protocol):
+    """The connection of a client for whom there is no room: it is told so, and closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        writer = cast("asyncio.Transport", transport)
+        fields = "Content-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+        writer.write(f"HTTP/1.1 503 Service Unavailable\r\n{fields}".encode())
+        writer.close()
+
+
+@web.middleware
+async def mark_busy(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """A connection is not waited for while its request is answered."""
+    protocol = request.transport.get_protocol() if request.transport is not None else None
+    if not isinstance(protocol, BoundedProtocol):
+        return await handler(request)
+    protocol.begin()
+    try:
+        return await handler(request)
+    finally:
+        protocol.finish()

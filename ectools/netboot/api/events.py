@@ -1,0 +1,177 @@
+"""Changes as they happen, as server-sent events (WHATWG HTML, 9.2): ``boot`` with the row of the node that
+has changed, ``reset`` where some were missed and all is looked at anew.
+
+Each reader has its own bounded list of the nodes that have changed, each once, however often it did: who
+reads slowly gets fewer rows, and never old ones. An event's id names what was seen last; a reader that comes
+again with another one (``Last-Event-ID``) is told to look at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ectools.netboot.api.answers import answer_json
+from ectools.netboot.api.connections import BoundedProtocol
+from ectools.netboot.api.rows import describe_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.netboot.api.view import FleetView
+
+MAX_READERS = 64
+"""Of both listeners together."""
+MAX_PENDING = 2048
+"""Nodes of which a reader is to be told; of more it looks at all."""
+HEARTBEAT_SECONDS = 15.0
+"""Between two bytes at most: what stands between, and the reader, see that the connection lives."""
+BATCH_SECONDS = 0.1
+"""What changes together is sent together."""
+_WRITE_SECONDS = 30.0
+_RETRY_MILLISECONDS = 3000
+
+
+class EventReader:
+    """What one reader has not been told of yet."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, None] = {}
+        self._has_missed = False
+        self._woken = asyncio.Event()
+        self.is_over = False
+
+    def add(self, subject: str | None) -> None:
+        """A node has changed; None: any of them may have."""
+        if subject is None or (subject not in self._pending and len(self._pending) >= MAX_PENDING):
+            self._pending.clear()
+            self._has_missed = True
+        elif not self._has_missed:
+            self._pending[subject] = None
+        self._woken.set()
+
+    def end(self) -> None:
+        """There is nobody who reads, or nothing more to read."""
+        self.is_over = True
+        self._woken.set()
+
+    async def wait(self) -> None:
+        """Until there is something to be told, or the end."""
+        await self._woken.wait()
+
+    def take(self) -> tuple[list[str], bool]:
+        """The nodes that have changed, and whether others may have too; told from now on."""
+        taken = list(self._pending), self._has_missed
+        self._pending, self._has_missed = {}, False
+        if not self.is_over:
+            self._woken.clear()
+        return taken
+
+
+class EventHub:
+    """The changes of one boot server, for all readers. ``run`` takes them from where they happen."""
+
+    def __init__(self, view: FleetView) -> None:
+        self._view = view
+        self._readers: set[EventReader] = set()
+        self._instance = secrets.token_hex(4)
+        self._sequence = 0
+        view.fleet.on_change.append(self.publish)
+
+    @property
+    def last_id(self) -> str:
+        """The id of the newest event."""
+        return f"{self._instance}-{self._sequence}"
+
+    async def run(self) -> None:
+        """Take over what becomes of boots; until cancelled."""
+        async for boot in self._view.boots.changes():
+            self.publish(None if boot is None else boot.subject)
+
+    def publish(self, subject: str | None) -> None:
+        """A node has changed; None: any of them may have."""
+        self._sequence += 1
+        for reader in self._readers:
+            reader.add(subject)
+
+    def close(self) -> None:
+        """No more is read."""
+        for reader in list(self._readers):
+            reader.end()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[EventReader | None]:
+        """A reader for the length of the block; None where there are as many as there may be."""
+        if len(self._readers) >= MAX_READERS:
+            yield None
+            return
+        reader = EventReader()
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+
+
+def add_events(app: web.Application, view: FleetView, hub: EventHub) -> None:
+    """The route of those who want to know at once."""
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        return await _send_events(request, view, hub)
+
+    app.router.add_get("/api/v1/events", send, allow_head=False)
+
+
+async def _send_events(request: web.Request, view: FleetView, hub: EventHub) -> web.StreamResponse:
+    with hub.open() as reader:
+        if reader is None:
+            answer = answer_json(
+                {"error": f"{MAX_READERS} read events already", "hint": "come again", "problems": []},
+                status=503,
+            )
+            answer.headers["Retry-After"] = "10"
+            return answer
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+        )
+        seen = request.headers.get("Last-Event-ID")
+        if seen is not None and seen != hub.last_id:
+            reader.add(None)
+        protocol = request.transport.get_protocol() if request.transport is not None else None
+        if isinstance(protocol, BoundedProtocol):
+            protocol.on_lost = reader.end
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await response.prepare(request)
+            await _write(response, f"retry: {_RETRY_MILLISECONDS}\n: {hub.last_id}\n\n")
+            while not reader.is_over:
+                await _write(response, await _wait_for_events(view, hub, reader))
+        return response
+
+
+async def _wait_for_events(view: FleetView, hub: EventHub, reader: EventReader) -> str:
+    """The next events as text, or a comment where nothing has happened for a while."""
+    try:
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
+            await reader.wait()
+    except TimeoutError:
+        return ":\n\n"
+    if not reader.is_over:
+        await asyncio.sleep(BATCH_SECONDS)
+    subjects, has_missed = reader.take()
+    nodes, latest = view.fleet.fleet.nodes, view.boots.latest
+    # What is gone is in no row.
+    if has_missed or any(each not in nodes and each not in latest for each in subjects):
+        return f"event: reset\nid: {hub.last_id}\ndata: {{}}\n\n"
+    releases = await view.releases.list()
+    rows = [json.dumps(describe_row(view, subject, releases)) for subject in subjects]
+    return "".join(f"event: boot\nid: {hub.last_id}\ndata: {row}\n\n" for row in rows)
+
+
+async def _write(response: web.StreamResponse, text: str) -> None:
+    async with asyncio.timeout(_WRITE_SECONDS):
+        await response.write(text.encode())

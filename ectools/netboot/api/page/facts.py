@@ -1,0 +1,81 @@
+"""What the page is told of a fleet at one moment. Its texts come from nodes, and are not shown as such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ectools.netboot.boots.model import NodeBoot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedRelease:
+    """The current release. ``staged``: Unix seconds, None where that is not known."""
+
+    id: str
+    tag: str | None = None
+    staged: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextBoot:
+    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged."""
+
+    release: str | None
+    tag: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeFacts:
+    """A node of the fleet, or a machine that asked and is none (``is_known`` False).
+
+    ``subject``: the node's name, or the machine. ``boot``: its newest one. ``known_by``: ``mac 02:…``, of
+    which there may be many. ``hold`` and ``boot_once``: who asked for it and since when, in words;
+    ``may_release``: one of them at least was asked for, and does not stand in the fleet itself. ``next``
+    None: it boots no release next.
+    """
+
+    subject: str
+    is_known: bool = True
+    group: str | None = None
+    known_by: tuple[str, ...] = ()
+    boot: NodeBoot | None = None
+    hold: str | None = None
+    boot_once: str | None = None
+    may_release: bool = False
+    next: NextBoot | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedValue:
+    """A part of what a node would boot now. ``origin``: which option, or who, says so; None: nothing does."""
+
+    name: str
+    value: str
+    origin: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetFacts:
+    """All nodes at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is staged."""
+
+    nodes: Sequence[NodeFacts]
+    now: float
+    release: ServedRelease | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeDetail:
+    """One node, with its newest boots first. ``planned``: what it would boot at the time ``now``.
+
+    ``releases``: what can be booted once, tags or ids.
+    """
+
+    node: NodeFacts
+    boots: Sequence[NodeBoot]
+    now: float
+    planned: Sequence[PlannedValue] = ()
+    releases: Sequence[str] = ()

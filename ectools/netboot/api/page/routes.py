@@ -1,0 +1,212 @@
+"""The page's routes: mounted into the application of a listener, beside the JSON API.
+
+A page is made in a thread, one at a time: a thousand rows take a moment, in which nodes go on to boot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from ectools.errors import EcError, InputError
+from ectools.netboot.api.answers import find_status
+from ectools.netboot.api.changing import boot_node_once, hold_node
+from ectools.netboot.api.page import render
+from ectools.netboot.api.page.filters import parse_filter
+from ectools.netboot.api.page.render import PageUnavailableError, Viewer
+from ectools.netboot.api.page.rows import build_fleet_page
+from ectools.netboot.api.page.source import find_detail, list_facts
+from ectools.netboot.api.page.strips import MAX_STRIPS, build_node_page
+from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_cookie
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ectools.netboot.api.page.rows import FleetPage
+    from ectools.netboot.api.rights import Rights
+    from ectools.netboot.api.view import FleetView
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MAX_NAMES = 64
+"""Rows that are asked for by name in one request."""
+_MAX_WAITING = 32
+_FEW_BOOTS = 20
+_BODY_SECONDS = 10.0
+_FORM = "application/x-www-form-urlencoded"
+_KEPT = "public, max-age=31536000, immutable"
+
+
+class TooManyPagesError(EcError):
+    """More ask for a page than one after the other can be given one."""
+
+
+def mount_page(app: web.Application, view: FleetView, rights: Rights) -> None:
+    """Add the page to an application."""
+    page = _Page(view, rights)
+    for path, look in (
+        ("/", page.show_fleet),
+        ("/rows", page.show_rows),
+        ("/nodes/{name:[^/]+}", page.show_node),
+        ("/sign-in", page.show_sign_in),
+    ):
+        app.router.add_get(path, page.answer(look))
+    app.router.add_get("/assets/{version}/{name}", _send_asset)
+    for path, act in (
+        ("/nodes/{name:[^/]+}/hold", page.hold),
+        ("/nodes/{name:[^/]+}/release", page.release),
+        ("/nodes/{name:[^/]+}/boot-once", page.boot_once),
+        ("/sign-in", page.sign_in),
+        ("/sign-out", page.sign_out),
+    ):
+        app.router.add_post(path, page.answer(act))
+
+
+class _Page:
+    """What is answered at one listener."""
+
+    def __init__(self, view: FleetView, rights: Rights) -> None:
+        self._view = view
+        self._rights = rights
+        self._making = asyncio.Lock()
+        self._waiting = 0
+
+    def answer(self, handler: Handler) -> Handler:
+        """A handler whose errors are pages too."""
+
+        @functools.wraps(handler)
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except PageUnavailableError as error:
+                return web.Response(status=503, text=f"{error.render()}\n")
+            except TooManyPagesError as error:
+                return web.Response(status=503, text=f"{error.render()}\n", headers={"Retry-After": "5"})
+            except EcError as error:
+                words = error.message if error.hint is None else f"{error.message} ({error.hint})"
+                status = find_status(error)
+                html = render.render_message(_HEADINGS.get(status, "That did not work"), words, Viewer())
+                return _send(html, status=status)
+
+        return answer
+
+    async def show_fleet(self, request: web.Request) -> web.Response:
+        viewer = self._look(request)
+        return _send(await self._make(request, lambda page: render.render_fleet(page, viewer)))
+
+    async def show_rows(self, request: web.Request) -> web.Response:
+        names = frozenset(request.query.getall("name", [])[:MAX_NAMES])
+        return _send(await self._make(request, render.render_rows, names=names))
+
+    async def _make(
+        self, request: web.Request, write: Callable[[FleetPage], str], *, names: frozenset[str] | None = None
+    ) -> str:
+        if self._waiting >= _MAX_WAITING:
+            raise TooManyPagesError("many look at this page right now", hint="come again in a moment")
+        wanted = parse_filter(request.query)
+        self._waiting += 1
+        try:
+            async with self._making:
+                releases = await self._view.releases.list()
+                latest, now = dict(self._view.boots.latest), self._view.clock()
+
+                def make() -> str:
+                    facts = list_facts(self._view.fleet, latest, releases, now=now)
+                    return write(build_fleet_page(facts, wanted, names=names))
+
+                return await asyncio.to_thread(make)
+        finally:
+            self._waiting -= 1
+
+    async def show_node(self, request: web.Request) -> web.Response:
+        viewer = self._look(request)
+        limit = MAX_STRIPS if request.query.get("boots") == str(MAX_STRIPS) else _FEW_BOOTS
+        detail = await find_detail(self._view, request.match_info["name"], limit=limit)
+        more = limit == _FEW_BOOTS and len(detail.boots) == limit
+        return _send(render.render_node(build_node_page(detail, more=more), viewer))
+
+    async def show_sign_in(self, request: web.Request) -> web.Response:
+        return _send(render.render_sign_in(self._look(request)))
+
+    async def hold(self, request: web.Request) -> web.Response:
+        by, form = self._rights.require_user(request), await _read_form(request)
+        await hold_node(self._view, request.match_info["name"], by=by, why=form.get("why") or None)
+        return _go_to_node(request)
+
+    async def release(self, request: web.Request) -> web.Response:
+        by, _ = self._rights.require_user(request), await _read_form(request)
+        await self._view.fleet.release(request.match_info["name"], by=by)
+        return _go_to_node(request)
+
+    async def boot_once(self, request: web.Request) -> web.Response:
+        by, form = self._rights.require_user(request), await _read_form(request)
+        # One choice of the form: a target, or `release TAG`, which is booted over the network.
+        boot, _, release = form.get("boot", "").partition(" ")
+        target = "network" if boot == "release" else boot
+        name = request.match_info["name"]
+        await boot_node_once(self._view, name, by=by, boot=target, release=release or None)
+        return _go_to_node(request)
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        token = (await _read_form(request)).get("token", "")
+        if not isinstance(self._rights, TokenRights):
+            raise InputError("nobody signs in here")
+        cookie = self._rights.sign_in(request, token.strip())
+        answer = _go_to("/")
+        set_cookie(answer, cookie)
+        return answer
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        check_origin(request)
+        answer = _go_to("/")
+        answer.del_cookie(COOKIE, path="/")
+        return answer
+
+    def _look(self, request: web.Request) -> Viewer:
+        may_sign_in = self._rights.may_sign_in
+        return Viewer(
+            may_act=self._rights.find_user(request) is not None,
+            may_sign_in=may_sign_in,
+            host=self._view.title,
+        )
+
+
+_HEADINGS = {403: "Not allowed", 404: "Not found", 409: "It contradicts the fleet", 429: "Too often"}
+
+
+async def _read_form(request: web.Request) -> dict[str, str]:
+    """The fields of a form, each once. Raises InputError."""
+    if request.content_type != _FORM:
+        raise InputError(f"the body is no form ({_FORM})")
+    async with asyncio.timeout(_BODY_SECONDS):
+        fields: Any = await request.post()
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _send(html: str, *, status: int = 200) -> web.Response:
+    headers = {"Content-Security-Policy": render.POLICY}
+    return web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=headers)
+
+
+def _go_to(path: str) -> web.Response:
+    """See there (RFC 9110, section 15.4.4): a reload asks for nothing a second time."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+def _go_to_node(request: web.Request) -> web.Response:
+    return _go_to(f"/nodes/{quote(request.match_info['name'], safe='')}")
+
+
+async def _send_asset(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in render.ASSETS:
+        raise web.HTTPNotFound
+    headers = {"Content-Type": render.ASSETS[name]}
+    # Of another version, which a page of before asks for: right for now, and not to be kept.
+    if request.path == f"{render.find_assets_path()}/{name}":
+        headers["Cache-Control"] = _KEPT
+    return web.Response(body=render.load_asset(name), headers=headers)

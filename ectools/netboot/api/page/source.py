@@ -1,0 +1,147 @@
+"""What the boot server gives, as the page is told of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ectools.netboot.api.page.facts import (
+    FleetFacts,
+    NextBoot,
+    NodeDetail,
+    NodeFacts,
+    PlannedValue,
+    ServedRelease,
+)
+from ectools.netboot.api.page.text import write_moment
+from ectools.netboot.api.releases import choose_staged
+from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.model import NodeTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ectools.netboot.api.releases import StagedRelease
+    from ectools.netboot.api.view import FleetView
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.fleet.model import Node
+    from ectools.netboot.fleet.override import BootOnce, NodeHold
+
+# What a machine is known by, as boots have it: `mac 02:…, serial PF1234`.
+_KEYS = re.compile(r"(?:^|, )(?=(?:mac|uuid|serial|asset) )")
+_TARGETS = {
+    NodeTarget.NETWORK: "the network",
+    NodeTarget.DISK: "its disk",
+    NodeTarget.HOLD: "nothing: it waits",
+}
+
+
+def list_facts(
+    fleet: LiveFleet,
+    latest: Mapping[str, NodeBoot],
+    releases: Sequence[StagedRelease],
+    *,
+    now: float,
+) -> FleetFacts:
+    """All nodes of the fleet, and the machines that have booted and are none."""
+    nodes = fleet.fleet.nodes
+    current = choose_staged(releases, None)
+    return FleetFacts(
+        nodes=[
+            *(_tell_node(fleet, node, latest.get(name), releases) for name, node in nodes.items()),
+            *(_tell_machine(subject, boot) for subject, boot in latest.items() if subject not in nodes),
+        ],
+        now=now,
+        release=None
+        if current is None
+        else ServedRelease(id=current.id, tag=current.tag, staged=current.staged_at),
+    )
+
+
+async def find_detail(view: FleetView, subject: str, *, limit: int) -> NodeDetail:
+    """One of them, with its boots. Raises UnknownNodeError, StateError, EcError."""
+    boot = view.boots.latest.get(subject)
+    node = view.fleet.fleet.nodes.get(subject)
+    if node is None and boot is None:
+        view.fleet.need(subject)
+    boots = await view.boots.list_boots(subject, limit=limit)
+    releases = await view.releases.list()
+    if node is None:
+        facts = NodeFacts(subject=subject, is_known=False) if boot is None else _tell_machine(subject, boot)
+        return NodeDetail(node=facts, boots=boots, now=view.clock())
+    return NodeDetail(
+        node=_tell_node(view.fleet, node, boot, releases),
+        boots=boots,
+        now=view.clock(),
+        planned=list(_plan(view.fleet.assign(node), releases)),
+        releases=list(dict.fromkeys(each.tag or each.id for each in releases)),
+    )
+
+
+def _tell_machine(subject: str, boot: NodeBoot) -> NodeFacts:
+    known_by = tuple(each for each in _KEYS.split(boot.machine) if " " in each)
+    return NodeFacts(subject=subject, is_known=False, known_by=known_by, boot=boot)
+
+
+def _tell_node(
+    fleet: LiveFleet, node: Node, boot: NodeBoot | None, releases: Sequence[StagedRelease]
+) -> NodeFacts:
+    override = fleet.get_override(node.name)
+    hold = None if override is None else override.hold
+    once = None if override is None else override.once
+    assignment = fleet.assign(node)
+    return NodeFacts(
+        subject=node.name,
+        group=node.group,
+        known_by=tuple(f"{kind} {value}" for kind, value in list_keys(node.match)),
+        boot=boot,
+        hold=_write_hold(hold) if hold is not None else "by the fleet itself" if node.hold else None,
+        boot_once=None if once is None else _write_once(once),
+        may_release=hold is not None or once is not None,
+        next=_choose_next(assignment, releases),
+    )
+
+
+def _choose_next(assignment: Assignment, releases: Sequence[StagedRelease]) -> NextBoot | None:
+    """The release of its next boot; None where that boots none."""
+    if assignment.boot is not NodeTarget.NETWORK:
+        return None
+    staged = choose_staged(releases, assignment.release)
+    if staged is not None:
+        return NextBoot(release=staged.id, tag=staged.tag)
+    return None if assignment.release is None else NextBoot(release=None, tag=assignment.release)
+
+
+def _write_hold(hold: NodeHold) -> str:
+    reason = "" if hold.why is None else f": {hold.why}"
+    return f"{_write_by(hold.by)}since {write_moment(hold.at)}{reason}"
+
+
+def _write_once(once: BootOnce) -> str:
+    release = "" if once.release is None else f", {once.release}"
+    given = "" if once.given is None else "; it has its script"
+    return f"from {_TARGETS[once.boot]}{release}, {_write_by(once.by)}since {write_moment(once.at)}{given}"
+
+
+def _write_by(by: str | None) -> str:
+    return "" if by is None else f"by {by} "
+
+
+def _plan(assignment: Assignment, releases: Sequence[StagedRelease]) -> Iterator[PlannedValue]:
+    origins = assignment.origins
+    boots_from = _TARGETS[assignment.boot] + (", once" if assignment.once else "")
+    yield PlannedValue(name="Boots from", value=boots_from, origin=origins.get("boot"))
+    if assignment.boot is not NodeTarget.NETWORK:
+        return
+    staged = choose_staged(releases, assignment.release)
+    name = "none" if assignment.release is None else assignment.release
+    release = f"{name}, which is not staged" if staged is None else staged.tag or staged.id
+    default = "what is current" if assignment.release is None else None
+    yield PlannedValue(name="Release", value=release, origin=origins.get("release", default))
+    system = assignment.system or "the one for its architecture"
+    yield PlannedValue(name="System", value=system, origin=origins.get("system"))
+    if assignment.kernel_arguments:
+        arguments = " ".join(assignment.kernel_arguments)
+        yield PlannedValue(name="Kernel arguments", value=arguments, origin=origins.get("kernelArguments"))

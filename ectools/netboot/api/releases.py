@@ -1,0 +1,79 @@
+"""What is staged, as whoever looks at the fleet sees it: read now and then, never at each request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.netboot.release.manifest import ID_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ectools.netboot.release.store import ReleaseStore
+
+FRESH_SECONDS = 2.0
+"""How long what was read is good for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedRelease:
+    """A release that is staged. ``systems``: their names; ``staged_at``: Unix seconds; ``size`` in bytes.
+
+    ``marks``: of ``current``, ``previous``, ``pinned`` and ``withdrawn`` those that it has.
+    """
+
+    id: str
+    tag: str | None
+    systems: tuple[str, ...]
+    staged_at: int
+    size: int
+    marks: tuple[str, ...]
+
+
+class StagedReleases:
+    """The releases of one store. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, store: ReleaseStore, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: Sequence[StagedRelease] = ()
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+
+    async def list(self) -> Sequence[StagedRelease]:
+        """All of them, the newest first. Raises EcError where the store cannot be read."""
+        async with self._reading:
+            if self._read_at is None or self._clock() - self._read_at >= FRESH_SECONDS:
+                self._known = await asyncio.to_thread(self._read)
+                self._read_at = self._clock()
+        return self._known
+
+    def _read(self) -> Sequence[StagedRelease]:
+        store = self._store
+        links = {name: store.find_link_id(name) for name in ("current", "previous")}
+        sets = {"pinned": store.list_pinned(), "withdrawn": store.list_withdrawn()}
+        return tuple(
+            StagedRelease(
+                id=release.id,
+                tag=release.tag,
+                systems=tuple(each.name for each in release.systems),
+                staged_at=release.staged_at,
+                size=release.size,
+                marks=(
+                    *(name for name, linked in links.items() if linked == release.id),
+                    *(name for name, ids in sets.items() if release.id in ids),
+                ),
+            )
+            for release in store.list_releases()
+        )
+
+
+def choose_staged(releases: Sequence[StagedRelease], wanted: str | None) -> StagedRelease | None:
+    """What a tag or an id names, of a tag the newest; ``wanted`` None: the current one. None: not staged."""
+    if wanted is None:
+        return next((each for each in releases if "current" in each.marks), None)
+    if ID_PATTERN.fullmatch(wanted):
+        return next((each for each in releases if each.id == wanted), None)
+    return next((each for each in releases if each.tag == wanted), None)

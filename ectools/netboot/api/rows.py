@@ -1,0 +1,179 @@
+"""Nodes and boots as JSON, in the shapes of ``schemas/api``. Times are Unix seconds, by this host's clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ectools.netboot.api.releases import choose_staged
+from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.fleet.assignment import describe_assignment
+from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.model import NodeTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ectools.netboot.api.releases import StagedRelease
+    from ectools.netboot.api.view import FleetView
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.override import NodeOverride
+    from ectools.netboot.state.interface import StateEvent
+
+
+def list_rows(view: FleetView, releases: Sequence[StagedRelease]) -> Iterator[dict[str, Any]]:
+    """A row a node of the fleet, by name, and then one a machine that has booted and has no name."""
+    nodes, latest = view.fleet.fleet.nodes, view.boots.latest
+    for name in sorted(nodes):
+        yield describe_row(view, name, releases)
+    for subject in sorted(set(latest) - set(nodes)):
+        yield describe_row(view, subject, releases)
+
+
+def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:
+    """What is known of one node, or of a machine without a name, on one line.
+
+    ``next`` is what it boots when it asks, None for a machine without a name; ``on_release`` whether it runs
+    what it should and is healthy, None where nothing is expected of it: it is held, or boots from its disk.
+    """
+    node = view.fleet.fleet.nodes.get(subject)
+    boot = view.boots.latest.get(subject)
+    override = None if node is None else view.fleet.get_override(subject)
+    assignment = None if node is None else view.fleet.assign(node)
+    wanted = None if assignment is None else choose_staged(releases, assignment.release)
+    return {
+        "name": subject,
+        "known": node is not None,
+        "group": (None if boot is None else boot.group) if node is None else node.group,
+        "next": None if assignment is None else _describe_next(assignment, wanted),
+        **_describe_latest(boot),
+        "on_release": _is_on_release(assignment, wanted, boot),
+        **describe_override(override),
+    }
+
+
+def _describe_next(assignment: Assignment, wanted: StagedRelease | None) -> dict[str, Any]:
+    is_network = assignment.boot is NodeTarget.NETWORK
+    return {
+        "boot": assignment.boot.value,
+        "system": assignment.system if is_network else None,
+        "wanted": assignment.release if is_network else None,
+        "release": None if wanted is None or not is_network else {"id": wanted.id, "tag": wanted.tag},
+    }
+
+
+def _describe_latest(boot: NodeBoot | None) -> dict[str, Any]:
+    if boot is None:
+        names = ("machine", "boot", "release", "system", "state", "stage", "since", "why")
+        return dict.fromkeys(names)
+    stage = boot.last_stage
+    return {
+        "machine": boot.machine,
+        "boot": boot.id,
+        "release": {"id": boot.release, "tag": boot.tag},
+        "system": boot.system,
+        "state": boot.state.value,
+        "stage": stage.value,
+        "since": boot.stages[stage] if boot.ended is None else boot.ended,
+        "why": boot.why,
+    }
+
+
+def _is_on_release(
+    assignment: Assignment | None, wanted: StagedRelease | None, boot: NodeBoot | None
+) -> bool | None:
+    if assignment is None or assignment.boot is not NodeTarget.NETWORK:
+        return None
+    if boot is None or wanted is None:
+        return False
+    return boot.state is BootState.HEALTHY and boot.release == wanted.id
+
+
+def describe_override(override: NodeOverride | None) -> dict[str, Any]:
+    """``hold`` and ``boot_once``: what is said of a node for a while, each None where nothing is."""
+    hold = None if override is None else override.hold
+    once = None if override is None else override.once
+    return {
+        "hold": None if hold is None else {"at": hold.at, "by": hold.by, "why": hold.why},
+        "boot_once": None
+        if once is None
+        else {
+            "boot": once.boot.value,
+            "release": once.release,
+            "at": once.at,
+            "by": once.by,
+            "given": once.given,
+        },
+    }
+
+
+def describe_node(view: FleetView, name: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:
+    """A row, and what the fleet says of the node: what it is known by, and why it boots what it boots."""
+    row = describe_row(view, name, releases)
+    node = view.fleet.fleet.nodes.get(name)
+    if node is None:
+        return {**row, "match": [], "assignment": None, "added": None}
+    added = view.fleet.added.get(name)
+    return {
+        **row,
+        "match": [f"{kind} {value}" for kind, value in list_keys(node.match)],
+        "assignment": describe_assignment(view.fleet.assign(node)),
+        "added": None if added is None or added.node is not node else {"at": added.at, "by": added.by},
+    }
+
+
+def describe_boot(boot: NodeBoot) -> dict[str, Any]:
+    """A boot, whole. Nothing of its token is in it."""
+    report = boot.report
+    return {
+        "id": boot.id,
+        "subject": boot.subject,
+        "node": boot.node,
+        "group": boot.group,
+        "machine": boot.machine,
+        "client": boot.client,
+        "release": {"id": boot.release, "tag": boot.tag},
+        "system": boot.system,
+        "state": boot.state.value,
+        "stage": boot.last_stage.value,
+        "why": boot.why,
+        "started": boot.started,
+        "deadline": boot.deadline,
+        "ended": boot.ended,
+        "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
+        "report": None
+        if report is None
+        else {
+            "release": report.release,
+            "system": report.system,
+            "healthy": report.healthy,
+            "seconds": dict(report.seconds),
+            "failed": list(report.failed),
+            "journal": report.journal,
+            "clock": report.clock,
+        },
+    }
+
+
+def describe_event(event: StateEvent) -> dict[str, Any]:
+    """Something that happened."""
+    return {
+        "sequence": event.sequence,
+        "at": event.at,
+        "kind": event.kind,
+        "subject": event.subject,
+        "by": event.by,
+        "data": dict(event.data),
+    }
+
+
+def describe_staged(release: StagedRelease) -> Mapping[str, Any]:
+    """A staged release."""
+    return {
+        "id": release.id,
+        "tag": release.tag,
+        "systems": list(release.systems),
+        "staged_at": release.staged_at,
+        "size": release.size,
+        "marks": list(release.marks),
+    }

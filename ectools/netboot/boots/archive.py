@@ -1,0 +1,96 @@
+"""Boots as they stand in a store, by subject: the newest of each, and those before it.
+
+``latest/<subject>`` is a subject's newest boot, ``boots/<subject>/<id>`` each one before it. The subject is a
+digest there, because a machine may say of itself what it likes. An id begins with that digest and goes on
+with the time: ids are in the order of time, and lead to their boot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.netboot.boots.encode import decode_boot, encode_boot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.state.interface import StateEntry, StateStore
+
+_log = log.Log(__name__)
+
+MAX_BOOTS = 200
+"""Of one subject that ``trim`` leaves, whatever their age."""
+_DIGEST = 12
+
+
+def make_id(subject: str, now: float) -> str:
+    """The id of a boot that begins at ``now``, Unix seconds."""
+    return f"{_digest(subject)}{int(now):08x}{secrets.token_hex(6)}"
+
+
+class BootArchive:
+    """The boots of a store. Every call raises StateError."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def load(self) -> Sequence[NodeBoot]:
+        """The newest of each subject, the oldest of them first. What cannot be read is left out, and said."""
+        entries = await self._store.list("latest/")
+        boots = await asyncio.to_thread(_decode_all, entries)
+        if len(boots) < len(entries):
+            count = len(entries) - len(boots)
+            _log.warning("boots that are remembered cannot be read; they are left out", count=count)
+        return sorted(boots, key=lambda each: each.started)
+
+    async def put(self, boot: NodeBoot, *, is_newest: bool) -> None:
+        digest = _digest(boot.subject)
+        key = f"latest/{digest}" if is_newest else f"boots/{digest}/{boot.id}"
+        await self._store.put(key, encode_boot(boot))
+
+    async def list_earlier(self, subject: str) -> Sequence[NodeBoot]:
+        """A subject's boots before its newest one, the newest first."""
+        entries = await self._store.list(f"boots/{_digest(subject)}/")
+        return _decode_all(entries[::-1])
+
+    async def find_earlier(self, boot_id: str) -> NodeBoot | None:
+        """The boot of an id, if it is not its subject's newest; None where there is none."""
+        if not (boot_id.isascii() and boot_id.isalnum() and _DIGEST < len(boot_id) < 3 * _DIGEST):
+            return None
+        entry = await self._store.get(f"boots/{boot_id[:_DIGEST]}/{boot_id}")
+        return None if entry is None else _decode(entry)
+
+    async def forget(self, subject: str) -> None:
+        """All boots of a subject."""
+        await self._store.delete(f"latest/{_digest(subject)}")
+        await self._store.prune(f"boots/{_digest(subject)}/", before=float("inf"))
+
+    async def trim(self, subject: str) -> None:
+        """All boots of a subject but the newest."""
+        entries = await self._store.list(f"boots/{_digest(subject)}/")
+        for entry in entries[: max(0, len(entries) - MAX_BOOTS)]:
+            await self._store.delete(entry.key)
+
+    async def prune(self, *, before: float) -> int:
+        """How many were forgotten that were last changed before that time, and are no subject's newest."""
+        return await self._store.prune("boots/", before=before)
+
+
+def _digest(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()[:_DIGEST]
+
+
+def _decode(entry: StateEntry) -> NodeBoot | None:
+    try:
+        return decode_boot(entry.value)
+    except ValueError:
+        return None
+
+
+def _decode_all(entries: Sequence[StateEntry]) -> list[NodeBoot]:
+    return [boot for each in entries if (boot := _decode(each)) is not None]

@@ -1,0 +1,376 @@
+"""The boots of machines: begun, seen at stages, reported on, ended. Memory has the newest, a store all.
+
+A boot's token is known to its machine alone, and its hash to the store. While a machine may ask for the same
+script once more, the token is in memory too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.boots.archive import BootArchive, make_id
+from ectools.netboot.boots.counts import BootCounts
+from ectools.netboot.boots.judge import describe_silence, judge
+from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
+from ectools.netboot.state.broadcast import Broadcast
+from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+
+    from ectools.netboot.state.interface import StateStore
+
+_log = log.Log(__name__)
+
+MAX_UNNAMED = 4096
+"""Machines without a name in the fleet that are remembered: those that came last."""
+MAX_SUPERSEDED = 4096
+"""Boots that are their subject's newest no more, and yet may be reported on."""
+TOKEN_SECONDS = 86400.0
+"""After its deadline, for so long, a boot's token is good for a report that is late."""
+GRACE_SECONDS = 60.0
+"""From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
+_DURABLE_SECONDS = 2.0  # a script does not wait longer for a disk that hangs
+_TRIM_EVERY = 50
+_TOKEN_BYTES = 24
+
+
+class ReportError(EcError):
+    """A report is not taken: its token is nobody's, used up, or over. Which of them is not said."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Live:
+    """A boot in memory. ``token`` while the same script may be asked for again; ``is_kept``: the store has it
+    as it is.
+    """
+
+    boot: NodeBoot
+    token: str | None = None
+    is_kept: bool = False
+
+
+class BootRegister:
+    """The register of one boot server. ``clock`` gives Unix seconds.
+
+    ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
+    written, boots go on in memory, and are written later.
+    """
+
+    def __init__(self, store: StateStore, *, clock: Callable[[], float] = time.time) -> None:
+        self._archive = BootArchive(store)
+        self._clock = clock
+        self._no_failure_before = clock() + GRACE_SECONDS
+        self._newest: OrderedDict[str, _Live] = OrderedDict()
+        self._unnamed: OrderedDict[str, None] = OrderedDict()
+        self._by_id: dict[str, _Live] = {}
+        self._by_token: dict[str, _Live] = {}
+        self._unwritten: dict[str, _Live] = {}
+        self._superseded: OrderedDict[str, _Live] = OrderedDict()
+        self._forgotten: dict[str, None] = {}
+        self._begun: dict[str, int] = {}
+        self._latest: dict[str, NodeBoot] = {}
+        self._changes: Broadcast[NodeBoot] = Broadcast()
+        self.counts = BootCounts()
+
+    @property
+    def latest(self) -> Mapping[str, NodeBoot]:
+        """Subject → its newest boot."""
+        return MappingProxyType(self._latest)
+
+    @property
+    def unwritten(self) -> int:
+        """How many boots the store does not have as they are."""
+        return len(self._unwritten)
+
+    def changes(self) -> AsyncIterator[NodeBoot | None]:
+        """Each boot as it changes, from now on; None where some were missed."""
+        return self._changes.listen()
+
+    async def load(self) -> None:
+        """Read what the store has. Where it cannot be read, nothing is known of earlier boots."""
+        with contextlib.suppress(StateError):  # the store has said so
+            for boot in await self._archive.load():
+                if boot.subject not in self._newest:  # else it has begun another since
+                    self._enter(_Live(boot=boot, is_kept=True))
+
+    async def begin(
+        self,
+        *,
+        machine: str,
+        node: str | None,
+        group: str | None,
+        release: str,
+        tag: str | None,
+        system: str,
+        client: str | None,
+        within: float,
+        store_path: str | None = None,
+        seen: Mapping[NodeStage, float] | None = None,
+    ) -> tuple[NodeBoot, str]:
+        """A boot and its token, kept when this returns, unless the store cannot keep it in time.
+
+        A machine that asks again from the same address before it has loaded a kernel is still at the same
+        boot. ``seen``: stages before the script → how many seconds ago.
+        """
+        now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
+        boot = NodeBoot(
+            id=make_id(node or machine, now),
+            token_hash=hash_token(token),
+            machine=machine,
+            node=node,
+            group=group,
+            release=release,
+            tag=tag,
+            system=system,
+            store_path=store_path,
+            client=client,
+            within=within,
+            stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
+        )
+        live = self._find_same(boot)
+        if live is None:
+            live = _Live(boot=boot, token=token)
+            before = self._supersede(boot)
+            self._enter(live)
+            self._begun[boot.subject] = self._begun.get(boot.subject, 0) + 1
+            self.counts.begin(boot)
+            self._changed(live)
+            # In this order: a crash between the two leaves one too many, and none too few.
+            await self._write_in_time([live] if before is None else [before, live])
+        elif not live.is_kept:
+            await self._write_in_time([live])
+        return live.boot, live.token or token
+
+    def see(self, boot_id: str, stage: NodeStage) -> None:
+        """A boot was seen at a stage; the first time counts."""
+        self._see(self._by_id.get(boot_id), stage)
+
+    def see_by_token(self, token: str, stage: NodeStage) -> None:
+        """As ``see``, by the boot's token."""
+        self._see(self._by_token.get(hash_token(token)), stage)
+
+    def _see(self, live: _Live | None, stage: NodeStage) -> None:
+        if live is not None and stage not in live.boot.stages and live.boot.state is not BootState.HEALTHY:
+            self._reach(live, stage)
+
+    def knows(self, token: str) -> bool:
+        """Whether a token is some boot's, and its time is not over."""
+        live = self._by_token.get(hash_token(token))
+        return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
+
+    async def report(self, token: str, stage: NodeStage, report: NodeReport | None) -> NodeBoot:
+        """What a node says, kept when this returns. Raises ReportError; StateError: it may say it again.
+
+        ``report`` comes with ``NodeStage.UP`` alone. One that has been taken before is taken again, because
+        its answer may have been lost.
+        """
+        live = self._by_token.get(hash_token(token))
+        now = self._clock()
+        if live is None or now > live.boot.deadline + TOKEN_SECONDS:
+            raise ReportError("the report's token is unknown, or was used before, or its time is over")
+        boot = live.boot
+        if report is not None and _is_same(report, boot.report):
+            pass
+        elif boot.state is BootState.HEALTHY:
+            raise ReportError("the report's token is unknown, or was used before, or its time is over")
+        elif report is not None:
+            self._take_report(live, report, now=now)
+        elif stage not in boot.stages:
+            self._reach(live, stage)
+        if not live.is_kept:
+            await self._write([live])
+        return live.boot
+
+    async def expire(self) -> None:
+        """Boots past their deadline have failed."""
+        now = self._clock()
+        if now < self._no_failure_before:
+            return
+        for live in list(self._newest.values()):
+            if live.boot.state is BootState.BOOTING and now > live.boot.deadline:
+                self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
+                boot = live.boot
+                _log.warning(
+                    "a boot has failed",
+                    node=boot.node,
+                    machine=boot.machine,
+                    boot=boot.id,
+                    release=boot.release,
+                    reason=boot.why,
+                )
+
+    async def write(self) -> None:
+        """Bring the store up to date. Where that fails, it is tried again next time."""
+        with contextlib.suppress(StateError):  # the store has said so
+            await self._write(list(self._unwritten.values()))
+            while self._forgotten:
+                subject, _ = self._forgotten.popitem()
+                if subject not in self._newest:  # else it has come again
+                    await self._archive.forget(subject)
+            for subject in [each for each, begun in self._begun.items() if begun >= _TRIM_EVERY]:
+                self._begun[subject] = 0
+                await self._archive.trim(subject)
+
+    async def prune(self, *, days: float, nodes: Container[str]) -> None:
+        """Forget boots that ended longer ago, but the newest of each of ``nodes``. Raises StateError."""
+        before = self._clock() - days * 86400
+        for subject, boot in list(self._latest.items()):
+            if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:
+                self._forget(subject)
+        await self._archive.prune(before=before)
+
+    async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
+        """The boots of a subject, the newest first. Raises StateError."""
+        earlier = {each.id: each for each in await self._archive.list_earlier(subject)}
+        unwritten = [each.boot for each in self._unwritten.values() if each.boot.subject == subject]
+        earlier |= {each.id: each for each in unwritten}
+        newest = self._newest.get(subject)
+        if newest is not None:
+            earlier.pop(newest.boot.id, None)  # it may have been an earlier one for a while
+        others = [earlier[each] for each in sorted(earlier, reverse=True)]
+        return (others if newest is None else [newest.boot, *others])[:limit]
+
+    async def find(self, boot_id: str) -> NodeBoot | None:
+        """The boot of an id, None where there is none. Raises StateError."""
+        live = self._by_id.get(boot_id)
+        return await self._archive.find_earlier(boot_id) if live is None else live.boot
+
+    def _find_same(self, asked: NodeBoot) -> _Live | None:
+        """The boot that a machine is at already, if it may be given its token once more."""
+        live = self._newest.get(asked.subject)
+        if live is None or live.token is None or asked.started > live.boot.deadline:
+            return None
+        boot = live.boot
+        # From another address it may be another machine, which says that it is this one.
+        is_same = (boot.machine, boot.client, boot.release, boot.system) == (
+            *(asked.machine, asked.client, asked.release, asked.system),
+        )
+        return live if is_same else None
+
+    def _supersede(self, boot: NodeBoot) -> _Live | None:
+        """The subject's newest boot, which is its newest no more, for ``boot``'s sake."""
+        live = self._newest.get(boot.subject)
+        if live is None:
+            return None
+        if live.boot.state is BootState.BOOTING:
+            again = "asked for another boot before it reported on this one"
+            why = again if boot.client == live.boot.client else f"{again}, from {boot.client}"
+            self._conclude(live, BootState.ABANDONED, why, now=boot.started)
+        live.is_kept = False
+        self._unwritten[live.boot.id] = live
+        self._superseded[live.boot.id] = live
+        if len(self._superseded) > MAX_SUPERSEDED:
+            _, oldest = self._superseded.popitem(last=False)
+            self._drop(oldest)
+        return live
+
+    def _enter(self, live: _Live) -> None:
+        """A subject's newest boot from now on."""
+        boot = live.boot
+        self._newest[boot.subject] = self._by_id[boot.id] = self._by_token[boot.token_hash] = live
+        self._latest[boot.subject] = boot
+        if boot.node is None:
+            self._unnamed[boot.subject] = None
+            self._unnamed.move_to_end(boot.subject)
+            if len(self._unnamed) > MAX_UNNAMED:
+                self._forget(next(iter(self._unnamed)))
+
+    def _forget(self, subject: str) -> None:
+        """A subject, with all its boots: the store's go when it is written next."""
+        self._unnamed.pop(subject, None)
+        self._begun.pop(subject, None)
+        self._latest.pop(subject, None)
+        self._drop(self._newest.pop(subject))
+        self._forgotten[subject] = None
+
+    def _drop(self, live: _Live) -> None:
+        self._by_id.pop(live.boot.id, None)
+        self._by_token.pop(live.boot.token_hash, None)
+        self._unwritten.pop(live.boot.id, None)
+
+    def _reach(self, live: _Live, stage: NodeStage) -> None:
+        live.boot = replace(live.boot, stages={**live.boot.stages, stage: self._clock()})
+        live.token = None
+        self.counts.reach(live.boot, stage)
+        self._changed(live)
+
+    def _take_report(self, live: _Live, report: NodeReport, *, now: float) -> None:
+        was_abandoned = live.boot.state is BootState.ABANDONED
+        verdict = judge(live.boot, report, now=now)
+        if NodeStage.UP not in live.boot.stages:
+            self._reach(live, NodeStage.UP)
+        live.boot = replace(live.boot, report=report)
+        if was_abandoned:
+            self._bring_back(live, now=now)
+        self._conclude(live, verdict.state, verdict.why, now=now)
+
+    def _bring_back(self, live: _Live, *, now: float) -> None:
+        """A boot that was given up is the one that runs, unless the machine has loaded a later one's kernel.
+
+        Somebody else has asked in its name, then, or to have a look.
+        """
+        newest = self._newest.get(live.boot.subject)
+        if newest is None or newest.boot.last_stage is not NodeStage.SCRIPT:
+            return
+        self._conclude(newest, BootState.ABANDONED, "the machine runs what it was given before", now=now)
+        self._superseded.pop(live.boot.id, None)
+        self._superseded[newest.boot.id] = newest
+        self._enter(live)
+
+    def _conclude(self, live: _Live, state: BootState, why: str | None, *, now: float) -> None:
+        live.boot = replace(live.boot, state=state, why=why, ended=now)
+        live.token = None
+        self.counts.conclude(live.boot)
+        self._changed(live)
+
+    def _changed(self, live: _Live) -> None:
+        boot = live.boot
+        live.is_kept = False
+        self._unwritten[boot.id] = live
+        if self._is_newest(live):
+            self._latest[boot.subject] = boot
+        self._changes.publish(boot)
+
+    def _is_newest(self, live: _Live) -> bool:
+        return self._newest.get(live.boot.subject) is live
+
+    async def _write_in_time(self, lives: Sequence[_Live]) -> None:
+        """What is not written by then is written later."""
+        with contextlib.suppress(StateError, TimeoutError):  # the store says so
+            async with asyncio.timeout(_DURABLE_SECONDS):
+                await self._write(lives)
+
+    async def _write(self, lives: Sequence[_Live]) -> None:
+        """Raises StateError, once all that can be written has been."""
+        results = await asyncio.gather(*(self._put(each) for each in lives), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _put(self, live: _Live) -> None:
+        boot, is_newest = live.boot, self._is_newest(live)
+        await self._archive.put(boot, is_newest=is_newest)
+        if live.boot is boot and self._is_newest(live) == is_newest:
+            live.is_kept = True
+            self._unwritten.pop(boot.id, None)
+
+
+def hash_token(token: str) -> str:
+    """What is kept of a token: SHA-256, hexadecimal. It is random: nothing is gained by salt or by time."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _is_same(report: NodeReport, before: NodeReport | None) -> bool:
+    """Whether it is sent once more; the node's clock has gone on meanwhile."""
+    return before is not None and replace(report, clock=before.clock) == before

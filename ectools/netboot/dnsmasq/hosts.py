@@ -1,0 +1,81 @@
+"""dnsmasq's file of the machines that get another boot binary: read anew while it serves.
+
+The boot server, which knows the fleet, writes it; dnsmasq reads it when it starts and at SIGHUP (dnsmasq(8),
+``--dhcp-hostsfile``): transfers go on meanwhile, which a start with another configuration would end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.files import write_atomic
+from ectools.netboot.boot_files.by_machine import check_boot_binaries, find_other_filename, list_others
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.settings.model import NetbootSettings
+
+_log = log.Log(__name__)
+
+OTHER_TAG = "known"
+"""dnsmasq's own tag of machines that it has a host for. Where a host has one of ours (``set:``), dnsmasq
+2.90 is killed by SIGABRT at the SIGHUP after it has answered that host.
+"""
+_NAME = "dnsmasq-hosts"
+# dnsmasq's user is another than the one who writes it; there are hardware addresses in it.
+_MODE = 0o640
+_LOOK_SECONDS = 1.0
+
+
+def find_hosts_file(settings: NetbootSettings) -> Path:
+    """Where it is, of a state directory."""
+    return settings.state_dir / _NAME
+
+
+def write_hosts(settings: NetbootSettings, fleet: Fleet) -> None:
+    """Write it for a fleet, unless it is so already. Nobody's file is made where no group needs it.
+
+    Raises InputError where a group's boot binary cannot be given, FileError.
+    """
+    check_boot_binaries(settings, fleet)
+    file, name = find_hosts_file(settings), find_other_filename(settings)
+    text = "".join(f"{mac}\n" for mac in list_others(settings, fleet))
+    is_offered = name is not None and (settings.tftp_dir / name).is_file()
+    if not (text or is_offered or file.exists()):
+        return
+    if text and not is_offered:
+        _log.warning(
+            "the boot binary of a group is not there: its machines get the one that all do",
+            file=str(settings.tftp_dir / str(name)),
+            hint="`ectools netboot ipxe` with the same settings writes it",
+        )
+    if not file.exists() or file.read_text() != text:
+        write_atomic(file, text.encode("ascii"), mode=_MODE)
+
+
+async def follow_hosts(file: Path, pid: int) -> None:
+    """Have dnsmasq, the process ``pid``, read the file again whenever it has changed; until cancelled."""
+    # What it has read at its start may not have been this.
+    known = None
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        found = _identify(file)
+        if found != known:
+            known = found
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+
+
+def _identify(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,345 @@
+"""The fleet in force: the settings' and the file's, the nodes that were added to it, and what is said of each
+node for a while. A change is in force as soon as it is kept, and after whatever happens then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import ChainMap
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, parse_added
+from ectools.netboot.fleet.assignment import Assignment, assign
+from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.model import Fleet, NodeTarget
+from ectools.netboot.fleet.override import (
+    ONCE_TARGETS,
+    BootOnce,
+    NodeHold,
+    NodeOverride,
+    encode_override,
+    parse_override,
+)
+from ectools.netboot.fleet.roster import Roster
+from ectools.netboot.state.interface import StateConflictError
+from ectools.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    from ectools.netboot.fleet.model import Node
+    from ectools.netboot.state.interface import StateEntry, StateStore
+
+_T = TypeVar("_T")
+
+_log = log.Log(__name__)
+
+OVERRIDES = "overrides/"
+ADDED_NODES = "nodes/"
+"""What the keys of the store begin with; a node's name is the rest."""
+MAX_ADDED = 10_000
+"""Nodes that can be added. More of them belong into a file, which is checked as one."""
+_MAX_TRIES = 4
+_KEPT_SECONDS = 2.0
+
+
+class UnknownNodeError(InputError):
+    """The fleet has no node of that name."""
+
+
+class ContradictionError(InputError):
+    """What is asked for contradicts the fleet, or what was said of the node before."""
+
+
+class LiveFleet:
+    """The fleet, as it is changed while it is used. ``clock`` gives Unix seconds.
+
+    ``on_change`` are called with the name of each node that is another than before.
+    """
+
+    def __init__(self, store: StateStore, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._base = self.fleet = Fleet()
+        self._base_roster = self.roster = Roster(Fleet())
+        self._where = "the settings"
+        self._added: dict[str, AddedNode] = {}
+        self._overrides: dict[str, NodeOverride] = {}
+        self._revisions: dict[str, int] = {}
+        self._changing = asyncio.Lock()
+        self.left_out: dict[str, str] = {}
+        """Nodes that were added, and contradict what was written since → why."""
+        self.on_change: list[Callable[[str], None]] = []
+
+    # What is so
+
+    def set_base(self, fleet: Fleet, roster: Roster, *, where: str) -> None:
+        """Another fleet of the settings and the file, from now on; ``where`` names them in messages."""
+        self._base, self._base_roster, self._where = fleet, roster, where
+        self._join()
+
+    @property
+    def added(self) -> Mapping[str, AddedNode]:
+        """The nodes that were added, those left out too."""
+        return self._added
+
+    def get_override(self, name: str) -> NodeOverride | None:
+        """What is said of a node for a while, if anything."""
+        return self._overrides.get(name)
+
+    def assign(self, node: Node) -> Assignment:
+        """What a node of the fleet boots next."""
+        return assign(self.fleet, node, self._overrides.get(node.name))
+
+    def need(self, name: str) -> Node:
+        """The node of that name. Raises UnknownNodeError with what was probably meant."""
+        node = self.fleet.nodes.get(name)
+        if node is None:
+            known = did_you_mean(name, self.fleet.nodes) or f"it has {_count(len(self.fleet.nodes))}"
+            raise UnknownNodeError(f"{name}: the fleet has no such node", hint=known)
+        return node
+
+    # What is changed. Each raises StateError where it cannot be kept: then it is not in force.
+
+    async def hold(self, name: str, *, by: str | None, why: str | None = None) -> NodeOverride:
+        """It boots nothing until it is released. Raises UnknownNodeError."""
+        self.need(name)
+        hold = NodeHold(at=self._clock(), by=by, why=why)
+        changed = await self._change(name, lambda now: replace(now, hold=hold))
+        await self._store.append("node-held", subject=name, by=by, data={"why": why})
+        return changed
+
+    async def release(self, name: str, *, by: str | None) -> NodeOverride:
+        """It boots what the fleet says, from now on: what was said for a while is gone.
+
+        Raises UnknownNodeError, and ContradictionError where nothing was said, or the fleet itself holds it.
+        """
+        node = self.need(name)
+        override = self._overrides.get(name, NodeOverride())
+        if override.is_empty:
+            if node.hold:
+                raise ContradictionError(
+                    f"{name}: is held by the fleet itself (nodes.{name}.hold)", hint=f"change {self._where}"
+                )
+            raise ContradictionError(f"{name}: is not held, and boots nothing once")
+        changed = await self._change(name, lambda _: NodeOverride())
+        await self._store.append("node-released", subject=name, by=by)
+        return changed
+
+    async def boot_once(
+        self, name: str, boot: NodeTarget, *, by: str | None, release: str | None = None
+    ) -> NodeOverride:
+        """It boots this at its next boot alone, also where it is held. Raises UnknownNodeError, and
+        ContradictionError.
+        """
+        self.need(name)
+        if boot not in ONCE_TARGETS:
+            raise ContradictionError(
+                f"{name}: cannot boot {boot} once", hint=f"one of {', '.join(ONCE_TARGETS)}"
+            )
+        if release is not None and boot is not NodeTarget.NETWORK:
+            raise ContradictionError(f"{name}: a release is booted over the network, not from {boot}")
+        once = BootOnce(boot=boot, release=release, at=self._clock(), by=by)
+        changed = await self._change(name, lambda now: replace(now, once=once))
+        data = {"boot": boot.value, "release": release}
+        await self._store.append("node-boot-once", subject=name, by=by, data=data)
+        return changed
+
+    def list_orders(self) -> list[str]:
+        """The nodes that boot something once, and have been given its script."""
+        orders = ((name, override.once) for name, override in self._overrides.items())
+        return [name for name, once in orders if once is not None and once.given is not None]
+
+    async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
+        """The script of ``once`` is about to be given: it began the boot of that id.
+
+        It is in force here also where it cannot be kept: a node must not boot it again and again for that.
+        """
+        given = replace(once, given=once.given or self._clock(), boot_id=boot_id)
+        await self._change_anyway(
+            name, lambda now: replace(now, once=given) if _same(now.once, once) else now
+        )
+
+    async def end_once(self, name: str, once: BootOnce) -> None:
+        """``once`` is used up, unless something else was said meanwhile; as ``note_given``."""
+        await self._change_anyway(name, lambda now: replace(now, once=None) if _same(now.once, once) else now)
+
+    async def _change_anyway(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> None:
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
+                await self._change(name, change)
+        except (EcError, TimeoutError):  # the store says so
+            override = change(self._overrides.get(name, NodeOverride()))
+            self._put(name, override, self._revisions.get(OVERRIDES + name, 0))
+            self._tell(name)
+
+    async def add(self, name: str, raw: Mapping[str, Any], *, by: str | None) -> Node:
+        """A node more, in the form that a fleet file has. Raises ProblemsError, ContradictionError."""
+        added = build_added(name, raw, at=self._clock(), by=by)
+        async with self._changing:
+            if name in self._added:
+                raise ContradictionError(
+                    f"{name}: was added already", hint=f"`ectools fleet remove {name}` takes it away"
+                )
+            if len(self._added) >= MAX_ADDED:
+                raise ContradictionError(
+                    f"{MAX_ADDED} nodes were added, and no more can be", hint="use a file"
+                )
+            others = f"{self._where} or among the nodes that were added"
+            why = find_contradiction(added.node, self.fleet, self.roster, where=others)
+            if why is not None:
+                raise ContradictionError(f"{name}: {why}", hint="each machine is one node's, each name once")
+            revision = await self._store.put(ADDED_NODES + name, added.encode(), expected=0)
+            self._put_added(name, added, revision)
+            self._join()
+        self._tell(name)
+        await self._store.append("node-added", subject=name, by=by, data={"node": dict(raw)})
+        return added.node
+
+    async def remove(self, name: str, *, by: str | None) -> None:
+        """A node that was added is one no more. Raises UnknownNodeError, ContradictionError."""
+        async with self._changing:
+            if name not in self._added:
+                self.need(name)
+                raise ContradictionError(
+                    f"{name}: was not added, but stands in {self._where}", hint="take it away there"
+                )
+            await self._store.delete(ADDED_NODES + name)
+            self._put_added(name, None, 0)
+            self._join()
+        self._tell(name)
+        if name not in self.fleet.nodes and name in self._overrides:
+            await self._change(name, lambda _: NodeOverride())
+        await self._store.append("node-removed", subject=name, by=by)
+
+    # What is kept
+
+    async def load(self) -> None:
+        """Take over what the store has, others' changes too. Raises StateError."""
+        async with self._changing:
+            changed: set[str] = set()
+            for prefix, adopt in ((ADDED_NODES, self._adopt_added), (OVERRIDES, self._adopt_override)):
+                entries = {entry.key: entry for entry in await self._store.list(prefix)}
+                known = [key for key in self._revisions if key.startswith(prefix)]
+                for key in {*entries, *known}:
+                    entry = entries.get(key)
+                    if self._revisions.get(key, 0) != (0 if entry is None else entry.revision):
+                        name = key.removeprefix(prefix)
+                        adopt(name, entry)
+                        changed.add(name)
+            self._join()
+        for name in changed:
+            self._tell(name)
+
+    async def follow(self, prefix: str) -> None:
+        """Take over what others write below ``prefix``, until cancelled. Raises StateError."""
+        changes = self._store.watch(prefix)
+        await self.load()
+        async for entry in changes:
+            async with self._changing:  # what is being written here is known once it is
+                is_own = entry is not None and self._revisions.get(entry.key) == entry.revision
+            if not is_own:
+                await self.load()
+
+    def _adopt_added(self, name: str, entry: StateEntry | None) -> None:
+        added = None if entry is None else self._parse(entry, lambda value: parse_added(name, value))
+        self._put_added(name, added, 0 if entry is None else entry.revision)
+
+    def _adopt_override(self, name: str, entry: StateEntry | None) -> None:
+        override = None if entry is None else self._parse(entry, parse_override)
+        self._put(name, override or NodeOverride(), 0 if entry is None else entry.revision)
+
+    def _parse(self, entry: StateEntry, parse: Callable[[Mapping[str, Any]], _T]) -> _T | None:
+        try:
+            return parse(entry.value)
+        except ValueError as error:
+            _log.error("an entry of the state cannot be used", key=entry.key, reason=str(error))
+            return None
+
+    def _put_added(self, name: str, added: AddedNode | None, revision: int) -> None:
+        if added is None:
+            self._added.pop(name, None)
+        else:
+            self._added[name] = added
+        self._note_revision(ADDED_NODES + name, revision)
+
+    def _put(self, name: str, override: NodeOverride, revision: int) -> None:
+        if override.is_empty:
+            self._overrides.pop(name, None)
+        else:
+            self._overrides[name] = override
+        self._note_revision(OVERRIDES + name, revision)
+
+    def _note_revision(self, key: str, revision: int) -> None:
+        if revision:
+            self._revisions[key] = revision
+        else:
+            self._revisions.pop(key, None)
+
+    async def _change(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> NodeOverride:
+        """The override of a node, changed in the store and then here; others' changes in between are kept."""
+        key = OVERRIDES + name
+        async with self._changing:
+            for _ in range(_MAX_TRIES):
+                before = self._overrides.get(name, NodeOverride())
+                after = change(before)
+                if after == before:
+                    return after
+                try:
+                    revision = await self._write(key, after)
+                except StateConflictError:
+                    self._adopt_override(name, await self._store.get(key))
+                else:
+                    self._put(name, after, revision)
+                    self._tell(name)
+                    return after
+        raise EcError(f"{name}: is being changed by others all the time", hint="try again")
+
+    async def _write(self, key: str, override: NodeOverride) -> int:
+        expected = self._revisions.get(key, 0)
+        if override.is_empty:
+            await self._store.delete(key, expected=expected)
+            return 0
+        return await self._store.put(key, encode_override(override), expected=expected)
+
+    def _join(self) -> None:
+        """The fleet and its roster anew. Of two added nodes that contradict each other the elder stays."""
+        self.fleet, self.roster = self._base, self._base_roster
+        nodes: dict[str, Node] = {}
+        keys: dict[tuple[str, str], str] = {}
+        left_out: dict[str, str] = {}
+        for name, added in sorted(self._added.items(), key=lambda item: (item[1].at, item[0])):
+            why = find_contradiction(added.node, self._base, self._base_roster, where=self._where)
+            for key in list_keys(added.node.match):
+                if why is None and key in keys:
+                    why = f"{' '.join(key)} is what {keys[key]} is known by too, which was added before"
+            if why is None:
+                nodes[name] = added.node
+                keys.update(dict.fromkeys(list_keys(added.node.match), name))
+            else:
+                left_out[name] = why
+        if nodes:
+            base = cast("MutableMapping[str, Node]", self._base.nodes)
+            self.fleet = replace(self._base, nodes=ChainMap(nodes, base))
+            self.roster = self._base_roster.extend(nodes.values())
+        for name, why in left_out.items():
+            if self.left_out.get(name) != why:
+                hint = f"`ectools fleet remove {name}` forgets what was added"
+                _log.warning("a node that was added is left out", node=name, reason=why, hint=hint)
+        self.left_out = left_out
+
+    def _tell(self, name: str) -> None:
+        for call in self.on_change:
+            call(name)
+
+
+def _same(now: BootOnce | None, once: BootOnce) -> bool:
+    """Whether it is the same order, however often its script was given."""
+    return now is not None and (now.at, now.by, now.boot) == (once.at, once.by, once.boot)
+
+
+def _count(nodes: int) -> str:
+    return "1 node" if nodes == 1 else f"{nodes} nodes"

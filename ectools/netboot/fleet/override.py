@@ -1,0 +1,77 @@
+"""What somebody has said of a node for a while, beside the fleet: that it is held, or boots something once.
+
+Kept in the state store below ``overrides/``, as JSON::
+
+    {"hold": {"at": 1.5, "by": "alice", "why": null},
+     "once": {"boot": "network", "release": "boot-v1", "at": 2.5, "by": "alice",
+              "given": null, "boot_id": null}}
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools.netboot.fleet.model import NodeTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK)
+"""What a node can boot once: to boot nothing once would be a hold that nobody ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeHold:
+    """A node boots nothing until it is released. ``at``: Unix seconds; ``by`` None: nobody knows who."""
+
+    at: float
+    by: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootOnce:
+    """What a node boots at its next boot, and at that alone. ``release``: a tag or an id, None its own.
+
+    ``given``: Unix seconds at which its script was given, None: it has not asked yet. ``boot_id``: the boot
+    that this began, None where it boots no release.
+    """
+
+    boot: NodeTarget
+    at: float
+    release: str | None = None
+    by: str | None = None
+    given: float | None = None
+    boot_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOverride:
+    """All that is said of one node for a while."""
+
+    hold: NodeHold | None = None
+    once: BootOnce | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.hold is None and self.once is None
+
+
+def encode_override(override: NodeOverride) -> dict[str, Any]:
+    """The override as the store keeps it."""
+    return asdict(override)
+
+
+def parse_override(value: Mapping[str, Any]) -> NodeOverride:
+    """The override of an entry. Raises ValueError for what this program would not write."""
+    try:
+        hold, once = value["hold"], value["once"]
+        return NodeOverride(
+            hold=None if hold is None else NodeHold(**{**hold, "at": float(hold["at"])}),
+            once=None
+            if once is None
+            else BootOnce(**{**once, "boot": NodeTarget(once["boot"]), "at": float(once["at"])}),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no override: {error}") from error

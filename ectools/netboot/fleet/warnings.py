@@ -1,0 +1,40 @@
+"""What a fleet says that comes to nothing, or to something else than was meant: no error, worth a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ectools.names import show_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ectools.netboot.fleet.model import Fleet
+
+_MOST_NAMES = 5
+
+
+def list_warnings(fleet: Fleet) -> list[str]:
+    """A sentence each, without a dot; none where there is nothing to say."""
+    return [*_list_undecided(fleet)]
+
+
+def _list_undecided(fleet: Fleet) -> Iterator[str]:
+    """Groups that name a boot binary, with nodes that DHCP cannot tell from others."""
+    for group in fleet.groups.values():
+        if group.boot_binary is None:
+            continue
+        nodes = [
+            node.name for node in fleet.nodes.values() if node.group == group.name and not node.match.macs
+        ]
+        if nodes:
+            option = show_path(("fleet", "groups", group.name, "bootBinary"))
+            yield (
+                f"{option} is decided by the hardware address alone, and {_join(nodes)} "
+                f"{'has' if len(nodes) == 1 else 'have'} no match.mac"
+            )
+
+
+def _join(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

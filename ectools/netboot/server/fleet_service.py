@@ -1,0 +1,131 @@
+"""What can be seen and done of the fleet while the boot server runs: its listeners, and who follows it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.netboot.api.app import build_app
+from ectools.netboot.api.events import EventHub
+from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
+from ectools.netboot.api.releases import StagedReleases
+from ectools.netboot.api.rights import SocketRights, TokenRights
+from ectools.netboot.api.view import FleetView
+from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
+from ectools.netboot.state.interface import StateError
+from ectools.supervision import tasks
+from ectools.timers import repeat
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from ectools.netboot.api.app import Mount
+    from ectools.netboot.api.view import Boots
+    from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.settings.model import NetbootSettings
+    from ectools.netboot.state.interface import StateStore
+
+_log = log.Log(__name__)
+
+_FOLLOW_AGAIN_SECONDS = 5.0
+
+
+class FleetService:
+    """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
+
+    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are those of ``fleet.listen``.
+    """
+
+    def __init__(
+        self,
+        settings: NetbootSettings,
+        *,
+        fleet: LiveFleet,
+        boots: Boots,
+        store: StateStore,
+        releases: ReleaseStore,
+        health: Callable[[], Awaitable[Mapping[str, Any]]],
+        metrics: Callable[[], str],
+        tokens: Sequence[str],
+        control: Path | None,
+        mount: Sequence[Mount] = (),
+    ) -> None:
+        self._view = FleetView(
+            fleet=fleet,
+            boots=boots,
+            store=store,
+            releases=StagedReleases(releases, clock=time.monotonic),
+            health=health,
+            metrics=metrics,
+            title=settings.hostname,
+            clock=time.time,
+        )
+        self._hub = EventHub(self._view)
+        self._rights = TokenRights(tokens, clock=time.time)
+        self._mount = mount
+        self._listeners: list[AppListener] = []
+        address = settings.fleet.listen
+        if address is not None:
+            self._listeners.append(
+                AppListener(
+                    lambda: build_app(self._view, self._rights, self._hub, mount=self._mount),
+                    bind=lambda: bind_address(address),
+                    what="the status listener",
+                    where=show_address(address),
+                )
+            )
+        if control is not None:
+            self._listeners.append(
+                AppListener(
+                    lambda: build_app(self._view, SocketRights(), self._hub),
+                    bind=lambda: bind_control(control),
+                    what="the control socket",
+                    where=f"unix:{control}",
+                )
+            )
+
+    def set_tokens(self, tokens: Sequence[str]) -> None:
+        """Other access tokens, from now on."""
+        self._rights.set_tokens(tokens)
+
+    async def load(self) -> None:
+        """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
+        try:
+            await self._view.fleet.load()
+        except StateError as error:
+            hint = "who is held is not known: it is looked for again, all the time"
+            _log.error("what was said of nodes cannot be read", reason=error.message, hint=hint)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Changes are taken over and told for the length of the block."""
+        fleet = self._view.fleet
+
+        async def follow(prefix: str) -> None:
+            with contextlib.suppress(StateError):  # the store has said so
+                await fleet.follow(prefix)
+
+        work = [
+            repeat(partial(follow, prefix), seconds=_FOLLOW_AGAIN_SECONDS, name=f"follows {prefix}")
+            for prefix in (ADDED_NODES, OVERRIDES)
+        ]
+        telling = repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
+        async with tasks(*work, telling):
+            yield
+
+    async def keep_open(self) -> None:
+        """Open what is to be open and is not; to be called now and then."""
+        for listener in self._listeners:
+            await listener.keep_open()
+
+    async def close(self) -> None:
+        """Close the listeners, and what is open there."""
+        self._hub.close()
+        for listener in self._listeners:
+            await listener.close()

@@ -1,0 +1,136 @@
+"""The figures of nodes and of their boots, by group, release and state: bounded, whatever the fleet is.
+
+Nothing is labelled by node but ``node_info``, which is rendered once for a fleet: of ten thousand nodes it is
+a megabyte.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP
+from ectools.netboot.fleet.assignment import assign
+from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.server.metrics_table import (
+    BOOT_SECONDS,
+    BOOT_STAGE_SECONDS,
+    BOOTS_BEGUN,
+    BOOTS_ENDED,
+    MAX_NODE_SERIES,
+    MAX_RELEASES,
+    NODE_INFO,
+    NODE_INFO_LEFT_OUT,
+    NODES,
+    OTHER_RELEASE,
+    RELEASE_INFO,
+    REPORTS,
+)
+from ectools.netboot.server.metrics_text import render_histogram, render_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ectools.netboot.boots.counts import BootCounts
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.release.manifest import Release
+
+# What a node without a boot is waiting for.
+_UNBOOTED = {NodeTarget.NETWORK: "unseen", NodeTarget.HOLD: "held", NodeTarget.DISK: "disk"}
+
+
+class NodeFigures:
+    """What is counted of the nodes of one fleet, by their newest boots."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._named = frozenset([*sorted(fleet.groups)[:MAX_GROUPS], NO_GROUP])
+        # What each would be counted as that has no boot.
+        self._unbooted = {
+            name: (self._name_group(node.group), "", _UNBOOTED[assign(fleet, node).boot])
+            for name, node in fleet.nodes.items()
+        }
+        self._totals = Counter(self._unbooted.values())
+        self._fleet = fleet
+        shown = sorted(fleet.nodes)[:MAX_NODE_SERIES]
+        self._info = render_metric(
+            NODE_INFO, [({"node": name, "group": self._unbooted[name][0]}, 1) for name in shown]
+        ) + render_metric(NODE_INFO_LEFT_OUT, [({}, len(fleet.nodes) - len(shown))])
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        """What the fleet's nodes are known by; for machines without a name alone."""
+        nodes = self._fleet.nodes.values()
+        return frozenset(f"{kind} {value}" for node in nodes for kind, value in list_keys(node.match))
+
+    def render(self, latest: Mapping[str, NodeBoot], *, served: Release | None) -> str:
+        """``latest``: subject → its newest boot; ``served`` is the release that is current."""
+        counts = self._count(latest)
+        tags = {boot.release: boot.tag for boot in latest.values() if boot.tag}
+        per_release: Counter[str] = Counter()
+        for (_, release, _), number in counts.items():
+            per_release[release] += number
+        per_release.pop("", None)
+        # Of as many, the same ones each time.
+        shown = sorted(per_release, key=lambda release: (-per_release[release], release))[:MAX_RELEASES]
+        bounded: Counter[tuple[str, str, str]] = Counter()
+        for (group, release, state), number in counts.items():
+            bounded[group, release if release in {"", *shown} else OTHER_RELEASE, state] += number
+        info = {release: tags.get(release, "") for release in shown}
+        if served is not None:
+            info[served.id] = served.tag or ""
+        return "".join(
+            [
+                render_metric(
+                    NODES,
+                    [
+                        ({"group": group, "release": release, "state": state}, number)
+                        for (group, release, state), number in sorted(bounded.items())
+                    ],
+                ),
+                self._info,
+                render_metric(
+                    RELEASE_INFO,
+                    [({"release": release, "tag": tag}, 1) for release, tag in sorted(info.items())],
+                ),
+            ]
+        )
+
+    def _count(self, latest: Mapping[str, NodeBoot]) -> Counter[tuple[str, str, str]]:
+        counts = self._totals.copy()
+        for subject, boot in latest.items():
+            unbooted = self._unbooted.get(subject)
+            if unbooted is not None:
+                counts[unbooted] -= 1
+                counts[unbooted[0], boot.release, boot.state] += 1
+            elif boot.node is None and boot.machine.partition(", ")[0] not in self._known:
+                # What has a name by now is counted by it.
+                counts[NO_GROUP, boot.release, boot.state] += 1
+        return +counts
+
+    def _name_group(self, name: str | None) -> str:
+        name = name or NO_GROUP
+        return name if name in self._named else OTHER_GROUP
+
+
+def render_boots(counts: BootCounts) -> Iterator[str]:
+    """The totals since the start."""
+    begun = sorted(counts.begun.items())
+    ended = sorted(counts.ended.items())
+    yield render_metric(BOOTS_BEGUN, [({"group": group}, number) for group, number in begun])
+    yield render_metric(
+        BOOTS_ENDED,
+        [({"group": group, "result": state}, number) for (group, state), number in ended],
+    )
+    yield render_histogram(
+        BOOT_SECONDS, [({"group": group}, each) for group, each in sorted(counts.whole.items())]
+    )
+    yield render_histogram(
+        BOOT_STAGE_SECONDS,
+        [({"group": group, "stage": stage}, each) for (group, stage), each in sorted(counts.stages.items())],
+    )
+    yield render_metric(
+        REPORTS, [({"result": result}, number) for result, number in sorted(counts.reports.items())]
+    )

@@ -1,0 +1,98 @@
+"""What a SQLite store does with its file, statement by statement, within a transaction of the caller's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+_ENTRY = "SELECT key, value, revision, changed FROM entries"
+_EVENT = "SELECT sequence, at, kind, subject, by, data FROM events"
+
+
+def get(connection: sqlite3.Connection, key: str) -> StateEntry | None:
+    row = connection.execute(f"{_ENTRY} WHERE key = ?", (key,)).fetchone()
+    return None if row is None else _build_entry(row)
+
+
+def put(connection: sqlite3.Connection, key: str, value: str, *, expected: int | None, now: float) -> int:
+    """The new revision. Raises StateConflictError, with nothing changed."""
+    if expected is not None:
+        _check(connection, key, expected)
+    # REPLACE is a row of its own: its number is the revision.
+    cursor = connection.execute(
+        "INSERT OR REPLACE INTO entries (key, changed, value) VALUES (?, ?, ?)", (key, now, value)
+    )
+    assert cursor.lastrowid is not None  # noqa: S101 - it has inserted a row
+    return cursor.lastrowid
+
+
+def delete(connection: sqlite3.Connection, key: str, *, expected: int | None) -> bool:
+    """Whether it was there. Raises StateConflictError, with nothing changed."""
+    if expected is not None:
+        _check(connection, key, expected)
+    return connection.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount > 0
+
+
+def list_entries(connection: sqlite3.Connection, prefix: str) -> Sequence[StateEntry]:
+    rows = connection.execute(f"{_ENTRY} WHERE key >= ? AND key < ? ORDER BY key", _range(prefix))
+    return [_build_entry(row) for row in rows]
+
+
+def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | None, str]) -> int:
+    """The sequence of an event: (at, kind, subject, by, data)."""
+    cursor = connection.execute(
+        "INSERT INTO events (at, kind, subject, by, data) VALUES (?, ?, ?, ?, ?)", event
+    )
+    assert cursor.lastrowid is not None  # noqa: S101 - it has inserted a row
+    return cursor.lastrowid
+
+
+def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[StateEvent]:
+    rows = connection.execute(f"{_EVENT} WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit))
+    return [
+        StateEvent(sequence=sequence, at=at, kind=kind, subject=subject, by=by, data=json.loads(data))
+        for sequence, at, kind, subject, by, data in rows
+    ]
+
+
+def prune_some(connection: sqlite3.Connection, prefix: str, *, before: float, limit: int) -> Sequence[str]:
+    """At most ``limit`` of what is older: the keys of entries that are gone, or the numbers of events."""
+    if prefix:
+        rows = connection.execute(
+            "DELETE FROM entries WHERE revision IN (SELECT revision FROM entries"
+            " WHERE key >= ? AND key < ? AND changed < ? LIMIT ?) RETURNING key",
+            (*_range(prefix), before, limit),
+        )
+    else:
+        rows = connection.execute(
+            "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE at < ?"
+            " ORDER BY sequence LIMIT ?) RETURNING sequence",
+            (before, limit),
+        )
+    return [str(each) for (each,) in rows.fetchall()]
+
+
+def _check(connection: sqlite3.Connection, key: str, expected: int) -> None:
+    row = connection.execute("SELECT revision FROM entries WHERE key = ?", (key,)).fetchone()
+    found = 0 if row is None else row[0]
+    if found != expected:
+        raise StateConflictError(
+            f"{key}: is at revision {found}, not {expected}: it has been changed meanwhile",
+            hint="look at it again, and change what is there now",
+        )
+
+
+def _range(prefix: str) -> tuple[str, str]:
+    # A key is ASCII, and DEL is above all that it may have.
+    return prefix, f"{prefix}\x7f"
+
+
+def _build_entry(row: tuple[str, str, int, float]) -> StateEntry:
+    key, value, revision, changed = row
+    return StateEntry(key=key, value=json.loads(value), revision=revision, changed=changed)

@@ -1,0 +1,130 @@
+"""What the application answers: rows, boots, what was changed, and to whom it says no."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from support.fleet_api import CURRENT, NOW, TOKEN, Api, make_boot
+
+from ectools.netboot.boots.model import BootState, NodeStage
+
+
+def row(rows: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [each for each in rows["nodes"] if each["name"] == name]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_rows_of_nodes_and_of_machines_without_a_name() -> None:
+    async def scenario() -> None:
+        api = Api()
+        api.boots.note(make_boot())
+        api.boots.note(
+            make_boot(
+                None,
+                id="boot-2",
+                machine="mac 02:00:00:00:00:99",
+                state=BootState.FAILED,
+                ended=NOW,
+                why="no report",
+            )
+        )
+        async with api.serve() as client:
+            answer = await client.get("/api/v1/nodes")
+            assert answer.headers["Content-Type"] == "application/json"
+            rows = await answer.json()
+        assert [each["name"] for each in rows["nodes"]] == [
+            "nuc-07",
+            "nuc-08",
+            "on-disk",
+            "mac 02:00:00:00:00:99",
+        ]
+        assert row(rows, "nuc-07") == {
+            "name": "nuc-07",
+            "known": True,
+            "group": "runners",
+            "next": {
+                "boot": "network",
+                "system": None,
+                "wanted": None,
+                "release": {"id": CURRENT.id, "tag": "boot-v2"},
+            },
+            "machine": "mac 02:00:00:00:00:07",
+            "boot": "boot-1",
+            "release": {"id": CURRENT.id, "tag": "boot-v2"},
+            "system": "ec-runner-x86_64-netboot",
+            "state": "booting",
+            "stage": "kernel",
+            "since": NOW - 18,
+            "why": None,
+            "on_release": False,
+            "hold": None,
+            "boot_once": None,
+        }
+        assert row(rows, "nuc-08")["state"] is None
+        assert row(rows, "on-disk")["on_release"] is None
+        unknown = row(rows, "mac 02:00:00:00:00:99")
+        assert (unknown["known"], unknown["next"], unknown["why"]) == (False, None, "no report")
+
+    asyncio.run(scenario())
+
+
+def test_a_node_is_held_and_released_by_whom() -> None:
+    async def scenario() -> None:
+        api = Api()
+        async with api.serve(api.token_rights) as client:
+            for headers in ({}, {"Authorization": "Bearer wrong"}):
+                answer = await client.post("/api/v1/nodes/nuc-07/hold", headers=headers)
+                assert answer.status == 403
+            held = await client.post(
+                "/api/v1/nodes/nuc-07/hold",
+                json={"why": "memory"},
+                headers={"Authorization": f"Bearer {TOKEN}"},
+            )
+            assert held.status == 200, await held.text()
+            body = await held.json()
+            assert body["hold"] == {"at": NOW, "by": "the access token, from 127.0.0.1", "why": "memory"}
+            assert body["next"]["boot"] == "hold"
+            answer = await client.post(
+                "/api/v1/nodes/nuc-07/release", headers={"Authorization": f"Bearer {TOKEN}"}
+            )
+            assert (await answer.json())["hold"] is None
+            events = (await (await client.get("/api/v1/log")).json())["events"]
+        assert [each["kind"] for each in events] == ["node-held", "node-released"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stage", [NodeStage.SCRIPT, NodeStage.LOADED, NodeStage.UP])
+def test_a_boot_as_json_has_nothing_of_its_token(stage: NodeStage) -> None:
+    async def scenario() -> None:
+        api = Api()
+        api.boots.note(make_boot(token_hash="5ec4e7" * 10, stages={NodeStage.SCRIPT: NOW - 1, stage: NOW}))
+        async with api.serve() as client:
+            for path in ("/api/v1/boots/boot-1", "/api/v1/nodes/nuc-07/boots", "/api/v1/nodes/nuc-07"):
+                answer = await client.get(path)
+                text = await answer.text()
+                assert answer.status == 200
+                assert "5ec4e7" not in text
+                assert stage.value in text
+
+    asyncio.run(scenario())
+
+
+def test_events_as_they_happen() -> None:
+    async def scenario() -> None:
+        api = Api()
+        async with api.serve() as client, asyncio.timeout(30):
+            answer = await client.get("/api/v1/events")
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            assert (await answer.content.readuntil(b"\n\n")).startswith(b"retry: ")
+            await client.post("/api/v1/nodes/nuc-07/hold")
+            event = (await answer.content.readuntil(b"\n\n")).decode()
+            assert event.startswith("event: boot\nid: ")
+            assert '"name": "nuc-07"' in event
+            assert '"hold": {' in event
+            answer.close()
+
+    asyncio.run(scenario())

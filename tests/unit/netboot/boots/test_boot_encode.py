@@ -1,0 +1,68 @@
+"""Boots as JSON: there and back, and what is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ectools.netboot.boots.encode import decode_boot, encode_boot
+from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
+
+TEXT = st.text(max_size=20)
+OPTIONAL = st.none() | TEXT
+TIME = st.floats(0, 1e10)
+REPORTS = st.builds(
+    NodeReport,
+    release=OPTIONAL,
+    system=OPTIONAL,
+    healthy=st.booleans(),
+    seconds=st.dictionaries(TEXT, TIME, max_size=5),
+    failed=st.lists(TEXT, max_size=3).map(tuple),
+    journal=TEXT,
+    clock=st.none() | TIME,
+)
+BOOTS = st.builds(
+    NodeBoot,
+    id=TEXT,
+    token_hash=TEXT,
+    machine=TEXT,
+    release=TEXT,
+    system=TEXT,
+    node=OPTIONAL,
+    group=OPTIONAL,
+    tag=OPTIONAL,
+    store_path=OPTIONAL,
+    client=OPTIONAL,
+    within=TIME,
+    stages=st.dictionaries(st.sampled_from(NodeStage), TIME),
+    state=st.sampled_from(BootState),
+    why=OPTIONAL,
+    report=st.none() | REPORTS,
+    ended=st.none() | TIME,
+)
+
+
+@given(BOOTS)
+def test_there_and_back(boot: NodeBoot) -> None:
+    assert decode_boot(json.loads(json.dumps(encode_boot(boot)))) == boot
+
+
+@given(BOOTS)
+def test_a_later_versions_fields_are_ignored_and_an_earlier_ones_default(boot: NodeBoot) -> None:
+    raw = encode_boot(boot) | {"later": 1, "stages": {"script": 1.0, "a later stage": 2.0}}
+    del raw["why"], raw["report"]
+    decoded = decode_boot(raw)
+    assert (decoded.why, decoded.report, decoded.stages) == (None, None, {NodeStage.SCRIPT: 1.0})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"state": "unheard of"}, {"stages": 3}, {"stages": {"script": "soon"}}, {"report": {}}, {"report": 3}],
+)
+def test_what_is_no_boot(changed: dict[str, object]) -> None:
+    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e")
+    with pytest.raises(ValueError, match=r"boot|soon|unheard"):
+        decode_boot(encode_boot(boot) | changed)

@@ -1,0 +1,106 @@
+"""dnsmasq's file of the machines that get another boot binary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.fleets import make_fleet
+
+from ectools import log
+from ectools.errors import InputError
+from ectools.netboot.dnsmasq import hosts
+from ectools.netboot.dnsmasq.hosts import find_hosts_file, follow_hosts, write_hosts
+from ectools.netboot.settings.load import load_netboot_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.settings.model import NetbootSettings
+
+MAC = "02:00:00:00:00:01"
+NODES = {"n": {"group": "g", "match": {"mac": [MAC]}}}
+FLEET = make_fleet(groups={"g": {"bootBinary": "snponly"}}, nodes=NODES)
+NOBODYS = make_fleet(groups={"g": {}}, nodes=NODES)
+
+
+def settings_of(directory: Path, **flags: Any) -> NetbootSettings:
+    given = {"stateDir": str(directory), "proxyDhcp.subnet": "192.0.2.0/24", **flags}
+    return load_netboot_settings(None, flags=given, environment={})
+
+
+def test_it_is_there_where_a_group_needs_it(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    file = find_hosts_file(settings)
+    write_hosts(settings, NOBODYS)
+    assert not file.exists()
+    write_hosts(settings, FLEET)
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (f"{MAC}\n", 0o640)
+    before = file.stat()
+    write_hosts(settings, FLEET)
+    assert file.stat() == before
+    write_hosts(settings, NOBODYS)
+    assert file.read_text() == ""
+
+
+def test_it_is_there_where_the_binary_is(tmp_path: Path) -> None:
+    """dnsmasq's configuration names it then."""
+    settings = settings_of(tmp_path)
+    settings.tftp_dir.mkdir()
+    (settings.tftp_dir / "ec-stock-snponly.efi").touch()
+    write_hosts(settings, NOBODYS)
+    assert find_hosts_file(settings).read_text() == ""
+
+
+def test_a_binary_that_is_not_there_is_told(tmp_path: Path) -> None:
+    told = io.StringIO()
+    log.set_up(json_lines=True, stream=told)
+    write_hosts(settings_of(tmp_path), FLEET)
+    log.set_up()
+    assert "the boot binary of a group is not there" in told.getvalue()
+
+
+def test_a_group_whose_binary_cannot_be_given_ends_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        write_hosts(settings_of(tmp_path, **{"ipxe.strategy": "remote", **REMOTE}), FLEET)
+
+
+REMOTE = {"ipxe.remoteUrl": "http://192.0.2.1/a.efi", "ipxe.remoteSha256": "0" * 64}
+
+
+def test_dnsmasq_is_told_of_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    ends = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        """Each look's turn: nothing, the file, the same, another, and the end of the process."""
+        step = next(steps)
+        if step == "write":
+            find_hosts_file(settings).write_text(f"{len(told)}\n" * (len(told) + 1))
+        elif step == "end":
+            ends.set()
+            await asyncio.Event().wait()
+
+    def kill(pid: int, number: int) -> None:
+        told.append((pid, number))
+        if len(told) == 2:
+            raise ProcessLookupError
+
+    async def main() -> None:
+        following = asyncio.create_task(follow_hosts(find_hosts_file(settings), 7))
+        await asyncio.wait_for(ends.wait(), 30)
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+    settings = settings_of(tmp_path)
+    steps = iter(["nothing", "write", "nothing", "write", "nothing", "end"])
+    monkeypatch.setattr(hosts.asyncio, "sleep", pause)
+    monkeypatch.setattr(os, "kill", kill)
+    asyncio.run(main())
+    assert told == [(7, signal.SIGHUP)] * 2

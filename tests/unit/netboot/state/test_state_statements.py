@@ -1,0 +1,47 @@
+"""The statements on a schema that was just made: what a call changes, and what a conflict leaves."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from ectools.netboot.state import statements
+from ectools.netboot.state.database import MIGRATIONS
+from ectools.netboot.state.interface import StateConflictError
+
+
+@pytest.fixture
+def connection() -> sqlite3.Connection:
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    for script in MIGRATIONS:
+        made.executescript(script)
+    return made
+
+
+def test_a_revision_is_given_once(connection: sqlite3.Connection) -> None:
+    first = statements.put(connection, "a", "{}", expected=0, now=1.0)
+    assert statements.delete(connection, "a", expected=first)
+    assert statements.put(connection, "a", "{}", expected=0, now=1.0) > first
+
+
+def test_a_conflict_changes_nothing(connection: sqlite3.Connection) -> None:
+    revision = statements.put(connection, "a", '{"n":1}', expected=None, now=1.0)
+    with pytest.raises(StateConflictError, match="not 0"):
+        statements.put(connection, "a", "{}", expected=0, now=2.0)
+    with pytest.raises(StateConflictError, match="is at revision 0"):
+        statements.delete(connection, "b", expected=revision)
+    entry = statements.get(connection, "a")
+    assert entry is not None
+    assert (entry.value, entry.revision, entry.changed) == ({"n": 1}, revision, 1.0)
+
+
+def test_so_many_are_pruned_at_once(connection: sqlite3.Connection) -> None:
+    for number in range(5):
+        statements.put(connection, f"a/{number}", "{}", expected=None, now=float(number))
+        statements.append(connection, (float(number), "kind", "subject", None, "{}"))
+    assert len(statements.prune_some(connection, "a/", before=4.0, limit=3)) == 3
+    assert len(statements.prune_some(connection, "a/", before=4.0, limit=3)) == 1
+    assert [each.key for each in statements.list_entries(connection, "a/")] == ["a/4"]
+    assert statements.prune_some(connection, "", before=2.0, limit=9) == ["1", "2"]
+    assert [each.sequence for each in statements.list_events(connection, 0, 9)] == [3, 4, 5]
