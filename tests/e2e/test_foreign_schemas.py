@@ -34,6 +34,8 @@ REFUSED = {
     "$dynamicRef is not supported": "a reference by the way that led to it",
     "$recursiveRef is not supported": "a reference by the way that led to it",
     "a regular expression was expected": "a regular expression that only JavaScript has",
+    "named by regular expressions was expected": "a regular expression that only JavaScript has",
+    "which leads to itself": "a definition that is all of itself, and has no end",
 }
 
 
