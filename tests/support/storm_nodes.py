@@ -93,7 +93,7 @@ class StormNode:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _ask(self, method: str, target: str, *, body: str = "") -> tuple[int, bytes]:
-        """Status and content of an answer. Raises OSError, IncompleteReadError, ValueError: it was not whole."""
+        """Status and content. Raises OSError, ValueError, IncompleteReadError where it was not whole."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(*self.server, local_addr=(self.source, 0))
             try:
