@@ -1,4 +1,4 @@
-"""Machines that boot from a boot server over and over, as scripts have iPXE do it: each step again until it is done.
+"""Machines that boot over and over, as scripts have iPXE do it: each step again until it is done.
 
 They keep count of what the server has acknowledged to them, so that a test can look for it afterwards.
 """
