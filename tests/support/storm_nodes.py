@@ -87,11 +87,13 @@ class StormNode:
             if status == 200:
                 return content
             if status not in {0, *_AGAIN}:
-                raise NodeFailedError(f"{self.name}: {method} {target.partition('?')[0]}: {status} {content!r}")
+                raise NodeFailedError(
+                    f"{self.name}: {method} {target.partition('?')[0]}: {status} {content!r}"
+                )
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _ask(self, method: str, target: str, *, body: str = "") -> tuple[int, bytes]:
-        """Status and content of one answer. Raises OSError, IncompleteReadError, ValueError: it was not whole."""
+        """Status and content. Raises OSError, ValueError, IncompleteReadError where it was not whole."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(*self.server, local_addr=(self.source, 0))
             try:
