@@ -13,7 +13,9 @@ REDACTED = "***"
 """What stands in place of a secret."""
 
 # The equals sign may be percent-encoded, and that again. What is redacted already stays as it is.
-_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(token(?:=|%(?:25)*3d))(?!\*{3}(?:[^\w*]|$))[^&#\s]+", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])((?:token|report\?boot)(?:=|%(?:25)*3d))(?!\*{3}(?:[^\w*]|$))[^&#\s]+", re.IGNORECASE
+)
 _AFTER_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
 _USER = re.compile(r"//.*@", re.DOTALL)
 
@@ -26,7 +28,7 @@ def redact_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def redact_tokens(text: str) -> str:
-    """A URI, or a text with some, without the values of ``token=``."""
+    """A URI, or a text with some, without the values of ``token=``, and of ``report?boot=``."""
     return _TOKEN.sub(rf"\1{REDACTED}", text)
 
 

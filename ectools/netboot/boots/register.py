@@ -121,7 +121,7 @@ class BootRegister:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``seen`` are stages before the script.
+        boot. ``seen``: stages before the script → how many seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -136,7 +136,7 @@ class BootRegister:
             store_path=store_path,
             client=client,
             within=within,
-            stages={**{stage: at for stage, at in (seen or {}).items() if at <= now}, NodeStage.SCRIPT: now},
+            stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
         live = self._find_same(boot)
         if live is None:
@@ -154,9 +154,20 @@ class BootRegister:
 
     def see(self, boot_id: str, stage: NodeStage) -> None:
         """A boot was seen at a stage; the first time counts."""
-        live = self._by_id.get(boot_id)
+        self._see(self._by_id.get(boot_id), stage)
+
+    def see_by_token(self, token: str, stage: NodeStage) -> None:
+        """As ``see``, by the boot's token."""
+        self._see(self._by_token.get(hash_token(token)), stage)
+
+    def _see(self, live: _Live | None, stage: NodeStage) -> None:
         if live is not None and stage not in live.boot.stages and live.boot.state is not BootState.HEALTHY:
             self._reach(live, stage)
+
+    def knows(self, token: str) -> bool:
+        """Whether a token is some boot's, and its time is not over."""
+        live = self._by_token.get(hash_token(token))
+        return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
 
     async def report(self, token: str, stage: NodeStage, report: NodeReport | None) -> NodeBoot:
         """What a node says, kept when this returns. Raises ReportError; StateError: it may say it again.

@@ -108,11 +108,19 @@ class Connection(asyncio.Protocol):
 
     # What the server calls
 
-    def begin(self, *, has_body: bool) -> None:
-        """A request is being answered: its client is no longer waited for."""
+    def begin(self, *, has_body: bool, wanted_bytes: int = 0) -> None:
+        """A request is being answered: its client is no longer waited for.
+
+        So many bytes of its body may be wanted, and do not count as sent ahead.
+        """
         self._turn_to(ConnectionState.BUSY, Use.WORK)
         self.deadline = None
+        self._ahead = -wanted_bytes
         self._has_body = has_body
+
+    def end_body(self) -> None:
+        """The request's body has been read to its end: nothing is to be read before the connection closes."""
+        self._has_body = False
 
     def finish(self) -> None:
         """The answer has been sent, or given up."""

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiohttp import HttpVersion10, HttpVersion11
+from aiohttp import ClientPayloadError, HttpVersion10, HttpVersion11
 
 from ectools.netboot.http.cache import CachedFile
 from ectools.netboot.http.conditional import Status, Validators, select
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
     from ectools.timers import Guard
 
 _HEALTH = (HEALTH_PATH.removeprefix("/").encode(),)
+_READ = frozenset({"GET", "HEAD"})
+_ALL = _READ | {"POST"}
+_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _OCTETS = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
 # A cache between here and the client asks before it answers from its copy; types are not guessed.
 _COMMON = {"Cache-Control": "no-cache", "Server": "ectools", "X-Content-Type-Options": "nosniff"}
+_PRIVATE = {"Cache-Control": "no-store"}
 # Of what network boot serves, and the same on every machine. UEFI tells images by it (UEFI 2.10, 24.7).
 _TYPES = {
     ".cfg": _TEXT,
@@ -79,11 +83,12 @@ class Resource:
     """What stands at a path: the segments of a file below the root, or the content itself.
 
     ``on_complete`` is called once, with what became of the response, also where that is an error.
-    ``content_type`` None: by the name.
+    ``content_type`` None: by the name. ``is_private``: it is for who asked alone, and no cache keeps it.
     """
 
     target: tuple[bytes, ...] | bytes
     content_type: str | None = None
+    is_private: bool = False
     on_complete: Callable[[Delivery], None] | None = None
 
 
@@ -99,10 +104,26 @@ class Router(Protocol):
         ...
 
 
+class Receiver(Protocol):
+    """Who takes bodies (POST): of at most ``max_bytes``, and of whom it has let in before one is read."""
+
+    @property
+    def max_bytes(self) -> int: ...
+
+    def admit(self, info: RequestInfo) -> None:
+        """Returns where a body may come. Raises RejectedError: 405 where nothing is taken."""
+        ...
+
+    async def receive(self, info: RequestInfo, body: bytes) -> bytes:
+        """The answer, plain text. Raises RejectedError."""
+        ...
+
+
 class RequestHandler:
     """The responses to requests, from one directory, or from what ``router`` makes of it.
 
-    ``report`` gives further fields of the health report; ``guard`` logs and counts faults of this program.
+    ``receiver`` None: no request may have a body that is looked at. ``report`` gives further fields of the
+    health report; ``guard`` logs and counts faults of this program.
     """
 
     def __init__(
@@ -111,6 +132,7 @@ class RequestHandler:
         *,
         access_check: AccessCheck | None,
         router: Router | None,
+        receiver: Receiver | None = None,
         report: Callable[[], Mapping[str, Any]],
         guard: Guard,
     ) -> None:
@@ -118,6 +140,7 @@ class RequestHandler:
         self._guard = guard
         self._access_check = access_check
         self._router = router
+        self._receiver = receiver
         self._report = report
         self._root = WebRoot(settings.root, store=settings.store)
         self._files = Files(self._root)
@@ -137,13 +160,15 @@ class RequestHandler:
         """The reply to ``request``, whatever it is. It may hold an open file: it must be sent."""
         resource = None
         try:
-            info = _read_request_info(request)
-            if info.segments == _HEALTH:
+            info = _read_request_info(request, methods=_READ if self._receiver is None else _ALL)
+            if info.segments == _HEALTH and info.method in _READ:
                 return await self._report_health(info)
             if self._access_check is not None:
                 self._access_check(info)
             if overload:
                 raise RejectedError(503, "all connections are taken; try again")
+            if info.method not in _READ and self._receiver is not None:
+                return await self._receive(request, info, self._receiver)
             resource = (
                 Resource(target=info.segments) if self._router is None else await self._router.find(info)
             )
@@ -157,6 +182,32 @@ class RequestHandler:
             reply.on_complete = resource.on_complete
         return reply
 
+    def count_wanted(self, request: web.BaseRequest) -> int:
+        """How many bytes of a request's body may be read."""
+        if self._receiver is None:
+            return 0
+        return min(_find_length(request) or 0, self._receiver.max_bytes)
+
+    async def _receive(self, request: web.BaseRequest, info: RequestInfo, receiver: Receiver) -> MemoryReply:
+        receiver.admit(info)
+        length = _find_length(request)
+        if length is None:
+            raise RejectedError(411, "a Content-Length is needed")
+        if length > receiver.max_bytes:
+            raise RejectedError(413, f"more than {receiver.max_bytes} bytes")
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110, section 10.1.1
+        try:
+            async with asyncio.timeout(self._settings.header_seconds):
+                # aiohttp's reader of no body at all has not even nothing.
+                body = await request.content.readexactly(length) if length else b""
+        except TimeoutError as error:
+            raise RejectedError(408, "the body did not come in time") from error
+        except (asyncio.IncompleteReadError, ConnectionError, ClientPayloadError) as error:
+            raise RejectedError(400, "the body has not come whole") from error
+        answer = await receiver.receive(info, body)
+        return MemoryReply(status=200, headers={"Content-Type": _TEXT, **_COMMON, **_PRIVATE}, body=answer)
+
     async def _answer(
         self, request: web.BaseRequest, info: RequestInfo, resource: Resource
     ) -> MemoryReply | FileReply:
@@ -164,6 +215,8 @@ class RequestHandler:
             reply = self._reply(request, info.segments, describe_content(resource.target), resource.target)
             if resource.content_type is not None and "Content-Type" in reply.headers:
                 reply.headers["Content-Type"] = resource.content_type
+            if resource.is_private:
+                reply.headers.update(_PRIVATE)
             return reply
         file = await self._files.get(resource.target)
         if isinstance(file, CachedFile):
@@ -235,7 +288,7 @@ class RequestHandler:
         headers = {"Content-Type": _TEXT, **_COMMON}
         if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = "GET, HEAD"
-        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if error.status in _LATER:
             headers["Retry-After"] = str(self._settings.choose_retry_after())
         reply = MemoryReply(status=error.status, headers=headers, body=f"{error.message}\n".encode())
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -243,11 +296,19 @@ class RequestHandler:
         return reply
 
 
-def _read_request_info(request: web.BaseRequest) -> RequestInfo:
+def _find_length(request: web.BaseRequest) -> int | None:
+    """What a request says that its body has; None where it does not, because the body comes in chunks.
+
+    aiohttp has looked at it: it is a number, and there is no other.
+    """
+    return None if "Transfer-Encoding" in request.headers else request.content_length
+
+
+def _read_request_info(request: web.BaseRequest, *, methods: frozenset[str]) -> RequestInfo:
     """Raises RejectedError: 400, 405, 505."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise RejectedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in methods:
         raise RejectedError(405, "only GET and HEAD are served")
     if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
         raise RejectedError(400, "a request needs one Host field")  # RFC 9112, section 3.2

@@ -21,7 +21,7 @@ from ectools.netboot.http.access_log import AccessLog, log_rejection
 from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, ConnectionState, Hooks
 from ectools.netboot.http.garbage import settle_memory
-from ectools.netboot.http.handler import AccessCheck, RequestHandler, Router
+from ectools.netboot.http.handler import AccessCheck, Receiver, RequestHandler, Router
 from ectools.netboot.http.responses import MemoryReply
 from ectools.netboot.http.self_check import ask_health
 from ectools.netboot.http.sendfile import Abort, SendfileScheduler
@@ -68,6 +68,7 @@ class HttpServer:
         access_check: AccessCheck | None = None,
         router: Router | None = None,
         classify: Callable[[str], Standing] = lambda _: Standing.CLIENT,
+        receiver: Receiver | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         if not isinstance(self._loop, asyncio.SelectorEventLoop):
@@ -84,6 +85,7 @@ class HttpServer:
             settings,
             access_check=access_check,
             router=router,
+            receiver=receiver,
             report=self.describe,
             guard=self._requests_guard,
         )
@@ -193,9 +195,12 @@ class HttpServer:
             reply.aborted = Abort.CLIENT_GONE
             return reply
         served = self.admission.is_served(connection)
-        connection.begin(has_body=request.can_read_body)
+        wanted_bytes = self._handler.count_wanted(request)
+        connection.begin(has_body=request.can_read_body, wanted_bytes=wanted_bytes)
         try:
             answer = await self._handler.answer(request, overload=not served)
+            if not request.can_read_body:
+                connection.end_body()
             try:
                 if connection.close_after or request.can_read_body or not served:
                     answer.force_close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.netboot.boots.model import NodeStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,16 @@ class _Node:
 
 
 class BootTracker:
-    """The boots that are under way, by the nodes' addresses. ``clock`` gives seconds that only grow."""
+    """The boots that are under way: by their ids, and by the nodes' addresses where a node has none.
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
+    ``clock`` gives seconds that only grow. ``see`` is called with the id of a boot that is seen at a stage.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float], see: Callable[[str, NodeStage], None] = lambda *_: None
+    ) -> None:
         self._clock = clock
+        self._see = see
         self._boots: OrderedDict[str, _Node] = OrderedDict()
         self.boots = 0
         """How often a node has fetched everything that it boots from."""
@@ -53,24 +60,44 @@ class BootTracker:
             node.loaders, node.loading_since = set(), self._clock()
         node.loaders.add(file)
 
-    def script(self, client: str, release: Release, delivery: Delivery, *, node: str | None = None) -> None:
-        """The node asked for the second script; ``node`` is its name, where it has one."""
+    def find_first_stage(self, client: str) -> float | None:
+        """How many seconds ago the node at that address got its first stage, where that is known."""
+        known = self._boots.get(client)
+        return self._clock() - known.loading_since if known is not None and known.loaders else None
+
+    def script(
+        self,
+        client: str,
+        release: Release,
+        delivery: Delivery,
+        *,
+        node: str | None = None,
+        boot: str | None = None,
+    ) -> None:
+        """The node asked for the second script; ``node`` is its name, and ``boot`` the id of what it begins,
+        where it has one.
+        """
         if not delivery.reached_end:
             return
         known = self._find(client)
         since = known.loading_since if known.loaders else self._clock()
-        self._boots[client] = _Node(since=since, release=release.id, name=node)
+        if boot is not None:
+            del self._boots[client]
+        self._boots[boot or client] = _Node(since=since, release=release.id, name=node)
         named = {} if node is None else {"node": node}
         fields = {"client": client, "release": release.id, "tag": release.tag, **named}
         _log.info("a node has fetched its boot script", **fields)
 
-    def file(self, client: str, release: Release, name: str, delivery: Delivery) -> None:
-        """The node asked for a file of a release."""
+    def file(
+        self, client: str, release: Release, name: str, delivery: Delivery, *, boot: str | None = None
+    ) -> None:
+        """The node asked for a file of a release, and said for which boot, if it knows."""
         system = release.find_system(name)
         if system is None or delivery.sent == 0 or not delivery.of_content:
             return
         wanted = {system.boot.kernel, *system.boot.initrds}
-        node = self._find(client)
+        key = boot if boot is not None and boot in self._boots else client
+        node = self._find(key)
         fields = {"client": client, "file": name, "release": release.id, "bytes": delivery.sent}
         if not delivery.reached_end:
             _log.warning("a node did not fetch a boot file to its end", **fields)
@@ -81,6 +108,11 @@ class BootTracker:
             node.release, node.have = release.id, set()
         node.have.add(name)
         _log.info("a node has fetched a boot file", **fields)
+        if boot is not None:
+            if name == system.boot.kernel:
+                self._see(boot, NodeStage.KERNEL)
+            if node.have >= set(system.boot.initrds):
+                self._see(boot, NodeStage.INITRD)
         if wanted <= node.have:
             self.boots += 1
             seconds = round(self._clock() - node.since, 3)
@@ -94,11 +126,11 @@ class BootTracker:
                 **({} if node.name is None else {"node": node.name}),
             )
             # The next thing it fetches is of its next boot.
-            del self._boots[client]
+            del self._boots[key]
 
-    def _find(self, client: str) -> _Node:
-        node = self._boots.pop(client, None) or _Node(since=self._clock())
-        self._boots[client] = node
+    def _find(self, key: str) -> _Node:
+        node = self._boots.pop(key, None) or _Node(since=self._clock())
+        self._boots[key] = node
         if len(self._boots) > _MAX_NODES:
             self._boots.popitem(last=False)
         return node

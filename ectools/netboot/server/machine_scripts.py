@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.netboot.boot_files.scripts.reporting import ScriptBoot
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.boot_files.scripts.unbooted import build_disk, build_hold, build_refusal
+from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.manifest import Release, System
     from ectools.netboot.server.policy import Asked, ServingPolicy
 
 _log = log.Log(__name__)
 
+# In a script that is not filled yet: nobody can have put them into a setting.
+_NODE, _ID, _TOKEN = (secrets.token_hex(16) for _ in range(3))
+_MAX_SCRIPTS = 256
+_INIT = re.compile(r"init=(/nix/store/[^/]+)/init")
 # A machine that is held asks every half minute, for as long as nobody names it.
 _AGAIN_SECONDS = 3600.0
 _MAX_MACHINES = 4096
@@ -29,18 +38,67 @@ def name_machine(asked: Asked) -> str:
     return f"a machine of no name ({asked.machine})" if name is None else f"{name} ({asked.machine})"
 
 
-def build_booted(policy: ServingPolicy, asked: Asked, release: Release) -> str:
-    """The script of a machine that boots ``release``. Raises ScriptError where that has nothing for it."""
-    assignment = asked.assignment
-    return build_netboot(
-        policy.settings,
-        release,
-        policy.token,
-        system=assignment.system,
-        build=asked.machine.build,
-        arguments=assignment.kernel_arguments,
-        title=assignment.node or "",
-    )
+def name_subject(asked: Asked) -> str | None:
+    """What a machine's boots are known by where it has no name: the first of its keys; None: it has none."""
+    key = next(list_keys(asked.machine), None)
+    return None if key is None else " ".join(key)
+
+
+class BootedScripts:
+    """The scripts of machines that boot a release: one is made for all that boot alike, and filled for each.
+
+    It belongs to one policy, whose settings and token are in them.
+    """
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[object, ...], str] = OrderedDict()
+
+    def find(self, policy: ServingPolicy, asked: Asked, release: Release, *, reports: bool) -> str:
+        """The script for ``fill``; ``reports``: it says what becomes of its boot.
+
+        Raises ScriptError where the release has nothing for the machine.
+        """
+        assignment = asked.assignment
+        parts = (assignment.system, assignment.kernel_arguments)
+        health = (assignment.healthy_within, assignment.health_units)
+        key = (release.id, *parts, asked.machine.build, assignment.node is None, *(health if reports else ()))
+        made = self._made.get(key)
+        if made is None:
+            within, units = health
+            made = self._made[key] = build_netboot(
+                policy.settings,
+                release,
+                policy.token,
+                system=assignment.system,
+                build=asked.machine.build,
+                arguments=assignment.kernel_arguments,
+                title="" if assignment.node is None else _NODE,
+                boot=ScriptBoot(id=_ID, token=_TOKEN, within=within, units=units) if reports else None,
+            )
+            if len(self._made) > _MAX_SCRIPTS:
+                self._made.popitem(last=False)
+        return made
+
+    @staticmethod
+    def fill(script: str, *, node: str | None, boot_id: str = "", token: str = "") -> bytes:
+        """A found script for one machine, and one boot of it."""
+        filled = script.replace(_NODE, node or "").replace(_ID, boot_id).replace(_TOKEN, token)
+        return filled.encode("ascii")
+
+
+def find_system(policy: ServingPolicy, asked: Asked, release: Release) -> System | None:
+    """The system of ``release`` that a machine is given; None where that cannot be told."""
+    systems, wanted = release.systems, asked.assignment.system
+    if wanted is not None:
+        return next((each for each in systems if each.name == wanted), None)
+    return choose_system(systems, asked.machine.build or "", policy.settings.release.systems)
+
+
+def find_store_path(asked: Asked, system: System | None) -> str | None:
+    """The NixOS system that the kernel is told to start: the last ``init=`` counts, as with the kernel."""
+    arguments = (*(() if system is None else system.boot.arguments), *asked.assignment.kernel_arguments)
+    found = [_INIT.fullmatch(each) for each in arguments if each.startswith("init=")]
+    return found[-1][1] if found and found[-1] is not None else None
 
 
 def build_unbooted(policy: ServingPolicy, asked: Asked) -> str:

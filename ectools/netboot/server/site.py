@@ -21,7 +21,9 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.boot_files.scripts.reporting import BOOT_PARAMETER
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
+from ectools.netboot.boots.model import NodeStage
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -31,19 +33,26 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.server.access import RELEASES
+from ectools.netboot.server.boot_orders import BootOrders
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.machine_scripts import (
     MachineLog,
-    build_booted,
     build_unbooted,
     build_waiting,
+    find_store_path,
+    find_system,
+    name_subject,
 )
+from ectools.netboot.server.node_reports import NodeReports
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.http.admission import Standing
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
@@ -54,6 +63,8 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
+# An older first stage is of a boot that came to nothing.
+_FIRST_STAGE_SECONDS = 600.0
 # A report is the watchdog's too, which a disk that hangs must not starve (``HttpServer.check_itself``).
 _LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
@@ -94,7 +105,11 @@ def _warn_of_unserved(release: Release, policy: ServingPolicy) -> None:
 
 
 class BootSite:
-    """The router of one store. ``details`` gives further fields of the health report."""
+    """The router of one store. ``details`` gives further fields of the health report.
+
+    ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
+    fleet, as it is changed while it is used.
+    """
 
     def __init__(
         self,
@@ -103,16 +118,27 @@ class BootSite:
         *,
         clock: Callable[[], float] = time.monotonic,
         details: Callable[[], Mapping[str, Any]] = dict,
+        boots: BootRegister | None = None,
+        live: LiveFleet | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
+        self._live = live
+        self._orders = (
+            None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
+        )
+        self._set_fleet()
         self._details = details
         self._leases = ReleaseLeases(store, clock=clock)
         self._current: _Current | None = None
         self._reported_error: str | None = None
         self._looking: asyncio.Task[None] | None = None
         self.guard = Guard("looks at what is current", clock=clock)
-        self.nodes = BootTracker(clock=clock)
+        self._boots = boots
+        self.nodes = BootTracker(clock=clock, see=(lambda *_: None) if boots is None else boots.see)
+        self.reports = (
+            None if boots is None else NodeReports(boots, name_client=self._name_client, clock=clock)
+        )
         self._machine_log = MachineLog(clock=clock)
         self._tags = ReleaseTags(store)
 
@@ -129,11 +155,20 @@ class BootSite:
         if self._current is not None:
             self._current = self._build(self._current.release, policy)
         self._policy = policy
+        self._set_fleet()
+
+    def _set_fleet(self) -> None:
+        if self._live is not None:
+            file = self._policy.settings.fleet.file
+            where = "the settings" if file is None else f"the settings or {file}"
+            self._live.set_base(self._policy.fleet, self._policy.roster, where=where)
 
     async def find(self, info: RequestInfo) -> Resource:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._find_script(info)
+            case _ if self.reports is not None and self.reports.is_asked(info):
+                return Resource(target=await self.reports.mark(info), is_private=True)
             case segments if segments in self._policy.boot_files:
                 return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:
@@ -171,7 +206,9 @@ class BootSite:
         return None if self._current is None else self._current.release
 
     async def sweep(self) -> None:
-        """End the leases of releases that nobody uses any more."""
+        """End the leases of releases that nobody uses any more, and the orders that were carried out."""
+        if self._orders is not None:
+            await self._orders.sweep()
         release = await self.refresh()
         self._leases.sweep(current=None if release is None else release.id)
 
@@ -229,24 +266,70 @@ class BootSite:
 
     async def _find_script(self, info: RequestInfo) -> Resource:
         policy = self._policy
-        if policy.fleet.is_empty:
+        asked = await self._identify(info)
+        reports = asked is not None and self._begins_boot(info, asked)
+        fleet = policy.fleet if self._live is None else self._live.fleet
+        if fleet.is_empty and not reports:
             current = await self._need_current()
             return self._give(info, current.script, current.release)
-        asked = policy.identify(info.query)
         if asked is None:
             return Resource(target=policy.question)
         if asked.assignment.boot is not NodeTarget.NETWORK:
             self._tell_unbooted(asked)
+            await self._give_order(info, asked, boot_id=None)
             return _as_script(build_unbooted(policy, asked))
         release = await self._find_assigned(asked)
         try:
             if release is None:
                 raise ScriptError(f"the release {asked.assignment.release} is not staged here")
-            script = build_booted(policy, asked, release)
+            script = policy.scripts.find(policy, asked, release, reports=reports)
         except ScriptError as error:
             self._machine_log.tell("a node cannot boot what it should", asked, reason=error.message)
             return _as_script(build_waiting(policy, asked, why=error.message))
-        return self._give(info, script.encode("ascii"), release, node=asked.assignment.node)
+        node = asked.assignment.node
+        if not reports:
+            return self._give(info, policy.scripts.fill(script, node=node), release, node=node)
+        boot, token = await self._begin(info, asked, release)
+        await self._give_order(info, asked, boot_id=boot.id)
+        filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token)
+        return self._give(info, filled, release, node=node, boot=boot)
+
+    async def _identify(self, info: RequestInfo) -> Asked | None:
+        """Who asks, and what it boots, where what it was to boot once is behind it."""
+        asked = self._policy.identify(info.query, self._live)
+        if asked is None or not asked.assignment.once or not self._begins_boot(info, asked):
+            return asked
+        assert self._orders is not None  # noqa: S101 - of a fleet that is live
+        await self._orders.settle(asked.assignment.node or "")
+        return self._policy.identify(info.query, self._live)
+
+    async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:
+        if self._orders is not None and asked.assignment.once and self._begins_boot(info, asked):
+            await self._orders.give(asked.assignment.node or "", boot_id=boot_id)
+
+    def _begins_boot(self, info: RequestInfo, asked: Asked) -> bool:
+        """Whether a machine asks for its script, and not somebody who looks at it."""
+        known = self._boots is not None and name_subject(asked) is not None
+        return known and info.method == "GET" and not _is_probe(info)
+
+    async def _begin(self, info: RequestInfo, asked: Asked, release: Release) -> tuple[NodeBoot, str]:
+        assert self._boots is not None  # noqa: S101 - ``_begins_boot`` has looked
+        assignment, system = asked.assignment, find_system(self._policy, asked, release)
+        client = self._name_client(info)
+        loaded = self.nodes.find_first_stage(client)
+        recent = loaded is not None and loaded < _FIRST_STAGE_SECONDS
+        return await self._boots.begin(
+            machine=name_subject(asked) or "",
+            node=assignment.node,
+            group=assignment.group,
+            release=release.id,
+            tag=release.tag,
+            system="" if system is None else system.name,
+            store_path=find_store_path(asked, system),
+            client=client,
+            within=assignment.healthy_within,
+            seen={NodeStage.FIRST_STAGE: loaded} if loaded is not None and recent else {},
+        )
 
     def _tell_unbooted(self, asked: Asked) -> None:
         if asked.found.is_torn:
@@ -272,17 +355,24 @@ class BootSite:
             raise RejectedError(500, "the release cannot be served") from error
 
     def _give(
-        self, info: RequestInfo, script: bytes, release: Release, *, node: str | None = None
+        self,
+        info: RequestInfo,
+        script: bytes,
+        release: Release,
+        *,
+        node: str | None = None,
+        boot: NodeBoot | None = None,
     ) -> Resource:
         client = self._name_client(info)
 
         def on_complete(delivery: Delivery) -> None:
             if not _is_probe(info):
-                self.nodes.script(client, release, delivery, node=node)
+                boot_id = None if boot is None else boot.id
+                self.nodes.script(client, release, delivery, node=node, boot=boot_id)
 
         # Who has its script will come for its files.
         self._leases.keep(release.id)
-        return Resource(target=script, on_complete=on_complete)
+        return Resource(target=script, is_private=boot is not None, on_complete=on_complete)
 
     def _find_boot_file(self, info: RequestInfo, segments: tuple[bytes, ...]) -> Resource:
         client = self._name_client(info)
@@ -330,7 +420,7 @@ class BootSite:
                     hint="`ectools netboot releases verify` compares what is on the disk",
                 )
             if not _is_probe(info):
-                self.nodes.file(client, release, name, delivery)
+                self.nodes.file(client, release, name, delivery, boot=info.query.get(BOOT_PARAMETER))
 
         below = name.encode().split(b"/")
         return Resource(target=(RELEASES, release.id.encode(), *below), on_complete=on_complete)

@@ -6,6 +6,6 @@ DHCP server is beside a proxy, ``${next-server}`` is the wrong host.
 
 ``first_stage`` finds the boot server · ``second_stage`` loads a release and starts it · ``systems`` which of
 a release's a machine gets · ``unbooted`` for machines that boot no release · ``identity`` what a machine says
-of itself · ``fetching`` what both do: sources in turn, rounds, reasons, giving up ·
-``checked`` what may stand in a script.
+of itself · ``reporting`` what it says of its boot · ``fetching`` what both do: sources in turn, rounds,
+reasons, giving up · ``checked`` what may stand in a script.
 """

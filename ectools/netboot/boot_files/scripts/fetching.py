@@ -2,7 +2,8 @@
 
 The variables of these scripts, beside those of ``ectools.ipxe.nics``: ``ec-name`` the image, ``ec-path`` its
 path below a source, ``ec-how`` how the token is sent with it, ``ec-source`` and ``ec-url`` the source in
-turn, ``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over,
+turn, ``ec-query`` what is put behind the path there and ``ec-joint`` what comes before a token then,
+``ec-why-NIC-N`` why source N failed over a NIC, ``ec-given`` the NIC that the last file came over,
 ``ec-spread`` how much longer this machine pauses than another.
 """
 
@@ -76,17 +77,20 @@ def make_header(value: str) -> str:
     return f"params --name ec && param --params ec --header {TOKEN_HEADER} {value}"
 
 
-def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = "") -> list[str]:
+def build_fetch(
+    settings: NetbootSettings, token: str | None, *, query: str = "", own_query: str = ""
+) -> list[str]:
     """Load ``ec-path`` as the image ``ec-name`` over some NIC from some source, then go to ``fetched``.
 
-    ``query`` is put behind the path.
-
+    ``query`` is put behind the path, or ``own_query`` where the source is this server: a mirror's caches know
+    a file by its whole URL.
     ``ec-how`` says how the token is sent (``open``: it is not). A round goes through the NICs, and over each
     through the sources. The first round is left to the NIC that the machine booted from, or that a file came
     over, unless nobody answers there: a server that is being restarted is back before others have been tried.
     """
     attempts = settings.ipxe.attempts
     sources = _find_sources(settings)
+    joint = "${ec-joint}" if own_query else "&" if query else "?"
     return [
         ":fetch",
         *start_rounds(),
@@ -107,9 +111,14 @@ def build_fetch(settings: NetbootSettings, token: str | None, *, query: str = ""
         *(
             line
             for index, url in enumerate(sources)
-            for line in (f":source_{index}", f"set ec-url {url}", "goto try")
+            for line in (
+                f":source_{index}",
+                f"set ec-url {url}",
+                *(_choose_query(own_query if index == 0 else "") if own_query else []),
+                "goto try",
+            )
         ),
-        *_try_source(token, query),
+        *_try_source(token, "${ec-query}" if own_query else f"?{query}" if query else "", joint),
         ":next_source",
         "inc ec-source",
         "goto source",
@@ -149,11 +158,16 @@ def _stay() -> list[str]:
     ]
 
 
-def _try_source(token: str | None, query: str) -> list[str]:
+def _choose_query(query: str) -> list[str]:
+    if query:
+        return [f"set ec-query ?{query}", "set ec-joint &"]
+    return ["clear ec-query ||", "set ec-joint ?"]
+
+
+def _try_source(token: str | None, query: str, joint: str) -> list[str]:
     if token is not None and not is_token(token):
         raise ScriptError("the token has a character that iPXE cannot send")
-    asked = f"?{query}" if query else ""
-    get = f"imgfetch --name ${{ec-name}} --timeout ${{ec-stall}} ${{ec-url}}${{ec-path}}{asked}"
+    get = f"imgfetch --name ${{ec-name}} --timeout ${{ec-stall}} ${{ec-url}}${{ec-path}}{query}"
     end = "&& goto fetched || goto why"
     return [
         ":try",
@@ -166,7 +180,7 @@ def _try_source(token: str | None, query: str) -> list[str]:
                 f"{make_header(token)} ||",
                 f"{get}##params=ec {end}",
                 ":try_query",
-                f"{get}{'&' if query else '?'}token={encode_token(token)} {end}",
+                f"{get}{joint}token={encode_token(token)} {end}",
             ]
             if token
             else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.ipxe.nics import build_nic_walk, find_nics
+from ectools.netboot.boot_files.scripts.checked import check_base_url
 from ectools.netboot.boot_files.scripts.fetching import (
     WHY,
     build_fetch,
@@ -18,6 +19,7 @@ from ectools.netboot.boot_files.scripts.systems import build_systems, choose_by_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ectools.netboot.boot_files.scripts.reporting import ScriptBoot
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.settings.model import NetbootSettings
 
@@ -31,15 +33,20 @@ def build_netboot(
     build: str | None = None,
     arguments: Sequence[str] = (),
     title: str = "",
+    boot: ScriptBoot | None = None,
 ) -> str:
     """The second stage: kernel and initrds of ``release``, checked on the client where it can; then its boot.
 
     A machine gets the system for its architecture, or ``system``, if that is for it; ``build``: its iPXE's
     ``${buildarch}``, where it has said so. ``arguments`` are the kernel's, after the release's; ``title``
-    is who boots. Each file is asked of this server and of the mirrors in turn, below ``/releases/<id>/``: a
-    client that has this script gets this release's files whatever is staged meanwhile. Raises ScriptError.
+    is who boots, ``boot`` what it says of its boot. Each file is asked of this server and of the mirrors in
+    turn, below ``/releases/<id>/``: a client that has this script gets this release's files whatever is
+    staged meanwhile. Raises ScriptError.
     """
-    systems = build_systems(settings, release, only=system, build=build, more=arguments)
+    base_url = check_base_url(settings.base_url)
+    reporting = () if boot is None else boot.build_arguments(base_url, release.id)
+    systems = build_systems(settings, release, only=system, build=build, more=(*arguments, *reporting))
+    marks = [] if boot is None else boot.mark_loaded(base_url)
     sent = token if any(each.is_protected for each in systems) else None
     return join_lines(
         ["#!ipxe", f"# Boots {release.id}.", ""],
@@ -53,8 +60,11 @@ def build_netboot(
             *probe_header(sent),
         ],
         choose_by_build(systems, release),
-        *(each.render(release, token_is_sent=sent is not None, title=title) for each in systems),
-        build_fetch(settings, sent),
+        *(
+            each.render(release, token_is_sent=sent is not None, title=title, before_boot=marks)
+            for each in systems
+        ),
+        build_fetch(settings, sent, own_query="" if boot is None else boot.query),
         build_nic_walk(),
         [
             ":fetched",

@@ -50,7 +50,9 @@ class ScriptSystem:
         """The kernel and the initrds, as names of the release's files."""
         return (self.system.boot.kernel, *self.system.boot.initrds)
 
-    def render(self, release: Release, *, token_is_sent: bool, title: str) -> Iterator[str]:
+    def render(
+        self, release: Release, *, token_is_sent: bool, title: str, before_boot: Sequence[str]
+    ) -> Iterator[str]:
         """The steps: each file, which the script's block ``fetch`` loads, and the boot of whom it is of."""
         for index, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             yield f":file_{self.first + index}"
@@ -63,6 +65,7 @@ class ScriptSystem:
         kernel = self.names[0]
         yield f":file_{self.first + len(self.names)}"
         yield " ".join(["imgargs", kernel, *self.arguments])
+        yield from before_boot
         yield f"echo every.channel: {title}{': ' if title else ''}starting {release.id}"
         yield f"imgexec {kernel} ||"
         yield f"echo {FAILURE_MARK} {kernel}: loaded, but does not start (https://ipxe.org/${{errno:hexraw}})"

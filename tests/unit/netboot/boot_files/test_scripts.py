@@ -14,6 +14,7 @@ from ectools.ipxe.errors import NOBODY_ANSWERS, REASONS
 from ectools.ipxe.urls import URL
 from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
+from ectools.netboot.boot_files.scripts.reporting import ScriptBoot
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.settings.load import load_netboot_settings
 
@@ -76,6 +77,13 @@ def variables(script: str) -> set[str]:
 def test_the_scripts_as_they_are(name: str, settings: NetbootSettings, token: str | None) -> None:
     compare(f"netboot/{name}.autoexec.ipxe", build_autoexec(settings, token))
     compare(f"netboot/{name}.netboot.ipxe", build_netboot(settings, RELEASE, token))
+
+
+def test_a_machines_own_script_as_it_is() -> None:
+    boot = ScriptBoot(id="0123abc", token="t-o_ken", within=600, units=("a.service", "b.service"))
+    protected = ["netboot.ipxe", "initrd"]
+    settings = settings_of(mirrors=["https://cache.example.org/netboot"], protectedFiles=protected)
+    compare("netboot/machine-token.netboot.ipxe", build_netboot(settings, RELEASE, "t0k/en", boot=boot))
 
 
 @given(st.from_regex(URL, fullmatch=True).map(str.strip) | ANYTHING)

@@ -1,0 +1,103 @@
+"""What is remembered while a boot server runs: written, expired, pruned by itself; read at the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ectools.netboot.boots.model import NodeStage
+from ectools.netboot.server import boot_records
+from ectools.netboot.server.boot_records import BootRecords
+from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOOT: dict[str, Any] = {
+    "machine": "serial 1",
+    "node": "nuc",
+    "group": None,
+    "release": "r1",
+    "tag": None,
+    "system": "release",
+    "client": None,
+    "within": 600.0,
+}
+
+
+def make_records(directory: Path) -> BootRecords:
+    return BootRecords(directory, keep=lambda: (90, {"nuc"}))
+
+
+def test_what_was_seen_last_is_written_at_the_end(tmp_path: Path) -> None:
+    async def first() -> None:
+        records = make_records(tmp_path)
+        await records.start()
+        async with records.running():
+            boot, _ = await records.boots.begin(**BOOT)
+            records.boots.see(boot.id, NodeStage.KERNEL)
+            assert records.describe() == {"state": "ok", "boots_unwritten": 1}
+
+    async def second() -> None:
+        records = make_records(tmp_path)
+        await records.start()
+        async with records.running():
+            assert records.boots.latest["nuc"].last_stage is NodeStage.KERNEL
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+def test_it_is_kept_up_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_WRITE_SECONDS", "_EXPIRE_SECONDS", "_PRUNE_SECONDS"):
+        monkeypatch.setattr(boot_records, name, 0.0)
+    done: set[str] = set()
+    everything = asyncio.Event()
+
+    def note(name: str) -> Any:
+        async def work(**given: Any) -> None:
+            done.add(name)
+            if name == "prune":
+                assert given == {"days": 90, "nodes": {"nuc"}}
+                raise StateError("the store says so itself")
+            if len(done) == 3:
+                everything.set()
+
+        return work
+
+    async def run() -> None:
+        records = make_records(tmp_path)
+        await records.start()
+        with monkeypatch.context() as patch:
+            for name in ("write", "expire", "prune"):
+                patch.setattr(records.boots, name, note(name))
+            async with records.running(), asyncio.timeout(60):
+                await everything.wait()
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_hangs_holds_up_neither_start_nor_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_records, "_START_SECONDS", 0.0)
+
+    async def run() -> None:
+        records = make_records(tmp_path)
+
+        async def hang() -> None:
+            await asyncio.Event().wait()
+
+        async def nothing() -> None:
+            pass
+
+        monkeypatch.setattr(records.store, "start", hang)
+        monkeypatch.setattr(records.boots, "write", hang)
+        monkeypatch.setattr(records.store, "close", nothing)
+        await records.start()
+        async with records.running():
+            pass
+
+    asyncio.run(run())
