@@ -1,4 +1,4 @@
-"""The boot server killed again and again in the middle of a storm: nothing that it has acknowledged is lost."""
+"""The boot server killed again and again in the middle of a storm: nothing acknowledged is lost."""
 
 from __future__ import annotations
 
