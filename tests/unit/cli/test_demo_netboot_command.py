@@ -1,4 +1,4 @@
-"""``ectools demo netboot``, ``ectools docs commands`` and ``docs metrics``: what they print, and what they were given."""
+"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print, and what they were given."""
 
 from __future__ import annotations
 
