@@ -1,4 +1,4 @@
-"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print, and what they were given."""
+"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print, by what they are given."""
 
 from __future__ import annotations
 
