@@ -1,4 +1,4 @@
-"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print, by what they are given."""
+"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print of what they get."""
 
 from __future__ import annotations
 
