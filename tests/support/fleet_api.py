@@ -20,6 +20,7 @@ from ectools.netboot.api.view import FleetView
 from ectools.netboot.boots.model import NodeBoot, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
+from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
@@ -188,9 +189,23 @@ class Api:
     def __post_init__(self) -> None:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         self.rebase()
+        self.withdrawn: list[str] = []
+        self.pinned: list[str] = []
+        self.rollouts = LiveRollouts(
+            self.store,
+            fleet=lambda: self.fleet.fleet,
+            held=lambda _: False,
+            latest=lambda: self.boots.latest,
+            list_boots=self.boots.list_boots,
+            withdraw=self._withdraw,
+            clock=lambda: self.now,
+        )
+        self.fleet.lead = self.rollouts.lead
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
         self.view = FleetView(
             fleet=self.fleet,
+            rollouts=self.rollouts,
+            pin=self._pin,
             boots=self.boots,
             store=self.store,
             releases=self.releases,
@@ -205,6 +220,12 @@ class Api:
         """Read the document again."""
         made = make_fleet(**self.document)
         self.fleet.set_base(made, Roster(made), where="fleet.toml")
+
+    async def _withdraw(self, release_id: str) -> None:
+        self.withdrawn.append(release_id)
+
+    async def _pin(self, release_id: str) -> None:
+        self.pinned.append(release_id)
 
     async def _health(self) -> Mapping[str, Any]:
         return {"status": "ok", "root": True, "release": CURRENT.id}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.netboot.boots.model import BootState, NodeBoot, NodeStage
-from ectools.netboot.rollout.decide import decide, find_release, offer, start_rollout
+from ectools.netboot.rollout.decide import decide, find_led_release, offer, start_rollout
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SimulatedFleet:
     def settle(self) -> None:
         """Every node that is on asks once more."""
         for node in self.nodes.values():
-            node.runs = find_release(self.kept, node.name)
+            node.runs = find_led_release(self.kept, node.name)
 
     def known(self) -> Known:
         heard = {node.name: node.heard for node in self.nodes.values() if node.heard is not None}
@@ -122,7 +122,7 @@ class SimulatedFleet:
         moment = Known(nodes=self.names, boots={}, heard={}, now=self.now)
         if not self._keep(offer(self.kept, node.name, moment)):
             return  # no answer: it asks again
-        wanted = find_release(self.kept, node.name)
+        wanted = find_led_release(self.kept, node.name)
         if wanted != node.runs:
             self._boot(node, wanted)
 

@@ -30,7 +30,7 @@ def start_rollout(plan: RolloutPlan) -> Rollout:
     return Rollout(plan=plan, opened=plan.at)
 
 
-def find_release(rollout: Rollout, node: str) -> str:
+def find_led_release(rollout: Rollout, node: str) -> str:
     """The id of the release that a node of the group boots."""
     plan = rollout.plan
     match rollout.state:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.netboot.boots.model import BootState
+from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
     abort,
     decide,
+    find_led_release,
     offer,
     pause,
     resume,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
-    from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.fleet.model import Fleet, Node
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -111,6 +113,10 @@ class LiveRollouts:
         async with self._changing:
             for entry in await self._store.list(ROLLOUTS):
                 self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+        await self.look_again()
+
+    async def look_again(self) -> None:
+        """Look at all boots of rollouts under way, of which some may have been missed. Raises StateError."""
         for rollout in list(self._rollouts.values()):
             for node in () if rollout.has_ended else rollout.taken:
                 for boot in await self._list_boots(node):
@@ -160,22 +166,31 @@ class LiveRollouts:
 
     # What happens
 
-    async def choose(self, group: str, node: str) -> Rollout | None:
-        """The rollout that says what a node boots that asks now, kept with it; None where none does.
-
-        Where nothing can be kept, the node is given nothing that it has not got already.
-        """
-        rollout = self._rollouts.get(group)
+    def lead(self, node: Node) -> LedRelease | None:
+        """The release that a rollout gives a node, as it stands; None: what the fleet says."""
+        rollout = self._rollouts.get(node.group or "")
         if rollout is None or not self._is_in_force(rollout):
             return None
-        if rollout.state is RolloutState.RUNNING and node not in rollout.taken:
-            try:
-                async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                    rollout = await self._change(group, lambda now: _offer(now, node, self.know))
-            except (EcError, TimeoutError) as error:
-                reason = error.message if isinstance(error, EcError) else "the store does not answer"
-                _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
-        return rollout
+        by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
+        origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
+        return LedRelease(id=find_led_release(rollout, node.name), origin=origin)
+
+    async def offer(self, group: str, node: str) -> None:
+        """A node of the group asks what to boot: it may be given the release, kept when this returns.
+
+        Where it cannot be kept, the node is given nothing that it has not got already.
+        """
+        rollout = self._rollouts.get(group)
+        if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
+            return
+        if not self._is_in_force(rollout):
+            return
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
+                await self._change(group, lambda now: _offer(now, node, self.know))
+        except (EcError, TimeoutError) as error:
+            reason = error.message if isinstance(error, EcError) else "the store does not answer"
+            _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from functools import partial
@@ -16,6 +17,7 @@ from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
+from ectools.netboot.release.pins import pin
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
 from ectools.timers import repeat
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ectools.netboot.api.view import Boots
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.settings.model import NetbootSettings
     from ectools.netboot.state.interface import StateStore
 
@@ -48,6 +51,7 @@ class FleetService:
         settings: NetbootSettings,
         *,
         fleet: LiveFleet,
+        rollouts: LiveRollouts,
         boots: Boots,
         store: StateStore,
         releases: ReleaseStore,
@@ -59,8 +63,10 @@ class FleetService:
     ) -> None:
         self._view = FleetView(
             fleet=fleet,
+            rollouts=rollouts,
             boots=boots,
             store=store,
+            pin=partial(_pin, releases),
             releases=StagedReleases(releases, clock=time.monotonic),
             health=health,
             metrics=metrics,
@@ -130,3 +136,7 @@ class FleetService:
         self._hub.close()
         for listener in self._listeners:
             await listener.close()
+
+
+async def _pin(releases: ReleaseStore, release_id: str) -> None:
+    await asyncio.to_thread(pin, releases, release_id)

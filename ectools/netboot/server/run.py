@@ -40,6 +40,7 @@ from ectools.netboot.server.metrics import Remembered, render_metrics
 from ectools.netboot.server.metrics_nodes import FiguresInForce
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
+from ectools.netboot.server.rollout_service import RolloutService
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
@@ -185,9 +186,17 @@ class _Boot:
         self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
         releases = ReleaseStore(plan.settings.state_dir)
         self._live = LiveFleet(self._records.store, clock=time.time)
+        self._rollouts = RolloutService(
+            self._records.store, fleet=self._live, boots=self._records.boots, releases=releases
+        )
         self._figures = FiguresInForce()
         self._site = BootSite(
-            releases, plan.policy, details=self._report, boots=self._records.boots, live=self._live
+            releases,
+            plan.policy,
+            details=self._report,
+            boots=self._records.boots,
+            live=self._live,
+            rollouts=self._rollouts.rollouts,
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -203,6 +212,7 @@ class _Boot:
         self._fleet = FleetService(
             plan.settings,
             fleet=self._live,
+            rollouts=self._rollouts.rollouts,
             boots=self._records.boots,
             store=self._records.store,
             releases=releases,
@@ -235,7 +245,8 @@ class _Boot:
         # First: whoever reports would be told that its token is unknown.
         await self._records.start()
         await self._fleet.load()
-        async with self._records.running(), self._fleet.running():
+        await self._rollouts.load()
+        async with self._records.running(), self._fleet.running(), self._rollouts.running():
             await self._run(settings)
 
     async def _run(self, settings: ServerSettings) -> None:

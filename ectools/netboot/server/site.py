@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.server.policy import Asked, ServingPolicy
 
 _log = log.Log(__name__)
@@ -108,7 +109,7 @@ class BootSite:
     """The router of one store. ``details`` gives further fields of the health report.
 
     ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
-    fleet, as it is changed while it is used.
+    fleet, as it is changed while it is used, and ``rollouts`` what leads its groups.
     """
 
     def __init__(
@@ -120,10 +121,12 @@ class BootSite:
         details: Callable[[], Mapping[str, Any]] = dict,
         boots: BootRegister | None = None,
         live: LiveFleet | None = None,
+        rollouts: LiveRollouts | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
         self._live = live
+        self._rollouts = rollouts
         self._orders = (
             None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
         )
@@ -297,10 +300,18 @@ class BootSite:
     async def _identify(self, info: RequestInfo) -> Asked | None:
         """Who asks, and what it boots, where what it was to boot once is behind it."""
         asked = self._policy.identify(info.query, self._live)
-        if asked is None or not asked.assignment.once or not self._begins_boot(info, asked):
+        if asked is None or not self._begins_boot(info, asked):
             return asked
-        assert self._orders is not None  # noqa: S101 - of a fleet that is live
-        await self._orders.settle(asked.assignment.node or "")
+        node, group = asked.assignment.node, asked.assignment.group
+        if asked.assignment.once:
+            assert self._orders is not None  # noqa: S101 - of a fleet that is live
+            await self._orders.settle(node or "")
+            asked = self._policy.identify(info.query, self._live)
+        if self._rollouts is None or node is None or group is None or group not in self._rollouts.rollouts:
+            return asked
+        if asked is None or asked.assignment.once or asked.assignment.boot is not NodeTarget.NETWORK:
+            return asked
+        await self._rollouts.offer(group, node)
         return self._policy.identify(info.query, self._live)
 
     async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:

@@ -14,7 +14,7 @@ from ectools.netboot.boots.model import BootState, NodeBoot, NodeStage
 from ectools.netboot.rollout.decide import (
     abort,
     decide,
-    find_release,
+    find_led_release,
     list_awaited,
     offer,
     pause,
@@ -155,7 +155,7 @@ def take(rollout: Rollout, nodes: str, at: float) -> Rollout:
 def test_the_first_to_ask_is_the_canary_and_the_next_stays() -> None:
     rollout = take(start_rollout(PLAN), "ba", 5.0)
     assert rollout.taken == {"b": 5.0}
-    assert {node: find_release(rollout, node) for node in "ab"} == {"a": BEFORE, "b": TARGET}
+    assert {node: find_led_release(rollout, node) for node in "ab"} == {"a": BEFORE, "b": TARGET}
     assert offer(rollout, "b", known(now=9.0)) is rollout
 
 
@@ -179,7 +179,7 @@ def test_a_wave_waits_for_who_is_on_and_not_for_who_is_off() -> None:
     rollout = decide(rollout, off)
     assert (rollout.state, rollout.ended) == (RolloutState.DONE, day)
     assert rollout.why == "off until now, and given it when they come: b, c, d"
-    assert find_release(rollout, "d") == TARGET
+    assert find_led_release(rollout, "d") == TARGET
 
 
 def test_more_failures_than_are_allowed_stop_it_in_one_step() -> None:
@@ -189,7 +189,7 @@ def test_more_failures_than_are_allowed_stop_it_in_one_step() -> None:
     rollout = decide(rollout, known(now=10.0, a=[(1.0, BootState.HEALTHY)], **bad))
     assert rollout.state is RolloutState.STOPPED
     assert rollout.why == "2 nodes have failed (b: failed after kernel; c: unhealthy after kernel)"
-    assert {find_release(rollout, node) for node in "abcd"} == {BEFORE}
+    assert {find_led_release(rollout, node) for node in "abcd"} == {BEFORE}
     assert decide(rollout, known(now=99.0)) is rollout
 
 
@@ -224,7 +224,7 @@ def test_who_was_healthy_and_fails_later_counts() -> None:
 def test_a_pause_gives_nobody_the_release_and_still_stops() -> None:
     rollout = pause(take(start_rollout(replace(PLAN, max_failures=0)), "a", 0.0))
     assert offer(rollout, "b", known()) is rollout
-    assert find_release(rollout, "a") == TARGET
+    assert find_led_release(rollout, "a") == TARGET
     assert decide(rollout, known(now=5.0, a=[(1.0, BootState.HEALTHY)])).wave == 0
     assert resume(rollout).state is RolloutState.RUNNING
     stopped = decide(rollout, known(now=5.0, a=[(1.0, BootState.FAILED)]))
@@ -243,7 +243,7 @@ def test_an_end_is_not_left(end: RolloutState) -> None:
 
 def test_an_abort_leads_back() -> None:
     rollout = abort(take(start_rollout(PLAN), "a", 0.0), why="by alice", now=3.0)
-    assert (find_release(rollout, "a"), rollout.why, rollout.ended) == (BEFORE, "by alice", 3.0)
+    assert (find_led_release(rollout, "a"), rollout.why, rollout.ended) == (BEFORE, "by alice", 3.0)
 
 
 def test_quotas_grow_also_where_a_percentage_is_less_than_the_canaries() -> None:
