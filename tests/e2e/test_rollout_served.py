@@ -50,9 +50,7 @@ def prepare(directory: Path) -> tuple[Path, Release, Release]:
     raw = json.loads(path.read_text())
     raw["fleet"] |= {
         "groups": {"runners": {"release": before.id}},
-        "nodes": {
-            name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES
-        },
+        "nodes": {name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES},
     }
     path.write_text(json.dumps(raw))
     return path, before, after

@@ -24,7 +24,7 @@ from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ectools.netboot.api.app import Mount
@@ -189,6 +189,7 @@ class Api:
     def __post_init__(self) -> None:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         self.rebase()
+        self.on_start: list[Callable[[], Awaitable[None]]] = []
         self.withdrawn: list[str] = []
         self.pinned: list[str] = []
         self.rollouts = LiveRollouts(
@@ -255,6 +256,8 @@ def control_socket(path: Path, prepare: Callable[[Api], None]) -> Iterator[Api]:
     async def serve() -> None:
         api = Api()
         prepare(api)
+        for each in api.on_start:
+            await each()
         made.append(api)
         loops.append(asyncio.get_running_loop())
         listener = AppListener(

@@ -38,6 +38,17 @@ _log = log.Log(__name__)
 
 ROLLOUTS = "rollouts/"
 """What keys of the store begin with; a group's name is the rest."""
+_EVENTS = {
+    "rollout-started": "a rollout has begun",
+    "rollout-paused": "a rollout is paused",
+    "rollout-resumed": "a rollout goes on",
+    "rollout-aborted": "a rollout was ended: all go back to the release before",
+    "rollout-node-failed": "a node has failed with the release of a rollout",
+    "rollout-wave": "a rollout's next wave is open",
+    "rollout-stopped": "a rollout has stopped: all go back to the release before",
+    "rollout-done": "a rollout is done",
+}
+"""Kind of an event → what the log says of it."""
 _MAX_TRIES = 8
 _MAX_SEEN = 64
 _KEPT_SECONDS = 2.0
@@ -301,7 +312,7 @@ class LiveRollouts:
         plan = rollout.plan
         told = {"release": plan.target, "before": plan.before, "why": rollout.why, **data}
         write = _log.warning if rollout.state is RolloutState.STOPPED else _log.info
-        write("a rollout", what=kind.removeprefix("rollout-"), group=plan.group, by=by, **told)
+        write(_EVENTS[kind], group=plan.group, by=by, **told)
         try:
             await self._store.append(kind, subject=plan.group, by=by, data=told)
         except StateError:  # the store has said so; the rollout itself is kept
