@@ -23,7 +23,6 @@ from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.boot_files.scripts.reporting import BOOT_PARAMETER
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
-from ectools.netboot.boots.model import NodeStage
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
@@ -61,8 +60,6 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
-# An older first stage is of a boot that came to nothing.
-_FIRST_STAGE_SECONDS = 600.0
 # A report is the watchdog's too, which a disk that hangs must not starve (``HttpServer.check_itself``).
 _LOOK_SECONDS_OF_REPORT = 2.0
 # What the root answers where a file that the release's manifest lists is gone, closed or broken.
@@ -282,8 +279,6 @@ class BootSite:
         assert self._boots is not None  # noqa: S101 - ``_begins_boot`` has looked
         assignment, system = asked.assignment, find_system(self._policy, asked, release)
         client = self._name_client(info)
-        loaded = self.nodes.find_first_stage(client)
-        recent = loaded is not None and loaded < _FIRST_STAGE_SECONDS
         return await self._boots.begin(
             machine=name_subject(asked) or "",
             node=assignment.node,
@@ -294,7 +289,7 @@ class BootSite:
             store_path=find_store_path(asked, system),
             client=client,
             within=assignment.healthy_within,
-            seen={NodeStage.FIRST_STAGE: loaded} if loaded is not None and recent else {},
+            seen=self.nodes.find_seen(client, asked.machine.mac),
         )
 
     def _tell_unbooted(self, asked: Asked) -> None:
