@@ -42,6 +42,10 @@
           path = ./examples/boot-host;
           description = "A host that boots the machines of its network, and nothing else";
         };
+        fleet = {
+          path = ./examples/fleet-hosts;
+          description = "A boot host and its machines: known by name, with a system for each group";
+        };
       };
 
       overlays.default = final: prev: { ectools = final.callPackage ./nix/package.nix { }; };

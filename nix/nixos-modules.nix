@@ -6,6 +6,7 @@ let
     ec-netboot.imports = [ ./modules/ec-netboot.nix ];
     ec-node.imports = [ ./modules/ec-node.nix ];
     ec-publisher-guest.imports = [ ./modules/ec-publisher-guest.nix ];
+    ec-report.imports = [ ./modules/ec-report.nix ];
     ec-runner.imports = [ ./modules/ec-runner.nix ];
   };
 in

@@ -46,6 +46,16 @@ class RunningServer:
     address: str
     process: subprocess.Popen[bytes]
 
+    def cpu_seconds(self) -> float:
+        """Of all its processes."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for each in (str(pid), *children):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def memory_mb(self) -> float:
         """The most that its first process has had at a time."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()

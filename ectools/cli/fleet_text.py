@@ -40,7 +40,7 @@ def _describe_state(row: Mapping[str, Any]) -> str:
     elif row["why"] is not None:
         words = f"{words}: {show_text(row['why'])}"
     notes = []
-    if row["boot_once"] is not None:
+    if row["boot_once"] is not None and row["boot_once"]["given"] is None:
         notes.append(f"boots once: {describe_next(row)}")
     elif row["next"] is not None and (row["next"]["boot"] != "network" or _has_other_release(row)):
         notes.append(f"next: {describe_next(row)}")
@@ -99,8 +99,9 @@ def draw_boot(boot: Mapping[str, Any], *, colour: bool) -> Iterator[str]:
     """A boot in a few lines: when, what, how it ended; its strip; what took how long; what is wrong."""
     code = _STATE_COLOURS.get(boot["state"]) if colour else None
     stages = sorted(boot["stages"].items(), key=lambda item: item[1])
-    took = stages[-1][1] - stages[0][1]
-    words = f"{boot['state']}, up in {took:.1f} s" if "up" in boot["stages"] else boot["state"]
+    words = boot["state"]
+    if "up" in boot["stages"]:
+        words += f", up in {boot['stages']['up'] - boot['started']:.1f} s"
     if boot["state"] == "booting":
         words = f"booting: {boot['stage']}"
     what = (show_time(boot["started"]), _name_release(boot["release"]), _paint(words, code), boot["id"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,11 +69,21 @@ def _find_problems(file: Path, schema: Schema, *, is_whole: bool) -> list[Option
     from ectools.host.wrapped import wrap_settings
 
     try:
-        description = wrap_settings(host.load_host(file), schema)
+        read = host.load_host(file)
     except ProblemsError as error:
         return [problem for problem in error.problems if isinstance(problem, OptionProblem)]
+    if _is_fleet(read.root.value):
+        click.echo(f"{file}: this is a fleet file: `ectools fleet check {file}` checks it", err=True)
+    description = wrap_settings(read, schema)
     problems = host.validate_host(description, schema)
     return problems or (find_contradictions(description) if is_whole else [])
+
+
+def _is_fleet(document: Any) -> bool:
+    """Whether all that stands at the top of a document is what stands there in a fleet file."""
+    from ectools.netboot.fleet.load import KEYS
+
+    return isinstance(document, dict) and bool(document) and document.keys() <= {*KEYS}
 
 
 def _summarise(files: int, problems: int, unreadable: int) -> str:

@@ -126,6 +126,7 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         return
     from ectools.netboot.settings.model import Forge, IpxeFile, RemoteIpxe, Tarballs
 
+    yield "fleet.file", settings.fleet.file
     for binary, path in settings.ipxe.files.items():
         yield f"ipxe.{_OPTIONS[binary]}", path
     for name, path in settings.ipxe.extra_files.items():

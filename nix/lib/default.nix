@@ -15,4 +15,5 @@ in
 {
   inherit (options) describeOptions;
   inherit (dumps) moduleDump optionsDump treeDump;
+  fleet = import ./fleet.nix { inherit lib; };
 }

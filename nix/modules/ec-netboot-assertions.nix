@@ -148,6 +148,7 @@ in
 ]
 ++ directories.refuseHidden {
   inherit (cfg) stateDir;
+  "fleet.file" = cfg.fleet.file;
   "ipxe.arm64File" = cfg.ipxe.arm64File;
   "ipxe.biosFile" = cfg.ipxe.biosFile;
   "ipxe.embeddedFile" = if cfg.ipxe.strategy == "embedded" then cfg.ipxe.embeddedFile else null;

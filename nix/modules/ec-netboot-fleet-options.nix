@@ -7,7 +7,7 @@ let
   name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
   words = types.listOf (types.strMatching "[!-~]+");
   filePath = types.strMatching "/.*";
-  unitName = "[A-Za-z0-9:_.@-]+[.](service|socket|target|mount|automount|swap|path|timer|device|slice|scope)";
+  unitName = "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*[.](automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
   # As MAX_UNITS_LENGTH of ectools/netboot/fleet/build.py has it.
   maxUnitsLength = 512;
   # As ectools/netboot/server/access.py has it.

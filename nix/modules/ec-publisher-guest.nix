@@ -16,7 +16,10 @@ let
   inherit (lib) mkDefault;
 in
 {
-  imports = [ ./ec-node.nix ];
+  imports = [
+    ./ec-node.nix
+    ./ec-report.nix
+  ];
 
   options.services.every-channel.publisher-guest.enable = lib.mkEnableOption ''
     the publisher guest's profile: no disk, a serial console, DHCP, a journal in memory, a small system; and the
@@ -26,6 +29,10 @@ in
     services.every-channel.node.enable = lib.mkIf options.services.every-channel.node.package.isDefined (
       mkDefault true
     );
+    services.every-channel.report = {
+      enable = mkDefault true;
+      healthUnits = lib.mkIf config.services.every-channel.node.enable [ "every-channel-node.service" ];
+    };
 
     # Where the store comes from is the boot's: a netboot image brings one, a virtual machine shares its host's.
     fileSystems."/" = {

@@ -33,6 +33,7 @@ in
 {
   imports = [
     ./tools.nix
+    ./ec-report.nix
     ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
   ];
@@ -73,6 +74,8 @@ in
       };
     };
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
+
+    services.every-channel.report.enable = mkDefault true;
 
     # What building from the flake takes.
     nix.settings.experimental-features = [

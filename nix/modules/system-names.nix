@@ -5,6 +5,7 @@ let
   others = "i[36]86|x86[_-]64|amd64|armv7l|riscv64|loongarch64";
 in
 {
+  isArm64 = says arm64;
   # A name that says no architecture may be for any.
   mayBeArm64 = name: says arm64 name || !says others name;
 }

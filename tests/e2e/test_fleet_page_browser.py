@@ -124,7 +124,7 @@ def test_a_filter_holds_while_boots_change(page: Page, site: PageSite) -> None:
     page.wait_for(f"{ROWS} === 1")
     assert text_of(page, "tbody th") == "nuc-28"
     site.note(make_boot("nuc-28", now=now, ago=40, number=902))
-    page.wait_for("document.querySelector('.empty')")
+    page.wait_for("document.querySelector('.empty') !== null")
     site.note(make_boot("nuc-05", BootState.FAILED, now=now, ago=700, number=903, until=NodeStage.KERNEL))
     page.wait_for(f"{ROWS} === 1")
     assert text_of(page, "tbody th") == "nuc-05"
@@ -208,21 +208,21 @@ def test_it_is_all_there_without_the_script(site: PageSite) -> None:
         assert page.evaluate("document.getElementById('live').offsetParent") is None
         page.click('.tiles a[href*="state=failed"]')
         page.wait_for("location.search.includes('state=failed')")
-        assert page.evaluate(names) == ["nuc-08"]
+        page.wait_for(f"{names}.join() === 'nuc-08'")
         page.evaluate("document.querySelector('[name=text]').value = 'initrd'")
         page.click(".filters button")
         page.wait_for("location.search.includes('text=initrd')")
-        assert page.evaluate(names) == ["nuc-08", "nuc-28"]
+        page.wait_for(f"{names}.join() === 'nuc-08,nuc-28'")
         page.click("tbody a")
         page.wait_for("location.pathname === '/nodes/nuc-08'")
-        assert text_of(page, "h1") == "nuc-08"
+        page.wait_for("document.querySelector('h1').textContent === 'nuc-08'")
         sign_in(page, site)
         page.open(f"{site.url}/nodes/nuc-08")
         page.click('form[action$="/hold"] button')
-        page.wait_for("document.querySelector('form[action$=\"/release\"]')")
+        page.wait_for("document.querySelector('form[action$=\"/release\"]') !== null")
         assert page.evaluate("location.pathname") == "/nodes/nuc-08"
         page.click('form[action$="/release"] button')
-        page.wait_for("!document.querySelector('form[action$=\"/release\"]')")
+        page.wait_for("document.querySelector('form[action$=\"/release\"]') === null")
         assert page.complaints == []
 
 
@@ -255,7 +255,7 @@ def test_who_is_signed_in_acts_and_sees_it_at_once(page: Page, site: PageSite) -
     page.wait_for("document.querySelector('.planned').textContent.includes('the network, once')")
     assert OLD in text_of(page, ".planned")
     page.click("header form button")
-    page.wait_for("document.querySelector('header a.sign')")
+    page.wait_for("document.querySelector('header a.sign') !== null")
 
 
 def test_the_keyboard_reaches_all_and_shows_where_it_is(page: Page, site: PageSite) -> None:
@@ -312,7 +312,7 @@ def test_everything_has_a_name_and_stands_out(page: Page, site: PageSite, scheme
             assert "banner" in roles
     page.open(f"{site.url}/")
     page.click("header form button")
-    page.wait_for("document.querySelector('header a.sign')")
+    page.wait_for("document.querySelector('header a.sign') !== null")
 
 
 def test_ages_are_written_by_the_script_as_by_the_server(page: Page, site: PageSite) -> None:
@@ -365,5 +365,30 @@ def test_who_wants_no_motion_has_none(page: Page, site: PageSite) -> None:
     page.open(f"{site.url}/")
     page.wait_for(LIVE)
     site.note(make_boot("nuc-02", now=time.time(), ago=40, number=980, tag=NEW))
-    page.wait_for("document.querySelector('tr.changed')")
+    page.wait_for("document.querySelector('tr.changed') !== null")
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+
+
+def test_pictures_of_the_guide(page: Page, site: PageSite, request: pytest.FixtureRequest) -> None:
+    """Taken anew by ``--update-pictures``; else what the guide shows is there, and as wide as it says."""
+    now = time.time()
+    site.show(make_fleet(40, unknown=1, now=now))
+    for boot in reversed(make_detail(now).boots):
+        site.note(boot)
+    for name, path, scheme, width, height in (
+        ("fleet", "/", "light", 1100, 760),
+        ("fleet-node", "/nodes/nuc-04", "light", 1100, 1010),
+        ("fleet-phone", "/?order=since", "dark", 375, 760),
+    ):
+        page.set_size(width, height)
+        page.set_scheme(scheme)
+        page.open(f"{site.url}{path}")
+        page.wait_for(LIVE)
+        file = PICTURES / f"{name}.png"
+        if request.config.getoption("--update-pictures"):
+            page.screenshot(file)
+        header = file.read_bytes()[:24]
+        assert (header[:8], int.from_bytes(header[16:20])) == (b"\x89PNG\r\n\x1a\n", width)

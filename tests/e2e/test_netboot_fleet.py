@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.boot_host import BootHost, build_tarball, serve_in
+from support.boot_binaries import find_ipxe
+from support.boot_host import TOKEN, BootHost, build_tarball, serve_in
 from support.guests import require_qemu, wait_until
 from support.kept_boots import read_boots
 from support.needs import require_tool
@@ -16,7 +18,11 @@ from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 
 from ectools.demo.payload import build_payload
+from ectools.netboot.boot_files.install import install_boot_files
 from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.protocols import StockBinary
+from ectools.netboot.settings.load import load_netboot_settings
+from ectools.netboot.settings.model import StockIpxe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +58,23 @@ match.mac = ["52:54:00:00:00:03"]
 [nodes.nuc-on-disk]
 group = "installed"
 match.uuid = "6F1C2D3E-0000-4000-8000-020000123456"
+"""
+RUNNER, PUBLISHER = "ec-runner-x86_64-netboot", "ec-publisher-x86_64-netboot"
+TWO_GROUPS = f"""
+[groups.runners]
+system = "{RUNNER}"
+
+[groups.publishers]
+system = "{PUBLISHER}"
+bootBinary = "snponly"
+
+[nodes.runner]
+group = "runners"
+match.mac = ["52:54:00:00:00:01"]
+
+[nodes.publisher]
+group = "publishers"
+match.mac = ["52:54:00:00:00:02"]
 """
 NEWCOMER = """
 [nodes.newcomer]
@@ -126,6 +149,36 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
     assert "every_channel.report=http://" in console  # the kernel says what it was given
 
 
+def test_two_groups_boot_two_systems_by_two_binaries_at_once(
+    host: BootHost, lab: Lab, tmp_path: Path
+) -> None:
+    """One release, one network; each group has its system, and one of them an iPXE of its own."""
+    fleet = {"file": str(host.directory / "fleet.toml")}
+    host.write_settings(proxy=True, fleet=fleet, ipxe={"strategy": "autoexec", "onFailure": "reboot"})
+    (host.directory / "fleet.toml").write_text(TWO_GROUPS)
+    payload = build_payload()
+    archives = (
+        build_tarball(host.directory / f"{system}-test.tar.gz", payload, mark=mark)
+        for system, mark in ((RUNNER, "runs"), (PUBLISHER, "publishes"))
+    )
+    host.stage(*archives)
+    settings = load_netboot_settings(host.directory / "netboot.json", environment={})
+    # A package that is no store path can be given here alone.
+    stock = StockIpxe(package=find_ipxe("trixie") / "usr/lib/ipxe")
+    settings = replace(settings, ipxe=replace(settings.ipxe, x86_64=stock))
+    install_boot_files(settings, TOKEN, stock=[StockBinary.SNPONLY])
+    with (
+        serve_in(lab, host),
+        machine(lab, tmp_path, 1, Firmware.OVMF_PXE) as runner,
+        machine(lab, tmp_path, 2, Firmware.OVMF_PXE) as publisher,
+    ):
+        runner.wait_for("EC-GUEST-UP runs")
+        publisher.wait_for("EC-GUEST-UP publishes")
+        addresses = [lab.find_address(client.mac) for client in (runner, publisher)]
+    loaded = [host.events("TFTP has sent a file", client=address)[0]["file"] for address in addresses]
+    assert loaded == ["ec-ipxe.efi", "ec-stock-snponly.efi"]
+
+
 def test_a_node_that_boots_from_its_disk(host: BootHost, lab: Lab, tmp_path: Path) -> None:
     uuid = ("-uuid", "6f1c2d3e-0000-4000-8000-020000123456")
     with (
@@ -152,6 +205,28 @@ def test_a_machine_that_waits_until_it_has_a_name(host: BootHost, lab: Lab, tmp_
         wait_until(lambda: host.events("the settings have been read again"), "it is reloaded")
         client.wait_for("every.channel: newcomer: starting sha256-")
         client.wait_for("EC-GUEST-UP fleet")
+
+
+def test_a_node_that_is_held_and_a_machine_that_has_no_name(host: BootHost, lab: Lab, tmp_path: Path) -> None:
+    """By ``unknown = "default"`` a stranger boots the current release; a node waits until it is let go."""
+    file = host.directory / "fleet.toml"
+    text = file.read_text().replace('unknown = "hold"', 'unknown = "default"')
+    held = "[nodes.nuc-07]\nhold = true\n"
+    file.write_text(text.replace("[nodes.nuc-07]\n", held))
+    with (
+        serve_in(lab, host),
+        machine(lab, tmp_path, 1, Firmware.SEABIOS) as node,
+        machine(lab, tmp_path, 9, Firmware.OVMF_PXE) as stranger,
+    ):
+        node.wait_for("every.channel: nuc-07 (mac 52:54:00:00:00:01) is held")
+        stranger.wait_for("EC-GUEST-UP fleet")
+        assert not stranger.shows("ec.group="), stranger.console
+        assert not node.shows("EC-GUEST-UP"), node.console
+        file.write_text(text)
+        assert host.process is not None
+        host.process.send_signal(signal.SIGHUP)
+        node.wait_for("EC-GUEST-UP fleet")
+        assert node.shows("ec.group=runners ec.node=nuc-07"), node.console
 
 
 def test_a_machine_that_is_refused_goes_on_to_its_disk(host: BootHost, lab: Lab, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ in
     packages.runCommand "flake-source" { }
       "ln -s ${system.config.environment.etc."every-channel/flake".source} $out";
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
+  reportUnit = system.config.systemd.units."every-channel-report.service".unit;
 
   overlayRoot =
     if stage1.enable then

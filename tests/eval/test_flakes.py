@@ -40,7 +40,7 @@ def test_every_output_that_users_rely_on_is_there(names: Callable[[str], set[str
         "ec-publisher-x86_64-netboot",
         "ecp-forge",
     }
-    modules = {"ec-ipxe-qemu", "ec-netboot", "ec-node", "ec-publisher-guest", "ec-runner"}
+    modules = {"ec-ipxe-qemu", "ec-netboot", "ec-node", "ec-publisher-guest", "ec-report", "ec-runner"}
     assert names("nixosModules") == modules | {"default"}
     for system in ("aarch64-linux", "x86_64-linux"):
         assert names(f"packages.{system}") == {"default", "docs", "ectools"}
@@ -49,8 +49,8 @@ def test_every_output_that_users_rely_on_is_there(names: Callable[[str], set[str
         assert names(f"checks.{system}") >= {f"module-{name}" for name in modules}
         assert names(f"formatter.{system}")
     assert "default" in names("overlays")
-    assert "optionsDump" in names("lib")
-    assert names("templates") == {"default", "boot-host"}
+    assert names("lib") >= {"optionsDump", "fleet"}
+    assert names("templates") == {"default", "boot-host", "fleet"}
 
 
 def test_each_system_has_a_check(names: Callable[[str], set[str]]) -> None:
@@ -64,7 +64,7 @@ def test_the_flake_passes_its_check(any_nix: Nix, nixpkgs: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("template", ["default", "boot-host"])
+@pytest.mark.parametrize("template", ["default", "boot-host", "fleet"])
 def test_what_a_template_starts_passes_its_check(
     template: str, any_nix: Nix, nixpkgs: Path, nix_env: Mapping[str, str], tmp_path: Path
 ) -> None:

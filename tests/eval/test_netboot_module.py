@@ -171,6 +171,7 @@ UNSEEN = merge(
     LISTEN,
     {"stateDir": "/home/netboot", "release": {"tarball": ["/srv/b.tar.gz", "/tmp/a.tar.gz"]}},
     {"release": {"signature": {"format": "minisign", "publicKeyFile": "/root/key"}}},
+    {"fleet": {"file": "/home/a/fleet.toml"}},
     {"ipxe": {"strategy": "local", "localFile": "/var/tmp/a.efi", "ia32File": "/run/user/1/b.efi"}},
 )
 
@@ -245,7 +246,13 @@ def test_a_tarball_that_leaves_machines_without_a_system_is_warned_of(variants: 
 
 def test_files_that_the_service_cannot_see_are_refused_by_their_options(variants: Variants) -> None:
     (found,) = variants.evaluate(["failed"], [host(UNSEEN)])
-    options = ("ipxe.ia32File", "ipxe.localFile", "release.signature.publicKeyFile", "release.tarball")
+    options = (
+        "fleet.file",
+        "ipxe.ia32File",
+        "ipxe.localFile",
+        "release.signature.publicKeyFile",
+        "release.tarball",
+    )
     assert found["failed"] == [f"{OPTION}.{option} {HIDDEN}" for option in (*options, "stateDir")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from support.fleets import make_fleet
 
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
+from ectools.netboot.api.listeners import AppListener, bind_control
 from ectools.netboot.api.releases import StagedRelease
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
@@ -21,7 +23,8 @@ from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ectools.netboot.api.app import Mount
     from ectools.netboot.api.rights import Rights
@@ -184,8 +187,7 @@ class Api:
 
     def __post_init__(self) -> None:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
-        made = make_fleet(**self.document)
-        self.fleet.set_base(made, Roster(made), where="fleet.toml")
+        self.rebase()
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
         self.view = FleetView(
             fleet=self.fleet,
@@ -198,6 +200,11 @@ class Api:
             clock=lambda: self.now,
         )
         self.hub = EventHub(self.view)
+
+    def rebase(self) -> None:
+        """Read the document again."""
+        made = make_fleet(**self.document)
+        self.fleet.set_base(made, Roster(made), where="fleet.toml")
 
     async def _health(self) -> Mapping[str, Any]:
         return {"status": "ok", "root": True, "release": CURRENT.id}
@@ -216,3 +223,36 @@ class Api:
             self.hub.close()
             hub.cancel()
             await asyncio.wait({hub})
+
+
+@contextlib.contextmanager
+def control_socket(path: Path, prepare: Callable[[Api], None]) -> Iterator[Api]:
+    """The API at a control socket, from a thread of its own, for commands that wait for its answers."""
+    ready, stop, made = threading.Event(), asyncio.Event(), []
+    loops = []
+
+    async def serve() -> None:
+        api = Api()
+        prepare(api)
+        made.append(api)
+        loops.append(asyncio.get_running_loop())
+        listener = AppListener(
+            lambda: build_app(api.view, SocketRights(), api.hub),
+            bind=lambda: bind_control(path),
+            what="the control socket",
+            where=f"unix:{path}",
+        )
+        await listener.keep_open()
+        ready.set()
+        await stop.wait()
+        api.hub.close()
+        await listener.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(60)
+    try:
+        yield made[0]
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(60)

@@ -24,7 +24,7 @@ from ectools.processes import ProcessError, run
 PACKAGES = (
     *("systemd", "udev", "dbus", "kmod", "procps", "iproute2"),
     # What the modules' units start, where nixpkgs' packages are placeholders for the machine's own programs.
-    *("python3", "qemu-system-x86", "qemu-utils", "dnsmasq-base", "nftables"),
+    *("python3", "qemu-system-x86", "qemu-utils", "dnsmasq-base", "nftables", "curl"),
 )
 
 LAN_ADDRESS = "192.168.77.2"

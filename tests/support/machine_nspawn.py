@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from support.machine import COMMAND_SECONDS, DIES_WITH_TESTS, Done, Machine, MachineError
@@ -87,9 +87,14 @@ def boot_nspawn(
 
 @contextlib.contextmanager
 def run_container(
-    arguments: Sequence[str], console: Path, *, namespace: str | None = None, path: str = PATH
+    arguments: Sequence[str],
+    console: Path,
+    *,
+    namespace: str | None = None,
+    path: str = PATH,
+    states: Collection[str] = ("running", "degraded"),
 ) -> Iterator[NspawnMachine]:
-    """systemd-nspawn with these arguments, its system up, for the length of the block."""
+    """systemd-nspawn with these arguments, its system in one of ``states``, for the length of the block."""
     require_tool("systemd-nspawn", "install systemd-container")
     require_tool("setpriv", "install util-linux")
     with console.open("wb") as output:
@@ -114,7 +119,7 @@ def run_container(
         number = _find_leader(process, console)
         leader = os.pidfd_open(number)
         machine = NspawnMachine(number, console, path)
-        _wait_running(machine)
+        _wait_running(machine, states)
         yield machine
     finally:
         process.terminate()
@@ -165,9 +170,9 @@ def _find_leader(process: subprocess.Popen[bytes], console: Path) -> int:
     raise MachineError(f"no systemd in the container:\n{console.read_text(errors='replace')[-2000:]}")
 
 
-def _wait_running(machine: NspawnMachine) -> None:
+def _wait_running(machine: NspawnMachine, states: Collection[str]) -> None:
     def is_up() -> bool:
         # Fails as long as the manager does not listen yet.
-        return machine.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded")
+        return machine.run("systemctl", "is-system-running", check=False).strip() in states
 
     machine.wait(is_up, "the container is up", seconds=BOOT_SECONDS)

@@ -62,8 +62,10 @@ def test_the_kernel_and_stage_1_are_beside_the_store_and_not_in_it(release: Rele
     assert (bootspec["kernel"], "initrd" in bootspec) == ("/kernel", False)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("uefi", [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS")])
+@pytest.mark.parametrize(
+    "uefi",
+    [pytest.param(True, id="OVMF"), pytest.param(False, id="SeaBIOS", marks=pytest.mark.full)],
+)
 def test_a_machine_boots_the_release_over_the_network(
     uefi: bool, release: Release, flake: Flake, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.redaction import TOKENS, USERS
 
 from ectools.redact import (
     REDACTED,
@@ -20,34 +21,7 @@ def test_what_stands_in_place_of_a_secret() -> None:
     assert REDACTED == "***"
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("", ""),
-        ("/boot.ipxe", "/boot.ipxe"),
-        ("/boot.ipxe?token=s3cret", "/boot.ipxe?token=***"),
-        ("/boot.ipxe?a=b&token=s3cret&c=d", "/boot.ipxe?a=b&token=***&c=d"),
-        ("token=s3cret#there", "token=***#there"),
-        ("set u http://x/?token=one and token=two", "set u http://x/?token=*** and token=***"),
-        ("TOKEN=s3cret Token=s3cret", "TOKEN=*** Token=***"),
-        # Percent-encoded once, and again (RFC 3986, section 2.1).
-        ("?token%3ds3cret", "?token%3d***"),
-        ("?token%3Ds3cret", "?token%3D***"),
-        ("?token%253ds3cret&x", "?token%253d***&x"),
-        ("?token%25253Ds3cret", "?token%25253D***"),
-        # Other names.
-        ("mytoken=s my_token=s my-token=s 2token=s", "mytoken=s my_token=s my-token=s 2token=s"),
-        ("tokens=s", "tokens=s"),
-        ("token=", "token="),
-        # What was taken out stays so.
-        ("token=***", "token=***"),
-        ("token=***: why, token=***&x", "token=***: why, token=***&x"),
-        ("?token=*s3cret&c", "?token=***&c"),
-        ("?token=s3*cr*et&c", "?token=***&c"),
-        ("?token=***s3cret", "?token=***"),
-        ("?token=s3cret\nnext", "?token=***\nnext"),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), TOKENS)
 def test_tokens_in_a_text(text: str, shown: str) -> None:
     assert redact_tokens(text) == shown
     assert redact_tokens(shown) == shown
@@ -71,11 +45,8 @@ def test_all_after_a_strangers_token(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("http://user:password@forge.example/x", "http://***@forge.example/x"),
-        ("http://a@b@forge.example/x", "http://***@forge.example/x"),
+        *USERS,
         ("http://us\ner@forge.example", "http://***@forge.example"),
-        ("http://forge.example/x", "http://forge.example/x"),
-        ("me@forge.example", "me@forge.example"),
     ],
 )
 def test_users(text: str, shown: str) -> None:

@@ -43,6 +43,7 @@ ADDED_NODES = "nodes/"
 MAX_ADDED = 10_000
 """Nodes that can be added. More of them belong into a file, which is checked as one."""
 _MAX_TRIES = 4
+_KEPT_SECONDS = 2.0
 
 
 class UnknownNodeError(InputError):
@@ -147,14 +148,33 @@ class LiveFleet:
         await self._store.append("node-boot-once", subject=name, by=by, data=data)
         return changed
 
+    def list_orders(self) -> list[str]:
+        """The nodes that boot something once, and have been given its script."""
+        orders = ((name, override.once) for name, override in self._overrides.items())
+        return [name for name, once in orders if once is not None and once.given is not None]
+
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
-        """The script of ``once`` is about to be given: it began the boot of that id."""
-        given = replace(once, given=self._clock(), boot_id=boot_id)
-        await self._change(name, lambda now: replace(now, once=given) if _same(now.once, once) else now)
+        """The script of ``once`` is about to be given: it began the boot of that id.
+
+        It is in force here also where it cannot be kept: a node must not boot it again and again for that.
+        """
+        given = replace(once, given=once.given or self._clock(), boot_id=boot_id)
+        await self._change_anyway(
+            name, lambda now: replace(now, once=given) if _same(now.once, once) else now
+        )
 
     async def end_once(self, name: str, once: BootOnce) -> None:
-        """``once`` is used up, unless something else was said meanwhile."""
-        await self._change(name, lambda now: replace(now, once=None) if _same(now.once, once) else now)
+        """``once`` is used up, unless something else was said meanwhile; as ``note_given``."""
+        await self._change_anyway(name, lambda now: replace(now, once=None) if _same(now.once, once) else now)
+
+    async def _change_anyway(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> None:
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
+                await self._change(name, change)
+        except (EcError, TimeoutError):  # the store says so
+            override = change(self._overrides.get(name, NodeOverride()))
+            self._put(name, override, self._revisions.get(OVERRIDES + name, 0))
+            self._tell(name)
 
     async def add(self, name: str, raw: Mapping[str, Any], *, by: str | None) -> Node:
         """A node more, in the form that a fleet file has. Raises ProblemsError, ContradictionError."""

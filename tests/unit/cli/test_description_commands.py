@@ -139,6 +139,13 @@ class TestValidate:
             2,
         )
 
+    def test_a_fleet_file_has_a_command_of_its_own(self, program: Program) -> None:
+        fleet = ROOT / "examples/fleet.toml"
+        status, _, err = program(VALIDATE, fleet)
+        assert status == 1
+        assert f"{fleet}: this is a fleet file: `ectools fleet check {fleet}` checks it\n" in err
+        assert "fleet check" not in program(VALIDATE, HOST)[2]
+
     def test_what_cannot_be_read_is_worse_than_what_is_wrong(
         self, program: Program, bad: Path, tmp_path: Path
     ) -> None:

@@ -76,6 +76,7 @@ def test_systemd_is_asked_for_calendar_events(tmp_path: Path, monkeypatch: pytes
         (ServiceName.NETBOOT, {**NETBOOT, "stateDir": "//tmp/a"}, ["stateDir"]),
         (ServiceName.NETBOOT, {**NETBOOT, "release": {"refresh": "daily\nUnit=x"}}, ["release.refresh"]),
         (ServiceName.NETBOOT, {**NETBOOT, "release": {"tarball": "/root/x"}}, ["release.tarball"]),
+        (ServiceName.NETBOOT, {**NETBOOT, "fleet": {"file": "/home/a/fleet.toml"}}, ["fleet.file"]),
         (
             ServiceName.NETBOOT,
             {

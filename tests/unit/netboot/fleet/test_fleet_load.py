@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from support.fleets import DOCUMENTS
 
-from ectools.errors import InputError, ProblemsError
+from ectools.errors import EcError, InputError, ProblemsError
+from ectools.netboot.fleet import load
 from ectools.netboot.fleet.build import build_part
 from ectools.netboot.fleet.load import accepts, load_fleet, load_fleet_schema, load_whole
 from ectools.parsing import Problems
@@ -96,3 +99,28 @@ def test_the_compiled_check_takes_what_the_schema_takes(document: dict[str, Any]
     for broken in ({**document, "x": 1}, {**document, "unknown": "y"}, {**document, "nodes": {"n": []}}, []):
         assert not accepts(broken)
         assert validate_document(broken, load_fleet_schema())
+
+
+def test_garbage_is_collected_again_whatever_becomes_of_a_file(tmp_path: Path) -> None:
+    """It is not meanwhile: each collection walks all that was read so far."""
+    file = tmp_path / "fleet.toml"
+    collects = []
+
+    def read(path: Path, **_: Any) -> bytes:
+        collects.append(gc.isenabled())
+        return path.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "read_input", read)
+        for text in ("[groups.g]\n", "[groups\n"):
+            file.write_text(text)
+            with contextlib.suppress(EcError):
+                load_fleet(file)
+            assert gc.isenabled()
+    assert collects == [False, False]
+    gc.disable()
+    try:
+        load_fleet(EXAMPLES / "fleet.toml")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -123,6 +123,7 @@
       if (theirs.has(key) && !there.has(key)) return loadAll();
       if (!theirs.has(key)) there.get(key)?.remove(); // it fits the filter no longer
     }
+    if (document.querySelector("[data-list]")?.children.length === 0) return loadAll();
     replaceChanged(fresh);
   }
 

@@ -1,0 +1,47 @@
+# The options of ec-report.nix.
+{ lib, ... }:
+let
+  path = "services.every-channel.report";
+
+  inherit (lib) mkOption types;
+  unitName = types.strMatching "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\\.(automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
+in
+{
+  options.services.every-channel.report = {
+    enable = lib.mkEnableOption ''
+      reports on its boot: a machine that a boot server of every.channel has booted tells that server that its kernel
+      runs, and how it came up. Where the kernel's command line has no `every_channel.report=`, nothing is done'';
+
+    healthUnits = mkOption {
+      type = types.listOf unitName;
+      default = [ ];
+      example = [ "every-channel-node.service" ];
+      description = ''
+        Units that have to be up before this system calls itself healthy, beside those that the boot server asks for
+        (its kernel argument `every_channel.health_units=`). A service that is started once has to have ended well.
+        Whatever is ordered before {file}`boot-complete.target` and required by it counts too, and no unit at all may have
+        failed.
+      '';
+    };
+
+    holdSeconds = mkOption {
+      type = types.ints.between 0 3600;
+      default = 10;
+      example = 60;
+      description = ''
+        How long the system must have been healthy, with each of its health units in the same run, before it says so: a
+        program that dies soon after its start is not up. What fails later is no matter of the boot.
+      '';
+    };
+
+    journalKiB = mkOption {
+      type = types.ints.between 0 32;
+      default = 32;
+      example = 8;
+      description = ''
+        How much of the end of the journal goes with a report that something has failed, without tokens and passwords in
+        addresses. Who may look at the boot server's page reads it. 0 sends none.
+      '';
+    };
+  };
+}

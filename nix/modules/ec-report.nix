@@ -1,0 +1,80 @@
+# A node's report on its boot, to the boot server that it came from. What it was given of that server stands on the kernel's
+# command line; report.sh does the rest.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.every-channel.report;
+  unit = "every-channel-report";
+
+  inherit (import ./systemd.nix { inherit lib; }) sandbox;
+
+  script = pkgs.writeShellScript unit (builtins.readFile ./report.sh);
+in
+{
+  imports = [ ./ec-report-options.nix ];
+
+  config = lib.mkIf cfg.enable {
+    # No dynamic one: D-Bus answers nobody whom it cannot look up, and that takes a name service of systemd's.
+    users.users.${unit} = {
+      isSystemUser = true;
+      group = unit;
+      description = "every.channel boot report";
+    };
+    users.groups.${unit} = { };
+
+    systemd.services.${unit} = {
+      description = "Report on this boot to the boot server";
+      documentation = [ "https://every.channel" ];
+      wantedBy = [ "multi-user.target" ];
+      # Reached once all is well that is required by it (systemd.special(7)); the report says so, and does not wait in
+      # the way of anything.
+      wants = [ "boot-complete.target" ];
+      unitConfig.ConditionKernelCommandLine = "every_channel.report";
+
+      # There is one report a boot.
+      restartIfChanged = false;
+
+      path = [
+        config.systemd.package
+        pkgs.coreutils
+        pkgs.curl
+        pkgs.gnused
+      ];
+      environment = {
+        REPORT_HEALTH_UNITS = toString (lib.unique cfg.healthUnits);
+        REPORT_HOLD_SECONDS = toString cfg.holdSeconds;
+        REPORT_JOURNAL_KIB = toString cfg.journalKiB;
+        REPORT_REDACT = "${./redact.sed}";
+      };
+
+      serviceConfig = sandbox // {
+        Type = "exec";
+        ExecStart = "${script} /proc/cmdline";
+        # What has been said is not said again when a system is switched to.
+        RemainAfterExit = true;
+        Restart = "on-failure";
+        RestartSec = 30;
+        TimeoutStopSec = 10;
+        Nice = 10;
+
+        User = unit;
+        Group = unit;
+        SupplementaryGroups = [ "systemd-journal" ];
+        RuntimeDirectory = unit;
+        RuntimeDirectoryMode = "0700";
+        PrivateDevices = true;
+        PrivateMounts = true;
+        PrivateUsers = true;
+        # The kernel's command line.
+        ProcSubset = "all";
+        SocketBindDeny = "any";
+        MemoryMax = "128M";
+        TasksMax = 32;
+      };
+    };
+  };
+}

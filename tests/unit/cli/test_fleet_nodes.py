@@ -1,0 +1,247 @@
+"""``ectools fleet`` with a server that answers: what is drawn, and with which status it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import golden
+from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot
+
+from ectools.cli import fleet_history, fleet_nodes, fleet_text
+from ectools.cli.fleet import COMMAND
+from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Program
+
+STAGES = {
+    NodeStage.OFFER: NOW - 100.0,
+    NodeStage.FIRST_STAGE: NOW - 99.2,
+    NodeStage.SCRIPT: NOW - 99.0,
+    NodeStage.KERNEL: NOW - 97.8,
+    NodeStage.INITRD: NOW - 88.7,
+    NodeStage.LOADED: NOW - 88.6,
+    NodeStage.RUNNING: NOW - 84.0,
+    NodeStage.UP: NOW - 63.1,
+}
+HEALTHY = make_boot(id="b-healthy", stages=STAGES, state=BootState.HEALTHY, ended=NOW - 63.1)
+
+
+def prepare(api: Api) -> None:
+    """Nodes of each kind."""
+    for name in ("failed", "held", "never", "odd"):
+        node = {"group": "runners", "match": {"serial": f"S-{name}"}}
+        api.document = {**api.document, "nodes": {**api.document["nodes"], name: node}}
+    api.rebase()
+    api.boots.note(
+        make_boot(
+            id="b-old",
+            release=PREVIOUS.id,
+            tag=PREVIOUS.tag,
+            stages={NodeStage.SCRIPT: NOW - 90_000, NodeStage.KERNEL: NOW - 89_990},
+            state=BootState.ABANDONED,
+            why="asked for another boot before it reported on this one",
+            ended=NOW - 100,
+        )
+    )
+    api.boots.note(HEALTHY)
+    api.boots.note(make_boot("nuc-08", id="b-2"))
+    report = NodeReport(healthy=False, failed=("a.service", "b\x1b[2J.service"))
+    api.boots.note(
+        make_boot(
+            "failed",
+            id="b-3",
+            stages={**STAGES, NodeStage.SCRIPT: NOW - 4000},
+            state=BootState.UNHEALTHY,
+            why="units have failed: a.service, b\x1b[2J.service",
+            report=report,
+            ended=NOW - 3700,
+        )
+    )
+    api.boots.note(
+        make_boot("odd", id="b-4", release=PREVIOUS.id, tag=None, stages=STAGES, state=BootState.HEALTHY)
+    )
+    api.boots.note(make_boot(None, id="b-5", machine="mac 02:00:00:00:00:99"))
+
+
+@pytest.fixture
+def sock(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "control.sock"
+    with control_socket(path, prepare):
+        yield path
+
+
+def test_status(program: Program, sock: Path) -> None:
+    me = {"SUDO_USER": "alice"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in me.items():
+            patch.setenv(name, value)
+        assert program(COMMAND, "hold", "held", "--why", "memory", "--socket", sock)[0] == 0
+        assert program(COMMAND, "boot-once", "on-disk", "--release", "boot-v1", "--socket", sock)[0] == 0
+    status, out, err = program(COMMAND, "status", "--socket", sock)
+    assert status == 1
+    who = "alice, as root" if os.geteuid() == 0 else "somebody"
+    golden.compare("fleet/status.txt", out.replace(who, "WHO"))
+    assert err == (
+        "7 nodes: 1 on their release and healthy, 1 booting, 2 not seen yet, 1 on another release, "
+        "1 unhealthy; of 1 nothing is expected; 1 machine without a name\n"
+    )
+    status, out, _ = program(COMMAND, "status", "--socket", sock, "--json", "--group", "installed")
+    assert [row["name"] for row in json.loads(out)] == ["on-disk"]
+    status, out, err = program(COMMAND, "status", "--socket", sock, "--group", "nobody")
+    assert "no node is of the group nobody" in err
+
+
+def test_status_is_0_where_all_are_well(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def well(api: Api) -> None:
+        api.boots.note(HEALTHY)
+        api.boots.note(replace(HEALTHY, node="nuc-08"))
+
+    with control_socket(path, well):
+        status, _, err = program(COMMAND, "status", "--wait", "--socket", path)
+        assert (status, err) == (
+            0,
+            "3 nodes: 2 on their release and healthy; of 1 nothing is expected\n",
+        )
+
+
+def test_waiting_ends_when_all_are_well_or_the_time_is_over(
+    program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter((0.0, 1.0, 1.0, 9.0, 9.0))
+    time = SimpleNamespace(monotonic=lambda: next(clock, 99.0), sleep=lambda _: None)
+    monkeypatch.setattr(fleet_nodes, "time", time)
+    status, out, err = program(COMMAND, "status", "--wait", "--timeout", "5", "--socket", sock)
+    assert status == 1
+    assert "NODE" in out
+    assert err.count("7 nodes:") == 2  # once as it begins, and once at the end
+    assert program(COMMAND, "status", "--timeout", "1", "--socket", sock)[0] == 2
+
+
+def test_boots(program: Program, sock: Path) -> None:
+    status, out, _ = program(COMMAND, "boots", "nuc-07", "--socket", sock)
+    assert status == 0
+    golden.compare("fleet/boots.txt", out)
+    _, out, _ = program(COMMAND, "boots", "failed", "--socket", sock)
+    assert "\x1b" not in out
+    assert "failed units: a.service, b\\x1b[2J.service" in out
+    _, out, _ = program(COMMAND, "boots", "nuc-07", "--socket", sock, "--json", "--limit", "1")
+    assert [each["id"] for each in json.loads(out)] == ["b-healthy"]
+    _, out, _ = program(COMMAND, "boots", "mac 02:00:00:00:00:99", "--socket", sock)
+    assert "booting: kernel" in out
+    status, out, err = program(COMMAND, "boots", "never", "--socket", sock)
+    assert (status, out, err) == (0, "", "never: has not booted yet\n")
+
+
+def test_a_strip_in_colour() -> None:
+    from ectools.netboot.api.rows import describe_boot
+
+    lines = list(fleet_text.draw_boot(describe_boot(HEALTHY), colour=True))
+    assert "\x1b[32mhealthy, up in 35.9 s\x1b[0m" in lines[0]
+    assert "\x1b[34m█" in lines[1]
+
+
+def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "")
+
+    def say(*arguments: object) -> str:
+        status, out, err = program(COMMAND, *arguments, "--socket", sock)
+        assert (status, out) == (0, ""), err
+        return err
+
+    assert say("hold", "nuc-07") == "nuc-07: held\n"
+    assert say("boot-once", "nuc-07", "--disk") == "nuc-07: boots once: from its disk\n"
+    assert say("release", "nuc-07") == "nuc-07: released; it boots: boot-v2\n"
+    added = say(
+        *("add", "nuc-09", "--group", "runners", "--mac", "02:00:00:00:00:0a", "--mac", "02:00:00:00:00:0b"),
+        *("--uuid", "6f1c2d3e-0000-4000-8000-020000123456", "--serial", "S9", "--asset", "A9"),
+        *("--kernel-argument", "quiet"),
+    )
+    assert added == "nuc-09: added; it boots: boot-v2\n"
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
+    assert "match            mac 02:00:00:00:00:0b\n" in out
+    assert "kernelArguments  console=ttyS0 quiet" in out
+    assert say("remove", "nuc-09") == "nuc-09: removed\n"
+    _, out, _ = program(COMMAND, "log", "--socket", sock)
+    lines = out.splitlines()
+    assert [line.split("  ")[2] for line in lines] == [
+        *("node-held", "node-boot-once", "node-released", "node-added", "node-removed"),
+    ]
+    assert lines[1].startswith("2  2027-01-15T08:00:00Z  node-boot-once  nuc-07  by ")
+    assert lines[1].endswith("  boot=disk")
+    _, out, _ = program(COMMAND, "log", "--after", "4", "--json", "--socket", sock)
+    assert json.loads(out)["kind"] == "node-removed"
+
+
+def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+        assert program(COMMAND, "hold", "nuc-07", "--socket", sock)[0] == 0
+
+    monkeypatch.setattr(fleet_history, "time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(fleet_history, "_AT_ONCE", 1)
+    status, out, _ = program(COMMAND, "log", "--follow", "--socket", sock)
+    assert status == 130
+    assert "node-held" in out
+
+
+def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> None:
+    cases: list[tuple[tuple[Any, ...], int, str]] = [
+        (("hold", "nuc-7"), 2, "did you mean nuc-07?"),
+        (("boots", "nuc-7"), 2, "did you mean nuc-07?"),
+        (("show", "nuc-7"), 2, "did you mean nuc-07?"),
+        (("release", "nuc-07"), 2, "is not held"),
+        (("boot-once", "nuc-07", "--release", "boot-v9"), 2, "is not staged here"),
+        (("boot-once", "nuc-07", "--release", "boot-v1", "--disk"), 2, "exclude each other"),
+        (("add", "nuc-09"), 2, "says nothing that the machine is known by"),
+        (("add", "nuc-09", "--mac", "x"), 2, "fleet.nodes.nuc-09.match.mac"),
+        (("remove", "nuc-07"), 2, "stands in fleet.toml"),
+    ]
+    for arguments, expected, words in cases:
+        status, _, err = program(COMMAND, *arguments, "--socket", sock)
+        assert (status, words in err) == (expected, True), err
+    for command in (("status",), ("hold", "n"), ("show", "n"), ("log",)):
+        status, _, err = program(COMMAND, *command, "--socket", tmp_path / "absent")
+        assert (status, "no boot server answers there" in err) == (1, True), err
+
+
+def test_show_says_who_holds_a_machine_and_what_one_without_a_name_boots(
+    program: Program, sock: Path
+) -> None:
+    assert program(COMMAND, "hold", "nuc-07", "--socket", sock)[0] == 0
+    _, out, _ = program(COMMAND, "show", "nuc-07", "--socket", sock)
+    assert "boot             hold   (held by " in out
+    status, out, _ = program(COMMAND, "show", "mac 02:00:00:00:00:99", "--socket", sock)
+    assert (status, "what a machine boots that no node is" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-3, "0 s"), (59.9, "59 s"), (60, "1 min"), (7200, "2 h"), (1e6, "11 d")]
+)
+def test_a_time_that_has_passed(seconds: float, text: str) -> None:
+    assert fleet_text.show_seconds(seconds) == text
+
+
+def test_what_is_next_in_words() -> None:
+    plain = {"next": {"boot": "hold", "release": None, "wanted": None}, "hold": None}
+    assert fleet_text.describe_next(plain) == "nothing, it is held by the fleet"
+    wanted = {"next": {"boot": "network", "release": None, "wanted": "boot-v9"}, "hold": None}
+    assert fleet_text.describe_next(wanted) == "boot-v9, which is not staged"
+    held = {"next": plain["next"], "hold": {"by": None, "why": None, "at": 1}}
+    assert fleet_text.describe_next(held) == "nothing, it is held"
+    named = {"next": {"boot": "network", "release": {"id": CURRENT.id, "tag": None}}, "hold": None}
+    assert fleet_text.describe_next(named) == "sha256-aaaaaaaaaaaa"
