@@ -135,6 +135,7 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
         assert first.shows("ec.group=runners ec.node=nuc-07"), first.console
         assert first.shows("every.channel: nuc-07: starting sha256-"), first.console
         second.wait_for("EC-GUEST-UP fleet")
+        wait_until(lambda: len(host.events("a node has reported")) == 2, "both have reported")
         assert second.shows("every.channel: nuc-08: starting sha256-"), second.console
         assert not second.shows("ec.node="), second.console
     nodes = {entry["node"] for entry in host.events("a node has everything it boots from")}
@@ -144,7 +145,7 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
     for boot in boots.values():
         seen = [NodeStage.FIRST_STAGE, NodeStage.SCRIPT, NodeStage.KERNEL, NodeStage.INITRD, NodeStage.LOADED]
         assert [stage for stage in seen if stage not in boot.stages] == [], boot
-        assert boot.state is BootState.BOOTING  # nobody is there to report
+        assert boot.state is BootState.HEALTHY, boot
     console = first.console + second.console
     assert "every_channel.report=http://" in console  # the kernel says what it was given
 

@@ -1,4 +1,4 @@
-"""``ectools rollout`` with a real boot server: a good release goes out, a bad one goes back, whoever is killed."""
+"""``ectools rollout`` with a real boot server: a good release goes out, a bad one goes back."""
 
 from __future__ import annotations
 

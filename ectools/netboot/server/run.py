@@ -225,12 +225,12 @@ class _Boot:
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     def _build_dnsmasq(self, grants: Collection[Capability]) -> Dnsmasq | DnsmasqReports:
-        delivered = self._site.nodes.first_stage
+        delivered, offered = self._site.nodes.first_stage, self._site.nodes.offered
         plan = self._plan.dnsmasq
         if isinstance(plan, Path):
-            return DnsmasqReports(plan, delivered=delivered)
+            return DnsmasqReports(plan, delivered=delivered, offered=offered)
         table = TransferTable.of_program(plan.services.listen_ip)
-        return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
+        return Dnsmasq(plan, delivered=delivered, offered=offered, table=table, grants=grants)
 
     def ask_to_stop(self) -> None:
         """A second time: drop everything."""
