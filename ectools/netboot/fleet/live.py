@@ -150,10 +150,10 @@ class LiveFleet:
         await self._store.append("node-boot-once", subject=name, by=by, data=data)
         return changed
 
-    def list_orders(self) -> list[str]:
-        """The nodes that boot something once, and have been given its script."""
+    def list_orders(self) -> dict[str, BootOnce]:
+        """The nodes that boot something once, and have been given its script → what it is."""
         orders = ((name, override.once) for name, override in self._overrides.items())
-        return [name for name, once in orders if once is not None and once.given is not None]
+        return {name: once for name, once in orders if once is not None and once.given is not None}
 
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
         """The script of ``once`` is about to be given: it began the boot of that id.
