@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _OLD = ("draft-04", "draft-06", "draft-07")
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 _VALUES = frozenset({"const", "default", "enum", "examples"})
+_SAME_VALUE = ("else", "if", "not", "then")
+_SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
+_SAME_VALUE_NAMED = ("dependencies", "dependentSchemas")
 _METASCHEMAS = {
     "http://json-schema.org/draft-04/schema": "Draft4Validator",
     "http://json-schema.org/draft-06/schema": "Draft6Validator",
@@ -37,17 +40,24 @@ def localize_references(document: dict[str, Any], dialect: str = "2020-12") -> d
     Raises UnsupportedReferenceError.
     """
     itself = "id" if dialect == "draft-04" else "$id"
-    if _is_local(document, {"$anchor", "$dynamicRef", "$recursiveRef", "$ref", itself}):
-        return document
-    return _Localizer(document, dialect).localize()
+    references = _find_local(document, {"$anchor", "$dynamicRef", "$recursiveRef", "$ref", itself})
+    if references is None:
+        localizer = _Localizer(document, dialect)
+        document = localizer.localize()
+        references = localizer.references
+    _reject_circles(document, references, alone=dialect in _OLD)
+    return document
 
 
-def _is_local(document: dict[str, Any], watched: set[str]) -> bool:
-    """Whether there is surely nothing to do: only pointers, of which each leads to an object, and no base."""
+def _find_local(document: dict[str, Any], watched: set[str]) -> set[str] | None:
+    """The references where there is surely nothing to do, else None.
+
+    That is where they are pointers, of which each leads to an object, and nothing has a base.
+    """
     references: set[str] = set()
     pending: list[Any] = [inner for inner in document.values() if type(inner) in (dict, list)]
     if any(keyword in watched and keyword not in ("$id", "id") for keyword in document):
-        return False
+        return None
     while pending:
         node = pending.pop()
         if type(node) is list:
@@ -58,13 +68,55 @@ def _is_local(document: dict[str, Any], watched: set[str]) -> bool:
                 pending.append(value)
             elif keyword in watched and type(value) is str:
                 if keyword != "$ref" or not value.startswith("#/"):
-                    return False
+                    return None
                 references.add(value)
     try:
         targets = [resolve_reference(reference, document) for reference in references]
     except KeyError:
-        return False
-    return all(type(target) is dict and "$ref" not in target for target in targets)
+        return None
+    return references if all(type(target) is dict and "$ref" not in target for target in targets) else None
+
+
+def _reject_circles(document: dict[str, Any], references: set[str], *, alone: bool) -> None:
+    """Raise where a reference leads back to itself without a step into the value, which has no end.
+
+    ``alone``: beside a reference nothing else counts.
+    """
+    following = {
+        reference: [*_list_in_place(resolve_reference(reference, document), alone=alone)]
+        for reference in references
+    }
+    settled: set[str] = set()
+    for start in sorted(references):
+        path: list[tuple[str, Iterator[str]]] = [(start, iter(following[start]))]
+        while path and start not in settled:
+            inside = [reference for reference, _ in path]
+            reference, rest = path[-1]
+            further = next(rest, None)
+            if further is None:
+                settled.add(reference)
+                path.pop()
+            elif further in inside:
+                raise UnsupportedReferenceError(f"$ref is {further!r}, which leads to itself")
+            elif further not in settled:
+                path.append((further, iter(following[further])))
+
+
+def _list_in_place(schema: Any, *, alone: bool) -> Iterator[str]:
+    """The references of a schema that speak of the same value as it does."""
+    if not isinstance(schema, dict):
+        return
+    if isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+        if alone:
+            return
+    parts = [schema.get(keyword) for keyword in _SAME_VALUE]
+    for keyword in _SAME_VALUE_LISTS:
+        parts += schema.get(keyword, ())
+    for keyword in _SAME_VALUE_NAMED:
+        parts += schema.get(keyword, {}).values()
+    for part in parts:
+        yield from _list_in_place(part, alone=alone)
 
 
 class _Localizer:
@@ -77,6 +129,7 @@ class _Localizer:
         self.resources: dict[str, str] = {}
         self.anchors: dict[tuple[str, str], str] = {}
         self.metaschemas: set[str] = set()
+        self.references: set[str] = set()
 
     def localize(self) -> dict[str, Any]:
         """The document with its references changed. Raises UnsupportedReferenceError."""
@@ -99,6 +152,8 @@ class _Localizer:
         for node, pointer, _ in parts:
             if pointer in given:
                 self._check(node["$ref"], f"{_place(pointer)}/$ref is {given[pointer]!r}")
+        everything = self._walk(self.document, "#", "")
+        self.references = {node["$ref"] for node, _, _ in everything if isinstance(node.get("$ref"), str)}
         return self.document
 
     def _walk(self, node: Any, pointer: str, base: str) -> Iterator[tuple[dict[str, Any], str, str]]:

@@ -106,7 +106,7 @@ def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> dict[st
     from ectools.metaschema import find_schema_fault
     from ectools.schema_references import UnsupportedReferenceError, localize_references
 
-    fault = find_schema_fault(document) if dialect == "2020-12" else _find_fault(document, dialect)
+    fault = find_schema_fault(document, dialect)
     if fault is not None:
         raise InputError(f"{path}: not a JSON Schema: {fault}")
     try:
@@ -116,17 +116,6 @@ def _check_schema(path: Path, document: dict[str, Any], dialect: str) -> dict[st
         raise InputError(f"{path}: {error}", hint=hint) from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply") from error
-
-
-def _find_fault(document: dict[str, Any], dialect: str) -> str | None:
-    """What jsonschema finds wrong with a schema of an older dialect."""
-    import jsonschema
-
-    try:
-        getattr(jsonschema, _VALIDATORS[dialect]).check_schema(document)
-    except jsonschema.SchemaError as error:
-        return str(error.message)
-    return None
 
 
 def validate_document(document: Any, schema: Schema, *, to_set: bool = False) -> list[Problem]:

@@ -41,10 +41,14 @@ FORMAT_SUFFIXES = {
 
 @dataclass(frozen=True)
 class HostDescription:
-    """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and their file."""
+    """The options of a host as one tree, ``{"services": {"every-channel": {…}}}``, and their file.
+
+    ``editor_schema`` is what its key ``$schema`` said, which is not in the tree; None where it had none.
+    """
 
     file: str
     root: SourceMapped
+    editor_schema: str | None = None
 
 
 def load_host(path: Path) -> HostDescription:
@@ -60,7 +64,7 @@ def load_host(path: Path) -> HostDescription:
 def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
     """A host description from ``data``, which errors call ``file``. Raises ProblemsError."""
     mapped = parse_value(data, file=file, form=form)
-    leave_out_schema_key(mapped.value)
+    editor_schema = leave_out_schema_key(mapped.value)
     if not isinstance(mapped.value, dict):
         position = mapped.find_position(()) or Position(1, 1)
         raise SyntaxProblem("a host description is a table of options", position).as_error(file)
@@ -68,13 +72,14 @@ def parse_host(data: bytes, *, file: str, form: HostFormat) -> HostDescription:
     if place is not None:
         message = f"nested deeper than {MAX_VALUE_DEPTH} levels"
         raise SyntaxProblem(message, mapped.find_position(place), place=place).as_error(file)
-    return HostDescription(file, mapped)
+    return HostDescription(file, mapped, editor_schema)
 
 
-def leave_out_schema_key(value: Any) -> None:
-    """Take what names the description's schema for an editor out of it; it is none of its options."""
+def leave_out_schema_key(value: Any) -> str | None:
+    """What names the description's schema for an editor, taken out of it: it is none of its options."""
     if isinstance(value, dict) and isinstance(value.get(SCHEMA_KEY), str):
-        del value[SCHEMA_KEY]
+        return str(value.pop(SCHEMA_KEY))
+    return None
 
 
 def _find_too_deep(value: Any) -> Place | None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import schemas
+from ectools.documents.load import SCHEMA_KEY
 from ectools.documents.problem import OptionProblem, ProblemKind
 from ectools.errors import Problem
 from ectools.host.combined_schema import describe_option, find_declaration, find_option, load_combined_schema
 from ectools.host.fast_validate import fast_validate
-from ectools.names import show_path
+from ectools.names import resolve_reference, show_path
 from ectools.nixlang import scalars
 from ectools.nixlang.scalars import RenderError
 
@@ -30,6 +31,8 @@ def validate_host(description: HostDescription, schema: Schema | None = None) ->
     """
     schema = load_combined_schema() if schema is None else schema
     value = description.root.value
+    if description.editor_schema is not None and _describes_schema_key(schema.document, schema.document):
+        value = {SCHEMA_KEY: description.editor_schema, **value}
     unrepresentable = list(_find_unrepresentable(value, ()))
     plain = schema.dialect == "2020-12"
     if plain and not unrepresentable and fast_validate(value, schema.document, schema.document):
@@ -39,6 +42,20 @@ def validate_host(description: HostDescription, schema: Schema | None = None) ->
     named = {problem.option for problem in problems}
     problems += [locator.describe(each) for each in unrepresentable if show_path(each.place) not in named]
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def _describes_schema_key(schema: Any, document: dict[str, Any], followed: tuple[str, ...] = ()) -> bool:
+    """Whether somebody else's schema says something of the key ``$schema`` of what it describes."""
+    if not isinstance(schema, dict):
+        return False
+    if SCHEMA_KEY in schema.get("properties", ()) or SCHEMA_KEY in schema.get("required", ()):
+        return True
+    parts = [each for keyword in ("allOf", "anyOf", "oneOf") for each in schema.get(keyword, ())]
+    reference = schema.get("$ref")
+    if reference is not None and reference not in followed:
+        parts.append(resolve_reference(reference, document))
+        followed = (*followed, reference)
+    return any(_describes_schema_key(each, document, followed) for each in parts)
 
 
 @dataclass(frozen=True)

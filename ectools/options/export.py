@@ -145,7 +145,9 @@ class _Builder:
         schema: JsonSchema = {}
         if "description" in option:
             schema["description"] = option["description"]
-        if "type" in option:
+        if _stands_for_another(option):
+            schema[UNREPRESENTABLE] = "the name of a value that is no option, which decides what it may be"
+        elif "type" in option:
             schema.update(self.types.convert(option["type"], loc))
         elif "type" in broken or "option" in broken:
             schema[UNREPRESENTABLE] = "the type could not be evaluated"
@@ -268,3 +270,17 @@ def _value(field: str, described: dict[str, Any]) -> JsonSchema:
         return {"default": value} if field == "default" else {"examples": [value]}
     kind, text = next(iter(described.items()))
     return {f"x-nix-{field}-{kind}": text}
+
+
+def _stands_for_another(option: dict[str, Any]) -> bool:
+    """Whether an option is the former name of what no option declares, as a name in a freeform set is none.
+
+    ``lib.doRename`` gives it an empty submodule as its type, and never looks at that.
+    """
+    described = option.get("type", {})
+    return (
+        option.get("visible") is False
+        and described.get("name") == "submodule"
+        and not described.get("options")
+        and not described.keys() & {"freeform", "opaque", "checked"}
+    )

@@ -33,8 +33,9 @@ REFUSED = {
     "leads out of this document, and nothing is fetched": "a reference to another file",
     "$dynamicRef is not supported": "a reference by the way that led to it",
     "$recursiveRef is not supported": "a reference by the way that led to it",
-    "is not a 'regex'": "a regular expression that only JavaScript has",
     "a regular expression was expected": "a regular expression that only JavaScript has",
+    "named by regular expressions was expected": "a regular expression that only JavaScript has",
+    "which leads to itself": "a definition that is all of itself, and has no end",
 }
 
 

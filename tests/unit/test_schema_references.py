@@ -39,10 +39,42 @@ def test_a_reference_that_cannot_be_followed_is_named(document: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
+    "part",
+    [
+        {"anyOf": [{"$ref": "#/$defs/a"}, True]},
+        {"allOf": [{"anyOf": [{"$ref": "#/$defs/a"}]}]},
+        {"not": {"$ref": "#/$defs/a"}},
+        {"if": True, "else": {"$ref": "#/$defs/a"}},
+        {"dependentSchemas": {"x": {"$ref": "#/$defs/a"}}},
+        {"oneOf": [{"$ref": "#/$defs/b"}]},
+        {"$ref": "#/$defs/b", "type": "string"},
+        {"anyOf": [{"$anchor": "n"}, {"$ref": "#/$defs/b"}]},
+    ],
+)
+def test_a_circle_that_takes_no_step_into_the_value_is_none(part: dict[str, Any]) -> None:
+    document = {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": part, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}}
+    with pytest.raises(UnsupportedReferenceError, match="which leads to itself"):
+        localize_references(document)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "part"),
+    [
+        ("2020-12", {"anyOf": [{"properties": {"x": {"$ref": "#/$defs/a"}}}, {"type": "null"}]}),
+        ("2020-12", {"anyOf": [{"$ref": "#/$defs/c"}, {"$ref": "#/$defs/c"}]}),
+        ("draft-07", {"$ref": "#/$defs/c", "anyOf": [{"$ref": "#/$defs/a"}]}),
+    ],
+)
+def test_what_takes_a_step_or_counts_for_nothing_is_no_circle(dialect: str, part: dict[str, Any]) -> None:
+    document = {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": part, "c": {"type": "string"}}}
+    assert localize_references(document, dialect) == document
+
+
+@pytest.mark.parametrize(
     "document",
     [
         {"$id": "http://h/x", "properties": {"$ref": {"type": "string"}}},
-        {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, True]}}},
+        {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"anyOf": [{"items": {"$ref": "#/$defs/a"}}, True]}}},
         {"const": {"$ref": "http://h"}, "enum": [{"$ref": "http://h"}], "default": {"$ref": "x"}},
         {"items": {"id": "a"}, "properties": {"$id": {"const": 1}}},
         {"$defs": {"a": True}, "allOf": [{"$ref": "#/$defs/a"}]},

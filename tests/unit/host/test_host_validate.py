@@ -198,6 +198,32 @@ def test_packages_are_named(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"required": ["$schema"]},
+        {"properties": {"$schema": {"const": "s"}}, "additionalProperties": False},
+        {"allOf": [{"$ref": "#/$defs/file"}], "$defs": {"file": {"properties": {"$schema": {"const": "s"}}}}},
+    ],
+)
+def test_a_schema_that_asks_for_the_key_of_editors_gets_it(schema: dict[str, Any]) -> None:
+    contract = build_combined_schema([Schema(schema, "x", "")])
+
+    def find(data: str) -> list[str]:
+        description = host.parse_host(data.encode(), file="h", form=host.HostFormat.JSON)
+        return [problem.option for problem in host.validate_host(description, contract)]
+
+    assert find('{"$schema": "s"}') == []
+    assert find('{"$schema": "t"}') == ([] if "required" in schema else ['"$schema"'])
+    assert find("{}") == (['"$schema"'] if "required" in schema else [])
+
+
+def test_a_type_of_itself_asks_for_no_key() -> None:
+    contract = Schema({"anyOf": [{"additionalProperties": {"$ref": "#"}}]}, "x", "")
+    description = host.parse_host(b'{"$schema": "s"}', file="h", form=host.HostFormat.JSON)
+    assert host.validate_host(description, contract) == []
+
+
 def test_a_schema_without_a_path_describes_the_whole_file() -> None:
     contract = build_combined_schema(
         [Schema({"type": "object", "additionalProperties": {"type": "integer"}}, "x", "")]
