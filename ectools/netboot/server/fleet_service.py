@@ -13,7 +13,6 @@ from ectools.errors import EcError
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
-from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
