@@ -193,7 +193,11 @@ in
       type = types.ints.between 1 3650;
       default = 90;
       example = 365;
-      description = "Days for which the boots of machines are remembered, after their end.";
+      # As MAX_BOOTS of ectools/netboot/boots/archive.py has it.
+      description = ''
+        Days for which the boots of machines are remembered, of each machine about 200 at most. Its newest one is
+        remembered for as long as the fleet knows it.
+      '';
     };
 
     accessTokenFile = mkOption {

@@ -52,19 +52,9 @@ def test_dnsmasqs_unit_follows_the_boot_servers(variants: Variants) -> None:
     assert f"PartOf={UNIT}.service" in dnsmasq
     assert f"RuntimeDirectory={UNIT}" in serve
     (told,) = [line.split()[-1] for line in dnsmasq if line.startswith("ExecStart=")]
-    (served,) = [line.split() for line in serve if line.startswith("ExecStart=")]
-    heard = served[served.index("--dnsmasq-reports") + 1]
+    (start,) = [line.split() for line in serve if line.startswith("ExecStart=")]
+    heard = start[start.index("--dnsmasq-reports") + 1]
     assert told == heard == f"/run/{UNIT}/dnsmasq"
-
-
-def test_the_commands_find_the_control_socket_where_the_unit_has_it(variants: Variants) -> None:
-    from ectools.cli.fleet_socket import CONTROL_SOCKET
-
-    serve = read_units(variants, LISTEN)[0]
-    (served,) = [line.split() for line in serve if line.startswith("ExecStart=")]
-    assert served[served.index("--control-socket") + 1] == str(CONTROL_SOCKET)
-    assert f"RuntimeDirectory={CONTROL_SOCKET.parent.relative_to('/run')}" in serve
-    assert "RuntimeDirectoryMode=0750" in serve
 
 
 def test_the_table_that_is_removed_is_the_one_that_is_loaded(variants: Variants) -> None:

@@ -17,9 +17,10 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.api.page.routes import mount_page
+from ectools.netboot.boot_files.by_machine import check_boot_binaries
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
-from ectools.netboot.dnsmasq.hosts import write_hosts
+from ectools.netboot.dnsmasq.hosts import HostsKeeper
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -124,7 +125,7 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
     fleet = load_whole(settings.fleet.part, settings.fleet.file)
-    write_hosts(settings, fleet)
+    check_boot_binaries(settings, fleet)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
@@ -189,6 +190,7 @@ class _Boot:
         self._rollouts = RolloutService(
             self._records.store, fleet=self._live, boots=self._records.boots, releases=releases
         )
+        self._hosts = HostsKeeper(self._live)
         self._figures = FiguresInForce()
         self._site = BootSite(
             releases,
@@ -247,6 +249,7 @@ class _Boot:
         await self._records.start()
         await self._fleet.load()
         await self._rollouts.load()
+        await self._hosts.keep(settings)
         async with self._records.running(), self._fleet.running(), self._rollouts.running():
             await self._run(settings)
 
@@ -283,6 +286,7 @@ class _Boot:
             while not any(end.done() for end in ends):
                 await self._site.sweep()
                 await self._fleet.keep_open()
+                await self._hosts.keep(self._plan.settings)
                 await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
