@@ -65,7 +65,6 @@ python3Packages.buildPythonApplication {
       click
       cryptography
       dpkt
-      jinja2
       jsonschema
       markdown-it-py
       pyroute2
@@ -74,8 +73,11 @@ python3Packages.buildPythonApplication {
       urllib3
     ]
     ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ]
-    # Large fleets are checked faster with it.
-    ++ lib.optionals (python3Packages ? fastjsonschema) [ python3Packages.fastjsonschema ];
+    # Large fleets are checked faster with the one, and shown on a page with the other.
+    ++ lib.concatMap (name: lib.optional (python3Packages ? ${name}) python3Packages.${name}) [
+      "fastjsonschema"
+      "jinja2"
+    ];
 
   # The manual's pages come with the wheel. Programs can complete command lines once they are wrapped.
   nativeBuildInputs = [ installShellFiles ];

@@ -34,8 +34,9 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--update-golden``."""
+    """``--update-golden``, ``--update-pictures``."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--update-pictures", action="store_true", help="take docs/images/*.png anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:

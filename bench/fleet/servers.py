@@ -32,6 +32,7 @@ http {{
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   server {{
     listen {address}:{port} backlog=1024; root {root};
+    types {{ text/html html; text/css css; text/javascript js; }}
     location = /report {{ return 200 "ok\\n"; }}
   }}
 }}
@@ -45,6 +46,16 @@ class RunningServer:
     name: str
     address: str
     process: subprocess.Popen[bytes]
+
+    def cpu_seconds(self) -> float:
+        """Of all its processes."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for each in (str(pid), *children):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         """The most that its first process has had at a time."""

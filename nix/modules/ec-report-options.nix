@@ -43,5 +43,42 @@ in
         addresses. Who may look at the boot server's page reads it. 0 sends none.
       '';
     };
+
+    initrd = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether stage 1 says already that the kernel runs: so a boot that ends there (a disk that is not found, a
+          passphrase that nobody gives) is told from one whose kernel never started. Without it stage 2 says it, once it
+          has a network. It takes a stage 1 with systemd ({option}`boot.initrd.systemd.enable`), and drivers of network
+          cards there. Nothing waits for it: where stage 1 is over before the network is there, stage 2 goes on.
+
+          An address is asked for by DHCP, for this report alone: stage 2 finds the cards without one. Where stage 1 has a
+          network of its own ({option}`boot.initrd.network.enable`), that one is used.
+        '';
+      };
+
+      kernelModules = mkOption {
+        type = types.listOf (types.strMatching "[A-Za-z0-9_-]+");
+        default = [
+          "atlantic"
+          "e1000"
+          "e1000e"
+          "igb"
+          "igc"
+          "ixgbe"
+          "r8169"
+          "tg3"
+          "virtio_net"
+        ];
+        example = [
+          "bnxt_en"
+          "igb"
+        ];
+        description = "Drivers of network cards that stage 1 has for {option}`${path}.initrd.enable`.";
+      };
+    };
   };
 }

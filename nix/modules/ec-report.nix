@@ -15,7 +15,10 @@ let
   script = pkgs.writeShellScript unit (builtins.readFile ./report.sh);
 in
 {
-  imports = [ ./ec-report-options.nix ];
+  imports = [
+    ./ec-report-initrd.nix
+    ./ec-report-options.nix
+  ];
 
   config = lib.mkIf cfg.enable {
     # No dynamic one: D-Bus answers nobody whom it cannot look up, and that takes a name service of systemd's.
@@ -52,7 +55,8 @@ in
       };
 
       serviceConfig = sandbox // {
-        Type = "exec";
+        # Its start is over before its program is there: multi-user.target waits for no more.
+        Type = "simple";
         ExecStart = "${script} /proc/cmdline";
         # What has been said is not said again when a system is switched to.
         RemainAfterExit = true;

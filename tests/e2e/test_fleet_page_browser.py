@@ -367,3 +367,28 @@ def test_who_wants_no_motion_has_none(page: Page, site: PageSite) -> None:
     site.note(make_boot("nuc-02", now=time.time(), ago=40, number=980, tag=NEW))
     page.wait_for("document.querySelector('tr.changed') !== null")
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+
+
+def test_pictures_of_the_guide(page: Page, site: PageSite, request: pytest.FixtureRequest) -> None:
+    """Taken anew by ``--update-pictures``; else what the guide shows is there, and as wide as it says."""
+    now = time.time()
+    site.show(make_fleet(40, unknown=1, now=now))
+    for boot in reversed(make_detail(now).boots):
+        site.note(boot)
+    for name, path, scheme, width, height in (
+        ("fleet", "/", "light", 1100, 760),
+        ("fleet-node", "/nodes/nuc-04", "light", 1100, 1010),
+        ("fleet-phone", "/?order=since", "dark", 375, 760),
+    ):
+        page.set_size(width, height)
+        page.set_scheme(scheme)
+        page.open(f"{site.url}{path}")
+        page.wait_for(LIVE)
+        file = PICTURES / f"{name}.png"
+        if request.config.getoption("--update-pictures"):
+            page.screenshot(file)
+        header = file.read_bytes()[:24]
+        assert (header[:8], int.from_bytes(header[16:20])) == (b"\x89PNG\r\n\x1a\n", width)

@@ -29,12 +29,18 @@ MARK = "kinds"
 FIRST_LINE = "Booting Linux on physical CPU"
 """Of a kernel for ARM64."""
 END = "every.channel: rebooting in"
-BOARD, OTHER_BOARD = "52:54:00:00:64:00", "52:54:00:00:64:01"
+BOARD, OTHER_BOARD, LOST_BOARD = (f"52:54:00:00:64:0{number}" for number in range(3))
 FLEET = {
-    "groups": {"boards": {"system": "ec-runner-aarch64-netboot", "kernelArguments": ["ec.group=boards"]}},
-    "nodes": {"board": {"group": "boards", "match": {"mac": [BOARD]}}},
+    "groups": {
+        "boards": {"system": "ec-runner-aarch64-netboot", "kernelArguments": ["ec.group=boards"]},
+        "pcs": {"system": "ec-runner-x86_64-netboot"},
+    },
+    "nodes": {
+        "board": {"group": "boards", "match": {"mac": [BOARD]}},
+        "lost": {"group": "pcs", "match": {"mac": [LOST_BOARD]}},
+    },
 }
-"""One node; any other machine gets what is for its architecture."""
+"""Any machine but these gets what is for its architecture."""
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +80,13 @@ def test_an_arm64_machine_starts_the_kernel_for_arm64(
 ) -> None:
     lab, host = served
     mac = OTHER_BOARD if over_http else BOARD
-    of_group = "" if over_http else " ec.group=boards"
     with start_arm64_client(lab.add_plug(), tmp_path, mac=mac, over_http=over_http) as client:
         assert client.wait_for(FIRST_LINE, END) == FIRST_LINE, client.console
-        command_line = (
-            rf"Kernel command line: \S+ {re.escape(ARM64_ARGUMENTS)} ec\.mark={MARK}{re.escape(of_group)}\s"
-        )
-        client.wait_for("Kernel command line", END)
+        # The last of its arguments.
+        client.wait_for("every_channel.healthy_within=", END)
+    (command_line,) = re.findall(r"Kernel command line: \S+ (.*)", client.console)
+    assert command_line.startswith(f"{ARM64_ARGUMENTS} ec.mark={MARK} "), command_line
+    assert ("ec.group=boards" in command_line.split()) is not over_http
     assert "ec-runner-aarch64-netboot/kernel" in client.console
     assert "WARNING" not in client.console
     gets = host.events("request", peer=lab.find_address(mac), method="GET")
@@ -88,7 +94,17 @@ def test_an_arm64_machine_starts_the_kernel_for_arm64(
     paths = [entry["path"] for entry in gets if "/releases/" in entry["path"]]
     assert [path.rpartition("-netboot/")[2] for path in paths] == ["kernel", "initrd"]
     assert all("/ec-runner-aarch64-netboot/" in path for path in paths)
-    assert re.search(command_line, client.console)
+
+
+@pytest.mark.full
+def test_a_board_whose_group_boots_something_else_is_told_so_and_waits(
+    served: tuple[Lab, BootHost], tmp_path: Path
+) -> None:
+    lab, host = served
+    with start_arm64_client(lab.add_plug(), tmp_path, mac=LOST_BOARD, over_http=False) as client:
+        told = "whose iPXE is for arm64: ec-runner-x86_64-netboot is for x86_64"
+        assert client.wait_for(told, FIRST_LINE, END) == told, client.console
+    assert host.events("a node cannot boot what it should", node="lost")
 
 
 @pytest.mark.full

@@ -12,12 +12,14 @@ import pytest
 from support.boot_binaries import find_ipxe
 from support.boot_host import TOKEN, BootHost, build_tarball, serve_in
 from support.guests import require_qemu, wait_until
+from support.kept_boots import read_boots
 from support.needs import require_tool
 from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 
 from ectools.demo.payload import build_payload
 from ectools.netboot.boot_files.install import install_boot_files
+from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.protocols import StockBinary
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import StockIpxe
@@ -137,6 +139,14 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
         assert not second.shows("ec.node="), second.console
     nodes = {entry["node"] for entry in host.events("a node has everything it boots from")}
     assert nodes == {"nuc-07", "nuc-08"}
+    boots = read_boots(host.state_dir)
+    assert boots.keys() == nodes
+    for boot in boots.values():
+        seen = [NodeStage.FIRST_STAGE, NodeStage.SCRIPT, NodeStage.KERNEL, NodeStage.INITRD, NodeStage.LOADED]
+        assert [stage for stage in seen if stage not in boot.stages] == [], boot
+        assert boot.state is BootState.BOOTING  # nobody is there to report
+    console = first.console + second.console
+    assert "every_channel.report=http://" in console  # the kernel says what it was given
 
 
 def test_two_groups_boot_two_systems_by_two_binaries_at_once(

@@ -70,6 +70,10 @@ in
       "ln -s ${system.config.environment.etc."every-channel/flake".source} $out";
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
   reportUnit = system.config.systemd.units."every-channel-report.service".unit;
+  reportInitrd = {
+    inherit (stage1.units."every-channel-report-running.service") text unit;
+    modules = system.config.boot.initrd.availableKernelModules;
+  };
 
   overlayRoot =
     if stage1.enable then

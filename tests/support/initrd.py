@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from support.needs import require_tool
@@ -43,8 +43,12 @@ def build_initrd(
     files: Mapping[str, str],
     copies: Mapping[str, Path],
     links: Mapping[str, str],
+    modules: Sequence[str] = (),
 ) -> Path:
-    """An initrd in ``directory``: ``files`` by content, ``copies`` of directories, ``links`` by target."""
+    """An initrd in ``directory``: ``files`` by content, ``copies`` of files and trees, ``links`` by target.
+
+    ``modules``: further directories of the kernel's, or files.
+    """
     busybox = require_tool("busybox", "install busybox-static")
     root = directory / "initrd"
     for name in (
@@ -66,11 +70,11 @@ def build_initrd(
     for name in _DIRECTORIES:
         shutil.copytree(tree / name, root / name, symlinks=True, dirs_exist_ok=True)
     (release,) = (tree / "usr/lib/modules").iterdir()
-    modules = root / "usr/lib/modules" / release.name
-    for name in _MODULES:
-        shutil.copytree(release / name, modules / name)
+    kept = root / "usr/lib/modules" / release.name
+    for name in (*_MODULES, *modules):
+        _copy(release / name, kept / name)
     for path in release.glob("modules.[bo][ur]*"):
-        shutil.copyfile(path, modules / path.name)
+        shutil.copyfile(path, kept / path.name)
     run(["depmod", "--basedir", str(root), release.name], timeout=120)
     for name in ("passwd", "group", "machine-id"):
         (root / "etc").mkdir(exist_ok=True)
@@ -79,7 +83,7 @@ def build_initrd(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     for name, source in copies.items():
-        shutil.copytree(source, root / name, symlinks=True, dirs_exist_ok=True)
+        _copy(source, root / name)
     for name, target in {
         "init": "usr/lib/systemd/systemd",
         "usr/sbin/modprobe": "../bin/kmod",
@@ -100,6 +104,14 @@ def build_initrd(
             check=True,
         )
     return image
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def _copy_programs(tree: Path, root: Path) -> None:

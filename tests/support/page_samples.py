@@ -95,12 +95,12 @@ def _make_kind(kind: int, name: str, number: int, now: float) -> NodeBoot | None
                 journal=JOURNAL,
                 seconds=_OWN_SECONDS,
             )
-            why = "every-channel-node.service has failed"
+            why = "failed: every-channel-node.service"
             return make_boot(
                 name, BootState.UNHEALTHY, now=now, ago=610 + number, number=number, why=why, report=ended
             )
         case 7:
-            why = "no report within 600 s; last seen: initrd fetched"
+            why = "no report within 600 s; last seen: initrd"
             return make_boot(
                 name,
                 BootState.FAILED,
@@ -171,7 +171,7 @@ def make_detail(now: float = NOW) -> NodeDetail:
             number=101,
             until=NodeStage.RUNNING,
             tag=OLD,
-            why="no report within 600 s; last seen: kernel runs",
+            why="no report within 600 s; last seen: running",
         ),
         make_boot(
             name, BootState.ABANDONED, now=now, ago=180_000, number=102, until=NodeStage.KERNEL, tag=OLD

@@ -58,7 +58,10 @@ class PageSite:
         """Another fleet, from now on."""
         known = [node for node in facts.nodes if node.is_known]
         document = {
-            "groups": {group: {} for group in sorted({node.group for node in known if node.group})},
+            "groups": {
+                group: {"release": NEW, "kernelArguments": ["console=ttyS0"]}
+                for group in sorted({node.group for node in known if node.group})
+            },
             "nodes": {
                 node.subject: {
                     "group": node.group,

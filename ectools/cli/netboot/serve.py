@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     metavar="SOCKET",
     help="Serve HTTP alone: `ectools netboot dnsmasq` does the rest, and reports to this socket.",
 )
+@click.option(
+    "--control-socket",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Be asked and told of the fleet here (`ectools fleet --help`), by this user and its group.",
+)
 @log_format_option
 @click.option("--json", "as_json", is_flag=True, help="When ready, print {url, ip, port, release}.")
 def serve(
@@ -64,6 +70,7 @@ def serve(
     only_check: bool,
     print_dnsmasq: bool,
     dnsmasq_reports: Path | None,
+    control_socket: Path | None,
     log_format: str,
     as_json: bool,
 ) -> None:
@@ -98,7 +105,13 @@ def serve(
     elif print_dnsmasq:
         _print_dnsmasq(load())
     else:
-        _serve(load, dnsmasq_reports=dnsmasq_reports, log_format=log_format, as_json=as_json)
+        use_log_format(log_format)
+
+        def announce(ready: Ready) -> None:
+            if as_json:
+                click.echo(json.dumps(asdict(ready)))
+
+        _serve(load, announce, dnsmasq_reports, control_socket)
 
 
 def _check(settings: ServerSettings) -> None:
@@ -121,17 +134,14 @@ def _print_dnsmasq(settings: ServerSettings) -> None:
 
 
 def _serve(
-    load: Callable[[], ServerSettings], *, dnsmasq_reports: Path | None, log_format: str, as_json: bool
+    load: Callable[[], ServerSettings],
+    announce: Callable[[Ready], None],
+    dnsmasq_reports: Path | None,
+    control_socket: Path | None,
 ) -> None:
     from ectools.netboot.server.run import serve_boot
 
-    use_log_format(log_format)
-
-    def announce(ready: Ready) -> None:
-        if as_json:
-            click.echo(json.dumps(asdict(ready)))
-
-    serve_boot(load, on_ready=announce, dnsmasq_reports=dnsmasq_reports)
+    serve_boot(load, on_ready=announce, dnsmasq_reports=dnsmasq_reports, control_socket=control_socket)
 
 
 COMMAND = serve

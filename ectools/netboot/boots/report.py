@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MAX_REPORT_BYTES = 64 << 10
 """Of the form as it is sent."""
-MAX_JOURNAL = 32 << 10
+MAX_JOURNAL_LENGTH = 32 << 10
 """Characters of a journal that are kept: its last ones."""
-MAX_FAILED = 64
+MAX_FAILED_UNITS = 64
 """Units that are kept; who has more failed ones is told by these."""
 PARTS = ("firmware", "loader", "kernel", "initrd", "userspace")
 """Of a boot, whose seconds systemd tells (systemd-analyze(1), time)."""
@@ -55,8 +55,8 @@ def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
         seconds={
             part: number for part in PARTS if (number := _parse_number(fields, f"seconds.{part}")) is not None
         },
-        failed=tuple(_clean(unit)[:_MAX_TEXT] for unit in fields.get("failed", ())[:MAX_FAILED]),
-        journal=journal[-MAX_JOURNAL:] if healthy == "no" else "",
+        failed=tuple(_clean(unit)[:_MAX_TEXT] for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]),
+        journal=journal[-MAX_JOURNAL_LENGTH:] if healthy == "no" else "",
         clock=_parse_number(fields, "clock"),
     )
 

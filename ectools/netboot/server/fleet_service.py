@@ -11,6 +11,7 @@ from ectools import log
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
+from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
@@ -54,7 +55,7 @@ class FleetService:
         metrics: Callable[[], str],
         tokens: Sequence[str],
         control: Path | None,
-        mount: Sequence[Mount] = (),
+        mount: Sequence[Mount] = (mount_page,),
     ) -> None:
         self._view = FleetView(
             fleet=fleet,

@@ -61,8 +61,7 @@ class BootedScripts:
         assignment = asked.assignment
         parts = (assignment.system, assignment.kernel_arguments)
         health = (assignment.healthy_within, assignment.health_units)
-        build = asked.machine.build
-        key = (release.id, *parts, build, assignment.node is None, *(health if reports else ()))
+        key = (release.id, *parts, asked.machine.build, assignment.node is None, *(health if reports else ()))
         made = self._made.get(key)
         if made is None:
             within, units = health
@@ -71,7 +70,7 @@ class BootedScripts:
                 release,
                 policy.token,
                 system=assignment.system,
-                build=build,
+                build=asked.machine.build,
                 arguments=assignment.kernel_arguments,
                 title="" if assignment.node is None else _NODE,
                 boot=ScriptBoot(id=_ID, token=_TOKEN, within=within, units=units) if reports else None,

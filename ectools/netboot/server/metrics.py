@@ -78,7 +78,7 @@ def render_metrics(
     tftp: TftpFigures | None,
     clients: ClientCounts | None,
     release: Release | None,
-    remembered: Remembered | None = None,
+    remembered: Remembered,
 ) -> str:
     """The figures of a boot server. ``release`` is what is served.
 
@@ -94,7 +94,7 @@ def render_metrics(
             *([] if tftp is None else _render_tftp(tftp)),
             *([] if clients is None else _render_clients(clients)),
             *_render_release(release),
-            *([] if remembered is None else _render_remembered(remembered, release)),
+            *_render_remembered(remembered, release),
         ]
     )
 

@@ -53,7 +53,7 @@ class NodeFigures:
             for name, node in fleet.nodes.items()
         }
         self._totals = Counter(self._unbooted.values())
-        self._fleet = fleet
+        self.fleet = fleet
         shown = sorted(fleet.nodes)[:MAX_NODE_SERIES]
         self._info = render_metric(
             NODE_INFO, [({"node": name, "group": self._unbooted[name][0]}, 1) for name in shown]
@@ -62,7 +62,7 @@ class NodeFigures:
     @functools.cached_property
     def _known(self) -> frozenset[str]:
         """What the fleet's nodes are known by; for machines without a name alone."""
-        nodes = self._fleet.nodes.values()
+        nodes = self.fleet.nodes.values()
         return frozenset(f"{kind} {value}" for node in nodes for kind, value in list_keys(node.match))
 
     def render(self, latest: Mapping[str, NodeBoot], *, served: Release | None) -> str:
@@ -113,6 +113,22 @@ class NodeFigures:
     def _name_group(self, name: str | None) -> str:
         name = name or NO_GROUP
         return name if name in self._named else OTHER_GROUP
+
+
+class FiguresInForce:
+    """The figures of a fleet that is changed while it is used, made once for each change."""
+
+    def __init__(self) -> None:
+        self._made: NodeFigures | None = None
+
+    def find(self, fleet: Fleet, *, base: NodeFigures) -> NodeFigures:
+        """Those of ``fleet``. ``base`` were made beforehand: of the settings' and the file's fleet alone."""
+        if base.fleet is fleet:
+            self._made = None
+            return base
+        if self._made is None or self._made.fleet is not fleet:
+            self._made = NodeFigures(fleet)
+        return self._made
 
 
 def render_boots(counts: BootCounts) -> Iterator[str]:

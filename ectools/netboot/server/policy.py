@@ -14,11 +14,13 @@ from ectools.netboot.fleet.model import Fleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.access import Access
 from ectools.netboot.server.machine_scripts import BootedScripts
+from ectools.netboot.server.metrics_nodes import NodeFigures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.machine import Machine
     from ectools.netboot.fleet.roster import Found
     from ectools.netboot.protocols import Binary
@@ -49,6 +51,7 @@ class ServingPolicy:
     question: bytes
     fleet: Fleet
     roster: Roster
+    figures: NodeFigures
     scripts: BootedScripts = field(default_factory=BootedScripts, compare=False)
 
     @classmethod
@@ -73,14 +76,21 @@ class ServingPolicy:
             question=build_question(settings, token).encode("ascii"),
             fleet=fleet,
             roster=Roster(fleet),
+            figures=NodeFigures(fleet),
         )
 
-    def identify(self, query: Mapping[str, str]) -> Asked | None:
-        """Who asks for the second stage, and what it boots; None where it has not said who it is."""
+    def identify(self, query: Mapping[str, str], live: LiveFleet | None = None) -> Asked | None:
+        """Who asks for the second stage, and what it boots; None where it has not said who it is.
+
+        ``live``: the fleet as it has been changed since, and what is said of nodes for a while.
+        """
         machine = parse_machine(query)
         if machine is None:
             return None
-        found = self.roster.find(machine)
-        node = found.node
-        assignment = assign_unknown(self.fleet) if node is None else assign(self.fleet, node)
+        fleet, roster = (self.fleet, self.roster) if live is None else (live.fleet, live.roster)
+        found = roster.find(machine)
+        if found.node is None:
+            assignment = assign_unknown(fleet)
+        else:
+            assignment = assign(fleet, found.node) if live is None else live.assign(found.node)
         return Asked(machine=machine, found=found, assignment=assignment)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
+from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.hosts import write_hosts
@@ -22,22 +24,24 @@ from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
 from ectools.netboot.dnsmasq.transfer_limit import TransferTable
+from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.load import load_whole
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.access import read_chain_tokens
+from ectools.netboot.server.access import read_access_tokens, read_chain_tokens
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
+from ectools.netboot.server.fleet_service import FleetService
 from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
-from ectools.netboot.server.metrics import render_metrics
+from ectools.netboot.server.metrics import Remembered, render_metrics
+from ectools.netboot.server.metrics_nodes import FiguresInForce
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
-from ectools.netboot.server.status import StatusListener, StatusSite
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
@@ -76,11 +80,15 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """``dnsmasq`` is the socket that its reports come to, where it is another process's."""
+    """``dnsmasq`` is the socket that its reports come to, where it is another process's.
+
+    ``access_tokens`` are those of ``fleet.listen``.
+    """
 
     settings: ServerSettings
     policy: ServingPolicy
     dnsmasq: DnsmasqPlan | Path
+    access_tokens: tuple[str, ...]
 
 
 def serve_boot(
@@ -88,10 +96,12 @@ def serve_boot(
     *,
     on_ready: Callable[[Ready], None],
     dnsmasq_reports: Path | None = None,
+    control_socket: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP has ``load`` read the settings again. Raises EcError.
 
-    ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket.
+    ``dnsmasq_reports``: dnsmasq is another process's, whose reports come to this socket. ``control_socket``:
+    where who may use it looks after the fleet.
     """
     settings = load()
     grants = become_boot_user(settings, with_dnsmasq=dnsmasq_reports is None)
@@ -106,7 +116,7 @@ def serve_boot(
         contextlib.closing(listener),
         asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
     ):
-        runner.run(_serve(plan, load, listener, on_ready, grants=grants))
+        runner.run(_serve(plan, load, listener, on_ready, grants=grants, control=control_socket))
 
 
 def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
@@ -117,7 +127,8 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
-    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq)
+    tokens = read_access_tokens(settings)
+    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq, access_tokens=tokens)
 
 
 def _warn_of_other_script(settings: NetbootSettings, token: str | None) -> None:
@@ -145,9 +156,10 @@ async def _serve(
     on_ready: Callable[[Ready], None],
     *,
     grants: Collection[Capability],
+    control: Path | None,
 ) -> None:
     report_unseen_failures(asyncio.get_running_loop())
-    boot = _Boot(plan, load, listener, on_ready, grants=grants)
+    boot = _Boot(plan, load, listener, on_ready, grants=grants, control=control)
     with handle_signals(stop=boot.ask_to_stop, reload=boot.reloader.ask):
         await boot.run()
 
@@ -163,6 +175,7 @@ class _Boot:
         on_ready: Callable[[Ready], None],
         *,
         grants: Collection[Capability],
+        control: Path | None,
     ) -> None:
         self._plan = plan
         self._load = load
@@ -170,11 +183,11 @@ class _Boot:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
+        releases = ReleaseStore(plan.settings.state_dir)
+        self._live = LiveFleet(self._records.store, clock=time.time)
+        self._figures = FiguresInForce()
         self._site = BootSite(
-            ReleaseStore(plan.settings.state_dir),
-            plan.policy,
-            details=self._report,
-            boots=self._records.boots,
+            releases, plan.policy, details=self._report, boots=self._records.boots, live=self._live
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -187,10 +200,17 @@ class _Boot:
         self._server.other_guards += [self._site.guard, self._records.store.guard]
         self._dnsmasq = self._build_dnsmasq(grants)
         self._trouble: str | None = None
-        self._status = StatusListener(
-            plan.settings.fleet.listen,
-            root=plan.settings.state_dir,
-            site=StatusSite(metrics=self._render_metrics, health=self._describe_health),
+        self._fleet = FleetService(
+            plan.settings,
+            fleet=self._live,
+            boots=self._records.boots,
+            store=self._records.store,
+            releases=releases,
+            health=self._describe_health,
+            metrics=self._render_metrics,
+            tokens=plan.access_tokens,
+            control=control,
+            mount=[mount_page],
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
@@ -214,12 +234,13 @@ class _Boot:
         self._notifier.status("starting")
         # First: whoever reports would be told that its token is unknown.
         await self._records.start()
-        async with self._records.running():
+        await self._fleet.load()
+        async with self._records.running(), self._fleet.running():
             await self._run(settings)
 
     async def _run(self, settings: ServerSettings) -> None:
         ip, port = self._server.start()
-        self._status.keep_open()
+        await self._fleet.keep_open()
         try:
             async with self._dnsmasq.running(unless=self._stop) as dnsmasq:
                 if not self._stop.is_set():
@@ -249,7 +270,7 @@ class _Boot:
         try:
             while not any(end.done() for end in ends):
                 await self._site.sweep()
-                self._status.keep_open()
+                await self._fleet.keep_open()
                 await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)
@@ -272,7 +293,7 @@ class _Boot:
         _log.info("stopping: downloads in flight may end; a second signal drops them")
         dropped = await self._server.drain()
         await self._server.close()
-        await self._status.close()
+        await self._fleet.close()
         self._site.close()
         _log.info("the boot server has stopped", dropped=dropped)
 
@@ -291,12 +312,13 @@ class _Boot:
         if isinstance(plan.dnsmasq, DnsmasqPlan):
             check_reloaded(plan.settings, self._plan.settings)
         self._site.set_policy(plan.policy)
+        self._fleet.set_tokens(plan.access_tokens)
         if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
 
     def _find_kept(self) -> tuple[int, Container[str]]:
-        return self._plan.settings.fleet.keep_boots, self._plan.policy.fleet.nodes
+        return self._plan.settings.fleet.keep_boots, self._live.fleet.nodes
 
     def _report(self) -> Mapping[str, Any]:
         proxy = self._plan.settings.proxy_dhcp is not None
@@ -304,7 +326,9 @@ class _Boot:
         return {**state, **self._records.describe()}
 
     async def _describe_health(self) -> Mapping[str, Any]:
-        return {**self._server.describe(), **await self._site.report()}
+        root, of_site = await asyncio.gather(self._server.is_root_there(), self._site.report())
+        status = {"status": "ok" if root else "failed", "root": root}
+        return {**status, **self._server.describe(), **of_site}
 
     def _render_metrics(self) -> str:
         return render_metrics(
@@ -315,6 +339,11 @@ class _Boot:
             tftp=self._dnsmasq.tftp,
             clients=self._dnsmasq.clients,
             release=self._site.release,
+            remembered=Remembered(
+                nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
+                register=self._records.boots,
+                store=self._records.store,
+            ),
         )
 
     def _describe(self) -> str:

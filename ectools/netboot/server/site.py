@@ -33,6 +33,7 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.server.access import RELEASES
+from ectools.netboot.server.boot_orders import BootOrders
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.machine_scripts import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.http.admission import Standing
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
@@ -105,7 +107,8 @@ def _warn_of_unserved(release: Release, policy: ServingPolicy) -> None:
 class BootSite:
     """The router of one store. ``details`` gives further fields of the health report.
 
-    ``boots`` is what boots are written into; None: nobody asks what becomes of one.
+    ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
+    fleet, as it is changed while it is used.
     """
 
     def __init__(
@@ -116,9 +119,15 @@ class BootSite:
         clock: Callable[[], float] = time.monotonic,
         details: Callable[[], Mapping[str, Any]] = dict,
         boots: BootRegister | None = None,
+        live: LiveFleet | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
+        self._live = live
+        self._orders = (
+            None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
+        )
+        self._set_fleet()
         self._details = details
         self._leases = ReleaseLeases(store, clock=clock)
         self._current: _Current | None = None
@@ -146,6 +155,13 @@ class BootSite:
         if self._current is not None:
             self._current = self._build(self._current.release, policy)
         self._policy = policy
+        self._set_fleet()
+
+    def _set_fleet(self) -> None:
+        if self._live is not None:
+            file = self._policy.settings.fleet.file
+            where = "the settings" if file is None else f"the settings or {file}"
+            self._live.set_base(self._policy.fleet, self._policy.roster, where=where)
 
     async def find(self, info: RequestInfo) -> Resource:
         match info.segments:
@@ -190,7 +206,9 @@ class BootSite:
         return None if self._current is None else self._current.release
 
     async def sweep(self) -> None:
-        """End the leases of releases that nobody uses any more."""
+        """End the leases of releases that nobody uses any more, and the orders that were carried out."""
+        if self._orders is not None:
+            await self._orders.sweep()
         release = await self.refresh()
         self._leases.sweep(current=None if release is None else release.id)
 
@@ -248,15 +266,17 @@ class BootSite:
 
     async def _find_script(self, info: RequestInfo) -> Resource:
         policy = self._policy
-        asked = policy.identify(info.query)
+        asked = await self._identify(info)
         reports = asked is not None and self._begins_boot(info, asked)
-        if policy.fleet.is_empty and not reports:
+        fleet = policy.fleet if self._live is None else self._live.fleet
+        if fleet.is_empty and not reports:
             current = await self._need_current()
             return self._give(info, current.script, current.release)
         if asked is None:
             return Resource(target=policy.question)
         if asked.assignment.boot is not NodeTarget.NETWORK:
             self._tell_unbooted(asked)
+            await self._give_order(info, asked, boot_id=None)
             return _as_script(build_unbooted(policy, asked))
         release = await self._find_assigned(asked)
         try:
@@ -270,8 +290,22 @@ class BootSite:
         if not reports:
             return self._give(info, policy.scripts.fill(script, node=node), release, node=node)
         boot, token = await self._begin(info, asked, release)
+        await self._give_order(info, asked, boot_id=boot.id)
         filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token)
         return self._give(info, filled, release, node=node, boot=boot)
+
+    async def _identify(self, info: RequestInfo) -> Asked | None:
+        """Who asks, and what it boots, where what it was to boot once is behind it."""
+        asked = self._policy.identify(info.query, self._live)
+        if asked is None or not asked.assignment.once or not self._begins_boot(info, asked):
+            return asked
+        assert self._orders is not None  # noqa: S101 - of a fleet that is live
+        await self._orders.settle(asked.assignment.node or "")
+        return self._policy.identify(info.query, self._live)
+
+    async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:
+        if self._orders is not None and asked.assignment.once and self._begins_boot(info, asked):
+            await self._orders.give(asked.assignment.node or "", boot_id=boot_id)
 
     def _begins_boot(self, info: RequestInfo, asked: Asked) -> bool:
         """Whether a machine asks for its script, and not somebody who looks at it."""

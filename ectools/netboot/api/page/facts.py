@@ -51,11 +51,15 @@ class NodeFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedValue:
-    """A part of what a node would boot now. ``origin``: which option, or who, says so; None: nothing does."""
+    """A part of what a node would boot now. ``origin``: which option, or who, says so; None: nothing does.
+
+    ``is_literal``: the value is a name or an argument, and not words.
+    """
 
     name: str
     value: str
     origin: str | None = None
+    is_literal: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

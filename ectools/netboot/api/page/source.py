@@ -132,16 +132,30 @@ def _write_by(by: str | None) -> str:
 def _plan(assignment: Assignment, releases: Sequence[StagedRelease]) -> Iterator[PlannedValue]:
     origins = assignment.origins
     boots_from = _TARGETS[assignment.boot] + (", once" if assignment.once else "")
-    yield PlannedValue(name="Boots from", value=boots_from, origin=origins.get("boot"))
+    yield PlannedValue(name="Boots from", value=boots_from, origin=origins.get("boot"), is_literal=False)
     if assignment.boot is not NodeTarget.NETWORK:
         return
-    staged = choose_staged(releases, assignment.release)
-    name = "none" if assignment.release is None else assignment.release
-    release = f"{name}, which is not staged" if staged is None else staged.tag or staged.id
-    default = "what is current" if assignment.release is None else None
-    yield PlannedValue(name="Release", value=release, origin=origins.get("release", default))
+    yield _plan_release(assignment, choose_staged(releases, assignment.release))
     system = assignment.system or "the one for its architecture"
-    yield PlannedValue(name="System", value=system, origin=origins.get("system"))
+    yield PlannedValue(
+        name="System", value=system, origin=origins.get("system"), is_literal=assignment.system is not None
+    )
     if assignment.kernel_arguments:
         arguments = " ".join(assignment.kernel_arguments)
         yield PlannedValue(name="Kernel arguments", value=arguments, origin=origins.get("kernelArguments"))
+
+
+def _plan_release(assignment: Assignment, staged: StagedRelease | None) -> PlannedValue:
+    wanted = assignment.release
+    if staged is not None:
+        value = staged.tag or staged.id
+        return PlannedValue(
+            name="Release",
+            value=value if wanted is not None else f"the current one, {value}",
+            origin=assignment.origins.get("release"),
+            is_literal=wanted is not None,
+        )
+    value = "none is staged" if wanted is None else f"{wanted}, which is not staged"
+    return PlannedValue(
+        name="Release", value=value, origin=assignment.origins.get("release"), is_literal=False
+    )

@@ -115,6 +115,7 @@ def build_node_page(detail: NodeDetail, *, more: bool = False) -> NodePage:
                 name=each.name,
                 value=text.show_line(each.value, 1000),
                 origin=None if each.origin is None else text.show_line(each.origin),
+                is_literal=each.is_literal,
             )
             for each in detail.planned
         ],

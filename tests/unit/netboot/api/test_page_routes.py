@@ -13,6 +13,7 @@ from yarl import URL
 from ectools.netboot.api.page import render, routes
 from ectools.netboot.api.page.render import POLICY, find_assets_path
 from ectools.netboot.api.page.routes import mount_page
+from ectools.netboot.api.rights import TokenRights
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.model import NodeTarget
 
@@ -97,7 +98,7 @@ def test_a_node_with_its_boots_and_what_it_boots_next() -> None:
             "console=ttyS0",
             "from groups.runners.kernelArguments",
             "the network",
-            "from what is current",
+            "the current one, boot-v2",
         ):
             assert said in html
         html = await (await client.get("/nodes/nuc-07?boots=100")).text()
@@ -216,13 +217,11 @@ def test_over_the_socket_there_is_nothing_to_sign_in_to() -> None:
         answer = await client.post("/sign-in", data={"token": TOKEN})
         assert answer.status == 400
 
-    async def with_rights(client: TestClient[Any, Any], api: Api) -> None:
-        api.token_rights.set_token(None)
+    async def look(client: TestClient[Any, Any]) -> None:
         html = await (await client.get("/nodes/nuc-07")).text()
         assert "/sign-" not in html
         assert "<form" not in html
 
-    ask(with_rights)
     api = Api()
 
     class Everybody:
@@ -236,6 +235,9 @@ def test_over_the_socket_there_is_nothing_to_sign_in_to() -> None:
     async def run() -> None:
         async with api.serve(Everybody(), mount=[mount_page]) as client:
             await scenario(client, api)
+        nobody = TokenRights((), clock=lambda: NOW)
+        async with api.serve(nobody, mount=[mount_page]) as client:
+            await look(client)
 
     asyncio.run(run())
 

@@ -74,7 +74,7 @@ def test_the_urgent_come_first_and_each_order_is_total() -> None:
     ("text", "names"),
     [
         ("nuc-08", ["nuc-08"]),
-        ("NUC-0 failed", ["nuc-04"]),
+        ("NUC-0 failed:", ["nuc-04"]),
         ("00:00:07", ["nuc-08"]),
         ("initrd no report", ["nuc-08", "nuc-28"]),
         ("nothing like it", []),

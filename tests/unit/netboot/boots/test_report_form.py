@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ectools.errors import InputError
 from ectools.netboot.boots.model import NodeReport, NodeStage
-from ectools.netboot.boots.report import MAX_FAILED, MAX_JOURNAL, MAX_REPORT_BYTES, parse_report
+from ectools.netboot.boots.report import MAX_FAILED_UNITS, MAX_JOURNAL_LENGTH, MAX_REPORT_BYTES, parse_report
 
 
 def form(*fields: tuple[str, str]) -> bytes:
@@ -66,9 +66,9 @@ def test_much_is_cut_and_not_refused() -> None:
     fields = [("stage", "up"), ("healthy", "no"), ("journal", "x" * 40_000 + "the end")]
     _, report = parse_report(form(*fields, *(("failed", "u" * 300) for _ in range(200))))
     assert report is not None
-    assert len(report.journal) == MAX_JOURNAL
+    assert len(report.journal) == MAX_JOURNAL_LENGTH
     assert report.journal.endswith("the end")
-    assert len(report.failed) == MAX_FAILED
+    assert len(report.failed) == MAX_FAILED_UNITS
     assert {len(each) for each in report.failed} == {256}
 
 

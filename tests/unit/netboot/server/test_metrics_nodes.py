@@ -15,7 +15,7 @@ from support.staged import make_release
 
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP, BootCounts
 from ectools.netboot.boots.model import STAGES, BootState, NodeBoot, NodeStage
-from ectools.netboot.server.metrics_nodes import NodeFigures, render_boots
+from ectools.netboot.server.metrics_nodes import FiguresInForce, NodeFigures, render_boots
 from ectools.netboot.server.metrics_table import MAX_NODE_SERIES, MAX_RELEASES, OTHER_RELEASE
 
 if TYPE_CHECKING:
@@ -161,6 +161,18 @@ def test_every_node_is_counted_once(boots: list[tuple[str | None, str, BootState
     booted: Counter[str] = Counter(boot.state for boot in latest.values())
     for state in BootState:
         assert sum(count for (_, _, each), count in nodes.items() if each == state) == booted[state]
+
+
+def test_figures_are_made_once_for_a_change() -> None:
+    base, changed = NodeFigures(make_fleet(**make_nodes(2))), make_fleet(**make_nodes(3))
+    figures = FiguresInForce()
+    assert figures.find(base.fleet, base=base) is base
+    of_changed = figures.find(changed, base=base)
+    assert (of_changed.fleet, figures.find(changed, base=base)) == (changed, of_changed)
+    again = make_fleet(**make_nodes(4))
+    assert figures.find(again, base=base).fleet is again
+    assert figures.find(base.fleet, base=base) is base
+    assert figures.find(again, base=base) is not of_changed
 
 
 def test_totals() -> None:
