@@ -148,7 +148,8 @@ def test_stage_1_says_that_the_kernel_runs_and_leaves_the_card_as_it_was(
     # Stage 1 goes on once the boot server knows: else it may be over before.
     hangs = (
         "[Unit]\nDefaultDependencies=no\nBefore=initrd-switch-root.target\n"
-        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'until [ -e /run/every-channel/running ]; do :; done'\n"
+        "[Service]\nType=oneshot\n"
+        "ExecStart=/bin/sh -c 'until [ -e /run/every-channel/running ]; do udevadm settle; done'\n"
     )
     initrd = build_initrd(
         tmp_path,

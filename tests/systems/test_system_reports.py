@@ -1,6 +1,6 @@
 """Runners that a boot server has booted, and what it knows of their boots: healthy, failed, hanging, dead.
 
-All of them boot one image; an argument of the kernel, which the fleet gives each of them, says what becomes of it.
+All boot one image; an argument of the kernel, which the fleet gives each of them, says what becomes of it.
 """
 
 from __future__ import annotations
