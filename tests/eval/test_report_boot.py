@@ -145,9 +145,9 @@ def test_stage_1_says_that_the_kernel_runs_and_leaves_the_card_as_it_was(
     text = (systems.build("reportInitrd.unit", configure(initrd={"enable": True})) / RUNNING).read_text()
     (program,) = re.findall(r"BUSYBOX=(/nix/store/[^\s\"]+)", text)
     scripts = set(re.findall(r"/nix/store/[0-9a-z]{32}-[^/\s]+-(?:start|post-stop)", text))
-    # Stage 1 goes on once the boot server knows: else it may be over before.
+    # Stage 1 goes on once the boot server knows: else it would be over before.
     hangs = (
-        "[Unit]\nDefaultDependencies=no\nBefore=initrd-switch-root.target\n"
+        "[Unit]\nDefaultDependencies=no\nBefore=initrd.target\n"
         "[Service]\nType=oneshot\n"
         "ExecStart=/bin/sh -c 'until [ -e /run/every-channel/running ]; do udevadm settle; done'\n"
     )
@@ -161,7 +161,7 @@ def test_stage_1_says_that_the_kernel_runs_and_leaves_the_card_as_it_was(
         },
         links={
             f"etc/systemd/system/initrd.target.wants/{RUNNING}": f"../{RUNNING}",
-            "etc/systemd/system/initrd-switch-root.target.requires/hangs.service": "../hangs.service",
+            "etc/systemd/system/initrd.target.requires/hangs.service": "../hangs.service",
         },
         modules=[
             "kernel/drivers/net/virtio_net.ko",

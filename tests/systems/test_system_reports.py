@@ -58,7 +58,7 @@ in
     enable = true;
     services.ec-panics = {
       requiredBy = [ "initrd.target" ];
-      before = [ "initrd-switch-root.target" ];
+      before = [ "initrd.target" ];
       unitConfig = {
         DefaultDependencies = false;
         ConditionKernelCommandLine = "ec.test=panics";
