@@ -154,7 +154,12 @@ def test_stage_1_says_that_the_kernel_runs_and_leaves_the_card_as_it_was(
     initrd = build_initrd(
         tmp_path,
         image.tree,
-        files={f"etc/systemd/system/{RUNNING}": text, "etc/systemd/system/hangs.service": hangs},
+        files={
+            f"etc/systemd/system/{RUNNING}": text,
+            # It fails in the end, and the machine is what it would be without: all of its units are well.
+            f"etc/systemd/system/{RUNNING}.d/fails.conf": "[Service]\nExecStopPost=/bin/false\n",
+            "etc/systemd/system/hangs.service": hangs,
+        },
         copies={
             program.lstrip("/"): busybox,
             **{script.lstrip("/"): Path(script) for script in scripts},
@@ -184,5 +189,4 @@ def test_stage_1_says_that_the_kernel_runs_and_leaves_the_card_as_it_was(
         assert "10.0.2." not in machine.run("ip", "address")
         assert "10.0.2." not in machine.run("ip", "route")
         assert machine.run("pgrep", "udhcpc", check=False) == ""
-        said = machine.run("journalctl", "--boot", "--unit", RUNNING, "--output=cat", "--no-pager")
-        assert "Failed" not in said, said
+        assert machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""

@@ -173,7 +173,6 @@ def test_a_runner_with_a_failed_unit_says_which(site: Site) -> None:
         assert boot.report.failed == ("ec-fails.service",)
         assert "no http://***@forge.example/?token=***" in boot.report.journal
         assert "s3cret" not in boot.report.journal
-        assert "every_channel.report=http" in boot.report.journal
 
 
 def test_a_runner_that_hangs_says_on_what(site: Site) -> None:
