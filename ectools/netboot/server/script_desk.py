@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.server.boot_tracker import BootTracker
     from ectools.netboot.server.leases import ReleaseLeases
     from ectools.netboot.server.policy import Asked, ServingPolicy
@@ -59,7 +61,8 @@ def is_probe(info: RequestInfo) -> bool:
 class ScriptDesk:
     """The scripts of one boot server. ``need_current`` raises RejectedError where nothing is served as yet.
 
-    ``boots`` None: nobody asks what becomes of a boot. ``live`` None: the fleet is the policy's.
+    ``boots`` None: nobody asks what becomes of a boot. ``live`` None: the fleet is the policy's. ``rollouts``
+    lead its groups.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class ScriptDesk:
         nodes: BootTracker,
         boots: BootRegister | None,
         live: LiveFleet | None,
+        rollouts: LiveRollouts | None,
         need_current: Callable[[], Awaitable[CurrentRelease]],
         name_client: Callable[[RequestInfo], str],
         clock: Callable[[], float],
@@ -78,6 +82,7 @@ class ScriptDesk:
         self._nodes = nodes
         self._boots = boots
         self._live = live
+        self._rollouts = rollouts
         self._orders = (
             None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
         )
@@ -124,11 +129,25 @@ class ScriptDesk:
     async def _identify(self, info: RequestInfo, policy: ServingPolicy) -> Asked | None:
         """Who asks, and what it boots, where what it was to boot once is behind it."""
         asked = policy.identify(info.query, self._live)
-        if asked is None or not asked.assignment.once or not self._begins_boot(info, asked):
+        if asked is None or not self._begins_boot(info, asked):
             return asked
-        assert self._orders is not None  # noqa: S101 - of a fleet that is live
-        await self._orders.settle(asked.assignment.node or "")
+        if asked.assignment.once:
+            assert self._orders is not None  # noqa: S101 - of a fleet that is live
+            await self._orders.settle(asked.assignment.node or "")
+            asked = policy.identify(info.query, self._live)
+        if asked is None or not await self._offer(asked.assignment):
+            return asked
         return policy.identify(info.query, self._live)
+
+    async def _offer(self, assignment: Assignment) -> bool:
+        """Whether a rollout of the node's group has been asked, which may have given it another release."""
+        if self._rollouts is None or assignment.once or assignment.boot is not NodeTarget.NETWORK:
+            return False
+        node, group = assignment.node, assignment.group
+        if node is None or group is None or group not in self._rollouts.rollouts:
+            return False
+        await self._rollouts.offer(group, node)
+        return True
 
     async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:
         if self._orders is not None and asked.assignment.once and self._begins_boot(info, asked):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.server.policy import ServingPolicy
 
 _log = log.Log(__name__)
@@ -84,7 +85,7 @@ class BootSite:
     """The router of one store. ``details`` gives further fields of the health report.
 
     ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
-    fleet, as it is changed while it is used.
+    fleet, as it is changed while it is used, and ``rollouts`` what leads its groups.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class BootSite:
         details: Callable[[], Mapping[str, Any]] = dict,
         boots: BootRegister | None = None,
         live: LiveFleet | None = None,
+        rollouts: LiveRollouts | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -117,6 +119,7 @@ class BootSite:
             nodes=self.nodes,
             boots=boots,
             live=live,
+            rollouts=rollouts,
             need_current=self._need_current,
             name_client=self._name_client,
             clock=clock,

@@ -22,6 +22,7 @@ from ectools.netboot.dnsmasq import reports
 from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.reports import UNKNOWN, DnsmasqReports, ReportSender
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
+from ectools.netboot.protocols import load_protocols
 from ectools.supervision import ChildState
 
 CLIENTS = ClientCounts()
@@ -180,6 +181,28 @@ def test_the_longest_report_and_the_longest_name(receiver: Receiver) -> None:
     receiver.run(scenario)
     assert receiver.reports.ignored == 0
     assert receiver.delivered == [("192.0.2.20", "a" * 511), ("192.0.2.20", "b")]
+
+
+def test_the_largest_figures_fit_into_a_report(receiver: Receiver) -> None:
+    most = 2**63 - 1
+    clients = ClientCounts()
+    names = [each.name for each in load_protocols().architectures] + ["other"]
+    clients.offers.update(dict.fromkeys(names, most))
+    clients.ignored.update(dict.fromkeys(names, most))
+    clients.failed = most
+    tftp = TftpFigures(
+        transfers=most, max_transfers=most, sent=most, dropped=most, refused=most, lines_lost=most
+    )
+
+    def scenario() -> Iterator[None]:
+        ReportSender(receiver.path).state(ChildState.RESTARTING, restarts=most, tftp=tftp, clients=clients)
+        yield
+        assert receiver.reports.clients is not None
+        assert receiver.reports.clients.to_json() == clients.to_json()
+        assert receiver.reports.tftp == tftp
+
+    receiver.run(scenario)
+    assert receiver.reports.ignored == 0
 
 
 def test_what_is_ignored_is_told_once(receiver: Receiver) -> None:
