@@ -32,6 +32,7 @@ http {{
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   server {{
     listen {address}:{port} backlog=1024; root {root};
+    types {{ text/html html; text/css css; text/javascript js; }}
     location = /report {{ return 200 "ok\\n"; }}
   }}
 }}

@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,9 +114,18 @@ def load_boots(state_dir: Path) -> Sequence[NodeBoot]:
     return asyncio.run(load())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The nodes' own ``figures``; ``metrics`` and the API's ``rows`` after the last node has been told."""
+
+    figures: dict[str, Any]
+    metrics: str
+    rows: list[dict[str, Any]]
+    directory: Path
+
+
 @pytest.fixture(scope="module")
-def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, Path]:
-    """The nodes' own figures, ``/metrics`` after the last has been told, and the directory."""
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     require_storm()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -140,18 +150,17 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
             figures = run_nodes(network, count=COUNT, arrival=10.0, behaviours=BEHAVIOURS)
             wait_until(lambda: len(read_events(log, "a boot has failed")) >= failures, "the last has failed")
             metrics = get_inside(network, f"http://{BOOT}:9090/metrics")
-    return figures, metrics, directory
+            nodes = get_inside(network, f"http://{BOOT}:9090/api/v1/nodes")
+    return Outcome(figures=figures, metrics=metrics, rows=json.loads(nodes)["nodes"], directory=directory)
 
 
-def test_no_node_gives_up(storm: tuple[dict[str, Any], str, Path]) -> None:
-    figures, _, _ = storm
-    assert figures["gave up"] == {}
-    assert figures["booted"] == COUNT
+def test_no_node_gives_up(storm: Outcome) -> None:
+    assert storm.figures["gave up"] == {}
+    assert storm.figures["booted"] == COUNT
 
 
-def test_each_boot_is_told_right(storm: tuple[dict[str, Any], str, Path]) -> None:
-    _, _, directory = storm
-    by_machine = {boot.machine.split(",")[0]: boot for boot in load_boots(directory / "state")}
+def test_each_boot_is_told_right(storm: Outcome) -> None:
+    by_machine = {boot.machine.split(",")[0]: boot for boot in load_boots(storm.directory / "state")}
     assert len(by_machine) == COUNT
     for number in range(COUNT):
         boot = by_machine[f"mac {build_mac(number).hex(':')}"]
@@ -168,10 +177,21 @@ def test_each_boot_is_told_right(storm: tuple[dict[str, Any], str, Path]) -> Non
         assert times == sorted(times)
 
 
-def test_the_metrics_have_each_of_them_once(storm: tuple[dict[str, Any], str, Path]) -> None:
-    _, metrics, directory = storm
+def test_the_api_says_the_same(storm: Outcome) -> None:
+    rows = {row["name"]: row for row in storm.rows}
+    assert len(rows) == len(storm.rows) == COUNT
+    for boot in load_boots(storm.directory / "state"):
+        row = rows[boot.subject]
+        assert (row["known"], row["group"]) == (boot.node is not None, boot.group)
+        assert (row["state"], row["why"], row["boot"]) == (boot.state, boot.why, boot.id)
+        assert row["stage"] == boot.last_stage
+        assert row["release"]["id"] == boot.release
+
+
+def test_the_metrics_have_each_of_them_once(storm: Outcome) -> None:
+    metrics = storm.metrics
     check_metrics(metrics)
-    (release,) = {boot.release for boot in load_boots(directory / "state")}
+    (release,) = {boot.release for boot in load_boots(storm.directory / "state")}
     expected: Counter[tuple[str, str, str]] = Counter()
     for number in range(COUNT):
         group = f"group-{number % GROUPS}" if number < NAMED else ""
@@ -193,11 +213,10 @@ def test_the_metrics_have_each_of_them_once(storm: tuple[dict[str, Any], str, Pa
         assert seen == sum(stage in expect_stages(number) for number in range(COUNT)), stage
 
 
-def test_no_token_is_in_the_log_or_in_the_metrics(storm: tuple[dict[str, Any], str, Path]) -> None:
-    _, metrics, directory = storm
-    log = (directory / "serve.log").read_text()
-    boots = load_boots(directory / "state")
-    assert "report?boot=" not in metrics
+def test_no_token_is_in_the_log_or_in_the_metrics(storm: Outcome) -> None:
+    log = (storm.directory / "serve.log").read_text()
+    boots = load_boots(storm.directory / "state")
+    assert "report?boot=" not in storm.metrics
     assert not [boot.id for boot in boots if boot.token_hash in log]
     # The token itself is known to the node alone: what could be one follows its parameter.
     assert "report?boot=" not in log.replace("boot=***", "")

@@ -1,4 +1,4 @@
-"""Machines that boot from a boot server over and over, as scripts have iPXE do it: each step again until it is done.
+"""Machines that boot from a boot server again and again, as scripts have iPXE do it: until each step is done.
 
 They keep count of what the server has acknowledged to them, so that a test can look for it afterwards.
 """
@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.1
 _ANSWER_SECONDS = 60.0
 # What a server says that is busy, or not whole yet: a script waits and asks again.
 _AGAIN = frozenset({429, 503})
@@ -93,7 +93,7 @@ class StormNode:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _ask(self, method: str, target: str, *, body: str = "") -> tuple[int, bytes]:
-        """Status and content. Raises OSError, ValueError, IncompleteReadError where it was not whole."""
+        """Status and content of an answer. Raises OSError, IncompleteReadError, ValueError: not whole."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(*self.server, local_addr=(self.source, 0))
             try:

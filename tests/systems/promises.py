@@ -24,7 +24,8 @@ def check_up(machine: Machine, state: str, form: Form) -> None:
     failed = machine.run("systemctl", "--failed", "--no-legend", "--plain")
     assert (state, failed) == ("running", ""), machine.report(None)
     warnings = machine.shell("journalctl --boot --priority=warning --output=cat --no-pager | sort --unique")
-    faults = judge_warnings(warnings.splitlines(), form)
+    scripted = machine.execute(["test", "-e", "/run/booted-system/prepare-root"]).status != 0
+    faults = judge_warnings(warnings.splitlines(), form, scripted=scripted)
     assert faults == [], "\n".join(faults)
 
 

@@ -25,6 +25,10 @@ def test_what_nothing_explains_is_named() -> None:
     assert judge_warnings([STAGE2, "disk on fire", STAGE2], Form.ISO) == ["unexplained: disk on fire"]
 
 
+def test_where_systemd_is_stage_1_its_start_is_no_warning() -> None:
+    assert judge_warnings([], Form.DISK, scripted=False) == []
+
+
 def test_an_explanation_is_of_the_whole_line() -> None:
     line = f"{STAGE2}\nNo swap; memory pressure usage will be degraded, and so will be all else".splitlines()[
         1

@@ -1,4 +1,4 @@
-"""``ectools demo netboot`` and ``ectools docs commands``: what they print, and what they were given."""
+"""``ectools demo netboot``, ``docs commands`` and ``docs metrics``: what they print of what they get."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ def test_pages_are_written_and_checked(program: Program, tmp_path: Path) -> None
     status, out, _ = program(ectools, "docs", "commands", "--check", tmp_path / "man")
     assert status == 1
     assert "ectools.1" in out
+
+
+def test_the_page_of_metrics_is_written_and_checked(program: Program, tmp_path: Path) -> None:
+    page = tmp_path / "METRICS.md"
+    assert program(ectools, "docs", "metrics")[0] == 2
+    assert program(ectools, "docs", "metrics", "-o", page, "--check", tmp_path)[0] == 2
+    assert program(ectools, "docs", "metrics", "-o", page)[:2] == (0, f"{page}\n")
+    assert page.read_text().startswith("# Metrics\n")
+    assert program(ectools, "docs", "metrics", "--check", page)[:2] == (0, "")
+    page.write_text("old")
+    status, out, _ = program(ectools, "docs", "metrics", "--check", page)
+    assert (status, out) == (1, f"{page}: is not what would be written\n")
 
 
 def test_each_option_is_handed_on(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

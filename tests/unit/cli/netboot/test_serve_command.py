@@ -30,6 +30,7 @@ class Starts:
     def __init__(self) -> None:
         self.loads: list[Callable[[], ServerSettings]] = []
         self.reports: list[Path | None] = []
+        self.sockets: list[Path | None] = []
         self.error: EcError | None = None
 
     def serve_boot(
@@ -38,9 +39,11 @@ class Starts:
         *,
         on_ready: Callable[[Ready], None],
         dnsmasq_reports: Path | None,
+        control_socket: Path | None,
     ) -> None:
         self.loads.append(load)
         self.reports.append(dnsmasq_reports)
+        self.sockets.append(control_socket)
         if self.error is not None:
             raise self.error
         on_ready(READY)
@@ -68,6 +71,7 @@ def test_each_flag_stands_before_the_file(program: Program, starts: Starts, tmp_
         "--http-port": 8081,
         "--proxy-subnet": "192.0.2.0/24",
         "--dnsmasq-reports": "/run/reports",
+        "--control-socket": "/run/control.sock",
     }
     assert program(COMMAND, *(word for pair in flags.items() for word in pair)) == (0, "", "")
     settings = starts.loads[0]()
@@ -76,6 +80,7 @@ def test_each_flag_stands_before_the_file(program: Program, starts: Starts, tmp_
     assert settings.proxy_dhcp is not None
     assert settings.proxy_dhcp.subnet == IPv4Network("192.0.2.0/24")
     assert starts.reports == [Path("/run/reports")]
+    assert starts.sockets == [Path("/run/control.sock")]
 
 
 def test_a_reload_reads_the_file_again(program: Program, starts: Starts, default_config: Path) -> None:

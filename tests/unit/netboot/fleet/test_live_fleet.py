@@ -223,7 +223,7 @@ def test_what_others_write_is_taken_over(tmp_path: Path) -> None:
             assert override is not None
             assert override.hold is not None
             following = [
-                asyncio.create_task(live.follow(prefix)) for prefix in (module.NODES, module.OVERRIDES)
+                asyncio.create_task(live.follow(prefix)) for prefix in (module.ADDED_NODES, module.OVERRIDES)
             ]
             heard = asyncio.Event()
             live.on_change.append(lambda _: heard.set())
