@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,22 +47,37 @@ def find_values(node: Any, document: Schema) -> Iterator[tuple[list[str], Schema
     yield from walk(node, [])
 
 
-def test_a_default_or_an_example_that_the_schema_refuses_is_one_that_nix_refuses(nixpkgs: Path) -> None:
-    expression = f'import "{HERE}/nixos.nix" {{ }}'
+def find_false_errors(expression: str, *, nixpkgs: Path) -> tuple[int, list[str]]:
+    """How many values a tree's options have, and those that the schema refuses and Nix takes."""
     dump = evaluate_expression(expression, nixpkgs=str(nixpkgs))
     document = export_tree(dump, dump.trees[0]).document
     values = list(find_values(document, document))
-    definitions = document["$defs"]
+    definitions = document.get("$defs", {})
     cases = [
         {"path": path, "value": value}
         for path, schema, value in values
         if not Strict({**schema, "$defs": definitions}).is_valid(value)
     ]
-    assert len(values) > 15_000
     verdicts = nix_verdicts(f"({expression}).options", cases, deep=False, nixpkgs=nixpkgs)
-    wrong = [
+    return len(values), [
         f"{'.'.join(case['path'])}: {json.dumps(case['value'])}"
         for case, taken in zip(cases, verdicts, strict=True)
         if taken
     ]
-    assert not wrong, f"{len(wrong)} of {len(values)}:\n" + "\n".join(wrong)
+
+
+def test_a_default_or_an_example_that_the_schema_refuses_is_one_that_nix_refuses(nixpkgs: Path) -> None:
+    count, wrong = find_false_errors(f'import "{HERE}/nixos.nix" {{ }}', nixpkgs=nixpkgs)
+    assert count > 15_000
+    assert not wrong, f"{len(wrong)} of {count}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.full
+def test_of_a_tree_of_somebody_else_s(nixpkgs: Path) -> None:
+    """``OPTIONS_TREE``: a Nix expression for what lib.evalModules returns, of home-manager or nix-darwin."""
+    tree = os.environ.get("OPTIONS_TREE")
+    if tree is None:
+        pytest.skip("OPTIONS_TREE says no expression for somebody else's options")
+    count, wrong = find_false_errors(tree, nixpkgs=nixpkgs)
+    assert count > 1_000
+    assert not wrong, f"{len(wrong)} of {count}:\n" + "\n".join(wrong)

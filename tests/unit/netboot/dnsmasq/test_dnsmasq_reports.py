@@ -37,8 +37,11 @@ class Receiver:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.delivered: list[tuple[str, str]] = []
+        self.offered: list[str] = []
         self.now = 1000.0
-        self.reports = DnsmasqReports(path, delivered=lambda *what: self.delivered.append(what))
+        self.reports = DnsmasqReports(
+            path, delivered=lambda *what: self.delivered.append(what), offered=self.offered.append
+        )
 
     def send(self, *datagrams: bytes | dict[str, Any]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -73,6 +76,7 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
         assert receiver.reports.clients is None
         sender.state(ChildState.RUNNING, restarts=3, tftp=FIGURES, clients=CLIENTS)
         sender.delivered("192.0.2.20", "ec-ipxe.efi")
+        sender.offered("02:00:00:00:00:01")
         yield
         assert receiver.reports.state is ChildState.RUNNING
         assert receiver.reports.details() == {
@@ -89,6 +93,7 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
 
     receiver.run(scenario)
     assert receiver.delivered == [("192.0.2.20", "ec-ipxe.efi")]
+    assert receiver.offered == ["02:00:00:00:00:01"]
     assert sender.lost == 0
 
 
@@ -142,6 +147,8 @@ BAD: list[bytes | dict[str, Any]] = [
     {"state": "running", "restarts": "0"},
     {"state": 1, "restarts": 0},
     {"delivered": {"client": "192.0.2.20"}},
+    {"offered": {"mac": "nobody's"}},
+    {"offered": {"mac": 7}},
     {"delivered": {"client": "::1", "file": "a"}},
     {"delivered": {"client": "nobody", "file": "a"}},
     {"delivered": {"client": "192.0.2.20", "file": ""}},
