@@ -62,7 +62,7 @@ class FleetService:
         metrics: Callable[[], str],
         tokens: Sequence[str],
         control: Path | None,
-        mount: Sequence[Mount] = (mount_page,),
+        mount: Sequence[Mount] = (),
         on_fleet: Callable[[Fleet], None] = lambda _: None,
     ) -> None:
         self._on_fleet = on_fleet

@@ -223,7 +223,6 @@ class _Boot:
             tokens=plan.access_tokens,
             control=control,
             mount=[mount_page],
-            on_fleet=lambda fleet: write_hosts(self._plan.settings, fleet),
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
