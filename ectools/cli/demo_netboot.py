@@ -64,6 +64,11 @@ def netboot(
         click.echo(json.dumps(result))
         return
     click.echo(f"the machine was up after {outcome.stages['up']:.1f} s, with the address {outcome.address}")
+    if "reported" in outcome.stages:
+        click.echo(f"it has reported to the boot host after {outcome.stages['reported']:.1f} s: up, healthy")
+    # Where fleet.listen is by default.
+    kept = "" if outcome.pids else "; --keep has it run on"
+    click.echo(f"the page to look at is http://127.0.0.1:9090/ on the boot host{kept}")
     if outcome.pids:
         pids = " ".join(map(str, outcome.pids))
         click.echo(f"it all runs on: logs in {outcome.directory}; stop it with: kill {pids}")

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("ectools.cli.generate", "Make the NixOS module of a host description."),
     "netboot": ("ectools.cli.netboot", "Serve network-boot artifacts."),
     "fleet": ("ectools.cli.fleet", "Machines by name: what each of them boots, and why."),
+    "rollout": ("ectools.cli.rollout", "Lead a group's nodes from one release to the next by waves."),
     "vm": ("ectools.cli.vm", "Run a persistent QEMU guest that boots over iPXE."),
     "service": ("ectools.cli.service", "Install services as systemd units, where there is no NixOS."),
     "verify-closure": (

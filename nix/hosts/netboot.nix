@@ -42,6 +42,9 @@ in
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 
+  # What ends in stage 1 is told from what never started: 2 MiB of the initrd.
+  services.every-channel.report.initrd.enable = lib.mkDefault config.boot.initrd.systemd.enable;
+
   # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
   system.build.netbootIpxeScript = lib.mkForce (
     pkgs.writeTextDir "netboot.ipxe" ''

@@ -170,10 +170,10 @@ in
       default = "127.0.0.1:9090";
       example = "192.0.2.10:9090";
       description = ''
-        Address and port at which the boot server answers `/healthz` and `/metrics` (for Prometheus), however many
-        clients want something of it: a listener of its own. It has no access rules, so it should be off the clients'
-        network; the firewall is not opened for it. Where the address cannot be had, nodes boot all the same, and a
-        warning says so. Null means none.
+        Address and port at which the boot server shows its fleet (a page, and JSON below `/api/v1/`), `/healthz` and
+        `/metrics` (for Prometheus), however many clients want something of it: a listener of its own. Who reaches it
+        may look, so it should be off the clients' network; the firewall is not opened for it. Where the address cannot
+        be had, nodes boot all the same, and a warning says so. Null means none.
       '';
     };
 
@@ -193,7 +193,11 @@ in
       type = types.ints.between 1 3650;
       default = 90;
       example = 365;
-      description = "Days for which the boots of machines are remembered, after their end.";
+      # As MAX_BOOTS of ectools/netboot/boots/archive.py has it.
+      description = ''
+        Days for which the boots of machines are remembered, of each machine about 200 at most. Its newest one is
+        remembered for as long as the fleet knows it.
+      '';
     };
 
     accessTokenFile = mkOption {

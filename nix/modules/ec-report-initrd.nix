@@ -41,10 +41,12 @@ in
           unitConfig = {
             DefaultDependencies = false;
             ConditionKernelCommandLine = "every_channel.report";
+            # However it ends, it is no failed unit of stage 2, which takes over what has failed.
+            CollectMode = "inactive-or-failed";
           };
           serviceConfig = {
             Type = "simple";
-            TimeoutStopSec = 2;
+            TimeoutStopSec = 5;
           };
           environment = {
             BUSYBOX = busybox;

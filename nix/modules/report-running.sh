@@ -22,9 +22,9 @@ for word in "${words[@]}"; do
 done
 [ -n "$url" ] || exit 0
 
-# Here nobody else sees the arguments of a process.
+# Here nobody else sees the arguments of a process. (A time limit of wget's own ends busybox 1.35 by a fault.)
 tell() {
-  "$BUSYBOX" wget -q -T 5 -O /dev/null --post-data stage=running "$url" 2>/dev/null || return 1
+  "$BUSYBOX" timeout 10 "$BUSYBOX" wget -q -O /dev/null --post-data stage=running "$url" 2>/dev/null || return 1
   : > "$state/running"
   exit 0
 }

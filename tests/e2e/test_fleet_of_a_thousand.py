@@ -205,7 +205,14 @@ def test_the_metrics_have_each_of_them_once(storm: Outcome) -> None:
         assert sum(count for (_, result), count in ended.items() if result == state) == wanted
     reports = sum(NodeStage.RUNNING in expect_stages(each) for each in range(COUNT))
     reports += sum(NodeStage.UP in expect_stages(each) for each in range(COUNT))
-    assert read_samples(metrics, "reports_total") == {("accepted",): reports}
+    answers = read_samples(metrics, "reports_total")
+    assert answers.pop(("accepted",)) == reports
+    assert set(answers.values()) == {0}
+    # dnsmasq's log says it, and may leave out lines.
+    offers = read_samples(metrics, "proxy_dhcp_offers_total")
+    assert offers.keys() == {("x64 UEFI",)}
+    assert 0 < offers["x64 UEFI",] <= 4 * COUNT
+    assert read_samples(metrics, "state_calls_total")["failed",] == 0
     # Every stage's histogram has every boot that came to it.
     for stage in (NodeStage.KERNEL, NodeStage.INITRD, NodeStage.LOADED, NodeStage.RUNNING, NodeStage.UP):
         counts = read_samples(metrics, "boot_stage_seconds_count")

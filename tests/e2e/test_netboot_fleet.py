@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -135,6 +137,7 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
         assert first.shows("ec.group=runners ec.node=nuc-07"), first.console
         assert first.shows("every.channel: nuc-07: starting sha256-"), first.console
         second.wait_for("EC-GUEST-UP fleet")
+        wait_until(lambda: len(host.events("a node has reported")) == 2, "both have reported")
         assert second.shows("every.channel: nuc-08: starting sha256-"), second.console
         assert not second.shows("ec.node="), second.console
     nodes = {entry["node"] for entry in host.events("a node has everything it boots from")}
@@ -144,7 +147,7 @@ def test_each_machine_gets_what_its_node_boots(host: BootHost, lab: Lab, tmp_pat
     for boot in boots.values():
         seen = [NodeStage.FIRST_STAGE, NodeStage.SCRIPT, NodeStage.KERNEL, NodeStage.INITRD, NodeStage.LOADED]
         assert [stage for stage in seen if stage not in boot.stages] == [], boot
-        assert boot.state is BootState.BOOTING  # nobody is there to report
+        assert boot.state is BootState.HEALTHY, boot
     console = first.console + second.console
     assert "every_channel.report=http://" in console  # the kernel says what it was given
 
@@ -227,6 +230,33 @@ def test_a_node_that_is_held_and_a_machine_that_has_no_name(host: BootHost, lab:
         host.process.send_signal(signal.SIGHUP)
         node.wait_for("EC-GUEST-UP fleet")
         assert node.shows("ec.group=runners ec.node=nuc-07"), node.console
+
+
+def test_a_node_that_is_held_boots_once_and_then_waits_again(
+    host: BootHost, lab: Lab, tmp_path: Path
+) -> None:
+    """By ``ectools fleet``: from the network, at the next time from its disk, and never by itself."""
+    sock = host.directory / "control.sock"
+    held = "every.channel: nuc-07 (mac 52:54:00:00:00:01) is held"
+
+    def order(*words: str) -> None:
+        argv = [sys.executable, "-m", "ectools.cli.main", "fleet", *words, "--socket", str(sock)]
+        subprocess.run(argv, check=True, capture_output=True)
+
+    with serve_in(lab, host, "--control-socket", str(sock)):
+        order("hold", "nuc-07")
+        with machine(lab, tmp_path, 1, Firmware.SEABIOS) as client:
+            client.wait_for(held)
+            order("boot-once", "nuc-07")
+            client.wait_for("EC-GUEST-UP fleet")
+            assert client.shows("ec.group=runners ec.node=nuc-07"), client.console
+        again = tmp_path / "again"
+        again.mkdir()
+        with machine(lab, again, 1, Firmware.SEABIOS) as client:
+            client.wait_for(held)
+            order("boot-once", "nuc-07", "--disk")
+            client.wait_for(DISK_OF_BIOS)
+            assert not client.shows("EC-GUEST-UP"), client.console
 
 
 def test_a_machine_that_is_refused_goes_on_to_its_disk(host: BootHost, lab: Lab, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,8 @@ def prepare(home: Path, *binaries: str, **options: Any) -> Path:
 
 
 @contextlib.contextmanager
-def serve(lab: ProbeLab, settings: Path, *wrapper: str) -> Iterator[Service]:
-    with boot_service(settings, wrapper=[*lab.inside("boot"), *wrapper]) as service:
+def serve(lab: ProbeLab, settings: Path, *wrapper: str, arguments: Sequence[str] = ()) -> Iterator[Service]:
+    with boot_service(settings, wrapper=[*lab.inside("boot"), *wrapper], arguments=arguments) as service:
         yield service
 
 
@@ -101,7 +102,7 @@ def test_proxy_dhcp_serves_every_architecture_that_has_a_binary(lab: ProbeLab, h
 def test_machines_of_a_group_get_another_binary_and_a_new_one_does_without_a_new_dnsmasq(
     lab: ProbeLab, home: Path
 ) -> None:
-    first, second, other = (f"02:00:00:00:00:0{number}" for number in (1, 2, 3))
+    first, second, third, other = (f"02:00:00:00:00:0{number}" for number in (1, 2, 3, 4))
     fleet: dict[str, Any] = {
         "groups": {"small": {"bootBinary": "snponly"}, "all": {"bootBinary": "ipxe"}},
         "nodes": {
@@ -125,13 +126,17 @@ def test_machines_of_a_group_get_another_binary_and_a_new_one_does_without_a_new
 
     small, large = "ec-stock-snponly.efi", "ec-ipxe.efi"
     arm64 = {11: "ec-ipxe-arm64.efi"}
-    with serve(lab, settings) as service:
+    sock = home / "control.sock"
+    with serve(lab, settings, arguments=["--control-socket", str(sock)]) as service:
         assert find_file(first) == {7: small, 16: small, **arm64}
         assert find_file(second) == find_file(other) == {7: large, 16: large, **arm64}
         fleet["nodes"]["second"] = {"group": "small", "match": {"mac": [second]}}
         service.change(fleet=fleet)
         service.reload()
         wait_until(lambda: find_file(second) == {7: small, 16: small, **arm64}, "dnsmasq has read it")
+        added = ["add", "third", "--group", "small", "--mac", third, "--socket", str(sock)]
+        subprocess.run([sys.executable, "-m", "ectools.cli.main", "fleet", *added], check=True)
+        wait_until(lambda: find_file(third) == {7: small, 16: small, **arm64}, "dnsmasq has read it again")
         assert len(service.events("dnsmasq serves")) == 1
         assert [event for event in service.log() if event["event"] == "ProxyDHCP"] == []
 

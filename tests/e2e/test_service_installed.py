@@ -5,6 +5,7 @@ The tests follow one another on one machine, as the days of a host do.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -73,9 +74,30 @@ def test_again_it_changes_nothing(host: Host) -> None:
     assert (after, host.machine.show(UNIT, "InvocationID")) == (before, run)
 
 
+def test_who_is_of_the_group_looks_after_the_fleet(host: Host) -> None:
+    machine = host.machine
+    machine.run("useradd", "--create-home", "alice")
+    as_alice = ("runuser", "-u", "alice", "--", "ectools", "fleet")
+    done = machine.execute([*as_alice, "status"])
+    assert (done.status, f"is for root and the group {UNIT}" in done.stderr) == (1, True), done.stderr
+    machine.run("usermod", "-aG", UNIT, "alice")
+    machine.run(*as_alice, "add", "nuc-07", "--mac", "02:00:00:00:00:07")
+    host.ectools("fleet", "hold", "nuc-07")
+    log = [json.loads(line) for line in host.ectools("fleet", "log", "--json").splitlines()]
+    # The unit is in a user namespace, in which alice is not.
+    assert [(each["kind"], each["by"]) for each in log] == [
+        ("node-added", "alice (as they say)"),
+        ("node-held", "root"),
+    ]
+    machine.run("userdel", "--remove", "alice")
+
+
 def test_booted_again_it_serves(host: Host) -> None:
     host.boot()
     host.wait_serving()
+    # What was said of a node outlives the machine's restart.
+    assert "held by root" in host.ectools("fleet", "show", "nuc-07")
+    host.ectools("fleet", "remove", "nuc-07")
     timers = host.machine.run("systemctl", "list-timers", "--no-legend", f"{UNIT}-stage.timer")
     assert f"{UNIT}-stage.timer" in timers
 

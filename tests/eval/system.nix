@@ -73,6 +73,7 @@ in
   reportInitrd = {
     inherit (stage1.units."every-channel-report-running.service") text unit;
     modules = system.config.boot.initrd.availableKernelModules;
+    services = builtins.attrNames stage1.services;
   };
 
   overlayRoot =

@@ -52,7 +52,8 @@ def test_dnsmasqs_unit_follows_the_boot_servers(variants: Variants) -> None:
     assert f"PartOf={UNIT}.service" in dnsmasq
     assert f"RuntimeDirectory={UNIT}" in serve
     (told,) = [line.split()[-1] for line in dnsmasq if line.startswith("ExecStart=")]
-    (heard,) = [line.split()[-1] for line in serve if line.startswith("ExecStart=")]
+    (start,) = [line.split() for line in serve if line.startswith("ExecStart=")]
+    heard = start[start.index("--dnsmasq-reports") + 1]
     assert told == heard == f"/run/{UNIT}/dnsmasq"
 
 

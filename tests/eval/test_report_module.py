@@ -111,7 +111,52 @@ def test_exposure_is_at_most_1_1(systems: Systems, require_tool: Callable[[str, 
     assert float(exposure) <= 1.1
 
 
-@pytest.mark.parametrize("name", ["report.sh"])
+def configure_initrd(*, systemd: bool = True, **initrd: Any) -> dict[str, Any]:
+    """A host whose stage 1 says that the kernel runs; ``initrd``: more of its stage 1."""
+    return {
+        **configure(initrd={"enable": True}),
+        "boot": {"initrd": {**initrd, "systemd": {"enable": systemd}}},
+    }
+
+
+@pytest.mark.nix
+def test_stage_1_has_it_where_that_is_asked_for_and_systemds(systems: Systems) -> None:
+    off = {**configure(), "boot": {"initrd": {"systemd": {"enable": True}}}}
+    found = systems.evaluate("reportInitrd.services", off)
+    assert "every-channel-report-running" not in found
+    assert "every-channel-report-running" in systems.evaluate("reportInitrd.services", configure_initrd())
+    assert systems.evaluate("failed", configure_initrd()) == []
+    (failed,) = systems.evaluate("failed", configure_initrd(systemd=False))
+    assert failed.startswith(f"{OPTION}.initrd.enable needs a stage 1 with systemd: ")
+
+
+@pytest.mark.nix
+def test_stage_1_brings_drivers_and_ends_before_the_switch_to_stage_2(systems: Systems) -> None:
+    assert {"af_packet", "e1000e", "virtio_net"} <= set(
+        systems.evaluate("reportInitrd.modules", configure_initrd())
+    )
+    lines = systems.evaluate("reportInitrd.text", configure_initrd()).splitlines()
+    for line in (
+        "Before=initrd-switch-root.target",
+        "Conflicts=initrd-switch-root.target",
+        "DefaultDependencies=false",
+        "ConditionKernelCommandLine=every_channel.report",
+        "Type=simple",
+    ):
+        assert line in lines
+
+
+@pytest.mark.nix
+def test_a_network_that_stage_1_has_is_used_as_it_is(systems: Systems) -> None:
+    own = systems.evaluate("reportInitrd.text", configure_initrd()).splitlines()
+    others = systems.evaluate("reportInitrd.text", configure_initrd(network={"enable": True})).splitlines()
+    assert 'Environment="OWN_NETWORK=yes"' in own
+    assert 'Environment="OWN_NETWORK="' in others
+    assert any(line.startswith("ExecStopPost=") for line in own)
+    assert not any(line.startswith("ExecStopPost=") for line in others)
+
+
+@pytest.mark.parametrize("name", ["report.sh", "report-running.sh"])
 def test_shellcheck_finds_nothing(name: str, require_tool: Callable[[str, str], str]) -> None:
     check = require_tool("shellcheck", "install shellcheck")
     argv = [check, "--shell=bash", str(MODULES / name)]

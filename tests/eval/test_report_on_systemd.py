@@ -220,6 +220,7 @@ def test_the_kernel_runs_is_said_before_the_boot_is_over(boot: Nodes) -> None:
         assert [each["stage"] for each in node.reports()] == [["running"], ["up"]]
 
 
+@pytest.mark.full
 def test_stage_1_may_have_said_it(boot: Nodes) -> None:
     said = "d /run/every-channel 0755\nf /run/every-channel/running 0644\n"
     with boot(units={"hangs.service": _HANGS}, states=["starting"], tmpfiles=said) as node:
@@ -304,13 +305,14 @@ def test_a_server_that_has_no_use_for_it_is_left_alone(boot: Nodes) -> None:
         assert node.machine.show(UNIT, "Result")["Result"] == "success"
 
 
-@pytest.mark.parametrize("status", ["400", "411"])
+@pytest.mark.parametrize("status", ["400", pytest.param("411", marks=pytest.mark.full)])
 def test_a_report_that_is_refused_is_not_sent_again(boot: Nodes, status: str) -> None:
     with boot(answers=[status]) as node:
         assert f"up, healthy: yes: the boot server refuses it ({status})" in node.wait_end()
         assert [each["stage"] for each in node.reports()].count(["up"]) == 1
 
 
+@pytest.mark.full
 def test_a_report_that_is_too_large_goes_without_the_journal(boot: Nodes) -> None:
     with boot(answers=["413", "200"], units={"fails.service": _FAILS}) as node:
         node.wait_report(2, stage="up", healthy="no")
@@ -326,7 +328,7 @@ ExecStart=/usr/bin/false
 """
 
 
-@pytest.mark.parametrize("kib", [0, 2, 32])
+@pytest.mark.parametrize("kib", [*(pytest.param(kib, marks=pytest.mark.full) for kib in (0, 2)), 32])
 def test_a_report_is_bounded_whatever_the_journal_has(boot: Nodes, kib: int) -> None:
     with boot(units={"chatty.service": _CHATTY}, journalKiB=kib) as node:
         report = node.wait_report(stage="up", healthy="no")
@@ -347,6 +349,7 @@ _ONCE = "[Service]\nType=oneshot\nExecStart=/bin/true\n"
 _DAEMON = "[Service]\nExecStart=/bin/sleep infinity\n"
 
 
+@pytest.mark.full
 def test_health_units_are_the_hosts_and_the_servers(boot: Nodes) -> None:
     """One that has done its work is up, and so is one that runs."""
     units = {"once.service": _ONCE, "daemon.service": _DAEMON}
@@ -378,6 +381,7 @@ def test_what_is_required_by_the_completion_of_the_boot_counts(boot: Nodes) -> N
         node.wait_report(stage="up", healthy="yes")
 
 
+@pytest.mark.full
 def test_a_health_unit_that_dies_again_and_again_is_not_up(boot: Nodes) -> None:
     """At each single look it runs; held against its last run it does not."""
     crashes = (
@@ -392,7 +396,12 @@ def test_a_health_unit_that_dies_again_and_again_is_not_up(boot: Nodes) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h/report", f"file:///etc?boot={TOKEN}", f'http://h/r?boot={TOKEN}"%0Aoutput=/etc/x']
+    "url",
+    [
+        f'http://h/r?boot={TOKEN}"%0Aoutput=/etc/x',
+        pytest.param("http://h/report", marks=pytest.mark.full),
+        pytest.param(f"file:///etc?boot={TOKEN}", marks=pytest.mark.full),
+    ],
 )
 def test_an_address_that_is_none_is_not_asked(boot: Nodes, url: str) -> None:
     with boot(url=url) as node:

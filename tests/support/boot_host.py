@@ -113,11 +113,11 @@ class BootHost:
         """A file of the current release."""
         return (self.state_dir / "current").resolve() / name
 
-    def start(self, lab: Lab) -> None:
-        """Serve, ready when this returns."""
+    def start(self, lab: Lab, *arguments: str) -> None:
+        """Serve, ready when this returns; with further ``arguments`` of the command."""
         with (self.directory / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
-                [*lab.inside(lab.boot), *_ECTOOLS, "serve", "--config", self._config, "--json"],
+                [*lab.inside(lab.boot), *_ECTOOLS, "serve", "--config", self._config, "--json", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -154,9 +154,9 @@ class BootHost:
 
 
 @contextlib.contextmanager
-def serve_in(lab: Lab, host: BootHost) -> Iterator[BootHost]:
+def serve_in(lab: Lab, host: BootHost, *arguments: str) -> Iterator[BootHost]:
     """The host, serving, for the length of the block."""
-    host.start(lab)
+    host.start(lab, *arguments)
     try:
         yield host
     finally:

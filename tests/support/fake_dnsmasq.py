@@ -32,9 +32,11 @@ class FakeDnsmasq:
         changed: Callable[[ChildState], None] = lambda _: None,
         table: Any = None,
         grants: Collection[Any] = (),
+        offered: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.plans = [plan]
         self.delivered = delivered
+        self.offered = offered
         self.changed = changed
         self.table = table
         self.grants = grants

@@ -20,10 +20,11 @@ from ectools.netboot.api.view import FleetView
 from ectools.netboot.boots.model import NodeBoot, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
+from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ectools.netboot.api.app import Mount
@@ -188,9 +189,24 @@ class Api:
     def __post_init__(self) -> None:
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         self.rebase()
+        self.on_start: list[Callable[[], Awaitable[None]]] = []
+        self.withdrawn: list[str] = []
+        self.pinned: list[str] = []
+        self.rollouts = LiveRollouts(
+            self.store,
+            fleet=lambda: self.fleet.fleet,
+            held=lambda _: False,
+            latest=lambda: self.boots.latest,
+            list_boots=self.boots.list_boots,
+            withdraw=self._withdraw,
+            clock=lambda: self.now,
+        )
+        self.fleet.lead = self.rollouts.lead
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
         self.view = FleetView(
             fleet=self.fleet,
+            rollouts=self.rollouts,
+            pin=self._pin,
             boots=self.boots,
             store=self.store,
             releases=self.releases,
@@ -205,6 +221,12 @@ class Api:
         """Read the document again."""
         made = make_fleet(**self.document)
         self.fleet.set_base(made, Roster(made), where="fleet.toml")
+
+    async def _withdraw(self, release_id: str) -> None:
+        self.withdrawn.append(release_id)
+
+    async def _pin(self, release_id: str) -> None:
+        self.pinned.append(release_id)
 
     async def _health(self) -> Mapping[str, Any]:
         return {"status": "ok", "root": True, "release": CURRENT.id}
@@ -234,6 +256,8 @@ def control_socket(path: Path, prepare: Callable[[Api], None]) -> Iterator[Api]:
     async def serve() -> None:
         api = Api()
         prepare(api)
+        for each in api.on_start:
+            await each()
         made.append(api)
         loops.append(asyncio.get_running_loop())
         listener = AppListener(

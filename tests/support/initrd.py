@@ -45,7 +45,7 @@ def build_initrd(
     links: Mapping[str, str],
     modules: Sequence[str] = (),
 ) -> Path:
-    """An initrd in ``directory``: ``files`` by content, ``copies`` of files and trees, ``links`` by target.
+    """An initrd in ``directory``: ``files`` by content, ``copies`` of what is here, ``links`` by target.
 
     ``modules``: further directories of the kernel's, or files.
     """

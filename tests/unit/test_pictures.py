@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PICTURES = sorted((ROOT / "docs/images").iterdir())
+DRAWINGS = [path for path in PICTURES if path.suffix == ".svg"]
+SCREENSHOTS = [path for path in PICTURES if path.suffix == ".png"]
 SVG = "{http://www.w3.org/2000/svg}"
 # What a picture may consist of: shapes, text and one style; nothing that runs, loads or embeds.
 ELEMENTS = {"svg", "title", "desc", "style", "g", "path", "rect", "circle", "text", "tspan"}
@@ -19,7 +21,7 @@ def show(path: Path) -> str:
     return path.name
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=show)
+@pytest.mark.parametrize("path", DRAWINGS, ids=show)
 def test_a_picture_is_a_small_svg_that_needs_nothing_else(path: Path) -> None:
     text = path.read_text()
     assert len(text) < 10_000
@@ -31,7 +33,7 @@ def test_a_picture_is_a_small_svg_that_needs_nothing_else(path: Path) -> None:
     assert not {name for name in attributes if name.startswith("on")}
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=show)
+@pytest.mark.parametrize("path", DRAWINGS, ids=show)
 def test_a_picture_is_told_in_words_and_has_both_schemes(path: Path) -> None:
     root = ET.parse(path).getroot()
     named = {element.get("id"): element for element in root if element.get("id")}
@@ -42,7 +44,7 @@ def test_a_picture_is_told_in_words_and_has_both_schemes(path: Path) -> None:
     assert "prefers-color-scheme: dark" in (root.findtext(f"{SVG}style") or "")
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=show)
+@pytest.mark.parametrize("path", DRAWINGS, ids=show)
 def test_what_a_picture_shows_lies_within_it(path: Path) -> None:
     """A letter is taken for 8.4 px wide: about what DejaVu, the widest of the fonts, takes at 15 px."""
     root = ET.parse(path).getroot()
@@ -59,6 +61,25 @@ def test_what_a_picture_shows_lies_within_it(path: Path) -> None:
         assert middle + half <= width, shown
 
 
+def read_documents() -> str:
+    return "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize("path", SCREENSHOTS, ids=show)
+def test_a_screenshot_is_small_says_nothing_of_its_making_and_is_told_in_words(path: Path) -> None:
+    """PNG (RFC 2083, section 3): a signature, then chunks of length, name, data and checksum."""
+    data = path.read_bytes()
+    assert len(data) < 200_000
+    at, chunks = 8, set()
+    while at < len(data):
+        chunks.add(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4])
+    assert chunks <= {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"sRGB", b"sBIT", b"pHYs"}
+    (alt,) = re.findall(rf'<img src="images/{path.name}" width="\d+" alt="([^"]+)">', read_documents())
+    assert len(alt) > 60
+
+
 def test_each_picture_is_shown_somewhere() -> None:
-    documents = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    documents = read_documents()
+    assert {path.suffix for path in PICTURES} == {".svg", ".png"}
     assert [path.name for path in PICTURES if f"images/{path.name}" not in documents] == []

@@ -26,6 +26,7 @@ class NetbootStage(StrEnum):
     INITRD = "iPXE has the initrd"
     LINUX = "Linux starts"
     UP = "the machine says that it is up"
+    REPORTED = "the boot host has its report: up and healthy"
 
 
 _OF_THE_ROUTER = {"DHCPDISCOVER": NetbootStage.DISCOVER, "DHCPACK": NetbootStage.LEASE}
@@ -54,6 +55,8 @@ def recognise_boot_record(record: Mapping[str, Any]) -> NetbootStage | None:
     match record:
         case {"event": "TFTP has sent a file", "file": str(file)} if file == BOOT_FILE:
             return NetbootStage.FIRST_STAGE
+        case {"event": "a node has reported", "state": "healthy"}:
+            return NetbootStage.REPORTED
         case {"event": "request", "method": "GET", "status": 200, "path": str(path)}:
             return None if "aborted" in record else _RELEASED.get(path.rpartition("/")[2])
     return None

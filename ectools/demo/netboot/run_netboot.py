@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 15
+# From the machine's mark on: the initramfs of somebody's own may have nothing that reports.
+_REPORT_SECONDS = 30.0
 
 _NETWORK = f"""\
 router   {ROUTER_IP}   gives leases; its "Network Boot" names {BOOT_IP} and {BOOT_FILE}
@@ -158,7 +160,7 @@ class _NetbootDemo:
         return verdict.outcome
 
     def boot(self, *, timeout: float) -> Timeline:
-        """Start the machine and follow it until it is up. Raises DemoError."""
+        """Start the machine and follow it until it is up, and has said so. Raises DemoError."""
         print_section(self._stderr, "boot", "seconds a stage, and since the machine's start")
         console = self._directory / "console"
         console.touch()
@@ -176,7 +178,11 @@ class _NetbootDemo:
                 for stage in next(follow):
                     if timeline.note(stage, seconds):
                         self._drawing.reached(timeline, stage)
-                if NetbootStage.UP in timeline.reached:
+                up = timeline.reached.get(NetbootStage.UP)
+                if up is not None and NetbootStage.REPORTED in timeline.reached:
+                    break
+                if up is not None and seconds > up + _REPORT_SECONDS:
+                    self._drawing.remark("the machine is up, and has not reported: its system may not do it")
                     break
                 if ended or seconds > timeout:
                     self._drawing.stopped(timeline)

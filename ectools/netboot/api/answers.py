@@ -11,6 +11,7 @@ from ectools import log
 from ectools.errors import EcError, InputError, ProblemsError
 from ectools.netboot.api.rights import ForbiddenError, TooManyTriesError
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
+from ectools.netboot.rollout.live import RolloutConflictError, UnknownRolloutError
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def find_status(error: EcError) -> int:
         (ForbiddenError, 403),
         (TooManyTriesError, 429),
         (UnknownNodeError, 404),
+        (UnknownRolloutError, 404),
         (AbsentError, 404),
         (ContradictionError, 409),
+        (RolloutConflictError, 409),
         (StateError, 503),
         (InputError, 400),
     )

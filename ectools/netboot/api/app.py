@@ -12,6 +12,7 @@ from ectools.netboot.api.connections import mark_busy
 from ectools.netboot.api.events import EventHub, add_events
 from ectools.netboot.api.reading import Reading
 from ectools.netboot.api.rights import SocketRights
+from ectools.netboot.api.rollouts import RolloutRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ def build_app(
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)
     Changing(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)
+    RolloutRoutes(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)
     add_events(app, view, hub)
     for add in mount:
         add(app, view, rights)

@@ -72,7 +72,7 @@ class Changing:
 
     async def _add(self, request: web.Request) -> web.Response:
         by = self._require_all(request)
-        body = await _read_json(request)
+        body = await read_json_body(request)
         name, node = body.get("name"), body.get("node")
         if not isinstance(name, str) or not isinstance(node, dict) or len(body) != 2:
             raise InputError("the body is not {name, node}, the node as a fleet file has it")
@@ -100,7 +100,7 @@ class Changing:
     async def _read_change(self, request: web.Request, *names: str) -> tuple[str, dict[str, str | None]]:
         """Who asks, and the fields of the body, each text or missing. Raises ForbiddenError, InputError."""
         by = self._rights.require_user(request)
-        body = await _read_json(request)
+        body = await read_json_body(request)
         others = sorted(set(body) - set(names))
         if others:
             hint = f"there are: {', '.join(names) or 'none'}"
@@ -132,7 +132,7 @@ async def boot_node_once(view: FleetView, name: str, *, by: str, boot: str, rele
     await view.fleet.boot_once(name, NodeTarget(boot), by=by, release=release)
 
 
-async def _read_json(request: web.Request) -> dict[str, Any]:
+async def read_json_body(request: web.Request) -> dict[str, Any]:
     """The object of the body; empty where there is no body."""
     async with asyncio.timeout(_BODY_SECONDS):
         raw = await request.read()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ectools.netboot.api.releases import StagedReleases
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.state.interface import StateStore
 
 
@@ -39,13 +40,16 @@ class Boots(Protocol):
 class FleetView:
     """``health`` gives the fields of the health report, ``metrics`` the figures as Prometheus reads them.
 
-    ``title`` is what the host is called on the page. ``clock`` gives Unix seconds.
+    ``pin`` keeps a release, by its id, from being collected; it raises EcError. ``title`` is what the host is
+    called on the page. ``clock`` gives Unix seconds.
     """
 
     fleet: LiveFleet
+    rollouts: LiveRollouts
     boots: Boots
     store: StateStore
     releases: StagedReleases
+    pin: Callable[[str], Awaitable[None]]
     health: Callable[[], Awaitable[Mapping[str, Any]]]
     metrics: Callable[[], str]
     title: str

@@ -56,7 +56,7 @@ class DnsmasqLog:
 
     dnsmasq leaves out of a name what is not printable ASCII, before it looks for the file. ``lost`` is
     called with the number of lines that it has not written, because those before them had not been read.
-    ``counts`` is kept up.
+    ``counts`` is kept up. ``offered`` is called with the MAC address of firmware that ProxyDHCP has answered.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class DnsmasqLog:
         root: PurePath,
         lost: Callable[[int], None] = lambda _: None,
         counts: ClientCounts | None = None,
+        offered: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._started = started
         self._delivered = delivered
@@ -77,6 +78,7 @@ class DnsmasqLog:
         self._broke_off: tuple[str, str] | None = None
         self._serves = False
         self._lost = lost
+        self._offered = offered
         self._counts = counts or ClientCounts()
 
     def feed(self, line: str) -> bool:
@@ -217,6 +219,8 @@ class DnsmasqLog:
             fields["probe"] = True
         else:
             self._counts.offers[name_architecture(exchange.vendor_class)] += 1
+            if exchange.mac is not None and not exchange.ipxe:
+                self._offered(exchange.mac)
         if exchange.file is None:
             self._log_limited(_log.info, "ProxyDHCP asked a client to come to its PXE service", **fields)
         else:

@@ -13,12 +13,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.files import write_atomic
-from ectools.netboot.boot_files.by_machine import check_boot_binaries, find_other_filename, list_others
+from ectools.netboot.boot_files.by_machine import find_other_filename, list_others
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.model import Fleet
     from ectools.netboot.settings.model import NetbootSettings
 
@@ -39,12 +41,40 @@ def find_hosts_file(settings: NetbootSettings) -> Path:
     return settings.state_dir / _NAME
 
 
+class HostsKeeper:
+    """Keeps the file as the fleet has it, also where nodes are added to that while it is used."""
+
+    def __init__(self, live: LiveFleet) -> None:
+        self._live = live
+        self._written: tuple[Fleet, NetbootSettings] | None = None
+        self._complaint: str | None = None
+        live.on_change.append(self._forget)
+
+    def _forget(self, _: str) -> None:
+        self._written = None
+
+    async def keep(self, settings: NetbootSettings) -> None:
+        """Write it where it may be another; to be called now and then. A disk that is full is told once."""
+        wanted = (self._live.fleet, settings)
+        known = self._written
+        if known is not None and all(each is other for each, other in zip(wanted, known, strict=True)):
+            return
+        self._written = wanted
+        try:
+            await asyncio.to_thread(write_hosts, settings, wanted[0])
+            self._complaint = None
+        except EcError as error:
+            self._written = None
+            if error.message != self._complaint:
+                self._complaint = error.message
+                _log.error("which machines get another boot binary cannot be kept", reason=error.message)
+
+
 def write_hosts(settings: NetbootSettings, fleet: Fleet) -> None:
     """Write it for a fleet, unless it is so already. Nobody's file is made where no group needs it.
 
-    Raises InputError where a group's boot binary cannot be given, FileError.
+    Raises FileError.
     """
-    check_boot_binaries(settings, fleet)
     file, name = find_hosts_file(settings), find_other_filename(settings)
     text = "".join(f"{mac}\n" for mac in list_others(settings, fleet))
     is_offered = name is not None and (settings.tftp_dir / name).is_file()

@@ -87,7 +87,8 @@ def build_dnsmasq_argv(program: str, *, proxy: bool, identity: DnsmasqUser | Non
 class Dnsmasq:
     """dnsmasq, kept running by a supervisor.
 
-    ``delivered`` is called with a client and the file that it got; ``changed`` with each new state.
+    ``delivered`` is called with a client and the file that it got, ``offered`` with the MAC address of
+    firmware that was answered; ``changed`` with each new state.
 
     ``table``: the limit per address that this process loads and removes; None: somebody else does.
     ``grants``: those of this process's capabilities that dnsmasq gets where it needs them.
@@ -101,9 +102,11 @@ class Dnsmasq:
         changed: Callable[[ChildState], None] = lambda _: None,
         table: TransferTable | None = None,
         grants: Collection[Capability] = (),
+        offered: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._plan = plan
         self._delivered = delivered
+        self._offered = offered
         self._table = table
         self._tftp = TftpWatch(
             plan.services.listen_ip, count_refused=lambda: None if table is None else table.count_rejected()
@@ -181,6 +184,7 @@ class Dnsmasq:
             root=plan.services.tftp_dir,
             lost=self._take_lost,
             counts=self.clients,
+            offered=self._offered,
         )
 
         def on_line(line: str) -> None:

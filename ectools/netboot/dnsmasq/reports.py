@@ -3,6 +3,7 @@
     {"state": "running", "restarts": 0, "tftp": {…}, "clients": {…}}
                                     every 5 s, and when it changes (TftpFigures, ClientCounts)
     {"delivered": {"client": "192.0.2.20", "file": "ec-ipxe.efi"}}   the file's path below the TFTP directory
+    {"offered": {"mac": "02:00:00:12:34:56"}}                        firmware that ProxyDHCP has answered
 
 Neither side waits for the other, and either may be started at any time: what nobody takes is lost. The kernel
 bounds the queue (net.unix.max_dgram_qlen), the receiver how much it takes at a time.
@@ -23,6 +24,7 @@ from ectools import log
 from ectools.files import FileError
 from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
+from ectools.netboot.fleet.machine import normalize_mac
 from ectools.supervision import ChildState
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ class ReportSender:
     def delivered(self, client: str, file: str) -> None:
         self._send({"delivered": {"client": client, "file": file}})
 
+    def offered(self, mac: str) -> None:
+        self._send({"offered": {"mac": mac}})
+
     def _send(self, report: Mapping[str, Any]) -> None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
@@ -72,9 +77,16 @@ class DnsmasqReports:
     group. ``ignored`` counts what was no report, or another's.
     """
 
-    def __init__(self, path: Path, *, delivered: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        delivered: Callable[[str, str], None],
+        offered: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._path = path
         self._delivered = delivered
+        self._offered = offered
         self._last: tuple[ChildState, float] | None = None
         self.tftp: TftpFigures | None = None
         """What was reported last."""
@@ -139,6 +151,10 @@ class DnsmasqReports:
                     if not 0 < len(file) <= _MAX_FILENAME:
                         return False
                     self._delivered(str(IPv4Address(client)), file)
+                case {"offered": {"mac": str(mac)}}:
+                    if normalize_mac(mac) is None:
+                        return False
+                    self._offered(mac)
                 case _:
                     return False
         except (ValueError, RecursionError):

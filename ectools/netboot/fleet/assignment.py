@@ -46,9 +46,22 @@ class Assignment:
     once: bool = False
 
 
-def assign(fleet: Fleet, node: Node, override: NodeOverride | None = None) -> Assignment:
-    """What a node of the fleet boots; ``override`` is what is said of it for a while."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedRelease:
+    """The release to which a rollout leads a node: its id, and what is named as its origin."""
+
+    id: str
+    origin: str
+
+
+def assign(
+    fleet: Fleet, node: Node, override: NodeOverride | None = None, led: LedRelease | None = None
+) -> Assignment:
+    """What a node of the fleet boots; ``override`` is what is said of it for a while, which goes first."""
     assignment = _assign_by_fleet(fleet, node)
+    if led is not None:
+        origins = {**assignment.origins, "release": led.origin}
+        assignment = replace(assignment, release=led.id, origins=origins)
     return assignment if override is None else _override(assignment, override)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, parse_added
-from ectools.netboot.fleet.assignment import Assignment, assign
+from ectools.netboot.fleet.assignment import Assignment, LedRelease, assign
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import Fleet, NodeTarget
 from ectools.netboot.fleet.override import (
@@ -73,6 +73,8 @@ class LiveFleet:
         self.left_out: dict[str, str] = {}
         """Nodes that were added, and contradict what was written since → why."""
         self.on_change: list[Callable[[str], None]] = []
+        self.lead: Callable[[Node], LedRelease | None] = lambda _: None
+        """Says to which release a rollout leads a node, if one does."""
 
     # What is so
 
@@ -92,7 +94,7 @@ class LiveFleet:
 
     def assign(self, node: Node) -> Assignment:
         """What a node of the fleet boots next."""
-        return assign(self.fleet, node, self._overrides.get(node.name))
+        return assign(self.fleet, node, self._overrides.get(node.name), self.lead(node))
 
     def need(self, name: str) -> Node:
         """The node of that name. Raises UnknownNodeError with what was probably meant."""
@@ -148,10 +150,10 @@ class LiveFleet:
         await self._store.append("node-boot-once", subject=name, by=by, data=data)
         return changed
 
-    def list_orders(self) -> list[str]:
-        """The nodes that boot something once, and have been given its script."""
+    def list_orders(self) -> dict[str, BootOnce]:
+        """The nodes that boot something once, and have been given its script → what it is."""
         orders = ((name, override.once) for name, override in self._overrides.items())
-        return [name for name, once in orders if once is not None and once.given is not None]
+        return {name: once for name, once in orders if once is not None and once.given is not None}
 
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
         """The script of ``once`` is about to be given: it began the boot of that id.

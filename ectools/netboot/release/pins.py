@@ -33,6 +33,12 @@ def unpin(store: ReleaseStore, release_id: str) -> bool:
         return unmark(store.pinned_dir, release_id)
 
 
+def withdraw(store: ReleaseStore, release_id: str) -> None:
+    """Have no staging make a release current, unless it is told to; takes the lock. Raises StoreError."""
+    with store.lock():
+        mark(store.withdrawn_dir, release_id)
+
+
 def mark(directory: Path, release_id: str) -> None:
     """Mark a release in ``pinned`` or ``withdrawn``. Only under the lock. Raises OSError, FileError."""
     directory.mkdir(mode=0o755, exist_ok=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
+_AT_ONCE = 4
 ASKED_AGAIN_SECONDS = 30.0
 """In which a machine that boots from its disk may ask for the same script again."""
 
@@ -71,6 +72,9 @@ class BootOrders:
             _log.info("a node boots once", node=node, what=once.boot.value, release=once.release, by=once.by)
 
     async def sweep(self) -> None:
-        """End what is used up, whether its node asks again or not."""
-        for node in self._fleet.list_orders():
-            await self.settle(node)
+        """End what is used up, whether its node asks again or not; a few at a time, as a disk may hang."""
+        now, latest = self._clock(), self._latest()
+        orders = self._fleet.list_orders()
+        ended = [node for node, once in orders.items() if is_used_up(once, latest.get(node), now=now)]
+        for node in ended[:_AT_ONCE]:
+            await self._fleet.end_once(node, orders[node])

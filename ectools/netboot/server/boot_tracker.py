@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ _log = log.Log(__name__)
 
 # Nodes come and go; of those that came longest ago nothing is known any more.
 _MAX_NODES = 4096
+# Firmware asks again and again, and its PXE service beside: it is the same start.
+_SAME_OFFER_SECONDS = 120.0
+# What was seen longer ago is of a start that came to nothing.
+_FIRST_STAGE_SECONDS = 600.0
 
 
 @dataclass(kw_only=True)
@@ -49,8 +54,31 @@ class BootTracker:
         self._clock = clock
         self._see = see
         self._boots: OrderedDict[str, _Node] = OrderedDict()
+        self._offers: OrderedDict[str, float] = OrderedDict()
         self.boots = 0
         """How often a node has fetched everything that it boots from."""
+
+    def offered(self, mac: str) -> None:
+        """ProxyDHCP has answered the firmware of the node with this MAC address, once or again."""
+        now = self._clock()
+        if now - self._offers.get(mac, -math.inf) > _SAME_OFFER_SECONDS:
+            self._offers[mac] = now
+            self._offers.move_to_end(mac)
+            if len(self._offers) > _MAX_NODES:
+                self._offers.popitem(last=False)
+
+    def find_seen(self, client: str, mac: str | None) -> dict[NodeStage, float]:
+        """What a node was seen at that asks for its script, if it was just before: stage → seconds ago."""
+        known, now = self._boots.get(client), self._clock()
+        at = {
+            NodeStage.OFFER: None if mac is None else self._offers.pop(mac, None),
+            NodeStage.FIRST_STAGE: known.loading_since if known is not None and known.loaders else None,
+        }
+        return {
+            stage: now - seen
+            for stage, seen in at.items()
+            if seen is not None and now - seen < _FIRST_STAGE_SECONDS
+        }
 
     def first_stage(self, client: str, file: str) -> None:
         """The node got a file of the TFTP directory, over whichever protocol."""
@@ -59,11 +87,6 @@ class BootTracker:
         if file in node.loaders or not node.loaders:
             node.loaders, node.loading_since = set(), self._clock()
         node.loaders.add(file)
-
-    def find_first_stage(self, client: str) -> float | None:
-        """How many seconds ago the node at that address got its first stage, where that is known."""
-        known = self._boots.get(client)
-        return self._clock() - known.loading_since if known is not None and known.loaders else None
 
     def script(
         self,

@@ -69,6 +69,7 @@ class _DnsmasqService:
         self._dnsmasq = Dnsmasq(
             plan,
             delivered=self._delivered,
+            offered=self._offered,
             changed=lambda _: self._report_state(),
             table=TransferTable.of_unit(),
             grants=grants,
@@ -132,6 +133,10 @@ class _DnsmasqService:
     def _delivered(self, client: str, file: str) -> None:
         if self._reports is not None:
             self._reports.delivered(client, file)
+
+    def _offered(self, mac: str) -> None:
+        if self._reports is not None:
+            self._reports.offered(mac)
 
     def _prepare(self) -> tuple[ServerSettings, DnsmasqPlan]:
         settings = self._load()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
-from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
+from ectools.netboot.release.pins import pin
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
 from ectools.timers import repeat
@@ -28,19 +30,23 @@ if TYPE_CHECKING:
     from ectools.netboot.api.app import Mount
     from ectools.netboot.api.view import Boots
     from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.fleet.model import Fleet
     from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.settings.model import NetbootSettings
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
 
 _FOLLOW_AGAIN_SECONDS = 5.0
+_LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 
 
 class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
-    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are those of ``fleet.listen``.
+    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s. ``on_fleet`` is
+    called, in a thread, with the fleet that is another than before; it may raise EcError.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class FleetService:
         settings: NetbootSettings,
         *,
         fleet: LiveFleet,
+        rollouts: LiveRollouts,
         boots: Boots,
         store: StateStore,
         releases: ReleaseStore,
@@ -56,11 +63,16 @@ class FleetService:
         tokens: Sequence[str],
         control: Path | None,
         mount: Sequence[Mount] = (mount_page,),
+        on_fleet: Callable[[Fleet], None] = lambda _: None,
     ) -> None:
+        self._on_fleet = on_fleet
+        self._told_fleet: Fleet | None = None
         self._view = FleetView(
             fleet=fleet,
+            rollouts=rollouts,
             boots=boots,
             store=store,
+            pin=partial(_pin, releases),
             releases=StagedReleases(releases, clock=time.monotonic),
             health=health,
             metrics=metrics,
@@ -98,10 +110,12 @@ class FleetService:
     async def load(self) -> None:
         """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
         try:
-            await self._view.fleet.load()
-        except StateError as error:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                await self._view.fleet.load()
+        except (StateError, TimeoutError) as error:
+            reason = error.message if isinstance(error, StateError) else "the disk does not answer"
             hint = "who is held is not known: it is looked for again, all the time"
-            _log.error("what was said of nodes cannot be read", reason=error.message, hint=hint)
+            _log.error("what was said of nodes cannot be read", reason=reason, hint=hint)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,9 +138,24 @@ class FleetService:
         """Open what is to be open and is not; to be called now and then."""
         for listener in self._listeners:
             await listener.keep_open()
+        await self._tell_fleet()
+
+    async def _tell_fleet(self) -> None:
+        fleet = self._view.fleet.fleet
+        if fleet is self._told_fleet:
+            return
+        self._told_fleet = fleet
+        try:
+            await asyncio.to_thread(self._on_fleet, fleet)
+        except EcError as error:
+            _log.error("what follows from the fleet cannot be written", reason=error.render())
 
     async def close(self) -> None:
         """Close the listeners, and what is open there."""
         self._hub.close()
         for listener in self._listeners:
             await listener.close()
+
+
+async def _pin(releases: ReleaseStore, release_id: str) -> None:
+    await asyncio.to_thread(pin, releases, release_id)

@@ -136,7 +136,7 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     none: Mapping[str, str] = {}
     register, store = known.register, known.store
     yield known.nodes.render(register.latest, served=release)
-    yield from render_boots(register.counts)
+    yield from render_boots(register.counts, groups=known.nodes.groups)
     yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
     yield render_metric(STATE_QUEUE, [(none, store.waiting)])
     yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])

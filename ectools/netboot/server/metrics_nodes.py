@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP
+from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
@@ -26,12 +27,13 @@ from ectools.netboot.server.metrics_table import (
     NODES,
     OTHER_RELEASE,
     RELEASE_INFO,
+    REPORT_RESULTS,
     REPORTS,
 )
 from ectools.netboot.server.metrics_text import render_histogram, render_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from ectools.netboot.boots.counts import BootCounts
     from ectools.netboot.boots.model import NodeBoot
@@ -46,7 +48,8 @@ class NodeFigures:
     """What is counted of the nodes of one fleet, by their newest boots."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._named = frozenset([*sorted(fleet.groups)[:MAX_GROUPS], NO_GROUP])
+        self.groups = frozenset([*sorted(fleet.groups)[:MAX_GROUPS], NO_GROUP])
+        """Those that are told apart."""
         # What each would be counted as that has no boot.
         self._unbooted = {
             name: (self._name_group(node.group), "", _UNBOOTED[assign(fleet, node).boot])
@@ -112,7 +115,7 @@ class NodeFigures:
 
     def _name_group(self, name: str | None) -> str:
         name = name or NO_GROUP
-        return name if name in self._named else OTHER_GROUP
+        return name if name in self.groups else OTHER_GROUP
 
 
 class FiguresInForce:
@@ -131,14 +134,21 @@ class FiguresInForce:
         return self._made
 
 
-def render_boots(counts: BootCounts) -> Iterator[str]:
-    """The totals since the start."""
-    begun = sorted(counts.begun.items())
-    ended = sorted(counts.ended.items())
-    yield render_metric(BOOTS_BEGUN, [({"group": group}, number) for group, number in begun])
+def render_boots(counts: BootCounts, *, groups: Collection[str]) -> Iterator[str]:
+    """The totals since the start. ``groups``: whose boots are counted also where there was none as yet.
+
+    Else the first of a kind would be no increase: Prometheus knows a counter from its first sample on.
+    """
+    known = sorted({*groups, *counts.begun, *(group for group, _ in counts.ended)})
+    yield render_metric(BOOTS_BEGUN, [({"group": group}, counts.begun[group]) for group in known])
     yield render_metric(
         BOOTS_ENDED,
-        [({"group": group, "result": state}, number) for (group, state), number in ended],
+        [
+            ({"group": group, "result": state}, counts.ended[group, state])
+            for group in known
+            for state in BootState
+            if state is not BootState.BOOTING
+        ],
     )
     yield render_histogram(
         BOOT_SECONDS, [({"group": group}, each) for group, each in sorted(counts.whole.items())]
@@ -147,6 +157,5 @@ def render_boots(counts: BootCounts) -> Iterator[str]:
         BOOT_STAGE_SECONDS,
         [({"group": group, "stage": stage}, each) for (group, stage), each in sorted(counts.stages.items())],
     )
-    yield render_metric(
-        REPORTS, [({"result": result}, number) for result, number in sorted(counts.reports.items())]
-    )
+    results = sorted({*REPORT_RESULTS, *counts.reports})
+    yield render_metric(REPORTS, [({"result": result}, counts.reports[result]) for result in results])

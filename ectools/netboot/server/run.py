@@ -17,9 +17,10 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError, read_regular
 from ectools.netboot.api.page.routes import mount_page
+from ectools.netboot.boot_files.by_machine import check_boot_binaries
 from ectools.netboot.boot_files.layout import list_scripts
 from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
-from ectools.netboot.dnsmasq.hosts import write_hosts
+from ectools.netboot.dnsmasq.hosts import HostsKeeper
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
@@ -40,6 +41,7 @@ from ectools.netboot.server.metrics import Remembered, render_metrics
 from ectools.netboot.server.metrics_nodes import FiguresInForce
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.reload import Reloader
+from ectools.netboot.server.rollout_service import RolloutService
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
@@ -123,7 +125,7 @@ def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
     """Everything that can be known to be wrong before anything serves. It may take its time."""
     make_directories(settings)
     fleet = load_whole(settings.fleet.part, settings.fleet.file)
-    write_hosts(settings, fleet)
+    check_boot_binaries(settings, fleet)
     policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
@@ -185,9 +187,18 @@ class _Boot:
         self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
         releases = ReleaseStore(plan.settings.state_dir)
         self._live = LiveFleet(self._records.store, clock=time.time)
+        self._rollouts = RolloutService(
+            self._records.store, fleet=self._live, boots=self._records.boots, releases=releases
+        )
+        self._hosts = HostsKeeper(self._live)
         self._figures = FiguresInForce()
         self._site = BootSite(
-            releases, plan.policy, details=self._report, boots=self._records.boots, live=self._live
+            releases,
+            plan.policy,
+            details=self._report,
+            boots=self._records.boots,
+            live=self._live,
+            rollouts=self._rollouts.rollouts,
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -203,6 +214,7 @@ class _Boot:
         self._fleet = FleetService(
             plan.settings,
             fleet=self._live,
+            rollouts=self._rollouts.rollouts,
             boots=self._records.boots,
             store=self._records.store,
             releases=releases,
@@ -211,16 +223,17 @@ class _Boot:
             tokens=plan.access_tokens,
             control=control,
             mount=[mount_page],
+            on_fleet=lambda fleet: write_hosts(self._plan.settings, fleet),
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     def _build_dnsmasq(self, grants: Collection[Capability]) -> Dnsmasq | DnsmasqReports:
-        delivered = self._site.nodes.first_stage
+        delivered, offered = self._site.nodes.first_stage, self._site.nodes.offered
         plan = self._plan.dnsmasq
         if isinstance(plan, Path):
-            return DnsmasqReports(plan, delivered=delivered)
+            return DnsmasqReports(plan, delivered=delivered, offered=offered)
         table = TransferTable.of_program(plan.services.listen_ip)
-        return Dnsmasq(plan, delivered=delivered, table=table, grants=grants)
+        return Dnsmasq(plan, delivered=delivered, offered=offered, table=table, grants=grants)
 
     def ask_to_stop(self) -> None:
         """A second time: drop everything."""
@@ -235,7 +248,9 @@ class _Boot:
         # First: whoever reports would be told that its token is unknown.
         await self._records.start()
         await self._fleet.load()
-        async with self._records.running(), self._fleet.running():
+        await self._rollouts.load()
+        await self._hosts.keep(settings)
+        async with self._records.running(), self._fleet.running(), self._rollouts.running():
             await self._run(settings)
 
     async def _run(self, settings: ServerSettings) -> None:
@@ -271,6 +286,7 @@ class _Boot:
             while not any(end.done() for end in ends):
                 await self._site.sweep()
                 await self._fleet.keep_open()
+                await self._hosts.keep(self._plan.settings)
                 await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)

@@ -17,7 +17,7 @@ from ectools.netboot.api.page.filters import RowFilter, RowOrder
 from ectools.netboot.boots.model import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jinja2 import Environment
     from markupsafe import Markup
@@ -123,9 +123,14 @@ def _join_rows(page: FleetPage) -> Markup:
 @functools.lru_cache(maxsize=_CACHED_ROWS)
 def _render_row(row: NodeRow) -> Markup:
     # Of a thousand rows a few have changed since they were last looked at.
-    from markupsafe import Markup
+    return _load_row_macro()(row)
 
-    return Markup(_render("row.html", node=row))  # noqa: S704 - the template has escaped what is in it
+
+@functools.cache
+def _load_row_macro() -> Callable[[NodeRow], Markup]:
+    # Called from here and not by a template of its own: that is three times as fast.
+    macro: Callable[[NodeRow], Markup] = _make_environment().get_template("parts.html").module.row  # type: ignore[attr-defined]
+    return macro
 
 
 @functools.cache

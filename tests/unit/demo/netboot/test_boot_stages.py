@@ -53,6 +53,8 @@ def request(path: str, **more: object) -> dict[str, object]:
         (request("/releases/sha256-00/kernel", method="HEAD"), None),
         (request("/other"), None),
         ({"event": "the boot server is ready"}, None),
+        ({"event": "a node has reported", "client": NODE, "state": "healthy"}, NetbootStage.REPORTED),
+        ({"event": "a node has reported", "client": NODE, "state": "unhealthy"}, None),
     ],
 )
 def test_a_record_of_the_boot_host(record: dict[str, object], stage: NetbootStage | None) -> None:

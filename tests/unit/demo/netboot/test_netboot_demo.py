@@ -43,6 +43,7 @@ SAID = [
     *(("serve.log", request(path)) for path in ("/netboot.ipxe", "/releases/x/kernel", "/releases/x/initrd")),
     ("console", "[    0.000000] Linux version 6.1.0"),
     ("console", f"EC-GUEST-UP {{mark}} eth0={NODE}"),
+    ("serve.log", json.dumps({"event": "a node has reported", "client": NODE, "state": "healthy"})),
 ]
 BOOTS = ProbeVerdict(outcome="boots", steps=((True, "firmware: the router answers"),), faults=())
 
@@ -182,6 +183,14 @@ def test_a_machine_that_comes_up_is_stopped_and_nothing_is_left(world: World, tm
     # Commands as a person types them, and what they said without the temporary directory.
     assert "    $ ectools netboot pack artifacts --tag boot-v2026.03.02\n    pack\n" in drawn
     assert "    $ ectools netboot serve --config netboot.json\n" in drawn
+
+
+def test_a_machine_that_is_up_and_does_not_report_is_told(world: World, tmp_path: Path) -> None:
+    world.says = SAID[:-1]
+    outcome, drawn = run_demo_here(tmp_path)
+    assert "up" in outcome.stages
+    assert "reported" not in outcome.stages
+    assert "! the machine is up, and has not reported: its system may not do it" in drawn
 
 
 def test_what_is_kept_runs_on(world: World, tmp_path: Path) -> None:

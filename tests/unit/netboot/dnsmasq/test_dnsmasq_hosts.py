@@ -7,15 +7,19 @@ import contextlib
 import io
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.fleet_api import MemoryStore
 from support.fleets import make_fleet
 
 from ectools import log
-from ectools.errors import InputError
+from ectools.files import FileError
 from ectools.netboot.dnsmasq import hosts
-from ectools.netboot.dnsmasq.hosts import find_hosts_file, follow_hosts, write_hosts
+from ectools.netboot.dnsmasq.hosts import HostsKeeper, find_hosts_file, follow_hosts, write_hosts
+from ectools.netboot.fleet.live import LiveFleet
+from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
@@ -65,12 +69,39 @@ def test_a_binary_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "the boot binary of a group is not there" in told.getvalue()
 
 
-def test_a_group_whose_binary_cannot_be_given_ends_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        write_hosts(settings_of(tmp_path, **{"ipxe.strategy": "remote", **REMOTE}), FLEET)
+def test_nodes_that_are_added_are_in_it(tmp_path: Path) -> None:
+    """A disk that has no room is told once, and tried again."""
+    told = io.StringIO()
+    log.set_up(json_lines=True, stream=told)
 
+    async def main() -> None:
+        live = LiveFleet(MemoryStore(), clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="a test")
+        keeper = HostsKeeper(live)
+        await keeper.keep(settings)
+        assert file.read_text() == f"{MAC}\n"
+        file.unlink()
+        await keeper.keep(settings)  # nothing is another
+        assert not file.exists()
+        await live.add("m", {"group": "g", "match": {"mac": ["02:00:00:00:00:02"]}}, by=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hosts, "write_atomic", fail)
+            for _ in range(3):
+                await keeper.keep(settings)
+        await keeper.keep(settings)
+        assert file.read_text() == f"{MAC}\n02:00:00:00:00:02\n"
+        live.set_base(NOBODYS, Roster(NOBODYS), where="a test")
+        await keeper.keep(settings)
+        assert file.read_text() == ""
 
-REMOTE = {"ipxe.remoteUrl": "http://192.0.2.1/a.efi", "ipxe.remoteSha256": "0" * 64}
+    def fail(*_: Any, **__: Any) -> None:
+        raise FileError("no space left")
+
+    settings = settings_of(tmp_path)
+    file = find_hosts_file(settings)
+    asyncio.run(main())
+    log.set_up()
+    assert told.getvalue().count("which machines get another boot binary cannot be kept") == 1
 
 
 def test_dnsmasq_is_told_of_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from ectools.netboot.dnsmasq import reports
 from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.reports import UNKNOWN, DnsmasqReports, ReportSender
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
+from ectools.netboot.protocols import load_protocols
 from ectools.supervision import ChildState
 
 CLIENTS = ClientCounts()
@@ -36,8 +37,11 @@ class Receiver:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.delivered: list[tuple[str, str]] = []
+        self.offered: list[str] = []
         self.now = 1000.0
-        self.reports = DnsmasqReports(path, delivered=lambda *what: self.delivered.append(what))
+        self.reports = DnsmasqReports(
+            path, delivered=lambda *what: self.delivered.append(what), offered=self.offered.append
+        )
 
     def send(self, *datagrams: bytes | dict[str, Any]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -72,6 +76,7 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
         assert receiver.reports.clients is None
         sender.state(ChildState.RUNNING, restarts=3, tftp=FIGURES, clients=CLIENTS)
         sender.delivered("192.0.2.20", "ec-ipxe.efi")
+        sender.offered("02:00:00:00:00:01")
         yield
         assert receiver.reports.state is ChildState.RUNNING
         assert receiver.reports.details() == {
@@ -88,6 +93,7 @@ def test_a_state_and_a_delivery(receiver: Receiver) -> None:
 
     receiver.run(scenario)
     assert receiver.delivered == [("192.0.2.20", "ec-ipxe.efi")]
+    assert receiver.offered == ["02:00:00:00:00:01"]
     assert sender.lost == 0
 
 
@@ -139,6 +145,8 @@ BAD: list[bytes | dict[str, Any]] = [
     {"state": "running", "restarts": "0"},
     {"state": 1, "restarts": 0},
     {"delivered": {"client": "192.0.2.20"}},
+    {"offered": {"mac": "nobody's"}},
+    {"offered": {"mac": 7}},
     {"delivered": {"client": "::1", "file": "a"}},
     {"delivered": {"client": "nobody", "file": "a"}},
     {"delivered": {"client": "192.0.2.20", "file": ""}},
@@ -173,6 +181,28 @@ def test_the_longest_report_and_the_longest_name(receiver: Receiver) -> None:
     receiver.run(scenario)
     assert receiver.reports.ignored == 0
     assert receiver.delivered == [("192.0.2.20", "a" * 511), ("192.0.2.20", "b")]
+
+
+def test_the_largest_figures_fit_into_a_report(receiver: Receiver) -> None:
+    most = 2**63 - 1
+    clients = ClientCounts()
+    names = [each.name for each in load_protocols().architectures] + ["other"]
+    clients.offers.update(dict.fromkeys(names, most))
+    clients.ignored.update(dict.fromkeys(names, most))
+    clients.failed = most
+    tftp = TftpFigures(
+        transfers=most, max_transfers=most, sent=most, dropped=most, refused=most, lines_lost=most
+    )
+
+    def scenario() -> Iterator[None]:
+        ReportSender(receiver.path).state(ChildState.RESTARTING, restarts=most, tftp=tftp, clients=clients)
+        yield
+        assert receiver.reports.clients is not None
+        assert receiver.reports.clients.to_json() == clients.to_json()
+        assert receiver.reports.tftp == tftp
+
+    receiver.run(scenario)
+    assert receiver.reports.ignored == 0
 
 
 def test_what_is_ignored_is_told_once(receiver: Receiver) -> None:

@@ -69,6 +69,7 @@ class Reader:
         self.stream = io.StringIO()
         self.started = 0
         self.delivered: list[tuple[str, str]] = []
+        self.offered: list[str] = []
         self.counts = ClientCounts()
         self.log = DnsmasqLog(
             started=self._start,
@@ -76,6 +77,7 @@ class Reader:
             limit=LogLimit("dnsmasq", rate=rate),
             root=PurePosixPath("/srv/tftp"),
             counts=self.counts,
+            offered=self.offered.append,
         )
         self.reported: list[str] = []
 
@@ -119,6 +121,7 @@ def test_an_exchange_is_one_event(reader: Reader) -> None:
             "file": "http://192.168.77.2:8080/autoexec.ipxe",
         },
     ]
+    assert reader.offered == [mac]  # of iPXE's own exchange it was loaded before
 
 
 def test_clients_are_counted_by_their_architecture(reader: Reader) -> None:

@@ -144,9 +144,11 @@ def test_from_the_start_to_the_end(case: Case, tmp_path: Path) -> None:
         dnsmasq.state, dnsmasq.restarts = ChildState.RESTARTING, 4
         dnsmasq.changed(dnsmasq.state)
         dnsmasq.delivered("192.0.2.7", "ec-ipxe.efi")
+        dnsmasq.offered("02:00:00:00:00:01")
         assert reports.read()[1:] == [
             {"state": "restarting", "restarts": 4, **figures},
             {"delivered": {"client": "192.0.2.7", "file": "ec-ipxe.efi"}},
+            {"offered": {"mac": "02:00:00:00:00:01"}},
         ]
 
     case.serve(scenario, reports=reports.path)
@@ -165,6 +167,7 @@ def test_without_anybody_to_report_to(case: Case) -> None:
     async def scenario(dnsmasq: FakeDnsmasq) -> None:
         dnsmasq.changed(ChildState.RUNNING)
         dnsmasq.delivered("192.0.2.7", "ec-ipxe.efi")
+        dnsmasq.offered("02:00:00:00:00:01")
 
     case.serve(scenario)
     assert len(case.lines("dnsmasq has stopped")) == 1

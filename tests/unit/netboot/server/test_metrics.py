@@ -112,6 +112,15 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         'proxy_dhcp_ignored_total{architecture="x64 UEFI"} 3',
         "release_staged 0",
         "node_info_left_out 0",
+        'boots_begun_total{group=""} 0',
+        *(
+            f'boots_ended_total{{group="",result="{result}"}} 0'
+            for result in ("healthy", "unhealthy", "failed", "abandoned")
+        ),
+        *(
+            f'reports_total{{result="{result}"}} 0'
+            for result in ("accepted", "flood", "malformed", "refused", "unkept")
+        ),
         "state_up 1",
         "state_queue 3",
         "state_boots_unwritten 0",

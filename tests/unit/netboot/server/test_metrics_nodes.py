@@ -16,7 +16,7 @@ from support.staged import make_release
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP, BootCounts
 from ectools.netboot.boots.model import STAGES, BootState, NodeBoot, NodeStage
 from ectools.netboot.server.metrics_nodes import FiguresInForce, NodeFigures, render_boots
-from ectools.netboot.server.metrics_table import MAX_NODE_SERIES, MAX_RELEASES, OTHER_RELEASE
+from ectools.netboot.server.metrics_table import MAX_NODE_SERIES, MAX_RELEASES, OTHER_RELEASE, REPORT_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +134,7 @@ def test_whatever_names_are_no_line_is_another(release: str, tag: str, machine: 
     counts.begin(latest[machine])
     counts.conclude(replace(latest[machine], state=BootState.HEALTHY, ended=101.0))
     # Python's lines are more than Prometheus's: only \n ends one.
-    for line in (text + "".join(render_boots(counts))).split("\n")[:-1]:
+    for line in (text + "".join(render_boots(counts, groups=[group]))).split("\n")[:-1]:
         assert re.fullmatch(
             r'# (HELP|TYPE) \w+ .+|\w+({\w+="([^"\\]|\\[\\"n])*"(,\w+="([^"\\]|\\[\\"n])*")*})? [0-9.e+]+',
             line,
@@ -184,15 +184,23 @@ def test_totals() -> None:
         counts.reach(boot, stage)
     counts.conclude(replace(boot, state=BootState.HEALTHY, ended=107.0))
     counts.reports.update(["accepted", "refused"])
-    text = "".join(render_boots(counts))
-    assert read_samples(text, "boots_begun_total") == {(NO_GROUP,): 1}
-    assert read_samples(text, "boots_ended_total") == {(NO_GROUP, "healthy"): 1}
+    text = "".join(render_boots(counts, groups=["g-0"]))
+    assert read_samples(text, "boots_begun_total") == {(NO_GROUP,): 1, ("g-0",): 0}
+    # What has not come to pass counts from zero on.
+    assert read_samples(text, "boots_ended_total") == {
+        (group, state): int((group, state) == (NO_GROUP, BootState.HEALTHY))
+        for group in (NO_GROUP, "g-0")
+        for state in BootState
+        if state is not BootState.BOOTING
+    }
     assert read_samples(text, "boot_seconds_sum") == {(NO_GROUP,): 7}
     assert read_samples(text, "boot_stage_seconds_sum") == {
         (NO_GROUP, "kernel"): 3,
         **{(NO_GROUP, str(stage)): 1 for stage in STAGES[4:]},
     }
-    assert read_samples(text, "reports_total") == {("accepted",): 1, ("refused",): 1}
+    assert read_samples(text, "reports_total") == {
+        (result,): int(result in {"accepted", "refused"}) for result in REPORT_RESULTS
+    }
 
 
 def test_what_is_nobodys_is_no_groups_name() -> None:

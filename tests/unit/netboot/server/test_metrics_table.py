@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 from ectools.docs.metrics_page import write_metrics_page
-from ectools.netboot.server import metrics_table
-from ectools.netboot.server.metrics_table import METRICS, Metric, MetricKind
+from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.http.admission import Loss
+from ectools.netboot.server import metrics_table, node_reports
+from ectools.netboot.server.metrics_table import (
+    BOOT_STAGE_SECONDS,
+    BOOTS_ENDED,
+    HTTP_TURNED_AWAY,
+    METRICS,
+    NODES,
+    REPORT_RESULTS,
+    REPORTS,
+    Metric,
+    MetricKind,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -32,6 +45,21 @@ def test_names_and_words(metric: Metric) -> None:
         assert not {"\n", "\\", "|"} & {*text}
     # A histogram's own label, and Prometheus's.
     assert not {"le", "job", "instance"} & metric.labels.keys()
+
+
+def find_words(metric: Metric, label: str) -> set[str]:
+    """The values that the table names for a label."""
+    return set(re.findall(r"`([a-z-]+)`", metric.labels[label]))
+
+
+def test_labels_have_the_values_that_the_program_gives_them() -> None:
+    unbooted = {"unseen", "held", "disk"}
+    assert find_words(NODES, "state") == {*BootState} | unbooted
+    assert find_words(BOOTS_ENDED, "result") == {*BootState} - {BootState.BOOTING}
+    assert find_words(BOOT_STAGE_SECONDS, "stage") == {*NodeStage} - {NodeStage.OFFER}
+    assert find_words(HTTP_TURNED_AWAY, "reason") == {loss.name.lower() for loss in Loss}
+    rejections = re.findall(r'_reject\(\d+, "(\w+)"', inspect.getsource(node_reports))
+    assert find_words(REPORTS, "result") == {*rejections, "accepted"} == {*REPORT_RESULTS}
 
 
 def test_the_page_is_what_the_table_says() -> None:

@@ -140,8 +140,11 @@ def token_of(script: str) -> str:
 def test_a_node_from_its_first_stage_to_its_report(world: World) -> None:
     release = world.stage()
     world.site.set_policy(world.policy(FLEET))
+    world.site.nodes.offered(MAC)
+    world.now += 1
+    world.site.nodes.offered(MAC)  # on port 4011
     world.site.nodes.first_stage("192.0.2.7", "ec-ipxe.efi")
-    world.now += 2
+    world.now += 1
     script = world.ask(mac=MAC, arch="x86_64")
     token, boot = token_of(script), world.newest()
     reporting = [
@@ -168,7 +171,8 @@ def test_a_node_from_its_first_stage_to_its_report(world: World) -> None:
     assert world.say(token, up) == b"ok\n"
     assert world.newest().state is BootState.HEALTHY
     assert {stage.value: at - 1000 for stage, at in world.newest().stages.items()} == {
-        "first-stage": 0.0,
+        "offer": 0.0,
+        "first-stage": 1.0,
         "script": 2.0,
         "kernel": 3.0,
         "initrd": 4.0,
@@ -177,7 +181,7 @@ def test_a_node_from_its_first_stage_to_its_report(world: World) -> None:
         "up": 34.0,
     }
     (told,) = world.events("a node has everything it boots from")
-    assert (told["node"], told["seconds"], told["client"]) == ("nuc", 4.0, "192.0.2.99")
+    assert (told["node"], told["seconds"], told["client"]) == ("nuc", 3.0, "192.0.2.99")
     (told,) = world.events("a node has reported")
     assert (told["level"], told["state"], told["seconds"]) == ("info", "healthy", 32.0)
     assert token not in world.log.getvalue()
@@ -355,6 +359,7 @@ def test_who_asks_again_gets_the_same_script(world: World) -> None:
 
 def test_an_old_first_stage_is_of_no_boot(world: World) -> None:
     world.stage()
+    world.site.nodes.offered(MAC)
     world.site.nodes.first_stage("192.0.2.7", "ec-ipxe.efi")
     world.now += 3600
     world.ask(mac=MAC)

@@ -1,0 +1,163 @@
+"""Rollouts, as they are shown and led: started, paused, resumed and ended by whoever may."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+from ectools.errors import InputError, show_list
+from ectools.netboot.api.answers import answer_json
+from ectools.netboot.api.changing import read_json_body
+from ectools.netboot.api.releases import choose_staged
+from ectools.netboot.api.rights import ForbiddenError
+from ectools.netboot.fleet.live import ContradictionError
+from ectools.netboot.rollout.decide import list_awaited
+from ectools.netboot.rollout.live import make_rollout_id
+from ectools.netboot.rollout.model import Rollout, RolloutPlan
+from ectools.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from aiohttp import web
+
+    from ectools.netboot.api.releases import StagedRelease
+    from ectools.netboot.api.rights import Rights
+    from ectools.netboot.api.view import FleetView
+
+_MAX_WAVES = 20
+_FIELDS = frozenset({"group", "release", "canary", "waves", "max_failures", "within", "off_after"})
+
+
+class RolloutRoutes:
+    """What is answered of rollouts, and done by them. ``all_rights``: they are started here, too."""
+
+    def __init__(self, view: FleetView, rights: Rights, *, all_rights: bool) -> None:
+        self._view = view
+        self._rights = rights
+        self._rollouts = view.rollouts
+        self._all_rights = all_rights
+
+    def add_routes(self, app: web.Application) -> None:
+        """The routes of rollouts."""
+        path = "/api/v1/rollouts"
+        app.router.add_get(path, self._list)
+        app.router.add_get(f"{path}/{{group:[^/]+}}", self._show)
+        app.router.add_post(path, self._start)
+        turns: dict[str, Callable[..., Awaitable[Rollout]]] = {
+            "pause": self._rollouts.pause,
+            "resume": self._rollouts.resume,
+            "abort": self._rollouts.abort,
+        }
+        for name, turn in turns.items():
+            app.router.add_post(f"{path}/{{group:[^/]+}}/{name}", functools.partial(self._turn, turn))
+
+    async def _list(self, _: web.Request) -> web.Response:
+        staged = await self._view.releases.list()
+        listed = [self._describe(each, staged) for _, each in sorted(self._rollouts.rollouts.items())]
+        return answer_json({"rollouts": listed, "now": self._view.clock()})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return await self._answer(self._rollouts.need(request.match_info["group"]))
+
+    async def _turn(self, turn: Callable[..., Awaitable[Rollout]], request: web.Request) -> web.Response:
+        by = self._rights.require_user(request)
+        return await self._answer(await turn(request.match_info["group"], by=by))
+
+    async def _start(self, request: web.Request) -> web.Response:
+        by = self._rights.require_user(request)
+        if not self._all_rights:
+            raise ForbiddenError("a rollout is started on the boot host (ectools rollout start)")
+        plan = await self._plan(await read_json_body(request), by=by)
+        for release_id in (plan.target, plan.before):
+            # Neither may be collected while nodes boot it.
+            await self._view.pin(release_id)
+        return await self._answer(await self._rollouts.start(plan), status=201)
+
+    async def _plan(self, body: Mapping[str, Any], *, by: str) -> RolloutPlan:
+        unknown = sorted(set(body) - _FIELDS)
+        if unknown:
+            raise InputError(
+                f"{show_list(unknown)}: no field of a rollout", hint=f"there are {show_list(_FIELDS)}"
+            )
+        group_name, wanted = body.get("group"), body.get("release")
+        if not isinstance(group_name, str) or not isinstance(wanted, str):
+            raise InputError("group and release have to be there, and to be text")
+        groups = self._view.fleet.fleet.groups
+        group = groups.get(group_name)
+        if group is None:
+            raise InputError(
+                f"{group_name[:80]}: the fleet has no such group", hint=did_you_mean(group_name, groups)
+            )
+        staged = await self._view.releases.list()
+        return RolloutPlan(
+            id=make_rollout_id(),
+            group=group_name,
+            target=_need_staged(staged, wanted).id,
+            before=_need_staged(staged, group.release).id,
+            canary=int(_read_number(body, "canary", default=1, least=1, most=10_000)),
+            waves=_read_waves(body.get("waves", [5, 25, 100])),
+            max_failures=int(_read_number(body, "max_failures", default=1, least=0, most=10_000)),
+            within=_read_number(body, "within", default=group.healthy_within, least=1, most=86400),
+            off_after=_read_number(body, "off_after", default=86400, least=1, most=365 * 86400),
+            at=self._view.clock(),
+            by=by,
+            base=group.release,
+        )
+
+    async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:
+        return answer_json(self._describe(rollout, await self._view.releases.list()), status=status)
+
+    def _describe(self, rollout: Rollout, staged: Sequence[StagedRelease]) -> dict[str, Any]:
+        plan, known = rollout.plan, self._rollouts.know(rollout)
+        tags = {each.id: each.tag for each in staged}
+        size = len(known.nodes)
+        return {
+            "id": plan.id,
+            "group": plan.group,
+            "release": {"id": plan.target, "tag": tags.get(plan.target)},
+            "before": {"id": plan.before, "tag": tags.get(plan.before)},
+            "state": rollout.state.value,
+            "why": rollout.why,
+            "by": plan.by,
+            "started": plan.at,
+            "ended": rollout.ended,
+            "wave": rollout.wave,
+            "waves": [plan.quota(wave, size) for wave in range(plan.last_wave + 1)],
+            "max_failures": plan.max_failures,
+            "nodes": size,
+            "healthy": sorted(rollout.healthy),
+            "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
+            "under_way": list(rollout.under_way),
+            "awaited": [] if rollout.has_ended else list_awaited(rollout, known),
+        }
+
+
+def _need_staged(staged: Sequence[StagedRelease], wanted: str | None) -> StagedRelease:
+    found = choose_staged(staged, wanted)
+    if found is None:
+        known = [each.tag or each.id for each in staged]
+        what = "the current release" if wanted is None else wanted[:80]
+        hint = did_you_mean(wanted or "", known) or f"staged are: {show_list(known)}"
+        raise ContradictionError(f"{what}: is not staged here", hint=hint)
+    return found
+
+
+def _read_number(body: Mapping[str, Any], name: str, *, default: float, least: float, most: float) -> float:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InputError(f"{name}: a number from {least} to {most} was expected")
+    return value
+
+
+def _read_waves(raw: Any) -> tuple[float, ...]:
+    """Percentages that grow to 100."""
+    is_list = isinstance(raw, list) and 0 < len(raw) <= _MAX_WAVES
+    if not is_list or not all(isinstance(each, int | float) and math.isfinite(each) for each in raw):
+        raise InputError(f"waves: at most {_MAX_WAVES} percentages were expected, as 5, 25, 100")
+    waves = tuple(float(each) for each in raw)
+    if waves[0] <= 0 or waves[-1] != 100 or any(low >= high for low, high in itertools.pairwise(waves)):
+        raise InputError("waves: percentages that grow, the last of them 100, were expected, as 5, 25, 100")
+    return waves

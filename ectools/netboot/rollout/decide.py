@@ -1,0 +1,153 @@
+"""What a rollout does next: pure functions of what is remembered and what is known, with no clock and no I/O.
+
+Laws, which hold whatever fails and whenever the server is killed, as long as a decision is kept before it is
+acted upon:
+
+* No more nodes are given the release than the wave under way allows, and no wave opens before all who were
+given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
+``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
+node is given the release when it asks, and never unasked: who is off takes no place of a wave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ectools.errors import show_list
+from ectools.netboot.boots.model import BootState
+from ectools.netboot.rollout.model import Rollout, RolloutState
+
+if TYPE_CHECKING:
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.rollout.model import Known, RolloutPlan
+
+_BAD = frozenset({BootState.FAILED, BootState.UNHEALTHY})
+
+
+def start_rollout(plan: RolloutPlan) -> Rollout:
+    """A rollout at its beginning: the canaries' wave is open."""
+    return Rollout(plan=plan, opened=plan.at)
+
+
+def find_led_release(rollout: Rollout, node: str) -> str:
+    """The id of the release that a node of the group boots."""
+    plan = rollout.plan
+    match rollout.state:
+        case RolloutState.DONE:
+            return plan.target
+        case RolloutState.RUNNING | RolloutState.PAUSED:
+            return plan.target if node in rollout.taken else plan.before
+        case _:
+            return plan.before
+
+
+def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
+    """The rollout after a node has asked what to boot: it may have been given the release.
+
+    To be kept before the node is told. What comes back is ``rollout`` itself where nothing has changed.
+    """
+    if rollout.state is not RolloutState.RUNNING or node in rollout.taken or node not in known.nodes:
+        return rollout
+    if len(rollout.taken) >= rollout.plan.quota(rollout.wave, len(known.nodes)):
+        return rollout
+    return replace(rollout, taken={**rollout.taken, node: known.now})
+
+
+def decide(rollout: Rollout, known: Known) -> Rollout:
+    """The rollout as this moment makes it: who is healthy, who has failed, the next wave, or an end.
+
+    To be kept before it is acted upon. What comes back is ``rollout`` itself where nothing has changed.
+    """
+    if rollout.has_ended:
+        return rollout
+    judged = _judge(rollout, known)
+    if len(judged.failed) > judged.plan.max_failures:
+        return _stop(judged, known, f"{len(judged.failed)} nodes have failed")
+    is_settled = judged.taken and not judged.under_way
+    if not is_settled or judged.state is RolloutState.PAUSED:
+        return judged
+    if not judged.healthy:
+        return _stop(judged, known, "of those that were given the release none is healthy")
+    is_full = len(judged.taken) >= judged.plan.quota(judged.wave, len(known.nodes))
+    return _go_on(judged, known) if is_full or not list_awaited(judged, known) else judged
+
+
+def list_awaited(rollout: Rollout, known: Known) -> list[str]:
+    """Who could take the release in this wave, is not off, and has not asked: by name."""
+    since = known.now - rollout.plan.off_after
+    return sorted(
+        node
+        for node in known.nodes - rollout.taken.keys()
+        if (heard := known.heard.get(node)) is not None and heard >= since
+    )
+
+
+def pause(rollout: Rollout) -> Rollout:
+    """Nobody further gets the release. Whoever fails meanwhile counts."""
+    running = rollout.state is RolloutState.RUNNING
+    return replace(rollout, state=RolloutState.PAUSED) if running else rollout
+
+
+def resume(rollout: Rollout) -> Rollout:
+    """It goes on where it was paused."""
+    paused = rollout.state is RolloutState.PAUSED
+    return replace(rollout, state=RolloutState.RUNNING) if paused else rollout
+
+
+def abort(rollout: Rollout, *, why: str, now: float) -> Rollout:
+    """All go back to the release before, because somebody says so; one that has ended stays as it is."""
+    if rollout.has_ended:
+        return rollout
+    return replace(rollout, state=RolloutState.ABORTED, why=why, ended=now)
+
+
+def _judge(rollout: Rollout, known: Known) -> Rollout:
+    healthy, failed = set(rollout.healthy), dict(rollout.failed)
+    for node, since in rollout.taken.items():
+        if node in failed:
+            continue
+        boots = [boot for boot in known.boots.get(node, ()) if boot.started >= since]
+        mine = [boot for boot in boots if boot.release == rollout.plan.target]
+        bad = next((boot for boot in mine if boot.state in _BAD), None)
+        if bad is not None:
+            failed[node] = _explain(bad)
+            healthy.discard(node)
+        elif node in healthy:
+            continue
+        elif any(boot.state is BootState.HEALTHY for boot in mine):
+            healthy.add(node)
+        # From when it was given the release, whatever it did: one that panics boots again and again, and each
+        # of its boots is young.
+        elif known.now > since + rollout.plan.within:
+            failed[node] = _explain_lateness(mine)
+    if healthy == rollout.healthy and failed == rollout.failed:
+        return rollout
+    return replace(rollout, healthy=frozenset(healthy), failed=failed)
+
+
+def _go_on(rollout: Rollout, known: Known) -> Rollout:
+    """The next wave; after the last one, the end."""
+    if rollout.wave < rollout.plan.last_wave:
+        return replace(rollout, wave=rollout.wave + 1, opened=known.now)
+    absent = sorted(known.nodes - rollout.taken.keys())
+    why = f"off until now, and given it when they come: {show_list(absent)}" if absent else None
+    return replace(rollout, state=RolloutState.DONE, ended=known.now, why=why)
+
+
+def _stop(rollout: Rollout, known: Known, reason: str) -> Rollout:
+    told = show_list([f"{node}: {why}" for node, why in rollout.failed.items()], joint="; ")
+    return replace(
+        rollout, state=RolloutState.STOPPED, ended=known.now, why=f"{reason} ({told})" if told else reason
+    )
+
+
+def _explain(boot: NodeBoot) -> str:
+    return boot.why or f"{boot.state} after {boot.last_stage}"
+
+
+def _explain_lateness(boots: list[NodeBoot]) -> str:
+    if not boots:
+        return "it was given the release, and did not come for it"
+    again = f", at its boot number {len(boots)}" if len(boots) > 1 else ""
+    return f"no healthy report; last seen at {boots[-1].last_stage}{again}"

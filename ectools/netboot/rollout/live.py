@@ -1,0 +1,344 @@
+"""The rollouts of one boot server: decided at each change that is seen, kept before anything is done by them.
+
+A group has one rollout, which stands in the store as ``rollouts/<group>``; a new one takes the place of one
+that has ended. Whoever else writes there is noticed by the revision: then it is read anew, and decided anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.netboot.boots.model import BootState
+from ectools.netboot.fleet.assignment import LedRelease
+from ectools.netboot.rollout.decide import (
+    abort,
+    decide,
+    find_led_release,
+    offer,
+    pause,
+    resume,
+    start_rollout,
+)
+from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
+from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.state.interface import StateConflictError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.fleet.model import Fleet, Node
+    from ectools.netboot.state.interface import StateStore
+
+_log = log.Log(__name__)
+
+ROLLOUTS = "rollouts/"
+"""What keys of the store begin with; a group's name is the rest."""
+_EVENTS = {
+    "rollout-started": "a rollout has begun",
+    "rollout-paused": "a rollout is paused",
+    "rollout-resumed": "a rollout goes on",
+    "rollout-aborted": "a rollout was ended: all go back to the release before",
+    "rollout-node-failed": "a node has failed with the release of a rollout",
+    "rollout-wave": "a rollout's next wave is open",
+    "rollout-stopped": "a rollout has stopped: all go back to the release before",
+    "rollout-done": "a rollout is done",
+}
+"""Kind of an event → what the log says of it."""
+_MAX_TRIES = 8
+_MAX_SEEN = 64
+_KEPT_SECONDS = 2.0
+
+
+class RolloutConflictError(InputError):
+    """What is asked for contradicts how the group's rollout stands."""
+
+
+class UnknownRolloutError(InputError):
+    """The group has no rollout."""
+
+
+class LiveRollouts:
+    """The rollouts.
+
+    ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
+    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        fleet: Callable[[], Fleet],
+        held: Callable[[str], bool],
+        latest: Callable[[], Mapping[str, NodeBoot]],
+        list_boots: Callable[[str], Awaitable[Sequence[NodeBoot]]],
+        withdraw: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._held = held
+        self._latest = latest
+        self._list_boots = list_boots
+        self._withdraw = withdraw
+        self._clock = clock
+        self._rollouts: dict[str, Rollout] = {}
+        self._revisions: dict[str, int] = {}
+        # node → its boots of the rollout under way, by id: the newest would hide one that failed before it
+        self._seen: dict[str, dict[str, NodeBoot]] = {}
+        self._changing = asyncio.Lock()
+
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Group → its rollout, ended or not."""
+        return self._rollouts
+
+    def need(self, group: str) -> Rollout:
+        """The rollout of a group. Raises UnknownRolloutError."""
+        rollout = self._rollouts.get(group)
+        if rollout is None:
+            raise UnknownRolloutError(
+                f"{group}: this group has no rollout", hint="`ectools rollout status` shows all"
+            )
+        return rollout
+
+    def know(self, rollout: Rollout) -> Known:
+        """What is known of a rollout's group now."""
+        latest = self._latest()
+        nodes = frozenset(
+            node.name
+            for node in self._fleet().nodes.values()
+            if node.group == rollout.plan.group and not self._held(node.name)
+        )
+        boots = {name: self._list_seen(name, latest.get(name)) for name in rollout.taken}
+        heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
+        return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
+
+    async def load(self) -> None:
+        """Take over what the store has. Raises StateError."""
+        async with self._changing:
+            for entry in await self._store.list(ROLLOUTS):
+                self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+        await self.look_again()
+
+    async def look_again(self) -> None:
+        """Look at all boots of rollouts under way, of which some may have been missed. Raises StateError."""
+        for rollout in list(self._rollouts.values()):
+            for node in () if rollout.has_ended else rollout.taken:
+                for boot in await self._list_boots(node):
+                    self.see(boot)
+
+    # What is asked of it
+
+    async def start(self, plan: RolloutPlan) -> Rollout:
+        """A rollout that begins. Raises RolloutConflictError, InputError, StateError."""
+        if plan.group not in self._fleet().groups:
+            raise InputError(f"{plan.group}: the fleet has no such group")
+        if not any(node.group == plan.group for node in self._fleet().nodes.values()):
+            raise InputError(f"{plan.group}: no node is in this group")
+        if plan.target == plan.before:
+            option = f"groups.{plan.group}.release"
+            raise RolloutConflictError(
+                f"{plan.group}: boots {plan.target} already",
+                hint=f"name what it boots now in {option}, so that staging another does not change it",
+            )
+
+        def begin(now: Rollout | None) -> Rollout:
+            if now is not None and not now.has_ended:
+                raise RolloutConflictError(
+                    f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
+                    hint=f"`ectools rollout abort {plan.group}` ends it",
+                )
+            return start_rollout(plan)
+
+        rollout = await self._change(plan.group, begin)
+        await self._tell(rollout, "rollout-started", by=plan.by)
+        return rollout
+
+    async def pause(self, group: str, *, by: str | None) -> Rollout:
+        """Raises UnknownRolloutError, RolloutConflictError, StateError."""
+        return await self._turn(group, pause, "rollout-paused", by=by)
+
+    async def resume(self, group: str, *, by: str | None) -> Rollout:
+        """As ``pause``."""
+        return await self._turn(group, resume, "rollout-resumed", by=by)
+
+    async def abort(self, group: str, *, by: str | None) -> Rollout:
+        """As ``pause``."""
+        why = "somebody has ended it" if by is None else f"{by} has ended it"
+        return await self._turn(
+            group, lambda now: abort(now, why=why, now=self._clock()), "rollout-aborted", by=by
+        )
+
+    # What happens
+
+    def lead(self, node: Node) -> LedRelease | None:
+        """The release that a rollout gives a node, as it stands; None: what the fleet says."""
+        rollout = self._rollouts.get(node.group or "")
+        if rollout is None or not self._is_in_force(rollout):
+            return None
+        by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
+        origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
+        return LedRelease(id=find_led_release(rollout, node.name), origin=origin)
+
+    async def offer(self, group: str, node: str) -> None:
+        """A node of the group asks what to boot: it may be given the release, kept when this returns.
+
+        Where it cannot be kept, the node is given nothing that it has not got already.
+        """
+        rollout = self._rollouts.get(group)
+        if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
+            return
+        if not self._is_in_force(rollout):
+            return
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
+                await self._change(group, lambda now: _offer(now, node, self.know))
+        except (EcError, TimeoutError) as error:
+            reason = error.message if isinstance(error, EcError) else "the store does not answer"
+            _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
+
+    def see(self, boot: NodeBoot) -> None:
+        """A boot has changed."""
+        if boot.node is None or boot.group is None:
+            return
+        rollout = self._rollouts.get(boot.group)
+        if rollout is None or rollout.has_ended or boot.node not in rollout.taken:
+            return
+        seen = self._seen.setdefault(boot.node, {})
+        seen[boot.id] = boot
+        while len(seen) > _MAX_SEEN:
+            # What was given up says nothing; what has failed is never forgotten.
+            given_up = [key for key, each in seen.items() if each.state is BootState.ABANDONED]
+            del seen[given_up[0] if given_up else next(iter(seen))]
+
+    async def turn(self) -> None:
+        """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
+        for group, rollout in list(self._rollouts.items()):
+            if rollout.has_ended:
+                continue
+            if not self._is_in_force(rollout):
+                await self._supersede(rollout)
+                continue
+            try:
+                changed = await self._change(group, lambda now: _decide(now, self.know))
+            except StateError:  # the store has said so
+                continue
+            await self._act(rollout, changed)
+
+    def _is_in_force(self, rollout: Rollout) -> bool:
+        """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
+        group = self._fleet().groups.get(rollout.plan.group)
+        return group is not None and group.release == rollout.plan.base
+
+    async def _supersede(self, rollout: Rollout) -> None:
+        group = rollout.plan.group
+        why = f"the fleet says another release of the group {group} than at the start"
+        try:
+            ended = await self._change(
+                group, lambda now: _need(now) if now is None else abort(now, why=why, now=self._clock())
+            )
+        except StateError:  # the store has said so
+            return
+        await self._tell(ended, "rollout-aborted")
+
+    async def _act(self, before: Rollout, rollout: Rollout) -> None:
+        for node in rollout.failed.keys() - before.failed.keys():
+            await self._tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
+        if rollout.wave > before.wave:
+            await self._tell(rollout, "rollout-wave", wave=rollout.wave)
+        if rollout.state is RolloutState.STOPPED:
+            await self._tell(rollout, "rollout-stopped")
+            await self._withdraw(rollout.plan.target)
+        elif rollout.state is RolloutState.DONE:
+            await self._tell(rollout, "rollout-done")
+
+    async def _turn(
+        self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None
+    ) -> Rollout:
+        before = self.need(group)
+        rollout = await self._change(group, lambda now: change(_need(now)))
+        if rollout is before:
+            raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
+        await self._tell(rollout, kind, by=by)
+        return rollout
+
+    async def _change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> Rollout:
+        """The rollout after ``change``, kept; called again where somebody else has written meanwhile."""
+        async with self._changing:
+            for _ in range(_MAX_TRIES):
+                now = self._rollouts.get(group)
+                changed = change(now)
+                if changed is now:
+                    return changed
+                try:
+                    revision = await self._store.put(
+                        ROLLOUTS + group, encode_rollout(changed), expected=self._revisions.get(group, 0)
+                    )
+                except StateConflictError:
+                    entry = await self._store.get(ROLLOUTS + group)
+                    if entry is not None:
+                        self._adopt(group, entry.value, entry.revision)
+                    continue
+                self._put(group, changed, revision)
+                return changed
+        raise StateError(f"{group}: its rollout is changed by others all the time", hint="try again")
+
+    def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
+        try:
+            self._put(group, decode_rollout(value), revision)
+        except ValueError as error:
+            _log.error("a rollout in the state cannot be used", group=group, reason=str(error))
+
+    def _put(self, group: str, rollout: Rollout, revision: int) -> None:
+        before = self._rollouts.get(group)
+        self._rollouts[group], self._revisions[group] = rollout, revision
+        if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
+            for node in rollout.taken if before is None else before.taken:
+                self._seen.pop(node, None)
+
+    def _list_seen(self, node: str, newest: NodeBoot | None) -> list[NodeBoot]:
+        seen = dict(self._seen.get(node, {}))
+        if newest is not None:
+            seen[newest.id] = newest
+        return sorted(seen.values(), key=lambda boot: boot.started)
+
+    async def _tell(self, rollout: Rollout, kind: str, *, by: str | None = None, **data: Any) -> None:
+        plan = rollout.plan
+        told = {"release": plan.target, "before": plan.before, "why": rollout.why, **data}
+        write = _log.warning if rollout.state is RolloutState.STOPPED else _log.info
+        write(_EVENTS[kind], group=plan.group, by=by, **told)
+        try:
+            await self._store.append(kind, subject=plan.group, by=by, data=told)
+        except StateError:  # the store has said so; the rollout itself is kept
+            return
+
+
+def make_rollout_id() -> str:
+    """Random, and public."""
+    return secrets.token_hex(8)
+
+
+def _need(now: Rollout | None) -> Rollout:
+    if now is None:
+        raise UnknownRolloutError("this group has no rollout any more")
+    return now
+
+
+def _offer(now: Rollout | None, node: str, know: Callable[[Rollout], Known]) -> Rollout:
+    rollout = _need(now)
+    return offer(rollout, node, know(rollout))
+
+
+def _decide(now: Rollout | None, know: Callable[[Rollout], Known]) -> Rollout:
+    rollout = _need(now)
+    return decide(rollout, know(rollout))
+
+
+def _find_last_time(boot: NodeBoot) -> float:
+    return max([*boot.stages.values(), boot.ended or 0.0])

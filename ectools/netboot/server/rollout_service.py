@@ -1,0 +1,86 @@
+"""Rollouts while the boot server runs: decided at each boot that changes, and every second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.release.pins import withdraw
+from ectools.netboot.rollout.live import LiveRollouts
+from ectools.netboot.state.interface import StateError
+from ectools.supervision import tasks
+from ectools.timers import repeat
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.state.interface import StateStore
+
+_log = log.Log(__name__)
+
+_TURN_SECONDS = 1.0
+_MAX_BOOTS = 64
+
+
+class RolloutService:
+    """The rollouts of one boot server, and what leads them on."""
+
+    def __init__(
+        self, store: StateStore, *, fleet: LiveFleet, boots: BootRegister, releases: ReleaseStore
+    ) -> None:
+        self._boots = boots
+        self._releases = releases
+        self.rollouts = LiveRollouts(
+            store,
+            fleet=lambda: fleet.fleet,
+            held=lambda node: _is_held(fleet, node),
+            latest=lambda: boots.latest,
+            list_boots=lambda node: boots.list_boots(node, limit=_MAX_BOOTS),
+            withdraw=self._withdraw,
+            clock=time.time,
+        )
+        fleet.lead = self.rollouts.lead
+
+    async def load(self) -> None:
+        """What was under way before this start."""
+        try:
+            await self.rollouts.load()
+        except StateError as error:
+            _log.error("rollouts cannot be read: nodes boot what the fleet says", reason=error.message)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """They are led for the length of the block."""
+        follow = repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
+        turns = repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
+        async with tasks(follow, turns):
+            yield
+
+    async def _follow(self) -> None:
+        changes = self._boots.changes()
+        await self.rollouts.look_again()
+        async for boot in changes:
+            if boot is None:
+                await self.rollouts.look_again()
+            else:
+                self.rollouts.see(boot)
+
+    async def _withdraw(self, release_id: str) -> None:
+        try:
+            await asyncio.to_thread(withdraw, self._releases, release_id)
+        except EcError as error:
+            _log.error(
+                "a release that was stopped cannot be withdrawn", release=release_id, reason=error.message
+            )
+
+
+def _is_held(fleet: LiveFleet, name: str) -> bool:
+    node, override = fleet.fleet.nodes.get(name), fleet.get_override(name)
+    return (node is not None and node.hold) or (override is not None and override.hold is not None)

@@ -1,0 +1,225 @@
+"""The second stage, for each who asks: the shared script, or a machine's own, with which its boot begins."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools import log
+from ectools.errors import EcError
+from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.http.handler import Resource
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.protocols import PROBE_NAME
+from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.release.tags import ReleaseTags
+from ectools.netboot.server.boot_orders import BootOrders
+from ectools.netboot.server.machine_scripts import (
+    MachineLog,
+    build_unbooted,
+    build_waiting,
+    find_store_path,
+    find_system,
+    name_subject,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.http.responses import Delivery
+    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.store import ReleaseStore
+    from ectools.netboot.rollout.live import LiveRollouts
+    from ectools.netboot.server.boot_tracker import BootTracker
+    from ectools.netboot.server.leases import ReleaseLeases
+    from ectools.netboot.server.policy import Asked, ServingPolicy
+
+_log = log.Log(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentRelease:
+    """The release that is served now; ``script`` is the shared one, made by ``policy``."""
+
+    release: Release
+    script: bytes
+    policy: ServingPolicy
+
+
+def is_probe(info: RequestInfo) -> bool:
+    """Whether it asks as ``ectools netboot probe`` does, which boots nothing. A liar is not counted."""
+    return info.headers.get("User-Agent") == PROBE_NAME
+
+
+class ScriptDesk:
+    """The scripts of one boot server. ``need_current`` raises RejectedError where nothing is served as yet.
+
+    ``boots`` None: nobody asks what becomes of a boot. ``live`` None: the fleet is the policy's. ``rollouts``
+    lead its groups.
+    """
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        leases: ReleaseLeases,
+        *,
+        nodes: BootTracker,
+        boots: BootRegister | None,
+        live: LiveFleet | None,
+        rollouts: LiveRollouts | None,
+        need_current: Callable[[], Awaitable[CurrentRelease]],
+        name_client: Callable[[RequestInfo], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._leases = leases
+        self._nodes = nodes
+        self._boots = boots
+        self._live = live
+        self._rollouts = rollouts
+        self._orders = (
+            None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
+        )
+        self._need_current = need_current
+        self._name_client = name_client
+        self._machine_log = MachineLog(clock=clock)
+        self._tags = ReleaseTags(store)
+
+    async def find(self, info: RequestInfo, policy: ServingPolicy) -> Resource:
+        """The script that ``info`` asks for. Raises RejectedError, ScriptError."""
+        asked = await self._identify(info, policy)
+        reports = asked is not None and self._begins_boot(info, asked)
+        fleet = policy.fleet if self._live is None else self._live.fleet
+        if fleet.is_empty and not reports:
+            current = await self._need_current()
+            return self._give(info, current.script, current.release)
+        if asked is None:
+            return Resource(target=policy.question)
+        if asked.assignment.boot is not NodeTarget.NETWORK:
+            self._tell_unbooted(asked)
+            await self._give_order(info, asked, boot_id=None)
+            return _as_script(build_unbooted(policy, asked))
+        release = await self._find_assigned(asked)
+        try:
+            if release is None:
+                raise ScriptError(f"the release {asked.assignment.release} is not staged here")
+            script = policy.scripts.find(policy, asked, release, reports=reports)
+        except ScriptError as error:
+            self._machine_log.tell("a node cannot boot what it should", asked, reason=error.message)
+            return _as_script(build_waiting(policy, asked, why=error.message))
+        node = asked.assignment.node
+        if not reports:
+            return self._give(info, policy.scripts.fill(script, node=node), release, node=node)
+        boot, token = await self._begin(info, policy, asked, release)
+        await self._give_order(info, asked, boot_id=boot.id)
+        filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token)
+        return self._give(info, filled, release, node=node, boot=boot)
+
+    async def sweep(self) -> None:
+        """End the orders that were carried out."""
+        if self._orders is not None:
+            await self._orders.sweep()
+
+    async def _identify(self, info: RequestInfo, policy: ServingPolicy) -> Asked | None:
+        """Who asks, and what it boots, where what it was to boot once is behind it."""
+        asked = policy.identify(info.query, self._live)
+        if asked is None or not self._begins_boot(info, asked):
+            return asked
+        if asked.assignment.once:
+            assert self._orders is not None  # noqa: S101 - of a fleet that is live
+            await self._orders.settle(asked.assignment.node or "")
+            asked = policy.identify(info.query, self._live)
+        if asked is None or not await self._offer(asked.assignment):
+            return asked
+        return policy.identify(info.query, self._live)
+
+    async def _offer(self, assignment: Assignment) -> bool:
+        """Whether a rollout of the node's group has been asked, which may have given it another release."""
+        if self._rollouts is None or assignment.once or assignment.boot is not NodeTarget.NETWORK:
+            return False
+        node, group = assignment.node, assignment.group
+        if node is None or group is None or group not in self._rollouts.rollouts:
+            return False
+        await self._rollouts.offer(group, node)
+        return True
+
+    async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:
+        if self._orders is not None and asked.assignment.once and self._begins_boot(info, asked):
+            await self._orders.give(asked.assignment.node or "", boot_id=boot_id)
+
+    def _begins_boot(self, info: RequestInfo, asked: Asked) -> bool:
+        """Whether a machine asks for its script, and not somebody who looks at it."""
+        known = self._boots is not None and name_subject(asked) is not None
+        return known and info.method == "GET" and not is_probe(info)
+
+    async def _begin(
+        self, info: RequestInfo, policy: ServingPolicy, asked: Asked, release: Release
+    ) -> tuple[NodeBoot, str]:
+        assert self._boots is not None  # noqa: S101 - ``_begins_boot`` has looked
+        assignment, system = asked.assignment, find_system(policy, asked, release)
+        client = self._name_client(info)
+        return await self._boots.begin(
+            machine=name_subject(asked) or "",
+            node=assignment.node,
+            group=assignment.group,
+            release=release.id,
+            tag=release.tag,
+            system="" if system is None else system.name,
+            store_path=find_store_path(asked, system),
+            client=client,
+            within=assignment.healthy_within,
+            seen=self._nodes.find_seen(client, asked.machine.mac),
+        )
+
+    def _tell_unbooted(self, asked: Asked) -> None:
+        if asked.found.is_torn:
+            self._machine_log.tell("a machine is known as several nodes", asked, claims=asked.found.claims)
+        elif asked.assignment.node is None:
+            refused = asked.assignment.refused
+            self._machine_log.tell("a machine that no node is asks what to boot", asked, refused=refused)
+
+    async def _find_assigned(self, asked: Asked) -> Release | None:
+        """The release that a machine boots, held for it; None where it is not staged."""
+        wanted = asked.assignment.release
+        if wanted is None:
+            return (await self._need_current()).release
+        release_id = await asyncio.to_thread(self._tags.find_id, wanted)
+        try:
+            return None if release_id is None else await self._leases.take(release_id)
+        except ReleaseGoneError:
+            return None
+        except ReleaseBusyError as error:
+            raise RejectedError(503, "the release is locked at the moment; try again") from error
+        except EcError as error:
+            _log.error("a release cannot be served", release=release_id, reason=error.message)
+            raise RejectedError(500, "the release cannot be served") from error
+
+    def _give(
+        self,
+        info: RequestInfo,
+        script: bytes,
+        release: Release,
+        *,
+        node: str | None = None,
+        boot: NodeBoot | None = None,
+    ) -> Resource:
+        client = self._name_client(info)
+
+        def on_complete(delivery: Delivery) -> None:
+            if not is_probe(info):
+                boot_id = None if boot is None else boot.id
+                self._nodes.script(client, release, delivery, node=node, boot=boot_id)
+
+        # Who has its script will come for its files.
+        self._leases.keep(release.id)
+        return Resource(target=script, is_private=boot is not None, on_complete=on_complete)
+
+
+def _as_script(text: str) -> Resource:
+    return Resource(target=text.encode("ascii"))

@@ -1,0 +1,135 @@
+"""``ectools rollout`` with a real boot server: a good release goes out, a bad one goes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from support.boot_http import wait_until
+from support.boot_service import Service, boot_service, require_boot_services, stage, write_settings
+
+from ectools.netboot.release.pins import pin
+from ectools.netboot.release.store import ReleaseStore
+
+if TYPE_CHECKING:
+    from ectools.netboot.release.manifest import Release
+
+NODES = [f"node-{number}" for number in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    require_boot_services()
+
+
+def rollout(sock: Path, *arguments: str, status: int = 0) -> Any:
+    """What ``ectools rollout …`` prints as JSON, parsed; else its standard error."""
+    argv = [sys.executable, "-m", "ectools.cli.main", "rollout", *arguments, "--socket", str(sock)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout) if "--json" in arguments else done.stderr
+
+
+def prepare(directory: Path) -> tuple[Path, Release, Release]:
+    """Settings of a fleet whose group names what it boots; that release, and the next."""
+    state = directory / "state"
+    (state / "tftp").mkdir(parents=True)
+    (state / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    before, after = (
+        stage(state, {"bzImage": f"kernel {number}".encode(), "initrd": b"initrd"}) for number in (1, 2)
+    )
+    pin(ReleaseStore(state), before.id)
+    path = write_settings(directory)
+    raw = json.loads(path.read_text())
+    raw["fleet"] |= {
+        "groups": {"runners": {"release": before.id}},
+        "nodes": {name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES},
+    }
+    path.write_text(json.dumps(raw))
+    return path, before, after
+
+
+def find_mac(node: str) -> str:
+    return f"02:00:00:00:00:0{node[-1]}"
+
+
+def boot(service: Service, node: str, *, healthy: bool = True) -> str:
+    """The release that a node has booted and reported on, as its script has it do it."""
+    script = service.get(f"/netboot.ipxe?mac={find_mac(node)}&arch=x86_64").body.decode()
+    release = re.search(r"/releases/(sha256-[0-9a-f]{32})/", script)
+    token = re.search(r"every_channel\.report=\S*[?]boot=(\S+)", script)
+    assert release is not None, script
+    assert token is not None, script
+    fields = {"stage": "up", "release": release[1], "healthy": "yes" if healthy else "no"}
+    if not healthy:
+        fields["failed"] = "a.service"
+    body = urlencode(fields).encode()
+    with service.connect() as client:
+        head = (
+            f"POST /report?boot={token[1]} HTTP/1.1\r\nHost: boot\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        client.socket.sendall(head.encode() + body)
+        assert client.read_response(method="POST").status == 200
+    return release[1]
+
+
+def test_a_good_release_goes_out_by_waves_though_the_server_is_killed(tmp_path: Path) -> None:
+    settings_file, before, after = prepare(tmp_path)
+    sock = tmp_path / "control.sock"
+    arguments = ("--control-socket", str(sock))
+    with boot_service(settings_file, arguments=arguments) as service:
+        assert {boot(service, node) for node in NODES} == {before.id}
+        rollout(sock, "start", after.id, "--group", "runners", "--waves", "50%,100%")
+        assert [boot(service, node) for node in NODES[:2]] == [after.id, before.id]
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+    with boot_service(settings_file, arguments=arguments) as service:
+        service.wait_for_event("the control socket is there")
+        wait_until(lambda: find(sock)["wave"] == 1, "the canary was healthy")
+        # Three of six may have it: two more, whoever they are, and the next ones not.
+        ran = [boot(service, node) for node in NODES[1:]]
+        assert ran == [after.id, after.id, before.id, before.id, before.id]
+        wait_until(lambda: find(sock)["wave"] == 2, "the wave was healthy")
+        assert {boot(service, node) for node in NODES} == {after.id}
+        told = rollout(sock, "status", "runners", "--wait", "--timeout", "60")
+        wait_until(lambda: find(sock)["state"] == "done", "all are healthy")
+        assert find(sock)["failed"] == []
+        assert "Traceback" not in told
+        log = json.loads(service.watch("/api/v1/log").body)["events"]
+        kinds = [each["kind"] for each in log if each["kind"].startswith("rollout-")]
+        assert kinds == ["rollout-started", "rollout-wave", "rollout-wave", "rollout-done"]
+
+
+def test_a_bad_release_stops_by_itself_and_is_withdrawn(tmp_path: Path) -> None:
+    settings_file, before, after = prepare(tmp_path)
+    sock = tmp_path / "control.sock"
+    with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
+        for node in NODES:
+            boot(service, node)
+        rollout(sock, "start", after.id, "--group", "runners", "--max-failures", "0")
+        assert boot(service, NODES[3], healthy=False) == after.id
+        found = rollout(sock, "status", "--wait", "--timeout", "60", "--json", status=1)[0]
+        assert found["state"] == "stopped"
+        assert [each["node"] for each in found["failed"]] == [NODES[3]]
+        assert {boot(service, node) for node in NODES} == {before.id}
+        store = ReleaseStore(tmp_path / "state")
+        wait_until(lambda: after.id in store.list_withdrawn(), "the release is withdrawn")
+        assert "is stopped" in rollout(sock, "resume", "runners", status=2)
+
+
+def find(sock: Path) -> dict[str, Any]:
+    return next(iter(json.loads(_status(sock))))
+
+
+def _status(sock: Path) -> str:
+    argv = [sys.executable, "-m", "ectools.cli.main", "rollout", "status", "--json", "--socket", str(sock)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

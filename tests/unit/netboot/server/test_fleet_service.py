@@ -1,0 +1,148 @@
+"""The listeners of a boot server and what follows its fleet, without the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.fleet_api import TOKEN, Api, make_boot
+
+from ectools.errors import EcError
+from ectools.netboot.api.client import FleetClient
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server import fleet_service as module
+from ectools.netboot.server.fleet_service import FleetService
+from ectools.netboot.settings.load import load_netboot_settings
+from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from ectools.netboot.fleet.model import Fleet
+
+
+def make_service(
+    tmp_path: Path, api: Api, listen: str | None, control: Path | None = None, **more: Any
+) -> FleetService:
+    config = tmp_path / "netboot.json"
+    config.write_text(json.dumps({"listenIP": "192.0.2.10", "fleet": {"listen": listen}}))
+    return FleetService(
+        load_netboot_settings(config, environment={}),
+        fleet=api.fleet,
+        boots=api.boots,
+        store=api.store,
+        releases=ReleaseStore(tmp_path / "state"),
+        health=api.view.health,
+        metrics=api.view.metrics,
+        tokens=[TOKEN],
+        control=control,
+        **more,
+    )
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def inside() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(inside())
+
+
+async def post(port: int, token: str) -> bytes:
+    """The status line of a hold."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    fields = f"Host: b\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: 0"
+    writer.write(f"POST /api/v1/nodes/nuc-07/hold HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+    status = await reader.readline()
+    writer.close()
+    return status
+
+
+def test_both_are_open_until_they_are_closed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    control = tmp_path / "control.sock"
+
+    async def scenario() -> None:
+        api = Api()
+        service = make_service(tmp_path, api, f"127.0.0.1:{port}", control)
+        await service.load()
+        await service.keep_open()
+        async with service.running():
+            assert b" 200 " in await post(port, TOKEN)
+            service.set_tokens(["another-token-of-it"])
+            assert b" 403 " in await post(port, TOKEN)
+            rows = (await asyncio.to_thread(FleetClient(control).get, "nodes"))["nodes"]
+            assert rows[0]["hold"]["by"] == "the access token, from 127.0.0.1"
+            # Boots and what others write are told to who reads events.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: b\r\n\r\n")
+            await reader.readuntil(b"retry: ")
+            api.boots.note(make_boot())
+            await reader.readuntil(b'"state": "booting"')
+            hold = {"hold": {"at": 1, "by": "another host", "why": None}, "once": None}
+            await api.store.put("overrides/nuc-08", hold)
+            await reader.readuntil(b'"by": "another host"')
+            writer.close()
+        await service.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("reason", ["it is away", "the disk does not answer"])
+def test_a_store_that_cannot_be_read_keeps_no_machine_from_booting(
+    tmp_path: Path, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_LOAD_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        api = Api()
+
+        async def fail(_: str) -> None:
+            if reason == "it is away":
+                raise StateError(reason)
+            await asyncio.sleep(3600)
+
+        monkeypatch.setattr(api.store, "list", fail)
+        service = make_service(tmp_path, api, None)
+        await service.load()
+        async with service.running():
+            pass
+
+    run(scenario)
+    (told,) = [each for each in caplog.records if each.message == "what was said of nodes cannot be read"]
+    assert told.__dict__["fields"]["reason"] == reason
+
+
+def test_what_follows_from_a_fleet_is_written_when_it_is_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        api, told = Api(), []
+
+        def follow(fleet: Fleet) -> None:
+            told.append(sorted(fleet.nodes))
+            if "wrong" in fleet.nodes:
+                raise EcError("no such binary")
+
+        service = make_service(tmp_path, api, None, on_fleet=follow)
+        for _ in range(2):
+            await service.keep_open()
+        for name in ("nuc-09", "wrong"):
+            await api.fleet.add(name, {"match": {"serial": f"S-{name}"}}, by=None)
+            for _ in range(2):
+                await service.keep_open()
+        assert told == [
+            ["nuc-07", "nuc-08", "on-disk"],
+            ["nuc-07", "nuc-08", "nuc-09", "on-disk"],
+            ["nuc-07", "nuc-08", "nuc-09", "on-disk", "wrong"],
+        ]
+
+    run(scenario)
+    assert caplog.messages.count("what follows from the fleet cannot be written") == 1
