@@ -24,7 +24,7 @@ def measure(url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    # A browser that cannot be preempted, and has one processor, waits for itself for ever (sched(7), SCHED_FIFO).
+    # Under SCHED_FIFO (sched(7)) and on one processor a browser waits for itself for ever.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     count, *urls = sys.argv[1:]
     found: dict[str, list[dict[str, float]]] = {url: [] for url in urls}
