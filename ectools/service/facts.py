@@ -37,6 +37,8 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "stateDir": escape_specifiers(state_dir),
         "quotedStateDir": quote_item(state_dir),
         "writableStateDir": quote_item(f"-{state_dir}"),
+        "stagedReleases": quote_item(f"-{state_dir}/releases"),
+        "bootFiles": quote_item(f"-{state_dir}/tftp"),
         "chainToken": _credential("chain-token", options["chainTokenFile"]),
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
         "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),

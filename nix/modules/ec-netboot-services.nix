@@ -58,6 +58,8 @@ let
     stateDir = plain cfg.stateDir;
     quotedStateDir = quoted cfg.stateDir;
     writableStateDir = quoted "-${cfg.stateDir}";
+    stagedReleases = quoted "-${cfg.stateDir}/releases";
+    bootFiles = quoted "-${cfg.stateDir}/tftp";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
     accessToken = credential "access-token" cfg.fleet.accessTokenFile;
