@@ -58,8 +58,7 @@ let
     stateDir = plain cfg.stateDir;
     quotedStateDir = quoted cfg.stateDir;
     writableStateDir = quoted "-${cfg.stateDir}";
-    stagedReleases = quoted "-${cfg.stateDir}/releases";
-    bootFiles = quoted "-${cfg.stateDir}/tftp";
+    writableFleetDir = quoted "-${cfg.stateDir}/fleet";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
     accessToken = credential "access-token" cfg.fleet.accessTokenFile;
