@@ -81,7 +81,8 @@ def test_a_boot_is_known_after_the_server_was_killed(tmp_path: Path, state: Path
         service.process.kill()
         service.process.wait()
     assert {each.id for each in read_boots(state).values()} == {boot, second}
-    assert token.encode() not in b"".join(file.read_bytes() for file in (state / "fleet").glob(f"{STATE_FILE}*"))
+    files = (state / "fleet").glob(f"{STATE_FILE}*")
+    assert token.encode() not in b"".join(file.read_bytes() for file in files)
     with boot_service(settings) as service:
         for name in FILES:
             assert service.get(f"/releases/{release.id}/{name}?boot={boot}").status == 200
