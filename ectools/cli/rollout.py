@@ -19,7 +19,7 @@ _LOOK_SECONDS = 1.0
 _ENDS = ("done", "stopped", "aborted")
 
 
-class _Waves(click.ParamType):
+class _Waves(click.ParamType[list[float]]):
     """``5%,25%,100%``: percentages that grow to 100."""
 
     name = "waves"
@@ -161,7 +161,7 @@ for _each in (
 
 
 def _name(release: Mapping[str, Any]) -> str:
-    return release["tag"] or release["id"]
+    return str(release["tag"] or release["id"])
 
 
 def _summarize(found: Mapping[str, Any]) -> str:

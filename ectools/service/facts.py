@@ -37,6 +37,7 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "stateDir": escape_specifiers(state_dir),
         "quotedStateDir": quote_item(state_dir),
         "writableStateDir": quote_item(f"-{state_dir}"),
+        "writableFleetDir": quote_item(f"-{state_dir}/fleet"),
         "chainToken": _credential("chain-token", options["chainTokenFile"]),
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
         "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),

@@ -126,7 +126,7 @@ def _list_rules(service: ServiceSettings) -> Iterator[str]:
         own = [str(settings.boot.user_net.tftp_dir)]
         new = [each for each in list_writable(settings) if each not in (state, *own)]
     else:
-        own, new = [str(settings.tftp_dir)], []
+        own, new = [str(settings.tftp_dir), str(settings.fleet_dir)], []
     for directory in (state, *(each for each in own if each != state)):
         yield f"d {quote_rule_path(directory)} {mode} {group} {group} - -\n"
     # With all that lies in it: also what somebody made there as root, before there was a user for it.

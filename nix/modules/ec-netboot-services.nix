@@ -58,6 +58,7 @@ let
     stateDir = plain cfg.stateDir;
     quotedStateDir = quoted cfg.stateDir;
     writableStateDir = quoted "-${cfg.stateDir}";
+    writableFleetDir = quoted "-${cfg.stateDir}/fleet";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
     accessToken = credential "access-token" cfg.fleet.accessTokenFile;

@@ -105,6 +105,7 @@ in
     systemd.tmpfiles.settings."10-${unit}" = directories.rules [
       (directories.ownTree cfg.stateDir)
       (directories.ownDirectory "${cfg.stateDir}/tftp")
+      (directories.ownDirectory "${cfg.stateDir}/fleet")
     ];
 
     # What Linux has by itself is too little for a crowd; any other value is meant. As list_kernel_settings of

@@ -15,6 +15,16 @@ let
   hasNetwork = initrd.network.enable || (initrd.systemd.network.enable or false);
 
   busybox = lib.getExe' pkgs.busybox "busybox";
+  script = pkgs.writeShellScript "every-channel-report-running" (
+    builtins.readFile ./report-running.sh
+  );
+  # Stage 2 finds the cards as it would without.
+  leave = pkgs.writeShellScript "every-channel-report-leave" ''
+    while read -r interface; do
+      ${busybox} ip address flush dev "$interface"
+      ${busybox} ip link set dev "$interface" down
+    done < /run/every-channel/report-interfaces
+  '';
 in
 {
   config = lib.mkIf (cfg.enable && cfg.initrd.enable) {
@@ -30,7 +40,11 @@ in
       availableKernelModules = [ "af_packet" ] ++ cfg.initrd.kernelModules;
 
       systemd = {
-        storePaths = [ busybox ];
+        storePaths = [
+          busybox
+          "${script}"
+        ]
+        ++ lib.optional (!hasNetwork) "${leave}";
 
         services.every-channel-report-running = {
           description = "Word to the boot server that the kernel runs";
@@ -41,25 +55,19 @@ in
           unitConfig = {
             DefaultDependencies = false;
             ConditionKernelCommandLine = "every_channel.report";
-            # However it ends, it is no failed unit of stage 2, which takes over what has failed.
-            CollectMode = "inactive-or-failed";
           };
+          # "-": however it ends, it is no failed unit; stage 2 would take that over.
           serviceConfig = {
             Type = "simple";
-            TimeoutStopSec = 5;
+            ExecStart = "-${script}";
+            ExecStopPost = lib.optional (!hasNetwork) "-${leave}";
+            KillSignal = "SIGKILL";
+            TimeoutStopSec = 30;
           };
           environment = {
             BUSYBOX = busybox;
             OWN_NETWORK = if hasNetwork then "" else "yes";
           };
-          script = builtins.readFile ./report-running.sh;
-          # Stage 2 finds the cards as it would without.
-          postStop = lib.mkIf (!hasNetwork) ''
-            while read -r interface; do
-              ${busybox} ip address flush dev "$interface"
-              ${busybox} ip link set dev "$interface" down
-            done < /run/every-channel/report-interfaces || true
-          '';
         };
       };
     };

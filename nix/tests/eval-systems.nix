@@ -116,6 +116,27 @@ lib.mapAttrs' (name: host: lib.nameValuePair "host-${name}" (evaluated name host
       }).boot.kernelParams
   );
 
+  module-ec-report =
+    let
+      host = build self.nixosModules.ec-report {
+        services.every-channel.report = {
+          enable = true;
+          initrd.enable = true;
+        };
+        boot.initrd.systemd.enable = true;
+      };
+    in
+    pkgs.linkFarm "every-channel-check-report" [
+      {
+        name = "stage-1";
+        path = host.boot.initrd.systemd.units."every-channel-report-running.service".unit;
+      }
+      {
+        name = "stage-2";
+        path = host.systemd.units."every-channel-report.service".unit;
+      }
+    ];
+
   module-ec-runner = pkgs.linkFarm "every-channel-check-runner" [
     {
       name = "scripted";

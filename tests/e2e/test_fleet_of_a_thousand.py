@@ -104,7 +104,7 @@ def load_boots(state_dir: Path) -> Sequence[NodeBoot]:
     """Each subject's newest boot, as the store has it once the server has ended."""
 
     async def load() -> Sequence[NodeBoot]:
-        store = SqliteStore(state_dir / STATE_FILE)
+        store = SqliteStore(state_dir / "fleet" / STATE_FILE)
         await store.start()
         try:
             return await BootArchive(store).load()

@@ -19,7 +19,7 @@ def read_boots(state_dir: Path) -> Mapping[str, NodeBoot]:
     """Subject → its newest boot."""
 
     async def read() -> Mapping[str, NodeBoot]:
-        store = SqliteStore(state_dir / STATE_FILE)
+        store = SqliteStore(state_dir / "fleet" / STATE_FILE)
         await store.start()
         register = BootRegister(store)
         await register.load()

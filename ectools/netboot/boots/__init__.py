@@ -2,5 +2,5 @@
 
 ``model`` what a boot and a report are · ``register`` the boots of one server, which ``judge`` holds against
 what the nodes say (``report``) · ``archive`` how they stand in a store, ``encode`` as JSON · ``counts``
-totals of them.
+totals of them · ``journals`` how many of unhealthy nodes are in memory.
 """

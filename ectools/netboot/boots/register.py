@@ -20,6 +20,7 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
 from ectools.netboot.boots.counts import BootCounts
+from ectools.netboot.boots.journals import JournalBudget
 from ectools.netboot.boots.judge import describe_silence, judge
 from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
@@ -78,6 +79,7 @@ class BootRegister:
         self._unwritten: dict[str, _Live] = {}
         self._superseded: OrderedDict[str, _Live] = OrderedDict()
         self._forgotten: dict[str, None] = {}
+        self._journals = JournalBudget()
         self._begun: dict[str, int] = {}
         self._latest: dict[str, NodeBoot] = {}
         self._changes: Broadcast[NodeBoot] = Broadcast()
@@ -280,6 +282,7 @@ class BootRegister:
         boot = live.boot
         self._newest[boot.subject] = self._by_id[boot.id] = self._by_token[boot.token_hash] = live
         self._latest[boot.subject] = boot
+        self._bound_journals(boot)
         if boot.node is None:
             self._unnamed[boot.subject] = None
             self._unnamed.move_to_end(boot.subject)
@@ -297,6 +300,7 @@ class BootRegister:
     def _drop(self, live: _Live) -> None:
         self._by_id.pop(live.boot.id, None)
         self._by_token.pop(live.boot.token_hash, None)
+        self._journals.forget(live.boot.id)
         self._unwritten.pop(live.boot.id, None)
 
     def _reach(self, live: _Live, stage: NodeStage) -> None:
@@ -314,6 +318,17 @@ class BootRegister:
         if was_abandoned:
             self._bring_back(live, now=now)
         self._conclude(live, verdict.state, verdict.why, now=now)
+        self._bound_journals(live.boot)
+
+    def _bound_journals(self, boot: NodeBoot) -> None:
+        """Forget journals of others, where there are too many in memory; the store has them still."""
+        journal = "" if boot.report is None else boot.report.journal
+        for other in self._journals.take(boot.id, journal):
+            live = self._by_id[other]
+            assert live.boot.report is not None  # noqa: S101 - it has a journal
+            live.boot = replace(live.boot, report=replace(live.boot.report, journal=""))
+            if self._is_newest(live):
+                self._latest[live.boot.subject] = live.boot
 
     def _bring_back(self, live: _Live, *, now: float) -> None:
         """A boot that was given up is the one that runs, unless the machine has loaded a later one's kernel.

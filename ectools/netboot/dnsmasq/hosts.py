@@ -37,8 +37,8 @@ _LOOK_SECONDS = 1.0
 
 
 def find_hosts_file(settings: NetbootSettings) -> Path:
-    """Where it is, of a state directory."""
-    return settings.state_dir / _NAME
+    """Where it is: beside what else the boot server writes."""
+    return settings.fleet_dir / _NAME
 
 
 class HostsKeeper:

@@ -139,14 +139,14 @@ class DnsmasqReports:
         try:
             match json.loads(data):
                 case {"state": str(state), "restarts": int(restarts), **further}:
+                    last = ChildState(state), asyncio.get_running_loop().time()
                     tftp, clients = self.tftp, self.clients
                     if "tftp" in further:
                         tftp = TftpFigures.from_json(further["tftp"])
                     if "clients" in further:
                         clients = ClientCounts.from_json(further["clients"])
                     self.tftp, self.clients = tftp, clients
-                    self._last = ChildState(state), asyncio.get_running_loop().time()
-                    self.restarts = restarts
+                    self._last, self.restarts = last, restarts
                 case {"delivered": {"client": str(client), "file": str(file)}}:
                     if not 0 < len(file) <= _MAX_FILENAME:
                         return False

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _HEALTH = (HEALTH_PATH.removeprefix("/").encode(),)
 _READ = frozenset({"GET", "HEAD"})
 _ALL = _READ | {"POST"}
+_METHODS = "only GET and HEAD are served"
 _LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _OCTETS = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
@@ -110,8 +111,12 @@ class Receiver(Protocol):
     @property
     def max_bytes(self) -> int: ...
 
+    def is_for(self, info: RequestInfo) -> bool:
+        """Whether bodies are taken at this path; else the method is none (405), whoever asks."""
+        ...
+
     def admit(self, info: RequestInfo) -> None:
-        """Returns where a body may come. Raises RejectedError: 405 where nothing is taken."""
+        """Returns where this one may come. Raises RejectedError."""
         ...
 
     async def receive(self, info: RequestInfo, body: bytes) -> bytes:
@@ -161,14 +166,17 @@ class RequestHandler:
         resource = None
         try:
             info = _read_request_info(request, methods=_READ if self._receiver is None else _ALL)
-            if info.segments == _HEALTH and info.method in _READ:
+            receiver = None if info.method in _READ else self._receiver
+            if receiver is not None and not receiver.is_for(info):
+                raise RejectedError(405, _METHODS)
+            if info.segments == _HEALTH and receiver is None:
                 return await self._report_health(info)
             if self._access_check is not None:
                 self._access_check(info)
             if overload:
                 raise RejectedError(503, "all connections are taken; try again")
-            if info.method not in _READ and self._receiver is not None:
-                return await self._receive(request, info, self._receiver)
+            if receiver is not None:
+                return await self._receive(request, info, receiver)
             resource = (
                 Resource(target=info.segments) if self._router is None else await self._router.find(info)
             )
@@ -309,7 +317,7 @@ def _read_request_info(request: web.BaseRequest, *, methods: frozenset[str]) -> 
     if request.version not in (HttpVersion10, HttpVersion11):
         raise RejectedError(505, "only HTTP/1.0 and HTTP/1.1 are spoken")
     if request.method not in methods:
-        raise RejectedError(405, "only GET and HEAD are served")
+        raise RejectedError(405, _METHODS)
     if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
         raise RejectedError(400, "a request needs one Host field")  # RFC 9112, section 3.2
     return RequestInfo(

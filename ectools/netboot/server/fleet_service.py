@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ectools.netboot.api.app import Mount
     from ectools.netboot.api.view import Boots
     from ectools.netboot.fleet.live import LiveFleet
-    from ectools.netboot.fleet.model import Fleet
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.rollout.live import LiveRollouts
     from ectools.netboot.settings.model import NetbootSettings
@@ -45,8 +43,7 @@ _LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
-    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s. ``on_fleet`` is
-    called, in a thread, with the fleet that is another than before; it may raise EcError.
+    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s.
     """
 
     def __init__(
@@ -62,11 +59,8 @@ class FleetService:
         metrics: Callable[[], str],
         tokens: Sequence[str],
         control: Path | None,
-        mount: Sequence[Mount] = (mount_page,),
-        on_fleet: Callable[[Fleet], None] = lambda _: None,
+        mount: Sequence[Mount] = (),
     ) -> None:
-        self._on_fleet = on_fleet
-        self._told_fleet: Fleet | None = None
         self._view = FleetView(
             fleet=fleet,
             rollouts=rollouts,
@@ -138,17 +132,6 @@ class FleetService:
         """Open what is to be open and is not; to be called now and then."""
         for listener in self._listeners:
             await listener.keep_open()
-        await self._tell_fleet()
-
-    async def _tell_fleet(self) -> None:
-        fleet = self._view.fleet.fleet
-        if fleet is self._told_fleet:
-            return
-        self._told_fleet = fleet
-        try:
-            await asyncio.to_thread(self._on_fleet, fleet)
-        except EcError as error:
-            _log.error("what follows from the fleet cannot be written", reason=error.render())
 
     async def close(self) -> None:
         """Close the listeners, and what is open there."""

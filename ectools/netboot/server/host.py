@@ -61,7 +61,7 @@ def check_reloaded(settings: ServerSettings, before: ServerSettings) -> None:
 
 
 def make_directories(settings: NetbootSettings) -> None:
-    """The state directory and the TFTP directory, where they are missing.
+    """The state directory, and those of TFTP and of the fleet, where they are missing.
 
     Whose they are has been settled before (``boot_user``): root is here in directories of its own.
     Raises FileError, UnsafeDirectoryError.
@@ -69,6 +69,7 @@ def make_directories(settings: NetbootSettings) -> None:
     name = settings.origins.name("stateDir", settings.state_dir)
     _make_directory(settings.state_dir, 0o750, name=name)
     _make_directory(settings.tftp_dir, 0o755, name=name)
+    _make_directory(settings.fleet_dir, 0o750, name=name)
     if os.geteuid() == 0 and (owner := find_directory_user(settings.state_dir, settings.tftp_dir)).uid != 0:
         raise UnsafeDirectoryError(
             f"{settings.state_dir}: is {owner.name}'s by now, and root serves it",

@@ -85,10 +85,12 @@ class NodeReports:
         """Whether a request is about a report, and not about a file of that name."""
         return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
 
+    def is_for(self, info: RequestInfo) -> bool:
+        """Whether a report may be sent to this path."""
+        return info.segments == _SEGMENTS
+
     def admit(self, info: RequestInfo) -> None:
-        """A body that is about to come. Raises RejectedError: 403, 405, 415, 429."""
-        if info.segments != _SEGMENTS:
-            raise RejectedError(405, "only GET and HEAD are served")
+        """A body that is about to come. Raises RejectedError: 403, 415, 429."""
         self._admit(info)
         content_type = info.headers.get("Content-Type", _FORM)
         if content_type.partition(";")[0].strip().lower() != _FORM:

@@ -184,7 +184,7 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._records = BootRecords(plan.settings.state_dir, keep=self._find_kept)
+        self._records = BootRecords(plan.settings.fleet_dir, keep=self._find_kept)
         releases = ReleaseStore(plan.settings.state_dir)
         self._live = LiveFleet(self._records.store, clock=time.time)
         self._rollouts = RolloutService(
@@ -223,7 +223,6 @@ class _Boot:
             tokens=plan.access_tokens,
             control=control,
             mount=[mount_page],
-            on_fleet=lambda fleet: write_hosts(self._plan.settings, fleet),
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 

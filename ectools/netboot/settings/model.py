@@ -249,6 +249,13 @@ class NetbootSettings:
         """Directory of the boot binaries and of what stands beside them."""
         return self.state_dir / "tftp"
 
+    @property
+    def fleet_dir(self) -> Path:
+        """Directory of what is remembered of the fleet: the one below the state directory into which the boot
+        server itself writes.
+        """
+        return self.state_dir / "fleet"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(NetbootSettings):

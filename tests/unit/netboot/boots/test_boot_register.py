@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools.netboot.boots import archive, register
+from ectools.netboot.boots import archive, journals, register
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.register import GRACE_SECONDS, TOKEN_SECONDS, BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
@@ -467,6 +467,23 @@ def test_who_listens_hears_each_change(play: Any) -> None:
             (BootState.BOOTING, NodeStage.UP),
             (BootState.HEALTHY, NodeStage.UP),
         ]
+
+    play(story)
+
+
+def test_journals_that_are_too_many_for_memory_are_in_the_store(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "MAX_JOURNAL_BYTES", 3000)
+
+    async def story(case: Case) -> None:
+        for number in range(3):
+            _, token = await case.begin(node=f"n-{number}")
+            await case.say(token, NodeReport(release="r1", healthy=False, journal="x" * 1000))
+        lengths = [len(boot.report.journal) for boot in case.register.latest.values() if boot.report]
+        assert lengths == [0, 1000, 1000]
+        kept = [entry.value["report"]["journal"] for entry in await case.store.list("latest/")]
+        assert [len(journal) for journal in kept] == [1000] * 3
 
     play(story)
 

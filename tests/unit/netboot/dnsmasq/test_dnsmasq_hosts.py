@@ -34,6 +34,7 @@ NOBODYS = make_fleet(groups={"g": {}}, nodes=NODES)
 
 
 def settings_of(directory: Path, **flags: Any) -> NetbootSettings:
+    (directory / "fleet").mkdir(exist_ok=True)
     given = {"stateDir": str(directory), "proxyDhcp.subnet": "192.0.2.0/24", **flags}
     return load_netboot_settings(None, flags=given, environment={})
 

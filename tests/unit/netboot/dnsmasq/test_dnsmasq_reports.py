@@ -111,8 +111,10 @@ def test_a_state_without_figures_is_one_of_an_older_dnsmasq_unit(receiver: Recei
             "clients": {"offers": {"any name": 1}, "ignored": {}, "failed": 0},
         }
         receiver.send({"state": "running", "restarts": 9, **figures})
+        figures = {"tftp": FIGURES.to_json(), "clients": CLIENTS.to_json()}
+        receiver.send({"state": "dancing", "restarts": 9, **figures})
         yield
-        assert (receiver.reports.restarts, receiver.reports.ignored) == (2, 2)
+        assert (receiver.reports.restarts, receiver.reports.ignored) == (2, 3)
         assert receiver.reports.tftp is receiver.reports.clients is None
 
     receiver.run(scenario)

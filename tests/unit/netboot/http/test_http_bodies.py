@@ -29,9 +29,10 @@ class Letters:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
+    def is_for(self, info: RequestInfo) -> bool:
+        return info.segments == (b"letters",)
+
     def admit(self, info: RequestInfo) -> None:
-        if info.segments != (b"letters",):
-            raise RejectedError(405, "only GET and HEAD are served")
         if "stamp" not in info.query:
             raise RejectedError(403, "no stamp")
 

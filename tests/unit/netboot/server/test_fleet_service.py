@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fleet_api import TOKEN, Api, make_boot
 
-from ectools.errors import EcError
 from ectools.netboot.api.client import FleetClient
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server import fleet_service as module
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from ectools.netboot.fleet.model import Fleet
-
 
 def make_service(
     tmp_path: Path, api: Api, listen: str | None, control: Path | None = None, **more: Any
@@ -33,6 +30,7 @@ def make_service(
     return FleetService(
         load_netboot_settings(config, environment={}),
         fleet=api.fleet,
+        rollouts=api.rollouts,
         boots=api.boots,
         store=api.store,
         releases=ReleaseStore(tmp_path / "state"),
@@ -118,31 +116,3 @@ def test_a_store_that_cannot_be_read_keeps_no_machine_from_booting(
     run(scenario)
     (told,) = [each for each in caplog.records if each.message == "what was said of nodes cannot be read"]
     assert told.__dict__["fields"]["reason"] == reason
-
-
-def test_what_follows_from_a_fleet_is_written_when_it_is_another(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def scenario() -> None:
-        api, told = Api(), []
-
-        def follow(fleet: Fleet) -> None:
-            told.append(sorted(fleet.nodes))
-            if "wrong" in fleet.nodes:
-                raise EcError("no such binary")
-
-        service = make_service(tmp_path, api, None, on_fleet=follow)
-        for _ in range(2):
-            await service.keep_open()
-        for name in ("nuc-09", "wrong"):
-            await api.fleet.add(name, {"match": {"serial": f"S-{name}"}}, by=None)
-            for _ in range(2):
-                await service.keep_open()
-        assert told == [
-            ["nuc-07", "nuc-08", "on-disk"],
-            ["nuc-07", "nuc-08", "nuc-09", "on-disk"],
-            ["nuc-07", "nuc-08", "nuc-09", "on-disk", "wrong"],
-        ]
-
-    run(scenario)
-    assert caplog.messages.count("what follows from the fleet cannot be written") == 1

@@ -355,6 +355,10 @@ def test_after_a_failure_a_crowd_does_not_try_each_for_itself(
             for _ in range(3):
                 with pytest.raises(StateError, match="No space left"):
                     await store.get("a")
+            before = store.failed
+            crowd = await asyncio.gather(*(store.get("a") for _ in range(5)), return_exceptions=True)
+            assert [type(each) for each in crowd] == [StateError] * 5
+            assert (store.failed, store.done) == (before + 5, 0)
         assert len(opens) == 1
 
     asyncio.run(run())
