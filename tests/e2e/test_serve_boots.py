@@ -81,7 +81,8 @@ def test_a_boot_is_known_after_the_server_was_killed(tmp_path: Path, state: Path
         service.process.kill()
         service.process.wait()
     assert {each.id for each in read_boots(state).values()} == {boot, second}
-    assert token.encode() not in b"".join(file.read_bytes() for file in state.glob(f"{STATE_FILE}*"))
+    files = (state / "fleet").glob(f"{STATE_FILE}*")
+    assert token.encode() not in b"".join(file.read_bytes() for file in files)
     with boot_service(settings) as service:
         for name in FILES:
             assert service.get(f"/releases/{release.id}/{name}?boot={boot}").status == 200
@@ -184,7 +185,7 @@ def send_gigabyte(service: Service, token: str) -> int:
 
 def test_a_store_that_cannot_be_written_keeps_no_machine_from_booting(tmp_path: Path, state: Path) -> None:
     stage(state, FILES)
-    (state / STATE_FILE).mkdir()  # nothing that could be opened
+    (state / "fleet" / STATE_FILE).mkdir(parents=True)  # nothing that could be opened
     with boot_service(write_settings(tmp_path)) as service:
         _, token = begin(service)
         assert say(service, token, stage="running") == 503
@@ -193,7 +194,7 @@ def test_a_store_that_cannot_be_written_keeps_no_machine_from_booting(tmp_path: 
         assert "cannot be kept" in health["state"]
         assert health["boots_unwritten"] == 1
         assert len(service.events("what is remembered cannot be written")) == 1
-        (state / STATE_FILE).rmdir()
+        (state / "fleet" / STATE_FILE).rmdir()
         wait_until(lambda: service.health()["boots_unwritten"] == 0, "it is written after all")
         assert service.health()["state"] == "ok"
         assert say(service, token, stage="running") == 200

@@ -83,7 +83,7 @@ async def storm(settings_file: Path, address: tuple[str, int], ledger: Ledger, *
 
 async def read_boots(state_dir: Path) -> dict[str, NodeBoot]:
     """All boots of the record, by their tokens' hashes."""
-    store = SqliteStore(state_dir / STATE_FILE)
+    store = SqliteStore(state_dir / "fleet" / STATE_FILE)
     await store.start()
     try:
         entries = [*await store.list("latest/"), *await store.list("boots/")]

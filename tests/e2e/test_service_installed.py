@@ -56,6 +56,8 @@ def test_installed_it_serves(host: Host) -> None:
     assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe") == 403
     assert fetch(machine, f"http://{LAN_ADDRESS}:8080/netboot.ipxe?token={TOKEN}") == 200
     assert "every_channel_tftp" in machine.run("nft", "list", "tables")
+    # What it remembers is in the one directory that it may write.
+    assert machine.run("stat", "--format=%a %U", f"{STATE}/fleet/state.sqlite3").split() == ["600", UNIT]
     # What people type finds the same settings.
     assert "current" in host.ectools("netboot", "releases", "list")
 
