@@ -38,7 +38,8 @@ EVERYWHERE = frozenset(Form)
 EXPLAINED = (
     # An emulated machine.
     Explained(
-        pattern=r"tsc: .*|TSC .*|hrtimer: interrupt took \d+ ns", why="QEMU emulates its clocks, slowly"
+        pattern=r"tsc: .*|TSC .*|hrtimer: interrupt took \d+ ns|hpet: Lost \d+ RTC interrupts",
+        why="QEMU emulates its clocks, slowly",
     ),
     Explained(
         pattern=r"APIC calibration not consistent with PM-Timer: .*|clocksource: .*",

@@ -46,7 +46,7 @@ FREE = {
             "required": ["additionalProperties"],
         },
     },
-    "definitions": {"a.b": {"anyOf": [{"type": "null"}, {"$ref": "#/definitions/a.b"}]}},
+    "definitions": {"a.b": {"anyOf": [{"type": "null"}, {"items": {"$ref": "#/definitions/a.b"}}]}},
 }
 
 
