@@ -21,7 +21,8 @@ def ask(*, sock: Path | None) -> None:
 def test_it_is_the_services_unless_another_is_named() -> None:
     assert CliRunner().invoke(ask, []).output == "None\n"
     assert CliRunner().invoke(ask, ["--socket", "/run/x"]).output == "/run/x\n"
-    assert f"[default: {CONTROL_SOCKET}]" in " ".join(CliRunner().invoke(ask, ["--help"]).output.split())
+    shown = CliRunner().invoke(ask, ["--help"], terminal_width=200).output
+    assert f"[default: {CONTROL_SOCKET}]" in shown
 
 
 def test_where_nobody_answers_it_is_named(tmp_path: Path) -> None:
