@@ -96,8 +96,8 @@ def _answer_text(error: web.HTTPException) -> web.Response:
     words = error.reason
     if error.status == web.HTTPNotFound.status_code:
         words = "not found; there are /metrics, /healthz and /api/v1/nodes"
-    allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return web.Response(status=error.status, text=f"{words}\n", headers=allowed)
+    kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+    return web.Response(status=error.status, text=f"{words}\n", headers=kept)
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
