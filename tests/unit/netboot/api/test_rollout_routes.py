@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from aiohttp import web
 from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, make_boot
 
+from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.rollout.live import LiveRollouts
@@ -254,6 +256,19 @@ def test_an_entry_that_cannot_be_read_is_left_out() -> None:
         assert api.rollouts.rollouts == {}
 
     run(scenario)
+
+
+def test_who_leads_a_fleet_may_not_be_told_to_from_everywhere() -> None:
+    api = Api()
+    app = web.Application()
+    RolloutRoutes(api.view, api.token_rights, all_rights=False).add_routes(app)
+    methods = sorted(
+        f"{each.method} {each.resource.canonical}" for each in app.router.routes() if each.resource
+    )
+    assert methods[-4:] == [
+        "POST /api/v1/rollouts",
+        *(f"POST /api/v1/rollouts/{{group}}/{name}" for name in ("abort", "pause", "resume")),
+    ]
 
 
 def test_the_fleet_is_led_by_default_by_nobody() -> None:

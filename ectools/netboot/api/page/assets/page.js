@@ -201,7 +201,7 @@
         // Only a page from this host, or by TLS, may write to the clipboard.
         if (navigator.clipboard) await navigator.clipboard.writeText(command);
         else getSelection().selectAllChildren(button.parentElement.querySelector("code"));
-        button.classList.add("done");
+        button.firstChild.data = navigator.clipboard ? "Copied" : "Selected";
       });
     }
   }

@@ -1,0 +1,65 @@
+"""A rollout comes back from the store as it was kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
+from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
+
+NAMES = st.text("ab-0", min_size=1, max_size=3)
+TIMES = st.floats(0, 1e10)
+PLANS = st.builds(
+    RolloutPlan,
+    id=NAMES,
+    group=NAMES,
+    target=NAMES,
+    before=NAMES,
+    canary=st.integers(1, 9),
+    waves=st.lists(st.floats(0, 100), min_size=1, max_size=3).map(tuple),
+    max_failures=st.integers(0, 9),
+    within=TIMES,
+    off_after=TIMES,
+    at=TIMES,
+    by=st.none() | NAMES,
+    base=st.none() | NAMES,
+)
+ROLLOUTS = st.builds(
+    Rollout,
+    plan=PLANS,
+    state=st.sampled_from(RolloutState),
+    wave=st.integers(0, 3),
+    opened=TIMES,
+    taken=st.dictionaries(NAMES, TIMES, max_size=4),
+    failed=st.dictionaries(NAMES, st.text(max_size=5), max_size=4),
+    healthy=st.frozensets(NAMES, max_size=4),
+    why=st.none() | st.text(max_size=5),
+    ended=st.none() | TIMES,
+)
+
+
+@given(rollout=ROLLOUTS)
+def test_it_comes_back_in_its_order(rollout: Rollout) -> None:
+    found = decode_rollout(json.loads(json.dumps(encode_rollout(rollout))))
+    assert found == rollout
+    assert list(found.taken) == list(rollout.taken)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("plan", {}), ("plan", None), ("state", "odd"), ("wave", "x"), ("taken", 5), ("taken", [["a"]])],
+)
+def test_what_this_program_has_not_written_is_a_value_error(key: str, value: object) -> None:
+    plan = RolloutPlan(id="r", group="g", target="t", before="b")
+    with pytest.raises(ValueError, match=r".+"):
+        decode_rollout({**encode_rollout(Rollout(plan=plan)), key: value})
+
+
+def test_a_field_of_a_later_version_is_ignored() -> None:
+    plan = RolloutPlan(id="r", group="g", target="t", before="b")
+    raw = encode_rollout(Rollout(plan=plan))
+    assert decode_rollout({**raw, "new": 1, "plan": {**raw["plan"], "new": 1}}) == Rollout(plan=plan)

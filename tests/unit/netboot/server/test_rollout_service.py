@@ -1,0 +1,83 @@
+"""Rollouts with a boot server's register and store: led by boots as they change, and after a start anew."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from support.fleets import make_fleet
+from support.staged import make_release, put_release
+
+from ectools.netboot.boots.model import NodeReport, NodeStage
+from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.fleet.live import LiveFleet
+from ectools.netboot.fleet.roster import Roster
+from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.rollout.model import RolloutPlan, RolloutState
+from ectools.netboot.server.rollout_service import RolloutService
+from ectools.netboot.state.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FLEET = make_fleet(
+    groups={"g": {"release": "boot-v1"}},
+    nodes={name: {"group": "g", "match": {"serial": f"S-{name}"}} for name in ("a", "b", "held")},
+)
+
+
+async def report(boots: BootRegister, node: str, release: str, *, healthy: bool) -> None:
+    """A boot of a node, from its script to its report."""
+    _, token = await boots.begin(
+        machine=f"serial S-{node}",
+        node=node,
+        group="g",
+        release=release,
+        tag=None,
+        system="s",
+        client="192.0.2.1",
+        within=600,
+    )
+    await boots.report(token, NodeStage.UP, NodeReport(release=release, healthy=healthy))
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - of what other tasks and threads do
+        await asyncio.sleep(0.01)
+
+
+def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: Path) -> None:
+    files = {"kernel": b"k", "initrd": b"i"}
+    target = make_release(files)
+    put_release(tmp_path, target, files)
+    releases = ReleaseStore(tmp_path)
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        await store.start()
+        boots, live = BootRegister(store), LiveFleet(store, clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        await live.hold("held", by=None)
+        service = RolloutService(store, fleet=live, boots=boots, releases=releases)
+        await service.load()
+        plan = RolloutPlan(
+            id="r", group="g", target=target.id, before="x", base="boot-v1", max_failures=0, at=time.time()
+        )
+        await service.rollouts.start(plan)
+        known = service.rollouts.know(service.rollouts.need("g"))
+        assert known.nodes == {"a", "b"}  # who is held is not led
+        await service.rollouts.offer("g", "a")
+        assert live.assign(FLEET.nodes["a"]).release == target.id
+        await report(boots, "a", target.id, healthy=False)
+        # Another server, started after that one was killed: what it does not see it reads.
+        again = RolloutService(store, fleet=live, boots=boots, releases=releases)
+        await again.load()
+        async with again.running(), asyncio.timeout(60):
+            await until(lambda: again.rollouts.need("g").state is RolloutState.STOPPED)
+            await until(lambda: target.id in releases.list_withdrawn())
+        assert live.assign(FLEET.nodes["a"]).release == "x"
+        await store.close()
+
+    asyncio.run(scenario())
