@@ -33,7 +33,7 @@ class _Waves(click.ParamType[list[float]]):
             self.fail(f"{value!r}: percentages were expected, as 5%,25%,100%", param, ctx)
 
 
-@click.group()
+@click.group(epilog="Example: ectools rollout start boot-v2026.03.02 --group runners")
 def rollout() -> None:
     """Lead a group's nodes from one release to the next by waves.
 

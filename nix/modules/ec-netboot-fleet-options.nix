@@ -7,7 +7,7 @@ let
   name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
   words = types.listOf (types.strMatching "[!-~]+");
   filePath = types.strMatching "/.*";
-  unitName = "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*[.](automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
+  inherit (import ./systemd.nix { inherit lib; }) unitName;
   # As MAX_UNITS_LENGTH of ectools/netboot/fleet/build.py has it.
   maxUnitsLength = 512;
   # As ectools/netboot/server/access.py has it.

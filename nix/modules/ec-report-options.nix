@@ -4,7 +4,7 @@ let
   path = "services.every-channel.report";
 
   inherit (lib) mkOption types;
-  unitName = types.strMatching "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\\.(automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
+  unitName = types.strMatching (import ./systemd.nix { inherit lib; }).unitName;
 in
 {
   options.services.every-channel.report = {

@@ -6,6 +6,9 @@ rec {
   plain = lib.replaceStrings [ "%" ] [ "%%" ];
   quoted = text: ''"${lib.replaceStrings [ ''\'' ''"'' ] [ ''\\'' ''\"'' ] (plain text)}"'';
 
+  # The name of a unit (systemd.unit(5)), as a pattern.
+  unitName = "[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*[.](automount|device|mount|path|scope|service|slice|socket|swap|target|timer)";
+
   # An assertion for an option that names a file with a secret.
   refuseStorePath = option: file: {
     assertion = file == null || !lib.hasPrefix "${builtins.storeDir}/" file;
