@@ -49,6 +49,9 @@ FIRES: dict[tuple[str, str], list[str]] = {
         'netboot.ipxe.remoteUrl must be set when ipxe.strategy is "remote"',
         'netboot.ipxe.remoteSha256 must be set when ipxe.strategy is "remote"',
     ],
+    ("report.initrd.enable", "true"): [
+        "report.initrd.enable needs a stage 1 with systemd: set boot.initrd.systemd.enable, or switch it off"
+    ],
     **{
         (f"{SIGNATURE}.format", json.dumps(form)): [
             f"{SIGNATURE}.publicKeyFile must be set when release.signature.format is set"
@@ -60,6 +63,8 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ],
 }
 """(option, value) → the assertions that fire; for all others, none does."""
+BRINGS = {"publisher-guest": ["report"]}
+"""A module → others that it turns on, and off with itself."""
 NODES = next(option for option in OPTIONS["netboot"] if option.name == "netboot.fleet.nodes").values[0]
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],
@@ -113,7 +118,8 @@ def list_changes(service: str) -> list[Change]:
 def others(found: Mapping[str, Mapping[str, str]], service: str) -> dict[str, str]:
     """The units and settings files of all other modules, by what they are built from."""
     files = {**found["unitFiles"], **found["settingsFiles"]}
-    mine = re.compile(rf"every-channel[-/]{service}\b")
+    own = "|".join([service, *BRINGS.get(service, [])])
+    mine = re.compile(rf"every-channel[-/](?:{own})\b")
     return {name: file for name, file in files.items() if not mine.match(name)}
 
 
