@@ -16,7 +16,6 @@ from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 from support.releases import write_archive
 
-from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.kernel import KernelArchitecture
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(900)]
 
-END = "every.channel: rebooting in"
+END = "every.channel: asking again every 30 s"
 NOTHING = "the release has no system for machines that are let in: they are told so, and boot nothing"
 
 
@@ -49,7 +48,7 @@ def prepare(directory: Path, architecture: KernelArchitecture) -> BootHost:
 def expect_refusal(lab: Lab, host: BootHost, client: Client, build: str) -> None:
     """The screen says what is missing, and nothing of the release was asked for."""
     client.wait_for(END)
-    assert client.shows(f"{FAILURE_MARK} this release has no system for {build}: it has "), client.console
+    assert client.shows(f"has nothing for this machine, whose iPXE is for {build}: "), client.console
     gets = host.events("request", peer=lab.find_address(client.mac), method="GET")
     paths = [entry["path"] for entry in gets]
     assert "/netboot.ipxe" in paths

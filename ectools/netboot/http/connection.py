@@ -241,6 +241,13 @@ class Connection(asyncio.Protocol):
             if self._ahead > MAX_AHEAD_BYTES:
                 self.close_after = True
                 return
+        elif self.state is ConnectionState.REST:
+            self._ahead += len(data)
+            if self._ahead > MAX_AHEAD_BYTES and self.transport is not None:
+                # No more of it: the client has until the deadline to read its answer. aiohttp, which would read
+                # on, is not told.
+                self.transport.pause_reading()
+                return
         if self._inner is None:
             assert self.transport is not None  # noqa: S101 - data comes to open connections only
             self._inner = self._make_inner()
