@@ -244,8 +244,7 @@ class Connection(asyncio.Protocol):
         elif self.state is ConnectionState.REST:
             self._ahead += len(data)
             if self._ahead > MAX_AHEAD_BYTES and self.transport is not None:
-                # No more of it: the client has until the deadline to read its answer. aiohttp, which would read
-                # on, is not told.
+                # No more of it: the client has until the deadline to read its answer. aiohttp would read on.
                 self.transport.pause_reading()
                 return
         if self._inner is None:
