@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ectools.cli.complete import complete_schema
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.module_options import ModuleOptions, module_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
 FORMATS = ("markdown", "html", "man", "json", "options-json")
@@ -127,7 +131,6 @@ def docs(
     from ectools.docs.options_json import OPTIONS_JSON_FILE
     from ectools.docs.reference import build_reference
     from ectools.docs.site import Site, load_site, parse_man_page
-    from ectools.docs.writing import find_stale, write_directory
 
     # What is made here is held until the program ends: the collector would look through it again and again.
     gc.disable()
@@ -157,6 +160,13 @@ def docs(
     if DocFormat.JSON in formats and DocFormat.OPTIONS_JSON not in formats:
         # The name that our own JSON had before, for programs that still read it there.
         pages[OPTIONS_JSON_FILE] = pages[DATA_FILE]
+    return _write_or_check(pages, directory=directory, checked=checked)
+
+
+def _write_or_check(pages: Mapping[str, bytes], *, directory: Path | None, checked: Path | None) -> int:
+    """The exit status: of writing the pages, or of a look whether they are what would be written."""
+    from ectools.docs.writing import find_stale, write_directory
+
     if checked is not None:
         stale = find_stale(checked, pages)
         for line in stale:
@@ -188,7 +198,6 @@ def commands(*, directory: Path | None, checked: Path | None) -> int:
     from ectools.cli.main import DOCS_URL, ectools
     from ectools.cli.vm import every_channel_ipxe_qemu
     from ectools.docs.commands_man import write_command_pages
-    from ectools.docs.writing import find_stale, write_directory
 
     programs = {"ectools": ectools, "every-channel-ipxe-qemu": every_channel_ipxe_qemu}
     pages = {
@@ -196,14 +205,7 @@ def commands(*, directory: Path | None, checked: Path | None) -> int:
         for program, command in programs.items()
         for name, text in write_command_pages(command, program=program, url=DOCS_URL).items()
     }
-    if checked is not None:
-        stale = find_stale(checked, pages)
-        for line in stale:
-            click.echo(line)
-        return 1 if stale else 0
-    assert directory is not None  # noqa: S101 - one of the two is given
-    click.echo("\n".join(map(str, write_directory(directory, pages))))
-    return 0
+    return _write_or_check(pages, directory=directory, checked=checked)
 
 
 @docs.command("metrics", epilog="Example: ectools docs metrics --check docs/METRICS.md")

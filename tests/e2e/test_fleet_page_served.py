@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
-from support.boot_service import Service, boot_service, require_boot_services, stage, write_settings
+from support.boot_service import Service, boot_service, require_boot_services, stage, write_fleet_settings
 from support.browser import Page, start_browser
 
 if TYPE_CHECKING:
@@ -29,21 +29,11 @@ def _needs() -> None:
 
 @pytest.fixture
 def settings_file(tmp_path: Path) -> Path:
-    (tmp_path / "state" / "tftp").mkdir(parents=True)
-    (tmp_path / "state" / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (tmp_path / "token").write_text(TOKEN)
-    path = write_settings(tmp_path)
-    raw = json.loads(path.read_text())
-    raw["fleet"] |= {
-        "groups": {"runners": {}},
-        "nodes": {
-            f"nuc-{number:02d}": {"group": "runners", "match": {"mac": [f"02:00:00:00:00:{number:02x}"]}}
-            for number in range(7, 10)
-        },
-        "accessTokenFile": str(tmp_path / "token"),
+    nodes = {
+        f"nuc-{number:02d}": {"group": "runners", "match": {"mac": [f"02:00:00:00:00:{number:02x}"]}}
+        for number in range(7, 10)
     }
-    path.write_text(json.dumps(raw))
-    return path
+    return write_fleet_settings(tmp_path, {"groups": {"runners": {}}, "nodes": nodes}, token=TOKEN)
 
 
 class Node:

@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 from support.boot_http import wait_until
-from support.boot_service import Service, boot_service, require_boot_services, stage, write_settings
+from support.boot_service import (
+    Service,
+    boot_service,
+    require_boot_services,
+    stage,
+    write_fleet_settings,
+    write_settings,
+)
 
 from ectools.netboot.release.store import ReleaseStore
 
@@ -34,14 +41,7 @@ def _needs() -> None:
 
 @pytest.fixture
 def settings_file(tmp_path: Path) -> Path:
-    (tmp_path / "state" / "tftp").mkdir(parents=True)
-    (tmp_path / "state" / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (tmp_path / "token").write_text(TOKEN)
-    path = write_settings(tmp_path)
-    raw = json.loads(path.read_text())
-    raw["fleet"] |= {**FLEET, "accessTokenFile": str(tmp_path / "token")}
-    path.write_text(json.dumps(raw))
-    return path
+    return write_fleet_settings(tmp_path, FLEET, token=TOKEN)
 
 
 def fleet(sock: Path, *arguments: str, status: int = 0, wrapper: tuple[str, ...] = ()) -> Any:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from support.boot_http import wait_until
-from support.boot_service import Service, boot_service, require_boot_services, stage, write_settings
+from support.boot_service import Service, boot_service, require_boot_services, stage, write_fleet_settings
 
 from ectools.netboot.release.pins import pin
 from ectools.netboot.release.store import ReleaseStore
@@ -40,20 +40,14 @@ def rollout(sock: Path, *arguments: str, status: int = 0) -> Any:
 def prepare(directory: Path) -> tuple[Path, Release, Release]:
     """Settings of a fleet whose group names what it boots; that release, and the next."""
     state = directory / "state"
-    (state / "tftp").mkdir(parents=True)
-    (state / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    state.mkdir()
     before, after = (
         stage(state, {"bzImage": f"kernel {number}".encode(), "initrd": b"initrd"}) for number in (1, 2)
     )
     pin(ReleaseStore(state), before.id)
-    path = write_settings(directory)
-    raw = json.loads(path.read_text())
-    raw["fleet"] |= {
-        "groups": {"runners": {"release": before.id}},
-        "nodes": {name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES},
-    }
-    path.write_text(json.dumps(raw))
-    return path, before, after
+    nodes = {name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES}
+    fleet = {"groups": {"runners": {"release": before.id}}, "nodes": nodes}
+    return write_fleet_settings(directory, fleet), before, after
 
 
 def find_mac(node: str) -> str:

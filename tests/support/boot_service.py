@@ -146,6 +146,21 @@ def write_settings(directory: Path, **options: Any) -> Path:
     return path
 
 
+def write_fleet_settings(directory: Path, fleet: Mapping[str, Any], *, token: str | None = None) -> Path:
+    """``write_settings`` with a fleet and a boot binary; ``token`` is what changes something over HTTP."""
+    tftp = directory / "state" / "tftp"
+    tftp.mkdir(parents=True, exist_ok=True)
+    (tftp / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    path = write_settings(directory)
+    raw = json.loads(path.read_text())
+    raw["fleet"] |= fleet
+    if token is not None:
+        (directory / "token").write_text(token)
+        raw["fleet"]["accessTokenFile"] = str(directory / "token")
+    path.write_text(json.dumps(raw))
+    return path
+
+
 def write_tokens(directory: Path, *tokens: str) -> Path:
     path = directory / "chain-token"
     path.write_text("".join(f"{token}\n" for token in tokens))

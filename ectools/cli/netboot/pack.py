@@ -120,7 +120,7 @@ def pack(
             compression=Compression(suffix),
             key=key,
             released_at=timestamp,
-            caches=_write_caches(systems, out, nix_key_file, cleanup),
+            make_caches=lambda: _write_caches(systems, out, nix_key_file, cleanup),
         )
     if as_json:
         click.echo(json.dumps(_show_json(packed)))

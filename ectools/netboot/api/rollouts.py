@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ectools.netboot.api.view import FleetView
 
 _MAX_WAVES = 20
+_MAX_COUNT = 10_000
 _FIELDS = frozenset({"group", "release", "canary", "waves", "max_failures", "within", "off_after"})
 
 
@@ -71,6 +72,7 @@ class RolloutRoutes:
         if not self._all_rights:
             raise ForbiddenError("a rollout is started on the boot host (ectools rollout start)")
         plan = await self._plan(await read_json_body(request), by=by)
+        self._rollouts.check_start(plan)
         for release_id in (plan.target, plan.before):
             # Neither may be collected while nodes boot it.
             await self._view.pin(release_id)
@@ -97,9 +99,9 @@ class RolloutRoutes:
             group=group_name,
             target=_need_staged(staged, wanted).id,
             before=_need_staged(staged, group.release).id,
-            canary=int(_read_number(body, "canary", default=1, least=1, most=10_000)),
+            canary=_read_count(body, "canary", least=1),
             waves=_read_waves(body.get("waves", [5, 25, 100])),
-            max_failures=int(_read_number(body, "max_failures", default=1, least=0, most=10_000)),
+            max_failures=_read_count(body, "max_failures", least=0),
             within=_read_number(body, "within", default=group.healthy_within, least=1, most=86400),
             off_after=_read_number(body, "off_after", default=86400, least=1, most=365 * 86400),
             at=self._view.clock(),
@@ -145,6 +147,14 @@ def _need_staged(staged: Sequence[StagedRelease], wanted: str | None) -> StagedR
     return found
 
 
+def _read_count(body: Mapping[str, Any], name: str, *, least: int) -> int:
+    """A number of nodes, 1 where none is given."""
+    value = body.get(name, 1)
+    if type(value) is not int or not least <= value <= _MAX_COUNT:
+        raise InputError(f"{name}: a whole number from {least} to {_MAX_COUNT} was expected")
+    return value
+
+
 def _read_number(body: Mapping[str, Any], name: str, *, default: float, least: float, most: float) -> float:
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -155,7 +165,7 @@ def _read_number(body: Mapping[str, Any], name: str, *, default: float, least: f
 def _read_waves(raw: Any) -> tuple[float, ...]:
     """Percentages that grow to 100."""
     is_list = isinstance(raw, list) and 0 < len(raw) <= _MAX_WAVES
-    if not is_list or not all(isinstance(each, int | float) and math.isfinite(each) for each in raw):
+    if not is_list or not all(type(each) in (int, float) and math.isfinite(each) for each in raw):
         raise InputError(f"waves: at most {_MAX_WAVES} percentages were expected, as 5, 25, 100")
     waves = tuple(float(each) for each in raw)
     if waves[0] <= 0 or waves[-1] != 100 or any(low >= high for low, high in itertools.pairwise(waves)):

@@ -38,9 +38,11 @@ from ectools.netboot.release.systems import read_kernel_architecture
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ectools.netboot.settings.model import SignatureFormat
+
+    Caches = Mapping[KernelArchitecture, Mapping[str, Path]]
 
 _log = log.Log(__name__)
 
@@ -108,26 +110,28 @@ def pack(
     compression: Compression = Compression.GZIP,
     key: SigningKey | None = None,
     released_at: int | None = None,
-    caches: Mapping[KernelArchitecture, Mapping[str, Path]] | None = None,
+    make_caches: Callable[[], Caches] = dict,
 ) -> Packed:
     """The archives of ``directories``, one a system, and their SHA256SUMS.txt, in ``out``.
 
     Other archives' sums stay in that. ``architecture`` None: the kernel's, x86-64 where it does not say one.
     ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says.
-    ``caches``: installed systems' binary caches, as ``write_binary_cache`` gives them. Links are followed: an
-    output of Nix is made of them. Raises PackError, InputError, BootEntryError,
-    SignatureError, FileError; nothing is written before all that is packed is known to be good.
+    ``make_caches`` gives installed systems' binary caches, which may take minutes: it is called once all else
+    is known to be good. Links are followed: an output of Nix is made of them. Raises PackError, InputError,
+    BootEntryError, SignatureError, FileError; nothing is written before all that is packed is known to be
+    good.
     """
     if not _TAG.fullmatch(tag):
         raise InputError(
             f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
         )
-    outputs = _add_caches(_find_outputs(directories, out, architecture), caches or {})
+    outputs = _find_outputs(directories, out, architecture)
     private_key = b""
     if key is not None:
         # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
         private_key = read_input(key.file, limit=MAX_KEY_BYTES)
         make_signature(key.format, data=b"", private_key=private_key)
+    outputs = _add_caches(outputs, make_caches())
     archives = tuple(_pack_output(output, out, tag=tag, compression=compression) for output in outputs)
     sums = out / SUMS_NAME
     before = read_regular(sums, limit=MAX_SUMS_BYTES) if sums.exists() else b""
@@ -191,9 +195,7 @@ def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _O
     )
 
 
-def _add_caches(
-    outputs: Sequence[_Output], caches: Mapping[KernelArchitecture, Mapping[str, Path]]
-) -> list[_Output]:
+def _add_caches(outputs: Sequence[_Output], caches: Caches) -> list[_Output]:
     there = {output.architecture for output in outputs}
     for architecture in caches:
         if architecture not in there:

@@ -28,7 +28,7 @@ from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutSt
 from ectools.netboot.state.interface import StateConflictError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.model import Fleet, Node
@@ -92,6 +92,9 @@ class LiveRollouts:
         # node → its boots of the rollout under way, by id: the newest would hide one that failed before it
         self._seen: dict[str, dict[str, NodeBoot]] = {}
         self._changing = asyncio.Lock()
+        # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
+        self._members_of: Fleet | None = None
+        self._members: dict[str, list[str]] = {}
 
     @property
     def rollouts(self) -> Mapping[str, Rollout]:
@@ -109,15 +112,22 @@ class LiveRollouts:
 
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
-        latest = self._latest()
-        nodes = frozenset(
-            node.name
-            for node in self._fleet().nodes.values()
-            if node.group == rollout.plan.group and not self._held(node.name)
-        )
+        latest, nodes = self._latest(), self._list_nodes(rollout)
         boots = {name: self._list_seen(name, latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
+
+    def _list_nodes(self, rollout: Rollout) -> frozenset[str]:
+        """The nodes of its group, without those that are held."""
+        return frozenset(name for name in self._list_members(rollout.plan.group) if not self._held(name))
+
+    def _list_members(self, group: str) -> Collection[str]:
+        fleet = self._fleet()
+        if self._members_of is not fleet:
+            self._members_of, self._members = fleet, {}
+            for node in fleet.nodes.values():
+                self._members.setdefault(node.group or "", []).append(node.name)
+        return self._members.get(group, ())
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
@@ -135,11 +145,9 @@ class LiveRollouts:
 
     # What is asked of it
 
-    async def start(self, plan: RolloutPlan) -> Rollout:
-        """A rollout that begins. Raises RolloutConflictError, InputError, StateError."""
-        if plan.group not in self._fleet().groups:
-            raise InputError(f"{plan.group}: the fleet has no such group")
-        if not any(node.group == plan.group for node in self._fleet().nodes.values()):
+    def check_start(self, plan: RolloutPlan) -> None:
+        """Raises RolloutConflictError, InputError: it cannot be started as things are."""
+        if not self._list_members(plan.group):
             raise InputError(f"{plan.group}: no node is in this group")
         if plan.target == plan.before:
             option = f"groups.{plan.group}.release"
@@ -148,12 +156,18 @@ class LiveRollouts:
                 hint=f"name what it boots now in {option}, so that staging another does not change it",
             )
 
-        def begin(now: Rollout | None) -> Rollout:
-            if now is not None and not now.has_ended:
-                raise RolloutConflictError(
-                    f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
-                    hint=f"`ectools rollout abort {plan.group}` ends it",
-                )
+        now = self._rollouts.get(plan.group)
+        if now is not None and not now.has_ended:
+            raise RolloutConflictError(
+                f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
+                hint=f"`ectools rollout abort {plan.group}` ends it",
+            )
+
+    async def start(self, plan: RolloutPlan) -> Rollout:
+        """A rollout that begins. Raises as ``check_start``, and StateError."""
+
+        def begin(_: Rollout | None) -> Rollout:
+            self.check_start(plan)  # again: somebody else may have begun one
             return start_rollout(plan)
 
         rollout = await self._change(plan.group, begin)
@@ -194,14 +208,20 @@ class LiveRollouts:
         rollout = self._rollouts.get(group)
         if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
             return
-        if not self._is_in_force(rollout):
+        # Who is held makes places fewer: where there is none without that, nobody is counted.
+        most = rollout.plan.quota(rollout.wave, len(self._list_members(group)))
+        if len(rollout.taken) >= most or not self._is_in_force(rollout):
             return
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._change(group, lambda now: _offer(now, node, self.know))
+                await self._change(group, lambda now: self._offer(_need(now), node))
         except (EcError, TimeoutError) as error:
             reason = error.message if isinstance(error, EcError) else "the store does not answer"
             _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
+
+    def _offer(self, rollout: Rollout, node: str) -> Rollout:
+        known = Known(nodes=self._list_nodes(rollout), boots={}, heard={}, now=self._clock())
+        return offer(rollout, node, known)
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""
@@ -226,10 +246,14 @@ class LiveRollouts:
                 await self._supersede(rollout)
                 continue
             try:
-                changed = await self._change(group, lambda now: _decide(now, self.know))
+                changed = await self._change(group, self._decide)
             except StateError:  # the store has said so
                 continue
             await self._act(rollout, changed)
+
+    def _decide(self, now: Rollout | None) -> Rollout:
+        rollout = _need(now)
+        return decide(rollout, self.know(rollout))
 
     def _is_in_force(self, rollout: Rollout) -> bool:
         """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
@@ -328,16 +352,6 @@ def _need(now: Rollout | None) -> Rollout:
     if now is None:
         raise UnknownRolloutError("this group has no rollout any more")
     return now
-
-
-def _offer(now: Rollout | None, node: str, know: Callable[[Rollout], Known]) -> Rollout:
-    rollout = _need(now)
-    return offer(rollout, node, know(rollout))
-
-
-def _decide(now: Rollout | None, know: Callable[[Rollout], Known]) -> Rollout:
-    rollout = _need(now)
-    return decide(rollout, know(rollout))
 
 
 def _find_last_time(boot: NodeBoot) -> float:

@@ -214,9 +214,12 @@ def test_what_is_said_of_a_node_goes_first() -> None:
         ({"waves": [50, 50, 100]}, 400, "waves: percentages that grow, the last of them 100"),
         ({"waves": [0, 100]}, 400, "waves: percentages that grow, the last of them 100"),
         ({"waves": [5, 25]}, 400, "waves: percentages that grow, the last of them 100"),
-        ({"canary": 0}, 400, "canary: a number from 1 to 10000 was expected"),
-        ({"canary": True}, 400, "canary: a number from 1 to 10000 was expected"),
-        ({"max_failures": -1}, 400, "max_failures: a number from 0 to 10000 was expected"),
+        ({"canary": 0}, 400, "canary: a whole number from 1 to 10000 was expected"),
+        ({"canary": 1.5}, 400, "canary: a whole number from 1 to 10000 was expected"),
+        ({"waves": [True, 100]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
+        ({"waves": [float("nan"), 100]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
+        ({"canary": True}, 400, "canary: a whole number from 1 to 10000 was expected"),
+        ({"max_failures": -1}, 400, "max_failures: a whole number from 0 to 10000 was expected"),
         ({"within": 0}, 400, "within: a number from 1 to 86400 was expected"),
         ({"wave": 3}, 400, "wave: no field of a rollout"),
     ],
@@ -231,6 +234,7 @@ def test_what_cannot_be_started_is_told_and_changes_nothing(
         assert found == status
         assert answer["error"].startswith(told)
         assert api.rollouts.rollouts == {}
+        assert api.pinned == []
 
     run(scenario)
 
