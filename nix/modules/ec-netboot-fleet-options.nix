@@ -206,7 +206,7 @@ in
       example = "/run/secrets/fleet-token";
       description = ''
         File that holds an access token: who sends it to {option}`${path}.fleet.listen` may hold machines, release them,
-        and have them boot once. One line, or two while one token takes over from another, each of at least
+        have them boot once, and pause, resume and end a rollout. One line, or two while one token takes over from another, each of at least
         ${toString minTokenLength} characters. The service gets it as a systemd credential; it never enters the Nix
         store, an argument list or a log. Null means that nobody may: what is there can only be looked at.
       '';

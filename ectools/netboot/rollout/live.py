@@ -263,6 +263,8 @@ class LiveRollouts:
     async def _supersede(self, rollout: Rollout) -> None:
         group = rollout.plan.group
         why = f"the fleet says another release of the group {group} than at the start"
+        if group not in self._fleet().groups:
+            why = f"the fleet has no group {group} any more"
         try:
             ended = await self._change(
                 group, lambda now: _need(now) if now is None else abort(now, why=why, now=self._clock())

@@ -191,6 +191,20 @@ def test_another_release_in_the_fleet_ends_it() -> None:
     run(scenario)
 
 
+def test_a_group_that_is_gone_ends_it_and_is_said_to_be() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        await ask(client, "POST", "rollouts", START)
+        api.document = {"groups": {"other": {}}, "nodes": {}}
+        api.rebase()
+        await api.rollouts.turn()
+        _, found = await ask(client, "GET", "rollouts/runners")
+        check(found)
+        assert (found["state"], found["why"]) == ("aborted", "the fleet has no group runners any more")
+        assert found["nodes"] == 0
+
+    run(scenario)
+
+
 def test_what_is_said_of_a_node_goes_first() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
         await ask(client, "POST", "rollouts", START)
