@@ -7,13 +7,13 @@ import grp
 import http.client
 import json
 import os
-import pwd
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.api.rights import USER_HEADER
+from ectools.privileges import describe_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,10 +119,7 @@ def _find_user() -> str:
     called_by = os.environ.get("SUDO_USER")
     if called_by and os.geteuid() == 0:
         return called_by
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return describe_user(os.geteuid())
 
 
 def _find_group(path: Path) -> str:

@@ -247,7 +247,7 @@ class LiveRollouts:
                 continue
             try:
                 changed = await self._change(group, self._decide)
-            except StateError:  # the store has said so
+            except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
                 continue
             await self._act(rollout, changed)
 
@@ -266,10 +266,8 @@ class LiveRollouts:
         if group not in self._fleet().groups:
             why = f"the fleet has no group {group} any more"
         try:
-            ended = await self._change(
-                group, lambda now: _need(now) if now is None else abort(now, why=why, now=self._clock())
-            )
-        except StateError:  # the store has said so
+            ended = await self._change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
+        except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
             return
         await self._tell(ended, "rollout-aborted")
 
@@ -308,7 +306,10 @@ class LiveRollouts:
                     )
                 except StateConflictError:
                     entry = await self._store.get(ROLLOUTS + group)
-                    if entry is not None:
+                    if entry is None:  # somebody has taken it away
+                        self._rollouts.pop(group, None)
+                        self._revisions.pop(group, None)
+                    else:
                         self._adopt(group, entry.value, entry.revision)
                     continue
                 self._put(group, changed, revision)

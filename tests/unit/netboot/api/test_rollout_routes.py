@@ -144,6 +144,19 @@ def test_what_is_kept_is_what_goes_on_after_a_crash() -> None:
     run(scenario)
 
 
+def test_one_that_was_taken_away_meanwhile_is_none_any_more() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        await ask(client, "POST", "rollouts", START)
+        await api.store.delete("rollouts/runners")
+        await api.rollouts.offer("runners", "nuc-07")
+        await api.rollouts.turn()
+        assert (await ask(client, "POST", "rollouts/runners/pause"))[0] == 404
+        assert find_next(api, "nuc-07") == "boot-v1"
+        assert (await ask(client, "POST", "rollouts", START))[0] == 201
+
+    run(scenario)
+
+
 def test_what_cannot_be_kept_is_not_given() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
         await ask(client, "POST", "rollouts", START)
