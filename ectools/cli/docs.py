@@ -132,8 +132,9 @@ def docs(
     from ectools.docs.reference import build_reference
     from ectools.docs.site import Site, load_site, parse_man_page
 
-    # What is made here is held until the program ends: the collector would look through it again and again.
+    # What is made here is held until the command ends: the collector would look through it again and again.
     gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
     site = (
         load_site(site_file)
         if site_file is not None
