@@ -78,6 +78,7 @@ class Machine(ABC):
         if this_run:
             run = self.show(unit, "InvocationID")["InvocationID"]
             which = [f"_SYSTEMD_INVOCATION_ID={run}"]
+        self.run("journalctl", "--sync")  # what was said before now is in it, whatever journald is behind
         return self.run("journalctl", *which, "--output=cat", "--no-pager")
 
     def entries(self, unit: str, *, this_run: bool = False) -> list[dict[str, Any]]:

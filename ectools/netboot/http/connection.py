@@ -34,6 +34,9 @@ MAX_HEADER_BYTES = 16 << 10
 """Of one request's line and fields together. aiohttp itself allows 8190 bytes for each of them."""
 MAX_AHEAD_BYTES = 64 << 10
 """What may come while a request is being answered; more is thrown away, and the connection closed."""
+MAX_REST_BYTES = 16 << 20
+"""What is read, and thrown away, of a body that nobody wants. A client that sends it whole before it reads
+gets its answer; a longer one has to read while it sends, or loses the answer to a reset."""
 LINGER_SECONDS = 2.0
 """How long the rest of a rejected request is read, so that the response arrives (RFC 9112, section 9.6)."""
 # The field lines' end, also as one that is about to be rejected writes it. Empty lines may come before a
@@ -243,7 +246,7 @@ class Connection(asyncio.Protocol):
                 return
         elif self.state is ConnectionState.REST:
             self._ahead += len(data)
-            if self._ahead > MAX_AHEAD_BYTES and self.transport is not None:
+            if self._ahead > MAX_REST_BYTES and self.transport is not None:
                 # No more of it: the client has until the deadline to read its answer. aiohttp would read on.
                 self.transport.pause_reading()
                 return
