@@ -12,6 +12,8 @@ umask 077
 
 readonly ESP_LABEL=EC-BOOT ROOT_LABEL=ec-root
 readonly STATE=var/lib/every-channel
+# Where a runner's SSH host keys are: one that keeps all it writes has them in the first, one with an overlay in the second.
+readonly KEY_PLACES=(etc/ssh "$STATE/ssh")
 readonly TELL_SECONDS=5 COPY_TRIES=5
 # What a root file system has beside the closure: its own tables, and a system that starts.
 readonly SPARE_BYTES=$((768 << 20))
@@ -280,15 +282,15 @@ partition_disk() {
 
 # Brings the SSH host keys of the system that was here before to where they outlive the making of its file system anew.
 save_host_keys() {
-  local kept=$esp/every-channel/host-keys keys
+  local kept=$esp/every-channel/host-keys place keys=()
   if [ "${plan[host-keys]}" = make ]; then
     rm -rf "$kept"
   elif mount -t ext4 -o ro "$root_part" "$root" 2> /dev/null; then
-    keys=("$root"/etc/ssh/ssh_host_*_key "$root"/etc/ssh/ssh_host_*_key.pub)
+    for place in "${KEY_PLACES[@]}"; do keys+=("$root/$place"/ssh_host_*_key "$root/$place"/ssh_host_*_key.pub); done
     if [ ${#keys[@]} -gt 0 ]; then
       rm -rf "$kept.new"
       mkdir -p "$kept.new"
-      cp "${keys[@]}" "$kept.new/"
+      (cd "$root" && cp --parents "${keys[@]#"$root/"}" "$kept.new/")
       sync --file-system "$kept.new"
       rm -rf "$kept"
       mv "$kept.new" "$kept"
@@ -379,14 +381,21 @@ install_loader() {
 }
 
 finish_keys() {
-  local kept=$root/boot/every-channel/host-keys file
-  (umask 022 && mkdir -p "$root/etc/ssh")
-  for file in "$kept"/ssh_host_*; do
-    cp "$file" "$root/etc/ssh/"
-    case $file in *.pub) chmod 0644 "$root/etc/ssh/${file##*/}" ;; esac
+  local kept=$root/boot/every-channel/host-keys place file keyword path
+  for place in "${KEY_PLACES[@]}"; do
+    for file in "$kept/$place"/ssh_host_*; do
+      (umask 022 && mkdir -p "$root/$place")
+      cp "$file" "$root/$place/"
+      chmod "$([[ $file == *.pub ]] && echo 0644 || echo 0600)" "$root/$place/${file##*/}"
+    done
   done
-  # Those that there are, stay.
-  ssh-keygen -q -A -f "$root"
+  # What its sshd asks for, and was not kept. A system without one asks for none.
+  while read -r keyword path _; do
+    if [ "$keyword" = HostKey ] && [[ $path =~ ^/[A-Za-z0-9/_.-]+/ssh_host_(rsa|ecdsa|ed25519)_key$ ]] && [ ! -e "$root$path" ]; then
+      # The key itself is root's alone whatever this says.
+      (umask 022 && mkdir -p "$root${path%/*}" && ssh-keygen -q -t "${BASH_REMATCH[1]}" -N '' -C '' -f "$root$path" < /dev/null)
+    fi
+  done < <(chroot "$root" "${plan[system]}/sw/bin/cat" "${plan[system]}/etc/ssh/sshd_config" 2> /dev/null || true)
 }
 
 # The system reports by this boot's token, once it is up. The service that does makes these files its own.
@@ -419,6 +428,7 @@ begin() {
     if [ -r "$sys/class/dmi/id/${name#*:}" ]; then known+=("${name%%:*}" "$(< "$sys/class/dmi/id/${name#*:}")"); fi
   done
   tell begin "${known[@]}"
+  step=disk
   read_plan "$runtime/answer" || give_up "the boot server's plan cannot be read"
 }
 
@@ -461,9 +471,8 @@ fi
 read_run
 mkdir -p "$root" "$esp"
 begin
-if [ ! -d "$sys/firmware/efi" ]; then give_up "the machine has started by BIOS; what is installed starts by UEFI"; fi
-step=disk
 tell disk
+if [ ! -d "$sys/firmware/efi" ]; then give_up "the machine has started by BIOS; what is installed starts by UEFI"; fi
 choose_disk "$(list_disks)"
 inspect_disk
 if is_installed; then

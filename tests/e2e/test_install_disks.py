@@ -127,7 +127,12 @@ def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, t
     assert found["loader"] == "1\n"
     assert found["marker"] == f"node nuc\norder first\nsystem {system.store_path}\n"
     assert found["modes"] == ["0o700", "0o600"]
-    assert "ssh_host_ed25519_key.pub" in found["keys"]
+    assert sorted(found["keys"]) == [
+        f"{place}/ssh_host_ed25519_key{suffix}"
+        for place in ("etc/ssh", "var/lib/every-channel/ssh")
+        for suffix in ("", ".pub")
+    ]
+    assert found["key_modes"] == {"ssh_host_ed25519_key": "0o600", "ssh_host_ed25519_key.pub": "0o644"}
     assert digest(other) == before
     # What boots next is the disk, and nothing is printed of the token.
     assert machine.boot() is None
@@ -285,6 +290,7 @@ def test_an_order_to_install_again_keeps_the_host_keys_or_makes_them(
         install(machine)
         again = describe_installed(disk, tmp_path / "mnt")
         assert (again["keys"] == first["keys"]) is (keys == "keep")
+        assert (again["keys"].keys(), again["key_modes"]) == (first["keys"].keys(), first["key_modes"])
         assert again["left"] == []
         assert again["marker"] != first["marker"]
         with disk.mounted(tmp_path / "mnt") as root:

@@ -57,9 +57,12 @@ derivation {
   builder = "/bin/sh";
   args = [ "-c" ''
     PATH=/bin:/usr/bin
-    mkdir -p $out/bin $out/sw/bin
+    mkdir -p $out/bin $out/sw/bin $out/etc/ssh
     cp $busybox $out/sw/bin/busybox
     ln -s busybox $out/sw/bin/sh
+    ln -s busybox $out/sw/bin/cat
+    echo HostKey /etc/ssh/ssh_host_ed25519_key > $out/etc/ssh/sshd_config
+    echo HostKey /var/lib/every-channel/ssh/ssh_host_ed25519_key >> $out/etc/ssh/sshd_config
     program() { { echo "#!$out/sw/bin/sh"; cat; } > "$1"; chmod 0755 "$1"; }
     echo 'exec '$out'/sw/bin/sh "$@"' | program $out/sw/bin/bash
     echo "$out/sw/bin/busybox touch /etc/activated" | program $out/activate
@@ -299,12 +302,15 @@ def describe_installed(disk: Disk, directory: Path) -> dict[str, Any]:
         system = os.readlink(
             root / "nix/var/nix/profiles" / os.readlink(root / "nix/var/nix/profiles/system")
         )
-        keys = {path.name: path.read_text() for path in (root / "etc/ssh").glob("ssh_host_*_key.pub")}
+        found_keys = sorted(root.glob("*/ssh/ssh_host_*")) + sorted(root.glob("var/lib/*/ssh/ssh_host_*"))
+        keys = {str(path.relative_to(root)): path.read_text() for path in found_keys}
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in found_keys}
         report = root / "var/lib/every-channel/report"
         found: dict[str, Any] = {
             "system": system,
             "complete": sorted(path.name for path in (root / system.lstrip("/")).iterdir()),
             "keys": keys,
+            "key_modes": modes,
             "marker": (root / "var/lib/every-channel/installed").read_text(),
             "report": (report / "first-boot").read_text(),
             "modes": [oct(path.stat().st_mode & 0o777) for path in (report, report / "first-boot")],
