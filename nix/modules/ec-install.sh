@@ -283,12 +283,13 @@ partition_disk() {
 # Brings the SSH host keys of the system that was here before to where they outlive the making of its file system anew.
 save_host_keys() {
   local kept=$esp/every-channel/host-keys place keys=()
+  # Half of them, by a power cut: those that they are of are there still.
+  rm -rf "$kept.new"
   if [ "${plan[host-keys]}" = make ]; then
     rm -rf "$kept"
   elif mount -t ext4 -o ro "$root_part" "$root" 2> /dev/null; then
     for place in "${KEY_PLACES[@]}"; do keys+=("$root/$place"/ssh_host_*_key "$root/$place"/ssh_host_*_key.pub); done
     if [ ${#keys[@]} -gt 0 ]; then
-      rm -rf "$kept.new"
       mkdir -p "$kept.new"
       (cd "$root" && cp --parents "${keys[@]#"$root/"}" "$kept.new/")
       sync --file-system "$kept.new"
@@ -413,7 +414,7 @@ leave_marker() {
   sync "$root/$STATE/installed.new"
   mv "$root/$STATE/installed.new" "$root/$STATE/installed"
   sync --file-system "$root"
-  rm -rf "$root/boot/every-channel/host-keys"
+  rm -rf "$root/boot/every-channel"
   umount --recursive "$root"
 }
 
@@ -461,6 +462,11 @@ say_it_again() {
   leave_report
   sync --file-system "$root"
   umount "$root"
+  # The last that was to be done: keys are on the root file system, and nowhere else.
+  esp_part=$(find_partition "$ESP_LABEL")
+  mount "$esp_part" "$esp"
+  rm -rf "$esp/every-channel"
+  umount "$esp"
 }
 
 read_arguments "$1"
