@@ -96,6 +96,7 @@ in
                 ExecStart = "${script}";
                 TimeoutStartSec = "infinity";
                 StandardOutput = "journal+console";
+                SyslogIdentifier = "every-channel-store";
               };
               environment = {
                 BUSYBOX = busybox;
@@ -110,7 +111,10 @@ in
         };
       }
       (lib.optionalAttrs isNetboot {
-        fileSystems."/nix/.ro-store".device = lib.mkOverride 50 "${directory}/image";
+        # As nixpkgs defines it, or this definition would count for less.
+        fileSystems."/nix/.ro-store" = lib.mkImageMediaOverride {
+          device = lib.mkForce "${directory}/image";
+        };
 
         system.build = {
           # Of a file of its own: the image cannot be in what it is made from.
