@@ -35,7 +35,7 @@ class FickleServer:
 
 
 @contextlib.contextmanager
-def serve_fickly(image: bytes, turns: Sequence[Turn] = (), *, then: Turn = Turn()) -> Iterator[FickleServer]:  # noqa: B008 - frozen
+def serve_fickly(image: bytes, turns: Sequence[Turn] = (), *, then: Turn = Turn()) -> Iterator[FickleServer]:
     """A server that gives the connections ``turns`` in order, and all that come after ``then``."""
     server = FickleServer()
     left = list(turns)

@@ -56,7 +56,7 @@ def test_of_several_systems_each_has_its_own(tmp_path: Path) -> None:
     script = build_netboot(build_settings(tmp_path, **SETTINGS), release, None)
     found = re.findall(r"every_channel\.store=http://192\.0\.2\.10:8080(\S+?),", script)
     assert found == [f"/releases/{release.id}/{name}/store.squashfs" for name in names]
-    with pytest.raises(ScriptError, match="has no b-netboot/store.squashfs, which the system's stage 1"):
+    with pytest.raises(ScriptError, match=r"has no b-netboot/store\.squashfs, which the system's stage 1"):
         build_netboot(build_settings(tmp_path, **SETTINGS), with_stores(both, missing="b-netboot/"), None)
 
 
