@@ -8,6 +8,8 @@
 # rest, one that gives something else is left alone. bash speaks HTTP by itself: what could be called for it (busybox's
 # wget, which would begin the file anew where a server ignores Range) writes before anybody has looked.
 set +e -u -o pipefail
+# Who hangs up does not end this program.
+trap "" PIPE
 
 # For an answer, and for each piece.
 STALL_SECONDS=${STALL_SECONDS:-60}
@@ -168,7 +170,7 @@ check_memory() {
 }
 
 main() {
-  local pause=$FIRST_PAUSE index since=$SECONDS before
+  local pause=$FIRST_PAUSE limit index since=$SECONDS before
   read_sums || { say "$SUMS is not what it should be"; return 1; }
   read_cmdline
   if [ "${#sources[@]}" -eq 0 ]; then
@@ -193,13 +195,18 @@ main() {
       give_notice "nothing of it came for $GIVE_UP_SECONDS s: this machine boots anew"
       return 2
     fi
-    for index in "${!sources[@]}"; do say "${sources[index]}: ${why[index]:-}"; done
+    # Nobody at all is how it is until this machine's own network is there.
+    limit=4
+    for index in "${!sources[@]}"; do
+      say "${sources[index]}: ${why[index]:-}"
+      [ "${why[index]:-}" = "nobody answers" ] || limit=32
+    done
     say "asking again in $pause s"
     # Each machine a little longer than another: those of a hall failed at the same moment.
     "$BUSYBOX" sleep "$pause.$((RANDOM % 10))$((RANDOM % 10))"
     # Who gave something else is asked again when nobody else has anything: a disk may have been repaired.
     wrong=()
-    pause=$((pause < 32 ? pause * 2 : 32))
+    pause=$((pause * 2 < limit ? pause * 2 : limit * (pause > 0)))
   done
   "$BUSYBOX" rm -f "$DIRECTORY/piece"
   say "whole, and as it was released"
