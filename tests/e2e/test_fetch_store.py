@@ -191,7 +191,7 @@ def test_addresses_that_cannot_be_asked(stage1: Stage1) -> None:
     assert f"{server.url}: HTTP 404" in said
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     turns=st.lists(
         st.builds(
