@@ -43,7 +43,11 @@ in
       mv bootspec $out/${config.boot.bootspec.filename}
     '';
   }
-  // lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; };
+  // lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; }
+  # `system.build.uki`: the same as one EFI program. nixpkgs's default is the stage 1 alone, which has no store to go on to.
+  // lib.optionalAttrs (options ? boot.uki) {
+    uki.settings.UKI.Initrd = lib.mkDefault "${netbootRamdisk}/initrd";
+  };
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 
