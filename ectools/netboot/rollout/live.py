@@ -1,7 +1,6 @@
 """The rollouts of one boot server: decided at each change that is seen, kept before anything is done by them.
 
-A group has one rollout, which stands in the store as ``rollouts/<group>``; a new one takes the place of one
-that has ended. Whoever else writes there is noticed by the revision: then it is read anew, and decided anew.
+A group has one rollout; a new one takes the place of one that has ended.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from ectools.netboot.rollout.decide import (
     resume,
     start_rollout,
 )
-from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
+from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
-from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-ROLLOUTS = "rollouts/"
-"""What keys of the store begin with; a group's name is the rest."""
 _EVENTS = {
     "rollout-started": "a rollout has begun",
     "rollout-paused": "a rollout is paused",
@@ -49,7 +46,6 @@ _EVENTS = {
     "rollout-done": "a rollout is done",
 }
 """Kind of an event → what the log says of it."""
-_MAX_TRIES = 8
 _MAX_SEEN = 64
 _KEPT_SECONDS = 2.0
 
@@ -81,17 +77,15 @@ class LiveRollouts:
         clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._kept = KeptRollouts(store, on_change=self._forget_seen)
         self._fleet = fleet
         self._held = held
         self._latest = latest
         self._list_boots = list_boots
         self._withdraw = withdraw
         self._clock = clock
-        self._rollouts: dict[str, Rollout] = {}
-        self._revisions: dict[str, int] = {}
         # node → its boots of the rollout under way, by id: the newest would hide one that failed before it
         self._seen: dict[str, dict[str, NodeBoot]] = {}
-        self._changing = asyncio.Lock()
         # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
@@ -99,16 +93,23 @@ class LiveRollouts:
     @property
     def rollouts(self) -> Mapping[str, Rollout]:
         """Group → its rollout, ended or not."""
-        return self._rollouts
+        return self._kept.by_group
 
     def need(self, group: str) -> Rollout:
         """The rollout of a group. Raises UnknownRolloutError."""
-        rollout = self._rollouts.get(group)
+        rollout = self.rollouts.get(group)
         if rollout is None:
             raise UnknownRolloutError(
                 f"{group}: this group has no rollout", hint="`ectools rollout status` shows all"
             )
         return rollout
+
+    def find_standing(self, group: str) -> str | None:
+        """The id of the release with which a rollout of the group has left it; None: what the fleet says."""
+        rollout = self.rollouts.get(group)
+        if rollout is None or not rollout.has_ended or not self._is_in_force(rollout):
+            return None
+        return find_led_release(rollout, "")  # at an end, all have the same
 
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
@@ -131,14 +132,12 @@ class LiveRollouts:
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
-        async with self._changing:
-            for entry in await self._store.list(ROLLOUTS):
-                self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+        await self._kept.load()
         await self.look_again()
 
     async def look_again(self) -> None:
         """Look at all boots of rollouts under way, of which some may have been missed. Raises StateError."""
-        for rollout in list(self._rollouts.values()):
+        for rollout in list(self.rollouts.values()):
             for node in () if rollout.has_ended else rollout.taken:
                 for boot in await self._list_boots(node):
                     self.see(boot)
@@ -156,7 +155,7 @@ class LiveRollouts:
                 hint=f"name what it boots now in {option}, so that staging another does not change it",
             )
 
-        now = self._rollouts.get(plan.group)
+        now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
             raise RolloutConflictError(
                 f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
@@ -170,7 +169,7 @@ class LiveRollouts:
             self.check_start(plan)  # again: somebody else may have begun one
             return start_rollout(plan)
 
-        rollout = await self._change(plan.group, begin)
+        rollout = await self._kept.change(plan.group, begin)
         await self._tell(rollout, "rollout-started", by=plan.by)
         return rollout
 
@@ -193,7 +192,7 @@ class LiveRollouts:
 
     def lead(self, node: Node) -> LedRelease | None:
         """The release that a rollout gives a node, as it stands; None: what the fleet says."""
-        rollout = self._rollouts.get(node.group or "")
+        rollout = self.rollouts.get(node.group or "")
         if rollout is None or not self._is_in_force(rollout):
             return None
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
@@ -205,7 +204,7 @@ class LiveRollouts:
 
         Where it cannot be kept, the node is given nothing that it has not got already.
         """
-        rollout = self._rollouts.get(group)
+        rollout = self.rollouts.get(group)
         if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
             return
         # Who is held makes places fewer: where there is none without that, nobody is counted.
@@ -214,7 +213,7 @@ class LiveRollouts:
             return
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._change(group, lambda now: self._offer(_need(now), node))
+                await self._kept.change(group, lambda now: self._offer(_need(now), node))
         except (EcError, TimeoutError) as error:
             reason = error.message if isinstance(error, EcError) else "the store does not answer"
             _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
@@ -227,7 +226,7 @@ class LiveRollouts:
         """A boot has changed."""
         if boot.node is None or boot.group is None:
             return
-        rollout = self._rollouts.get(boot.group)
+        rollout = self.rollouts.get(boot.group)
         if rollout is None or rollout.has_ended or boot.node not in rollout.taken:
             return
         seen = self._seen.setdefault(boot.node, {})
@@ -239,14 +238,14 @@ class LiveRollouts:
 
     async def turn(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
-        for group, rollout in list(self._rollouts.items()):
+        for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:
                 continue
             if not self._is_in_force(rollout):
                 await self._supersede(rollout)
                 continue
             try:
-                changed = await self._change(group, self._decide)
+                changed = await self._kept.change(group, self._decide)
             except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
                 continue
             await self._act(rollout, changed)
@@ -266,7 +265,7 @@ class LiveRollouts:
         if group not in self._fleet().groups:
             why = f"the fleet has no group {group} any more"
         try:
-            ended = await self._change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
+            ended = await self._kept.change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
         except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
             return
         await self._tell(ended, "rollout-aborted")
@@ -286,45 +285,13 @@ class LiveRollouts:
         self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None
     ) -> Rollout:
         before = self.need(group)
-        rollout = await self._change(group, lambda now: change(_need(now)))
+        rollout = await self._kept.change(group, lambda now: change(_need(now)))
         if rollout is before:
             raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
         await self._tell(rollout, kind, by=by)
         return rollout
 
-    async def _change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> Rollout:
-        """The rollout after ``change``, kept; called again where somebody else has written meanwhile."""
-        async with self._changing:
-            for _ in range(_MAX_TRIES):
-                now = self._rollouts.get(group)
-                changed = change(now)
-                if changed is now:
-                    return changed
-                try:
-                    revision = await self._store.put(
-                        ROLLOUTS + group, encode_rollout(changed), expected=self._revisions.get(group, 0)
-                    )
-                except StateConflictError:
-                    entry = await self._store.get(ROLLOUTS + group)
-                    if entry is None:  # somebody has taken it away
-                        self._rollouts.pop(group, None)
-                        self._revisions.pop(group, None)
-                    else:
-                        self._adopt(group, entry.value, entry.revision)
-                    continue
-                self._put(group, changed, revision)
-                return changed
-        raise StateError(f"{group}: its rollout is changed by others all the time", hint="try again")
-
-    def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
-        try:
-            self._put(group, decode_rollout(value), revision)
-        except ValueError as error:
-            _log.error("a rollout in the state cannot be used", group=group, reason=str(error))
-
-    def _put(self, group: str, rollout: Rollout, revision: int) -> None:
-        before = self._rollouts.get(group)
-        self._rollouts[group], self._revisions[group] = rollout, revision
+    def _forget_seen(self, rollout: Rollout, before: Rollout | None) -> None:
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             for node in rollout.taken if before is None else before.taken:
                 self._seen.pop(node, None)

@@ -11,7 +11,7 @@ from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, Api, control_socket
 
 from ectools.cli import rollout as module
 from ectools.cli.rollout import COMMAND
-from ectools.netboot.rollout.live import ROLLOUTS
+from ectools.netboot.rollout.kept import ROLLOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
