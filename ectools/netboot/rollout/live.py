@@ -150,9 +150,9 @@ class LiveRollouts:
             raise InputError(f"{plan.group}: no node is in this group")
         if plan.target == plan.before:
             option = f"groups.{plan.group}.release"
+            hint = f"name what it boots now in {option}, so that staging another does not change it"
             raise RolloutConflictError(
-                f"{plan.group}: boots {plan.target} already",
-                hint=f"name what it boots now in {option}, so that staging another does not change it",
+                f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
             )
 
         now = self.rollouts.get(plan.group)

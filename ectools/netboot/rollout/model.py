@@ -87,7 +87,12 @@ class Rollout:
 
     @property
     def under_way(self) -> tuple[str, ...]:
-        """Who has been given the release and has not said how it is, in the order in which they were."""
+        """Who has been given the release and has not said how it is, in the order in which they were.
+
+        At an end nobody: nothing is waited for any more.
+        """
+        if self.has_ended:
+            return ()
         return tuple(node for node in self.taken if node not in self.healthy and node not in self.failed)
 
 

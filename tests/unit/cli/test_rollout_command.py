@@ -124,5 +124,15 @@ def test_waiting_ends_with_it_or_with_the_time(
         assert (status, "done" in out) == (0, True)
 
 
+def test_of_one_that_was_stopped_nothing_is_under_way(program: Program, tmp_path: Path) -> None:
+    taken = [[f"n{number:02}", NOW - 300] for number in range(3)]
+    state = keep(state="stopped", taken=taken, failed=[["n01", "a.service has failed"]], ended=NOW - 9)
+    with control_socket(tmp_path / "control.sock", state):
+        status, out, _ = program(COMMAND, "status", "--socket", tmp_path / "control.sock")
+    assert status == 1
+    assert out.startswith("runners: boot-v2: stopped, wave 1 of 2: 3 of 6 had it, 0 healthy, 1 failed\n")
+    assert "under way" not in out
+
+
 def test_where_there_is_none(program: Program, sock: Path) -> None:
     assert program(COMMAND, "status", "--socket", sock) == (0, "", "there is no rollout\n")
