@@ -94,7 +94,7 @@ class RolloutRoutes:
                 f"{group_name[:80]}: the fleet has no such group", hint=did_you_mean(group_name, groups)
             )
         staged = await self._view.releases.list()
-        # A rollout that is done has left the group with another release than the fleet says: it goes back there.
+        # A rollout that is done has left the group with another release than the fleet says.
         now = self._rollouts.find_standing(group_name) or group.release
         return RolloutPlan(
             id=make_rollout_id(),

@@ -193,7 +193,18 @@ class LiveRollouts:
     def lead(self, node: Node) -> LedRelease | None:
         """The release that a rollout gives a node, as it stands; None: what the fleet says."""
         rollout = self.rollouts.get(node.group or "")
-        if rollout is None or not self._is_in_force(rollout):
+        return None if rollout is None else self._lead(rollout, node)
+
+    def preview(self, node: Node) -> LedRelease | None:
+        """As ``lead`` would be, had the node been offered the release just now. Nothing is changed."""
+        rollout = self.rollouts.get(node.group or "")
+        if rollout is None:
+            return None
+        offered = self._offer(rollout, node.name) if self._has_place(rollout, node.name) else rollout
+        return self._lead(offered, node)
+
+    def _lead(self, rollout: Rollout, node: Node) -> LedRelease | None:
+        if not self._is_in_force(rollout):
             return None
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
         origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
@@ -205,11 +216,7 @@ class LiveRollouts:
         Where it cannot be kept, the node is given nothing that it has not got already.
         """
         rollout = self.rollouts.get(group)
-        if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
-            return
-        # Who is held makes places fewer: where there is none without that, nobody is counted.
-        most = rollout.plan.quota(rollout.wave, len(self._list_members(group)))
-        if len(rollout.taken) >= most or not self._is_in_force(rollout):
+        if rollout is None or not self._has_place(rollout, node) or not self._is_in_force(rollout):
             return
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
@@ -217,6 +224,14 @@ class LiveRollouts:
         except (EcError, TimeoutError) as error:
             reason = error.message if isinstance(error, EcError) else "the store does not answer"
             _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
+
+    def _has_place(self, rollout: Rollout, node: str) -> bool:
+        """Whether the wave may have one for it."""
+        if rollout.state is not RolloutState.RUNNING or node in rollout.taken:
+            return False
+        # Who is held makes places fewer: where there is none without that, nobody is counted.
+        size = len(self._list_members(rollout.plan.group))
+        return len(rollout.taken) < rollout.plan.quota(rollout.wave, size)
 
     def _offer(self, rollout: Rollout, node: str) -> Rollout:
         known = Known(nodes=self._list_nodes(rollout), boots={}, heard={}, now=self._clock())
