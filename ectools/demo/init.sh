@@ -51,7 +51,7 @@ fi
 # A real node waits for its slot first, and stops its services.
 if [ -n "$report" ] && has ec.follow; then
   while sleep 2; do
-    answer=$(wget -q -T 10 -O - "${report%%/report*}/assignment?take=yes&boot=${report#*boot=}") || continue
+    answer=$(wget -q -O - "${report%%/report*}/assignment?take=yes&boot=${report#*boot=}") || continue
     runs=$(echo "$answer" | sed -n 's/^runs=//p')
     next=$(echo "$answer" | sed -n 's/^release=//p')
     case $answer in *boot=network*) ;; *) continue ;; esac

@@ -77,7 +77,7 @@ class LiveRollouts:
         clock: Callable[[], float],
     ) -> None:
         self._store = store
-        self._kept = KeptRollouts(store, on_change=self._forget_seen)
+        self._kept = KeptRollouts(store, on_change=self._changed)
         self._fleet = fleet
         self._held = held
         self._latest = latest
@@ -89,6 +89,8 @@ class LiveRollouts:
         # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
+        self.on_change: list[Callable[[str], None]] = []
+        """Called with the group of each rollout that is another than before."""
 
     @property
     def rollouts(self) -> Mapping[str, Rollout]:
@@ -306,7 +308,9 @@ class LiveRollouts:
         await self._tell(rollout, kind, by=by)
         return rollout
 
-    def _forget_seen(self, rollout: Rollout, before: Rollout | None) -> None:
+    def _changed(self, rollout: Rollout, before: Rollout | None) -> None:
+        for tell in self.on_change:
+            tell(rollout.plan.group)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             for node in rollout.taken if before is None else before.taken:
                 self._seen.pop(node, None)

@@ -76,9 +76,9 @@ def render_fleet(page: FleetPage, viewer: Viewer) -> str:
     return _render("fleet.html", page=page, viewer=viewer, rows=_join_rows(page), columns=_COLUMNS)
 
 
-def render_rows(page: FleetPage) -> str:
-    """Its summary and rows alone, for the script. Raises PageUnavailableError."""
-    return _render("rows.html", page=page, rows=_join_rows(page))
+def render_rows(page: FleetPage, viewer: Viewer) -> str:
+    """Its summary, rollouts and rows alone, for the script. Raises PageUnavailableError."""
+    return _render("rows.html", page=page, viewer=viewer, rows=_join_rows(page))
 
 
 def render_node(page: NodePage, viewer: Viewer) -> str:
