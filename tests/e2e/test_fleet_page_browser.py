@@ -201,7 +201,7 @@ def test_a_rollout_is_followed_wave_by_wave_until_it_is_stopped(page: Page, site
     report(site, "n0001", BootState.UNHEALTHY, why)
     page.wait_for(f"{ROLLOUT}.classList.contains('failed')")
     assert text_of(page, ".rollout h2") == f"{OLD} to runners stopped"
-    assert text_of(page, ".rollout .why") == f"1 nodes have failed (n0001: {why})"
+    assert text_of(page, ".rollout .why") == f"1 node has failed (n0001: {why})"
     assert page.evaluate("document.querySelector('.waves .open')") is None
 
 

@@ -238,7 +238,7 @@ def make_rollouts(now: float = NOW) -> list[RolloutFacts]:
             waves=[1, 2, 5],
             size=5,
             failed=[(names[0], "no healthy report; last seen at initrd")],
-            why="1 nodes have failed (nuc-01: no healthy report; last seen at initrd)",
+            why="1 node has failed (nuc-01: no healthy report; last seen at initrd)",
             **shared,
         ),
     ]

@@ -63,7 +63,8 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
         return rollout
     judged = _judge(rollout, known)
     if len(judged.failed) > judged.plan.max_failures:
-        return _stop(judged, known, f"{len(judged.failed)} nodes have failed")
+        count = len(judged.failed)
+        return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
     is_settled = judged.taken and not judged.under_way
     if not is_settled or judged.state is RolloutState.PAUSED:
         return judged

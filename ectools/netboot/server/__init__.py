@@ -8,6 +8,6 @@ once · ``boot_records`` what is remembered of its boots, ``node_reports`` what 
 ``access``, ``forwarded`` who may have what, also behind a reverse proxy ·
 ``boot_tracker`` which node has fetched what ·
 ``fleet_service`` for whoever watches it, with ``metrics``: ``metrics_table`` what they are,
-``metrics_nodes`` those of nodes, ``metrics_text`` as text · ``rollout_service`` what leads nodes on ·
-``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq in a process of its own · ``run`` puts them together.
+``metrics_nodes`` those of nodes, ``metrics_rollouts``, ``metrics_text`` as text · ``rollout_service`` what
+leads nodes on · ``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq in a process of its own · ``run`` puts them together.
 """

@@ -104,7 +104,7 @@ def test_a_bad_release_is_stopped_withdrawn_and_goes_back() -> None:
         check(found)
         assert found["state"] == "stopped"
         assert found["under_way"] == []
-        assert found["why"] == "1 nodes have failed (nuc-07: a.service has failed)"
+        assert found["why"] == "1 node has failed (nuc-07: a.service has failed)"
         assert find_next(api, "nuc-07") == find_next(api, "nuc-08") == PREVIOUS.id
         # Another may follow, and begins anew.
         status, again = await ask(client, "POST", "rollouts", START)
