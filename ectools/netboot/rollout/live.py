@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
     abort,
@@ -20,10 +19,13 @@ from ectools.netboot.rollout.decide import (
     offer,
     pause,
     resume,
+    settle,
     start_rollout,
 )
+from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.rollout.seen import SeenBoots
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -35,18 +37,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-_EVENTS = {
-    "rollout-started": "a rollout has begun",
-    "rollout-paused": "a rollout is paused",
-    "rollout-resumed": "a rollout goes on",
-    "rollout-aborted": "a rollout was ended: all go back to the release before",
-    "rollout-node-failed": "a node has failed with the release of a rollout",
-    "rollout-wave": "a rollout's next wave is open",
-    "rollout-stopped": "a rollout has stopped: all go back to the release before",
-    "rollout-done": "a rollout is done",
-}
-"""Kind of an event → what the log says of it."""
-_MAX_SEEN = 64
 _KEPT_SECONDS = 2.0
 
 
@@ -62,7 +52,8 @@ class LiveRollouts:
     """The rollouts.
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
-    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped.
+    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped, and is
+    told again where it raises EcError.
     """
 
     def __init__(
@@ -76,7 +67,7 @@ class LiveRollouts:
         withdraw: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._store = store
+        self._journal = RolloutJournal(store)
         self._kept = KeptRollouts(store, on_change=self._changed)
         self._fleet = fleet
         self._held = held
@@ -84,8 +75,9 @@ class LiveRollouts:
         self._list_boots = list_boots
         self._withdraw = withdraw
         self._clock = clock
-        # node → its boots of the rollout under way, by id: the newest would hide one that failed before it
-        self._seen: dict[str, dict[str, NodeBoot]] = {}
+        self._seen = SeenBoots()
+        self._settling: set[str] = set()
+        self._unsettled: dict[str, str] = {}  # group → why its end has no consequences as yet
         # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
@@ -116,7 +108,7 @@ class LiveRollouts:
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
         latest, nodes = self._latest(), self._list_nodes(rollout)
-        boots = {name: self._list_seen(name, latest.get(name)) for name in rollout.taken}
+        boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
 
@@ -172,7 +164,7 @@ class LiveRollouts:
             return start_rollout(plan)
 
         rollout = await self._kept.change(plan.group, begin)
-        await self._tell(rollout, "rollout-started", by=plan.by)
+        await self._journal.tell(rollout, "rollout-started", by=plan.by)
         return rollout
 
     async def pause(self, group: str, *, by: str | None) -> Rollout:
@@ -186,9 +178,8 @@ class LiveRollouts:
     async def abort(self, group: str, *, by: str | None) -> Rollout:
         """As ``pause``."""
         why = "somebody has ended it" if by is None else f"{by} has ended it"
-        return await self._turn(
-            group, lambda now: abort(now, why=why, now=self._clock()), "rollout-aborted", by=by
-        )
+        rollout = await self._turn_to(group, lambda now: abort(now, why=why, now=self._clock()))
+        return await self._settle(rollout, by=by)
 
     # What happens
 
@@ -246,17 +237,13 @@ class LiveRollouts:
         rollout = self.rollouts.get(boot.group)
         if rollout is None or rollout.has_ended or boot.node not in rollout.taken:
             return
-        seen = self._seen.setdefault(boot.node, {})
-        seen[boot.id] = boot
-        while len(seen) > _MAX_SEEN:
-            # What was given up says nothing; what has failed is never forgotten.
-            given_up = [key for key, each in seen.items() if each.state is BootState.ABANDONED]
-            del seen[given_up[0] if given_up else next(iter(seen))]
+        self._seen.see(boot.node, boot)
 
     async def turn(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
         for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:
+                await self._settle(rollout)  # the server was killed, or the disk was full, before it was done
                 continue
             if not self._is_in_force(rollout):
                 await self._supersede(rollout)
@@ -285,51 +272,62 @@ class LiveRollouts:
             ended = await self._kept.change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
         except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
             return
-        await self._tell(ended, "rollout-aborted")
+        await self._settle(ended)
 
     async def _act(self, before: Rollout, rollout: Rollout) -> None:
         for node in rollout.failed.keys() - before.failed.keys():
-            await self._tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
+            await self._journal.tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
         if rollout.wave > before.wave:
-            await self._tell(rollout, "rollout-wave", wave=rollout.wave)
-        if rollout.state is RolloutState.STOPPED:
-            await self._tell(rollout, "rollout-stopped")
-            await self._withdraw(rollout.plan.target)
-        elif rollout.state is RolloutState.DONE:
-            await self._tell(rollout, "rollout-done")
+            await self._journal.tell(rollout, "rollout-wave", wave=rollout.wave)
+        await self._settle(rollout)
+
+    async def _settle(self, rollout: Rollout, *, by: str | None = None) -> Rollout:
+        """Do what follows from an end; once, but where the server is killed within it, once more."""
+        group = rollout.plan.group
+        if not rollout.is_unsettled or group in self._settling:
+            return rollout
+        self._settling.add(group)
+        try:
+            if rollout.state is RolloutState.STOPPED:
+                await self._withdraw(rollout.plan.target)
+            await self._journal.tell(rollout, f"rollout-{rollout.state}", by=by)
+
+            def end(now: Rollout | None) -> Rollout:
+                found = _need(now)
+                return settle(found) if found.plan.id == rollout.plan.id else found
+
+            rollout = await self._kept.change(group, end)
+        except EcError as error:
+            if self._unsettled.get(group) != error.message:  # it is tried again, all the time
+                self._unsettled[group] = error.message
+                _log.error(
+                    "what follows from a rollout's end cannot be done", group=group, reason=error.message
+                )
+        else:
+            self._unsettled.pop(group, None)
+        finally:
+            self._settling.discard(group)
+        return rollout
 
     async def _turn(
         self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None
     ) -> Rollout:
+        rollout = await self._turn_to(group, change)
+        await self._journal.tell(rollout, kind, by=by)
+        return rollout
+
+    async def _turn_to(self, group: str, change: Callable[[Rollout], Rollout]) -> Rollout:
         before = self.need(group)
         rollout = await self._kept.change(group, lambda now: change(_need(now)))
         if rollout is before:
             raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
-        await self._tell(rollout, kind, by=by)
         return rollout
 
     def _changed(self, rollout: Rollout, before: Rollout | None) -> None:
         for tell in self.on_change:
             tell(rollout.plan.group)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
-            for node in rollout.taken if before is None else before.taken:
-                self._seen.pop(node, None)
-
-    def _list_seen(self, node: str, newest: NodeBoot | None) -> list[NodeBoot]:
-        seen = dict(self._seen.get(node, {}))
-        if newest is not None:
-            seen[newest.id] = newest
-        return sorted(seen.values(), key=lambda boot: boot.started)
-
-    async def _tell(self, rollout: Rollout, kind: str, *, by: str | None = None, **data: Any) -> None:
-        plan = rollout.plan
-        told = {"release": plan.target, "before": plan.before, "why": rollout.why, **data}
-        write = _log.warning if rollout.state is RolloutState.STOPPED else _log.info
-        write(_EVENTS[kind], group=plan.group, by=by, **told)
-        try:
-            await self._store.append(kind, subject=plan.group, by=by, data=told)
-        except StateError:  # the store has said so; the rollout itself is kept
-            return
+            self._seen.forget(rollout.taken if before is None else before.taken)
 
 
 def make_rollout_id() -> str:

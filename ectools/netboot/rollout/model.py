@@ -69,6 +69,7 @@ class Rollout:
 
     ``taken``: node → Unix seconds at which it was given the release, in that order. ``failed``: node → why.
     ``healthy``: who has reported so. ``why``: one line on why it stands as it does. ``ended``: Unix seconds.
+    ``is_unsettled``: it has ended, and what follows from that is not done yet.
     """
 
     plan: RolloutPlan
@@ -80,6 +81,7 @@ class Rollout:
     healthy: frozenset[str] = frozenset()
     why: str | None = None
     ended: float | None = None
+    is_unsettled: bool = False
 
     @property
     def has_ended(self) -> bool:
