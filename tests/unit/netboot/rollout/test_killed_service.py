@@ -13,7 +13,7 @@ from support.rollout_fleet import BAD, BEFORE, TARGET, Behaviour
 
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
 
-MAX_STEPS = 4000
+MAX_STEPS = 1000
 SCHEDULES = {
     "canary": st.integers(1, 3),
     "waves": st.sampled_from([(100.0,), (50.0, 100.0), (10.0, 25.0, 100.0)]),
