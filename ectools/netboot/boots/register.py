@@ -171,6 +171,11 @@ class BootRegister:
         live = self._by_token.get(hash_token(token))
         return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
 
+    def find_by_token(self, token: str) -> NodeBoot | None:
+        """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
+        live = self._by_token.get(hash_token(token))
+        return None if live is None else live.boot
+
     async def report(self, token: str, stage: NodeStage, report: NodeReport | None) -> NodeBoot:
         """What a node says, kept when this returns. Raises ReportError; StateError: it may say it again.
 
