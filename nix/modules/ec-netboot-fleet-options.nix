@@ -28,7 +28,18 @@ let
     example = "boot-v2026.03.02";
     description = ''
       The release that these machines boot: its tag, or its id. It has to be staged, and should be pinned
-      (`ectools netboot releases pin`), so that it stays. Null means the current one.
+      (`ectools netboot releases pin`), so that it stays. Null means what `channel` leads to, or the current one.
+    '';
+  };
+
+  channel = mkOption {
+    type = types.nullOr (types.strMatching name);
+    default = null;
+    example = "canary";
+    description = ''
+      The channel that leads to the release of these machines (see {option}`${path}.release.channel`), in place of `release`.
+      What it leads to is staged beside what is current, from where that comes from. It takes
+      {option}`${path}.release.signature`.
     '';
   };
 
@@ -149,7 +160,7 @@ let
 
   group = types.submodule {
     options = {
-      inherit system release;
+      inherit system release channel;
 
       boot = mkOption {
         type = boot;

@@ -92,10 +92,13 @@ class _Builder:
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
         binary = raw.get("bootBinary")
+        if raw.get("release") is not None and raw.get("channel") is not None:
+            self._add(("groups", name, "channel"), raw["channel"], "set beside release", "one of the two")
         return NodeGroup(
             name=name,
             system=raw.get("system"),
             release=raw.get("release"),
+            channel=raw.get("channel"),
             boot=NodeTarget(raw.get("boot", NodeTarget.NETWORK)),
             boot_binary=None if binary is None else StockBinary(binary),
             kernel_arguments=self._check_arguments(("groups", name), raw),
