@@ -86,9 +86,9 @@ def render_fleet(page: FleetPage, viewer: Viewer) -> Iterator[str]:
     yield "".join((_join_rows(page.rows[_FIRST_ROWS:]), after))
 
 
-def render_rows(page: FleetPage) -> str:
-    """Its summary and rows alone, for the script. Raises PageUnavailableError."""
-    return _render("rows.html", page=page, rows=_join_rows(page.rows))
+def render_rows(page: FleetPage, viewer: Viewer) -> str:
+    """Its summary, rollouts and rows alone, for the script. Raises PageUnavailableError."""
+    return _render("rows.html", page=page, viewer=viewer, rows=_join_rows(page.rows))
 
 
 def render_node(page: NodePage, viewer: Viewer) -> str:

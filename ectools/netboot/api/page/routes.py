@@ -20,7 +20,7 @@ from ectools.netboot.api.page import render
 from ectools.netboot.api.page.filters import parse_filter
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
 from ectools.netboot.api.page.rows import build_fleet_page
-from ectools.netboot.api.page.source import find_detail, list_facts
+from ectools.netboot.api.page.source import find_detail, list_facts, list_rollouts
 from ectools.netboot.api.page.strips import MAX_STRIPS, build_node_page
 from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_cookie
 
@@ -63,6 +63,7 @@ def mount_page(app: web.Application, view: FleetView, rights: Rights) -> None:
         ("/nodes/{name:[^/]+}/hold", page.hold),
         ("/nodes/{name:[^/]+}/release", page.release),
         ("/nodes/{name:[^/]+}/boot-once", page.boot_once),
+        *((f"/rollouts/{{group:[^/]+}}/{turn}", page.lead(turn)) for turn in ("pause", "resume", "abort")),
         ("/sign-in", page.sign_in),
         ("/sign-out", page.sign_out),
     ):
@@ -121,10 +122,10 @@ class _Page:
         return answer
 
     async def show_rows(self, request: web.Request) -> web.Response:
-        names = frozenset(request.query.getall("name", [])[:MAX_NAMES])
+        names, viewer = frozenset(request.query.getall("name", [])[:MAX_NAMES]), self._look(request)
         with self._wait():
             page = await self._find_page(request, names=names)
-            return _send(await self._make(lambda: render.render_rows(page)))
+            return _send(await self._make(lambda: render.render_rows(page, viewer)))
 
     async def show_node(self, request: web.Request) -> web.Response:
         viewer = self._look(request)
@@ -156,9 +157,10 @@ class _Page:
         wanted = parse_filter(request.query)
         releases = await self._view.releases.list()
         latest, now = dict(self._view.boots.latest), self._view.clock()
+        rollouts = list_rollouts(self._view.rollouts, releases)
 
         def find() -> FleetPage:
-            facts = list_facts(self._view.fleet, latest, releases, now=now)
+            facts = list_facts(self._view.fleet, latest, releases, now=now, rollouts=rollouts)
             return build_fleet_page(facts, wanted, names=names)
 
         return await self._make(find)
@@ -184,6 +186,18 @@ class _Page:
         name = request.match_info["name"]
         await boot_node_once(self._view, name, by=by, boot=target, release=release or None)
         return _go_to_node(request)
+
+    def lead(self, name: str) -> Handler:
+        """What pauses, resumes or ends a rollout."""
+        rollouts = self._view.rollouts
+        turn = {"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[name]
+
+        async def lead(request: web.Request) -> web.StreamResponse:
+            by, _ = self._rights.require_user(request), await _read_form(request)
+            await turn(request.match_info["group"], by=by)
+            return _go_to("/")
+
+        return lead
 
     async def sign_in(self, request: web.Request) -> web.Response:
         token = (await _read_form(request)).get("token", "")

@@ -18,6 +18,7 @@ from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.api.rights import TokenRights
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.rollout.model import RolloutPlan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -345,3 +346,40 @@ def test_a_node_s_page_is_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) 
         assert threads[0] != threading.get_ident()
 
     ask(scenario)
+
+
+def test_a_rollout_is_seen_and_paused_and_ended_by_who_is_signed_in() -> None:
+    fleet: dict[str, Any] = {
+        "groups": {"runners": {"release": "boot-v1"}},
+        "nodes": {name: {"group": "runners", "match": {"serial": name}} for name in ("a", "b")},
+    }
+
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        plan = RolloutPlan(
+            id="r", group="runners", target=CURRENT.id, before=PREVIOUS.id, base="boot-v1", at=NOW, by="alice"
+        )
+        await api.rollouts.start(plan)
+        await api.rollouts.offer("runners", "a")
+        html = await (await client.get("/")).text()
+        assert 'data-part="rollout runners"' in html
+        assert "/rollouts/runners/pause" not in html
+        pause = "/rollouts/runners/pause"
+        answer = await client.post(pause, data={}, headers=of_same_origin(client))
+        assert answer.status == 403
+        await sign_in(client)
+        answer = await client.post(pause, data={}, headers=of_same_origin(client), allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        assert api.rollouts.need("runners").state == "paused"
+        rows = await (await client.get("/rows")).text()
+        assert "/rollouts/runners/resume" in rows
+        # From another site's page it is not.
+        abort = "/rollouts/runners/abort"
+        assert (await client.post(abort, data={}, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+        await client.post(abort, data={}, headers=of_same_origin(client))
+        ended = api.rollouts.need("runners")
+        assert (ended.state, ended.why) == ("aborted", "the access token, from 127.0.0.1 has ended it")
+        assert (await client.post(pause, data={}, headers=of_same_origin(client))).status == 409
+        nobody = "/rollouts/nobody/pause"
+        assert (await client.post(nobody, data={}, headers=of_same_origin(client))).status == 404
+
+    ask(scenario, Api(document=fleet))
