@@ -90,7 +90,7 @@ class _Builder:
 
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
-        binary = raw.get("bootBinary")
+        binary, slots = raw.get("bootBinary"), raw.get("slots")
         return NodeGroup(
             name=name,
             system=raw.get("system"),
@@ -100,6 +100,7 @@ class _Builder:
             kernel_arguments=self._check_arguments(("groups", name), raw),
             healthy_within=int(raw.get("healthyWithin", HEALTHY_WITHIN)),
             health_units=self._check_units(("groups", name), raw),
+            slots=None if slots is None else int(slots),
         )
 
     def build_node(self, name: str, raw: Mapping[str, Any]) -> Node:

@@ -4,7 +4,8 @@
 way, ``firewall``, ``udp_listeners`` · ``policy`` by what rules · ``site`` which release's files stand where
 · ``script_desk`` who gets which script, ``machine_scripts`` what each machine boots, ``boot_orders`` what
 once · ``boot_records`` what is remembered of its boots, ``node_reports`` what it says of them,
-``node_assignments`` what it is to boot next, ``rate_limit`` how often · ``leases`` the releases in use ·
+``node_assignments`` what it is to boot next, ``fleet_lock`` how many at a time, ``rate_limit`` how often,
+``receivers`` who takes what they send · ``leases`` the releases in use ·
 ``access``, ``forwarded`` who may have what, also behind a reverse proxy ·
 ``boot_tracker`` which node has fetched what ·
 ``fleet_service`` for whoever watches it, with ``metrics``: ``metrics_table`` what they are,
