@@ -22,11 +22,12 @@ from ectools.netboot.rollout.decide import (
     settle,
     start_rollout,
 )
+from ectools.netboot.rollout.encode import measure_largest
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.seen import SeenBoots
-from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -149,6 +150,13 @@ class LiveRollouts:
                 f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
             )
 
+        members = self._list_members(plan.group)
+        if measure_largest(plan, members) > MAX_VALUE_BYTES:
+            raise InputError(
+                f"{plan.group}: a rollout to {len(members)} nodes, of which {plan.max_failures} may fail, is too "
+                "large to be kept",
+                hint="make groups of at most 3,000 nodes, or allow fewer failures",
+            )
         now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
             raise RolloutConflictError(
