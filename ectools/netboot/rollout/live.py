@@ -153,8 +153,7 @@ class LiveRollouts:
         members = self._list_members(plan.group)
         if measure_largest(plan, members) > MAX_VALUE_BYTES:
             raise InputError(
-                f"{plan.group}: a rollout to {len(members)} nodes, of which {plan.max_failures} may fail, is too "
-                "large to be kept",
+                f"{plan.group}: a rollout to {len(members)} nodes is too large to be kept",
                 hint="make groups of at most 3,000 nodes, or allow fewer failures",
             )
         now = self.rollouts.get(plan.group)
