@@ -47,12 +47,16 @@ class RunningServer:
     address: str
     process: subprocess.Popen[bytes]
 
-    def cpu_seconds(self) -> float:
-        """Of all its processes."""
+    def list_processes(self) -> list[int]:
+        """Itself and its children."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def cpu_seconds(self) -> float:
+        """Of all its processes."""
         ticks = 0
-        for each in (str(pid), *children):
+        for each in self.list_processes():
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")

@@ -37,6 +37,7 @@ in
     ./ec-runner-follow.nix
     ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
+    ./ec-runner-store.nix
   ];
 
   options.services.every-channel.runner = {

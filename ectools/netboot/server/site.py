@@ -30,6 +30,7 @@ from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES
 from ectools.netboot.server.boot_tracker import BootTracker
 from ectools.netboot.server.fleet_lock import FleetLock
+from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.node_assignments import NodeAssignments
 from ectools.netboot.server.node_reports import NodeReports
@@ -118,7 +119,15 @@ class BootSite:
         self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = BootTracker(clock=clock, see=(lambda *_: None) if boots is None else boots.see)
         self.reports = (
-            None if boots is None else NodeReports(boots, name_client=self._name_client, clock=clock)
+            None
+            if boots is None
+            else NodeReports(
+                boots,
+                name_client=self._name_client,
+                installs=None if live is None else InstallDesk(boots, live),
+                base_url=lambda: self._policy.settings.base_url,
+                clock=clock,
+            )
         )
         self._scripts = ScriptDesk(
             store,

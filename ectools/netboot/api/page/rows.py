@@ -42,6 +42,8 @@ STAGE_WORDS = {
     NodeStage.INITRD: "initrd fetched",
     NodeStage.LOADED: "kernel about to start",
     NodeStage.RUNNING: "kernel runs",
+    NodeStage.INSTALLING: "installs",
+    NodeStage.INSTALLED: "installed; its disk boots",
     NodeStage.UP: "has reported",
 }
 """What a boot that is under way has come to."""
@@ -207,13 +209,21 @@ def _name_machine(node: NodeFacts) -> str:
 def describe_progress(boot: NodeBoot) -> str:
     """What there is to say of a boot beside its state."""
     if boot.state is BootState.BOOTING:
-        return STAGE_WORDS[boot.last_stage]
+        return f"{STAGE_WORDS[boot.last_stage]}{_describe_step(boot)}"
     if boot.why is not None:
         return text.show_line(boot.why)
     up = boot.stages.get(NodeStage.UP)
     if up is not None:
         return f"up in {text.write_duration(up - boot.started)}"
     return f"last seen: {STAGE_WORDS[boot.last_stage]}"
+
+
+def _describe_step(boot: NodeBoot) -> str:
+    """What a machine is at that installs: `: copy 40 %`."""
+    install = boot.install
+    if install is None or install.step is None or boot.last_stage is not NodeStage.INSTALLING:
+        return ""
+    return f": {install.step}" + ("" if install.percent is None else f" {install.percent} %")
 
 
 def fits(row: NodeRow, wanted: RowFilter) -> bool:

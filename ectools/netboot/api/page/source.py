@@ -38,6 +38,7 @@ _TARGETS = {
     NodeTarget.NETWORK: "the network",
     NodeTarget.DISK: "its disk",
     NodeTarget.HOLD: "nothing: it waits",
+    NodeTarget.INSTALL: "the network, to install it",
 }
 
 
@@ -133,14 +134,14 @@ def _tell_node(
         boot=boot,
         hold=_write_hold(hold) if hold is not None else "by the fleet itself" if node.hold else None,
         boot_once=None if once is None else _write_once(once),
-        may_release=hold is not None or once is not None,
+        may_release=override is not None and override.leads,
         next=_choose_next(assignment, releases),
     )
 
 
 def _choose_next(assignment: Assignment, releases: Sequence[StagedRelease]) -> NextBoot | None:
     """The release of its next boot; None where that boots none."""
-    if assignment.boot is not NodeTarget.NETWORK:
+    if not assignment.boot.is_over_network:
         return None
     staged = choose_staged(releases, assignment.release)
     if staged is not None:
@@ -167,7 +168,7 @@ def _plan(assignment: Assignment, releases: Sequence[StagedRelease]) -> Iterator
     origins = assignment.origins
     boots_from = _TARGETS[assignment.boot] + (", once" if assignment.once else "")
     yield PlannedValue(name="Boots from", value=boots_from, origin=origins.get("boot"), is_literal=False)
-    if assignment.boot is not NodeTarget.NETWORK:
+    if not assignment.boot.is_over_network:
         return
     yield _plan_release(assignment, choose_staged(releases, assignment.release))
     system = assignment.system or "the one for its architecture"

@@ -33,6 +33,8 @@ SEGMENT_WORDS = {
     NodeStage.INITRD: "initrd",
     NodeStage.LOADED: "unpacking",
     NodeStage.RUNNING: "kernel starts",
+    NodeStage.INSTALLING: "installer starts",
+    NodeStage.INSTALLED: "installs",
     NodeStage.UP: "system starts",
 }
 """What the machine did until it was seen at a stage."""

@@ -26,7 +26,7 @@ from ectools.netboot.api.page.facts import (
 )
 from ectools.netboot.api.page.filters import RowFilter, RowState
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
-from ectools.netboot.api.page.rows import build_fleet_page
+from ectools.netboot.api.page.rows import FleetPage, build_fleet_page
 from ectools.netboot.api.page.strips import build_node_page
 from ectools.netboot.boots.model import BootState, NodeReport
 from ectools.netboot.rollout.model import RolloutState
@@ -72,13 +72,17 @@ class Elements(HTMLParser):
         self.texts.append(data)
 
 
+def render_whole(page: FleetPage, viewer: Viewer) -> str:
+    return "".join(render.render_fleet(page, viewer))
+
+
 def write_fleet(viewer: Viewer = LOOKS, wanted: RowFilter | None = None, count: int = 20) -> str:
-    return render.render_fleet(build_fleet_page(make_fleet(count, unknown=2), wanted or RowFilter()), viewer)
+    return render_whole(build_fleet_page(make_fleet(count, unknown=2), wanted or RowFilter()), viewer)
 
 
 def write_led(viewer: Viewer) -> str:
     facts = dataclasses.replace(make_fleet(2), rollouts=make_rollouts())
-    return render.render_fleet(build_fleet_page(facts, RowFilter()), viewer)
+    return render_whole(build_fleet_page(facts, RowFilter()), viewer)
 
 
 def write_all() -> dict[str, str]:
@@ -88,8 +92,8 @@ def write_all() -> dict[str, str]:
         "filtered": write_fleet(ACTS, RowFilter(state=RowState.FAILED, group="lab", text='"a" b')),
         "led": write_led(ACTS),
         "rows": render.render_rows(build_fleet_page(make_fleet(2), RowFilter()), ACTS),
-        "machines": render.render_fleet(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
-        "empty": render.render_fleet(build_fleet_page(nothing, RowFilter()), Viewer()),
+        "machines": render_whole(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
+        "empty": render_whole(build_fleet_page(nothing, RowFilter()), Viewer()),
         "node": render.render_node(build_node_page(make_detail(), more=True), ACTS),
         "silent": render.render_node(
             build_node_page(NodeDetail(node=NodeFacts(subject="nuc-19"), boots=(), now=NOW)), LOOKS
@@ -239,7 +243,7 @@ def write_with(text: str) -> list[Elements]:
     return [
         Elements(html)
         for html in (
-            render.render_fleet(asked, ACTS),
+            render_whole(asked, ACTS),
             render.render_rows(listed, ACTS),
             render.render_node(build_node_page(detail), ACTS),
             render.render_message(text, text, ACTS),
@@ -304,3 +308,15 @@ def test_colours_of_text_stand_out_in_light_and_dark() -> None:
         for front, back in [*product(fronts, ["page", "raised"]), ("text", "changed")]:
             lighter, darker = sorted((_luminance(scheme[front]), _luminance(scheme[back])), reverse=True)
             assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back, scheme)
+
+
+def test_the_first_part_is_what_a_screen_shows() -> None:
+    page = build_fleet_page(make_fleet(200, unknown=2), RowFilter())
+    first, rest = render.render_fleet(page, LOOKS)
+    assert "page.css" in first
+    assert first.count("<tr ") == 1 + render._FIRST_ROWS
+    assert rest.count("<tr ") == 200 - render._FIRST_ROWS
+    assert rest.endswith("</html>\n")
+    few, end = render.render_fleet(build_fleet_page(make_fleet(3), RowFilter()), LOOKS)
+    assert few.count("<tr ") == 4
+    assert "<tr " not in end

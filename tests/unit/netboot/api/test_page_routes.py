@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import ClientPayloadError
 from support.fleet_api import CURRENT, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot
 from yarl import URL
 
@@ -284,6 +286,66 @@ def test_pages_are_made_one_at_a_time_and_a_crowd_is_told_to_come_again(
             assert sorted([(await each).status for each in asked]) == [200, 200, 200, 503]
 
     asyncio.run(run())
+
+
+def test_the_beginning_of_the_page_is_sent_while_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    came, threads = threading.Event(), []
+
+    def write(*_: Any) -> Any:
+        yield "<p>first"
+        threads.append(threading.get_ident())
+        assert came.wait(60)
+        yield "<p>rest"
+
+    monkeypatch.setattr(render, "render_fleet", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        answer = await client.get("/")
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert await answer.content.readany() == b"<p>first"
+        came.set()
+        assert await answer.content.read() == b"<p>rest"
+        assert threads != [threading.get_ident()]
+        head = await client.head("/")
+        assert (head.status, head.headers["Content-Length"]) == (200, "15")
+
+    ask(scenario)
+
+
+def test_a_page_that_breaks_on_its_way_does_not_end_as_if_it_were_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(*_: Any) -> Any:
+        yield "<p>first"
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(render, "render_fleet", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        answer = await client.get("/")
+        with pytest.raises(ClientPayloadError):
+            await answer.read()
+        assert (await client.get("/nodes/nuc-07")).status == 200
+
+    ask(scenario)
+
+
+def test_a_node_s_page_is_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def write(*_: Any) -> str:
+        threads.append(threading.get_ident())
+        return ""
+
+    monkeypatch.setattr(render, "render_node", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        assert (await client.get("/nodes/nuc-07")).status == 200
+        assert threads
+        assert threads[0] != threading.get_ident()
+
+    ask(scenario)
 
 
 def test_a_rollout_is_seen_and_paused_and_ended_by_who_is_signed_in() -> None:
