@@ -268,7 +268,7 @@ class LiveRollouts:
     def _is_in_force(self, rollout: Rollout) -> bool:
         """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
         group = self._fleet().groups.get(rollout.plan.group)
-        return group is not None and group.release == rollout.plan.base
+        return group is not None and group.wanted == rollout.plan.base
 
     async def _supersede(self, rollout: Rollout) -> None:
         group = rollout.plan.group
