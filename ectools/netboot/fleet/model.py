@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.netboot.fleet.install import NOTHING_SAID, InstallSettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,11 +29,19 @@ class UnknownPolicy(StrEnum):
 
 
 class NodeTarget(StrEnum):
-    """What a machine boots: a release, what its firmware finds next, or nothing as yet."""
+    """What a machine boots: a release, what its firmware finds next, nothing as yet, or a release that
+    installs it.
+    """
 
     NETWORK = "network"
     DISK = "disk"
     HOLD = "hold"
+    INSTALL = "install"
+
+    @property
+    def is_over_network(self) -> bool:
+        """Whether a release is booted."""
+        return self in (NodeTarget.NETWORK, NodeTarget.INSTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +73,7 @@ class NodeGroup:
     kernel_arguments: tuple[str, ...] = ()
     healthy_within: int = HEALTHY_WITHIN
     health_units: tuple[str, ...] = ()
+    install: InstallSettings = NOTHING_SAID
 
     @property
     def wanted(self) -> str | None:
@@ -74,7 +85,7 @@ class NodeGroup:
 class Node:
     """A machine with a name. ``group`` None: of no group; ``boot`` None: its group's.
 
-    ``kernel_arguments`` come after the group's.
+    ``kernel_arguments`` come after the group's, ``install`` goes before it.
     """
 
     name: str
@@ -83,6 +94,7 @@ class Node:
     boot: NodeTarget | None = None
     kernel_arguments: tuple[str, ...] = ()
     hold: bool = False
+    install: InstallSettings = NOTHING_SAID
 
 
 @dataclass(frozen=True, kw_only=True)
