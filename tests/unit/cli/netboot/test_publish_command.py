@@ -9,6 +9,7 @@ import pytest
 from support.promoted import Promoted
 from support.releases import release_files
 
+from ectools.cli.netboot.depot_options import read_key
 from ectools.cli.netboot.promote import COMMAND as PROMOTE
 from ectools.cli.netboot.publish import COMMAND as PUBLISH
 
@@ -78,6 +79,13 @@ def test_how_it_is_not_given(
     status, _, err = program(PUBLISH, *given)
     assert status == 2
     assert words in err
+
+
+def test_a_key_has_its_program(made: Promoted) -> None:
+    assert read_key(None, None) is None
+    found = read_key("openssl", made.home / "key")
+    assert found is not None
+    assert (found.form, found.file) == ("openssl", made.home / "key")
 
 
 def test_what_is_packed_is_published_alone(program: Program, made: Promoted) -> None:
