@@ -12,6 +12,7 @@ from support.releases import release_files
 from ectools.cli.netboot.depot_options import read_key
 from ectools.cli.netboot.promote import COMMAND as PROMOTE
 from ectools.cli.netboot.publish import COMMAND as PUBLISH
+from ectools.cli.netboot.stage import COMMAND as STAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,12 @@ def test_a_release_is_published_promoted_and_staged(program: Program, made: Prom
     assert (found["moved"], found["before"], found["tag"]) == (False, "boot-v2026.03.02", "boot-v2026.03.02")
     status, out, _ = program(PROMOTE, *promote)
     assert out == "stable: leads to boot-v2026.03.02 already; nothing changed\n"
-    assert made.stage().release.tag == "boot-v2026.03.02"
+    pinned = ("--signature-format", "openssl", "--public-key-file", str(made.home / "key.pub"))
+    followed = ("--source", made.source, "--channel", "stable", "--state-dir", made.home / "state")
+    status, out, _ = program(STAGE, *followed, *pinned)
+    assert (status, out.startswith("boot-v2026.03.02 (sha256-")) == (0, True)
+    status, _, err = program(STAGE, *followed, *pinned, "--tag", "boot-v2026.03.02")
+    assert (status, "--channel excludes --tag and --tarball" in err) == (2, True)
 
 
 def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted) -> None:
