@@ -3,8 +3,9 @@
 ``builtins.tryEval`` does not catch an abort, a missing attribute or an infinite recursion. Where the
 evaluation dies of one, Nix's trace tells which field of which option it was; where it does not, the
 evaluation is repeated with marks on standard error, the last of which tells it. That field is left out, and
-the options are evaluated again. An evaluation that takes too long ends the request: no field is to blame. What ``tryEval`` does catch leaves no words behind: such a field is evaluated
-once more by itself, for what Nix says of it.
+the options are evaluated again. What ``tryEval`` does catch leaves no words behind: such a field is evaluated
+once more by itself, for what Nix says of it. An evaluation that takes too long ends the request: no field is
+to blame for it.
 """
 
 from __future__ import annotations
@@ -131,11 +132,11 @@ class OptionsRequest:
         raise options_failure(first) from first
 
     def _too_long(self, error: NixError) -> OptionsError:
-        """The error of a tree for which there is not time enough: no option is to blame for what takes long."""
+        """The error of a tree for which there is not time enough, whatever was evaluated when it ended."""
         left_out = f", without what ended it before in {', '.join(self.skip)}" if self.skip else ""
         return OptionsError(
             f"the options cannot be evaluated: {error}{left_out}",
-            hint="take a part of the tree (--from '(EXPRESSION).options.programs'), or a machine with less to do",
+            hint="give a part of the tree: --from '(EXPRESSION).options.programs'",
         )
 
     def _leave_out(self, culprit: _Culprit) -> str | None:
