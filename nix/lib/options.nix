@@ -211,7 +211,9 @@ let
     in
     (
       if
-        context.trace == null && !(context.skip ? ${lib.concatStringsSep "." loc}) && whole.success
+        context.trace == null
+        && (context.skip == { } || !(context.skip ? ${lib.concatStringsSep "." loc}))
+        && whole.success
       then
         whole.value
       else
@@ -225,7 +227,7 @@ let
   # an end says where it happened.
   marked =
     context: id: field: v:
-    if context.skip ? ${id} && builtins.elem field context.skip.${id} then
+    if context.skip != { } && context.skip ? ${id} && builtins.elem field context.skip.${id} then
       { }
     else if context.raw then
       builtins.deepSeq v { value = v; }
