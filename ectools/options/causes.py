@@ -69,7 +69,7 @@ def find_cause(error: NixError, *, library: Path) -> Cause:
 
 
 def find_notes(error: NixError) -> tuple[str, ...]:
-    """What the modules say of where they were, innermost first: steps without a place, of ``addErrorContext``.
+    """What the modules say of where they were, innermost first: the steps that have no place.
 
     Where showing a definition fails, the module system was in the middle of a message of its own: the error
     says nothing of what is wrong then, and the steps do.
