@@ -83,12 +83,6 @@ in
               };
             };
 
-            # It ends with stage 1, or a stage 2 without networkd would warn of a socket that it does not know.
-            sockets.systemd-networkd = {
-              conflicts = [ "initrd-switch-root.target" ];
-              before = [ "initrd-switch-root.target" ];
-            };
-
             services.every-channel-store = {
               description = "The Nix store's image from the boot server";
               requiredBy = [ mount ];

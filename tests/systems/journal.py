@@ -65,6 +65,11 @@ EXPLAINED = (
         always=EVERYWHERE,
         scripted=True,
     ),
+    Explained(
+        pattern=r"systemd-networkd\.socket: Socket unit configuration has changed while unit has been "
+        r"running, no open socket file descriptor left\..*",
+        why="a stage 1 that fetches its store has networkd, and stage 2 has not",
+    ),
     Explained(pattern=r"No swap; memory pressure usage will be degraded", why="the systems have no swap"),
     # A nixpkgs whose binaries are another distribution's.
     Explained(
