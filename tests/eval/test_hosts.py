@@ -48,7 +48,8 @@ SUMMARY = """builtins.mapAttrs (_: { config, options, ... }: let inherit (config
     whole = "${config.system.build.netbootRamdisk}/initrd";
   };
   activation = map (each: each.file) (
-    options.system.activationScripts.definitionsWithLocations ++ options.boot.postBootCommands.definitionsWithLocations
+    options.system.activationScripts.definitionsWithLocations
+    ++ options.boot.postBootCommands.definitionsWithLocations
   );
   afterBoot = config.boot.postBootCommands;
   card = if !(config ? sdImage) then null else config.image.fileName or config.sdImage.imageName;
@@ -136,7 +137,7 @@ def test_options_have_the_names_of_a_newer_nixpkgs_where_it_has_them(nixpkgs: Pa
 
 
 def test_nothing_of_here_is_a_script_that_nixos_init_passes_over(hosts: dict[str, dict[str, Any]]) -> None:
-    """It runs no activation script, and refuses a system with commands after the boot; images have nixpkgs's."""
+    """It runs no activation script, and refuses commands after the boot; images have nixpkgs's."""
     for name, host in hosts.items():
         assert [file for file in host["activation"] if "/nixos/modules/" not in file] == [], name
         assert (host["afterBoot"] == "") != name.endswith(("-netboot", "-iso", "-sdimage")), name
