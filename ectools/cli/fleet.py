@@ -136,6 +136,7 @@ _TITLES = {
     "healthy_within": "healthyWithin",
     "health_units": "healthUnits",
     "refused": "refused",
+    "install": "install",
 }
 _SHOWN = ("boot", "system", "release", "boot_binary", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
@@ -144,6 +145,7 @@ _NOTHING = {
     "boot_binary": "the one that all machines get",
     "kernel_arguments": "none beside the release's",
     "health_units": "boot-complete.target alone",
+    "install": "nothing",
 }
 
 
@@ -219,12 +221,18 @@ def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     for title in _SHOWN:
         name = _TITLES[title]
         rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
+    if "install" in found:
+        rows.append(("install", _show("install", found["install"]), found["origins"].get("install", "")))
     return rows
 
 
 def _show(title: str, value: Any) -> str:
     if value in (None, (), []):
         return _NOTHING[title]
+    if isinstance(value, dict):
+        flat = {**value, **{f"disk.{name}": each for name, each in value["disk"].items()}}
+        del flat["disk"]
+        return " ".join(f"{name}={json.dumps(each)}" for name, each in flat.items() if each is not None)
     return " ".join(value) if isinstance(value, tuple | list) else "yes" if value is True else str(value)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOK_SECONDS = 1.0
+ONCE_TARGETS = ("network", "disk", "install")
+"""As ectools.netboot.fleet.override has it, which takes its time to load."""
 
 
 @click.command(epilog="Example: ectools fleet status --group runners --wait --timeout 900")
@@ -81,14 +83,21 @@ def release(*, name: str, sock: Path | None) -> None:
 
 @click.command("boot-once", epilog="Example: ectools fleet boot-once nuc-07 --release boot-v2026.03.02")
 @click.argument("name", metavar="NODE")
+@click.argument("target", metavar="[TARGET]", type=click.Choice(ONCE_TARGETS), required=False)
 @click.option("--disk", is_flag=True, help="What its firmware finds next, in place of the network.")
 @click.option("--release", "wanted", metavar="RELEASE", help="A release: its tag, or its id.")
 @socket_option
-def boot_once(*, name: str, disk: bool, wanted: str | None, sock: Path | None) -> None:
-    """Have a node boot something at its next boot, and at that alone, also where it is held."""
+def boot_once(*, name: str, target: str | None, disk: bool, wanted: str | None, sock: Path | None) -> None:
+    """Have a node boot something at its next boot, and at that alone, also where it is held.
+
+    TARGET is network, which is the default, disk, or install: the release is booted, and installs what the
+    fleet says (`install`) on the node's disk. That is over once the disk boots, however often it is tried.
+    """
+    if disk and target not in (None, "disk"):
+        raise click.UsageError(f"--disk and {target} exclude each other")
     if disk and wanted is not None:
         raise click.UsageError("--disk and --release exclude each other")
-    body: dict[str, Any] = {"boot": "disk" if disk else "network"}
+    body: dict[str, Any] = {"boot": "disk" if disk else target or "network"}
     if wanted is not None:
         body["release"] = wanted
     row = open_client(sock).post("nodes", name, "boot-once", body=body)

@@ -68,7 +68,8 @@ def describe_next(row: Mapping[str, Any]) -> str:
     if following["release"] is None:
         wanted = following["wanted"] or "a release"
         return f"{show_text(wanted)}, which is not staged"
-    return _name_release(following["release"])
+    name = _name_release(following["release"])
+    return f"{name}, which installs it" if following["boot"] == "install" else name
 
 
 def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> str:

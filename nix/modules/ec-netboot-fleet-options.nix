@@ -28,7 +28,18 @@ let
     example = "boot-v2026.03.02";
     description = ''
       The release that these machines boot: its tag, or its id. It has to be staged, and should be pinned
-      (`ectools netboot releases pin`), so that it stays. Null means the current one.
+      (`ectools netboot releases pin`), so that it stays. Null means what `channel` leads to, or the current one.
+    '';
+  };
+
+  channel = mkOption {
+    type = types.nullOr (types.strMatching name);
+    default = null;
+    example = "canary";
+    description = ''
+      The channel that leads to the release of these machines (see {option}`${path}.release.channel`), in place of `release`.
+      What it leads to is staged beside what is current, from where that comes from. It takes
+      {option}`${path}.release.signature`.
     '';
   };
 
@@ -36,7 +47,86 @@ let
     "network"
     "disk"
     "hold"
+    "install"
   ];
+
+  install = types.submodule {
+    options = {
+      system = mkOption {
+        type = types.nullOr (
+          types.strMatching "[A-Za-z0-9][A-Za-z0-9+._?=-]{0,210}|/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211}"
+        );
+        default = null;
+        example = "ec-runner";
+        description = ''
+          Which of the installed systems that the release carries (`ectools netboot pack --with-system`): the name of
+          its configuration ({option}`system.name`), that of its store path, or the store path. Null means the only one
+          for the machine's architecture.
+        '';
+      };
+
+      disk = {
+        id = mkOption {
+          type = types.nullOr (types.strMatching "[A-Za-z0-9][A-Za-z0-9._:+=@-]{0,126}");
+          default = null;
+          example = "nvme-Samsung_SSD_970_EVO_500GB_S466NX0K123456";
+          description = "The disk, by its name in {file}`/dev/disk/by-id`.";
+        };
+
+        serial = mkOption {
+          type = types.nullOr (types.strMatching "[A-Za-z0-9][A-Za-z0-9._:+=-]{0,126}");
+          default = null;
+          example = "S466NX0K123456";
+          description = "The disk, by its serial number, as `lsblk --nodeps --output SERIAL` shows it.";
+        };
+
+        minGiB = mkOption {
+          type = types.nullOr (types.ints.between 1 1048576);
+          default = null;
+          example = 100;
+          description = ''
+            The only disk of at least so many GiB. Where there are several, or none, nothing is installed, and every
+            disk stays as it was. Without any of the three it is the only disk that the machine has.
+          '';
+        };
+      };
+
+      erase = mkOption {
+        type = types.nullOr types.bool;
+        default = null;
+        example = true;
+        description = ''
+          Whether a disk that holds something else may be erased: a partition table or a file system that was not made
+          here, or another node's system. Null means what the group says, and false where it says nothing.
+        '';
+      };
+
+      hostKeys = mkOption {
+        type = types.nullOr (
+          types.enum [
+            "keep"
+            "make"
+          ]
+        );
+        default = null;
+        example = "make";
+        description = ''
+          SSH host keys: `keep` those of the system that was installed here before, where there is one; `make` new ones.
+          Null means what the group says, and `keep` where it says nothing.
+        '';
+      };
+
+      within = mkOption {
+        type = types.nullOr (types.ints.between 60 86400);
+        default = null;
+        example = 7200;
+        description = ''
+          Seconds from the boot script to the report of the system that was installed. Null means what the group says,
+          and 3600 where it says nothing.
+        '';
+      };
+    };
+  };
 
   match = {
     mac = mkOption {
@@ -70,7 +160,7 @@ let
 
   group = types.submodule {
     options = {
-      inherit system release;
+      inherit system release channel;
 
       boot = mkOption {
         type = boot;
@@ -78,8 +168,19 @@ let
         example = "disk";
         description = ''
           What these machines boot: `network`, the release; `disk`, what their firmware finds next (on BIOS, the first
-          disk); `hold`, nothing: they wait, and ask again.
+          disk); `hold`, nothing: they wait, and ask again; `install`, the release, which installs
+          {option}`install.system` on their disk, once: from then on they boot from it.
         '';
+      };
+
+      install = mkOption {
+        type = install;
+        default = { };
+        example = {
+          system = "ec-runner";
+          disk.minGiB = 100;
+        };
+        description = "What these machines install, and where, when they are to.";
       };
 
       bootBinary = mkOption {
@@ -145,6 +246,18 @@ let
         default = null;
         example = "disk";
         description = "What it boots, in place of its group's.";
+      };
+
+      install = mkOption {
+        type = install;
+        default = { };
+        example = {
+          disk.serial = "S466NX0K123456";
+        };
+        description = ''
+          What it installs, and where, when it is to. What is said here goes before what its group says; of
+          {option}`disk` all of it.
+        '';
       };
 
       kernelArguments = mkOption {

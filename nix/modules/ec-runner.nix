@@ -36,6 +36,7 @@ in
     ./ec-report.nix
     ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
+    ./ec-runner-store.nix
   ];
 
   options.services.every-channel.runner = {

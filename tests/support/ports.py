@@ -15,8 +15,8 @@ _UNIT = "ports.service"
 
 _FOUND = "/run/ports.json"
 
-# Bound before the unit is active; at its end, it writes which of them somebody came to. To a file: a journal is
-# behind what is said to it, and an empty one reads like a closed firewall.
+# Bound before the unit is active; at its end, it writes which of them somebody came to. To a file: a journal
+# is behind what is said to it, and an empty one reads like a closed firewall.
 _LISTEN = """
 import json, signal, socket, subprocess, sys
 KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}

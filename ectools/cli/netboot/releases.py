@@ -11,6 +11,8 @@ import click
 from ectools.cli.complete import complete_release
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_state, show_size, state_options
+from ectools.netboot.fleet.model import CHANNEL_PREFIX
+from ectools.netboot.release.channels import list_followed
 from ectools.netboot.release.store import ReleaseStore
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ def _find_marks(store: ReleaseStore, release: Release) -> list[str]:
     return [
         *(name for name in ("current", "previous") if store.find_link_id(name) == release.id),
         *(name for name, ids in sets.items() if release.id in ids),
+        *(f"{CHANNEL_PREFIX}{name}" for name, led in list_followed(store).items() if led == release.id),
     ]
 
 

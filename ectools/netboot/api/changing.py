@@ -67,7 +67,8 @@ class Changing:
         by, body = await self._read_change(request, "boot", "release")
         name = request.match_info["name"]
         boot = body.get("boot") or NodeTarget.NETWORK.value
-        await boot_node_once(self._view, name, by=by, boot=boot, release=body.get("release"))
+        release, rights = body.get("release"), self._all_rights
+        await boot_node_once(self._view, name, by=by, boot=boot, release=release, all_rights=rights)
         return await self._answer_node(name)
 
     async def _add(self, request: web.Request) -> web.Response:
@@ -118,10 +119,17 @@ async def hold_node(view: FleetView, name: str, *, by: str, why: str | None) -> 
     await view.fleet.hold(name, by=by, why=why or None)
 
 
-async def boot_node_once(view: FleetView, name: str, *, by: str, boot: str, release: str | None) -> None:
+async def boot_node_once(
+    view: FleetView, name: str, *, by: str, boot: str, release: str | None, all_rights: bool = False
+) -> None:
     """A node boots this once. Raises EcError, also where the release is not staged."""
     if boot not in ONCE_TARGETS:
         raise InputError(f"boot: is {boot[:40]!r}", hint=f"one of {', '.join(ONCE_TARGETS)}")
+    if boot == NodeTarget.INSTALL and not all_rights:
+        raise ForbiddenError(
+            "a disk is written to by order over the control socket alone",
+            hint="use ectools fleet boot-once on the boot host",
+        )
     view.fleet.need(name)
     if release is not None:
         staged = await view.releases.list()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ectools.netboot.api.view import FleetView
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.install import NodeInstall
     from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.state.interface import StateEvent
 
@@ -53,7 +54,7 @@ def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease
 
 
 def _describe_next(assignment: Assignment, wanted: StagedRelease | None) -> dict[str, Any]:
-    is_network = assignment.boot is NodeTarget.NETWORK
+    is_network = assignment.boot.is_over_network
     return {
         "boot": assignment.boot.value,
         "system": assignment.system if is_network else None,
@@ -90,7 +91,9 @@ def _is_on_release(
 
 
 def describe_override(override: NodeOverride | None) -> dict[str, Any]:
-    """``hold`` and ``boot_once``: what is said of a node for a while, each None where nothing is."""
+    """``hold`` and ``boot_once``: what is said of a node for a while, each None where nothing is; and
+    ``installed``: what is on its disk from here.
+    """
     hold = None if override is None else override.hold
     once = None if override is None else override.once
     return {
@@ -104,7 +107,15 @@ def describe_override(override: NodeOverride | None) -> dict[str, Any]:
             "by": once.by,
             "given": once.given,
         },
+        "installed": _describe_install(None if override is None else override.install),
     }
+
+
+def _describe_install(install: NodeInstall | None) -> dict[str, Any] | None:
+    if install is None or not install.done:
+        return None
+    names = ("at", "release", "system", "disk")
+    return {name: getattr(install, name) for name in names}
 
 
 def describe_node(view: FleetView, name: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:
@@ -140,6 +151,14 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "started": boot.started,
         "deadline": boot.deadline,
         "ended": boot.ended,
+        "install": None
+        if (install := boot.install) is None
+        else {
+            "step": None if install.step is None else install.step.value,
+            "percent": install.percent,
+            "disk": install.disk,
+            "error": install.error,
+        },
         "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
         "report": None
         if report is None

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.boots.model import STAGES, BootState, NodeBoot, NodeReport
+from ectools.netboot.boots.model import (
+    STAGES,
+    BootInstall,
+    BootState,
+    InstallStep,
+    NodeBoot,
+    NodeReport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +23,7 @@ _BOOT = (
     *("id", "token_hash", "machine", "release", "system", "node", "group", "tag", "client", "within", "why"),
     *("ended", "store_path"),
 )
+_INSTALL = ("order", "run", "percent", "disk", "error")
 _REPORT = ("release", "system", "healthy", "journal", "clock")
 
 
@@ -26,6 +34,7 @@ def encode_boot(boot: NodeBoot) -> dict[str, Any]:
         "state": boot.state.value,
         "stages": {stage.value: at for stage, at in boot.stages.items()},
         "report": None if boot.report is None else encode_report(boot.report),
+        **({} if boot.install is None else {"install": encode_install(boot.install)}),
     }
 
 
@@ -37,6 +46,11 @@ def encode_report(report: NodeReport) -> dict[str, Any]:
     }
 
 
+def encode_install(install: BootInstall) -> dict[str, Any]:
+    step = None if install.step is None else install.step.value
+    return {**{name: getattr(install, name) for name in _INSTALL}, "step": step}
+
+
 def decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
     """Raises ValueError: it is no boot that this program has written."""
     try:
@@ -45,9 +59,16 @@ def decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
             state=BootState(raw["state"]),
             stages={stage: float(raw["stages"][stage]) for stage in STAGES if stage in raw["stages"]},
             report=None if raw.get("report") is None else _decode_report(raw["report"]),
+            install=None if raw.get("install") is None else _decode_install(raw["install"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no boot: {error}") from error
+
+
+def _decode_install(raw: Mapping[str, Any]) -> BootInstall:
+    step = raw["step"]
+    known = {name: raw[name] for name in _INSTALL if name in raw}
+    return BootInstall(**known, step=None if step is None else InstallStep(step))
 
 
 def _decode_report(raw: Mapping[str, Any]) -> NodeReport:

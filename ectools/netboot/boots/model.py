@@ -20,7 +20,9 @@ class NodeStage(StrEnum):
     INITRD = "initrd"  # likewise, the last of its initrds
     LOADED = "loaded"  # it is about to start the kernel, wherever the files came from
     RUNNING = "running"  # its initrd runs
-    UP = "up"  # its report has come
+    INSTALLING = "installing"  # a boot that installs: it was told what to install, and does
+    INSTALLED = "installed"  # likewise: its disk boots from now on
+    UP = "up"  # its report has come, of a boot that installs that of the system on its disk
 
 
 STAGES = tuple(NodeStage)
@@ -54,13 +56,44 @@ class NodeReport:
     clock: float | None = None
 
 
+class InstallStep(StrEnum):
+    """What a machine is at that installs, in the order in which it does it."""
+
+    BEGIN = "begin"  # it asks what to install
+    DISK = "disk"  # it looks for the disk
+    PARTITION = "partition"  # it is about to write to it
+    COPY = "copy"  # the system's closure
+    LOADER = "loader"  # the boot loader, and the activation of the system
+    KEYS = "keys"  # what is left: SSH host keys, its first report
+    DONE = "done"
+
+
+INSTALL_STEPS = tuple(InstallStep)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootInstall:
+    """The installation of a boot. ``run``: a random word of the program that does it, None before it began.
+
+    ``disk``: its own name of what it writes to; ``percent``: of the step; ``error``: why it does not go on.
+    """
+
+    order: str
+    run: str | None = None
+    step: InstallStep | None = None
+    percent: int | None = None
+    disk: str | None = None
+    error: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeBoot:
     """A boot. ``id`` is random and public; its token is known to the node alone, and kept as ``token_hash``.
 
     ``machine`` is how the machine said who it is (``mac 02:…``), ``node`` and ``group`` None where the fleet
     has no name for it. ``release`` is the id of what was served, ``tag`` its tag, ``system`` its name.
-    ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known.
+    ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known; of a boot
+    that installs, the system that is installed, which is the one that reports.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
     from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting.
@@ -82,6 +115,7 @@ class NodeBoot:
     why: str | None = None
     report: NodeReport | None = None
     ended: float | None = None
+    install: BootInstall | None = None
 
     @property
     def subject(self) -> str:

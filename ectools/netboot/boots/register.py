@@ -20,15 +20,17 @@ from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
 from ectools.netboot.boots.counts import BootCounts
+from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
 from ectools.netboot.boots.journals import JournalBudget
 from ectools.netboot.boots.judge import describe_silence, judge
-from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
+from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
+    from ectools.netboot.boots.installing import InstallWord
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -118,12 +120,14 @@ class BootRegister:
         client: str | None,
         within: float,
         store_path: str | None = None,
+        order: str | None = None,
         seen: Mapping[NodeStage, float] | None = None,
     ) -> tuple[NodeBoot, str]:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``seen``: stages before the script → how many seconds ago.
+        boot. ``order``: of the installation that it is for. ``seen``: stages before the script → how many
+        seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -138,6 +142,7 @@ class BootRegister:
             store_path=store_path,
             client=client,
             within=within,
+            install=None if order is None else BootInstall(order=order),
             stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
         live = self._find_same(boot)
@@ -171,6 +176,11 @@ class BootRegister:
         live = self._by_token.get(hash_token(token))
         return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
 
+    def find_by_token(self, token: str) -> NodeBoot | None:
+        """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
+        live = self._by_token.get(hash_token(token))
+        return None if live is None else live.boot
+
     async def report(self, token: str, stage: NodeStage, report: NodeReport | None) -> NodeBoot:
         """What a node says, kept when this returns. Raises ReportError; StateError: it may say it again.
 
@@ -190,6 +200,32 @@ class BootRegister:
             self._take_report(live, report, now=now)
         elif stage not in boot.stages:
             self._reach(live, stage)
+        if not live.is_kept:
+            await self._write([live])
+        return live.boot
+
+    def find_reporting(self, token: str) -> NodeBoot | None:
+        """The boot of a token that is good for reports; None where it is good for none."""
+        return self._by_token[hash_token(token)].boot if self.knows(token) else None
+
+    async def install(self, token: str, word: InstallWord) -> NodeBoot:
+        """What a node says as it installs, kept when this returns; what was said before is taken again.
+
+        Raises ReportError, InstallRefusedError; StateError: it may say it again.
+        """
+        if not self.knows(token):
+            raise ReportError("the installation's token is unknown, or its time is over")
+        live, now = self._by_token[hash_token(token)], self._clock()
+        if not self._is_newest(live):
+            raise InstallRefusedError("its machine has asked for another boot since")
+        boot = advance(live.boot, word)
+        if boot is not live.boot:
+            if boot.state is BootState.FAILED and word.error is None and now <= boot.deadline:
+                boot = replace(boot, state=BootState.BOOTING, why=None, ended=None)  # it tries once more
+            live.boot = boot
+            self._reach(live, NodeStage.INSTALLED if word.step is InstallStep.DONE else NodeStage.INSTALLING)
+            if (fault := describe_fault(live.boot)) is not None:
+                self._conclude(live, BootState.FAILED, fault, now=now)
         if not live.is_kept:
             await self._write([live])
         return live.boot
@@ -255,8 +291,9 @@ class BootRegister:
             return None
         boot = live.boot
         # From another address it may be another machine, which says that it is this one.
-        is_same = (boot.machine, boot.client, boot.release, boot.system) == (
-            *(asked.machine, asked.client, asked.release, asked.system),
+        is_same = all(
+            getattr(boot, name) == getattr(asked, name)
+            for name in ("machine", "client", "release", "system", "install")
         )
         return live if is_same else None
 
@@ -304,9 +341,10 @@ class BootRegister:
         self._unwritten.pop(live.boot.id, None)
 
     def _reach(self, live: _Live, stage: NodeStage) -> None:
-        live.boot = replace(live.boot, stages={**live.boot.stages, stage: self._clock()})
         live.token = None
-        self.counts.reach(live.boot, stage)
+        if stage not in live.boot.stages:
+            live.boot = replace(live.boot, stages={**live.boot.stages, stage: self._clock()})
+            self.counts.reach(live.boot, stage)
         self._changed(live)
 
     def _take_report(self, live: _Live, report: NodeReport, *, now: float) -> None:

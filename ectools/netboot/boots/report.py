@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from ectools.errors import InputError, cut
+from ectools.netboot.boots.form import clean_text, get_field, parse_form
 from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.redact import redact_tokens
 
@@ -31,23 +31,22 @@ MAX_FAILED_UNITS = 64
 PARTS = ("firmware", "loader", "kernel", "initrd", "userspace")
 """Of a boot, whose seconds systemd tells (systemd-analyze(1), time)."""
 
-_MAX_FIELDS = 256
 _MAX_TEXT = 256
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 
 
 def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
     """The stage that a node is at, and its report where it is up. Raises InputError, which says why not."""
-    fields = _parse_fields(body)
-    stage = _get(fields, "stage")
+    fields = parse_form(body)
+    stage = get_field(fields, "stage")
     if stage == NodeStage.RUNNING:
         return NodeStage.RUNNING, None
     if stage != NodeStage.UP:
-        raise InputError(f"stage: {cut(_clean(stage or ''))!r} is neither running nor up")
-    healthy = _get(fields, "healthy")
+        raise InputError(f"stage: {cut(clean_text(stage or ''))!r} is neither running nor up")
+    healthy = get_field(fields, "healthy")
     if healthy not in ("yes", "no"):
         raise InputError("healthy: neither yes nor no")
-    journal = redact_tokens(_clean(_get(fields, "journal") or "", lines=True))
+    journal = redact_tokens(clean_text(get_field(fields, "journal") or "", lines=True))
     return NodeStage.UP, NodeReport(
         release=_parse_text(fields, "release"),
         system=_parse_text(fields, "system"),
@@ -55,49 +54,23 @@ def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
         seconds={
             part: number for part in PARTS if (number := _parse_number(fields, f"seconds.{part}")) is not None
         },
-        failed=tuple(_clean(unit)[:_MAX_TEXT] for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]),
+        failed=tuple(clean_text(unit)[:_MAX_TEXT] for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]),
         journal=journal[-MAX_JOURNAL_LENGTH:] if healthy == "no" else "",
         clock=_parse_number(fields, "clock"),
     )
 
 
-def _parse_fields(body: bytes) -> Mapping[str, Sequence[str]]:
-    fields: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError as error:
-        raise InputError(f"more than {_MAX_FIELDS} fields") from error
-    for name, value in pairs:
-        fields.setdefault(name, []).append(value)
-    return fields
-
-
-def _get(fields: Mapping[str, Sequence[str]], name: str) -> str | None:
-    values = fields.get(name, ())
-    if len(values) > 1:
-        raise InputError(f"{name}: there are {len(values)} of it")
-    return values[0] if values else None
-
-
 def _parse_text(fields: Mapping[str, Sequence[str]], name: str) -> str | None:
-    text = _clean(_get(fields, name) or "").strip()
+    text = clean_text(get_field(fields, name) or "").strip()
     if len(text) > _MAX_TEXT:
         raise InputError(f"{name}: longer than {_MAX_TEXT} characters")
     return text or None
 
 
 def _parse_number(fields: Mapping[str, Sequence[str]], name: str) -> float | None:
-    text = _get(fields, name)
+    text = get_field(fields, name)
     if text is None:
         return None
     if _NUMBER.fullmatch(text) is None:
         raise InputError(f"{name}: no decimal number")
     return float(text)
-
-
-def _clean(text: str, *, lines: bool = False) -> str:
-    """A text without what is not printable; blanks stay, and line breaks where there may be ``lines``."""
-    kept = "\n\t" if lines else ""
-    return "".join(
-        char if char.isprintable() or char in kept else "\N{REPLACEMENT CHARACTER}" for char in text
-    )

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.fleet.install import FIRST_ORDER, NOTHING_SAID, build_plan, describe_plan, name_order
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
+    from ectools.netboot.fleet.install import InstallPlan
     from ectools.netboot.fleet.model import Fleet, Node
     from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.protocols import StockBinary
@@ -25,11 +27,13 @@ IMPLICIT = NodeGroup(name="")
 class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
-    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
+    ``release`` is a tag, an id or ``channel:NAME``, None the current one; ``system`` None: the one for its
+    architecture;
     ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
     report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
     left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
-    who has said so for a while; a value that none says has none. ``once``: it is for one boot.
+    who has said so for a while; a value that none says has none. ``once``: it is for one boot. ``install``:
+    what it installs, where that is what it boots.
     """
 
     node: str | None
@@ -44,6 +48,7 @@ class Assignment:
     refused: bool
     origins: dict[str, str]
     once: bool = False
+    install: InstallPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +67,9 @@ def assign(
     if led is not None:
         origins = {**assignment.origins, "release": led.origin}
         assignment = replace(assignment, release=led.id, origins=origins)
-    return assignment if override is None else _override(assignment, override)
+    if override is not None:
+        assignment = _override(assignment, override)
+    return _plan_install(fleet, node, assignment, override)
 
 
 def describe_assignment(assignment: Assignment) -> dict[str, Any]:
@@ -76,6 +83,7 @@ def describe_assignment(assignment: Assignment) -> dict[str, Any]:
         "kernelArguments": list(assignment.kernel_arguments),
         "healthyWithin": assignment.healthy_within,
         "healthUnits": list(assignment.health_units),
+        **({} if assignment.install is None else {"install": describe_plan(assignment.install)}),
         "origins": assignment.origins,
     }
 
@@ -91,7 +99,32 @@ def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
     if (hold := override.hold) is not None:
         origins["boot"] = _name_origin("held", hold.by, hold.at)
         return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
+    install = override.install
+    if install is not None and install.done:
+        # What the fleet says of a node that is there already is not done to it a second time.
+        is_again = assignment.boot is NodeTarget.INSTALL
+        if is_again or (install.leads and assignment.boot is NodeTarget.NETWORK):
+            origins["boot"] = _name_origin("installed", None, install.at)
+            return replace(assignment, boot=NodeTarget.DISK, origins=origins)
     return assignment
+
+
+def _plan_install(
+    fleet: Fleet, node: Node, assignment: Assignment, override: NodeOverride | None
+) -> Assignment:
+    """The same with what is installed, where the node is to be."""
+    if assignment.boot is not NodeTarget.INSTALL:
+        return assignment
+    group = IMPLICIT if node.group is None else fleet.groups[node.group]
+    once = None if override is None else override.once
+    plan = build_plan(node.install.over(group.install), FIRST_ORDER if once is None else name_order(once.at))
+    said = [
+        f"{where}.install"
+        for where, settings in ((f"groups.{group.name}", group.install), (f"nodes.{node.name}", node.install))
+        if settings != NOTHING_SAID
+    ]
+    origins = {**assignment.origins, **({"install": ", ".join(said)} if said else {})}
+    return replace(assignment, install=plan, healthy_within=plan.within, origins=origins)
 
 
 def _name_origin(what: str, by: str | None, at: float) -> str:
@@ -112,6 +145,8 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         )
         if value is not None
     }
+    if group.channel is not None:
+        origins["release"] = f"{of_group}.channel"
     boot = group.boot
     if group is not IMPLICIT:
         origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
@@ -133,7 +168,7 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         group=node.group,
         boot=boot,
         system=group.system,
-        release=group.release,
+        release=group.wanted,
         boot_binary=group.boot_binary,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
         healthy_within=group.healthy_within,

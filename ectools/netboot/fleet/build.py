@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.ipxe.language import goes_on, is_argument
 from ectools.names import show_path
+from ectools.netboot.fleet.install import DiskChoice, HostKeys, InstallSettings
 from ectools.netboot.fleet.machine import list_keys, normalize_mac, normalize_text, normalize_uuid
 from ectools.netboot.fleet.model import (
     HEALTHY_WITHIN,
@@ -91,15 +92,19 @@ class _Builder:
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
         binary = raw.get("bootBinary")
+        if raw.get("release") is not None and raw.get("channel") is not None:
+            self._add(("groups", name, "channel"), raw["channel"], "set beside release", "one of the two")
         return NodeGroup(
             name=name,
             system=raw.get("system"),
             release=raw.get("release"),
+            channel=raw.get("channel"),
             boot=NodeTarget(raw.get("boot", NodeTarget.NETWORK)),
             boot_binary=None if binary is None else StockBinary(binary),
             kernel_arguments=self._check_arguments(("groups", name), raw),
             healthy_within=int(raw.get("healthyWithin", HEALTHY_WITHIN)),
             health_units=self._check_units(("groups", name), raw),
+            install=self._build_install(("groups", name), raw),
         )
 
     def build_node(self, name: str, raw: Mapping[str, Any]) -> Node:
@@ -113,6 +118,23 @@ class _Builder:
             boot=None if boot is None else NodeTarget(boot),
             kernel_arguments=self._check_arguments(("nodes", name), raw),
             hold=raw.get("hold", False),
+            install=self._build_install(("nodes", name), raw),
+        )
+
+    def _build_install(self, place: Sequence[str | int], raw: Mapping[str, Any]) -> InstallSettings:
+        said: Mapping[str, Any] = raw.get("install", {})
+        keys, disk = said.get("hostKeys"), said.get("disk", {})
+        choice = DiskChoice(id=disk.get("id"), serial=disk.get("serial"), min_gib=disk.get("minGiB"))
+        named = [name for name, value in disk.items() if value is not None]
+        if len(named) > 1:
+            message = f"is chosen by {' and by '.join(named)}, which may be two disks"
+            self._add((*place, "install", "disk"), dict(disk), message, "one of id, serial and minGiB")
+        return InstallSettings(
+            system=said.get("system"),
+            disk=choice if named else None,
+            erase=said.get("erase"),
+            host_keys=None if keys is None else HostKeys(keys),
+            within=None if (within := said.get("within")) is None else int(within),
         )
 
     def _build_match(self, name: str, raw: Mapping[str, Any]) -> Match:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.assignment import assign, assign_unknown
+from ectools.netboot.fleet.install import describe_plan
 from ectools.netboot.fleet.machine import list_keys
 
 if TYPE_CHECKING:
@@ -71,5 +72,12 @@ def _show_keys(node: Node | None) -> set[str]:
 
 
 def _compare(before: Assignment, after: Assignment) -> dict[str, tuple[Any, Any]]:
-    pairs = {name: (getattr(before, name), getattr(after, name)) for name in _VALUES}
+    pairs: dict[str, tuple[Any, Any]] = {
+        name: (getattr(before, name), getattr(after, name)) for name in _VALUES
+    }
+    pairs["install"] = (_describe_install(before), _describe_install(after))
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _describe_install(assignment: Assignment) -> dict[str, Any] | None:
+    return None if assignment.install is None else describe_plan(assignment.install)

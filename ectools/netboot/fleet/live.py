@@ -21,6 +21,7 @@ from ectools.netboot.fleet.override import (
     NodeHold,
     NodeOverride,
     encode_override,
+    end_install,
     parse_override,
 )
 from ectools.netboot.fleet.roster import Roster
@@ -30,6 +31,7 @@ from ectools.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
+    from ectools.netboot.fleet.install import NodeInstall
     from ectools.netboot.fleet.model import Node
     from ectools.netboot.state.interface import StateEntry, StateStore
 
@@ -110,7 +112,7 @@ class LiveFleet:
         """It boots nothing until it is released. Raises UnknownNodeError."""
         self.need(name)
         hold = NodeHold(at=self._clock(), by=by, why=why)
-        changed = await self._change(name, lambda now: replace(now, hold=hold))
+        changed = await self.change(name, lambda now: replace(now, hold=hold))
         await self._store.append("node-held", subject=name, by=by, data={"why": why})
         return changed
 
@@ -121,13 +123,13 @@ class LiveFleet:
         """
         node = self.need(name)
         override = self._overrides.get(name, NodeOverride())
-        if override.is_empty:
+        if not override.leads:
             if node.hold:
                 raise ContradictionError(
                     f"{name}: is held by the fleet itself (nodes.{name}.hold)", hint=f"change {self._where}"
                 )
             raise ContradictionError(f"{name}: is not held, and boots nothing once")
-        changed = await self._change(name, lambda _: NodeOverride())
+        changed = await self.change(name, NodeOverride.released)
         await self._store.append("node-released", subject=name, by=by)
         return changed
 
@@ -142,10 +144,10 @@ class LiveFleet:
             raise ContradictionError(
                 f"{name}: cannot boot {boot} once", hint=f"one of {', '.join(ONCE_TARGETS)}"
             )
-        if release is not None and boot is not NodeTarget.NETWORK:
+        if release is not None and not boot.is_over_network:
             raise ContradictionError(f"{name}: a release is booted over the network, not from {boot}")
         once = BootOnce(boot=boot, release=release, at=self._clock(), by=by)
-        changed = await self._change(name, lambda now: replace(now, once=once))
+        changed = await self.change(name, lambda now: replace(now, once=once))
         data = {"boot": boot.value, "release": release}
         await self._store.append("node-boot-once", subject=name, by=by, data=data)
         return changed
@@ -169,10 +171,19 @@ class LiveFleet:
         """``once`` is used up, unless something else was said meanwhile; as ``note_given``."""
         await self._change_anyway(name, lambda now: replace(now, once=None) if _same(now.once, once) else now)
 
+    async def note_install(self, name: str, install: NodeInstall) -> None:
+        """An installation is about to write, or has ended (``done``). Raises StateError, EcError."""
+        await self.change(
+            name, lambda now: end_install(now, install) if install.done else replace(now, install=install)
+        )
+        kind = "node-installed" if install.done else "node-install-begun"
+        data = {"release": install.release, "system": install.system, "disk": install.disk}
+        await self._store.append(kind, subject=name, data=data)
+
     async def _change_anyway(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> None:
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._change(name, change)
+                await self.change(name, change)
         except (EcError, TimeoutError):  # the store says so
             override = change(self._overrides.get(name, NodeOverride()))
             self._put(name, override, self._revisions.get(OVERRIDES + name, 0))
@@ -214,7 +225,7 @@ class LiveFleet:
             self._join()
         self._tell(name)
         if name not in self.fleet.nodes and name in self._overrides:
-            await self._change(name, lambda _: NodeOverride())
+            await self.change(name, lambda _: NodeOverride())
         await self._store.append("node-removed", subject=name, by=by)
 
     # What is kept
@@ -281,8 +292,11 @@ class LiveFleet:
         else:
             self._revisions.pop(key, None)
 
-    async def _change(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> NodeOverride:
-        """The override of a node, changed in the store and then here; others' changes in between are kept."""
+    async def change(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> NodeOverride:
+        """The override of a node, changed in the store and then here; others' changes in between are kept.
+
+        Raises StateError, EcError.
+        """
         key = OVERRIDES + name
         async with self._changing:
             for _ in range(_MAX_TRIES):

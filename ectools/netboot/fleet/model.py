@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.netboot.fleet.install import NOTHING_SAID, InstallSettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ectools.netboot.protocols import StockBinary
 
 
+CHANNEL_PREFIX = "channel:"
+"""What a release's name begins with that a channel leads to: no tag has a colon (git-check-ref-format(1))."""
 HEALTHY_WITHIN = 600
 """Seconds that a boot has for its report where no group says otherwise."""
 
@@ -25,11 +29,19 @@ class UnknownPolicy(StrEnum):
 
 
 class NodeTarget(StrEnum):
-    """What a machine boots: a release, what its firmware finds next, or nothing as yet."""
+    """What a machine boots: a release, what its firmware finds next, nothing as yet, or a release that
+    installs it.
+    """
 
     NETWORK = "network"
     DISK = "disk"
     HOLD = "hold"
+    INSTALL = "install"
+
+    @property
+    def is_over_network(self) -> bool:
+        """Whether a release is booted."""
+        return self in (NodeTarget.NETWORK, NodeTarget.INSTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +56,8 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeGroup:
-    """What nodes have in common. ``release`` is a tag or an id, None the current one.
+    """What nodes have in common. ``release`` is a tag or an id, None what ``channel`` leads to; where that is
+    None too, the current one.
 
     ``system`` None: the one for a machine's architecture; ``boot_binary`` None: the one that all machines
     get. ``healthy_within``: seconds from a boot's script to
@@ -54,18 +67,25 @@ class NodeGroup:
     name: str
     system: str | None = None
     release: str | None = None
+    channel: str | None = None
     boot: NodeTarget = NodeTarget.NETWORK
     boot_binary: StockBinary | None = None
     kernel_arguments: tuple[str, ...] = ()
     healthy_within: int = HEALTHY_WITHIN
     health_units: tuple[str, ...] = ()
+    install: InstallSettings = NOTHING_SAID
+
+    @property
+    def wanted(self) -> str | None:
+        """The name of its release: a tag, an id, or ``channel:NAME``; None for the current one."""
+        return self.release if self.channel is None else f"{CHANNEL_PREFIX}{self.channel}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
     """A machine with a name. ``group`` None: of no group; ``boot`` None: its group's.
 
-    ``kernel_arguments`` come after the group's.
+    ``kernel_arguments`` come after the group's, ``install`` goes before it.
     """
 
     name: str
@@ -74,6 +94,7 @@ class Node:
     boot: NodeTarget | None = None
     kernel_arguments: tuple[str, ...] = ()
     hold: bool = False
+    install: InstallSettings = NOTHING_SAID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,22 @@ Kept in the state store below ``overrides/``, as JSON::
 
     {"hold": {"at": 1.5, "by": "alice", "why": null},
      "once": {"boot": "network", "release": "boot-v1", "at": 2.5, "by": "alice",
-              "given": null, "boot_id": null}}
+              "given": null, "boot_id": null},
+     "install": {"order": "first", "at": 3.5, "done": true, "leads": true, ...}}
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.fleet.install import FIRST_ORDER, NodeInstall, name_order, parse_install
 from ectools.netboot.fleet.model import NodeTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK)
+ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK, NodeTarget.INSTALL)
 """What a node can boot once: to boot nothing once would be a hold that nobody ends."""
 
 
@@ -48,14 +50,35 @@ class BootOnce:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeOverride:
-    """All that is said of one node for a while."""
+    """All that is said of one node for a while, and what was installed on it."""
 
     hold: NodeHold | None = None
     once: BootOnce | None = None
+    install: NodeInstall | None = None
 
     @property
     def is_empty(self) -> bool:
-        return self.hold is None and self.once is None
+        return self == NodeOverride()
+
+    @property
+    def leads(self) -> bool:
+        """Whether the node boots something else for it than the fleet says."""
+        is_led = self.install is not None and self.install.leads
+        return is_led or self.hold is not None or self.once is not None
+
+    def released(self) -> NodeOverride:
+        """What is left of it where the node is to boot what the fleet says: that it was installed."""
+        install = None if self.install is None else replace(self.install, leads=False)
+        return NodeOverride(install=install)
+
+
+def end_install(override: NodeOverride, install: NodeInstall) -> NodeOverride:
+    """``install`` has ended well: the node boots from its disk, unless its order was taken back meanwhile."""
+    once = override.once
+    is_ordered = once is not None and name_order(once.at) == install.order
+    leads = is_ordered or (once is None and install.order == FIRST_ORDER)
+    done = replace(install, done=True, leads=leads)
+    return replace(override, install=done, once=None if is_ordered else once)
 
 
 def encode_override(override: NodeOverride) -> dict[str, Any]:
@@ -66,12 +89,13 @@ def encode_override(override: NodeOverride) -> dict[str, Any]:
 def parse_override(value: Mapping[str, Any]) -> NodeOverride:
     """The override of an entry. Raises ValueError for what this program would not write."""
     try:
-        hold, once = value["hold"], value["once"]
+        hold, once, install = value["hold"], value["once"], value.get("install")
         return NodeOverride(
             hold=None if hold is None else NodeHold(**{**hold, "at": float(hold["at"])}),
             once=None
             if once is None
             else BootOnce(**{**once, "boot": NodeTarget(once["boot"]), "at": float(once["at"])}),
+            install=None if install is None else parse_install(install),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"no override: {error}") from error

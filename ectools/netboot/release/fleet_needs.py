@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ectools.names import show_path
 from ectools.netboot.fleet.assignment import IMPLICIT
-from ectools.netboot.fleet.model import NodeTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,24 +21,28 @@ def list_missing(fleet: Fleet, find: Callable[[str | None], Release | None]) -> 
     ``find``: the staged release of a tag or an id, or the current one (None); None where there is none.
     """
     nodes = Counter(
-        node.group or "" for node in fleet.nodes.values() if node.boot in (None, NodeTarget.NETWORK)
+        node.group or "" for node in fleet.nodes.values() if node.boot is None or node.boot.is_over_network
     )
     for name, count in sorted(nodes.items()):
         group = fleet.groups.get(name, IMPLICIT)
         is_asked = any(
-            node.boot is NodeTarget.NETWORK for node in fleet.nodes.values() if (node.group or "") == name
+            node.boot is not None and node.boot.is_over_network
+            for node in fleet.nodes.values()
+            if (node.group or "") == name
         )
-        if group.boot is not NodeTarget.NETWORK and not is_asked:
+        if not group.boot.is_over_network and not is_asked:
             continue
-        missing = _find_missing(group, find(group.release))
+        missing = _find_missing(group, find(group.wanted))
         if missing is not None:
             yield f"{missing}; {count} node{'' if count == 1 else 's'} would wait"
 
 
 def _find_missing(group: NodeGroup, release: Release | None) -> str | None:
     option = show_path(("fleet", "groups", group.name))
-    if release is None and group.release is None:
+    if release is None and group.wanted is None:
         return "no release is staged"
+    if release is None and group.channel is not None:
+        return f"{option}.channel: nothing is staged of the channel {group.channel}"
     if release is None:
         return f"{option}.release: {group.release} is not staged"
     systems = {each.name for each in release.systems}

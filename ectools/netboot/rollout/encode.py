@@ -27,6 +27,7 @@ def encode_rollout(rollout: Rollout) -> dict[str, Any]:
         "healthy": sorted(rollout.healthy),
         "why": rollout.why,
         "ended": rollout.ended,
+        "unsettled": rollout.is_unsettled,
     }
 
 
@@ -44,6 +45,7 @@ def decode_rollout(raw: Mapping[str, Any]) -> Rollout:
             healthy=frozenset(raw["healthy"]),
             why=raw.get("why"),
             ended=raw.get("ended"),
+            is_unsettled=bool(raw.get("unsettled", False)),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no rollout: {error}") from error

@@ -3,7 +3,8 @@
 A machine may ask for its script again before it has booted: its firmware has timed out, the server was
 started anew, a file broke off. It gets the same then. Over the network the order is used up when its boot has
 fetched all that it boots from, has ended, or should have reported since the script was first given; from the
-disk, where nothing more is heard of it, when the machine asks again later than iPXE would by itself.
+disk, where nothing more is heard of it, when the machine asks again later than iPXE would by itself. An
+installation is not used up by a boot: it is over when the node says that its disk boots.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ASKED_AGAIN_SECONDS = 30.0
 
 def is_used_up(once: BootOnce, newest: NodeBoot | None, *, now: float) -> bool:
     """Whether an order has been carried out; ``newest`` is the node's newest boot, ``now`` Unix seconds."""
-    if once.given is None:
+    if once.given is None or once.boot is NodeTarget.INSTALL:
         return False
     if once.boot is not NodeTarget.NETWORK:
         return now > once.given + ASKED_AGAIN_SECONDS

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
 
 # What a node without a boot is waiting for.
-_UNBOOTED = {NodeTarget.NETWORK: "unseen", NodeTarget.HOLD: "held", NodeTarget.DISK: "disk"}
+_UNBOOTED = {
+    NodeTarget.NETWORK: "unseen",
+    NodeTarget.INSTALL: "unseen",
+    NodeTarget.HOLD: "held",
+    NodeTarget.DISK: "disk",
+}
 
 
 class NodeFigures:

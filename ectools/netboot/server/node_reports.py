@@ -8,25 +8,28 @@ token, not by its address, which may be a whole site's.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import InputError
+from ectools.errors import EcError, InputError
 from ectools.netboot.boot_files.scripts.reporting import BOOT_PARAMETER, REPORT_NAME
+from ectools.netboot.boots.installing import InstallRefusedError, parse_install_word
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.boots.register import ReportError
 from ectools.netboot.boots.report import MAX_REPORT_BYTES, parse_report
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.server.rate_limit import RateLimit
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ectools.netboot.boots.installing import InstallWord
     from ectools.netboot.boots.model import NodeBoot, NodeReport
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.server.install_desk import InstallDesk
 
 _log = log.Log(__name__)
 
@@ -36,34 +39,9 @@ _FORM = "application/x-www-form-urlencoded"
 _REFUSED = "the token is unknown, or was used before, or its time is over"
 
 
-class RateLimit:
-    """So many at once, and so many a second after that, for each of the keys that came last."""
-
-    def __init__(
-        self, *, burst: float, per_second: float, clock: Callable[[], float], max_keys: int = 4096
-    ) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._clock = clock
-        self._max_keys = max_keys
-        # key → what is left of it, and when that was so
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str) -> bool:
-        """Whether there is one left for ``key``, which is taken."""
-        now = self._clock()
-        left, at = self._left.pop(key, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._per_second)
-        taken = left >= 1
-        self._left[key] = (left - taken, now)
-        if len(self._left) > self._max_keys:
-            self._left.popitem(last=False)
-        return taken
-
-
 class NodeReports:
     """The reports of one boot server. ``name_client`` gives the address of who asks; ``clock`` seconds that
-    only grow.
+    only grow. ``installs`` None: there is nothing to install. ``base_url`` gives the boot server's.
     """
 
     max_bytes = MAX_REPORT_BYTES
@@ -73,9 +51,13 @@ class NodeReports:
         boots: BootRegister,
         *,
         name_client: Callable[[RequestInfo], str],
+        installs: InstallDesk | None = None,
+        base_url: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._boots = boots
+        self._installs = installs
+        self._base_url = base_url
         self._name_client = name_client
         self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
         self._nodes = RateLimit(burst=16, per_second=0.5, clock=clock)
@@ -99,6 +81,9 @@ class NodeReports:
     async def receive(self, info: RequestInfo, body: bytes) -> bytes:
         """The answer to a report that was admitted. Raises RejectedError: 400, 403, 503."""
         try:
+            word = parse_install_word(body)
+            if word is not None:
+                return await self._install(info, word)
             stage, report = parse_report(body)
         except InputError as error:
             raise self._reject(400, "malformed", error.message) from error
@@ -134,9 +119,35 @@ class NodeReports:
         self._boots.counts.reports["accepted"] += 1
         return boot
 
+    async def _install(self, info: RequestInfo, word: InstallWord) -> bytes:
+        token, client = info.query[BOOT_PARAMETER], self._name_client(info)
+        try:
+            if self._installs is None:
+                raise InstallRefusedError("nothing is installed from here")
+            boot, answer = await self._installs.receive(token, word, base_url=self._base_url())
+        except (ReportError, InstallRefusedError) as error:
+            found = self._boots.find_reporting(token)
+            named = {} if found is None else {"node": found.node, "boot": found.id}
+            _log.warning("an installation is refused", client=client, reason=error.message, **named)
+            raise self._reject(403, "refused", _REFUSED) from error
+        except EcError as error:
+            raise self._reject(503, "unkept", "it cannot be kept at the moment; say it again") from error
+        self._boots.counts.reports["accepted"] += 1
+        _tell_install(boot, word, client)
+        return answer
+
     def _reject(self, status: int, word: str, message: str) -> RejectedError:
         self._boots.counts.reports[word] += 1
         return RejectedError(status, message)
+
+
+def _tell_install(boot: NodeBoot, word: InstallWord, client: str) -> None:
+    fields = {"client": client, "node": boot.node, "boot": boot.id, "step": word.step.value}
+    if word.error is not None:
+        _log.error("a node is not installed", **fields, reason=word.error, disk=word.disk)
+    elif word.percent is None:
+        disk = None if boot.install is None else boot.install.disk
+        _log.info("a node installs itself", **fields, system=boot.store_path, disk=disk)
 
 
 def _tell(boot: NodeBoot, client: str) -> None:

@@ -357,6 +357,7 @@ class _Boot:
             remembered=Remembered(
                 nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
                 register=self._records.boots,
+                rollouts=self._rollouts.rollouts.rollouts,
                 store=self._records.store,
             ),
         )

@@ -13,6 +13,7 @@ from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
+from ectools.netboot.release.installed_systems import NoInstalledSystemError, find_root
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.server.boot_orders import BootOrders
@@ -78,6 +79,7 @@ class ScriptDesk:
         name_client: Callable[[RequestInfo], str],
         clock: Callable[[], float],
     ) -> None:
+        self._store = store
         self._leases = leases
         self._nodes = nodes
         self._boots = boots
@@ -101,7 +103,7 @@ class ScriptDesk:
             return self._give(info, current.script, current.release)
         if asked is None:
             return Resource(target=policy.question)
-        if asked.assignment.boot is not NodeTarget.NETWORK:
+        if not asked.assignment.boot.is_over_network:
             self._tell_unbooted(asked)
             await self._give_order(info, asked, boot_id=None)
             return _as_script(build_unbooted(policy, asked))
@@ -110,16 +112,28 @@ class ScriptDesk:
             if release is None:
                 raise ScriptError(f"the release {asked.assignment.release} is not staged here")
             script = policy.scripts.find(policy, asked, release, reports=reports)
-        except ScriptError as error:
+            store_path = await self._find_store_path(policy, asked, release)
+        except (ScriptError, NoInstalledSystemError) as error:
             self._machine_log.tell("a node cannot boot what it should", asked, reason=error.message)
             return _as_script(build_waiting(policy, asked, why=error.message))
+        plan = asked.assignment.install
         node = asked.assignment.node
         if not reports:
             return self._give(info, policy.scripts.fill(script, node=node), release, node=node)
-        boot, token = await self._begin(info, policy, asked, release)
+        boot, token = await self._begin(info, policy, asked, release, store_path=store_path)
         await self._give_order(info, asked, boot_id=boot.id)
-        filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token)
+        order = None if plan is None else plan.order
+        filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token, order=order)
         return self._give(info, filled, release, node=node, boot=boot)
+
+    async def find_release(self, assignment: Assignment) -> str | None:
+        """The id of the release that an assignment means; None where it is not staged. Raises RejectedError.
+
+        Nothing is held for it: who asks does not boot yet.
+        """
+        if assignment.release is None:
+            return (await self._need_current()).release.id
+        return await asyncio.to_thread(self._tags.find_id, assignment.release)
 
     async def sweep(self) -> None:
         """End the orders that were carried out."""
@@ -158,8 +172,27 @@ class ScriptDesk:
         known = self._boots is not None and name_subject(asked) is not None
         return known and info.method == "GET" and not is_probe(info)
 
+    async def _find_store_path(self, policy: ServingPolicy, asked: Asked, release: Release) -> str | None:
+        """The system that is to report: the one that is booted, or is installed.
+
+        Raises NoInstalledSystemError where the release has not the latter.
+        """
+        system, plan = find_system(policy, asked, release), asked.assignment.install
+        if plan is None:
+            return find_store_path(asked, system)
+        if system is None:
+            raise NoInstalledSystemError("which system installs this machine cannot be told: name one")
+        directory = self._store.directory(release.id)
+        return await asyncio.to_thread(find_root, directory, release, system, plan.system)
+
     async def _begin(
-        self, info: RequestInfo, policy: ServingPolicy, asked: Asked, release: Release
+        self,
+        info: RequestInfo,
+        policy: ServingPolicy,
+        asked: Asked,
+        release: Release,
+        *,
+        store_path: str | None,
     ) -> tuple[NodeBoot, str]:
         assert self._boots is not None  # noqa: S101 - ``_begins_boot`` has looked
         assignment, system = asked.assignment, find_system(policy, asked, release)
@@ -171,7 +204,8 @@ class ScriptDesk:
             release=release.id,
             tag=release.tag,
             system="" if system is None else system.name,
-            store_path=find_store_path(asked, system),
+            store_path=store_path,
+            order=None if assignment.install is None else assignment.install.order,
             client=client,
             within=assignment.healthy_within,
             seen=self._nodes.find_seen(client, asked.machine.mac),
@@ -189,7 +223,7 @@ class ScriptDesk:
         wanted = asked.assignment.release
         if wanted is None:
             return (await self._need_current()).release
-        release_id = await asyncio.to_thread(self._tags.find_id, wanted)
+        release_id = await self.find_release(asked.assignment)
         try:
             return None if release_id is None else await self._leases.take(release_id)
         except ReleaseGoneError:

@@ -2,6 +2,7 @@
 
     /netboot.ipxe               the second script, made for the current release; of a fleet, for each machine
     /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
+    /report, /assignment        what a node says of its boot, and asks about its next one
     /<file>                     a file of the current release
     /autoexec.ipxe, /<binary>, /<directory>/<extra file>
                                 the boot files of the TFTP directory, which come before a release's files
@@ -28,7 +29,9 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES
 from ectools.netboot.server.boot_tracker import BootTracker
+from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
+from ectools.netboot.server.node_assignments import NodeAssignments
 from ectools.netboot.server.node_reports import NodeReports
 from ectools.netboot.server.script_desk import CurrentRelease, ScriptDesk, is_probe
 from ectools.timers import Guard
@@ -111,7 +114,15 @@ class BootSite:
         self.guard = Guard("looks at what is current", clock=clock)
         self.nodes = BootTracker(clock=clock, see=(lambda *_: None) if boots is None else boots.see)
         self.reports = (
-            None if boots is None else NodeReports(boots, name_client=self._name_client, clock=clock)
+            None
+            if boots is None
+            else NodeReports(
+                boots,
+                name_client=self._name_client,
+                installs=None if live is None else InstallDesk(boots, live),
+                base_url=lambda: self._policy.settings.base_url,
+                clock=clock,
+            )
         )
         self._scripts = ScriptDesk(
             store,
@@ -124,6 +135,16 @@ class BootSite:
             name_client=self._name_client,
             clock=clock,
         )
+        self._assignments: NodeAssignments | None = None
+        if boots is not None and live is not None and rollouts is not None:
+            self._assignments = NodeAssignments(
+                boots,
+                live=live,
+                rollouts=rollouts,
+                find_release=self._scripts.find_release,
+                name_client=self._name_client,
+                clock=clock,
+            )
 
     def check(self, info: RequestInfo) -> None:
         """The access check. Raises RejectedError (403)."""
@@ -152,6 +173,8 @@ class BootSite:
                 return await self._scripts.find(info, self._policy)
             case _ if self.reports is not None and self.reports.is_asked(info):
                 return Resource(target=await self.reports.mark(info), is_private=True)
+            case _ if self._assignments is not None and self._assignments.is_asked(info):
+                return Resource(target=await self._assignments.answer(info), is_private=True)
             case segments if segments in self._policy.boot_files:
                 return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:

@@ -6,6 +6,7 @@ The kernel's arguments, which ``ec-report`` reads (nix/modules/ec-report.nix)::
     every_channel.release=<the release's id>
     every_channel.healthy_within=<seconds>
     every_channel.health_units=<unit>,<unit>        where there are any
+    every_channel.install=<order>                   what is booted is to install (nix/modules/ec-install.nix)
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 
 REPORT_NAME = "report"
 """The path below the boot server's base URL that takes what a node says of its boot."""
+ASSIGNMENT_NAME = "assignment"
+"""The path that says what a node that runs is to boot next."""
 BOOT_PARAMETER = "boot"
-"""Of a query: the boot's id with a file, its token with a report."""
+"""Of a query: the boot's id with a file, its token with a report or an assignment."""
 
 # No file's name: they begin with a letter or a digit (is_file_name).
 _IMAGE = "_mark"
@@ -24,12 +27,13 @@ _MARK_SECONDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptBoot:
-    """``within``: seconds to the report; ``units`` have to be active by then."""
+    """``within``: seconds to the report; ``units`` have to be active by then. ``order``: of an install."""
 
     id: str
     token: str
     within: int
     units: tuple[str, ...] = ()
+    order: str | None = None
 
     @property
     def query(self) -> str:
@@ -42,14 +46,13 @@ class ScriptBoot:
 
     def build_arguments(self, base_url: str, release_id: str) -> tuple[str, ...]:
         """The kernel's."""
-        arguments = (
+        return (
             f"every_channel.report={self.build_url(base_url)}",
             f"every_channel.release={release_id}",
             f"every_channel.healthy_within={self.within}",
+            *([f"every_channel.health_units={','.join(self.units)}"] if self.units else []),
+            *([] if self.order is None else [f"every_channel.install={self.order}"]),
         )
-        if not self.units:
-            return arguments
-        return (*arguments, f"every_channel.health_units={','.join(self.units)}")
 
     def mark_loaded(self, base_url: str) -> list[str]:
         """Say that everything is loaded, from wherever; who is not heard boots all the same."""

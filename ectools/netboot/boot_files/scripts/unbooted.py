@@ -101,9 +101,9 @@ def _show(lines: Iterable[str]) -> list[str]:
 
 def _make_plain(line: str) -> str:
     kept = "".join(
-        char if char.isascii() and char.isprintable() and char not in "$\\" else "?" for char in line
+        char if char.isascii() and char.isprintable() and char not in "$\\" else "?" for char in cut(line)
     )
     # Words that end a command, or are a comment.
     return " ".join(
-        "?" if word in ("||", "&&", ";") or word.startswith("#") else word for word in cut(kept).split()
+        "?" if word in ("||", "&&", ";") or word.startswith("#") else word for word in kept.split()
     )

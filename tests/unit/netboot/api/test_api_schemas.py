@@ -162,7 +162,7 @@ def test_a_release_that_is_not_staged_is_not_booted_once() -> None:
             answer = await client.post("/api/v1/nodes/nuc-07/boot-once", json={"release": "boot-v3"})
             assert (answer.status, (await answer.json())["hint"]) == (409, "did you mean boot-v2?")
             answer = await client.post("/api/v1/nodes/nuc-07/boot-once", json={"boot": "moon"})
-            assert (answer.status, (await answer.json())["hint"]) == (400, "one of network, disk")
+            assert (answer.status, (await answer.json())["hint"]) == (400, "one of network, disk, install")
             for release in ("boot-v1", f"sha256-{'b' * 32}"):
                 answer = await client.post("/api/v1/nodes/nuc-07/boot-once", json={"release": release})
                 body = await answer.json()

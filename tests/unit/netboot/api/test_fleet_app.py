@@ -62,6 +62,7 @@ def test_rows_of_nodes_and_of_machines_without_a_name() -> None:
             "on_release": False,
             "hold": None,
             "boot_once": None,
+            "installed": None,
         }
         assert row(rows, "nuc-08")["state"] is None
         assert row(rows, "on-disk")["on_release"] is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.golden import compare
 from support.staged import make_release
@@ -56,6 +56,7 @@ TEXTS = st.lists(st.sampled_from(["||", "&&", ";", "#x", "${ec-x}", "a\nshell", 
 
 
 @given(TEXTS.map(" ".join))
+@example("S" * 255)
 def test_what_a_machine_has_sent_is_shown_and_never_run(text: str) -> None:
     """A line more or a command more would be the machine's own, on every screen that shows it."""
     empty = build_refusal(why=["x"])

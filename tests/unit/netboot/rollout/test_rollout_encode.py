@@ -39,6 +39,7 @@ ROLLOUTS = st.builds(
     healthy=st.frozensets(NAMES, max_size=4),
     why=st.none() | st.text(max_size=5),
     ended=st.none() | TIMES,
+    is_unsettled=st.booleans(),
 )
 
 
