@@ -67,6 +67,17 @@ in {
   image = config.image.baseName;
 })"""
 
+PERLLESS = """hosts: let
+  perlless = { modulesPath, ... }: { imports = [ "${modulesPath}/profiles/perlless.nix" ]; };
+  inherit (hosts.ec-runner-x86_64-netboot.extendModules { modules = [ perlless ]; }) config;
+in {
+  inherit (config) warnings;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  overlay = config.system.etc.overlay.enable;
+  perl = builtins.filter (name: builtins.match "perl.*" name != null)
+    (map (package: package.pname or package.name) config.environment.systemPackages);
+}"""
+
 
 @pytest.fixture(scope="module")
 def hosts(nixpkgs: Path) -> dict[str, dict[str, Any]]:
@@ -148,6 +159,16 @@ def test_a_netboot_system_as_one_efi_program_has_its_store(hosts: dict[str, dict
     assert len(programs) == 3
     for uki in programs.values():
         assert uki["Initrd"] == uki["whole"]
+
+
+def test_a_netboot_runner_can_do_without_perl(nixpkgs: Path) -> None:
+    """As far as it is evaluated: the overlay at /etc is made by composefs, which package sets may lack."""
+    found = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=PERLLESS,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    assert found == {"warnings": [], "failed": [], "overlay": True, "perl": []}
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:
