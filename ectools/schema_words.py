@@ -116,7 +116,7 @@ _MEANINGS = {
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}": "a UUID: 6f1c2d3e-0000-4000-8000-020000123456",
     r"[!-~]+": "printable ASCII without blanks",
     r"[ -~]*[!-~][ -~]*": "printable ASCII",
-    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group: runners",
+    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group, or of a channel: runners",
     r"[A-Za-z0-9][A-Za-z0-9._+\-]{0,254}": "a release's tag or id: boot-v2026.03.02",
     r"[A-Za-z0-9][A-Za-z0-9+._?=\-]{0,210}|/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=\-]{1,211}": (
         "an installed system's name or store path: ec-runner"
@@ -124,6 +124,9 @@ _MEANINGS = {
     r"[A-Za-z0-9][A-Za-z0-9._:+=@\-]{0,126}": "a name in /dev/disk/by-id: ata-QEMU_HARDDISK_QM00001",
     r"[A-Za-z0-9][A-Za-z0-9._:+=\-]{0,126}": "a disk's serial number: S466NX0K123456",
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
+    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+": (
+        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+    ),
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
     r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",
     r"[A-Za-z0-9][A-Za-z0-9._\-]*": "a file's name: netboot.ipxe",

@@ -1,6 +1,7 @@
 """The clients: machines that ask for their script, nodes that report, and who looks at the figures.
 
-    asks.py scripts HOST PORT COUNT MACHINES     one after the other; MACHINES 0: without saying who asks
+    asks.py scripts COUNT NAME=HOST:PORT:MACHINES:PID,PID…   COUNT from each, one after the other, and a few
+                                                 from each in turn; MACHINES 0: without saying who asks
     asks.py boots HOST PORT MACHINES FILE        a script for each machine; its report's path into FILE
     asks.py reports HOST PORT FILE RATE SECONDS  two reports for each line; RATE a second, 0: as it goes
     asks.py get HOST PORT PATH COUNT             one path, again and again on one connection
@@ -21,12 +22,14 @@ import socket
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from write_fleet import build_mac
 
 MOST_AT_ONCE = 32
+IN_TURN = 10
 _REPORT = re.compile(rb"every_channel\.report=(\S+) every_channel\.release=(\S+)")
 
 
@@ -66,15 +69,45 @@ def summarize(times: list[float]) -> dict[str, float]:
     return {"p50": times[len(times) // 2], "p99": times[int(len(times) * 0.99)], "last": times[-1]}
 
 
-def ask_scripts(host: str, port: str, count: str, machines: str) -> dict[str, float]:
-    numbers = random.Random(1).choices(range(int(machines)), k=int(count)) if int(machines) else None
-    times = []
-    for turn in range(int(count)):
-        number = None if numbers is None else numbers[turn]
-        began = time.perf_counter()
-        exchange((host, int(port)), build_path(number), source=build_address(number or 0))
-        times.append(time.perf_counter() - began)
-    return summarize(times)
+@dataclass
+class Asked:
+    """A server of whom scripts are asked, and what it took: seconds each, and those of its processors."""
+
+    address: tuple[str, int]
+    machines: int
+    processes: list[int]
+    times: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+
+    def ask(self, numbers: random.Random, count: int) -> None:
+        before = self.count_cpu()
+        for _ in range(count):
+            number = numbers.randrange(self.machines) if self.machines else None
+            began = time.perf_counter()
+            exchange(self.address, build_path(number), source=build_address(number or 0))
+            self.times.append(time.perf_counter() - began)
+        self.cpu += self.count_cpu() - before
+
+    def count_cpu(self) -> float:
+        # The processor clock of a process (clock_getcpuclockid(3)): to the nanosecond, where /proc has ticks.
+        return sum(time.clock_gettime((~each << 3) | 2) for each in self.processes)
+
+
+def ask_scripts(count: str, *servers: str) -> dict[str, dict[str, float]]:
+    """In turns, so that what else the machine does meanwhile is every server's part alike."""
+    numbers = random.Random()
+    asked = {}
+    for each in servers:
+        name, _, rest = each.partition("=")
+        host, port, machines, processes = rest.split(":")
+        pids = [int(process) for process in processes.split(",")]
+        asked[name] = Asked(address=(host, int(port)), machines=int(machines), processes=pids)
+    for _ in range(int(count) // IN_TURN):
+        for name in numbers.sample([*asked], len(asked)):
+            asked[name].ask(numbers, IN_TURN)
+    return {
+        name: {**summarize(each.times), "cpu": each.cpu / len(each.times)} for name, each in asked.items()
+    }
 
 
 def begin_boots(host: str, port: str, machines: str, file: str) -> dict[str, float]:

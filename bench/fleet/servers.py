@@ -47,12 +47,16 @@ class RunningServer:
     address: str
     process: subprocess.Popen[bytes]
 
-    def cpu_seconds(self) -> float:
-        """Of all its processes."""
+    def list_processes(self) -> list[int]:
+        """Itself and its children."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def cpu_seconds(self) -> float:
+        """Of all its processes."""
         ticks = 0
-        for each in (str(pid), *children):
+        for each in self.list_processes():
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
@@ -63,12 +67,12 @@ class RunningServer:
         return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1000
 
 
-def write_release(state: Path) -> str:
+def write_release(state: Path, *, initrd_bytes: int = INITRD_BYTES, is_current: bool = True) -> str:
     """A staged release with an initrd to download; returns its id."""
     making = state / "releases" / "making"
     making.mkdir(parents=True)
     (making / "kernel").write_bytes(os.urandom(KERNEL_BYTES))
-    (making / "initrd").write_bytes(os.urandom(INITRD_BYTES))
+    (making / "initrd").write_bytes(os.urandom(initrd_bytes))
     files = {
         name: FileRecord(
             size=(making / name).stat().st_size,
@@ -82,12 +86,15 @@ def write_release(state: Path) -> str:
     release = Release(id=build_id(files), tag="fleet", staged_at=1, files=files, systems=(system,))
     (making / "release.json").write_bytes(render_manifest(release))
     making.rename(state / "releases" / release.id)
-    (state / "current").symlink_to(f"releases/{release.id}")
+    if is_current:
+        (state / "current").symlink_to(f"releases/{release.id}")
     return release.id
 
 
 @contextlib.contextmanager
-def start_ectools(directory: Path, address: str, *, fleet: Path | None = None) -> Iterator[RunningServer]:
+def start_ectools(
+    directory: Path, address: str, *, fleet: Path | None = None, control: Path | None = None
+) -> Iterator[RunningServer]:
     """``directory`` has a state directory of its own; with a fleet each machine is asked who it is."""
     raw = {
         "listenIP": address,
@@ -102,6 +109,7 @@ def start_ectools(directory: Path, address: str, *, fleet: Path | None = None) -
     settings = directory / "netboot.json"
     settings.write_text(json.dumps(raw))
     argv = [sys.executable, "-m", "ectools.cli.main", "netboot", "serve", "--config", str(settings)]
+    argv += [] if control is None else ["--control-socket", str(control)]
     with start(argv, directory / "ectools.log", address) as process:
         yield RunningServer("ectools", address, process)
 

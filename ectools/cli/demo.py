@@ -1,4 +1,6 @@
-"""``ectools demo``: the main job on an embedded default; ``ectools demo netboot``: its other half."""
+"""``ectools demo``: the main job on an embedded default; ``ectools demo netboot``, ``rollout``: its other
+halves, with a boot host.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ectools.cli.lazy import LazyGroup
 from ectools.cli.param_types import Seconds
 
 DEMO_COMMANDS = {
-    "netboot": ("ectools.cli.demo_netboot", "Boot a UEFI machine from a boot host, in network namespaces.")
+    "netboot": ("ectools.cli.demo_netboot", "Boot a UEFI machine from a boot host, in network namespaces."),
+    "rollout": ("ectools.cli.demo_rollout", "Lead four machines to a good release, and back from a bad one."),
 }
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOK_SECONDS = 1.0
-_ENDS = ("done", "stopped", "aborted")
+_BACK = ("stopped", "aborted")
+_ENDS = ("done", *_BACK)
 
 
 class _Waves(click.ParamType[list[float]]):
@@ -137,7 +138,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
             _draw(each)
     if not found:
         click.echo("there is no rollout", err=True)
-    failed = any(each["state"] in ("stopped", "aborted") for each in found)
+    failed = any(each["state"] in _BACK for each in found)
     return 1 if failed or (wait and not is_over) else 0
 
 
@@ -165,9 +166,8 @@ def _name(release: Mapping[str, Any]) -> str:
 
 
 def _summarize(found: Mapping[str, Any]) -> str:
-    taken = len(found["healthy"]) + len(found["failed"]) + len(found["under_way"])
-    quota = found["waves"][found["wave"]]
-    parts = [f"{taken} of {quota} have it", f"{len(found['healthy'])} healthy"]
+    quota, has_it = found["waves"][found["wave"]], "had it" if found["state"] in _BACK else "have it"
+    parts = [f"{found['taken']} of {quota} {has_it}", f"{len(found['healthy'])} healthy"]
     if found["under_way"]:
         parts.append(f"{len(found['under_way'])} under way")
     if found["failed"]:

@@ -53,6 +53,18 @@ class Drawing:
         """Something that is worth a line of its own."""
         self._write(f"  {self._paint('!', 33)} {text}", end="\n")
 
+    def note(self, text: str) -> None:
+        """Something that happens, and is neither good nor bad."""
+        self._write(f"  {self._paint('·', 36)} {text}", end="\n")
+
+    def standing(self, text: str) -> None:
+        """How things stand, on a terminal alone: the line is drawn anew each time."""
+        if self._live:
+            self._ticks += 1
+            spinner = self._paint(_SPINNER[self._ticks % len(_SPINNER)], 36)
+            columns = shutil.get_terminal_size((100, 24)).columns
+            self._write(f"  {spinner} {text}"[: columns - 1 + len(spinner) - 1], end="\r")
+
     def tick(self, timeline: Timeline, seconds: float) -> None:
         """Draw the stage under way. Call it several times a second."""
         stage = timeline.next

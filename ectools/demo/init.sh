@@ -5,6 +5,8 @@
 #   ec.mark=WORD      what the line ends in, so that no other guest can say it
 #   ec.ignore-acpi    do not listen to the power button
 #   ec.poweroff       power off when up
+#   ec.failed=UNIT    report this unit as one that has failed
+#   ec.follow         boot again once the boot server has another release for this node
 #   every_channel.…   of a boot server: where to report, and on which release
 /bin/busybox mkdir -p /proc /sys /dev /tmp
 /bin/busybox mount -t proc proc /proc
@@ -39,8 +41,22 @@ echo "EC-GUEST-UP $mark$addresses"
 argument() { sed -n "s/.*$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 report=$(argument 'every_channel\.report')
 if [ -n "$report" ]; then
-  fields="stage=up&healthy=yes&release=$(argument 'every_channel\.release')"
+  unit=$(argument 'ec\.failed')
+  verdict='healthy=yes'
+  [ -z "$unit" ] || verdict="healthy=no&failed=$unit"
+  fields="stage=up&$verdict&release=$(argument 'every_channel\.release')"
   wget -q -O /dev/null --post-data "$fields" "$report" || echo "init: the boot server took no report"
+fi
+
+# A real node waits for its slot first, and stops its services.
+if [ -n "$report" ] && has ec.follow; then
+  while sleep 2; do
+    answer=$(wget -q -O - "${report%%/report*}/assignment?take=yes&boot=${report#*boot=}") || continue
+    runs=$(echo "$answer" | sed -n 's/^runs=//p')
+    next=$(echo "$answer" | sed -n 's/^release=//p')
+    case $answer in *boot=network*) ;; *) continue ;; esac
+    [ -z "$next" ] || [ "$next" = "$runs" ] || reboot -f
+  done
 fi
 
 has ec.poweroff && poweroff -f

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -22,7 +23,7 @@ from ectools.fetch.web_page import describe_page
 from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from urllib3.response import BaseHTTPResponse
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ectools.fetch.trust import Trust
 
 _log = log.Log(__name__)
+
+Authorize = Callable[[str, str, "Mapping[str, str]"], "Mapping[str, str]"]
+"""A request's method, URL and headers → the headers by which who asks is known."""
 
 MAX_REDIRECTS = 8
 _MAX_URL = 4096
@@ -64,17 +68,17 @@ class TransientError(FetchError):
 class HttpClient:
     """A client of one server, whose redirects may lead to others.
 
-    ``authorization`` is the value of that header (RFC 9110, section 11.6.2), a token; it goes to ``host`` (a
-    URL) alone: same scheme, name and port. Where that is https, nothing is fetched without, whoever names it.
-    The environment's proxies are used. ``advise`` gives the hints that depend on what the server is,
-    ``trust`` whose certificates count.
+    ``authorization`` is the value of that header (RFC 9110, section 11.6.2), a token, or makes the headers of
+    each request; it goes to ``host`` (a URL) alone: same scheme, name and port. Where that is https, nothing
+    is fetched without, whoever names it. The environment's proxies are used. ``advise`` gives the hints that
+    depend on what the server is, ``trust`` whose certificates count.
     """
 
     def __init__(
         self,
         host: str,
         *,
-        authorization: str | None = None,
+        authorization: str | Authorize | None = None,
         retry: RetryPolicy,
         advise: Advise = lambda _rejection: None,
         trust: Trust = SYSTEM_TRUST,
@@ -99,7 +103,7 @@ class HttpClient:
                 seen.append(target)
                 response = self._get(target, headers or {})
             if response.status not in accept:
-                self._reject(response, seen[-1])
+                self.reject(response, seen[-1])
             response.url = seen[-1]
             yield response
         finally:
@@ -165,10 +169,19 @@ class HttpClient:
         time.sleep(seconds)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        return self.start("GET", url, headers)
+
+    def start(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None = None
+    ) -> BaseHTTPResponse:
+        """The answer to one request as it begins, whatever its status; who asks closes it. Redirects are not
+        followed. Raises FetchError.
+        """
         sent = {"User-Agent": f"ectools/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
         sent |= headers
         if self._authorization is not None and url_origin(url) == self._home:
-            sent["Authorization"] = self._authorization
+            given = self._authorization
+            sent |= {"Authorization": given} if isinstance(given, str) else given(method, url, sent)
         if self._home[0] == "https" and urlsplit(url).scheme != "https":
             raise FetchError(
                 f"{redact_url(url)}: is not encrypted, and {self._home[1]} is asked over https: not fetched",
@@ -178,7 +191,7 @@ class HttpClient:
         with translate_errors(url, proxy=proxy, trust=self._trust):
             # Anew: a connection that was kept may be closed at the very moment of the next request.
             return _start_pool(proxy, self.retry, self._trust).request(
-                "GET", url, headers=sent, redirect=False, preload_content=False
+                method, url, headers=sent, body=body, redirect=False, preload_content=False
             )
 
     def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
@@ -200,7 +213,8 @@ class HttpClient:
             raise FetchError(f"{shown}: redirects in a circle, or more than {MAX_REDIRECTS}")
         return target
 
-    def _reject(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+    def reject(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+        """Raises what an answer with a status that was not hoped for means: FetchError, TransientError."""
         status, shown = response.status, redact_url(url)
         if status in _TRANSIENT:
             raise TransientError(

@@ -40,6 +40,7 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "writableFleetDir": quote_item(f"-{state_dir}/fleet"),
         "chainToken": _credential("chain-token", options["chainTokenFile"]),
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
+        "storeCredentials": _credential("store-credentials", options["release"]["credentialsFile"]),
         "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),
         "remote": options["ipxe"]["strategy"] == "remote",
         "proxyDhcp": options["proxyDhcp"]["enable"],

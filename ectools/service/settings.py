@@ -124,7 +124,8 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         yield "boot.userNet.tftpDir", settings.boot.user_net.tftp_dir
         yield "disk.path", settings.disk.path
         return
-    from ectools.netboot.settings.model import Forge, IpxeFile, RemoteIpxe, Tarballs
+    from ectools.netboot.settings.depot_address import DirectoryAddress
+    from ectools.netboot.settings.model import DepotSource, Forge, IpxeFile, RemoteIpxe, Tarballs
 
     yield "fleet.file", settings.fleet.file
     for binary, path in settings.ipxe.files.items():
@@ -139,8 +140,11 @@ def _list_seen(settings: ServerSettings | GuestSettings) -> Iterator[tuple[str, 
         yield "release.signature.publicKeyFile", settings.release.signature.public_key_file
     if isinstance(settings.release.source, Tarballs):
         yield from (("release.tarball", path) for path in settings.release.source.paths)
-    if isinstance(settings.release.source, Forge):
+    if isinstance(settings.release.source, Forge | DepotSource):
         yield "release.caFile", settings.release.source.ca_file
+    if isinstance(settings.release.source, DepotSource):
+        address = settings.release.source.address
+        yield "release.source", address.path if isinstance(address, DirectoryAddress) else None
 
 
 _OPTIONS = {"bios": "biosFile", "ia32": "ia32File", "arm64": "arm64File"}

@@ -32,11 +32,16 @@ in
       services.every-channel.runner.hardware.exclude = mkDefault [
         "audio"
         "bluetooth"
+        "clusters"
+        "gadgets"
         "graphics"
+        "handheld"
         "instruments"
         "legacy"
         "media"
+        "radio"
         "rdma"
+        "san"
         "staging"
         "wireless"
       ];

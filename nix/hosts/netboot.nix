@@ -1,5 +1,6 @@
 # A system that boots over the network: system.build.netboot is one directory with `kernel`, `initrd` and `netboot.ipxe`,
-# and `closure.txt`, the store paths of the system, for `ectools verify-closure`.
+# `store.squashfs` where stage 1 is to fetch it, and `closure.txt`, the store paths of the system, for
+# `ectools verify-closure`.
 {
   config,
   lib,
@@ -16,6 +17,10 @@ let
     squashfsStore
     toplevel
     ;
+
+  # Whatever is served beside the script that iPXE runs, or where a boot server says in its own script.
+  fetchesStore = config.services.every-channel.runner.store == "http";
+  storeArgument = lib.optionalString fetchesStore "every_channel.store=\${cwuri} ";
 
   closure = pkgs.closureInfo { rootPaths = [ toplevel ]; };
 in
@@ -38,7 +43,11 @@ in
       mv bootspec $out/${config.boot.bootspec.filename}
     '';
   }
-  // lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; };
+  // lib.optionalAttrs (options ? boot.kexec.enable) { kexec.enable = lib.mkDefault false; }
+  # `system.build.uki`: the same as one EFI program. nixpkgs's default is the stage 1 alone, which has no store to go on to.
+  // lib.optionalAttrs (options ? boot.uki) {
+    uki.settings.UKI.Initrd = lib.mkDefault "${netbootRamdisk}/initrd";
+  };
 
   hardware.enableRedistributableFirmware = lib.mkDefault true;
 
@@ -52,7 +61,7 @@ in
   system.build.netbootIpxeScript = lib.mkForce (
     pkgs.writeTextDir "netboot.ipxe" ''
       #!ipxe
-      kernel kernel init=${toplevel}/init initrd=initrd ${toString config.boot.kernelParams} ''${cmdline}
+      kernel kernel init=${toplevel}/init initrd=initrd ${storeArgument}${toString config.boot.kernelParams} ''${cmdline}
       initrd initrd
       boot
     ''
@@ -64,8 +73,12 @@ in
         meta.description = "Kernel, initrd and iPXE script of ${config.system.name}";
       }
       ''
-        ${pkgs.runtimeShell} ${./refuse-oversized.sh} ${squashfsStore}
-        mkdir $out
+        ${
+          if fetchesStore then
+            "install -D -m 0444 ${squashfsStore} $out/store.squashfs"
+          else
+            "${pkgs.runtimeShell} ${./refuse-oversized.sh} ${squashfsStore} && mkdir $out"
+        }
         # Copies: not every server follows a link out of its root.
         cp ${kernel}/${config.system.boot.loader.kernelFile} $out/kernel
         cp ${netbootRamdisk}/initrd $out/initrd

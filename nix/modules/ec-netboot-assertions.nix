@@ -34,6 +34,11 @@ let
   };
 
   inherit (cfg.release) signature;
+
+  # The groups of the fleet that say something by this option.
+  groupsOf =
+    option: lib.attrNames (lib.filterAttrs (_: group: group.${option} != null) cfg.fleet.groups);
+  torn = lib.intersectLists (groupsOf "channel") (groupsOf "release");
   inherit (import ./system-names.nix) mayBeArm64;
 
   # The names in the TFTP directory, as a file system compares them that ignores case.
@@ -91,6 +96,31 @@ in
     message = "${path}.release.tag must be null when release.tarball is set: a tarball takes the release's place";
   }
   {
+    assertion = cfg.release.source == null || cfg.release.tarball == null;
+    message = "${path}.release.source must be null when release.tarball is set: a tarball takes the release's place";
+  }
+  {
+    assertion = cfg.release.channel == null || cfg.release.tarball == null && cfg.release.tag == null;
+    message = "${path}.release.channel must be null when release.tag or release.tarball is set: they say which release";
+  }
+  {
+    assertion =
+      cfg.release.source == null
+      || lib.hasPrefix "forge:" cfg.release.source
+      || cfg.release.channel != null
+      || cfg.release.tag != null
+      || cfg.release.tarball != null;
+    message =
+      "${path}.release.channel or release.tag must be set when release.source is no forge: "
+      + "nothing else says which release is wanted";
+  }
+  {
+    assertion = signature.format != null || cfg.release.channel == null && groupsOf "channel" == [ ];
+    message =
+      "${path}.release.signature must be set when release.channel or a group's channel is: "
+      + "who leads a channel is known by its signature";
+  }
+  {
     assertion = cfg.ipxe.strategy != "embedded" || cfg.chainTokenFile == null;
     message =
       ''${path}.ipxe.strategy must not be "embedded" when chainTokenFile is set: ''
@@ -136,7 +166,12 @@ in
   }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
+  (refuseStorePath "${path}.release.credentialsFile" cfg.release.credentialsFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
+  {
+    assertion = torn == [ ];
+    message = "${path}.fleet.groups: ${quoteAll torn}: channel and release exclude each other";
+  }
 ]
 ++ lib.optional (cfg.proxyDhcp.subnet != null) (proxySubnet "subnet" cfg.proxyDhcp.subnet)
 ++ map (proxySubnet "subnets") cfg.proxyDhcp.subnets
@@ -157,6 +192,11 @@ in
   "ipxe.remoteCaFile" = if cfg.ipxe.strategy == "remote" then cfg.ipxe.remoteCaFile else null;
   "release.caFile" = cfg.release.caFile;
   "release.signature.publicKeyFile" = signature.publicKeyFile;
+  "release.source" =
+    if cfg.release.source != null && lib.match "(file:)?/.*" cfg.release.source != null then
+      lib.removePrefix "file:" cfg.release.source
+    else
+      null;
   "release.tarball" = cfg.release.tarball;
 }
 ++ directories.refuseHidden (

@@ -28,7 +28,18 @@ let
     example = "boot-v2026.03.02";
     description = ''
       The release that these machines boot: its tag, or its id. It has to be staged, and should be pinned
-      (`ectools netboot releases pin`), so that it stays. Null means the current one.
+      (`ectools netboot releases pin`), so that it stays. Null means what `channel` leads to, or the current one.
+    '';
+  };
+
+  channel = mkOption {
+    type = types.nullOr (types.strMatching name);
+    default = null;
+    example = "canary";
+    description = ''
+      The channel that leads to the release of these machines (see {option}`${path}.release.channel`), in place of `release`.
+      What it leads to is staged beside what is current, from where that comes from. It takes
+      {option}`${path}.release.signature`.
     '';
   };
 
@@ -149,7 +160,7 @@ let
 
   group = types.submodule {
     options = {
-      inherit system release;
+      inherit system release channel;
 
       boot = mkOption {
         type = boot;
@@ -203,6 +214,17 @@ let
         description = ''
           Seconds in which these machines report that they are up and healthy, from their boot script on. A boot without
           a report by then has failed.
+        '';
+      };
+
+      slots = mkOption {
+        type = types.nullOr (types.ints.between 1 1000);
+        default = null;
+        example = 2;
+        description = ''
+          How many of these machines may be away at a time to boot again, of those that ask first: by FleetLock, at
+          `/v1/pre-reboot` and `/v1/steady-state` of the boot server's HTTP port, as Zincati does. Who has a slot keeps it
+          until it is back and says so. Null means that nobody can ask.
         '';
       };
 

@@ -216,6 +216,42 @@ in
         description = "The repository, as owner and name.";
       };
 
+      source = mkOption {
+        type = types.nullOr (
+          types.strMatching "(file:)?/.+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+"
+        );
+        default = null;
+        example = "s3://boot/releases?endpoint=https://s3.example.org&region=garage";
+        description = ''
+          Where releases are published, in place of {option}`${path}.release.host`: a directory (`file:/srv/releases`), a web
+          server's (`https://HOST/PATH`), a bucket of a store that speaks S3, written as Nix writes it, or
+          `forge:https://HOST/OWNER/NAME`. What is not a forge says of no release that it is the latest:
+          {option}`${path}.release.channel` or {option}`${path}.release.tag` names it. `ectools netboot publish` puts releases there.
+        '';
+      };
+
+      channel = mkOption {
+        type = types.nullOr (types.strMatching "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?");
+        default = null;
+        example = "stable";
+        description = ''
+          The channel that is followed: a signed pointer to a release, beside the releases, which
+          `ectools netboot promote` moves. It takes {option}`${path}.release.signature`. This host keeps the highest counter
+          that it has seen of it, and refuses a pointer with less: an old release, which was signed once, cannot be shown
+          as the newest. Null means none: the release of {option}`${path}.release.tag`, or a forge's latest.
+        '';
+      };
+
+      credentialsFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/run/secrets/store-credentials";
+        description = ''
+          File with the access key of an S3 store, as Amazon's programs read it: `[default]`, `aws_access_key_id = …` and
+          `aws_secret_access_key = …`. The service gets it as a systemd credential. Null means that the bucket is public.
+        '';
+      };
+
       tag = mkOption {
         type = types.nullOr types.str;
         default = null;
@@ -237,8 +273,8 @@ in
         default = null;
         example = "/run/secrets/forge-token";
         description = ''
-          File that holds an access token for a private repository. It is sent to {option}`${path}.release.host` only. The
-          service gets it as a systemd credential.
+          File that holds an access token for a private repository, or for the web server of
+          {option}`${path}.release.source`. It is sent to that host only. The service gets it as a systemd credential.
         '';
       };
 

@@ -61,6 +61,7 @@ let
     writableFleetDir = quoted "-${cfg.stateDir}/fleet";
     chainToken = credential "chain-token" cfg.chainTokenFile;
     forgeToken = credential "forge-token" cfg.release.tokenFile;
+    storeCredentials = credential "store-credentials" cfg.release.credentialsFile;
     accessToken = credential "access-token" cfg.fleet.accessTokenFile;
 
     inherit remote;

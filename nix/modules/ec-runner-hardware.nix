@@ -14,6 +14,11 @@ let
   excluded = lib.attrValues (lib.getAttrs (lib.unique cfg.exclude) classes);
   remaining = lib.attrValues (builtins.removeAttrs classes cfg.exclude);
   words = lib.escapeShellArgs;
+  modules = lib.concatMap (class: class.modules) excluded;
+
+  # A file system's type is the name of its directory.
+  lostTypes = map baseNameOf (lib.filter (lib.hasPrefix "fs/") modules);
+  lost = lib.filterAttrs (_: fs: lib.elem fs.fsType lostTypes) config.fileSystems;
 
   inherit (config.boot.kernelPackages) kernel;
   # Since nixpkgs 2025-11 a kernel has an output for them.
@@ -24,7 +29,7 @@ let
       pkgs.gnutar
       pkgs.kmod
     ];
-  } "bash ${./keep-kernel-modules.sh} ${kernelModules} $out ${words (lib.concatMap (class: class.modules) excluded)}";
+  } "bash ${./keep-kernel-modules.sh} ${kernelModules} $out ${words modules}";
 
   keptFirmware = pkgs.runCommand "linux-firmware-kept" { } ''
     bash ${./keep-firmware.sh} ${pkgs.linux-firmware} $out ${
@@ -53,6 +58,11 @@ in
   };
 
   config = lib.mkIf enabled {
+    assertions = lib.mapAttrsToList (mountPoint: fs: {
+      assertion = false;
+      message = "${path}.exclude leaves ${fs.fsType} out, and fileSystems.\"${mountPoint}\" is one: take its class out of the list";
+    }) lost;
+
     warnings =
       lib.optional config.hardware.enableRedistributableFirmware
         "${path}.exclude leaves firmware out, and hardware.enableRedistributableFirmware brings it back: switch one of them off";

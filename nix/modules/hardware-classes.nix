@@ -7,7 +7,10 @@
 {
   audio = {
     description = "sound cards";
-    modules = [ "sound" ];
+    modules = [
+      "drivers/soundwire"
+      "sound"
+    ];
     firmware = [
       "cirrus/*"
       "ctefx*.bin"
@@ -48,6 +51,32 @@
     packages = [ "rtl8761b-firmware" ];
   };
 
+  clusters = {
+    description = "file systems that the machines of a cluster share, and their own network protocols (AFS, Ceph, Coda, GFS2, OCFS2, OrangeFS, RDS, TIPC)";
+    modules = [
+      "fs/afs"
+      "fs/ceph"
+      "fs/coda"
+      "fs/dlm"
+      "fs/gfs2"
+      "fs/ocfs2"
+      "fs/orangefs"
+      "net/ceph"
+      "net/rds"
+      "net/rxrpc"
+      "net/tipc"
+    ];
+    firmware = [ ];
+    packages = [ ];
+  };
+
+  gadgets = {
+    description = "the machine as a USB device of another";
+    modules = [ "drivers/usb/gadget" ];
+    firmware = [ ];
+    packages = [ ];
+  };
+
   # What a board's management controller and a hypervisor show stays, and with it the console.
   graphics = {
     description = "the GPUs and NPUs of AMD, Intel and NVIDIA, and with them video encoding in hardware; the console stays";
@@ -71,6 +100,23 @@
     packages = [ ];
   };
 
+  handheld = {
+    description = "tablets and games: touchscreens, joysticks, sensor hubs, what only a Surface or a Chromebook has";
+    modules = [
+      "drivers/hid/amd-sfh-hid"
+      "drivers/hid/intel-ish-hid"
+      "drivers/hid/surface-hid"
+      "drivers/input/gameport"
+      "drivers/input/joystick"
+      "drivers/input/tablet"
+      "drivers/input/touchscreen"
+      "drivers/platform/chrome"
+      "drivers/platform/surface"
+    ];
+    firmware = [ "intel/ish/*" ];
+    packages = [ ];
+  };
+
   instruments = {
     description = "sensors and converters of laboratories and telephones (IIO, Comedi)";
     modules = [
@@ -82,7 +128,7 @@
   };
 
   legacy = {
-    description = "FireWire, ISDN, ATM, amateur radio, CAN, memory chips without a controller (MTD)";
+    description = "FireWire, ISDN, ATM, amateur radio, CAN, memory chips without a controller (MTD) and their file systems";
     modules = [
       "drivers/atm"
       "drivers/firewire"
@@ -90,6 +136,8 @@
       "drivers/mtd"
       "drivers/net/can"
       "drivers/net/hamradio"
+      "fs/jffs2"
+      "fs/ubifs"
       "net/atm"
       "net/ax25"
       "net/can"
@@ -122,10 +170,53 @@
     packages = [ "libreelec-dvb-firmware" ];
   };
 
+  radio = {
+    description = "NFC, 802.15.4 (Zigbee, Thread), B.A.T.M.A.N. meshes";
+    modules = [
+      "drivers/net/ieee802154"
+      "drivers/nfc"
+      "net/6lowpan"
+      "net/batman-adv"
+      "net/ieee802154"
+      "net/mac802154"
+      "net/nfc"
+    ];
+    firmware = [ ];
+    packages = [ ];
+  };
+
   rdma = {
     description = "InfiniBand and RDMA; a network card that has both stays one for Ethernet";
     modules = [ "drivers/infiniband" ];
     firmware = [ "hfi1_*" ];
+    packages = [ ];
+  };
+
+  san = {
+    description = "host adapters for Fibre Channel and iSCSI, and the machine as a target; iSCSI in software stays";
+    modules = [
+      "drivers/scsi/be2iscsi"
+      "drivers/scsi/bfa"
+      "drivers/scsi/bnx2fc"
+      "drivers/scsi/bnx2i"
+      "drivers/scsi/csiostor"
+      "drivers/scsi/cxgbi"
+      "drivers/scsi/fcoe"
+      "drivers/scsi/fnic"
+      "drivers/scsi/libfc"
+      "drivers/scsi/lpfc"
+      "drivers/scsi/qedf"
+      "drivers/scsi/qedi"
+      "drivers/scsi/qla2xxx"
+      "drivers/scsi/qla4xxx"
+      "drivers/scsi/snic"
+      "drivers/target"
+    ];
+    firmware = [
+      "cbfw-*"
+      "ql2*_fw.bin"
+      "ql8*_fw.bin"
+    ];
     packages = [ ];
   };
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
-from support.guests import NOBODY, open_way, wait_until
+from support.guests import NOBODY, find_processes, open_way, wait_until
 from support.needs import give_up, require_tool
 
 from ectools.demo.netboot.boot_stages import NetbootStage
@@ -50,19 +50,6 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def find_processes(word: str) -> list[str]:
-    """The command lines of running processes that hold ``word``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:
-            continue
-        if entry.name.isdigit() and word in line:
-            found.append(line)
-    return found
 
 
 def find_python_of_nobody() -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.browser import Page, start_browser
 from support.fleet_api import TOKEN
-from support.page_samples import NEW, OLD, make_boot, make_detail, make_fleet
+from support.page_samples import IDS, NEW, OLD, make_boot, make_detail, make_fleet
 from support.page_site import PageSite
 
 from ectools.netboot.api.page import render
-from ectools.netboot.api.page.facts import FleetFacts, NodeDetail
+from ectools.netboot.api.page.facts import FleetFacts, NodeDetail, NodeFacts
 from ectools.netboot.api.page.text import write_age
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
+from ectools.netboot.rollout.model import RolloutPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +147,103 @@ def test_a_burst_is_a_few_requests(page: Page, site: PageSite) -> None:
     page.wait_for("document.querySelector('h1').textContent === '400 nodes: 400 failed'")
     page.wait_for("document.querySelectorAll('tbody .state.failed').length === 400")
     assert len(page.requests) - before < 12
+
+
+ROLLOUT = "document.querySelector('[data-part=\"rollout runners\"]')"
+
+
+def start_rollout(site: PageSite, count: int) -> None:
+    """A rollout of the release of before, to ``count`` nodes of a fleet without a boot."""
+    macs = [f"mac 02:00:00:01:{number // 256:02x}:{number % 256:02x}" for number in range(count)]
+    nodes = [
+        NodeFacts(subject=f"n{number:04d}", group="runners", known_by=(mac,))
+        for number, mac in enumerate(macs)
+    ]
+    site.show(FleetFacts(nodes=nodes, now=time.time()))
+    plan = RolloutPlan(
+        id="r",
+        group="runners",
+        target=IDS[OLD],
+        before=IDS[NEW],
+        base=NEW,
+        waves=(50.0, 100.0),
+        max_failures=0,
+        at=site.api.now,
+        by="alice",
+    )
+    site.run(site.api.rollouts.start(plan))
+
+
+def report(site: PageSite, name: str, state: BootState, why: str | None = None) -> None:
+    """A node has taken the release, and has said how it is."""
+    site.run(site.api.rollouts.offer("runners", name))
+    stages = {NodeStage.SCRIPT: site.api.now, NodeStage.UP: site.api.now + 1}
+    boot = dataclasses.replace(
+        make_boot(name, state, tag=OLD, why=why), stages=stages, ended=site.api.now + 1, id=f"{name}-1"
+    )
+    site.note(boot)
+    site.do(lambda: site.api.rollouts.see(boot))
+    site.run(site.api.rollouts.turn())
+
+
+def test_a_rollout_is_followed_wave_by_wave_until_it_is_stopped(page: Page, site: PageSite) -> None:
+    start_rollout(site, 4)
+    page.open(f"{site.url}/")
+    page.wait_for(LIVE)
+    page.wait_for(f"{ROLLOUT} !== null")
+    assert text_of(page, ".rollout h2") == f"{OLD} to runners running"
+    assert text_of(page, ".waves .open") == "canary 1"
+    assert page.evaluate("document.querySelectorAll('.rollout form').length") == 0
+    report(site, "n0000", BootState.HEALTHY)
+    page.wait_for("document.querySelector('.waves .open')?.textContent === 'wave 1 2'")
+    assert text_of(page, ".rollout dd a") == "n0000"
+    why = "failed: every-channel-node.service"
+    report(site, "n0001", BootState.UNHEALTHY, why)
+    page.wait_for(f"{ROLLOUT}.classList.contains('failed')")
+    assert text_of(page, ".rollout h2") == f"{OLD} to runners stopped"
+    assert text_of(page, ".rollout .why") == f"1 node has failed (n0001: {why})"
+    assert page.evaluate("document.querySelector('.waves .open')") is None
+
+
+def test_a_rollout_appears_on_a_page_that_is_open(page: Page, site: PageSite) -> None:
+    start_rollout(site, 2)
+    site.run(site.api.store.delete("rollouts/runners"))
+    site.run(site.api.rollouts.offer("runners", "n0000"))  # which notices
+    page.open(f"{site.url}/")
+    page.wait_for(LIVE)
+    assert page.evaluate(ROLLOUT) is None
+    plan = RolloutPlan(id="r2", group="runners", target=IDS[OLD], before=IDS[NEW], base=NEW)
+    site.run(site.api.rollouts.start(plan))
+    page.wait_for(f"{ROLLOUT} !== null")
+
+
+def test_who_is_signed_in_pauses_and_ends_a_rollout_without_the_script(site: PageSite) -> None:
+    start_rollout(site, 4)
+    with start_browser() as page:
+        page.disable_scripts()
+        sign_in(page, site)
+        page.open(f"{site.url}/")
+        for name, standing in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):
+            page.click(f'.rollout form[action$="/{name}"] button')
+            page.wait_for(f"document.querySelector('.rollout h2 .state')?.textContent === '{standing}'")
+        assert page.evaluate("document.querySelectorAll('.rollout form').length") == 0
+        assert "the access token, from 127.0.0.1 has ended it" in text_of(page, ".rollout .why")
+        assert page.complaints == []
+
+
+def test_a_rollout_of_a_thousand_fits_a_phone(page: Page, site: PageSite) -> None:
+    start_rollout(site, 1000)
+    for number in range(3):
+        report(site, f"n{number:04d}", BootState.HEALTHY)
+    for width in (375, 1280):
+        for scheme in ("light", "dark"):
+            page.set_size(width, 900)
+            page.set_scheme(scheme)
+            page.open(f"{site.url}/")
+            page.wait_for(LIVE)
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.evaluate("document.querySelectorAll('.rollout dd a').length") <= 4 * 12
+            assert page.evaluate(ACCESSIBILITY) == {"nameless": [], "faint": []}
 
 
 def test_a_node_with_its_boots_is_live_and_what_is_open_stays_open(page: Page, site: PageSite) -> None:

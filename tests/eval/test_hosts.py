@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OVERSIZED = ROOT / "nix/hosts/refuse-oversized.sh"
 LARGEST = 4 * 1024**3 - 1
 
-SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services) every-channel; in {
+SUMMARY = """builtins.mapAttrs (_: { config, options, ... }: let inherit (config.services) every-channel; in {
   platform = config.nixpkgs.hostPlatform.system;
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
   inherit (config) warnings;
@@ -43,6 +43,15 @@ SUMMARY = """builtins.mapAttrs (_: { config, ... }: let inherit (config.services
     inherit (config.isoImage) appendToMenuLabel prependToMenuLabel syslinuxTheme volumeID;
     name = config.image.fileName or config.isoImage.isoName;
   };
+  uki = if !(config.system.build ? netboot) then null else {
+    inherit (config.boot.uki.settings.UKI) Initrd;
+    whole = "${config.system.build.netbootRamdisk}/initrd";
+  };
+  activation = map (each: each.file) (
+    options.system.activationScripts.definitionsWithLocations
+    ++ options.boot.postBootCommands.definitionsWithLocations
+  );
+  afterBoot = config.boot.postBootCommands;
   card = if !(config ? sdImage) then null else config.image.fileName or config.sdImage.imageName;
 })"""
 
@@ -57,6 +66,17 @@ in {
   journal = config.services.journald.settings.Journal.Storage;
   image = config.image.baseName;
 })"""
+
+PERLLESS = """hosts: let
+  perlless = { modulesPath, ... }: { imports = [ "${modulesPath}/profiles/perlless.nix" ]; };
+  inherit (hosts.ec-runner-x86_64-netboot.extendModules { modules = [ perlless ]; }) config;
+in {
+  inherit (config) warnings;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  overlay = config.system.etc.overlay.enable;
+  perl = builtins.filter (name: builtins.match "perl.*" name != null)
+    (map (package: package.pname or package.name) config.environment.systemPackages);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +145,30 @@ def test_options_have_the_names_of_a_newer_nixpkgs_where_it_has_them(nixpkgs: Pa
     for name, host in found.items():
         assert host["journal"] == "volatile"
         assert (host["image"] is not None) == name.endswith(("-iso", "-sdimage"))
+
+
+def test_nothing_of_here_is_a_script_that_nixos_init_passes_over(hosts: dict[str, dict[str, Any]]) -> None:
+    """It runs no activation script, and refuses commands after the boot; images have nixpkgs's."""
+    for name, host in hosts.items():
+        assert [file for file in host["activation"] if "/nixos/modules/" not in file] == [], name
+        assert (host["afterBoot"] == "") != name.endswith(("-netboot", "-iso", "-sdimage")), name
+
+
+def test_a_netboot_system_as_one_efi_program_has_its_store(hosts: dict[str, dict[str, Any]]) -> None:
+    programs = {name: host["uki"] for name, host in hosts.items() if name.endswith("-netboot")}
+    assert len(programs) == 3
+    for uki in programs.values():
+        assert uki["Initrd"] == uki["whole"]
+
+
+def test_a_netboot_runner_can_do_without_perl(nixpkgs: Path) -> None:
+    """As far as it is evaluated: the overlay at /etc is made by composefs, which package sets may lack."""
+    found = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=PERLLESS,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    assert found == {"warnings": [], "failed": [], "overlay": True, "perl": []}
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:

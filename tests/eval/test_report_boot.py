@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import pytest
 from support.guests import require_qemu
@@ -22,13 +18,13 @@ from support.machine_image import find_image
 from support.machine_qemu import boot_qemu
 from support.machine_store import Store, build_store
 from support.needs import require_tool
+from support.reports_taken import TOKEN, Recorder, record_reports
 from support.systems import Systems
 
 pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
 
 UNIT = "every-channel-report.service"
 RUNNING = "every-channel-report-running.service"
-TOKEN = "t0ken_of-the-boot-0123456789abcd"
 COMMON = "console=ttyS0 systemd.unit=multi-user.target mitigations=off net.ifnames=0 systemd.firstboot=off"
 CARD = """\
 [Service]
@@ -37,50 +33,6 @@ ExecStart=ip link set eth0 up
 ExecStart=ip address add 10.0.2.15/24 dev eth0
 """
 NETWORK = ("-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
-
-
-@dataclass
-class Recorder:
-    """What a boot server was told: the fields of each form."""
-
-    port: int = 0
-    reports: list[dict[str, list[str]]] = field(default_factory=list)
-
-    @property
-    def arguments(self) -> str:
-        """The kernel's."""
-        return (
-            f"every_channel.report=http://10.0.2.2:{self.port}/report?boot={TOKEN} "
-            "every_channel.release=boot-v2026.11.29 every_channel.healthy_within=3600"
-        )
-
-
-@contextlib.contextmanager
-def record_reports() -> Iterator[Recorder]:
-    recorder = Recorder()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            known = self.path == f"/report?boot={TOKEN}"
-            if known:
-                recorder.reports.append(parse_qs(body.decode(), strict_parsing=True))
-            self.send_response(200 if known else 403)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    recorder.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield recorder
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

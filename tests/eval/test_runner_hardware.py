@@ -127,3 +127,14 @@ def test_all_firmware_beside_hardware_that_is_left_out_is_told(systems: Systems)
 
     assert len(told(runner("audio", enableRedistributableFirmware=True))) == 1
     assert told(runner("audio")) == told(runner(enableRedistributableFirmware=True)) == []
+
+
+def test_a_file_system_that_is_mounted_is_not_left_out(systems: Systems) -> None:
+    host = runner("clusters", "legacy")
+    host["fileSystems"] = {
+        "/data": {"device": "a:/", "fsType": "ceph"},
+        "/": {"device": "b", "fsType": "ext4"},
+    }
+    (message,) = systems.evaluate("failed", host)
+    assert message.startswith("services.every-channel.runner.hardware.exclude leaves ceph out")
+    assert 'fileSystems."/data"' in message

@@ -24,6 +24,8 @@ TOGETHER: dict[str, Any] = {
     "ipxe-qemu.enableKvm": True,
     "netboot.httpPort": 8081,
     "netboot.ipxe.strategy": "local",
+    "netboot.release.channel": None,
+    "netboot.release.source": None,
     "netboot.release.tag": None,
     "netboot.release.tarball": [
         "/srv/ec-runner-x86_64-netboot.tar.gz",

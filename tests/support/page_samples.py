@@ -10,9 +10,11 @@ from ectools.netboot.api.page.facts import (
     NodeDetail,
     NodeFacts,
     PlannedValue,
+    RolloutFacts,
     ServedRelease,
 )
 from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
+from ectools.netboot.rollout.model import RolloutState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,3 +198,47 @@ def make_detail(now: float = NOW) -> NodeDetail:
         ),
     ]
     return NodeDetail(node=node, boots=boots, now=now, planned=planned, releases=[NEW, OLD])
+
+
+def make_rollouts(now: float = NOW) -> list[RolloutFacts]:
+    """One under way, one that was stopped, one that is done."""
+    names = [f"nuc-{number:02d}" for number in range(1, 40)]
+    shared = {"release": (IDS[NEW], NEW), "before": (IDS[OLD], OLD), "by": "alice"}
+    return [
+        RolloutFacts(
+            group="lab",
+            state=RolloutState.DONE,
+            started=now - 90_000,
+            ended=now - 80_000,
+            wave=2,
+            waves=[1, 2, 3],
+            size=3,
+            healthy=names[:3],
+            **shared,
+        ),
+        RolloutFacts(
+            group="runners",
+            state=RolloutState.RUNNING,
+            started=now - 1500,
+            wave=2,
+            waves=[1, 3, 10, 39],
+            size=39,
+            healthy=names[:3],
+            under_way=names[3:8],
+            awaited=names[9:39],
+            failed=[(names[8], "failed: every-channel-node.service")],
+            **shared,
+        ),
+        RolloutFacts(
+            group="edge",
+            state=RolloutState.STOPPED,
+            started=now - 4000,
+            ended=now - 3600,
+            wave=0,
+            waves=[1, 2, 5],
+            size=5,
+            failed=[(names[0], "no healthy report; last seen at initrd")],
+            why="1 node has failed (nuc-01: no healthy report; last seen at initrd)",
+            **shared,
+        ),
+    ]

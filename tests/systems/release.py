@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 RUNNER = "ec-runner-x86_64-netboot"
 _TAG = "boot-v2026.03.02"
+# Names are looked up by systemd-resolved, which a nixpkgs of another distribution's packages may lack.
+_FETCHES = """
+{
+  services.every-channel.runner.store = "http";
+  boot.initrd.systemd.enable = true;
+  boot.initrd.services.resolved.enable = false;
+}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +63,14 @@ def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path, *mo
         built=built,
         toplevel=toplevel,
     )
+
+
+def pack_fetching(flake: Flake, directory: Path) -> Release:
+    """The same of a runner whose stage 1 fetches its store."""
+    extended = flake.extend(directory / "flake", RUNNER, _FETCHES)
+    built, toplevel = (
+        extended.build(f"nixosConfigurations.extended.config.system.build.{each}")
+        for each in ("netboot", "toplevel")
+    )
+    (directory / "release").mkdir()
+    return pack_release(flake, built, toplevel, directory / "release")

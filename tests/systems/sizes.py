@@ -18,6 +18,8 @@ import pytest
 from support.buildable import build_environment, find_buildable_nixpkgs
 from support.nixos_build import ROOT, Flake, open_flake
 
+from .purposes import PURPOSES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -137,7 +139,15 @@ def format_page(record: Record) -> str:
             f"| `{path.name}` | {path.size / _MIB:.1f} | {' → '.join(f'`{step}`' for step in path.chain)} |"
             for path in each.largest
         ]
+    lines += ["", "## What they are for", "", "| store path | what for |", "|---|---|"]
+    lines += [f"| `{name}` | {PURPOSES[name]} |" for name in find_large_names(record)]
     return "\n".join(lines) + "\n"
+
+
+def find_large_names(record: Record) -> list[str]:
+    """The names of the largest store paths of all systems, without those that nobody has given a purpose."""
+    names = {path.name for each in record.systems.values() for path in each.largest}
+    return sorted(names & PURPOSES.keys())
 
 
 def measure(flake: Flake) -> Record:

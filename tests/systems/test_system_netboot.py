@@ -7,12 +7,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.boot_host import BOOT_FILE, BootHost, serve_in
 from support.netboot_lab import build_netboot_lab
 from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_build import Flake, run_ectools
 from support.nixos_machine import MAC, Hardware, start_nixos
 
+from .booted import boot_release
 from .journal import Form
 from .promises import (
     check_memory_system,
@@ -69,29 +69,13 @@ def test_the_kernel_and_stage_1_are_beside_the_store_and_not_in_it(release: Rele
 def test_a_machine_boots_the_release_over_the_network(
     uefi: bool, release: Release, flake: Flake, tmp_path: Path
 ) -> None:
-    """The router names the boot host to UEFI firmware; for BIOS the boot host speaks ProxyDHCP."""
-    host = BootHost(tmp_path / "host")
-    host.directory.mkdir()
-    signature = {"format": "openssh", "publicKeyFile": str(release.public_key)}
-    node = {"match": {"mac": [MAC]}, "kernelArguments": [*PATIENT_ARGUMENTS]}
-    host.write_settings(
-        proxy=not uefi,
-        release={"requireSums": True, "signature": signature},
-        fleet={"nodes": {"runner": node}},
-    )
-    host.stage(release.archive)
-    host.write_boot_files()
-    hardware = Hardware(uefi=uefi, pxe=True, devices=["-no-reboot"])
-    with (
-        build_netboot_lab(tmp_path, boot_file=BOOT_FILE if uefi else None) as lab,
-        serve_in(lab, host),
-        start_nixos(lab.add_plug(), hardware, tmp_path / "machine") as machine,
-    ):
+    with boot_release(release, tmp_path, uefi=uefi) as booted:
+        machine = booted.machine
         check_up(machine, machine.wait_boot(), Form.NETBOOT)
         check_system(machine, release.toplevel, release.closure)
         check_profile(machine, flake.source, RUNNER)
         check_memory_system(machine)
-        check_sshd(machine, lab, check_network(machine, lab, MAC))
+        check_sshd(machine, booted.lab, check_network(machine, booted.lab, MAC))
         check_power_off(machine)
 
 

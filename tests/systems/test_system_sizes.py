@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.nixos_build import Flake
 
+from .purposes import PURPOSES
 from .sizes import (
     IMAGES,
     PAGE,
@@ -70,6 +71,11 @@ def test_the_page_is_of_the_record_which_has_every_system() -> None:
     record = read_record(RECORD.read_text())
     assert set(record.systems) == set(IMAGES)
     assert PAGE.read_text() == format_page(record)
+
+
+def test_of_each_large_path_it_is_said_what_it_is_for() -> None:
+    systems = read_record(RECORD.read_text()).systems.values()
+    assert {path.name for each in systems for path in each.largest} <= PURPOSES.keys()
 
 
 @pytest.mark.nix

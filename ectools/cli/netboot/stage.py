@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     shell_complete=complete_file,
     help="A release's archive on this machine, in place of the forge's. Several: one a system.",
 )
+@click.option(
+    "--source",
+    metavar="PLACE",
+    help="Where releases are published: a directory, https://…, s3://…; with --channel or --tag.",
+)
+@click.option("--channel", metavar="NAME", help="The channel that leads to the release; it is signed.")
+@click.option(
+    "--credentials-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A file with an S3 store's access key, as Amazon's programs read it.",
+)
 @click.option("--host", metavar="URL", help="The forge (a Forgejo).")
 @click.option("--repo", metavar="OWNER/NAME", help="The repository there.")
 @click.option("--tag", metavar="TAG", help="The release's tag.  [default: the latest]")
@@ -71,6 +83,9 @@ def stage(
     config: Path | None,
     state_dir: str | None,
     tarballs: tuple[str, ...],
+    source: str | None,
+    channel: str | None,
+    credentials_file: str | None,
     host: str | None,
     repo: str | None,
     tag: str | None,
@@ -96,6 +111,8 @@ def stage(
         raise click.UsageError(
             "--tarball and --tag exclude each other: an archive, or a release of the forge"
         )
+    if channel is not None and (tarballs or tag is not None):
+        raise click.UsageError("--channel excludes --tag and --tarball: it leads to the release")
     from ectools.cli.netboot.progress import show_download
     from ectools.netboot.release.manifest import describe_release
     from ectools.netboot.release.stage import StageOutcome
@@ -106,6 +123,9 @@ def stage(
         state_dir,
         **{
             "release.tarball": list(tarballs) or None,
+            "release.source": source,
+            "release.channel": channel,
+            "release.credentialsFile": credentials_file,
             "release.host": host,
             "release.repo": repo,
             "release.tag": tag,

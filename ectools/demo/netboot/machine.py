@@ -40,21 +40,24 @@ def find_ovmf(places: Sequence[tuple[str, str]] | None = None) -> Ovmf | None:
     return None
 
 
-def build_machine_argv(plug: Plug, ovmf: Ovmf, directory: Path) -> list[str]:
+def build_machine_argv(
+    plug: Plug, ovmf: Ovmf, directory: Path, *, mac: str = MACHINE_MAC, boots_again: bool = False
+) -> list[str]:
     """The command of a machine on ``plug``. ``directory`` gets its ``console`` and the firmware's variables.
 
-    IPv6 is switched off in the firmware, which would try it first for half a minute.
+    IPv6 is switched off in the firmware, which would try it first for half a minute. ``boots_again``: a
+    reboot is one; else it is the machine's end.
     """
     variables = directory / "ovmf-variables.fd"
     shutil.copyfile(ovmf.variables, variables)
     return [
         *(*plug.wrapper, QEMU),
-        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-nodefaults", "-display", "none", *([] if boots_again else ["-no-reboot"])),
         *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max", "-m", "256"),
         *("-serial", f"file:{directory / 'console'}", "-device", "virtio-rng-pci"),
         *("-netdev", f"{plug.netdev},id=net"),
         # Without a ROM of its own: else QEMU's iPXE boots in the firmware's place.
-        *("-device", f"virtio-net-pci,netdev=net,mac={MACHINE_MAC},bootindex=1,romfile="),
+        *("-device", f"virtio-net-pci,netdev=net,mac={mac},bootindex=1,romfile="),
         *("-drive", f"if=pflash,format=raw,readonly=on,file={ovmf.code}"),
         *("-drive", f"if=pflash,format=raw,file={variables}"),
         *("-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=n"),

@@ -1,5 +1,6 @@
 """Changes as they happen, as server-sent events (WHATWG HTML, 9.2): ``boot`` with the row of the node that
-has changed, ``reset`` where some were missed and all is looked at anew.
+has changed, ``rollout`` with the group whose rollout has, ``reset`` where some were missed and all is looked
+at anew.
 
 Each reader has its own bounded list of the nodes that have changed, each once, however often it did: who
 reads slowly gets fewer rows, and never old ones. An event's id names what was seen last; a reader that comes
@@ -42,6 +43,7 @@ class EventReader:
 
     def __init__(self) -> None:
         self._pending: dict[str, None] = {}
+        self._groups: dict[str, None] = {}
         self._has_missed = False
         self._woken = asyncio.Event()
         self.is_over = False
@@ -55,6 +57,14 @@ class EventReader:
             self._pending[subject] = None
         self._woken.set()
 
+    def add_rollout(self, group: str) -> None:
+        """The rollout of a group has changed."""
+        if group not in self._groups and len(self._groups) >= MAX_PENDING:
+            self.add(None)
+            return
+        self._groups[group] = None
+        self._woken.set()
+
     def end(self) -> None:
         """There is nobody who reads, or nothing more to read."""
         self.is_over = True
@@ -64,10 +74,12 @@ class EventReader:
         """Until there is something to be told, or the end."""
         await self._woken.wait()
 
-    def take(self) -> tuple[list[str], bool]:
-        """The nodes that have changed, and whether others may have too; told from now on."""
-        taken = list(self._pending), self._has_missed
-        self._pending, self._has_missed = {}, False
+    def take(self) -> tuple[list[str], list[str], bool]:
+        """The nodes that have changed, the groups whose rollouts have, and whether others may have too; told
+        from now on.
+        """
+        taken = list(self._pending), list(self._groups), self._has_missed
+        self._pending, self._groups, self._has_missed = {}, {}, False
         if not self.is_over:
             self._woken.clear()
         return taken
@@ -82,6 +94,7 @@ class EventHub:
         self._instance = secrets.token_hex(4)
         self._sequence = 0
         view.fleet.on_change.append(self.publish)
+        view.rollouts.on_change.append(self.publish_rollout)
 
     @property
     def last_id(self) -> str:
@@ -98,6 +111,12 @@ class EventHub:
         self._sequence += 1
         for reader in self._readers:
             reader.add(subject)
+
+    def publish_rollout(self, group: str) -> None:
+        """The rollout of a group has changed."""
+        self._sequence += 1
+        for reader in self._readers:
+            reader.add_rollout(group)
 
     def close(self) -> None:
         """No more is read."""
@@ -162,14 +181,15 @@ async def _wait_for_events(view: FleetView, hub: EventHub, reader: EventReader) 
         return ":\n\n"
     if not reader.is_over:
         await asyncio.sleep(BATCH_SECONDS)
-    subjects, has_missed = reader.take()
+    subjects, groups, has_missed = reader.take()
     nodes, latest = view.fleet.fleet.nodes, view.boots.latest
     # What is gone is in no row.
     if has_missed or any(each not in nodes and each not in latest for each in subjects):
         return f"event: reset\nid: {hub.last_id}\ndata: {{}}\n\n"
     releases = await view.releases.list()
-    rows = [json.dumps(describe_row(view, subject, releases)) for subject in subjects]
-    return "".join(f"event: boot\nid: {hub.last_id}\ndata: {row}\n\n" for row in rows)
+    events = [("boot", describe_row(view, subject, releases)) for subject in subjects]
+    events += [("rollout", {"group": group}) for group in groups]
+    return "".join(f"event: {kind}\nid: {hub.last_id}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
 
 
 async def _write(response: web.StreamResponse, text: str) -> None:

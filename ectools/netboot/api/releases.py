@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ectools.netboot.fleet.model import CHANNEL_PREFIX
+from ectools.netboot.release.channels import list_followed
 from ectools.netboot.release.manifest import ID_PATTERN
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ FRESH_SECONDS = 2.0
 class StagedRelease:
     """A release that is staged. ``systems``: their names; ``staged_at``: Unix seconds; ``size`` in bytes.
 
-    ``marks``: of ``current``, ``previous``, ``pinned`` and ``withdrawn`` those that it has.
+    ``marks``: of ``current``, ``previous``, ``pinned``, ``withdrawn`` and ``channel:NAME`` those that it has.
     """
 
     id: str
@@ -54,6 +56,7 @@ class StagedReleases:
         store = self._store
         links = {name: store.find_link_id(name) for name in ("current", "previous")}
         sets = {"pinned": store.list_pinned(), "withdrawn": store.list_withdrawn()}
+        channels = list_followed(store)
         return tuple(
             StagedRelease(
                 id=release.id,
@@ -64,6 +67,7 @@ class StagedReleases:
                 marks=(
                     *(name for name, linked in links.items() if linked == release.id),
                     *(name for name, ids in sets.items() if release.id in ids),
+                    *(f"{CHANNEL_PREFIX}{name}" for name, led in channels.items() if led == release.id),
                 ),
             )
             for release in store.list_releases()
@@ -71,9 +75,14 @@ class StagedReleases:
 
 
 def choose_staged(releases: Sequence[StagedRelease], wanted: str | None) -> StagedRelease | None:
-    """What a tag or an id names, of a tag the newest; ``wanted`` None: the current one. None: not staged."""
+    """What a tag (its newest), an id or ``channel:NAME`` names; ``wanted`` None: the current one.
+
+    None: it is not staged.
+    """
     if wanted is None:
         return next((each for each in releases if "current" in each.marks), None)
+    if wanted.startswith(CHANNEL_PREFIX):
+        return next((each for each in releases if wanted in each.marks), None)
     if ID_PATTERN.fullmatch(wanted):
         return next((each for each in releases if each.id == wanted), None)
     return next((each for each in releases if each.tag == wanted), None)

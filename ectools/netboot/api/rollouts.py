@@ -94,11 +94,13 @@ class RolloutRoutes:
                 f"{group_name[:80]}: the fleet has no such group", hint=did_you_mean(group_name, groups)
             )
         staged = await self._view.releases.list()
+        # A rollout that is done has left the group with another release than the fleet says.
+        now = self._rollouts.find_standing(group_name) or group.wanted
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
             target=_need_staged(staged, wanted).id,
-            before=_need_staged(staged, group.release).id,
+            before=_need_staged(staged, now).id,
             canary=_read_count(body, "canary", least=1),
             waves=_read_waves(body.get("waves", [5, 25, 100])),
             max_failures=_read_count(body, "max_failures", least=0),
@@ -106,7 +108,7 @@ class RolloutRoutes:
             off_after=_read_number(body, "off_after", default=86400, least=1, most=365 * 86400),
             at=self._view.clock(),
             by=by,
-            base=group.release,
+            base=group.wanted,
         )
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:
@@ -130,6 +132,7 @@ class RolloutRoutes:
             "waves": [plan.quota(wave, size) for wave in range(plan.last_wave + 1)],
             "max_failures": plan.max_failures,
             "nodes": size,
+            "taken": len(rollout.taken),
             "healthy": sorted(rollout.healthy),
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
             "under_way": list(rollout.under_way),

@@ -33,7 +33,8 @@ IMPLICIT = NodeGroup(name="")
 class Assignment:
     """What a machine boots. ``node`` and ``group`` None: none of a name.
 
-    ``release`` is a tag or an id, None the current one; ``system`` None: the one for its architecture;
+    ``release`` is a tag, an id or ``channel:NAME``, None the current one; ``system`` None: the one for its
+    architecture;
     ``boot_binary`` None: the one that all get. ``healthy_within``: seconds from its script to a healthy
     report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
     left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
@@ -152,6 +153,8 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         )
         if value is not None
     }
+    if group.channel is not None:
+        origins["release"] = f"{of_group}.channel"
     boot = group.boot
     if group is not IMPLICIT:
         origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
@@ -173,7 +176,7 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         group=node.group,
         boot=boot,
         system=group.system,
-        release=group.release,
+        release=group.wanted,
         boot_binary=group.boot_binary,
         kernel_arguments=(*group.kernel_arguments, *node.kernel_arguments),
         healthy_within=group.healthy_within,

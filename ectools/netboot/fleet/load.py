@@ -155,5 +155,20 @@ def accepts(document: Any) -> bool:
 def _compile() -> Callable[[Any], object]:
     import fastjsonschema
 
-    check: Callable[[Any], object] = fastjsonschema.compile(load_fleet_schema().document, use_default=False)
+    document = _put_null_last(load_fleet_schema().document)
+    check: Callable[[Any], object] = fastjsonschema.compile(document, use_default=False)
     return check
+
+
+def _put_null_last(schema: Any) -> Any:
+    """The schema with each ``anyOf``'s null behind the others: their order says nothing, and the compiled
+    check raises and catches an exception for each one that it tries before the one that fits.
+    """
+    if isinstance(schema, list):
+        return [_put_null_last(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _put_null_last(value) for key, value in schema.items()}
+    if isinstance(found.get("anyOf"), list):
+        found["anyOf"].sort(key=lambda each: each == {"type": "null"})
+    return found

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ectools.netboot.protocols import StockBinary
 
 
+CHANNEL_PREFIX = "channel:"
+"""What a release's name begins with that a channel leads to: no tag has a colon (git-check-ref-format(1))."""
 HEALTHY_WITHIN = 600
 """Seconds that a boot has for its report where no group says otherwise."""
 
@@ -54,22 +56,31 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeGroup:
-    """What nodes have in common. ``release`` is a tag or an id, None the current one.
+    """What nodes have in common. ``release`` is a tag or an id, None what ``channel`` leads to; where that is
+    None too, the current one.
 
     ``system`` None: the one for a machine's architecture; ``boot_binary`` None: the one that all machines
     get. ``healthy_within``: seconds from a boot's script to
-    its healthy report; ``health_units``: units that are active then.
+    its healthy report; ``health_units``: units that are active then. ``slots``: how many may be away at a
+    time to boot again, None: nobody asks here.
     """
 
     name: str
     system: str | None = None
     release: str | None = None
+    channel: str | None = None
     boot: NodeTarget = NodeTarget.NETWORK
     boot_binary: StockBinary | None = None
     kernel_arguments: tuple[str, ...] = ()
     healthy_within: int = HEALTHY_WITHIN
     health_units: tuple[str, ...] = ()
+    slots: int | None = None
     install: InstallSettings = NOTHING_SAID
+
+    @property
+    def wanted(self) -> str | None:
+        """The name of its release: a tag, an id, or ``channel:NAME``; None for the current one."""
+        return self.release if self.channel is None else f"{CHANNEL_PREFIX}{self.channel}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

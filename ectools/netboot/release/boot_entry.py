@@ -23,6 +23,7 @@ from ectools.ipxe.language import (
     split_options,
 )
 from ectools.netboot.release.manifest import BootEntry
+from ectools.netboot.release.store_image import BESIDE_SCRIPT, STORE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -121,6 +122,9 @@ class _Parser:
         for argument in arguments:
             if argument in ("||", "&&"):
                 self._reject("conditions are not supported")
+            if argument == BESIDE_SCRIPT:
+                self._find_file(STORE_NAME, others=())
+                continue
             if "${" in _SETTING.sub("", argument):
                 self._reject(f"{cut(argument)} has a variable that only a script of your own could have set")
             if not is_argument(argument):

@@ -32,15 +32,17 @@ def list_missing(fleet: Fleet, find: Callable[[str | None], Release | None]) -> 
         )
         if not group.boot.is_over_network and not is_asked:
             continue
-        missing = _find_missing(group, find(group.release))
+        missing = _find_missing(group, find(group.wanted))
         if missing is not None:
             yield f"{missing}; {count} node{'' if count == 1 else 's'} would wait"
 
 
 def _find_missing(group: NodeGroup, release: Release | None) -> str | None:
     option = show_path(("fleet", "groups", group.name))
-    if release is None and group.release is None:
+    if release is None and group.wanted is None:
         return "no release is staged"
+    if release is None and group.channel is not None:
+        return f"{option}.channel: nothing is staged of the channel {group.channel}"
     if release is None:
         return f"{option}.release: {group.release} is not staged"
     systems = {each.name for each in release.systems}

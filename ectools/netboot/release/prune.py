@@ -1,4 +1,4 @@
-"""Removal of old releases, but none that is current, previous, pinned, or held by whoever serves it."""
+"""Removal of old releases, but none that is current, previous, pinned, a channel's, or held by a server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ectools.archive.names import MANIFEST_NAME
 from ectools.files import sync_directory
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import forget_time
+from ectools.netboot.release.channels import list_followed
 from ectools.netboot.release.store import StoreError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Retention(StrEnum):
     CURRENT = "current"
     PREVIOUS = "previous"
     PINNED = "pinned"
+    CHANNEL = "channel"
     RECENT = "recent"
     HELD = "held"
     REMOVED = "removed"
@@ -56,7 +58,8 @@ def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Prun
 
 def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
     """``prune`` under the lock, which the caller holds; a release is removed when its turn comes."""
-    needed = dict.fromkeys(store.list_pinned(), Retention.PINNED)
+    needed = dict.fromkeys(list_followed(store).values(), Retention.CHANNEL)
+    needed |= dict.fromkeys(store.list_pinned(), Retention.PINNED)
     for retention in (Retention.PREVIOUS, Retention.CURRENT):
         if (release_id := store.find_link_id(retention)) is not None:
             needed[release_id] = retention

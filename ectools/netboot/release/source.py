@@ -14,7 +14,9 @@ from ectools.fetch.client import HttpClient
 from ectools.fetch.trust import load_trust
 from ectools.files import read_regular
 from ectools.netboot.release.checksums import SUMS_NAME
+from ectools.netboot.release.depot_source import DepotRelease, find_in_depot
 from ectools.netboot.release.download import Archive, Download, LocalArchive
+from ectools.netboot.release.followed import bind_sums
 from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.release.published import Published, find_published_sum
@@ -24,13 +26,14 @@ from ectools.netboot.release.systems import (
     is_system_name,
     strip_suffix,
 )
-from ectools.netboot.settings.model import Tarballs
+from ectools.netboot.settings.model import DepotSource, Tarballs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ectools.fetch.retry import RetryPolicy
+    from ectools.netboot.depot.channel import ChannelPointer
     from ectools.netboot.release.forge import Asset, ForgeRelease
     from ectools.netboot.settings.model import Forge, ReleaseSettings
 
@@ -92,16 +95,21 @@ class ReleaseSource:
         return min(times) if len(times) == len(self.archives) else None
 
 
-def find_source(settings: ReleaseSettings, retry: RetryPolicy) -> ReleaseSource:
+def find_source(
+    settings: ReleaseSettings, retry: RetryPolicy, pointer: ChannelPointer | None = None
+) -> ReleaseSource:
     """Find the archives and what is published of them; the archives themselves are not read yet.
 
-    Raises InputError, FetchError, ForgeError, ChecksumsError, SignatureError.
+    ``pointer``: the channel's that led to the tag, whose sums alone are taken. Raises InputError, FetchError,
+    ForgeError, ChecksumsError, ChannelError, SignatureError.
     """
     if isinstance(settings.source, Tarballs):
         archives = tuple(_find_local(settings, path) for path in settings.source.paths)
         _check_wanted(archives, settings.systems)
+    elif isinstance(settings.source, DepotSource):
+        archives = _find_in_depot(settings, settings.source, retry, pointer)
     else:
-        archives = _find_published(settings, settings.source, retry)
+        archives = _find_published(settings, settings.source, retry, pointer)
     return ReleaseSource(archives=_check_apart(archives))
 
 
@@ -136,7 +144,9 @@ def _check_apart(archives: tuple[ArchiveSource, ...]) -> tuple[ArchiveSource, ..
     return tuple(found[name] for name in sorted(found))
 
 
-def _find_published(settings: ReleaseSettings, forge: Forge, retry: RetryPolicy) -> tuple[ArchiveSource, ...]:
+def _find_published(
+    settings: ReleaseSettings, forge: Forge, retry: RetryPolicy, pointer: ChannelPointer | None
+) -> tuple[ArchiveSource, ...]:
     token = find_forge_token(forge.token_file)
     client = HttpClient(
         forge.host,
@@ -152,24 +162,50 @@ def _find_published(settings: ReleaseSettings, forge: Forge, retry: RetryPolicy)
         names=lambda: [asset.name for asset in release.assets],
         read=functools.cache(_read_assets(client, release)),
     )
-    found = []
-    for asset in _choose_assets(release, forge, settings.systems):
-        wanted = find_published_sum(published, asset.name, settings)
-        found.append(
+    found = DepotRelease(
+        release=release,
+        published=bind_sums(published, pointer),
+        open_archive=functools.partial(Download, client),
+    )
+    return _choose_archives(found, forge, settings)
+
+
+def _find_in_depot(
+    settings: ReleaseSettings, source: DepotSource, retry: RetryPolicy, pointer: ChannelPointer | None
+) -> tuple[ArchiveSource, ...]:
+    if source.tag is None:
+        raise InputError(
+            f"{source.address}: nothing says which release of it is wanted",
+            hint="release.channel, release.tag, --channel or --tag",
+        )
+    found = find_in_depot(source, source.tag, retry)
+    return _choose_archives(found._replace(published=bind_sums(found.published, pointer)), source, settings)
+
+
+def _choose_archives(
+    found: DepotRelease, source: Forge | DepotSource, settings: ReleaseSettings
+) -> tuple[ArchiveSource, ...]:
+    """The archives of a release that are wanted, with what is published of each."""
+    tag, chosen = found.release.tag, []
+    for asset in _choose_assets(found.release, source, settings.systems):
+        wanted = find_published_sum(found.published, asset.name, settings)
+        chosen.append(
             ArchiveSource(
-                system=find_system_name(asset.name, release.tag),
-                archive=Download(client, asset),
-                tag=release.tag,
+                system=find_system_name(asset.name, tag),
+                archive=found.open_archive(asset),
+                tag=tag,
                 wanted_sha256=wanted.sha256,
-                sums=f"{wanted.name or SUMS_NAME} of {release.tag}",
+                sums=f"{wanted.name or SUMS_NAME} of {tag}",
                 is_signed=settings.signature is not None,
                 released_at=wanted.released_at,
             )
         )
-    return tuple(found)
+    return tuple(chosen)
 
 
-def _choose_assets(release: ForgeRelease, forge: Forge, systems: tuple[str, ...]) -> list[Asset]:
+def _choose_assets(
+    release: ForgeRelease, forge: Forge | DepotSource, systems: tuple[str, ...]
+) -> list[Asset]:
     if systems:
         return [release.choose_system(name) for name in systems]
     chosen = [release.choose_asset(forge.artifact)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,9 @@ from ectools.netboot.kernel import find_named_architecture
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
+from ectools.netboot.release.channels import forget_others, note_pointer, note_staged
 from ectools.netboot.release.checksums import verify_checksum
+from ectools.netboot.release.followed import follow, list_group_channels
 from ectools.netboot.release.manifest import BootEntry, Release, System, build_id
 from ectools.netboot.release.pins import unmark
 from ectools.netboot.release.prune import Retention, prune_locked
@@ -34,11 +36,13 @@ from ectools.netboot.release.verify import find_damage
 from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     from ectools.archive.file_record import FileRecord
+    from ectools.netboot.depot.channel import ChannelPointer
     from ectools.netboot.release.download import Archive
+    from ectools.netboot.release.followed import Followed
     from ectools.netboot.release.source import ArchiveSource, ReleaseSource
     from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
@@ -80,39 +84,111 @@ def stage(
     accept_withdrawn: bool = False,
     on_progress: OnProgress = lambda _name, _done, _size: None,
 ) -> Staged:
-    """Stage what ``settings.release`` names, and let ``current`` lead to it.
+    """Stage what ``settings.release`` names, and let ``current`` lead to it; then what groups follow.
 
     ``on_progress`` hears of each part of the archive as it comes.
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
     undo a rollback. Raises EcError, in which case ``current`` leads where it did, and nothing is left of the
-    attempt.
+    attempt; of a group's channel once the others have been staged.
     """
-    store = ReleaseStore(settings.state_dir)
+    staging = _Staging(
+        store=ReleaseStore(settings.state_dir),
+        settings=settings,
+        retry=retry or RetryPolicy(),
+        accept_withdrawn=accept_withdrawn,
+        on_progress=on_progress,
+    )
+    own = settings.release.channel
     # Before there is a directory: a name that is wrong shall leave none.
-    source = find_source(settings.release, retry or RetryPolicy())
-    with store.lock_staging() as directory, contextlib.ExitStack() as held:
-        for each in source.archives:
-            _log.info("staging", archive=each.archive.source, size=each.archive.size, tag=each.tag)
-        if isinstance(settings.release.source, Forge) and settings.release.source.tag is None:
-            check_age(store, source)
-        tree = directory / "tree"
-        release = _find_staged(store, source, held) or _unpack(
-            store, source, tree, settings=settings.release, on_progress=on_progress
-        )
-        _warn_of_unserved(release, settings)
-        if tree.is_dir():
-            share_cache(store, release, tree)
+    followed = list_group_channels(settings)
+    others = [name for name in followed or () if name != own]
+    done = staging.run(settings.release) if own is None else staging.run_channel(own, is_current=True)
+    failed: list[EcError] = []
+    for name in others:
+        try:
+            staging.run_channel(name, is_current=False)
+        except EcError as error:
+            _log.warning("a group's channel could not be staged", channel=name, reason=error.message)
+            failed.append(error)
+    kept = None if followed is None else {*others, *([] if own is None else [own])}
+    removed = staging.finish(kept)
+    if failed:
+        raise failed[0]
+    return replace(done, removed=removed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Staging:
+    """One run: what is wanted, of whom, and who hears of it."""
+
+    store: ReleaseStore
+    settings: NetbootSettings
+    retry: RetryPolicy
+    accept_withdrawn: bool
+    on_progress: OnProgress
+
+    def run_channel(self, name: str, *, is_current: bool) -> Staged:
+        """Stage what a channel leads to, and let who follows it have that."""
+        followed = follow(self.store, self.settings.release, name, self.retry)
+        return self.run(followed.settings, followed, is_current=is_current)
+
+    def run(
+        self, wanted: ReleaseSettings, followed: Followed | None = None, *, is_current: bool = True
+    ) -> Staged:
+        store, pointer = self.store, None if followed is None else followed.pointer
+        source = find_source(wanted, self.retry, pointer)
+        with store.lock_staging() as directory, contextlib.ExitStack() as held:
+            if followed is not None:
+                with store.lock():
+                    note_pointer(store, followed.pointer, where=followed.where)
+            for each in source.archives:
+                _log.info("staging", archive=each.archive.source, size=each.archive.size, tag=each.tag)
+            if isinstance(wanted.source, Forge) and wanted.source.tag is None:
+                check_age(store, source)
+            tree = directory / "tree"
+            release = _find_staged(store, source, held) or _unpack(
+                store, source, tree, settings=wanted, on_progress=self.on_progress
+            )
+            _warn_of_unserved(release, self.settings)
+            if tree.is_dir():
+                share_cache(store, release, tree)
+            with store.lock():
+                recover(store)
+                try:
+                    known = store.directory(release.id).is_dir()
+                    if tree.is_dir():
+                        release = publish(store, tree, release)
+                    if source.released_at is not None:
+                        note_time(store, release.id, source.released_at)
+                    outcome = self._let_have(release, pointer, known=known, is_current=is_current)
+                    return Staged(release=release, outcome=outcome, removed=())
+                finally:
+                    recover(store)
+
+    def _let_have(
+        self, release: Release, pointer: ChannelPointer | None, *, known: bool, is_current: bool
+    ) -> StageOutcome:
+        """Make a release that is in its place current, and its channel's, unless it was rolled back from."""
+        if is_current:
+            outcome = _choose(self.store, release, known=known, accept_withdrawn=self.accept_withdrawn)
+        elif release.id in self.store.list_withdrawn() and not self.accept_withdrawn:
+            _log.warning("this release was rolled back from; no group is given it", release=release.title)
+            outcome = StageOutcome.WITHDRAWN
+        else:
+            outcome = StageOutcome.REUSED if known else StageOutcome.STAGED
+        if pointer is not None and outcome is not StageOutcome.WITHDRAWN:
+            note_staged(self.store, pointer, release.id)
+        return outcome
+
+    def finish(self, followed: Collection[str] | None) -> tuple[Release, ...]:
+        """Let go what is followed no more, where that is known, and remove what is old, which is returned."""
+        store = self.store
         with store.lock():
             recover(store)
             try:
-                known = store.directory(release.id).is_dir()
-                if tree.is_dir():
-                    release = publish(store, tree, release)
-                if source.released_at is not None:
-                    note_time(store, release.id, source.released_at)
-                outcome = _choose(store, release, known=known, accept_withdrawn=accept_withdrawn)
-                removed = _prune_old(store, settings.release.keep)
-                return Staged(release=release, outcome=outcome, removed=removed)
+                if followed is not None:
+                    forget_others(store, followed)
+                return _prune_old(store, self.settings.release.keep)
             finally:
                 recover(store)
 

@@ -2,6 +2,7 @@
 
     releases/<id>/      the files of a release, and release.json; of several systems, each has a directory
     current, previous   relative links to one of them, swapped by rename
+    channels/<name>     what a channel was last seen to lead to, and its counter (ECP-0110)
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed
     withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
@@ -76,6 +77,7 @@ class ReleaseStore:
         self.pinned_dir = state_dir / "pinned"
         self.released_dir = state_dir / "released"
         self.withdrawn_dir = state_dir / "withdrawn"
+        self.channels_dir = state_dir / "channels"
 
     def directory(self, release_id: str) -> Path:
         """The directory of a release's files, staged or not. Raises InputError for what is no id."""

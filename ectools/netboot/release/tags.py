@@ -1,4 +1,4 @@
-"""Staged releases by the tags that they were published under, read again where a record has changed."""
+"""Staged releases by the tags that they were published under, and the channels that lead to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from ectools.archive.names import MANIFEST_NAME
 from ectools.errors import EcError
+from ectools.netboot.fleet.model import CHANNEL_PREFIX
+from ectools.netboot.release.channels import find_followed
 from ectools.netboot.release.manifest import ID_PATTERN
 
 if TYPE_CHECKING:
@@ -24,12 +26,16 @@ class ReleaseTags:
         self._known: dict[str, tuple[_Stamp, str | None, int]] = {}
 
     def find_id(self, wanted: str) -> str | None:
-        """The id of the staged release that ``wanted`` names: an id, or a tag, of which it is the newest.
+        """The id of the staged release that ``wanted`` names: an id, a tag, of which it is the newest, or
+        ``channel:NAME``.
 
         None where none is staged, or its record cannot be read. Raises FileError where the store cannot be.
         """
         if ID_PATTERN.fullmatch(wanted):
             return wanted if self._find_stamp(wanted) is not None else None
+        if wanted.startswith(CHANNEL_PREFIX):
+            found = find_followed(self._store, wanted.removeprefix(CHANNEL_PREFIX))
+            return found if found is not None and self._find_stamp(found) is not None else None
         with self._lock:
             self._refresh()
             tagged = [(at, release_id) for release_id, (_, tag, at) in self._known.items() if tag == wanted]

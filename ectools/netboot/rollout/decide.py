@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ectools.errors import show_list
+from ectools.errors import cut, show_list
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.rollout.model import Rollout, RolloutState
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import Known, RolloutPlan
 
+MAX_FAILED_BESIDE = 32
+"""Failed nodes that are kept beside those that are allowed: more of them end it no sooner, and what is kept
+is bounded, however many say whatever at once.
+"""
 _BAD = frozenset({BootState.FAILED, BootState.UNHEALTHY})
 
 
@@ -63,7 +67,8 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
         return rollout
     judged = _judge(rollout, known)
     if len(judged.failed) > judged.plan.max_failures:
-        return _stop(judged, known, f"{len(judged.failed)} nodes have failed")
+        count = len(judged.failed)
+        return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
     is_settled = judged.taken and not judged.under_way
     if not is_settled or judged.state is RolloutState.PAUSED:
         return judged
@@ -99,7 +104,12 @@ def abort(rollout: Rollout, *, why: str, now: float) -> Rollout:
     """All go back to the release before, because somebody says so; one that has ended stays as it is."""
     if rollout.has_ended:
         return rollout
-    return replace(rollout, state=RolloutState.ABORTED, why=why, ended=now)
+    return _end(rollout, RolloutState.ABORTED, why=why, now=now)
+
+
+def settle(rollout: Rollout) -> Rollout:
+    """What follows from its end is done."""
+    return replace(rollout, is_unsettled=False) if rollout.is_unsettled else rollout
 
 
 def _judge(rollout: Rollout, known: Known) -> Rollout:
@@ -107,6 +117,8 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
     for node, since in rollout.taken.items():
         if node in failed:
             continue
+        if len(failed) >= rollout.plan.max_failures + MAX_FAILED_BESIDE:
+            break  # it has ended by that
         boots = [boot for boot in known.boots.get(node, ()) if boot.started >= since]
         mine = [boot for boot in boots if boot.release == rollout.plan.target]
         bad = next((boot for boot in mine if boot.state in _BAD), None)
@@ -132,18 +144,21 @@ def _go_on(rollout: Rollout, known: Known) -> Rollout:
         return replace(rollout, wave=rollout.wave + 1, opened=known.now)
     absent = sorted(known.nodes - rollout.taken.keys())
     why = f"off until now, and given it when they come: {show_list(absent)}" if absent else None
-    return replace(rollout, state=RolloutState.DONE, ended=known.now, why=why)
+    return _end(rollout, RolloutState.DONE, why=why, now=known.now)
 
 
 def _stop(rollout: Rollout, known: Known, reason: str) -> Rollout:
     told = show_list([f"{node}: {why}" for node, why in rollout.failed.items()], joint="; ")
-    return replace(
-        rollout, state=RolloutState.STOPPED, ended=known.now, why=f"{reason} ({told})" if told else reason
-    )
+    why = f"{reason} ({told})" if told else reason
+    return _end(rollout, RolloutState.STOPPED, why=why, now=known.now)
+
+
+def _end(rollout: Rollout, state: RolloutState, *, why: str | None, now: float) -> Rollout:
+    return replace(rollout, state=state, why=why, ended=now, is_unsettled=True)
 
 
 def _explain(boot: NodeBoot) -> str:
-    return boot.why or f"{boot.state} after {boot.last_stage}"
+    return cut(boot.why or f"{boot.state} after {boot.last_stage}")
 
 
 def _explain_lateness(boots: list[NodeBoot]) -> str:

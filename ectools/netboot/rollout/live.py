@@ -1,18 +1,16 @@
 """The rollouts of one boot server: decided at each change that is seen, kept before anything is done by them.
 
-A group has one rollout, which stands in the store as ``rollouts/<group>``; a new one takes the place of one
-that has ended. Whoever else writes there is noticed by the revision: then it is read anew, and decided anew.
+A group has one rollout; a new one takes the place of one that has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
-from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
     abort,
@@ -21,11 +19,15 @@ from ectools.netboot.rollout.decide import (
     offer,
     pause,
     resume,
+    settle,
     start_rollout,
 )
-from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
+from ectools.netboot.rollout.encode import measure_largest
+from ectools.netboot.rollout.journal import RolloutJournal
+from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
-from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.rollout.seen import SeenBoots
+from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -36,21 +38,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-ROLLOUTS = "rollouts/"
-"""What keys of the store begin with; a group's name is the rest."""
-_EVENTS = {
-    "rollout-started": "a rollout has begun",
-    "rollout-paused": "a rollout is paused",
-    "rollout-resumed": "a rollout goes on",
-    "rollout-aborted": "a rollout was ended: all go back to the release before",
-    "rollout-node-failed": "a node has failed with the release of a rollout",
-    "rollout-wave": "a rollout's next wave is open",
-    "rollout-stopped": "a rollout has stopped: all go back to the release before",
-    "rollout-done": "a rollout is done",
-}
-"""Kind of an event → what the log says of it."""
-_MAX_TRIES = 8
-_MAX_SEEN = 64
 _KEPT_SECONDS = 2.0
 
 
@@ -66,7 +53,8 @@ class LiveRollouts:
     """The rollouts.
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
-    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped.
+    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped, and is
+    told again where it raises EcError.
     """
 
     def __init__(
@@ -80,40 +68,48 @@ class LiveRollouts:
         withdraw: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._store = store
+        self._journal = RolloutJournal(store)
+        self._kept = KeptRollouts(store, on_change=self._changed)
         self._fleet = fleet
         self._held = held
         self._latest = latest
         self._list_boots = list_boots
         self._withdraw = withdraw
         self._clock = clock
-        self._rollouts: dict[str, Rollout] = {}
-        self._revisions: dict[str, int] = {}
-        # node → its boots of the rollout under way, by id: the newest would hide one that failed before it
-        self._seen: dict[str, dict[str, NodeBoot]] = {}
-        self._changing = asyncio.Lock()
+        self._seen = SeenBoots()
+        self._settling: set[str] = set()
+        self._unsettled: dict[str, str] = {}  # group → why its end has no consequences as yet
         # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
+        self.on_change: list[Callable[[str], None]] = []
+        """Called with the group of each rollout that is another than before."""
 
     @property
     def rollouts(self) -> Mapping[str, Rollout]:
         """Group → its rollout, ended or not."""
-        return self._rollouts
+        return self._kept.by_group
 
     def need(self, group: str) -> Rollout:
         """The rollout of a group. Raises UnknownRolloutError."""
-        rollout = self._rollouts.get(group)
+        rollout = self.rollouts.get(group)
         if rollout is None:
             raise UnknownRolloutError(
                 f"{group}: this group has no rollout", hint="`ectools rollout status` shows all"
             )
         return rollout
 
+    def find_standing(self, group: str) -> str | None:
+        """The id of the release with which a rollout of the group has left it; None: what the fleet says."""
+        rollout = self.rollouts.get(group)
+        if rollout is None or not rollout.has_ended or not self._is_in_force(rollout):
+            return None
+        return find_led_release(rollout, "")  # at an end, all have the same
+
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
         latest, nodes = self._latest(), self._list_nodes(rollout)
-        boots = {name: self._list_seen(name, latest.get(name)) for name in rollout.taken}
+        boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
 
@@ -131,14 +127,12 @@ class LiveRollouts:
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
-        async with self._changing:
-            for entry in await self._store.list(ROLLOUTS):
-                self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+        await self._kept.load()
         await self.look_again()
 
     async def look_again(self) -> None:
         """Look at all boots of rollouts under way, of which some may have been missed. Raises StateError."""
-        for rollout in list(self._rollouts.values()):
+        for rollout in list(self.rollouts.values()):
             for node in () if rollout.has_ended else rollout.taken:
                 for boot in await self._list_boots(node):
                     self.see(boot)
@@ -151,12 +145,18 @@ class LiveRollouts:
             raise InputError(f"{plan.group}: no node is in this group")
         if plan.target == plan.before:
             option = f"groups.{plan.group}.release"
+            hint = f"name what it boots now in {option}, so that staging another does not change it"
             raise RolloutConflictError(
-                f"{plan.group}: boots {plan.target} already",
-                hint=f"name what it boots now in {option}, so that staging another does not change it",
+                f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
             )
 
-        now = self._rollouts.get(plan.group)
+        members = self._list_members(plan.group)
+        if measure_largest(plan, members) > MAX_VALUE_BYTES:
+            raise InputError(
+                f"{plan.group}: a rollout to {len(members)} nodes is too large to be kept",
+                hint="make groups of at most 3,000 nodes, or allow fewer failures",
+            )
+        now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
             raise RolloutConflictError(
                 f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
@@ -170,8 +170,8 @@ class LiveRollouts:
             self.check_start(plan)  # again: somebody else may have begun one
             return start_rollout(plan)
 
-        rollout = await self._change(plan.group, begin)
-        await self._tell(rollout, "rollout-started", by=plan.by)
+        rollout = await self._kept.change(plan.group, begin)
+        await self._journal.tell(rollout, "rollout-started", by=plan.by)
         return rollout
 
     async def pause(self, group: str, *, by: str | None) -> Rollout:
@@ -185,16 +185,26 @@ class LiveRollouts:
     async def abort(self, group: str, *, by: str | None) -> Rollout:
         """As ``pause``."""
         why = "somebody has ended it" if by is None else f"{by} has ended it"
-        return await self._turn(
-            group, lambda now: abort(now, why=why, now=self._clock()), "rollout-aborted", by=by
-        )
+        rollout = await self._turn_to(group, lambda now: abort(now, why=why, now=self._clock()))
+        return await self._settle(rollout, by=by)
 
     # What happens
 
     def lead(self, node: Node) -> LedRelease | None:
         """The release that a rollout gives a node, as it stands; None: what the fleet says."""
-        rollout = self._rollouts.get(node.group or "")
-        if rollout is None or not self._is_in_force(rollout):
+        rollout = self.rollouts.get(node.group or "")
+        return None if rollout is None else self._lead(rollout, node)
+
+    def preview(self, node: Node) -> LedRelease | None:
+        """As ``lead`` would be, had the node been offered the release just now. Nothing is changed."""
+        rollout = self.rollouts.get(node.group or "")
+        if rollout is None:
+            return None
+        offered = self._offer(rollout, node.name) if self._has_place(rollout, node.name) else rollout
+        return self._lead(offered, node)
+
+    def _lead(self, rollout: Rollout, node: Node) -> LedRelease | None:
+        if not self._is_in_force(rollout):
             return None
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
         origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
@@ -205,19 +215,23 @@ class LiveRollouts:
 
         Where it cannot be kept, the node is given nothing that it has not got already.
         """
-        rollout = self._rollouts.get(group)
-        if rollout is None or rollout.state is not RolloutState.RUNNING or node in rollout.taken:
-            return
-        # Who is held makes places fewer: where there is none without that, nobody is counted.
-        most = rollout.plan.quota(rollout.wave, len(self._list_members(group)))
-        if len(rollout.taken) >= most or not self._is_in_force(rollout):
+        rollout = self.rollouts.get(group)
+        if rollout is None or not self._has_place(rollout, node) or not self._is_in_force(rollout):
             return
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._change(group, lambda now: self._offer(_need(now), node))
+                await self._kept.change(group, lambda now: self._offer(_need(now), node))
         except (EcError, TimeoutError) as error:
             reason = error.message if isinstance(error, EcError) else "the store does not answer"
             _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
+
+    def _has_place(self, rollout: Rollout, node: str) -> bool:
+        """Whether the wave may have one for it."""
+        if rollout.state is not RolloutState.RUNNING or node in rollout.taken:
+            return False
+        # Who is held makes places fewer: where there is none without that, nobody is counted.
+        size = len(self._list_members(rollout.plan.group))
+        return len(rollout.taken) < rollout.plan.quota(rollout.wave, size)
 
     def _offer(self, rollout: Rollout, node: str) -> Rollout:
         known = Known(nodes=self._list_nodes(rollout), boots={}, heard={}, now=self._clock())
@@ -227,26 +241,22 @@ class LiveRollouts:
         """A boot has changed."""
         if boot.node is None or boot.group is None:
             return
-        rollout = self._rollouts.get(boot.group)
+        rollout = self.rollouts.get(boot.group)
         if rollout is None or rollout.has_ended or boot.node not in rollout.taken:
             return
-        seen = self._seen.setdefault(boot.node, {})
-        seen[boot.id] = boot
-        while len(seen) > _MAX_SEEN:
-            # What was given up says nothing; what has failed is never forgotten.
-            given_up = [key for key, each in seen.items() if each.state is BootState.ABANDONED]
-            del seen[given_up[0] if given_up else next(iter(seen))]
+        self._seen.see(boot.node, boot)
 
     async def turn(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
-        for group, rollout in list(self._rollouts.items()):
+        for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:
+                await self._settle(rollout)  # the server was killed, or the disk was full, before it was done
                 continue
             if not self._is_in_force(rollout):
                 await self._supersede(rollout)
                 continue
             try:
-                changed = await self._change(group, self._decide)
+                changed = await self._kept.change(group, self._decide)
             except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
                 continue
             await self._act(rollout, changed)
@@ -258,7 +268,7 @@ class LiveRollouts:
     def _is_in_force(self, rollout: Rollout) -> bool:
         """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
         group = self._fleet().groups.get(rollout.plan.group)
-        return group is not None and group.release == rollout.plan.base
+        return group is not None and group.wanted == rollout.plan.base
 
     async def _supersede(self, rollout: Rollout) -> None:
         group = rollout.plan.group
@@ -266,84 +276,65 @@ class LiveRollouts:
         if group not in self._fleet().groups:
             why = f"the fleet has no group {group} any more"
         try:
-            ended = await self._change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
+            ended = await self._kept.change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
         except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
             return
-        await self._tell(ended, "rollout-aborted")
+        await self._settle(ended)
 
     async def _act(self, before: Rollout, rollout: Rollout) -> None:
         for node in rollout.failed.keys() - before.failed.keys():
-            await self._tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
+            await self._journal.tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
         if rollout.wave > before.wave:
-            await self._tell(rollout, "rollout-wave", wave=rollout.wave)
-        if rollout.state is RolloutState.STOPPED:
-            await self._tell(rollout, "rollout-stopped")
-            await self._withdraw(rollout.plan.target)
-        elif rollout.state is RolloutState.DONE:
-            await self._tell(rollout, "rollout-done")
+            await self._journal.tell(rollout, "rollout-wave", wave=rollout.wave)
+        await self._settle(rollout)
+
+    async def _settle(self, rollout: Rollout, *, by: str | None = None) -> Rollout:
+        """Do what follows from an end; once, but where the server is killed within it, once more."""
+        group = rollout.plan.group
+        if not rollout.is_unsettled or group in self._settling:
+            return rollout
+        self._settling.add(group)
+        try:
+            if rollout.state is RolloutState.STOPPED:
+                await self._withdraw(rollout.plan.target)
+            await self._journal.tell(rollout, f"rollout-{rollout.state}", by=by)
+
+            def end(now: Rollout | None) -> Rollout:
+                found = _need(now)
+                return settle(found) if found.plan.id == rollout.plan.id else found
+
+            rollout = await self._kept.change(group, end)
+        except EcError as error:
+            if self._unsettled.get(group) != error.message:  # it is tried again, all the time
+                self._unsettled[group] = error.message
+                _log.error(
+                    "what follows from a rollout's end cannot be done", group=group, reason=error.message
+                )
+        else:
+            self._unsettled.pop(group, None)
+        finally:
+            self._settling.discard(group)
+        return rollout
 
     async def _turn(
         self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None
     ) -> Rollout:
-        before = self.need(group)
-        rollout = await self._change(group, lambda now: change(_need(now)))
-        if rollout is before:
-            raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
-        await self._tell(rollout, kind, by=by)
+        rollout = await self._turn_to(group, change)
+        await self._journal.tell(rollout, kind, by=by)
         return rollout
 
-    async def _change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> Rollout:
-        """The rollout after ``change``, kept; called again where somebody else has written meanwhile."""
-        async with self._changing:
-            for _ in range(_MAX_TRIES):
-                now = self._rollouts.get(group)
-                changed = change(now)
-                if changed is now:
-                    return changed
-                try:
-                    revision = await self._store.put(
-                        ROLLOUTS + group, encode_rollout(changed), expected=self._revisions.get(group, 0)
-                    )
-                except StateConflictError:
-                    entry = await self._store.get(ROLLOUTS + group)
-                    if entry is None:  # somebody has taken it away
-                        self._rollouts.pop(group, None)
-                        self._revisions.pop(group, None)
-                    else:
-                        self._adopt(group, entry.value, entry.revision)
-                    continue
-                self._put(group, changed, revision)
-                return changed
-        raise StateError(f"{group}: its rollout is changed by others all the time", hint="try again")
+    async def _turn_to(self, group: str, change: Callable[[Rollout], Rollout]) -> Rollout:
+        before = self.need(group)
+        rollout = await self._kept.change(group, lambda now: change(_need(now)))
+        if rollout is before:
+            raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
+        return rollout
 
-    def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
-        try:
-            self._put(group, decode_rollout(value), revision)
-        except ValueError as error:
-            _log.error("a rollout in the state cannot be used", group=group, reason=str(error))
-
-    def _put(self, group: str, rollout: Rollout, revision: int) -> None:
-        before = self._rollouts.get(group)
-        self._rollouts[group], self._revisions[group] = rollout, revision
+    def _changed(self, rollout: Rollout, before: Rollout | None) -> None:
+        for tell in self.on_change:
+            tell(rollout.plan.group)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
-            for node in rollout.taken if before is None else before.taken:
-                self._seen.pop(node, None)
-
-    def _list_seen(self, node: str, newest: NodeBoot | None) -> list[NodeBoot]:
-        seen = dict(self._seen.get(node, {}))
-        if newest is not None:
-            seen[newest.id] = newest
-        return sorted(seen.values(), key=lambda boot: boot.started)
-
-    async def _tell(self, rollout: Rollout, kind: str, *, by: str | None = None, **data: Any) -> None:
-        plan = rollout.plan
-        told = {"release": plan.target, "before": plan.before, "why": rollout.why, **data}
-        write = _log.warning if rollout.state is RolloutState.STOPPED else _log.info
-        write(_EVENTS[kind], group=plan.group, by=by, **told)
-        try:
-            await self._store.append(kind, subject=plan.group, by=by, data=told)
-        except StateError:  # the store has said so; the rollout itself is kept
-            return
+            self._seen.forget(rollout.taken if before is None else before.taken)
 
 
 def make_rollout_id() -> str:

@@ -69,6 +69,7 @@ class Rollout:
 
     ``taken``: node → Unix seconds at which it was given the release, in that order. ``failed``: node → why.
     ``healthy``: who has reported so. ``why``: one line on why it stands as it does. ``ended``: Unix seconds.
+    ``is_unsettled``: it has ended, and what follows from that is not done yet.
     """
 
     plan: RolloutPlan
@@ -80,6 +81,7 @@ class Rollout:
     healthy: frozenset[str] = frozenset()
     why: str | None = None
     ended: float | None = None
+    is_unsettled: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -87,7 +89,12 @@ class Rollout:
 
     @property
     def under_way(self) -> tuple[str, ...]:
-        """Who has been given the release and has not said how it is, in the order in which they were."""
+        """Who has been given the release and has not said how it is, in the order in which they were.
+
+        At an end nobody: nothing is waited for any more.
+        """
+        if self.has_ended:
+            return ()
         return tuple(node for node in self.taken if node not in self.healthy and node not in self.failed)
 
 

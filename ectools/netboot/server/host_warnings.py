@@ -28,7 +28,7 @@ from ectools.netboot.server.firewall import find_blocked_ports
 from ectools.netboot.server.host import list_ports
 from ectools.netboot.server.udp_listeners import list_udp_listeners
 from ectools.netboot.settings.kernel_settings import NEIGHBOURS, RECEIVE_BUFFER, list_kernel_settings
-from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, Forge, Tarballs
+from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA, DepotSource, Forge, Tarballs
 from ectools.processes import ProgramMissingError
 from ectools.schemas import load_schema
 
@@ -192,8 +192,10 @@ def _check_tokens(settings: NetbootSettings) -> Iterator[HostWarning]:
                 hint=f"{MIN_TOKEN} or more: openssl rand -hex 32",
             )
     source = settings.release.source
-    if isinstance(source, Forge) and source.token_file is not None:
+    if isinstance(source, Forge | DepotSource) and source.token_file is not None:
         yield from _check_readers(source.token_file, f"{NETBOOT_OPTIONS}.release.tokenFile")
+    if isinstance(source, DepotSource) and source.credentials_file is not None:
+        yield from _check_readers(source.credentials_file, f"{NETBOOT_OPTIONS}.release.credentialsFile")
 
 
 def _check_readers(file: Path, option: str) -> Iterator[HostWarning]:

@@ -49,7 +49,7 @@ class InstallDesk:
 
         Raises ReportError, InstallRefusedError; StateError, EcError: it may say it again.
         """
-        boot = self._boots.find_by_token(token)
+        boot = self._boots.find_reporting(token)
         if boot is None:
             raise ReportError("the installation's token is unknown, or its time is over")
         said = advance(boot, word)

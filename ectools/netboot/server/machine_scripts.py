@@ -8,11 +8,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.ipxe.language import goes_on
+from ectools.netboot.boot_files.scripts.checked import ScriptError, check_kernel_argument
 from ectools.netboot.boot_files.scripts.reporting import ScriptBoot
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.boot_files.scripts.unbooted import build_disk, build_hold, build_refusal
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.kernel import KERNELS_BY_BUILD
 from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 # In a script that is not filled yet: nobody can have put them into a setting.
-_NODE, _ID, _TOKEN, _ORDER = (secrets.token_hex(16) for _ in range(4))
+_NODE, _ARGUMENTS, _ID, _TOKEN, _ORDER = (secrets.token_hex(16) for _ in range(5))
 _MAX_SCRIPTS = 256
 _INIT = re.compile(r"init=(/nix/store/[^/]+)/init")
 # A machine that is held asks every half minute, for as long as nobody names it.
@@ -58,12 +61,17 @@ class BootedScripts:
 
         Raises ScriptError where the release has nothing for the machine.
         """
-        assignment = asked.assignment
-        parts = (assignment.system, assignment.kernel_arguments)
+        assignment, own = asked.assignment, asked.assignment.kernel_arguments
+        for argument in own:
+            check_kernel_argument(argument)
+        if own and goes_on(own[-1]):
+            raise ScriptError(f"{own[-1]!r}: a kernel's last argument ends in a backslash")
+        # A machine may say what it likes; what is not known makes no other script.
+        build = asked.machine.build if asked.machine.build in KERNELS_BY_BUILD else None
         health = (assignment.healthy_within, assignment.health_units)
         installs = assignment.install is not None
-        rest = (asked.machine.build, assignment.node is None, installs, *(health if reports else ()))
-        key = (release.id, *parts, *rest)
+        parts = (assignment.system, build, assignment.node is None, bool(own), installs)
+        key = (release.id, *parts, *(health if reports else ()))
         made = self._made.get(key)
         if made is None:
             within, units = health
@@ -72,14 +80,14 @@ class BootedScripts:
                 release,
                 policy.token,
                 system=assignment.system,
-                build=asked.machine.build,
-                arguments=assignment.kernel_arguments,
+                build=build,
+                arguments=(_ARGUMENTS,) if own else (),
                 title="" if assignment.node is None else _NODE,
                 boot=_build_boot(within, units, installs=installs) if reports else None,
             )
             if len(self._made) > _MAX_SCRIPTS:
                 self._made.popitem(last=False)
-        return made
+        return made.replace(_ARGUMENTS, " ".join(own))
 
     @staticmethod
     def fill(

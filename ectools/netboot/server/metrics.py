@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ectools.netboot.server.metrics_nodes import render_boots
+from ectools.netboot.server.metrics_rollouts import render_rollouts
 from ectools.netboot.server.metrics_table import (
     BOOTS,
     DNSMASQ_LINES_LOST,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
+    from ectools.netboot.rollout.model import Rollout
     from ectools.netboot.server.metrics_nodes import NodeFigures
 
 
@@ -62,10 +64,11 @@ class StoreHealth(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What is known of nodes and boots, and the store that it is in."""
+    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in."""
 
     nodes: NodeFigures
     register: BootRegister
+    rollouts: Mapping[str, Rollout]
     store: StoreHealth
 
 
@@ -137,6 +140,7 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     register, store = known.register, known.store
     yield known.nodes.render(register.latest, served=release)
     yield from render_boots(register.counts, groups=known.nodes.groups)
+    yield from render_rollouts(known.rollouts, groups=known.nodes.groups)
     yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
     yield render_metric(STATE_QUEUE, [(none, store.waiting)])
     yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])

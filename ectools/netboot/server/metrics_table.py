@@ -155,6 +155,30 @@ NODE_INFO_LEFT_OUT = _gauge(
     "node_info_left_out", "Nodes of the fleet without a node_info, because there are too many."
 )
 
+ROLLOUTS_BY_STATE = _gauge(
+    "rollouts",
+    "Rollouts by group and state: a group has its last one, also when that has ended.",
+    group=_GROUP,
+    state="`running`, `paused`, `done`, `stopped` (by itself) or `aborted` (by somebody)",
+)
+ROLLOUT_NODES = _gauge(
+    "rollout_nodes",
+    "Nodes that the group's rollout has given its release, by how they are.",
+    group=_GROUP,
+    standing="`healthy`, `failed`, or `under_way`, which has not reported",
+)
+_LED_GROUP = "the group's name"
+ROLLOUT_WAVE = _gauge(
+    "rollout_wave", "The wave that the group's rollout is at; 0 is the canaries'.", group=_LED_GROUP
+)
+ROLLOUT_WAVES = _gauge("rollout_waves", "The number of the rollout's last wave.", group=_LED_GROUP)
+ROLLOUT_WAVE_OPENED_TIME = _gauge(
+    "rollout_wave_opened_timestamp_seconds", "Unix time at which that wave was opened.", group=_LED_GROUP
+)
+ROLLOUT_ENDED_TIME = _gauge(
+    "rollout_ended_timestamp_seconds", "Unix time at which the group's rollout has ended.", group=_LED_GROUP
+)
+
 STATE_UP = _gauge("state_up", "Whether what is remembered could be read and written the last time: 1 or 0.")
 STATE_QUEUE = _gauge("state_queue", "Reads and writes that wait for the disk.")
 STATE_UNWRITTEN = _gauge("state_boots_unwritten", "Boots that the disk does not have as they are.")
@@ -166,6 +190,10 @@ METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Nodes and their boots": (
         *(NODES, NODE_INFO, NODE_INFO_LEFT_OUT, BOOTS_BEGUN, BOOTS_ENDED, BOOT_SECONDS),
         *(BOOT_STAGE_SECONDS, REPORTS, BOOTS),
+    ),
+    "Rollouts": (
+        *(ROLLOUTS_BY_STATE, ROLLOUT_NODES, ROLLOUT_WAVE, ROLLOUT_WAVES, ROLLOUT_WAVE_OPENED_TIME),
+        ROLLOUT_ENDED_TIME,
     ),
     "Releases": (RELEASE_STAGED, RELEASE_STAGED_TIME, RELEASE_INFO, RELEASE_SYSTEMS),
     "HTTP": (

@@ -8,7 +8,6 @@ token, not by its address, which may be a whole site's.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -20,6 +19,7 @@ from ectools.netboot.boots.register import ReportError
 from ectools.netboot.boots.report import MAX_REPORT_BYTES, parse_report
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.server.rate_limit import RateLimit
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -37,31 +37,6 @@ _SEGMENTS = (REPORT_NAME.encode(),)
 _STAGE = "stage"
 _FORM = "application/x-www-form-urlencoded"
 _REFUSED = "the token is unknown, or was used before, or its time is over"
-
-
-class RateLimit:
-    """So many at once, and so many a second after that, for each of the keys that came last."""
-
-    def __init__(
-        self, *, burst: float, per_second: float, clock: Callable[[], float], max_keys: int = 4096
-    ) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._clock = clock
-        self._max_keys = max_keys
-        # key → what is left of it, and when that was so
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str) -> bool:
-        """Whether there is one left for ``key``, which is taken."""
-        now = self._clock()
-        left, at = self._left.pop(key, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._per_second)
-        taken = left >= 1
-        self._left[key] = (left - taken, now)
-        if len(self._left) > self._max_keys:
-            self._left.popitem(last=False)
-        return taken
 
 
 class NodeReports:
@@ -151,7 +126,7 @@ class NodeReports:
                 raise InstallRefusedError("nothing is installed from here")
             boot, answer = await self._installs.receive(token, word, base_url=self._base_url())
         except (ReportError, InstallRefusedError) as error:
-            found = self._boots.find_by_token(token)
+            found = self._boots.find_reporting(token)
             named = {} if found is None else {"node": found.node, "boot": found.id}
             _log.warning("an installation is refused", client=client, reason=error.message, **named)
             raise self._reject(403, "refused", _REFUSED) from error

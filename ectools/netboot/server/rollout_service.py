@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError
 from ectools.netboot.release.pins import withdraw
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateError
@@ -73,12 +72,7 @@ class RolloutService:
                 self.rollouts.see(boot)
 
     async def _withdraw(self, release_id: str) -> None:
-        try:
-            await asyncio.to_thread(withdraw, self._releases, release_id)
-        except EcError as error:
-            _log.error(
-                "a release that was stopped cannot be withdrawn", release=release_id, reason=error.message
-            )
+        await asyncio.to_thread(withdraw, self._releases, release_id)
 
 
 def _is_held(fleet: LiveFleet, name: str) -> bool:

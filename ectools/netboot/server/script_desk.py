@@ -126,6 +126,15 @@ class ScriptDesk:
         filled = policy.scripts.fill(script, node=node, boot_id=boot.id, token=token, order=order)
         return self._give(info, filled, release, node=node, boot=boot)
 
+    async def find_release(self, assignment: Assignment) -> str | None:
+        """The id of the release that an assignment means; None where it is not staged. Raises RejectedError.
+
+        Nothing is held for it: who asks does not boot yet.
+        """
+        if assignment.release is None:
+            return (await self._need_current()).release.id
+        return await asyncio.to_thread(self._tags.find_id, assignment.release)
+
     async def sweep(self) -> None:
         """End the orders that were carried out."""
         if self._orders is not None:
@@ -214,7 +223,7 @@ class ScriptDesk:
         wanted = asked.assignment.release
         if wanted is None:
             return (await self._need_current()).release
-        release_id = await asyncio.to_thread(self._tags.find_id, wanted)
+        release_id = await self.find_release(asked.assignment)
         try:
             return None if release_id is None else await self._leases.take(release_id)
         except ReleaseGoneError:

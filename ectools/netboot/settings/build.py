@@ -6,6 +6,7 @@ at the machine: the same runs when a system is built.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -18,7 +19,6 @@ from ectools.netboot.settings.boot_names import check_boot_name, check_extra_fil
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
     FleetSettings,
-    Forge,
     IpxeFile,
     IpxeSettings,
     NetbootSettings,
@@ -31,9 +31,9 @@ from ectools.netboot.settings.model import (
     SignatureFormat,
     StockIpxe,
     Strategy,
-    Tarballs,
     TftpSettings,
 )
+from ectools.netboot.settings.source import build_channel, build_source, check_group_channels
 from ectools.parsing import check_path, check_secret_path
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def build_netboot_settings(raw: Mapping[str, Any], problems: Problems) -> Netboo
     check_extra_files(raw["ipxe"]["extraFiles"], problems, boot_filename=filename)
     fleet = _build_fleet(raw["fleet"], problems)
     _check_boot_binaries(raw, problems)
+    check_group_channels(fleet.part.groups, problems, is_signed=release.signature is not None)
     if problems.found or ipxe is None:
         return None
     return NetbootSettings(
@@ -172,11 +173,13 @@ def _list_offered(ipxe: Mapping[str, Any]) -> tuple[Binary, ...]:
 def _build_release(
     raw: Mapping[str, Any], problems: Problems, *, offered: tuple[Binary, ...]
 ) -> ReleaseSettings:
+    signature = _build_signature(raw["signature"], problems)
     return ReleaseSettings(
-        source=_build_source(raw, problems, offered=offered),
+        source=build_source(raw, problems, others=partial(_list_others, offered=offered)),
+        channel=build_channel(raw, problems, is_signed=signature is not None),
         systems=_build_systems(raw["systems"], problems, offered=offered),
         require_sums=raw["requireSums"],
-        signature=_build_signature(raw["signature"], problems),
+        signature=signature,
         keep=int(raw["keep"]),
         max_unpacked=int(raw["maxUnpackedMiB"]) * 1024**2,
         max_files=int(raw["maxFiles"]),
@@ -197,35 +200,7 @@ def _build_systems(names: list[str], problems: Problems, *, offered: tuple[Binar
     return tuple(names)
 
 
-def _build_source(
-    raw: Mapping[str, Any], problems: Problems, *, offered: tuple[Binary, ...]
-) -> Forge | Tarballs:
-    """Where releases come from; the options of the one are checked where it is the other too."""
-    tag = problems.check("release.tag", raw["tag"], checks.check_tag)
-    tarball = raw["tarball"]
-    paths = [tarball] if isinstance(tarball, str) else tarball or []
-    for index, path in enumerate(paths):
-        option = "release.tarball" if path is tarball else f"release.tarball[{index}]"
-        problems.check(option, path, check_path)
-    token_file = problems.check("release.tokenFile", raw["tokenFile"], check_secret_path)
-    ca_file = problems.check("release.caFile", raw["caFile"], check_path)
-    artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
-    if tag is not None and tarball is not None:
-        problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")
-    if paths:
-        return Tarballs(paths=tuple(map(Path, paths)))
-    return Forge(
-        host=raw["host"].rstrip("/"),
-        repo=raw["repo"],
-        tag=tag,
-        token_file=_optional_path(token_file),
-        artifact=artifact,
-        other_artifacts=tuple(_list_others(artifact, offered)),
-        ca_file=_optional_path(ca_file),
-    )
-
-
-def _list_others(artifact: str, offered: tuple[Binary, ...]) -> Iterator[str]:
+def _list_others(artifact: str, *, offered: tuple[Binary, ...]) -> Iterator[str]:
     """The glob for the other architectures whose machines are let in, where it says one."""
     for binary in offered:
         if (other := replace_architecture(artifact, find_own_kernel(binary))) is not None:

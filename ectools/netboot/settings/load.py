@@ -42,12 +42,19 @@ _PATHS = (
     "chainTokenFile",
     "release.tarball",
     "release.tokenFile",
+    "release.credentialsFile",
     "release.caFile",
     "release.signature.publicKeyFile",
     "ipxe.localFile",
 )
-# Each of these makes the other one of a lower source void.
-_EXCLUSIVE = {"release.tag": "release.tarball", "release.tarball": "release.tag"}
+# Each of these makes the others of a lower source void.
+_EXCLUSIVE = {
+    "release.tag": ("release.tarball", "release.channel"),
+    "release.channel": ("release.tarball", "release.tag"),
+    "release.tarball": ("release.tag", "release.channel", "release.source"),
+    "release.host": ("release.source",),
+    "release.repo": ("release.source",),
+}
 
 
 @named_as_given(VARIABLES)
@@ -127,7 +134,9 @@ def _read(
     for option, value in (flags or {}).items():
         if value is not None:
             elsewhere.add(option)
-            _set(document, _EXCLUSIVE.get(option, option), None)
+            for other in _EXCLUSIVE.get(option, ()):
+                if (flags or {}).get(other) is None:
+                    _set(document, other, None)
             _set(document, option, value)
             if option == "proxyDhcp.subnet":
                 _set(document, "proxyDhcp.enable", True)
@@ -142,7 +151,7 @@ def _without_required(schema: Schema, option: str) -> Schema:
 
 def _give(document: dict[str, Any], option: str, value: str) -> None:
     """Set an option from the environment, unless the file has what excludes it."""
-    if option in _EXCLUSIVE and _is_set(document, _EXCLUSIVE[option]):
+    if any(_is_set(document, other) for other in _EXCLUSIVE.get(option, ())):
         return
     _set(document, option, value)
     if option == "proxyDhcp.subnet" and not _is_set(document, "proxyDhcp.enable"):

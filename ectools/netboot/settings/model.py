@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ectools.addresses import Network
     from ectools.netboot.fleet.build import FleetPart
+    from ectools.netboot.settings.depot_address import DirectoryAddress, S3Address, WebAddress
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -104,6 +105,22 @@ class Forge:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DepotSource:
+    """A place where releases are published beside each other; see ``Forge`` for the rest.
+
+    ``tag`` None: a channel says it. ``token_file`` is for a web server, ``credentials_file`` for S3.
+    """
+
+    address: DirectoryAddress | WebAddress | S3Address
+    tag: str | None
+    token_file: Path | None
+    credentials_file: Path | None
+    artifact: str
+    other_artifacts: tuple[str, ...]
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tarballs:
     """A release's archives on this machine, at least one."""
 
@@ -114,16 +131,18 @@ class Tarballs:
 class ReleaseSettings:
     """``systems`` are the names of those that are wanted, the preferred first; none: ``source`` says which.
 
+    ``channel`` is what leads to the release, None where a tag does, or nothing; with it goes a signature.
     ``max_unpacked`` is in bytes; ``keep`` counts releases beside the current and the previous one.
     """
 
-    source: Forge | Tarballs
+    source: Forge | DepotSource | Tarballs
     systems: tuple[str, ...]
     require_sums: bool
     signature: Signature | None
     keep: int
     max_unpacked: int
     max_files: int
+    channel: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Signatures of published checksums, made and checked as three programs do.
 
-``minisign`` · ``openssh`` (ssh-keygen -Y) · ``openssl`` · ``ed25519`` below all three.
+``minisign`` · ``openssh`` (ssh-keygen -Y) · ``openssl`` · ``ed25519`` below all three · ``dsse`` a text
+and its signature in one file.
 """
 
 from __future__ import annotations
@@ -55,6 +56,22 @@ def make_signature(kind: SignatureFormat, *, data: bytes, private_key: bytes) ->
             return openssh.sign(data, private_key)
         case SignatureFormat.OPENSSL:
             return openssl.sign(data, private_key)
+        case _:
+            assert_never(kind)
+
+
+def find_public_key(kind: SignatureFormat, private_key: bytes) -> bytes:
+    """The public key's file, of a private one that is not encrypted. Raises SignatureError."""
+    # As above.
+    from ectools.netboot.signature import minisign, openssh, openssl
+
+    match kind:
+        case SignatureFormat.MINISIGN:
+            return minisign.find_public(private_key)
+        case SignatureFormat.OPENSSH:
+            return openssh.find_public(private_key)
+        case SignatureFormat.OPENSSL:
+            return openssl.find_public(private_key)
         case _:
             assert_never(kind)
 

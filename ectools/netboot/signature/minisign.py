@@ -54,6 +54,13 @@ def sign(data: bytes, private_key: bytes) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
+def find_public(private_key: bytes) -> bytes:
+    """The public key's file. Raises SignatureError."""
+    key_id, key = _parse_private(private_key)
+    raw = _LEGACY + key_id + key.public_key().public_bytes_raw()
+    return b"untrusted comment: minisign public key\n" + base64.b64encode(raw) + b"\n"
+
+
 def _parse_private(text: bytes) -> tuple[bytes, Ed25519PrivateKey]:
     """``Ed``, key derivation, ``B2``, salt and limits; then id, seed, public key and a checksum."""
     lines = _split(text, "the private key")

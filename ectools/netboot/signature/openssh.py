@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -23,6 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 from ectools.errors import cut
 from ectools.netboot.signature import SignatureError, decode_base64, ed25519
 from ectools.netboot.signature.openssl import MIN_RSA_BITS
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.serialization import SSHPrivateKeyTypes
 
 NAMESPACE = b"file"
 
@@ -68,10 +72,7 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
 
 def sign(data: bytes, private_key: bytes) -> bytes:
     """Armoured, with SHA-512. Raises SignatureError. The key is an OpenSSH private key (Ed25519, RSA)."""
-    try:
-        key = load_ssh_private_key(private_key, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise SignatureError("not a private key of OpenSSH, or an encrypted one") from error
+    key = _load_private(private_key)
     signed = _build_signed(data, b"sha512", b"")
     match key:
         case Ed25519PrivateKey():
@@ -86,6 +87,19 @@ def sign(data: bytes, private_key: bytes) -> bytes:
     body = base64.b64encode(_MAGIC + (1).to_bytes(4, "big") + b"".join(map(_pack, fields)))
     lines = [body[start : start + 70] for start in range(0, len(body), 70)]
     return b"\n".join([b"-----BEGIN SSH SIGNATURE-----", *lines, b"-----END SSH SIGNATURE-----", b""])
+
+
+def find_public(private_key: bytes) -> bytes:
+    """The line of the public key's file. Raises SignatureError."""
+    key = _load_private(private_key)
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n"
+
+
+def _load_private(private_key: bytes) -> SSHPrivateKeyTypes:
+    try:
+        return load_ssh_private_key(private_key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("not a private key of OpenSSH, or an encrypted one") from error
 
 
 def _build_signed(data: bytes, hash_name: bytes, reserved: bytes) -> bytes:

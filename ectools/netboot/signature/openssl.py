@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -12,9 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from ectools.netboot.signature import SignatureError, ed25519
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 MIN_RSA_BITS = 2048
 
@@ -51,10 +61,7 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
 
 def sign(data: bytes, private_key: bytes) -> bytes:
     """Detached and binary. Raises SignatureError. The key is PEM."""
-    try:
-        key = load_pem_private_key(private_key, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise SignatureError("not a private key in PEM, or an encrypted one") from error
+    key = _load_private(private_key)
     match key:
         case RSAPrivateKey():
             return key.sign(data, padding.PKCS1v15(), SHA256())
@@ -64,3 +71,16 @@ def sign(data: bytes, private_key: bytes) -> bytes:
             return key.sign(data)
         case _:
             raise SignatureError("the private key is of a kind not supported: RSA, ECDSA, Ed25519 are")
+
+
+def find_public(private_key: bytes) -> bytes:
+    """The public key in PEM. Raises SignatureError."""
+    key = _load_private(private_key)
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _load_private(private_key: bytes) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(private_key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("not a private key in PEM, or an encrypted one") from error

@@ -11,7 +11,7 @@ from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, Api, control_socket
 
 from ectools.cli import rollout as module
 from ectools.cli.rollout import COMMAND
-from ectools.netboot.rollout.live import ROLLOUTS
+from ectools.netboot.rollout.kept import ROLLOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +122,16 @@ def test_waiting_ends_with_it_or_with_the_time(
     with control_socket(sock, keep(state="done", healthy=["n00"], taken=[["n00", NOW - 5]])):
         status, out, _ = program(COMMAND, "status", "--wait", "--socket", sock)
         assert (status, "done" in out) == (0, True)
+
+
+def test_of_one_that_was_stopped_nothing_is_under_way(program: Program, tmp_path: Path) -> None:
+    taken = [[f"n{number:02}", NOW - 300] for number in range(3)]
+    state = keep(state="stopped", taken=taken, failed=[["n01", "a.service has failed"]], ended=NOW - 9)
+    with control_socket(tmp_path / "control.sock", state):
+        status, out, _ = program(COMMAND, "status", "--socket", tmp_path / "control.sock")
+    assert status == 1
+    assert out.startswith("runners: boot-v2: stopped, wave 1 of 2: 3 of 6 had it, 0 healthy, 1 failed\n")
+    assert "under way" not in out
 
 
 def test_where_there_is_none(program: Program, sock: Path) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.rollout.model import RolloutState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,12 +64,40 @@ class PlannedValue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutFacts:
+    """A group's rollout. ``release`` and ``before``: ids, each with its tag or None; times are Unix seconds.
+
+    ``waves``: how many nodes may have the release in each; ``wave`` counts from 0, the canaries'. ``size``:
+    nodes of the group that are not held. ``failed``: names, and why.
+    """
+
+    group: str
+    state: RolloutState
+    release: tuple[str, str | None]
+    before: tuple[str, str | None]
+    started: float
+    wave: int
+    waves: Sequence[int]
+    size: int
+    healthy: Sequence[str] = ()
+    under_way: Sequence[str] = ()
+    awaited: Sequence[str] = ()
+    failed: Sequence[tuple[str, str]] = ()
+    by: str | None = None
+    why: str | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FleetFacts:
-    """All nodes at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is staged."""
+    """All nodes and rollouts at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is
+    staged.
+    """
 
     nodes: Sequence[NodeFacts]
     now: float
     release: ServedRelease | None = None
+    rollouts: Sequence[RolloutFacts] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

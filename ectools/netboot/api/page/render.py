@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.resources
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ectools.netboot.api.page.filters import RowFilter, RowOrder
 from ectools.netboot.boots.model import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jinja2 import Environment
     from markupsafe import Markup
@@ -38,6 +39,9 @@ ASSETS: Mapping[str, str] = {
 """Name → media type of what the page loads."""
 
 _CACHED_ROWS = 8192
+_FIRST_ROWS = 60
+# Where the rows come: nobody can have written it into a name.
+_ROWS = secrets.token_hex(16)
 
 
 class PageUnavailableError(EcError):
@@ -71,14 +75,20 @@ _COLUMNS = (
 )
 
 
-def render_fleet(page: FleetPage, viewer: Viewer) -> str:
-    """The list of nodes. Raises PageUnavailableError."""
-    return _render("fleet.html", page=page, viewer=viewer, rows=_join_rows(page), columns=_COLUMNS)
+def render_fleet(page: FleetPage, viewer: Viewer) -> Iterator[str]:
+    """The list of nodes, in two parts: as far as a screen shows it, and the rest.
+
+    Raises PageUnavailableError, before the first.
+    """
+    whole = _render("fleet.html", page=page, viewer=viewer, rows=_ROWS, columns=_COLUMNS)
+    before, _, after = whole.partition(_ROWS)
+    yield "".join((before, _join_rows(page.rows[:_FIRST_ROWS])))
+    yield "".join((_join_rows(page.rows[_FIRST_ROWS:]), after))
 
 
-def render_rows(page: FleetPage) -> str:
-    """Its summary and rows alone, for the script. Raises PageUnavailableError."""
-    return _render("rows.html", page=page, rows=_join_rows(page))
+def render_rows(page: FleetPage, viewer: Viewer) -> str:
+    """Its summary, rollouts and rows alone, for the script. Raises PageUnavailableError."""
+    return _render("rows.html", page=page, viewer=viewer, rows=_join_rows(page.rows))
 
 
 def render_node(page: NodePage, viewer: Viewer) -> str:
@@ -113,11 +123,11 @@ def _render(name: str, **values: object) -> str:
     return _make_environment().get_template(name).render(**values)
 
 
-def _join_rows(page: FleetPage) -> Markup:
+def _join_rows(rows: Sequence[NodeRow]) -> Markup:
     """The rows as HTML that is not to be escaped again."""
     from markupsafe import Markup
 
-    return Markup("").join(_render_row(row) for row in page.rows)
+    return Markup("").join(_render_row(row) for row in rows)
 
 
 @functools.lru_cache(maxsize=_CACHED_ROWS)

@@ -6,8 +6,9 @@ A page is made in a thread, one at a time: a thousand rows take a moment, in whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -19,18 +20,20 @@ from ectools.netboot.api.page import render
 from ectools.netboot.api.page.filters import parse_filter
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
 from ectools.netboot.api.page.rows import build_fleet_page
-from ectools.netboot.api.page.source import find_detail, list_facts
+from ectools.netboot.api.page.source import find_detail, list_facts, list_rollouts
 from ectools.netboot.api.page.strips import MAX_STRIPS, build_node_page
 from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ectools.netboot.api.page.rows import FleetPage
     from ectools.netboot.api.rights import Rights
     from ectools.netboot.api.view import FleetView
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_T = TypeVar("_T")
 
 MAX_NAMES = 64
 """Rows that are asked for by name in one request."""
@@ -60,6 +63,7 @@ def mount_page(app: web.Application, view: FleetView, rights: Rights) -> None:
         ("/nodes/{name:[^/]+}/hold", page.hold),
         ("/nodes/{name:[^/]+}/release", page.release),
         ("/nodes/{name:[^/]+}/boot-once", page.boot_once),
+        *((f"/rollouts/{{group:[^/]+}}/{turn}", page.lead(turn)) for turn in ("pause", "resume", "abort")),
         ("/sign-in", page.sign_in),
         ("/sign-out", page.sign_out),
     ):
@@ -94,40 +98,72 @@ class _Page:
 
         return answer
 
-    async def show_fleet(self, request: web.Request) -> web.Response:
+    async def show_fleet(self, request: web.Request) -> web.StreamResponse:
+        """What a screen shows is sent, and painted, while a thousand rows more are made."""
         viewer = self._look(request)
-        return _send(await self._make(request, lambda page: render.render_fleet(page, viewer)))
+        with self._wait():
+            page = await self._find_page(request)
+            parts = render.render_fleet(page, viewer)
+            answer = web.StreamResponse(headers=_HEADERS)
+            first = await self._make(lambda: next(parts))
+            if request.method == "HEAD":
+                return _send(first + await self._make(lambda: next(parts)))
+            try:
+                await answer.prepare(request)
+                await answer.write(first.encode())
+                rest = await self._make(lambda: next(parts))
+            except Exception:
+                # What has begun cannot become the page of an error any more.
+                if answer.prepared and request.transport is not None:
+                    request.transport.abort()
+                raise
+        # Whoever reads slowly holds up nobody: it is all in the connection's own buffer.
+        await answer.write_eof(rest.encode())
+        return answer
 
     async def show_rows(self, request: web.Request) -> web.Response:
-        names = frozenset(request.query.getall("name", [])[:MAX_NAMES])
-        return _send(await self._make(request, render.render_rows, names=names))
-
-    async def _make(
-        self, request: web.Request, write: Callable[[FleetPage], str], *, names: frozenset[str] | None = None
-    ) -> str:
-        if self._waiting >= _MAX_WAITING:
-            raise TooManyPagesError("many look at this page right now", hint="come again in a moment")
-        wanted = parse_filter(request.query)
-        self._waiting += 1
-        try:
-            async with self._making:
-                releases = await self._view.releases.list()
-                latest, now = dict(self._view.boots.latest), self._view.clock()
-
-                def make() -> str:
-                    facts = list_facts(self._view.fleet, latest, releases, now=now)
-                    return write(build_fleet_page(facts, wanted, names=names))
-
-                return await asyncio.to_thread(make)
-        finally:
-            self._waiting -= 1
+        names, viewer = frozenset(request.query.getall("name", [])[:MAX_NAMES]), self._look(request)
+        with self._wait():
+            page = await self._find_page(request, names=names)
+            return _send(await self._make(lambda: render.render_rows(page, viewer)))
 
     async def show_node(self, request: web.Request) -> web.Response:
         viewer = self._look(request)
         limit = MAX_STRIPS if request.query.get("boots") == str(MAX_STRIPS) else _FEW_BOOTS
-        detail = await find_detail(self._view, request.match_info["name"], limit=limit)
-        more = limit == _FEW_BOOTS and len(detail.boots) == limit
-        return _send(render.render_node(build_node_page(detail, more=more), viewer))
+        with self._wait():
+            detail = await find_detail(self._view, request.match_info["name"], limit=limit)
+            more = limit == _FEW_BOOTS and len(detail.boots) == limit
+            return _send(
+                await self._make(lambda: render.render_node(build_node_page(detail, more=more), viewer))
+            )
+
+    @contextlib.contextmanager
+    def _wait(self) -> Iterator[None]:
+        """One who is given a page, of as many as there may be. Raises TooManyPagesError."""
+        if self._waiting >= _MAX_WAITING:
+            raise TooManyPagesError("many look at this page right now", hint="come again in a moment")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    async def _make(self, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives: in a thread, and one after the other."""
+        async with self._making:
+            return await asyncio.to_thread(make)
+
+    async def _find_page(self, request: web.Request, *, names: frozenset[str] | None = None) -> FleetPage:
+        wanted = parse_filter(request.query)
+        releases = await self._view.releases.list()
+        latest, now = dict(self._view.boots.latest), self._view.clock()
+        rollouts = list_rollouts(self._view.rollouts, releases)
+
+        def find() -> FleetPage:
+            facts = list_facts(self._view.fleet, latest, releases, now=now, rollouts=rollouts)
+            return build_fleet_page(facts, wanted, names=names)
+
+        return await self._make(find)
 
     async def show_sign_in(self, request: web.Request) -> web.Response:
         return _send(render.render_sign_in(self._look(request)))
@@ -150,6 +186,18 @@ class _Page:
         name = request.match_info["name"]
         await boot_node_once(self._view, name, by=by, boot=target, release=release or None)
         return _go_to_node(request)
+
+    def lead(self, name: str) -> Handler:
+        """What pauses, resumes or ends a rollout."""
+        rollouts = self._view.rollouts
+        turn = {"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[name]
+
+        async def lead(request: web.Request) -> web.StreamResponse:
+            by, _ = self._rights.require_user(request), await _read_form(request)
+            await turn(request.match_info["group"], by=by)
+            return _go_to("/")
+
+        return lead
 
     async def sign_in(self, request: web.Request) -> web.Response:
         token = (await _read_form(request)).get("token", "")
@@ -175,6 +223,7 @@ class _Page:
         )
 
 
+_HEADERS = {"Content-Security-Policy": render.POLICY, "Content-Type": "text/html; charset=utf-8"}
 _HEADINGS = {403: "Not allowed", 404: "Not found", 409: "It contradicts the fleet", 429: "Too often"}
 
 
@@ -188,8 +237,7 @@ async def _read_form(request: web.Request) -> dict[str, str]:
 
 
 def _send(html: str, *, status: int = 200) -> web.Response:
-    headers = {"Content-Security-Policy": render.POLICY}
-    return web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=headers)
+    return web.Response(status=status, body=html.encode(), headers=_HEADERS)
 
 
 def _go_to(path: str) -> web.Response:

@@ -10,19 +10,20 @@ from urllib.parse import quote
 
 from ectools.netboot.api.page import text
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState
+from ectools.netboot.api.page.rollouts import build_panels
 from ectools.netboot.boots.model import STAGES, BootState, NodeStage
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from ectools.netboot.api.page.facts import FleetFacts, NodeFacts, ServedRelease
+    from ectools.netboot.api.page.rollouts import RolloutPanel
     from ectools.netboot.boots.model import NodeBoot
 
 MAX_ROWS = 2000
 """Of one page; who has more filters."""
 MAX_UNKNOWN = 100
 """Machines without a name that are shown; anybody on the network can be one more."""
-_ID_LENGTH = 12
 _TOLD = (  # the order of counts: what is right, what is under way, what is not right
     RowState.HEALTHY,
     RowState.BOOTING,
@@ -49,15 +50,6 @@ STAGE_WORDS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
-    """A time as it is shown: ``age`` in one unit, ``exact`` in full, ``machine`` for the script."""
-
-    age: str
-    exact: str
-    machine: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeRow:
     """A row as the template shows it: all text is bounded and visible, and not yet escaped.
 
@@ -75,7 +67,7 @@ class NodeRow:
     release_id: str | None
     detail: str
     step: int | None
-    since: Moment | None
+    since: text.Moment | None
     hold: str | None
     boot_once: str | None
     next: str | None
@@ -108,7 +100,7 @@ class ReleaseLine:
 
     title: str
     id: str
-    staged: Moment | None
+    staged: text.Moment | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +119,8 @@ class FleetPage:
     unknown: Sequence[UnknownMachine]
     unknown_hidden: int
     has_names: bool
+    rollouts: Sequence[RolloutPanel] = ()
+    rollouts_hidden: int = 0
 
 
 def build_fleet_page(
@@ -145,6 +139,7 @@ def build_fleet_page(
     unknown = sort_rows((build_row(node, facts.now) for node in others), RowOrder.SINCE)[:MAX_UNKNOWN]
     by_subject = {node.subject: node for node in others}
     counts = Counter(find_state(node) for node in known)
+    panels, panels_hidden = build_panels(facts.rollouts, facts.now)
     return FleetPage(
         summary=summarize(counts, "node" if has_names else "machine"),
         title=_write_title(counts),
@@ -158,6 +153,8 @@ def build_fleet_page(
         unknown=[UnknownMachine(row=row, command=_write_command(by_subject[row.key])) for row in unknown],
         unknown_hidden=max(len(others) - MAX_UNKNOWN, 0),
         has_names=has_names,
+        rollouts=panels,
+        rollouts_hidden=panels_hidden,
     )
 
 
@@ -182,11 +179,13 @@ def build_row(node: NodeFacts, now: float) -> NodeRow:
         machine=text.show_line(", ".join(known_by)),
         state=find_state(node),
         group=None if node.group is None else text.show_line(node.group),
-        release=None if boot is None else write_release_name(boot.release, boot.tag),
+        release=None if boot is None else text.write_release_name(boot.release, boot.tag),
         release_id=None if boot is None else text.show_line(boot.release),
         detail="has not asked yet" if boot is None else describe_progress(boot),
         step=STAGES.index(boot.last_stage) if boot is not None and boot.state is BootState.BOOTING else None,
-        since=None if boot is None else write_since(boot.started if boot.ended is None else boot.ended, now),
+        since=None
+        if boot is None
+        else text.write_since(boot.started if boot.ended is None else boot.ended, now),
         hold=None if node.hold is None else text.show_line(node.hold),
         boot_once=None if node.boot_once is None else text.show_line(node.boot_once),
         next=_write_next(node),
@@ -198,7 +197,7 @@ def _write_next(node: NodeFacts) -> str | None:
         return None
     if node.next.release is None:
         return f"{text.show_line(node.next.tag or '', 60)}, not staged"
-    return write_release_name(node.next.release, node.next.tag)
+    return text.write_release_name(node.next.release, node.next.tag)
 
 
 def _name_machine(node: NodeFacts) -> str:
@@ -225,18 +224,6 @@ def _describe_step(boot: NodeBoot) -> str:
     if install is None or install.step is None or boot.last_stage is not NodeStage.INSTALLING:
         return ""
     return f": {install.step}" + ("" if install.percent is None else f" {install.percent} %")
-
-
-def write_release_name(release_id: str, tag: str | None) -> str:
-    """A release's tag, or the beginning of its id."""
-    return text.show_line(tag, 60) if tag else text.show_line(release_id, _ID_LENGTH)
-
-
-def write_since(unix: float, now: float) -> Moment:
-    """A time that has passed."""
-    return Moment(
-        age=text.write_age(now - unix), exact=text.write_moment(unix), machine=text.write_datetime(unix)
-    )
 
 
 def fits(row: NodeRow, wanted: RowFilter) -> bool:
@@ -284,9 +271,9 @@ def _write_title(counts: Counter[RowState]) -> str:
 
 def _write_release(release: ServedRelease, now: float) -> ReleaseLine:
     return ReleaseLine(
-        title=write_release_name(release.id, release.tag),
+        title=text.write_release_name(release.id, release.tag),
         id=text.show_line(release.id),
-        staged=None if release.staged is None else write_since(release.staged, now),
+        staged=None if release.staged is None else text.write_since(release.staged, now),
     )
 
 

@@ -11,12 +11,14 @@ from ectools.netboot.api.page.facts import (
     NodeDetail,
     NodeFacts,
     PlannedValue,
+    RolloutFacts,
     ServedRelease,
 )
 from ectools.netboot.api.page.text import write_moment
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.rollout.decide import list_awaited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.model import Node
     from ectools.netboot.fleet.override import BootOnce, NodeHold
+    from ectools.netboot.rollout.live import LiveRollouts
 
 # What a machine is known by, as boots have it: `mac 02:…, serial PF1234`.
 _KEYS = re.compile(r"(?:^|, )(?=(?:mac|uuid|serial|asset) )")
@@ -45,6 +48,7 @@ def list_facts(
     releases: Sequence[StagedRelease],
     *,
     now: float,
+    rollouts: Sequence[RolloutFacts] = (),
 ) -> FleetFacts:
     """All nodes of the fleet, and the machines that have booted and are none."""
     nodes = fleet.fleet.nodes
@@ -58,7 +62,37 @@ def list_facts(
         release=None
         if current is None
         else ServedRelease(id=current.id, tag=current.tag, staged=current.staged_at),
+        rollouts=rollouts,
     )
+
+
+def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> list[RolloutFacts]:
+    """Each group's rollout."""
+    tags = {each.id: each.tag for each in releases}
+    found = []
+    for rollout in rollouts.rollouts.values():
+        plan, known = rollout.plan, rollouts.know(rollout)
+        size = len(known.nodes)
+        found.append(
+            RolloutFacts(
+                group=plan.group,
+                state=rollout.state,
+                release=(plan.target, tags.get(plan.target)),
+                before=(plan.before, tags.get(plan.before)),
+                started=plan.at,
+                wave=rollout.wave,
+                waves=[plan.quota(wave, size) for wave in range(plan.last_wave + 1)],
+                size=size,
+                healthy=sorted(rollout.healthy),
+                under_way=rollout.under_way,
+                awaited=[] if rollout.has_ended else list_awaited(rollout, known),
+                failed=list(rollout.failed.items()),
+                by=plan.by,
+                why=rollout.why,
+                ended=rollout.ended,
+            )
+        )
+    return found
 
 
 async def find_detail(view: FleetView, subject: str, *, limit: int) -> NodeDetail:

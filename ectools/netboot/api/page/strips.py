@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 from ectools.netboot.api.page import text
 from ectools.netboot.api.page.facts import PlannedValue
 from ectools.netboot.api.page.rows import (
-    Moment,
     NodeRow,
     build_row,
     describe_progress,
-    write_release_name,
-    write_since,
 )
 from ectools.netboot.boots.model import STAGES, BootState, NodeStage
 
@@ -73,7 +70,7 @@ class BootStrip:
 
     id: str
     state: BootState
-    began: Moment
+    began: text.Moment
     took: str
     release: str
     release_id: str
@@ -134,9 +131,9 @@ def build_strip(boot: NodeBoot, *, now: float, span: float) -> BootStrip:
     return BootStrip(
         id=text.show_line(boot.id, 64),
         state=boot.state,
-        began=write_since(boot.started, now),
+        began=text.write_since(boot.started, now),
         took=took,
-        release=write_release_name(boot.release, boot.tag),
+        release=text.write_release_name(boot.release, boot.tag),
         release_id=text.show_line(boot.release),
         system=text.show_line(boot.system),
         client=None if boot.client is None else text.show_line(boot.client, 64),

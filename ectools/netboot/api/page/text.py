@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 MAX_LINE = 200
@@ -15,8 +16,18 @@ MAX_LINE = 200
 MAX_JOURNAL = 32 << 10
 """Characters of a journal's end."""
 
+_ID_LENGTH = 12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _NUMBER = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """A time as it is shown: ``age`` in one unit, ``exact`` in full, ``machine`` for the script."""
+
+    age: str
+    exact: str
+    machine: str
 
 
 def show_line(text: str, limit: int = MAX_LINE) -> str:
@@ -69,6 +80,16 @@ def write_moment(unix: float) -> str:
 def write_datetime(unix: float) -> str:
     """The same for a ``datetime`` attribute (HTML, valid date string): ``2026-11-29T11:07:03Z``."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_release_name(release_id: str, tag: str | None) -> str:
+    """A release's tag, or the beginning of its id."""
+    return show_line(tag, 60) if tag else show_line(release_id, _ID_LENGTH)
+
+
+def write_since(unix: float, now: float) -> Moment:
+    """A time that has passed."""
+    return Moment(age=write_age(now - unix), exact=write_moment(unix), machine=write_datetime(unix))
 
 
 def order_naturally(name: str) -> tuple[tuple[int, int, str], ...]:

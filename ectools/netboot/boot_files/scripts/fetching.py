@@ -89,7 +89,7 @@ def build_fetch(
     over, unless nobody answers there: a server that is being restarted is back before others have been tried.
     """
     attempts = settings.ipxe.attempts
-    sources = _find_sources(settings)
+    sources = find_sources(settings)
     joint = "${ec-joint}" if own_query else "&" if query else "?"
     return [
         ":fetch",
@@ -232,7 +232,7 @@ def build_give_up(settings: NetbootSettings) -> list[str]:
         "echo every.channel: over ${ec-nic} ${${ec-nic}/mac}: ${ec-state-${ec-nic}}",
         *(
             f"isset {why} && echo every.channel: {url}: {why} ||"
-            for index, url in enumerate(_find_sources(settings))
+            for index, url in enumerate(find_sources(settings))
             for why in [f"${{ec-why-${{ec-nic}}-{index}}}"]
         ),
         "goto next_nic",
@@ -243,6 +243,6 @@ def build_give_up(settings: NetbootSettings) -> list[str]:
     ]
 
 
-def _find_sources(settings: NetbootSettings) -> Sequence[str]:
+def find_sources(settings: NetbootSettings) -> Sequence[str]:
     """The base URLs in the order in which they are tried, checked."""
     return [check_base_url(url) for url in (settings.base_url, *settings.mirrors)]

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 REPORT_NAME = "report"
 """The path below the boot server's base URL that takes what a node says of its boot."""
+ASSIGNMENT_NAME = "assignment"
+"""The path that says what a node that runs is to boot next."""
 BOOT_PARAMETER = "boot"
-"""Of a query: the boot's id with a file, its token with a report."""
+"""Of a query: the boot's id with a file, its token with a report or an assignment."""
 
 # No file's name: they begin with a letter or a digit (is_file_name).
 _IMAGE = "_mark"

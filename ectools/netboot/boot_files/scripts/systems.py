@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from ectools.ipxe.language import LACKS_VARIABLE, goes_on, is_file_name
 from ectools.ipxe.urls import FAILURE_MARK
 from ectools.netboot.boot_files.scripts.checked import ScriptError, check_file_name, check_kernel_argument
+from ectools.netboot.boot_files.scripts.fetching import find_sources
 from ectools.netboot.kernel import IA32_UEFI, KERNELS_BY_BUILD
+from ectools.netboot.release.store_image import BESIDE_SCRIPT, STORE_NAME, build_store_argument
 from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
@@ -142,7 +144,10 @@ def _build(
     more: Sequence[str],
 ) -> ScriptSystem:
     boot = system.boot
-    arguments = (*boot.arguments, *more)
+    given = (
+        _name_stores(settings, release, system) if each == BESIDE_SCRIPT else each for each in boot.arguments
+    )
+    arguments = (*given, *more)
     files = (boot.kernel, *boot.initrds)
     names = tuple(check_file_name(file).rpartition("/")[2] for file in files)
     if len(set(names)) != len(names):
@@ -158,6 +163,22 @@ def _build(
         names=names,
         arguments=arguments,
         protected=tuple(release.name_in_archive(file) in settings.protected_files for file in files),
+    )
+
+
+def _name_stores(settings: NetbootSettings, release: Release, system: System) -> str:
+    """Where the system's stage 1 finds its Nix store: at each source of the release's files."""
+    name = STORE_NAME if len(release.systems) == 1 else f"{system.name}/{STORE_NAME}"
+    if name not in release.files:
+        raise ScriptError(f"{release.title} has no {name}, which the system's stage 1 asks for")
+    if STORE_NAME in settings.protected_files:
+        raise ScriptError(
+            f"{STORE_NAME} is among protectedFiles, and the stage 1 that fetches it has no token",
+            hint="what it fetches is checked by what its initrd knows: protect the initrd instead",
+        )
+    return build_store_argument(
+        f"{source}/releases/{release.id}/{check_file_name(name)}".replace(",", "%2C")
+        for source in find_sources(settings)
     )
 
 

@@ -296,6 +296,10 @@ def test_events_of_a_reader_that_comes_again(monkeypatch: pytest.MonkeyPatch) ->
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(get("/api/v1/events"))
             await reader.readuntil(b"retry: ")
+            api.hub.publish_rollout("runners")
+            told = await reader.readuntil(b"}\n\n")
+            assert b"event: rollout\n" in told
+            assert told.endswith(b'data: {"group": "runners"}\n\n')
             api.hub.publish("nobody")
             await reader.readuntil(b"event: reset\n")
             writer.close()
@@ -310,10 +314,15 @@ def test_a_reader_that_is_far_behind_looks_at_all(monkeypatch: pytest.MonkeyPatc
         reader = events.EventReader()
         for subject in ("a", "b", "a"):
             reader.add(subject)
-        assert reader.take() == (["a", "b"], False)
+        for group in ("x", "y", "x"):
+            reader.add_rollout(group)
+        assert reader.take() == (["a", "b"], ["x", "y"], False)
         for subject in ("a", "b", "c", "d"):
             reader.add(subject)
-        assert reader.take() == ([], True)
-        assert reader.take() == ([], False)
+        assert reader.take() == ([], [], True)
+        for group in ("x", "y", "z"):
+            reader.add_rollout(group)
+        assert reader.take() == ([], ["x", "y"], True)
+        assert reader.take() == ([], [], False)
 
     run(scenario)

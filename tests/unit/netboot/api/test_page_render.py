@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.golden import compare
-from support.page_samples import NOW, make_boot, make_detail, make_fleet
+from support.page_samples import NOW, make_boot, make_detail, make_fleet, make_rollouts
 
 from ectools.netboot.api.page import render
 from ectools.netboot.api.page.facts import (
@@ -21,13 +21,15 @@ from ectools.netboot.api.page.facts import (
     NodeDetail,
     NodeFacts,
     PlannedValue,
+    RolloutFacts,
     ServedRelease,
 )
 from ectools.netboot.api.page.filters import RowFilter, RowState
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
-from ectools.netboot.api.page.rows import build_fleet_page
+from ectools.netboot.api.page.rows import FleetPage, build_fleet_page
 from ectools.netboot.api.page.strips import build_node_page
 from ectools.netboot.boots.model import BootState, NodeReport
+from ectools.netboot.rollout.model import RolloutState
 
 LOOKS = Viewer(may_sign_in=True, host="boot.example")
 ACTS = Viewer(may_act=True, may_sign_in=True)
@@ -70,8 +72,17 @@ class Elements(HTMLParser):
         self.texts.append(data)
 
 
+def render_whole(page: FleetPage, viewer: Viewer) -> str:
+    return "".join(render.render_fleet(page, viewer))
+
+
 def write_fleet(viewer: Viewer = LOOKS, wanted: RowFilter | None = None, count: int = 20) -> str:
-    return render.render_fleet(build_fleet_page(make_fleet(count, unknown=2), wanted or RowFilter()), viewer)
+    return render_whole(build_fleet_page(make_fleet(count, unknown=2), wanted or RowFilter()), viewer)
+
+
+def write_led(viewer: Viewer) -> str:
+    facts = dataclasses.replace(make_fleet(2), rollouts=make_rollouts())
+    return render_whole(build_fleet_page(facts, RowFilter()), viewer)
 
 
 def write_all() -> dict[str, str]:
@@ -79,9 +90,10 @@ def write_all() -> dict[str, str]:
     return {
         "fleet": write_fleet(),
         "filtered": write_fleet(ACTS, RowFilter(state=RowState.FAILED, group="lab", text='"a" b')),
-        "rows": render.render_rows(build_fleet_page(make_fleet(2), RowFilter())),
-        "machines": render.render_fleet(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
-        "empty": render.render_fleet(build_fleet_page(nothing, RowFilter()), Viewer()),
+        "led": write_led(ACTS),
+        "rows": render.render_rows(build_fleet_page(make_fleet(2), RowFilter()), ACTS),
+        "machines": render_whole(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
+        "empty": render_whole(build_fleet_page(nothing, RowFilter()), Viewer()),
         "node": render.render_node(build_node_page(make_detail(), more=True), ACTS),
         "silent": render.render_node(
             build_node_page(NodeDetail(node=NodeFacts(subject="nuc-19"), boots=(), now=NOW)), LOOKS
@@ -91,7 +103,7 @@ def write_all() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["fleet", "node", "empty"])
+@pytest.mark.parametrize("name", ["fleet", "node", "empty", "led"])
 def test_golden(name: str) -> None:
     html = write_all()[name].replace(render.find_assets_path(), "/assets/HASH")
     compare(f"netboot/page-{name}.html", html)
@@ -124,6 +136,11 @@ def test_buttons_are_there_for_who_may_act_alone() -> None:
         "/sign-out",
         "/nodes/nuc-04/hold",
         "/nodes/nuc-04/boot-once",
+    ]
+    assert "/rollouts/" not in write_led(LOOKS)
+    assert re.findall(r'action="(/rollouts/[^"]*)"', write_led(ACTS)) == [
+        "/rollouts/runners/pause",
+        "/rollouts/runners/abort",
     ]
     held = dataclasses.replace(
         make_detail().node, hold="by alice", boot_once="by bob: from its disk", may_release=True
@@ -201,7 +218,24 @@ def write_with(text: str) -> list[Elements]:
         next=NextBoot(release=text, tag=text),
     )
     other = NodeFacts(subject=f"{text} ", is_known=False, known_by=(f"serial {text}",), boot=boot)
-    fleet = FleetFacts(nodes=[known, other], now=NOW, release=ServedRelease(id=text, tag=text, staged=NOW))
+    rollout = RolloutFacts(
+        group=text,
+        state=RolloutState.RUNNING,
+        release=(text, text),
+        before=(text, None),
+        started=NOW,
+        wave=0,
+        waves=[1],
+        size=4,
+        healthy=[text],
+        under_way=[text],
+        awaited=[text],
+        failed=[(text, text)],
+        by=text,
+        why=text,
+    )
+    served = ServedRelease(id=text, tag=text, staged=NOW)
+    fleet = FleetFacts(nodes=[known, other], now=NOW, release=served, rollouts=[rollout])
     planned = [PlannedValue(name="Release", value=text, origin=text)]
     detail = NodeDetail(node=known, boots=[boot], now=NOW, planned=planned, releases=[text])
     listed = build_fleet_page(fleet, RowFilter())
@@ -209,8 +243,8 @@ def write_with(text: str) -> list[Elements]:
     return [
         Elements(html)
         for html in (
-            render.render_fleet(asked, ACTS),
-            render.render_rows(listed),
+            render_whole(asked, ACTS),
+            render.render_rows(listed, ACTS),
             render.render_node(build_node_page(detail), ACTS),
             render.render_message(text, text, ACTS),
             render.render_sign_in(ACTS, message=text),
@@ -274,3 +308,15 @@ def test_colours_of_text_stand_out_in_light_and_dark() -> None:
         for front, back in [*product(fronts, ["page", "raised"]), ("text", "changed")]:
             lighter, darker = sorted((_luminance(scheme[front]), _luminance(scheme[back])), reverse=True)
             assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back, scheme)
+
+
+def test_the_first_part_is_what_a_screen_shows() -> None:
+    page = build_fleet_page(make_fleet(200, unknown=2), RowFilter())
+    first, rest = render.render_fleet(page, LOOKS)
+    assert "page.css" in first
+    assert first.count("<tr ") == 1 + render._FIRST_ROWS
+    assert rest.count("<tr ") == 200 - render._FIRST_ROWS
+    assert rest.endswith("</html>\n")
+    few, end = render.render_fleet(build_fleet_page(make_fleet(3), RowFilter()), LOOKS)
+    assert few.count("<tr ") == 4
+    assert "<tr " not in end

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import ClientPayloadError
 from support.fleet_api import CURRENT, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot
 from yarl import URL
 
@@ -16,6 +18,7 @@ from ectools.netboot.api.page.routes import mount_page
 from ectools.netboot.api.rights import TokenRights
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.rollout.model import RolloutPlan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -283,3 +286,100 @@ def test_pages_are_made_one_at_a_time_and_a_crowd_is_told_to_come_again(
             assert sorted([(await each).status for each in asked]) == [200, 200, 200, 503]
 
     asyncio.run(run())
+
+
+def test_the_beginning_of_the_page_is_sent_while_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    came, threads = threading.Event(), []
+
+    def write(*_: Any) -> Any:
+        yield "<p>first"
+        threads.append(threading.get_ident())
+        assert came.wait(60)
+        yield "<p>rest"
+
+    monkeypatch.setattr(render, "render_fleet", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        answer = await client.get("/")
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert await answer.content.readany() == b"<p>first"
+        came.set()
+        assert await answer.content.read() == b"<p>rest"
+        assert threads != [threading.get_ident()]
+        head = await client.head("/")
+        assert (head.status, head.headers["Content-Length"]) == (200, "15")
+
+    ask(scenario)
+
+
+def test_a_page_that_breaks_on_its_way_does_not_end_as_if_it_were_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(*_: Any) -> Any:
+        yield "<p>first"
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(render, "render_fleet", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        answer = await client.get("/")
+        with pytest.raises(ClientPayloadError):
+            await answer.read()
+        assert (await client.get("/nodes/nuc-07")).status == 200
+
+    ask(scenario)
+
+
+def test_a_node_s_page_is_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def write(*_: Any) -> str:
+        threads.append(threading.get_ident())
+        return ""
+
+    monkeypatch.setattr(render, "render_node", write)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        assert (await client.get("/nodes/nuc-07")).status == 200
+        assert threads
+        assert threads[0] != threading.get_ident()
+
+    ask(scenario)
+
+
+def test_a_rollout_is_seen_and_paused_and_ended_by_who_is_signed_in() -> None:
+    fleet: dict[str, Any] = {
+        "groups": {"runners": {"release": "boot-v1"}},
+        "nodes": {name: {"group": "runners", "match": {"serial": name}} for name in ("a", "b")},
+    }
+
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        plan = RolloutPlan(
+            id="r", group="runners", target=CURRENT.id, before=PREVIOUS.id, base="boot-v1", at=NOW, by="alice"
+        )
+        await api.rollouts.start(plan)
+        await api.rollouts.offer("runners", "a")
+        html = await (await client.get("/")).text()
+        assert 'data-part="rollout runners"' in html
+        assert "/rollouts/runners/pause" not in html
+        pause = "/rollouts/runners/pause"
+        answer = await client.post(pause, data={}, headers=of_same_origin(client))
+        assert answer.status == 403
+        await sign_in(client)
+        answer = await client.post(pause, data={}, headers=of_same_origin(client), allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        assert api.rollouts.need("runners").state == "paused"
+        rows = await (await client.get("/rows")).text()
+        assert "/rollouts/runners/resume" in rows
+        # From another site's page it is not.
+        abort = "/rollouts/runners/abort"
+        assert (await client.post(abort, data={}, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+        await client.post(abort, data={}, headers=of_same_origin(client))
+        ended = api.rollouts.need("runners")
+        assert (ended.state, ended.why) == ("aborted", "the access token, from 127.0.0.1 has ended it")
+        assert (await client.post(pause, data={}, headers=of_same_origin(client))).status == 409
+        nobody = "/rollouts/nobody/pause"
+        assert (await client.post(nobody, data={}, headers=of_same_origin(client))).status == 404
+
+    ask(scenario, Api(document=fleet))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 from aiohttp import web
-from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, make_boot
+from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot
 
 from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.netboot.boots.model import BootState, NodeStage
@@ -103,7 +103,8 @@ def test_a_bad_release_is_stopped_withdrawn_and_goes_back() -> None:
         _, found = await ask(client, "GET", "rollouts/runners")
         check(found)
         assert found["state"] == "stopped"
-        assert found["why"] == "1 nodes have failed (nuc-07: a.service has failed)"
+        assert found["under_way"] == []
+        assert found["why"] == "1 node has failed (nuc-07: a.service has failed)"
         assert find_next(api, "nuc-07") == find_next(api, "nuc-08") == PREVIOUS.id
         # Another may follow, and begins anew.
         status, again = await ask(client, "POST", "rollouts", START)
@@ -111,6 +112,49 @@ def test_a_bad_release_is_stopped_withdrawn_and_goes_back() -> None:
 
     api = run(scenario)
     assert api.withdrawn == [CURRENT.id]
+
+
+def test_the_next_one_begins_and_goes_back_where_the_last_one_has_led() -> None:
+    async def scenario(_: TestClient[Any, Any], api: Api) -> None:
+        newer = replace(CURRENT, id=f"sha256-{'c' * 32}", tag="boot-v3")
+        api.releases = FixedReleases(newer, CURRENT, PREVIOUS)
+        api.view = replace(api.view, releases=api.releases)
+        async with api.serve() as client:
+            await ask(client, "POST", "rollouts", {**START, "waves": [100], "canary": 2})
+            for node in ("nuc-07", "nuc-08"):
+                await api.rollouts.offer("runners", node)
+                end(api, node, BootState.HEALTHY)
+            for _ in range(3):
+                await api.rollouts.turn()
+            assert (await ask(client, "POST", "rollouts", START))[0] == 409  # it is there already
+            status, started = await ask(client, "POST", "rollouts", {**START, "release": "boot-v3"})
+            assert (status, started["before"]["tag"]) == (201, "boot-v2")
+            # The fleet's own words are of the release before both.
+            assert find_next(api, "nuc-08") == CURRENT.id
+            await ask(client, "POST", "rollouts/runners/abort")
+            assert find_next(api, "nuc-07") == CURRENT.id
+            # From there back to what the fleet says, by waves too.
+            _, back = await ask(client, "POST", "rollouts", {**START, "release": "boot-v1"})
+            assert (back["before"]["tag"], back["release"]["tag"]) == ("boot-v2", "boot-v1")
+
+    run(scenario)
+
+
+def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> None:
+    led = replace(PREVIOUS, marks=("channel:stable",))
+    api = Api(
+        releases=FixedReleases(CURRENT, led),
+        document={**FLEET, "groups": {"runners": {"channel": "stable"}, "installed": {"boot": "disk"}}},
+    )
+
+    async def scenario() -> None:
+        async with api.serve() as client:
+            _, started = await ask(client, "POST", "rollouts", START)
+            assert started["before"]["tag"] == "boot-v1"
+            await api.rollouts.offer("runners", "nuc-07")
+            assert (find_next(api, "nuc-07"), find_next(api, "nuc-08")) == (CURRENT.id, PREVIOUS.id)
+
+    asyncio.run(scenario())
 
 
 def test_a_boot_that_failed_counts_also_where_another_came_after_it() -> None:

@@ -16,6 +16,7 @@ from ectools.netboot.release.boot_entry import (
     parse_boot_entry,
 )
 from ectools.netboot.release.manifest import BootEntry, Release, build_id
+from ectools.netboot.release.store_image import BESIDE_SCRIPT, STORE_NAME
 
 FILES = ("kernel", "initrd", "netboot.ipxe", "boot/extra", "boot/initrd", "in(i)trd")
 
@@ -115,6 +116,18 @@ def test_what_is_refused(lines: list[str], words: str) -> None:
     with pytest.raises(BootEntryError) as caught:
         parse(*lines)
     assert words in caught.value.message
+
+
+def test_a_store_that_stage_1_fetches_has_to_be_in_the_release() -> None:
+    script = b"#!ipxe\nkernel kernel every_channel.store=${cwuri} a=b\ninitrd initrd\nboot\n"
+    found = parse_boot_entry(script, [*FILES, STORE_NAME])
+    assert found.arguments == (BESIDE_SCRIPT, "a=b")
+    with pytest.raises(BootEntryError, match=r"ipxe:2: store\.squashfs is not in the release"):
+        parse_boot_entry(script, FILES)
+    # The script's own address says nothing anywhere else.
+    for other in (b"every_channel.store=x${cwuri}", b"x=${cwuri}"):
+        with pytest.raises(BootEntryError, match="has a variable"):
+            parse_boot_entry(script.replace(b"every_channel.store=${cwuri}", other), [*FILES, STORE_NAME])
 
 
 @pytest.mark.parametrize(

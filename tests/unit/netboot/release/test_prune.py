@@ -139,6 +139,7 @@ def test_words_for_people() -> None:
         "current",
         "previous",
         "pinned",
+        "channel",
         "recent",
         "held",
         "removed",

@@ -242,7 +242,10 @@ def test_an_end_is_not_left(end: RolloutState) -> None:
 
 
 def test_an_abort_leads_back() -> None:
-    rollout = abort(take(start_rollout(PLAN), "a", 0.0), why="by alice", now=3.0)
+    rollout = take(start_rollout(PLAN), "a", 0.0)
+    assert rollout.under_way == ("a",)
+    rollout = abort(rollout, why="by alice", now=3.0)
+    assert rollout.under_way == ()  # nothing is waited for any more
     assert (find_led_release(rollout, "a"), rollout.why, rollout.ended) == (BEFORE, "by alice", 3.0)
 
 

@@ -14,11 +14,14 @@ from support.fleets import make_fleet
 from support.staged import make_release, make_systems, put_release
 
 from ectools import log
+from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server import machine_scripts
 from ectools.netboot.server.machine_scripts import MachineLog
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.site import BootSite
@@ -152,6 +155,42 @@ def test_a_machine_for_which_the_release_has_nothing_is_told_so_and_waits(world:
         mac=first, arch="riscv64"
     )
     assert [each["node"] for each in world.events("a node cannot boot what it should")] == ["fixed", "any"]
+
+
+def test_one_script_is_made_for_all_that_differ_in_their_own_arguments(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("one", "boot-v1", current=True)
+    nodes = {
+        f"n{number}": {"match": {"serial": f"S{number}"}, "kernelArguments": [f"node={number}", "${cmdline}"]}
+        for number in range(4)
+    }
+    world.site.set_policy(world.policy({"nodes": nodes}))
+    made: list[Any] = []
+
+    def build(*given: Any, **named: Any) -> str:
+        made.append(named)
+        return build_netboot(*given, **named)
+
+    monkeypatch.setattr(machine_scripts, "build_netboot", build)
+    for number in range(4):
+        assert f"${{cmdline}} node={number} ${{cmdline}}\n" in world.ask(serial=f"S{number}", arch="x86_64")
+    assert len(made) == 1
+    # What a machine calls itself is its own: it makes no more of them than there are kernels for.
+    for word in ("odd", "odder", "oddest"):
+        world.ask(serial="S1", arch=word)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("argument", ["a b", "ends\\", "${ec-x}"])
+def test_an_argument_that_no_script_can_hold_makes_none(world: World, argument: str) -> None:
+    release = world.put("one", "boot-v1", current=True)
+    policy = world.policy({"nodes": {"n": {"match": {"serial": "S1"}}}})
+    asked = policy.identify({"serial": "S1"})
+    assert asked is not None
+    broken = replace(asked, assignment=replace(asked.assignment, kernel_arguments=(argument,)))
+    with pytest.raises(ScriptError):
+        policy.scripts.find(policy, broken, release, reports=True)
 
 
 def test_disk_and_hold_need_no_release(world: World) -> None:

@@ -22,6 +22,7 @@ from ectools.netboot.server.metrics_table import METRICS
 if TYPE_CHECKING:
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
+    from ectools.netboot.rollout.model import Rollout
     from ectools.netboot.state.interface import StateStore
 
 
@@ -58,6 +59,7 @@ def render(
     release: Release | None = None,
     restarts: int = 0,
     store: Store = Store(),  # noqa: B008 - it is not changed
+    rollouts: dict[str, Rollout] | None = None,
 ) -> str:
     return render_metrics(
         server,
@@ -68,7 +70,10 @@ def render(
         clients=clients,
         release=release,
         remembered=Remembered(
-            nodes=NodeFigures(Fleet()), register=BootRegister(cast("StateStore", None)), store=store
+            nodes=NodeFigures(Fleet()),
+            register=BootRegister(cast("StateStore", None)),
+            rollouts=rollouts or {},
+            store=store,
         ),
     )
 

@@ -21,8 +21,8 @@ from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.server.node_reports import RateLimit
 from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.rate_limit import RateLimit
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.state.interface import StateError
@@ -133,7 +133,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def token_of(script: str) -> str:
-    (token,) = set(re.findall(r"/report\?boot=([A-Za-z0-9_-]{32})\b", script))
+    # One in 64 ends in a hyphen, behind which no word ends.
+    (token,) = set(re.findall(r"/report\?boot=([A-Za-z0-9_-]{32})(?![A-Za-z0-9_-])", script))
     return str(token)
 
 

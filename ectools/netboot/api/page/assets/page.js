@@ -79,9 +79,10 @@
     if (announce && summary && announce.textContent !== summary) announce.textContent = summary;
   }
 
-  // Makes the order and the number of a list's members as in `fresh`; members that are there stay the same elements.
-  function arrange(fresh) {
-    for (const list of document.querySelectorAll("[data-list]")) {
+  // Makes the order and the number of a list's members as in `fresh`; members that are there stay the same elements. `only`: the
+  // list of that name, and no other.
+  function arrange(fresh, only) {
+    for (const list of document.querySelectorAll(only ? `[data-list="${only}"]` : "[data-list]")) {
       const wanted = fresh.querySelector(`[data-list="${list.dataset.list}"]`);
       if (wanted === null) return false;
       const there = keyed(list);
@@ -116,6 +117,7 @@
     const query = new URLSearchParams(location.search);
     for (const name of names) query.append("name", name);
     const fresh = await load(`/rows?${query}`);
+    arrange(fresh, "rollouts");
     const there = keyed(document);
     const theirs = keyed(fresh);
     for (const name of names) {
@@ -123,12 +125,13 @@
       if (theirs.has(key) && !there.has(key)) return loadAll();
       if (!theirs.has(key)) there.get(key)?.remove(); // it fits the filter no longer
     }
-    if (document.querySelector("[data-list]")?.children.length === 0) return loadAll();
+    if (names.length > 0 && document.querySelector('[data-list="rows"]')?.children.length === 0) return loadAll();
     replaceChanged(fresh);
   }
 
   const changed = new Set();
   let all = false;
+  let led = false; // a rollout has changed, which every answer has
   let timer = null;
   let busy = false;
   let took = 0;
@@ -143,7 +146,7 @@
     const names = [...changed];
     const everything = all || names.length > MOST_ROWS || view === "node";
     changed.clear();
-    all = false;
+    all = led = false;
     const began = performance.now();
     try {
       await (everything ? loadAll() : loadRows(names));
@@ -157,7 +160,7 @@
       busy = false;
       took = performance.now() - began;
     }
-    if (changed.size > 0 || all) schedule();
+    if (changed.size > 0 || all || led) schedule();
   }
 
   function say(isLive) {
@@ -185,6 +188,10 @@
       const { name } = JSON.parse(event.data);
       if (view === "node" && name !== document.querySelector("[data-subject]")?.dataset.subject) return;
       changed.add(name);
+      schedule();
+    });
+    source.addEventListener("rollout", () => {
+      led = true;
       schedule();
     });
     source.addEventListener("reset", () => {

@@ -1,0 +1,94 @@
+"""Requests that change something on a server: small answers, tried again, and led nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ectools.fetch.client import FetchError, TransientError, read_steadily
+from ectools.files import open_regular
+from ectools.redact import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from ectools.fetch.client import HttpClient
+
+_MAX_ANSWER = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentReply:
+    """A server's answer, whole. The names of ``headers`` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+def send(
+    client: HttpClient,
+    method: str,
+    url: str,
+    *,
+    body: bytes | Path | None = None,
+    headers: Mapping[str, str] | None = None,
+    accept: Collection[int],
+) -> SentReply:
+    """The answer to a request, whose status is in ``accept``; ``body`` may be a file, which is streamed.
+
+    A request that failed for now is made again, as the client's ``retry`` has it: what was asked for may
+    have been done before, so that only what may be asked twice is sent by this. A redirect is not followed:
+    it would change something elsewhere. Raises FetchError.
+    """
+    failures = 0
+    while True:
+        try:
+            return _send_once(client, method, url, body=body, headers=headers or {}, accept=accept)
+        except TransientError as error:
+            failures += 1
+            client.wait(error, failures)
+
+
+def _send_once(
+    client: HttpClient,
+    method: str,
+    url: str,
+    *,
+    body: bytes | Path | None,
+    headers: Mapping[str, str],
+    accept: Collection[int],
+) -> SentReply:
+    with _open(body) as (content, size):
+        length = {} if size is None else {"Content-Length": str(size)}
+        response = client.start(method, url, {**length, **headers}, content)
+        try:
+            if response.status not in accept:
+                if 300 <= response.status < 400:
+                    raise FetchError(
+                        f"{redact_url(url)}: redirects a {method}, which is not followed",
+                        hint="name the address that the server answers by itself",
+                        status=response.status,
+                    )
+                client.reject(response, url)
+            data = bytearray()
+            for part in read_steadily(response, url, client.retry, size=None) if method != "HEAD" else ():
+                data += part
+                if len(data) > _MAX_ANSWER:
+                    raise FetchError(f"{redact_url(url)}: its answer is larger than {_MAX_ANSWER} bytes")
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return SentReply(status=response.status, headers=found, data=bytes(data))
+        finally:
+            response.close()
+
+
+@contextlib.contextmanager
+def _open(body: bytes | Path | None) -> Iterator[tuple[bytes | IO[bytes] | None, int | None]]:
+    """What is sent, and its size in bytes."""
+    if not isinstance(body, Path):
+        yield body, None if body is None else len(body)
+        return
+    with open(open_regular(body), "rb") as file:  # noqa: PTH123 - a descriptor
+        yield file, body.stat().st_size

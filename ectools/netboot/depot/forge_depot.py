@@ -1,0 +1,186 @@
+"""A forge as a depot, by the API that Forgejo and Gitea share (Forgejo 7, Gitea 1.22, and later).
+
+A release is made as a draft, which nobody sees, filled, and then published: the forge has one release of a
+tag, so that whoever makes the draft has it (repoCreateRelease: 409). A channel is a file of the branch
+``channels``, which is changed by naming the blob that it replaces (repoUpdateFile).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ectools import log
+from ectools.errors import EcError, InputError
+from ectools.fetch.client import FetchError
+from ectools.fetch.sending import send
+from ectools.files import parse_json
+from ectools.netboot.depot.interface import DEPOT_CHANNELS, ChannelFile, DepotError, moved, taken
+
+if TYPE_CHECKING:
+    from ectools.fetch.client import HttpClient
+    from ectools.fetch.sending import SentReply
+    from ectools.netboot.depot.interface import Publication
+    from ectools.netboot.settings.depot_address import ForgeAddress
+
+_log = log.Log(__name__)
+
+BRANCH = "channels"
+_MAX_JSON = 4 << 20
+_JSON = {"Content-Type": "application/json"}
+# 409: there is one; 422: what is said to be there is not (routers/api/v1/repo/file.go of both).
+_REFUSED = (409, 422)
+
+
+class ForgeDepot:
+    """The releases of one repository."""
+
+    def __init__(self, client: HttpClient, address: ForgeAddress) -> None:
+        self.client = client
+        self.where = str(address)
+        self._api = f"{address.host}/api/v1/repos/{quote(address.repo)}"
+
+    def publish(self, publication: Publication) -> bool:
+        """See ``Depot``. A draft that is not finished is removed again."""
+        body = {"tag_name": publication.tag, "name": publication.tag, "draft": True}
+        reply = self._send("POST", "releases", body, accept=(201, 409))
+        if reply.status == 409:
+            self._require_same(publication)
+            return False
+        number = _field(reply.data, "id", int, self.where)
+        try:
+            for file in publication.files:
+                send(
+                    self.client,
+                    "POST",
+                    f"{self._api}/releases/{number}/assets?name={quote(file.name, safe='')}",
+                    body=file.path,
+                    headers={"Content-Type": "application/octet-stream"},
+                    accept=(201,),
+                )
+            self._check_assets(number, publication)
+        except BaseException:
+            self._remove(number)
+            raise
+        # From here on it may be seen, whatever becomes of the answer: what may be published is not removed.
+        done = self._send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *_REFUSED))
+        if done.status != 200:
+            # Where a forge lets there be two drafts of a tag, the second one is told so here.
+            self._remove(number)
+            raise taken(self.where, publication.tag)
+        return True
+
+    def _remove(self, number: int) -> None:
+        with contextlib.suppress(EcError):
+            self._send("DELETE", f"releases/{number}", None, accept=(204, 404))
+
+    def _check_assets(self, number: int, publication: Publication) -> None:
+        """Raises DepotError where a file is not there as it was sent.
+
+        One that was sent twice, because an answer was lost, is there twice: one of them goes.
+        """
+        assets = _list(self._get(f"releases/{number}"), "assets", self.where)
+        sizes = {file.name: file.size for file in publication.files}
+        seen: set[str] = set()
+        for asset in assets:
+            name, size = asset.get("name"), asset.get("size")
+            if name in seen or sizes.get(str(name)) != size:
+                self._send("DELETE", f"releases/{number}/assets/{asset.get('id')}", None, accept=(204,))
+                continue
+            seen.add(str(name))
+        if missing := sorted(sizes.keys() - seen):
+            raise DepotError(
+                f"{self.where}: the forge has not kept {missing[0]} of {publication.tag} as it was sent",
+                hint="does it take files of that kind and size? (Forgejo: [repository.release])",
+            )
+
+    def _require_same(self, publication: Publication) -> None:
+        """Raises TakenError, and DepotError where its release is a draft still."""
+        try:
+            for file in publication.files:
+                found = self.read_file(publication.tag, file.name, limit=max(file.size, 1))
+                if found is None or hashlib.sha256(found).hexdigest() != file.sha256:
+                    raise taken(self.where, publication.tag)
+        except FetchError as error:
+            if error.status == 404:
+                raise DepotError(
+                    f"{self.where}: there is an unfinished release {publication.tag}: its publisher is at "
+                    "work, or was interrupted",
+                    hint="where nobody is at work, delete that draft, and publish again",
+                ) from error
+            raise
+
+    def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
+        """See ``Depot``. Raises FetchError of 404 where there is no such release."""
+        release = self._get(f"releases/tags/{quote(tag, safe='')}")
+        for asset in _list(release, "assets", self.where):
+            if asset.get("name") == name:
+                return self.client.read(str(asset.get("browser_download_url")), limit=limit, what=name)
+        return None
+
+    def read_channel(self, name: str) -> ChannelFile | None:
+        """See ``Depot``."""
+        try:
+            found = self._get(f"contents/{DEPOT_CHANNELS}/{name}.json?ref={BRANCH}")
+        except FetchError as error:
+            if error.status == 404:
+                return None
+            raise
+        version = _field(found, "sha", str, self.where)
+        try:
+            data = base64.b64decode(_field(found, "content", str, self.where))
+        except ValueError as error:
+            raise DepotError(f"{self.where}: the content of the channel {name} is no base64") from error
+        return ChannelFile(data=data, version=version)
+
+    def write_channel(self, name: str, data: bytes, *, version: str | None) -> None:
+        """See ``Depot``."""
+        self._require_branch()
+        body = {
+            "branch": BRANCH,
+            "content": base64.b64encode(data).decode(),
+            "message": f"{DEPOT_CHANNELS}: {name}",
+            **({} if version is None else {"sha": version}),
+        }
+        method = "POST" if version is None else "PUT"
+        self._send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *_REFUSED))
+        there = self.read_channel(name)
+        if there is None or there.data != data:
+            raise moved(self.where, name)
+
+    def _require_branch(self) -> None:
+        try:
+            self._get(f"branches/{BRANCH}")
+        except FetchError as error:
+            if error.status != 404:
+                raise
+            _log.info("the branch of the channels is made", forge=self.where, branch=BRANCH)
+            self._send("POST", "branches", {"new_branch_name": BRANCH}, accept=(201, 409))
+
+    def _get(self, path: str) -> bytes:
+        return self.client.read(
+            f"{self._api}/{path}", limit=_MAX_JSON, what="the forge's answer", take_page=True
+        )
+
+    def _send(self, method: str, path: str, body: Any, *, accept: tuple[int, ...]) -> SentReply:
+        data = None if body is None else json.dumps(body).encode()
+        return send(self.client, method, f"{self._api}/{path}", body=data, headers=_JSON, accept=accept)
+
+
+def _field(data: bytes, name: str, kind: type[Any], where: str) -> Any:
+    """A member of the object that a forge has answered. Raises DepotError."""
+    try:
+        value = parse_json(data, where=where)[name]
+        if isinstance(value, kind):
+            return value
+    except (InputError, KeyError, TypeError) as error:
+        raise DepotError(f"{where}: the answer is not a Forgejo's: it has no {name}") from error
+    raise DepotError(f"{where}: the answer is not a Forgejo's: its {name} is of another kind")
+
+
+def _list(data: bytes, name: str, where: str) -> list[dict[str, Any]]:
+    return [each for each in _field(data, name, list, where) if isinstance(each, dict)]

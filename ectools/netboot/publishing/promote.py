@@ -1,0 +1,132 @@
+"""A channel is led to a release: by a pointer that is signed, and counts on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ectools.errors import InputError
+from ectools.fetch.client import FetchError
+from ectools.netboot.depot.channel import ChannelPointer, open_pointer, seal_pointer
+from ectools.netboot.depot.interface import (
+    CHANNEL_NAME,
+    RECORD_NAME,
+    DepotError,
+    check_channel_name,
+    check_tag_name,
+)
+from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME
+from ectools.netboot.signature import (
+    MAX_SIGNATURE_BYTES,
+    SUFFIXES,
+    SignatureError,
+    find_public_key,
+    verify_signature,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ectools.netboot.depot.interface import Depot
+    from ectools.netboot.settings.model import SignatureFormat
+
+_DAY = 86400
+_MAX_RECORD = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """Where a channel leads. ``before`` None: it led nowhere. ``is_moved``: by this."""
+
+    pointer: ChannelPointer
+    before: ChannelPointer | None
+    is_moved: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoter:
+    """Who leads a depot's channels: by the content of a private key's file. ``clock`` gives Unix seconds."""
+
+    depot: Depot
+    where: str
+    form: SignatureFormat
+    private_key: bytes
+    clock: Callable[[], float] = time.time
+
+    def promote(self, origin: str, channel: str, *, valid_days: int | None = None) -> Promotion:
+        """Lead ``channel`` to where the channel ``origin`` leads, or to the release of that tag.
+
+        What it leads to has to be published whole, and signed by the same key. ``valid_days``: after so many
+        days no boot host follows it any more. Raises InputError, DepotError, MovedError, SignatureError.
+        """
+        check_channel_name(channel)
+        there = self.depot.read_channel(channel)
+        before = None if there is None else self._open(there.data, channel)
+        tag, sums = self._find(origin)
+        if before is not None and (before.tag, before.sums) == (tag, sums) and valid_days is None:
+            return Promotion(pointer=before, before=before, is_moved=False)
+        now = int(self.clock())
+        pointer = ChannelPointer(
+            channel=channel,
+            # Not one more alone: a depot that shows its publisher an old pointer, or has lost it, would make
+            # the publisher count again what boot hosts have seen.
+            counter=max(now, 1 if before is None else before.counter + 1),
+            tag=tag,
+            sums=sums,
+            moved_at=now,
+            expires_at=None if valid_days is None else now + valid_days * _DAY,
+        )
+        data = seal_pointer(pointer, form=self.form, private_key=self.private_key)
+        self.depot.write_channel(channel, data, version=None if there is None else there.version)
+        return Promotion(pointer=pointer, before=before, is_moved=True)
+
+    def _find(self, origin: str) -> tuple[str, str]:
+        """The tag that ``origin`` means, and the SHA-256 of its sums."""
+        found = self.depot.read_channel(origin) if CHANNEL_NAME.fullmatch(origin) else None
+        pointer = None if found is None else self._open(found.data, origin)
+        if pointer is not None and pointer.expires_at is not None and pointer.expires_at < self.clock():
+            raise InputError(
+                f"{self.where}: the channel {origin} has expired: nobody follows it any more",
+                hint=f"promote {pointer.tag} by its tag, where it is the one that is meant",
+            )
+        tag = check_tag_name(origin) if pointer is None else pointer.tag
+        sums = self._read_sums(tag, origin)
+        if pointer is not None and pointer.sums != sums:
+            raise DepotError(
+                f"{self.where}: {SUMS_NAME} of {tag} is not the one that the channel {origin} leads to",
+                hint="somebody has changed a published release: publish it under another tag",
+            )
+        return tag, sums
+
+    def _read_sums(self, tag: str, origin: str) -> str:
+        try:
+            sums = self.depot.read_file(tag, SUMS_NAME, limit=MAX_SUMS_BYTES)
+            record = self.depot.read_file(tag, RECORD_NAME, limit=_MAX_RECORD)
+            name = f"{SUMS_NAME}{SUFFIXES[self.form]}"
+            signature = self.depot.read_file(tag, name, limit=MAX_SIGNATURE_BYTES)
+        except FetchError as error:
+            if error.status != 404:
+                raise
+            sums = record = signature = None
+        if sums is None:
+            raise InputError(
+                f"{self.where}: {origin} is neither a channel there nor a release",
+                hint="`ectools netboot publish` puts a release there",
+            )
+        if record is None:
+            raise InputError(
+                f"{self.where}: {tag} is not published whole: it has no {RECORD_NAME}",
+                hint="publish it again: what is there already is not sent again",
+            )
+        if signature is None:
+            raise SignatureError(f"{self.where}: {tag} has no {name}: boot hosts would not stage it")
+        public = find_public_key(self.form, self.private_key)
+        verify_signature(self.form, data=sums, signature=signature, public_key=public)
+        return hashlib.sha256(sums).hexdigest()
+
+    def _open(self, data: bytes, channel: str) -> ChannelPointer:
+        public = find_public_key(self.form, self.private_key)
+        where = f"{self.where}: the channel {channel}"
+        return open_pointer(data, channel, form=self.form, public_key=public, where=where)

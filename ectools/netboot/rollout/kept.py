@@ -1,0 +1,87 @@
+"""The rollouts that a store keeps: one a group, changed by comparing revisions, and known here as it stands.
+
+A group's rollout stands in the store as ``rollouts/<group>``. Whoever else writes there is noticed by the
+revision: then it is read anew, and changed anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
+from ectools.netboot.state.interface import StateConflictError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ectools.netboot.rollout.model import Rollout
+    from ectools.netboot.state.interface import StateStore
+
+_log = log.Log(__name__)
+
+ROLLOUTS = "rollouts/"
+"""What keys of the store begin with; a group's name is the rest."""
+_MAX_TRIES = 8
+
+
+class KeptRollouts:
+    """The rollouts of a store. ``on_change`` is called with each, and the one before it or None."""
+
+    def __init__(self, store: StateStore, *, on_change: Callable[[Rollout, Rollout | None], None]) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._rollouts: dict[str, Rollout] = {}
+        self._revisions: dict[str, int] = {}
+        self._changing = asyncio.Lock()
+
+    @property
+    def by_group(self) -> Mapping[str, Rollout]:
+        """Group → its rollout, ended or not."""
+        return MappingProxyType(self._rollouts)
+
+    async def load(self) -> None:
+        """Take over what the store has. Raises StateError."""
+        async with self._changing:
+            for entry in await self._store.list(ROLLOUTS):
+                self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+
+    async def change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> Rollout:
+        """The rollout after ``change``, kept; called again where somebody else has written meanwhile.
+
+        Raises StateError, and what ``change`` raises.
+        """
+        async with self._changing:
+            for _ in range(_MAX_TRIES):
+                now = self._rollouts.get(group)
+                changed = change(now)
+                if changed is now:
+                    return changed
+                try:
+                    revision = await self._store.put(
+                        ROLLOUTS + group, encode_rollout(changed), expected=self._revisions.get(group, 0)
+                    )
+                except StateConflictError:
+                    entry = await self._store.get(ROLLOUTS + group)
+                    if entry is None:  # somebody has taken it away
+                        self._rollouts.pop(group, None)
+                        self._revisions.pop(group, None)
+                    else:
+                        self._adopt(group, entry.value, entry.revision)
+                    continue
+                self._put(group, changed, revision)
+                return changed
+        raise StateError(f"{group}: its rollout is changed by others all the time", hint="try again")
+
+    def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
+        try:
+            self._put(group, decode_rollout(value), revision)
+        except ValueError as error:
+            _log.error("a rollout in the state cannot be used", group=group, reason=str(error))
+
+    def _put(self, group: str, rollout: Rollout, revision: int) -> None:
+        before = self._rollouts.get(group)
+        self._rollouts[group], self._revisions[group] = rollout, revision
+        self._on_change(rollout, before)

@@ -1,0 +1,97 @@
+"""What a node that runs is to boot next, for those that follow their group's release without being told.
+
+    GET /assignment?boot=TOKEN            what it would get if it asked now; nothing is changed by it
+    GET /assignment?boot=TOKEN&take=yes   a rollout may give it the release; the node boots again at once
+
+The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
+``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
+boot, ``boot`` (network, disk or hold), ``runs`` and ``release`` (ids; ``release`` is empty where none is
+staged). A node boots again where ``boot`` is network and ``release`` another than ``runs``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ectools.netboot.boot_files.scripts.reporting import ASSIGNMENT_NAME, BOOT_PARAMETER
+from ectools.netboot.fleet.assignment import assign
+from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.http.slots import share_of
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.server.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ectools.netboot.boots.register import BootRegister
+    from ectools.netboot.fleet.assignment import Assignment
+    from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.rollout.live import LiveRollouts
+
+_SEGMENTS = (ASSIGNMENT_NAME.encode(),)
+_TAKE = "take"
+
+
+class NodeAssignments:
+    """The answers of one boot server.
+
+    ``find_release`` gives the id of the release that an assignment means, None where it is not staged;
+    ``name_client`` the address of who asks; ``clock`` seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        boots: BootRegister,
+        *,
+        live: LiveFleet,
+        rollouts: LiveRollouts,
+        find_release: Callable[[Assignment], Awaitable[str | None]],
+        name_client: Callable[[RequestInfo], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._boots = boots
+        self._live = live
+        self._rollouts = rollouts
+        self._find_release = find_release
+        self._name_client = name_client
+        self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
+        self._nodes = RateLimit(burst=16, per_second=1, clock=clock)
+
+    @staticmethod
+    def is_asked(info: RequestInfo) -> bool:
+        """Whether a request is about an assignment, and not about a file of that name."""
+        return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
+
+    async def answer(self, info: RequestInfo) -> bytes:
+        """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
+        tokens, takes = info.query.getall(BOOT_PARAMETER, []), info.query.getall(_TAKE, [])
+        boot = self._boots.find_by_token(tokens[0]) if len(tokens) == 1 else None
+        if boot is None:
+            if not self._strangers.take(share_of(self._name_client(info))):
+                raise RejectedError(429, "too many ask who may not; come later")
+            raise RejectedError(403, "the token is unknown")
+        if not self._nodes.take(boot.token_hash):
+            raise RejectedError(429, "this boot has asked too often; come later")
+        if takes not in ([], ["yes"]):
+            raise RejectedError(400, "expected take=yes, or nothing")
+        node = self._live.fleet.nodes.get(boot.node or "")
+        if node is None:
+            raise RejectedError(404, "the fleet has no name for this machine")
+        # Who looks and does not boot (HEAD) takes nothing.
+        if takes and info.method == "GET" and self._live.assign(node).boot is NodeTarget.NETWORK:
+            await self._rollouts.offer(node.group or "", node.name)
+        led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
+        assignment = assign(self._live.fleet, node, self._live.get_override(node.name), led)
+        release = await self._find_release(assignment)
+        group = self._live.fleet.groups.get(node.group or "")
+        lines = {
+            "node": node.name,
+            "group": node.group or "",
+            "slots": "" if group is None or group.slots is None else group.slots,
+            "state": boot.state.value,
+            "boot": assignment.boot.value,
+            "runs": boot.release,
+            "release": release or "",
+        }
+        return "".join(f"{name}={value}\n" for name, value in lines.items()).encode()

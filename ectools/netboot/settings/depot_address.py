@@ -1,0 +1,147 @@
+"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``forge:URL/OWNER/NAME``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ectools.errors import InputError
+
+_EXPECTED = "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+# AWS, "General purpose bucket naming rules"; other stores take capitals and underscores too.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~+-]+)*/?", re.ASCII)
+_REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+_OWN = {"endpoint", "region"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryAddress:
+    """A directory of this machine, or one that is mounted there."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebAddress:
+    """Below a URL, which has no slash at its end."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Address:
+    """A bucket of a store that speaks S3, and what its keys begin with. ``endpoint`` is the store's URL."""
+
+    bucket: str
+    prefix: str
+    endpoint: str
+    region: str
+
+    @property
+    def url(self) -> str:
+        """The bucket and the prefix by their URL, in path style, which every store understands."""
+        return f"{self.endpoint}/{self.bucket}{quote(self.prefix)}"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}{self.prefix} at {self.endpoint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeAddress:
+    """A repository of a Forgejo or a Gitea, or of GitHub. ``host`` is its URL."""
+
+    host: str
+    repo: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repo}"
+
+
+DepotAddress = DirectoryAddress | WebAddress | S3Address | ForgeAddress
+
+
+def parse_depot_address(text: str) -> DepotAddress:
+    """The address that somebody wrote. Raises InputError, with what was expected."""
+    scheme, colon, rest = text.partition(":")
+    match scheme if colon else "":
+        case "s3":
+            return _parse_s3(text)
+        case "http" | "https":
+            return WebAddress(url=_check_url(text, text))
+        case "forge":
+            return _parse_forge(text, rest)
+        case "file":
+            path = rest.removeprefix("//")
+            if not path.startswith("/"):
+                raise _bad(text, "is no absolute path")
+            return DirectoryAddress(path=Path(path))
+        case "" if text:
+            return DirectoryAddress(path=Path(text))
+        case _ if text.startswith(("/", "./", "../")):
+            return DirectoryAddress(path=Path(text))
+        case _:
+            raise _bad(text, "names no place that releases are published in")
+
+
+def _parse_s3(text: str) -> S3Address:
+    """As Nix writes it: ``s3://BUCKET?endpoint=HOST&region=NAME``; the endpoint may have its scheme."""
+    try:
+        parts = urlsplit(text)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise _bad(text, str(error)) from error
+    if unknown := sorted(options.keys() - _OWN):
+        raise _bad(text, f"{unknown[0]}: is no option of it: endpoint and region are")
+    region = options.get("region", "us-east-1")
+    endpoint = options.get("endpoint", f"s3.{region}.amazonaws.com")
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    if _BUCKET.fullmatch(parts.netloc) is None or _REGION.fullmatch(region) is None or parts.fragment:
+        raise _bad(text, "has no bucket's name, or no region's")
+    if _PATH.fullmatch(parts.path) is None or ".." in parts.path.split("/"):
+        raise _bad(text, "a prefix is of letters, digits and . _ ~ + - between slashes")
+    return S3Address(
+        bucket=parts.netloc,
+        prefix=parts.path.rstrip("/"),
+        endpoint=_check_url(endpoint, text, is_bare=True),
+        region=region,
+    )
+
+
+def _parse_forge(text: str, rest: str) -> ForgeAddress:
+    url = _check_url(rest, text)
+    parts = urlsplit(url)
+    words = parts.path.strip("/").split("/")
+    if len(words) < 2 or not all(words):
+        raise _bad(text, "names no repository: OWNER/NAME")
+    above = "".join(f"/{word}" for word in words[:-2])
+    return ForgeAddress(host=f"{parts.scheme}://{parts.netloc}{above}", repo="/".join(words[-2:]))
+
+
+def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise _bad(text, str(error)) from error
+    if parts.scheme not in ("http", "https") or _HOST.fullmatch(parts.netloc) is None:
+        raise _bad(text, "has no host, or more than a host where one is expected: a user is in no address")
+    if parts.query or parts.fragment or _PATH.fullmatch(parts.path) is None or ".." in parts.path.split("/"):
+        raise _bad(text, "a path is of letters, digits and . _ ~ + - between slashes, and there is no query")
+    if is_bare and parts.path.strip("/"):
+        raise _bad(text, "an endpoint is a host without a path")
+    return url.rstrip("/")
+
+
+def _bad(text: str, fault: str) -> InputError:
+    return InputError(f"{text!r}: {fault}", hint=f"{_EXPECTED} was expected")

@@ -1,0 +1,221 @@
+# In stage 1: fetches the image of the Nix store over HTTP into memory, piece by piece.
+#
+# SUMS, of the initrd, begins with a line of the image's size and the size of a piece, both in bytes; then the SHA-256 of
+# each piece, a line each. CMDLINE has every_channel.store=URL,URL…: the image lies beside what each names. BUSYBOX is one
+# with dd, sha256sum, timeout and wget. The image is $DIRECTORY/image once it is whole, and every byte of it is as SUMS says.
+#
+# No piece is kept that is not the right one, so it does not matter who gave it: a source that breaks off is asked for the
+# rest, one that gives something else is left alone. bash speaks HTTP by itself: what could be called for it (busybox's
+# wget, which would begin the file anew where a server ignores Range) writes before anybody has looked.
+set +e -u -o pipefail
+# Who hangs up does not end this program.
+trap "" PIPE
+
+# For an answer, and for each piece.
+STALL_SECONDS=${STALL_SECONDS:-60}
+FIRST_PAUSE=${FIRST_PAUSE:-1}
+# What the system needs besides, at the least.
+SPARE_KIB=${SPARE_KIB:-65536}
+# So long without a piece, and the machine boots anew: the boot server may have gone on to another release.
+GIVE_UP_SECONDS=${GIVE_UP_SECONDS:-900}
+
+image=$DIRECTORY/image
+sources=() why=() wrong=()
+report='' release=''
+
+say() { echo "every.channel: the Nix store: $*"; }
+
+mib() { echo "$((($1 + 1048575) / 1048576)) MiB"; }
+
+read_cmdline() {
+  local words word list each
+  read -r -a words < "$CMDLINE"
+  for word in "${words[@]}"; do
+    case $word in
+      every_channel.store=*)
+        IFS=, read -r -a list <<< "${word#*=}"
+        sources=()
+        for each in "${list[@]}"; do
+          each=${each%%[?#]*}
+          sources+=("${each%/*}/store.squashfs")
+        done
+        ;;
+      every_channel.report=http://*) report=${word#*=} ;;
+      every_channel.release=*) release=${word#*=} ;;
+    esac
+  done
+}
+
+# What cannot be mended here is said once to the boot server too, as a boot that has failed. Its answer is not waited for.
+give_notice() {
+  say "$1"
+  [ -n "$report" ] || return
+  local body="stage=up&healthy=no&release=$release&failed=every-channel-store.service&journal=${1// /+}"
+  "$BUSYBOX" timeout 10 "$BUSYBOX" wget -q -O /dev/null --post-data "$body" "$report" 2>/dev/null
+}
+
+# connect URL OFFSET: file descriptor 3 stands at the first byte of the rest. Else `reason` says why not.
+connect() {
+  local rest=${1#http://} authority host port=80 path line status='' range=''
+  reason="stage 1 speaks plain HTTP alone"
+  [ "$rest" != "$1" ] || return 1
+  authority=${rest%%/*} path=/${rest#*/}
+  host=$authority
+  case $authority in
+    \[*\]:*) host=${authority%:*} port=${authority##*:} ;;
+    \[*\]) ;;
+    *:*) host=${authority%:*} port=${authority##*:} ;;
+  esac
+  host=${host#\[} host=${host%\]}
+  reason="nobody answers"
+  { exec 3<> "/dev/tcp/$host/$port"; } 2>/dev/null || return 1
+  # HTTP/1.0: the answer comes in one piece, and the connection ends with it.
+  printf 'GET %s HTTP/1.0\r\nHost: %s\r\nRange: bytes=%s-\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n' \
+    "$path" "$authority" "$2" >&3 2>/dev/null || return 1
+  reason="no answer of HTTP"
+  for ((fields = 0; fields < 100; fields++)); do
+    IFS= read -r -t "$STALL_SECONDS" -n 4096 line <&3 || return 1
+    line=${line%$'\r'}
+    [ -n "$line" ] || break
+    if [ "$fields" -eq 0 ]; then
+      case $line in "HTTP/1."[01]" "[1-5][0-9][0-9]*) status=${line:9:3} ;; *) return 1 ;; esac
+    fi
+    case ${line,,} in content-range:*) range=${line#*:} ;; esac
+  done
+  case $status in
+    206)
+      reason="another part than was asked for"
+      case $range in *bytes\ "$2"-*) return 0 ;; esac
+      ;;
+    # A server that knows no ranges. From the beginning, it is the whole of it.
+    200)
+      reason="no ranges, and what there is already would come again"
+      [ "$2" -gt 0 ] || return 0
+      ;;
+    *) reason="HTTP $status" ;;
+  esac
+  return 1
+}
+
+# take: the next piece, from file descriptor 3. 1: nothing more comes; 2: it is another than it should be.
+take() {
+  local offset=$((next * piece)) count=$piece sum
+  [ $((offset + count)) -le "$size" ] || count=$((size - offset))
+  # One block of just that size: what follows it stays in the connection.
+  # (In braces, or the shell would say that what the timer ends was terminated.)
+  { "$BUSYBOX" timeout "$STALL_SECONDS" "$BUSYBOX" dd bs="$count" count=1 iflag=fullblock of="$DIRECTORY/piece" <&3; } 2>/dev/null
+  sum=$("$BUSYBOX" sha256sum "$DIRECTORY/piece" 2>/dev/null)
+  if [ "${sum%% *}" = "${sums[next]}" ]; then
+    "$BUSYBOX" cat "$DIRECTORY/piece" >> "$image" || return 1
+    next=$((next + 1))
+    return 0
+  fi
+  [ "$(wc_bytes "$DIRECTORY/piece")" -eq "$count" ] && return 2
+  return 1
+}
+
+wc_bytes() {
+  local found
+  found=$("$BUSYBOX" stat -c %s "$1" 2>/dev/null)
+  echo "${found:-0}"
+}
+
+# fetch_from INDEX: pieces from this source, for as long as they come. 0: all of them, or some.
+fetch_from() {
+  local before=$next tenth
+  if ! connect "${sources[$1]}" $((next * piece)); then
+    why[$1]=$reason
+    { exec 3>&-; } 2>/dev/null
+    return 1
+  fi
+  why[$1]="it broke off, or stood still for $STALL_SECONDS s"
+  while [ "$next" -lt "${#sums[@]}" ]; do
+    take
+    case $? in
+      0) ;;
+      2)
+        why[$1]="other bytes than this release's"
+        wrong[$1]=yes
+        say "${sources[$1]} gives ${why[$1]}: it is left alone"
+        break
+        ;;
+      *) break ;;
+    esac
+    tenth=$((next * 10 / ${#sums[@]}))
+    if [ "$tenth" -gt "$told" ]; then
+      told=$tenth
+      say "$((tenth * 10)) % of $(mib "$size")"
+    fi
+  done
+  exec 3>&-
+  [ "$next" -gt "$before" ]
+}
+
+# read_sums: `size`, `piece`, `sums`.
+# shellcheck disable=SC2153
+read_sums() {
+  { read -r size piece && mapfile -t sums; } < "$SUMS"
+  [ "${#sums[@]}" -eq $(((size + piece - 1) / piece)) ]
+}
+
+# The whole of it has to lie in memory, and a piece of it twice, and the system has to run beside it.
+check_memory() {
+  local key value _ needed=$(((size + piece) / 1024 + SPARE_KIB))
+  while read -r key value _; do
+    if [ "$key" = MemAvailable: ] && [ "$value" -lt "$needed" ]; then
+      give_notice "this machine has too little memory: $(mib $((value * 1024))) are free, and $(mib $((needed * 1024))) are needed"
+      return 1
+    fi
+  done < "$MEMINFO"
+}
+
+main() {
+  local pause=$FIRST_PAUSE limit index since=$SECONDS before
+  read_sums || { say "$SUMS is not what it should be"; return 1; }
+  read_cmdline
+  if [ "${#sources[@]}" -eq 0 ]; then
+    say "the kernel's command line does not say where it is: every_channel.store= is missing"
+    return 1
+  fi
+  check_memory || return 1
+  mkdir -p "$DIRECTORY"
+  mount -t tmpfs -o "mode=0700,size=$((size + 2 * piece))" every-channel-store "$DIRECTORY" || return 1
+  : > "$image"
+  next=0 told=0
+  say "$(mib "$size") from ${sources[*]}"
+  while [ "$next" -lt "${#sums[@]}" ]; do
+    before=$next
+    for index in "${!sources[@]}"; do
+      while [ "$next" -lt "${#sums[@]}" ] && [ -z "${wrong[index]:-}" ] && fetch_from "$index"; do :; done
+    done
+    [ "$next" -lt "${#sums[@]}" ] || break
+    if [ "$next" -gt "$before" ]; then
+      pause=$FIRST_PAUSE since=$SECONDS
+    elif [ $((SECONDS - since)) -ge "$GIVE_UP_SECONDS" ]; then
+      give_notice "nothing of it came for $GIVE_UP_SECONDS s: this machine boots anew"
+      return 2
+    fi
+    # Nobody at all is how it is until this machine's own network is there.
+    limit=4
+    for index in "${!sources[@]}"; do
+      say "${sources[index]}: ${why[index]:-}"
+      [ "${why[index]:-}" = "nobody answers" ] || limit=32
+    done
+    say "asking again in $pause s"
+    # Each machine a little longer than another: those of a hall failed at the same moment.
+    "$BUSYBOX" sleep "$pause.$((RANDOM % 10))$((RANDOM % 10))"
+    # Who gave something else is asked again when nobody else has anything: a disk may have been repaired.
+    wrong=()
+    pause=$((pause * 2 < limit ? pause * 2 : limit * (pause > 0)))
+  done
+  "$BUSYBOX" rm -f "$DIRECTORY/piece"
+  say "whole, and as it was released"
+}
+
+# A host that is switched off says nothing; the kernel would ask it for two minutes.
+{ read -r retries < "$SYN_RETRIES" && echo 2 > "$SYN_RETRIES"; } 2>/dev/null
+main
+status=$?
+{ echo "${retries:-6}" > "$SYN_RETRIES"; } 2>/dev/null
+[ "$status" -ne 2 ] || systemctl --no-block reboot
+exit "$status"

@@ -1,0 +1,140 @@
+"""A depot in a store that speaks S3: SeaweedFS."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.depots import at_once, build_publication
+from support.fetching import RETRY
+from support.promoted import Promoted
+from support.releases import check_whole
+from support.seaweed import CREDENTIALS, Seaweed, start_seaweed, write_credentials
+
+from ectools.errors import EcError
+from ectools.fetch.client import FetchError
+from ectools.netboot.depot.interface import MovedError, TakenError
+from ectools.netboot.depot.opening import AnyDepot, open_depot
+from ectools.netboot.settings.depot_address import parse_depot_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Seaweed]:
+    """One store for all; each test has a prefix of its own."""
+    with tempfile.TemporaryDirectory() as name, start_seaweed(Path(name)) as started:
+        yield started
+
+
+def reopen(store: Seaweed, tmp_path: Path, *, credentials: str = "") -> AnyDepot:
+    path = write_credentials(tmp_path / "credentials")
+    if credentials:
+        path.write_text(credentials)
+    address = parse_depot_address(store.address(f"/{tmp_path.name}+x"))
+    return open_depot(address, retry=RETRY, credentials_file=path)
+
+
+def test_of_publishers_at_once_one_wins_whole(store: Seaweed, tmp_path: Path) -> None:
+    for turn in range(4):
+        tag = f"boot-v{turn}+a~b"
+        each = [build_publication(tmp_path / f"{turn}-{name}", tag, name) for name in ("one", "two", "six")]
+        depots = [reopen(store, tmp_path) for _ in each]
+        results = at_once(*(partial(d.publish, p) for d, p in zip(depots, each, strict=True)))
+        assert results.count(True) == 1, results
+        assert [isinstance(result, TakenError) for result in results].count(True) == 2, results
+        winner = each[results.index(True)]
+        for file in winner.files:
+            assert depots[0].read_file(tag, file.name, limit=1 << 20) == file.path.read_bytes()
+        assert reopen(store, tmp_path).publish(winner) is False
+
+
+def test_of_moves_at_once_one_is_done(store: Seaweed, tmp_path: Path) -> None:
+    depot = reopen(store, tmp_path)
+    depot.write_channel("stable", b"0", version=None)
+    for turn in range(6):
+        there = depot.read_channel("stable")
+        assert there is not None
+        moves = [b"%d %d" % (turn, number) for number in range(4)]
+        results = at_once(
+            *(
+                partial(reopen(store, tmp_path).write_channel, "stable", move, version=there.version)
+                for move in moves
+            )
+        )
+        assert [isinstance(each, MovedError) for each in results].count(False) == 1, results
+        now = depot.read_channel("stable")
+        assert now is not None
+        assert now.data == moves[results.index(None)]
+
+
+def test_a_key_that_is_not_known_is_refused(store: Seaweed, tmp_path: Path) -> None:
+    text = "[default]\naws_access_key_id = publisher\naws_secret_access_key = another\n"
+    with pytest.raises(FetchError, match="status 403") as caught:
+        reopen(store, tmp_path, credentials=text).publish(build_publication(tmp_path / "one"))
+    assert "another" not in caught.value.render()
+
+
+@pytest.fixture
+def made(store: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Promoted:
+    """A publisher, and a boot host that has its access key as systemd hands it on."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.secret_key)
+    place = store.address(f"/{tmp_path.name}")
+    (tmp_path / "credentials").mkdir()
+    write_credentials(tmp_path / "credentials/store-credentials")
+    found = Promoted(
+        home=tmp_path,
+        place=place,
+        source=place,
+        options={"release_credentialsFile": "/root/nobody-reads-this"},
+    )
+    for tag, text in (("boot-v1", "one"), ("boot-v2", "two")):
+        found.publish(tag, text)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    return found
+
+
+def object_path(made: Promoted, tag: str, name: str) -> str:
+    return f"/{made.home.name}/releases/{tag}/{name}"
+
+
+def test_a_boot_host_follows_a_channel(made: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.promote("boot-v1", "stable")
+    assert made.stage().release.tag == "boot-v1"
+    made.promote("boot-v2", "stable")
+    assert made.stage().release.tag == "boot-v2"
+    release = check_whole(made.home / "state")
+    assert release is not None
+    assert release.systems[0].source.startswith("http://127.0.0.1:")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(EcError, match="nobody-reads-this"):
+        made.stage()
+
+
+@pytest.mark.parametrize("lie", ["truncated", "another", "gone"])
+def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie: str) -> None:
+    made.promote("boot-v1", "stable")
+    made.stage()
+    made.promote("boot-v2", "stable")
+    archive = "ec-runner-x86_64-netboot-{tag}.tar.gz"
+    path = object_path(made, "boot-v2", archive.format(tag="boot-v2"))
+    whole = store.request("GET", path).data
+    if lie == "gone":
+        store.request("DELETE", path)
+    elif lie == "truncated":
+        store.request("PUT", path, whole[: len(whole) // 2])
+    else:
+        other = store.request("GET", object_path(made, "boot-v1", archive.format(tag="boot-v1"))).data
+        store.request("PUT", path, other)
+    with pytest.raises(EcError):
+        made.stage()
+    release = check_whole(made.home / "state")
+    assert release is not None
+    assert release.tag == "boot-v1"
+    store.request("PUT", path, whole)
+    assert made.stage().release.tag == "boot-v2"

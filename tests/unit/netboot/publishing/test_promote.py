@@ -1,0 +1,106 @@
+"""A channel is led to what is published whole and signed, and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from support.promoted import FORM, Promoted
+
+from ectools.errors import EcError, InputError
+from ectools.netboot.depot.interface import ChannelFile, MovedError, Publication
+from ectools.netboot.publishing.promote import Promoter
+from ectools.netboot.signature import SignatureError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ectools.netboot.depot.opening import AnyDepot
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Promoted:
+    found = Promoted(home=tmp_path, place=str(tmp_path / "depot"), source=f"file:{tmp_path / 'depot'}")
+    found.publish("boot-v1", "one")
+    found.publish("boot-v2", "two")
+    return found
+
+
+def test_what_a_channel_is_not_led_to(made: Promoted) -> None:
+    directory = made.home / "depot/releases"
+    with pytest.raises(InputError, match="is neither a channel there nor a release"):
+        made.promote("boot-v9", "stable")
+    with pytest.raises(InputError, match="no channel's name"):
+        made.promote("boot-v1", "../stable")
+    (directory / "boot-v1/release.json").rename(made.home / "release.json")
+    with pytest.raises(InputError, match=r"is not published whole: it has no release\.json"):
+        made.promote("boot-v1", "stable")
+    shutil.copy(made.home / "release.json", directory / "boot-v1/release.json")
+    shutil.copy(directory / "boot-v2/SHA256SUMS.txt.sig", directory / "boot-v1/SHA256SUMS.txt.sig")
+    with pytest.raises(SignatureError):
+        made.promote("boot-v1", "stable")
+    (directory / "boot-v1/SHA256SUMS.txt.sig").unlink()
+    with pytest.raises(SignatureError, match="boot hosts would not stage it"):
+        made.promote("boot-v1", "stable")
+    assert not (made.home / "depot/channels").exists()
+
+
+def test_a_channel_of_another_key_is_not_promoted_from(made: Promoted) -> None:
+    made.promote("boot-v1", "canary")
+    (made.home / "other").mkdir()
+    other = Promoted(home=made.home / "other", place=made.place, source=made.source)
+    with pytest.raises(SignatureError, match="is not signed by the pinned key"):
+        other.promote("canary", "stable")
+
+
+def test_sums_that_were_changed_since(made: Promoted) -> None:
+    made.promote("boot-v1", "canary")
+    directory = made.home / "depot/releases"
+    for name in ("SHA256SUMS.txt", "SHA256SUMS.txt.sig"):
+        shutil.copy(directory / "boot-v2" / name, directory / "boot-v1" / name)
+    with pytest.raises(EcError, match="is not the one that the channel canary leads to"):
+        made.promote("canary", "stable")
+
+
+def test_what_has_expired_is_not_promoted_from_and_can_be_renewed(made: Promoted) -> None:
+    first = made.promote("boot-v1", "canary", valid_days=1)
+    assert first.pointer.expires_at == first.pointer.moved_at + 86400
+    made.now += 2 * 86400
+    with pytest.raises(InputError, match="has expired"):
+        made.promote("canary", "stable")
+    renewed = made.promote("boot-v1", "canary", valid_days=30)
+    assert renewed.is_moved
+    assert renewed.pointer.counter > first.pointer.counter
+    assert made.promote("canary", "stable").pointer.tag == "boot-v1"
+
+
+@dataclass(frozen=True)
+class LateDepot:
+    """A depot as it was seen a moment ago."""
+
+    depot: AnyDepot
+    seen: ChannelFile | None
+
+    def publish(self, publication: Publication) -> bool:
+        return self.depot.publish(publication)
+
+    def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
+        return self.depot.read_file(tag, name, limit=limit)
+
+    def read_channel(self, name: str) -> ChannelFile | None:
+        return self.seen if name == "stable" else None
+
+    def write_channel(self, name: str, data: bytes, *, version: str | None) -> None:
+        self.depot.write_channel(name, data, version=version)
+
+
+def test_of_two_who_promote_one_is_told(made: Promoted) -> None:
+    made.promote("boot-v1", "stable")
+    late = LateDepot(made.open(), made.open().read_channel("stable"))
+    made.promote("boot-v2", "stable")
+    promoter = Promoter(depot=late, where="it", form=FORM, private_key=made.private, clock=lambda: made.now)
+    with pytest.raises(MovedError, match="was moved meanwhile"):
+        promoter.promote("boot-v1", "stable", valid_days=1)
+    assert made.promote("stable", "canary").pointer.tag == "boot-v2"

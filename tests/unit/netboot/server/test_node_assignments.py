@@ -1,0 +1,171 @@
+"""What a node that runs is told of its next boot: by its boot's token, and as a rollout has it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
+
+from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.http.handler import RequestInfo
+from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.rollout.model import RolloutPlan
+from ectools.netboot.server.node_assignments import NodeAssignments
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ectools.netboot.fleet.assignment import Assignment
+
+FLEET: dict[str, Any] = {
+    "groups": {"runners": {"release": PREVIOUS.id, "slots": 2}},
+    "nodes": {
+        name: {"group": "runners", "match": {"serial": name}, "hold": name == "held"}
+        for name in ("a", "b", "c", "held")
+    },
+}
+
+
+class World:
+    """Assignments over a fleet and a register in memory."""
+
+    def __init__(self) -> None:
+        self.api = Api(document=FLEET)
+        self.boots = BootRegister(self.api.store, clock=lambda: self.api.now)
+        self.staged = {PREVIOUS.id, CURRENT.id}
+        self.assignments = NodeAssignments(
+            self.boots,
+            live=self.api.fleet,
+            rollouts=self.api.rollouts,
+            find_release=self.find_release,
+            name_client=lambda info: info.peer,
+            clock=lambda: self.api.now,
+        )
+
+    async def find_release(self, assignment: Assignment) -> str | None:
+        return assignment.release if assignment.release in self.staged else None
+
+    async def boot(self, node: str | None, release: str = PREVIOUS.id) -> str:
+        """The token of a boot that has begun."""
+        _, token = await self.boots.begin(
+            machine=f"serial {node}",
+            node=node,
+            group="runners",
+            release=release,
+            tag=None,
+            system="s",
+            client="192.0.2.1",
+            within=600,
+        )
+        return token
+
+    async def ask(self, token: str, *, method: str = "GET", **query: str) -> dict[str, str]:
+        """The answer's lines."""
+        info = RequestInfo(
+            peer="192.0.2.1",
+            method=method,
+            segments=(b"assignment",),
+            query=MultiDict({"boot": token, **query}),
+            headers=CIMultiDict(),
+        )
+        assert self.assignments.is_asked(info)
+        text = (await self.assignments.answer(info)).decode()
+        return dict(line.split("=", 1) for line in text.splitlines())
+
+    async def start(self) -> None:
+        plan = RolloutPlan(
+            id="r", group="runners", target=CURRENT.id, before=PREVIOUS.id, base=PREVIOUS.id, at=NOW
+        )
+        await self.api.rollouts.start(plan)
+
+
+def run(scenario: Callable[[World], Awaitable[None]]) -> World:
+    world = World()
+
+    async def main() -> None:
+        await scenario(world)
+
+    asyncio.run(main())
+    return world
+
+
+async def expect(status: int, asking: Awaitable[Any]) -> None:
+    with pytest.raises(RejectedError) as raised:
+        await asking
+    assert raised.value.status == status
+
+
+def test_who_runs_what_it_should_is_told_so_for_as_long_as_it_runs() -> None:
+    async def scenario(world: World) -> None:
+        token = await world.boot("a")
+        wanted = {"node": "a", "group": "runners", "slots": "2", "state": "booting"}
+        wanted |= {"boot": "network", "runs": PREVIOUS.id, "release": PREVIOUS.id}
+        assert await world.ask(token) == wanted
+        world.api.now += 90 * 86400  # a report's time is over long since
+        assert await world.ask(token) == wanted
+
+    run(scenario)
+
+
+def test_to_ask_takes_no_place_and_to_take_does_once() -> None:
+    async def scenario(world: World) -> None:
+        tokens = {name: await world.boot(name) for name in "abc"}
+        await world.start()
+        for name in "aabbcc":
+            assert (await world.ask(tokens[name]))["release"] == CURRENT.id
+        assert world.api.rollouts.need("runners").taken == {}
+        assert (await world.ask(tokens["b"], take="yes"))["release"] == CURRENT.id
+        assert (await world.ask(tokens["a"], take="yes"))["release"] == PREVIOUS.id
+        assert (await world.ask(tokens["b"]))["release"] == CURRENT.id
+        assert (await world.ask(tokens["c"]))["release"] == PREVIOUS.id
+        assert list(world.api.rollouts.need("runners").taken) == ["b"]
+
+    run(scenario)
+
+
+def test_who_looks_alone_takes_nothing() -> None:
+    async def scenario(world: World) -> None:
+        token = await world.boot("a")
+        await world.start()
+        assert (await world.ask(token, method="HEAD", take="yes"))["release"] == PREVIOUS.id
+        assert world.api.rollouts.need("runners").taken == {}
+
+    run(scenario)
+
+
+def test_who_is_held_boots_nothing_and_takes_no_place() -> None:
+    async def scenario(world: World) -> None:
+        token = await world.boot("held")
+        await world.start()
+        assert (await world.ask(token, take="yes"))["boot"] == "hold"
+        assert world.api.rollouts.need("runners").taken == {}
+
+    run(scenario)
+
+
+def test_a_release_that_is_not_staged_is_none() -> None:
+    async def scenario(world: World) -> None:
+        world.staged.clear()
+        assert (await world.ask(await world.boot("a")))["release"] == ""
+
+    run(scenario)
+
+
+def test_who_may_not_ask_is_told_so_and_not_often() -> None:
+    async def scenario(world: World) -> None:
+        token = await world.boot("a")
+        await expect(400, world.ask(token, take="no"))
+        await expect(404, world.ask(await world.boot(None)))
+        for _ in range(16):
+            await expect(403, world.ask("guessed"))
+        await expect(429, world.ask("guessed"))
+        for _ in range(15):
+            await world.ask(token)
+        await expect(429, world.ask(token))
+        world.api.now += 1
+        await world.ask(token)
+
+    run(scenario)
