@@ -226,10 +226,10 @@ def read_triggers(unit: Path, kind: str) -> set[str]:
 
 
 def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variants: Variants) -> None:
-    from ectools.netboot.server.run import _FIXED
+    from ectools.netboot.server.plan import FIXED
 
     unit = build_unit(variants, LISTEN, UNIT)
-    fixed = {option.partition(".")[0] for option in _FIXED.values()}
+    fixed = {option.partition(".")[0] for option in FIXED.values()}
     assert read_triggers(unit, "Restart") == fixed
     (found,) = variants.evaluate(["options"], [host(LISTEN)])
     # Of the fleet a server takes up all but where it listens.
