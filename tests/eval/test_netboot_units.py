@@ -156,13 +156,14 @@ def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Varia
         LISTEN,
         {
             "chainTokenFile": "/run/a",
-            "release": {"tokenFile": "/run/b"},
+            "release": {"tokenFile": "/run/b", "credentialsFile": "/run/d"},
             "fleet": {"accessTokenFile": "/run/c"},
         },
     )
     units = read_units(variants, secrets)
     given = [[line for line in unit if line.startswith("LoadCredential")] for unit in units]
-    chain, forge = ["LoadCredential=chain-token:/run/a"], ["LoadCredential=forge-token:/run/b"]
+    chain = ["LoadCredential=chain-token:/run/a"]
+    forge = ["LoadCredential=forge-token:/run/b", "LoadCredential=store-credentials:/run/d"]
     access = "LoadCredential=access-token:/run/c"
     assert given == [[*chain, access], chain, forge, []]
 
@@ -225,10 +226,10 @@ def read_triggers(unit: Path, kind: str) -> set[str]:
 
 
 def test_the_server_is_restarted_for_what_it_cannot_change_while_it_runs(variants: Variants) -> None:
-    from ectools.netboot.server.run import _FIXED
+    from ectools.netboot.server.plan import FIXED
 
     unit = build_unit(variants, LISTEN, UNIT)
-    fixed = {option.partition(".")[0] for option in _FIXED.values()}
+    fixed = {option.partition(".")[0] for option in FIXED.values()}
     assert read_triggers(unit, "Restart") == fixed
     (found,) = variants.evaluate(["options"], [host(LISTEN)])
     # Of the fleet a server takes up all but where it listens.

@@ -53,12 +53,16 @@ FIRES: dict[tuple[str, str], list[str]] = {
         "report.initrd.enable needs a stage 1 with systemd: set boot.initrd.systemd.enable, or switch it off"
     ],
     ("netboot.release.source", '"s3://boot/releases?endpoint=https://s3.example.org&region=garage"'): [
-        "netboot.release.channel or release.tag must be set when release.source is no forge: "
-        "nothing else says which release is wanted"
+        (
+            "netboot.release.channel or release.tag must be set when release.source is no forge: "
+            "nothing else says which release is wanted"
+        )
     ],
     ("netboot.release.channel", '"stable"'): [
-        "netboot.release.signature must be set when release.channel or a group's channel is: "
-        "who leads a channel is known by its signature"
+        (
+            "netboot.release.signature must be set when release.channel or a group's channel is: "
+            "who leads a channel is known by its signature"
+        )
     ],
     **{
         (f"{SIGNATURE}.format", json.dumps(form)): [

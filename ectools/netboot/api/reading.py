@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from ectools.netboot.api.rows import (
     describe_boot,
     describe_event,
     describe_node,
+    describe_row,
     describe_staged,
-    list_rows,
+    list_subjects,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Reading:
 
     def __init__(self, view: FleetView) -> None:
         self._view = view
+        self._listing = asyncio.Lock()
 
     def add_routes(self, app: web.Application) -> None:
         """The routes of those who look."""
@@ -58,8 +61,16 @@ class Reading:
         return web.Response(body=self._view.metrics().encode(), headers=headers)
 
     async def _list_nodes(self, _: web.Request) -> web.Response:
-        rows = list(list_rows(self._view, await self._view.releases.list()))
-        return answer_json({"nodes": rows, "now": self._view.clock()})
+        """In a thread, one after the other: many rows take a moment, in which nodes go on to boot."""
+        releases = await self._view.releases.list()
+        subjects, now = list_subjects(self._view), self._view.clock()
+
+        def make() -> web.Response:
+            rows = [describe_row(self._view, each, releases) for each in subjects]
+            return answer_json({"nodes": rows, "now": now})
+
+        async with self._listing:
+            return await asyncio.to_thread(make)
 
     async def _show_node(self, request: web.Request) -> web.Response:
         name = need_subject(self._view, request.match_info["name"])

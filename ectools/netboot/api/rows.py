@@ -11,7 +11,7 @@ from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ectools.netboot.api.releases import StagedRelease
     from ectools.netboot.api.view import FleetView
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from ectools.netboot.state.interface import StateEvent
 
 
-def list_rows(view: FleetView, releases: Sequence[StagedRelease]) -> Iterator[dict[str, Any]]:
-    """A row a node of the fleet, by name, and then one a machine that has booted and has no name."""
+def list_subjects(view: FleetView) -> list[str]:
+    """The nodes of the fleet, by name, and then the machines that have booted and have no name."""
     nodes, latest = view.fleet.fleet.nodes, view.boots.latest
-    for name in sorted(nodes):
-        yield describe_row(view, name, releases)
-    for subject in sorted(set(latest) - set(nodes)):
-        yield describe_row(view, subject, releases)
+    return [*sorted(nodes), *sorted(set(latest) - set(nodes))]
 
 
 def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:

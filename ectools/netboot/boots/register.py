@@ -6,13 +6,10 @@ script once more, the token is in memory too.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import hashlib
 import secrets
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,8 +18,9 @@ from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
 from ectools.netboot.boots.counts import BootCounts
 from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
-from ectools.netboot.boots.journals import JournalBudget
 from ectools.netboot.boots.judge import describe_silence, judge
+from ectools.netboot.boots.keeping import BootKeeper
+from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateError
@@ -35,32 +33,15 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-MAX_UNNAMED = 4096
-"""Machines without a name in the fleet that are remembered: those that came last."""
-MAX_SUPERSEDED = 4096
-"""Boots that are their subject's newest no more, and yet may be reported on."""
 TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
-_DURABLE_SECONDS = 2.0  # a script does not wait longer for a disk that hangs
-_TRIM_EVERY = 50
 _TOKEN_BYTES = 24
 
 
 class ReportError(EcError):
     """A report is not taken: its token is nobody's, used up, or over. Which of them is not said."""
-
-
-@dataclass(kw_only=True, eq=False)
-class _Live:
-    """A boot in memory. ``token`` while the same script may be asked for again; ``is_kept``: the store has it
-    as it is.
-    """
-
-    boot: NodeBoot
-    token: str | None = None
-    is_kept: bool = False
 
 
 class BootRegister:
@@ -72,30 +53,22 @@ class BootRegister:
 
     def __init__(self, store: StateStore, *, clock: Callable[[], float] = time.time) -> None:
         self._archive = BootArchive(store)
+        self._memory = BootMemory()
+        self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._no_failure_before = clock() + GRACE_SECONDS
-        self._newest: OrderedDict[str, _Live] = OrderedDict()
-        self._unnamed: OrderedDict[str, None] = OrderedDict()
-        self._by_id: dict[str, _Live] = {}
-        self._by_token: dict[str, _Live] = {}
-        self._unwritten: dict[str, _Live] = {}
-        self._superseded: OrderedDict[str, _Live] = OrderedDict()
-        self._forgotten: dict[str, None] = {}
-        self._journals = JournalBudget()
-        self._begun: dict[str, int] = {}
-        self._latest: dict[str, NodeBoot] = {}
         self._changes: Broadcast[NodeBoot] = Broadcast()
         self.counts = BootCounts()
 
     @property
     def latest(self) -> Mapping[str, NodeBoot]:
         """Subject → its newest boot."""
-        return MappingProxyType(self._latest)
+        return MappingProxyType(self._memory.latest)
 
     @property
     def unwritten(self) -> int:
         """How many boots the store does not have as they are."""
-        return len(self._unwritten)
+        return len(self._memory.unwritten)
 
     def changes(self) -> AsyncIterator[NodeBoot | None]:
         """Each boot as it changes, from now on; None where some were missed."""
@@ -105,8 +78,8 @@ class BootRegister:
         """Read what the store has. Where it cannot be read, nothing is known of earlier boots."""
         with contextlib.suppress(StateError):  # the store has said so
             for boot in await self._archive.load():
-                if boot.subject not in self._newest:  # else it has begun another since
-                    self._enter(_Live(boot=boot, is_kept=True))
+                if boot.subject not in self._memory.newest:  # else it has begun another since
+                    self._memory.enter(LiveBoot(boot=boot, is_kept=True))
 
     async def begin(
         self,
@@ -147,38 +120,38 @@ class BootRegister:
         )
         live = self._find_same(boot)
         if live is None:
-            live = _Live(boot=boot, token=token)
+            live = LiveBoot(boot=boot, token=token)
             before = self._supersede(boot)
-            self._enter(live)
-            self._begun[boot.subject] = self._begun.get(boot.subject, 0) + 1
+            self._memory.enter(live)
+            self._memory.begun[boot.subject] = self._memory.begun.get(boot.subject, 0) + 1
             self.counts.begin(boot)
             self._changed(live)
             # In this order: a crash between the two leaves one too many, and none too few.
-            await self._write_in_time([live] if before is None else [before, live])
+            await self._keeper.write_in_time([live] if before is None else [before, live])
         elif not live.is_kept:
-            await self._write_in_time([live])
+            await self._keeper.write_in_time([live])
         return live.boot, live.token or token
 
     def see(self, boot_id: str, stage: NodeStage) -> None:
         """A boot was seen at a stage; the first time counts."""
-        self._see(self._by_id.get(boot_id), stage)
+        self._see(self._memory.find(boot_id), stage)
 
     def see_by_token(self, token: str, stage: NodeStage) -> None:
         """As ``see``, by the boot's token."""
-        self._see(self._by_token.get(hash_token(token)), stage)
+        self._see(self._memory.find_by_token(token), stage)
 
-    def _see(self, live: _Live | None, stage: NodeStage) -> None:
+    def _see(self, live: LiveBoot | None, stage: NodeStage) -> None:
         if live is not None and stage not in live.boot.stages and live.boot.state is not BootState.HEALTHY:
             self._reach(live, stage)
 
     def knows(self, token: str) -> bool:
         """Whether a token is some boot's, and its time is not over."""
-        live = self._by_token.get(hash_token(token))
+        live = self._memory.find_by_token(token)
         return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
 
     def find_by_token(self, token: str) -> NodeBoot | None:
         """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
-        live = self._by_token.get(hash_token(token))
+        live = self._memory.find_by_token(token)
         return None if live is None else live.boot
 
     async def report(self, token: str, stage: NodeStage, report: NodeReport | None) -> NodeBoot:
@@ -187,7 +160,7 @@ class BootRegister:
         ``report`` comes with ``NodeStage.UP`` alone. One that has been taken before is taken again, because
         its answer may have been lost.
         """
-        live = self._by_token.get(hash_token(token))
+        live = self._memory.find_by_token(token)
         now = self._clock()
         if live is None or now > live.boot.deadline + TOKEN_SECONDS:
             raise ReportError("the report's token is unknown, or was used before, or its time is over")
@@ -201,22 +174,22 @@ class BootRegister:
         elif stage not in boot.stages:
             self._reach(live, stage)
         if not live.is_kept:
-            await self._write([live])
+            await self._keeper.write([live])
         return live.boot
 
     def find_reporting(self, token: str) -> NodeBoot | None:
         """The boot of a token that is good for reports; None where it is good for none."""
-        return self._by_token[hash_token(token)].boot if self.knows(token) else None
+        return self.find_by_token(token) if self.knows(token) else None
 
     async def install(self, token: str, word: InstallWord) -> NodeBoot:
         """What a node says as it installs, kept when this returns; what was said before is taken again.
 
         Raises ReportError, InstallRefusedError; StateError: it may say it again.
         """
-        if not self.knows(token):
+        live, now = self._memory.find_by_token(token), self._clock()
+        if live is None or not self.knows(token):
             raise ReportError("the installation's token is unknown, or its time is over")
-        live, now = self._by_token[hash_token(token)], self._clock()
-        if not self._is_newest(live):
+        if not self._memory.is_newest(live):
             raise InstallRefusedError("its machine has asked for another boot since")
         boot = advance(live.boot, word)
         if boot is not live.boot:
@@ -227,7 +200,7 @@ class BootRegister:
             if (fault := describe_fault(live.boot)) is not None:
                 self._conclude(live, BootState.FAILED, fault, now=now)
         if not live.is_kept:
-            await self._write([live])
+            await self._keeper.write([live])
         return live.boot
 
     async def expire(self) -> None:
@@ -235,7 +208,7 @@ class BootRegister:
         now = self._clock()
         if now < self._no_failure_before:
             return
-        for live in list(self._newest.values()):
+        for live in list(self._memory.newest.values()):
             if live.boot.state is BootState.BOOTING and now > live.boot.deadline:
                 self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
@@ -251,29 +224,22 @@ class BootRegister:
     async def write(self) -> None:
         """Bring the store up to date. Where that fails, it is tried again next time."""
         with contextlib.suppress(StateError):  # the store has said so
-            await self._write(list(self._unwritten.values()))
-            while self._forgotten:
-                subject, _ = self._forgotten.popitem()
-                if subject not in self._newest:  # else it has come again
-                    await self._archive.forget(subject)
-            for subject in [each for each, begun in self._begun.items() if begun >= _TRIM_EVERY]:
-                self._begun[subject] = 0
-                await self._archive.trim(subject)
+            await self._keeper.write_all()
 
     async def prune(self, *, days: float, nodes: Container[str]) -> None:
         """Forget boots that ended longer ago, but the newest of each of ``nodes``. Raises StateError."""
         before = self._clock() - days * 86400
-        for subject, boot in list(self._latest.items()):
+        for subject, boot in list(self._memory.latest.items()):
             if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:
-                self._forget(subject)
+                self._memory.forget(subject)
         await self._archive.prune(before=before)
 
     async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
         """The boots of a subject, the newest first. Raises StateError."""
         earlier = {each.id: each for each in await self._archive.list_earlier(subject)}
-        unwritten = [each.boot for each in self._unwritten.values() if each.boot.subject == subject]
+        unwritten = [each.boot for each in self._memory.unwritten.values() if each.boot.subject == subject]
         earlier |= {each.id: each for each in unwritten}
-        newest = self._newest.get(subject)
+        newest = self._memory.newest.get(subject)
         if newest is not None:
             earlier.pop(newest.boot.id, None)  # it may have been an earlier one for a while
         others = [earlier[each] for each in sorted(earlier, reverse=True)]
@@ -281,12 +247,12 @@ class BootRegister:
 
     async def find(self, boot_id: str) -> NodeBoot | None:
         """The boot of an id, None where there is none. Raises StateError."""
-        live = self._by_id.get(boot_id)
+        live = self._memory.find(boot_id)
         return await self._archive.find_earlier(boot_id) if live is None else live.boot
 
-    def _find_same(self, asked: NodeBoot) -> _Live | None:
+    def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""
-        live = self._newest.get(asked.subject)
+        live = self._memory.newest.get(asked.subject)
         if live is None or live.token is None or asked.started > live.boot.deadline:
             return None
         boot = live.boot
@@ -297,57 +263,26 @@ class BootRegister:
         )
         return live if is_same else None
 
-    def _supersede(self, boot: NodeBoot) -> _Live | None:
+    def _supersede(self, boot: NodeBoot) -> LiveBoot | None:
         """The subject's newest boot, which is its newest no more, for ``boot``'s sake."""
-        live = self._newest.get(boot.subject)
+        live = self._memory.newest.get(boot.subject)
         if live is None:
             return None
         if live.boot.state is BootState.BOOTING:
             again = "asked for another boot before it reported on this one"
             why = again if boot.client == live.boot.client else f"{again}, from {boot.client}"
             self._conclude(live, BootState.ABANDONED, why, now=boot.started)
-        live.is_kept = False
-        self._unwritten[live.boot.id] = live
-        self._superseded[live.boot.id] = live
-        if len(self._superseded) > MAX_SUPERSEDED:
-            _, oldest = self._superseded.popitem(last=False)
-            self._drop(oldest)
+        self._memory.supersede(live)
         return live
 
-    def _enter(self, live: _Live) -> None:
-        """A subject's newest boot from now on."""
-        boot = live.boot
-        self._newest[boot.subject] = self._by_id[boot.id] = self._by_token[boot.token_hash] = live
-        self._latest[boot.subject] = boot
-        self._bound_journals(boot)
-        if boot.node is None:
-            self._unnamed[boot.subject] = None
-            self._unnamed.move_to_end(boot.subject)
-            if len(self._unnamed) > MAX_UNNAMED:
-                self._forget(next(iter(self._unnamed)))
-
-    def _forget(self, subject: str) -> None:
-        """A subject, with all its boots: the store's go when it is written next."""
-        self._unnamed.pop(subject, None)
-        self._begun.pop(subject, None)
-        self._latest.pop(subject, None)
-        self._drop(self._newest.pop(subject))
-        self._forgotten[subject] = None
-
-    def _drop(self, live: _Live) -> None:
-        self._by_id.pop(live.boot.id, None)
-        self._by_token.pop(live.boot.token_hash, None)
-        self._journals.forget(live.boot.id)
-        self._unwritten.pop(live.boot.id, None)
-
-    def _reach(self, live: _Live, stage: NodeStage) -> None:
+    def _reach(self, live: LiveBoot, stage: NodeStage) -> None:
         live.token = None
         if stage not in live.boot.stages:
             live.boot = replace(live.boot, stages={**live.boot.stages, stage: self._clock()})
             self.counts.reach(live.boot, stage)
         self._changed(live)
 
-    def _take_report(self, live: _Live, report: NodeReport, *, now: float) -> None:
+    def _take_report(self, live: LiveBoot, report: NodeReport, *, now: float) -> None:
         was_abandoned = live.boot.state is BootState.ABANDONED
         verdict = judge(live.boot, report, now=now)
         if NodeStage.UP not in live.boot.stages:
@@ -356,72 +291,28 @@ class BootRegister:
         if was_abandoned:
             self._bring_back(live, now=now)
         self._conclude(live, verdict.state, verdict.why, now=now)
-        self._bound_journals(live.boot)
+        self._memory.bound_journals(live.boot)
 
-    def _bound_journals(self, boot: NodeBoot) -> None:
-        """Forget journals of others, where there are too many in memory; the store has them still."""
-        journal = "" if boot.report is None else boot.report.journal
-        for other in self._journals.take(boot.id, journal):
-            live = self._by_id[other]
-            assert live.boot.report is not None  # noqa: S101 - it has a journal
-            live.boot = replace(live.boot, report=replace(live.boot.report, journal=""))
-            if self._is_newest(live):
-                self._latest[live.boot.subject] = live.boot
-
-    def _bring_back(self, live: _Live, *, now: float) -> None:
+    def _bring_back(self, live: LiveBoot, *, now: float) -> None:
         """A boot that was given up is the one that runs, unless the machine has loaded a later one's kernel.
 
         Somebody else has asked in its name, then, or to have a look.
         """
-        newest = self._newest.get(live.boot.subject)
+        newest = self._memory.newest.get(live.boot.subject)
         if newest is None or newest.boot.last_stage is not NodeStage.SCRIPT:
             return
         self._conclude(newest, BootState.ABANDONED, "the machine runs what it was given before", now=now)
-        self._superseded.pop(live.boot.id, None)
-        self._superseded[newest.boot.id] = newest
-        self._enter(live)
+        self._memory.bring_back(live, newest=newest)
 
-    def _conclude(self, live: _Live, state: BootState, why: str | None, *, now: float) -> None:
+    def _conclude(self, live: LiveBoot, state: BootState, why: str | None, *, now: float) -> None:
         live.boot = replace(live.boot, state=state, why=why, ended=now)
         live.token = None
         self.counts.conclude(live.boot)
         self._changed(live)
 
-    def _changed(self, live: _Live) -> None:
-        boot = live.boot
-        live.is_kept = False
-        self._unwritten[boot.id] = live
-        if self._is_newest(live):
-            self._latest[boot.subject] = boot
-        self._changes.publish(boot)
-
-    def _is_newest(self, live: _Live) -> bool:
-        return self._newest.get(live.boot.subject) is live
-
-    async def _write_in_time(self, lives: Sequence[_Live]) -> None:
-        """What is not written by then is written later."""
-        with contextlib.suppress(StateError, TimeoutError):  # the store says so
-            async with asyncio.timeout(_DURABLE_SECONDS):
-                await self._write(lives)
-
-    async def _write(self, lives: Sequence[_Live]) -> None:
-        """Raises StateError, once all that can be written has been."""
-        results = await asyncio.gather(*(self._put(each) for each in lives), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _put(self, live: _Live) -> None:
-        boot, is_newest = live.boot, self._is_newest(live)
-        await self._archive.put(boot, is_newest=is_newest)
-        if live.boot is boot and self._is_newest(live) == is_newest:
-            live.is_kept = True
-            self._unwritten.pop(boot.id, None)
-
-
-def hash_token(token: str) -> str:
-    """What is kept of a token: SHA-256, hexadecimal. It is random: nothing is gained by salt or by time."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    def _changed(self, live: LiveBoot) -> None:
+        self._memory.change(live)
+        self._changes.publish(live.boot)
 
 
 def _is_same(report: NodeReport, before: NodeReport | None) -> bool:

@@ -1,7 +1,8 @@
 """The boot server: HTTP, TFTP and ProxyDHCP for what is staged.
 
 ``boot_user`` as whom it works · ``host`` what this host must have · ``host_warnings`` what may be in its
-way, ``firewall``, ``udp_listeners`` · ``policy`` by what rules · ``site`` which release's files stand where
+way, ``firewall``, ``udp_listeners`` · ``plan`` what it runs by, ``policy`` by what rules ·
+``site`` which release's files stand where
 · ``script_desk`` who gets which script, ``machine_scripts`` what each machine boots, ``boot_orders`` what
 once · ``boot_records`` what is remembered of its boots, ``node_reports`` what it says of them,
 ``node_assignments`` what it is to boot next, ``fleet_lock`` how many at a time, ``rate_limit`` how often,

@@ -9,43 +9,34 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.errors import EcError
-from ectools.files import FileError, read_regular
 from ectools.netboot.api.page.routes import mount_page
-from ectools.netboot.boot_files.by_machine import check_boot_binaries
-from ectools.netboot.boot_files.layout import list_scripts
-from ectools.netboot.boot_files.scripts.first_stage import build_autoexec
 from ectools.netboot.dnsmasq.hosts import HostsKeeper
-from ectools.netboot.dnsmasq.plan import DnsmasqPlan, build_plan
+from ectools.netboot.dnsmasq.plan import DnsmasqPlan
 from ectools.netboot.dnsmasq.process import Dnsmasq
 from ectools.netboot.dnsmasq.reports import DnsmasqReports
 from ectools.netboot.dnsmasq.transfer_limit import TransferTable
 from ectools.netboot.fleet.live import LiveFleet
-from ectools.netboot.fleet.load import load_whole
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.rollout.slots import GroupSlots
-from ectools.netboot.server.access import read_access_tokens, read_chain_tokens
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.fleet_service import FleetService
-from ectools.netboot.server.host import check_address, check_host, check_reloaded, make_directories
+from ectools.netboot.server.host import check_address, check_host
 from ectools.netboot.server.metrics import Remembered, render_metrics
 from ectools.netboot.server.metrics_nodes import FiguresInForce
-from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.plan import check_change, prepare_plan
 from ectools.netboot.server.reload import Reloader
 from ectools.netboot.server.rollout_service import RolloutService
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
-from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
 from ectools.timers import report_unseen_failures
@@ -55,20 +46,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping
 
     from ectools.capabilities import Capability
-    from ectools.netboot.settings.model import NetbootSettings, ServerSettings
+    from ectools.netboot.server.plan import BootServerPlan
+    from ectools.netboot.settings.model import ServerSettings
 
 _log = log.Log(__name__)
 
 _LOOK_SECONDS = 5.0
-_MAX_SCRIPT_BYTES = 1 << 20
-# What a reload leaves as it is: sockets and directories are taken at the start.
-_FIXED = {
-    "listen_ip": "listenIP",
-    "http_port": "httpPort",
-    "state_dir": "stateDir",
-    "max_connections": "maxConnections",
-    "fleet.listen": "fleet.listen",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +62,6 @@ class Ready:
     ip: str
     port: int
     release: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """``dnsmasq`` is the socket that its reports come to, where it is another process's.
-
-    ``access_tokens`` are those of ``fleet.listen``.
-    """
-
-    settings: ServerSettings
-    policy: ServingPolicy
-    dnsmasq: DnsmasqPlan | Path
-    access_tokens: tuple[str, ...]
 
 
 def serve_boot(
@@ -108,7 +78,7 @@ def serve_boot(
     """
     settings = load()
     grants = become_boot_user(settings, with_dnsmasq=dnsmasq_reports is None)
-    plan = _prepare(settings, dnsmasq_reports)
+    plan = prepare_plan(settings, dnsmasq_reports)
     if dnsmasq_reports is None:
         check_host(settings)
     else:
@@ -122,38 +92,8 @@ def serve_boot(
         runner.run(_serve(plan, load, listener, on_ready, grants=grants, control=control_socket))
 
 
-def _prepare(settings: ServerSettings, dnsmasq_reports: Path | None) -> _Plan:
-    """Everything that can be known to be wrong before anything serves. It may take its time."""
-    make_directories(settings)
-    fleet = load_whole(settings.fleet.part, settings.fleet.file)
-    check_boot_binaries(settings, fleet)
-    policy = ServingPolicy.build(settings, read_chain_tokens(settings), fleet)
-    dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
-    _warn_of_other_script(settings, policy.token)
-    tokens = read_access_tokens(settings)
-    return _Plan(settings=settings, policy=policy, dnsmasq=dnsmasq, access_tokens=tokens)
-
-
-def _warn_of_other_script(settings: NetbootSettings, token: str | None) -> None:
-    """The first script is written by another command, and may name another host or send another token."""
-    wanted = build_autoexec(settings, token).encode("ascii")
-    for name in list_scripts(settings):
-        path = settings.tftp_dir / name
-        try:
-            found = read_regular(path, limit=_MAX_SCRIPT_BYTES)
-        except FileError:
-            continue
-        if found != wanted:
-            _log.warning(
-                "the first boot script is not what these settings make: it may send clients elsewhere, or "
-                "with another token",
-                file=str(path),
-                hint="`ectools netboot ipxe` with the same settings writes it anew",
-            )
-
-
 async def _serve(
-    plan: _Plan,
+    plan: BootServerPlan,
     load: Callable[[], ServerSettings],
     listener: socket.socket,
     on_ready: Callable[[Ready], None],
@@ -172,7 +112,7 @@ class _Boot:
 
     def __init__(
         self,
-        plan: _Plan,
+        plan: BootServerPlan,
         load: Callable[[], ServerSettings],
         listener: socket.socket,
         on_ready: Callable[[Ready], None],
@@ -314,20 +254,12 @@ class _Boot:
         self._site.close()
         _log.info("the boot server has stopped", dropped=dropped)
 
-    def _prepare(self) -> _Plan:
+    def _prepare(self) -> BootServerPlan:
         mine = self._plan.dnsmasq
-        return _prepare(self._load(), mine if isinstance(mine, Path) else None)
+        return prepare_plan(self._load(), mine if isinstance(mine, Path) else None)
 
-    def _apply(self, plan: _Plan) -> None:
-        changed = [
-            f"{NETBOOT_OPTIONS}.{option}"
-            for name, option in _FIXED.items()
-            if attrgetter(name)(plan.settings) != attrgetter(name)(self._plan.settings)
-        ]
-        if changed:
-            raise EcError(f"a restart is needed to change {', '.join(changed)}")
-        if isinstance(plan.dnsmasq, DnsmasqPlan):
-            check_reloaded(plan.settings, self._plan.settings)
+    def _apply(self, plan: BootServerPlan) -> None:
+        check_change(plan, self._plan)
         self._site.set_policy(plan.policy)
         self._fleet.set_tokens(plan.access_tokens)
         if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from support.fleet_api import CURRENT, NOW, TOKEN, Api, make_boot
 
+from ectools.netboot.api import reading
 from ectools.netboot.boots.model import BootState, NodeStage
 
 
@@ -129,3 +131,21 @@ def test_events_as_they_happen() -> None:
             answer.close()
 
     asyncio.run(scenario())
+
+
+def test_all_rows_are_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def describe(*_: Any) -> dict[str, Any]:
+        threads.append(threading.get_ident())
+        return {}
+
+    monkeypatch.setattr(reading, "describe_row", describe)
+
+    async def scenario() -> None:
+        async with Api().serve() as client:
+            assert await (await client.get("/api/v1/nodes")).json() == {"nodes": [{}] * 3, "now": NOW}
+
+    asyncio.run(scenario())
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads

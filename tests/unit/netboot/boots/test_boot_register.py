@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools.netboot.boots import archive, journals, register
+from ectools.netboot.boots import archive, journals, keeping, memory
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.register import GRACE_SECONDS, TOKEN_SECONDS, BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
@@ -337,7 +337,7 @@ def test_without_a_store_boots_go_on_and_reports_are_asked_for_again(play: Any) 
 
 
 def test_a_store_that_hangs_holds_up_no_script(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "_DURABLE_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "_DURABLE_SECONDS", 0.0)
 
     async def story(case: Case) -> None:
         never = asyncio.Event()
@@ -384,7 +384,7 @@ def test_what_cannot_be_read_is_left_out(play: Any) -> None:
 def test_machines_without_a_name_are_forgotten_but_the_last(
     play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register, "MAX_UNNAMED", 2)
+    monkeypatch.setattr(memory, "MAX_UNNAMED", 2)
 
     async def story(case: Case) -> None:
         await case.begin()
@@ -401,8 +401,8 @@ def test_machines_without_a_name_are_forgotten_but_the_last(
 
 def test_of_one_machine_so_many_boots_are_kept(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_BOOTS", 3)
-    monkeypatch.setattr(register, "_TRIM_EVERY", 8)
-    monkeypatch.setattr(register, "MAX_SUPERSEDED", 2)
+    monkeypatch.setattr(keeping, "_TRIM_EVERY", 8)
+    monkeypatch.setattr(memory, "MAX_SUPERSEDED", 2)
 
     async def story(case: Case) -> None:
         ids = []

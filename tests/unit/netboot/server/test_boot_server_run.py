@@ -23,6 +23,7 @@ from ectools.netboot.dnsmasq.model import build_boot_services, build_filenames
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
+from ectools.netboot.server import plan
 from ectools.netboot.server import run as module
 from ectools.netboot.server.run import Ready, serve_boot
 from ectools.netboot.settings.load import load_server_settings
@@ -127,7 +128,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     monkeypatch.setattr(module, "check_host", note("host"))
     monkeypatch.setattr(module, "check_address", note("address"))
     monkeypatch.setattr(module, "settle_memory", note("memory"))
-    monkeypatch.setattr(module, "build_plan", build_plan)
+    monkeypatch.setattr(plan, "build_plan", build_plan)
     monkeypatch.setattr(module, "Dnsmasq", FakeDnsmasq)
 
     def bind(ip: str, port: int) -> socket.socket:
@@ -198,7 +199,7 @@ def test_a_staged_release_is_served_from_the_start(case: Case) -> None:
 def test_dnsmasq_in_another_process(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reports come to a socket; this process needs none of its rights, ports and programs."""
     reports = tmp_path / "reports"
-    monkeypatch.setattr(module, "build_plan", None)
+    monkeypatch.setattr(plan, "build_plan", None)
 
     async def scenario(ready: Ready) -> None:
         report = json.loads((await get(ready.port, "/healthz")).partition(b"\r\n\r\n")[2])
@@ -322,7 +323,7 @@ async def reload(case: Case, settings: ServerSettings | Exception) -> dict[str, 
 def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        module, "check_reloaded", lambda now, before: checked.append((now.hostname, before.hostname))
+        plan, "check_reloaded", lambda now, before: checked.append((now.hostname, before.hostname))
     )
     settings = case.settings
     other = case.directory.with_name("other")
@@ -371,7 +372,7 @@ def test_a_reload_that_this_host_does_not_allow_changes_nothing(
     def deny(*_: object) -> None:
         raise EcError("there is no interface eth9")
 
-    monkeypatch.setattr(module, "check_reloaded", deny)
+    monkeypatch.setattr(plan, "check_reloaded", deny)
     release = make_release()
     put_release(case.directory, release, {"bzImage": b"kernel", "initrd": b"initrd"})
 
@@ -444,7 +445,7 @@ def test_a_first_script_of_other_settings_is_told(case: Case, there: str) -> Non
     directory.mkdir(parents=True)
     script = directory / "autoexec.ipxe"
     if there == "same":
-        script.write_text(module.build_autoexec(case.settings, None))
+        script.write_text(plan.build_autoexec(case.settings, None))
     elif there == "other":
         script.write_text("#!ipxe\n")
     elif there != "none":

@@ -1,0 +1,58 @@
+"""What is in memory of boots, brought into the store: at once for who waits, else now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ectools.netboot.boots.archive import BootArchive
+    from ectools.netboot.boots.memory import BootMemory, LiveBoot
+
+_DURABLE_SECONDS = 2.0  # a script does not wait longer for a disk that hangs
+_TRIM_EVERY = 50
+
+
+class BootKeeper:
+    """Writes of ``memory`` into ``archive``."""
+
+    def __init__(self, archive: BootArchive, memory: BootMemory) -> None:
+        self._archive = archive
+        self._memory = memory
+
+    async def write_in_time(self, lives: Sequence[LiveBoot]) -> None:
+        """What is not written by then is written later."""
+        with contextlib.suppress(StateError, TimeoutError):  # the store says so
+            async with asyncio.timeout(_DURABLE_SECONDS):
+                await self.write(lives)
+
+    async def write(self, lives: Sequence[LiveBoot]) -> None:
+        """Raises StateError, once all that can be written has been."""
+        results = await asyncio.gather(*(self._put(each) for each in lives), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def write_all(self) -> None:
+        """Bring the store up to date, and bound what it has of a subject. Raises StateError."""
+        memory = self._memory
+        await self.write(list(memory.unwritten.values()))
+        while memory.forgotten:
+            subject, _ = memory.forgotten.popitem()
+            if subject not in memory.newest:  # else it has come again
+                await self._archive.forget(subject)
+        for subject in [each for each, begun in memory.begun.items() if begun >= _TRIM_EVERY]:
+            memory.begun[subject] = 0
+            await self._archive.trim(subject)
+
+    async def _put(self, live: LiveBoot) -> None:
+        boot, is_newest = live.boot, self._memory.is_newest(live)
+        await self._archive.put(boot, is_newest=is_newest)
+        if live.boot is boot and self._memory.is_newest(live) == is_newest:
+            live.is_kept = True
+            self._memory.unwritten.pop(boot.id, None)
