@@ -52,6 +52,13 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ("report.initrd.enable", "true"): [
         "report.initrd.enable needs a stage 1 with systemd: set boot.initrd.systemd.enable, or switch it off"
     ],
+    ("runner.store", '"http"'): [
+        (
+            "runner.store is about systems that boot over the network: "
+            "import nixpkgs' installer/netboot/netboot.nix, or leave it out"
+        ),
+        'runner.store = "http" needs a stage 1 with systemd: set boot.initrd.systemd.enable',
+    ],
     ("netboot.release.source", '"s3://boot/releases?endpoint=https://s3.example.org&region=garage"'): [
         (
             "netboot.release.channel or release.tag must be set when release.source is no forge: "
