@@ -93,6 +93,7 @@ python3Packages.buildPythonApplication {
 
   doCheck = checked;
   nativeCheckInputs = with python3Packages; [
+    botocore
     hypothesis
     pytest-timeout
     pytestCheckHook

@@ -2,7 +2,8 @@
 
 Source: nixpkgs ``nixos/lib/make-options-doc`` (``default.nix``, ``mergeJSON.py``), and of ``lib``
 ``optionAttrSetToDocList``, ``renderOptionValue``, ``showOption`` and ``generators.toPretty``. Read by
-nixos-render-docs, the search of NuschtOS, optnix and manix.
+nixos-render-docs, the search of NuschtOS and manix. optnix reads lib.optionAttrSetToDocList itself: a list,
+whose items have their ``name``, and files alone as declarations.
 
     {NAME: {"declarations", "description", "loc", "readOnly", "type"}}
 

@@ -20,7 +20,7 @@ _MAX_ANSWER = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class SentReply:
     """A server's answer, whole. The names of ``headers`` are in lower case."""
 
     status: int
@@ -36,7 +36,7 @@ def send(
     body: bytes | Path | None = None,
     headers: Mapping[str, str] | None = None,
     accept: Collection[int],
-) -> Reply:
+) -> SentReply:
     """The answer to a request, whose status is in ``accept``; ``body`` may be a file, which is streamed.
 
     A request that failed for now is made again, as the client's ``retry`` has it: what was asked for may
@@ -60,7 +60,7 @@ def _send_once(
     body: bytes | Path | None,
     headers: Mapping[str, str],
     accept: Collection[int],
-) -> Reply:
+) -> SentReply:
     with _open(body) as (content, size):
         length = {} if size is None else {"Content-Length": str(size)}
         response = client.start(method, url, {**length, **headers}, content)
@@ -79,7 +79,7 @@ def _send_once(
                 if len(data) > _MAX_ANSWER:
                     raise FetchError(f"{redact_url(url)}: its answer is larger than {_MAX_ANSWER} bytes")
             found = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(status=response.status, headers=found, data=bytes(data))
+            return SentReply(status=response.status, headers=found, data=bytes(data))
         finally:
             response.close()
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _MESSAGE = 300  # characters: the module system prints whole values into some
 _FRAMES = 4
+_NOTES = 8
+OWN_NOTE = "ectools-"
+"""What begins a step that ``request`` had put into the trace."""
+_CALL = "from call site"  # Nix's own, of code that has no place
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,20 @@ def find_cause(error: NixError, *, library: Path) -> Cause:
     is_ours = (error.file or own).startswith(own)
     place = (None, None) if is_ours else (error.file, error.line)
     return Cause(Step(_shorten(error.message), *place), tuple(steps[:_FRAMES]))
+
+
+def find_notes(error: NixError) -> tuple[str, ...]:
+    """What the modules say of where they were, innermost first: the steps that have no place.
+
+    Where showing a definition fails, the module system was in the middle of a message of its own: the error
+    says nothing of what is wrong then, and the steps do.
+    """
+    notes = (
+        _shorten(frame.message)
+        for frame in error.trace
+        if frame.file is None and not frame.message.startswith((OWN_NOTE, _CALL))
+    )
+    return tuple(dict.fromkeys(notes))[:_NOTES]
 
 
 def find_broken(dump: Dump) -> list[BrokenOption]:

@@ -135,12 +135,12 @@ class _Builder:
 
     def _option_schema(self, option: dict[str, Any], loc: tuple[str, ...]) -> JsonSchema:
         broken = option.get("broken", [])
-        shown = show_path((*self.tree.path, *loc))
         causes = {part: self._cause(cause) for part, cause in option.get("causes", {}).items()}
         for part in broken:
             known = causes.get(part, {})
             at = f", at {known['at']}" if "at" in known else ""
             cause = f"{known['message']}{at}" if known else ""
+            shown = show_path((*self.tree.path, *loc))
             self.findings.append(ExportFinding(shown, part, cause, tuple(known.get("trace", ()))))
         schema: JsonSchema = {}
         if "description" in option:
@@ -202,35 +202,40 @@ class _Builder:
         return file if line is None else f"{file}#L{line}"
 
 
+_write_scalar = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder at each call
+
+
 def _write_json(value: Any, newline: str, parts: list[str]) -> None:
     """The text of ``json.dumps(value, indent=2, ensure_ascii=False)``, which takes twice as long.
 
     ``newline`` is the line break with the indent of the value; what is written is added to ``parts``.
     """
+    kind = type(value)
     inner = newline + "  "
-    if type(value) is str:
-        parts.append(encode_basestring(value))
-    elif isinstance(value, dict) and value:
+    if kind is dict and value:
         lead = "{" + inner
         for name, item in value.items():
             if type(item) is str:
                 parts.append(f"{lead}{encode_basestring(name)}: {encode_basestring(item)}")
+            elif item is True or item is False:
+                parts.append(f"{lead}{encode_basestring(name)}: {'true' if item else 'false'}")
             else:
                 parts.append(f"{lead}{encode_basestring(name)}: ")
                 _write_json(item, inner, parts)
             lead = "," + inner
         parts.append(newline + "}")
-    elif isinstance(value, list) and value:
+    elif kind is list and value:
         lead = "[" + inner
         for item in value:
-            parts.append(lead)
-            _write_json(item, inner, parts)
+            if type(item) is str:
+                parts.append(lead + encode_basestring(item))
+            else:
+                parts.append(lead)
+                _write_json(item, inner, parts)
             lead = "," + inner
         parts.append(newline + "]")
-    elif value is True or value is False:
-        parts.append("true" if value else "false")
     else:
-        parts.append(json.dumps(value, ensure_ascii=False))
+        parts.append(_write_scalar(value))
 
 
 def _group() -> JsonSchema:

@@ -4,7 +4,8 @@
 evaluation dies of one, Nix's trace tells which field of which option it was; where it does not, the
 evaluation is repeated with marks on standard error, the last of which tells it. That field is left out, and
 the options are evaluated again. What ``tryEval`` does catch leaves no words behind: such a field is evaluated
-once more by itself, for what Nix says of it.
+once more by itself, for what Nix says of it. An evaluation that takes too long ends the request: no field is
+to blame for it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import json
 import re
 import secrets
 import tempfile
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, EcError
-from ectools.options.causes import BrokenOption, Cause, find_broken, find_cause
+from ectools.log import Log
+from ectools.options.causes import OWN_NOTE, BrokenOption, Cause, find_broken, find_cause, find_notes
 from ectools.options.dump import Dump, parse_dump
 
 if TYPE_CHECKING:
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 
 _MOST_BROKEN = 200  # so many are not a broken option here and there
 _MOST_ASKED = 20  # each takes an evaluation of the modules, and the first few show what the others lack too
-_SECONDS = 900.0
+_SECONDS = 900.0  # for one evaluation
+_SECONDS_IN_ALL = 3600.0
+_LOG = Log("ectools.options")
 _APPLY = """value: import <ectools-lib/request.nix>
   (builtins.fromJSON (builtins.readFile <ectools-request>)) value"""
 
@@ -71,9 +76,11 @@ class OptionsRequest:
     data: dict[str, Any] = field(default_factory=dict)
     skip: dict[str, list[str]] = field(default_factory=dict)
     causes: dict[tuple[str, str], Cause] = field(default_factory=dict)
+    deadline: float = 0.0
 
     def answer(self) -> Dump:
         """The dump; its broken options are named in it, each with its cause. Raises OptionsError."""
+        self.deadline = time.monotonic() + _SECONDS_IN_ALL
         dump = self._evaluate()
         broken = find_broken(dump)
         self._ask_for_causes(broken)
@@ -88,13 +95,15 @@ class OptionsRequest:
         Where it does not (a stack overflow has none), with marks: each failure leaves out one field more and
         goes on at its option, until the rest evaluates; then once more without marks, for the whole.
         """
-        from pynix_eval_shim import NixError
+        from pynix_eval_shim import NixError, NixTimeoutError
 
         first = None
         while len(self.skip) < _MOST_BROKEN:
-            token = f"ectools-{secrets.token_hex(8)}:"
+            token = f"{OWN_NOTE}{secrets.token_hex(8)}:"
             try:
                 return self._ask(context=token)
+            except NixTimeoutError as error:
+                raise self._too_long(error) from error
             except NixError as error:
                 first = first or error
                 culprit = _find_context(error, token)
@@ -106,9 +115,11 @@ class OptionsRequest:
         start = 0
         while len(self.skip) < _MOST_BROKEN:
             # Marks start with something that no option can print.
-            trace = f"ectools-{secrets.token_hex(8)}:"
+            trace = f"{OWN_NOTE}{secrets.token_hex(8)}:"
             try:
                 found = self._ask(trace=trace, start=start)
+            except NixTimeoutError as error:
+                raise self._too_long(error) from error
             except NixError as error:
                 culprit = _find_culprit(error.stderr, trace)
                 left_out = None if culprit is None else self._leave_out(culprit)
@@ -120,12 +131,21 @@ class OptionsRequest:
             return found if start == 0 else self._ask()
         raise options_failure(first) from first
 
+    def _too_long(self, error: NixError) -> OptionsError:
+        """The error of a tree for which there is not time enough, whatever was evaluated when it ended."""
+        left_out = f", without what ended it before in {', '.join(self.skip)}" if self.skip else ""
+        return OptionsError(
+            f"the options cannot be evaluated: {error}{left_out}",
+            hint="give a part of the tree: --from '(EXPRESSION).options.programs'",
+        )
+
     def _leave_out(self, culprit: _Culprit) -> str | None:
         """The field that is left out now, the whole option where that did not help; None if neither did."""
         known = self.skip.setdefault(culprit.option, [])
         for candidate in (culprit.field, "option"):
             if candidate not in known:
                 known.append(candidate)
+                _LOG.debug("option_left_out", option=culprit.option, part=candidate, in_all=len(self.skip))
                 return candidate
         return None
 
@@ -140,6 +160,8 @@ class OptionsRequest:
         for each in broken:
             skip[each.id] = sorted({*skip.get(each.id, ()), *each.parts})
         for each, part in fields[:_MOST_ASKED]:
+            if time.monotonic() > self.deadline:
+                break  # its part is named all the same
             others = {**skip, each.id: [other for other in skip[each.id] if other != part]}
             try:
                 self._ask(skip=others, start=each.index, count=1, raw=True)
@@ -183,7 +205,7 @@ class OptionsRequest:
                     "ectools-lib": str(self.library),
                     "ectools-request": file.name,
                 },
-                limits=Limits(seconds=_SECONDS),
+                limits=Limits(seconds=max(1.0, min(_SECONDS, self.deadline - time.monotonic()))),
             )
         return parse_dump(json.loads(text))
 
@@ -222,4 +244,5 @@ def _find_culprit(stderr: str, trace: str) -> _Culprit | None:
 
 def options_failure(error: NixError) -> OptionsError:
     """The error of a tree that Nix could not evaluate at all."""
-    return OptionsError(f"the options cannot be evaluated: {error}", hint=error.hint)
+    lines = (f"the options cannot be evaluated: {error}", *(f"    {note}" for note in find_notes(error)))
+    return OptionsError("\n".join(lines), hint=error.hint)

@@ -98,7 +98,8 @@ def accepts_everything(schema: JsonSchema) -> bool:
 
 def is_same(a: Any, b: Any) -> bool:
     """Whether two JSON values are the same, 1 and 1.0 and true apart, as Nix sees them."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    # What Python does not call equal is not the same either, and needs no text: most are none.
+    return a == b and json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def _alternatives(member: JsonSchema) -> Iterator[JsonSchema]:

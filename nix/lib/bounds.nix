@@ -1,6 +1,6 @@
 # The interval of an integer type. No payload holds it: `ints.*` and addCheck keep the functor of `int`. What the
 # description claims is tried on `check`; what it does not claim is searched for with it.
-{ accepts }:
+{ lib, accepts }:
 let
   least = -9223372036854775807 - 1;
   greatest = 9223372036854775807;
@@ -119,17 +119,42 @@ let
         max = if ok greatest then greatest else edge ok seed greatest;
       };
 
+  # Those of nixpkgs that are values: nearly all integer types of a tree are one of them. They are told by the identity of
+  # their `check` and its description, which is all that is looked at; a function is equal to itself only as an attribute.
+  known = map (type: {
+    inherit (type) description;
+    identity = identity type;
+    described = search type;
+  }) [
+    lib.types.ints.u16
+    lib.types.ints.unsigned
+    lib.types.ints.positive
+  ];
+  identity = builtins.intersectAttrs { check = null; };
+
   describe =
     type:
     { replaced }:
+    let
+      same = builtins.filter (
+        each: each.description == type.description && each.identity == identity type
+      ) known;
+    in
+    if !replaced then
+      { }
+    else if same != [ ] then
+      (builtins.head same).described
+    else
+      search type;
+
+  search =
+    type:
     let
       ok = accepts type;
       claim = claimed type.description;
       range = if claim != null && isInterval ok claim then claim else searched ok;
     in
-    if !replaced then
-      { }
-    else if range != null && (range == claim || isInterval ok range && isWhole ok range) then
+    if range != null && (range == claim || isInterval ok range && isWhole ok range) then
       { bounds = range; }
     else if claim != null then
       {

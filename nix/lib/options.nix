@@ -161,7 +161,7 @@ let
   told =
     context: id: field: v:
     if context.context == null then
-      v
+      builtins.deepSeq v v
     else
       builtins.addErrorContext "${context.context}${
         builtins.toJSON [
@@ -176,10 +176,11 @@ let
       id = lib.concatStringsSep "." loc;
       tell = field: told context id field (fields.${field} context loc option);
     in
-    tell "default"
-    // tell "defined"
+    # What an option does not have needs no field: most have no example, and are not asked whether they are defined.
+    (if option ? default || option ? defaultText then tell "default" else { })
+    // (if context.required then tell "defined" else { })
     // tell "description"
-    // tell "example"
+    // (if option ? example then tell "example" else { })
     // tell "rest"
     // tell "type";
 
@@ -205,11 +206,14 @@ let
     context: path: option:
     let
       loc = context.loc ++ path;
-      whole = attempt (wholeOption context loc option);
+      # Each field is evaluated to its end as soon as the record is.
+      whole = builtins.tryEval (wholeOption context loc option);
     in
     (
       if
-        context.trace == null && !(context.skip ? ${lib.concatStringsSep "." loc}) && whole ? value
+        context.trace == null
+        && (context.skip == { } || !(context.skip ? ${lib.concatStringsSep "." loc}))
+        && whole.success
       then
         whole.value
       else
@@ -223,7 +227,7 @@ let
   # an end says where it happened.
   marked =
     context: id: field: v:
-    if context.skip ? ${id} && builtins.elem field context.skip.${id} then
+    if context.skip != { } && context.skip ? ${id} && builtins.elem field context.skip.${id} then
       { }
     else if context.raw then
       builtins.deepSeq v { value = v; }

@@ -217,6 +217,17 @@ let
         '';
       };
 
+      slots = mkOption {
+        type = types.nullOr (types.ints.between 1 1000);
+        default = null;
+        example = 2;
+        description = ''
+          How many of these machines may be away at a time to boot again, of those that ask first: by FleetLock, at
+          `/v1/pre-reboot` and `/v1/steady-state` of the boot server's HTTP port, as Zincati does. Who has a slot keeps it
+          until it is back and says so. Null means that nobody can ask.
+        '';
+      };
+
       healthUnits = mkOption {
         type = types.listOf (types.strMatching unitName);
         default = [ ];

@@ -34,6 +34,7 @@ in
   imports = [
     ./tools.nix
     ./ec-report.nix
+    ./ec-runner-follow.nix
     ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
     ./ec-runner-store.nix

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from support.depots import at_once, build_publication
 from support.fetching import RETRY
-from support.seaweed import Seaweed, start_seaweed, write_credentials
+from support.promoted import Promoted
+from support.releases import check_whole
+from support.seaweed import CREDENTIALS, Seaweed, start_seaweed, write_credentials
 
+from ectools.errors import EcError
 from ectools.fetch.client import FetchError
 from ectools.netboot.depot.interface import MovedError, TakenError
 from ectools.netboot.depot.opening import AnyDepot, open_depot
@@ -74,3 +77,64 @@ def test_a_key_that_is_not_known_is_refused(store: Seaweed, tmp_path: Path) -> N
     with pytest.raises(FetchError, match="status 403") as caught:
         reopen(store, tmp_path, credentials=text).publish(build_publication(tmp_path / "one"))
     assert "another" not in caught.value.render()
+
+
+@pytest.fixture
+def made(store: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Promoted:
+    """A publisher, and a boot host that has its access key as systemd hands it on."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.secret_key)
+    place = store.address(f"/{tmp_path.name}")
+    (tmp_path / "credentials").mkdir()
+    write_credentials(tmp_path / "credentials/store-credentials")
+    found = Promoted(
+        home=tmp_path,
+        place=place,
+        source=place,
+        options={"release_credentialsFile": "/root/nobody-reads-this"},
+    )
+    for tag, text in (("boot-v1", "one"), ("boot-v2", "two")):
+        found.publish(tag, text)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    return found
+
+
+def object_path(made: Promoted, tag: str, name: str) -> str:
+    return f"/{made.home.name}/releases/{tag}/{name}"
+
+
+def test_a_boot_host_follows_a_channel(made: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.promote("boot-v1", "stable")
+    assert made.stage().release.tag == "boot-v1"
+    made.promote("boot-v2", "stable")
+    assert made.stage().release.tag == "boot-v2"
+    release = check_whole(made.home / "state")
+    assert release is not None
+    assert release.systems[0].source.startswith("http://127.0.0.1:")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(EcError, match="nobody-reads-this"):
+        made.stage()
+
+
+@pytest.mark.parametrize("lie", ["truncated", "another", "gone"])
+def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie: str) -> None:
+    made.promote("boot-v1", "stable")
+    made.stage()
+    made.promote("boot-v2", "stable")
+    archive = "ec-runner-x86_64-netboot-{tag}.tar.gz"
+    path = object_path(made, "boot-v2", archive.format(tag="boot-v2"))
+    whole = store.request("GET", path).data
+    if lie == "gone":
+        store.request("DELETE", path)
+    elif lie == "truncated":
+        store.request("PUT", path, whole[: len(whole) // 2])
+    else:
+        other = store.request("GET", object_path(made, "boot-v1", archive.format(tag="boot-v1"))).data
+        store.request("PUT", path, other)
+    with pytest.raises(EcError):
+        made.stage()
+    release = check_whole(made.home / "state")
+    assert release is not None
+    assert release.tag == "boot-v1"
+    store.request("PUT", path, whole)
+    assert made.stage().release.tag == "boot-v2"

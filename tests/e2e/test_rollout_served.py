@@ -8,20 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
 
 import pytest
 from support.boot_http import wait_until
-from support.boot_service import Service, boot_service, require_boot_services, stage, write_fleet_settings
+from support.boot_service import Service, boot_service, require_boot_services
+from support.needs import require_tool
+from support.served_rollout import NODES, boot_and_follow, lock, prepare, rollout
 
-from ectools.netboot.release.pins import pin
 from ectools.netboot.release.store import ReleaseStore
-
-if TYPE_CHECKING:
-    from ectools.netboot.release.manifest import Release
-
-NODES = [f"node-{number}" for number in range(6)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,51 +24,9 @@ def _needs() -> None:
     require_boot_services()
 
 
-def rollout(sock: Path, *arguments: str, status: int = 0) -> Any:
-    """What ``ectools rollout …`` prints as JSON, parsed; else its standard error."""
-    argv = [sys.executable, "-m", "ectools.cli.main", "rollout", *arguments, "--socket", str(sock)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return json.loads(done.stdout) if "--json" in arguments else done.stderr
-
-
-def prepare(directory: Path) -> tuple[Path, Release, Release]:
-    """Settings of a fleet whose group names what it boots; that release, and the next."""
-    state = directory / "state"
-    state.mkdir()
-    before, after = (
-        stage(state, {"bzImage": f"kernel {number}".encode(), "initrd": b"initrd"}) for number in (1, 2)
-    )
-    pin(ReleaseStore(state), before.id)
-    nodes = {name: {"group": "runners", "match": {"mac": [find_mac(name)]}} for name in NODES}
-    fleet = {"groups": {"runners": {"release": before.id}}, "nodes": nodes}
-    return write_fleet_settings(directory, fleet), before, after
-
-
-def find_mac(node: str) -> str:
-    return f"02:00:00:00:00:0{node[-1]}"
-
-
 def boot(service: Service, node: str, *, healthy: bool = True) -> str:
     """The release that a node has booted and reported on, as its script has it do it."""
-    script = service.get(f"/netboot.ipxe?mac={find_mac(node)}&arch=x86_64").body.decode()
-    release = re.search(r"/releases/(sha256-[0-9a-f]{32})/", script)
-    token = re.search(r"every_channel\.report=\S*[?]boot=(\S+)", script)
-    assert release is not None, script
-    assert token is not None, script
-    fields = {"stage": "up", "release": release[1], "healthy": "yes" if healthy else "no"}
-    if not healthy:
-        fields["failed"] = "a.service"
-    body = urlencode(fields).encode()
-    with service.connect() as client:
-        head = (
-            f"POST /report?boot={token[1]} HTTP/1.1\r\nHost: boot\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        client.socket.sendall(head.encode() + body)
-        assert client.read_response(method="POST").status == 200
-    return release[1]
+    return boot_and_follow(service, node, healthy=healthy)[0]
 
 
 def test_a_good_release_goes_out_by_waves_though_the_server_is_killed(tmp_path: Path) -> None:
@@ -118,6 +71,55 @@ def test_a_bad_release_stops_by_itself_and_is_withdrawn(tmp_path: Path) -> None:
         store = ReleaseStore(tmp_path / "state")
         wait_until(lambda: after.id in store.list_withdrawn(), "the release is withdrawn")
         assert "is stopped" in rollout(sock, "resume", "runners", status=2)
+
+
+def test_a_node_that_runs_asks_and_is_led_and_its_token_is_in_no_log(tmp_path: Path) -> None:
+    settings_file, before, after = prepare(tmp_path)
+    sock = tmp_path / "control.sock"
+    arguments = ("--control-socket", str(sock))
+    with boot_service(settings_file, arguments=arguments) as service:
+        paths = {node: boot_and_follow(service, node)[1] for node in NODES[:2]}
+        answer = service.get(paths[NODES[0]])
+        assert answer.headers["cache-control"] == "no-store"
+        assert f"boot=network\nruns={before.id}\nrelease={before.id}\n" in answer.body.decode()
+        rollout(sock, "start", after.id, "--group", "runners", "--waves", "100%")
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+    with boot_service(settings_file, arguments=arguments) as service:
+        service.wait_for_event("the control socket is there")
+        first, second = (service.get(f"{paths[node]}&take=yes").body.decode() for node in NODES[:2])
+        assert f"release={after.id}\n" in first
+        assert f"release={before.id}\n" in second
+        assert find(sock)["under_way"] == [NODES[0]]
+        assert boot(service, NODES[0]) == after.id
+        assert service.get("/assignment?boot=nobody").status == 403
+        log = service.log_file.read_text()
+        assert "/assignment" in log
+        assert not any(path.partition("boot=")[2] in log for path in paths.values())
+        argv = [sys.executable, "-m", "ectools.cli.main", "fleet", "log", "--socket", str(sock)]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        assert re.search(rf"rollout-started  runners  by root  release={after.id}", told)
+
+
+def test_slots_are_kept_though_the_server_is_killed(tmp_path: Path) -> None:
+    require_tool("curl", "install curl")
+    settings_file, *_ = prepare(tmp_path)
+    raw = json.loads(settings_file.read_text())
+    raw["fleet"]["groups"]["runners"]["slots"] = 1
+    settings_file.write_text(json.dumps(raw))
+    with boot_service(settings_file) as service:
+        assert lock(service, "pre-reboot", "a") == (200, None)
+        status, told = lock(service, "pre-reboot", "b")
+        assert (status, told["kind"]) == (409, "all_slots_taken")
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+    with boot_service(settings_file) as service:
+        assert lock(service, "pre-reboot", "b")[0] == 409
+        assert lock(service, "steady-state", "a") == (200, None)
+        assert lock(service, "pre-reboot", "b") == (200, None)
+        with service.connect() as client:
+            client.socket.sendall(b"POST /v1/pre-reboot HTTP/1.1\r\nHost: b\r\nContent-Length: 0\r\n\r\n")
+            assert client.read_response(method="POST").status == 400
 
 
 def find(sock: Path) -> dict[str, Any]:

@@ -48,7 +48,8 @@ SUMMARY = """builtins.mapAttrs (_: { config, options, ... }: let inherit (config
     whole = "${config.system.build.netbootRamdisk}/initrd";
   };
   activation = map (each: each.file) (
-    options.system.activationScripts.definitionsWithLocations ++ options.boot.postBootCommands.definitionsWithLocations
+    options.system.activationScripts.definitionsWithLocations
+    ++ options.boot.postBootCommands.definitionsWithLocations
   );
   afterBoot = config.boot.postBootCommands;
   card = if !(config ? sdImage) then null else config.image.fileName or config.sdImage.imageName;
@@ -65,6 +66,17 @@ in {
   journal = config.services.journald.settings.Journal.Storage;
   image = config.image.baseName;
 })"""
+
+PERLLESS = """hosts: let
+  perlless = { modulesPath, ... }: { imports = [ "${modulesPath}/profiles/perlless.nix" ]; };
+  inherit (hosts.ec-runner-x86_64-netboot.extendModules { modules = [ perlless ]; }) config;
+in {
+  inherit (config) warnings;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  overlay = config.system.etc.overlay.enable;
+  perl = builtins.filter (name: builtins.match "perl.*" name != null)
+    (map (package: package.pname or package.name) config.environment.systemPackages);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +148,7 @@ def test_options_have_the_names_of_a_newer_nixpkgs_where_it_has_them(nixpkgs: Pa
 
 
 def test_nothing_of_here_is_a_script_that_nixos_init_passes_over(hosts: dict[str, dict[str, Any]]) -> None:
-    """It runs no activation script, and refuses a system with commands after the boot; images have nixpkgs's."""
+    """It runs no activation script, and refuses commands after the boot; images have nixpkgs's."""
     for name, host in hosts.items():
         assert [file for file in host["activation"] if "/nixos/modules/" not in file] == [], name
         assert (host["afterBoot"] == "") != name.endswith(("-netboot", "-iso", "-sdimage")), name
@@ -147,6 +159,16 @@ def test_a_netboot_system_as_one_efi_program_has_its_store(hosts: dict[str, dict
     assert len(programs) == 3
     for uki in programs.values():
         assert uki["Initrd"] == uki["whole"]
+
+
+def test_a_netboot_runner_can_do_without_perl(nixpkgs: Path) -> None:
+    """As far as it is evaluated: the overlay at /etc is made by composefs, which package sets may lack."""
+    found = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=PERLLESS,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    assert found == {"warnings": [], "failed": [], "overlay": True, "perl": []}
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:

@@ -156,13 +156,14 @@ def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Varia
         LISTEN,
         {
             "chainTokenFile": "/run/a",
-            "release": {"tokenFile": "/run/b"},
+            "release": {"tokenFile": "/run/b", "credentialsFile": "/run/d"},
             "fleet": {"accessTokenFile": "/run/c"},
         },
     )
     units = read_units(variants, secrets)
     given = [[line for line in unit if line.startswith("LoadCredential")] for unit in units]
-    chain, forge = ["LoadCredential=chain-token:/run/a"], ["LoadCredential=forge-token:/run/b"]
+    chain = ["LoadCredential=chain-token:/run/a"]
+    forge = ["LoadCredential=forge-token:/run/b", "LoadCredential=store-credentials:/run/d"]
     access = "LoadCredential=access-token:/run/c"
     assert given == [[*chain, access], chain, forge, []]
 

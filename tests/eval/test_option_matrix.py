@@ -52,13 +52,24 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ("report.initrd.enable", "true"): [
         "report.initrd.enable needs a stage 1 with systemd: set boot.initrd.systemd.enable, or switch it off"
     ],
+    ("runner.store", '"http"'): [
+        (
+            "runner.store is about systems that boot over the network: "
+            "import nixpkgs' installer/netboot/netboot.nix, or leave it out"
+        ),
+        'runner.store = "http" needs a stage 1 with systemd: set boot.initrd.systemd.enable',
+    ],
     ("netboot.release.source", '"s3://boot/releases?endpoint=https://s3.example.org&region=garage"'): [
-        "netboot.release.channel or release.tag must be set when release.source is no forge: "
-        "nothing else says which release is wanted"
+        (
+            "netboot.release.channel or release.tag must be set when release.source is no forge: "
+            "nothing else says which release is wanted"
+        )
     ],
     ("netboot.release.channel", '"stable"'): [
-        "netboot.release.signature must be set when release.channel or a group's channel is: "
-        "who leads a channel is known by its signature"
+        (
+            "netboot.release.signature must be set when release.channel or a group's channel is: "
+            "who leads a channel is known by its signature"
+        )
     ],
     **{
         (f"{SIGNATURE}.format", json.dumps(form)): [
@@ -71,8 +82,8 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ],
 }
 """(option, value) → the assertions that fire; for all others, none does."""
-BRINGS = {"publisher-guest": ["report"]}
-"""A module → others that it turns on, and off with itself."""
+BRINGS = {"publisher-guest": ["report"], "runner": ["follow"]}
+"""A module → others, or units with names of their own, that it turns on, and off with itself."""
 NODES = next(option for option in OPTIONS["netboot"] if option.name == "netboot.fleet.nodes").values[0]
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],

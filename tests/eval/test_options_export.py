@@ -160,6 +160,27 @@ def test_an_expression_that_yields_no_options_is_one_error(nixpkgs: Path, expres
         export(expression, nixpkgs)
 
 
+def test_a_message_of_the_module_system_that_has_no_end_is_told_by_its_steps(nixpkgs: Path) -> None:
+    expression = """
+        with import <nixpkgs/lib>;
+        let
+          tree = evalModules {
+            modules = [
+              {
+                options.known = mkOption { type = types.raw; };
+                config.known.options = { };
+                config.unknown = tree.config;
+              }
+            ];
+          };
+        in
+        tree.config.known
+    """
+    with pytest.raises(OptionsError, match="infinite recursion") as caught:
+        export(expression, nixpkgs)
+    assert "`unknown', which is an option that does not exist" in caught.value.message
+
+
 def test_defaults_and_examples_keep_their_kind(nixpkgs: Path) -> None:
     result = export(
         """

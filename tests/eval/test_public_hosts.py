@@ -25,20 +25,33 @@ pytestmark = [pytest.mark.nix, pytest.mark.full]
 HERE = Path(__file__).parent
 HOUSES = {"build", "builders", "hosts", "machines", "systems"}
 """The directories in which configurations have their hosts."""
+BEGINNINGS = {"configuration.nix", "default.nix"}
 WANTED = 200
 LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
 
 
-def find_files(hosts: Path) -> list[Path]:
-    """The modules of hosts, those of all checkouts mixed, but the same way in each run."""
+def find_hosts(hosts: Path) -> list[Path]:
+    """The module that each host begins with, those of all checkouts mixed, but the same way in each run."""
     files = [
         file
-        for file in sorted(hosts.rglob("*.nix"))
+        for file in hosts.rglob("*.nix")
         if (HOUSES & {*file.relative_to(hosts).parts} or file.name.startswith(("configuration", "hardware")))
         and not file.name.startswith("flake")
     ]
-    random.Random(1).shuffle(files)
-    return files
+    begins: dict[Path, Path] = {}
+    for file in sorted(files, key=lambda each: (each.name not in BEGINNINGS, len(each.parts), each)):
+        begins.setdefault(find_host(file.relative_to(hosts)), file)
+    found = sorted(begins.values())
+    random.Random(1).shuffle(found)
+    return found
+
+
+def find_host(file: Path) -> Path:
+    """What a file is of: ``hosts/NAME`` of a directory of hosts, else the directory that it lies in."""
+    for index, part in enumerate(file.parts[:-1]):
+        if part in HOUSES:
+            return Path(*file.parts[: index + 1], file.parts[index + 1].removesuffix(".nix"))
+    return file.parent
 
 
 def find_definitions(file: Path, hosts: Path, nixpkgs: Path) -> list[dict[str, Any]]:
@@ -83,7 +96,7 @@ def test_what_hosts_define_is_refused_only_where_nix_refuses_it(nixpkgs: Path) -
     schema = build_combined_schema([Schema(export_tree(dump, dump.trees[0]).document, "nixos", "")])
     refused: list[dict[str, Any]] = []
     evaluated = 0
-    for file in find_files(hosts):
+    for file in find_hosts(hosts):
         definitions = find_definitions(file, hosts, nixpkgs)
         evaluated += bool(definitions)
         refused += find_refused(definitions, schema)

@@ -45,6 +45,7 @@ EXPLAINED = (
         pattern=r"APIC calibration not consistent with PM-Timer: .*|clocksource: .*",
         why="QEMU emulates its clocks, slowly",
     ),
+    Explained(pattern=r"ata\d+\.\d+: LPM support broken, forcing max_power", why="QEMU's CD drive"),
     Explained(pattern=r"amd_pstate: .*", why="QEMU's processor has no power states"),
     Explained(
         pattern=r".*Worker \[\d+\] processing SEQNUM=\d+ is taking a long time",
@@ -69,6 +70,10 @@ EXPLAINED = (
         pattern=r"systemd-networkd\.socket: Socket unit configuration has changed while unit has been "
         r"running, no open socket file descriptor left\..*",
         why="a stage 1 that fetches its store has networkd, and stage 2 has not",
+    ),
+    Explained(
+        pattern=r"/dev/\S+: Can't open blockdev",
+        why="NixOS mounts an image's medium as if it could be written to; mount then does it read-only",
     ),
     Explained(pattern=r"No swap; memory pressure usage will be degraded", why="the systems have no swap"),
     # A nixpkgs whose binaries are another distribution's.

@@ -20,6 +20,7 @@ PURPOSES = {
     "python3": "`ectools`, and systemd-boot's installer. All of Debian's Python modules are one store path "
     "here, those for development with them",
     "qemu": "the forge's guest",
+    "source": "the flake itself, from which `ectools verify-closure` builds the system again",
     "squashfs.img": "the store of what the forge's guest boots, which its initrd has as well",
     "systemd": "it starts and keeps all else",
     "util-linux": "mounts, login, and what stage 1 needs of disks",

@@ -75,7 +75,7 @@ def test_the_page_is_of_the_record_which_has_every_system() -> None:
 
 def test_of_each_large_path_it_is_said_what_it_is_for() -> None:
     systems = read_record(RECORD.read_text()).systems.values()
-    assert {path.name for each in systems for path in each.largest} == set(PURPOSES)
+    assert {path.name for each in systems for path in each.largest} <= PURPOSES.keys()
 
 
 @pytest.mark.nix

@@ -21,6 +21,7 @@ SAME_BY_DESIGN = {
     "write_pages": "each format of the reference",
     "sign": "each format of signatures",
     "verify": "each format of signatures",
+    "find_public": "each format of signatures",
 }
 
 

@@ -20,7 +20,7 @@ NETBOOT_COMMANDS = {
     "ipxe": ("ectools.cli.netboot.ipxe", "Write boot binaries and the first boot script for TFTP."),
     "serve": ("ectools.cli.netboot.serve", "Serve what is staged: HTTP, TFTP, and ProxyDHCP."),
     "probe": ("ectools.cli.netboot.probe", "Ask the network what a node would boot, and what is wrong."),
-    "releases": ("ectools.cli.netboot.releases", "Staged releases: list, pin, verify, collect."),
+    "releases": ("ectools.cli.netboot.releases", "Staged releases: list, compare, pin, verify, collect."),
     "rollback": ("ectools.cli.netboot.rollback", "Go back to the release before."),
     "http": ("ectools.cli.netboot.http", "Serve the files of one directory over HTTP."),
     "dnsmasq": ("ectools.cli.netboot.dnsmasq", "Serve TFTP and ProxyDHCP alone: the unit beside serve's."),

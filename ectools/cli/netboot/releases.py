@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     epilog="Example: ectools netboot releases list --state-dir ./netboot",
 )
 def releases() -> None:
-    """Staged releases: list, pin, verify, collect."""
+    """Staged releases: list, compare, pin, verify, collect."""
 
 
 @releases.command("list", epilog="Example: ectools netboot releases list --json")
@@ -127,6 +127,55 @@ def verify(*, config: Path | None, state_dir: str | None, release_id: str | None
         for each, damage in found:
             click.echo(f"{each.title}: {damage.name} {damage.fault}")
     return 1 if found else 0
+
+
+@releases.command(epilog="Example: ectools netboot releases diff boot-v2026.03.02 channel:canary")
+@state_options
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--json", "as_json", is_flag=True, help="Print {old, new, packages, files, new_bytes}.")
+def diff(*, config: Path | None, state_dir: str | None, old: str, new: str, as_json: bool) -> None:
+    """Show which packages and which bytes change from one staged release to another.
+
+    Each is a tag, an id, or channel:NAME. Packages are known where releases have installed systems' closures
+    (`ectools netboot pack --with-system`).
+    """
+    from ectools.netboot.release.difference import describe_difference, find_difference
+
+    store = _open_store(config, state_dir)
+    before, after = (_need_release(store, each) for each in (old, new))
+    found = find_difference(store, before, after)
+    if as_json:
+        shown = {"old": before.id, "new": after.id, **describe_difference(found)}
+        click.echo(json.dumps(shown))
+        return
+    click.echo(f"{before.title} → {after.title}")
+    for package in found.packages or ():
+        versions = (
+            ", ".join(each or "(no version)" for each in side) for side in (package.before, package.after)
+        )
+        sides = " → ".join(side or "(none)" for side in versions)
+        click.echo(
+            f"  {package.name}: {sides}, {'+' if package.grows >= 0 else '-'}{show_size(abs(package.grows))}"
+        )
+    for file in found.files:
+        sizes = ("(none)" if each is None else show_size(each) for each in (file.before, file.after))
+        click.echo(f"  {file.name}: {' → '.join(sizes)}")
+    click.echo(f"  {show_size(found.new_bytes)} of {show_size(after.size)} are new")
+
+
+def _need_release(store: ReleaseStore, wanted: str) -> Release:
+    """The staged release of a tag, an id or a channel. Raises InputError."""
+    from ectools.errors import InputError
+    from ectools.netboot.release.tags import ReleaseTags
+
+    found = ReleaseTags(store).find_id(wanted)
+    release = None if found is None else store.find(found)
+    if release is None:
+        raise InputError(
+            f"{wanted}: no such release is staged", hint="`ectools netboot releases list` shows them"
+        )
+    return release
 
 
 def _open_store(config: Path | None, state_dir: str | None) -> ReleaseStore:

@@ -95,7 +95,7 @@ class RolloutRoutes:
             )
         staged = await self._view.releases.list()
         # A rollout that is done has left the group with another release than the fleet says.
-        now = self._rollouts.find_standing(group_name) or group.release
+        now = self._rollouts.find_standing(group_name) or group.wanted
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
@@ -108,7 +108,7 @@ class RolloutRoutes:
             off_after=_read_number(body, "off_after", default=86400, least=1, most=365 * 86400),
             at=self._view.clock(),
             by=by,
-            base=group.release,
+            base=group.wanted,
         )
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:

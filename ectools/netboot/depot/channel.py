@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import EcError, InputError
 from ectools.files import parse_json
 from ectools.netboot.depot.interface import CHANNEL_NAME, TAG_NAME
-from ectools.netboot.signature.dsse import seal, unseal
+from ectools.netboot.signature.dsse import open_envelope, seal_envelope
 
 if TYPE_CHECKING:
     from ectools.netboot.settings.model import SignatureFormat
@@ -49,7 +49,7 @@ class ChannelPointer:
 def seal_pointer(pointer: ChannelPointer, *, form: SignatureFormat, private_key: bytes) -> bytes:
     """The file of a channel. Raises SignatureError."""
     payload = json.dumps({"format": _FORMAT, **vars(pointer)}, sort_keys=True).encode()
-    return seal(CHANNEL_TYPE, payload, form=form, private_key=private_key)
+    return seal_envelope(CHANNEL_TYPE, payload, form=form, private_key=private_key)
 
 
 def open_pointer(
@@ -59,7 +59,7 @@ def open_pointer(
 
     Raises SignatureError, ChannelError.
     """
-    payload = unseal(data, CHANNEL_TYPE, form=form, public_key=public_key, where=where)
+    payload = open_envelope(data, CHANNEL_TYPE, form=form, public_key=public_key, where=where)
     pointer = _parse(payload, where)
     if pointer.channel != name:
         raise ChannelError(

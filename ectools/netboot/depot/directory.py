@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from ectools.files import FileError, hold_lock, open_regular, read_regular, sync_directory, write_atomic
 from ectools.netboot.depot.interface import (
-    CHANNELS,
+    DEPOT_CHANNELS,
+    DEPOT_RELEASES,
     MAX_CHANNEL_BYTES,
     RECORD_NAME,
-    RELEASES,
     ChannelFile,
     DepotError,
     moved,
@@ -43,11 +43,11 @@ class DirectoryDepot:
 
     def find_path(self, tag: str, name: str) -> Path:
         """Where a file of a release stands, or would."""
-        return self.root / RELEASES / tag / name
+        return self.root / DEPOT_RELEASES / tag / name
 
     def publish(self, publication: Publication) -> bool:
         """See ``Depot``. What a publisher who was killed has left is removed by the next one."""
-        releases = self.root / RELEASES
+        releases = self.root / DEPOT_RELEASES
         target = releases / publication.tag
         try:
             releases.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class DirectoryDepot:
 
     def _is_there(self, publication: Publication) -> bool:
         """Whether this very release is published. Raises TakenError where another one is."""
-        target = self.root / RELEASES / publication.tag
+        target = self.root / DEPOT_RELEASES / publication.tag
         if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
             return False
         for file in publication.files:
@@ -114,12 +114,12 @@ class DirectoryDepot:
             write_atomic(path, data)
 
     def _find_channel(self, name: str) -> Path:
-        return self.root / CHANNELS / f"{name}.json"
+        return self.root / DEPOT_CHANNELS / f"{name}.json"
 
 
 def list_directory_tags(root: Path) -> list[str]:
     """The tags that are published in a directory, in their own order."""
-    return sorted(path.parent.name for path in (root / RELEASES).glob(f"*/{RECORD_NAME}"))
+    return sorted(path.parent.name for path in (root / DEPOT_RELEASES).glob(f"*/{RECORD_NAME}"))
 
 
 @contextlib.contextmanager

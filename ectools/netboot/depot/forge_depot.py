@@ -19,11 +19,11 @@ from ectools.errors import EcError, InputError
 from ectools.fetch.client import FetchError
 from ectools.fetch.sending import send
 from ectools.files import parse_json
-from ectools.netboot.depot.interface import CHANNELS, ChannelFile, DepotError, moved, taken
+from ectools.netboot.depot.interface import DEPOT_CHANNELS, ChannelFile, DepotError, moved, taken
 
 if TYPE_CHECKING:
     from ectools.fetch.client import HttpClient
-    from ectools.fetch.sending import Reply
+    from ectools.fetch.sending import SentReply
     from ectools.netboot.depot.interface import Publication
     from ectools.netboot.settings.depot_address import ForgeAddress
 
@@ -125,7 +125,7 @@ class ForgeDepot:
     def read_channel(self, name: str) -> ChannelFile | None:
         """See ``Depot``."""
         try:
-            found = self._get(f"contents/{CHANNELS}/{name}.json?ref={BRANCH}")
+            found = self._get(f"contents/{DEPOT_CHANNELS}/{name}.json?ref={BRANCH}")
         except FetchError as error:
             if error.status == 404:
                 return None
@@ -143,11 +143,11 @@ class ForgeDepot:
         body = {
             "branch": BRANCH,
             "content": base64.b64encode(data).decode(),
-            "message": f"{CHANNELS}: {name}",
+            "message": f"{DEPOT_CHANNELS}: {name}",
             **({} if version is None else {"sha": version}),
         }
         method = "POST" if version is None else "PUT"
-        self._send(method, f"contents/{CHANNELS}/{name}.json", body, accept=(200, 201, *_REFUSED))
+        self._send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *_REFUSED))
         there = self.read_channel(name)
         if there is None or there.data != data:
             raise moved(self.where, name)
@@ -166,7 +166,7 @@ class ForgeDepot:
             f"{self._api}/{path}", limit=_MAX_JSON, what="the forge's answer", take_page=True
         )
 
-    def _send(self, method: str, path: str, body: Any, *, accept: tuple[int, ...]) -> Reply:
+    def _send(self, method: str, path: str, body: Any, *, accept: tuple[int, ...]) -> SentReply:
         data = None if body is None else json.dumps(body).encode()
         return send(self.client, method, f"{self._api}/{path}", body=data, headers=_JSON, accept=accept)
 

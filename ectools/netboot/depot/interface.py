@@ -11,8 +11,8 @@ from ectools.errors import EcError, InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-RELEASES = "releases"
-CHANNELS = "channels"
+DEPOT_RELEASES = "releases"
+DEPOT_CHANNELS = "channels"
 RECORD_NAME = "release.json"
 """What is published last of a release: it says that all is there."""
 MAX_CHANNEL_BYTES = 256 << 10

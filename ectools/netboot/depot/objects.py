@@ -20,9 +20,9 @@ from ectools.fetch.client import FetchError
 from ectools.fetch.sending import send
 from ectools.fetch.sigv4 import CONTENT_SHA256
 from ectools.netboot.depot.interface import (
-    CHANNELS,
+    DEPOT_CHANNELS,
+    DEPOT_RELEASES,
     MAX_CHANNEL_BYTES,
-    RELEASES,
     ChannelFile,
     DepotError,
     moved,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.fetch.client import HttpClient
-    from ectools.fetch.sending import Reply
+    from ectools.fetch.sending import SentReply
     from ectools.netboot.depot.interface import Publication, PublishedFile
 
 _PROBE = "conditional-writes.txt"
@@ -59,7 +59,7 @@ class ObjectDepot:
 
     def find_url(self, tag: str, name: str) -> str:
         """Where a file of a release stands, or would."""
-        return f"{self._url}/{RELEASES}/{quote(tag)}/{quote(name)}"
+        return f"{self._url}/{DEPOT_RELEASES}/{quote(tag)}/{quote(name)}"
 
     def publish(self, publication: Publication) -> bool:
         """See ``Depot``. What was interrupted goes on with the files that are missing."""
@@ -150,7 +150,7 @@ class ObjectDepot:
                     hint="is there a cache in between? name the store itself",
                 )
 
-    def _put(self, url: str, body: bytes | Path, sha256: str, condition: dict[str, str]) -> Reply:
+    def _put(self, url: str, body: bytes | Path, sha256: str, condition: dict[str, str]) -> SentReply:
         return send(
             self.client,
             "PUT",
@@ -175,10 +175,10 @@ class ObjectDepot:
         self._is_asked = True
 
     def _find_channel(self, name: str, number: int) -> str:
-        return f"{self._url}/{CHANNELS}/{name}/{number}.json"
+        return f"{self._url}/{DEPOT_CHANNELS}/{name}/{number}.json"
 
     def _find_newest(self, name: str) -> str:
-        return f"{self._url}/{CHANNELS}/{name}/newest"
+        return f"{self._url}/{DEPOT_CHANNELS}/{name}/newest"
 
     def _read(self, url: str, *, limit: int, what: str) -> bytes | None:
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-CREDENTIAL = "store-credentials"
+S3_CREDENTIAL = "store-credentials"
 _MAX_BYTES = 64 << 10
 _SECTION = "default"
 _KEY, _SECRET, _TOKEN = "aws_access_key_id", "aws_secret_access_key", "aws_session_token"
@@ -31,7 +31,7 @@ def find_s3_credentials(
     """
     environment = os.environ if environment is None else environment
     if file is not None:
-        path = find_secret(file, credential=CREDENTIAL)
+        path = find_secret(file, credential=S3_CREDENTIAL)
         return _build(_parse(read_input(path, limit=_MAX_BYTES), str(path)), str(path))
     given = {name: environment.get(name.upper(), "") for name in (_KEY, _SECRET, _TOKEN)}
     return _build(given, f"${_KEY.upper()}, ${_SECRET.upper()}") if given[_KEY] or given[_SECRET] else None

@@ -91,7 +91,7 @@ class _Builder:
 
     def build_group(self, name: str, raw: Mapping[str, Any]) -> NodeGroup:
         self._check_name("groups", name)
-        binary = raw.get("bootBinary")
+        binary, slots = raw.get("bootBinary"), raw.get("slots")
         if raw.get("release") is not None and raw.get("channel") is not None:
             self._add(("groups", name, "channel"), raw["channel"], "set beside release", "one of the two")
         return NodeGroup(
@@ -104,6 +104,7 @@ class _Builder:
             kernel_arguments=self._check_arguments(("groups", name), raw),
             healthy_within=int(raw.get("healthyWithin", HEALTHY_WITHIN)),
             health_units=self._check_units(("groups", name), raw),
+            slots=None if slots is None else int(slots),
             install=self._build_install(("groups", name), raw),
         )
 

@@ -61,7 +61,8 @@ class NodeGroup:
 
     ``system`` None: the one for a machine's architecture; ``boot_binary`` None: the one that all machines
     get. ``healthy_within``: seconds from a boot's script to
-    its healthy report; ``health_units``: units that are active then.
+    its healthy report; ``health_units``: units that are active then. ``slots``: how many may be away at a
+    time to boot again, None: nobody asks here.
     """
 
     name: str
@@ -73,6 +74,7 @@ class NodeGroup:
     kernel_arguments: tuple[str, ...] = ()
     healthy_within: int = HEALTHY_WITHIN
     health_units: tuple[str, ...] = ()
+    slots: int | None = None
     install: InstallSettings = NOTHING_SAID
 
     @property

@@ -298,7 +298,10 @@ class RequestHandler:
             headers["Allow"] = "GET, HEAD"
         if error.status in _LATER:
             headers["Retry-After"] = str(self._settings.choose_retry_after())
-        reply = MemoryReply(status=error.status, headers=headers, body=f"{error.message}\n".encode())
+        body = error.message if error.document is None else json.dumps(error.document)
+        if error.document is not None:
+            headers["Content-Type"] = "application/json"
+        reply = MemoryReply(status=error.status, headers=headers, body=f"{body}\n".encode())
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             reply.force_close()
         return reply

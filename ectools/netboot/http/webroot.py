@@ -20,6 +20,7 @@ from ectools.errors import EcError, InputError
 from ectools.netboot.http.conditional import Validators
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -30,11 +31,15 @@ _STORE_MTIME = 1
 
 
 class RejectedError(EcError):
-    """A request that is not served: the HTTP status, and a sentence for the client that names no path."""
+    """A request that is not served: the HTTP status, and a sentence for the client that names no path.
 
-    def __init__(self, status: int, message: str) -> None:
+    ``document``: what a client that is a program gets as JSON in place of the sentence.
+    """
+
+    def __init__(self, status: int, message: str, *, document: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.document = document
 
 
 @dataclass(frozen=True, kw_only=True)

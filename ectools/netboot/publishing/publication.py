@@ -27,7 +27,7 @@ from ectools.netboot.release.checksums import (
 from ectools.netboot.release.pack import find_tag_time, pack
 from ectools.netboot.release.systems import is_archive_name
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
-from ectools.netboot.signature.dsse import seal
+from ectools.netboot.signature.dsse import seal_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ def pack_publication(
     if key is not None:
         signature = make_signature(key.format, data=text, private_key=private_key)
         write_atomic(out / f"{SUMS_NAME}{SUFFIXES[key.format]}", signature)
-        envelope = seal(STATEMENT_TYPE, statement, form=key.format, private_key=private_key)
+        envelope = seal_envelope(STATEMENT_TYPE, statement, form=key.format, private_key=private_key)
         write_atomic(out / ENVELOPE_NAME, envelope)
     return read_publication(out, out, tag=tag)
 

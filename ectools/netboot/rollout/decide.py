@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ectools.errors import show_list
+from ectools.errors import cut, show_list
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.rollout.model import Rollout, RolloutState
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import Known, RolloutPlan
 
+MAX_FAILED_BESIDE = 32
+"""Failed nodes that are kept beside those that are allowed: more of them end it no sooner, and what is kept
+is bounded, however many say whatever at once.
+"""
 _BAD = frozenset({BootState.FAILED, BootState.UNHEALTHY})
 
 
@@ -113,6 +117,8 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
     for node, since in rollout.taken.items():
         if node in failed:
             continue
+        if len(failed) >= rollout.plan.max_failures + MAX_FAILED_BESIDE:
+            break  # it has ended by that
         boots = [boot for boot in known.boots.get(node, ()) if boot.started >= since]
         mine = [boot for boot in boots if boot.release == rollout.plan.target]
         bad = next((boot for boot in mine if boot.state in _BAD), None)
@@ -152,7 +158,7 @@ def _end(rollout: Rollout, state: RolloutState, *, why: str | None, now: float) 
 
 
 def _explain(boot: NodeBoot) -> str:
-    return boot.why or f"{boot.state} after {boot.last_stage}"
+    return cut(boot.why or f"{boot.state} after {boot.last_stage}")
 
 
 def _explain_lateness(boots: list[NodeBoot]) -> str:

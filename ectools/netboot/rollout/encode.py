@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from ectools.errors import MAX_SHOWN_CHARS
+from ectools.netboot.rollout.decide import MAX_FAILED_BESIDE
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _PLAN = tuple(each.name for each in fields(RolloutPlan))
 
@@ -29,6 +32,19 @@ def encode_rollout(rollout: Rollout) -> dict[str, Any]:
         "ended": rollout.ended,
         "unsettled": rollout.is_unsettled,
     }
+
+
+def measure_largest(plan: RolloutPlan, nodes: Collection[str]) -> int:
+    """Bytes of a rollout to these nodes when it is at its largest, as JSON."""
+    count = min(len(nodes), plan.max_failures + MAX_FAILED_BESIDE)
+    largest = Rollout(
+        plan=plan,
+        taken=dict.fromkeys(nodes, 1e9 / 3),
+        healthy=frozenset(nodes),
+        failed=dict.fromkeys(sorted(nodes, key=len)[-count:], "\u20ac" * (MAX_SHOWN_CHARS + 32)),
+        why="\u20ac" * 4096,
+    )
+    return len(json.dumps(encode_rollout(largest)))
 
 
 def decode_rollout(raw: Mapping[str, Any]) -> Rollout:

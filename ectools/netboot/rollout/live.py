@@ -22,11 +22,12 @@ from ectools.netboot.rollout.decide import (
     settle,
     start_rollout,
 )
+from ectools.netboot.rollout.encode import measure_largest
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.seen import SeenBoots
-from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -149,6 +150,12 @@ class LiveRollouts:
                 f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
             )
 
+        members = self._list_members(plan.group)
+        if measure_largest(plan, members) > MAX_VALUE_BYTES:
+            raise InputError(
+                f"{plan.group}: a rollout to {len(members)} nodes is too large to be kept",
+                hint="make groups of at most 3,000 nodes, or allow fewer failures",
+            )
         now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
             raise RolloutConflictError(
@@ -261,7 +268,7 @@ class LiveRollouts:
     def _is_in_force(self, rollout: Rollout) -> bool:
         """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
         group = self._fleet().groups.get(rollout.plan.group)
-        return group is not None and group.release == rollout.plan.base
+        return group is not None and group.wanted == rollout.plan.base
 
     async def _supersede(self, rollout: Rollout) -> None:
         group = rollout.plan.group

@@ -4,9 +4,9 @@
     GET /assignment?boot=TOKEN&take=yes   a rollout may give it the release; the node boots again at once
 
 The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
-``name=value``, for a shell: ``node``, ``boot`` (network, disk or hold), ``runs`` and ``release`` (ids;
-``release`` is empty where none is staged). A node boots again where ``boot`` is network and ``release``
-another than ``runs``.
+``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
+boot, ``boot`` (network, disk or hold), ``runs`` and ``release`` (ids; ``release`` is empty where none is
+staged). A node boots again where ``boot`` is network and ``release`` another than ``runs``.
 """
 
 from __future__ import annotations
@@ -84,8 +84,12 @@ class NodeAssignments:
         led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
         assignment = assign(self._live.fleet, node, self._live.get_override(node.name), led)
         release = await self._find_release(assignment)
+        group = self._live.fleet.groups.get(node.group or "")
         lines = {
             "node": node.name,
+            "group": node.group or "",
+            "slots": "" if group is None or group.slots is None else group.slots,
+            "state": boot.state.value,
             "boot": assignment.boot.value,
             "runs": boot.release,
             "release": release or "",

@@ -25,6 +25,7 @@ from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.rollout.slots import GroupSlots
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.boot_user import become_boot_user
 from ectools.netboot.server.fleet_service import FleetService
@@ -139,6 +140,7 @@ class _Boot:
             boots=self._records.boots,
             live=self._live,
             rollouts=self._rollouts.rollouts,
+            slots=GroupSlots(self._records.store, clock=time.time),
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -146,7 +148,7 @@ class _Boot:
             access_check=self._site.check,
             router=self._site,
             classify=self._site.classify,
-            receiver=self._site.reports,
+            receiver=self._site.receiver,
         )
         self._server.other_guards += [self._site.guard, self._records.store.guard]
         self._dnsmasq = self._build_dnsmasq(grants)

@@ -29,10 +29,12 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES
 from ectools.netboot.server.boot_tracker import BootTracker
+from ectools.netboot.server.fleet_lock import FleetLock
 from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.node_assignments import NodeAssignments
 from ectools.netboot.server.node_reports import NodeReports
+from ectools.netboot.server.receivers import Receivers
 from ectools.netboot.server.script_desk import CurrentRelease, ScriptDesk, is_probe
 from ectools.timers import Guard
 
@@ -42,11 +44,12 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.http.admission import Standing
-    from ectools.netboot.http.handler import RequestInfo
+    from ectools.netboot.http.handler import Receiver, RequestInfo
     from ectools.netboot.http.responses import Delivery
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.rollout.live import LiveRollouts
+    from ectools.netboot.rollout.slots import GroupSlots
     from ectools.netboot.server.policy import ServingPolicy
 
 _log = log.Log(__name__)
@@ -88,7 +91,8 @@ class BootSite:
     """The router of one store. ``details`` gives further fields of the health report.
 
     ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
-    fleet, as it is changed while it is used, and ``rollouts`` what leads its groups.
+    fleet, as it is changed while it is used, ``rollouts`` what leads its groups, and ``slots`` how many of
+    each may be away. ``receiver`` takes what clients send.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class BootSite:
         boots: BootRegister | None = None,
         live: LiveFleet | None = None,
         rollouts: LiveRollouts | None = None,
+        slots: GroupSlots | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -136,6 +141,10 @@ class BootSite:
             clock=clock,
         )
         self._assignments: NodeAssignments | None = None
+        self.receiver: Receiver | None = self.reports
+        if self.reports is not None and live is not None and slots is not None:
+            lock = FleetLock(slots, fleet=lambda: live.fleet, name_client=self._name_client, clock=clock)
+            self.receiver = Receivers([self.reports, lock])
         if boots is not None and live is not None and rollouts is not None:
             self._assignments = NodeAssignments(
                 boots,

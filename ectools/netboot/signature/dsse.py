@@ -34,7 +34,7 @@ def encode_pae(kind: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
-def seal(kind: str, payload: bytes, *, form: SignatureFormat, private_key: bytes) -> bytes:
+def seal_envelope(kind: str, payload: bytes, *, form: SignatureFormat, private_key: bytes) -> bytes:
     """The envelope of a payload, on one line; the same for the same. Raises SignatureError."""
     signature = make_signature(form, data=encode_pae(kind, payload), private_key=private_key)
     envelope = {
@@ -45,7 +45,7 @@ def seal(kind: str, payload: bytes, *, form: SignatureFormat, private_key: bytes
     return json.dumps(envelope).encode() + b"\n"
 
 
-def unseal(data: bytes, kind: str, *, form: SignatureFormat, public_key: bytes, where: str) -> bytes:
+def open_envelope(data: bytes, kind: str, *, form: SignatureFormat, public_key: bytes, where: str) -> bytes:
     """The payload, which one of the envelope's signatures is of, by this key. Raises SignatureError."""
     payload, signatures = _parse(data, kind, where)
     refused = None

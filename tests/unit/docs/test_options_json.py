@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,6 @@ from ectools.docs.links import SourceUrl
 from ectools.docs.model import DocSettings
 from ectools.docs.options_json import write_pages
 from ectools.docs.reference import build_reference
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INNER = {
     "type": "object",
@@ -117,3 +115,32 @@ def test_names_are_shown_and_sorted_as_nix_does(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"properties": dict.fromkeys(names, option)}))
     (text,) = write_pages(build_reference([str(tmp_path / "x.json")])).values()
     assert list(json.loads(text)) == ['"\\$x"', '"a.b"', '"if"', '"ä"', "*", "<n>", "B", "b"]
+
+
+SCHEMAS = Path(__file__).parents[3] / "schemas"
+
+
+@pytest.mark.parametrize("source_url", [None, SourceUrl("https://e.org/{path}#L{line}")])
+def test_each_reader_finds_what_it_expects(source_url: SourceUrl | None) -> None:
+    # By their sources: option.rs of ixx (NuschtOS search), options_docsource.rs of manix, and options.py of
+    # nixos-render-docs (BaseConverter, OptionDocsRestrictions).
+    schemas = [str(path) for path in sorted(SCHEMAS.glob("ec-*.schema.json"))]
+    reference = build_reference(schemas, settings=DocSettings(source_url=source_url, internal=True))
+    options = json.loads(write_pages(reference)["options.json"])
+    assert len(options) > 100
+    for option in options.values():
+        # ixx knows no other fields, and wants these; manix wants `loc` and `type`.
+        required = {"declarations", "description", "loc", "readOnly", "type"}
+        assert required <= option.keys() <= required | {"default", "example", "relatedPackages"}
+        assert all(isinstance(option[field], str) for field in ("description", "type"))
+        assert isinstance(option.get("relatedPackages", ""), str)
+        assert isinstance(option["readOnly"], bool)
+        assert all(isinstance(part, str) for part in option["loc"])
+        for field in {"default", "example"} & option.keys():
+            assert option[field].keys() == {"_type", "text"}
+            assert option[field]["_type"] in {"literalExpression", "literalMD"}
+            assert isinstance(option[field]["text"], str)
+        for place in option["declarations"]:
+            assert isinstance(place, str) or place.keys() == {"name", "url"}
+        # nixos-render-docs ends at a heading in a description.
+        assert not any(line.lstrip().startswith("#") for line in option["description"].splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ectools.options.causes import Cause, Step, find_broken, find_cause
+from ectools.options.causes import Cause, Step, find_broken, find_cause, find_notes
 from ectools.options.dump import Dump, Tree
 from pynix_eval_shim import Frame, NixError, Report
 
@@ -82,3 +82,18 @@ def test_broken_options_are_found_within_types_and_not_within_values() -> None:
         each.note({("b.<name>.i", "default"): cause, ("b", "default"): cause})
     assert inner["causes"] == {"default": cause}
     assert "causes" not in options[1]
+
+
+def test_notes_are_the_steps_without_a_place_each_once_and_not_ours() -> None:
+    frames = [
+        Frame(message="from call site"),
+        Frame(message="while evaluating the attribute 'x'", file="/x.nix", line=3),
+        Frame(message="definitions for\n`a'"),
+        Frame(message='ectools-0123456789abcdef:["a","type"]'),
+        Frame(message="definitions for `a'"),
+        *(Frame(message=f"note {number}") for number in range(9)),
+    ]
+    assert find_notes(error("m", *frames)) == (
+        "definitions for `a'",
+        *(f"note {number}" for number in range(7)),
+    )

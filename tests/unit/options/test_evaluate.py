@@ -331,6 +331,37 @@ class TestBrokenOptions:
         assert caught.value.hint == "see above"
         assert len(nix.requests) == 2
 
+    @pytest.mark.parametrize("aborts", [False, True])
+    def test_what_takes_too_long_is_no_fault_of_an_option(
+        self, monkeypatch: pytest.MonkeyPatch, aborts: bool
+    ) -> None:
+        asked = []
+
+        def take_long(_expression: str, **arguments: Any) -> str:
+            question = json.loads(Path(arguments["nix_path"]["ectools-request"]).read_text())
+            asked.append(question)
+            frames = (shim.Frame(message=f'{question["context"]}["a","type"]'),)
+            if aborts and len(asked) == 1:
+                raise shim.AbortedError("no", report=shim.Report(trace=frames))
+            raise shim.NixTimeoutError("took longer than 900 s", report=shim.Report(trace=frames))
+
+        monkeypatch.setattr(shim, "evaluate", take_long)
+        with pytest.raises(OptionsError, match="took longer than 900 s") as caught:
+            evaluate_expression("x")
+        assert len(asked) == 1 + aborts
+        assert ("without what ended it before in a" in caught.value.message) == aborts
+        assert "part of the tree" in str(caught.value.hint)
+
+    def test_all_evaluations_together_have_an_end(
+        self, nix: FakeNix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nix.aborts = {"a": ("default",), "b.c": ("default",), "d": ("default",)}
+        nix.tells = True
+        clock = iter(range(0, 100000, 850))
+        monkeypatch.setattr(request.time, "monotonic", lambda: float(next(clock)))
+        evaluate_expression("x")
+        assert [call["limits"].seconds for call in nix.calls] == [900.0, 900.0, 900.0, 200.0]
+
     def test_marks_of_somebody_else_count_for_nothing(self, nix: FakeNix) -> None:
         nix.aborts = {"b.c": ("default",)}
         nix.before = 'trace: ectools-0123456789abcdef:["begin", "z", "type"]\n["begin", "y", "type"]'

@@ -80,7 +80,7 @@ def test_facts_have_bounds(build: Build) -> None:
         "maxConnections": 10**9,
         "tftp": {"maxTransfers": 10**9},
         "chainTokenFile": "/a%b",
-        "release": {"tokenFile": None, "refresh": None},
+        "release": {"tokenFile": None, "credentialsFile": None, "refresh": None},
         "ipxe": {"strategy": "autoexec"},
         "proxyDhcp": {"enable": False},
         "httpPort": 1024,

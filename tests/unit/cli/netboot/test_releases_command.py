@@ -167,3 +167,40 @@ def test_damage_is_told_and_is_the_exit_status(program: Program, state: Path) ->
     status, out, err = program(COMMAND, "verify", "--state-dir", state, NO_ID)
     assert (status, out) == (1, "")
     assert NO_ID in err
+
+
+def test_what_changes_from_one_to_another(program: Program, state: Path) -> None:
+    old = put(state, "old", staged_at=0, tag="boot-v1")
+    new = put(state, "newer", staged_at=1, tag="boot-v2")
+    status, out, _ = program(COMMAND, "diff", "--state-dir", state, "boot-v1", new.id)
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            f"{old.title} → {new.title}",
+            "  kernel: 3 bytes → 5 bytes",
+            "  5 bytes of 11 bytes are new",
+        ],
+    )
+    status, out, _ = program(COMMAND, "diff", "--state-dir", state, "--json", old.id, "boot-v2")
+    assert (status, json.loads(out)) == (
+        0,
+        {
+            "old": old.id,
+            "new": new.id,
+            "packages": None,
+            "files": [{"name": "kernel", "before": 3, "after": 5}],
+            "new_bytes": 5,
+        },
+    )
+    status, _, err = program(COMMAND, "diff", "--state-dir", state, "boot-v1", "channel:stable")
+    assert (status, "channel:stable: no such release is staged" in err) == (2, True)
+
+
+def test_a_channel_is_a_mark_and_a_name(program: Program, state: Path) -> None:
+    release = put(state, "one", staged_at=0)
+    (state / "channels").mkdir()
+    known = {"counter": 7, "tag": "boot-v1", "sums": "0" * 64, "release": release.id}
+    (state / "channels/stable").write_text(json.dumps(known))
+    status, out, _ = program(COMMAND, "list", "--state-dir", state, "--json")
+    assert (status, json.loads(out)[0]["marks"]) == (0, ["current", "channel:stable"])
+    assert program(COMMAND, "diff", "--state-dir", state, "boot-v1", "channel:stable")[0] == 0

@@ -140,6 +140,23 @@ def test_the_next_one_begins_and_goes_back_where_the_last_one_has_led() -> None:
     run(scenario)
 
 
+def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> None:
+    led = replace(PREVIOUS, marks=("channel:stable",))
+    api = Api(
+        releases=FixedReleases(CURRENT, led),
+        document={**FLEET, "groups": {"runners": {"channel": "stable"}, "installed": {"boot": "disk"}}},
+    )
+
+    async def scenario() -> None:
+        async with api.serve() as client:
+            _, started = await ask(client, "POST", "rollouts", START)
+            assert started["before"]["tag"] == "boot-v1"
+            await api.rollouts.offer("runners", "nuc-07")
+            assert (find_next(api, "nuc-07"), find_next(api, "nuc-08")) == (CURRENT.id, PREVIOUS.id)
+
+    asyncio.run(scenario())
+
+
 def test_a_boot_that_failed_counts_also_where_another_came_after_it() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
         await ask(client, "POST", "rollouts", START)

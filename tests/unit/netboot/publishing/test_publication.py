@@ -21,7 +21,7 @@ from ectools.netboot.publishing.provenance import (
 from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
 from ectools.netboot.release.checksums import parse_checksums
 from ectools.netboot.release.pack import Compression
-from ectools.netboot.signature.dsse import unseal
+from ectools.netboot.signature.dsse import open_envelope
 
 ARCHIVE = "ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz"
 
@@ -47,7 +47,7 @@ def test_all_of_a_release_is_bound_to_its_signature(made: Promoted) -> None:
         name: len(data) for name, data in files.items() if name != "release.json"
     }
     key = (made.home / "key.pub").read_bytes()
-    sealed = unseal(files[ENVELOPE_NAME], STATEMENT_TYPE, form=FORM, public_key=key, where="it")
+    sealed = open_envelope(files[ENVELOPE_NAME], STATEMENT_TYPE, form=FORM, public_key=key, where="it")
     assert sealed == files[PROVENANCE_NAME]
     statement = json.loads(sealed)
     assert statement["_type"] == "https://in-toto.io/Statement/v1"

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.depots import ForgeApi, WebStore, start_forge_api, start_web_store
+from support.fetching import RETRY
 from support.promoted import FORM, Promoted
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
 from ectools.errors import EcError, ProblemsError
 from ectools.netboot.depot.channel import ChannelError, ChannelPointer, seal_pointer
+from ectools.netboot.fleet.load import load_fleet
+from ectools.netboot.fleet.model import NodeGroup
 from ectools.netboot.release.channels import (
     OlderPointerError,
     check_pointer,
@@ -26,13 +29,18 @@ from ectools.netboot.release.channels import (
     read_known,
     read_pointer,
 )
+from ectools.netboot.release.depot_source import find_in_depot
 from ectools.netboot.release.followed import follow, list_group_channels
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.rollback import roll_back
 from ectools.netboot.release.stage import StageOutcome, stage
 from ectools.netboot.release.store import ReleaseStore, StoreError
 from ectools.netboot.release.tags import ReleaseTags
+from ectools.netboot.settings.depot_address import DirectoryAddress
+from ectools.netboot.settings.model import DepotSource
+from ectools.netboot.settings.source import check_group_channels
 from ectools.netboot.signature import SignatureError
+from ectools.parsing import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -367,6 +375,19 @@ def test_settings_that_cannot_work(tmp_path: Path, options: dict[str, Any], word
     assert words in caught.value.render()
 
 
+def test_a_groups_channel_takes_a_key(tmp_path: Path) -> None:
+    groups = {"first": NodeGroup(name="first", channel="canary"), "rest": NodeGroup(name="rest")}
+    for is_signed, count in ((True, 0), (False, 1)):
+        problems = Problems("services.every-channel.netboot")
+        check_group_channels(groups, problems, is_signed=is_signed)
+        assert len(problems.found) == count
+    file = tmp_path / "fleet.toml"
+    file.write_text('[groups.first]\nchannel = "canary"\nrelease = "boot-v1"\n')
+    with pytest.raises(ProblemsError) as caught:
+        load_fleet(file)
+    assert "set beside release" in caught.value.render()
+
+
 def test_a_channel_without_a_key_is_not_followed(tmp_path: Path) -> None:
     given = build_settings(
         tmp_path / "state", release_tarball=str(write_archive(tmp_path, release_files()))
@@ -387,6 +408,23 @@ def test_a_record_that_is_damaged_is_not_taken_for_none(local: Promoted) -> None
     (local.home / "state/channels/stable").write_text("{}")
     with pytest.raises(StoreError, match="is no record of a channel"):
         local.stage()
+
+
+def test_a_release_is_found_by_its_tag(local: Promoted) -> None:
+    source = DepotSource(
+        address=DirectoryAddress(path=local.home / "depot"),
+        tag="boot-v1",
+        token_file=None,
+        credentials_file=None,
+        artifact="*",
+        other_artifacts=(),
+    )
+    found = find_in_depot(source, "boot-v1", RETRY)
+    assert found.release.has_artifact("ec-runner-x86_64-netboot-boot-v1.tar.gz")
+    assert SUMS in found.published.names()
+    with pytest.raises(EcError, match=r"boot-v9: there is no SHA256SUMS\.txt"):
+        find_in_depot(source, "boot-v9", RETRY)
+    assert local.stage(None, release_tag="boot-v1").release.tag == "boot-v1"
 
 
 def test_a_pointer_is_read_by_its_key(local: Promoted) -> None:

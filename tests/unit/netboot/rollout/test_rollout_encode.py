@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.page_samples import make_boot
 
-from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
-from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
+from ectools.netboot.boots.model import BootState
+from ectools.netboot.rollout.decide import MAX_FAILED_BESIDE, decide, start_rollout
+from ectools.netboot.rollout.encode import decode_rollout, encode_rollout, measure_largest
+from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.state.interface import MAX_VALUE_BYTES
 
 NAMES = st.text("ab-0", min_size=1, max_size=3)
 TIMES = st.floats(0, 1e10)
@@ -64,3 +69,21 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
     plan = RolloutPlan(id="r", group="g", target="t", before="b")
     raw = encode_rollout(Rollout(plan=plan))
     assert decode_rollout({**raw, "new": 1, "plan": {**raw["plan"], "new": 1}}) == Rollout(plan=plan)
+
+
+def test_what_is_kept_of_a_rollout_is_never_larger_than_was_said_beforehand() -> None:
+    """A last wave of which all report something long, at once: it is kept, and so it stops."""
+    names = [f"node-{number:04}" for number in range(3000)]
+    plan = RolloutPlan(id="r" * 16, group="g", target="t", before="b", max_failures=3, canary=3000)
+    rollout = start_rollout(plan)
+    rollout = replace(rollout, taken=dict.fromkeys(names, 1.0e9), healthy=frozenset(names[:1500]))
+    said = "\u20ac" * 5000
+    bad = make_boot("x", BootState.UNHEALTHY, ago=0, now=1.0e9 + 1, why=said)
+    boots = {name: [replace(bad, node=name, release="t")] for name in names}
+    known = Known(nodes=frozenset(names), boots=boots, heard={}, now=1.0e9 + 5)
+    stopped = decide(rollout, known)
+    assert stopped.state is RolloutState.STOPPED
+    assert len(stopped.failed) == plan.max_failures + MAX_FAILED_BESIDE
+    size = len(json.dumps(encode_rollout(stopped)))
+    assert size <= measure_largest(plan, names) <= MAX_VALUE_BYTES
+    assert measure_largest(plan, [f"node-{number:05}" for number in range(8000)]) > MAX_VALUE_BYTES

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.assignment import Assignment
 
 FLEET: dict[str, Any] = {
-    "groups": {"runners": {"release": PREVIOUS.id}},
+    "groups": {"runners": {"release": PREVIOUS.id, "slots": 2}},
     "nodes": {
         name: {"group": "runners", "match": {"serial": name}, "hold": name == "held"}
         for name in ("a", "b", "c", "held")
@@ -101,7 +101,8 @@ async def expect(status: int, asking: Awaitable[Any]) -> None:
 def test_who_runs_what_it_should_is_told_so_for_as_long_as_it_runs() -> None:
     async def scenario(world: World) -> None:
         token = await world.boot("a")
-        wanted = {"node": "a", "boot": "network", "runs": PREVIOUS.id, "release": PREVIOUS.id}
+        wanted = {"node": "a", "group": "runners", "slots": "2", "state": "booting"}
+        wanted |= {"boot": "network", "runs": PREVIOUS.id, "release": PREVIOUS.id}
         assert await world.ask(token) == wanted
         world.api.now += 90 * 86400  # a report's time is over long since
         assert await world.ask(token) == wanted

@@ -12,7 +12,7 @@ from support.needs import require_tool
 
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SignatureError, find_public_key
-from ectools.netboot.signature.dsse import encode_pae, seal, unseal
+from ectools.netboot.signature.dsse import encode_pae, open_envelope, seal_envelope
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,11 +59,11 @@ def check_by_program(form: SignatureFormat, directory: Path, public: Path) -> No
 @pytest.mark.parametrize("form", SignatureFormat)
 def test_an_envelope_is_checked_by_stock_programs(form: SignatureFormat, tmp_path: Path) -> None:
     private, public = make_key(form, tmp_path)
-    data = seal(KIND, TEXT, form=form, private_key=private)
-    assert seal(KIND, TEXT, form=form, private_key=private) == data
+    data = seal_envelope(KIND, TEXT, form=form, private_key=private)
+    assert seal_envelope(KIND, TEXT, form=form, private_key=private) == data
     found = find_public_key(form, private)
-    assert unseal(data, KIND, form=form, public_key=public.read_bytes(), where="it") == TEXT
-    assert unseal(data, KIND, form=form, public_key=found, where="it") == TEXT
+    assert open_envelope(data, KIND, form=form, public_key=public.read_bytes(), where="it") == TEXT
+    assert open_envelope(data, KIND, form=form, public_key=found, where="it") == TEXT
     envelope = json.loads(data)
     payload = base64.b64decode(envelope["payload"])
     (tmp_path / "pae").write_bytes(
@@ -77,7 +77,7 @@ def test_an_envelope_is_checked_by_stock_programs(form: SignatureFormat, tmp_pat
         {**envelope, "signatures": [{"sig": base64.b64encode(b"x").decode()}]},
     ):
         with pytest.raises(SignatureError, match="is not signed by the pinned key"):
-            unseal(json.dumps(changed).encode(), KIND, form=form, public_key=found, where="it")
+            open_envelope(json.dumps(changed).encode(), KIND, form=form, public_key=found, where="it")
 
 
 def test_what_is_no_envelope() -> None:
@@ -99,7 +99,7 @@ def test_what_is_no_envelope() -> None:
         ),
     ):
         with pytest.raises(SignatureError, match="is no DSSE envelope"):
-            unseal(data, KIND, form=SignatureFormat.OPENSSL, public_key=b"", where="it")
+            open_envelope(data, KIND, form=SignatureFormat.OPENSSL, public_key=b"", where="it")
 
 
 def test_what_is_signed_says_its_kind() -> None:

@@ -1,0 +1,105 @@
+"""``ectools netboot publish`` and ``promote``: what they print, and how they are given."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from support.promoted import Promoted
+from support.releases import release_files
+
+from ectools.cli.netboot.depot_options import read_key
+from ectools.cli.netboot.promote import COMMAND as PROMOTE
+from ectools.cli.netboot.publish import COMMAND as PUBLISH
+from ectools.cli.netboot.stage import COMMAND as STAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Program
+
+pytestmark = pytest.mark.usefixtures("owners")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Promoted:
+    """Keys, and a netboot output."""
+    found = Promoted(home=tmp_path, place=str(tmp_path / "depot"), source=f"file:{tmp_path / 'depot'}")
+    (tmp_path / "output").mkdir()
+    for name, data in release_files().items():
+        (tmp_path / "output" / name).write_bytes(data)
+    return found
+
+
+def key_of(made: Promoted) -> tuple[str, ...]:
+    return ("--signature-format", "openssl", "--key-file", str(made.home / "key"))
+
+
+def test_a_release_is_published_promoted_and_staged(program: Program, made: Promoted) -> None:
+    arguments = (made.home / "output", "--tag", "boot-v2026.03.02", "--to", made.place, *key_of(made))
+    status, out, _ = program(PUBLISH, *arguments)
+    assert (status, out) == (0, f"boot-v2026.03.02: published: {made.place}\n")
+    status, out, _ = program(PUBLISH, *arguments, "--json")
+    found = json.loads(out)
+    assert (status, found["outcome"], found["files"][0]["name"]) == (0, "unchanged", "SHA256SUMS.txt")
+    status, out, _ = program(PROMOTE, "boot-v2026.03.02", "canary", "--in", made.place, *key_of(made))
+    assert (status, out) == (0, "canary: nothing → boot-v2026.03.02\n")
+    promote = ("canary", "stable", "--in", made.place, *key_of(made))
+    status, out, _ = program(PROMOTE, *promote, "--valid-days", "30")
+    assert (status, out.startswith("stable: nothing → boot-v2026.03.02, until 20")) == (0, True)
+    status, out, _ = program(PROMOTE, *promote, "--json")
+    found = json.loads(out)
+    assert (found["moved"], found["before"], found["tag"]) == (False, "boot-v2026.03.02", "boot-v2026.03.02")
+    status, out, _ = program(PROMOTE, *promote)
+    assert out == "stable: leads to boot-v2026.03.02 already; nothing changed\n"
+    pinned = ("--signature-format", "openssl", "--public-key-file", str(made.home / "key.pub"))
+    followed = ("--source", made.source, "--channel", "stable", "--state-dir", made.home / "state")
+    status, out, _ = program(STAGE, *followed, *pinned)
+    assert (status, out.startswith("boot-v2026.03.02 (sha256-")) == (0, True)
+    status, _, err = program(STAGE, *followed, *pinned, "--tag", "boot-v2026.03.02")
+    assert (status, "--channel excludes --tag and --tarball" in err) == (2, True)
+
+
+def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted) -> None:
+    arguments = ("--tag", "boot-v1", "--to", made.place, *key_of(made))
+    assert program(PUBLISH, made.home / "output", *arguments)[0] == 0
+    (made.home / "output/kernel").write_bytes(b"kernel of another")
+    status, out, err = program(PUBLISH, made.home / "output", *arguments)
+    assert (status, out) == (1, "")
+    assert "another release is published as boot-v1" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--key-file", "key"), "go together"),
+        (("--to", "oci://x"), "names no place"),
+        (("--commit", "main", "--source", "git+https://x"), "is no commit of a source"),
+    ],
+)
+def test_how_it_is_not_given(
+    program: Program, made: Promoted, arguments: tuple[str, ...], words: str
+) -> None:
+    given = (made.home / "output", "--tag", "boot-v1", "--to", made.place, *arguments)
+    status, _, err = program(PUBLISH, *given)
+    assert status == 2
+    assert words in err
+
+
+def test_a_key_has_its_program(made: Promoted) -> None:
+    assert read_key(None, None) is None
+    found = read_key("openssl", made.home / "key")
+    assert found is not None
+    assert (found.form, found.file) == ("openssl", made.home / "key")
+
+
+def test_what_is_packed_is_published_alone(program: Program, made: Promoted) -> None:
+    made.publish("boot-v1")
+    packed = made.home / "packed-boot-v1-one"
+    arguments = ("--tag", "boot-v1", "--to", made.place)
+    assert (
+        program(PUBLISH, packed, *arguments)[1] == f"boot-v1: was published already, the same: {made.place}\n"
+    )
+    status, _, err = program(PUBLISH, packed, *arguments, *key_of(made))
+    assert (status, "it is published alone and as it is" in err) == (2, True)
