@@ -3,6 +3,7 @@
 let
   modules = {
     ec-ipxe-qemu.imports = [ ./modules/ec-ipxe-qemu.nix ];
+    ec-install.imports = [ ./modules/ec-install.nix ];
     ec-netboot.imports = [ ./modules/ec-netboot.nix ];
     ec-node.imports = [ ./modules/ec-node.nix ];
     ec-publisher-guest.imports = [ ./modules/ec-publisher-guest.nix ];

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOK_SECONDS = 1.0
-ONCE_TARGETS = ("network", "disk", "install")
-"""As ectools.netboot.fleet.override has it, which takes its time to load."""
+# As ONCE_TARGETS of ectools.netboot.fleet.override, which takes its time to load.
+_TARGETS = ("network", "disk", "install")
 
 
 @click.command(epilog="Example: ectools fleet status --group runners --wait --timeout 900")
@@ -83,7 +83,7 @@ def release(*, name: str, sock: Path | None) -> None:
 
 @click.command("boot-once", epilog="Example: ectools fleet boot-once nuc-07 --release boot-v2026.03.02")
 @click.argument("name", metavar="NODE")
-@click.argument("target", metavar="[TARGET]", type=click.Choice(ONCE_TARGETS), required=False)
+@click.argument("target", metavar="[TARGET]", type=click.Choice(_TARGETS), required=False)
 @click.option("--disk", is_flag=True, help="What its firmware finds next, in place of the network.")
 @click.option("--release", "wanted", metavar="RELEASE", help="A release: its tag, or its id.")
 @socket_option

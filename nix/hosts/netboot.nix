@@ -54,6 +54,9 @@ in
   # What ends in stage 1 is told from what never started: 2 MiB of the initrd.
   services.every-channel.report.initrd.enable = lib.mkDefault config.boot.initrd.systemd.enable;
 
+  # It installs itself where its boot server says so.
+  services.every-channel.install.enable = lib.mkDefault config.services.every-channel.runner.enable;
+
   # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
   system.build.netbootIpxeScript = lib.mkForce (
     pkgs.writeTextDir "netboot.ipxe" ''

@@ -94,8 +94,8 @@ let
                 networking.domain = lib.mkIf (lib.length labels > 1) (
                   lib.mkDefault (lib.concatStringsSep "." (lib.tail labels))
                 );
-                # Who boots from the network gets them from the boot server.
-                boot.kernelParams = lib.mkIf (boot == "disk") (
+                # Who boots from the network gets them from the boot server. What is installed boots from the disk.
+                boot.kernelParams = lib.mkIf (boot == "disk" || boot == "install") (
                   member.group.kernelArguments or [ ] ++ member.node.kernelArguments or [ ]
                 );
               }

@@ -9,6 +9,7 @@
 let
   cfg = config.services.every-channel.report;
   unit = "every-channel-report";
+  state = "every-channel/report";
 
   inherit (import ./systemd.nix { inherit lib; }) sandbox;
 
@@ -36,7 +37,14 @@ in
       # Reached once all is well that is required by it (systemd.special(7)); the report says so, and does not wait in
       # the way of anything.
       wants = [ "boot-complete.target" ];
-      unitConfig.ConditionKernelCommandLine = "every_channel.report";
+      unitConfig = {
+        # The boot server has said where to, or an installation has left word of it. What installs is up when that is.
+        ConditionKernelCommandLine = [
+          "|every_channel.report"
+        ]
+        ++ lib.optional (config.services.every-channel.install.enable or false) "!every_channel.install";
+        ConditionPathExists = "|/var/lib/${state}/first-boot";
+      };
 
       # There is one report a boot.
       restartIfChanged = false;
@@ -70,6 +78,8 @@ in
         SupplementaryGroups = [ "systemd-journal" ];
         RuntimeDirectory = unit;
         RuntimeDirectoryMode = "0700";
+        StateDirectory = state;
+        StateDirectoryMode = "0700";
         PrivateDevices = true;
         PrivateMounts = true;
         PrivateUsers = true;

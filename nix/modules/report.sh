@@ -3,7 +3,8 @@
 #   $1  a file with the kernel's command line
 #
 # The unit says REPORT_HEALTH_UNITS (names, a blank between them), REPORT_HOLD_SECONDS, REPORT_JOURNAL_KIB and REPORT_REDACT
-# (a script of sed), and systemd RUNTIME_DIRECTORY. Nothing that is printed has the token of the boot, and no argument of a program.
+# (a script of sed), and systemd RUNTIME_DIRECTORY and STATE_DIRECTORY. In the latter there may be `first-boot`: arguments of the
+# kernel that installed this system, whose boot this one ends (ec-install.sh). Nothing that is printed has the token of the boot, and no argument of a program.
 set -euo pipefail
 export LC_ALL=C SYSTEMD_COLORS=0
 
@@ -14,6 +15,7 @@ readonly BODY_BYTES=60000
 readonly MAX_UNITS=32
 
 runtime=$RUNTIME_DIRECTORY
+first_boot=${STATE_DIRECTORY:-/nonexistent}/first-boot
 
 # --- what the boot server has said ----------------------------------------------------------------------------------
 
@@ -253,6 +255,7 @@ deliver() {
       ;;
     403)
       echo "every-channel-report: the boot server has no use for a report on this boot"
+      rm -f "$first_boot"
       exit 0
       ;;
     4[0-9][0-9])
@@ -282,6 +285,7 @@ deliver() {
 # --- the boot, as it goes -------------------------------------------------------------------------------------------
 
 read_arguments "$1"
+if [ -z "$url" ] && [ -r "$first_boot" ]; then read_arguments "$first_boot"; fi
 if [ -z "$url" ]; then
   echo "<4>every-channel-report: the kernel argument every_channel.report is no address of a boot server: nothing is reported"
   exit 0
@@ -320,7 +324,10 @@ while read_uptime; [ "$now" -lt $((within + GIVE_UP_SECONDS)) ]; do
       if [ "$wait_for" -eq 0 ]; then tries=0 next_try=0; fi
     fi
     if [ "$now" -ge "$next_try" ] && deliver "up, healthy: $due"; then
-      if [ "$due" = yes ]; then exit 0; fi
+      if [ "$due" = yes ]; then
+        rm -f "$first_boot"
+        exit 0
+      fi
       unhealthy=told running=told
     fi
   else

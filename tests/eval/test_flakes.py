@@ -40,7 +40,15 @@ def test_every_output_that_users_rely_on_is_there(names: Callable[[str], set[str
         "ec-publisher-x86_64-netboot",
         "ecp-forge",
     }
-    modules = {"ec-ipxe-qemu", "ec-netboot", "ec-node", "ec-publisher-guest", "ec-report", "ec-runner"}
+    modules = {
+        "ec-install",
+        "ec-ipxe-qemu",
+        "ec-netboot",
+        "ec-node",
+        "ec-publisher-guest",
+        "ec-report",
+        "ec-runner",
+    }
     assert names("nixosModules") == modules | {"default"}
     for system in ("aarch64-linux", "x86_64-linux"):
         assert names(f"packages.{system}") == {"default", "docs", "ectools"}

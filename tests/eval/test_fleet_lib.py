@@ -30,7 +30,12 @@ FLEET: dict[str, Any] = {
             "kernelArguments": ["ec.node=nuc-07"],
             "match": {"mac": ["02:00:00:00:00:07"]},
         },
-        "pc": {"group": "installed", "match": {"asset": "pc"}, "kernelArguments": ["ec.node=pc"]},
+        "pc": {
+            "group": "installed",
+            "boot": "install",
+            "match": {"asset": "pc"},
+            "kernelArguments": ["ec.node=pc"],
+        },
         "guest": {"group": None, "match": {"asset": "guest"}},
         "alone": {"match": {"asset": "alone"}},
     },

@@ -211,6 +211,17 @@ def test_without_the_kernel_argument_nothing_runs(boot: Nodes) -> None:
         assert node.reports() == []
 
 
+def test_what_an_installation_has_left_is_reported_by_once(boot: Nodes) -> None:
+    """From its disk a system has no argument of the boot server's: the installer has left them there."""
+    place = "/var/lib/every-channel/report"
+    given = f"every_channel.report={URL} every_channel.release=boot-v9 {until_late(3600)}"
+    left = f"d {place} 0700 root root\nf {place}/first-boot 0600 root root - {given}\n"
+    with boot(reporting=False, tmpfiles=left) as node:
+        assert node.wait_report(stage="up", healthy="yes")["release"] == ["boot-v9"]
+        assert TOKEN not in node.wait_end()
+        node.machine.run("test", "!", "-e", f"{place}/first-boot")
+
+
 def test_the_kernel_runs_is_said_before_the_boot_is_over(boot: Nodes) -> None:
     with boot(units={"hangs.service": _HANGS}, states=["starting"]) as node:
         assert node.wait_report(stage="running") == {"stage": ["running"]}

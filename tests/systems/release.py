@@ -47,13 +47,13 @@ def build_image(flake: Flake) -> tuple[Path, Path]:
     return flake.build(f"{build}.netboot"), flake.build(f"{build}.toplevel")
 
 
-def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path) -> Release:
-    """The files of a release, in ``directory``, which must exist; with a new key."""
+def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path, *more: str | Path) -> Release:
+    """The files of a release, in ``directory``, which must exist; with a new key. ``more``: the command's."""
     keygen = require_tool("ssh-keygen", "Debian: openssh-client")
     key = directory / "key"
     subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
     signed = ("--signature-format", "openssh", "--key-file", key)
-    words = ("netboot", "pack", built, "--tag", _TAG, "--out", directory, *signed, "--json")
+    words = ("netboot", "pack", built, "--tag", _TAG, "--out", directory, *signed, *more, "--json")
     packed = json.loads(run_ectools(flake, *words))
     published = tuple(directory / packed[name] for name in ("archive", "sums", "signature"))
     return Release(

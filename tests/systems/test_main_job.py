@@ -23,7 +23,7 @@ JOB_SECONDS = 3600
 def run_demo(directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """The command in a directory of its own for all that is temporary."""
     return subprocess.run(
-        [sys.executable, "-m", "systems", "--json"],
+        [sys.executable, "-m", "systems", "systems", "--json"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(directory), **env},
         capture_output=True,
         text=True,

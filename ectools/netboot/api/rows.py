@@ -32,7 +32,8 @@ def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease
     """What is known of one node, or of a machine without a name, on one line.
 
     ``next`` is what it boots when it asks, None for a machine without a name; ``on_release`` whether it runs
-    what it should and is healthy, None where nothing is expected of it: it is held, or boots from its disk.
+    what it should and is healthy: no, while it is to be installed. None where nothing is expected of it: it
+    is held, or boots from its disk.
     """
     node = view.fleet.fleet.nodes.get(subject)
     boot = view.boots.latest.get(subject)
@@ -80,6 +81,8 @@ def _describe_latest(boot: NodeBoot | None) -> dict[str, Any]:
 def _is_on_release(
     assignment: Assignment | None, wanted: StagedRelease | None, boot: NodeBoot | None
 ) -> bool | None:
+    if assignment is not None and assignment.boot is NodeTarget.INSTALL:
+        return False
     if assignment is None or assignment.boot is not NodeTarget.NETWORK:
         return None
     if boot is None or wanted is None:

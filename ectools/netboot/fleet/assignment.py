@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.fleet.install import FIRST_ORDER, NOTHING_SAID, build_plan, describe_plan, name_order
+from ectools.netboot.fleet.install import (
+    FIRST_ORDER,
+    NOTHING_SAID,
+    build_install_plan,
+    describe_plan,
+    name_order,
+)
 from ectools.netboot.fleet.model import NodeGroup, NodeTarget, UnknownPolicy
 
 if TYPE_CHECKING:
@@ -117,7 +123,9 @@ def _plan_install(
         return assignment
     group = IMPLICIT if node.group is None else fleet.groups[node.group]
     once = None if override is None else override.once
-    plan = build_plan(node.install.over(group.install), FIRST_ORDER if once is None else name_order(once.at))
+    plan = build_install_plan(
+        node.install.over(group.install), FIRST_ORDER if once is None else name_order(once.at)
+    )
     said = [
         f"{where}.install"
         for where, settings in ((f"groups.{group.name}", group.install), (f"nodes.{node.name}", node.install))

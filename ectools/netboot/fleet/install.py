@@ -85,7 +85,7 @@ class NodeInstall:
     leads: bool = False
 
 
-def build_plan(settings: InstallSettings, order: str) -> InstallPlan:
+def build_install_plan(settings: InstallSettings, order: str) -> InstallPlan:
     """What is installed, defaults filled in."""
     said = {each.name: getattr(settings, each.name) for each in fields(settings)}
     return InstallPlan(order=order, **{name: value for name, value in said.items() if value is not None})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from support import golden
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot
@@ -15,6 +16,7 @@ from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_
 from ectools.cli import fleet_history, fleet_nodes, fleet_text
 from ectools.cli.fleet import COMMAND
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
+from ectools.netboot.fleet.override import ONCE_TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +209,8 @@ def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> 
         (("release", "nuc-07"), 2, "is not held"),
         (("boot-once", "nuc-07", "--release", "boot-v9"), 2, "is not staged here"),
         (("boot-once", "nuc-07", "--release", "boot-v1", "--disk"), 2, "exclude each other"),
+        (("boot-once", "nuc-07", "install", "--disk"), 2, "--disk and install exclude each other"),
+        (("boot-once", "nuc-07", "hold"), 2, "'hold' is not one of"),
         (("add", "nuc-09"), 2, "says nothing that the machine is known by"),
         (("add", "nuc-09", "--mac", "x"), 2, "fleet.nodes.nuc-09.match.mac"),
         (("remove", "nuc-07"), 2, "stands in fleet.toml"),
@@ -245,3 +249,9 @@ def test_what_is_next_in_words() -> None:
     assert fleet_text.describe_next(held) == "nothing, it is held"
     named = {"next": {"boot": "network", "release": {"id": CURRENT.id, "tag": None}}, "hold": None}
     assert fleet_text.describe_next(named) == "sha256-aaaaaaaaaaaa"
+
+
+def test_what_is_booted_once_is_what_the_fleet_knows() -> None:
+    (target,) = (each for each in fleet_nodes.boot_once.params if each.name == "target")
+    assert isinstance(target.type, click.Choice)
+    assert list(target.type.choices) == list(ONCE_TARGETS)

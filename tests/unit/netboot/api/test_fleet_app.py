@@ -11,6 +11,7 @@ from support.fleet_api import CURRENT, NOW, TOKEN, Api, make_boot
 
 from ectools.netboot.api import reading
 from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.fleet.install import NodeInstall, name_order
 
 
 def row(rows: dict[str, Any], name: str) -> dict[str, Any]:
@@ -70,6 +71,38 @@ def test_rows_of_nodes_and_of_machines_without_a_name() -> None:
         assert row(rows, "on-disk")["on_release"] is None
         unknown = row(rows, "mac 02:00:00:00:00:99")
         assert (unknown["known"], unknown["next"], unknown["why"]) == (False, None, "no report")
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_is_written_to_by_order_of_the_control_socket_alone() -> None:
+    async def scenario() -> None:
+        api = Api()
+        path, body = "/api/v1/nodes/on-disk/boot-once", {"boot": "install"}
+        async with api.serve(api.token_rights) as client:
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answer = await client.post(path, json=body, headers=headers)
+            assert answer.status == 403
+            assert "over the control socket alone" in (await answer.json())["error"]
+            assert api.fleet.get_override("on-disk") is None
+        async with api.serve() as client:
+            told = await (await client.post(path, json=body)).json()
+            assert (told["next"]["boot"], told["on_release"]) == ("install", False)
+            assert told["assignment"]["install"]["erase"] is False
+            install = NodeInstall(
+                order=name_order(told["boot_once"]["at"]),
+                at=NOW,
+                boot_id="boot-1",
+                disk="ata-ONE",
+                system="/nix/store/x",
+                release=CURRENT.id,
+                done=True,
+            )
+            await api.fleet.note_install("on-disk", install)
+            told = await (await client.get("/api/v1/nodes/on-disk")).json()
+            assert (told["next"]["boot"], told["on_release"], told["boot_once"]) == ("disk", None, None)
+            wanted = {"at": NOW, "release": CURRENT.id, "system": "/nix/store/x", "disk": "ata-ONE"}
+            assert told["installed"] == wanted
 
     asyncio.run(scenario())
 

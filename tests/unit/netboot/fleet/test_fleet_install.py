@@ -17,7 +17,7 @@ from ectools.netboot.fleet.install import (
     HostKeys,
     InstallSettings,
     NodeInstall,
-    build_plan,
+    build_install_plan,
     name_order,
 )
 from ectools.netboot.fleet.model import NodeTarget
@@ -47,7 +47,7 @@ def test_the_node_goes_before_its_group_and_a_disk_is_one_choice() -> None:
     node = {**DISK, "install": {"disk": {"serial": "D1"}, "hostKeys": "make", "erase": False}}
     fleet = make_fleet(groups={"g": {"boot": "install", "install": group}}, nodes={"n": node})
     told = assign(fleet, fleet.nodes["n"])
-    assert told.install == build_plan(
+    assert told.install == build_install_plan(
         InstallSettings(
             system="a", disk=DiskChoice(serial="D1"), erase=False, host_keys=HostKeys.MAKE, within=90
         ),
