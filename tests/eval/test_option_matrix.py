@@ -83,7 +83,7 @@ FIRES: dict[tuple[str, str], list[str]] = {
 }
 """(option, value) → the assertions that fire; for all others, none does."""
 BRINGS = {"publisher-guest": ["report"], "install": ["report"], "runner": ["follow"]}
-"""A module → others, or units with names of their own, that it turns on or changes, and no more without it."""
+"""A module → others, or units with names of their own, that it turns on or changes, none without it."""
 NODES = next(option for option in OPTIONS["netboot"] if option.name == "netboot.fleet.nodes").values[0]
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],
