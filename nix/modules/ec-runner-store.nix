@@ -57,7 +57,8 @@ in
           }
         ];
 
-        boot.initrd = {
+        # Where that is not so, the two above say what to do, and nobody else anything.
+        boot.initrd = lib.mkIf (isNetboot && config.boot.initrd.systemd.enable) {
           availableKernelModules = [
             "af_packet"
           ]

@@ -14,7 +14,7 @@ import pytest
 from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services
 from support.needs import require_tool
-from support.served_rollout import NODES, boot_and_follow, lock, prepare, rollout
+from support.served_rollout import NODES, ask_script, boot_and_follow, lock, prepare, report, rollout
 
 from ectools.netboot.release.store import ReleaseStore
 
@@ -36,15 +36,20 @@ def test_a_good_release_goes_out_by_waves_though_the_server_is_killed(tmp_path: 
     with boot_service(settings_file, arguments=arguments) as service:
         assert {boot(service, node) for node in NODES} == {before.id}
         rollout(sock, "start", after.id, "--group", "runners", "--waves", "50%,100%")
-        assert [boot(service, node) for node in NODES[:2]] == [after.id, before.id]
+        # What is healthy opens the next wave: all ask before anybody reports.
+        asked = [ask_script(service, node) for node in NODES[:2]]
+        assert [release for release, _ in asked] == [after.id, before.id]
+        report(service, asked[0][1], after.id)
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
     with boot_service(settings_file, arguments=arguments) as service:
         service.wait_for_event("the control socket is there")
         wait_until(lambda: find(sock)["wave"] == 1, "the canary was healthy")
         # Three of six may have it: two more, whoever they are, and the next ones not.
-        ran = [boot(service, node) for node in NODES[1:]]
-        assert ran == [after.id, after.id, before.id, before.id, before.id]
+        asked = [ask_script(service, node) for node in NODES[1:]]
+        assert [release for release, _ in asked] == [after.id, after.id, before.id, before.id, before.id]
+        for release, token in asked:
+            report(service, token, release)
         wait_until(lambda: find(sock)["wave"] == 2, "the wave was healthy")
         assert {boot(service, node) for node in NODES} == {after.id}
         told = rollout(sock, "status", "runners", "--wait", "--timeout", "60")

@@ -52,6 +52,13 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ("report.initrd.enable", "true"): [
         "report.initrd.enable needs a stage 1 with systemd: set boot.initrd.systemd.enable, or switch it off"
     ],
+    ("runner.store", '"http"'): [
+        (
+            "runner.store is about systems that boot over the network: "
+            "import nixpkgs' installer/netboot/netboot.nix, or leave it out"
+        ),
+        'runner.store = "http" needs a stage 1 with systemd: set boot.initrd.systemd.enable',
+    ],
     ("netboot.release.source", '"s3://boot/releases?endpoint=https://s3.example.org&region=garage"'): [
         (
             "netboot.release.channel or release.tag must be set when release.source is no forge: "
@@ -76,7 +83,7 @@ FIRES: dict[tuple[str, str], list[str]] = {
 }
 """(option, value) → the assertions that fire; for all others, none does."""
 BRINGS = {"publisher-guest": ["report"], "install": ["report"], "runner": ["follow"]}
-"""A module → others, or units with names of their own, that it turns on or changes, and no more without it."""
+"""A module → others, or units with names of their own, that it turns on or changes, none without it."""
 NODES = next(option for option in OPTIONS["netboot"] if option.name == "netboot.fleet.nodes").values[0]
 BUILD_REFUSES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.chainTokenFile", '"/run/secrets/chain-token"'): ["boot.chainTokenFile"],

@@ -1,4 +1,4 @@
-"""What a dump of options asks of Nix, beside ``lib.optionAttrSetToDocList``: counted, because counts have no noise."""
+"""What a dump of options asks of Nix, beside ``lib.optionAttrSetToDocList``: calls, which have no noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 LIBRARY = HERE.parent.parent / "nix" / "lib"
 OPTIONS = f"(import {HERE}/many_options.nix)"
 MOST = 1.4
-"""Measured: 1.25; 1.67 with the bounds of each integer type tried anew, and three questions for each check."""
+"""Measured: 1.25; 1.67 with the bounds of each integer type tried anew, three questions for each check."""
 
 
 def count_calls(expression: str, *, nixpkgs: Path, statistics: Path) -> int:

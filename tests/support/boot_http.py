@@ -81,8 +81,25 @@ class Client:
     def read_response(self, *, method: str = "GET") -> Response:
         """The next response: as much of its body as it promises, or less where the connection ends before."""
         status, headers = self.read_header()
+        if method != "HEAD" and headers.get("transfer-encoding") == "chunked":
+            return Response(status, headers, self._read_chunks())
         promised = 0 if method == "HEAD" or status == 304 else int(headers["content-length"])
         return Response(status, headers, self.read(promised))
+
+    def _read_chunks(self) -> bytes:
+        """A body that comes as it is made (RFC 9112, section 7.1), without trailers."""
+        body = b""
+        while True:
+            while b"\r\n" not in self._data:
+                got = self.socket.recv(4096)
+                assert got, f"the connection ended within a chunk's header: {self._data!r}"
+                self._data += got
+            size, _, self._data = self._data.partition(b"\r\n")
+            chunk = self.read(int(size, 16) + 2)
+            assert chunk.endswith(b"\r\n"), "the connection ended within a chunk"
+            body += chunk[:-2]
+            if len(chunk) == 2:
+                return body
 
     def read(self, count: int | None = None) -> bytes:
         """``count`` bytes, or all until the connection ends; fewer where it ends before."""

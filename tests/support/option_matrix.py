@@ -33,6 +33,8 @@ TOGETHER: dict[str, Any] = {
     ],
     # It needs a stage 1 with systemd, which this host does not have.
     "report.initrd.enable": False,
+    # It is about systems that boot over the network.
+    "runner.store": "initrd",
 }
 """Values that all others can stand beside."""
 

@@ -53,24 +53,35 @@ def boot_and_follow(service: Service, node: str, *, healthy: bool = True) -> tup
     """The release that a node has booted and reported on, as its script has it do it; and the path at which
     it asks what it is to boot next.
     """
+    release, token = ask_script(service, node)
+    report(service, token, release, healthy=healthy)
+    return release, f"/assignment?boot={token}"
+
+
+def ask_script(service: Service, node: str) -> tuple[str, str]:
+    """The release that a node's script names, and the token of the boot that it begins."""
     script = service.get(f"/netboot.ipxe?mac={find_mac(node)}&arch=x86_64").body.decode()
     release = re.search(r"/releases/(sha256-[0-9a-f]{32})/", script)
     token = re.search(r"every_channel\.report=\S*[?]boot=(\S+)", script)
     assert release is not None, script
     assert token is not None, script
-    fields = {"stage": "up", "release": release[1], "healthy": "yes" if healthy else "no"}
+    return release[1], token[1]
+
+
+def report(service: Service, token: str, release: str, *, healthy: bool = True) -> None:
+    """What a node says of its boot."""
+    fields = {"stage": "up", "release": release, "healthy": "yes" if healthy else "no"}
     if not healthy:
         fields["failed"] = "a.service"
     body = urlencode(fields).encode()
     with service.connect() as client:
         head = (
-            f"POST /report?boot={token[1]} HTTP/1.1\r\nHost: boot\r\n"
+            f"POST /report?boot={token} HTTP/1.1\r\nHost: boot\r\n"
             "Content-Type: application/x-www-form-urlencoded\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         client.socket.sendall(head.encode() + body)
         assert client.read_response(method="POST").status == 200
-    return release[1], f"/assignment?boot={token[1]}"
 
 
 def lock(service: Service, path: str, name: str) -> tuple[int, Any]:

@@ -173,11 +173,14 @@ def _list_offered(ipxe: Mapping[str, Any]) -> tuple[Binary, ...]:
 def _build_release(
     raw: Mapping[str, Any], problems: Problems, *, offered: tuple[Binary, ...]
 ) -> ReleaseSettings:
+    # In the order of the options, in which all that is wrong is said.
+    source = build_source(raw, problems, others=partial(_list_others, offered=offered))
+    systems = _build_systems(raw["systems"], problems, offered=offered)
     signature = _build_signature(raw["signature"], problems)
     return ReleaseSettings(
-        source=build_source(raw, problems, others=partial(_list_others, offered=offered)),
+        source=source,
         channel=build_channel(raw, problems, is_signed=signature is not None),
-        systems=_build_systems(raw["systems"], problems, offered=offered),
+        systems=systems,
         require_sums=raw["requireSums"],
         signature=signature,
         keep=int(raw["keep"]),
