@@ -118,7 +118,7 @@ class TestInit:
 
     def test_a_service_that_is_none(self, program: Program) -> None:
         status, _, err = program(INIT, "netbot")
-        assert (status, "there are: ipxe-qemu, netboot" in err) == (2, True)
+        assert (status, "there are: install, ipxe-qemu, netboot" in err) == (2, True)
 
 
 class TestValidate:
