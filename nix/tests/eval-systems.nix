@@ -66,6 +66,11 @@ lib.mapAttrs' (name: host: lib.nameValuePair "host-${name}" (evaluated name host
   ) self.nixosConfigurations
 )
 // {
+  module-ec-install =
+    (build self.nixosModules.ec-install {
+      services.every-channel.install.enable = true;
+    }).systemd.units."every-channel-install.service".unit;
+
   module-ec-ipxe-qemu =
     (build self.nixosModules.ec-ipxe-qemu {
       services.every-channel.ipxe-qemu = {

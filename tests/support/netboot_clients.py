@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from support.boot_binaries import copy_ovmf
+from support.guests import wait_until
 from support.needs import require_tool
 
 from ectools.demo.netboot.lab import Plug
@@ -72,6 +73,11 @@ class Client:
         joined = self.console.replace("\n", "")
         shown = [text for text in texts if text in joined]
         return min(shown, key=joined.index, default=None)
+
+    def wait_for_line(self, beginning: str) -> None:
+        """Until a line that begins so is whole: what is shown at first may be a part of it."""
+        self.wait_for(beginning)
+        wait_until(lambda: "\n" in self.console.partition(beginning)[2], f"the line {beginning} is whole")
 
     def wait_for(self, *texts: str, seconds: float = BOOT_SECONDS) -> str:
         """``shows``, once it shows one. The failure holds the console where none came in time."""

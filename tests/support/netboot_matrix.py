@@ -197,7 +197,8 @@ def _kill_during_initrd(lab: Lab, host: BootHost, clients: Sequence[Client]) -> 
 def _wait_for_end(lab: Lab, client: Client, *, cannot: bool) -> None:
     """Until the guest is up, or its boot script has given up; or until it is clear that nothing will come."""
     if not cannot:
-        client.wait_for(UP, END)
+        if client.wait_for(UP, END) == UP:
+            client.wait_for_line(UP)
     elif client.firmware is Firmware.SEABIOS:
         client.wait_for(UP, "No bootable device")
     else:
