@@ -28,6 +28,9 @@ ONE_VERDICT = {"anything", "json", "jsonFormat", "package", "raw", "unspecified"
 SAMPLE = 1500
 # Submodules that define values of their own, with which a value given from outside conflicts.
 SELF_DEFINED = {("services", "phpfpm", "pools"), ("swapDevices",), ("systemd", "mounts")}
+# Submodules that make a text of their other values: of a driver that may be missing, of triggers that may be
+# no strings. What they take by their types, Nix may not come to the end of.
+COMPUTED = {("power", "ups", "ups"), ("systemd", "timers"), ("systemd", "user", "timers")}
 
 
 @pytest.fixture(params=[None, *MORE_TREES], ids=lambda tree: tree.name if tree else "installed")
@@ -118,7 +121,7 @@ def compare(
         f"{'.'.join(case['path'])} = {json.dumps(case['value'])}: "
         + ("the schema takes it, Nix does not" if by_schema else "Nix takes it, the schema does not")
         for case, by_schema, by_nix in zip(cases, expected, verdicts, strict=True)
-        if by_schema != by_nix
+        if by_schema != by_nix and not (by_schema and tuple(case["path"]) in COMPUTED)
     ]
     assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(wrong[:60])
     return cases, verdicts
