@@ -238,8 +238,10 @@ class Installer:
             **more,
         }
         alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        # Not the first process of its namespace: that one does not die of a signal from within.
+        beside = ["sh", "-c", '"$@"; exit $?', "sh"]
         return subprocess.run(
-            [*alone, "--mount-proc", "bash", str(SCRIPT), str(cmdline)],
+            [*alone, "--mount-proc", *beside, "bash", str(SCRIPT), str(cmdline)],
             env=env,
             capture_output=True,
             text=True,
