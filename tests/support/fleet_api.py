@@ -68,7 +68,7 @@ class MemoryStore:
         self._revision = 0
         self._watchers: list[tuple[str, asyncio.Queue[StateEntry | None]]] = []
 
-    async def get(self, key: str) -> StateEntry | None:
+    async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
         return self.entries.get(key)
 
     async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:

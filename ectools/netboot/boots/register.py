@@ -21,6 +21,7 @@ from ectools.netboot.boots.installing import InstallRefusedError, advance, descr
 from ectools.netboot.boots.judge import describe_silence, judge
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
+from ectools.netboot.boots.merge import is_later, merge_boots
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateError
@@ -80,6 +81,37 @@ class BootRegister:
             for boot in await self._archive.load():
                 if boot.subject not in self._memory.newest:  # else it has begun another since
                     self._memory.enter(LiveBoot(boot=boot, is_kept=True))
+
+    async def follow(self) -> None:
+        """Take over what other boot servers see of boots, until cancelled. Raises StateError."""
+        changes = self._archive.watch()
+        for boot in await self._archive.load():
+            self.learn(boot)
+        async for changed in changes:
+            for boot in await self._archive.load() if changed is None else [changed]:
+                self.learn(boot)
+
+    def learn(self, boot: NodeBoot) -> None:
+        """What the store has as a subject's newest boot: another boot server may have written it."""
+        live, newest = self._memory.find(boot.id), self._memory.newest.get(boot.subject)
+        if live is not None:
+            merged = merge_boots(live.boot, boot)
+            if merged == live.boot:
+                return
+            live.boot, live.token = merged, None
+            self._memory.change(live)
+            if merged == boot:
+                self._memory.note_kept(live)
+        elif newest is None or is_later(boot, newest.boot):
+            if newest is not None:
+                self._supersede(boot)
+            live = LiveBoot(boot=boot, is_kept=True)
+            self._memory.enter(live)
+        else:
+            live = LiveBoot(boot=boot)
+            self._memory.enter_earlier(live)
+        self._memory.bound_journals(live.boot)
+        self._changes.publish(live.boot)
 
     async def begin(
         self,
