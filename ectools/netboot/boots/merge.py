@@ -16,7 +16,7 @@ from ectools.netboot.boots.model import INSTALL_STEPS, STAGES, BootState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.boots.model import NodeBoot, NodeReport
 
 # How much is known by a state: a report tells more than silence, and one that all is well is the last.
 _RANK = {
@@ -30,13 +30,13 @@ _RANK = {
 def merge_boots(one: NodeBoot, other: NodeBoot) -> NodeBoot:
     """One boot, of two views of it: all stages, each at its first time, and the outcome known best."""
     best = max(one, other, key=_weigh)
-    least = other if best is one else one
     stages = {
         stage: min(each.stages[stage] for each in (one, other) if stage in each.stages)
         for stage in STAGES
         if stage in one.stages or stage in other.stages
     }
-    return replace(best, stages=stages, report=best.report or least.report)
+    reports = [each.report for each in (one, other) if each.report is not None]
+    return replace(best, stages=stages, report=max(reports, key=_weigh_report, default=None))
 
 
 def is_later(one: NodeBoot, other: NodeBoot) -> bool:
@@ -62,4 +62,9 @@ def _weigh(boot: NodeBoot) -> tuple[Any, ...]:
     step = -1 if install is None or install.step is None else INSTALL_STEPS.index(install.step)
     percent = -1 if install is None or install.percent is None else install.percent
     ended = math.inf if boot.ended is None else boot.ended
-    return (step, percent, _RANK[boot.state], -ended, repr(boot))
+    # The rest is the same for all, but for what is merged by itself.
+    return (step, percent, _RANK[boot.state], -ended, repr(replace(boot, stages={}, report=None)))
+
+
+def _weigh_report(report: NodeReport) -> tuple[Any, ...]:
+    return (report.healthy and not report.failed, report.clock or 0.0, repr(report))

@@ -38,6 +38,8 @@ TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
+FOREIGN_SECONDS = 10.0
+"""After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
 
 
@@ -105,10 +107,10 @@ class BootRegister:
         elif newest is None or is_later(boot, newest.boot):
             if newest is not None:
                 self._supersede(boot)
-            live = LiveBoot(boot=boot, is_kept=True)
+            live = LiveBoot(boot=boot, is_kept=True, is_foreign=True)
             self._memory.enter(live)
         else:
-            live = LiveBoot(boot=boot)
+            live = LiveBoot(boot=boot, is_foreign=True)
             self._memory.enter_earlier(live)
         self._memory.bound_journals(live.boot)
         self._changes.publish(live.boot)
@@ -241,7 +243,8 @@ class BootRegister:
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
-            if live.boot.state is BootState.BOOTING and now > live.boot.deadline:
+            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
+            if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
                 self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(

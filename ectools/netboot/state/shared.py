@@ -218,6 +218,15 @@ class SharedStore:
             )
         return self._bucket
 
+    async def bring(self, entries: Sequence[StateEntry]) -> int:
+        """How many entries, that were not shared until now, are to be said: those that nobody has said."""
+        new = [each for each in entries if each.key not in self._revisions and each.key not in self._unsaid]
+        for each in new:
+            await self.copy.write(each.key, UnsaidEntry(value=each.value, changed=each.changed, base=0))
+            self._unsaid[each.key] = _Unsaid(base=0)
+        self._wake.set()
+        return len(new)
+
     async def _compare(self, key: str, value: Mapping[str, Any] | None, expected: int) -> int:
         bucket = self._need_bucket()
         if key in self._unsaid:
