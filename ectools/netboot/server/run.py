@@ -145,6 +145,7 @@ class _Boot:
             live=self._live,
             rollouts=self._rollouts.rollouts,
             slots=GroupSlots(self._records.store, clock=time.time),
+            is_cut_off=self._records.is_cut_off if plan.shared is not None else None,
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),

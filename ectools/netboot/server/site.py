@@ -92,7 +92,7 @@ class BootSite:
 
     ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
     fleet, as it is changed while it is used, ``rollouts`` what leads its groups, and ``slots`` how many of
-    each may be away. ``receiver`` takes what clients send.
+    each may be away. ``is_cut_off`` is as in ``UnknownTokens``. ``receiver`` takes what clients send.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class BootSite:
         live: LiveFleet | None = None,
         rollouts: LiveRollouts | None = None,
         slots: GroupSlots | None = None,
+        is_cut_off: Callable[[], bool] | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -126,6 +127,7 @@ class BootSite:
                 name_client=self._name_client,
                 installs=None if live is None else InstallDesk(boots, live),
                 base_url=lambda: self._policy.settings.base_url,
+                is_cut_off=is_cut_off,
                 clock=clock,
             )
         )
@@ -151,6 +153,7 @@ class BootSite:
                 live=live,
                 rollouts=rollouts,
                 find_release=self._scripts.find_release,
+                is_cut_off=is_cut_off,
                 name_client=self._name_client,
                 clock=clock,
             )
