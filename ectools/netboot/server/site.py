@@ -306,9 +306,16 @@ class BootSite:
         except EcError as error:
             _log.error("a release cannot be served", release=text, reason=error.message)
             raise RejectedError(500, "the release cannot be served") from error
-        return self._find_file(info, release, name)
+        return self._find_file(info, release, name, is_immutable=True)
 
-    def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
+    def _find_file(
+        self,
+        info: RequestInfo,
+        release: Release,
+        segments: tuple[bytes, ...],
+        *,
+        is_immutable: bool = False,
+    ) -> Resource:
         name = release.find_file(b"/".join(segments).decode("utf-8", "replace"))
         if name is None:
             raise RejectedError(404, "not found")
@@ -330,7 +337,12 @@ class BootSite:
                 self.nodes.file(client, release, name, delivery, boot=info.query.get(BOOT_PARAMETER))
 
         below = name.encode().split(b"/")
-        return Resource(target=(RELEASES, release.id.encode(), *below), on_complete=on_complete)
+        return Resource(
+            target=(RELEASES, release.id.encode(), *below),
+            # A cache would give it to those who have no token.
+            is_immutable=is_immutable and not self._policy.access.is_protected(release.name_in_archive(name)),
+            on_complete=on_complete,
+        )
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")

@@ -136,9 +136,11 @@ class SharedLink:
         async with tasks(
             self._hear(entries), self._hear_events(events), self._store.say(), bucket.closed.wait()
         ) as running:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        failures = [task.exception() for task in running if not task.cancelled()]  # each is looked at
+        for failure in failures:
+            if failure is not None:
+                raise failure
         raise StateUnreachableError("the connection to NATS is at its end")
 
     async def _hear(self, entries: AsyncIterator[SharedChange | None]) -> None:
