@@ -26,7 +26,7 @@ BEAT_SECONDS = 10.0
 LOST_SECONDS = 3 * BEAT_SECONDS
 """After which a host that says nothing is not there."""
 FORGOTTEN_SECONDS = 30 * 86400.0
-MAX_HOSTS = 1000
+MAX_HOSTS_SHOWN = 1000
 """That are shown."""
 _MAX_RELEASES = 50
 
@@ -68,7 +68,7 @@ class BootHosts:
         now = self._clock()
         return [
             {**rows[name], "up": rows[name]["here"] or now - rows[name]["seen"] <= LOST_SECONDS}
-            for name in sorted(rows)[:MAX_HOSTS]
+            for name in sorted(rows)[:MAX_HOSTS_SHOWN]
         ]
 
     async def beat(self) -> None:

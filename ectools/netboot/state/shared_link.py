@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 _HEARD_AT_ONCE = 256
 _CANCEL_AGAIN_SECONDS = 0.1
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class SharedLink:
@@ -155,7 +155,7 @@ class SharedLink:
                 await self._store.copy.learn_events([event])
 
 
-async def _end_with_us(work: Coroutine[Any, Any, T]) -> T:
+async def _end_with_us(work: Coroutine[Any, Any, _T]) -> _T:
     """What ``work`` returns. It is cancelled as often as it takes: ``asyncio.wait_for`` of Python 3.11, which
     nats-py is full of, loses a cancellation where what is waited for ends in the same moment
     (https://github.com/python/cpython/issues/86296).

@@ -135,7 +135,7 @@ async def wait_for(sock: Path, words: Sequence[str], wanted: Any, *, seconds: fl
 async def boot_once_more(nodes: Sequence[MovingNode], booting: Sequence[asyncio.Task[None]]) -> None:
     """Until each node has booted once more. Raises what one of them has failed by."""
     before = [node.boots for node in nodes]
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while not all(node.boots > had for node, had in zip(nodes, before, strict=True)):
             for task in booting:
                 if task.done():
