@@ -1,7 +1,8 @@
 """Tokens that are nobody's here, and may be of a boot that another boot host has begun.
 
-What another host has given a node a moment ago may not have been heard of yet; and a host that is cut off
-from the others hears of nothing. Such a token is not refused, but answered that it is to be brought again.
+What another host has given a node a moment ago may not have been heard of yet; a host that is cut off from
+the others hears of nothing, and of a host that is cut off nobody hears. Such a token is not refused, but
+answered that it is to be brought again.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from ectools.netboot.boots.memory import hash_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE_SECONDS = 10.0
-"""After which a token that is still unknown is nobody's, where the others can be reached."""
+PATIENCE_SECONDS = 60.0
+"""After which a token that is still unknown is nobody's, where all others are heard of: longer than it takes
+to find out that one is not.
+"""
 MAX_TOKENS = 4096
 
 
 class UnknownTokens:
-    """Those of one boot host. ``is_cut_off`` None: it shares its boots with no other, and knows all.
-
-    ``clock`` gives seconds that only grow.
+    """Those of one boot host. ``is_cut_off``: whether there is another one that it hears nothing of at the
+    moment; None: it shares its boots with no other, and knows all. ``clock`` gives seconds that only grow.
     """
 
     def __init__(self, *, is_cut_off: Callable[[], bool] | None, clock: Callable[[], float]) -> None:
