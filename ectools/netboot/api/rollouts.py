@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import InputError, show_list
@@ -168,7 +167,8 @@ def _read_number(body: Mapping[str, Any], name: str, *, default: float, least: f
 def _read_waves(raw: Any) -> tuple[float, ...]:
     """Percentages that grow to 100."""
     is_list = isinstance(raw, list) and 0 < len(raw) <= _MAX_WAVES
-    if not is_list or not all(type(each) in (int, float) and math.isfinite(each) for each in raw):
+    # Held against numbers, and not made into a float: an integer may be larger than any.
+    if not is_list or not all(type(each) in (int, float) and 0 <= each <= 100 for each in raw):
         raise InputError(f"waves: at most {_MAX_WAVES} percentages were expected, as 5, 25, 100")
     waves = tuple(float(each) for each in raw)
     if waves[0] <= 0 or waves[-1] != 100 or any(low >= high for low, high in itertools.pairwise(waves)):

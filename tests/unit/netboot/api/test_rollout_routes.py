@@ -280,6 +280,7 @@ def test_what_is_said_of_a_node_goes_first() -> None:
         ({"release": "boot-v9"}, 409, "boot-v9: is not staged here"),
         ({"release": "boot-v1"}, 409, f"runners: boots {PREVIOUS.id} already"),
         ({"release": 5}, 400, "group and release have to be there, and to be text"),
+        ({"waves": [10**400, 100]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": []}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": ["5%"]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": [50, 50, 100]}, 400, "waves: percentages that grow, the last of them 100"),
