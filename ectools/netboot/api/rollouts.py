@@ -95,10 +95,16 @@ class RolloutRoutes:
         staged = await self._view.releases.list()
         # A rollout that is done has left the group with another release than the fleet says.
         now = self._rollouts.find_standing(group_name) or group.wanted
+        target = _need_staged(staged, wanted)
+        if group.system is not None and group.system not in target.systems:
+            raise ContradictionError(
+                f"{group_name}: its system is {group.system}, which {target.tag or target.id} has not",
+                hint=f"it has {show_list(target.systems)}; nodes that were led there would wait",
+            )
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
-            target=_need_staged(staged, wanted).id,
+            target=target.id,
             before=_need_staged(staged, now).id,
             canary=_read_count(body, "canary", least=1),
             waves=_read_waves(body.get("waves", [5, 25, 100])),

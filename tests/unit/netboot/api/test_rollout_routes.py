@@ -311,6 +311,19 @@ def test_what_cannot_be_started_is_told_and_changes_nothing(
     run(scenario)
 
 
+def test_a_release_without_the_groups_system_is_no_target() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        other = {**NAMED["groups"]["runners"], "system": "ec-runner-aarch64-netboot"}
+        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": other}}
+        api.rebase()
+        status, answer = await ask(client, "POST", "rollouts", START)
+        told = "runners: its system is ec-runner-aarch64-netboot, which boot-v2 has not"
+        assert (status, answer["error"]) == (409, told)
+        assert api.rollouts.rollouts == {}
+
+    run(scenario)
+
+
 def test_with_the_token_of_the_page_it_is_ended_and_not_started() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
         assert (await ask(client, "POST", "rollouts", START))[0] == 403
