@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,22 @@ AARCH64 = {
     "ec-runner-aarch64-sdimage": "sdImage",
 }
 
+BOOT_HOST = """{
+  services.every-channel.netboot = {
+    enable = true;
+    listenIP = "192.0.2.1";
+    interface = "eth0";
+    httpAllowedCIDRs = [ "192.0.2.0/24" ];
+    release = {
+      repo = "owner/name";
+      refresh = "hourly";
+    };
+  };
+}
+"""
+# A command of systemd.service(5), without what says how it is run, to the end of its first word.
+COMMAND = re.compile(r"^Exec\w+=[-@:+!|]*\"?(/nix/store/[^\s\"]+)", re.MULTILINE)
+
 
 def test_these_are_all_systems(flake: Flake) -> None:
     names = flake.evaluate("nixosConfigurations", apply="builtins.attrNames")
@@ -40,6 +58,27 @@ def test_these_are_all_systems(flake: Flake) -> None:
 def test_a_system_is_built(name: str, flake: Flake) -> None:
     for output in X86_64[name]:
         assert flake.build(f"nixosConfigurations.{name}.config.system.build.{output}").exists()
+
+
+def find_missing_programs(units: Path) -> list[str]:
+    """What the product's own units would start, and is not there or cannot be started."""
+    own = [unit.read_text() for unit in sorted(units.glob("every-channel*.service"))]
+    programs = {program for text in own for program in COMMAND.findall(text)}
+    assert programs
+    return sorted(program for program in programs if not os.access(program, os.X_OK))
+
+
+@pytest.mark.parametrize("name", X86_64)
+def test_each_program_that_a_unit_names_is_there(name: str, flake: Flake) -> None:
+    units = flake.build(f'nixosConfigurations.{name}.config.environment.etc."systemd/system".source')
+    assert find_missing_programs(units) == []
+
+
+def test_each_program_that_a_boot_host_starts_is_there(flake: Flake, tmp_path: Path) -> None:
+    """A reload took a program of coreutils that some distributions' have not."""
+    host = flake.extend(tmp_path / "flake", "ec-runner-x86_64", BOOT_HOST)
+    units = host.build('nixosConfigurations.extended.config.environment.etc."systemd/system".source')
+    assert find_missing_programs(units) == []
 
 
 @pytest.fixture
