@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 from support.releases import release_files
 
 from ectools.netboot.depot.channel import open_pointer
@@ -26,7 +26,7 @@ ln -sfn "$NIX_OUTPUT" "$2"
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     if not (ROOT / ".venv/bin/ectools").exists():
-        pytest.skip("MISSING ON THIS MACHINE: .venv; ./dev setup")
+        give_up("there is no .venv; ./dev setup makes it")
     minisign = require_tool("minisign", "Debian: minisign")
     argv = [minisign, "-G", "-W", "-p", tmp_path / "key.pub", "-s", tmp_path / "key"]
     subprocess.run(argv, check=True, capture_output=True)
