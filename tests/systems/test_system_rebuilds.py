@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.needs import give_up
+from support.needs import require_root
 from support.nixos_build import BUILD_SECONDS
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class OtherClock:
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[str, str], str]) -> OtherClock:
-    if os.geteuid() != 0:
-        give_up("NEEDS ROOT: another clock is put before the builders in a mount namespace")
+    require_root("another clock is put before the builders in a mount namespace")
     library = tmp_path_factory.mktemp("clock") / "other_clock.so"
     compiler = require_tool("cc", "install a C compiler (Debian: gcc)")
     source = Path(__file__).with_name("other_clock.c")
