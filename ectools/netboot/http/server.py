@@ -47,6 +47,7 @@ _LEAST_BYTES_PER_SECOND = 32 << 10
 _SELF_CHECK_SECONDS = 10.0
 _DEADLINES_SECONDS = 0.05
 _EXPIRED_PER_TURN = 16
+_SILENT_SECONDS = 0.25
 
 
 class HttpServer:
@@ -265,6 +266,8 @@ class HttpServer:
     def _keep_up(self) -> None:
         """What is to be looked at now and then, and need not be at once."""
         now = self._loop.time()
+        for connection in self._connections:
+            self._guarded(connection.rest, connection, now, _SILENT_SECONDS)
         if self.admission.slots.short:
             for connection in list(self._connections):
                 self._guarded(connection.mark_slow, connection, now, _SLOW_SECONDS, _LEAST_BYTES_PER_SECOND)
