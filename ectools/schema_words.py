@@ -123,6 +123,9 @@ _MEANINGS = {
     ),
     r"[A-Za-z0-9][A-Za-z0-9._:+=@\-]{0,126}": "a name in /dev/disk/by-id: ata-QEMU_HARDDISK_QM00001",
     r"[A-Za-z0-9][A-Za-z0-9._:+=\-]{0,126}": "a disk's serial number: S466NX0K123456",
+    r"[*]|[.]?[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?": (
+        "a host's name, .DOMAIN for all names below it, or *: boot.example.org"
+    ),
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
     r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+": (
         "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"

@@ -164,6 +164,10 @@ in
     assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;
     message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
   }
+  {
+    assertion = cfg.fleet.allowedHosts != [ ] -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.allowedHosts is: nothing is asked for by a name";
+  }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
   (refuseStorePath "${path}.release.credentialsFile" cfg.release.credentialsFile)

@@ -204,9 +204,11 @@ class FleetSettings:
 
     ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
     boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
+    ``allowed_hosts``: names by which it may be asked for, beside its own.
     """
 
     listen: ListenAddress | None
+    allowed_hosts: tuple[str, ...]
     keep_boots: int
     access_token_file: Path | None
     file: Path | None
