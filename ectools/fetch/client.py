@@ -24,6 +24,7 @@ from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from io import RawIOBase
 
     from urllib3.response import BaseHTTPResponse
 
@@ -172,7 +173,11 @@ class HttpClient:
         return self.start("GET", url, headers)
 
     def start(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | IO[bytes] | RawIOBase | None = None,
     ) -> BaseHTTPResponse:
         """The answer to one request as it begins, whatever its status; who asks closes it. Redirects are not
         followed. Raises FetchError.

@@ -10,6 +10,7 @@ from ectools.fetch.sigv4 import RequestSigner
 from ectools.fetch.trust import SYSTEM_TRUST
 from ectools.netboot.depot.directory import DirectoryDepot
 from ectools.netboot.depot.forge_depot import ForgeDepot
+from ectools.netboot.depot.multipart import MultipartUploads
 from ectools.netboot.depot.objects import ObjectDepot
 from ectools.netboot.depot.s3_credentials import find_s3_credentials
 from ectools.netboot.settings.depot_address import DirectoryAddress, ForgeAddress, S3Address, WebAddress
@@ -49,7 +50,8 @@ def open_depot(
             found = find_s3_credentials(credentials_file)
             signer = None if found is None else RequestSigner(credentials=found, region=address.region)
             client = HttpClient(address.url, authorization=signer, retry=retry, trust=trust, advise=_advise)
-            return ObjectDepot(client, address.url, where=str(address))
+            parts = MultipartUploads(bucket_url=address.bucket_url)
+            return ObjectDepot(client, address.url, where=str(address), parts=parts)
         case ForgeAddress():
             # Forgejo API, "Authentication".
             given = None if token is None else f"token {token}"

@@ -48,9 +48,14 @@ class S3Address:
     region: str
 
     @property
+    def bucket_url(self) -> str:
+        """In path style, which every store understands."""
+        return f"{self.endpoint}/{self.bucket}"
+
+    @property
     def url(self) -> str:
-        """The bucket and the prefix by their URL, in path style, which every store understands."""
-        return f"{self.endpoint}/{self.bucket}{quote(self.prefix)}"
+        """The bucket and the prefix by their URL."""
+        return f"{self.bucket_url}{quote(self.prefix)}"
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}{self.prefix} at {self.endpoint}"
