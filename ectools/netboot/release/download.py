@@ -13,7 +13,7 @@ from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from urllib3.response import BaseHTTPResponse
@@ -34,7 +34,7 @@ class Archive(Protocol):
     source: str
     size: int | None
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Its content, once."""
 
     def sha256(self) -> str:
@@ -51,7 +51,7 @@ class LocalArchive:
         self._path = path
         self._digest = sha256()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Raises FileError."""
         with os.fdopen(open_regular(self._path), "rb", buffering=0) as file:
             while chunk := self._read(file):
@@ -90,7 +90,7 @@ class Download:
         """In hexadecimal."""
         return self._digest.hexdigest()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Raises FetchError once there is no further attempt, or where the file changed on the server."""
         failures, mark = 0, 0
         while True:
