@@ -124,8 +124,9 @@ _MEANINGS = {
     r"[A-Za-z0-9][A-Za-z0-9._:+=@\-]{0,126}": "a name in /dev/disk/by-id: ata-QEMU_HARDDISK_QM00001",
     r"[A-Za-z0-9][A-Za-z0-9._:+=\-]{0,126}": "a disk's serial number: S466NX0K123456",
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
-    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+": (
-        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+|forge:https?://[^ ?#@]+": (
+        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+        "forge:https://HOST/OWNER/NAME"
     ),
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
     r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",

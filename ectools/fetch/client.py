@@ -88,6 +88,7 @@ class HttpClient:
         self._trust = trust
         self._home = url_origin(host)
         self._authorization = authorization
+        self._has_token = authorization is not None
         self._advise = advise
 
     @contextlib.contextmanager
@@ -228,7 +229,7 @@ class HttpClient:
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
-        with_token = self._authorization is not None and url_origin(url) == self._home
+        with_token = self._has_token and url_origin(url) == self._home
         token = "the token" if with_token else "a request without a token"
         raise FetchError(
             {
@@ -245,7 +246,7 @@ class HttpClient:
             return (
                 "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
             )
-        has_token, at_home = self._authorization is not None, url_origin(url) == self._home
+        has_token, at_home = self._has_token, url_origin(url) == self._home
         return self._advise(Rejection(kind=kind, status=status, has_token=has_token, at_home=at_home))
 
 

@@ -12,8 +12,16 @@ from ectools.netboot.depot.directory import DirectoryDepot
 from ectools.netboot.depot.forge_depot import ForgeDepot
 from ectools.netboot.depot.multipart import MultipartUploads
 from ectools.netboot.depot.objects import ObjectDepot
+from ectools.netboot.depot.registry import RegistryDepot
+from ectools.netboot.depot.registry_client import RegistryClient, find_registry_login
 from ectools.netboot.depot.s3_credentials import find_s3_credentials
-from ectools.netboot.settings.depot_address import DirectoryAddress, ForgeAddress, S3Address, WebAddress
+from ectools.netboot.settings.depot_address import (
+    DirectoryAddress,
+    ForgeAddress,
+    OciAddress,
+    S3Address,
+    WebAddress,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from ectools.fetch.trust import Trust
     from ectools.netboot.settings.depot_address import DepotAddress
 
-AnyDepot = DirectoryDepot | ObjectDepot | ForgeDepot
+AnyDepot = DirectoryDepot | ObjectDepot | ForgeDepot | RegistryDepot
 
 
 def open_depot(
@@ -36,7 +44,7 @@ def open_depot(
 ) -> AnyDepot:
     """A depot; nothing is asked of it yet.
 
-    ``token`` is for a forge or a web server, ``credentials_file`` for S3.
+    ``token`` is for a forge or a web server, ``credentials_file`` for S3 or a registry.
     Raises FileError and InputError of the credentials.
     """
     match address:
@@ -57,6 +65,10 @@ def open_depot(
             given = None if token is None else f"token {token}"
             client = HttpClient(address.host, authorization=given, retry=retry, trust=trust, advise=_advise)
             return ForgeDepot(client, address)
+        case OciAddress():
+            login = find_registry_login(credentials_file, address.host)
+            registry = RegistryClient(address.origin, login=login, retry=retry, trust=trust, advise=_advise)
+            return RegistryDepot(registry, address.url, where=str(address))
         case _:
             assert_never(address)
 

@@ -1,4 +1,6 @@
-"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``forge:URL/OWNER/NAME``."""
+"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``oci://HOST/NAME``, or
+``forge:URL/OWNER/NAME``.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,20 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from ectools.errors import InputError
 
-_EXPECTED = "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+_EXPECTED = (
+    "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+    "forge:https://HOST/OWNER/NAME"
+)
 # AWS, "General purpose bucket naming rules"; other stores take capitals and underscores too.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~+-]+)*/?", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+# OCI Distribution Specification, "Pulling manifests".
+_REPOSITORY = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII
+)
+_OCI_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _OWN = {"endpoint", "region"}
 
 
@@ -72,7 +82,30 @@ class ForgeAddress:
         return f"{self.host}/{self.repo}"
 
 
-DepotAddress = DirectoryAddress | WebAddress | S3Address | ForgeAddress
+@dataclass(frozen=True, kw_only=True)
+class OciAddress:
+    """A repository of a registry. ``tag`` is there where the address names one release of it."""
+
+    host: str
+    repo: str
+    tag: str | None
+    is_plain: bool
+
+    @property
+    def origin(self) -> str:
+        """The registry's URL."""
+        return f"{'http' if self.is_plain else 'https'}://{self.host}"
+
+    @property
+    def url(self) -> str:
+        """Below which all of the repository is."""
+        return f"{self.origin}/v2/{self.repo}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repo}"
+
+
+DepotAddress = DirectoryAddress | WebAddress | S3Address | ForgeAddress | OciAddress
 
 
 def parse_depot_address(text: str) -> DepotAddress:
@@ -83,16 +116,13 @@ def parse_depot_address(text: str) -> DepotAddress:
             return _parse_s3(text)
         case "http" | "https":
             return WebAddress(url=_check_url(text, text))
+        case "oci" | "oci+http":
+            return _parse_oci(text, rest, is_plain=scheme != "oci")
         case "forge":
             return _parse_forge(text, rest)
         case "file":
-            path = rest.removeprefix("//")
-            if not path.startswith("/"):
-                raise _bad(text, "is no absolute path")
-            return DirectoryAddress(path=Path(path))
-        case "" if text:
-            return DirectoryAddress(path=Path(text))
-        case _ if text.startswith(("/", "./", "../")):
+            return _parse_file(text, rest)
+        case found if text and (not found or text.startswith(("/", "./", "../"))):
             return DirectoryAddress(path=Path(text))
         case _:
             raise _bad(text, "names no place that releases are published in")
@@ -123,6 +153,13 @@ def _parse_s3(text: str) -> S3Address:
     )
 
 
+def _parse_file(text: str, rest: str) -> DirectoryAddress:
+    path = rest.removeprefix("//")
+    if not path.startswith("/"):
+        raise _bad(text, "is no absolute path")
+    return DirectoryAddress(path=Path(path))
+
+
 def _parse_forge(text: str, rest: str) -> ForgeAddress:
     url = _check_url(rest, text)
     parts = urlsplit(url)
@@ -131,6 +168,17 @@ def _parse_forge(text: str, rest: str) -> ForgeAddress:
         raise _bad(text, "names no repository: OWNER/NAME")
     above = "".join(f"/{word}" for word in words[:-2])
     return ForgeAddress(host=f"{parts.scheme}://{parts.netloc}{above}", repo="/".join(words[-2:]))
+
+
+def _parse_oci(text: str, rest: str, *, is_plain: bool) -> OciAddress:
+    """As registries are written everywhere, HOST/NAME:TAG, with the scheme before it."""
+    host, _, name = rest.removeprefix("//").partition("/")
+    repo, colon, tag = name.partition(":")
+    if not rest.startswith("//") or _HOST.fullmatch(host) is None:
+        raise _bad(text, "has no host, or more than a host where one is expected: a user is in no address")
+    if _REPOSITORY.fullmatch(repo) is None or (colon and _OCI_TAG.fullmatch(tag) is None):
+        raise _bad(text, "names no repository: NAME or NAME:TAG, of which NAME has no capitals")
+    return OciAddress(host=host, repo=repo, tag=tag or None, is_plain=is_plain)
 
 
 def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:

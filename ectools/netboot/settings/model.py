@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ectools.addresses import Network
     from ectools.netboot.fleet.build import FleetPart
-    from ectools.netboot.settings.depot_address import DirectoryAddress, S3Address, WebAddress
+    from ectools.netboot.settings.depot_address import DirectoryAddress, OciAddress, S3Address, WebAddress
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -108,10 +108,11 @@ class Forge:
 class DepotSource:
     """A place where releases are published beside each other; see ``Forge`` for the rest.
 
-    ``tag`` None: a channel says it. ``token_file`` is for a web server, ``credentials_file`` for S3.
+    ``tag`` None: a channel says it. ``token_file`` is for a web server, ``credentials_file`` for S3 or a
+    registry.
     """
 
-    address: DirectoryAddress | WebAddress | S3Address
+    address: DirectoryAddress | WebAddress | S3Address | OciAddress
     tag: str | None
     token_file: Path | None
     credentials_file: Path | None
