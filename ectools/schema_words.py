@@ -124,7 +124,8 @@ _MEANINGS = {
     r"[A-Za-z0-9][A-Za-z0-9._:+=@\-]{0,126}": "a name in /dev/disk/by-id: ata-QEMU_HARDDISK_QM00001",
     r"[A-Za-z0-9][A-Za-z0-9._:+=\-]{0,126}": "a disk's serial number: S466NX0K123456",
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
-    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+|forge:https?://[^ ?#@]+": (
+    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+"
+    r"|(?:forge|github):https?://[^ ?#@]+": (
         "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
         "forge:https://HOST/OWNER/NAME"
     ),

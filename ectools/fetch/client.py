@@ -112,7 +112,14 @@ class HttpClient:
             response.close()
 
     def read(
-        self, url: str, *, limit: int, what: str, size: int | None = None, take_page: bool = False
+        self,
+        url: str,
+        *,
+        limit: int,
+        what: str,
+        size: int | None = None,
+        take_page: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """A small document whole, tried again as ``retry`` has it. Raises FetchError; ``what`` names it.
 
@@ -122,7 +129,7 @@ class HttpClient:
         failures = 0
         while True:
             try:
-                with self.open(url) as response:
+                with self.open(url, headers=headers) as response:
                     parts = self.read_body(response, url, size=size, take_page=take_page)
                     data = _join(parts, url, limit=limit, what=what)
             except TransientError as error:

@@ -218,7 +218,7 @@ in
 
       source = mkOption {
         type = types.nullOr (
-          types.strMatching "(file:)?/.+|https?://[^ ?#@]+|s3://[^ #]+|oci(\\+http)?://[^ ?#@]+|forge:https?://[^ ?#@]+"
+          types.strMatching "(file:)?/.+|https?://[^ ?#@]+|s3://[^ #]+|oci(\\+http)?://[^ ?#@]+|(forge|github):https?://[^ ?#@]+"
         );
         default = null;
         example = "s3://boot/releases?endpoint=https://s3.example.org&region=garage";
@@ -226,7 +226,8 @@ in
           Where releases are published, in place of {option}`${path}.release.host`: a directory (`file:/srv/releases`), a web
           server's (`https://HOST/PATH`), a bucket of a store that speaks S3, written as Nix writes it, a repository of a
           container registry (`oci://HOST/NAME`, or `oci://HOST/NAME:TAG`; `oci+http://` where it is not encrypted), or
-          `forge:https://HOST/OWNER/NAME`, which is a Forgejo, a Gitea, or GitHub. What is not a forge says of no release that it
+          `forge:https://HOST/OWNER/NAME`, which is a Forgejo, a Gitea or github.com (`github:https://HOST/OWNER/NAME` is a
+          GitHub Enterprise Server). What is not a forge says of no release that it
           is the latest: {option}`${path}.release.channel` or {option}`${path}.release.tag` names it. `ectools netboot publish`
           puts releases there.
         '';

@@ -10,6 +10,7 @@ from ectools.fetch.sigv4 import RequestSigner
 from ectools.fetch.trust import SYSTEM_TRUST
 from ectools.netboot.depot.directory import DirectoryDepot
 from ectools.netboot.depot.forge_depot import ForgeDepot
+from ectools.netboot.depot.github_depot import GitHubDepot
 from ectools.netboot.depot.multipart import MultipartUploads
 from ectools.netboot.depot.objects import ObjectDepot
 from ectools.netboot.depot.registry import RegistryDepot
@@ -61,10 +62,16 @@ def open_depot(
             parts = MultipartUploads(bucket_url=address.bucket_url)
             return ObjectDepot(client, address.url, where=str(address), parts=parts)
         case ForgeAddress():
-            # Forgejo API, "Authentication".
+            # Forgejo API and GitHub REST API, both "Authentication".
             given = None if token is None else f"token {token}"
-            client = HttpClient(address.host, authorization=given, retry=retry, trust=trust, advise=_advise)
-            return ForgeDepot(client, address)
+            client = HttpClient(address.api, authorization=given, retry=retry, trust=trust, advise=_advise)
+            if not address.is_github:
+                return ForgeDepot(client, address)
+            # Its files are taken at another host, which is to know who sends them.
+            uploads = HttpClient(
+                address.uploads, authorization=given, retry=retry, trust=trust, advise=_advise
+            )
+            return GitHubDepot(client, address, uploads=uploads)
         case OciAddress():
             login = find_registry_login(credentials_file, address.host)
             registry = RegistryClient(address.origin, login=login, retry=retry, trust=trust, advise=_advise)

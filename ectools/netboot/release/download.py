@@ -82,6 +82,7 @@ class Download:
         self.size = asset.size
         self._client = client
         self._url = asset.url
+        self._headers = asset.headers
         self._etag: str | None = None
         self._received = 0
         self._digest = sha256()
@@ -109,9 +110,9 @@ class Download:
                 return
 
     def _read_rest(self) -> Iterator[bytes]:
-        headers = {}
+        headers = dict(self._headers)
         if self._received and self._etag is not None:
-            headers = {"Range": f"bytes={self._received}-", "If-Range": self._etag}
+            headers |= {"Range": f"bytes={self._received}-", "If-Range": self._etag}
         with self._client.open(self._url, headers=headers, accept=(200, 206, 416)) as response:
             if response.status == 200:
                 self._note(response)

@@ -1,5 +1,5 @@
-"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``oci://HOST/NAME``, or
-``forge:URL/OWNER/NAME``.
+"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``oci://HOST/NAME``,
+``forge:URL/OWNER/NAME``, ``github:URL/OWNER/NAME``.
 """
 
 from __future__ import annotations
@@ -77,6 +77,19 @@ class ForgeAddress:
 
     host: str
     repo: str
+    is_github: bool = False
+
+    @property
+    def api(self) -> str:
+        """Below which the forge's API is."""
+        if not self.is_github:
+            return f"{self.host}/api/v1"
+        return _find_github(self.host, "api", "/api/v3")
+
+    @property
+    def uploads(self) -> str:
+        """Below which a GitHub takes the files of releases."""
+        return _find_github(self.host, "uploads", "/api/uploads")
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repo}"
@@ -118,8 +131,8 @@ def parse_depot_address(text: str) -> DepotAddress:
             return WebAddress(url=_check_url(text, text))
         case "oci" | "oci+http":
             return _parse_oci(text, rest, is_plain=scheme != "oci")
-        case "forge":
-            return _parse_forge(text, rest)
+        case "forge" | "github":
+            return _parse_forge(text, rest, is_github=scheme == "github")
         case "file":
             return _parse_file(text, rest)
         case found if text and (not found or text.startswith(("/", "./", "../"))):
@@ -160,14 +173,31 @@ def _parse_file(text: str, rest: str) -> DirectoryAddress:
     return DirectoryAddress(path=Path(path))
 
 
-def _parse_forge(text: str, rest: str) -> ForgeAddress:
+def is_github_host(host: str) -> bool:
+    """Whether a URL is one of GitHub's own; of a GitHub Enterprise Server no name says so."""
+    name = (urlsplit(host).hostname or "").lower()
+    return name in ("github.com", "www.github.com") or name.endswith(".ghe.com")
+
+
+def _find_github(host: str, name: str, path: str) -> str:
+    """A service of a GitHub: at a host of its own, or below a path of an Enterprise Server's (its REST API,
+    "Getting started").
+    """
+    if not is_github_host(host):
+        return f"{host}{path}"
+    parts = urlsplit(host)
+    return f"{parts.scheme}://{name}.{parts.netloc.lower().removeprefix('www.')}"
+
+
+def _parse_forge(text: str, rest: str, *, is_github: bool) -> ForgeAddress:
     url = _check_url(rest, text)
     parts = urlsplit(url)
     words = parts.path.strip("/").split("/")
     if len(words) < 2 or not all(words):
         raise _bad(text, "names no repository: OWNER/NAME")
     above = "".join(f"/{word}" for word in words[:-2])
-    return ForgeAddress(host=f"{parts.scheme}://{parts.netloc}{above}", repo="/".join(words[-2:]))
+    host = f"{parts.scheme}://{parts.netloc}{above}"
+    return ForgeAddress(host=host, repo="/".join(words[-2:]), is_github=is_github or is_github_host(host))
 
 
 def _parse_oci(text: str, rest: str, *, is_plain: bool) -> OciAddress:

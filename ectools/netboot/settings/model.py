@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.protocols import Binary, StockBinary
+from ectools.netboot.settings.depot_address import ForgeAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,7 @@ class Forge:
 
     ``other_artifacts`` are globs of archives for other architectures, which are staged too where the release
     has them. ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the
-    system trusts is enough.
+    system trusts is enough. ``is_github``: it is GitHub's, which has another API.
     """
 
     host: str
@@ -102,6 +103,12 @@ class Forge:
     artifact: str
     other_artifacts: tuple[str, ...]
     ca_file: Path | None = None
+    is_github: bool = False
+
+    @property
+    def address(self) -> ForgeAddress:
+        """Of its releases."""
+        return ForgeAddress(host=self.host, repo=self.repo, is_github=self.is_github)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from ectools.netboot.settings.depot_address import (
     DirectoryAddress,
     ForgeAddress,
     OciAddress,
+    is_github_host,
     parse_depot_address,
 )
 from ectools.netboot.settings.model import DepotSource, Forge, Tarballs
@@ -55,10 +56,10 @@ def build_source(
         "ca_file": _optional_path(ca_file),
     }
     if address is None or isinstance(address, ForgeAddress):
-        host, repo = (
-            (raw["host"].rstrip("/"), raw["repo"]) if address is None else (address.host, address.repo)
-        )
-        return Forge(host=host, repo=repo, **common)
+        if address is None:
+            host = raw["host"].rstrip("/")
+            address = ForgeAddress(host=host, repo=raw["repo"], is_github=is_github_host(host))
+        return Forge(host=address.host, repo=address.repo, is_github=address.is_github, **common)
     if isinstance(address, OciAddress) and address.tag is not None:
         for other in ("tag", "channel"):
             if raw[other] is not None:

@@ -74,7 +74,8 @@ def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted)
     ("arguments", "words"),
     [
         (("--key-file", "key"), "go together"),
-        (("--to", "oci://x"), "names no place"),
+        (("--to", "ftp://x"), "names no place"),
+        (("--to", "oci://registry.example.org/boot:boot-v2"), "names the release boot-v2"),
         (("--commit", "main", "--source", "git+https://x"), "is no commit of a source"),
     ],
 )
