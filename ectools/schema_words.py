@@ -127,8 +127,10 @@ _MEANINGS = {
         "a host's name, .DOMAIN for all names below it, or *: boot.example.org"
     ),
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
-    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+": (
-        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+"
+    r"|(?:forge|github):https?://[^ ?#@]+": (
+        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+        "forge:https://HOST/OWNER/NAME"
     ),
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
     r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",

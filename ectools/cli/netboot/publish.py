@@ -35,7 +35,8 @@ _OF_PACKING = ("signature_format", "key_file", "suffix", "uri", "commit", "lock_
     "place",
     required=True,
     metavar="PLACE",
-    help="A directory, s3://BUCKET/PREFIX?endpoint=URL, https://HOST/PATH or forge:https://HOST/OWNER/NAME.",
+    help="A directory, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME, https://HOST/PATH or"
+    " forge:https://HOST/OWNER/NAME.",
 )
 @depot_options
 @signing_options(required=False)
@@ -85,7 +86,9 @@ def publish(
     from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
     from ectools.netboot.release.pack import Compression, SigningKey
 
-    depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
+    depot = open_given(
+        place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file, tag=tag
+    )
     packed = [directory for directory in directories if is_packed(directory)]
     if packed and (len(directories) > 1 or (given := _list_given(*_OF_PACKING))):
         without = "alone" if len(directories) > 1 else f"without {', '.join(given)}"

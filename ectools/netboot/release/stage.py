@@ -14,6 +14,7 @@ from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import DIRECTORY_MODE, extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
+from ectools.fetch.read_ahead import read_ahead
 from ectools.fetch.retry import RetryPolicy
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.kernel import find_named_architecture
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
+
+_AHEAD_BYTES = 8 << 20
 
 OnProgress = Callable[[str, int, int | None], None]
 """Is told an archive's name, its bytes that have come, and all its bytes where that is known."""
@@ -261,10 +264,11 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
 
 def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, None]:
     done = 0
-    for chunk in archive.chunks():
-        done += len(chunk)
-        on_progress(archive.name, done, archive.size)
-        yield chunk
+    with contextlib.closing(read_ahead(archive.chunks(), limit=_AHEAD_BYTES)) as chunks:
+        for chunk in chunks:
+            done += len(chunk)
+            on_progress(archive.name, done, archive.size)
+            yield chunk
 
 
 def _unpack(

@@ -76,11 +76,12 @@ def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted)
     ("arguments", "words"),
     [
         (("--key-file", "key"), "go together"),
-        (("--to", "oci://x"), "names no place"),
         (("--to", "https://bob:s3cret@x/y"), "'https://***@x/y': has no host"),
         (("--source", "git+https://bob:s3cret@x/y"), "--source: git+https://***@x/y: an address with a user"),
         (("--tag", "b" * 129), "is no tag for a release"),
         (("--lock", __file__), "--lock: is a source's"),
+        (("--to", "ftp://x"), "names no place"),
+        (("--to", "oci://registry.example.org/boot:boot-v2"), "names the release boot-v2"),
         (("--commit", "main", "--source", "git+https://x"), "is no commit of a source"),
     ],
 )
