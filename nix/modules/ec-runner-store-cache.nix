@@ -58,9 +58,11 @@ in
     (lib.optionalAttrs (options ? netboot.storeContents) (
       lib.mkIf enabled {
         # A loop device already, since on a disk the image does not stand at the beginning.
-        fileSystems."/nix/.ro-store".options = lib.mkForce (
-          lib.optional (config.boot.kernelPackages.kernel.kernelAtLeast "6.2") "threads=multi"
-        );
+        fileSystems."/nix/.ro-store" = lib.mkImageMediaOverride {
+          options = lib.mkForce (
+            lib.optional (config.boot.kernelPackages.kernel.kernelAtLeast "6.2") "threads=multi"
+          );
+        };
 
         system.build = {
           # Without compression there is nothing to be compressed together.

@@ -198,9 +198,10 @@ tell_progress() {
     told=$tenth
     say "$((tenth * 10)) % of $(mib "$size")"
   fi
-  [ -n "$report" ] && [ $((SECONDS - posted)) -ge "$TELL_SECONDS" ] || return
+  [ -n "$report" ] || return
+  [ $((SECONDS - posted)) -ge "$TELL_SECONDS" ] || [ "$next" -eq "${#sums[@]}" ] || return
   posted=$SECONDS
-  post 5 "stage=fetching&percent=$((next * 100 / ${#sums[@]}))" 3>&- &
+  post 5 "stage=store&percent=$((next * 100 / ${#sums[@]}))" > /dev/null 2>&1 3>&- &
 }
 
 # read_sums: `size`, `piece`, `sums`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.boot_service import boot_service, require_boot_services, stage, write_settings
 from support.fickle_http import Turn, find_closed_port, serve_fickly
+from support.guests import wait_until
 from support.releases import release_files
 from support.reports_taken import record_reports
 from support.store_stage1 import SCRIPTS, Stage1, require_root
@@ -160,6 +162,22 @@ def test_a_machine_that_gets_nothing_boots_anew(stage1: Stage1) -> None:
     assert f"{server.url}: HTTP 404" in said
     assert stage1.rebooted()
     assert stage1.kept() == IMAGE[: 3 * PIECE]
+
+
+def test_the_boot_server_is_told_how_far_it_is(stage1: Stage1) -> None:
+    stage1.environment["TELL_SECONDS"] = "0"
+    with serve_fickly(IMAGE) as server, record_reports() as told:
+        stage1.run(server.url, more=told.build_arguments("127.0.0.1"))
+        wait_until(lambda: any(form["percent"] == ["100"] for form in told.reports), "the last word")
+    assert all(form["stage"] == ["store"] for form in told.reports)
+    assert {form["percent"][0] for form in told.reports} <= {str(n * 100 // 21) for n in range(1, 22)}
+
+
+def test_a_boot_server_that_does_not_answer_costs_no_time(stage1: Stage1) -> None:
+    stage1.environment["TELL_SECONDS"] = "0"
+    with serve_fickly(IMAGE) as server, socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/report?boot=x"
+        stage1.run(server.url, more=f"every_channel.report={url}")
 
 
 def test_where_nobody_says_where_it_is(stage1: Stage1) -> None:
