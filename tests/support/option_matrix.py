@@ -35,6 +35,7 @@ TOGETHER: dict[str, Any] = {
     "report.initrd.enable": False,
     # It is about systems that boot over the network.
     "runner.store": "initrd",
+    "runner.storeCache": None,
 }
 """Values that all others can stand beside."""
 

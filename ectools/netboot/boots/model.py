@@ -20,6 +20,7 @@ class NodeStage(StrEnum):
     INITRD = "initrd"  # likewise, the last of its initrds
     LOADED = "loaded"  # it is about to start the kernel, wherever the files came from
     RUNNING = "running"  # its initrd runs
+    STORE = "store"  # and fetches the system's store, which is not in it
     INSTALLING = "installing"  # a boot that installs: it was told what to install, and does
     INSTALLED = "installed"  # likewise: its disk boots from now on
     UP = "up"  # its report has come, of a boot that installs that of the system on its disk
@@ -95,7 +96,8 @@ class NodeBoot:
     ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known; of a boot
     that installs, the system that is installed, which is the one that reports.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
-    from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
+    from the script to a healthy report. ``store_percent``: how much of its store it has fetched, where it
+    does that by itself. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting.
     """
 
@@ -116,6 +118,7 @@ class NodeBoot:
     report: NodeReport | None = None
     ended: float | None = None
     install: BootInstall | None = None
+    store_percent: int | None = None
 
     @property
     def subject(self) -> str:

@@ -177,6 +177,20 @@ class BootRegister:
             await self._keeper.write([live])
         return live.boot
 
+    def note_store(self, token: str, percent: int) -> NodeBoot:
+        """So much of its store has a node fetched. It is kept with what comes next: it comes often.
+
+        Raises ReportError.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self.knows(token) or live.boot.state is BootState.HEALTHY:
+            raise ReportError("the report's token is unknown, or was used before, or its time is over")
+        # Where it began anew, in memory in place of a disk, it is at less than before.
+        if live.boot.store_percent != percent:
+            live.boot = replace(live.boot, store_percent=percent)
+            self._reach(live, NodeStage.STORE)
+        return live.boot
+
     def find_reporting(self, token: str) -> NodeBoot | None:
         """The boot of a token that is good for reports; None where it is good for none."""
         return self.find_by_token(token) if self.knows(token) else None

@@ -153,6 +153,17 @@ def test_a_strip_in_colour() -> None:
     assert "\x1b[34m█" in lines[1]
 
 
+def test_a_store_that_is_fetched_is_shown_with_how_much_of_it() -> None:
+    from ectools.netboot.api.page.rows import describe_progress
+    from ectools.netboot.api.rows import describe_boot
+
+    stages = {NodeStage.SCRIPT: NOW - 9.0, NodeStage.STORE: NOW - 4.0}
+    boot = make_boot(id="b-store", stages=stages, store_percent=40)
+    (first, *_) = fleet_text.draw_boot(describe_boot(boot), colour=False)
+    assert "booting: store 40 %" in first
+    assert describe_progress(boot) == "fetches its store: 40 %"
+
+
 def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "")
 
