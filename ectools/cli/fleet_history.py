@@ -1,4 +1,4 @@
-"""``ectools fleet boots|log``: what has become of a node's boots, and what was done to the fleet."""
+"""``ectools fleet boots|log|hosts``: boots of a node, what was done to the fleet, and which hosts serve it."""
 
 from __future__ import annotations
 
@@ -70,4 +70,24 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
         looks.rest()
 
 
-HISTORY_COMMANDS = (boots, log)
+@click.command(epilog="Example: ectools fleet hosts")
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="Print an array of boot hosts.")
+def hosts(*, sock: Path | None, as_json: bool) -> int:
+    """Show the boot hosts that share a state: what each serves, and when it was last heard of.
+
+    BEHIND is how much of what a host has written the others do not have yet. The exit status is 0 where all
+    are up and none is behind, and 1 otherwise.
+    """
+    from ectools.cli.fleet_text import draw_hosts
+
+    answer = open_client(sock).get("hosts")
+    if as_json:
+        click.echo(json.dumps(answer["hosts"]))
+    else:
+        for line in draw_hosts(answer["hosts"], now=answer["now"]):
+            click.echo(line)
+    return 0 if all(host["up"] and not host["behind"] for host in answer["hosts"]) else 1
+
+
+HISTORY_COMMANDS = (boots, log, hosts)

@@ -21,6 +21,7 @@ from ectools.netboot.boots.installing import InstallRefusedError, advance, descr
 from ectools.netboot.boots.judge import describe_silence, judge
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
+from ectools.netboot.boots.merge import is_later, merge_boots
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateError
@@ -37,6 +38,8 @@ TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
+FOREIGN_SECONDS = 10.0
+"""After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
 
 
@@ -80,6 +83,37 @@ class BootRegister:
             for boot in await self._archive.load():
                 if boot.subject not in self._memory.newest:  # else it has begun another since
                     self._memory.enter(LiveBoot(boot=boot, is_kept=True))
+
+    async def follow(self) -> None:
+        """Take over what other boot servers see of boots, until cancelled. Raises StateError."""
+        changes = self._archive.watch()
+        for boot in await self._archive.load():
+            self.learn(boot)
+        async for changed in changes:
+            for boot in await self._archive.load() if changed is None else [changed]:
+                self.learn(boot)
+
+    def learn(self, boot: NodeBoot) -> None:
+        """What the store has as a subject's newest boot: another boot server may have written it."""
+        live, newest = self._memory.find(boot.id), self._memory.newest.get(boot.subject)
+        if live is not None:
+            merged = merge_boots(live.boot, boot)
+            if merged == live.boot:
+                return
+            live.boot, live.token = merged, None
+            self._memory.change(live)
+            if merged == boot:
+                self._memory.note_kept(live)
+        elif newest is None or is_later(boot, newest.boot):
+            if newest is not None:
+                self._supersede(boot)
+            live = LiveBoot(boot=boot, is_kept=True, is_foreign=True)
+            self._memory.enter(live)
+        else:
+            live = LiveBoot(boot=boot, is_foreign=True)
+            self._memory.enter_earlier(live)
+        self._memory.bound_journals(live.boot)
+        self._changes.publish(live.boot)
 
     async def begin(
         self,
@@ -223,7 +257,8 @@ class BootRegister:
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
-            if live.boot.state is BootState.BOOTING and now > live.boot.deadline:
+            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
+            if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
                 self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(
