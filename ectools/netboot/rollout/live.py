@@ -77,6 +77,7 @@ class LiveRollouts:
         self._withdraw = withdraw
         self._clock = clock
         self._seen = SeenBoots()
+        self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
         self._settling: set[str] = set()
         self._unsettled: dict[str, str] = {}  # group → why its end has no consequences as yet
         # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
@@ -111,6 +112,7 @@ class LiveRollouts:
         latest, nodes = self._latest(), self._list_nodes(rollout)
         boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
+        heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
 
     def _list_nodes(self, rollout: Rollout) -> frozenset[str]:
@@ -236,6 +238,10 @@ class LiveRollouts:
     def _offer(self, rollout: Rollout, node: str) -> Rollout:
         known = Known(nodes=self._list_nodes(rollout), boots={}, heard={}, now=self._clock())
         return offer(rollout, node, known)
+
+    def hear(self, node: str) -> None:
+        """A node of the fleet that runs has asked what is next."""
+        self._heard[node] = self._clock()
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""
