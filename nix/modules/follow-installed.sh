@@ -41,7 +41,8 @@ is_up() { [ "$state" = healthy ] || [ "$state" = unhealthy ]; }
 
 # $1: the step; $2: why it does not go on, or nothing.
 tell() {
-  local error=${2//[\\\"]/ }
+  local error=${2:-}
+  error=${error//[\\\"]/ }
   ask "/disk-update?token=$token" "data-urlencode = \"release=$release\"" "data-urlencode = \"step=$1\"" \
     ${error:+"data-urlencode = \"error=$error\""} || true
 }

@@ -1,4 +1,4 @@
-"""A real runner on a disk: it follows a rollout to the next release, and goes back from one that does not come up."""
+"""A real runner on a disk follows a rollout to the next release, and goes back from one that fails."""
 
 from __future__ import annotations
 
