@@ -10,7 +10,8 @@ let
   cfg = config.services.every-channel.report;
   unit = "every-channel-report";
   state = "every-channel/report";
-  onDisk = config.services.every-channel.runner.follow.disk.active or false;
+  runner = config.services.every-channel.runner or { };
+  onDisk = runner.enable or false && runner.follow.enable && runner.follow.disk.enable;
   diskBoot = "/run/every-channel/disk-boot/arguments";
 
   inherit (import ./systemd.nix { inherit lib; }) sandbox;

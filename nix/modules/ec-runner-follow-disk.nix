@@ -96,17 +96,9 @@ in
         have to fit onto the EFI system partition.
       '';
     };
-
-    active = mkOption {
-      type = types.bool;
-      internal = true;
-      readOnly = true;
-      default = config.services.every-channel.runner.enable && follow.enable && cfg.enable;
-      description = "Whether this system does any of that.";
-    };
   };
 
-  config = lib.mkIf cfg.active {
+  config = lib.mkIf (config.services.every-channel.runner.enable && follow.enable && cfg.enable) {
     assertions = [
       {
         assertion = config.boot.loader.systemd-boot.enable;

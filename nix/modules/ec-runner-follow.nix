@@ -53,8 +53,8 @@ in
       documentation = [ "https://every.channel" ];
       wantedBy = [ "multi-user.target" ];
       unitConfig = {
-        ConditionKernelCommandLine = "${lib.optionalString cfg.disk.active "|"}every_channel.report";
-        ConditionPathExists = lib.mkIf cfg.disk.active "|${diskBoot}";
+        ConditionKernelCommandLine = "${lib.optionalString cfg.disk.enable "|"}every_channel.report";
+        ConditionPathExists = lib.mkIf cfg.disk.enable "|${diskBoot}";
       };
 
       path = [
@@ -62,7 +62,7 @@ in
         pkgs.coreutils
         pkgs.curl
       ]
-      ++ lib.optionals cfg.disk.active [
+      ++ lib.optionals cfg.disk.enable [
         config.nix.package
         pkgs.diffutils
         pkgs.gnugrep
@@ -72,7 +72,7 @@ in
         FOLLOW_SECONDS = toString cfg.everySeconds;
         FOLLOW_UNITS = toString (lib.unique cfg.beforeReboot);
       }
-      // lib.optionalAttrs cfg.disk.active {
+      // lib.optionalAttrs cfg.disk.enable {
         FOLLOW_DISK_BOOT = diskBoot;
         FOLLOW_INSTALLED = "${./follow-installed.sh}";
         FOLLOW_STATE = "/var/lib/every-channel/node";
@@ -97,10 +97,10 @@ in
         # The kernel's command line.
         ProcSubset = "all";
         SocketBindDeny = "any";
-        MemoryMax = if cfg.disk.active then "512M" else "64M";
+        MemoryMax = if cfg.disk.enable then "512M" else "64M";
         TasksMax = 32;
       }
-      // lib.optionalAttrs cfg.disk.active {
+      // lib.optionalAttrs cfg.disk.enable {
         StateDirectory = "every-channel/node";
         StateDirectoryMode = "0700";
         ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];

@@ -1,4 +1,4 @@
-"""Nodes on a disk, led by rollouts of a real boot server: to the next release, and back from what goes wrong."""
+"""Nodes on a disk, led by rollouts of a real boot server: to the next release, or back."""
 
 from __future__ import annotations
 

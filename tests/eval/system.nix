@@ -71,6 +71,9 @@ in
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
   installUnit = system.config.systemd.units."every-channel-install.service".unit;
   followUnit = system.config.systemd.units."every-channel-follow.service".unit;
+  diskUnits = flake.lib.filterAttrs (name: _: builtins.match "every-channel-(update|disk-boot).*" name != null) (
+    builtins.mapAttrs (_: unit: unit.text) system.config.systemd.units
+  );
   reportUnit = system.config.systemd.units."every-channel-report.service".unit;
   reportInitrd = {
     inherit (stage1.units."every-channel-report-running.service") text unit;

@@ -1,4 +1,4 @@
-"""Machines with a system on their disk, as far as that goes here: the scripts that update them, on loop devices.
+"""Machines with a system on their disk, as far as that goes here: what updates them, on loop devices.
 
 The boot server is the real one, and so are Nix, its store and the file systems; the systems are small ones,
 this machine is all machines, and firmware with systemd-boot is ``boot_loader``. The EFI system partition is
@@ -70,7 +70,7 @@ derivation {
   passAsFile = [ "program" ];
 }
 """
-# As systemd-boot-builder.py does it: an entry for each generation, none for others, no kernel that none names.
+# As systemd-boot-builder.py does it: an entry for each generation, and no kernel that none names.
 _SWITCH = """
 set -e
 test "$1" = boot
