@@ -1,4 +1,4 @@
-"""``ectools fleet boots|log|hosts``: boots of a node, what was done to the fleet, and which hosts serve it."""
+"""``ectools fleet boots|log|hosts``: a node's boots, what was done to the fleet, and which hosts serve it."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
     from ectools.netboot.boots.installing import InstallWord
+    from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -128,13 +129,14 @@ class BootRegister:
         within: float,
         store_path: str | None = None,
         order: str | None = None,
+        from_disk: bool = False,
         seen: Mapping[NodeStage, float] | None = None,
     ) -> tuple[NodeBoot, str]:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``order``: of the installation that it is for. ``seen``: stages before the script → how many
-        seconds ago.
+        boot. ``order``: of the installation that it is for. ``from_disk``: as in ``NodeBoot``. ``seen``:
+        stages before the script → how many seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -150,6 +152,7 @@ class BootRegister:
             client=client,
             within=within,
             install=None if order is None else BootInstall(order=order),
+            from_disk=from_disk,
             stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
         live = self._find_same(boot)
@@ -251,6 +254,21 @@ class BootRegister:
             await self._keeper.write([live])
         return live.boot
 
+    async def note_update(self, token: str, update: BootUpdate) -> NodeBoot:
+        """What a node that runs says of its way to the next release, kept when this returns.
+
+        Raises ReportError: the token is not that of its newest boot; StateError: it may say it again.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self._memory.is_newest(live):
+            raise ReportError("the boot's token is unknown, or its machine has begun another boot since")
+        if live.boot.update != update:
+            live.boot = replace(live.boot, update=update)
+            self._changed(live)
+        if not live.is_kept:
+            await self._keeper.write([live])
+        return live.boot
+
     async def expire(self) -> None:
         """Boots past their deadline have failed."""
         now = self._clock()
@@ -308,7 +326,7 @@ class BootRegister:
         # From another address it may be another machine, which says that it is this one.
         is_same = all(
             getattr(boot, name) == getattr(asked, name)
-            for name in ("machine", "client", "release", "system", "install")
+            for name in ("machine", "client", "release", "system", "install", "from_disk")
         )
         return live if is_same else None
 

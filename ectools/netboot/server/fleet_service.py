@@ -92,7 +92,7 @@ class FleetService:
         )
         self._hub = EventHub(self._view)
         self._rights = TokenRights(tokens, clock=time.time)
-        self._hosts = KnownHosts(_list_hosts(settings))
+        self._names = KnownHosts(_list_hosts(settings))
         self._mount = mount
         self._listeners: list[AppListener] = []
         address = settings.fleet.listen
@@ -100,7 +100,7 @@ class FleetService:
             self._listeners.append(
                 AppListener(
                     lambda: build_app(
-                        self._view, self._rights, self._hub, hosts=self._hosts, mount=self._mount
+                        self._view, self._rights, self._hub, hosts=self._names, mount=self._mount
                     ),
                     bind=lambda: bind_address(address),
                     what="the status listener",
@@ -123,7 +123,7 @@ class FleetService:
 
     def set_hosts(self, settings: NetbootSettings) -> None:
         """The names that other settings have, from now on."""
-        self._hosts.set_names(_list_hosts(settings))
+        self._names.set_names(_list_hosts(settings))
 
     async def load(self) -> None:
         """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
