@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     metavar="DAYS",
     help="After so many days nobody follows the pointer any more: promote again before.",
 )
+@click.option(
+    "--withdraw",
+    "withdrawn",
+    multiple=True,
+    metavar="TAG",
+    help="Nodes that check signatures never go to this release, and leave it, also for an older one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def promote(
     *,
@@ -43,6 +50,7 @@ def promote(
     signature_format: str,
     key_file: Path,
     valid_days: int | None,
+    withdrawn: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Lead a channel to where another channel leads, or to the release of a tag.
@@ -61,11 +69,13 @@ def promote(
     depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
     private_key = read_input(key.file, limit=MAX_KEY_BYTES)
     promoter = Promoter(depot=depot, where=depot.where, form=key.form, private_key=private_key)
-    done = promoter.promote(origin, channel, valid_days=valid_days)
+    done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn)
     before = None if done.before is None else done.before.tag
     pointer = done.pointer
     if as_json:
-        shown = {name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at")}
+        shown = {
+            name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at", "withdrawn")
+        }
         click.echo(json.dumps({**shown, "before": before, "moved": done.is_moved}))
         return
     if not done.is_moved:

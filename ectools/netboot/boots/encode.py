@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BOOT = (
     *("id", "token_hash", "machine", "release", "system", "node", "group", "tag", "client", "within", "why"),
-    *("ended", "store_path"),
+    *("ended", "store_path", "after"),
 )
 _INSTALL = ("order", "run", "percent", "disk", "error")
 _REPORT = ("release", "system", "healthy", "journal", "clock")

@@ -96,7 +96,8 @@ class NodeBoot:
     that installs, the system that is installed, which is the one that reports.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
     from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
-    Unix seconds, None while it is booting.
+    Unix seconds, None while it is booting. ``after``: the id of the boot whose system has started this one's
+    kernel itself (kexec), so that no firmware and no script were asked; None of any other.
     """
 
     id: str
@@ -116,6 +117,7 @@ class NodeBoot:
     report: NodeReport | None = None
     ended: float | None = None
     install: BootInstall | None = None
+    after: str | None = None
 
     @property
     def subject(self) -> str:

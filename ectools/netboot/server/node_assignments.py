@@ -5,8 +5,9 @@
 
 The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
 ``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
-boot, ``boot`` (network, disk or hold), ``runs`` and ``release`` (ids; ``release`` is empty where none is
-staged). A node boots again where ``boot`` is network and ``release`` another than ``runs``.
+boot, ``boot`` (network, disk or hold), ``system`` (the name of the one that runs), ``runs`` and ``release``
+(ids; ``release`` is empty where none is staged). A node boots again where ``boot`` is network and ``release``
+another than ``runs``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from ectools.netboot.server.rate_limit import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.fleet.model import Node
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.rollout.live import LiveRollouts
 
@@ -63,8 +66,11 @@ class NodeAssignments:
         """Whether a request is about an assignment, and not about a file of that name."""
         return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
 
-    async def answer(self, info: RequestInfo) -> bytes:
-        """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
+    def identify(self, info: RequestInfo) -> tuple[NodeBoot, Node, bool]:
+        """The boot whose token asks, its node, and whether it takes.
+
+        Raises RejectedError: 400, 403, 404, 429.
+        """
         tokens, takes = info.query.getall(BOOT_PARAMETER, []), info.query.getall(_TAKE, [])
         boot = self._boots.find_by_token(tokens[0]) if len(tokens) == 1 else None
         if boot is None:
@@ -78,11 +84,20 @@ class NodeAssignments:
         node = self._live.fleet.nodes.get(boot.node or "")
         if node is None:
             raise RejectedError(404, "the fleet has no name for this machine")
+        return boot, node, bool(takes)
+
+    def assign(self, node: Node, *, takes: bool) -> Assignment:
+        """What a node boots: with ``takes`` what it has been given, else what it would get."""
+        led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
+        return assign(self._live.fleet, node, self._live.get_override(node.name), led)
+
+    async def answer(self, info: RequestInfo) -> bytes:
+        """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
+        boot, node, takes = self.identify(info)
         # Who looks and does not boot (HEAD) takes nothing.
         if takes and info.method == "GET" and self._live.assign(node).boot is NodeTarget.NETWORK:
             await self._rollouts.offer(node.group or "", node.name)
-        led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
-        assignment = assign(self._live.fleet, node, self._live.get_override(node.name), led)
+        assignment = self.assign(node, takes=takes)
         release = await self._find_release(assignment)
         group = self._live.fleet.groups.get(node.group or "")
         lines = {
@@ -91,6 +106,7 @@ class NodeAssignments:
             "slots": "" if group is None or group.slots is None else group.slots,
             "state": boot.state.value,
             "boot": assignment.boot.value,
+            "system": boot.system,
             "runs": boot.release,
             "release": release or "",
         }

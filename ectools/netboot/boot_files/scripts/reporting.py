@@ -17,6 +17,8 @@ REPORT_NAME = "report"
 """The path below the boot server's base URL that takes what a node says of its boot."""
 ASSIGNMENT_NAME = "assignment"
 """The path that says what a node that runs is to boot next."""
+NEXT_NAME = "next"
+"""The path that gives a node that runs what it starts next by itself."""
 BOOT_PARAMETER = "boot"
 """Of a query: the boot's id with a file, its token with a report or an assignment."""
 
