@@ -111,11 +111,11 @@ prepare_kexec() {
       mv -- "$work/part" "$work/kernel"
     else
       # One behind the other, each from a multiple of four bytes on (initramfs buffer format, kernel documentation).
-      cat -- "$work/part" >> "$work/initrd" && truncate -s %4 -- "$work/initrd" && rm -- "$work/part" || {
-        reason='there is too little room for it'
+      reason='there is too little room for it'
+      if ! { cat -- "$work/part" >> "$work/initrd" && truncate -s %4 -- "$work/initrd" && rm -- "$work/part"; }; then
         drop_kexec
         return 1
-      }
+      fi
     fi
     number=$((number + 1))
   done
@@ -137,7 +137,11 @@ is_of_this_boot() {
 }
 
 # is_allowed ARGUMENT: as this system says.
-is_allowed() { [ -n "${FOLLOW_ARGUMENTS-}" ] && grep -Fxq -e "$1" -- "$FOLLOW_ARGUMENTS"; }
+is_allowed() {
+  local allowed=()
+  if [ -n "${FOLLOW_ARGUMENTS-}" ]; then mapfile -t allowed < "$FOLLOW_ARGUMENTS"; fi
+  is_in "$1" "${allowed[@]}"
+}
 
 # build_command_line RELEASE: signed arguments first, as they were signed; of the server's others what may be.
 build_command_line() {

@@ -1,4 +1,4 @@
-"""A node that follows by kexec, as far as the last call: what it loads, with which arguments, and when it does not."""
+"""A node that follows by kexec, as far as the last call: what it loads, by which arguments, and when not."""
 
 from __future__ import annotations
 

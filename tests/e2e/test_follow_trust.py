@@ -1,7 +1,7 @@
 """A boot server that was taken over, and a node that runs: whatever it says, the node stays as it is.
 
-Each case is an honest server (hostile_boot) but for one thing. The node may start another kernel, and not reboot:
-a cold boot proves nothing. What it does where all is well is in test_follow_kexec.
+Each case is an honest server (hostile_boot) but for one thing. The node may start another kernel, and not
+reboot: a cold boot proves nothing. What it does where all is well is in test_follow_kexec.
 """
 
 from __future__ import annotations
@@ -338,8 +338,8 @@ ATTACKS: Mapping[str, tuple[Attack, str]] = {
         "another release",
     ),
     "other files when it is taken": (
-        edit_next(lambda text: text.replace("kernel ", "kernel 0", 1).replace("0", "", 1), takes=True),
-        "",
+        edit_next(lambda text: re.sub("kernel ..", "kernel ff", text), takes=True),
+        "other files than a moment ago",
     ),
     "an argument when it is taken": (
         edit_next(lambda text: text.replace("end\n", "argument rd.break\nend\n"), takes=True),

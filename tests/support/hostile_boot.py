@@ -1,7 +1,7 @@
 """A publisher who signs releases, a boot server that may say anything, and follow.sh between them.
 
-The programs are the real ones: bash, curl, openssl, minisign, ssh-keygen. In place of ``systemctl`` and ``kexec``
-stand two that write down what they are told.
+The programs are the real ones: bash, curl, openssl, minisign, ssh-keygen. In place of ``systemctl`` and
+``kexec`` stand two that write down what they are told.
 """
 
 from __future__ import annotations
@@ -129,8 +129,14 @@ class BootHost:
         self.put(self.then)
         self.answers["/channels/stable"] = self.publisher.point(self.then.tag)
         self.assignment = {
-            "node": "n", "group": "g", "slots": "", "state": "healthy", "boot": "network",
-            "system": SYSTEM, "runs": RUNS, "release": NEXT,
+            "node": "n",
+            "group": "g",
+            "slots": "",
+            "state": "healthy",
+            "boot": "network",
+            "system": SYSTEM,
+            "runs": RUNS,
+            "release": NEXT,
         }
 
     def put(self, build: Build, *, at: str | None = None) -> None:
