@@ -1,20 +1,20 @@
-"""``ectools fleet boots|log|hosts``: boots of a node, what was done to the fleet, and who serves it."""
+"""``ectools fleet boots|log|hosts``: a node's boots, what was done to the fleet, and which hosts serve it."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOK_SECONDS = 1.0
 _AT_ONCE = 1000
 
 
@@ -56,9 +56,9 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
     """Show what was done to the fleet, and by whom, the oldest first."""
     from ectools.cli.fleet_text import draw_event
 
-    client = open_client(sock)
+    client, looks = open_client(sock), Looks()
     while True:
-        events = client.get("log", after=after, limit=_AT_ONCE)["events"]
+        events = looks.ask(partial(client.get, "log", after=after, limit=_AT_ONCE))["events"]
         for event in events:
             click.echo(json.dumps(event) if as_json else draw_event(event))
             after = event["sequence"]
@@ -67,7 +67,7 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
         if not follow:
             return
         sys.stdout.flush()
-        time.sleep(_LOOK_SECONDS)
+        looks.rest()
 
 
 @click.command(epilog="Example: ectools fleet hosts")

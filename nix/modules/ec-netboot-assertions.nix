@@ -165,6 +165,10 @@ in
     message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
   }
   {
+    assertion = cfg.fleet.allowedHosts != [ ] -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.allowedHosts is: nothing is asked for by a name";
+    }
+    {
     assertion =
       cfg.fleet.stateCredentialsFile != null || cfg.fleet.stateCaFile != null -> cfg.fleet.state != null;
     message = "${path}.fleet.state must be set when fleet.stateCredentialsFile or fleet.stateCaFile is set: "

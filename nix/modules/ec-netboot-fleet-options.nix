@@ -303,6 +303,21 @@ in
       '';
     };
 
+    allowedHosts = mkOption {
+      type = types.listOf (types.strMatching "[*]|[.]?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?");
+      default = [ ];
+      example = [
+        "boot.example.org"
+        ".lan.example.org"
+      ];
+      description = ''
+        Names by which {option}`${path}.fleet.listen` is asked for, beside its addresses, `localhost`, names without a
+        dot, {option}`${path}.hostname` and the machine's own name; with a dot before it, all names below that one.
+        Whoever asks for another name is told so (421): a page of another site can give its name this host's address,
+        and would read what is there (DNS rebinding). `*` stands for every name, and takes this defence away.
+      '';
+    };
+
     file = mkOption {
       type = types.nullOr filePath;
       default = null;

@@ -68,7 +68,8 @@ let
   facts = {
     inherit ectools systemctl;
     config = "/etc/every-channel/netboot.json";
-    kill = lib.getExe' pkgs.coreutils "kill";
+    # Not every coreutils has one: a distribution has it from procps alone.
+    kill = lib.getExe' pkgs.procps "kill";
     nft = lib.getExe' pkgs.nftables "nft";
 
     stateDir = plain cfg.stateDir;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.api.app import Mount
+    from ectools.netboot.api.hosts import KnownHosts
     from ectools.netboot.api.rights import Rights
 
 NOW = 1_800_000_000.0
@@ -255,10 +256,10 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def serve(
-        self, rights: Rights | None = None, *, mount: Sequence[Mount] = ()
+        self, rights: Rights | None = None, *, hosts: KnownHosts | None = None, mount: Sequence[Mount] = ()
     ) -> AsyncIterator[TestClient[Any, Any]]:
         """A client of it; by default one with the rights of the control socket."""
-        app = build_app(self.view, rights or SocketRights(), self.hub, mount=mount)
+        app = build_app(self.view, rights or SocketRights(), self.hub, hosts=hosts, mount=mount)
         hub = asyncio.create_task(self.hub.run())
         try:
             async with TestClient(TestServer(app)) as client:

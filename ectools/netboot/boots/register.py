@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
     from ectools.netboot.boots.installing import InstallWord
+    from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -45,6 +46,10 @@ _TOKEN_BYTES = 24
 
 class ReportError(EcError):
     """A report is not taken: its token is nobody's, used up, or over. Which of them is not said."""
+
+
+class SpentTokenError(EcError):
+    """A boot's token has led to another boot already, or its machine has begun one otherwise."""
 
 
 class BootRegister:
@@ -128,13 +133,15 @@ class BootRegister:
         within: float,
         store_path: str | None = None,
         order: str | None = None,
+        from_disk: bool = False,
         seen: Mapping[NodeStage, float] | None = None,
+        after: str | None = None,
     ) -> tuple[NodeBoot, str]:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``order``: of the installation that it is for. ``seen``: stages before the script → how many
-        seconds ago.
+        boot. ``order``: of the installation that it is for. ``from_disk``, ``after``: as in ``NodeBoot``.
+        ``seen``: stages before the script → how many seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -150,6 +157,8 @@ class BootRegister:
             client=client,
             within=within,
             install=None if order is None else BootInstall(order=order),
+            from_disk=from_disk,
+            after=after,
             stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
         live = self._find_same(boot)
@@ -165,6 +174,17 @@ class BootRegister:
         elif not live.is_kept:
             await self._keeper.write_in_time([live])
         return live.boot, live.token or token
+
+    def need_last(self, boot: NodeBoot) -> None:
+        """Raises SpentTokenError where a boot's machine has begun another one that was seen since.
+
+        What follows it itself may be asked for again, as long as nothing has come of it: an answer is lost.
+        """
+        newest = self._memory.newest.get(boot.subject)
+        if newest is None or newest.boot.id == boot.id:
+            return
+        if newest.boot.after != boot.id or newest.boot.last_stage is not NodeStage.SCRIPT:
+            raise SpentTokenError("the machine has begun another boot since")
 
     def see(self, boot_id: str, stage: NodeStage) -> None:
         """A boot was seen at a stage; the first time counts."""
@@ -211,6 +231,20 @@ class BootRegister:
             await self._keeper.write([live])
         return live.boot
 
+    def note_store(self, token: str, percent: int) -> NodeBoot:
+        """So much of its store has a node fetched. It is kept with what comes next: it comes often.
+
+        Raises ReportError.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self.knows(token) or live.boot.state is BootState.HEALTHY:
+            raise ReportError("the report's token is unknown, or was used before, or its time is over")
+        # Where it began anew, in memory in place of a disk, it is at less than before.
+        if live.boot.store_percent != percent:
+            live.boot = replace(live.boot, store_percent=percent)
+            self._reach(live, NodeStage.STORE)
+        return live.boot
+
     def find_reporting(self, token: str) -> NodeBoot | None:
         """The boot of a token that is good for reports; None where it is good for none."""
         return self.find_by_token(token) if self.knows(token) else None
@@ -233,6 +267,21 @@ class BootRegister:
             self._reach(live, NodeStage.INSTALLED if word.step is InstallStep.DONE else NodeStage.INSTALLING)
             if (fault := describe_fault(live.boot)) is not None:
                 self._conclude(live, BootState.FAILED, fault, now=now)
+        if not live.is_kept:
+            await self._keeper.write([live])
+        return live.boot
+
+    async def note_update(self, token: str, update: BootUpdate) -> NodeBoot:
+        """What a node that runs says of its way to the next release, kept when this returns.
+
+        Raises ReportError: the token is not that of its newest boot; StateError: it may say it again.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self._memory.is_newest(live):
+            raise ReportError("the boot's token is unknown, or its machine has begun another boot since")
+        if live.boot.update != update:
+            live.boot = replace(live.boot, update=update)
+            self._changed(live)
         if not live.is_kept:
             await self._keeper.write([live])
         return live.boot
@@ -294,7 +343,7 @@ class BootRegister:
         # From another address it may be another machine, which says that it is this one.
         is_same = all(
             getattr(boot, name) == getattr(asked, name)
-            for name in ("machine", "client", "release", "system", "install")
+            for name in ("machine", "client", "release", "system", "install", "from_disk", "after")
         )
         return live if is_same else None
 

@@ -71,6 +71,7 @@ class LiveRollouts:
         self._clock = clock
         self._seen = SeenBoots()
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
+        self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
         self.on_change: list[Callable[[str], None]] = []
         """Called with the group of each rollout that is another than before."""
 
@@ -100,6 +101,7 @@ class LiveRollouts:
         latest, nodes = self._latest(), self._members.list_free(rollout.plan.group)
         boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
+        heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
 
     async def load(self) -> None:
@@ -224,6 +226,10 @@ class LiveRollouts:
             nodes=self._members.list_free(rollout.plan.group), boots={}, heard={}, now=self._clock()
         )
         return offer(rollout, node, known)
+
+    def hear(self, node: str) -> None:
+        """A node of the fleet that runs has asked what is next."""
+        self._heard[node] = self._clock()
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
+from ectools.netboot.api.hosts import KnownHosts, find_own_names
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
@@ -91,13 +92,16 @@ class FleetService:
         )
         self._hub = EventHub(self._view)
         self._rights = TokenRights(tokens, clock=time.time)
+        self._names = KnownHosts(_list_hosts(settings))
         self._mount = mount
         self._listeners: list[AppListener] = []
         address = settings.fleet.listen
         if address is not None:
             self._listeners.append(
                 AppListener(
-                    lambda: build_app(self._view, self._rights, self._hub, mount=self._mount),
+                    lambda: build_app(
+                        self._view, self._rights, self._hub, hosts=self._names, mount=self._mount
+                    ),
                     bind=lambda: bind_address(address),
                     what="the status listener",
                     where=show_address(address),
@@ -121,6 +125,10 @@ class FleetService:
     def set_tokens(self, tokens: Sequence[str]) -> None:
         """Other access tokens, from now on."""
         self._rights.set_tokens(tokens)
+
+    def set_hosts(self, settings: NetbootSettings) -> None:
+        """The names that other settings have, from now on."""
+        self._names.set_names(_list_hosts(settings))
 
     async def load(self) -> None:
         """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
@@ -164,6 +172,10 @@ class FleetService:
         self._hub.close()
         for listener in self._listeners:
             await listener.close()
+
+
+def _list_hosts(settings: NetbootSettings) -> list[str]:
+    return [settings.hostname, *find_own_names(), *settings.fleet.allowed_hosts]
 
 
 async def _pin(releases: ReleaseStore, release_id: str) -> None:

@@ -269,6 +269,7 @@ class _Boot:
         check_change(plan, self._plan)
         self._site.set_policy(plan.policy)
         self._fleet.set_tokens(plan.access_tokens)
+        self._fleet.set_hosts(plan.settings)
         if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan

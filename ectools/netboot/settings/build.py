@@ -114,10 +114,14 @@ def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
     if token_file is not None and raw["listen"] is None:
         message = "nobody can send the token where fleet.listen is null"
         problems.add("fleet.accessTokenFile", token_file, message, "fleet.listen, or null")
+    if raw["allowedHosts"] and raw["listen"] is None:
+        message = "nothing is asked for by a name where fleet.listen is null"
+        problems.add("fleet.allowedHosts", raw["allowedHosts"], message, "fleet.listen, or an empty list")
     return FleetSettings(
         state=_build_state(raw, problems),
         host_name=raw["hostName"],
         listen=listen,
+        allowed_hosts=tuple(raw["allowedHosts"]),
         file=_optional_path(file),
         part=part,
         keep_boots=int(raw["keepBoots"]),
