@@ -50,6 +50,7 @@ class NodeQuestions:
         find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
         base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float],
     ) -> None:
         """Answer also what is next, by the fleet and its rollouts; see ``NodeAssignments``."""
@@ -61,6 +62,7 @@ class NodeQuestions:
             find_installed=find_installed,
             base_url=base_url,
             name_client=name_client,
+            is_cut_off=is_cut_off,
             clock=clock,
         )
         self._next_boots = NextBoots(
