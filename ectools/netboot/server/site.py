@@ -164,6 +164,7 @@ class BootSite:
                 leases=self._leases,
                 find_release=self._scripts.find_release,
                 find_installed=self._scripts.find_installed,
+                has_successor=self._scripts.has_successor,
                 base_url=lambda: self._policy.settings.base_url,
                 name_client=self._name_client,
                 clock=clock,
