@@ -14,13 +14,19 @@ let
   inherit (lib) mkOption types;
 
   script = pkgs.writeShellScript unit (builtins.readFile ./follow.sh);
+  diskBoot = "/run/every-channel/disk-boot/arguments";
 in
 {
+  imports = [ ./ec-runner-follow-disk.nix ];
+
   options.services.every-channel.runner.follow = {
     enable = lib.mkEnableOption ''
       following: a machine that a boot server of every.channel has booted asks that server what it is to boot next, and
       boots again where that is another release: the group's, or a rollout's once its wave has a place. Where the group
-      has slots it waits for one. Where the kernel's command line has no `every_channel.report=`, nothing is done'';
+      has slots it waits for one. Where the kernel's command line has no `every_channel.report=`, nothing is done, but on a
+      machine that such a server has installed ({option}`services.every-channel.runner.follow.disk.enable`).
+
+      A group without a `release` and a `channel` boots what is current: its nodes boot again at each staging'';
 
     everySeconds = mkOption {
       type = types.ints.between 5 86400;
@@ -46,16 +52,36 @@ in
       description = "Follow the boot server from release to release";
       documentation = [ "https://every.channel" ];
       wantedBy = [ "multi-user.target" ];
-      unitConfig.ConditionKernelCommandLine = "every_channel.report";
+      unitConfig = {
+        ConditionKernelCommandLine = "${lib.optionalString cfg.disk.enable "|"}every_channel.report";
+        ConditionPathExists = lib.mkIf cfg.disk.enable "|${diskBoot}";
+      };
 
       path = [
         config.systemd.package
         pkgs.coreutils
         pkgs.curl
+      ]
+      ++ lib.optionals cfg.disk.enable [
+        config.nix.package
+        pkgs.diffutils
+        pkgs.gnugrep
+        pkgs.gnused
       ];
       environment = {
         FOLLOW_SECONDS = toString cfg.everySeconds;
         FOLLOW_UNITS = toString (lib.unique cfg.beforeReboot);
+      }
+      // lib.optionalAttrs cfg.disk.enable {
+        FOLLOW_DISK_BOOT = diskBoot;
+        FOLLOW_INSTALLED = "${./follow-installed.sh}";
+        FOLLOW_STATE = "/var/lib/every-channel/node";
+        FOLLOW_ESP = config.boot.loader.efi.efiSysMountPoint;
+        FOLLOW_TRIES = toString cfg.disk.tries;
+        FOLLOW_RUNNING = "/run/booted-system";
+        # The daemon writes to the store, and not this service.
+        NIX_REMOTE = "daemon";
+        HOME = "/var/lib/every-channel/node";
       };
 
       # Root, who may start units and reboot, and nothing else of root.
@@ -71,8 +97,13 @@ in
         # The kernel's command line.
         ProcSubset = "all";
         SocketBindDeny = "any";
-        MemoryMax = "64M";
+        MemoryMax = if cfg.disk.enable then "512M" else "64M";
         TasksMax = 32;
+      }
+      // lib.optionalAttrs cfg.disk.enable {
+        StateDirectory = "every-channel/node";
+        StateDirectoryMode = "0700";
+        ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];
       };
     };
   };

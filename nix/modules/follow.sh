@@ -3,8 +3,9 @@
 #
 #   $1  a file with the kernel's command line
 #
-# The unit says FOLLOW_SECONDS between two questions, and FOLLOW_UNITS (names, a blank between them). Nothing that is printed
-# has the token of the boot, and no argument of a program.
+# The unit says FOLLOW_SECONDS between two questions, and FOLLOW_UNITS (names, a blank between them); on a machine that may have
+# booted from its disk FOLLOW_DISK_BOOT (what disk-boot.sh leaves) and FOLLOW_INSTALLED (follow-installed.sh). Nothing that is
+# printed has the token of the boot, and no argument of a program.
 set -euo pipefail
 export LC_ALL=C SYSTEMD_COLORS=0
 
@@ -49,6 +50,10 @@ ask_assignment() {
   done <<< "$answer"
 }
 is_wanted() { [ "$boot" = network ] && [ -n "$release" ] && [ -n "$runs" ] && [ "$release" != "$runs" ]; }
+is_up() { [ "$state" = healthy ]; }
+# What goes before a slot is taken; and the boot itself, false where the machine stays as it is.
+make_ready() { :; }
+boot_again() { systemctl reboot; }
 
 # By FleetLock. A group without slots needs none.
 lock() {
@@ -75,6 +80,11 @@ say() {
 }
 
 read_arguments "$1"
+if [ -z "$url" ] && [ -r "${FOLLOW_DISK_BOOT:-}" ]; then
+  read_arguments "$FOLLOW_DISK_BOOT"
+  # shellcheck disable=SC1090
+  . "$FOLLOW_INSTALLED"
+fi
 if [ -z "$url" ]; then
   echo "<4>every-channel-follow: the kernel argument every_channel.report is no address of a boot server: nobody is followed"
   exit 0
@@ -86,11 +96,12 @@ while true; do
     say "the boot server does not say what is next ($status)"
     continue
   fi
-  if [ -z "$is_back" ] && [ "$state" = healthy ] && lock steady-state; then is_back=yes; fi
+  if [ -z "$is_back" ] && is_up && lock steady-state; then is_back=yes; fi
   if ! is_wanted; then
     said=''
     continue
   fi
+  if ! make_ready; then continue; fi
   if ! lock pre-reboot; then
     say "waits for a slot to boot $release ($status)"
     continue
@@ -102,6 +113,9 @@ while true; do
     continue
   fi
   say "boots again: $runs is followed by $release"
-  systemctl reboot
+  if ! boot_again; then
+    lock steady-state || true
+    continue
+  fi
   sleep "$DOWN_SECONDS"
 done

@@ -76,8 +76,9 @@ def test_a_tag_becomes_canary_and_then_stable(environment: dict[str, str], tmp_p
     assert find_tag(tmp_path, "canary") == "boot-v2026.03.02"
     assert "ec-runner-x86_64-netboot.config.system.build.netboot" in (tmp_path / "asked").read_text()
     statement = json.loads((tmp_path / "depot/releases/boot-v2026.03.02/provenance.json").read_bytes())
-    [source] = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    source, lock = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert source["uri"] == "git+https://git.example.org/owner/name"
+    assert lock["name"] == "flake.lock"
     again = run("publish", environment)
     assert (again.returncode, "nothing changed" in again.stdout) == (0, True), again.stderr
     promoted = run("promote", environment, FROM="canary", TO="stable")

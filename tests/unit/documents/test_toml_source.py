@@ -45,9 +45,14 @@ def read_by_the_standard_library(text: str) -> object:
 @given(lines=st.lists(LINES, max_size=8), end=st.sampled_from(["\n", "\r\n"]))
 def test_what_is_installed_does_not_decide_what_is_read(lines: list[str], end: str) -> None:
     text = end.join(lines)
-    found, expected = read(text), read_by_the_standard_library(text)
-    # A time without seconds is refused either way, in other words.
-    assert found == expected or "07:32" in text
+    expected = read_by_the_standard_library(text)
+    if "07:32Z" in text or "a = 07:32" in text:
+        # A time without seconds: the compiled one may take it, and as a time it is refused then.
+        assert isinstance(expected, tuple)
+        with pytest.raises(SyntaxProblem):
+            parse_toml(text)
+    else:
+        assert read(text) == expected
 
 
 @pytest.mark.parametrize("text", ONLY_IN_1_1)
