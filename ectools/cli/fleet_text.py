@@ -108,6 +108,8 @@ def draw_boot(boot: Mapping[str, Any], *, colour: bool) -> Iterator[str]:
         # A boot server of before does not know it.
         if boot["stage"] == "store" and boot.get("store_percent") is not None:
             words += f" {boot['store_percent']} %"
+    if boot["after"] is not None:
+        words += ", by kexec"
     what = (show_time(boot["started"]), _name_release(boot["release"]), _paint(words, code), boot["id"])
     yield "  ".join(what)
     parts = [(stage, at - before) for (_, before), (stage, at) in pairwise(stages)]

@@ -35,6 +35,13 @@ from ectools.cli.netboot.depot_options import depot_options, open_given, read_ke
     metavar="FILE",
     help="The public key of the channel so far, where --key-file is a new one.",
 )
+@click.option(
+    "--withdraw",
+    "withdrawn",
+    multiple=True,
+    metavar="TAG",
+    help="Nodes that check signatures never go to this release, and leave it, also for an older one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def promote(
     *,
@@ -48,6 +55,7 @@ def promote(
     key_file: Path,
     valid_days: int | None,
     former: Path | None,
+    withdrawn: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Lead a channel to where another channel leads, or to the release of a tag.
@@ -69,11 +77,13 @@ def promote(
     promoter = Promoter(
         depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key
     )
-    done = promoter.promote(origin, channel, valid_days=valid_days)
+    done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn)
     before = None if done.before is None else done.before.tag
     pointer = done.pointer
     if as_json:
-        shown = {name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at")}
+        shown = {
+            name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at", "withdrawn")
+        }
         click.echo(json.dumps({**shown, "before": before, "moved": done.is_moved}))
         return
     if not done.is_moved:

@@ -39,11 +39,9 @@ def build_app(
 
     ``hosts`` None: it is asked for by no name, as a socket in the file system is.
     """
-    middlewares: list[Middleware] = [
-        mark_busy,
-        answer_errors,
-        *([] if hosts is None else [check_hosts(hosts)]),
-    ]
+    middlewares: list[Middleware] = [mark_busy, answer_errors]
+    if hosts is not None:
+        middlewares.append(check_hosts(hosts))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _BOOT = (
     *("id", "token_hash", "machine", "release", "system", "node", "group", "tag", "client", "within", "why"),
-    *("ended", "store_path"),
+    *("ended", "store_path", "after"),
 )
 _LATER = ("store_percent",)
 """What stands there where it is not None alone."""

@@ -48,6 +48,10 @@ class ReportError(EcError):
     """A report is not taken: its token is nobody's, used up, or over. Which of them is not said."""
 
 
+class SpentTokenError(EcError):
+    """A boot's token has led to another boot already, or its machine has begun one otherwise."""
+
+
 class BootRegister:
     """The register of one boot server. ``clock`` gives Unix seconds.
 
@@ -131,12 +135,13 @@ class BootRegister:
         order: str | None = None,
         from_disk: bool = False,
         seen: Mapping[NodeStage, float] | None = None,
+        after: str | None = None,
     ) -> tuple[NodeBoot, str]:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``order``: of the installation that it is for. ``from_disk``: as in ``NodeBoot``. ``seen``:
-        stages before the script → how many seconds ago.
+        boot. ``order``: of the installation that it is for. ``from_disk``, ``after``: as in ``NodeBoot``.
+        ``seen``: stages before the script → how many seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -153,6 +158,7 @@ class BootRegister:
             within=within,
             install=None if order is None else BootInstall(order=order),
             from_disk=from_disk,
+            after=after,
             stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
         live = self._find_same(boot)
@@ -168,6 +174,17 @@ class BootRegister:
         elif not live.is_kept:
             await self._keeper.write_in_time([live])
         return live.boot, live.token or token
+
+    def need_last(self, boot: NodeBoot) -> None:
+        """Raises SpentTokenError where a boot's machine has begun another one that was seen since.
+
+        What follows it itself may be asked for again, as long as nothing has come of it: an answer is lost.
+        """
+        newest = self._memory.newest.get(boot.subject)
+        if newest is None or newest.boot.id == boot.id:
+            return
+        if newest.boot.after != boot.id or newest.boot.last_stage is not NodeStage.SCRIPT:
+            raise SpentTokenError("the machine has begun another boot since")
 
     def see(self, boot_id: str, stage: NodeStage) -> None:
         """A boot was seen at a stage; the first time counts."""
@@ -326,7 +343,7 @@ class BootRegister:
         # From another address it may be another machine, which says that it is this one.
         is_same = all(
             getattr(boot, name) == getattr(asked, name)
-            for name in ("machine", "client", "release", "system", "install", "from_disk")
+            for name in ("machine", "client", "release", "system", "install", "from_disk", "after")
         )
         return live if is_same else None
 

@@ -113,7 +113,7 @@ def test_who_runs_what_it_should_is_told_so_for_as_long_as_it_runs() -> None:
     async def scenario(world: World) -> None:
         token = await world.boot("a")
         wanted = {"node": "a", "group": "runners", "slots": "2", "state": "booting"}
-        wanted |= {"boot": "network", "runs": PREVIOUS.id, "release": PREVIOUS.id}
+        wanted |= {"boot": "network", "system": "s", "runs": PREVIOUS.id, "release": PREVIOUS.id}
         assert await world.ask(token) == wanted
         world.api.now += 90 * 86400  # a report's time is over long since
         assert await world.ask(token) == wanted
