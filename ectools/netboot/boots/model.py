@@ -26,6 +26,7 @@ class NodeStage(StrEnum):
 
 
 STAGES = tuple(NodeStage)
+_OF_INSTALLATION = frozenset({NodeStage.INSTALLING, NodeStage.INSTALLED})
 
 
 class BootState(StrEnum):
@@ -121,6 +122,14 @@ class NodeBoot:
     def subject(self) -> str:
         """What it is listed under: the node's name, or the machine."""
         return self.machine if self.node is None else self.node
+
+    @property
+    def expected_stages(self) -> tuple[NodeStage, ...]:
+        """The stages that it comes by where it goes well, in their order."""
+        installs = self.install is not None
+        return tuple(
+            each for each in STAGES if installs or each in self.stages or each not in _OF_INSTALLATION
+        )
 
     @property
     def started(self) -> float:
