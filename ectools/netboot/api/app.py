@@ -37,8 +37,9 @@ def build_app(
 
     ``hosts`` None: it is asked for by no name, as a socket in the file system is.
     """
-    middlewares = [mark_busy, answer_errors, *([] if hosts is None else [check_hosts(hosts)])]
-    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[mark_busy, answer_errors], client_max_size=MAX_BODY_BYTES)
+    if hosts is not None:
+        app.middlewares.append(check_hosts(hosts))
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)
     Changing(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)

@@ -23,8 +23,7 @@ from ectools.errors import EcError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-    Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+    from aiohttp.typedefs import Middleware
 
 _log = log.Log(__name__)
 
@@ -94,7 +93,9 @@ def check_hosts(known: KnownHosts) -> Middleware:
     """A middleware that answers nobody who asks for another host."""
 
     @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         known.check(request)
         return await handler(request)
 
