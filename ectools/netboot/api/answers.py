@@ -12,7 +12,7 @@ from ectools.errors import EcError, InputError, ProblemsError
 from ectools.netboot.api.hosts import WrongHostError
 from ectools.netboot.api.rights import ForbiddenError, TooManyTriesError
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
-from ectools.netboot.rollout.live import RolloutConflictError, UnknownRolloutError
+from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ from ectools.netboot.api.rollouts import RolloutRoutes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aiohttp.typedefs import Middleware
+
     from ectools.netboot.api.hosts import KnownHosts
     from ectools.netboot.api.rights import Rights
     from ectools.netboot.api.view import FleetView
@@ -37,9 +39,10 @@ def build_app(
 
     ``hosts`` None: it is asked for by no name, as a socket in the file system is.
     """
-    app = web.Application(middlewares=[mark_busy, answer_errors], client_max_size=MAX_BODY_BYTES)
+    middlewares: list[Middleware] = [mark_busy, answer_errors]
     if hosts is not None:
-        app.middlewares.append(check_hosts(hosts))
+        middlewares.append(check_hosts(hosts))
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)
     Changing(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)

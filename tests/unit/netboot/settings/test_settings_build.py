@@ -21,6 +21,7 @@ from ectools.netboot.settings.build import build_netboot_settings, build_server_
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
     NETBOOT_SCHEMA,
+    DepotSource,
     Forge,
     IpxeFile,
     OnFailure,
@@ -420,6 +421,19 @@ def test_several_tarballs_are_one_release() -> None:
     assert source == Tarballs(paths=(Path("/a.tar"), Path("/b.tar")))
     wrong = {"release": {"tarball": ["/a.tar", "b.tar", "/../c"]}}
     assert [option for option, _, _ in find_problems(wrong)] == ["release.tarball[1]", "release.tarball[2]"]
+
+
+def test_a_registrys_address_may_name_the_release() -> None:
+    source = build({"release": {"source": "oci://registry.example.org/boot:boot-v1"}}).release.source
+    assert isinstance(source, DepotSource)
+    assert source.tag == "boot-v1"
+    both = {"source": "oci://registry.example.org/boot:boot-v1", "tag": "boot-v2"}
+    assert [option for option, _, _ in find_problems({"release": both})] == ["release.source"]
+    without = {"source": "oci://registry.example.org/boot"}
+    assert [option for option, _, _ in find_problems({"release": without})] == ["release.source"]
+    source = build({"release": {**without, "tag": "boot-v2"}}).release.source
+    assert isinstance(source, DepotSource)
+    assert source.tag == "boot-v2"
 
 
 def others(artifact: str | None = None, *, arm64: bool = True) -> tuple[str, ...]:
