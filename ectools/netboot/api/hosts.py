@@ -21,9 +21,9 @@ from ectools import log
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
-    from aiohttp.typedefs import Middleware
+    from aiohttp.typedefs import Handler, Middleware
 
 _log = log.Log(__name__)
 
@@ -93,9 +93,7 @@ def check_hosts(known: KnownHosts) -> Middleware:
     """A middleware that answers nobody who asks for another host."""
 
     @web.middleware
-    async def check(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         known.check(request)
         return await handler(request)
 
