@@ -123,11 +123,12 @@ look_at_cache() {
 
 # compose: each piece that is not there, from `places`.
 compose() {
-  local index=0 offset=0 begin stop from to place length end
+  local index=0 offset=0 begin stop from to place length end count
   local -a runs
   mapfile -t chunks < "$CHUNKS"
   for ((next = 0; next < ${#sums[@]}; next++)); do
-    begin=$((next * piece)) stop=$((begin + $(piece_bytes)))
+    find_count
+    begin=$((next * piece)) stop=$((begin + count))
     # Runs of a piece that lie in one place of the other slot, or nowhere.
     runs=()
     while [ "$index" -lt "${#chunks[@]}" ]; do
@@ -198,8 +199,9 @@ fill_gaps() {
 
 # is_right: whether the piece `next` is in its place.
 is_right() {
-  local found
-  found=$("$BUSYBOX" dd if="$image" bs="$piece" iflag=count_bytes,fullblock skip=$((first + next)) count="$(piece_bytes)" 2>/dev/null \
+  local found count
+  find_count
+  found=$("$BUSYBOX" dd if="$image" bs="$piece" iflag=count_bytes,fullblock skip=$((first + next)) count="$count" 2>/dev/null \
     | "$BUSYBOX" sha256sum)
   [ "${found%% *}" = "${sums[next]}" ]
 }

@@ -1,4 +1,4 @@
-"""nix/modules/store-cache.sh: a disk that keeps the store's image, filled, found again, spoilt and cut off."""
+"""nix/modules/store-cache.sh: a disk that keeps the store's image: filled, found again, spoilt, cut off."""
 
 from __future__ import annotations
 
@@ -196,7 +196,9 @@ def test_a_power_cut_at_any_time_costs_no_more_than_what_it_lost(stage1: Stage1)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(
-        st.sampled_from([b"65536 0123456789abcdef\n", b"-1 x\n", b"99999999999 0123456789abcdef\n", b"a[$(id)] 0\n"]),
+        st.sampled_from(
+            [b"65536 0123456789abcdef\n", b"-1 x\n", b"99999999999 0123456789abcdef\n", b"a[$(id)] 0\n"]
+        ),
         max_size=4,
     ),
     generation=st.sampled_from([b"1", b"0", b"-1", b"x", b"a[0]", b"999999999999999", b"08"]),
