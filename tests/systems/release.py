@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 RUNNER = "ec-runner-x86_64-netboot"
 _TAG = "boot-v2026.03.02"
 # Names are looked up by systemd-resolved, which a nixpkgs of another distribution's packages may lack.
-_FETCHES = """
+FETCHES = """
 { pkgs, ... }:
 {
   services.every-channel.runner.store = "http";
   boot.initrd.systemd.enable = true;
   boot.initrd.services.resolved.enable = false;
-  MORE
 }
 """
 KEEPS = """
@@ -84,7 +83,7 @@ def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path, *mo
 def pack_fetching(flake: Flake, directory: Path, *more: str) -> Release:
     """The same of a runner whose stage 1 fetches its store. ``more``: further options of it, as Nix."""
     directory.mkdir(exist_ok=True)
-    extended = flake.extend(directory / "flake", RUNNER, _FETCHES.replace("MORE", "".join(more)))
+    extended = flake.extend(directory / "flake", RUNNER, FETCHES.replace("}\n", "".join([*more, "}\n"])))
     built, toplevel = (
         extended.build(f"nixosConfigurations.extended.config.system.build.{each}")
         for each in ("netboot", "toplevel")
