@@ -229,6 +229,7 @@ def test_secrets_in_the_store_are_refused_by_their_options(variants: Variants) -
         "ipxe-qemu.boot.chainTokenFile",
         "netboot.chainTokenFile",
         "netboot.fleet.accessTokenFile",
+        "netboot.fleet.stateCredentialsFile",
         "netboot.release.credentialsFile",
         "netboot.release.tokenFile",
         "node.credentials",

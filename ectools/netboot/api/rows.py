@@ -143,6 +143,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "group": boot.group,
         "machine": boot.machine,
         "client": boot.client,
+        "after": boot.after,
         "release": {"id": boot.release, "tag": boot.tag},
         "system": boot.system,
         "state": boot.state.value,

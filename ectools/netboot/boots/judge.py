@@ -38,6 +38,8 @@ def _find_fault(boot: NodeBoot, report: NodeReport) -> str | None:
         runs = "does not say what it runs" if report.release is None else f"runs {cut(report.release)}"
         return f"{runs}, was given {boot.release}"
     if None not in (boot.store_path, report.system) and report.system != boot.store_path:
+        if boot.from_disk:
+            return f"{boot.store_path} did not come up: the disk went back to {cut(report.system or '')}"
         return f"runs {cut(report.system or '')}, was given {boot.store_path}"
     if report.failed:
         return f"failed: {show_list(report.failed)}"

@@ -67,6 +67,10 @@ class NodeReports:
         """Whether a request is about a report, and not about a file of that name."""
         return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
 
+    def bound(self, info: RequestInfo) -> int:  # noqa: ARG002 - the same at each of its paths
+        """Bytes of the largest body that is taken."""
+        return self.max_bytes
+
     def is_for(self, info: RequestInfo) -> bool:
         """Whether a report may be sent to this path."""
         return info.segments == _SEGMENTS
