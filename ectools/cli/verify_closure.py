@@ -104,7 +104,7 @@ def verify_closure(
     if nixpkgs is not None:
         overrides["nixpkgs"] = f"path:{find_nixpkgs(nixpkgs)}"
     # What can be read at once is read before what may build for an hour.
-    private_key = None if key_file is None else _read_key(key_file, signature_format)
+    private_key = None if key_file is None else _read_key(key_file, str(signature_format))
     other = read_running(system) if published is None else read_published(published, name)
     rebuilt = rebuild_closure(flake, name, override_inputs=overrides)
     comparison = compare_closures(rebuilt, other)
@@ -120,7 +120,7 @@ def verify_closure(
     return 0 if is_same else 1
 
 
-def _read_key(path: Path, form: str | None) -> bytes:
+def _read_key(path: Path, form: str) -> bytes:
     """A private key that signs; found out before anything is built. Raises FileError, SignatureError."""
     from ectools.netboot.settings.model import SignatureFormat
     from ectools.netboot.signature import MAX_KEY_BYTES, make_signature

@@ -11,6 +11,7 @@ import pytest
 from support.fleet_api import NOW, Api, control_socket, make_boot
 from support.rebuilding import OTHER, SYSTEM, make_key, make_rebuilt
 
+from ectools.cli import fleet_verify
 from ectools.cli.fleet import COMMAND
 from ectools.netboot.api.verification import Knowledge
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
@@ -101,6 +102,10 @@ def test_who_is_not_trusted_is_refused(program: Program, sock: Path, tmp_path: P
     (tmp_path / "none.pub").write_text("x")
     status, _, err = program(COMMAND, *arguments, "--rebuilt-by", tmp_path / "none.pub", other)
     assert (status, "none.pub: is no public key" in err) == (1, True)
+
+
+def test_it_is_a_command_of_the_fleets() -> None:
+    assert {command.name for command in fleet_verify.VERIFY_COMMANDS} <= set(COMMAND.commands)
 
 
 def test_a_contradiction_is_never_enough(program: Program, tmp_path: Path) -> None:
