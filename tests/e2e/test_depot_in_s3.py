@@ -102,7 +102,7 @@ def made(store: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
         home=tmp_path,
         place=place,
         source=place,
-        options={"release_credentialsFile": "/root/nobody-reads-this"},
+        options={"release_credentialsFile": "/nonexistent/credentials"},
     )
     for tag, text in (("boot-v1", "one"), ("boot-v2", "two")):
         found.publish(tag, text)

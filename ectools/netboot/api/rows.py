@@ -143,6 +143,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "group": boot.group,
         "machine": boot.machine,
         "client": boot.client,
+        "after": boot.after,
         "release": {"id": boot.release, "tag": boot.tag},
         "system": boot.system,
         "store_path": boot.store_path,
@@ -160,6 +161,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
             "disk": install.disk,
             "error": install.error,
         },
+        "store_percent": boot.store_percent,
         "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
         "report": None
         if report is None

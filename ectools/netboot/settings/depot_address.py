@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ectools.errors import InputError
+from ectools.redact import redact_user
 
 _EXPECTED = (
     "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
@@ -227,4 +228,4 @@ def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
 
 
 def _bad(text: str, fault: str) -> InputError:
-    return InputError(f"{text!r}: {fault}", hint=f"{_EXPECTED} was expected")
+    return InputError(f"{redact_user(text)!r}: {fault}", hint=f"{_EXPECTED} was expected")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ectools.addresses import Network
     from ectools.netboot.fleet.build import FleetPart
     from ectools.netboot.settings.depot_address import DirectoryAddress, OciAddress, S3Address, WebAddress
+    from ectools.netboot.state.nats_access import NatsAddress
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -212,13 +213,19 @@ class FleetSettings:
 
     ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
     boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
+    ``allowed_hosts``: names by which it may be asked for, beside its own.
+    ``state``: what several boot hosts share their state by, None: this one has it for itself. ``host_name``
+    None: the machine's.
     """
 
     listen: ListenAddress | None
+    allowed_hosts: tuple[str, ...]
     keep_boots: int
     access_token_file: Path | None
     file: Path | None
     part: FleetPart
+    state: NatsAddress | None = None
+    host_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

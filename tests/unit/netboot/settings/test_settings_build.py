@@ -216,6 +216,16 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         ],
     ),
     (
+        {"fleet": {"listen": None, "allowedHosts": [".a.example", "*"]}},
+        [
+            (
+                "fleet.allowedHosts",
+                'nothing is asked for by a name where fleet.listen is null: [".a.example", "*"]',
+                "fleet.listen, or an empty list",
+            )
+        ],
+    ),
+    (
         {"fleet": {"listen": None, "accessTokenFile": "/run/access"}},
         [
             (
@@ -322,12 +332,18 @@ def test_every_option_has_its_place() -> None:
                 "onFailure": "reboot",
                 "rebootSeconds": 10,
             },
-            "fleet": {"keepBoots": 7, "accessTokenFile": "/run/access", "file": "/f.toml"},
+            "fleet": {
+                "keepBoots": 7,
+                "accessTokenFile": "/run/access",
+                "allowedHosts": ["a.example"],
+                "file": "/f.toml",
+            },
         }
     )
     assert (settings.interface, settings.hostname) == ("eth0", "boot.example.org")
     assert (settings.state_dir, settings.tftp_dir) == (Path("/srv/state"), Path("/srv/state/tftp"))
     assert settings.base_url == "http://boot.example.org:81"
+    assert settings.fleet.allowed_hosts == ("a.example",)
     assert settings.allowed_cidrs == (IPv4Network("192.0.2.0/24"),)
     assert settings.trusted_proxies == (IPv4Network("192.0.2.7/32"),)
     assert settings.chain_token_file == Path("/run/token")
