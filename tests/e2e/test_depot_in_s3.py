@@ -123,7 +123,7 @@ def test_a_boot_host_follows_a_channel(made: Promoted, monkeypatch: pytest.Monke
     assert release is not None
     assert release.systems[0].source.startswith("http://127.0.0.1:")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    with pytest.raises(EcError, match="nobody-reads-this"):
+    with pytest.raises(EcError, match="/nonexistent/credentials"):
         made.stage()
 
 
