@@ -50,10 +50,10 @@ tell() {
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
 give_up() {
   local release_then=$release
-  say "<4>stays as it is ($1): $2"
   unfit=$system unfit_until=$((SECONDS + AGAIN_SECONDS))
   ask_assignment '&take=yes' || true
   if [ "$release" = "$release_then" ]; then tell "$1" "$2"; fi
+  say "<4>stays as it is ($1): $2"
   return 1
 }
 

@@ -71,6 +71,7 @@ in
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
   installUnit = system.config.systemd.units."every-channel-install.service".unit;
   followUnit = system.config.systemd.units."every-channel-follow.service".unit;
+  diskBootUnit = system.config.systemd.units."every-channel-disk-boot.service".unit;
   diskUnits = flake.lib.filterAttrs (name: _: builtins.match "every-channel-(update|disk-boot).*" name != null) (
     builtins.mapAttrs (_: unit: unit.text) system.config.systemd.units
   );

@@ -9,9 +9,9 @@ What is sent stands in ``ectools.netboot.boots.disk``; the answer to the first i
     arguments every_channel.report=… every_channel.release=… …
 
 The first credential is the token of the boot that installed the disk; shown by the first boot from there, it
-begins none, since that is still the same boot. A credential is good for one boot. The one before stays good until its successor is shown, since the answer
-may have been lost on the way to the disk. So of two machines that have the same, as a copied disk makes
-them, one is refused at its next boot, and the log names the node.
+begins none, since that is still the same boot. Each is good for one boot. The one before stays good until its
+successor is shown, since the answer may have been lost on the way to the disk. So of two machines that have
+the same, as a copied disk makes them, one is refused at its next boot, and the log names the node.
 """
 
 from __future__ import annotations
