@@ -74,8 +74,8 @@ class World:
         return self.rollout
 
 
-@pytest.fixture
-def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]:
+def prepare(systems: Mapping[str, Installable], tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Settings of a fleet whose one node is to be installed; the ids of its releases, by version."""
     state = tmp_path / "state"
     state.mkdir()
     ids = {}
@@ -86,7 +86,12 @@ def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]
         "groups": {"runners": {"boot": "install", "release": ids["1"]}},
         "nodes": {NODE: {"group": "runners", "match": {"mac": [MAC]}}},
     }
-    settings_file = write_fleet_settings(tmp_path, fleet)
+    return write_fleet_settings(tmp_path, fleet), ids
+
+
+@pytest.fixture
+def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]:
+    settings_file, ids = prepare(systems, tmp_path)
     sock = tmp_path / "control.sock"
     with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
         service.wait_for_event("the control socket is there")
@@ -150,6 +155,21 @@ def test_one_that_does_not_come_up_is_gone_back_from_told_and_not_tried_again(
     assert node.follow(), node.said
     assert node.boot() == systems["2"].store_path
     assert node.describe()["generations"] == ["system-1-link", "system-2-link"]
+
+
+def test_one_that_installs_itself_has_its_place_in_a_rollout(
+    systems: Mapping[str, Installable], tmp_path: Path
+) -> None:
+    settings_file, ids = prepare({version: systems[version] for version in ("1", "2")}, tmp_path)
+    sock = tmp_path / "control.sock"
+    with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
+        service.wait_for_event("the control socket is there")
+        rollout(sock, "start", ids["2"], "--group", "runners", "--waves", "100%")
+        script = service.get(f"/netboot.ipxe?mac={MAC}&arch=x86_64").body.decode()
+        assert f"every_channel.release={ids['2']}" in script
+        assert "every_channel.install=first" in script
+        (found,) = rollout(sock, "status", "--json")
+        assert (found["taken"], found["state"]) == (1, "running")
 
 
 @pytest.mark.parametrize(
