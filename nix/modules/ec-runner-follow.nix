@@ -81,7 +81,8 @@ in
         FOLLOW_RUNNING = "/run/booted-system";
         # The daemon writes to the store, and not this service.
         NIX_REMOTE = "daemon";
-        HOME = "/var/lib/every-channel/node";
+        # What Nix knows of caches, as long as this service runs.
+        HOME = "/tmp";
       };
 
       # Root, who may start units and reboot, and nothing else of root.

@@ -63,7 +63,8 @@ find_free() { df --output=avail --block-size=1 "$1" | tail --lines=1; }
 error=''
 copy_once() {
   local needed free said
-  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$system" 2>&1); then
+  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$system" \
+    --option narinfo-cache-negative-ttl 0 2>&1); then
     error="the boot server's cache has no $system"
     return 1
   fi

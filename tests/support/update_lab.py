@@ -389,10 +389,10 @@ exit 0
         raise AssertionError("no system comes up")
 
     def come_up(self) -> None:
-        """The system that was booted is up: it is settled, and the boot server is told."""
-        done = self.settle("prove")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        """The system that was booted is up: the boot server is told as soon as there is a network."""
         done = self.run(MODULES / "disk-boot.sh")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        done = self.settle("prove")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         words = (self.directory / "run/arguments").read_text()
         token = re.search(r"report[?]boot=(\S+)", words)
