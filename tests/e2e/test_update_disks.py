@@ -230,10 +230,10 @@ class Cutter:
     def run(self, step: str, *, at: int, cut: Path) -> None:
         """The program, cut before its command ``at``; 0: it is not, and ``cut`` has how many there were."""
         node = self.node
-        (node.directory / "systemctl-said").unlink(missing_ok=True)
         if step != "follow":
             assert node.follow(), node.said
             node.start()
+        (node.directory / "systemctl-said").unlink(missing_ok=True)
         bash_env = write_cut(node.directory, node.volumes, at=at, cut=cut)
         match step:
             case "follow":
