@@ -13,8 +13,23 @@ let
   inherit (import ./systemd.nix { inherit lib; }) sandbox unitName;
   inherit (lib) mkOption types;
 
+  path = "services.every-channel.runner.follow";
+
   script = pkgs.writeShellScript unit (builtins.readFile ./follow.sh);
   diskBoot = "/run/every-channel/disk-boot/arguments";
+  isSigned = cfg.signature != null;
+  arguments = pkgs.writeText "every-channel-follow-arguments" (
+    lib.concatMapStrings (argument: "${argument}\n") cfg.signature.allowedArguments
+  );
+  # What checks a signature, and no more than that.
+  verifiers = {
+    minisign = pkgs.minisign;
+    openssh = pkgs.openssh;
+    openssl = pkgs.openssl;
+  };
+  directory = "every-channel-follow";
+  # nixpkgs' own switch (security.protectKernelImage) sets it, among others.
+  isKexecDisabled = toString (config.boot.kernel.sysctl."kernel.kexec_load_disabled" or 0) == "1";
 in
 {
   imports = [ ./ec-runner-follow-disk.nix ];
@@ -47,7 +62,95 @@ in
     };
   };
 
+  options.services.every-channel.runner.follow.kexec = mkOption {
+    type = types.bool;
+    default = cfg.signature != null;
+    defaultText = lib.literalMD "whether {option}`${path}.signature` is set";
+    example = true;
+    description = ''
+      Whether the kernel that runs starts the next release's by itself (kexec), in place of the firmware: after it has fetched
+      kernel and initrd from the boot server and compared their SHA-256. It saves the firmware's time, and what was checked
+      is what is started. Devices are not reset by it as a reboot does. Where it cannot be done (too little memory, a kernel
+      that takes no other one), the machine reboots, unless {option}`${path}.signature.reboot` says otherwise.
+    '';
+  };
+
+  options.services.every-channel.runner.follow.signature = mkOption {
+    default = null;
+    example = {
+      format = "minisign";
+      publicKeyFiles = [ "/etc/nixos/release.pub" ];
+      channel = "stable";
+    };
+    description = ''
+      The key by which this system checks, itself, what its boot server leads it to: kernel, initrd and kernel arguments have
+      to be those that were signed when the release was packed (`ectools netboot pack` with a key), for the system that runs,
+      and newer than that. Null: it goes where the boot server says. Of a boot by firmware it proves nothing.
+    '';
+    type = types.nullOr (
+      types.submodule {
+        options = {
+          format = mkOption {
+            type = types.enum [
+              "minisign"
+              "openssh"
+              "openssl"
+            ];
+            example = "minisign";
+            description = "What the release was signed with; as the boot host's {option}`services.every-channel.netboot.release.signature.format`.";
+          };
+          publicKeyFiles = mkOption {
+            type = types.nonEmptyListOf types.path;
+            example = lib.literalExpression "[ ./release.pub ]";
+            description = ''
+              Files with a public key each, any of which counts: to change a key, a release has both. A path becomes part of the
+              system's closure; a text names a file of the running system, which this option does not make.
+            '';
+          };
+          channel = mkOption {
+            type = types.nullOr (types.strMatching "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?");
+            default = null;
+            example = "stable";
+            description = ''
+              The channel that has to lead to a release, by its signed pointer, which has not expired and does not go back
+              (`ectools netboot promote`). Without one, nothing that was signed is withdrawn, and nothing expires.
+            '';
+          };
+          allowedArguments = mkOption {
+            type = types.listOf (types.strMatching "[!-~]+");
+            default = [ ];
+            example = [ "console=ttyS0,115200" ];
+            description = ''
+              Kernel arguments that the boot server may add to those that were signed, each as it is, such as those of its fleet
+              file. What it says of the boot itself (`every_channel.report=` and the like) it always may.
+            '';
+          };
+          reboot = mkOption {
+            type = types.bool;
+            default = false;
+            example = true;
+            description = ''
+              Whether the machine reboots where the next kernel cannot be started from here. Its firmware then boots whatever
+              answers it.
+            '';
+          };
+        };
+      }
+    );
+  };
+
   config = lib.mkIf enabled {
+    assertions = [
+      {
+        assertion = !isSigned || cfg.kexec || cfg.signature.reboot;
+        message = "${path}: with signature set and kexec off this machine never boots again: set ${path}.kexec, or ${path}.signature.reboot, which proves nothing";
+      }
+      {
+        assertion = cfg.kexec -> !isKexecDisabled;
+        message = "${path}.kexec: this system's kernel takes no other one (boot.kernel.sysctl.\"kernel.kexec_load_disabled\", which security.protectKernelImage sets): unset that, or ${path}.kexec";
+      }
+    ];
+
     systemd.services.${unit} = {
       description = "Follow the boot server from release to release";
       documentation = [ "https://every.channel" ];
@@ -67,10 +170,14 @@ in
         pkgs.diffutils
         pkgs.gnugrep
         pkgs.gnused
-      ];
+      ]
+      ++ lib.optional cfg.kexec pkgs.kexec-tools
+      ++ lib.optional isSigned verifiers.${cfg.signature.format};
       environment = {
         FOLLOW_SECONDS = toString cfg.everySeconds;
         FOLLOW_UNITS = toString (lib.unique cfg.beforeReboot);
+        FOLLOW_TRUST = "${./follow-trust.sh}";
+        FOLLOW_BY_KEXEC = "${./follow-kexec.sh}";
       }
       // lib.optionalAttrs cfg.disk.enable {
         FOLLOW_DISK_BOOT = diskBoot;
@@ -83,6 +190,17 @@ in
         NIX_REMOTE = "daemon";
         # What Nix knows of caches, as long as this service runs.
         HOME = "/tmp";
+      }
+      // lib.optionalAttrs (cfg.kexec || isSigned) {
+        FOLLOW_KEXEC = lib.optionalString cfg.kexec "yes";
+        FOLLOW_DIRECTORY = "/run/${directory}";
+      }
+      // lib.optionalAttrs isSigned {
+        FOLLOW_REBOOT = lib.optionalString cfg.signature.reboot "yes";
+        FOLLOW_SIGNATURE = cfg.signature.format;
+        FOLLOW_KEYS = toString (lib.unique (map (file: "${file}") cfg.signature.publicKeyFiles));
+        FOLLOW_CHANNEL = toString cfg.signature.channel;
+        FOLLOW_ARGUMENTS = "${arguments}";
       };
 
       # Root, who may start units and reboot, and nothing else of root.
@@ -98,13 +216,27 @@ in
         # The kernel's command line.
         ProcSubset = "all";
         SocketBindDeny = "any";
-        MemoryMax = if cfg.disk.enable then "512M" else "64M";
         TasksMax = 32;
       }
+      # A kernel and an initrd, in memory: whether there is room for them the program looks at.
+      // lib.optionalAttrs (!cfg.kexec) { MemoryMax = if cfg.disk.enable then "512M" else "64M"; }
       // lib.optionalAttrs cfg.disk.enable {
         StateDirectory = "every-channel/node";
         StateDirectoryMode = "0700";
         ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];
+      }
+      // lib.optionalAttrs cfg.kexec {
+        CapabilityBoundingSet = [ "CAP_SYS_BOOT" ];
+        SystemCallFilter = sandbox.SystemCallFilter ++ [
+          "kexec_file_load"
+          "kexec_load"
+        ];
+      }
+      // lib.optionalAttrs (cfg.kexec || isSigned) {
+        RuntimeDirectory = directory;
+        RuntimeDirectoryMode = "0700";
+        # What was seen of the channel, and what runs.
+        RuntimeDirectoryPreserve = "restart";
       };
     };
   };

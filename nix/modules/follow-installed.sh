@@ -5,21 +5,24 @@
 # The unit says FOLLOW_STATE (the directory), FOLLOW_ESP (where the boot loader's entries are), FOLLOW_TRIES (of an entry) and
 # FOLLOW_RUNNING (the system that was booted).
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # boot, state, release, answer and token are follow.sh's
+# shellcheck disable=SC2154 # boot, state, runs, release, answer and token are follow.sh's
+# shellcheck disable=SC2034 # counter_file is follow-trust.sh's
 
 readonly COPY_TRIES=3 AGAIN_SECONDS=3600
 # What is left free of a file system that is written to.
 readonly SPARE_BYTES=$((64 << 20)) ESP_SPARE_BYTES=$((1 << 20))
 
 disk_state=$FOLLOW_STATE esp=$FOLLOW_ESP
+# What was seen of a channel outlives a boot here.
+counter_file=$disk_state/channel-counter
 entries=$esp/loader/entries kernels=$esp/EFI/nixos
 
-system='' cache=''
+installed='' cache=''
 read_installed() {
   local line
-  system='' cache=''
+  installed='' cache=''
   while IFS= read -r line; do
-    if [[ $line =~ ^system=(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211})$ ]]; then system=${BASH_REMATCH[1]}; fi
+    if [[ $line =~ ^installed=(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211})$ ]]; then installed=${BASH_REMATCH[1]}; fi
     if [[ $line =~ ^cache=(http://[^[:space:]\"\'\\?]+)$ ]]; then cache=${BASH_REMATCH[1]}; fi
   done <<< "$answer"
 }
@@ -31,9 +34,9 @@ is_unfit() { [ "$1" = "$unfit" ] && [ "$SECONDS" -lt "$unfit_until" ]; }
 
 is_wanted() {
   read_installed
-  [ "$boot" = disk ] && [ -n "$release" ] && [ -n "$system" ] && [ -n "$cache" ] || return 1
-  [ "$system" != "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ] || return 1
-  ! is_tried "$system" && ! is_unfit "$system"
+  [ "$boot" = disk ] && [ -n "$release" ] && [ -n "$installed" ] && [ -n "$cache" ] || return 1
+  [ "$installed" != "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ] || return 1
+  ! is_tried "$installed" && ! is_unfit "$installed"
 }
 
 # One that went back is up, and does not boot again: its slot is somebody else's.
@@ -50,7 +53,7 @@ tell() {
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
 give_up() {
   local release_then=$release
-  unfit=$system unfit_until=$((SECONDS + AGAIN_SECONDS))
+  unfit=$installed unfit_until=$((SECONDS + AGAIN_SECONDS))
   ask_assignment '&take=yes' || true
   if [ "$release" = "$release_then" ]; then tell "$1" "$2"; fi
   say "<4>stays as it is ($1): $2"
@@ -63,36 +66,43 @@ find_free() { df --output=avail --block-size=1 "$1" | tail --lines=1; }
 error=''
 copy_once() {
   local needed free said
-  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$system" \
+  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$installed" \
     --option narinfo-cache-negative-ttl 0 2>&1); then
-    error="the boot server's cache has no $system"
+    error="the boot server's cache has no $installed"
     return 1
   fi
   if ! [[ $said =~ ([0-9]+)[[:space:]]*$ ]]; then
-    error="the cache does not say how large $system is"
+    error="the cache does not say how large $installed is"
     return 1
   fi
   needed=${BASH_REMATCH[1]}
   free=$(find_free /nix/store)
-  if [ "$free" -lt $((needed + SPARE_BYTES)) ] && [ ! -e "$system" ]; then
+  if [ "$free" -lt $((needed + SPARE_BYTES)) ] && [ ! -e "$installed" ]; then
     # It may be less that is to be copied; where it is all of it, it does not fit.
     nix-store --gc > /dev/null 2>&1 || true
   fi
   if ! said=$(
-    nix-store --realise "$system" --add-root "$disk_state/next" --indirect --option substituters "$cache" \
+    nix-store --realise "$installed" --add-root "$disk_state/next" --indirect --option substituters "$cache" \
       --option narinfo-cache-negative-ttl 0 --option fallback false 2>&1 < /dev/null
   ); then
     error=$(printf '%s' "$said" | grep --text 'error' | tail --lines=1 | tr -c '\n -~' '?' | head --bytes=160)
-    error="$system cannot be copied, or is not signed by a key that this system trusts: $error"
+    error="$installed cannot be copied, or is not signed by a key that this system trusts: $error"
     free=$(find_free /nix/store)
-    if [ "$free" -lt "$SPARE_BYTES" ]; then error="the disk is full: $((free >> 20)) MiB are left for $system"; fi
+    if [ "$free" -lt "$SPARE_BYTES" ]; then error="the disk is full: $((free >> 20)) MiB are left for $installed"; fi
     return 1
   fi
 }
 
+# What was checked and copied; the boot server may name another one by the time that this node has its slot.
+ready=''
 make_ready() {
   local try
-  if [ "$(readlink "$disk_state/next" || true)" = "$system" ] && [ -e "$system" ]; then return 0; fi
+  ready=$installed
+  if [ -n "$FOLLOW_SIGNATURE" ] && ! is_in "$installed" "${trusted_installed[@]}"; then
+    say "<4>does not follow to $release: $installed is not among what is signed of it"
+    return 1
+  fi
+  if [ "$(readlink "$disk_state/next" || true)" = "$installed" ] && [ -e "$installed" ]; then return 0; fi
   tell copy
   for ((try = 1; try <= COPY_TRIES; try++)); do
     if copy_once; then return 0; fi
@@ -124,7 +134,7 @@ find_generation() {
     number=${link##*/system-} number=${number%-link}
     if [[ $number =~ ^[0-9]+$ ]] && [ "$number" -gt "$last" ]; then last=$number; fi
   done
-  if [ "$last" -gt 0 ] && [ "$(readlink "$profiles/system-$last-link")" = "$system" ]; then
+  if [ "$last" -gt 0 ] && [ "$(readlink "$profiles/system-$last-link")" = "$installed" ]; then
     echo "$last"
   else
     echo $((last + 1))
@@ -153,10 +163,10 @@ write_default() {
 # Anew for each update: what another one has left by a power cut is not kept.
 write_entry() {
   local kernel initrd kernel_name initrd_name generation name version needed=0 free file id
-  error="$system is no system with a boot menu"
-  kernel=$(readlink --canonicalize-existing "$system/kernel") || return 1
-  initrd=$(readlink --canonicalize-existing "$system/initrd") || return 1
-  version=$(< "$system/nixos-version") || return 1
+  error="$installed is no system with a boot menu"
+  kernel=$(readlink --canonicalize-existing "$installed/kernel") || return 1
+  initrd=$(readlink --canonicalize-existing "$installed/initrd") || return 1
+  version=$(< "$installed/nixos-version") || return 1
   id=$(< /etc/machine-id) || return 1
   kernel_name=$(name_kernel "$kernel") initrd_name=$(name_kernel "$initrd")
   mkdir -p "$entries" "$kernels"
@@ -171,14 +181,14 @@ write_entry() {
   generation=$(find_generation)
   name=nixos-generation-$generation
   # Before the entry: who is booted by it is known to be on trial.
-  printf '%s %s %s %s\n' "$system" "$release" "$(< /proc/sys/kernel/random/boot_id)" "$name" > "$disk_state/pending.new"
+  printf '%s %s %s %s\n' "$installed" "$release" "$(< /proc/sys/kernel/random/boot_id)" "$name" > "$disk_state/pending.new"
   sync "$disk_state/pending.new"
   mv "$disk_state/pending.new" "$disk_state/pending"
   sync --file-system "$disk_state"
   error="the EFI system partition cannot be written to"
   copy_kernel "$kernel" "$kernel_name" && copy_kernel "$initrd" "$initrd_name" || return 1
-  if [ -x "$system/append-initrd-secrets" ]; then
-    cp "$kernels/$initrd_name" "$kernels/$initrd_name.new" && "$system/append-initrd-secrets" "$kernels/$initrd_name.new" \
+  if [ -x "$installed/append-initrd-secrets" ]; then
+    cp "$kernels/$initrd_name" "$kernels/$initrd_name.new" && "$installed/append-initrd-secrets" "$kernels/$initrd_name.new" \
       && sync "$kernels/$initrd_name.new" && mv "$kernels/$initrd_name.new" "$kernels/$initrd_name" || return 1
   fi
   file=$entries/$name+$FOLLOW_TRIES.conf
@@ -187,7 +197,7 @@ write_entry() {
     echo "version Generation $generation $version, by the boot server"
     echo "linux /EFI/nixos/$kernel_name"
     echo "initrd /EFI/nixos/$initrd_name"
-    echo "options init=$system/init $(< "$system/kernel-params")"
+    echo "options init=$installed/init $(< "$installed/kernel-params")"
     echo "machine-id $id"
     echo "sort-key $(find_field sort-key nixos)"
   } > "$file.new" && sync "$file.new" && write_default || return 1
@@ -198,7 +208,15 @@ write_entry() {
   error=''
 }
 
+# The boot menu decides what is booted.
+prepare() { :; }
+
 boot_again() {
+  if [ "$installed" != "$ready" ]; then
+    say "does not boot now: the boot server has said $ready a moment ago, and says $installed"
+    return 1
+  fi
+  say "boots again: $runs is followed by $release"
   if ! write_entry; then
     rm -f "$disk_state/pending"
     give_up entry "$error"

@@ -69,6 +69,7 @@ in
     packages.runCommand "flake-source" { }
       "ln -s ${system.config.environment.etc."every-channel/flake".source} $out";
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
+  fileSystemPrograms = map (package: package.pname or package.name) system.config.system.fsPackages;
   installUnit = system.config.systemd.units."every-channel-install.service".unit;
   followUnit = system.config.systemd.units."every-channel-follow.service".unit;
   diskBootUnit = system.config.systemd.units."every-channel-disk-boot.service".unit;

@@ -14,6 +14,7 @@ from support.systems import Systems
 MODULES = Path(__file__).parents[2] / "nix/modules"
 OPTION = "services.every-channel.runner.follow"
 UNIT = "every-channel-follow.service"
+MODULES = Path(__file__).parents[2] / "nix/modules"
 
 
 def configure(*, runner: bool = True, **options: Any) -> dict[str, Any]:
@@ -36,11 +37,79 @@ def test_what_the_options_say_is_in_the_unit(systems: Systems) -> None:
 
 
 @pytest.mark.nix
+def test_what_the_key_says_is_in_the_unit(systems: Systems, tmp_path: Path) -> None:
+    key = tmp_path / "release.pub"
+    key.write_text("ssh-ed25519 AAAA somebody\n")
+    signature = {"format": "openssh", "publicKeyFiles": [str(key)], "allowedArguments": ["a=1", 'b="2"']}
+    unit = systems.build("followUnit", configure(signature={**signature, "channel": "stable"})) / UNIT
+    text = unit.read_text()
+    lines = text.splitlines()
+    for line in (
+        'Environment="FOLLOW_CHANNEL=stable"',
+        'Environment="FOLLOW_DIRECTORY=/run/every-channel-follow"',
+        'Environment="FOLLOW_KEXEC=yes"',
+        'Environment="FOLLOW_REBOOT="',
+        'Environment="FOLLOW_SIGNATURE=openssh"',
+        "CapabilityBoundingSet=CAP_SYS_BOOT",
+        "RuntimeDirectory=every-channel-follow",
+        "RuntimeDirectoryMode=0700",
+        "RuntimeDirectoryPreserve=restart",
+        "SystemCallFilter=kexec_load",
+        "SystemCallFilter=kexec_file_load",
+    ):
+        assert line in lines
+    assert "MemoryMax" not in text
+    assert f'Environment="FOLLOW_KEYS={key}"' in lines
+    (path,) = re.findall(r'FOLLOW_ARGUMENTS=(/nix/store/[^"]+)"', text)
+    assert Path(path).read_text() == 'a=1\nb="2"\n'
+
+
+@pytest.mark.nix
+def test_without_a_key_it_boots_through_its_firmware(systems: Systems) -> None:
+    text = (systems.build("followUnit", configure()) / UNIT).read_text()
+    assert "FOLLOW_KEXEC" not in text
+    assert "FOLLOW_SIGNATURE" not in text
+    assert "MemoryMax=64M" in text
+    assert 'FOLLOW_KEXEC=yes"' in (systems.build("followUnit", configure(kexec=True)) / UNIT).read_text()
+
+
+@pytest.mark.nix
+@pytest.mark.parametrize(
+    ("more", "options", "message"),
+    [
+        ({}, {"kexec": False}, "never boots again"),
+        ({"boot": {"kernel": {"sysctl": {"kernel.kexec_load_disabled": 1}}}}, {}, "takes no other one"),
+        ({"security": {"protectKernelImage": True}}, {}, "takes no other one"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    systems: Systems, tmp_path: Path, more: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "key").write_text("a key\n")
+    signature = {"format": "minisign", "publicKeyFiles": [str(tmp_path / "key")]}
+    config = {**configure(signature=signature, **options), **more}
+    assert any(message in each for each in systems.evaluate("failed", config))
+    fine = configure(signature={**signature, "reboot": True}, **options)
+    assert not any(message in each for each in systems.evaluate("failed", fine))
+
+
+@pytest.mark.parametrize("name", ["follow", "follow-trust", "follow-kexec"])
+def test_shellcheck_finds_nothing(name: str, require_tool: Callable[[str, str], str]) -> None:
+    check = require_tool("shellcheck", "install shellcheck")
+    # What one of them sets, another one reads.
+    argv = [check, "--shell=bash", "--external-sources", "--exclude=SC2034,SC2154", f"{name}.sh"]
+    done = subprocess.run(argv, cwd=MODULES, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+@pytest.mark.nix
 @pytest.mark.parametrize(
     ("options", "attribute"),
     [
         ({"everySeconds": 4}, "everySeconds"),
         ({"beforeReboot": ["no unit"]}, "beforeReboot"),
+        ({"signature": {"format": "pgp", "publicKeyFiles": ["/k"]}}, "signature.format"),
+        ({"signature": {"format": "minisign", "publicKeyFiles": []}}, "signature.publicKeyFiles"),
         ({"beforeReboot": ["--evil.service"]}, "beforeReboot"),
     ],
 )

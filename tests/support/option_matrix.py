@@ -37,6 +37,7 @@ TOGETHER: dict[str, Any] = {
     "runner.follow.disk.enable": False,
     # It is about systems that boot over the network.
     "runner.store": "initrd",
+    "runner.storeCache": None,
 }
 """Values that all others can stand beside."""
 

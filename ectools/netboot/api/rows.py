@@ -153,6 +153,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "group": boot.group,
         "machine": boot.machine,
         "client": boot.client,
+        "after": boot.after,
         "release": {"id": boot.release, "tag": boot.tag},
         "system": boot.system,
         "state": boot.state.value,
@@ -173,6 +174,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "update": None
         if (update := boot.update) is None
         else {"release": update.release, "step": update.step.value, "at": update.at, "error": update.error},
+        "store_percent": boot.store_percent,
         "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
         "report": None
         if report is None

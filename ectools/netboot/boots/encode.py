@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _BOOT = (
     *("id", "token_hash", "machine", "release", "system", "node", "group", "tag", "client", "within", "why"),
-    *("ended", "store_path"),
+    *("ended", "store_path", "after"),
 )
+_LATER = ("store_percent",)
+"""What stands there where it is not None alone."""
 _INSTALL = ("order", "run", "percent", "disk", "error")
 _REPORT = ("release", "system", "healthy", "journal", "clock")
 
@@ -37,6 +39,7 @@ def encode_boot(boot: NodeBoot) -> dict[str, Any]:
         "stages": {stage.value: at for stage, at in boot.stages.items()},
         "report": None if boot.report is None else encode_report(boot.report),
         **({} if boot.install is None else {"install": encode_install(boot.install)}),
+        **{name: value for name in _LATER if (value := getattr(boot, name)) is not None},
         **({"from_disk": True} if boot.from_disk else {}),
         **({} if boot.update is None else {"update": encode_update(boot.update)}),
     }
@@ -63,7 +66,7 @@ def decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
     """Raises ValueError: it is no boot that this program has written."""
     try:
         return NodeBoot(
-            **{name: raw[name] for name in _BOOT if name in raw},
+            **{name: raw[name] for name in (*_BOOT, *_LATER) if name in raw},
             state=BootState(raw["state"]),
             stages={stage: float(raw["stages"][stage]) for stage in STAGES if stage in raw["stages"]},
             report=None if raw.get("report") is None else _decode_report(raw["report"]),

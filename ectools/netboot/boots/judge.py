@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import cut, show_list
-from ectools.netboot.boots.model import BootState
+from ectools.netboot.boots.model import BootState, NodeStage
 
 if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot, NodeReport
@@ -48,4 +48,6 @@ def _find_fault(boot: NodeBoot, report: NodeReport) -> str | None:
 
 def describe_silence(boot: NodeBoot) -> str:
     """Why a boot has failed that no report has come of."""
-    return f"no report within {boot.within:.0f} s; last seen: {boot.last_stage}"
+    percent = "" if boot.store_percent is None else f" {boot.store_percent} %"
+    at = percent if boot.last_stage is NodeStage.STORE else ""
+    return f"no report within {boot.within:.0f} s; last seen: {boot.last_stage}{at}"

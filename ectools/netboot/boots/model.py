@@ -20,6 +20,7 @@ class NodeStage(StrEnum):
     INITRD = "initrd"  # likewise, the last of its initrds
     LOADED = "loaded"  # it is about to start the kernel, wherever the files came from
     RUNNING = "running"  # its initrd runs
+    STORE = "store"  # and fetches the system's store, which is not in it
     INSTALLING = "installing"  # a boot that installs: it was told what to install, and does
     INSTALLED = "installed"  # likewise: its disk boots from now on
     UP = "up"  # its report has come, of a boot that installs that of the system on its disk
@@ -115,10 +116,12 @@ class NodeBoot:
     ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known; of a boot
     that installs, the system that is installed, which is the one that reports.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
-    from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
+    from the script to a healthy report. ``store_percent``: how much of its store it has fetched, where it
+    does that by itself. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting. ``from_disk``: the machine's disk was booted, and its system has
     asked for the boot itself; then ``store_path`` is what was to be booted. ``update``: what it said last of
-    the next one.
+    the next one. ``after``: the id of the boot whose system has started this one's
+    kernel itself (kexec), so that no firmware and no script were asked; None of any other.
     """
 
     id: str
@@ -138,8 +141,10 @@ class NodeBoot:
     report: NodeReport | None = None
     ended: float | None = None
     install: BootInstall | None = None
+    store_percent: int | None = None
     from_disk: bool = False
     update: BootUpdate | None = None
+    after: str | None = None
 
     @property
     def subject(self) -> str:

@@ -1,15 +1,17 @@
 """A channel: a signed pointer to a release, with a counter, so that an old one is never the newest again.
 
-The file is a DSSE envelope of ``{format: 1, channel, counter, tag, sums, moved_at, expires_at}``: ``sums`` is
-the SHA-256 of the release's SHA256SUMS.txt, which names all its content; times are in seconds since 1970;
-``expires_at`` may be null. Signature and pointer are one file, because no store replaces two at once.
+The file is a DSSE envelope of ``{format: 1, channel, counter, tag, sums, moved_at, expires_at,
+withdrawn}``: ``sums`` is the SHA-256 of the release's SHA256SUMS.txt, which names all its content; times are
+in seconds since 1970; ``expires_at`` may be null; ``withdrawn`` are tags, and missing where there are none.
+Signature and pointer are one file, because no store replaces two at once. A node reads it by a pattern of the
+whole text (nix/modules/follow-trust.sh): another order of the fields, or other blanks, are another format.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import EcError, InputError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 CHANNEL_TYPE = "application/vnd.every-channel.netboot-channel+json"
 _FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_WITHDRAWN = 64
 _MAX_COUNTER = 2**53
 """What a number of JSON holds exactly everywhere (RFC 8259, section 6)."""
 
@@ -36,6 +39,8 @@ class ChannelPointer:
     """Where a channel leads. ``counter`` grows with each move; ``sums`` is the SHA-256 of SHA256SUMS.txt.
 
     ``moved_at`` and ``expires_at`` are in seconds since 1970; the latter is None where it stays good.
+    ``withdrawn`` are tags to which nobody is to go, and from which nodes go back. ``envelope`` is the file
+    that it was read from.
     """
 
     channel: str
@@ -44,11 +49,16 @@ class ChannelPointer:
     sums: str
     moved_at: int
     expires_at: int | None = None
+    withdrawn: tuple[str, ...] = ()
+    envelope: bytes = field(default=b"", repr=False, compare=False)
 
 
 def seal_pointer(pointer: ChannelPointer, *, form: SignatureFormat, private_key: bytes) -> bytes:
     """The file of a channel. Raises SignatureError."""
-    payload = json.dumps({"format": _FORMAT, **vars(pointer)}, sort_keys=True).encode()
+    fields = {name: value for name, value in vars(pointer).items() if name != "envelope"}
+    if not pointer.withdrawn:
+        del fields["withdrawn"]
+    payload = json.dumps({"format": _FORMAT, **fields}, sort_keys=True).encode()
     return seal_envelope(CHANNEL_TYPE, payload, form=form, private_key=private_key)
 
 
@@ -66,7 +76,7 @@ def open_pointer(
             f"{where}: is signed as the channel {pointer.channel}, and {name} was asked for",
             hint="somebody has put one channel's file in another's place",
         )
-    return pointer
+    return replace(pointer, envelope=data)
 
 
 def _parse(payload: bytes, where: str) -> ChannelPointer:
@@ -85,11 +95,14 @@ def _parse(payload: bytes, where: str) -> ChannelPointer:
         sums=_text(raw, "sums"),
         moved_at=_number(raw, "moved_at") or 0,
         expires_at=_number(raw, "expires_at"),
+        withdrawn=_texts(raw, "withdrawn"),
     )
     is_good = (
         CHANNEL_NAME.fullmatch(pointer.channel)
         and TAG_NAME.fullmatch(pointer.tag)
         and _SHA256.fullmatch(pointer.sums)
+        and all(TAG_NAME.fullmatch(tag) for tag in pointer.withdrawn)
+        and len(pointer.withdrawn) <= MAX_WITHDRAWN
         and pointer.counter > 0
         and pointer.moved_at > 0
     )
@@ -101,6 +114,12 @@ def _parse(payload: bytes, where: str) -> ChannelPointer:
 def _text(raw: dict[str, Any], name: str) -> str:
     value = raw.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _texts(raw: dict[str, Any], name: str) -> tuple[str, ...]:
+    value = raw.get(name, [])
+    # What is no list of texts is no list of tags either.
+    return tuple(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else ("",)
 
 
 def _number(raw: dict[str, Any], name: str) -> int | None:

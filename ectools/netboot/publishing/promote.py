@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.fetch.client import FetchError
-from ectools.netboot.depot.channel import ChannelPointer, open_pointer, seal_pointer
+from ectools.netboot.depot.channel import MAX_WITHDRAWN, ChannelPointer, open_pointer, seal_pointer
 from ectools.netboot.depot.interface import (
     CHANNEL_NAME,
     RECORD_NAME,
@@ -27,7 +28,7 @@ from ectools.netboot.signature import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ectools.netboot.depot.interface import Depot
     from ectools.netboot.settings.model import SignatureFormat
@@ -47,25 +48,40 @@ class Promotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Promoter:
-    """Who leads a depot's channels: by the content of a private key's file. ``clock`` gives Unix seconds."""
+    """Who leads a depot's channels: by the content of a private key's file. ``clock`` gives Unix seconds.
+
+    ``former_key`` is the public key of another one that has led them so far, and does from now on no more.
+    """
 
     depot: Depot
     where: str
     form: SignatureFormat
     private_key: bytes
+    former_key: bytes | None = None
     clock: Callable[[], float] = time.time
 
-    def promote(self, origin: str, channel: str, *, valid_days: int | None = None) -> Promotion:
+    def promote(
+        self, origin: str, channel: str, *, valid_days: int | None = None, withdrawn: Collection[str] = ()
+    ) -> Promotion:
         """Lead ``channel`` to where the channel ``origin`` leads, or to the release of that tag.
 
         What it leads to has to be published whole, and signed by the same key. ``valid_days``: after so many
-        days no boot host follows it any more. Raises InputError, DepotError, MovedError, SignatureError.
+        days nobody follows it any more. ``withdrawn``: tags that nodes leave, also for an older release;
+        those of the pointer before stay. Raises InputError, DepotError, MovedError, SignatureError.
         """
         check_channel_name(channel)
+        for each in withdrawn:
+            check_tag_name(each)
         there = self.depot.read_channel(channel)
         before = None if there is None else self._open(there.data, channel)
         tag, sums = self._find(origin)
-        if before is not None and (before.tag, before.sums) == (tag, sums) and valid_days is None:
+        if tag in withdrawn:
+            raise InputError(f"{tag} is to be withdrawn, and {channel} is to lead to it")
+        known = () if before is None else before.withdrawn
+        # Who leads to it again has found it good after all.
+        left = tuple(dict.fromkeys(each for each in (*known, *withdrawn) if each != tag))[-MAX_WITHDRAWN:]
+        is_same = before is not None and (before.tag, before.sums, before.withdrawn) == (tag, sums, left)
+        if before is not None and is_same and before.expires_at is None and valid_days is None:
             return Promotion(pointer=before, before=before, is_moved=False)
         now = int(self.clock())
         pointer = ChannelPointer(
@@ -77,6 +93,7 @@ class Promoter:
             sums=sums,
             moved_at=now,
             expires_at=None if valid_days is None else now + valid_days * _DAY,
+            withdrawn=left,
         )
         data = seal_pointer(pointer, form=self.form, private_key=self.private_key)
         self.depot.write_channel(channel, data, version=None if there is None else there.version)
@@ -127,6 +144,15 @@ class Promoter:
         return hashlib.sha256(sums).hexdigest()
 
     def _open(self, data: bytes, channel: str) -> ChannelPointer:
-        public = find_public_key(self.form, self.private_key)
         where = f"{self.where}: the channel {channel}"
-        return open_pointer(data, channel, form=self.form, public_key=public, where=where)
+        own = find_public_key(self.form, self.private_key)
+        if self.former_key is not None:
+            with contextlib.suppress(SignatureError):
+                return open_pointer(data, channel, form=self.form, public_key=self.former_key, where=where)
+        try:
+            return open_pointer(data, channel, form=self.form, public_key=own, where=where)
+        except SignatureError as error:
+            if self.former_key is not None or error.hint is not None:
+                raise
+            hint = "where the key is a new one, --former-key names the public key of the one before"
+            raise SignatureError(error.message, hint=hint) from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
-from ectools.files import open_regular, read_input, read_regular, write_atomic
+from ectools.files import open_regular, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.depot.interface import RECORD_NAME, Publication, PublishedFile, check_tag_name
 from ectools.netboot.publishing.provenance import (
@@ -26,7 +27,7 @@ from ectools.netboot.release.checksums import (
 )
 from ectools.netboot.release.pack import find_tag_time, pack
 from ectools.netboot.release.systems import is_archive_name
-from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
+from ectools.netboot.signature import SUFFIXES, make_signature
 from ectools.netboot.signature.dsse import seal_envelope
 
 if TYPE_CHECKING:
@@ -60,15 +61,13 @@ def pack_publication(
     The statement's hash is in the sums, which are signed after it. Raises what ``pack`` does.
     """
     check_tag_name(tag)
-    private_key = b""
-    if key is not None:
-        private_key = read_input(key.file, limit=MAX_KEY_BYTES)
-        make_signature(key.format, data=b"", private_key=private_key)
+    private_key = b"" if key is None else key.read()
     packed = pack(
         directories,
         out,
         tag=tag,
         compression=compression,
+        key=None if key is None else replace(key, content=private_key),
         released_at=released_at,
         make_caches=make_caches,
     )

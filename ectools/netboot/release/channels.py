@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, parse_json, read_regular, sync_directory, write_atomic
 from ectools.netboot.depot.channel import ChannelError, ChannelPointer, open_pointer
-from ectools.netboot.depot.interface import CHANNEL_NAME
+from ectools.netboot.depot.interface import CHANNEL_NAME, MAX_CHANNEL_BYTES
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import StoreError
 
@@ -102,13 +102,37 @@ def note_pointer(store: ReleaseStore, pointer: ChannelPointer, *, where: str) ->
 
 
 def note_staged(store: ReleaseStore, pointer: ChannelPointer, release_id: str) -> None:
-    """Let who follows the channel have this release from now on. Only under the lock.
+    """Let who follows the channel have this release from now on, and nodes the pointer. Only under the lock.
 
     Nothing is done where another pointer was seen meanwhile. Raises OSError, FileError, StoreError.
     """
     known = read_known(store, pointer.channel)
-    if known is not None and known.counter == pointer.counter and known.release != release_id:
+    if known is None or known.counter != pointer.counter:
+        return
+    if known.release != release_id:
         _write(store, pointer.channel, replace(known, release=release_id))
+    if pointer.envelope:
+        write_atomic(_name_envelope(store, pointer.channel), pointer.envelope)
+
+
+def find_envelope(store: ReleaseStore, name: str) -> bytes | None:
+    """The signed pointer of what is staged for a channel, as its publisher made it; None where there is none.
+
+    Raises FileError.
+    """
+    if CHANNEL_NAME.fullmatch(name) is None:
+        return None
+    try:
+        return read_regular(_name_envelope(store, name), limit=MAX_CHANNEL_BYTES, follow=False)
+    except FileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def _name_envelope(store: ReleaseStore, channel: str) -> Path:
+    # No channel's name begins so.
+    return store.channels_dir / f".{channel}.pointer"
 
 
 def forget_others(store: ReleaseStore, followed: Collection[str]) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.binary_cache import CACHE_NAME
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
+from ectools.netboot.release.boot_statement import sign_boot
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
     SUMS_NAME,
@@ -40,6 +42,7 @@ from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from ectools.netboot.release.manifest import BootEntry
     from ectools.netboot.settings.model import SignatureFormat
 
     Caches = Mapping[KernelArchitecture, Mapping[str, Path]]
@@ -68,10 +71,20 @@ class Compression(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SigningKey:
-    """The publisher's key: ``file`` holds a private one that is not encrypted."""
+    """The publisher's key: ``file`` holds a private one that is not encrypted.
+
+    ``content``: of the file, where it was read already, which of a pipe is possible once.
+    """
 
     format: SignatureFormat
     file: Path
+    content: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """The private key, which can sign. Raises FileError, SignatureError."""
+        content = read_input(self.file, limit=MAX_KEY_BYTES) if self.content is None else self.content
+        make_signature(self.format, data=b"", private_key=content)
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +107,13 @@ class Packed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Output:
-    """A netboot output: name → file, and the architecture that it is for."""
+    """A netboot output: name → file, and the architecture that it is for; ``added``: name → content."""
 
     directory: Path
     architecture: KernelArchitecture
     files: Mapping[str, Path]
+    boot: BootEntry
+    added: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def pack(
@@ -114,6 +129,8 @@ def pack(
 ) -> Packed:
     """The archives of ``directories``, one a system, and their SHA256SUMS.txt, in ``out``.
 
+    With a key, and a time, each has a signed statement of what it boots.
+
     Other archives' sums stay in that. ``architecture`` None: the kernel's, x86-64 where it does not say one.
     ``released_at`` is when it is released, in seconds since 1970; the day in the tag where nobody says.
     ``make_caches`` gives installed systems' binary caches, which may take minutes: it is called once all else
@@ -126,18 +143,17 @@ def pack(
             f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
         )
     outputs = _find_outputs(directories, out, architecture)
-    private_key = b""
-    if key is not None:
-        # Before anything is written: a key that cannot sign. Once, because it may come from a pipe.
-        private_key = read_input(key.file, limit=MAX_KEY_BYTES)
-        make_signature(key.format, data=b"", private_key=private_key)
+    # Before anything is written: a key that cannot sign.
+    private_key = b"" if key is None else key.read()
+    time = find_tag_time(tag) if released_at is None else released_at
     outputs = _add_caches(outputs, make_caches())
+    if key is not None and time is not None:
+        outputs = [_add_statement(each, tag, time, key.format, private_key=private_key) for each in outputs]
     archives = tuple(_pack_output(output, out, tag=tag, compression=compression) for output in outputs)
     sums = out / SUMS_NAME
     before = read_regular(sums, limit=MAX_SUMS_BYTES) if sums.exists() else b""
     listed = parse_checksums(before, where=str(sums)) if before else {}
     times = parse_release_times(before, where=str(sums))
-    time = find_tag_time(tag) if released_at is None else released_at
     for archive in archives:
         listed[archive.path.name] = archive.sha256
         times.pop(archive.path.name, None)
@@ -192,6 +208,7 @@ def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _O
         directory=directory,
         architecture=architecture or found or KernelArchitecture.X86_64,
         files=files,
+        boot=boot,
     )
 
 
@@ -215,11 +232,34 @@ def _add_caches(outputs: Sequence[_Output], caches: Caches) -> list[_Output]:
     return added
 
 
+def _add_statement(
+    output: _Output, tag: str, time: int, form: SignatureFormat, *, private_key: bytes
+) -> _Output:
+    added = sign_boot(
+        output.boot,
+        output.files,
+        system=_name_system(output),
+        architecture=output.architecture,
+        tag=tag,
+        counter=time,
+        form=form,
+        private_key=private_key,
+    )
+    taken = sorted(set(added) & set(output.files))
+    if taken:
+        raise InputError(f"{output.directory}: has a {taken[0]}, which is made here")
+    return replace(output, added=added)
+
+
+def _name_system(output: _Output) -> str:
+    return f"ec-runner-{output.architecture}-netboot"
+
+
 def _pack_output(output: _Output, out: Path, *, tag: str, compression: Compression) -> PackedArchive:
-    path = out / f"ec-runner-{output.architecture}-netboot-{tag}.tar.{compression}"
+    path = out / f"{_name_system(output)}-{tag}.tar.{compression}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        digest = _write_archive(output.files, path, compression)
+        digest = _write_archive({**output.files, **output.added}, path, compression)
     except OSError as error:
         raise PackError(f"{error.filename or path}: {error.strerror or error}") from error
     return PackedArchive(path=path, architecture=output.architecture, sha256=digest)
@@ -276,7 +316,7 @@ def _check_apart(directory: Path, names: Iterable[str]) -> None:
                 raise PackError(f"{directory / part}: its name and {other!r} differ by case or form alone")
 
 
-def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compression) -> str:
+def _write_archive(files: Mapping[str, Path | bytes], archive: Path, compression: Compression) -> str:
     with atomic_file(archive) as file:
         hashed = _Hashed(file)
         with _compress(cast("IO[bytes]", hashed), compression) as compressed:
@@ -284,12 +324,17 @@ def _write_archive(files: Mapping[str, Path], archive: Path, compression: Compre
     return hashed.digest.hexdigest()
 
 
-def _write_tar(files: Mapping[str, Path], to: IO[bytes]) -> None:
+def _write_tar(files: Mapping[str, Path | bytes], to: IO[bytes]) -> None:
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for name in sorted(files, key=str.encode):
             member = tarfile.TarInfo(name)
             member.mtime, member.mode = _MTIME, 0o644
-            with files[name].open("rb") as content:
+            file = files[name]
+            if isinstance(file, bytes):
+                member.size = len(file)
+                tar.addfile(member, io.BytesIO(file))
+                continue
+            with file.open("rb") as content:
                 member.size = os.fstat(content.fileno()).st_size
                 tar.addfile(member, content)
 

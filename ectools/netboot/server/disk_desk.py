@@ -9,9 +9,9 @@ What is sent stands in ``ectools.netboot.boots.disk``; the answer to the first i
     arguments every_channel.report=… every_channel.release=… …
 
 The first credential is the token of the boot that installed the disk; shown by the first boot from there, it
-begins none, since that is still the same boot. Each is good for one boot. The one before stays good until its
-successor is shown, since the answer may have been lost on the way to the disk. So of two machines that have
-the same, as a copied disk makes them, one is refused at its next boot, and the log names the node.
+begins none, since that is still the same boot. A credential is good for one boot. The one before stays good
+until its successor is shown, since the answer may have been lost on the way to the disk. So of two machines
+that have the same, as a copied disk makes them, one is refused at its next boot, and the log names the node.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ class DiskDesk:
         self._wall_clock = wall_clock
         self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
         self._nodes = RateLimit(burst=16, per_second=0.5, clock=clock)
+
+    def bound(self, info: RequestInfo) -> int:  # noqa: ARG002 - the same at each of its paths
+        """Bytes of the largest body that is taken."""
+        return self.max_bytes
 
     def is_for(self, info: RequestInfo) -> bool:
         """Whether a body may be sent to this path."""

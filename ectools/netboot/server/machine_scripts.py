@@ -19,7 +19,7 @@ from ectools.netboot.kernel import KERNELS_BY_BUILD
 from ectools.netboot.release.systems import choose_system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ectools.netboot.release.manifest import Release, System
     from ectools.netboot.server.policy import Asked, ServingPolicy
@@ -112,7 +112,11 @@ def find_system(policy: ServingPolicy, asked: Asked, release: Release) -> System
 
 def find_store_path(asked: Asked, system: System | None) -> str | None:
     """The NixOS system that the kernel is told to start: the last ``init=`` counts, as with the kernel."""
-    arguments = (*(() if system is None else system.boot.arguments), *asked.assignment.kernel_arguments)
+    return find_init((*(() if system is None else system.boot.arguments), *asked.assignment.kernel_arguments))
+
+
+def find_init(arguments: Sequence[str]) -> str | None:
+    """The NixOS system that ``arguments`` start: of several the last one, as with the kernel."""
     found = [_INIT.fullmatch(each) for each in arguments if each.startswith("init=")]
     return found[-1][1] if found and found[-1] is not None else None
 

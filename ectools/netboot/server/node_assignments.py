@@ -5,10 +5,11 @@
 
 The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
 ``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
-boot, ``boot`` (network, disk, hold or install), ``runs`` and ``release`` (ids; ``release`` is empty where
-none is staged). A node boots again where ``boot`` is network and ``release`` another than ``runs``.
+boot, ``boot`` (network, disk, hold or install), ``system`` (the name of the one that runs), ``runs`` and
+``release`` (ids; ``release`` is empty where none is staged). A node boots again where ``boot`` is network and
+``release`` another than ``runs``.
 
-A node that boots from its disk is told two lines more: ``system``, the store path that it is to run, and
+A node that boots from its disk is told two lines more: ``installed``, the store path that it is to run, and
 ``cache``, from where. Both are empty where the release has no such system, and ``why`` says so.
 """
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.live import LiveFleet
+    from ectools.netboot.fleet.model import Node
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.rollout.live import LiveRollouts
 
@@ -75,8 +77,11 @@ class NodeAssignments:
         """Whether a request is about an assignment, and not about a file of that name."""
         return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
 
-    async def answer(self, info: RequestInfo) -> bytes:
-        """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
+    def identify(self, info: RequestInfo) -> tuple[NodeBoot, Node, bool]:
+        """The boot whose token asks, its node, and whether it takes.
+
+        Raises RejectedError: 400, 403, 404, 429.
+        """
         tokens, takes = info.query.getall(BOOT_PARAMETER, []), info.query.getall(_TAKE, [])
         boot = self._boots.find_by_token(tokens[0]) if len(tokens) == 1 else None
         if boot is None:
@@ -91,12 +96,21 @@ class NodeAssignments:
         if node is None:
             raise RejectedError(404, "the fleet has no name for this machine")
         self._rollouts.hear(node.name)
+        return boot, node, bool(takes)
+
+    def assign(self, node: Node, *, takes: bool) -> Assignment:
+        """What a node boots: with ``takes`` what it has been given, else what it would get."""
+        led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
+        return assign(self._live.fleet, node, self._live.get_override(node.name), led)
+
+    async def answer(self, info: RequestInfo) -> bytes:
+        """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
+        boot, node, takes = self.identify(info)
         # Who looks and does not boot (HEAD) takes nothing.
         targets = (NodeTarget.NETWORK, NodeTarget.DISK)
         if takes and info.method == "GET" and self._live.assign(node).boot in targets:
             await self._rollouts.offer(node.group or "", node.name)
-        led = self._rollouts.lead(node) if takes else self._rollouts.preview(node)
-        assignment = assign(self._live.fleet, node, self._live.get_override(node.name), led)
+        assignment = self.assign(node, takes=takes)
         release = await self._find_release(assignment)
         group = self._live.fleet.groups.get(node.group or "")
         lines = {
@@ -105,6 +119,7 @@ class NodeAssignments:
             "slots": "" if group is None or group.slots is None else group.slots,
             "state": boot.state.value,
             "boot": assignment.boot.value,
+            "system": boot.system,
             "runs": boot.release,
             "release": release or "",
             **(await self._describe_disk(boot, assignment, release)),
@@ -120,7 +135,7 @@ class NodeAssignments:
         try:
             system, cache = await self._find_installed(assignment, release, boot.system)
         except NoInstalledSystemError as error:
-            return {"system": "", "cache": "", "why": cut(error.message)}
+            return {"installed": "", "cache": "", "why": cut(error.message)}
         except EcError as error:
             raise RejectedError(503, "the release cannot be read at the moment; ask again") from error
-        return {"system": system, "cache": f"{self._base_url()}/{cache}"}
+        return {"installed": system, "cache": f"{self._base_url()}/{cache}"}

@@ -2,8 +2,9 @@
 
     /netboot.ipxe               the second script, made for the current release; of a fleet, for each machine
     /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
-    /report, /assignment        what a node says of its boot, and asks about its next one
     /disk-boot, /disk-update    what a node says that has booted from its disk
+    /report, /assignment, /next what a node says of its boot, and asks about its next one
+    /channels/<name>            the signed pointer of a channel that is followed
     /<file>                     a file of the current release
     /autoexec.ipxe, /<binary>, /<directory>/<extra file>
                                 the boot files of the TFTP directory, which come before a release's files
@@ -34,7 +35,7 @@ from ectools.netboot.server.disk_desk import DiskDesk
 from ectools.netboot.server.fleet_lock import FleetLock
 from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
-from ectools.netboot.server.node_assignments import NodeAssignments
+from ectools.netboot.server.node_questions import NodeQuestions
 from ectools.netboot.server.node_reports import NodeReports
 from ectools.netboot.server.receivers import Receivers
 from ectools.netboot.server.script_desk import CurrentRelease, ScriptDesk, is_probe
@@ -142,7 +143,7 @@ class BootSite:
             name_client=self._name_client,
             clock=clock,
         )
-        self._assignments: NodeAssignments | None = None
+        self._questions = NodeQuestions(store, self.reports)
         self.receiver: Receiver | None = self.reports
         if self.reports is not None and live is not None and slots is not None:
             lock = FleetLock(slots, fleet=lambda: live.fleet, name_client=self._name_client, clock=clock)
@@ -156,10 +157,11 @@ class BootSite:
             )
             self.receiver = Receivers([self.reports, lock, disks])
         if boots is not None and live is not None and rollouts is not None:
-            self._assignments = NodeAssignments(
+            self._questions.lead(
                 boots,
                 live=live,
                 rollouts=rollouts,
+                leases=self._leases,
                 find_release=self._scripts.find_release,
                 find_installed=self._scripts.find_installed,
                 base_url=lambda: self._policy.settings.base_url,
@@ -192,10 +194,10 @@ class BootSite:
         match info.segments:
             case (name,) if name == NETBOOT_NAME.encode():
                 return await self._scripts.find(info, self._policy)
-            case _ if self.reports is not None and self.reports.is_asked(info):
-                return Resource(target=await self.reports.mark(info), is_private=True)
-            case _ if self._assignments is not None and self._assignments.is_asked(info):
-                return Resource(target=await self._assignments.answer(info), is_private=True)
+            case _ if (told := await self._questions.answer(info, self._policy)) is not None:
+                return Resource(target=told, is_private=True)
+            case _ if (pointer := await self._questions.find_pointer(info)) is not None:
+                return Resource(target=pointer)
             case segments if segments in self._policy.boot_files:
                 return self._find_boot_file(info, segments)
             case (first, release_id, *rest) if first == RELEASES and rest:

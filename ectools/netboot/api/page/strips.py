@@ -33,6 +33,7 @@ SEGMENT_WORDS = {
     NodeStage.INITRD: "initrd",
     NodeStage.LOADED: "unpacking",
     NodeStage.RUNNING: "kernel starts",
+    NodeStage.STORE: "store begins",
     NodeStage.INSTALLING: "installer starts",
     NodeStage.INSTALLED: "installs",
     NodeStage.UP: "system starts",
@@ -76,6 +77,7 @@ class BootStrip:
     release_id: str
     system: str
     client: str | None
+    is_kexec: bool
     detail: str
     segments: Sequence[Segment]
     spoken: str
@@ -137,6 +139,7 @@ def build_strip(boot: NodeBoot, *, now: float, span: float) -> BootStrip:
         release_id=text.show_line(boot.release),
         system=text.show_line(boot.system),
         client=None if boot.client is None else text.show_line(boot.client, 64),
+        is_kexec=boot.after is not None,
         detail=describe_progress(boot),
         segments=segments,
         spoken=f"{boot.state} after {took}: {listed}" if listed else f"{boot.state} after {took}",

@@ -21,6 +21,8 @@ DISK_BOOT_NAME = "disk-boot"
 """The path at which a system on a disk says that it has booted."""
 DISK_UPDATE_NAME = "disk-update"
 """The path at which it says how it goes on to another release."""
+NEXT_NAME = "next"
+"""The path that gives a node that runs what it starts next by itself."""
 BOOT_PARAMETER = "boot"
 """Of a query: the boot's id with a file, its token with a report or an assignment."""
 

@@ -377,10 +377,11 @@ def test_a_signature_that_no_longer_fits_is_told(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key, _ = make_key("openssl ED25519", tmp_path)
-    pack([tree], tmp_path / "out", tag="boot-v2026.03.02", key=key)
-    pack([tree], tmp_path / "out", tag="boot-v2026.03.02")
+    for _ in range(2):
+        pack([tree], tmp_path / "out", tag="boot-v2026.03.02", key=key)
     assert caplog.messages == []
-    pack([tree], tmp_path / "out", tag="y")
+    # Without its statement, which takes the key, the archive is another one.
+    pack([tree], tmp_path / "out", tag="boot-v2026.03.02")
     assert caplog.messages == ["the sums have changed, and this is a signature of the old ones"]
 
 

@@ -1,0 +1,102 @@
+"""A node that follows by kexec, as far as the last call: what it loads, by which arguments, and when not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.boot_http import wait_until
+from support.hostile_boot import FORMS, NEXT, NEXT_TOKEN, TOKEN, BootHost, Publisher, follow, serve
+from support.needs import require_tool
+
+from ectools.netboot.settings.model import SignatureFormat
+
+STORE_PATH = "/nix/store/" + "r" * 32 + "-runs"
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    for tool in ("curl", "openssl", "minisign", "ssh-keygen"):
+        require_tool(tool, f"install {tool}")
+
+
+def make_host(form: SignatureFormat = SignatureFormat.OPENSSL) -> BootHost:
+    return BootHost(publisher=Publisher(form), store_path=STORE_PATH)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_starts_what_was_signed_by_any_of_the_programs(tmp_path: Path, form: SignatureFormat) -> None:
+    with serve(make_host(form)) as host, follow(tmp_path / "n", host) as node:
+        wait_until(lambda: node.systemctl == ["kexec"], f"it boots again: {node.out}")
+        assert (node.loaded("kernel"), node.loaded("initrd")) == (
+            host.then.kernel,
+            host.then.initrd + b"\0" * (-len(host.then.initrd) % 4),
+        )
+        (load,) = node.kexec
+        line = re.search(r"--command-line=(.*) \S+/kernel$", load)
+        assert line is not None
+        assert line[1].split() == [
+            *host.then.arguments,
+            f"every_channel.report={host.url}/report?boot={NEXT_TOKEN}",
+            f"every_channel.release={NEXT}",
+            "every_channel.healthy_within=600",
+            "every_channel.channel_counter=50",
+        ]
+        assert host.asked[-1] == "/report"
+        assert TOKEN not in node.out
+        assert NEXT_TOKEN not in node.out
+
+
+def test_without_a_key_it_checks_what_the_server_says(tmp_path: Path) -> None:
+    host = make_host()
+    host.extra = ["console=ttyS0"]
+    honest = host.answers[f"/releases/{NEXT}/initrd"]
+    with serve(host), follow(tmp_path / "n", host, FOLLOW_SIGNATURE="", FOLLOW_CHANNEL="") as node:
+        wait_until(lambda: node.systemctl == ["kexec"], "it boots again")
+        assert (
+            "init=/nix/store/nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn-next/init loglevel=4 console=ttyS0"
+            in node.kexec[0]
+        )
+    assert isinstance(honest, bytes)
+    lying = make_host()
+    lines = lying.list_next(takes=False)
+    lying.answers["/next"] = lines
+    lying.answers[f"/releases/{NEXT}/initrd"] = honest[:-1] + b"?"
+    with serve(lying), follow(tmp_path / "o", lying, FOLLOW_SIGNATURE="", FOLLOW_CHANNEL="") as node:
+        wait_until(lambda: "WRONG SHA-256" in node.out, "it says so")
+        assert (node.systemctl, node.kexec) == ([], [])
+
+
+def test_it_goes_through_its_firmware_where_it_may_and_cannot_else(tmp_path: Path) -> None:
+    for number, (meminfo, why) in enumerate((("MemAvailable: 9 kB\n", "too little memory"), (None, "kexec"))):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        environment = {}
+        if meminfo is not None:
+            (directory / "meminfo").write_text(meminfo)
+            environment["FOLLOW_MEMINFO"] = str(directory / "meminfo")
+        host = make_host()
+        with serve(host), follow(directory, host, FOLLOW_REBOOT="yes", **environment) as node:
+            if meminfo is None:
+                (directory / "kexec").write_text("#!/bin/sh\nexit 1\n")
+            wait_until(lambda: "reboot" in node.systemctl, "it boots again")
+            assert why in node.out
+            assert "kexec" not in node.systemctl
+    host = make_host()
+    directory = tmp_path / "stays"
+    directory.mkdir()
+    (directory / "meminfo").write_text("MemAvailable: 9 kB\n")
+    with serve(host), follow(directory, host, FOLLOW_MEMINFO=str(directory / "meminfo")) as node:
+        wait_until(lambda: host.asked.count("/next") > 2, "it tries again")
+        assert node.systemctl == []
+
+
+def test_arguments_of_the_fleet_that_this_system_allows(tmp_path: Path) -> None:
+    host = make_host()
+    host.extra = ["console=ttyS0,115200"]
+    allowed = tmp_path / "allowed"
+    allowed.write_text("isolcpus=3\nconsole=ttyS0,115200\n")
+    with serve(host), follow(tmp_path / "n", host, FOLLOW_ARGUMENTS=str(allowed)) as node:
+        wait_until(lambda: node.systemctl == ["kexec"], "it boots again")
+        assert " loglevel=4 console=ttyS0,115200 every_channel.report=" in node.kexec[0]
