@@ -93,7 +93,10 @@ def test_what_cannot_work_is_refused(
     assert not any(message in each for each in systems.evaluate("failed", fine))
 
 
-@pytest.mark.parametrize("name", ["follow", "follow-trust", "follow-kexec"])
+@pytest.mark.parametrize(
+    "name",
+    ["follow", "follow-trust", "follow-kexec", "follow-installed", "settle-update", "disk-boot"],
+)
 def test_shellcheck_finds_nothing(name: str, require_tool: Callable[[str, str], str]) -> None:
     check = require_tool("shellcheck", "install shellcheck")
     # What one of them sets, another one reads.
@@ -217,11 +220,3 @@ def test_exposure_on_a_disk_is_at_most_1_8(
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert float(exposure) <= 1.8
-
-
-def test_shellcheck_finds_nothing_in_what_updates_a_disk(require_tool: Callable[[str, str], str]) -> None:
-    check = require_tool("shellcheck", "install shellcheck")
-    scripts = ["follow.sh", "follow-installed.sh", "settle-update.sh", "disk-boot.sh"]
-    argv = [check, "--shell=bash", *(str(MODULES / each) for each in scripts)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
