@@ -25,6 +25,7 @@ from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.installed_systems import NoInstalledSystemError
 from ectools.netboot.server.rate_limit import RateLimit
+from ectools.netboot.server.unknown_tokens import UnknownTokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,9 +63,11 @@ class NodeAssignments:
         has_successor: Callable[[Assignment, str, NodeBoot], Awaitable[bool]],
         base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._boots = boots
+        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock)
         self._live = live
         self._rollouts = rollouts
         self._find_release = find_release
@@ -90,6 +93,8 @@ class NodeAssignments:
         if boot is None:
             if not self._strangers.take(share_of(self._name_client(info))):
                 raise RejectedError(429, "too many ask who may not; come later")
+            if len(tokens) == 1 and self._unknown.may_be_known_later(tokens[0]):
+                raise RejectedError(503, "the token is not known here as yet; ask again")
             raise RejectedError(403, "the token is unknown")
         if not self._nodes.take(boot.token_hash):
             raise RejectedError(429, "this boot has asked too often; come later")

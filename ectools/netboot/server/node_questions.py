@@ -52,6 +52,7 @@ class NodeQuestions:
         has_successor: Callable[[Assignment, str, NodeBoot], Awaitable[bool]],
         base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float],
     ) -> None:
         """Answer also what is next, by the fleet and its rollouts; see ``NodeAssignments``."""
@@ -64,6 +65,7 @@ class NodeQuestions:
             has_successor=has_successor,
             base_url=base_url,
             name_client=name_client,
+            is_cut_off=is_cut_off,
             clock=clock,
         )
         self._next_boots = NextBoots(
