@@ -123,9 +123,19 @@ _MEANINGS = {
     ),
     r"[A-Za-z0-9][A-Za-z0-9._:+=@\-]{0,126}": "a name in /dev/disk/by-id: ata-QEMU_HARDDISK_QM00001",
     r"[A-Za-z0-9][A-Za-z0-9._:+=\-]{0,126}": "a disk's serial number: S466NX0K123456",
+    r"[*]|[.]?[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?": (
+        "a host's name, .DOMAIN for all names below it, or *: boot.example.org"
+    ),
+    (
+        r"(?:nats|tls)://(?:[A-Za-z0-9.\-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
+        r"(?:,(?:nats|tls)://(?:[A-Za-z0-9.\-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?)*"
+    ): "NATS servers, joined by commas: nats://192.0.2.5:4222",
+    r"[A-Za-z0-9_\-]{1,64}": "the name of a bucket: every-channel",
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
-    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+": (
-        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+    r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+"
+    r"|(?:forge|github):https?://[^ ?#@]+": (
+        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+        "forge:https://HOST/OWNER/NAME"
     ),
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",
     r"[A-Za-z0-9._\-]+/[A-Za-z0-9._\-]+": "a repository: OWNER/NAME",

@@ -73,10 +73,13 @@ python3Packages.buildPythonApplication {
       urllib3
     ]
     ++ lib.optionals (pythonOlder "3.14") [ backports-zstd ]
-    # Large fleets are checked faster with the first, read faster with a compiled tomli, and shown on a page with Jinja2.
+    # Large fleets are checked faster with the first, read faster with a compiled tomli, shown on a page with
+    # Jinja2, and shared between boot hosts with nats-py, whose nkeys signs.
     ++ lib.concatMap (name: lib.optional (python3Packages ? ${name}) python3Packages.${name}) [
       "fastjsonschema"
       "jinja2"
+      "nats-py"
+      "nkeys"
       "tomli"
     ];
 

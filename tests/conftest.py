@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import golden, reaper
 from support.buildable import buildable_nixpkgs, building_env, offline_environment
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,6 +59,12 @@ def pytest_testnodedown(node: WorkerController, error: object) -> None:
 def require_tool_fixture() -> Callable[[str, str], str]:
     """``require_tool(name, hint)``: the path of a program, or the end of the test."""
     return require_tool
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Root's rights: acts as other users, or in their directories."""
+    require_root("acts as other users")
 
 
 @pytest.fixture(scope="session")

@@ -55,11 +55,8 @@ class RunningServer:
 
     def cpu_seconds(self) -> float:
         """Of all its processes."""
-        ticks = 0
-        for each in self.list_processes():
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        # The processor clock of a process (clock_getcpuclockid(3)): to the nanosecond, where /proc has ticks.
+        return sum(time.clock_gettime((~each << 3) | 2) for each in self.list_processes())
 
     def memory_mb(self) -> float:
         """The most that its first process has had at a time."""

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ectools.cli.param_types import Seconds
+from ectools.cli.demo_boot_host import boot_host_options, kept_json, say_where_to_look
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("rollout", epilog="Example: sudo ectools demo rollout")
-@click.option(
-    "--payload",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A directory with kernel and initrd.  [default: made from the distribution's packages]",
-)
-@click.option(
-    "--ipxe",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="An iPXE for x86-64 UEFI that looks for autoexec.ipxe.  [default: the distribution's]",
-)
-@click.option(
-    "--ovmf",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A directory with OVMF_CODE.fd and OVMF_VARS.fd.  [default: where the distribution puts them]",
-)
-@click.option("--keep", is_flag=True, help="Leave all of it running, and say how to look at it and stop it.")
-@click.option(
-    "--timeout", type=Seconds(min=1), default=600.0, show_default=True, help="Seconds for each of its parts."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@boot_host_options(timeout=600.0, seconds_for="each of its parts")
 def rollout(
     *,
     payload: Path | None,
@@ -60,21 +44,14 @@ def rollout(
             "why": outcome.why,
             "reached": outcome.reached,
             "seconds": outcome.seconds,
-            "pids": outcome.pids,
-            "folder": None if outcome.directory is None else str(outcome.directory),
+            **kept_json(outcome),
         }
         click.echo(json.dumps(result))
         return
     click.echo(f"the good release went out in {outcome.seconds['good']:.0f} s")
     click.echo(f"the bad one was stopped after {outcome.seconds['stopped']:.0f} s: {outcome.why}")
     click.echo(f"{outcome.reached} of the machines had it, and came back in {outcome.seconds['back']:.0f} s")
-    # Where fleet.listen is by default.
-    kept = "" if outcome.pids else "; --keep has it run on"
-    click.echo(f"the page to look at is http://127.0.0.1:9090/ on the boot host{kept}")
-    if outcome.pids:
-        pids = " ".join(map(str, outcome.pids))
-        click.echo(f"it all runs on: logs in {outcome.directory}; stop it with: kill {pids}")
-        click.echo(f"on the boot host: nsenter --target {outcome.pids[1]} --net --preserve-credentials bash")
+    say_where_to_look(outcome)
 
 
 COMMAND = rollout

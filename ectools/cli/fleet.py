@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.fleet.difference import NodeChange
     from ectools.netboot.fleet.model import Fleet
-    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.manifest import Release, System
 
 _FILE = click.Path(path_type=Path)
 FLEET_FILE = Path("fleet.toml")
@@ -152,6 +152,7 @@ _NOTHING = {
 def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
     """What is said of a fleet's releases, of those that the boot server of these settings has staged."""
     from ectools.netboot.release.fleet_needs import list_missing
+    from ectools.netboot.release.installed_systems import find_root
     from ectools.netboot.release.store import ReleaseStore
     from ectools.netboot.release.tags import ReleaseTags
 
@@ -164,7 +165,10 @@ def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
         release_id = tags.find_id(wanted)
         return None if release_id is None else store.find(release_id)
 
-    return lambda read: list_missing(read, find)
+    def find_installed(release: Release, system: System, wanted: str | None) -> str:
+        return find_root(store.directory(release.id), release, system, wanted)
+
+    return lambda read: list_missing(read, find, find_installed=find_installed)
 
 
 def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | None) -> dict[str, Any]:

@@ -1,20 +1,20 @@
-"""``ectools fleet boots|log``: what has become of a node's boots, and what was done to the fleet."""
+"""``ectools fleet boots|log|hosts``: a node's boots, what was done to the fleet, and which hosts serve it."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOK_SECONDS = 1.0
 _AT_ONCE = 1000
 
 
@@ -56,9 +56,9 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
     """Show what was done to the fleet, and by whom, the oldest first."""
     from ectools.cli.fleet_text import draw_event
 
-    client = open_client(sock)
+    client, looks = open_client(sock), Looks()
     while True:
-        events = client.get("log", after=after, limit=_AT_ONCE)["events"]
+        events = looks.ask(partial(client.get, "log", after=after, limit=_AT_ONCE))["events"]
         for event in events:
             click.echo(json.dumps(event) if as_json else draw_event(event))
             after = event["sequence"]
@@ -67,7 +67,27 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
         if not follow:
             return
         sys.stdout.flush()
-        time.sleep(_LOOK_SECONDS)
+        looks.rest()
 
 
-HISTORY_COMMANDS = (boots, log)
+@click.command(epilog="Example: ectools fleet hosts")
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="Print an array of boot hosts.")
+def hosts(*, sock: Path | None, as_json: bool) -> int:
+    """Show the boot hosts that share a state: what each serves, and when it was last heard of.
+
+    BEHIND is how much of what a host has written the others do not have yet. The exit status is 0 where all
+    are up and none is behind, and 1 otherwise.
+    """
+    from ectools.cli.fleet_text import draw_hosts
+
+    answer = open_client(sock).get("hosts")
+    if as_json:
+        click.echo(json.dumps(answer["hosts"]))
+    else:
+        for line in draw_hosts(answer["hosts"], now=answer["now"]):
+            click.echo(line)
+    return 0 if all(host["up"] and not host["behind"] for host in answer["hosts"]) else 1
+
+
+HISTORY_COMMANDS = (boots, log, hosts)

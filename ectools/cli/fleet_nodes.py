@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOK_SECONDS = 1.0
 # As ONCE_TARGETS of ectools.netboot.fleet.override, which takes its time to load.
 _TARGETS = ("network", "disk", "install")
 
@@ -39,18 +38,18 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait")
     client = open_client(sock)
-    end = None if timeout is None else time.monotonic() + timeout
+    looks = Looks(timeout)
     told = ""
     while True:
-        answer = client.get("nodes")
+        answer = looks.ask(lambda: client.get("nodes"))
         rows = [row for row in answer["nodes"] if group in (None, row["group"])]
         is_done = all(row["on_release"] is not False for row in rows if row["known"])
-        if not wait or is_done or (end is not None and time.monotonic() >= end):
+        if not wait or is_done or looks.are_over:
             break
         if (line := summarize_rows(rows)) != told:
             click.echo(line, err=True)
             told = line
-        time.sleep(_LOOK_SECONDS if end is None else max(0.0, min(_LOOK_SECONDS, end - time.monotonic())))
+        looks.rest()
     if group is not None and not rows:
         click.echo(f"no node is of the group {group}", err=True)
     if as_json:

@@ -105,6 +105,9 @@ def draw_boot(boot: Mapping[str, Any], *, colour: bool) -> Iterator[str]:
         words += f", up in {boot['stages']['up'] - boot['started']:.1f} s"
     if boot["state"] == "booting":
         words = f"booting: {boot['stage']}"
+        # A boot server of before does not know it.
+        if boot["stage"] == "store" and boot.get("store_percent") is not None:
+            words += f" {boot['store_percent']} %"
     if boot["after"] is not None:
         words += ", by kexec"
     what = (show_time(boot["started"]), _name_release(boot["release"]), _paint(words, code), boot["id"])
@@ -136,6 +139,29 @@ def _draw_strip(seconds: Sequence[float], *, colour: bool) -> str:
 
 def _strip_colour(number: int, colour: bool) -> int | None:
     return _STRIP_COLOURS[number % len(_STRIP_COLOURS)] if colour else None
+
+
+def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[str]:
+    """A line a boot host, below a title, in columns."""
+    table = [("HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "BEHIND")]
+    for host in hosts:
+        current = next((each for each in host["releases"] if "current" in each["marks"]), None)
+        seen = "now" if host["here"] else f"{show_seconds(now - host['seen'])} ago"
+        behind = str(host["behind"]) + (f", {host['dropped']} lost" if host["dropped"] else "")
+        table.append(
+            (
+                show_text(host["name"]),
+                show_text(host["address"]),
+                show_text(host["version"]),
+                _name_release(current),
+                str(len(host["releases"])),
+                seen if host["up"] else f"{seen}: down",
+                behind,
+            )
+        )
+    widths = [max(len(line[column]) for line in table) for column in range(6)]
+    for *cells, last in table:
+        yield "  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)), last])
 
 
 def draw_event(event: Mapping[str, Any]) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LOOK_SECONDS = 1.0
 _BACK = ("stopped", "aborted")
 _ENDS = ("done", *_BACK)
 
@@ -117,20 +116,20 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait")
     client = open_client(sock)
-    end = None if timeout is None else time.monotonic() + timeout
+    looks = Looks(timeout)
     told = ""
     while True:
-        answer = client.get("rollouts")
+        answer = looks.ask(lambda: client.get("rollouts"))
         found = [each for each in answer["rollouts"] if group in (None, each["group"])]
         if group is not None and not found:
             client.get("rollouts", group)  # which says what is wrong
         is_over = all(each["state"] in _ENDS for each in found)
-        if not wait or is_over or (end is not None and time.monotonic() >= end):
+        if not wait or is_over or looks.are_over:
             break
         if (line := "; ".join(map(_summarize, found))) != told:
             click.echo(line, err=True)
             told = line
-        time.sleep(_LOOK_SECONDS if end is None else max(0.0, min(_LOOK_SECONDS, end - time.monotonic())))
+        looks.rest()
     if as_json:
         click.echo(json.dumps(found))
     else:

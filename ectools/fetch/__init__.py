@@ -1,8 +1,8 @@
 """HTTP as a client, for what is downloaded, and published.
 
 ``client`` GET, with redirects that keep a token at home · ``sending`` requests that change something ·
-``sigv4`` signed requests, as S3 wants them · ``retry`` how often, and after which pauses ·
-``trust`` whose certificates count · ``env_proxy`` the environment's proxies · ``response_lines`` a bound on
-what an answer may have around its content · ``web_page`` pages in a file's place · ``rejection`` of a
-request, described for who knows the server.
+``read_ahead`` a stream that is read while it is used · ``sigv4`` signed requests, as S3 wants them ·
+``retry`` how often, and after which pauses · ``trust`` whose certificates count · ``env_proxy`` the
+environment's proxies · ``response_lines`` a bound on what an answer may have around its content ·
+``web_page`` pages in a file's place · ``rejection`` of a request, described for who knows the server.
 """

@@ -24,6 +24,7 @@ from ectools.redact import redact_url, redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from io import RawIOBase
 
     from urllib3.response import BaseHTTPResponse
 
@@ -87,6 +88,7 @@ class HttpClient:
         self._trust = trust
         self._home = url_origin(host)
         self._authorization = authorization
+        self._has_token = authorization is not None
         self._advise = advise
 
     @contextlib.contextmanager
@@ -110,7 +112,14 @@ class HttpClient:
             response.close()
 
     def read(
-        self, url: str, *, limit: int, what: str, size: int | None = None, take_page: bool = False
+        self,
+        url: str,
+        *,
+        limit: int,
+        what: str,
+        size: int | None = None,
+        take_page: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """A small document whole, tried again as ``retry`` has it. Raises FetchError; ``what`` names it.
 
@@ -120,7 +129,7 @@ class HttpClient:
         failures = 0
         while True:
             try:
-                with self.open(url) as response:
+                with self.open(url, headers=headers) as response:
                     parts = self.read_body(response, url, size=size, take_page=take_page)
                     data = _join(parts, url, limit=limit, what=what)
             except TransientError as error:
@@ -172,7 +181,11 @@ class HttpClient:
         return self.start("GET", url, headers)
 
     def start(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | IO[bytes] | RawIOBase | None = None,
     ) -> BaseHTTPResponse:
         """The answer to one request as it begins, whatever its status; who asks closes it. Redirects are not
         followed. Raises FetchError.
@@ -223,7 +236,7 @@ class HttpClient:
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
-        with_token = self._authorization is not None and url_origin(url) == self._home
+        with_token = self._has_token and url_origin(url) == self._home
         token = "the token" if with_token else "a request without a token"
         raise FetchError(
             {
@@ -240,7 +253,7 @@ class HttpClient:
             return (
                 "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
             )
-        has_token, at_home = self._authorization is not None, url_origin(url) == self._home
+        has_token, at_home = self._has_token, url_origin(url) == self._home
         return self._advise(Rejection(kind=kind, status=status, has_token=has_token, at_home=at_home))
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ectools.fetch.client import FetchError, TransientError, read_steadily
-from ectools.files import open_regular
+from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ectools.fetch.client import HttpClient
 
 _MAX_ANSWER = 1 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +31,60 @@ class SentReply:
     data: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileRange:
+    """``size`` bytes of a file from ``offset`` on. ``check`` is called before each read, and may raise."""
+
+    path: Path
+    offset: int
+    size: int
+    check: Callable[[], None] = lambda: None
+
+    def hash(self, *names: str) -> tuple[str, ...]:
+        """Its hashes by these algorithms of ``hashlib``, in hexadecimal. Raises FileError."""
+        digests = [hashlib.new(name, usedforsecurity=name != "md5") for name in names]
+        with self.open() as file:
+            while piece := file.read(_CHUNK):
+                for digest in digests:
+                    digest.update(piece)
+        return tuple(digest.hexdigest() for digest in digests)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[_RangeReader]:
+        """Its bytes from the first on. Raises FileError."""
+        with open(open_regular(self.path), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            file.seek(self.offset)
+            yield _RangeReader(self, file)
+
+
+class _RangeReader(io.RawIOBase):
+    def __init__(self, part: FileRange, file: IO[bytes]) -> None:
+        self._part = part
+        self._file = file
+        self._left = part.size
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self._part.check()
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        if not data and self._left and size:
+            raise FileError(f"{self._part.path}: has become shorter while it was sent")
+        self._left -= len(data)
+        return data
+
+
 def send(
     client: HttpClient,
     method: str,
     url: str,
     *,
-    body: bytes | Path | None = None,
+    body: bytes | Path | FileRange | None = None,
     headers: Mapping[str, str] | None = None,
     accept: Collection[int],
 ) -> SentReply:
-    """The answer to a request, whose status is in ``accept``; ``body`` may be a file, which is streamed.
+    """The answer to a request, whose status is in ``accept``; ``body`` may be of a file, which is streamed.
 
     A request that failed for now is made again, as the client's ``retry`` has it: what was asked for may
     have been done before, so that only what may be asked twice is sent by this. A redirect is not followed:
@@ -57,7 +104,7 @@ def _send_once(
     method: str,
     url: str,
     *,
-    body: bytes | Path | None,
+    body: bytes | Path | FileRange | None,
     headers: Mapping[str, str],
     accept: Collection[int],
 ) -> SentReply:
@@ -85,8 +132,14 @@ def _send_once(
 
 
 @contextlib.contextmanager
-def _open(body: bytes | Path | None) -> Iterator[tuple[bytes | IO[bytes] | None, int | None]]:
+def _open(
+    body: bytes | Path | FileRange | None,
+) -> Iterator[tuple[bytes | IO[bytes] | io.RawIOBase | None, int | None]]:
     """What is sent, and its size in bytes."""
+    if isinstance(body, FileRange):
+        with body.open() as part:
+            yield part, body.size
+        return
     if not isinstance(body, Path):
         yield body, None if body is None else len(body)
         return

@@ -33,7 +33,7 @@ class S3Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSigner:
-    """Signs requests of one key in one region. A URL has its path encoded, and no query."""
+    """Signs requests of one key in one region. A URL has its path and its query encoded (RFC 3986)."""
 
     credentials: S3Credentials
     region: str
@@ -52,7 +52,8 @@ class RequestSigner:
         signed = {"host": parts.netloc, **_only_amazon(given), **own}
         names = ";".join(sorted(signed))
         lines = [f"{name}:{signed[name].strip()}" for name in sorted(signed)]
-        request = "\n".join([method, parts.path or "/", "", *lines, "", names, own[CONTENT_SHA256]])
+        query = _sort_query(parts.query)
+        request = "\n".join([method, parts.path or "/", query, *lines, "", names, own[CONTENT_SHA256]])
         text = "\n".join([_ALGORITHM, now, scope, hashlib.sha256(request.encode()).hexdigest()])
         key = f"AWS4{self.credentials.secret_key}".encode()
         for word in scope.split("/"):
@@ -63,6 +64,12 @@ class RequestSigner:
             f"Signature={signature}"
         )
         return own
+
+
+def _sort_query(query: str) -> str:
+    """Its words in the order of their names, each with a sign of equality (the canonical query string)."""
+    pairs = [word.partition("=") for word in query.split("&") if word]
+    return "&".join(f"{name}={value}" for name, _, value in sorted(pairs))
 
 
 def _only_amazon(headers: Mapping[str, str]) -> dict[str, str]:

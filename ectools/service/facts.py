@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ectools.service.unit_text import escape_specifiers, quote_item, quote_word
 from ectools.vm.settings import GUEST_CONFIG, KvmPolicy
@@ -28,6 +30,10 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
     status = options["fleet"]["listen"]
     connections = min(options["maxConnections"], _MOST)
     transfers = min(options["tftp"]["maxTransfers"], _MOST)
+    # One that has a name may have any address.
+    state_hosts = [
+        urlsplit(each).hostname or "" for each in (options["fleet"]["state"] or "").split(",") if each
+    ]
     is_local = status is None or status.startswith(("127.", "[::1]"))
     return {
         **_find_commands(programs, NETBOOT_PATH),
@@ -42,6 +48,7 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         "forgeToken": _credential("forge-token", options["release"]["tokenFile"]),
         "storeCredentials": _credential("store-credentials", options["release"]["credentialsFile"]),
         "accessToken": _credential("access-token", options["fleet"]["accessTokenFile"]),
+        "stateCredentials": _credential("state-credentials", options["fleet"]["stateCredentialsFile"]),
         "remote": options["ipxe"]["strategy"] == "remote",
         "proxyDhcp": options["proxyDhcp"]["enable"],
         "refreshing": options["release"]["refresh"] is not None,
@@ -53,11 +60,14 @@ def build_netboot_facts(options: Mapping[str, Any], programs: Programs) -> dict[
         if status is None
         else [f"{'ipv6' if status.startswith('[') else 'ipv4'}:tcp:{_port_of(status)}"],
         # Who asks for health and metrics from elsewhere is in no option.
-        "limitedToNetworks": bool(options["httpAllowedCIDRs"]) and is_local,
+        "limitedToNetworks": bool(options["httpAllowedCIDRs"])
+        and is_local
+        and all(map(_is_address, state_hosts)),
         "allowedAddresses": _unique(
             [
                 *options["httpAllowedCIDRs"],
                 *options["trustedProxies"],
+                *state_hosts,
                 "localhost",
                 options["listenIP"],
             ]
@@ -96,6 +106,14 @@ def build_guest_facts(
         # QEMU's virtual CPUs, and its workers (64 for its disks) and those of the boot HTTP server.
         "tasks": settings.vcpus + 256,
     }
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def list_writable(settings: GuestSettings) -> list[str]:

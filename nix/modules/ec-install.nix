@@ -59,21 +59,13 @@ in
       }
     ];
 
-    boot.supportedFilesystems = [
-      "ext4"
-      "vfat"
-    ];
-
     systemd.services.${unit} = {
       description = "Installation by order of the boot server";
       documentation = [ "https://every.channel" ];
       wantedBy = [ "multi-user.target" ];
-      # A disk that is not there yet would be none.
-      wants = [ "systemd-udev-settle.service" ];
       after = [
         "network.target"
         "nix-daemon.socket"
-        "systemd-udev-settle.service"
       ];
       unitConfig = {
         ConditionKernelCommandLine = "every_channel.install";
@@ -96,6 +88,9 @@ in
 
       serviceConfig = {
         Type = "oneshot";
+        # A disk that is not there yet would be none. As a unit of its own it would be waited for on each boot, whether or
+        # not this one's condition holds.
+        ExecStartPre = "-${config.systemd.package}/bin/udevadm settle";
         ExecStart = "${script} /proc/cmdline";
         ExecStartPost = "${config.systemd.package}/bin/systemctl reboot --no-block";
         TimeoutStartSec = "infinity";

@@ -26,7 +26,7 @@ say() { echo "every-channel-install: $*"; }
 
 # --- what the boot server has said ----------------------------------------------------------------------------------
 
-url='' order='' words_to_report=()
+url='' order='' release=unknown words_to_report=()
 
 # The arguments of the kernel are text of the network's: what is not as it should be is not used.
 read_arguments() {
@@ -43,7 +43,10 @@ read_arguments() {
           words_to_report+=("$word")
         fi
         ;;
-      every_channel.*) words_to_report+=("$word") ;;
+      every_channel.*)
+        words_to_report+=("$word")
+        if [[ $word =~ ^every_channel\.release=([A-Za-z0-9._+-]{1,255})$ ]]; then release=${BASH_REMATCH[1]}; fi
+        ;;
     esac
   done
 }
@@ -404,6 +407,13 @@ leave_report() {
   (umask 022 && mkdir -p "$root/$STATE")
   mkdir -p "$root/$STATE/report"
   printf '%s\n' "${words_to_report[*]}" > "$root/$STATE/report/first-boot"
+  # What the system on the disk shows the boot server, and which release it came with (disk-boot.sh).
+  mkdir -p "$root/$STATE/node"
+  local base=${url%/report\?boot=*}
+  printf '%s %s\n' node "${plan[node]}" url "$base" token "${url##*\?boot=}" > "$root/$STATE/node/credential"
+  if [ ! -e "$root/$STATE/node/systems" ]; then
+    printf '%s %s\n' "${plan[system]}" "$release" > "$root/$STATE/node/systems"
+  fi
 }
 
 # The disk is whole from here on: whatever was before is on it.

@@ -164,8 +164,19 @@ in
     assertion = cfg.fleet.accessTokenFile != null -> cfg.fleet.listen != null;
     message = "${path}.fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token";
   }
+  {
+    assertion = cfg.fleet.allowedHosts != [ ] -> cfg.fleet.listen != null;
+    message = "${path}.fleet.listen must be set when fleet.allowedHosts is: nothing is asked for by a name";
+    }
+    {
+    assertion =
+      cfg.fleet.stateCredentialsFile != null || cfg.fleet.stateCaFile != null -> cfg.fleet.state != null;
+    message = "${path}.fleet.state must be set when fleet.stateCredentialsFile or fleet.stateCaFile is set: "
+      + "there is no server to use them with";
+  }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)
   (refuseStorePath "${path}.fleet.accessTokenFile" cfg.fleet.accessTokenFile)
+  (refuseStorePath "${path}.fleet.stateCredentialsFile" cfg.fleet.stateCredentialsFile)
   (refuseStorePath "${path}.release.credentialsFile" cfg.release.credentialsFile)
   (refuseStorePath "${path}.release.tokenFile" cfg.release.tokenFile)
   {
@@ -184,6 +195,7 @@ in
 ++ directories.refuseHidden {
   inherit (cfg) stateDir;
   "fleet.file" = cfg.fleet.file;
+  "fleet.stateCaFile" = cfg.fleet.stateCaFile;
   "ipxe.arm64File" = cfg.ipxe.arm64File;
   "ipxe.biosFile" = cfg.ipxe.biosFile;
   "ipxe.embeddedFile" = if cfg.ipxe.strategy == "embedded" then cfg.ipxe.embeddedFile else null;

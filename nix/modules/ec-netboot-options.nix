@@ -218,15 +218,18 @@ in
 
       source = mkOption {
         type = types.nullOr (
-          types.strMatching "(file:)?/.+|https?://[^ ?#@]+|s3://[^ #]+|forge:https?://[^ ?#@]+"
+          types.strMatching "(file:)?/.+|https?://[^ ?#@]+|s3://[^ #]+|oci(\\+http)?://[^ ?#@]+|(forge|github):https?://[^ ?#@]+"
         );
         default = null;
         example = "s3://boot/releases?endpoint=https://s3.example.org&region=garage";
         description = ''
           Where releases are published, in place of {option}`${path}.release.host`: a directory (`file:/srv/releases`), a web
-          server's (`https://HOST/PATH`), a bucket of a store that speaks S3, written as Nix writes it, or
-          `forge:https://HOST/OWNER/NAME`. What is not a forge says of no release that it is the latest:
-          {option}`${path}.release.channel` or {option}`${path}.release.tag` names it. `ectools netboot publish` puts releases there.
+          server's (`https://HOST/PATH`), a bucket of a store that speaks S3, written as Nix writes it, a repository of a
+          container registry (`oci://HOST/NAME`, or `oci://HOST/NAME:TAG`; `oci+http://` where it is not encrypted), or
+          `forge:https://HOST/OWNER/NAME`, which is a Forgejo, a Gitea or github.com (`github:https://HOST/OWNER/NAME` is a
+          GitHub Enterprise Server). What is not a forge says of no release that it
+          is the latest: {option}`${path}.release.channel` or {option}`${path}.release.tag` names it. `ectools netboot publish`
+          puts releases there.
         '';
       };
 
@@ -248,7 +251,8 @@ in
         example = "/run/secrets/store-credentials";
         description = ''
           File with the access key of an S3 store, as Amazon's programs read it: `[default]`, `aws_access_key_id = …` and
-          `aws_secret_access_key = …`. The service gets it as a systemd credential. Null means that the bucket is public.
+          `aws_secret_access_key = …`; or with the login of a registry, as docker and podman write it (`config.json`,
+          `podman login --authfile FILE`). The service gets it as a systemd credential. Null means that the place is public.
         '';
       };
 

@@ -35,7 +35,14 @@ let
     )
   );
 
-  fixedOfFleet = [ "listen" ];
+  fixedOfFleet = [
+    "hostName"
+    "listen"
+    "state"
+    "stateBucket"
+    "stateCaFile"
+    "stateCredentialsFile"
+  ];
 
   # dnsmasq's alone. What is in its unit itself needs no mention, and what it takes up by a reload comes with HTTP's.
   fixedOfDnsmasq = [ "tftp" ];
@@ -45,14 +52,24 @@ let
   statusPort = lib.toIntBase10 (lib.last (lib.splitString ":" status));
   statusIsLocal = status == null || lib.hasPrefix "127." status || lib.hasPrefix "[::1]" status;
 
+  # The hosts of fleet.state. One that has a name may have any address.
+  stateHosts = map (
+    server:
+    lib.removeSuffix "]" (
+      lib.removePrefix "[" (lib.head (lib.match "[a-z]+://(\\[[^]]+]|[^:]+)(:[0-9]+)?" server))
+    )
+  ) (lib.optionals (cfg.fleet.state != null) (lib.splitString "," cfg.fleet.state));
+  stateIsKnown = lib.all (host: lib.match "[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*" host != null) stateHosts;
+
   # Who asks for health and metrics from elsewhere is in no option.
-  isLimited = cfg.httpAllowedCIDRs != [ ] && statusIsLocal;
+  isLimited = cfg.httpAllowedCIDRs != [ ] && statusIsLocal && stateIsKnown;
 
   # What ectools/service/netboot.toml asks for; ectools/service/facts.py has the same of other systems.
   facts = {
     inherit ectools systemctl;
     config = "/etc/every-channel/netboot.json";
-    kill = lib.getExe' pkgs.coreutils "kill";
+    # Not every coreutils has one: a distribution has it from procps alone.
+    kill = lib.getExe' pkgs.procps "kill";
     nft = lib.getExe' pkgs.nftables "nft";
 
     stateDir = plain cfg.stateDir;
@@ -63,6 +80,7 @@ let
     forgeToken = credential "forge-token" cfg.release.tokenFile;
     storeCredentials = credential "store-credentials" cfg.release.credentialsFile;
     accessToken = credential "access-token" cfg.fleet.accessTokenFile;
+    stateCredentials = credential "state-credentials" cfg.fleet.stateCredentialsFile;
 
     inherit remote;
     proxyDhcp = cfg.proxyDhcp.enable;
@@ -78,6 +96,7 @@ let
       lib.unique (
         cfg.httpAllowedCIDRs
         ++ cfg.trustedProxies
+        ++ stateHosts
         ++ [
           "localhost"
           cfg.listenIP

@@ -10,6 +10,9 @@ let
   cfg = config.services.every-channel.report;
   unit = "every-channel-report";
   state = "every-channel/report";
+  runner = config.services.every-channel.runner or { };
+  onDisk = runner.enable or false && runner.follow.enable && runner.follow.disk.enable;
+  diskBoot = "/run/every-channel/disk-boot/arguments";
 
   inherit (import ./systemd.nix { inherit lib; }) sandbox;
 
@@ -43,7 +46,7 @@ in
           "|every_channel.report"
         ]
         ++ lib.optional (config.services.every-channel.install.enable or false) "!every_channel.install";
-        ConditionPathExists = "|/var/lib/${state}/first-boot";
+        ConditionPathExists = [ "|/var/lib/${state}/first-boot" ] ++ lib.optional onDisk "|${diskBoot}";
       };
 
       # There is one report a boot.
@@ -60,7 +63,8 @@ in
         REPORT_HOLD_SECONDS = toString cfg.holdSeconds;
         REPORT_JOURNAL_KIB = toString cfg.journalKiB;
         REPORT_REDACT = "${./redact.sed}";
-      };
+      }
+      // lib.optionalAttrs onDisk { REPORT_DISK_BOOT = diskBoot; };
 
       serviceConfig = sandbox // {
         # Its start is over before its program is there: multi-user.target waits for no more.

@@ -16,6 +16,7 @@ let
   path = "services.every-channel.runner.follow";
 
   script = pkgs.writeShellScript unit (builtins.readFile ./follow.sh);
+  diskBoot = "/run/every-channel/disk-boot/arguments";
   isSigned = cfg.signature != null;
   arguments = pkgs.writeText "every-channel-follow-arguments" (
     lib.concatMapStrings (argument: "${argument}\n") cfg.signature.allowedArguments
@@ -31,11 +32,16 @@ let
   isKexecDisabled = toString (config.boot.kernel.sysctl."kernel.kexec_load_disabled" or 0) == "1";
 in
 {
+  imports = [ ./ec-runner-follow-disk.nix ];
+
   options.services.every-channel.runner.follow = {
     enable = lib.mkEnableOption ''
       following: a machine that a boot server of every.channel has booted asks that server what it is to boot next, and
       boots again where that is another release: the group's, or a rollout's once its wave has a place. Where the group
-      has slots it waits for one. Where the kernel's command line has no `every_channel.report=`, nothing is done'';
+      has slots it waits for one. Where the kernel's command line has no `every_channel.report=`, nothing is done, but on a
+      machine that such a server has installed ({option}`services.every-channel.runner.follow.disk.enable`).
+
+      A group without a `release` and a `channel` boots what is current: its nodes boot again at each staging'';
 
     everySeconds = mkOption {
       type = types.ints.between 5 86400;
@@ -149,12 +155,21 @@ in
       description = "Follow the boot server from release to release";
       documentation = [ "https://every.channel" ];
       wantedBy = [ "multi-user.target" ];
-      unitConfig.ConditionKernelCommandLine = "every_channel.report";
+      unitConfig = {
+        ConditionKernelCommandLine = "${lib.optionalString cfg.disk.enable "|"}every_channel.report";
+        ConditionPathExists = lib.mkIf cfg.disk.enable "|${diskBoot}";
+      };
 
       path = [
         config.systemd.package
         pkgs.coreutils
         pkgs.curl
+      ]
+      ++ lib.optionals cfg.disk.enable [
+        config.nix.package
+        pkgs.diffutils
+        pkgs.gnugrep
+        pkgs.gnused
       ]
       ++ lib.optional cfg.kexec pkgs.kexec-tools
       ++ lib.optional isSigned verifiers.${cfg.signature.format};
@@ -163,6 +178,17 @@ in
         FOLLOW_UNITS = toString (lib.unique cfg.beforeReboot);
         FOLLOW_TRUST = "${./follow-trust.sh}";
         FOLLOW_BY_KEXEC = "${./follow-kexec.sh}";
+      }
+      // lib.optionalAttrs cfg.disk.enable {
+        FOLLOW_DISK_BOOT = diskBoot;
+        FOLLOW_INSTALLED = "${./follow-installed.sh}";
+        FOLLOW_STATE = "/var/lib/every-channel/node";
+        FOLLOW_ESP = config.boot.loader.efi.efiSysMountPoint;
+        FOLLOW_TRIES = toString cfg.disk.tries;
+        FOLLOW_RUNNING = "/run/booted-system";
+        # The daemon writes to the store, and not this service.
+        NIX_REMOTE = "daemon";
+        HOME = "/var/lib/every-channel/node";
       }
       // lib.optionalAttrs (cfg.kexec || isSigned) {
         FOLLOW_KEXEC = lib.optionalString cfg.kexec "yes";
@@ -192,7 +218,12 @@ in
         TasksMax = 32;
       }
       # A kernel and an initrd, in memory: whether there is room for them the program looks at.
-      // lib.optionalAttrs (!cfg.kexec) { MemoryMax = "64M"; }
+      // lib.optionalAttrs (!cfg.kexec) { MemoryMax = if cfg.disk.enable then "512M" else "64M"; }
+      // lib.optionalAttrs cfg.disk.enable {
+        StateDirectory = "every-channel/node";
+        StateDirectoryMode = "0700";
+        ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];
+      }
       // lib.optionalAttrs cfg.kexec {
         CapabilityBoundingSet = [ "CAP_SYS_BOOT" ];
         SystemCallFilter = sandbox.SystemCallFilter ++ [

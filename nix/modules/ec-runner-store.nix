@@ -12,15 +12,19 @@ let
   path = "services.every-channel.runner.store";
   isNetboot = options ? netboot.storeContents;
   enabled = cfg.store == "http";
+  hasCache = cfg.storeCache != null;
 
   image = config.system.build.squashfsStore;
   directory = "/run/every-channel/store";
   sums = "/every-channel-store.sums";
+  chunks = "/every-channel-store.chunks";
   # Small enough for a slow line to bring one in time, large enough that looking at each costs little.
   pieceBytes = 2 * 1024 * 1024;
 
   busybox = lib.getExe' pkgs.busybox "busybox";
-  script = pkgs.writeShellScript "every-channel-fetch-store" (builtins.readFile ./fetch-store.sh);
+  script = pkgs.writeShellScript "every-channel-fetch-store" (
+    builtins.readFile ./store-cache.sh + builtins.readFile ./fetch-store.sh
+  );
   mount = "${utils.escapeSystemdPath "/sysroot/nix/.ro-store"}.mount";
 in
 {
@@ -104,6 +108,8 @@ in
                 CMDLINE = "/proc/cmdline";
                 MEMINFO = "/proc/meminfo";
                 SUMS = sums;
+                CHUNKS = chunks;
+                CACHE = lib.optionalString hasCache cfg.storeCache;
                 SYN_RETRIES = "/proc/sys/net/ipv4/tcp_syn_retries";
                 DIRECTORY = directory;
               };
@@ -114,7 +120,7 @@ in
       (lib.optionalAttrs isNetboot {
         # As nixpkgs defines it, or this definition would count for less.
         fileSystems."/nix/.ro-store" = lib.mkImageMediaOverride {
-          device = lib.mkForce "${directory}/image";
+          device = lib.mkForce (if hasCache then "${directory}/device" else "${directory}/image");
         };
 
         system.build = {
@@ -144,7 +150,11 @@ in
                   source = config.system.build.storeSums;
                   target = sums;
                 }
-              ];
+              ]
+              ++ lib.optional hasCache {
+                source = config.system.build.storeChunks;
+                target = chunks;
+              };
             }
           );
         };

@@ -38,6 +38,7 @@ in
     ./ec-runner-hardware.nix
     ./ec-runner-overlay-root.nix
     ./ec-runner-store.nix
+    ./ec-runner-store-cache.nix
   ];
 
   options.services.every-channel.runner = {

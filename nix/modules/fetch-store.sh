@@ -1,8 +1,9 @@
-# In stage 1: fetches the image of the Nix store over HTTP into memory, piece by piece.
+# In stage 1: fetches the image of the Nix store over HTTP into memory, or to a disk that keeps it, piece by piece.
 #
 # SUMS, of the initrd, begins with a line of the image's size and the size of a piece, both in bytes; then the SHA-256 of
 # each piece, a line each. CMDLINE has every_channel.store=URL,URL…: the image lies beside what each names. BUSYBOX is one
 # with dd, sha256sum, timeout and wget. The image is $DIRECTORY/image once it is whole, and every byte of it is as SUMS says.
+# Where CACHE names a disk, store-cache.sh stands before this, and the image is $DIRECTORY/device.
 #
 # No piece is kept that is not the right one, so it does not matter who gave it: a source that breaks off is asked for the
 # rest, one that gives something else is left alone. bash speaks HTTP by itself: what could be called for it (busybox's
@@ -18,10 +19,16 @@ FIRST_PAUSE=${FIRST_PAUSE:-1}
 SPARE_KIB=${SPARE_KIB:-65536}
 # So long without a piece, and the machine boots anew: the boot server may have gone on to another release.
 GIVE_UP_SECONDS=${GIVE_UP_SECONDS:-900}
+# Between two words to the boot server on how far it is.
+TELL_SECONDS=${TELL_SECONDS:-5}
 
-image=$DIRECTORY/image
+# Where it is written to, and the number of the piece there that is its first.
+image=$DIRECTORY/image first=0
 sources=() why=() wrong=()
+# Of a disk's: pieces that are there, and what others lack. Whether anything was written.
+have=() gaps=() written='' unkept='' posted=-3600
 report='' release=''
+stalled="it broke off, or stood still for $STALL_SECONDS s"
 
 say() { echo "every.channel: the Nix store: $*"; }
 
@@ -50,11 +57,15 @@ read_cmdline() {
 give_notice() {
   say "$1"
   [ -n "$report" ] || return
-  local body="stage=up&healthy=no&release=$release&failed=every-channel-store.service&journal=${1// /+}"
-  "$BUSYBOX" timeout 10 "$BUSYBOX" wget -q -O /dev/null --post-data "$body" "$report" 2>/dev/null
+  post 10 "stage=up&healthy=no&release=$release&failed=every-channel-store.service&journal=${1// /+}"
 }
 
-# connect URL OFFSET: file descriptor 3 stands at the first byte of the rest. Else `reason` says why not.
+# post SECONDS BODY: to the boot server.
+post() {
+  "$BUSYBOX" timeout "$1" "$BUSYBOX" wget -q -O /dev/null --post-data "$2" "$report" 2>/dev/null
+}
+
+# connect URL OFFSET BYTES: file descriptor 3 stands at the first of these bytes. Else `reason` says why not.
 connect() {
   local rest=${1#http://} authority host port=80 path line status='' range=''
   reason="stage 1 speaks plain HTTP alone"
@@ -70,8 +81,8 @@ connect() {
   reason="nobody answers"
   { exec 3<> "/dev/tcp/$host/$port"; } 2>/dev/null || return 1
   # HTTP/1.0: the answer comes in one piece, and the connection ends with it.
-  printf 'GET %s HTTP/1.0\r\nHost: %s\r\nRange: bytes=%s-\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n' \
-    "$path" "$authority" "$2" >&3 2>/dev/null || return 1
+  printf 'GET %s HTTP/1.0\r\nHost: %s\r\nRange: bytes=%s-%s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n' \
+    "$path" "$authority" "$2" $(($2 + $3 - 1)) >&3 2>/dev/null || return 1
   reason="no answer of HTTP"
   for ((fields = 0; fields < 100; fields++)); do
     IFS= read -r -t "$STALL_SECONDS" -n 4096 line <&3 || return 1
@@ -97,16 +108,21 @@ connect() {
   return 1
 }
 
-# take: the next piece, from file descriptor 3. 1: nothing more comes; 2: it is another than it should be.
+# piece_bytes: how many the piece `next` has.
+piece_bytes() { echo $((next * piece + piece <= size ? piece : size - next * piece)); }
+
+# take: the next piece, from file descriptor 3. 1: nothing more comes; 2: it is another than it should be; 3: it cannot be kept.
 take() {
-  local offset=$((next * piece)) count=$piece sum
-  [ $((offset + count)) -le "$size" ] || count=$((size - offset))
+  local count sum
+  count=$(piece_bytes)
   # One block of just that size: what follows it stays in the connection.
   # (In braces, or the shell would say that what the timer ends was terminated.)
   { "$BUSYBOX" timeout "$STALL_SECONDS" "$BUSYBOX" dd bs="$count" count=1 iflag=fullblock of="$DIRECTORY/piece" <&3; } 2>/dev/null
   sum=$("$BUSYBOX" sha256sum "$DIRECTORY/piece" 2>/dev/null)
   if [ "${sum%% *}" = "${sums[next]}" ]; then
-    "$BUSYBOX" cat "$DIRECTORY/piece" >> "$image" || return 1
+    "$BUSYBOX" dd if="$DIRECTORY/piece" of="$image" bs="$piece" seek=$((first + next)) conv=notrunc 2>/dev/null \
+      || { unkept=yes; return 3; }
+    written=yes
     next=$((next + 1))
     return 0
   fi
@@ -122,17 +138,22 @@ wc_bytes() {
 
 # fetch_from INDEX: pieces from this source, for as long as they come. 0: all of them, or some.
 fetch_from() {
-  local before=$next tenth
-  if ! connect "${sources[$1]}" $((next * piece)); then
+  local before=$next last=$next
+  if [ -n "${gaps[next]:-}" ]; then
+    fill_from "$1"
+    return
+  fi
+  while [ $((last + 1)) -lt "${#sums[@]}" ] && [ -z "${have[last + 1]:-}${gaps[last + 1]:-}" ]; do last=$((last + 1)); done
+  if ! connect "${sources[$1]}" $((next * piece)) $((last + 1 < ${#sums[@]} ? (last + 1 - next) * piece : size - next * piece)); then
     why[$1]=$reason
     { exec 3>&-; } 2>/dev/null
     return 1
   fi
-  why[$1]="it broke off, or stood still for $STALL_SECONDS s"
-  while [ "$next" -lt "${#sums[@]}" ]; do
+  why[$1]=$stalled
+  while [ "$next" -le "$last" ]; do
     take
     case $? in
-      0) ;;
+      0) tell_progress ;;
       2)
         why[$1]="other bytes than this release's"
         wrong[$1]=yes
@@ -141,14 +162,46 @@ fetch_from() {
         ;;
       *) break ;;
     esac
-    tenth=$((next * 10 / ${#sums[@]}))
-    if [ "$tenth" -gt "$told" ]; then
-      told=$tenth
-      say "$((tenth * 10)) % of $(mib "$size")"
-    fi
   done
-  exec 3>&-
+  { exec 3>&-; } 2>/dev/null
+  skip_had
   [ "$next" -gt "$before" ]
+}
+
+# fill_from INDEX: what the piece `next` lacks, from this source. 0: it is there, or comes as a whole from now on.
+fill_from() {
+  fill_gaps "${sources[$1]}"
+  case $? in
+    0)
+      next=$((next + 1))
+      tell_progress
+      ;;
+    # Whether the disk or the source has given something else is seen then.
+    2) gaps[next]='' ;;
+    *)
+      why[$1]=$reason
+      { exec 3>&-; } 2>/dev/null
+      return 1
+      ;;
+  esac
+  skip_had
+}
+
+skip_had() {
+  while [ -n "${have[next]:-}" ]; do next=$((next + 1)); done
+}
+
+# On the console, and now and then to the boot server, whose answer is not waited for.
+tell_progress() {
+  local tenth=$((next * 10 / ${#sums[@]}))
+  if [ "$tenth" -gt "$told" ]; then
+    told=$tenth
+    say "$((tenth * 10)) % of $(mib "$size")"
+  fi
+  [ -n "$report" ] || return
+  [ $((SECONDS - posted)) -ge "$TELL_SECONDS" ] || [ "$next" -eq "${#sums[@]}" ] || return
+  posted=$SECONDS
+  post 5 "stage=store&percent=$((next * 100 / ${#sums[@]}))" > /dev/null 2>&1 3>&- &
 }
 
 # read_sums: `size`, `piece`, `sums`.
@@ -158,9 +211,9 @@ read_sums() {
   [ "${#sums[@]}" -eq $(((size + piece - 1) / piece)) ]
 }
 
-# The whole of it has to lie in memory, and a piece of it twice, and the system has to run beside it.
+# Whether there are that many bytes of memory, and the system can run beside them.
 check_memory() {
-  local key value _ needed=$(((size + piece) / 1024 + SPARE_KIB))
+  local key value _ needed=$(($1 / 1024 + SPARE_KIB))
   while read -r key value _; do
     if [ "$key" = MemAvailable: ] && [ "$value" -lt "$needed" ]; then
       give_notice "this machine has too little memory: $(mib $((value * 1024))) are free, and $(mib $((needed * 1024))) are needed"
@@ -169,24 +222,23 @@ check_memory() {
   done < "$MEMINFO"
 }
 
-main() {
+# The whole of it has to lie in memory, and a piece of it twice.
+use_memory() {
+  check_memory $((size + piece)) || return 1
+  image=$DIRECTORY/image first=0 have=() gaps=()
+  mount -o "remount,size=$((size + 2 * piece))" "$DIRECTORY" && : > "$image"
+}
+
+# fetch: until the image is whole. 1: it cannot be kept where it is written to; 2: nothing comes.
+fetch() {
   local pause=$FIRST_PAUSE limit index since=$SECONDS before
-  read_sums || { say "$SUMS is not what it should be"; return 1; }
-  read_cmdline
-  if [ "${#sources[@]}" -eq 0 ]; then
-    say "the kernel's command line does not say where it is: every_channel.store= is missing"
-    return 1
-  fi
-  check_memory || return 1
-  mkdir -p "$DIRECTORY"
-  mount -t tmpfs -o "mode=0700,size=$((size + 2 * piece))" every-channel-store "$DIRECTORY" || return 1
-  : > "$image"
-  next=0 told=0
-  say "$(mib "$size") from ${sources[*]}"
+  next=0 told=0 unkept=''
+  skip_had
   while [ "$next" -lt "${#sums[@]}" ]; do
     before=$next
     for index in "${!sources[@]}"; do
       while [ "$next" -lt "${#sums[@]}" ] && [ -z "${wrong[index]:-}" ] && fetch_from "$index"; do :; done
+      [ -z "$unkept" ] || return 1
     done
     [ "$next" -lt "${#sums[@]}" ] || break
     if [ "$next" -gt "$before" ]; then
@@ -208,7 +260,35 @@ main() {
     wrong=()
     pause=$((pause * 2 < limit ? pause * 2 : limit * (pause > 0)))
   done
-  "$BUSYBOX" rm -f "$DIRECTORY/piece"
+}
+
+main() {
+  local status
+  read_sums || { say "$SUMS is not what it should be"; return 1; }
+  read_cmdline
+  if [ "${#sources[@]}" -eq 0 ]; then
+    say "the kernel's command line does not say where it is: every_channel.store= is missing"
+    return 1
+  fi
+  mkdir -p "$DIRECTORY"
+  mount -t tmpfs -o "mode=0700,size=$((index_bytes + 2 * piece))" every-channel-store "$DIRECTORY" || return 1
+  if [ -z "$CACHE" ] || ! open_cache; then
+    use_memory || return 1
+  fi
+  say "$(mib "$size") from ${sources[*]}"
+  fetch
+  status=$?
+  if [ "$image" = "$CACHE" ] && [ "$status" -ne 2 ]; then
+    if [ "$status" -ne 0 ] || ! close_cache; then
+      say "$CACHE does not keep what is written to it: it goes into memory"
+      use_memory || return 1
+      fetch
+      status=$?
+    fi
+  fi
+  [ "$status" -eq 0 ] || return "$status"
+  "$BUSYBOX" rm -f "$DIRECTORY/piece" "$DIRECTORY/index"
+  [ -z "$CACHE" ] || attach || { say "there is no loop device for it"; return 1; }
   say "whole, and as it was released"
 }
 

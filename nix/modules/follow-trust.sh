@@ -16,6 +16,7 @@
 readonly STATEMENT=boot-statement.txt
 readonly POINTER_TYPE=application/vnd.every-channel.netboot-channel+json
 readonly MAX_SIGNED=65536
+counter_file=${FOLLOW_DIRECTORY-}/counter
 FOLLOW_SIGNATURE=${FOLLOW_SIGNATURE-} FOLLOW_CHANNEL=${FOLLOW_CHANNEL-} FOLLOW_BOOTED=${FOLLOW_BOOTED:-/run/booted-system}
 
 # Of what runs, once that is known; the highest counter of the channel that was seen.
@@ -162,7 +163,7 @@ read_pointer() {
     reason="the channel $FOLLOW_CHANNEL is shown as it was: its counter is $counter, and $seen_counter was seen"
   else
     seen_counter=$counter
-    printf '%s\n' "$seen_counter" > "$FOLLOW_DIRECTORY/counter"
+    printf '%s\n' "$seen_counter" > "$counter_file"
     return 0
   fi
   return 1
@@ -216,7 +217,7 @@ begin_trust() {
   for word in "${words[@]}"; do
     if [[ $word =~ ^every_channel\.channel_counter=([1-9][0-9]{0,15})$ ]]; then seen_counter=${BASH_REMATCH[1]}; fi
   done
-  if [ -f "$FOLLOW_DIRECTORY/counter" ] && [[ $(< "$FOLLOW_DIRECTORY/counter") =~ ^[1-9][0-9]{0,15}$ ]]; then
+  if [ -f "$counter_file" ] && [[ $(< "$counter_file") =~ ^[1-9][0-9]{0,15}$ ]]; then
     if [ "${BASH_REMATCH[0]}" -gt "$seen_counter" ]; then seen_counter=${BASH_REMATCH[0]}; fi
   fi
 }

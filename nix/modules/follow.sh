@@ -5,8 +5,9 @@
 #   $1  a file with the kernel's command line
 #
 # The unit says FOLLOW_SECONDS between two questions, and FOLLOW_UNITS (names, a blank between them); FOLLOW_REBOOT is empty
-# where no firmware may be trusted with it. FOLLOW_TRUST and FOLLOW_BY_KEXEC are the two other files. Nothing that is printed
-# has the token of the boot, and no argument of a program but kexec's.
+# where no firmware may be trusted with it. FOLLOW_TRUST and FOLLOW_BY_KEXEC are two other files; on a machine that may have
+# booted from its disk FOLLOW_DISK_BOOT is what disk-boot.sh leaves, and FOLLOW_INSTALLED the third one. Nothing that is
+# printed has the token of the boot, and no argument of a program but kexec's.
 set -euo pipefail
 export LC_ALL=C SYSTEMD_COLORS=0
 
@@ -71,6 +72,9 @@ ask_assignment() {
   done <<< "$answer"
 }
 is_wanted() { [ "$boot" = network ] && [ -n "$release" ] && [ -n "$runs" ] && [ "$release" != "$runs" ]; }
+is_up() { [ "$state" = healthy ]; }
+# What goes before a slot is taken.
+make_ready() { :; }
 
 # By FleetLock. A group without slots needs none.
 lock() {
@@ -96,7 +100,7 @@ say() {
   said=$1
 }
 
-# How this node is to boot again, once nothing more is in the way: kexec, or reboot where that may be.
+# How this node is to boot again, once it has its slot: kexec, or reboot where that may be.
 way=''
 prepare() {
   way=reboot
@@ -112,6 +116,7 @@ prepare() {
   fi
 }
 
+# The boot itself; false where the machine stays as it is.
 boot_again() {
   say "boots again: $runs is followed by $release"
   if [ "$way" = kexec ]; then
@@ -126,6 +131,11 @@ boot_again() {
 }
 
 read_arguments "$1"
+if [ -z "$url" ] && [ -r "${FOLLOW_DISK_BOOT:-}" ]; then
+  read_arguments "$FOLLOW_DISK_BOOT"
+  # shellcheck source=follow-installed.sh
+  source "$FOLLOW_INSTALLED"
+fi
 begin_trust "$1"
 if [ -z "$url" ]; then
   echo "<4>every-channel-follow: the kernel argument every_channel.report is no address of a boot server: nobody is followed"
@@ -143,7 +153,7 @@ while true; do
     own_said=$reason
     echo "<4>every-channel-follow: what runs here, $runs, $reason: this node goes to no other release"
   fi
-  if [ -z "$is_back" ] && [ "$state" = healthy ] && lock steady-state; then is_back=yes; fi
+  if [ -z "$is_back" ] && is_up && lock steady-state; then is_back=yes; fi
   if ! is_wanted; then
     drop_kexec
     said=''
@@ -153,6 +163,7 @@ while true; do
     say "<4>does not follow to $release: $reason"
     continue
   fi
+  if ! make_ready; then continue; fi
   if ! lock pre-reboot; then
     say "waits for a slot to boot $release ($status)"
     continue

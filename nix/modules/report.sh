@@ -4,7 +4,8 @@
 #
 # The unit says REPORT_HEALTH_UNITS (names, a blank between them), REPORT_HOLD_SECONDS, REPORT_JOURNAL_KIB and REPORT_REDACT
 # (a script of sed), and systemd RUNTIME_DIRECTORY and STATE_DIRECTORY. In the latter there may be `first-boot`: arguments of the
-# kernel that installed this system, whose boot this one ends (ec-install.sh). Nothing that is printed has the token of the boot, and no argument of a program.
+# kernel that installed this system, whose boot this one ends (ec-install.sh); and on a machine that updates its disk
+# REPORT_DISK_BOOT, what disk-boot.sh leaves. Nothing that is printed has the token of the boot, and no argument of a program.
 set -euo pipefail
 export LC_ALL=C SYSTEMD_COLORS=0
 
@@ -285,7 +286,9 @@ deliver() {
 # --- the boot, as it goes -------------------------------------------------------------------------------------------
 
 read_arguments "$1"
-if [ -z "$url" ] && [ -r "$first_boot" ]; then read_arguments "$first_boot"; fi
+for left in "${REPORT_DISK_BOOT:-}" "$first_boot"; do
+  if [ -z "$url" ] && [ -r "$left" ]; then read_arguments "$left"; fi
+done
 if [ -z "$url" ]; then
   echo "<4>every-channel-report: the kernel argument every_channel.report is no address of a boot server: nothing is reported"
   exit 0

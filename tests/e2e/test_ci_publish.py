@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 from support.releases import release_files
 
 from ectools.netboot.depot.channel import open_pointer
@@ -26,7 +26,7 @@ ln -sfn "$NIX_OUTPUT" "$2"
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     if not (ROOT / ".venv/bin/ectools").exists():
-        pytest.skip("MISSING ON THIS MACHINE: .venv; ./dev setup")
+        give_up("there is no .venv; ./dev setup makes it")
     minisign = require_tool("minisign", "Debian: minisign")
     argv = [minisign, "-G", "-W", "-p", tmp_path / "key.pub", "-s", tmp_path / "key"]
     subprocess.run(argv, check=True, capture_output=True)
@@ -76,8 +76,9 @@ def test_a_tag_becomes_canary_and_then_stable(environment: dict[str, str], tmp_p
     assert find_tag(tmp_path, "canary") == "boot-v2026.03.02"
     assert "ec-runner-x86_64-netboot.config.system.build.netboot" in (tmp_path / "asked").read_text()
     statement = json.loads((tmp_path / "depot/releases/boot-v2026.03.02/provenance.json").read_bytes())
-    [source] = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    source, lock = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert source["uri"] == "git+https://git.example.org/owner/name"
+    assert lock["name"] == "flake.lock"
     again = run("publish", environment)
     assert (again.returncode, "nothing changed" in again.stdout) == (0, True), again.stderr
     promoted = run("promote", environment, FROM="canary", TO="stable")

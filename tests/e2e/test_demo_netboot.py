@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
 from support.guests import NOBODY, find_processes, open_way, wait_until
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools.demo.netboot.boot_stages import NetbootStage
 from ectools.demo.payload import build_payload
@@ -27,8 +27,7 @@ AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 
 @pytest.fixture(autouse=True)
 def _tools(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("qemu-system-x86_64", "install qemu-system-x86")
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     (tmp_path / "ovmf").mkdir()
@@ -54,19 +53,22 @@ def start(
 
 def find_python_of_nobody() -> str:
     """A Python that has our modules and that is not below /root, where nobody gets to."""
-    for python in (sys.executable, shutil.which("python3", path="/usr/bin")):
-        if python is None:
-            continue
-        done = subprocess.run(
-            # By way of env: setpriv itself still has root's rights when it starts a program.
-            [*AS_NOBODY, "env", python, "-c", "import ectools.cli.main, aiohttp, cryptography"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode == 0:
-            return python
-    pytest.skip(f"OUT OF REACH: another user cannot run {sys.executable}")
+    there = [sys.executable, *filter(None, [shutil.which("python3", path="/usr/bin")])]
+    found = next(filter(_has_our_modules, there), None)
+    if found is None:
+        give_up(f"another user cannot run {sys.executable}")
+    return found
+
+
+def _has_our_modules(python: str) -> bool:
+    done = subprocess.run(
+        # By way of env: setpriv itself still has root's rights when it starts a program.
+        [*AS_NOBODY, "env", python, "-c", "import ectools.cli.main, aiohttp, cryptography"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 def expect_boot(demo: subprocess.Popen[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.boot_binaries import find_ipxe
 from support.guests import find_processes
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools.demo.rollout.fleet_host import BROKEN_UNIT, DEMO_MACHINES, DemoRelease
 
@@ -23,8 +23,7 @@ PART_SECONDS = 900
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("qemu-system-x86_64", "install qemu-system-x86")
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     find_ipxe("trixie")

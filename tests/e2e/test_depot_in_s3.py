@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import tempfile
+import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from support.depots import at_once, build_publication
 from support.fetching import RETRY
 from support.promoted import Promoted
 from support.releases import check_whole
-from support.seaweed import CREDENTIALS, Seaweed, start_seaweed, write_credentials
+from support.seaweed import BUCKET, CREDENTIALS, Seaweed, start_seaweed, write_credentials
 
 from ectools.errors import EcError
 from ectools.fetch.client import FetchError
-from ectools.netboot.depot.interface import MovedError, TakenError
+from ectools.netboot.depot.interface import DepotError, MovedError, Publication, TakenError
+from ectools.netboot.depot.multipart import MultipartUploads
+from ectools.netboot.depot.objects import ObjectDepot
 from ectools.netboot.depot.opening import AnyDepot, open_depot
 from ectools.netboot.settings.depot_address import parse_depot_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +100,7 @@ def made(store: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
         home=tmp_path,
         place=place,
         source=place,
-        options={"release_credentialsFile": "/root/nobody-reads-this"},
+        options={"release_credentialsFile": "/nonexistent/credentials"},
     )
     for tag, text in (("boot-v1", "one"), ("boot-v2", "two")):
         found.publish(tag, text)
@@ -138,3 +147,92 @@ def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie:
     assert release.tag == "boot-v1"
     store.request("PUT", path, whole)
     assert made.stage().release.tag == "boot-v2"
+
+
+def open_in_parts(store: Seaweed, tmp_path: Path) -> ObjectDepot:
+    """A depot that sends what is above a mebibyte in parts, the smallest that S3 takes."""
+    depot = reopen(store, tmp_path)
+    assert isinstance(depot, ObjectDepot)
+    url = f"{store.endpoint}/{BUCKET}"
+    parts = MultipartUploads(bucket_url=url, above=1 << 20, part_size=5 << 20)
+    return ObjectDepot(depot.client, f"{url}/{tmp_path.name}%2Bx", where=depot.where, parts=parts)
+
+
+def large_publication(tmp_path: Path, name: str, size: int = (15 << 20) + 5) -> Publication:
+    """As ``build_publication``; its archive is of four parts."""
+    sums, archive, record = build_publication(tmp_path / name, text=name, count=1).files
+    archive.path.write_bytes(random.Random(name).randbytes(size))
+    digest = hashlib.sha256(archive.path.read_bytes()).hexdigest()
+    return Publication(tag="boot-v1", files=(sums, replace(archive, size=size, sha256=digest), record))
+
+
+def list_uploads(store: Seaweed) -> bytes:
+    return store.request("GET", "?uploads").data
+
+
+def test_a_large_file_comes_in_parts(store: Seaweed, tmp_path: Path) -> None:
+    depot, wanted = open_in_parts(store, tmp_path), large_publication(tmp_path, "one")
+    assert depot.publish(wanted) is True
+    archive = wanted.files[1]
+    path = f"/{tmp_path.name}%2Bx/releases/boot-v1/{archive.name}"
+    found = store.request("GET", path)
+    # S3 names an object of parts so, by their number.
+    assert found.headers["ETag"].endswith('-4"')
+    assert found.data == archive.path.read_bytes()
+    assert depot.publish(wanted) is False
+    with pytest.raises(TakenError):
+        depot.publish(large_publication(tmp_path, "two"))
+    # Over what is there nothing is written, also where nobody looked before.
+    other = large_publication(tmp_path, "six").files[1]
+    assert depot.parts is not None
+    assert depot.parts.upload(depot.client, f"{store.endpoint}/{BUCKET}{path}", other) == 412
+    assert store.request("GET", path).data == archive.path.read_bytes()
+    assert tmp_path.name.encode() not in list_uploads(store)
+
+
+def test_what_was_sent_before_a_publisher_was_cut_off_is_not_sent_again(
+    store: Seaweed, tmp_path: Path
+) -> None:
+    depot, wanted = open_in_parts(store, tmp_path), large_publication(tmp_path, "one")
+    archive = wanted.files[1]
+    url = f"{depot.url}/releases/boot-v1/{archive.name}"
+    sent: list[str] = []
+    turn = threading.Lock()
+    start = depot.client.start
+
+    def cut(method: str, url: str, headers: Mapping[str, str], body: object = None) -> BaseHTTPResponse:
+        if "partNumber=" in url:
+            with turn:
+                if cut_after is not None and len(sent) >= cut_after:
+                    raise FetchError("the cable was pulled")
+                answer = start(method, url, headers, body)  # type: ignore[arg-type]
+                sent.append(url)
+                return answer
+        return start(method, url, headers, body)  # type: ignore[arg-type]
+
+    depot.client.start = cut  # type: ignore[method-assign,assignment]
+    cut_after: int | None = 2
+    with pytest.raises((FetchError, DepotError)):
+        depot.publish(wanted)
+    assert tmp_path.name.encode() in list_uploads(store)
+    assert len(sent) == 2
+    # One of the parts is not what it would be now: it is sent anew.
+    number = parse_qs(urlsplit(sent[0]).query)["uploadId"][0]
+    path = urlsplit(url).path.removeprefix(f"/{BUCKET}")
+    made = store.request("PUT", f"{path}?uploadId={number}&partNumber=1", b"x")
+    assert made.status == 200, made.data
+    sent.clear()
+    cut_after = None
+    assert depot.publish(wanted) is True
+    assert len(sent) == 3
+    assert depot.read_file("boot-v1", archive.name, limit=1 << 25) == archive.path.read_bytes()
+    assert tmp_path.name.encode() not in list_uploads(store)
+
+
+def test_of_publishers_in_parts_at_once_all_are_done_with_the_same(store: Seaweed, tmp_path: Path) -> None:
+    wanted = large_publication(tmp_path, "one")
+    depots = [open_in_parts(store, tmp_path) for _ in range(3)]
+    results = at_once(*(partial(depot.publish, wanted) for depot in depots))
+    assert all(isinstance(result, bool) for result in results), results
+    archive = wanted.files[1]
+    assert depots[0].read_file("boot-v1", archive.name, limit=1 << 25) == archive.path.read_bytes()

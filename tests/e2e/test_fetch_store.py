@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import random
+import socket
 import stat
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,90 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.boot_service import boot_service, require_boot_services, stage, write_settings
 from support.fickle_http import Turn, find_closed_port, serve_fickly
-from support.needs import give_up, require_tool
+from support.guests import wait_until
 from support.releases import release_files
 from support.reports_taken import record_reports
+from support.store_stage1 import SCRIPTS, Stage1, require_root
 
 pytestmark = [pytest.mark.timeout(300)]
 
-SCRIPT = Path(__file__).parents[2] / "nix/modules/fetch-store.sh"
 PIECE = 1 << 12
 IMAGE = random.Random(1).randbytes(20 * PIECE + 77)
 WRONG = random.Random(2).randbytes(len(IMAGE))
 
 
-@dataclass
-class Stage1:
-    """A directory with what the script finds in stage 1."""
-
-    directory: Path
-    image: bytes = IMAGE
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def run(self, *urls: str, more: str = "", status: int = 0) -> str:
-        """What it says; ``status`` is how it is to end. The image is the right one, or not whole."""
-        pieces = [self.image[at : at + PIECE] for at in range(0, len(self.image), PIECE)]
-        sums = [f"{len(self.image)} {PIECE}", *(hashlib.sha256(each).hexdigest() for each in pieces)]
-        self.write("sums", "\n".join(sums) + "\n")
-        self.write("cmdline", f"init=/x every_channel.store={','.join(urls)} quiet {more}\n")
-        self.write("retries", "6\n")
-        self.write("bin/systemctl", '#!/bin/sh\necho "$@" > "$(dirname "$0")/called"\n')
-        (self.directory / "bin/systemctl").chmod(0o755)
-        memory = self.directory / "meminfo"
-        environment = {
-            "PATH": f"{self.directory}/bin:{os.environ['PATH']}",
-            "BUSYBOX": require_tool("busybox", "install busybox-static"),
-            "CMDLINE": str(self.directory / "cmdline"),
-            "MEMINFO": str(memory) if memory.exists() else "/proc/meminfo",
-            "SUMS": str(self.directory / "sums"),
-            "SYN_RETRIES": str(self.directory / "retries"),
-            "DIRECTORY": str(self.directory / "store"),
-            "FIRST_PAUSE": "0",
-            "STALL_SECONDS": "5",
-            **self.environment,
-        }
-        # The mount is its own, and goes with it: what it left there is copied first.
-        keep = 'bash "$0"; status=$?; cp "$1/store/image" "$1/image" 2>/dev/null; exit $status'
-        done = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", keep, str(SCRIPT), str(self.directory)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert done.stderr == ""
-        assert (self.directory / "retries").read_text() == "6\n"
-        kept = self.kept()
-        assert kept == self.image[: len(kept)]
-        if status == 0:
-            assert kept == self.image
-        return done.stdout
-
-    def kept(self) -> bytes:
-        path = self.directory / "image"
-        return path.read_bytes() if path.exists() else b""
-
-    def rebooted(self) -> bool:
-        return (self.directory / "bin/called").exists()
-
-    def write(self, name: str, text: str) -> None:
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def require_root() -> None:
-    require_tool("unshare", "install util-linux")
-    if os.geteuid() != 0:
-        give_up("the store's image lies in a mount of its own, which root makes")
-
-
 @pytest.fixture
 def stage1(tmp_path: Path) -> Stage1:
     require_root()
-    return Stage1(tmp_path)
+    return Stage1(tmp_path, IMAGE, PIECE)
 
 
 def test_an_image_comes_whole_from_the_boot_server(stage1: Stage1, tmp_path: Path) -> None:
@@ -210,7 +139,7 @@ def test_whatever_happens_it_ends_with_the_right_image(
     require_root()
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(serve_fickly(IMAGE, turns[at::sources])) for at in range(sources)]
-        Stage1(tmp_path_factory.mktemp("stage1")).run(*(each.url for each in servers))
+        Stage1(tmp_path_factory.mktemp("stage1"), IMAGE, PIECE).run(*(each.url for each in servers))
 
 
 def test_too_little_memory_is_said_before_anything_is_fetched(stage1: Stage1) -> None:
@@ -235,10 +164,26 @@ def test_a_machine_that_gets_nothing_boots_anew(stage1: Stage1) -> None:
     assert stage1.kept() == IMAGE[: 3 * PIECE]
 
 
+def test_the_boot_server_is_told_how_far_it_is(stage1: Stage1) -> None:
+    stage1.environment["TELL_SECONDS"] = "0"
+    with serve_fickly(IMAGE) as server, record_reports() as told:
+        stage1.run(server.url, more=told.build_arguments("127.0.0.1"))
+        wait_until(lambda: any(form["percent"] == ["100"] for form in told.reports), "the last word")
+    assert all(form["stage"] == ["store"] for form in told.reports)
+    assert {form["percent"][0] for form in told.reports} <= {str(n * 100 // 21) for n in range(1, 22)}
+
+
+def test_a_boot_server_that_does_not_answer_costs_no_time(stage1: Stage1) -> None:
+    stage1.environment["TELL_SECONDS"] = "0"
+    with serve_fickly(IMAGE) as server, socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/report?boot=x"
+        stage1.run(server.url, more=f"every_channel.report={url}")
+
+
 def test_where_nobody_says_where_it_is(stage1: Stage1) -> None:
     said = stage1.run(more="every_channel.store", status=1)
     assert "store.squashfs" not in said
 
 
-def test_the_script_is_a_program_of_nobody_else() -> None:
-    assert not stat.S_IMODE(SCRIPT.stat().st_mode) & 0o111
+def test_the_scripts_are_programs_of_nobody_else() -> None:
+    assert not any(stat.S_IMODE(each.stat().st_mode) & 0o111 for each in SCRIPTS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.guests import wait_until
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 from support.netboot_lab import run
 
 if TYPE_CHECKING:
@@ -131,8 +130,7 @@ class FilteringRouter:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[FilteringRouter]:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     require_tool("nft", "install nftables")
     with contextlib.ExitStack() as stack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from support.arm64_client import ARM64_ARGUMENTS, start_arm64_client
 from support.boot_binaries import copy_aavmf, find_arm64_kernel, find_ipxe
 from support.boot_host import BootHost, build_tarball, serve_in
 from support.guests import require_qemu
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 
@@ -46,8 +45,7 @@ FLEET = {
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, BootHost]]:
     """A boot host in ProxyDHCP mode with a release of two systems."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     require_tool("qemu-system-aarch64", "install QEMU (Debian: qemu-system-arm)")
     directory = tmp_path_factory.mktemp("arm64")

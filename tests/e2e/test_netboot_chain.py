@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe, find_signed_loaders
 from support.boot_host import BootHost, build_tarball, serve_in
 from support.guests import require_qemu
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.netboot_clients import Client, Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 
@@ -43,8 +42,7 @@ boot
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Network]]]:
     """Both at once, under way."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     find_signed_loaders()

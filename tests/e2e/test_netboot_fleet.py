@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from support.boot_binaries import find_ipxe
 from support.boot_host import TOKEN, BootHost, build_tarball, serve_in
 from support.guests import require_qemu, wait_until
 from support.kept_boots import read_boots
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 
@@ -90,8 +89,7 @@ DISK_OF_UEFI = 'loading Boot0002 "UEFI'
 
 @pytest.fixture
 def host(tmp_path: Path) -> BootHost:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     host = BootHost(tmp_path / "host")

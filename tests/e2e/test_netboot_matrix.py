@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
 from support.boot_host import BOOT_FILE, TOKEN, BootHost, build_tarball
 from support.guests import require_qemu
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.netboot_clients import Firmware
 from support.netboot_lab import BOOT_IP
 from support.netboot_matrix import (
@@ -51,8 +50,7 @@ Matrix = dict[tuple[Mode, Case], "Future[dict[Firmware, Outcome]]"]
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     """All networks, under way in the order in which they are asked for."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     require_tool("tc", "install iproute2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 from support.boot_binaries import copy_ovmf, find_ipxe
 from support.boot_host import BootHost, build_tarball, run_netboot, serve_in
 from support.guests import require_qemu
+from support.needs import require_root
 from support.netboot_clients import BOOT_SECONDS, Client, Firmware, SecondNic, start_client
 from support.netboot_lab import BOOT_IP, LAB_BRIDGE, build_netboot_lab
 from support.stray_network import PORTAL, SILENT_BRIDGE, STRAY, build_stray_network
@@ -85,8 +85,7 @@ def machines(
 
     The one that gives up comes first: most of its time it waits.
     """
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     directory = tmp_path_factory.mktemp("nics")
     # One that does not open the NIC that it came over itself, as iPXE 2.0 does.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ from support.arm64_client import start_arm64_client
 from support.boot_host import BootHost, serve_in
 from support.guests import require_qemu
 from support.kernels import system_files
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import build_netboot_lab
 from support.releases import write_archive
@@ -32,8 +31,7 @@ NOTHING = "the release has no system for machines that are let in: they are told
 
 def prepare(directory: Path, architecture: KernelArchitecture) -> BootHost:
     """A boot host that lets all machines in, and whose release has one system, for this architecture."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_qemu()
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     host = BootHost(directory / "host")

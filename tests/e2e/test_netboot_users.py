@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="NEEDS ROOT: acts in the directories of other users"
-)
+pytestmark = pytest.mark.usefixtures("root")
 
 NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001

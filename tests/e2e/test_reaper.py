@@ -16,7 +16,7 @@ import pytest
 from support import reaper
 from support.guests import argv_of, is_alive, require_qemu, wait_until
 from support.machine_image import find_image
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.nested import build_environment, short_directory
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def find_links() -> set[str]:
 def test_guests_networks_containers_and_mounts_end_with_a_run_that_is_killed(
     directory: Path, killed: str
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes namespaces and mounts")
+    require_root("makes namespaces and mounts")
     require_qemu()
     find_image()
     before = find_links()

@@ -34,9 +34,7 @@ from ectools.capabilities import Capability
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="NEEDS ROOT: acts in the directories of other users"
-)
+pytestmark = pytest.mark.usefixtures("root")
 
 NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001

@@ -6,14 +6,13 @@ each way in which it fails is seen as itself, and the guest runs under TCG.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.guests import empty_root, run_to_end, settings_for, start_runner, unprivileged
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools.vm.kvm import Trouble
 
@@ -32,8 +31,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 def hidden_kvm(how: str) -> list[str]:
     """A wrapper under which ``/dev/kvm`` is something else; needs root, and a /dev/kvm to put it over."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: mounts over /dev/kvm")
+    require_root("mounts over /dev/kvm")
     require_tool("unshare", "install util-linux")
     if not Path("/dev/kvm").exists():
         pytest.skip("NO /dev/kvm HERE: there is nothing to mount over")

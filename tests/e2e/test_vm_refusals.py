@@ -18,7 +18,7 @@ from support.guests import (
     settings_for,
     start_runner,
 )
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.reaper import find_descendants
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def test_an_existing_disk_stays_the_same(tmp_path: Path, root: Path) -> None:
 
 def mounted(directory: Path, options: str, then: str = "") -> list[str]:
     """A wrapper that runs its command where ``directory`` is a tmpfs of its own; needs root."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: mounts a file system")
+    require_root("mounts a file system")
     require_tool("unshare", "install util-linux")
     directory.mkdir()
     script = (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.qemu,
-    pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: starts the runner as root for another user"),
+    pytest.mark.usefixtures("root"),
 ]
 
 ALICE = 64001

@@ -69,8 +69,12 @@ in
     packages.runCommand "flake-source" { }
       "ln -s ${system.config.environment.etc."every-channel/flake".source} $out";
   nodeUnit = system.config.systemd.units."every-channel-node.service".unit;
+  fileSystemPrograms = map (package: package.pname or package.name) system.config.system.fsPackages;
   installUnit = system.config.systemd.units."every-channel-install.service".unit;
   followUnit = system.config.systemd.units."every-channel-follow.service".unit;
+  diskUnits = flake.lib.filterAttrs (name: _: builtins.match "every-channel-(update|disk-boot).*" name != null) (
+    builtins.mapAttrs (_: unit: unit.text) system.config.systemd.units
+  );
   reportUnit = system.config.systemd.units."every-channel-report.service".unit;
   reportInitrd = {
     inherit (stage1.units."every-channel-report-running.service") text unit;

@@ -35,6 +35,24 @@ def test_the_unit_does_nothing_without_an_order_and_begins_again_where_it_may(sy
 
 
 @pytest.mark.nix
+def test_a_boot_that_installs_nothing_waits_for_no_disk(systems: Systems) -> None:
+    """The condition holds back the unit's own programs, and not the units that it wants."""
+    lines = read_unit(systems, INSTALL, "installUnit", UNIT)
+    assert [line for line in lines if line.startswith(("Wants=", "Requires="))] == []
+    assert "udev-settle" not in "\n".join(lines)
+    (settle,) = [line for line in lines if line.startswith("ExecStartPre=")]
+    assert settle.startswith("ExecStartPre=-/nix/store/")
+    assert settle.endswith("/bin/udevadm settle")
+
+
+@pytest.mark.nix
+def test_programs_for_the_disk_are_the_units_own(systems: Systems) -> None:
+    """Of `boot.supportedFilesystems`, NixOS puts programs on the system that the unit has no use for."""
+    with_it, without = (systems.evaluate("fileSystemPrograms", config) for config in (INSTALL, {}))
+    assert with_it == without
+
+
+@pytest.mark.nix
 def test_what_installs_does_not_report_that_it_is_up(systems: Systems) -> None:
     name = "every-channel-report.service"
     alone = read_unit(systems, REPORT, "reportUnit", name)

@@ -115,6 +115,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         for options in (LISTEN, merge(PROXY, REMOTE))
     ),
     (
+        merge(LISTEN, {"fleet": {"allowedHosts": ["a.example"], "listen": None}}),
+        "fleet.listen must be set when fleet.allowedHosts is: nothing is asked for by a name",
+    ),
+    (
         merge(LISTEN, {"fleet": {"accessTokenFile": "/run/token", "listen": None}}),
         "fleet.listen must be set when fleet.accessTokenFile is set: nobody could send the token",
     ),

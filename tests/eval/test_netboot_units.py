@@ -197,6 +197,7 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         # A node comes without an end of the downloads of the others.
         ({"fleet": {"nodes": {"n": {"match": {"asset": "n"}}}}}, {serve: "reload"}),
         ({"fleet": {"keepBoots": 7}}, {serve: "reload"}),
+        ({"fleet": {"allowedHosts": ["boot.example.org"]}}, {serve: "reload"}),
         # Another boot binary beside the one that is there.
         ({"fleet": {"groups": {"g": {"bootBinary": "snponly"}}}}, {serve: "reload", ipxe: "restart"}),
         ({"fleet": {"listen": "127.0.0.2:9090"}}, {serve: "restart"}),

@@ -59,6 +59,12 @@ FIRES: dict[tuple[str, str], list[str]] = {
         ),
         'runner.store = "http" needs a stage 1 with systemd: set boot.initrd.systemd.enable',
     ],
+    ("runner.storeCache", '"/dev/disk/by-partlabel/ec-store-cache"'): [
+        (
+            "runner.storeCache keeps what stage 1 fetches: "
+            'set services.every-channel.runner.store = "http", or leave it out'
+        )
+    ],
     ("netboot.release.source", '"s3://boot/releases?endpoint=https://s3.example.org&region=garage"'): [
         (
             "netboot.release.channel or release.tag must be set when release.source is no forge: "
@@ -223,6 +229,7 @@ def test_secrets_in_the_store_are_refused_by_their_options(variants: Variants) -
         "ipxe-qemu.boot.chainTokenFile",
         "netboot.chainTokenFile",
         "netboot.fleet.accessTokenFile",
+        "netboot.fleet.stateCredentialsFile",
         "netboot.release.credentialsFile",
         "netboot.release.tokenFile",
         "node.credentials",

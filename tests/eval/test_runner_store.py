@@ -34,9 +34,18 @@ def test_it_takes_a_stage_1_with_systemd(systems: Systems) -> None:
     assert f'{OPTION} = "http" needs a stage 1 with systemd: set boot.initrd.systemd.enable' in failed
 
 
+def test_what_is_kept_is_what_stage_1_fetches(systems: Systems) -> None:
+    options = {"enable": True, "storeCache": "/dev/disk/by-partlabel/x"}
+    failed = systems.evaluate("failed", {"services": {"every-channel": {"runner": options}}})
+    assert failed == [
+        f'{OPTION}Cache keeps what stage 1 fetches: set {OPTION} = "http", or leave it out',
+    ]
+
+
 EXTENDED = """host: let
   inherit (host.extendModules { modules = [ {
     services.every-channel.runner.store = "http";
+    services.every-channel.runner.storeCache = CACHE;
     boot.initrd.systemd.enable = true;
   } ]; }) config;
   initrd = config.boot.initrd;
@@ -45,6 +54,8 @@ in {
   unit = initrd.systemd.units."every-channel-store.service".text;
   inherit (config.fileSystems."/nix/.ro-store") device fsType options;
   modules = initrd.availableKernelModules;
+  environment = initrd.systemd.services.every-channel-store.environment;
+  hasChunks = config.system.build ? storeChunks;
   network = initrd.systemd.network.networks."90-every-channel-store".networkConfig.DHCP;
 }"""
 
@@ -52,7 +63,7 @@ in {
 def test_stage_1_fetches_it_before_it_is_mounted(nixpkgs: Path) -> None:
     host = evaluate(
         installable=f"{ROOT}#nixosConfigurations.ec-runner-x86_64-netboot",
-        apply=EXTENDED,
+        apply=EXTENDED.replace("CACHE", "null"),
         override_inputs={"nixpkgs": f"path:{nixpkgs}"},
     )
     assert host["failed"] == []
@@ -64,3 +75,19 @@ def test_stage_1_fetches_it_before_it_is_mounted(nixpkgs: Path) -> None:
     assert "Before=sysroot-nix-.ro\\x2dstore.mount" in lines
     assert "DefaultDependencies=false" in lines
     assert "TimeoutStartSec=infinity" in lines
+    assert host["environment"]["CACHE"] == ""
+    assert not host["hasChunks"]
+
+
+def test_a_disk_is_read_where_the_image_stands_on_it(nixpkgs: Path) -> None:
+    host = evaluate(
+        installable=f"{ROOT}#nixosConfigurations.ec-runner-x86_64-netboot",
+        apply=EXTENDED.replace("CACHE", '"/dev/disk/by-partlabel/x"'),
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    assert host["failed"] == []
+    assert (host["device"], host["fsType"]) == ("/run/every-channel/store/device", "squashfs")
+    assert "loop" not in host["options"]
+    assert host["environment"]["CACHE"] == "/dev/disk/by-partlabel/x"
+    assert host["environment"]["CHUNKS"] == "/every-channel-store.chunks"
+    assert host["hasChunks"]

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.boot_http import DEADLINE_SECONDS, Client, Response, Server, wait_until
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.staged import make_release, put_release
 
 from ectools.netboot.release.publish import make_current
@@ -88,8 +87,7 @@ class Service(Server):
 def require_boot_services() -> None:
     """What dnsmasq takes to serve TFTP."""
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: firmware's TFTP port is 69")
+    require_root("firmware's TFTP port is 69")
     require_tool("setpriv", "install util-linux")
 
 

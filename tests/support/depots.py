@@ -11,7 +11,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from support.fetching import RETRY
@@ -82,7 +82,7 @@ class WebStore:
     """Paths whose next PUT is done, and answered by the end of the connection."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, request: _Request, body: bytes) -> None:
+    def answer(self, request: SiteRequest, body: bytes) -> None:
         path = request.path
         with self.lock:
             there = self.lies.get(path, self.objects.get(path))
@@ -101,7 +101,7 @@ class WebStore:
     def _tag(self, data: bytes) -> str:
         return f'"{hashlib.md5(data).hexdigest()}"'
 
-    def _put(self, request: _Request, path: str, body: bytes) -> int:
+    def _put(self, request: SiteRequest, path: str, body: bytes) -> int:
         there = self.objects.get(path)
         if "If-None-Match" in self.heeds and request.headers.get("If-None-Match") and there is not None:
             return 412
@@ -133,7 +133,7 @@ class ForgeApi:
         """Of the repository, for ``--to``."""
         return f"forge:{self.url}/owner/name"
 
-    def answer(self, request: _Request, body: bytes) -> None:
+    def answer(self, request: SiteRequest, body: bytes) -> None:
         parts = urlsplit(request.path)
         if (found := re.fullmatch(r"/download/(\d+)", parts.path)) is not None:
             request.reply(200, self.assets[int(found[1])])
@@ -229,7 +229,9 @@ class ForgeApi:
         return 201, {}
 
 
-class _Request(BaseHTTPRequestHandler):
+class SiteRequest(BaseHTTPRequestHandler):
+    """One request, which a site answers."""
+
     protocol_version = "HTTP/1.1"
     server: _Server
 
@@ -242,6 +244,7 @@ class _Request(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the base class's names
 
     def reply(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+        """Send an answer, whole."""
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -255,8 +258,16 @@ class _Request(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Site(Protocol):
+    """What a server gives; ``url`` is filled in once it is there."""
+
+    url: str
+
+    def answer(self, request: SiteRequest, body: bytes) -> None: ...
+
+
 class _Server(ThreadingHTTPServer):
-    site: WebStore | ForgeApi
+    site: Site
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -264,8 +275,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def _serve(site: WebStore | ForgeApi) -> Iterator[None]:
-    server = _Server(("127.0.0.1", 0), _Request)
+def serve_site(site: Site) -> Iterator[None]:
+    """A site's server, for the length of the block."""
+    server = _Server(("127.0.0.1", 0), SiteRequest)
     server.site = site
     site.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -281,7 +293,7 @@ def _serve(site: WebStore | ForgeApi) -> Iterator[None]:
 def start_web_store(**fields: Any) -> Iterator[WebStore]:
     """A store of objects for the length of the block."""
     store = WebStore(**fields)
-    with _serve(store):
+    with serve_site(store):
         yield store
 
 
@@ -289,5 +301,5 @@ def start_web_store(**fields: Any) -> Iterator[WebStore]:
 def start_forge_api() -> Iterator[ForgeApi]:
     """A forge for the length of the block."""
     forge = ForgeApi()
-    with _serve(forge):
+    with serve_site(forge):
         yield forge

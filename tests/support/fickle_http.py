@@ -44,26 +44,28 @@ def serve_fickly(image: bytes, turns: Sequence[Turn] = (), *, then: Turn = Turn(
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             turn = left.pop(0) if left else then
-            offset = 0
+            offset, last = 0, ""
             while (line := self.rfile.readline(1 << 16)) not in (b"\r\n", b"\n", b""):
                 name, _, value = line.decode().partition(":")
                 if name.lower() == "range":
-                    offset = int(value.partition("=")[2].partition("-")[0])
+                    first, _, last = value.partition("=")[2].strip().partition("-")
+                    offset = int(first)
             server.asked.append(offset)
             with contextlib.suppress(OSError):
-                self.answer(turn, offset)
+                self.answer(turn, offset, int(last) + 1 if last else None)
 
-        def answer(self, turn: Turn, offset: int) -> None:
+        def answer(self, turn: Turn, offset: int, end: int | None) -> None:
             if turn.raw is not None:
                 self.wfile.write(turn.raw)
             else:
                 whole = image if turn.body is None else turn.body
                 self.wfile.write(f"HTTP/1.1 {turn.status} X\r\n".encode())
                 if turn.status == 206:
-                    text = f"Content-Range: bytes {offset}-{len(whole) - 1}/{len(whole)}\r\n"
+                    stop = len(whole) if end is None else min(end, len(whole))
+                    text = f"Content-Range: bytes {offset}-{stop - 1}/{len(whole)}\r\n"
                     self.wfile.write(text.encode())
                 self.wfile.write(b"Connection: close\r\n\r\n")
-                body = whole[offset if turn.status == 206 else 0 :][: turn.count]
+                body = (whole[offset:end] if turn.status == 206 else whole)[: turn.count]
                 if turn.status in (200, 206):
                     self.wfile.write(body)
                     server.sent += len(body)

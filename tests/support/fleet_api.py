@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.api.app import Mount
+    from ectools.netboot.api.hosts import KnownHosts
     from ectools.netboot.api.rights import Rights
 
 NOW = 1_800_000_000.0
@@ -58,6 +59,23 @@ FLEET: dict[str, Any] = {
 }
 
 
+def make_host(name: str, **fields: Any) -> dict[str, Any]:
+    """The row of a boot host."""
+    return {
+        "name": name,
+        "address": f"http://{name}:8080",
+        "version": "0.1.0",
+        "started": NOW - 3600,
+        "seen": NOW,
+        "releases": [{"id": CURRENT.id, "tag": CURRENT.tag, "marks": ["current"]}],
+        "behind": 0,
+        "dropped": 0,
+        "here": False,
+        "up": True,
+        **fields,
+    }
+
+
 class MemoryStore:
     """A store in memory, with the contract of any other (``StateStore``)."""
 
@@ -68,7 +86,7 @@ class MemoryStore:
         self._revision = 0
         self._watchers: list[tuple[str, asyncio.Queue[StateEntry | None]]] = []
 
-    async def get(self, key: str) -> StateEntry | None:
+    async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
         return self.entries.get(key)
 
     async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
@@ -203,6 +221,7 @@ class Api:
         )
         self.fleet.lead = self.rollouts.lead
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
+        self.hosts: list[dict[str, Any]] = [make_host("boot-1", here=True), make_host("boot-2", up=False)]
         self.view = FleetView(
             fleet=self.fleet,
             rollouts=self.rollouts,
@@ -210,6 +229,7 @@ class Api:
             boots=self.boots,
             store=self.store,
             releases=self.releases,
+            hosts=self._list_hosts,
             health=self._health,
             metrics=lambda: "figures 1\n",
             title="boot.example",
@@ -228,15 +248,18 @@ class Api:
     async def _pin(self, release_id: str) -> None:
         self.pinned.append(release_id)
 
+    async def _list_hosts(self) -> Sequence[Mapping[str, Any]]:
+        return self.hosts
+
     async def _health(self) -> Mapping[str, Any]:
         return {"status": "ok", "root": True, "release": CURRENT.id}
 
     @contextlib.asynccontextmanager
     async def serve(
-        self, rights: Rights | None = None, *, mount: Sequence[Mount] = ()
+        self, rights: Rights | None = None, *, hosts: KnownHosts | None = None, mount: Sequence[Mount] = ()
     ) -> AsyncIterator[TestClient[Any, Any]]:
         """A client of it; by default one with the rights of the control socket."""
-        app = build_app(self.view, rights or SocketRights(), self.hub, mount=mount)
+        app = build_app(self.view, rights or SocketRights(), self.hub, hosts=hosts, mount=mount)
         hub = asyncio.create_task(self.hub.run())
         try:
             async with TestClient(TestServer(app)) as client:

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.diagnostics import show_errors
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools.demo.payload import UP_MARK, Flavour, PayloadError, build_payload, stage_payload
 from ectools.errors import EcError
@@ -249,8 +248,7 @@ def unprivileged(directory: Path, *, capabilities: str = "") -> list[str]:
     ``directory`` (pytest's) is opened to nobody, with a ``state`` of its own in it. Ends the test where root
     or a Python that nobody can run is missing.
     """
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: runs the runner as another user")
+    require_root("runs the runner as another user")
     require_tool("setpriv", "install util-linux")
     state = directory / "state"
     state.mkdir()
@@ -263,7 +261,7 @@ def unprivileged(directory: Path, *, capabilities: str = "") -> list[str]:
         wrapper += [f"--inh-caps={granted}", f"--ambient-caps={granted}"]
     probe = subprocess.run([*wrapper, sys.executable, "-c", "import ectools.vm.runner"], check=False)
     if probe.returncode != 0:
-        pytest.skip(f"OUT OF REACH: another user cannot run {sys.executable}")
+        give_up(f"another user cannot run {sys.executable}")
     return wrapper
 
 

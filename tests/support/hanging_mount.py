@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-from support.needs import give_up
+from support.needs import give_up, require_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +23,7 @@ def hanging_mount(directory: Path) -> Iterator[None]:
 
     At the block's end those who wait get an error.
     """
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: a mount that hangs")
+    require_root("a mount that hangs")
     if not Path("/dev/fuse").exists():
         give_up("there is no /dev/fuse; load the module fuse")
     server = os.open("/dev/fuse", os.O_RDWR)

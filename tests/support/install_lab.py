@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.boot_service import Service, require_boot_services
 from support.buildable import offline_environment
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 
 from ectools.netboot.release.binary_cache import write_binary_cache
 
@@ -87,7 +87,7 @@ def require_install_tools() -> None:
         require_tool(program, f"Debian: {package}")
     require_tool("nix-build", "install nix (Debian: nix-bin)")
     if not Path("/dev/loop-control").exists():
-        pytest.skip("NEEDS LOOP DEVICES: there is no /dev/loop-control")
+        give_up("there is no /dev/loop-control: modprobe loop")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.guests import wait_until
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +58,7 @@ def run(argv: list[str]) -> str:
 @contextlib.contextmanager
 def build_lan(directory: Path) -> Iterator[Lan]:
     """The namespaces, up and with a DHCP server, for the length of the block."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("ip", "install iproute2")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     tag = secrets.token_hex(4)

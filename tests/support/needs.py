@@ -26,3 +26,9 @@ def require_tool(name: str, hint: str) -> str:
     if found is None:
         give_up(f"{name} is not on PATH; {hint}")
     return found
+
+
+def require_root(why: str) -> None:
+    """Root's rights, for what ``why`` says."""
+    if os.geteuid() != 0:
+        give_up(f"the rights of root: {why}")

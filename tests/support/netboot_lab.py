@@ -9,12 +9,10 @@ lab.client   192.168.77.3: for ``ectools netboot probe``
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools.demo.netboot.lab import (
     BOOT_IP,
@@ -50,8 +48,7 @@ def build_netboot_lab(directory: Path, *, boot_file: str | None = None, leases: 
     ``boot_file``: the router names the boot host (siaddr) and this file to every client, as UniFi's "Network
     Boot" does; None: it gives leases alone. ``leases``: whether it has a DHCP server.
     """
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("ip", "install iproute2")
     require_tool("nsenter", "install util-linux")
     dnsmasq = require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")

@@ -33,8 +33,11 @@ TOGETHER: dict[str, Any] = {
     ],
     # It needs a stage 1 with systemd, which this host does not have.
     "report.initrd.enable": False,
+    # It needs systemd-boot, and this host is booted by GRUB, or not at all.
+    "runner.follow.disk.enable": False,
     # It is about systems that boot over the network.
     "runner.store": "initrd",
+    "runner.storeCache": None,
 }
 """Values that all others can stand beside."""
 

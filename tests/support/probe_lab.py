@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.guests import wait_until
 from support.lan import run
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 from support.netboot_clients import Plug
 
 if TYPE_CHECKING:
@@ -240,8 +239,7 @@ class ProbeLab:
 @contextlib.contextmanager
 def build_probe_lab(directory: Path) -> Iterator[ProbeLab]:
     """The namespaces, up and without any server, for the length of the block."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("ip", "install iproute2")
     with contextlib.ExitStack() as stack:
         lab = ProbeLab(directory, secrets.token_hex(4), stack)

@@ -66,7 +66,9 @@ class Promoted:
         )
         return self.open().publish(publication)
 
-    def promote(self, origin: str, channel: str, **options: Any) -> Promotion:
+    def promote(
+        self, origin: str, channel: str, *, former_key: bytes | None = None, **options: Any
+    ) -> Promotion:
         """A moment later than the one before."""
         self.now += 60
         depot = self.open()
@@ -75,6 +77,7 @@ class Promoted:
             where=depot.where,
             form=FORM,
             private_key=self.private,
+            former_key=former_key,
             clock=lambda: self.now,
         )
         return promoter.promote(origin, channel, **options)

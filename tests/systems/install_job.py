@@ -109,7 +109,7 @@ def run_install_job(
         file.truncate(DISK_GIB << 30)
     with serve_in(lab, host):
         reached(InstallStage.SERVES)
-        with start_nixos(lab.add_plug(), _build_machine(image), directory / "machine") as machine:
+        with start_nixos(lab.add_plug(), build_install_machine(image), directory / "machine") as machine:
             boot = _follow(host, reached, machine.read_console)
     assert boot.report is not None
     assert boot.report.system == str(toplevel)
@@ -134,7 +134,7 @@ def _build_fleet() -> dict[str, object]:
     return {"groups": {"runners": group}, "nodes": {"runner": {"group": "runners", "match": {"mac": [MAC]}}}}
 
 
-def _build_machine(image: Path) -> Hardware:
+def build_install_machine(image: Path) -> Hardware:
     """UEFI: the network first, then this disk. systemd-boot adds what the firmware says."""
     drive = ["-drive", f"file={image},if=none,id=disk,format=raw,cache=unsafe,discard=unmap"]
     return Hardware(

@@ -16,7 +16,7 @@ PURPOSES = {
     "nix": "the store; `ectools verify-closure` builds with it",
     "openssh": "sshd, for whoever a flake lets in",
     "perl": "users and groups, and `/etc`, at each boot; where systemd is stage 1, nixpkgs's "
-    "`profiles/perlless.nix` does without",
+    "`profiles/perlless.nix` does without (RUNNER_IMAGES.md)",
     "python3": "`ectools`, and systemd-boot's installer. All of Debian's Python modules are one store path "
     "here, those for development with them",
     "qemu": "the forge's guest",

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.needs import require_root
 
 from .main_job import Stage, find_revision
 
@@ -53,8 +54,7 @@ def test_the_main_job_is_done_whole_and_leaves_nothing(flake: Flake, tmp_path: P
 
 
 def test_without_a_nixpkgs_that_builds_one_line_says_so(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: is told that it takes root")
+    require_root("is told that it takes root")
     done = run_demo(tmp_path, BUILDABLE_NIXPKGS="", NIX_PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.nixos_build import Flake
 
 pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(3600)]
@@ -27,6 +32,22 @@ AARCH64 = {
     "ec-runner-aarch64-sdimage": "sdImage",
 }
 
+BOOT_HOST = """{
+  services.every-channel.netboot = {
+    enable = true;
+    listenIP = "192.0.2.1";
+    interface = "eth0";
+    httpAllowedCIDRs = [ "192.0.2.0/24" ];
+    release = {
+      repo = "owner/name";
+      refresh = "hourly";
+    };
+  };
+}
+"""
+# A command of systemd.service(5), without what says how it is run, to the end of its first word.
+COMMAND = re.compile(r"^Exec\w+=[-@:+!|]*\"?(/nix/store/[^\s\"]+)", re.MULTILINE)
+
 
 def test_these_are_all_systems(flake: Flake) -> None:
     names = flake.evaluate("nixosConfigurations", apply="builtins.attrNames")
@@ -39,18 +60,45 @@ def test_a_system_is_built(name: str, flake: Flake) -> None:
         assert flake.build(f"nixosConfigurations.{name}.config.system.build.{output}").exists()
 
 
+def find_missing_programs(units: Path) -> list[str]:
+    """What the product's own units would start, and is not there or cannot be started."""
+    own = [unit.read_text() for unit in sorted(units.glob("every-channel*.service"))]
+    programs = {program for text in own for program in COMMAND.findall(text)}
+    assert programs
+    return sorted(program for program in programs if not os.access(program, os.X_OK))
+
+
+@pytest.mark.parametrize("name", X86_64)
+def test_each_program_that_a_unit_names_is_there(name: str, flake: Flake) -> None:
+    units = flake.build(f'nixosConfigurations.{name}.config.environment.etc."systemd/system".source')
+    assert find_missing_programs(units) == []
+
+
+def test_each_program_that_a_boot_host_starts_is_there(flake: Flake, tmp_path: Path) -> None:
+    """A reload took a program of coreutils that some distributions' have not."""
+    host = flake.extend(tmp_path / "flake", "ec-runner-x86_64", BOOT_HOST)
+    units = host.build('nixosConfigurations.extended.config.environment.etc."systemd/system".source')
+    assert find_missing_programs(units) == []
+
+
+@pytest.fixture
+def evaluated(flake: Flake, nixpkgs: Path) -> Flake:
+    """With a nixpkgs that has all packages of the other architecture, and need not build."""
+    return replace(flake, nixpkgs=nixpkgs)
+
+
 @pytest.mark.parametrize("name", AARCH64)
-def test_a_system_of_the_other_architecture_evaluates(name: str, flake: Flake) -> None:
+def test_a_system_of_the_other_architecture_evaluates(name: str, evaluated: Flake) -> None:
     output = AARCH64[name]
-    drv = flake.evaluate(f"nixosConfigurations.{name}.config.system.build.{output}.drvPath")
+    drv = evaluated.evaluate(f"nixosConfigurations.{name}.config.system.build.{output}.drvPath")
     assert drv.startswith("/nix/store/")
 
 
-def test_the_sd_cards_partitions_and_files_are_what_firmware_looks_for(flake: Flake) -> None:
+def test_the_sd_cards_partitions_and_files_are_what_firmware_looks_for(evaluated: Flake) -> None:
     """As far as evaluation tells: a firmware partition by its label, and the root by its own."""
     config = "nixosConfigurations.ec-runner-aarch64-sdimage.config"
-    systems = flake.evaluate(f"{config}.fileSystems", apply="builtins.mapAttrs (_: fs: fs.device)")
+    systems = evaluated.evaluate(f"{config}.fileSystems", apply="builtins.mapAttrs (_: fs: fs.device)")
     assert systems == {"/": "/dev/disk/by-label/NIXOS_SD", "/boot/firmware": "/dev/disk/by-label/FIRMWARE"}
-    populate = flake.evaluate(f"{config}.sdImage.populateFirmwareCommands")
+    populate = evaluated.evaluate(f"{config}.sdImage.populateFirmwareCommands")
     assert "config.txt" in populate
-    assert flake.evaluate(f"{config}.boot.loader.generic-extlinux-compatible.enable") is True
+    assert evaluated.evaluate(f"{config}.boot.loader.generic-extlinux-compatible.enable") is True

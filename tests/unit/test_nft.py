@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.needs import give_up, require_tool
+from support.needs import give_up, require_root, require_tool
 
 from ectools import nft
 from ectools.capabilities import Capability
@@ -40,8 +39,7 @@ def test_a_table_has_a_plain_name(name: str) -> None:
 
 @pytest.mark.netns
 def test_a_table_is_loaded_twice_read_and_removed_twice_and_others_stay() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("NEEDS ROOT: a table is loaded in a network namespace")
+    require_root("a table is loaded in a network namespace")
     require_tool("unshare", "install util-linux")
     program = find_nft()
     if program is None:

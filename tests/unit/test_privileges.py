@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ALICE, BOB = 64001, 64002
 """Users without an entry anywhere."""
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NEEDS ROOT: makes directories of other users")
+needs_root = pytest.mark.usefixtures("root")
 
 
 def make(path: Path, *, owner: int = 0, mode: int = 0o755) -> Path:

@@ -38,8 +38,8 @@ def depot_options(command: Callable[..., _T]) -> Callable[..., _T]:
         "--credentials-file",
         type=_FILE,
         metavar="FILE",
-        help="A file with an S3 store's access key, as Amazon's programs read it."
-        "  [default: $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY]",
+        help="A file with an S3 store's access key, as Amazon's programs read it, or with a registry's login,"
+        " as docker's write it.  [default: $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY]",
     )
     trust = click.option(
         "--ca-file",
@@ -84,11 +84,16 @@ def read_key(signature_format: str | None, key_file: Path | None) -> GivenKey | 
 
 
 def open_given(
-    place: str, *, token_file: Path | None, credentials_file: Path | None, ca_file: Path | None
+    place: str,
+    *,
+    token_file: Path | None,
+    credentials_file: Path | None,
+    ca_file: Path | None,
+    tag: str | None = None,
 ) -> AnyDepot:
     """The depot of that address; root is from here on the user of one that is a directory.
 
-    Raises InputError, FileError.
+    ``tag`` is the release's, which an address may name too. Raises InputError, FileError.
     """
     from ectools.fetch.retry import RetryPolicy
     from ectools.fetch.trust import load_trust
@@ -97,10 +102,13 @@ def open_given(
     from ectools.netboot.settings.depot_address import (
         DirectoryAddress,
         ForgeAddress,
+        OciAddress,
         parse_depot_address,
     )
 
     address = parse_depot_address(place)
+    if isinstance(address, OciAddress) and address.tag not in (None, tag):
+        raise click.UsageError(f"{place} names the release {address.tag}: leave that out")
     if isinstance(address, DirectoryAddress):
         become_owner(address.path)
     is_token = token_file is not None or isinstance(address, ForgeAddress)

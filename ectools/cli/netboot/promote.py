@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from ectools.cli.netboot.depot_options import depot_options, open_given, read_key, signing_options
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command(
@@ -32,6 +29,13 @@ if TYPE_CHECKING:
     help="After so many days nobody follows the pointer any more: promote again before.",
 )
 @click.option(
+    "--former-key",
+    "former",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The public key of the channel so far, where --key-file is a new one.",
+)
+@click.option(
     "--withdraw",
     "withdrawn",
     multiple=True,
@@ -50,6 +54,7 @@ def promote(
     signature_format: str,
     key_file: Path,
     valid_days: int | None,
+    former: Path | None,
     withdrawn: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -68,7 +73,10 @@ def promote(
         raise click.UsageError("a channel is signed: --signature-format and --key-file")
     depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
     private_key = read_input(key.file, limit=MAX_KEY_BYTES)
-    promoter = Promoter(depot=depot, where=depot.where, form=key.form, private_key=private_key)
+    former_key = None if former is None else read_input(former, limit=MAX_KEY_BYTES)
+    promoter = Promoter(
+        depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key
+    )
     done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn)
     before = None if done.before is None else done.before.tag
     pointer = done.pointer

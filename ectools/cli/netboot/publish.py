@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ectools.cli.netboot.depot_options import depot_options, open_given, read_key, signing_options
+from ectools.files import read_input
 
 if TYPE_CHECKING:
     from ectools.netboot.depot.interface import Publication
+
+_MAX_LOCK = 16 << 20
+# What has no effect on a release that is packed already.
+_OF_PACKING = ("signature_format", "key_file", "suffix", "uri", "commit", "lock_file", "builder", "timestamp")
 
 
 @click.command(
@@ -28,13 +35,21 @@ if TYPE_CHECKING:
     "place",
     required=True,
     metavar="PLACE",
-    help="A directory, s3://BUCKET/PREFIX?endpoint=URL, https://HOST/PATH or forge:https://HOST/OWNER/NAME.",
+    help="A directory, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME, https://HOST/PATH or"
+    " forge:https://HOST/OWNER/NAME.",
 )
 @depot_options
 @signing_options(required=False)
 @click.option("--format", "suffix", type=click.Choice(["gz", "xz", "zst"]), default="gz", show_default=True)
 @click.option("--source", "uri", metavar="URI", help="What it was built from: git+https://HOST/OWNER/NAME.")
 @click.option("--commit", metavar="HEX", help="The commit of --source.")
+@click.option(
+    "--lock",
+    "lock_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The lock of its dependencies, whose SHA-256 is stated: flake.lock.",
+)
 @click.option("--builder", metavar="URI", help="Who built it, for its provenance.")
 @click.option(
     "--timestamp",
@@ -56,6 +71,7 @@ def publish(
     suffix: str,
     uri: str | None,
     commit: str | None,
+    lock_file: Path | None,
     builder: str | None,
     timestamp: int | None,
     as_json: bool,
@@ -70,11 +86,14 @@ def publish(
     from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
     from ectools.netboot.release.pack import Compression, SigningKey
 
-    depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
+    depot = open_given(
+        place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file, tag=tag
+    )
     packed = [directory for directory in directories if is_packed(directory)]
-    if packed and (len(directories) > 1 or signature_format is not None or uri or builder):
+    if packed and (len(directories) > 1 or (given := _list_given(*_OF_PACKING))):
+        without = "alone" if len(directories) > 1 else f"without {', '.join(given)}"
         raise click.UsageError(
-            f"{packed[0]} is packed: it is published alone and as it is, with the signature that it has"
+            f"{packed[0]} is packed: it is published as it is, with the signature that it has, and {without}"
         )
     with tempfile.TemporaryDirectory(prefix="ectools-publish-") as name:
         work = Path(name)
@@ -89,7 +108,7 @@ def publish(
                 tag=tag,
                 compression=Compression(suffix),
                 key=None if key is None else SigningKey(format=key.form, file=key.file),
-                source=BuildSource(uri=uri, commit=commit, builder=builder),
+                source=BuildSource(uri=uri, commit=commit, builder=builder, lock=_hash(lock_file)),
                 released_at=timestamp,
             )
         is_new = depot.publish(publication)
@@ -99,6 +118,20 @@ def publish(
         click.echo(json.dumps({"outcome": outcome, "tag": tag, "place": depot.where, "files": files}))
         return
     click.echo(f"{tag}: {'published' if is_new else 'was published already, the same'}: {depot.where}")
+
+
+def _hash(lock_file: Path | None) -> str | None:
+    return None if lock_file is None else hashlib.sha256(read_input(lock_file, limit=_MAX_LOCK)).hexdigest()
+
+
+def _list_given(*names: str) -> list[str]:
+    """Those of these options that somebody has written, each as it is written."""
+    context = click.get_current_context()
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
 
 
 COMMAND = publish

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 @click.option(
     "--source",
     metavar="PLACE",
-    help="Where releases are published: a directory, https://…, s3://…; with --channel or --tag.",
+    help="Where releases are published: a directory, https://…, s3://…, oci://…; with --channel or --tag.",
 )
 @click.option("--channel", metavar="NAME", help="The channel that leads to the release; it is signed.")
 @click.option(
     "--credentials-file",
     metavar="FILE",
     shell_complete=complete_file,
-    help="A file with an S3 store's access key, as Amazon's programs read it.",
+    help="A file with an S3 store's access key, as Amazon's programs read it, or a registry's login.",
 )
 @click.option("--host", metavar="URL", help="The forge (a Forgejo).")
 @click.option("--repo", metavar="OWNER/NAME", help="The repository there.")

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from ectools import log
 from ectools.errors import EcError, InputError, ProblemsError
+from ectools.netboot.api.hosts import WrongHostError
 from ectools.netboot.api.rights import ForbiddenError, TooManyTriesError
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
-from ectools.netboot.rollout.live import RolloutConflictError, UnknownRolloutError
+from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def find_status(error: EcError) -> int:
     """The status of an error (RFC 9110, section 15.5)."""
     statuses: tuple[tuple[type[EcError], int], ...] = (
         (ForbiddenError, 403),
+        (WrongHostError, 421),
         (TooManyTriesError, 429),
         (UnknownNodeError, 404),
         (UnknownRolloutError, 404),

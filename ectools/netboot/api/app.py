@@ -10,6 +10,7 @@ from ectools.netboot.api.answers import add_headers, answer_errors
 from ectools.netboot.api.changing import MAX_BODY_BYTES, Changing
 from ectools.netboot.api.connections import mark_busy
 from ectools.netboot.api.events import EventHub, add_events
+from ectools.netboot.api.hosts import check_hosts
 from ectools.netboot.api.reading import Reading
 from ectools.netboot.api.rights import SocketRights
 from ectools.netboot.api.rollouts import RolloutRoutes
@@ -17,6 +18,9 @@ from ectools.netboot.api.rollouts import RolloutRoutes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aiohttp.typedefs import Middleware
+
+    from ectools.netboot.api.hosts import KnownHosts
     from ectools.netboot.api.rights import Rights
     from ectools.netboot.api.view import FleetView
 
@@ -24,10 +28,21 @@ if TYPE_CHECKING:
 
 
 def build_app(
-    view: FleetView, rights: Rights, hub: EventHub, *, mount: Sequence[Mount] = ()
+    view: FleetView,
+    rights: Rights,
+    hub: EventHub,
+    *,
+    hosts: KnownHosts | None = None,
+    mount: Sequence[Mount] = (),
 ) -> web.Application:
-    """The application of one listener. Each of ``mount`` adds routes of its own, as the page does."""
-    app = web.Application(middlewares=[mark_busy, answer_errors], client_max_size=MAX_BODY_BYTES)
+    """The application of one listener. Each of ``mount`` adds routes of its own, as the page does.
+
+    ``hosts`` None: it is asked for by no name, as a socket in the file system is.
+    """
+    middlewares: list[Middleware] = [mark_busy, answer_errors]
+    if hosts is not None:
+        middlewares.append(check_hosts(hosts))
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)
     Changing(view, rights, all_rights=isinstance(rights, SocketRights)).add_routes(app)

@@ -25,7 +25,11 @@ _MAX_ANSWER = 64 << 20
 _OF_INPUT = frozenset({400, 404, 409, 413})
 
 
-class NoServerError(EcError):
+class NoAnswerError(EcError):
+    """The boot server does not answer, or not to its end: it may be on its way down, or up again."""
+
+
+class NoServerError(NoAnswerError):
     """No boot server answers at the socket."""
 
 
@@ -60,6 +64,8 @@ class FleetClient:
         query: str = "",
         body: Mapping[str, Any] | None = None,
     ) -> Any:
+        for each in segments:
+            _check(each)
         path = "/api/v1/" + "/".join(quote(each, safe="") for each in segments)
         content = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json", USER_HEADER: _find_user()}
@@ -98,7 +104,17 @@ class FleetClient:
                 hint="start one (systemctl start every-channel-netboot.service); by hand, "
                 "`ectools netboot serve --control-socket PATH` makes a socket that --socket PATH names",
             )
-        return EcError(f"{self._path}: the boot server does not answer: {error}")
+        return NoAnswerError(f"{self._path}: the boot server does not answer: {error}")
+
+
+def _check(name: str) -> None:
+    """Raises InputError for what cannot stand in an address: no name, or one that is no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!r}: is no name of anything: a name is UTF-8") from error
+    if not name:
+        raise InputError("a name was expected, and an empty one was given")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -46,6 +46,7 @@ class Reading:
             ("/api/v1/boots/{id:[^/]+}", self._show_boot),
             ("/api/v1/releases", self._list_releases),
             ("/api/v1/log", self._list_events),
+            ("/api/v1/hosts", self._list_hosts),
         ):
             app.router.add_get(path, handler)
 
@@ -91,6 +92,10 @@ class Reading:
     async def _list_releases(self, _: web.Request) -> web.Response:
         releases = await self._view.releases.list()
         return answer_json({"releases": [describe_staged(each) for each in releases]})
+
+    async def _list_hosts(self, _: web.Request) -> web.Response:
+        rows = await self._view.hosts()
+        return answer_json({"hosts": list(rows), "now": self._view.clock()})
 
     async def _list_events(self, request: web.Request) -> web.Response:
         after = _read_number(request, "after", otherwise=0, most=1 << 62)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import InputError, show_list
@@ -96,10 +95,16 @@ class RolloutRoutes:
         staged = await self._view.releases.list()
         # A rollout that is done has left the group with another release than the fleet says.
         now = self._rollouts.find_standing(group_name) or group.wanted
+        target = _need_staged(staged, wanted)
+        if group.system is not None and group.system not in target.systems:
+            raise ContradictionError(
+                f"{group_name}: its system is {group.system}, which {target.tag or target.id} has not",
+                hint=f"it has {show_list(target.systems)}; nodes that were led there would wait",
+            )
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
-            target=_need_staged(staged, wanted).id,
+            target=target.id,
             before=_need_staged(staged, now).id,
             canary=_read_count(body, "canary", least=1),
             waves=_read_waves(body.get("waves", [5, 25, 100])),
@@ -168,7 +173,8 @@ def _read_number(body: Mapping[str, Any], name: str, *, default: float, least: f
 def _read_waves(raw: Any) -> tuple[float, ...]:
     """Percentages that grow to 100."""
     is_list = isinstance(raw, list) and 0 < len(raw) <= _MAX_WAVES
-    if not is_list or not all(type(each) in (int, float) and math.isfinite(each) for each in raw):
+    # Held against numbers, and not made into a float: an integer may be larger than any.
+    if not is_list or not all(type(each) in (int, float) and 0 <= each <= 100 for each in raw):
         raise InputError(f"waves: at most {_MAX_WAVES} percentages were expected, as 5, 25, 100")
     waves = tuple(float(each) for each in raw)
     if waves[0] <= 0 or waves[-1] != 100 or any(low >= high for low, high in itertools.pairwise(waves)):

@@ -160,6 +160,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
             "disk": install.disk,
             "error": install.error,
         },
+        "store_percent": boot.store_percent,
         "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
         "report": None
         if report is None

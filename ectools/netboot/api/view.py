@@ -40,8 +40,9 @@ class Boots(Protocol):
 class FleetView:
     """``health`` gives the fields of the health report, ``metrics`` the figures as Prometheus reads them.
 
-    ``pin`` keeps a release, by its id, from being collected; it raises EcError. ``title`` is what the host is
-    called on the page. ``clock`` gives Unix seconds.
+    ``hosts`` gives a row for each boot host that shares the store, and ``pin`` keeps a release, by its id,
+    from being collected; they raise EcError. ``title`` is what the host is called on the page. ``clock``
+    gives Unix seconds.
     """
 
     fleet: LiveFleet
@@ -49,6 +50,7 @@ class FleetView:
     boots: Boots
     store: StateStore
     releases: StagedReleases
+    hosts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     pin: Callable[[str], Awaitable[None]]
     health: Callable[[], Awaitable[Mapping[str, Any]]]
     metrics: Callable[[], str]

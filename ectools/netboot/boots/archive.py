@@ -16,7 +16,7 @@ from ectools import log
 from ectools.netboot.boots.encode import decode_boot, encode_boot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.state.interface import StateEntry, StateStore
@@ -47,6 +47,10 @@ class BootArchive:
             count = len(entries) - len(boots)
             _log.warning("boots that are remembered cannot be read; they are left out", count=count)
         return sorted(boots, key=lambda each: each.started)
+
+    def watch(self) -> AsyncIterator[NodeBoot | None]:
+        """Each subject's newest boot as it is written from now on; None where all are to be read anew."""
+        return _decode_changes(self._store.watch("latest/"))
 
     async def put(self, boot: NodeBoot, *, is_newest: bool) -> None:
         digest = _digest(boot.subject)
@@ -90,6 +94,12 @@ def _decode(entry: StateEntry) -> NodeBoot | None:
         return decode_boot(entry.value)
     except ValueError:
         return None
+
+
+async def _decode_changes(changes: AsyncIterator[StateEntry | None]) -> AsyncIterator[NodeBoot | None]:
+    async for entry in changes:
+        if entry is None or (boot := _decode(entry)) is not None:
+            yield None if entry is None else boot
 
 
 def _decode_all(entries: Sequence[StateEntry]) -> list[NodeBoot]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ectools.errors import cut, show_list
-from ectools.netboot.boots.model import BootState
+from ectools.netboot.boots.model import BootState, NodeStage
 
 if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot, NodeReport
@@ -38,6 +38,8 @@ def _find_fault(boot: NodeBoot, report: NodeReport) -> str | None:
         runs = "does not say what it runs" if report.release is None else f"runs {cut(report.release)}"
         return f"{runs}, was given {boot.release}"
     if None not in (boot.store_path, report.system) and report.system != boot.store_path:
+        if boot.from_disk:
+            return f"{boot.store_path} did not come up: the disk went back to {cut(report.system or '')}"
         return f"runs {cut(report.system or '')}, was given {boot.store_path}"
     if report.failed:
         return f"failed: {show_list(report.failed)}"
@@ -46,4 +48,6 @@ def _find_fault(boot: NodeBoot, report: NodeReport) -> str | None:
 
 def describe_silence(boot: NodeBoot) -> str:
     """Why a boot has failed that no report has come of."""
-    return f"no report within {boot.within:.0f} s; last seen: {boot.last_stage}"
+    percent = "" if boot.store_percent is None else f" {boot.store_percent} %"
+    at = percent if boot.last_stage is NodeStage.STORE else ""
+    return f"no report within {boot.within:.0f} s; last seen: {boot.last_stage}{at}"

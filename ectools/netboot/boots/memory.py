@@ -30,12 +30,13 @@ def hash_token(token: str) -> str:
 @dataclass(kw_only=True, eq=False)
 class LiveBoot:
     """A boot in memory. ``token`` while the same script may be asked for again; ``is_kept``: the store has it
-    as it is.
+    as it is; ``is_foreign``: another host has begun it.
     """
 
     boot: NodeBoot
     token: str | None = None
     is_kept: bool = False
+    is_foreign: bool = False
 
 
 class BootMemory:
@@ -88,6 +89,11 @@ class BootMemory:
             _, oldest = self._superseded.popitem(last=False)
             self._drop(oldest)
 
+    def enter_earlier(self, live: LiveBoot) -> None:
+        """A boot of another host's, before its subject's newest one: its machine may still report on it."""
+        self._by_id[live.boot.id] = self._by_token[live.boot.token_hash] = live
+        self.supersede(live)
+
     def bring_back(self, live: LiveBoot, *, newest: LiveBoot) -> None:
         """A superseded boot is its subject's newest again, in place of ``newest``."""
         self._superseded.pop(live.boot.id, None)
@@ -101,6 +107,11 @@ class BootMemory:
         self.unwritten[boot.id] = live
         if self.is_newest(live):
             self.latest[boot.subject] = boot
+
+    def note_kept(self, live: LiveBoot) -> None:
+        """The store has a boot as it is."""
+        live.is_kept = True
+        self.unwritten.pop(live.boot.id, None)
 
     def bound_journals(self, boot: NodeBoot) -> None:
         """Forget journals of others, where there are too many in memory; the store has them still."""

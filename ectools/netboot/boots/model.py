@@ -20,6 +20,7 @@ class NodeStage(StrEnum):
     INITRD = "initrd"  # likewise, the last of its initrds
     LOADED = "loaded"  # it is about to start the kernel, wherever the files came from
     RUNNING = "running"  # its initrd runs
+    STORE = "store"  # and fetches the system's store, which is not in it
     INSTALLING = "installing"  # a boot that installs: it was told what to install, and does
     INSTALLED = "installed"  # likewise: its disk boots from now on
     UP = "up"  # its report has come, of a boot that installs that of the system on its disk
@@ -86,6 +87,26 @@ class BootInstall:
     error: str | None = None
 
 
+class UpdateStep(StrEnum):
+    """What a node on a disk is at that goes to another release, in the order in which it does it."""
+
+    COPY = "copy"  # the system's closure
+    ENTRY = "entry"  # the boot menu's
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootUpdate:
+    """What a running node has said of its way to the next release, an id. ``at``: Unix seconds.
+
+    ``error``: why it does not go on.
+    """
+
+    release: str
+    step: UpdateStep
+    at: float
+    error: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeBoot:
     """A boot. ``id`` is random and public; its token is known to the node alone, and kept as ``token_hash``.
@@ -95,8 +116,11 @@ class NodeBoot:
     ``store_path`` is the NixOS system in it that the kernel is told to start, where that is known; of a boot
     that installs, the system that is installed, which is the one that reports.
     ``client``: the address that asked for the script. ``stages``: stage → Unix seconds; ``within``: seconds
-    from the script to a healthy report. ``why``: one line on what is wrong, where that is known. ``ended``:
-    Unix seconds, None while it is booting. ``after``: the id of the boot whose system has started this one's
+    from the script to a healthy report. ``store_percent``: how much of its store it has fetched, where it
+    does that by itself. ``why``: one line on what is wrong, where that is known. ``ended``:
+    Unix seconds, None while it is booting. ``from_disk``: the machine's disk was booted, and its system has
+    asked for the boot itself; then ``store_path`` is what was to be booted. ``update``: what it said last of
+    the next one. ``after``: the id of the boot whose system has started this one's
     kernel itself (kexec), so that no firmware and no script were asked; None of any other.
     """
 
@@ -117,6 +141,9 @@ class NodeBoot:
     report: NodeReport | None = None
     ended: float | None = None
     install: BootInstall | None = None
+    store_percent: int | None = None
+    from_disk: bool = False
+    update: BootUpdate | None = None
     after: str | None = None
 
     @property

@@ -21,6 +21,7 @@ from ectools.netboot.boots.installing import InstallRefusedError, advance, descr
 from ectools.netboot.boots.judge import describe_silence, judge
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
+from ectools.netboot.boots.merge import is_later, merge_boots
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
     from ectools.netboot.boots.installing import InstallWord
+    from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -37,6 +39,8 @@ TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
+FOREIGN_SECONDS = 10.0
+"""After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
 
 
@@ -85,6 +89,37 @@ class BootRegister:
                 if boot.subject not in self._memory.newest:  # else it has begun another since
                     self._memory.enter(LiveBoot(boot=boot, is_kept=True))
 
+    async def follow(self) -> None:
+        """Take over what other boot servers see of boots, until cancelled. Raises StateError."""
+        changes = self._archive.watch()
+        for boot in await self._archive.load():
+            self.learn(boot)
+        async for changed in changes:
+            for boot in await self._archive.load() if changed is None else [changed]:
+                self.learn(boot)
+
+    def learn(self, boot: NodeBoot) -> None:
+        """What the store has as a subject's newest boot: another boot server may have written it."""
+        live, newest = self._memory.find(boot.id), self._memory.newest.get(boot.subject)
+        if live is not None:
+            merged = merge_boots(live.boot, boot)
+            if merged == live.boot:
+                return
+            live.boot, live.token = merged, None
+            self._memory.change(live)
+            if merged == boot:
+                self._memory.note_kept(live)
+        elif newest is None or is_later(boot, newest.boot):
+            if newest is not None:
+                self._supersede(boot)
+            live = LiveBoot(boot=boot, is_kept=True, is_foreign=True)
+            self._memory.enter(live)
+        else:
+            live = LiveBoot(boot=boot, is_foreign=True)
+            self._memory.enter_earlier(live)
+        self._memory.bound_journals(live.boot)
+        self._changes.publish(live.boot)
+
     async def begin(
         self,
         *,
@@ -98,14 +133,15 @@ class BootRegister:
         within: float,
         store_path: str | None = None,
         order: str | None = None,
+        from_disk: bool = False,
         seen: Mapping[NodeStage, float] | None = None,
         after: str | None = None,
     ) -> tuple[NodeBoot, str]:
         """A boot and its token, kept when this returns, unless the store cannot keep it in time.
 
         A machine that asks again from the same address before it has loaded a kernel is still at the same
-        boot. ``order``: of the installation that it is for. ``seen``: stages before the script → how many
-        seconds ago. ``after``: the id of the boot that starts this one's kernel.
+        boot. ``order``: of the installation that it is for. ``from_disk``, ``after``: as in ``NodeBoot``.
+        ``seen``: stages before the script → how many seconds ago.
         """
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
         boot = NodeBoot(
@@ -121,6 +157,7 @@ class BootRegister:
             client=client,
             within=within,
             install=None if order is None else BootInstall(order=order),
+            from_disk=from_disk,
             after=after,
             stages={**{stage: now - ago for stage, ago in (seen or {}).items()}, NodeStage.SCRIPT: now},
         )
@@ -194,6 +231,20 @@ class BootRegister:
             await self._keeper.write([live])
         return live.boot
 
+    def note_store(self, token: str, percent: int) -> NodeBoot:
+        """So much of its store has a node fetched. It is kept with what comes next: it comes often.
+
+        Raises ReportError.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self.knows(token) or live.boot.state is BootState.HEALTHY:
+            raise ReportError("the report's token is unknown, or was used before, or its time is over")
+        # Where it began anew, in memory in place of a disk, it is at less than before.
+        if live.boot.store_percent != percent:
+            live.boot = replace(live.boot, store_percent=percent)
+            self._reach(live, NodeStage.STORE)
+        return live.boot
+
     def find_reporting(self, token: str) -> NodeBoot | None:
         """The boot of a token that is good for reports; None where it is good for none."""
         return self.find_by_token(token) if self.knows(token) else None
@@ -220,13 +271,29 @@ class BootRegister:
             await self._keeper.write([live])
         return live.boot
 
+    async def note_update(self, token: str, update: BootUpdate) -> NodeBoot:
+        """What a node that runs says of its way to the next release, kept when this returns.
+
+        Raises ReportError: the token is not that of its newest boot; StateError: it may say it again.
+        """
+        live = self._memory.find_by_token(token)
+        if live is None or not self._memory.is_newest(live):
+            raise ReportError("the boot's token is unknown, or its machine has begun another boot since")
+        if live.boot.update != update:
+            live.boot = replace(live.boot, update=update)
+            self._changed(live)
+        if not live.is_kept:
+            await self._keeper.write([live])
+        return live.boot
+
     async def expire(self) -> None:
         """Boots past their deadline have failed."""
         now = self._clock()
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
-            if live.boot.state is BootState.BOOTING and now > live.boot.deadline:
+            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
+            if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
                 self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(
@@ -276,7 +343,7 @@ class BootRegister:
         # From another address it may be another machine, which says that it is this one.
         is_same = all(
             getattr(boot, name) == getattr(asked, name)
-            for name in ("machine", "client", "release", "system", "install", "after")
+            for name in ("machine", "client", "release", "system", "install", "from_disk", "after")
         )
         return live if is_same else None
 

@@ -3,6 +3,7 @@
 ``application/x-www-form-urlencoded`` (https://url.spec.whatwg.org/#application/x-www-form-urlencoded)::
 
     stage=running                                     its initrd runs
+    stage=store&percent=…                             so much of its store has its initrd fetched
     stage=up&healthy=yes|no&release=…&system=…        it is up, and runs this
       &failed=<unit>…&seconds.kernel=1.5…&clock=…&journal=…
 
@@ -32,7 +33,19 @@ PARTS = ("firmware", "loader", "kernel", "initrd", "userspace")
 """Of a boot, whose seconds systemd tells (systemd-analyze(1), time)."""
 
 _MAX_TEXT = 256
+_PERCENT = re.compile(r"100|[0-9]{1,2}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
+
+
+def parse_store_percent(body: bytes) -> int | None:
+    """How much of its store a node has fetched; None: the form is of something else. Raises InputError."""
+    fields = parse_form(body)
+    if get_field(fields, "stage") != NodeStage.STORE:
+        return None
+    percent = get_field(fields, "percent") or ""
+    if _PERCENT.fullmatch(percent) is None:
+        raise InputError("percent: is no number up to 100")
+    return int(percent)
 
 
 def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
@@ -42,7 +55,7 @@ def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
     if stage == NodeStage.RUNNING:
         return NodeStage.RUNNING, None
     if stage != NodeStage.UP:
-        raise InputError(f"stage: {cut(clean_text(stage or ''))!r} is neither running nor up")
+        raise InputError(f"stage: {cut(clean_text(stage or ''))!r} is none of running, store, up")
     healthy = get_field(fields, "healthy")
     if healthy not in ("yes", "no"):
         raise InputError("healthy: neither yes nor no")

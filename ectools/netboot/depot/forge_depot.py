@@ -1,4 +1,5 @@
-"""A forge as a depot, by the API that Forgejo and Gitea share (Forgejo 7, Gitea 1.22, and later).
+"""A forge as a depot, by the API that Forgejo and Gitea share (Forgejo 7, Gitea 1.22, and later);
+``github_depot`` says what GitHub does otherwise.
 
 A release is made as a draft, which nobody sees, filled, and then published: the forge has one release of a
 tag, so that whoever makes the draft has it (repoCreateRelease: 409). A channel is a file of the branch
@@ -24,7 +25,7 @@ from ectools.netboot.depot.interface import DEPOT_CHANNELS, ChannelFile, DepotEr
 if TYPE_CHECKING:
     from ectools.fetch.client import HttpClient
     from ectools.fetch.sending import SentReply
-    from ectools.netboot.depot.interface import Publication
+    from ectools.netboot.depot.interface import Publication, PublishedFile
     from ectools.netboot.settings.depot_address import ForgeAddress
 
 _log = log.Log(__name__)
@@ -33,63 +34,82 @@ BRANCH = "channels"
 _MAX_JSON = 4 << 20
 _JSON = {"Content-Type": "application/json"}
 # 409: there is one; 422: what is said to be there is not (routers/api/v1/repo/file.go of both).
-_REFUSED = (409, 422)
+REFUSED = (409, 422)
 
 
 class ForgeDepot:
-    """The releases of one repository."""
+    """The releases of one repository.
+
+    ``puts_new_files``: a file is made by the request that changes one.
+    """
+
+    puts_new_files = False
 
     def __init__(self, client: HttpClient, address: ForgeAddress) -> None:
         self.client = client
         self.where = str(address)
-        self._api = f"{address.host}/api/v1/repos/{quote(address.repo)}"
+        self.api = f"{address.api}/repos/{quote(address.repo)}"
 
     def publish(self, publication: Publication) -> bool:
         """See ``Depot``. A draft that is not finished is removed again."""
-        body = {"tag_name": publication.tag, "name": publication.tag, "draft": True}
-        reply = self._send("POST", "releases", body, accept=(201, 409))
-        if reply.status == 409:
+        draft = self.make_draft(publication.tag)
+        if draft is None:
             self._require_same(publication)
             return False
-        number = _field(reply.data, "id", int, self.where)
+        number = find_field(draft, "id", int, self.where)
         try:
             for file in publication.files:
-                send(
-                    self.client,
-                    "POST",
-                    f"{self._api}/releases/{number}/assets?name={quote(file.name, safe='')}",
-                    body=file.path,
-                    headers={"Content-Type": "application/octet-stream"},
-                    accept=(201,),
-                )
+                self.upload(draft, number, file)
             self._check_assets(number, publication)
         except BaseException:
             self._remove(number)
             raise
         # From here on it may be seen, whatever becomes of the answer: what may be published is not removed.
-        done = self._send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *_REFUSED))
-        if done.status != 200:
+        if not self.finish(number, publication.tag):
             # Where a forge lets there be two drafts of a tag, the second one is told so here.
             self._remove(number)
-            raise taken(self.where, publication.tag)
+            self._require_same(publication)
+            return False
         return True
+
+    def make_draft(self, tag: str) -> bytes | None:
+        """The description of a release that nobody sees; None where there is one of the tag."""
+        body = {"tag_name": tag, "name": tag, "draft": True}
+        reply = self.send("POST", "releases", body, accept=(201, 409))
+        return None if reply.status == 409 else reply.data
+
+    def upload(self, draft: bytes, number: int, file: PublishedFile) -> None:  # noqa: ARG002 - GitHub's says where
+        """Send a file of a draft, which is described as ``make_draft`` gave it."""
+        send(
+            self.client,
+            "POST",
+            f"{self.api}/releases/{number}/assets?name={quote(file.name, safe='')}",
+            body=file.path,
+            headers={"Content-Type": "application/octet-stream"},
+            accept=(201,),
+        )
+
+    def finish(self, number: int, tag: str) -> bool:  # noqa: ARG002 - GitHub wants it again
+        """Whether a draft is published by this; False: there is another release of the tag."""
+        done = self.send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *REFUSED))
+        return done.status == 200
 
     def _remove(self, number: int) -> None:
         with contextlib.suppress(EcError):
-            self._send("DELETE", f"releases/{number}", None, accept=(204, 404))
+            self.send("DELETE", f"releases/{number}", None, accept=(204, 404))
 
     def _check_assets(self, number: int, publication: Publication) -> None:
         """Raises DepotError where a file is not there as it was sent.
 
         One that was sent twice, because an answer was lost, is there twice: one of them goes.
         """
-        assets = _list(self._get(f"releases/{number}"), "assets", self.where)
+        assets = _list(self.get(f"releases/{number}"), "assets", self.where)
         sizes = {file.name: file.size for file in publication.files}
         seen: set[str] = set()
         for asset in assets:
             name, size = asset.get("name"), asset.get("size")
             if name in seen or sizes.get(str(name)) != size:
-                self._send("DELETE", f"releases/{number}/assets/{asset.get('id')}", None, accept=(204,))
+                self.send("DELETE", f"releases/{number}/assets/{asset.get('id')}", None, accept=(204,))
                 continue
             seen.add(str(name))
         if missing := sorted(sizes.keys() - seen):
@@ -116,23 +136,29 @@ class ForgeDepot:
 
     def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
         """See ``Depot``. Raises FetchError of 404 where there is no such release."""
-        release = self._get(f"releases/tags/{quote(tag, safe='')}")
+        release = self.get(f"releases/tags/{quote(tag, safe='')}")
         for asset in _list(release, "assets", self.where):
             if asset.get("name") == name:
-                return self.client.read(str(asset.get("browser_download_url")), limit=limit, what=name)
+                return self.read_asset(asset, limit=limit)
         return None
+
+    def read_asset(self, asset: dict[str, Any], *, limit: int) -> bytes:
+        """The content of a file, as the forge describes it."""
+        return self.client.read(
+            str(asset.get("browser_download_url")), limit=limit, what=str(asset.get("name"))
+        )
 
     def read_channel(self, name: str) -> ChannelFile | None:
         """See ``Depot``."""
         try:
-            found = self._get(f"contents/{DEPOT_CHANNELS}/{name}.json?ref={BRANCH}")
+            found = self.get(f"contents/{DEPOT_CHANNELS}/{name}.json?ref={BRANCH}")
         except FetchError as error:
             if error.status == 404:
                 return None
             raise
-        version = _field(found, "sha", str, self.where)
+        version = find_field(found, "sha", str, self.where)
         try:
-            data = base64.b64decode(_field(found, "content", str, self.where))
+            data = base64.b64decode(find_field(found, "content", str, self.where))
         except ValueError as error:
             raise DepotError(f"{self.where}: the content of the channel {name} is no base64") from error
         return ChannelFile(data=data, version=version)
@@ -146,41 +172,47 @@ class ForgeDepot:
             "message": f"{DEPOT_CHANNELS}: {name}",
             **({} if version is None else {"sha": version}),
         }
-        method = "POST" if version is None else "PUT"
-        self._send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *_REFUSED))
+        method = "POST" if version is None and not self.puts_new_files else "PUT"
+        self.send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *REFUSED))
         there = self.read_channel(name)
         if there is None or there.data != data:
             raise moved(self.where, name)
 
     def _require_branch(self) -> None:
         try:
-            self._get(f"branches/{BRANCH}")
+            self.get(f"branches/{BRANCH}")
         except FetchError as error:
             if error.status != 404:
                 raise
             _log.info("the branch of the channels is made", forge=self.where, branch=BRANCH)
-            self._send("POST", "branches", {"new_branch_name": BRANCH}, accept=(201, 409))
+            self.make_branch()
 
-    def _get(self, path: str) -> bytes:
+    def make_branch(self) -> None:
+        """Make the branch of the channels, of the repository's own one."""
+        self.send("POST", "branches", {"new_branch_name": BRANCH}, accept=(201, 409))
+
+    def get(self, path: str) -> bytes:
+        """The answer of the repository's API. Raises FetchError."""
         return self.client.read(
-            f"{self._api}/{path}", limit=_MAX_JSON, what="the forge's answer", take_page=True
+            f"{self.api}/{path}".rstrip("/"), limit=_MAX_JSON, what="the forge's answer", take_page=True
         )
 
-    def _send(self, method: str, path: str, body: Any, *, accept: tuple[int, ...]) -> SentReply:
+    def send(self, method: str, path: str, body: Any, *, accept: tuple[int, ...]) -> SentReply:
+        """The answer to something that changes the repository. Raises FetchError."""
         data = None if body is None else json.dumps(body).encode()
-        return send(self.client, method, f"{self._api}/{path}", body=data, headers=_JSON, accept=accept)
+        return send(self.client, method, f"{self.api}/{path}", body=data, headers=_JSON, accept=accept)
 
 
-def _field(data: bytes, name: str, kind: type[Any], where: str) -> Any:
+def find_field(data: bytes, name: str, kind: type[Any], where: str) -> Any:
     """A member of the object that a forge has answered. Raises DepotError."""
     try:
         value = parse_json(data, where=where)[name]
         if isinstance(value, kind):
             return value
     except (InputError, KeyError, TypeError) as error:
-        raise DepotError(f"{where}: the answer is not a Forgejo's: it has no {name}") from error
-    raise DepotError(f"{where}: the answer is not a Forgejo's: its {name} is of another kind")
+        raise DepotError(f"{where}: the answer is not a forge's: it has no {name}") from error
+    raise DepotError(f"{where}: the answer is not a forge's: its {name} is of another kind")
 
 
 def _list(data: bytes, name: str, where: str) -> list[dict[str, Any]]:
-    return [each for each in _field(data, name, list, where) if isinstance(each, dict)]
+    return [each for each in find_field(data, name, list, where) if isinstance(each, dict)]

@@ -17,7 +17,7 @@ RECORD_NAME = "release.json"
 """What is published last of a release: it says that all is there."""
 MAX_CHANNEL_BYTES = 256 << 10
 CHANNEL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,254}", re.ASCII)
+TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", re.ASCII)
 """As ``ectools netboot pack`` takes it: a directory's name, and a word of a URL."""
 
 
@@ -99,7 +99,8 @@ def check_tag_name(tag: str) -> str:
     """A tag that a directory can be called. Raises InputError."""
     if TAG_NAME.fullmatch(tag) is None:
         raise InputError(
-            f"{tag!r}: is no tag for a release", hint="letters, digits and . _ + -: boot-v2026.03.02"
+            f"{tag!r}: is no tag for a release",
+            hint="letters, digits and . _ + -, 128 at most: boot-v2026.03.02",
         )
     return tag
 

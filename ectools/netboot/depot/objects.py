@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ectools.fetch.client import HttpClient
     from ectools.fetch.sending import SentReply
     from ectools.netboot.depot.interface import Publication, PublishedFile
+    from ectools.netboot.depot.multipart import MultipartUploads
 
 _PROBE = "conditional-writes.txt"
 _PROBE_TEXT = b"Whoever publishes asks by this object whether the store heeds If-None-Match.\n"
@@ -44,28 +45,29 @@ _MAX_AHEAD = 1000
 _WRITTEN = (200, 201, 204)
 # AWS: 409 where two conditional writes meet. RFC 9110: 412 where the condition is false.
 _REFUSED = (409, 412)
-_MAX_PUT = 5 << 30
-"""What one PUT may carry (AWS, "Uploading objects")."""
 
 
 class ObjectDepot:
-    """A depot below ``url``, which has no slash at its end; ``where`` names it in messages."""
+    """A depot below ``url``, which has no slash at its end; ``where`` names it in messages.
 
-    def __init__(self, client: HttpClient, url: str, *, where: str) -> None:
+    ``parts``: how large files are sent to a store that speaks S3; None: each by one PUT.
+    """
+
+    def __init__(
+        self, client: HttpClient, url: str, *, where: str, parts: MultipartUploads | None = None
+    ) -> None:
         self.client = client
+        self.parts = parts
         self.where = where
-        self._url = url
+        self.url = url
         self._is_asked = False
 
     def find_url(self, tag: str, name: str) -> str:
         """Where a file of a release stands, or would."""
-        return f"{self._url}/{DEPOT_RELEASES}/{quote(tag)}/{quote(name)}"
+        return f"{self.url}/{DEPOT_RELEASES}/{quote(tag)}/{quote(name)}"
 
     def publish(self, publication: Publication) -> bool:
         """See ``Depot``. What was interrupted goes on with the files that are missing."""
-        for file in publication.files:
-            if file.size > _MAX_PUT:
-                raise DepotError(f"{file.path}: has {file.size} bytes; one request carries {_MAX_PUT}")
         self._require_conditions()
         *_, record = publication.files
         is_new = False
@@ -124,8 +126,11 @@ class ObjectDepot:
         if send(self.client, "HEAD", url, accept=(*_WRITTEN, 403, 404)).status in _WRITTEN:
             self._require_same(tag, file)
             return False
-        reply = self._put(url, file.path, file.sha256, {"If-None-Match": "*"})
-        if reply.status in _REFUSED:
+        if self.parts is not None and file.size > self.parts.above:
+            status = self.parts.upload(self.client, url, file)
+        else:
+            status = self._put(url, file.path, file.sha256, {"If-None-Match": "*"}).status
+        if status not in _WRITTEN:
             self._require_same(tag, file)
             return False
         return True
@@ -164,7 +169,7 @@ class ObjectDepot:
         """Raises DepotError where the server would let one publisher overwrite another."""
         if self._is_asked:
             return
-        url = f"{self._url}/{_PROBE}"
+        url = f"{self.url}/{_PROBE}"
         digest = _hash(_PROBE_TEXT)
         self._put(url, _PROBE_TEXT, digest, {"If-None-Match": "*"})
         if self._put(url, _PROBE_TEXT, digest, {"If-None-Match": "*"}).status not in _REFUSED:
@@ -175,10 +180,10 @@ class ObjectDepot:
         self._is_asked = True
 
     def _find_channel(self, name: str, number: int) -> str:
-        return f"{self._url}/{DEPOT_CHANNELS}/{name}/{number}.json"
+        return f"{self.url}/{DEPOT_CHANNELS}/{name}/{number}.json"
 
     def _find_newest(self, name: str) -> str:
-        return f"{self._url}/{DEPOT_CHANNELS}/{name}/newest"
+        return f"{self.url}/{DEPOT_CHANNELS}/{name}/newest"
 
     def _read(self, url: str, *, limit: int, what: str) -> bytes | None:
         try:

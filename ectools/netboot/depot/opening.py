@@ -10,9 +10,19 @@ from ectools.fetch.sigv4 import RequestSigner
 from ectools.fetch.trust import SYSTEM_TRUST
 from ectools.netboot.depot.directory import DirectoryDepot
 from ectools.netboot.depot.forge_depot import ForgeDepot
+from ectools.netboot.depot.github_depot import GitHubDepot
+from ectools.netboot.depot.multipart import MultipartUploads
 from ectools.netboot.depot.objects import ObjectDepot
+from ectools.netboot.depot.registry import RegistryDepot
+from ectools.netboot.depot.registry_client import RegistryClient, find_registry_login
 from ectools.netboot.depot.s3_credentials import find_s3_credentials
-from ectools.netboot.settings.depot_address import DirectoryAddress, ForgeAddress, S3Address, WebAddress
+from ectools.netboot.settings.depot_address import (
+    DirectoryAddress,
+    ForgeAddress,
+    OciAddress,
+    S3Address,
+    WebAddress,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from ectools.fetch.trust import Trust
     from ectools.netboot.settings.depot_address import DepotAddress
 
-AnyDepot = DirectoryDepot | ObjectDepot | ForgeDepot
+AnyDepot = DirectoryDepot | ObjectDepot | ForgeDepot | RegistryDepot
 
 
 def open_depot(
@@ -35,7 +45,7 @@ def open_depot(
 ) -> AnyDepot:
     """A depot; nothing is asked of it yet.
 
-    ``token`` is for a forge or a web server, ``credentials_file`` for S3.
+    ``token`` is for a forge or a web server, ``credentials_file`` for S3 or a registry.
     Raises FileError and InputError of the credentials.
     """
     match address:
@@ -49,12 +59,23 @@ def open_depot(
             found = find_s3_credentials(credentials_file)
             signer = None if found is None else RequestSigner(credentials=found, region=address.region)
             client = HttpClient(address.url, authorization=signer, retry=retry, trust=trust, advise=_advise)
-            return ObjectDepot(client, address.url, where=str(address))
+            parts = MultipartUploads(bucket_url=address.bucket_url)
+            return ObjectDepot(client, address.url, where=str(address), parts=parts)
         case ForgeAddress():
-            # Forgejo API, "Authentication".
+            # Forgejo API and GitHub REST API, both "Authentication".
             given = None if token is None else f"token {token}"
-            client = HttpClient(address.host, authorization=given, retry=retry, trust=trust, advise=_advise)
-            return ForgeDepot(client, address)
+            client = HttpClient(address.api, authorization=given, retry=retry, trust=trust, advise=_advise)
+            if not address.is_github:
+                return ForgeDepot(client, address)
+            # Its files are taken at another host, which is to know who sends them.
+            uploads = HttpClient(
+                address.uploads, authorization=given, retry=retry, trust=trust, advise=_advise
+            )
+            return GitHubDepot(client, address, uploads=uploads)
+        case OciAddress():
+            login = find_registry_login(credentials_file, address.host)
+            registry = RegistryClient(address.origin, login=login, retry=retry, trust=trust, advise=_advise)
+            return RegistryDepot(registry, address.url, where=str(address))
         case _:
             assert_never(address)
 

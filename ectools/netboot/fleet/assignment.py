@@ -39,7 +39,8 @@ class Assignment:
     report; ``health_units``: units that are active then. ``refused``: it is told that it is not known, and
     left to its firmware. ``origins``: the name of each value → the option, below ``fleet``, that says so, or
     who has said so for a while; a value that none says has none. ``once``: it is for one boot. ``install``:
-    what it installs, where that is what it boots.
+    what it installs, where that is what it boots. ``installs``: the name of the installed system that is on
+    its disk, or comes there, None: the only one that its release has.
     """
 
     node: str | None
@@ -55,6 +56,7 @@ class Assignment:
     origins: dict[str, str]
     once: bool = False
     install: InstallPlan | None = None
+    installs: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +185,7 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
         health_units=group.health_units,
         refused=False,
         origins=origins,
+        installs=node.install.over(group.install).system,
     )
 
 

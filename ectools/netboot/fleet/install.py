@@ -73,6 +73,8 @@ class NodeInstall:
 
     ``disk`` is the node's own name of what it writes to; ``system`` a store path. ``done``: the disk boots.
     ``leads``: the node boots from its disk for that, whatever release it would get over the network.
+    ``credential``: the SHA-256 of what the system on the disk shows, None: it has nothing to show.
+    ``next_credential``: of the one that it was given last, and has not shown yet.
     """
 
     order: str
@@ -83,6 +85,19 @@ class NodeInstall:
     release: str
     done: bool = False
     leads: bool = False
+    credential: str | None = None
+    next_credential: str | None = None
+
+    def accepts(self, shown: str) -> bool:
+        """Whether a credential of that SHA-256 is the node's."""
+        return self.done and shown in (self.credential, self.next_credential)
+
+    def renew(self, shown: str, given: str) -> NodeInstall:
+        """The same once ``shown`` was shown and ``given`` is given for it, both SHA-256.
+
+        Until that one is shown, its answer may have been lost: what was shown stays good.
+        """
+        return replace(self, credential=shown, next_credential=given)
 
 
 def build_install_plan(settings: InstallSettings, order: str) -> InstallPlan:

@@ -220,7 +220,7 @@ class LiveFleet:
                 raise ContradictionError(
                     f"{name}: was not added, but stands in {self._where}", hint="take it away there"
                 )
-            await self._store.delete(ADDED_NODES + name)
+            await self._store.delete(ADDED_NODES + name, expected=self._revisions.get(ADDED_NODES + name, 0))
             self._put_added(name, None, 0)
             self._join()
         self._tell(name)
@@ -307,7 +307,7 @@ class LiveFleet:
                 try:
                     revision = await self._write(key, after)
                 except StateConflictError:
-                    self._adopt_override(name, await self._store.get(key))
+                    self._adopt_override(name, await self._store.get(key, fresh=True))
                 else:
                     self._put(name, after, revision)
                     self._tell(name)

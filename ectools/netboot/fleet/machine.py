@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ectools.netboot.fleet.model import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_LENGTH = 255
 """Characters of a value that a machine sends; SMBIOS bounds its strings by a byte of their own."""
@@ -98,3 +98,16 @@ def normalize_text(text: str) -> str | None:
     said = text.strip()
     is_set = _BLANK.fullmatch(said) is None and said.lower() not in _PLACEHOLDERS
     return said if is_set and len(said) <= MAX_LENGTH and said.isprintable() and said.isascii() else None
+
+
+_RULES = {
+    "mac": normalize_mac,
+    "uuid": normalize_uuid,
+    "serial": normalize_text,
+    "asset": normalize_text,
+}
+
+
+def normalize_keys(known_by: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(kind, value) of what a running machine says of itself, without what tells it from no other."""
+    return [(kind, value) for kind, raw in known_by if (value := _RULES[kind](raw)) is not None]

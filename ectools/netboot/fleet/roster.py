@@ -58,6 +58,11 @@ class Roster:
         return self._others.find_known(key) if node is None and self._others is not None else node
 
 
+def find_claimed(roster: Roster, keys: Iterable[tuple[str, str]]) -> set[str]:
+    """The names of all nodes that are known by any of ``keys``."""
+    return {node.name for key in keys if (node := roster.find_known(key)) is not None}
+
+
 def _index(nodes: Iterable[Node]) -> dict[tuple[str, str], Node]:
     # Of two nodes with one key there is no fleet (build), so that the order is nothing.
     return {key: node for node in nodes for key in list_keys(node.match)}

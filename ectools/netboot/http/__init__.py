@@ -6,5 +6,6 @@
 ``conditional`` RFC 9110's conditions and ranges, pure · ``handler`` a request → its response ·
 ``responses`` how each kind is sent · ``sendfile`` files → sockets, in turn · ``connection`` limits and
 deadlines of one client · ``access_log`` one line a request · ``self_check`` whether it answers itself ·
-``garbage`` collections that hold nobody up · ``server`` puts them together.
+``garbage`` collections that hold nobody up · ``descriptors`` how many files may be open ·
+``server`` puts them together.
 """

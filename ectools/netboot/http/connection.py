@@ -117,6 +117,10 @@ class Connection(asyncio.Protocol):
         So many bytes of its body may be wanted, and do not count as sent ahead.
         """
         self._turn_to(ConnectionState.BUSY, Use.WORK)
+        if has_body:
+            # What a node says is answered when it is kept: the disk decides when, and short turns of the loop
+            # would only cost the downloads of others meanwhile (bench/fleet).
+            self._hooks.scheduler.waiting.discard(self)
         self.deadline = None
         self._ahead = -wanted_bytes
         self._has_body = has_body
@@ -205,6 +209,14 @@ class Connection(asyncio.Protocol):
             rate = self._hooks.scheduler.measure_rate(self._transfer, seconds)
             slow = rate is not None and rate < least_rate
         self._hooks.admission.use(self, Use.SLOW if slow else Use.WORK)
+
+    def rest(self, now: float, seconds: float) -> None:
+        """No download of another's is hurried for a client that has had so long to send its request.
+
+        ``now`` is the loop's time. With the next byte it is waited for again.
+        """
+        if self.state is ConnectionState.HEADER and now - self.since >= seconds:
+            self._hooks.scheduler.waiting.discard(self)
 
     def expire(self) -> None:
         """Act on a deadline that has passed: 408 to a request that was begun, else the connection's end."""

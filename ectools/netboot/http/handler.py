@@ -106,10 +106,16 @@ class Router(Protocol):
 
 
 class Receiver(Protocol):
-    """Who takes bodies (POST): of at most ``max_bytes``, and of whom it has let in before one is read."""
+    """Who takes bodies (POST): of whom it has let in before one is read."""
 
     @property
-    def max_bytes(self) -> int: ...
+    def max_bytes(self) -> int:
+        """Bytes of the largest body that it takes at any path."""
+        ...
+
+    def bound(self, info: RequestInfo) -> int:
+        """Bytes of the largest one that it takes at this path."""
+        ...
 
     def is_for(self, info: RequestInfo) -> bool:
         """Whether bodies are taken at this path; else the method is none (405), whoever asks."""
@@ -201,8 +207,8 @@ class RequestHandler:
         length = _find_length(request)
         if length is None:
             raise RejectedError(411, "a Content-Length is needed")
-        if length > receiver.max_bytes:
-            raise RejectedError(413, f"more than {receiver.max_bytes} bytes")
+        if length > (most := receiver.bound(info)):
+            raise RejectedError(413, f"more than {most} bytes")
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110, section 10.1.1
         try:

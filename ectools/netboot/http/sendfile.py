@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 SLICE_BYTES = 4 << 20
 TURN_SECONDS = 0.005
-# While somebody waits: from its connection to its answer a client takes about six turns of the loop.
-HURRIED_SLICE_BYTES = 512 << 10
+# While somebody waits: from its connection to its answer a client takes about six turns of the loop. A slice
+# is about what a socket takes at once; with a quarter of it each byte costs an eighth more processor time.
+HURRIED_SLICE_BYTES = 2 << 20
 HURRIED_TURN_SECONDS = 0.0005
 _DISK_READERS = 4
 # What the kernel reads ahead at once (read_ahead_kb): seldom less of a file than that is in memory.
@@ -84,8 +85,9 @@ class Transfer:
 class SendfileScheduler:
     """The scheduler of all downloads of one event loop.
 
-    ``waiting`` holds whoever waits for something else than a download: as long as anybody does, turns are
-    short.
+    ``waiting`` holds whoever waits for something else than a download, and for this loop: as long as anybody
+    does, turns are short. That costs the downloads something, so that whoever waits for a disk, or has sent
+    nothing for a while, is not in it.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -18,8 +17,9 @@ from aiohttp.http import HttpProcessingError
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_rejection
-from ectools.netboot.http.admission import LOBBY_CONNECTIONS, Admission, Standing
+from ectools.netboot.http.admission import Admission, Standing
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, ConnectionState, Hooks
+from ectools.netboot.http.descriptors import ACCEPTS_PER_TURN, reserve_descriptors
 from ectools.netboot.http.garbage import settle_memory
 from ectools.netboot.http.handler import AccessCheck, Receiver, RequestHandler, Router
 from ectools.netboot.http.responses import MemoryReply
@@ -40,18 +40,14 @@ LOBBY_HEADER_SECONDS = 2.0
 """Time for a connection in the lobby to send its request."""
 DRAIN_GRACE_SECONDS = 1.0
 """Time for a client that has connected to send its first request while the server drains."""
-_ACCEPTS_PER_TURN = 16
 _ACCEPT_RETRY_SECONDS = 0.5
-# A connection's socket, its file, and the socket's duplicate for the download.
-_DESCRIPTORS_PER_CONNECTION = 3
-# Its own, and those of connections that made room in this turn.
-_DESCRIPTORS_OF_THE_PROCESS = 64 + _ACCEPTS_PER_TURN
 # While slots are short, a download has to get along, or make room for who needs one.
 _SLOW_SECONDS = 10.0
 _LEAST_BYTES_PER_SECOND = 32 << 10
 _SELF_CHECK_SECONDS = 10.0
 _DEADLINES_SECONDS = 0.05
 _EXPIRED_PER_TURN = 16
+_SILENT_SECONDS = 0.25
 
 
 class HttpServer:
@@ -218,7 +214,7 @@ class HttpServer:
         return answer
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 client, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -270,6 +266,8 @@ class HttpServer:
     def _keep_up(self) -> None:
         """What is to be looked at now and then, and need not be at once."""
         now = self._loop.time()
+        for connection in self._connections:
+            self._guarded(connection.rest, connection, now, _SILENT_SECONDS)
         if self.admission.slots.short:
             for connection in list(self._connections):
                 self._guarded(connection.mark_slow, connection, now, _SLOW_SECONDS, _LEAST_BYTES_PER_SECOND)
@@ -349,25 +347,3 @@ async def serve(
         dropped = await server.drain()
         await server.close()
         _log.info("boot HTTP server has stopped", dropped=dropped)
-
-
-def reserve_descriptors(max_connections: int) -> int:
-    """Raise this process's soft limit of open files to what so many connections need.
-
-    Returns how many the hard limit allows. Raises EcError where it allows none.
-    """
-    needed = _DESCRIPTORS_PER_CONNECTION * max_connections + LOBBY_CONNECTIONS + _DESCRIPTORS_OF_THE_PROCESS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < needed and soft != resource.RLIM_INFINITY:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return max_connections
-    possible = (soft - LOBBY_CONNECTIONS - _DESCRIPTORS_OF_THE_PROCESS) // _DESCRIPTORS_PER_CONNECTION
-    if possible < 1:
-        raise EcError(
-            f"at most {soft} files may be open, and {needed} are needed for {max_connections} connections",
-            hint="raise the limit (ulimit -Hn; in a unit: LimitNOFILE)",
-        )
-    _log.warning("the limit of open files allows fewer connections", wanted=max_connections, allowed=possible)
-    return possible

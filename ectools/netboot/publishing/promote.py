@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -47,12 +48,16 @@ class Promotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Promoter:
-    """Who leads a depot's channels: by the content of a private key's file. ``clock`` gives Unix seconds."""
+    """Who leads a depot's channels: by the content of a private key's file. ``clock`` gives Unix seconds.
+
+    ``former_key`` is the public key of another one that has led them so far, and does from now on no more.
+    """
 
     depot: Depot
     where: str
     form: SignatureFormat
     private_key: bytes
+    former_key: bytes | None = None
     clock: Callable[[], float] = time.time
 
     def promote(
@@ -76,7 +81,7 @@ class Promoter:
         # Who leads to it again has found it good after all.
         left = tuple(dict.fromkeys(each for each in (*known, *withdrawn) if each != tag))[-MAX_WITHDRAWN:]
         is_same = before is not None and (before.tag, before.sums, before.withdrawn) == (tag, sums, left)
-        if before is not None and is_same and valid_days is None:
+        if before is not None and is_same and before.expires_at is None and valid_days is None:
             return Promotion(pointer=before, before=before, is_moved=False)
         now = int(self.clock())
         pointer = ChannelPointer(
@@ -139,6 +144,15 @@ class Promoter:
         return hashlib.sha256(sums).hexdigest()
 
     def _open(self, data: bytes, channel: str) -> ChannelPointer:
-        public = find_public_key(self.form, self.private_key)
         where = f"{self.where}: the channel {channel}"
-        return open_pointer(data, channel, form=self.form, public_key=public, where=where)
+        own = find_public_key(self.form, self.private_key)
+        if self.former_key is not None:
+            with contextlib.suppress(SignatureError):
+                return open_pointer(data, channel, form=self.form, public_key=self.former_key, where=where)
+        try:
+            return open_pointer(data, channel, form=self.form, public_key=own, where=where)
+        except SignatureError as error:
+            if self.former_key is not None or error.hint is not None:
+                raise
+            hint = "where the key is a new one, --former-key names the public key of the one before"
+            raise SignatureError(error.message, hint=hint) from error

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ectools import __version__
 from ectools.errors import InputError
+from ectools.redact import redact_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +37,16 @@ class BuildSource:
     uri: str | None = None
     commit: str | None = None
     builder: str | None = None
-    lock: str | None = field(default=None)
+    lock: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises InputError for what is no commit, or one of nothing."""
+        """Raises InputError for what is no commit, or one of nothing, and for what says who reads it."""
+        for option, uri in (("--source", self.uri), ("--builder", self.builder)):
+            if uri is not None and (shown := redact_user(uri)) != uri:
+                hint = "a statement is for everybody: write the address without it"
+                raise InputError(f"{option}: {shown}: an address with a user or a password", hint=hint)
+        if self.lock is not None and self.uri is None:
+            raise InputError("--lock: is a source's, and no --source is given")
         if self.commit is not None and (self.uri is None or _COMMIT.fullmatch(self.commit) is None):
             raise InputError(
                 f"{self.commit!r}: is no commit of a source",

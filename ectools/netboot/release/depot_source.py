@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ectools.errors import InputError
 from ectools.netboot.depot.directory import DirectoryDepot
 from ectools.netboot.depot.objects import ObjectDepot
+from ectools.netboot.depot.registry import RegistryDepot
 from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_checksums
 from ectools.netboot.release.download import Archive, Download, LocalArchive
 from ectools.netboot.release.followed import open_source
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.fetch.retry import RetryPolicy
+    from ectools.netboot.depot.opening import AnyDepot
     from ectools.netboot.settings.model import DepotSource
 
 
@@ -43,14 +45,14 @@ def find_in_depot(source: DepotSource, tag: str, retry: RetryPolicy) -> DepotRel
             hint="release.source and release.tag name it; `ectools netboot publish` puts it there",
         )
     names = [SUMS_NAME, *parse_checksums(sums, where=f"{SUMS_NAME} of {where}")]
-    assets = tuple(Asset(name=name, url=_find_url(depot, tag, name), size=None) for name in names)
+    assets = _list_assets(depot, tag, names)
 
     def read(name: str, limit: int) -> bytes | None:
         return depot.read_file(tag, name, limit=limit)
 
     def open_archive(asset: Asset) -> Archive:
         match depot:
-            case ObjectDepot():
+            case ObjectDepot() | RegistryDepot():
                 return Download(depot.client, asset)
             case DirectoryDepot():
                 path = depot.find_path(tag, asset.name)
@@ -67,6 +69,17 @@ def find_in_depot(source: DepotSource, tag: str, retry: RetryPolicy) -> DepotRel
     )
 
 
-def _find_url(depot: object, tag: str, name: str) -> str:
-    """Where an archive is read over HTTP; of a directory, a name alone that is none."""
-    return depot.find_url(tag, name) if isinstance(depot, ObjectDepot) else f"http://localhost/{name}"
+def _list_assets(depot: AnyDepot, tag: str, names: list[str]) -> tuple[Asset, ...]:
+    """The files that are listed, with where each is read over HTTP; of a directory, a name that is none.
+
+    What a registry does not have is left out.
+    """
+    match depot:
+        case ObjectDepot():
+            return tuple(Asset(name=name, url=depot.find_url(tag, name), size=None) for name in names)
+        case RegistryDepot():
+            blobs = depot.list_blobs(tag) or {}
+            found = [blobs[name] for name in names if name in blobs]
+            return tuple(Asset(name=blob.name, url=blob.url, size=blob.size or None) for blob in found)
+        case _:
+            return tuple(Asset(name=name, url=f"http://localhost/{name}", size=None) for name in names)

@@ -13,7 +13,7 @@ from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from urllib3.response import BaseHTTPResponse
@@ -34,7 +34,7 @@ class Archive(Protocol):
     source: str
     size: int | None
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Its content, once."""
 
     def sha256(self) -> str:
@@ -51,7 +51,7 @@ class LocalArchive:
         self._path = path
         self._digest = sha256()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Raises FileError."""
         with os.fdopen(open_regular(self._path), "rb", buffering=0) as file:
             while chunk := self._read(file):
@@ -82,6 +82,7 @@ class Download:
         self.size = asset.size
         self._client = client
         self._url = asset.url
+        self._headers = asset.headers
         self._etag: str | None = None
         self._received = 0
         self._digest = sha256()
@@ -90,7 +91,7 @@ class Download:
         """In hexadecimal."""
         return self._digest.hexdigest()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Raises FetchError once there is no further attempt, or where the file changed on the server."""
         failures, mark = 0, 0
         while True:
@@ -109,9 +110,9 @@ class Download:
                 return
 
     def _read_rest(self) -> Iterator[bytes]:
-        headers = {}
+        headers = dict(self._headers)
         if self._received and self._etag is not None:
-            headers = {"Range": f"bytes={self._received}-", "If-Range": self._etag}
+            headers |= {"Range": f"bytes={self._received}-", "If-Range": self._etag}
         with self._client.open(self._url, headers=headers, accept=(200, 206, 416)) as response:
             if response.status == 200:
                 self._note(response)

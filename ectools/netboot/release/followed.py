@@ -16,7 +16,6 @@ from ectools.netboot.fleet.load import load_whole
 from ectools.netboot.release.channels import check_pointer, read_pointer
 from ectools.netboot.release.checksums import SUMS_NAME
 from ectools.netboot.release.forge_token import find_forge_token
-from ectools.netboot.settings.depot_address import ForgeAddress
 from ectools.netboot.settings.model import DepotSource, Forge
 from ectools.netboot.signature import MAX_KEY_BYTES
 
@@ -43,13 +42,10 @@ class Followed:
 def open_source(source: Forge | DepotSource, retry: RetryPolicy) -> AnyDepot:
     """The depot that releases are staged from. Raises FileError, InputError."""
     is_forge = isinstance(source, Forge)
-    address = (
-        ForgeAddress(host=source.host, repo=source.repo) if isinstance(source, Forge) else source.address
-    )
     # A web server's token is in no variable: that is a forge's.
     token = find_forge_token(source.token_file) if is_forge or source.token_file is not None else None
     return open_depot(
-        address,
+        source.address,
         retry=retry,
         token=token,
         credentials_file=None if isinstance(source, Forge) else source.credentials_file,

@@ -1,9 +1,11 @@
-"""A Forgejo's release → where its archive, sums and signature are (Forgejo API, repoGetReleaseByTag)."""
+"""A forge's release → where its archive, sums and signature are (Forgejo API, repoGetReleaseByTag; GitHub
+REST API, "Get a release by tag name", which is nearly the same).
+"""
 
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 from urllib.parse import quote
 
@@ -11,12 +13,16 @@ from ectools.errors import EcError, InputError, cut, show_list
 from ectools.fetch.client import FetchError, url_origin
 from ectools.fetch.rejection import RejectionKind
 from ectools.files import parse_json
+from ectools.netboot.depot.github_depot import CONTENT_HEADERS
 from ectools.netboot.release.systems import find_system_name, is_archive_name
 from ectools.redact import redact_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ectools.fetch.client import HttpClient
     from ectools.fetch.rejection import Rejection
+    from ectools.netboot.settings.depot_address import ForgeAddress
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_NAME = 255
@@ -28,11 +34,14 @@ class ForgeError(EcError):
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """A file of a release; ``size`` in bytes, None where the forge does not say."""
+    """A file of a release; ``size`` in bytes, None where the forge does not say. It is asked for with
+    ``headers``.
+    """
 
     name: str
     url: str
     size: int | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +157,15 @@ def _advise_status(rejection: Rejection) -> str | None:
             return None
 
 
-def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -> ForgeRelease:
-    """The release of a tag, or the latest. Raises FetchError, ForgeError."""
+def find_release(
+    client: HttpClient, address: ForgeAddress, *, tag: str | None, by_api: bool = False
+) -> ForgeRelease:
+    """The release of a tag, or the latest. Raises FetchError, ForgeError.
+
+    ``by_api``: its files are read by the API, as those of a private repository of GitHub have to be.
+    """
     end = "latest" if tag is None else f"tags/{quote(tag, safe='')}"
-    url = f"{host}/api/v1/repos/{quote(repo)}/releases/{end}"
+    url = f"{address.api}/repos/{quote(address.repo)}/releases/{end}"
     shown = redact_url(url)
     try:
         data = client.read(url, limit=MAX_JSON_BYTES, what="the release's description", take_page=True)
@@ -166,7 +180,7 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
         raise ForgeError(
             f"{shown}: the answer is not JSON{page}", hint="release.host must be a Forgejo's address"
         ) from error
-    release = _parse_release(raw, shown)
+    release = _parse_release(raw, shown, by_api=by_api)
     if tag is not None and release.tag != tag:
         raise ForgeError(
             f"{shown}: the forge answers with the release {release.tag!r}, and {tag!r} was asked for",
@@ -177,7 +191,7 @@ def find_release(client: HttpClient, *, host: str, repo: str, tag: str | None) -
     return release
 
 
-def _parse_release(raw: Any, where: str) -> ForgeRelease:
+def _parse_release(raw: Any, where: str, *, by_api: bool) -> ForgeRelease:
     if not isinstance(raw, dict) or not isinstance(raw.get("tag_name"), str):
         raise ForgeError(
             f"{where}: the answer is not a release: it has no tag_name",
@@ -188,18 +202,21 @@ def _parse_release(raw: Any, where: str) -> ForgeRelease:
     if not isinstance(assets, list):
         raise ForgeError(f"{where}: assets: an array was expected")
     return ForgeRelease(
-        tag=raw["tag_name"], where=where, assets=tuple(_parse_asset(asset, where) for asset in assets)
+        tag=raw["tag_name"],
+        where=where,
+        assets=tuple(_parse_asset(asset, where, by_api=by_api) for asset in assets),
     )
 
 
-def _parse_asset(raw: Any, where: str) -> Asset:
+def _parse_asset(raw: Any, where: str, *, by_api: bool) -> Asset:
+    member = "url" if by_api else "browser_download_url"
     name = raw.get("name") if isinstance(raw, dict) else None
-    url = raw.get("browser_download_url") if isinstance(raw, dict) else None
+    url = raw.get(member) if isinstance(raw, dict) else None
     if not isinstance(name, str) or not name or "/" in name or not isinstance(url, str):
-        raise ForgeError(f"{where}: assets: a file without a name or a browser_download_url")
+        raise ForgeError(f"{where}: assets: a file without a name or a {member}")
     size = raw.get("size")
     valid = isinstance(size, int) and not isinstance(size, bool) and size > 0
-    return Asset(name=name, url=url, size=size if valid else None)
+    return Asset(name=name, url=url, size=size if valid else None, headers=CONTENT_HEADERS if by_api else {})
 
 
 def _show(name: str) -> str:

@@ -63,6 +63,29 @@ def find_root(directory: Path, release: Release, system: System, wanted: str | N
     return choose_root(roots, wanted, title=release.title)
 
 
+def find_update(directory: Path, release: Release, system: str, wanted: str | None) -> tuple[str, str]:
+    """The store path of what a node on a disk is to run of a release; and its cache, below the release.
+
+    ``system`` is the name of the release's system that the node was installed by. ``directory`` is the
+    release's. It reads files. Raises NoInstalledSystemError.
+    """
+    cached = {
+        each.name: cache for each in release.systems if (cache := find_cache(release, each)) is not None
+    }
+    chosen = {system: cached[system]} if system in cached else cached
+    if len(chosen) > 1:
+        known = show_list(sorted(chosen))
+        raise NoInstalledSystemError(f"{release.title} has systems for {known}, and none for {system!r}")
+    roots: list[str] = []
+    for cache in chosen.values():
+        try:
+            roots = read_roots(directory, cache)
+        except FileError as error:
+            raise NoInstalledSystemError(f"{release.title}: {error.message}") from error
+    root = choose_root(roots, wanted, title=release.title)
+    return root, next(iter(chosen.values()))
+
+
 def _is_called(root: str, wanted: str) -> bool:
     match = _ROOT.fullmatch(root)
     name = "" if match is None else match[1]

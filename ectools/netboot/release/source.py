@@ -149,14 +149,15 @@ def _find_published(
 ) -> tuple[ArchiveSource, ...]:
     token = find_forge_token(forge.token_file)
     client = HttpClient(
-        forge.host,
-        # Forgejo API, "Authentication".
+        forge.address.api,
+        # Forgejo API and GitHub REST API, both "Authentication".
         authorization=None if token is None else f"token {token}",
         retry=retry,
         advise=advise,
         trust=load_trust(forge.ca_file, option="release.caFile"),
     )
-    release = find_release(client, host=forge.host, repo=forge.repo, tag=forge.tag)
+    by_api = forge.is_github and token is not None
+    release = find_release(client, forge.address, tag=forge.tag, by_api=by_api)
     published = Published(
         where=release.where,
         names=lambda: [asset.name for asset in release.assets],
@@ -263,6 +264,6 @@ def _read_assets(client: HttpClient, release: ForgeRelease) -> Callable[[str, in
         asset = release.find_asset(name)
         if asset is None:
             return None
-        return client.read(asset.url, limit=limit, what=name, size=asset.size)
+        return client.read(asset.url, limit=limit, what=name, size=asset.size, headers=asset.headers)
 
     return read

@@ -14,6 +14,7 @@ from ectools.archive.decompress import ArchiveError, decompress
 from ectools.archive.extract import DIRECTORY_MODE, extract
 from ectools.archive.limits import ArchiveLimits
 from ectools.errors import EcError, show_list
+from ectools.fetch.read_ahead import read_ahead
 from ectools.fetch.retry import RetryPolicy
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.kernel import find_named_architecture
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
+
+_AHEAD_BYTES = 8 << 20
 
 OnProgress = Callable[[str, int, int | None], None]
 """Is told an archive's name, its bytes that have come, and all its bytes where that is known."""
@@ -89,7 +92,7 @@ def stage(
     ``on_progress`` hears of each part of the archive as it comes.
     One that was rolled back from is made current only with ``accept_withdrawn``: else the next refresh would
     undo a rollback. Raises EcError, in which case ``current`` leads where it did, and nothing is left of the
-    attempt; of a group's channel once the others have been staged.
+    attempt; of one of several channels once the others have been staged.
     """
     staging = _Staging(
         store=ReleaseStore(settings.state_dir),
@@ -102,17 +105,26 @@ def stage(
     # Before there is a directory: a name that is wrong shall leave none.
     followed = list_group_channels(settings)
     others = [name for name in followed or () if name != own]
-    done = staging.run(settings.release) if own is None else staging.run_channel(own, is_current=True)
+    done: Staged | None = None
     failed: list[EcError] = []
+    try:
+        done = staging.run(settings.release) if own is None else staging.run_channel(own, is_current=True)
+    except EcError as error:
+        if not others:
+            raise
+        _log.warning("the current release could not be staged", channel=own, reason=error.message)
+        failed.append(error)
     for name in others:
         try:
             staging.run_channel(name, is_current=False)
         except EcError as error:
             _log.warning("a group's channel could not be staged", channel=name, reason=error.message)
             failed.append(error)
+    if len(failed) > len(others):
+        raise failed[0]
     kept = None if followed is None else {*others, *([] if own is None else [own])}
     removed = staging.finish(kept)
-    if failed:
+    if failed or done is None:
         raise failed[0]
     return replace(done, removed=removed)
 
@@ -252,10 +264,11 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
 
 def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, None]:
     done = 0
-    for chunk in archive.chunks():
-        done += len(chunk)
-        on_progress(archive.name, done, archive.size)
-        yield chunk
+    with contextlib.closing(read_ahead(archive.chunks(), limit=_AHEAD_BYTES)) as chunks:
+        for chunk in chunks:
+            done += len(chunk)
+            on_progress(archive.name, done, archive.size)
+            yield chunk
 
 
 def _unpack(

@@ -19,6 +19,8 @@ from ectools.netboot.boots.model import BootState
 from ectools.netboot.rollout.model import Rollout, RolloutState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import Known, RolloutPlan
 
@@ -119,11 +121,12 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
             continue
         if len(failed) >= rollout.plan.max_failures + MAX_FAILED_BESIDE:
             break  # it has ended by that
-        boots = [boot for boot in known.boots.get(node, ()) if boot.started >= since]
-        mine = [boot for boot in boots if boot.release == rollout.plan.target]
+        all_boots = known.boots.get(node, ())
+        mine = [boot for boot in all_boots if boot.started >= since and boot.release == rollout.plan.target]
         bad = next((boot for boot in mine if boot.state in _BAD), None)
-        if bad is not None:
-            failed[node] = _explain(bad)
+        why = _find_update_error(all_boots, rollout.plan.target, since=since)
+        if bad is not None or (why is not None and node not in healthy):
+            failed[node] = _explain(bad) if bad is not None else f"cannot take it: {cut(why or '')}"
             healthy.discard(node)
         elif node in healthy:
             continue
@@ -131,11 +134,24 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
             healthy.add(node)
         # From when it was given the release, whatever it did: one that panics boots again and again, and each
         # of its boots is young.
-        elif known.now > since + rollout.plan.within:
+        elif known.now > since + _find_within(rollout, mine):
             failed[node] = _explain_lateness(mine)
     if healthy == rollout.healthy and failed == rollout.failed:
         return rollout
     return replace(rollout, healthy=frozenset(healthy), failed=failed)
+
+
+def _find_update_error(boots: Sequence[NodeBoot], target: str, *, since: float) -> str | None:
+    """Why a node on a disk, which was given a release, has not gone on to it; None: it has not said so."""
+    updates = (boot.update for boot in boots)
+    return next(
+        (each.error for each in updates if each and each.release == target and each.at >= since), None
+    )
+
+
+def _find_within(rollout: Rollout, mine: list[NodeBoot]) -> float:
+    """Seconds from being given the release: a machine that installs itself has as long as that may take."""
+    return max([rollout.plan.within, *(boot.within for boot in mine if boot.install is not None)])
 
 
 def _go_on(rollout: Rollout, known: Known) -> Rollout:

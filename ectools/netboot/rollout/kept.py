@@ -7,6 +7,7 @@ revision: then it is read anew, and changed anew.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.rollout.model import Rollout
-    from ectools.netboot.state.interface import StateStore
+    from ectools.netboot.state.interface import StateEntry, StateStore
 
 _log = log.Log(__name__)
 
 ROLLOUTS = "rollouts/"
 """What keys of the store begin with; a group's name is the rest."""
 _MAX_TRIES = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutChange:
+    """What this program has made of a rollout: ``before`` is what others had made of it until then."""
+
+    before: Rollout | None
+    after: Rollout
 
 
 class KeptRollouts:
@@ -46,10 +55,21 @@ class KeptRollouts:
         """Take over what the store has. Raises StateError."""
         async with self._changing:
             for entry in await self._store.list(ROLLOUTS):
-                self._adopt(entry.key.removeprefix(ROLLOUTS), entry.value, entry.revision)
+                if entry.revision != self._revisions.get(_name_group(entry)):
+                    self._adopt(_name_group(entry), entry.value, entry.revision)
 
-    async def change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> Rollout:
-        """The rollout after ``change``, kept; called again where somebody else has written meanwhile.
+    async def follow(self) -> None:
+        """Take over what others write, until cancelled. Raises StateError."""
+        changes = self._store.watch(ROLLOUTS)
+        await self.load()
+        async for entry in changes:
+            async with self._changing:  # what is being written here is known once it is
+                if entry is not None and entry.revision > self._revisions.get(_name_group(entry), 0):
+                    self._adopt(_name_group(entry), entry.value, entry.revision)
+
+    async def change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> RolloutChange:
+        """The rollout after ``change``, kept, and the one that it was made of; called again where somebody
+        else has written meanwhile.
 
         Raises StateError, and what ``change`` raises.
         """
@@ -58,13 +78,13 @@ class KeptRollouts:
                 now = self._rollouts.get(group)
                 changed = change(now)
                 if changed is now:
-                    return changed
+                    return RolloutChange(before=now, after=changed)
                 try:
                     revision = await self._store.put(
                         ROLLOUTS + group, encode_rollout(changed), expected=self._revisions.get(group, 0)
                     )
                 except StateConflictError:
-                    entry = await self._store.get(ROLLOUTS + group)
+                    entry = await self._store.get(ROLLOUTS + group, fresh=True)
                     if entry is None:  # somebody has taken it away
                         self._rollouts.pop(group, None)
                         self._revisions.pop(group, None)
@@ -72,7 +92,7 @@ class KeptRollouts:
                         self._adopt(group, entry.value, entry.revision)
                     continue
                 self._put(group, changed, revision)
-                return changed
+                return RolloutChange(before=now, after=changed)
         raise StateError(f"{group}: its rollout is changed by others all the time", hint="try again")
 
     def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
@@ -85,3 +105,7 @@ class KeptRollouts:
         before = self._rollouts.get(group)
         self._rollouts[group], self._revisions[group] = rollout, revision
         self._on_change(rollout, before)
+
+
+def _name_group(entry: StateEntry) -> str:
+    return entry.key.removeprefix(ROLLOUTS)

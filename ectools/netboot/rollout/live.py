@@ -19,21 +19,24 @@ from ectools.netboot.rollout.decide import (
     offer,
     pause,
     resume,
-    settle,
     start_rollout,
 )
 from ectools.netboot.rollout.encode import measure_largest
+from ectools.netboot.rollout.ends import RolloutEnds
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
+from ectools.netboot.rollout.members import GroupMembers
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError, need_rollout
 from ectools.netboot.rollout.seen import SeenBoots
 from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.model import Fleet, Node
+    from ectools.netboot.rollout.kept import RolloutChange
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -41,20 +44,11 @@ _log = log.Log(__name__)
 _KEPT_SECONDS = 2.0
 
 
-class RolloutConflictError(InputError):
-    """What is asked for contradicts how the group's rollout stands."""
-
-
-class UnknownRolloutError(InputError):
-    """The group has no rollout."""
-
-
 class LiveRollouts:
     """The rollouts.
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
-    subject, ``list_boots`` more of them; ``withdraw`` is told the id of a release that was stopped, and is
-    told again where it raises EcError.
+    subject, ``list_boots`` more of them. ``withdraw`` and ``patience`` are as in ``RolloutEnds``.
     """
 
     def __init__(
@@ -67,21 +61,17 @@ class LiveRollouts:
         list_boots: Callable[[str], Awaitable[Sequence[NodeBoot]]],
         withdraw: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
+        patience: float = 0.0,
     ) -> None:
         self._journal = RolloutJournal(store)
         self._kept = KeptRollouts(store, on_change=self._changed)
-        self._fleet = fleet
-        self._held = held
+        self._members = GroupMembers(fleet=fleet, held=held)
         self._latest = latest
         self._list_boots = list_boots
-        self._withdraw = withdraw
         self._clock = clock
         self._seen = SeenBoots()
-        self._settling: set[str] = set()
-        self._unsettled: dict[str, str] = {}  # group → why its end has no consequences as yet
-        # Group → its nodes, of this very fleet: there may be thousands, and each that boots asks.
-        self._members_of: Fleet | None = None
-        self._members: dict[str, list[str]] = {}
+        self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
+        self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
         self.on_change: list[Callable[[str], None]] = []
         """Called with the group of each rollout that is another than before."""
 
@@ -102,33 +92,26 @@ class LiveRollouts:
     def find_standing(self, group: str) -> str | None:
         """The id of the release with which a rollout of the group has left it; None: what the fleet says."""
         rollout = self.rollouts.get(group)
-        if rollout is None or not rollout.has_ended or not self._is_in_force(rollout):
+        if rollout is None or not rollout.has_ended or not self._members.is_in_force(rollout.plan):
             return None
         return find_led_release(rollout, "")  # at an end, all have the same
 
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
-        latest, nodes = self._latest(), self._list_nodes(rollout)
+        latest, nodes = self._latest(), self._members.list_free(rollout.plan.group)
         boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
+        heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
         return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
-
-    def _list_nodes(self, rollout: Rollout) -> frozenset[str]:
-        """The nodes of its group, without those that are held."""
-        return frozenset(name for name in self._list_members(rollout.plan.group) if not self._held(name))
-
-    def _list_members(self, group: str) -> Collection[str]:
-        fleet = self._fleet()
-        if self._members_of is not fleet:
-            self._members_of, self._members = fleet, {}
-            for node in fleet.nodes.values():
-                self._members.setdefault(node.group or "", []).append(node.name)
-        return self._members.get(group, ())
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
         await self._kept.load()
         await self.look_again()
+
+    async def follow(self) -> None:
+        """Take over what other boot servers make of rollouts, until cancelled. Raises StateError."""
+        await self._kept.follow()
 
     async def look_again(self) -> None:
         """Look at all boots of rollouts under way, of which some may have been missed. Raises StateError."""
@@ -141,7 +124,7 @@ class LiveRollouts:
 
     def check_start(self, plan: RolloutPlan) -> None:
         """Raises RolloutConflictError, InputError: it cannot be started as things are."""
-        if not self._list_members(plan.group):
+        if not self._members.list_all(plan.group):
             raise InputError(f"{plan.group}: no node is in this group")
         if plan.target == plan.before:
             option = f"groups.{plan.group}.release"
@@ -150,7 +133,7 @@ class LiveRollouts:
                 f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
             )
 
-        members = self._list_members(plan.group)
+        members = self._members.list_all(plan.group)
         if measure_largest(plan, members) > MAX_VALUE_BYTES:
             raise InputError(
                 f"{plan.group}: a rollout to {len(members)} nodes is too large to be kept",
@@ -170,7 +153,7 @@ class LiveRollouts:
             self.check_start(plan)  # again: somebody else may have begun one
             return start_rollout(plan)
 
-        rollout = await self._kept.change(plan.group, begin)
+        rollout = (await self._kept.change(plan.group, begin)).after
         await self._journal.tell(rollout, "rollout-started", by=plan.by)
         return rollout
 
@@ -186,7 +169,8 @@ class LiveRollouts:
         """As ``pause``."""
         why = "somebody has ended it" if by is None else f"{by} has ended it"
         rollout = await self._turn_to(group, lambda now: abort(now, why=why, now=self._clock()))
-        return await self._settle(rollout, by=by)
+        self._ends.note_own(rollout)
+        return await self._ends.settle(rollout, by=by)
 
     # What happens
 
@@ -204,7 +188,7 @@ class LiveRollouts:
         return self._lead(offered, node)
 
     def _lead(self, rollout: Rollout, node: Node) -> LedRelease | None:
-        if not self._is_in_force(rollout):
+        if not self._members.is_in_force(rollout.plan):
             return None
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
         origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
@@ -216,11 +200,15 @@ class LiveRollouts:
         Where it cannot be kept, the node is given nothing that it has not got already.
         """
         rollout = self.rollouts.get(group)
-        if rollout is None or not self._has_place(rollout, node) or not self._is_in_force(rollout):
+        if (
+            rollout is None
+            or not self._has_place(rollout, node)
+            or not self._members.is_in_force(rollout.plan)
+        ):
             return
         try:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._kept.change(group, lambda now: self._offer(_need(now), node))
+                await self._kept.change(group, lambda now: self._offer(need_rollout(now), node))
         except (EcError, TimeoutError) as error:
             reason = error.message if isinstance(error, EcError) else "the store does not answer"
             _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
@@ -230,12 +218,18 @@ class LiveRollouts:
         if rollout.state is not RolloutState.RUNNING or node in rollout.taken:
             return False
         # Who is held makes places fewer: where there is none without that, nobody is counted.
-        size = len(self._list_members(rollout.plan.group))
+        size = len(self._members.list_all(rollout.plan.group))
         return len(rollout.taken) < rollout.plan.quota(rollout.wave, size)
 
     def _offer(self, rollout: Rollout, node: str) -> Rollout:
-        known = Known(nodes=self._list_nodes(rollout), boots={}, heard={}, now=self._clock())
+        known = Known(
+            nodes=self._members.list_free(rollout.plan.group), boots={}, heard={}, now=self._clock()
+        )
         return offer(rollout, node, known)
+
+    def hear(self, node: str) -> None:
+        """A node of the fleet that runs has asked what is next."""
+        self._heard[node] = self._clock()
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""
@@ -248,73 +242,49 @@ class LiveRollouts:
 
     async def turn(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
+        await self._ends.turn()
         for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:
-                await self._settle(rollout)  # the server was killed, or the disk was full, before it was done
+                await self._ends.settle(
+                    rollout
+                )  # the server was killed, or the disk was full, before it was done
                 continue
-            if not self._is_in_force(rollout):
+            if not self._members.is_in_force(rollout.plan):
                 await self._supersede(rollout)
                 continue
             try:
-                changed = await self._kept.change(group, self._decide)
+                change = await self._kept.change(group, self._decide)
             except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
                 continue
-            await self._act(rollout, changed)
+            await self._act(change)
 
     def _decide(self, now: Rollout | None) -> Rollout:
-        rollout = _need(now)
+        rollout = need_rollout(now)
         return decide(rollout, self.know(rollout))
-
-    def _is_in_force(self, rollout: Rollout) -> bool:
-        """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
-        group = self._fleet().groups.get(rollout.plan.group)
-        return group is not None and group.wanted == rollout.plan.base
 
     async def _supersede(self, rollout: Rollout) -> None:
         group = rollout.plan.group
-        why = f"the fleet says another release of the group {group} than at the start"
-        if group not in self._fleet().groups:
-            why = f"the fleet has no group {group} any more"
+        why = self._members.explain_change(group)
         try:
-            ended = await self._kept.change(group, lambda now: abort(_need(now), why=why, now=self._clock()))
+            change = await self._kept.change(
+                group, lambda now: abort(need_rollout(now), why=why, now=self._clock())
+            )
         except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
             return
-        await self._settle(ended)
+        await self._act(change)
 
-    async def _act(self, before: Rollout, rollout: Rollout) -> None:
+    async def _act(self, change: RolloutChange) -> None:
+        """Tell what was made of a rollout here, and not what others have: they have told it."""
+        before, rollout = change.before, change.after
+        if before is None or before is rollout:
+            return
         for node in rollout.failed.keys() - before.failed.keys():
             await self._journal.tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
         if rollout.wave > before.wave:
             await self._journal.tell(rollout, "rollout-wave", wave=rollout.wave)
-        await self._settle(rollout)
-
-    async def _settle(self, rollout: Rollout, *, by: str | None = None) -> Rollout:
-        """Do what follows from an end; once, but where the server is killed within it, once more."""
-        group = rollout.plan.group
-        if not rollout.is_unsettled or group in self._settling:
-            return rollout
-        self._settling.add(group)
-        try:
-            if rollout.state is RolloutState.STOPPED:
-                await self._withdraw(rollout.plan.target)
-            await self._journal.tell(rollout, f"rollout-{rollout.state}", by=by)
-
-            def end(now: Rollout | None) -> Rollout:
-                found = _need(now)
-                return settle(found) if found.plan.id == rollout.plan.id else found
-
-            rollout = await self._kept.change(group, end)
-        except EcError as error:
-            if self._unsettled.get(group) != error.message:  # it is tried again, all the time
-                self._unsettled[group] = error.message
-                _log.error(
-                    "what follows from a rollout's end cannot be done", group=group, reason=error.message
-                )
-        else:
-            self._unsettled.pop(group, None)
-        finally:
-            self._settling.discard(group)
-        return rollout
+        if rollout.has_ended:
+            self._ends.note_own(rollout)
+        await self._ends.settle(rollout)
 
     async def _turn(
         self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None
@@ -324,15 +294,18 @@ class LiveRollouts:
         return rollout
 
     async def _turn_to(self, group: str, change: Callable[[Rollout], Rollout]) -> Rollout:
-        before = self.need(group)
-        rollout = await self._kept.change(group, lambda now: change(_need(now)))
-        if rollout is before:
-            raise RolloutConflictError(f"{group}: the rollout of {before.plan.target} is {before.state}")
-        return rollout
+        self.need(group)
+        made = await self._kept.change(group, lambda now: change(need_rollout(now)))
+        if made.after is made.before:
+            raise RolloutConflictError(
+                f"{group}: the rollout of {made.after.plan.target} is {made.after.state}"
+            )
+        return made.after
 
     def _changed(self, rollout: Rollout, before: Rollout | None) -> None:
         for tell in self.on_change:
             tell(rollout.plan.group)
+        self._ends.note_change(rollout, before)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             self._seen.forget(rollout.taken if before is None else before.taken)
 
@@ -340,12 +313,6 @@ class LiveRollouts:
 def make_rollout_id() -> str:
     """Random, and public."""
     return secrets.token_hex(8)
-
-
-def _need(now: Rollout | None) -> Rollout:
-    if now is None:
-        raise UnknownRolloutError("this group has no rollout any more")
-    return now
 
 
 def _find_last_time(boot: NodeBoot) -> float:

@@ -70,7 +70,7 @@ class GroupSlots:
     async def _change(self, group: str, change: Callable[[_Holders], _Holders]) -> bool:
         async with self._changing:
             for _ in range(_MAX_TRIES):
-                holders, revision = await self._read(group)
+                holders, revision = await self._read(group, fresh=True)
                 changed = change(holders)
                 if changed == holders:
                     return False
@@ -81,8 +81,8 @@ class GroupSlots:
                 return True
         raise StateError(f"{group}: its slots are changed by others all the time", hint="try again")
 
-    async def _read(self, group: str) -> tuple[_Holders, int]:
-        entry = await self._store.get(SLOTS + group)
+    async def _read(self, group: str, *, fresh: bool = False) -> tuple[_Holders, int]:
+        entry = await self._store.get(SLOTS + group, fresh=fresh)
         if entry is None:
             return {}, 0
         found: Any = entry.value.get("holders")

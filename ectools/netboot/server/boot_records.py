@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.server.shared_state import open_shared_store, take_over
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 from ectools.supervision import tasks
@@ -17,34 +18,62 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping
     from pathlib import Path
 
+    from ectools.netboot.server.shared_state import SharedPlan
+    from ectools.netboot.state.shared import SharedStore
+    from ectools.netboot.state.shared_link import SharedLink
+
 _log = log.Log(__name__)
 
 _START_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 _WRITE_SECONDS = 0.5
 _EXPIRE_SECONDS = 1.0
 _PRUNE_SECONDS = 3600.0
+_FOLLOW_SECONDS = 1.0
 
 
 class BootRecords:
     """The records in one state directory.
 
     ``keep`` gives for how many days boots are remembered, and the names of the fleet's nodes, as they are.
+    ``shared``: with which other boot hosts they are shared; None: with none.
     """
 
-    def __init__(self, directory: Path, *, keep: Callable[[], tuple[int, Container[str]]]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: Callable[[], tuple[int, Container[str]]],
+        shared: SharedPlan | None = None,
+    ) -> None:
         self._keep = keep
-        self.store = SqliteStore(directory / STATE_FILE)
+        self._directory = directory
+        self.shared: SharedStore | None = None
+        self._link: SharedLink | None = None
+        self.store: SqliteStore | SharedStore
+        if shared is None:
+            self.store = SqliteStore(directory / STATE_FILE)
+        else:
+            self.shared, self._link = open_shared_store(directory, shared)
+            self.store = self.shared
         self.boots = BootRegister(self.store)
 
     def describe(self) -> Mapping[str, Any]:
         """Fields of the health report. What cannot be written keeps no machine from booting."""
-        return {"state": self.store.trouble or "ok", "boots_unwritten": self.boots.unwritten}
+        behind, dropped = self.count_behind()
+        shared = {} if self.shared is None else {"state_unsaid": behind, "state_dropped": dropped}
+        return {"state": self.store.trouble or "ok", "boots_unwritten": self.boots.unwritten, **shared}
+
+    def count_behind(self) -> tuple[int, int]:
+        """How much of what was written here other hosts do not have, and how much they never will."""
+        return (0, 0) if self.shared is None else (self.shared.unsaid, self.shared.dropped)
 
     async def start(self) -> None:
         """Open the store, and read what boots it has."""
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self.store.start()
+                if self.shared is not None:
+                    await self._take_over(self.shared)
                 await self.boots.load()
         except TimeoutError:
             _log.error("the disk does not answer: earlier boots are not known", seconds=_START_SECONDS)
@@ -52,16 +81,34 @@ class BootRecords:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """They are kept up for the length of the block; at its end what is in memory is written."""
-        work = (
+        work = [
             repeat(self.boots.write, seconds=_WRITE_SECONDS, name="writes boots"),
             repeat(self.boots.expire, seconds=_EXPIRE_SECONDS, name="looks for boots that have failed"),
             repeat(self._prune, seconds=_PRUNE_SECONDS, name="forgets boots"),
-        )
+        ]
+        if self._link is not None:
+            work += [
+                repeat(self._link.keep, seconds=_FOLLOW_SECONDS, name="is linked to the other hosts"),
+                repeat(self._follow, seconds=_FOLLOW_SECONDS, name="follows other hosts' boots"),
+            ]
         try:
             async with tasks(*work):
                 yield
         finally:
             await self._close()
+
+    async def _follow(self) -> None:
+        with contextlib.suppress(StateError):  # the store has said so
+            await self.boots.follow()
+
+    async def _take_over(self, shared: SharedStore) -> None:
+        try:
+            count = await take_over(self._directory, shared)
+        except StateError as error:
+            _log.error("what this host remembered for itself is not taken over", reason=error.message)
+        else:
+            if count:
+                _log.info("what this host remembered for itself is shared from now on", entries=count)
 
     async def _prune(self) -> None:
         days, nodes = self._keep()

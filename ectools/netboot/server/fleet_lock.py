@@ -56,6 +56,10 @@ class FleetLock:
         self._name_client = name_client
         self._clients = RateLimit(burst=32, per_second=2, clock=clock)
 
+    def bound(self, info: RequestInfo) -> int:  # noqa: ARG002 - the same at each of its paths
+        """Bytes of the largest body that is taken."""
+        return self.max_bytes
+
     def is_for(self, info: RequestInfo) -> bool:
         """Whether a body may be sent to this path."""
         return info.segments in (PRE_REBOOT, STEADY_STATE)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
+from ectools.netboot.api.hosts import KnownHosts, find_own_names
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
 from ectools.netboot.release.pins import pin
+from ectools.netboot.server.boot_hosts import BEAT_SECONDS, BootHosts
+from ectools.netboot.server.shared_state import name_host
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
 from ectools.timers import repeat
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _FOLLOW_AGAIN_SECONDS = 5.0
+_FORGET_SECONDS = 3600.0
 _LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 
 
@@ -44,6 +48,7 @@ class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
     ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s.
+    ``is_shared``: other boot hosts have the same store; ``behind`` is as in ``BootHosts``.
     """
 
     def __init__(
@@ -59,15 +64,27 @@ class FleetService:
         metrics: Callable[[], str],
         tokens: Sequence[str],
         control: Path | None,
+        is_shared: bool = False,
+        behind: Callable[[], tuple[int, int]] = lambda: (0, 0),
         mount: Sequence[Mount] = (),
     ) -> None:
+        staged = StagedReleases(releases, clock=time.monotonic)
+        self._hosts = BootHosts(
+            name_host(settings),
+            address=settings.base_url,
+            store=store if is_shared else None,
+            releases=staged.list,
+            behind=behind,
+        )
+        self._is_shared = is_shared
         self._view = FleetView(
             fleet=fleet,
             rollouts=rollouts,
             boots=boots,
             store=store,
             pin=partial(_pin, releases),
-            releases=StagedReleases(releases, clock=time.monotonic),
+            releases=staged,
+            hosts=self._hosts.describe,
             health=health,
             metrics=metrics,
             title=settings.hostname,
@@ -75,13 +92,16 @@ class FleetService:
         )
         self._hub = EventHub(self._view)
         self._rights = TokenRights(tokens, clock=time.time)
+        self._names = KnownHosts(_list_hosts(settings))
         self._mount = mount
         self._listeners: list[AppListener] = []
         address = settings.fleet.listen
         if address is not None:
             self._listeners.append(
                 AppListener(
-                    lambda: build_app(self._view, self._rights, self._hub, mount=self._mount),
+                    lambda: build_app(
+                        self._view, self._rights, self._hub, hosts=self._names, mount=self._mount
+                    ),
                     bind=lambda: bind_address(address),
                     what="the status listener",
                     where=show_address(address),
@@ -100,6 +120,10 @@ class FleetService:
     def set_tokens(self, tokens: Sequence[str]) -> None:
         """Other access tokens, from now on."""
         self._rights.set_tokens(tokens)
+
+    def set_hosts(self, settings: NetbootSettings) -> None:
+        """The names that other settings have, from now on."""
+        self._names.set_names(_list_hosts(settings))
 
     async def load(self) -> None:
         """What was said of nodes before this start. A store that cannot be read is no reason not to boot."""
@@ -125,6 +149,11 @@ class FleetService:
             for prefix in (ADDED_NODES, OVERRIDES)
         ]
         telling = repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
+        if self._is_shared:
+            work += [
+                repeat(self._hosts.beat, seconds=BEAT_SECONDS, name="says that it is there"),
+                repeat(self._hosts.forget, seconds=_FORGET_SECONDS, name="forgets hosts"),
+            ]
         async with tasks(*work, telling):
             yield
 
@@ -138,6 +167,10 @@ class FleetService:
         self._hub.close()
         for listener in self._listeners:
             await listener.close()
+
+
+def _list_hosts(settings: NetbootSettings) -> list[str]:
+    return [settings.hostname, *find_own_names(), *settings.fleet.allowed_hosts]
 
 
 async def _pin(releases: ReleaseStore, release_id: str) -> None:

@@ -14,7 +14,8 @@ from ectools.netboot.boots.installing import InstallRefusedError, advance
 from ectools.netboot.boots.model import InstallStep
 from ectools.netboot.boots.register import ReportError
 from ectools.netboot.fleet.install import NodeInstall
-from ectools.netboot.fleet.machine import normalize_mac, normalize_text, normalize_uuid
+from ectools.netboot.fleet.machine import normalize_keys
+from ectools.netboot.fleet.roster import find_claimed
 from ectools.netboot.release.binary_cache import CACHE_NAME
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.install import InstallPlan
     from ectools.netboot.fleet.live import LiveFleet
-
-_RULES = {
-    "mac": normalize_mac,
-    "uuid": normalize_uuid,
-    "serial": normalize_text,
-    "asset": normalize_text,
-}
 
 
 class InstallDesk:
@@ -75,9 +69,7 @@ class InstallDesk:
 
     def _check_machine(self, boot: NodeBoot, known_by: Iterable[tuple[str, str]]) -> None:
         """Whether the machine is the node's, by all that it says of itself."""
-        keys = [(kind, value) for kind, raw in known_by if (value := _RULES[kind](raw)) is not None]
-        nodes = [self._fleet.roster.find_known(key) for key in keys]
-        names = {node.name for node in nodes if node is not None}
+        names = find_claimed(self._fleet.roster, normalize_keys(known_by))
         if names != {boot.node}:
             others = ", ".join(sorted(names)) or "no node"
             raise InstallRefusedError(f"the machine that came with its token is {others}")
@@ -117,5 +109,7 @@ class InstallDesk:
             system=boot.store_path,
             release=boot.release,
             done=done,
+            # The system on the disk has the token of the boot that installed it.
+            credential=boot.token_hash if done else None,
         )
         await self._fleet.note_install(boot.node, noted)

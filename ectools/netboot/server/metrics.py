@@ -52,9 +52,14 @@ if TYPE_CHECKING:
 class StoreHealth(Protocol):
     """What is counted of a store. ``trouble``: why it could not be read or written the last time, or None."""
 
-    trouble: str | None
-    done: int
-    failed: int
+    @property
+    def trouble(self) -> str | None: ...
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def failed(self) -> int: ...
 
     @property
     def waiting(self) -> int:

@@ -133,8 +133,8 @@ BOOT_SECONDS = _histogram(
 BOOT_STAGE_SECONDS = _histogram(
     "boot_stage_seconds",
     "Seconds to a stage of a boot, from the last stage before it that was seen, by group.",
-    stage="`first-stage`, `script`, `kernel`, `initrd`, `loaded`, `running`, `installing`, `installed` "
-    "or `up`",
+    stage="`first-stage`, `script`, `kernel`, `initrd`, `loaded`, `running`, `store`, `installing`, "
+    "`installed` or `up`",
     group=_GROUP,
 )
 REPORTS = _counter(

@@ -5,20 +5,25 @@
 
 The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
 ``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
-boot, ``boot`` (network, disk or hold), ``system`` (the name of the one that runs), ``runs`` and ``release``
-(ids; ``release`` is empty where none is staged). A node boots again where ``boot`` is network and ``release``
-another than ``runs``.
+boot, ``boot`` (network, disk, hold or install), ``system`` (the name of the one that runs), ``runs`` and
+``release`` (ids; ``release`` is empty where none is staged). A node boots again where ``boot`` is network and
+``release`` another than ``runs``.
+
+A node that boots from its disk is told two lines more: ``installed``, the store path that it is to run, and
+``cache``, from where. Both are empty where the release has no such system, and ``why`` says so.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.errors import EcError, cut
 from ectools.netboot.boot_files.scripts.reporting import ASSIGNMENT_NAME, BOOT_PARAMETER
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.release.installed_systems import NoInstalledSystemError
 from ectools.netboot.server.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ class NodeAssignments:
     """The answers of one boot server.
 
     ``find_release`` gives the id of the release that an assignment means, None where it is not staged;
+    ``find_installed`` the store path of the installed system and its cache, of an assignment, a release and
+    the name of the node's system; ``base_url`` this server's;
     ``name_client`` the address of who asks; ``clock`` seconds that only grow.
     """
 
@@ -50,6 +57,8 @@ class NodeAssignments:
         live: LiveFleet,
         rollouts: LiveRollouts,
         find_release: Callable[[Assignment], Awaitable[str | None]],
+        find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
+        base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
         clock: Callable[[], float],
     ) -> None:
@@ -57,6 +66,8 @@ class NodeAssignments:
         self._live = live
         self._rollouts = rollouts
         self._find_release = find_release
+        self._find_installed = find_installed
+        self._base_url = base_url
         self._name_client = name_client
         self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
         self._nodes = RateLimit(burst=16, per_second=1, clock=clock)
@@ -84,6 +95,7 @@ class NodeAssignments:
         node = self._live.fleet.nodes.get(boot.node or "")
         if node is None:
             raise RejectedError(404, "the fleet has no name for this machine")
+        self._rollouts.hear(node.name)
         return boot, node, bool(takes)
 
     def assign(self, node: Node, *, takes: bool) -> Assignment:
@@ -95,7 +107,8 @@ class NodeAssignments:
         """The lines. Raises RejectedError: 400, 403, 404, 429, 503."""
         boot, node, takes = self.identify(info)
         # Who looks and does not boot (HEAD) takes nothing.
-        if takes and info.method == "GET" and self._live.assign(node).boot is NodeTarget.NETWORK:
+        targets = (NodeTarget.NETWORK, NodeTarget.DISK)
+        if takes and info.method == "GET" and self._live.assign(node).boot in targets:
             await self._rollouts.offer(node.group or "", node.name)
         assignment = self.assign(node, takes=takes)
         release = await self._find_release(assignment)
@@ -109,5 +122,20 @@ class NodeAssignments:
             "system": boot.system,
             "runs": boot.release,
             "release": release or "",
+            **(await self._describe_disk(boot, assignment, release)),
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items()).encode()
+
+    async def _describe_disk(
+        self, boot: NodeBoot, assignment: Assignment, release: str | None
+    ) -> dict[str, str]:
+        """What a node that boots from its disk is to have there; of others nothing."""
+        if assignment.boot is not NodeTarget.DISK or release is None:
+            return {}
+        try:
+            system, cache = await self._find_installed(assignment, release, boot.system)
+        except NoInstalledSystemError as error:
+            return {"installed": "", "cache": "", "why": cut(error.message)}
+        except EcError as error:
+            raise RejectedError(503, "the release cannot be read at the moment; ask again") from error
+        return {"installed": system, "cache": f"{self._base_url()}/{cache}"}

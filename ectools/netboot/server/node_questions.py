@@ -47,6 +47,8 @@ class NodeQuestions:
         rollouts: LiveRollouts,
         leases: ReleaseLeases,
         find_release: Callable[[Assignment], Awaitable[str | None]],
+        find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
+        base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
         clock: Callable[[], float],
     ) -> None:
@@ -56,6 +58,8 @@ class NodeQuestions:
             live=live,
             rollouts=rollouts,
             find_release=find_release,
+            find_installed=find_installed,
+            base_url=base_url,
             name_client=name_client,
             clock=clock,
         )

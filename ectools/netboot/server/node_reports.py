@@ -16,7 +16,7 @@ from ectools.netboot.boot_files.scripts.reporting import BOOT_PARAMETER, REPORT_
 from ectools.netboot.boots.installing import InstallRefusedError, parse_install_word
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.boots.register import ReportError
-from ectools.netboot.boots.report import MAX_REPORT_BYTES, parse_report
+from ectools.netboot.boots.report import MAX_REPORT_BYTES, parse_report, parse_store_percent
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.rate_limit import RateLimit
@@ -67,6 +67,10 @@ class NodeReports:
         """Whether a request is about a report, and not about a file of that name."""
         return info.segments == _SEGMENTS and BOOT_PARAMETER in info.query
 
+    def bound(self, info: RequestInfo) -> int:  # noqa: ARG002 - the same at each of its paths
+        """Bytes of the largest body that is taken."""
+        return self.max_bytes
+
     def is_for(self, info: RequestInfo) -> bool:
         """Whether a report may be sent to this path."""
         return info.segments == _SEGMENTS
@@ -84,6 +88,9 @@ class NodeReports:
             word = parse_install_word(body)
             if word is not None:
                 return await self._install(info, word)
+            percent = parse_store_percent(body)
+            if percent is not None:
+                return self._note_store(info, percent)
             stage, report = parse_report(body)
         except InputError as error:
             raise self._reject(400, "malformed", error.message) from error
@@ -118,6 +125,14 @@ class NodeReports:
             raise self._reject(503, "unkept", "it cannot be kept at the moment; say it again") from error
         self._boots.counts.reports["accepted"] += 1
         return boot
+
+    def _note_store(self, info: RequestInfo, percent: int) -> bytes:
+        try:
+            self._boots.note_store(info.query[BOOT_PARAMETER], percent)
+        except ReportError as error:
+            raise self._reject(403, "refused", _REFUSED) from error
+        self._boots.counts.reports["accepted"] += 1
+        return b"ok\n"
 
     async def _install(self, info: RequestInfo, word: InstallWord) -> bytes:
         token, client = info.query[BOOT_PARAMETER], self._name_client(info)

@@ -17,6 +17,7 @@ from ectools.netboot.fleet.load import load_whole
 from ectools.netboot.server.access import read_access_tokens, read_chain_tokens
 from ectools.netboot.server.host import check_reloaded, make_directories
 from ectools.netboot.server.policy import ServingPolicy
+from ectools.netboot.server.shared_state import SharedPlan, prepare_shared
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ FIXED = {
     "state_dir": "stateDir",
     "max_connections": "maxConnections",
     "fleet.listen": "fleet.listen",
+    "fleet.state": "fleet.state",
+    "fleet.host_name": "fleet.hostName",
 }
 """Attributes of the settings → their options."""
 
@@ -42,13 +45,14 @@ FIXED = {
 class BootServerPlan:
     """``dnsmasq`` is the socket that its reports come to, where it is another process's.
 
-    ``access_tokens`` are those of ``fleet.listen``.
+    ``access_tokens`` are those of ``fleet.listen``. ``shared``: with which hosts the state is shared, if any.
     """
 
     settings: ServerSettings
     policy: ServingPolicy
     dnsmasq: DnsmasqPlan | Path
     access_tokens: tuple[str, ...]
+    shared: SharedPlan | None = None
 
 
 def prepare_plan(settings: ServerSettings, dnsmasq_reports: Path | None) -> BootServerPlan:
@@ -63,7 +67,13 @@ def prepare_plan(settings: ServerSettings, dnsmasq_reports: Path | None) -> Boot
     dnsmasq = build_plan(settings) if dnsmasq_reports is None else dnsmasq_reports
     _warn_of_other_script(settings, policy.token)
     tokens = read_access_tokens(settings)
-    return BootServerPlan(settings=settings, policy=policy, dnsmasq=dnsmasq, access_tokens=tokens)
+    return BootServerPlan(
+        settings=settings,
+        policy=policy,
+        dnsmasq=dnsmasq,
+        access_tokens=tokens,
+        shared=prepare_shared(settings),
+    )
 
 
 def check_change(plan: BootServerPlan, before: BootServerPlan) -> None:

@@ -17,6 +17,10 @@ class Receivers:
         self._receivers = receivers
         self.max_bytes = max(each.max_bytes for each in receivers)
 
+    def bound(self, info: RequestInfo) -> int:
+        """Of the one whose path it is."""
+        return self._find(info).bound(info)
+
     def is_for(self, info: RequestInfo) -> bool:
         """Whether any of them takes bodies at this path."""
         return any(each.is_for(info) for each in self._receivers)

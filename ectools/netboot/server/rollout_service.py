@@ -25,15 +25,24 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _TURN_SECONDS = 1.0
+# That the host which has ended a rollout has to do what follows from it, before another one does.
+_PATIENCE_SECONDS = 30.0
 _MAX_BOOTS = 64
 
 
 class RolloutService:
-    """The rollouts of one boot server, and what leads them on."""
+    """The rollouts of one boot server, and what leads them on. ``is_shared``: others lead them too."""
 
     def __init__(
-        self, store: StateStore, *, fleet: LiveFleet, boots: BootRegister, releases: ReleaseStore
+        self,
+        store: StateStore,
+        *,
+        fleet: LiveFleet,
+        boots: BootRegister,
+        releases: ReleaseStore,
+        is_shared: bool = False,
     ) -> None:
+        self._is_shared = is_shared
         self._boots = boots
         self._releases = releases
         self.rollouts = LiveRollouts(
@@ -44,6 +53,7 @@ class RolloutService:
             list_boots=lambda node: boots.list_boots(node, limit=_MAX_BOOTS),
             withdraw=self._withdraw,
             clock=time.time,
+            patience=_PATIENCE_SECONDS if is_shared else 0.0,
         )
         fleet.lead = self.rollouts.lead
 
@@ -59,8 +69,17 @@ class RolloutService:
         """They are led for the length of the block."""
         follow = repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
         turns = repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
-        async with tasks(follow, turns):
+        work = [follow, turns]
+        if self._is_shared:
+            work.append(
+                repeat(self._follow_others, seconds=_TURN_SECONDS, name="follows other hosts' rollouts")
+            )
+        async with tasks(*work):
             yield
+
+    async def _follow_others(self) -> None:
+        with contextlib.suppress(StateError):  # the store has said so
+            await self.rollouts.follow()
 
     async def _follow(self) -> None:
         changes = self._boots.changes()

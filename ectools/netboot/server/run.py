@@ -125,11 +125,15 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._records = BootRecords(plan.settings.fleet_dir, keep=self._find_kept)
+        self._records = BootRecords(plan.settings.fleet_dir, keep=self._find_kept, shared=plan.shared)
         releases = ReleaseStore(plan.settings.state_dir)
         self._live = LiveFleet(self._records.store, clock=time.time)
         self._rollouts = RolloutService(
-            self._records.store, fleet=self._live, boots=self._records.boots, releases=releases
+            self._records.store,
+            fleet=self._live,
+            boots=self._records.boots,
+            releases=releases,
+            is_shared=plan.shared is not None,
         )
         self._hosts = HostsKeeper(self._live)
         self._figures = FiguresInForce()
@@ -160,6 +164,8 @@ class _Boot:
             boots=self._records.boots,
             store=self._records.store,
             releases=releases,
+            is_shared=plan.shared is not None,
+            behind=self._records.count_behind,
             health=self._describe_health,
             metrics=self._render_metrics,
             tokens=plan.access_tokens,
@@ -262,6 +268,7 @@ class _Boot:
         check_change(plan, self._plan)
         self._site.set_policy(plan.policy)
         self._fleet.set_tokens(plan.access_tokens)
+        self._fleet.set_hosts(plan.settings)
         if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan

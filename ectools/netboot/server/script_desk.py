@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boot_files.scripts.checked import ScriptError
-from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
-from ectools.netboot.release.installed_systems import NoInstalledSystemError, find_root
+from ectools.netboot.release.installed_systems import NoInstalledSystemError, find_root, find_update
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.server.boot_orders import BootOrders
@@ -135,6 +134,17 @@ class ScriptDesk:
             return (await self._need_current()).release.id
         return await asyncio.to_thread(self._tags.find_id, assignment.release)
 
+    async def find_installed(self, assignment: Assignment, release_id: str, system: str) -> tuple[str, str]:
+        """What a node on a disk is to run of a release, a store path, and its cache, a path on this server.
+
+        ``system``: the name of the release's system that the node came by. Raises NoInstalledSystemError;
+        EcError: the release cannot be read.
+        """
+        release = await self._leases.take(release_id)
+        directory = self._store.directory(release_id)
+        root, cache = await asyncio.to_thread(find_update, directory, release, system, assignment.installs)
+        return root, f"releases/{release_id}/{cache}"
+
     async def sweep(self) -> None:
         """End the orders that were carried out."""
         if self._orders is not None:
@@ -155,7 +165,7 @@ class ScriptDesk:
 
     async def _offer(self, assignment: Assignment) -> bool:
         """Whether a rollout of the node's group has been asked, which may have given it another release."""
-        if self._rollouts is None or assignment.once or assignment.boot is not NodeTarget.NETWORK:
+        if self._rollouts is None or assignment.once or not assignment.boot.is_over_network:
             return False
         node, group = assignment.node, assignment.group
         if node is None or group is None or group not in self._rollouts.rollouts:

@@ -2,6 +2,7 @@
 
     /netboot.ipxe               the second script, made for the current release; of a fleet, for each machine
     /releases/<id>/<file>       a file of that release; of several systems, below the directory of its name
+    /disk-boot, /disk-update    what a node says that has booted from its disk
     /report, /assignment, /next what a node says of its boot, and asks about its next one
     /channels/<name>            the signed pointer of a channel that is followed
     /<file>                     a file of the current release
@@ -30,6 +31,7 @@ from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
 from ectools.netboot.release.systems import find_unserved
 from ectools.netboot.server.access import RELEASES
 from ectools.netboot.server.boot_tracker import BootTracker
+from ectools.netboot.server.disk_desk import DiskDesk
 from ectools.netboot.server.fleet_lock import FleetLock
 from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
@@ -145,7 +147,15 @@ class BootSite:
         self.receiver: Receiver | None = self.reports
         if self.reports is not None and live is not None and slots is not None:
             lock = FleetLock(slots, fleet=lambda: live.fleet, name_client=self._name_client, clock=clock)
-            self.receiver = Receivers([self.reports, lock])
+            assert boots is not None  # noqa: S101 - there are reports
+            disks = DiskDesk(
+                boots,
+                live,
+                name_client=self._name_client,
+                base_url=lambda: self._policy.settings.base_url,
+                clock=clock,
+            )
+            self.receiver = Receivers([self.reports, lock, disks])
         if boots is not None and live is not None and rollouts is not None:
             self._questions.lead(
                 boots,
@@ -153,6 +163,8 @@ class BootSite:
                 rollouts=rollouts,
                 leases=self._leases,
                 find_release=self._scripts.find_release,
+                find_installed=self._scripts.find_installed,
+                base_url=lambda: self._policy.settings.base_url,
                 name_client=self._name_client,
                 clock=clock,
             )

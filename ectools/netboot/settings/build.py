@@ -34,6 +34,7 @@ from ectools.netboot.settings.model import (
     TftpSettings,
 )
 from ectools.netboot.settings.source import build_channel, build_source, check_group_channels
+from ectools.netboot.state.nats_access import NatsAddress
 from ectools.parsing import check_path, check_secret_path
 
 if TYPE_CHECKING:
@@ -113,12 +114,36 @@ def _build_fleet(raw: Mapping[str, Any], problems: Problems) -> FleetSettings:
     if token_file is not None and raw["listen"] is None:
         message = "nobody can send the token where fleet.listen is null"
         problems.add("fleet.accessTokenFile", token_file, message, "fleet.listen, or null")
+    if raw["allowedHosts"] and raw["listen"] is None:
+        message = "nothing is asked for by a name where fleet.listen is null"
+        problems.add("fleet.allowedHosts", raw["allowedHosts"], message, "fleet.listen, or an empty list")
     return FleetSettings(
+        state=_build_state(raw, problems),
+        host_name=raw["hostName"],
         listen=listen,
+        allowed_hosts=tuple(raw["allowedHosts"]),
         file=_optional_path(file),
         part=part,
         keep_boots=int(raw["keepBoots"]),
         access_token_file=_optional_path(token_file),
+    )
+
+
+def _build_state(raw: Mapping[str, Any], problems: Problems) -> NatsAddress | None:
+    ca_file = problems.check("fleet.stateCaFile", raw["stateCaFile"], check_path)
+    credentials = problems.check("fleet.stateCredentialsFile", raw["stateCredentialsFile"], check_secret_path)
+    if raw["state"] is None:
+        for name, value in (("stateCaFile", ca_file), ("stateCredentialsFile", credentials)):
+            if value is not None:
+                message = "there is no server to use it with where fleet.state is null"
+                problems.add(f"fleet.{name}", value, message, "fleet.state, or null")
+        return None
+    servers = problems.parse("fleet.state", raw["state"], checks.parse_nats_servers)
+    return NatsAddress(
+        servers=servers or (),
+        bucket=raw["stateBucket"],
+        ca_file=_optional_path(ca_file),
+        credentials_file=_optional_path(credentials),
     )
 
 

@@ -29,6 +29,8 @@ _WITHOUT_CLIENTS = tuple(
     map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"))
 )
 _LONGEST_PREFIX = 30
+# As the Internet Assigned Numbers Authority has it.
+_NATS_PORT = 4222
 
 
 def parse_listen_ip(text: str) -> ipaddress.IPv4Address:
@@ -122,6 +124,21 @@ def check_artifact(glob: str) -> None:
     """A pattern of a file's name."""
     if _FILE_NAME.fullmatch(glob) is None:
         raise BadValueError("a file name, with * and ?")
+
+
+def parse_nats_servers(text: str) -> tuple[str, ...]:
+    """URLs, each with a port: ``nats://192.0.2.5``, ``tls://nats.example.org:4222``, joined by commas."""
+    servers = []
+    for each in text.split(","):
+        try:
+            url = urlsplit(each)
+            if url.scheme not in ("nats", "tls") or not url.hostname:
+                raise ValueError(each)
+            host = f"[{ipaddress.IPv6Address(url.hostname)}]" if ":" in url.hostname else url.hostname
+            servers.append(f"{url.scheme}://{host}:{url.port or _NATS_PORT}")
+        except ValueError:
+            raise BadValueError("URLs: nats://192.0.2.5:4222, tls://nats.example.org:4222") from None
+    return tuple(servers)
 
 
 def parse_listen(text: str) -> ListenAddress:

@@ -1,4 +1,6 @@
-"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``forge:URL/OWNER/NAME``."""
+"""What a depot is called: a directory, ``https://…``, ``s3://BUCKET/PREFIX``, ``oci://HOST/NAME``,
+``forge:URL/OWNER/NAME``, ``github:URL/OWNER/NAME``.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,22 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ectools.errors import InputError
+from ectools.redact import redact_user
 
-_EXPECTED = "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL or forge:https://HOST/OWNER/NAME"
+_EXPECTED = (
+    "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+    "forge:https://HOST/OWNER/NAME"
+)
 # AWS, "General purpose bucket naming rules"; other stores take capitals and underscores too.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~+-]+)*/?", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+# OCI Distribution Specification, "Pulling manifests".
+_REPOSITORY = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII
+)
+_OCI_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _OWN = {"endpoint", "region"}
 
 
@@ -48,9 +59,14 @@ class S3Address:
     region: str
 
     @property
+    def bucket_url(self) -> str:
+        """In path style, which every store understands."""
+        return f"{self.endpoint}/{self.bucket}"
+
+    @property
     def url(self) -> str:
-        """The bucket and the prefix by their URL, in path style, which every store understands."""
-        return f"{self.endpoint}/{self.bucket}{quote(self.prefix)}"
+        """The bucket and the prefix by their URL."""
+        return f"{self.bucket_url}{quote(self.prefix)}"
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}{self.prefix} at {self.endpoint}"
@@ -62,12 +78,48 @@ class ForgeAddress:
 
     host: str
     repo: str
+    is_github: bool = False
+
+    @property
+    def api(self) -> str:
+        """Below which the forge's API is."""
+        if not self.is_github:
+            return f"{self.host}/api/v1"
+        return _find_github(self.host, "api", "/api/v3")
+
+    @property
+    def uploads(self) -> str:
+        """Below which a GitHub takes the files of releases."""
+        return _find_github(self.host, "uploads", "/api/uploads")
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repo}"
 
 
-DepotAddress = DirectoryAddress | WebAddress | S3Address | ForgeAddress
+@dataclass(frozen=True, kw_only=True)
+class OciAddress:
+    """A repository of a registry. ``tag`` is there where the address names one release of it."""
+
+    host: str
+    repo: str
+    tag: str | None
+    is_plain: bool
+
+    @property
+    def origin(self) -> str:
+        """The registry's URL."""
+        return f"{'http' if self.is_plain else 'https'}://{self.host}"
+
+    @property
+    def url(self) -> str:
+        """Below which all of the repository is."""
+        return f"{self.origin}/v2/{self.repo}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repo}"
+
+
+DepotAddress = DirectoryAddress | WebAddress | S3Address | ForgeAddress | OciAddress
 
 
 def parse_depot_address(text: str) -> DepotAddress:
@@ -78,16 +130,13 @@ def parse_depot_address(text: str) -> DepotAddress:
             return _parse_s3(text)
         case "http" | "https":
             return WebAddress(url=_check_url(text, text))
-        case "forge":
-            return _parse_forge(text, rest)
+        case "oci" | "oci+http":
+            return _parse_oci(text, rest, is_plain=scheme != "oci")
+        case "forge" | "github":
+            return _parse_forge(text, rest, is_github=scheme == "github")
         case "file":
-            path = rest.removeprefix("//")
-            if not path.startswith("/"):
-                raise _bad(text, "is no absolute path")
-            return DirectoryAddress(path=Path(path))
-        case "" if text:
-            return DirectoryAddress(path=Path(text))
-        case _ if text.startswith(("/", "./", "../")):
+            return _parse_file(text, rest)
+        case found if text and (not found or text.startswith(("/", "./", "../"))):
             return DirectoryAddress(path=Path(text))
         case _:
             raise _bad(text, "names no place that releases are published in")
@@ -118,14 +167,49 @@ def _parse_s3(text: str) -> S3Address:
     )
 
 
-def _parse_forge(text: str, rest: str) -> ForgeAddress:
+def _parse_file(text: str, rest: str) -> DirectoryAddress:
+    path = rest.removeprefix("//")
+    if not path.startswith("/"):
+        raise _bad(text, "is no absolute path")
+    return DirectoryAddress(path=Path(path))
+
+
+def is_github_host(host: str) -> bool:
+    """Whether a URL is one of GitHub's own; of a GitHub Enterprise Server no name says so."""
+    name = (urlsplit(host).hostname or "").lower()
+    return name in ("github.com", "www.github.com") or name.endswith(".ghe.com")
+
+
+def _find_github(host: str, name: str, path: str) -> str:
+    """A service of a GitHub: at a host of its own, or below a path of an Enterprise Server's (its REST API,
+    "Getting started").
+    """
+    if not is_github_host(host):
+        return f"{host}{path}"
+    parts = urlsplit(host)
+    return f"{parts.scheme}://{name}.{parts.netloc.lower().removeprefix('www.')}"
+
+
+def _parse_forge(text: str, rest: str, *, is_github: bool) -> ForgeAddress:
     url = _check_url(rest, text)
     parts = urlsplit(url)
     words = parts.path.strip("/").split("/")
     if len(words) < 2 or not all(words):
         raise _bad(text, "names no repository: OWNER/NAME")
     above = "".join(f"/{word}" for word in words[:-2])
-    return ForgeAddress(host=f"{parts.scheme}://{parts.netloc}{above}", repo="/".join(words[-2:]))
+    host = f"{parts.scheme}://{parts.netloc}{above}"
+    return ForgeAddress(host=host, repo="/".join(words[-2:]), is_github=is_github or is_github_host(host))
+
+
+def _parse_oci(text: str, rest: str, *, is_plain: bool) -> OciAddress:
+    """As registries are written everywhere, HOST/NAME:TAG, with the scheme before it."""
+    host, _, name = rest.removeprefix("//").partition("/")
+    repo, colon, tag = name.partition(":")
+    if not rest.startswith("//") or _HOST.fullmatch(host) is None:
+        raise _bad(text, "has no host, or more than a host where one is expected: a user is in no address")
+    if _REPOSITORY.fullmatch(repo) is None or (colon and _OCI_TAG.fullmatch(tag) is None):
+        raise _bad(text, "names no repository: NAME or NAME:TAG, of which NAME has no capitals")
+    return OciAddress(host=host, repo=repo, tag=tag or None, is_plain=is_plain)
 
 
 def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
@@ -144,4 +228,4 @@ def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
 
 
 def _bad(text: str, fault: str) -> InputError:
-    return InputError(f"{text!r}: {fault}", hint=f"{_EXPECTED} was expected")
+    return InputError(f"{redact_user(text)!r}: {fault}", hint=f"{_EXPECTED} was expected")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.protocols import Binary, StockBinary
+from ectools.netboot.settings.depot_address import ForgeAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from ectools.addresses import Network
     from ectools.netboot.fleet.build import FleetPart
-    from ectools.netboot.settings.depot_address import DirectoryAddress, S3Address, WebAddress
+    from ectools.netboot.settings.depot_address import DirectoryAddress, OciAddress, S3Address, WebAddress
+    from ectools.netboot.state.nats_access import NatsAddress
     from ectools.parsing import ListenAddress
 
 NETBOOT_OPTIONS = "services.every-channel.netboot"
@@ -92,7 +94,7 @@ class Forge:
 
     ``other_artifacts`` are globs of archives for other architectures, which are staged too where the release
     has them. ``tag`` None: its latest release. ``token_file`` None: it is public. ``ca_file`` None: what the
-    system trusts is enough.
+    system trusts is enough. ``is_github``: it is GitHub's, which has another API.
     """
 
     host: str
@@ -102,16 +104,23 @@ class Forge:
     artifact: str
     other_artifacts: tuple[str, ...]
     ca_file: Path | None = None
+    is_github: bool = False
+
+    @property
+    def address(self) -> ForgeAddress:
+        """Of its releases."""
+        return ForgeAddress(host=self.host, repo=self.repo, is_github=self.is_github)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepotSource:
     """A place where releases are published beside each other; see ``Forge`` for the rest.
 
-    ``tag`` None: a channel says it. ``token_file`` is for a web server, ``credentials_file`` for S3.
+    ``tag`` None: a channel says it. ``token_file`` is for a web server, ``credentials_file`` for S3 or a
+    registry.
     """
 
-    address: DirectoryAddress | WebAddress | S3Address
+    address: DirectoryAddress | WebAddress | S3Address | OciAddress
     tag: str | None
     token_file: Path | None
     credentials_file: Path | None
@@ -204,13 +213,19 @@ class FleetSettings:
 
     ``part`` is what the options say of machines; ``file`` says more of them. ``keep_boots``: days for which
     boots are remembered. ``access_token_file`` None: who comes to ``listen`` may look, and do nothing.
+    ``allowed_hosts``: names by which it may be asked for, beside its own.
+    ``state``: what several boot hosts share their state by, None: this one has it for itself. ``host_name``
+    None: the machine's.
     """
 
     listen: ListenAddress | None
+    allowed_hosts: tuple[str, ...]
     keep_boots: int
     access_token_file: Path | None
     file: Path | None
     part: FleetPart
+    state: NatsAddress | None = None
+    host_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import InputError
 from ectools.names import show_path
 from ectools.netboot.settings import checks
-from ectools.netboot.settings.depot_address import DirectoryAddress, ForgeAddress, parse_depot_address
+from ectools.netboot.settings.depot_address import (
+    DirectoryAddress,
+    ForgeAddress,
+    OciAddress,
+    is_github_host,
+    parse_depot_address,
+)
 from ectools.netboot.settings.model import DepotSource, Forge, Tarballs
 from ectools.parsing import check_path, check_secret_path
 
@@ -50,11 +56,17 @@ def build_source(
         "ca_file": _optional_path(ca_file),
     }
     if address is None or isinstance(address, ForgeAddress):
-        host, repo = (
-            (raw["host"].rstrip("/"), raw["repo"]) if address is None else (address.host, address.repo)
-        )
-        return Forge(host=host, repo=repo, **common)
-    if tag is None and raw["channel"] is None:
+        if address is None:
+            host = raw["host"].rstrip("/")
+            address = ForgeAddress(host=host, repo=raw["repo"], is_github=is_github_host(host))
+        return Forge(host=address.host, repo=address.repo, is_github=address.is_github, **common)
+    if isinstance(address, OciAddress) and address.tag is not None:
+        for other in ("tag", "channel"):
+            if raw[other] is not None:
+                message = f"names a release, {address.tag}, and is set beside release.{other}"
+                problems.add("release.source", raw["source"], message, "one of the two")
+        common["tag"] = address.tag
+    elif tag is None and raw["channel"] is None:
         message = "is no forge, which says what its latest release is"
         problems.add("release.source", raw["source"], message, "release.channel beside it, or release.tag")
     return DepotSource(address=address, credentials_file=_optional_path(credentials), **common)

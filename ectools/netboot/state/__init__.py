@@ -1,6 +1,12 @@
 """What a boot server remembers: entries that are changed by comparing, and events that are only ever added.
 
 ``interface`` what every implementation gives, in eight calls: nothing else of the program knows which it is;
-``sqlite`` one host's, in a file (``database``), by SQL (``statements``); ``broadcast`` what changes, handed
-to each who listens.
+``entries`` which keys and values there are.
+
+One host's: ``sqlite``, in a file (``database``), by SQL (``statements``).
+
+Several hosts': ``shared``, which lives on what one host has of it (``local_copy``); ``shared_link`` keeps it
+linked to NATS, by ``nats_bucket``, as ``nats_access`` says.
+
+``broadcast`` what changes, handed to each who listens.
 """

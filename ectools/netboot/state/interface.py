@@ -24,6 +24,10 @@ class StateError(EcError):
     """The store cannot be read or written; the message says which and why. What was acknowledged is kept."""
 
 
+class StateUnreachableError(StateError):
+    """What is shared with other hosts cannot be reached: it is neither read nor changed by comparing."""
+
+
 class StateConflictError(StateError):
     """An entry is not at the revision that was expected: somebody else has changed it meanwhile."""
 
@@ -57,8 +61,11 @@ class StateEvent:
 class StateStore(Protocol):
     """Entries by key, and a log of events. What a call has returned from is kept, whatever happens."""
 
-    async def get(self, key: str) -> StateEntry | None:
-        """The entry, None where there is none. Raises StateError."""
+    async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
+        """The entry, None where there is none. Raises StateError.
+
+        ``fresh``: as it stands for all who share the store, and not as it was last heard of here.
+        """
         ...
 
     async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:

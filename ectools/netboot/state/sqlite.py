@@ -10,26 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import queue
-import re
 import sqlite3
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
 from ectools.netboot.state import statements
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.database import is_corrupt, open_database, write_back
-from ectools.netboot.state.interface import (
-    MAX_KEY_LENGTH,
-    MAX_VALUE_BYTES,
-    StateEntry,
-    StateError,
-    StateEvent,
-)
+from ectools.netboot.state.entries import check_key, encode_value
+from ectools.netboot.state.interface import StateEntry, StateError, StateEvent
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -37,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _log = log.Log(__name__)
+
+T = TypeVar("T")
 
 STATE_FILE = "state.sqlite3"
 """Its name in the state directory."""
@@ -49,7 +44,6 @@ _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 # Calls, after which the log of what was committed is written back to the file.
 _WRITE_BACK_AFTER = 1000
-_KEY = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -110,14 +104,14 @@ class SqliteStore:
         while self._thread.is_alive() and self._loop.time() < deadline:
             await asyncio.to_thread(self._thread.join, 0.2)
 
-    async def get(self, key: str) -> StateEntry | None:
-        _check_key(key)
+    async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:  # noqa: ARG002 - it always is
+        check_key(key)
         entry: StateEntry | None = await self._ask(lambda connection: statements.get(connection, key))
         return entry
 
     async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
-        _check_key(key)
-        text, now = _encode(key, value), self._clock()
+        check_key(key)
+        text, now = encode_value(key, value), self._clock()
 
         def tell(revision: int) -> None:
             self._tell(key, lambda: StateEntry(key=key, value=value, revision=revision, changed=now))
@@ -128,7 +122,7 @@ class SqliteStore:
         return revision
 
     async def delete(self, key: str, *, expected: int | None = None) -> None:
-        _check_key(key)
+        check_key(key)
 
         def tell(was_there: bool) -> None:
             if was_there:
@@ -148,7 +142,7 @@ class SqliteStore:
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
     ) -> StateEvent:
-        text, now = _encode(kind, data or {}), self._clock()
+        text, now = encode_value(kind, data or {}), self._clock()
         sequence: int = await self._ask(
             lambda connection: statements.append(connection, (now, kind, subject, by, text))
         )
@@ -176,6 +170,14 @@ class SqliteStore:
             gone += len(keys)
             if len(keys) < _AT_ONCE:
                 return gone
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returns, once the statements that it has run are committed: all of them, or none.
+
+        Nobody who watches is told. Raises StateError.
+        """
+        result: T = await self._ask(work)
+        return result
 
     def _tell(self, key: str, make: Callable[[], StateEntry | None] = lambda: None) -> None:
         for prefix, broadcast in list(self._broadcasts.items()):
@@ -302,16 +304,3 @@ class SqliteStore:
             self._loop.call_soon_threadsafe(self.guard.report, error)
             self._failure = StateError(f"{self._path}: a fault of this program: {error}")
         return self._failure
-
-
-def _check_key(key: str) -> None:
-    """Raises ValueError: a key is made by this program, not by whoever speaks to it."""
-    if len(key) > MAX_KEY_LENGTH or _KEY.fullmatch(key) is None:
-        raise ValueError(f"{key[:MAX_KEY_LENGTH]!r} is no key of the state")
-
-
-def _encode(what: str, value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    if len(text) > MAX_VALUE_BYTES:
-        raise StateError(f"{what}: {len(text)} bytes are to be remembered, of {MAX_VALUE_BYTES} at most")
-    return text

@@ -13,7 +13,7 @@ import pytest
 from support import golden
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot
 
-from ectools.cli import fleet_history, fleet_nodes, fleet_text
+from ectools.cli import fleet_history, fleet_looks, fleet_nodes, fleet_text
 from ectools.cli.fleet import COMMAND
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.fleet.override import ONCE_TARGETS
@@ -122,7 +122,7 @@ def test_waiting_ends_when_all_are_well_or_the_time_is_over(
 ) -> None:
     clock = iter((0.0, 1.0, 1.0, 9.0, 9.0))
     time = SimpleNamespace(monotonic=lambda: next(clock, 99.0), sleep=lambda _: None)
-    monkeypatch.setattr(fleet_nodes, "time", time)
+    monkeypatch.setattr(fleet_looks, "time", time)
     status, out, err = program(COMMAND, "status", "--wait", "--timeout", "5", "--socket", sock)
     assert status == 1
     assert "NODE" in out
@@ -151,6 +151,17 @@ def test_a_strip_in_colour() -> None:
     lines = list(fleet_text.draw_boot(describe_boot(HEALTHY), colour=True))
     assert "\x1b[32mhealthy, up in 35.9 s\x1b[0m" in lines[0]
     assert "\x1b[34m█" in lines[1]
+
+
+def test_a_store_that_is_fetched_is_shown_with_how_much_of_it() -> None:
+    from ectools.netboot.api.page.rows import describe_progress
+    from ectools.netboot.api.rows import describe_boot
+
+    stages = {NodeStage.SCRIPT: NOW - 9.0, NodeStage.STORE: NOW - 4.0}
+    boot = make_boot(id="b-store", stages=stages, store_percent=40)
+    (first, *_) = fleet_text.draw_boot(describe_boot(boot), colour=False)
+    assert "booting: store 40 %" in first
+    assert describe_progress(boot) == "fetches its store: 40 %"
 
 
 def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +196,18 @@ def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.M
     assert json.loads(out)["kind"] == "node-removed"
 
 
+def test_the_boot_hosts_are_shown(program: Program, sock: Path) -> None:
+    status, out, _ = program(COMMAND, "hosts", "--socket", sock)
+    assert status == 1  # one of them is down
+    title, here, other = out.splitlines()
+    assert title.split() == ["HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "BEHIND"]
+    assert here.split() == ["boot-1", "http://boot-1:8080", "0.1.0", "boot-v2", "1", "now", "0"]
+    assert other.startswith("boot-2  ")
+    assert "ago: down" in other
+    status, out, _ = program(COMMAND, "hosts", "--json", "--socket", sock)
+    assert [each["name"] for each in json.loads(out)] == ["boot-1", "boot-2"]
+
+
 def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = []
 
@@ -194,7 +217,7 @@ def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.Monke
             raise KeyboardInterrupt
         assert program(COMMAND, "hold", "nuc-07", "--socket", sock)[0] == 0
 
-    monkeypatch.setattr(fleet_history, "time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(fleet_looks, "time", SimpleNamespace(sleep=wait))
     monkeypatch.setattr(fleet_history, "_AT_ONCE", 1)
     status, out, _ = program(COMMAND, "log", "--follow", "--socket", sock)
     assert status == 130
@@ -205,6 +228,8 @@ def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> 
     cases: list[tuple[tuple[Any, ...], int, str]] = [
         (("hold", "nuc-7"), 2, "did you mean nuc-07?"),
         (("boots", "nuc-7"), 2, "did you mean nuc-07?"),
+        (("boots", "\udcff"), 2, "'\\udcff': is no name of anything: a name is UTF-8"),
+        (("boots", ""), 2, "a name was expected, and an empty one was given"),
         (("show", "nuc-7"), 2, "did you mean nuc-07?"),
         (("release", "nuc-07"), 2, "is not held"),
         (("boot-once", "nuc-07", "--release", "boot-v9"), 2, "is not staged here"),

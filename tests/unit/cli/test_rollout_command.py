@@ -9,7 +9,7 @@ import pytest
 from support import golden
 from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, Api, control_socket
 
-from ectools.cli import rollout as module
+from ectools.cli import fleet_looks
 from ectools.cli.rollout import COMMAND
 from ectools.netboot.rollout.kept import ROLLOUTS
 
@@ -111,7 +111,7 @@ def test_how_it_stands(program: Program, tmp_path: Path) -> None:
 def test_waiting_ends_with_it_or_with_the_time(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(fleet_looks, "_LOOK_SECONDS", 0.0)
     sock = tmp_path / "control.sock"
     with control_socket(sock, keep(taken=[["n00", NOW - 5]])):
         arguments = ("status", "runners", "--wait", "--timeout", "0.01", "--socket", sock)

@@ -53,7 +53,7 @@ def test_that_of_a_killed_run_is_removed_by_the_next_and_no_other(tmp_path: Path
     assert {*tmp_path.iterdir()} == {kept, unknown, target, tmp_path / "ectools-demo-link"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given to another user by root")
+@pytest.mark.usefixtures("root")
 def test_that_of_another_user_stays(tmp_path: Path) -> None:
     theirs = tmp_path / "ectools-demo-theirs"
     theirs.mkdir()

@@ -19,6 +19,13 @@ WORD = st.text(VISIBLE, min_size=1, max_size=40)
 PATH = st.lists(
     st.sampled_from(["boot", "a%2Bb", "x~y", "releases", "SHA256SUMS.txt", "v1.2_3-4"]), max_size=5
 )
+QUERY = st.lists(
+    st.sampled_from(
+        ["uploads", "uploadId=a%2Bb~c-1", "partNumber=10", "partNumber=9", "prefix=r%2Fx", "list-type=2"]
+    ),
+    max_size=3,
+    unique=True,
+)
 HOSTS = st.sampled_from(["s3.example.org", "s3.example.org:9000", "[2001:db8::1]:9000"])
 
 
@@ -26,6 +33,7 @@ HOSTS = st.sampled_from(["s3.example.org", "s3.example.org:9000", "[2001:db8::1]
     method=st.sampled_from(["GET", "PUT", "HEAD", "DELETE"]),
     host=HOSTS,
     path=PATH,
+    query=QUERY,
     key=WORD,
     secret=WORD,
     token=st.none() | WORD,
@@ -36,13 +44,14 @@ def test_the_same_as_botocore(
     method: str,
     host: str,
     path: list[str],
+    query: list[str],
     key: str,
     secret: str,
     token: str | None,
     region: str,
     body: bytes,
 ) -> None:
-    url = f"http://{host}/" + "/".join(path)
+    url = f"http://{host}/" + "/".join(path) + ("?" + "&".join(query) if query else "")
     request = AWSRequest(method=method, url=url, data=body)
     S3SigV4Auth(Credentials(key, secret, token), "s3", region).add_auth(request)
     theirs = dict(request.headers.items())

@@ -76,7 +76,7 @@ def test_facts_have_bounds(build: Build) -> None:
     options = {
         "stateDir": "/s",
         "listenIP": "192.0.2.10",
-        "fleet": {"listen": None, "accessTokenFile": "/c%d"},
+        "fleet": {"listen": None, "accessTokenFile": "/c%d", "state": None, "stateCredentialsFile": "/e%f"},
         "maxConnections": 10**9,
         "tftp": {"maxTransfers": 10**9},
         "chainTokenFile": "/a%b",
@@ -91,5 +91,6 @@ def test_facts_have_bounds(build: Build) -> None:
     assert (facts["httpFiles"], facts["tftpFiles"]) == (4 * 250000 + 1024, 250000 + 1024)
     assert facts["chainToken"] == ["chain-token:/a%%b"]
     assert facts["accessToken"] == ["access-token:/c%%d"]
+    assert facts["stateCredentials"] == ["state-credentials:/e%%f"]
     assert not facts["privilegedPort"]
     assert build_netboot_facts({**options, "httpPort": 1023}, PROGRAMS)["privilegedPort"]

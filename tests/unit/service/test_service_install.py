@@ -201,7 +201,7 @@ def test_settings_that_the_service_cannot_read_are_refused(build: Build, root: P
         install(build(NETBOOT), NETBOOT, root=root)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given to another group by root")
+@pytest.mark.usefixtures("root")
 def test_settings_for_a_group_or_an_access_list_are_no_fault(
     build: Build, root: Path, told: list[str]
 ) -> None:

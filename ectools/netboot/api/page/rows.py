@@ -42,6 +42,7 @@ STAGE_WORDS = {
     NodeStage.INITRD: "initrd fetched",
     NodeStage.LOADED: "kernel about to start",
     NodeStage.RUNNING: "kernel runs",
+    NodeStage.STORE: "fetches its store",
     NodeStage.INSTALLING: "installs",
     NodeStage.INSTALLED: "installed; its disk boots",
     NodeStage.UP: "has reported",
@@ -219,7 +220,9 @@ def describe_progress(boot: NodeBoot) -> str:
 
 
 def _describe_step(boot: NodeBoot) -> str:
-    """What a machine is at that installs: `: copy 40 %`."""
+    """How far a machine is that fetches its store, `: 40 %`, or installs: `: copy 40 %`."""
+    if boot.last_stage is NodeStage.STORE and boot.store_percent is not None:
+        return f": {boot.store_percent} %"
     install = boot.install
     if install is None or install.step is None or boot.last_stage is not NodeStage.INSTALLING:
         return ""

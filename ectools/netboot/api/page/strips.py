@@ -33,6 +33,7 @@ SEGMENT_WORDS = {
     NodeStage.INITRD: "initrd",
     NodeStage.LOADED: "unpacking",
     NodeStage.RUNNING: "kernel starts",
+    NodeStage.STORE: "store begins",
     NodeStage.INSTALLING: "installer starts",
     NodeStage.INSTALLED: "installs",
     NodeStage.UP: "system starts",

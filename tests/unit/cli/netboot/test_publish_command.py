@@ -48,7 +48,9 @@ def test_a_release_is_published_promoted_and_staged(program: Program, made: Prom
     promote = ("canary", "stable", "--in", made.place, *key_of(made))
     status, out, _ = program(PROMOTE, *promote, "--valid-days", "30")
     assert (status, out.startswith("stable: nothing → boot-v2026.03.02, until 20")) == (0, True)
-    status, out, _ = program(PROMOTE, *promote, "--json")
+    status, out, _ = program(PROMOTE, *promote)
+    assert (status, out) == (0, "stable: boot-v2026.03.02 → boot-v2026.03.02\n")
+    status, out, _ = program(PROMOTE, *promote, "--json", "--former-key", made.home / "key.pub")
     found = json.loads(out)
     assert (found["moved"], found["before"], found["tag"]) == (False, "boot-v2026.03.02", "boot-v2026.03.02")
     status, out, _ = program(PROMOTE, *promote)
@@ -74,7 +76,12 @@ def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted)
     ("arguments", "words"),
     [
         (("--key-file", "key"), "go together"),
-        (("--to", "oci://x"), "names no place"),
+        (("--to", "https://bob:s3cret@x/y"), "'https://***@x/y': has no host"),
+        (("--source", "git+https://bob:s3cret@x/y"), "--source: git+https://***@x/y: an address with a user"),
+        (("--tag", "b" * 129), "is no tag for a release"),
+        (("--lock", __file__), "--lock: is a source's"),
+        (("--to", "ftp://x"), "names no place"),
+        (("--to", "oci://registry.example.org/boot:boot-v2"), "names the release boot-v2"),
         (("--commit", "main", "--source", "git+https://x"), "is no commit of a source"),
     ],
 )
@@ -85,6 +92,7 @@ def test_how_it_is_not_given(
     status, _, err = program(PUBLISH, *given)
     assert status == 2
     assert words in err
+    assert "s3cret" not in err
 
 
 def test_a_key_has_its_program(made: Promoted) -> None:
@@ -102,4 +110,9 @@ def test_what_is_packed_is_published_alone(program: Program, made: Promoted) -> 
         program(PUBLISH, packed, *arguments)[1] == f"boot-v1: was published already, the same: {made.place}\n"
     )
     status, _, err = program(PUBLISH, packed, *arguments, *key_of(made))
-    assert (status, "it is published alone and as it is" in err) == (2, True)
+    assert (status, "and without --signature-format, --key-file" in err) == (2, True)
+    unused = ("--commit", "deadbeef", "--timestamp", "5", "--format", "gz", "--key-file", made.home / "key")
+    status, _, err = program(PUBLISH, packed, *arguments, *unused)
+    assert (status, "and without --key-file, --format, --commit, --timestamp" in err) == (2, True)
+    status, _, err = program(PUBLISH, packed, made.home / "output", *arguments)
+    assert (status, "and alone" in err) == (2, True)

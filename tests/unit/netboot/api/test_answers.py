@@ -20,7 +20,7 @@ from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
-from ectools.netboot.rollout.live import RolloutConflictError, UnknownRolloutError
+from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:

@@ -78,6 +78,7 @@ def test_every_answer_fits_its_schema() -> None:
                 ("boots/boot-2", "boot"),
                 ("releases", "releases"),
                 ("log?after=1&limit=1", "log"),
+                ("hosts", "hosts"),
             ):
                 answer = await client.get(f"/api/v1/{path}")
                 assert answer.status == 200, (path, await answer.text())

@@ -280,6 +280,7 @@ def test_what_is_said_of_a_node_goes_first() -> None:
         ({"release": "boot-v9"}, 409, "boot-v9: is not staged here"),
         ({"release": "boot-v1"}, 409, f"runners: boots {PREVIOUS.id} already"),
         ({"release": 5}, 400, "group and release have to be there, and to be text"),
+        ({"waves": [10**400, 100]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": []}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": ["5%"]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": [50, 50, 100]}, 400, "waves: percentages that grow, the last of them 100"),
@@ -306,6 +307,19 @@ def test_what_cannot_be_started_is_told_and_changes_nothing(
         assert answer["error"].startswith(told)
         assert api.rollouts.rollouts == {}
         assert api.pinned == []
+
+    run(scenario)
+
+
+def test_a_release_without_the_groups_system_is_no_target() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        other = {**NAMED["groups"]["runners"], "system": "ec-runner-aarch64-netboot"}
+        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": other}}
+        api.rebase()
+        status, answer = await ask(client, "POST", "rollouts", START)
+        told = "runners: its system is ec-runner-aarch64-netboot, which boot-v2 has not"
+        assert (status, answer["error"]) == (409, told)
+        assert api.rollouts.rollouts == {}
 
     run(scenario)
 

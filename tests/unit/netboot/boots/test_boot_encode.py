@@ -42,6 +42,7 @@ BOOTS = st.builds(
     why=OPTIONAL,
     report=st.none() | REPORTS,
     ended=st.none() | TIME,
+    store_percent=st.none() | st.integers(0, 100),
 )
 
 

@@ -127,6 +127,28 @@ def test_a_boot_goes_well(play: Any) -> None:
     play(story)
 
 
+def test_how_much_of_its_store_it_has_is_known_at_once_and_kept_later(play: Any) -> None:
+    async def story(case: Case) -> None:
+        boot, token = await case.begin()
+        for percent in (0, 40, 40):
+            case.now += 1
+            case.register.note_store(token, percent)
+        live = case.register.latest["nuc-07"]
+        assert (live.store_percent, live.last_stage) == (40, NodeStage.STORE)
+        assert live.stages[NodeStage.STORE] == 10_001.0
+        assert case.register.unwritten == 1
+        await case.register.write()
+        await case.reopen()
+        assert case.register.latest == {"nuc-07": live}
+        await case.say(token)
+        for other in (token, "x" * 32):
+            with pytest.raises(ReportError):
+                case.register.note_store(other, 50)
+        assert (await case.register.find(boot.id)).store_percent == 40  # type: ignore[union-attr]
+
+    play(story)
+
+
 def test_what_begin_returns_is_kept_without_anything_else(play: Any) -> None:
     async def story(case: Case) -> None:
         boot, _ = await case.begin()

@@ -57,3 +57,6 @@ def test_what_is_said_is_bounded() -> None:
 
 def test_silence_says_what_was_seen_last() -> None:
     assert describe_silence(BOOT) == "no report within 60 s; last seen: running"
+    stages = {**BOOT.stages, NodeStage.STORE: 112.0}
+    fetching = replace(BOOT, stages=stages, store_percent=40)
+    assert describe_silence(fetching) == "no report within 60 s; last seen: store 40 %"

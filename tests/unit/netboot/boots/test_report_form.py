@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from ectools.errors import InputError
 from ectools.netboot.boots.model import NodeReport, NodeStage
-from ectools.netboot.boots.report import MAX_FAILED_UNITS, MAX_JOURNAL_LENGTH, MAX_REPORT_BYTES, parse_report
+from ectools.netboot.boots.report import (
+    MAX_FAILED_UNITS,
+    MAX_JOURNAL_LENGTH,
+    MAX_REPORT_BYTES,
+    parse_report,
+    parse_store_percent,
+)
 
 
 def form(*fields: tuple[str, str]) -> bytes:
@@ -62,6 +68,15 @@ def test_the_kernel_runs() -> None:
     assert parse_report(b"stage=running") == (NodeStage.RUNNING, None)
 
 
+def test_how_much_of_its_store_it_has() -> None:
+    assert parse_store_percent(b"stage=store&percent=40") == 40
+    assert parse_store_percent(b"stage=store&percent=100") == 100
+    assert parse_store_percent(b"stage=running&percent=40") is None
+    for wrong in ("", "101", "-1", "4.5", "\u0664"):
+        with pytest.raises(InputError, match="percent: is no number up to 100"):
+            parse_store_percent(form(("stage", "store"), ("percent", wrong)))
+
+
 def test_much_is_cut_and_not_refused() -> None:
     fields = [("stage", "up"), ("healthy", "no"), ("journal", "x" * 40_000 + "the end")]
     _, report = parse_report(form(*fields, *(("failed", "u" * 300) for _ in range(200))))
@@ -75,8 +90,8 @@ def test_much_is_cut_and_not_refused() -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "neither running nor up"),
-        (b"stage=loaded", "neither running nor up"),
+        (b"", "is none of running, store, up"),
+        (b"stage=loaded", "is none of running, store, up"),
         (b"stage=up&stage=up", "there are 2"),
         (b"stage=up", "neither yes nor no"),
         (b"stage=up&healthy=maybe", "neither yes nor no"),

@@ -323,6 +323,37 @@ def test_who_makes_room_at_work_is_dropped(loss: Loss) -> None:
     run_still(run())
 
 
+def test_no_download_is_hurried_for_what_has_a_body() -> None:
+    def scenario(case: Case) -> None:
+        case.connection.data_received(HEADER)
+        assert case.connection in case.scheduler.waiting
+        case.connection.begin(has_body=True, wanted_bytes=5)
+        assert case.connection not in case.scheduler.waiting
+        case.connection.data_received(b"hello")
+        assert case.connection not in case.scheduler.waiting
+
+    within(scenario)
+
+
+def test_no_download_is_hurried_for_long_for_who_sends_nothing() -> None:
+    async def run() -> None:
+        case = Case()
+        case.connection.rest(clock().now, 0.5)
+        assert case.connection in case.scheduler.waiting
+        await advance(0.5)
+        case.connection.rest(clock().now, 0.5)
+        assert case.connection not in case.scheduler.waiting
+        case.connection.data_received(b"G")
+        assert case.connection in case.scheduler.waiting
+        # It has a header, and is being answered: however long that takes, it is waited for.
+        case.connection.data_received(HEADER[1:])
+        case.connection.rest(clock().now + 9, 0.5)
+        assert case.connection in case.scheduler.waiting
+        case.close()
+
+    run_still(run())
+
+
 def test_a_file_is_sent_over_the_connections_own_socket() -> None:
     async def run() -> None:
         case = Case()

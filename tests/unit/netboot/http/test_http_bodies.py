@@ -29,6 +29,9 @@ class Letters:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
+    def bound(self, info: RequestInfo) -> int:
+        return 1 << 10 if "small" in info.query else self.max_bytes
+
     def is_for(self, info: RequestInfo) -> bool:
         return info.segments == (b"letters",)
 
@@ -109,6 +112,7 @@ def test_the_largest_comes_through_and_its_end_is_not_cut_off(tmp_path: Path) ->
         (post("/letters?stamp=1"), 411),
         (post("/letters?stamp=1", "Transfer-Encoding: chunked"), 411),
         (post("/letters?stamp=1", "Content-Length: 65537"), 413),
+        (post("/letters?stamp=1&small", "Content-Length: 1025"), 413),
         (post("/letters?stamp=1", f"Content-Length: {1 << 30}"), 413),
         (post("/other?stamp=1", "Content-Length: 3"), 405),
         (post("/healthz?stamp=1", "Content-Length: 3"), 405),

@@ -18,8 +18,9 @@ from support.still_loop import advance, run_still, turns
 from ectools.errors import EcError
 from ectools.netboot.http import server as module
 from ectools.netboot.http.admission import LOBBY_CONNECTIONS
+from ectools.netboot.http.descriptors import reserve_descriptors
 from ectools.netboot.http.listen import bind_listener
-from ectools.netboot.http.server import reserve_descriptors, serve
+from ectools.netboot.http.server import serve
 from ectools.netboot.http.settings import HttpSettings
 
 if TYPE_CHECKING:

@@ -276,6 +276,18 @@ def test_how_often_is_looked(root: Path, stall: float, period: float) -> None:
     run(root, scenario, start=False, stall_seconds=stall)
 
 
+def test_who_sends_nothing_hurries_nobody_for_long(root: Path) -> None:
+    async def scenario(house: House) -> None:
+        (silent,) = house.connect()
+        await until(lambda: len(house.server._scheduler.waiting) == 1)
+        await advance(1)
+        assert len(house.server._scheduler.waiting) == 0
+        assert len(house.server.admission) == 1
+        assert silent
+
+    run(root, scenario)
+
+
 def test_who_is_slow_makes_room_while_slots_are_short(root: Path) -> None:
     async def scenario(house: House) -> None:
         clients = [await house.ask("/initrd") for _ in range(2)]

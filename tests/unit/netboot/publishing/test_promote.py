@@ -79,6 +79,33 @@ def test_what_has_expired_is_not_promoted_from_and_can_be_renewed(made: Promoted
     assert made.promote("canary", "stable").pointer.tag == "boot-v1"
 
 
+def test_what_expires_is_made_to_last_by_promoting_without_an_end(made: Promoted) -> None:
+    made.promote("boot-v1", "stable", valid_days=1)
+    lasting = made.promote("boot-v1", "stable")
+    assert (lasting.is_moved, lasting.pointer.expires_at) == (True, None)
+    assert not made.promote("boot-v1", "stable").is_moved
+
+
+def test_a_new_key_takes_a_channel_over_from_the_one_before(made: Promoted) -> None:
+    before = made.promote("boot-v1", "stable")
+    former = (made.home / "key.pub").read_bytes()
+    (made.home / "next").mkdir()
+    new = Promoted(home=made.home / "next", place=made.place, source=made.source, now=made.now)
+    new.publish("boot-v3", "three")
+    with pytest.raises(SignatureError) as caught:
+        new.promote("boot-v3", "stable")
+    assert "--former-key" in str(caught.value.hint)
+    (made.home / "third").mkdir()
+    third = Promoted(home=made.home / "third", place=made.place, source=made.source)
+    with pytest.raises(SignatureError):
+        new.promote("boot-v3", "stable", former_key=(third.home / "key.pub").read_bytes())
+    taken = new.promote("boot-v3", "stable", former_key=former)
+    assert taken.pointer.counter > before.pointer.counter
+    # Once it has: the option is no harm, and not needed.
+    assert not new.promote("boot-v3", "stable", former_key=former).is_moved
+    assert new.stage("stable").release.tag == "boot-v3"
+
+
 @dataclass(frozen=True)
 class LateDepot:
     """A depot as it was seen a moment ago."""

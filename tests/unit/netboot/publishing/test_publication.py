@@ -100,7 +100,15 @@ def test_a_source_that_is_none() -> None:
     for given in ({"commit": "1" * 40}, {"uri": "git+https://x", "commit": "main"}):
         with pytest.raises(InputError, match="is no commit of a source"):
             BuildSource(**given)
+    for given in ({"uri": "git+https://bob:s3cret@x/y"}, {"builder": "https://s3cret@ci"}):
+        with pytest.raises(InputError, match="an address with a user or a password") as caught:
+            BuildSource(**given)
+        assert "s3cret" not in str(caught.value)
+    with pytest.raises(InputError, match="no --source is given"):
+        BuildSource(lock="0" * 64)
     lock = BuildSource(uri="git+https://x", lock="0" * 64, builder="https://ci.example.org")
     statement = json.loads(build_statement({}, tag="t", source=lock, released_at=None))
     assert statement["predicate"]["runDetails"]["builder"]["id"] == "https://ci.example.org"
+    (locked,) = statement["predicate"]["buildDefinition"]["resolvedDependencies"][1:]
+    assert locked == {"name": "flake.lock", "digest": {"sha256": "0" * 64}}
     assert "metadata" not in statement["predicate"]["runDetails"]

@@ -334,6 +334,19 @@ def test_groups_have_their_own_channels(local: Promoted, tmp_path: Path) -> None
     assert local.stage(**options).outcome is StageOutcome.UNCHANGED
 
 
+def test_what_is_current_cannot_be_staged_and_groups_go_on(local: Promoted, tmp_path: Path) -> None:
+    local.promote("boot-v1", "canary")
+    file = tmp_path / "fleet.toml"
+    file.write_text('[groups.first]\nchannel = "canary"\n')
+    with pytest.raises(ChannelError, match="the channel nosuch: there is none"):
+        local.stage("nosuch", fleet_file=str(file))
+    tags = ReleaseTags(ReleaseStore(local.home / "state"))
+    assert tags.find_id("channel:canary") is not None
+    (local.home / "depot/channels/canary.json").write_bytes(b"{}")
+    with pytest.raises(ChannelError, match="the channel nosuch: there is none"):
+        local.stage("nosuch", fleet_file=str(file))
+
+
 def test_what_was_rolled_back_from_is_no_groups(local: Promoted, tmp_path: Path) -> None:
     local.promote("boot-v1", "stable")
     local.stage()

@@ -10,9 +10,10 @@ from support.staged import make_systems
 
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.fleet_needs import list_missing
+from ectools.netboot.release.installed_systems import NoInstalledSystemError
 
 if TYPE_CHECKING:
-    from ectools.netboot.release.manifest import Release
+    from ectools.netboot.release.manifest import Release, System
 
 RELEASE, _ = make_systems({"pc": KernelArchitecture.X86_64, "arm": KernelArchitecture.AARCH64})
 
@@ -27,7 +28,12 @@ def find_missing(group: dict[str, Any], *nodes: dict[str, Any], staged: bool = T
     def find(wanted: str | None) -> Release | None:
         return RELEASE if staged and wanted in (None, "boot-v1") else None
 
-    return list(list_missing(fleet, find))
+    def find_installed(_: Release, system: System, wanted: str | None) -> str:
+        if (system.name, wanted) != ("pc", "node-system"):
+            raise NoInstalledSystemError(f"the release has no system {wanted or 'to install'}")
+        return "/nix/store/0"
+
+    return list(list_missing(fleet, find, find_installed=find_installed))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,12 @@ def find_missing(group: dict[str, Any], *nodes: dict[str, Any], staged: bool = T
             [f"fleet.groups.g.system: {RELEASE.title} has no tv: it has arm, pc; 2 nodes would wait"],
         ),
         ({"system": "tv", "boot": "disk"}, []),
+        ({"boot": "install", "install": {"system": "node-system"}}, []),
+        ({"boot": "install"}, ["the release has no system to install; 2 nodes would wait"]),
+        (
+            {"boot": "install", "system": "arm", "install": {"system": "node-system"}},
+            ["the release has no system node-system; 2 nodes would wait"],
+        ),
     ],
 )
 def test_what_is_missing(group: dict[str, Any], missing: list[str]) -> None:

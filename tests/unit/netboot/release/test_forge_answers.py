@@ -13,6 +13,7 @@ from ectools.errors import EcError
 from ectools.fetch.client import FetchError, HttpClient
 from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.netboot.release.forge import Asset, ForgeError, ForgeRelease, advise, find_release
+from ectools.netboot.settings.depot_address import ForgeAddress
 
 API = "/api/v1/repos/owner/na%20me/releases"
 
@@ -22,7 +23,7 @@ def find(forge: Forge, answer: Any, *, tag: str | None = None) -> ForgeRelease:
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     forge.answers = {f"{API}/latest": [body(data)], f"{API}/tags/a%2Fb%20c": [body(data)]}
     client = HttpClient(forge.url, retry=RETRY, advise=advise)
-    return find_release(client, host=forge.url, repo="owner/na me", tag=tag)
+    return find_release(client, ForgeAddress(host=forge.url, repo="owner/na me"), tag=tag)
 
 
 def fail(forge: Forge, answer: Any, *, tag: str | None = None) -> ForgeError:
@@ -129,14 +130,14 @@ def test_a_latest_release_that_is_missing(forge: Forge) -> None:
     client = HttpClient(forge.url, retry=RETRY, advise=advise)
     forge.answers = {}
     with pytest.raises(FetchError) as caught:
-        find_release(client, host=forge.url, repo="a/b", tag=None)
+        find_release(client, ForgeAddress(host=forge.url, repo="a/b"), tag=None)
     assert caught.value.hint == (
         "release.host, release.repo and release.tag name the release; a private repository looks the same "
         "without a token; the latest is no draft and no prerelease: release.tag may name one"
     )
     forge.answers = {"/api/v1/repos/a/b/releases/latest": [status(403)]}
     with pytest.raises(FetchError) as caught:
-        find_release(client, host=forge.url, repo="a/b", tag=None)
+        find_release(client, ForgeAddress(host=forge.url, repo="a/b"), tag=None)
     assert (
         caught.value.hint
         == "a private repository needs a token (release.tokenFile, EVERY_CHANNEL_FORGE_TOKEN)"

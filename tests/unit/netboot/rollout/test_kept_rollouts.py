@@ -52,7 +52,7 @@ def test_a_change_that_changes_nothing_is_not_written() -> None:
         kept = KeptRollouts(store, on_change=lambda *_: None)
         await kept.change("g", lambda _: pause(FRESH))
         revision = store.entries[f"{ROLLOUTS}g"].revision
-        assert (await kept.change("g", need)).state is RolloutState.PAUSED
+        assert (await kept.change("g", need)).after.state is RolloutState.PAUSED
         assert store.entries[f"{ROLLOUTS}g"].revision == revision
 
     asyncio.run(scenario())

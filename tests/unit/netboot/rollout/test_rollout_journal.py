@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from support.fleet_api import MemoryStore
 
@@ -10,6 +11,9 @@ from ectools.netboot.rollout.decide import start_rollout
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.model import RolloutPlan
 from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    import pytest
 
 ROLLOUT = start_rollout(RolloutPlan(id="r", group="g", target="new", before="old"))
 
@@ -29,5 +33,7 @@ def test_an_event_names_the_group_who_did_it_and_the_releases() -> None:
     assert event.data == {"release": "new", "before": "old", "why": None, "node": "n"}
 
 
-def test_what_cannot_be_kept_is_in_the_log_alone() -> None:
-    asyncio.run(RolloutJournal(FullStore()).tell(ROLLOUT, "rollout-started"))
+def test_what_cannot_be_kept_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        asyncio.run(RolloutJournal(FullStore()).tell(ROLLOUT, "rollout-started"))
+    assert "a rollout has begun" in caplog.text

@@ -143,6 +143,7 @@ def test_each_of_several_receivers_has_its_own_paths() -> None:
 
     assert both.is_for(info(b"report"))
     assert not both.is_for(info(b"v1"))
+    assert (both.bound(info(b"report")), both.bound(info(*PRE_REBOOT))) == (5000, 1024)
     both.admit(info(*PRE_REBOOT))
     assert asyncio.run(both.receive(info(b"report"), b"")) == b"other"
     assert asyncio.run(both.receive(info(*STEADY_STATE), json.dumps(ask("a")).encode())) == b""

@@ -21,14 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from ectools.netboot.settings.model import NetbootSettings
+
+
+def load(tmp_path: Path, listen: str | None, hosts: list[str]) -> NetbootSettings:
+    config = tmp_path / "netboot.json"
+    fleet = {"listen": listen, "allowedHosts": hosts}
+    config.write_text(json.dumps({"listenIP": "192.0.2.10", "hostname": "boot.example.org", "fleet": fleet}))
+    return load_netboot_settings(config, environment={})
+
 
 def make_service(
-    tmp_path: Path, api: Api, listen: str | None, control: Path | None = None, **more: Any
+    tmp_path: Path,
+    api: Api,
+    listen: str | None,
+    control: Path | None = None,
+    *,
+    hosts: list[str] | None = None,
+    **more: Any,
 ) -> FleetService:
-    config = tmp_path / "netboot.json"
-    config.write_text(json.dumps({"listenIP": "192.0.2.10", "fleet": {"listen": listen}}))
     return FleetService(
-        load_netboot_settings(config, environment={}),
+        load(tmp_path, listen, hosts or []),
         fleet=api.fleet,
         rollouts=api.rollouts,
         boots=api.boots,
@@ -89,6 +102,49 @@ def test_both_are_open_until_they_are_closed(tmp_path: Path) -> None:
         await service.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+    run(scenario)
+
+
+def test_it_is_asked_for_by_its_own_names_and_those_that_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_own_names", lambda: ["own.example"])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    listen = f"127.0.0.1:{port}"
+
+    async def ask(host: str) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        return status
+
+    async def scenario() -> None:
+        service = make_service(tmp_path, Api(), listen, hosts=[".allowed.example"])
+        await service.keep_open()
+        hosts = ("127.0.0.1", "own.example", "boot.example.org", "a.allowed.example", "evil.example")
+        assert [await ask(host) for host in hosts] == [200, 200, 200, 200, 421]
+        # As a reload has it.
+        service.set_hosts(load(tmp_path, listen, ["evil.example"]))
+        assert [await ask(host) for host in hosts] == [200, 200, 200, 421, 200]
+        await service.close()
+
+    run(scenario)
+
+
+def test_the_control_socket_is_asked_for_by_no_name(tmp_path: Path) -> None:
+    control = tmp_path / "control.sock"
+
+    async def scenario() -> None:
+        service = make_service(tmp_path, Api(), None, control)
+        await service.keep_open()
+        reader, writer = await asyncio.open_unix_connection(control)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n")
+        assert b" 200 " in await reader.readline()
+        writer.close()
+        await service.close()
 
     run(scenario)
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
+from support.fleets import make_fleet
 
 from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
+from ectools.netboot.release.installed_systems import NoInstalledSystemError
+from ectools.netboot.rollout.decide import list_awaited
 from ectools.netboot.rollout.model import RolloutPlan
 from ectools.netboot.server.node_assignments import NodeAssignments
 
@@ -41,12 +45,19 @@ class World:
             live=self.api.fleet,
             rollouts=self.api.rollouts,
             find_release=self.find_release,
+            find_installed=self.find_installed,
+            base_url=lambda: "http://192.0.2.10:8080",
             name_client=lambda info: info.peer,
             clock=lambda: self.api.now,
         )
 
     async def find_release(self, assignment: Assignment) -> str | None:
         return assignment.release if assignment.release in self.staged else None
+
+    async def find_installed(self, assignment: Assignment, release_id: str, system: str) -> tuple[str, str]:
+        if release_id == PREVIOUS.id:
+            raise NoInstalledSystemError("boot-v1 has no system to install")
+        return f"/nix/store/of-{assignment.installs}-and-{system}", f"releases/{release_id}/cache"
 
     async def boot(self, node: str | None, release: str = PREVIOUS.id) -> str:
         """The token of a boot that has begun."""
@@ -167,5 +178,38 @@ def test_who_may_not_ask_is_told_so_and_not_often() -> None:
         await expect(429, world.ask(token))
         world.api.now += 1
         await world.ask(token)
+
+    run(scenario)
+
+
+def test_who_boots_from_its_disk_is_told_which_system_and_from_where_and_takes_its_place() -> None:
+    async def scenario(world: World) -> None:
+        document = {**FLEET, "groups": {"runners": {**FLEET["groups"]["runners"], "boot": "disk"}}}
+        document["groups"]["runners"]["install"] = {"system": "ec-runner"}
+        fleet = make_fleet(**document)
+        world.api.fleet.set_base(fleet, Roster(fleet), where="fleet.toml")
+        token = await world.boot("a")
+        told = await world.ask(token)
+        assert (told["boot"], told["system"], told["cache"]) == ("disk", "", "")
+        assert told["why"] == "boot-v1 has no system to install"
+        await world.start()
+        told = await world.ask(token, take="yes")
+        assert told["release"] == CURRENT.id
+        assert told["system"] == "/nix/store/of-ec-runner-and-s"
+        assert told["cache"] == f"http://192.0.2.10:8080/releases/{CURRENT.id}/cache"
+        assert list(world.api.rollouts.need("runners").taken) == ["a"]
+
+    run(scenario)
+
+
+def test_who_asks_is_not_off_however_long_it_runs() -> None:
+    async def scenario(world: World) -> None:
+        token = await world.boot("a")
+        await world.start()
+        world.api.now += 30 * 86400
+        rollout = world.api.rollouts.need("runners")
+        assert list_awaited(rollout, world.api.rollouts.know(rollout)) == []
+        await world.ask(token)
+        assert list_awaited(rollout, world.api.rollouts.know(rollout)) == ["a"]
 
     run(scenario)

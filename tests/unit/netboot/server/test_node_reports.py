@@ -138,6 +138,23 @@ def token_of(script: str) -> str:
     return str(token)
 
 
+def test_a_node_says_how_much_of_its_store_it_has(world: World) -> None:
+    world.stage()
+    world.site.set_policy(world.policy(FLEET))
+    token = token_of(world.ask(mac=MAC, arch="x86_64"))
+    assert world.say(token, "stage=store&percent=40") == b"ok\n"
+    assert (world.newest().last_stage, world.newest().store_percent) == (NodeStage.STORE, 40)
+    for wrong, status in (("stage=store&percent=x", 400), ("stage=store", 400)):
+        with pytest.raises(RejectedError) as caught:
+            world.say(token, wrong)
+        assert caught.value.status == status
+    world.say(token, f"stage=up&healthy=yes&release={world.newest().release}")
+    assert world.newest().state is BootState.HEALTHY
+    with pytest.raises(RejectedError) as caught:
+        world.say(token, "stage=store&percent=50")
+    assert caught.value.status == 403
+
+
 def test_a_node_from_its_first_stage_to_its_report(world: World) -> None:
     release = world.stage()
     world.site.set_policy(world.policy(FLEET))

@@ -21,6 +21,7 @@ from ectools.netboot.settings.build import build_netboot_settings, build_server_
 from ectools.netboot.settings.model import (
     NETBOOT_OPTIONS,
     NETBOOT_SCHEMA,
+    DepotSource,
     Forge,
     IpxeFile,
     OnFailure,
@@ -215,6 +216,16 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         ],
     ),
     (
+        {"fleet": {"listen": None, "allowedHosts": [".a.example", "*"]}},
+        [
+            (
+                "fleet.allowedHosts",
+                'nothing is asked for by a name where fleet.listen is null: [".a.example", "*"]',
+                "fleet.listen, or an empty list",
+            )
+        ],
+    ),
+    (
         {"fleet": {"listen": None, "accessTokenFile": "/run/access"}},
         [
             (
@@ -321,12 +332,18 @@ def test_every_option_has_its_place() -> None:
                 "onFailure": "reboot",
                 "rebootSeconds": 10,
             },
-            "fleet": {"keepBoots": 7, "accessTokenFile": "/run/access", "file": "/f.toml"},
+            "fleet": {
+                "keepBoots": 7,
+                "accessTokenFile": "/run/access",
+                "allowedHosts": ["a.example"],
+                "file": "/f.toml",
+            },
         }
     )
     assert (settings.interface, settings.hostname) == ("eth0", "boot.example.org")
     assert (settings.state_dir, settings.tftp_dir) == (Path("/srv/state"), Path("/srv/state/tftp"))
     assert settings.base_url == "http://boot.example.org:81"
+    assert settings.fleet.allowed_hosts == ("a.example",)
     assert settings.allowed_cidrs == (IPv4Network("192.0.2.0/24"),)
     assert settings.trusted_proxies == (IPv4Network("192.0.2.7/32"),)
     assert settings.chain_token_file == Path("/run/token")
@@ -404,6 +421,19 @@ def test_several_tarballs_are_one_release() -> None:
     assert source == Tarballs(paths=(Path("/a.tar"), Path("/b.tar")))
     wrong = {"release": {"tarball": ["/a.tar", "b.tar", "/../c"]}}
     assert [option for option, _, _ in find_problems(wrong)] == ["release.tarball[1]", "release.tarball[2]"]
+
+
+def test_a_registrys_address_may_name_the_release() -> None:
+    source = build({"release": {"source": "oci://registry.example.org/boot:boot-v1"}}).release.source
+    assert isinstance(source, DepotSource)
+    assert source.tag == "boot-v1"
+    both = {"source": "oci://registry.example.org/boot:boot-v1", "tag": "boot-v2"}
+    assert [option for option, _, _ in find_problems({"release": both})] == ["release.source"]
+    without = {"source": "oci://registry.example.org/boot"}
+    assert [option for option, _, _ in find_problems({"release": without})] == ["release.source"]
+    source = build({"release": {**without, "tag": "boot-v2"}}).release.source
+    assert isinstance(source, DepotSource)
+    assert source.tag == "boot-v2"
 
 
 def others(artifact: str | None = None, *, arm64: bool = True) -> tuple[str, ...]:

@@ -1,0 +1,70 @@
+"""What two boot servers have seen of the same boots: one boot, whichever of them tells the other first.
+
+``merge_boots`` is commutative, associative and idempotent: in whatever order hosts hear of each other, they
+come to the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ectools.netboot.boots.encode import decode_boot, encode_boot
+from ectools.netboot.boots.model import INSTALL_STEPS, STAGES, BootState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ectools.netboot.boots.model import NodeBoot, NodeReport
+
+# How much is known by a state: a report tells more than silence, and one that all is well is the last.
+_RANK = {
+    state: rank
+    for rank, state in enumerate(
+        (BootState.BOOTING, BootState.ABANDONED, BootState.FAILED, BootState.UNHEALTHY, BootState.HEALTHY)
+    )
+}
+
+
+def merge_boots(one: NodeBoot, other: NodeBoot) -> NodeBoot:
+    """One boot, of two views of it: all stages, each at its first time, and the outcome known best."""
+    best = max(one, other, key=_weigh)
+    stages = {
+        stage: min(each.stages[stage] for each in (one, other) if stage in each.stages)
+        for stage in STAGES
+        if stage in one.stages or stage in other.stages
+    }
+    reports = [each.report for each in (one, other) if each.report is not None]
+    return replace(best, stages=stages, report=max(reports, key=_weigh_report, default=None))
+
+
+def is_later(one: NodeBoot, other: NodeBoot) -> bool:
+    """Whether a subject's boot came after another one of its."""
+    return (one.started, one.id) > (other.started, other.id)
+
+
+def choose_kept(key: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is to stand of a boot that two hosts have written; None: ``theirs``. ``key`` is the archive's."""
+    try:
+        boot, found = decode_boot(mine), decode_boot(theirs)
+    except ValueError:
+        return mine
+    if boot.id == found.id:
+        merged = merge_boots(boot, found)
+        return None if merged == found else encode_boot(merged)
+    # Of a subject's newest boots the later one; who wrote the other hears of it, and keeps it as an earlier.
+    return mine if key.startswith("latest/") and is_later(boot, found) else None
+
+
+def _weigh(boot: NodeBoot) -> tuple[Any, ...]:
+    install = boot.install
+    step = -1 if install is None or install.step is None else INSTALL_STEPS.index(install.step)
+    percent = -1 if install is None or install.percent is None else install.percent
+    ended = math.inf if boot.ended is None else boot.ended
+    # The rest is the same for all, but for what is merged by itself.
+    return (step, percent, _RANK[boot.state], -ended, repr(replace(boot, stages={}, report=None)))
+
+
+def _weigh_report(report: NodeReport) -> tuple[Any, ...]:
+    return (report.healthy and not report.failed, report.clock or 0.0, repr(report))

@@ -1,0 +1,357 @@
+"""A bucket of NATS JetStream, and the stream of events beside it, over one connection that is not mended.
+
+Keys stand as `NATS's key-value store has them <https://docs.nats.io/nats-concepts/jetstream/key-value-store>`_,
+for ``nats kv`` to read: the stream ``KV_<bucket>``, a subject a key, a message's sequence its revision. ``/``
+of a key is ``.`` there, and ``.`` is ``=``. A value is ``{"t": Unix seconds, "v": value}``. Events are the
+stream ``<bucket>-events``, whose server leaves out what was sent twice by its ``Nats-Msg-Id``.
+
+The connection ends with its first trouble: whoever uses it makes another one, and goes on from the last
+sequence. nats-py's own reconnecting keeps what was published meanwhile, and would say it when it is too late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ectools.netboot.state.interface import StateConflictError, StateEntry, StateError, StateUnreachableError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
+
+CALL_SECONDS = 1.5
+"""That one call has. A server that takes longer counts as one that cannot be reached."""
+CONNECT_SECONDS = 2
+_PING_SECONDS = 5
+MAX_EVENTS = 1_000_000
+"""That the stream keeps; the oldest go first."""
+_DUPLICATE_SECONDS = 3600.0
+_IDENTITY = "meta.id"
+_OPERATION, _MARKER, _EXPECTED = "KV-Operation", "Nats-Marker-Reason", "Nats-Expected-Last-Subject-Sequence"
+_WRONG_SEQUENCE = frozenset({10071, 10164})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedChange:
+    """A key that is another than before: ``value`` None: it is gone. ``left``: how many are behind it."""
+
+    key: str
+    value: Mapping[str, Any] | None
+    revision: int
+    changed: float
+    left: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedEvent:
+    """An event as it was sent: ``fields`` are its sender's. ``sequence`` is the stream's."""
+
+    sequence: int
+    fields: Mapping[str, Any]
+    left: int
+
+
+class NatsBucket:
+    """One connection's. Every call raises StateUnreachableError; then the connection is at its end."""
+
+    def __init__(self, client: Client, bucket: str) -> None:
+        self._client = client
+        self._jetstream: JetStreamContext = client.jetstream(timeout=CALL_SECONDS)
+        self._bucket = bucket
+        self._stream = f"KV_{bucket}"
+        self._events = f"{bucket}-events"
+        self.closed = asyncio.Event()
+        """Set when nothing more can be said over it."""
+
+    async def get(self, key: str) -> StateEntry | None:
+        """As ``StateStore.get``."""
+        found = await self._get_message(_to_subject(self._bucket, key))
+        if found is None or found[1] is None:
+            return None
+        value, changed = _decode_value(found[1])
+        return StateEntry(key=key, value=value, revision=found[0], changed=changed)
+
+    async def put(
+        self, key: str, value: Mapping[str, Any] | None, *, changed: float, expected: int | None
+    ) -> int:
+        """As ``StateStore.put``, and ``delete`` where ``value`` is None. Raises StateConflictError too."""
+        subject = _to_subject(self._bucket, key)
+        payload = b"" if value is None else json.dumps({"t": changed, "v": value}).encode()
+        headers = {} if value is not None else {_OPERATION: "DEL"}
+        try:
+            return await self._publish(subject, payload, headers, expected)
+        except StateConflictError:
+            if expected != 0:
+                raise
+        # What was deleted has left a mark, whose revision is the key's.
+        found = await self._get_message(subject)
+        if found is None or found[1] is not None:
+            raise _conflict(key)
+        return await self._publish(subject, payload, headers, found[0])
+
+    async def append(self, fields: Mapping[str, Any], *, message_id: str) -> None:
+        """An event more, unless one of that id was sent within the last hour."""
+        async with self._speaking():
+            await self._jetstream.publish(
+                self._events, json.dumps(fields).encode(), headers={"Nats-Msg-Id": message_id}
+            )
+
+    async def identify(self) -> str:
+        """What tells this bucket from one of the same name that was there before its servers lost it."""
+        subject = f"$KV.{self._bucket}.{_IDENTITY}"
+        for _ in range(2):
+            found = await self._get_message(subject)
+            if found is not None and found[1] is not None:
+                return found[1].decode("ascii", "replace")
+            with contextlib.suppress(StateConflictError):
+                await self._publish(subject, secrets.token_hex(8).encode(), {}, 0)
+        raise StateUnreachableError(f"{self._bucket}: its key {_IDENTITY} cannot be read")
+
+    async def forget_deleted(self, keys: Sequence[str]) -> None:
+        """Take away the marks that deleted keys have left; who was away for long does not hear of them."""
+        for key in keys:
+            subject = _to_subject(self._bucket, key)
+            found = await self._get_message(subject)
+            if found is not None and found[1] is None:
+                async with self._speaking():
+                    # But what somebody has written there since.
+                    await self._jetstream.purge_stream(self._stream, subject=subject, seq=found[0] + 1)
+
+    async def follow(self, *, after: int) -> AsyncGenerator[SharedChange | None, None]:
+        """Each change after a revision, in order; None once where there is nothing more for now."""
+        async for message in self._listen(f"$KV.{self._bucket}.>", self._stream, after=after):
+            if message is None:
+                yield None
+                continue
+            place = message.metadata
+            key = _to_key(self._bucket, message.subject)
+            if key is None:
+                value, changed = None, 0.0
+                key = ""
+            elif _is_deletion(message.headers):
+                value, changed = None, place.timestamp.timestamp()
+            else:
+                value, changed = _decode_value(message.data)
+            yield SharedChange(
+                key=key, value=value, revision=place.sequence.stream, changed=changed, left=place.num_pending
+            )
+
+    async def follow_events(self, *, after: int) -> AsyncGenerator[SharedEvent | None, None]:
+        """As ``follow``, of events."""
+        async for message in self._listen(self._events, self._events, after=after):
+            if message is None:
+                yield None
+                continue
+            place = message.metadata
+            with contextlib.suppress(ValueError):
+                fields = json.loads(message.data)
+                if isinstance(fields, dict):
+                    yield SharedEvent(sequence=place.sequence.stream, fields=fields, left=place.num_pending)
+
+    async def close(self) -> None:
+        """End the connection."""
+        self.closed.set()
+        with contextlib.suppress(Exception):  # nats-py raises whatever its sockets do
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._client.close()
+
+    async def prepare(self) -> None:
+        """Make the streams, where nobody has made them, with more replicas for instance."""
+        from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+
+        wanted = {
+            self._stream: StreamConfig(
+                name=self._stream,
+                subjects=[f"$KV.{self._bucket}.>"],
+                max_msgs_per_subject=1,
+                allow_rollup_hdrs=True,
+                deny_delete=True,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,
+            ),
+            self._events: StreamConfig(
+                name=self._events,
+                subjects=[self._events],
+                max_msgs=MAX_EVENTS,
+                duplicate_window=_DUPLICATE_SECONDS,
+                storage=StorageType.FILE,
+            ),
+        }
+        for name, config in wanted.items():
+            if not await self._has_stream(name):
+                async with self._speaking():
+                    await self._jetstream.add_stream(config)
+
+    async def _has_stream(self, name: str) -> bool:
+        from nats.js.errors import NotFoundError
+
+        async with self._speaking():
+            try:
+                await self._jetstream.stream_info(name)
+            except NotFoundError:
+                return False
+        return True
+
+    async def _get_message(self, subject: str) -> tuple[int, bytes | None] | None:
+        """Revision and payload, None as payload of what is deleted; None where there never was any."""
+        from nats.js.errors import NotFoundError
+
+        async with self._speaking():
+            try:
+                found = await self._jetstream.get_last_msg(self._stream, subject)
+            except NotFoundError:
+                return None
+        if found.seq is None:
+            return None
+        return found.seq, None if _is_deletion(found.headers) else found.data or b""
+
+    async def _publish(
+        self, subject: str, payload: bytes, headers: Mapping[str, str], expected: int | None
+    ) -> int:
+        from nats.js.errors import APIError
+
+        sent = {**headers, **({} if expected is None else {_EXPECTED: str(expected)})}
+        async with self._speaking():
+            try:
+                answer = await self._jetstream.publish(subject, payload, headers=sent)
+            except APIError as error:
+                if error.err_code in _WRONG_SEQUENCE:
+                    raise _conflict(subject) from error
+                raise
+        return answer.seq
+
+    async def _listen(self, subject: str, stream: str, *, after: int) -> AsyncIterator[Msg | None]:
+        from nats.js.api import ConsumerConfig, DeliverPolicy
+
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=after + 1)
+        async with self._speaking():
+            subscription = await self._jetstream.subscribe(
+                subject, stream=stream, config=config, ordered_consumer=True
+            )
+            about = await subscription.consumer_info()
+        is_behind = bool(about.num_pending) or bool(about.delivered and about.delivered.consumer_seq)
+        if not is_behind:
+            yield None
+        try:
+            async for message in subscription.messages:
+                yield message
+                if is_behind and message.metadata.num_pending == 0:
+                    is_behind = False
+                    yield None
+        finally:
+            with contextlib.suppress(Exception):  # it ends with its connection too
+                await subscription.unsubscribe()
+
+    @contextlib.asynccontextmanager
+    async def _speaking(self) -> AsyncIterator[None]:
+        """Whatever goes wrong with the connection, or the server, is StateUnreachableError, and its end."""
+        import nats.errors
+        import nats.js.errors
+
+        if self.closed.is_set() or not self._client.is_connected:
+            self.closed.set()
+            raise StateUnreachableError("the connection to NATS is at its end")
+        try:
+            async with asyncio.timeout(2 * CALL_SECONDS):
+                yield
+        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError, ValueError) as error:
+            self.closed.set()
+            raise explain_trouble(error) from error
+
+
+async def open_bucket(
+    address: NatsAddress, server: str, credentials: NatsCredentials, tls: ssl.SSLContext | None, *, name: str
+) -> NatsBucket:
+    """A connection to one of the servers, in a few seconds. ``name`` is what the server's own lists show.
+
+    Raises StateUnreachableError, and StateError where nats-py is missing.
+    """
+    try:
+        import nats
+        import nats.errors
+        import nats.js.errors
+    except ImportError as error:
+        raise StateError(
+            "fleet.state: the Python package nats-py is needed for it, and is not here",
+            hint="in nixpkgs python3Packages.nats-py, with pip `pip install 'ectools[nats]'`",
+        ) from error
+    ended = asyncio.Event()
+
+    async def note_end(*_: object) -> None:
+        ended.set()
+
+    try:
+        async with asyncio.timeout(3 * CONNECT_SECONDS):
+            client = await nats.connect(
+                server,
+                name=name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=CONNECT_SECONDS,
+                ping_interval=_PING_SECONDS,
+                max_outstanding_pings=2,
+                tls=tls,
+                error_cb=note_end,
+                closed_cb=note_end,
+                disconnected_cb=note_end,
+                **credentials.arguments,
+            )
+    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+        raise explain_trouble(error) from error
+    bucket = NatsBucket(client, address.bucket)
+    bucket.closed = ended
+    try:
+        await bucket.prepare()
+    except BaseException:
+        await bucket.close()
+        raise
+    return bucket
+
+
+def explain_trouble(error: Exception) -> StateUnreachableError:
+    """What nats-py raised, in words that name no secret."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        text = "it does not answer"
+    return StateUnreachableError(f"NATS cannot be used: {text}")
+
+
+def _conflict(what: str) -> StateConflictError:
+    return StateConflictError(
+        f"{what}: has been changed meanwhile", hint="look at it again, and change what is there now"
+    )
+
+
+def _to_subject(bucket: str, key: str) -> str:
+    return f"$KV.{bucket}.{key.replace('.', '=').replace('/', '.')}"
+
+
+def _to_key(bucket: str, subject: str) -> str | None:
+    """The key of a subject; None for what is none of the program's."""
+    name = subject.removeprefix(f"$KV.{bucket}.")
+    return None if name == _IDENTITY else name.replace(".", "/").replace("=", ".")
+
+
+def _is_deletion(headers: Mapping[str, str] | None) -> bool:
+    return headers is not None and (headers.get(_OPERATION) in {"DEL", "PURGE"} or _MARKER in headers)
+
+
+def _decode_value(payload: bytes) -> tuple[Mapping[str, Any], float]:
+    """Whatever somebody else has written there is no value: an empty one."""
+    try:
+        found = json.loads(payload)
+        return dict(found["v"]), float(found["t"])
+    except (ValueError, TypeError, KeyError):
+        return {}, 0.0

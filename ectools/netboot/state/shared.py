@@ -1,0 +1,413 @@
+"""The store that several boot hosts share over NATS, each with a copy of its own that it lives on.
+
+What is read comes from the copy, so that no boot waits for another host. What is written without comparing
+(boots, mostly) is kept in the copy first and said to the others at once, or later, in order: where two hosts
+have written the same key meanwhile, ``reconcile`` says which stands. What is written by comparing (waves,
+slots, what operators say of nodes) is decided by NATS alone, and refused while it cannot be reached. Events
+are in the copy's own log when ``append`` returns, and are said once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ectools import log
+from ectools.netboot.state.broadcast import Broadcast
+from ectools.netboot.state.entries import check_key, encode_value
+from ectools.netboot.state.interface import (
+    StateConflictError,
+    StateEntry,
+    StateError,
+    StateUnreachableError,
+)
+from ectools.netboot.state.local_copy import LocalCopy, UnsaidEntry
+from ectools.netboot.state.nats_bucket import SharedChange
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from ectools.netboot.state.interface import StateEvent
+    from ectools.netboot.state.nats_bucket import NatsBucket
+    from ectools.netboot.state.sqlite import SqliteStore
+    from ectools.timers import Guard
+
+_log = log.Log(__name__)
+
+SHARED_FILE = "shared.sqlite3"
+"""The copy's name in the state directory."""
+MAX_UNSAID = 50_000
+"""Keys, and as many events, that are to be said; then the oldest are never said, and counted."""
+SAY_SECONDS = 0.25
+"""That a write waits for the others to have it too."""
+MARK_SECONDS = 86400.0
+"""After which it is no more to be seen of a deleted key that it was: who was away longer reads all anew."""
+_AGAIN_SECONDS = 5.0
+_AT_ONCE = 64
+_MAX_TRIES = 8
+_PRUNED_AT_ONCE = 500
+
+
+@dataclass(kw_only=True, eq=False)
+class _Unsaid:
+    base: int
+    said: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class SharedStore:
+    """A StateStore in ``local``, shared while ``attach`` has given it a bucket.
+
+    ``reconcile`` is given a key, what stands there, and what was written here upon something older: it
+    returns what is to stand, or None to leave what stands. ``clock`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        local: SqliteStore,
+        *,
+        reconcile: Callable[[str, StateEntry, UnsaidEntry], Mapping[str, Any] | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._local = local
+        self.copy = LocalCopy(local)
+        self._reconcile = reconcile
+        self._clock = clock
+        self._bucket: NatsBucket | None = None
+        self._revisions: dict[str, int] = {}
+        self._unsaid: dict[str, _Unsaid] = {}
+        self._events: dict[int, None] = {}
+        self._broadcasts: dict[str, Broadcast[StateEntry | None]] = {}
+        self._marks: dict[str, float] = {}  # deleted keys → Unix seconds
+        self._wake = asyncio.Event()
+        self.is_whole = True
+        """Whether the copy has all that was heard: else it is to be read anew."""
+        self._why = "NATS has not been reached yet"
+        self.dropped = 0
+        """Of what was written here: what will never be said, because there was too much of it."""
+
+    # What is known of it
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the others can be reached."""
+        return self._bucket is not None
+
+    @property
+    def unsaid(self) -> int:
+        """How many writes and events the others do not have."""
+        return len(self._unsaid) + len(self._events)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the copy cannot be written, or the others not be reached; None where all is well."""
+        return self._local.trouble or (None if self._bucket is not None else self._why)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for the disk."""
+        return self._local.waiting
+
+    @property
+    def done(self) -> int:
+        """Calls of the copy's that were committed."""
+        return self._local.done
+
+    @property
+    def failed(self) -> int:
+        """Calls of the copy's that were not."""
+        return self._local.failed
+
+    @property
+    def guard(self) -> Guard:
+        """Of the copy's callbacks."""
+        return self._local.guard
+
+    async def start(self) -> None:
+        """Open the copy. Where that fails, ``trouble`` says why, and each call tries again."""
+        await self._local.start()
+        with contextlib.suppress(StateError):
+            self._revisions, unsaid, events = await self.copy.load()
+            self._unsaid = {key: _Unsaid(base=base) for key, base in unsaid.items()}
+            self._events = dict.fromkeys(events)
+
+    async def close(self) -> None:
+        """End, once what was asked for is done."""
+        await self._local.close()
+
+    # The eight calls
+
+    async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
+        check_key(key)
+        if not fresh:
+            return await self.copy.get(key)
+        found = await self._need_bucket().get(key)
+        if found is not None:
+            await self._adopt(found)
+        return found
+
+    async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
+        check_key(key)
+        encode_value(key, value)
+        if expected is None:
+            await self._write(key, value)
+            return self._revisions.get(key, 0)
+        return await self._compare(key, value, expected)
+
+    async def delete(self, key: str, *, expected: int | None = None) -> None:
+        check_key(key)
+        if expected is not None:
+            await self._compare(key, None, expected)
+        elif await self.copy.get(key) is not None:
+            await self._write(key, None)
+
+    async def list(self, prefix: str) -> Sequence[StateEntry]:
+        return await self.copy.list(prefix)
+
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+        return self._broadcasts.setdefault(prefix, Broadcast()).listen()
+
+    async def append(
+        self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> StateEvent:
+        place = self.copy.place
+        number = place.number + 1
+        fields = {"kind": kind, "subject": subject, "by": by, "data": data or {}, "at": self._clock()}
+        event = await self.copy.append({**fields, "writer": place.writer, "number": number})
+        self._events[number] = None
+        while len(self._events) > MAX_UNSAID:
+            oldest = next(iter(self._events))
+            del self._events[oldest]
+            self.dropped += 1
+            await self.copy.drop_event(oldest)
+        self._wake.set()
+        return event
+
+    async def events(self, *, after: int = 0, limit: int = 1000) -> Sequence[StateEvent]:
+        return await self._local.events(after=after, limit=limit)
+
+    async def prune(self, prefix: str, *, before: float) -> int:
+        """As ``StateStore.prune``; of events those in the copy: the stream bounds itself."""
+        if not prefix:
+            return await self._local.prune("", before=before)
+        keys = [each.key for each in await self.copy.list(prefix) if each.changed < before]
+        for start in range(0, len(keys), _PRUNED_AT_ONCE):
+            await asyncio.gather(
+                *(self._write(key, None, waits=False) for key in keys[start : start + _PRUNED_AT_ONCE])
+            )
+        if self._bucket is not None:
+            await self._forget_marks(self._bucket)
+        return len(keys)
+
+    async def _forget_marks(self, bucket: NatsBucket) -> None:
+        before = self._clock() - MARK_SECONDS
+        old = [key for key, at in self._marks.items() if at < before][:_PRUNED_AT_ONCE]
+        await bucket.forget_deleted(old)
+        for key in old:
+            self._marks.pop(key, None)
+
+    # What is written here
+
+    def _need_bucket(self) -> NatsBucket:
+        if self._bucket is None:
+            raise StateUnreachableError(
+                f"this is decided together with the other boot hosts, which cannot be reached: {self._why}",
+                hint="it goes on by itself; `ectools fleet hosts` shows who was last heard of",
+            )
+        return self._bucket
+
+    async def bring(self, entries: Sequence[StateEntry]) -> int:
+        """How many entries, that were not shared until now, are to be said: those that nobody has said."""
+        new = [each for each in entries if each.key not in self._revisions and each.key not in self._unsaid]
+        for each in new:
+            await self.copy.write(each.key, UnsaidEntry(value=each.value, changed=each.changed, base=0))
+            self._unsaid[each.key] = _Unsaid(base=0)
+        self._wake.set()
+        return len(new)
+
+    async def _compare(self, key: str, value: Mapping[str, Any] | None, expected: int) -> int:
+        bucket = self._need_bucket()
+        if key in self._unsaid:
+            await self._say(bucket, key)
+        now = self._clock()
+        try:
+            revision = await bucket.put(key, value, changed=now, expected=expected)
+        except StateConflictError as error:
+            found = await bucket.get(key)
+            if found is not None:
+                await self._adopt(found)
+            at = 0 if found is None else found.revision
+            raise StateConflictError(
+                f"{key}: is at revision {at}, not {expected}: it has been changed meanwhile", hint=error.hint
+            ) from error
+        await self._learn_own(key, value, revision, now)
+        return revision
+
+    async def _write(self, key: str, value: Mapping[str, Any] | None, *, waits: bool = True) -> None:
+        earlier = self._unsaid.get(key)
+        base = self._revisions.get(key, 0) if earlier is None else earlier.base
+        unsaid = self._unsaid[key] = _Unsaid(base=base)
+        entry = UnsaidEntry(value=value, changed=self._clock(), base=base)
+        try:
+            await self.copy.write(key, entry)
+        except StateError:
+            if self._unsaid.get(key) is unsaid:
+                if earlier is None:
+                    del self._unsaid[key]
+                else:
+                    self._unsaid[key] = earlier
+            raise
+        self._tell(key, value, self._revisions.get(key, 0), entry.changed)
+        await self._bound()
+        self._wake.set()
+        if waits and self._bucket is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAY_SECONDS):
+                    await unsaid.said.wait()
+
+    async def _bound(self) -> None:
+        while len(self._unsaid) > MAX_UNSAID:
+            oldest = next(iter(self._unsaid))
+            self._unsaid.pop(oldest).said.set()
+            self.dropped += 1
+            await self.copy.drop([oldest])
+
+    # What is said to the others, and heard of them
+
+    def attach(self, bucket: NatsBucket | None, why: str = "") -> None:
+        """From now on the others are reached by ``bucket``; None: they are not, and ``why`` is known."""
+        self._bucket = bucket
+        self._why = why
+        self._wake.set()
+
+    async def say(self) -> None:
+        """Say what is to be said, as it comes, until the bucket is at its end. Raises StateError."""
+        bucket = self._need_bucket()
+        while self._bucket is bucket:
+            self._wake.clear()
+            keys = list(self._unsaid)
+            for start in range(0, len(keys), _AT_ONCE):
+                await _all(self._say(bucket, key) for key in keys[start : start + _AT_ONCE])
+            for number in sorted(self._events):
+                fields = await self.copy.read_event(number)
+                if fields is not None:
+                    await bucket.append(fields, message_id=f"{self.copy.place.writer}-{number}")
+                await self.copy.drop_event(number)
+                self._events.pop(number, None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS):
+                    await self._wake.wait()
+
+    async def learn(self, changes: Sequence[SharedChange], *, is_own: bool = False) -> None:
+        """What the others have changed, in the order of revisions; older ones are left out."""
+        new, place = [], self.copy.place
+        for change in changes:
+            if is_own and change.revision <= place.sequence:
+                continue  # it was heard of before its answer came, and perhaps what came after it
+            if change.key and change.revision > self._revisions.get(change.key, 0):
+                self._revisions[change.key] = change.revision
+                new.append(change)
+            if not is_own:
+                place.sequence = max(place.sequence, change.revision)
+                self._note_mark(change)
+        place.at = self._clock()
+        try:
+            await self.copy.learn(new)
+        except StateError:
+            self.is_whole = False
+            raise
+        for change in new:
+            self._tell(change.key, change.value, change.revision, change.changed)
+
+    def _note_mark(self, change: SharedChange) -> None:
+        """A key that was deleted is none any more, and its mark is to go some day."""
+        self._marks.pop(change.key, None)
+        if change.value is None and change.key:
+            self._revisions.pop(change.key, None)
+            self._marks[change.key] = change.changed
+            while len(self._marks) > MAX_UNSAID:
+                del self._marks[next(iter(self._marks))]
+
+    async def forget_absent(self, present: set[str]) -> None:
+        """The others have these keys, and no further one."""
+        gone = [key for key in self._revisions if key not in present]
+        for key in gone:
+            del self._revisions[key]
+        absent = [SharedChange(key=key, value=None, revision=0, changed=0.0, left=0) for key in gone]
+        await self.copy.learn(absent)
+        for key in gone:
+            self._tell(key, None, 0, 0.0)
+
+    async def restore(self) -> None:
+        """The others have lost everything: it is said anew, but where one of them says it first."""
+        await self.copy.restore()
+        self._revisions = {}
+        self.copy.place.sequence = self.copy.place.events = 0
+        _, unsaid, _ = await self.copy.load()
+        for key in unsaid:
+            self._unsaid.setdefault(key, _Unsaid(base=0)).base = 0
+
+    async def _say(self, bucket: NatsBucket, key: str) -> None:
+        unsaid = self._unsaid.get(key)
+        entry = None if unsaid is None else await self.copy.read_unsaid(key)
+        if unsaid is None:
+            return
+        value, revision = (None, unsaid.base) if entry is None else (entry.value, unsaid.base)
+        stands = entry is None or (entry.value is None and unsaid.base == 0)
+        expected = unsaid.base
+        for _ in range(_MAX_TRIES):
+            if stands:
+                break
+            assert entry is not None  # noqa: S101 - else it stands
+            try:
+                revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
+                await self._learn_own(key, value, revision, entry.changed)
+                break
+            except StateConflictError:
+                found = await bucket.get(key)
+            if found is None:
+                expected, stands = 0, entry.value is None
+                continue
+            await self._adopt(found)
+            chosen = self._reconcile(key, found, entry)
+            expected = revision = found.revision
+            stands = chosen is None or chosen == found.value
+            value = chosen
+        else:
+            return  # others change it all the time: at the next turn
+        if self._unsaid.get(key) is unsaid:
+            del self._unsaid[key]
+            await self.copy.drop([key])
+        else:
+            self._unsaid[key].base = revision
+        unsaid.said.set()
+
+    async def _adopt(self, entry: StateEntry) -> None:
+        await self._learn_own(entry.key, entry.value, entry.revision, entry.changed)
+
+    async def _learn_own(
+        self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float
+    ) -> None:
+        """What was answered to this host, ahead of what it hears."""
+        change = SharedChange(key=key, value=value, revision=revision, changed=changed, left=0)
+        await self.learn([change], is_own=True)
+
+    def _tell(self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float) -> None:
+        for prefix, broadcast in list(self._broadcasts.items()):
+            if not len(broadcast):
+                del self._broadcasts[prefix]
+            elif key.startswith(prefix):
+                broadcast.publish(
+                    None
+                    if value is None
+                    else StateEntry(key=key, value=value, revision=revision, changed=changed)
+                )
+
+
+async def _all(work: Any) -> None:
+    """All of it; then the first failure is raised."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,186 @@
+"""The link of a shared store to NATS: made, listened to, and made anew after growing pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ectools import log
+from ectools.netboot.state.interface import StateError, StateUnreachableError
+from ectools.netboot.state.nats_bucket import open_bucket
+from ectools.netboot.state.shared import MARK_SECONDS
+from ectools.supervision import tasks
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
+    from ectools.netboot.state.nats_bucket import NatsBucket, SharedChange, SharedEvent
+    from ectools.netboot.state.shared import SharedStore
+
+_log = log.Log(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+"""Seconds between two tries; each pause is twice the one before."""
+_HEARD_AT_ONCE = 256
+_CANCEL_AGAIN_SECONDS = 0.1
+
+T = TypeVar("T")
+
+
+class SharedLink:
+    """The link of one store. ``credentials`` gives those in force; ``name`` is what the server calls it."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        address: NatsAddress,
+        *,
+        credentials: Callable[[], NatsCredentials],
+        tls: ssl.SSLContext | None,
+        name: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._address = address
+        self._credentials = credentials
+        self._tls = tls
+        self._name = name
+        self._clock = clock
+        self._told: str | None = None
+
+    async def keep(self) -> None:
+        """Until cancelled. Of what goes wrong the log has one line, until it goes well."""
+        pause = FIRST_PAUSE
+        servers = list(self._address.servers)
+        random.shuffle(servers)
+        for server in itertools.cycle(servers):
+            if await _end_with_us(self._try(server)):
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not all hosts at once
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _try(self, server: str) -> bool:
+        """Use one server for as long as that goes. Whether it went at all."""
+        went = False
+        try:
+            bucket = await open_bucket(self._address, server, self._credentials(), self._tls, name=self._name)
+            try:
+                await self._use(bucket, server)
+            finally:
+                went = self._store.is_attached
+                self._store.attach(None, "the connection to NATS is at its end")
+                await bucket.close()
+        except StateError as error:
+            self._tell(error, server)
+        return went
+
+    def _tell(self, error: StateError, server: str) -> None:
+        if self._told is None:
+            _log.warning(
+                "what the boot hosts share cannot be reached: nodes boot by what was known last",
+                reason=error.message,
+                server=server,
+                hint=error.hint,
+            )
+        self._told = error.message
+        self._store.attach(None, error.message)
+
+    async def _use(self, bucket: NatsBucket, server: str) -> None:
+        """Read what was missed, and then go on with both streams. Raises StateError."""
+        store, place = self._store, self._store.copy.place
+        identity = await bucket.identify()
+        if place.identity is not None and place.identity != identity:
+            _log.warning("what the boot hosts share was lost by NATS: it is written again", server=server)
+            await store.restore()
+        is_long = self._clock() - place.at > MARK_SECONDS / 2
+        is_full = is_long or not store.is_whole or place.identity != identity
+        place.identity, store.is_whole = identity, not is_full
+        entries = bucket.follow(after=0 if is_full else place.sequence)
+        events = bucket.follow_events(after=place.events)
+        async with aclosing(entries), aclosing(events):
+            present = await self._catch_up(bucket, entries)
+            if is_full:
+                await store.forget_absent(present)
+                store.is_whole = True
+            store.attach(bucket)
+            if self._told is not None:
+                _log.info("what the boot hosts share can be reached again", server=server)
+                self._told = None
+            await self._go_on(bucket, entries, events)
+
+    async def _catch_up(self, bucket: NatsBucket, entries: AsyncIterator[SharedChange | None]) -> set[str]:
+        """The keys that there are, once all that was missed has been read."""
+        present: set[str] = set()
+        batch: list[SharedChange] = []
+        while (change := await _next(bucket, entries)) is not None:
+            batch.append(change)
+            (present.discard if change.value is None else present.add)(change.key)
+            if len(batch) >= _HEARD_AT_ONCE:
+                await self._store.learn(batch)
+                batch = []
+        await self._store.learn(batch)
+        return present
+
+    async def _go_on(
+        self,
+        bucket: NatsBucket,
+        entries: AsyncIterator[SharedChange | None],
+        events: AsyncIterator[SharedEvent | None],
+    ) -> None:
+        async with tasks(
+            self._hear(entries), self._hear_events(events), self._store.say(), bucket.closed.wait()
+        ) as running:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        raise StateUnreachableError("the connection to NATS is at its end")
+
+    async def _hear(self, entries: AsyncIterator[SharedChange | None]) -> None:
+        async for change in entries:
+            if change is not None:
+                await self._store.learn([change])
+
+    async def _hear_events(self, events: AsyncIterator[SharedEvent | None]) -> None:
+        async for event in events:
+            if event is not None:
+                await self._store.copy.learn_events([event])
+
+
+async def _end_with_us(work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns. It is cancelled as often as it takes: ``asyncio.wait_for`` of Python 3.11, which
+    nats-py is full of, loses a cancellation where what is waited for ends in the same moment
+    (https://github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+        return task.result()
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+async def _next(bucket: NatsBucket, entries: AsyncIterator[SharedChange | None]) -> SharedChange | None:
+    """The next change, or that there is none for now. Raises StateUnreachableError: no more will come."""
+    coming = asyncio.ensure_future(anext(entries))
+    closing = asyncio.ensure_future(bucket.closed.wait())
+    try:
+        await asyncio.wait({coming, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise StateUnreachableError("the connection to NATS is at its end")
+        return coming.result()
+    except StopAsyncIteration:
+        raise StateUnreachableError("the connection to NATS is at its end") from None
+    finally:
+        closing.cancel()
+        if not coming.done():
+            coming.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await coming

@@ -1,0 +1,135 @@
+# Tells the boot server that this machine has booted from its disk, and leaves what it answers to those who report and follow
+# (ECP-0112).
+#
+# The unit says REPORTING (units that read the answer), DISK_RUNNING (the system that was booted), and systemd RUNTIME_DIRECTORY
+# and STATE_DIRECTORY. In the latter there are, of this machine alone:
+#
+#   credential   lines of a name and its value: `node`, `url` (the boot server's) and `token`, which is good for one boot
+#   systems      a line for each system that has come with a release: its store path, and the release's id
+#   fell-back    a system that was to be booted and did not come up, and its release; until the boot server knows
+#
+# Nothing that is printed has the token, and no argument of a program.
+set -euo pipefail
+shopt -s nullglob
+export LC_ALL=C
+umask 027
+
+readonly GIVE_UP_SECONDS=900
+
+sys=${DISK_SYS:-/sys}
+state=$STATE_DIRECTORY
+answer=$RUNTIME_DIRECTORY/arguments
+
+say() { echo "every-channel-disk-boot: $*"; }
+
+declare -A credential=()
+read_credential() {
+  local name value
+  while read -r name value; do
+    case $name in
+      node) [[ $value =~ ^[A-Za-z0-9._-]{1,64}$ ]] || continue ;;
+      url) [[ $value =~ ^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$ ]] || continue ;;
+      token) [[ $value =~ ^[A-Za-z0-9_-]{16,128}$ ]] || continue ;;
+      *) continue ;;
+    esac
+    credential[$name]=$value
+  done < "$state/credential"
+  for name in node url token; do [ -n "${credential[$name]:-}" ] || return 1; done
+}
+
+# Whole or not at all, whenever the power is cut. $1: the file; its text comes in.
+replace_file() {
+  (umask 077 && cat > "$1.new")
+  sync "$1.new"
+  mv "$1.new" "$1"
+  sync --file-system "${1%/*}"
+}
+
+# The release that a system came with: the last one that it has come with.
+find_release() {
+  local system release found=unknown
+  while read -r system release; do
+    if [ "$system" = "$1" ]; then found=$release; fi
+  done < <(cat "$state/systems" 2> /dev/null || true)
+  echo "$found"
+}
+
+fields=()
+add_field() {
+  local value=${2//\\/\\\\}
+  value=${value//$'\n'/ }
+  fields+=("data-urlencode = \"$1=${value//\"/\\\"}\"")
+}
+
+compose() {
+  local card name running system release
+  running=$(readlink --canonicalize-existing "$DISK_RUNNING")
+  fields=()
+  add_field system "$running"
+  add_field release "$(find_release "$running")"
+  if read -r system release < <(cat "$state/fell-back" 2> /dev/null); then
+    add_field tried-system "$system"
+    add_field tried-release "$release"
+  fi
+  for card in "$sys"/class/net/*; do
+    if [ -e "$card/device" ] && [ -r "$card/address" ]; then add_field mac "$(< "$card/address")"; fi
+  done
+  for name in uuid:product_uuid serial:product_serial asset:chassis_asset_tag; do
+    if [ -r "$sys/class/dmi/id/${name#*:}" ]; then add_field "${name%%:*}" "$(< "$sys/class/dmi/id/${name#*:}")"; fi
+  done
+}
+
+# status: what the server has answered, 000 where nobody did; text: its answer.
+status='' text=''
+post() {
+  text=$(
+    {
+      printf '%s\n' "url = \"${credential[url]}/disk-boot?node=${credential[node]}&token=${credential[token]}\"" silent \
+        'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' 'max-time = 20' 'max-filesize = 65536' 'header = "Expect:"' \
+        'write-out = "\n%{http_code}"' "${fields[@]}"
+    } | curl --disable --config -
+  ) || true
+  status=${text##*$'\n'} text=${text%$'\n'*}
+}
+
+# What the boot server has said is kept before it is used: the credential that was shown ends with the use of the next.
+keep_answer() {
+  local name value next='' arguments=''
+  while read -r name value; do
+    case $name in
+      credential) if [[ $value =~ ^[A-Za-z0-9_-]{16,128}$ ]]; then next=$value; fi ;;
+      arguments) arguments=$value ;;
+    esac
+  done <<< "$text"
+  if [ -z "$next" ] || [ -z "$arguments" ]; then return 1; fi
+  printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next" | replace_file "$state/credential"
+  rm -f "$state/fell-back"
+  printf '%s\n' "$arguments" > "$answer.new"
+  mv "$answer.new" "$answer"
+}
+
+if ! read_credential; then
+  say "<4>the credential of this disk cannot be read: nobody is told of its boots"
+  exit 0
+fi
+pause=1
+while true; do
+  compose
+  post
+  case $status in
+    200)
+      if keep_answer; then break; fi
+      ;;
+    403)
+      say "<4>the boot server does not know this disk; it is to be installed again"
+      pause=$GIVE_UP_SECONDS
+      ;;
+    4[0-9][0-9]) say "<4>the boot server refuses what it is told ($status)" ;;
+  esac
+  # By chance: nodes that have lost their server do not come back as one.
+  sleep "$((pause / 2 + RANDOM % (pause + 1)))"
+  pause=$((pause < 64 ? pause * 2 : pause))
+done
+say "${credential[node]} has booted from its disk: the boot server knows"
+read -r -a units <<< "${REPORTING:-}"
+for unit in "${units[@]}"; do systemctl start --no-block -- "$unit"; done

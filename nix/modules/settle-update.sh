@@ -1,0 +1,135 @@
+# What has become of an update that follow-installed.sh has begun: the system on trial has come up, or the boot loader has gone
+# back to the one before (ECP-0112).
+#
+#   $1  look    early in a boot: whether the boot loader has gone back
+#       good    ends once a system on trial is up, and the units that its report waits for
+#       prove   boot-complete.target is reached: what runs is the machine's system from now on
+#       watch   a system on trial for which that takes too long boots again
+#
+# The unit says SETTLE_UNITS (with `good`), SETTLE_ESP, SETTLE_RUNNING (the system that was booted), SETTLE_GENERATIONS (that are kept), SETTLE_SECONDS (of a
+# trial), and systemd STATE_DIRECTORY. There, `pending` is the update under way: a system, its release, the id of the boot in
+# which it was begun, and the name of its entry in the boot menu.
+set -euo pipefail
+shopt -s nullglob
+export LC_ALL=C SYSTEMD_COLORS=0
+umask 077
+
+readonly BAD_SYSTEMS=16 KNOWN_SYSTEMS=32 FORCE_SECONDS=60
+readonly PROFILE=/nix/var/nix/profiles/system
+
+state=$STATE_DIRECTORY
+entries=$SETTLE_ESP/loader/entries kernels=$SETTLE_ESP/EFI/nixos
+
+say() { echo "every-channel-update: $*"; }
+
+# Whole or not at all, whenever the power is cut. $1: the file; its text comes in.
+replace_file() {
+  cat > "$1.new"
+  sync "$1.new"
+  mv "$1.new" "$1"
+  sync --file-system "${1%/*}"
+}
+
+# A line more, of so many at most ($2) of a file ($1), each there once. $3: the line.
+add_line() {
+  local lines
+  lines=$(grep --invert-match --line-regexp --fixed-strings -- "$3" "$1" 2> /dev/null | tail --lines="$2" || true)
+  printf '%s\n' ${lines:+"$lines"} "$3" | replace_file "$1"
+}
+
+system='' release='' begun='' entry='' running=''
+read_pending() {
+  [ -r "$state/pending" ] || return 1
+  read -r system release begun entry < "$state/pending" || true
+  running=$(readlink --canonicalize-existing "$SETTLE_RUNNING")
+  if [[ $system == /nix/store/* && $entry == nixos-generation-* ]]; then return 0; fi
+  say "<4>what an update has left cannot be read, and is forgotten"
+  rm -f "$state/pending"
+  return 1
+}
+is_on_trial() { [ "$system" = "$running" ]; }
+
+# The counted entry, with what it alone has led to.
+remove_entry() {
+  local file line kernel
+  for file in "$entries/$entry"+*.conf; do
+    local named=()
+    while read -r line kernel; do
+      case $line in linux | initrd) named+=("${kernel##*/}") ;; esac
+    done < "$file"
+    rm -f "$file"
+    for kernel in "${named[@]}"; do
+      if ! grep --quiet --fixed-strings -- "/$kernel" "$entries"/*.conf 2> /dev/null; then rm -f "$kernels/$kernel"; fi
+    done
+  done
+  rm -f "$kernels"/*.new "$entries"/*.new
+  sync --file-system "$SETTLE_ESP"
+}
+
+# What was begun is ended: nothing of it is on the disk from here on.
+end_update() {
+  rm -f "$state/next" "$state/pending"
+  sync --file-system "$state"
+}
+
+look() {
+  local file tried=''
+  if is_on_trial; then
+    say "$system is on trial"
+    return
+  fi
+  if [ "$begun" = "$(< /proc/sys/kernel/random/boot_id)" ]; then return; fi
+  # The boot loader has counted (Boot Loader Specification, boot counting): +LEFT-DONE.
+  for file in "$entries/$entry"+*-*.conf; do tried=yes; done
+  if [ -n "$tried" ]; then
+    say "<4>$system did not come up: the boot loader has gone back to $running"
+    add_line "$state/bad" "$BAD_SYSTEMS" "$system"
+    printf '%s %s\n' "$system" "$release" | replace_file "$state/fell-back"
+  else
+    say "$system was not booted: the power was cut before, or somebody has chosen another"
+  fi
+  remove_entry
+  end_update
+}
+
+await_units() {
+  local units unit
+  read -r -a units <<< "${SETTLE_UNITS:-}"
+  if ! is_on_trial; then return; fi
+  for unit in "${units[@]}"; do
+    until systemctl is-active --quiet -- "$unit"; do sleep 2; done
+  done
+}
+
+prove() {
+  local file
+  if ! is_on_trial; then return; fi
+  # As systemd-bless-boot does, which not every NixOS has.
+  for file in "$entries/$entry"+*.conf; do mv "$file" "$entries/$entry.conf"; done
+  sync --file-system "$SETTLE_ESP"
+  nix-env --profile "$PROFILE" --set "$system"
+  add_line "$state/systems" "$KNOWN_SYSTEMS" "$system $release"
+  nix-env --profile "$PROFILE" --delete-generations "+$SETTLE_GENERATIONS"
+  # The boot menu and the boot loader itself by NixOS's own program, now that it has proven itself.
+  "$system/bin/switch-to-configuration" boot
+  end_update
+  say "$system has come up, and is this machine's system"
+}
+
+watch_trial() {
+  if ! is_on_trial; then return; fi
+  sleep "$SETTLE_SECONDS"
+  if systemctl is-active --quiet boot-complete.target; then return; fi
+  say "<3>$system has not reached boot-complete.target within $SETTLE_SECONDS s: boots again"
+  systemctl reboot || true
+  sleep "$FORCE_SECONDS"
+  systemctl reboot --force
+}
+
+read_pending || exit 0
+case $1 in
+  look) look ;;
+  good) await_units ;;
+  prove) prove ;;
+  watch) watch_trial ;;
+esac

@@ -1,0 +1,492 @@
+"""Machines with a system on their disk, as far as that goes here: what updates them, on loop devices.
+
+The boot server is the real one, and so are Nix, its store and the file systems; the systems are small ones,
+this machine is all machines, and firmware with systemd-boot is ``boot_loader``. The EFI system partition is
+an ext4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from support.boot_service import require_boot_services
+from support.buildable import offline_environment
+from support.install_lab import Installable
+from support.needs import require_tool
+
+from ectools.netboot.release.binary_cache import write_binary_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from support.boot_service import Service
+
+MODULES = Path(__file__).parents[2] / "nix/modules"
+MAC = "02:00:00:00:00:01"
+NODE = "nuc"
+ROOT_MIB, ESP_MIB = 256, 24
+TRIES = 2
+_SECONDS = 300
+_NEEDS = {
+    "losetup": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "unshare": "util-linux",
+    "curl": "curl",
+    "busybox": "busybox-static",
+}
+_SYSTEM = """
+{ version, busybox, size }:
+derivation {
+  name = "nixos-system-test-${version}";
+  system = builtins.currentSystem;
+  busybox = builtins.path { path = busybox; name = "busybox"; };
+  builder = "/bin/sh";
+  args = [ "-c" ''
+    PATH=/bin:/usr/bin
+    mkdir -p $out/bin $out/kernel-of-${version}
+    cp $busybox $out/bin/busybox
+    ln -s busybox $out/bin/sh
+    head -c 1000000 /dev/urandom > $out/kernel-of-${version}/bzImage
+    head -c 2000000 /dev/urandom > $out/kernel-of-${version}/initrd
+    head -c ${size} /dev/urandom > $out/content
+    ln -s $out/kernel-of-${version}/bzImage $out/kernel
+    ln -s $out/kernel-of-${version}/initrd $out/initrd
+    echo quiet > $out/kernel-params
+    echo ${version} > $out/nixos-version
+    echo x86_64-linux > $out/system
+    { echo "#!$out/bin/busybox sh"; cat $programPath; } > $out/bin/switch-to-configuration
+    chmod 0755 $out/bin/switch-to-configuration
+  '' ];
+  program = builtins.readFile ./switch;
+  passAsFile = [ "program" ];
+}
+"""
+# As systemd-boot-builder.py does it: an entry for each generation, and no kernel that none names.
+_SWITCH = """
+set -e
+test "$1" = boot
+entries=$FOLLOW_ESP/loader/entries kernels=$FOLLOW_ESP/EFI/nixos
+mkdir -p $entries $kernels
+wanted=
+for link in /nix/var/nix/profiles/system-*-link; do
+  number=${link##*/system-} number=${number%-link}
+  system=$(readlink $link)
+  entry=$entries/nixos-generation-$number.conf
+  wanted="$wanted $entry"
+  for kind in kernel initrd; do
+    file=$(readlink $system/$kind)
+    name=$(echo ${file#/nix/store/} | tr / -).efi
+    wanted="$wanted $kernels/$name"
+    test -e $kernels/$name || cp $file $kernels/$name
+    eval $kind=$name
+  done
+  {
+    echo title NixOS
+    echo version Generation $number $(cat $system/nixos-version)
+    echo linux /EFI/nixos/$kernel
+    echo initrd /EFI/nixos/$initrd
+    echo options init=$system/init quiet
+    echo sort-key nixos
+  } > $entry.tmp
+  mv $entry.tmp $entry
+  default=nixos-generation-$number.conf
+done
+for file in $entries/*.conf $kernels/*; do
+  case "$wanted " in *" $file "*) ;; *) rm -f $file ;; esac
+done
+echo default $default > $FOLLOW_ESP/loader/loader.conf
+"""
+
+
+def require_update_tools() -> None:
+    """Programs, root, and loop devices."""
+    require_boot_services()
+    for program, package in _NEEDS.items():
+        require_tool(program, f"Debian: {package}")
+    require_tool("nix-build", "install nix (Debian: nix-bin)")
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("NEEDS LOOP DEVICES: there is no /dev/loop-control")
+
+
+def build_system(directory: Path, version: str, *, size: int = 3_000_000, key: str = "key") -> Installable:
+    """A system of that version with so many bytes of content, in a release of its own, signed by ``key``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "system.nix").write_text(_SYSTEM)
+    (directory / "switch").write_text(_SWITCH)
+    env = offline_environment()
+    busybox = str(Path(require_tool("busybox", "Debian: busybox-static")).resolve())
+    link = directory / f"result-{version}"
+    named = ["--argstr", "version", version, "--argstr", "busybox", busybox, "--argstr", "size", str(size)]
+    _run(["nix-build", str(directory / "system.nix"), *named, "--out-link", str(link)], env=env)
+    secret = directory / key
+    if not secret.exists():
+        _run(
+            ["nix-store", "--generate-binary-cache-key", "boot.test-1", str(secret), f"{secret}.pub"], env=env
+        )
+    cache = directory / f"cache-{version}-{key}"
+    cache.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIX_CONFIG", env["NIX_CONFIG"])
+        written = write_binary_cache([link.resolve()], cache, key_file=secret)
+    files = {name: path.read_bytes() for name, path in written.items()}
+    return Installable(
+        store_path=str(link.resolve()),
+        files={"bzImage": version.encode(), "initrd": b"initrd", **files},
+        public_key=Path(f"{secret}.pub").read_text().strip(),
+        version=version,
+    )
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The two partitions of a disk, each a file."""
+
+    root: Path
+    esp: Path
+
+    def copy(self, directory: Path) -> Volumes:
+        directory.mkdir()
+        other = Volumes(directory / "root.img", directory / "esp.img")
+        for file, copied in ((self.root, other.root), (self.esp, other.esp)):
+            _run(["cp", "--sparse=always", str(file), str(copied)])
+        return other
+
+
+@dataclass
+class Node:
+    """A machine that was installed. ``good``: the systems that come up."""
+
+    service: Service
+    directory: Path
+    public_key: str
+    volumes: Volumes
+    good: set[str] = field(default_factory=set)
+    boot_id: str = ""
+    running: str = ""
+    said: str = ""
+
+    def install(self, system: Installable) -> None:
+        """The first system on its disk, as an installation leaves it, and the boot server's word of it."""
+        for file, size in ((self.volumes.root, ROOT_MIB), (self.volumes.esp, ESP_MIB)):
+            with file.open("wb") as stream:
+                stream.truncate(size << 20)
+            _run(["mkfs.ext4", "-q", str(file)])
+        token, release = self._order()
+        cache = self.directory / "first-cache"
+        for name, data in system.files.items():
+            if name.startswith("cache/"):
+                path = cache / name.removeprefix("cache/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        self.running = system.store_path
+        self.good.add(system.store_path)
+        base = f"http://{self.service.address}:{self.service.port}"
+        script = self.directory / "first.sh"
+        script.write_text(
+            f"""\
+set -e
+mkdir -p "$FOLLOW_STATE"
+nix-env --profile /nix/var/nix/profiles/system --set {system.store_path} --option substituters file://{cache}
+{system.store_path}/bin/switch-to-configuration boot
+printf '%s %s\\n' node {NODE} url {base} token {token} > "$FOLLOW_STATE/credential"
+printf '%s %s\\n' {system.store_path} {release} > "$FOLLOW_STATE/systems"
+"""
+        )
+        done = self.run(script)
+        assert done.returncode == 0, done.stderr
+
+    def _order(self) -> tuple[str, str]:
+        """The token and the release of a boot that installs, which says that it is done."""
+        body = self.service.get(f"/netboot.ipxe?mac={MAC}&arch=x86_64").body.decode()
+        token = re.search(r"report[?]boot=(\S+)", body)
+        release = re.search(r"every_channel\.release=(\S+)", body)
+        assert token is not None, body
+        assert release is not None, body
+        run = {"run": "r" * 16}
+        steps = [
+            {"step": "begin", "mac": MAC},
+            {"step": "disk", "disk": "d"},
+            {"step": "partition", "disk": "d"},
+        ]
+        for fields in [*({"stage": "installing", **each} for each in steps), {"stage": "installed"}]:
+            self.post(f"/report?boot={token[1]}", {**fields, **run})
+        return token[1], release[1]
+
+    def post(self, path: str, fields: Mapping[str, str]) -> None:
+        """A form, which has to be taken."""
+        body = urlencode(fields).encode()
+        with self.service.connect() as client:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: boot\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
+            client.socket.sendall(head.encode() + body)
+            response = client.read_response(method="POST")
+            assert response.status == 200, response
+
+    def run(
+        self,
+        script: Path,
+        *arguments: str,
+        bash_env: Path | None = None,
+        seconds: float = _SECONDS,
+        **env: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """A script on the machine, which takes its mounts and processes with it."""
+        with self._attached() as (root, esp):
+            inside = self.directory / "inside.sh"
+            inside.write_text(self._write_inside(root, esp))
+            alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+            nix = offline_environment()
+            environment = {
+                **nix,
+                "NIX_CONFIG": f"{nix['NIX_CONFIG']}\ntrusted-public-keys = {self.public_key}",
+                "HOME": str(self.directory),
+                "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin",
+                **self._list_variables(),
+                **({} if bash_env is None else {"SCRIPT_ENV": str(bash_env)}),
+                **env,
+            }
+            return subprocess.run(
+                [*alone, "--mount-proc", "sh", str(inside), str(script), *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+
+    def _list_variables(self) -> dict[str, str]:
+        mnt, run = self.directory / "mnt", self.directory / "run"
+        state = str(mnt / "root/state")
+        return {
+            "FOLLOW_STATE": state,
+            "STATE_DIRECTORY": state,
+            "FOLLOW_ESP": str(mnt / "esp"),
+            "SETTLE_ESP": str(mnt / "esp"),
+            "FOLLOW_TRIES": str(TRIES),
+            "FOLLOW_RUNNING": str(run / "booted-system"),
+            "SETTLE_RUNNING": str(run / "booted-system"),
+            "DISK_RUNNING": str(run / "booted-system"),
+            "SETTLE_GENERATIONS": "2",
+            "SETTLE_SECONDS": "1",
+            "RUNTIME_DIRECTORY": str(run),
+            "FOLLOW_DISK_BOOT": str(run / "arguments"),
+            "FOLLOW_INSTALLED": str(MODULES / "follow-installed.sh"),
+            "FOLLOW_SECONDS": "0.05",
+            "FOLLOW_UNITS": "",
+            "DISK_SYS": str(self.directory / "sys"),
+            "REPORTING": "",
+        }
+
+    def _write_inside(self, root: str, esp: str) -> str:
+        mnt, run = self.directory / "mnt", self.directory / "run"
+        return f"""\
+set -e
+mount {root} {mnt}/root
+mount {esp} {mnt}/esp
+mkdir -p {mnt}/root/nix {mnt}/root/state
+mount --bind {mnt}/root/nix /nix
+mount --bind {run}/boot-id /proc/sys/kernel/random/boot_id
+ln -sfn {self.running} {run}/booted-system
+BASH_ENV=$SCRIPT_ENV bash "$@"
+status=$?
+exit $status
+"""
+
+    @contextlib.contextmanager
+    def _attached(self) -> Iterator[tuple[str, str]]:
+        for name in ("mnt/root", "mnt/esp", "run", "bin", "sys/class/net/eth0/device"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        (self.directory / "sys/class/net/eth0/address").write_text(f"{MAC}\n")
+        (self.directory / "run/boot-id").write_text(f"{self.boot_id or uuid.uuid4()}\n")
+        for name, text in (
+            ("systemctl", f'echo "$*" >> {self.directory}/systemctl-said'),
+            ("sleep", f'echo "$*" >> {self.directory}/turns; exec /bin/sleep 0.05'),
+        ):
+            program = self.directory / "bin" / name
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
+        devices = []
+        try:
+            for file in (self.volumes.root, self.volumes.esp):
+                devices.append(_run(["losetup", "--find", "--show", str(file)]).strip())
+            yield devices[0], devices[1]
+        finally:
+            for device in devices:
+                _run(["losetup", "--detach", device])
+
+    @contextlib.contextmanager
+    def looked_at(self) -> Iterator[tuple[Path, Path]]:
+        """Its root and its EFI system partition, as a power cut would leave them."""
+        with self._attached() as (root, esp):
+            places = (self.directory / "look-root", self.directory / "look-esp")
+            with contextlib.ExitStack() as stack:
+                for device, place in zip((root, esp), places, strict=True):
+                    place.mkdir(exist_ok=True)
+                    _run(["mount", device, str(place)])
+                    stack.callback(_run, ["umount", str(place)])
+                yield places
+
+    def follow(self, *, bash_env: Path | None = None, turns: int = 0) -> bool:
+        """follow.sh until it boots again, or stays as it is, or has asked ``turns`` times; whether it boots.
+
+        ``said`` is what it printed.
+        """
+        said, asked = self.directory / "systemctl-said", self.directory / "turns"
+        for file in (said, asked):
+            file.unlink(missing_ok=True)
+        out = self.directory / "followed"
+        script = self.directory / "follow.sh"
+        script.write_text(
+            f"""\
+bash {MODULES}/follow.sh /dev/null > {out} 2>&1 & child=$!
+ends() {{
+  grep -q reboot {said} || grep -q "stays as it is" {out} || ! kill -0 $child && return 0
+  [ {turns} -gt 0 ] && [ "$(wc -l < {asked})" -ge {turns} ]
+}}
+until ends 2> /dev/null; do /bin/sleep 0.05; done
+kill -KILL $child 2> /dev/null
+wait $child 2> /dev/null
+exit 0
+"""
+        )
+        if bash_env is None:
+            self.run(script)
+            self.said = out.read_text()
+        else:
+            # The script itself, so that it is it that is cut.
+            done = self.run(MODULES / "follow.sh", "/dev/null", bash_env=bash_env)
+            self.said = done.stdout + done.stderr
+        return said.exists() and "reboot" in said.read_text()
+
+    def settle(self, verb: str, *, bash_env: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """settle-update.sh."""
+        return self.run(MODULES / "settle-update.sh", verb, bash_env=bash_env)
+
+    def boot(self) -> str:
+        """The machine starts, by its boot menu, until a system comes up, which says so; its store path."""
+        for _ in range(TRIES + 2):
+            with self.looked_at() as (_, esp):
+                self.running = boot_loader(esp)
+            self.boot_id = str(uuid.uuid4())
+            (self.directory / "run/arguments").unlink(missing_ok=True)
+            done = self.settle("look")
+            assert done.returncode == 0, done.stderr
+            if self.running in self.good:
+                self.come_up()
+                return self.running
+        raise AssertionError("no system comes up")
+
+    def come_up(self) -> None:
+        """The system that was booted is up: it is settled, and the boot server is told."""
+        done = self.settle("prove")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        done = self.run(MODULES / "disk-boot.sh")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        words = (self.directory / "run/arguments").read_text()
+        token = re.search(r"report[?]boot=(\S+)", words)
+        release = re.search(r"every_channel\.release=(\S+)", words)
+        assert token is not None, words
+        assert release is not None, words
+        report = {"stage": "up", "release": release[1], "system": self.running, "healthy": "yes"}
+        self.post(f"/report?boot={token[1]}", report)
+
+    def describe(self) -> dict[str, Any]:
+        """What is on its disk."""
+        with self.looked_at() as (root, esp):
+            profiles = root / "nix/var/nix/profiles"
+            profile = os.readlink(profiles / os.readlink(profiles / "system"))
+            entries = {path.name: path.read_text() for path in sorted((esp / "loader/entries").iterdir())}
+            kernels = sorted(path.name for path in (esp / "EFI/nixos").iterdir())
+            state = sorted(path.name for path in (root / "state").iterdir())
+            named = {
+                word.rpartition("/")[2]
+                for text in entries.values()
+                for word in re.findall(r"^(?:linux|initrd) (\S+)", text, re.MULTILINE)
+            }
+            whole = sorted(path.name for path in (root / profile.lstrip("/")).iterdir())
+            return {
+                "profile": profile,
+                "entries": sorted(entries),
+                "kernels": kernels,
+                "named": sorted(named),
+                "state": state,
+                "whole": "content" in whole,
+                "generations": sorted(path.name for path in profiles.glob("system-*-link")),
+            }
+
+
+def boot_loader(esp: Path) -> str:
+    """The system that systemd-boot would start, with its counter counted.
+
+    https://uapi-group.org/specifications/specs/boot_loader_specification/#sorting, #boot-counting: entries
+    without tries left come last; then by their sort key, and the newest version first.
+    """
+    conf = (esp / "loader/loader.conf").read_text()
+    default = re.search(r"^default (\S+)$", conf, re.MULTILINE)
+    assert default is not None, conf
+    entries = []
+    for path in (esp / "loader/entries").glob("*.conf"):
+        counted = re.fullmatch(r"(.*?)(?:\+(\d+)(?:-(\d+))?)?", path.stem)
+        assert counted is not None
+        left = None if counted[2] is None else int(counted[2])
+        text = dict(line.split(" ", 1) for line in path.read_text().splitlines())
+        version = [int(each) if each.isdigit() else 0 for each in re.findall(r"\d+", text["version"])]
+        kernel = esp / text["linux"].lstrip("/")
+        assert kernel.stat().st_size == 1_000_000, "a kernel is not whole"
+        assert (esp / text["initrd"].lstrip("/")).stat().st_size == 2_000_000
+        entries.append((left == 0, text["sort-key"], [-each for each in version], path, counted, text))
+    entries.sort(key=lambda each: each[:3])
+    pattern = re.compile(re.escape(default[1]).replace(r"\*", ".*"))
+    _, _, _, path, counted, text = next(each for each in entries if pattern.fullmatch(each[3].name))
+    if counted[2] is not None and int(counted[2]) > 0:
+        path.rename(path.with_name(f"{counted[1]}+{int(counted[2]) - 1}-{int(counted[3] or 0) + 1}.conf"))
+    found = re.search(r"init=(\S+)/init", text["options"])
+    assert found is not None
+    return found[1]
+
+
+def write_cut(directory: Path, volumes: Volumes, *, at: int, cut: Path) -> Path:
+    """For $BASH_ENV: before the script's command ``at``, the disk as it is at that moment becomes ``cut``.
+
+    What only the file systems' memory has is not on it. 0: it goes on, and ``cut`` has how many there were.
+    """
+    file = directory / "power-cut.sh"
+    copied = [f'cp --sparse=always "{each}" "{cut}/{each.name}"' for each in (volumes.root, volumes.esp)]
+    killed = f'mkdir "{cut}"; {"; ".join(copied)}; kill -KILL $$'
+    action = f'if [ "$commands" -eq {at} ]; then {killed}; fi' if at else f'echo "$commands" > "{cut}"'
+    # A machine that is going down does nothing more.
+    file.write_text(
+        f"""\
+unset BASH_ENV
+commands=0
+count_command() {{
+  [ "$BASHPID" = $$ ] || return 0
+  if [ -s "{directory}/systemctl-said" ]; then exit 0; fi
+  commands=$((commands + 1))
+  {action}
+}}
+set -o functrace
+trap count_command DEBUG
+"""
+    )
+    return file
+
+
+def _run(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        list(argv), env=None if env is None else dict(env), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout

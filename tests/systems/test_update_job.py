@@ -1,0 +1,31 @@
+"""A real runner on a disk follows a rollout to the next release, and goes back from one that fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.boot_host import BOOT_FILE
+from support.netboot_lab import build_netboot_lab
+
+from .update_job import run_update_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.nixos_build import Flake
+
+
+@pytest.mark.nix
+@pytest.mark.qemu
+@pytest.mark.netns
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+def test_an_installed_runner_is_led_to_the_next_release_and_goes_back_from_a_bad_one(
+    flake: Flake, tmp_path: Path
+) -> None:
+    with build_netboot_lab(tmp_path, boot_file=BOOT_FILE) as lab:
+        updated = run_update_job(flake, lab, tmp_path, print)
+    assert "did not come up: the disk went back to" in updated.stopped
+    assert updated.systems[2] in updated.stopped

@@ -1,0 +1,99 @@
+"""Boot hosts that know of each other: rows, and one name that two have taken."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from support.fleet_api import CURRENT, MemoryStore
+
+from ectools.netboot.server.boot_hosts import LOST_SECONDS, BootHosts
+from ectools.netboot.state.interface import StateEntry, StateUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ectools.netboot.api.releases import StagedRelease
+
+
+async def list_staged() -> Sequence[StagedRelease]:
+    return [CURRENT]
+
+
+def make_hosts(name: str, store: MemoryStore | None, now: list[float], behind: Any = (0, 0)) -> BootHosts:
+    return BootHosts(
+        name,
+        address=f"http://{name}",
+        store=store,
+        releases=list_staged,
+        behind=lambda: behind,
+        clock=lambda: now[0],
+    )
+
+
+def set_time(store: MemoryStore, now: float) -> None:
+    """The store in memory has one time for all."""
+    store.entries = {
+        key: StateEntry(key=key, value=entry.value, revision=entry.revision, changed=now)
+        for key, entry in store.entries.items()
+    }
+
+
+def test_a_host_that_says_nothing_is_down() -> None:
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0]
+        one, two = make_hosts("boot-1", store, now), make_hosts("boot-2", store, now, (7, 1))
+        await one.beat()
+        await two.beat()
+        set_time(store, 100.0)
+        now[0] += LOST_SECONDS
+        rows = await one.describe()
+        assert [(row["name"], row["up"], row["here"], row["behind"]) for row in rows] == [
+            ("boot-1", True, True, 0),
+            ("boot-2", True, False, 7),
+        ]
+        assert rows[1]["releases"] == [{"id": CURRENT.id, "tag": "boot-v2", "marks": ["current"]}]
+        now[0] += 1
+        assert [row["up"] for row in await one.describe()] == [True, False]
+
+    asyncio.run(scenario())
+
+
+def test_a_host_alone_shows_itself() -> None:
+    async def scenario() -> None:
+        (row,) = await make_hosts("boot-1", None, [5.0]).describe()
+        assert (row["name"], row["here"], row["up"], row["seen"]) == ("boot-1", True, True, 5.0)
+
+    asyncio.run(scenario())
+
+
+def test_two_of_one_name_are_told() -> None:
+    async def scenario() -> list[bool]:
+        store, now = MemoryStore(), [100.0]
+        one = make_hosts("boot-1", store, now)
+        now[0] = 101.0
+        other = make_hosts("boot-1", store, now)
+        await other.beat()
+        set_time(store, now[0])
+        found = []
+        for _ in range(2):
+            await one.beat()
+            found.append(one._is_double)
+        return found
+
+    assert asyncio.run(scenario()) == [True, False]  # its own row stands there now
+
+
+def test_what_somebody_else_wrote_there_is_no_host() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await store.put("hosts/odd", {"address": 1})
+        await store.put("hosts/boot-1", {})
+        hosts = make_hosts("boot-1", store, [1.0])
+        await hosts.beat()
+        assert [row["name"] for row in await hosts.describe()] == ["boot-1"]
+        await hosts.forget()
+        store.error = StateUnreachableError("away")
+        await hosts.beat()
+
+    asyncio.run(scenario())
