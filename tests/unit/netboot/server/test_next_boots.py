@@ -17,6 +17,7 @@ from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release.installed_systems import NoInstalledSystemError
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server.leases import ReleaseLeases
 from ectools.netboot.server.next_boots import NextBoots
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from ectools.netboot.release.manifest import Release
 
 FILES = {"bzImage": b"a kernel", "initrd": b"an initrd"}
+
+
+async def _find_none(_: Assignment, release: str, system: str) -> tuple[str, str]:
+    raise NoInstalledSystemError(f"{release} has no system to install from {system}")
 
 
 class World:
@@ -51,6 +56,8 @@ class World:
             live=self.api.fleet,
             rollouts=self.api.rollouts,
             find_release=self._find_release,
+            find_installed=_find_none,
+            base_url=lambda: "http://192.0.2.10:8080",
             name_client=lambda info: info.peer,
             clock=lambda: self.api.now,
         )

@@ -190,12 +190,12 @@ def test_who_boots_from_its_disk_is_told_which_system_and_from_where_and_takes_i
         world.api.fleet.set_base(fleet, Roster(fleet), where="fleet.toml")
         token = await world.boot("a")
         told = await world.ask(token)
-        assert (told["boot"], told["system"], told["cache"]) == ("disk", "", "")
+        assert (told["boot"], told["installed"], told["cache"]) == ("disk", "", "")
         assert told["why"] == "boot-v1 has no system to install"
         await world.start()
         told = await world.ask(token, take="yes")
         assert told["release"] == CURRENT.id
-        assert told["system"] == "/nix/store/of-ec-runner-and-s"
+        assert told["installed"] == "/nix/store/of-ec-runner-and-s"
         assert told["cache"] == f"http://192.0.2.10:8080/releases/{CURRENT.id}/cache"
         assert list(world.api.rollouts.need("runners").taken) == ["a"]
 
