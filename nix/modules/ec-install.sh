@@ -64,6 +64,7 @@ read_plan() {
   plan=()
   while read -r name value; do
     case $name in
+      '') continue ;;
       node | order) [[ $value =~ ^[A-Za-z0-9._-]{1,64}$ ]] || return 1 ;;
       system) [[ $value =~ ^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211}$ ]] || return 1 ;;
       cache) [[ $value =~ ^http://[^[:space:]\"\'\\?]+$ ]] || return 1 ;;
@@ -175,7 +176,8 @@ list_disks() {
     done
 }
 
-# Of the lines of $1 the disk that the plan means: disk, disk_bytes, and disk_name, by which it is known again.
+# Of the lines of $1 the disk that the plan means: disk, disk_bytes, and disk_name, by which it is known again where
+# disk_is_known: what the kernel calls it may be another disk at the next boot.
 choose_disk() {
   local device bytes serial names found=() all=() wanted
   while read -r device bytes serial names; do
@@ -193,17 +195,17 @@ choose_disk() {
       wanted="is the only one"
     fi
     found+=("$device")
-    disk=$device disk_bytes=$bytes
+    disk=$device disk_bytes=$bytes disk_is_known=yes
     if [ -n "$names" ]; then
       disk_name=${names%% *}
     elif [ "$serial" != - ]; then
       disk_name=serial-$serial
     else
-      disk_name=${device##*/}
+      disk_name=${device##*/} disk_is_known=''
     fi
   done <<< "$1"
   if [ ${#found[@]} -eq 1 ]; then return; fi
-  disk='' disk_name=''
+  disk='' disk_name='' disk_is_known=''
   local there="there is none"
   if [ ${#all[@]} -gt 0 ]; then printf -v there '%s, ' "${all[@]}" && there="there are ${there%, }"; fi
   if [ ${#found[@]} -eq 0 ]; then give_up "no disk ${wanted:-that could be it}: $there"; fi
@@ -219,8 +221,9 @@ find_partition() {
   [ ${#found[@]} -eq 1 ] && echo "${found[0]}"
 }
 
-# content: `empty`; `ours`, the partitions that are made here, with a system or without; `foreign`, anything else. Of a whole
-# system `marker` says whose it is. Nothing is written: a journal is not played back.
+# content: `empty`; `ours`, the partitions that are made here, with a system, or with nothing in the root's as yet; `foreign`,
+# anything else, also what cannot be read. Of a whole system `marker` says whose it is. Nothing is written: a journal is not
+# played back.
 declare -A marker=()
 inspect_disk() {
   local probed state=0 part name value
@@ -236,9 +239,13 @@ inspect_disk() {
   partx --update "$disk" 2> /dev/null || true
   if mount -t ext4 -o ro,noload "$part" "$root" 2> /dev/null; then
     if [ -r "$root/$STATE/installed" ]; then
-      while read -r name value; do marker[$name]=$value; done < "$root/$STATE/installed"
+      while read -r name value; do
+        case $name in node | order | system) marker[$name]=$value ;; esac
+      done < "$root/$STATE/installed"
     fi
     umount "$root"
+  elif [ -n "$(blkid --probe --output value --match-tag TYPE "$part" 2> /dev/null)" ]; then
+    content=foreign
   fi
 }
 
@@ -255,7 +262,7 @@ check_disk() {
     ours) if [ -n "${marker[node]:-}" ] && [ "${marker[node]}" != "${plan[node]}" ]; then what="is ${marker[node]}'s"; fi ;;
   esac
   # What this order has begun to write to is whatever a power cut has left of it.
-  if [ -n "$what" ] && [ "${plan[erase]}" = no ] && [ "${plan[begun]:-}" != "$disk_name" ]; then
+  if [ -n "$what" ] && [ "${plan[erase]}" = no ] && ! { [ -n "$disk_is_known" ] && [ "${plan[begun]:-}" = "$disk_name" ]; }; then
     give_up "$disk_name $what; install.erase = true would erase it"
   fi
   if [ -n "$what" ]; then content=foreign; fi

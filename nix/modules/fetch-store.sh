@@ -67,7 +67,7 @@ post() {
 
 # connect URL OFFSET BYTES: file descriptor 3 stands at the first of these bytes. Else `reason` says why not.
 connect() {
-  local rest=${1#http://} authority host port=80 path line status='' range=''
+  local rest=${1#http://} authority host port=80 path line until left status='' range=''
   reason="stage 1 speaks plain HTTP alone"
   [ "$rest" != "$1" ] || return 1
   authority=${rest%%/*} path=/${rest#*/}
@@ -84,8 +84,11 @@ connect() {
   printf 'GET %s HTTP/1.0\r\nHost: %s\r\nRange: bytes=%s-%s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n' \
     "$path" "$authority" "$2" $(($2 + $3 - 1)) >&3 2>/dev/null || return 1
   reason="no answer of HTTP"
+  until=$((SECONDS + STALL_SECONDS))
   for ((fields = 0; fields < 100; fields++)); do
-    IFS= read -r -t "$STALL_SECONDS" -n 4096 line <&3 || return 1
+    # For all of its head: a line now and then is no answer.
+    left=$((until - SECONDS))
+    { [ "$left" -gt 0 ] && IFS= read -r -t "$left" -n 4096 line <&3; } || return 1
     line=${line%$'\r'}
     [ -n "$line" ] || break
     if [ "$fields" -eq 0 ]; then

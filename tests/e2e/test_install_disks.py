@@ -159,13 +159,19 @@ def make_foreign(disk: Disk, kind: str) -> None:
         subprocess.run(["sfdisk", "--quiet", disk.file], input="label: dos\n,\n", text=True, check=True)
     elif kind == "swap":
         subprocess.run(["mkswap", "--quiet", disk.file], check=True)
+    elif kind == "another root":
+        table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
+        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
+        with disk.attached() as device:
+            subprocess.run(["mkswap", "--quiet", f"{device}p2"], check=True)
     else:
         table = "label: gpt\nsize=100MiB, name=ec-root\n"
         subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
 
 
 @pytest.mark.parametrize(
-    "kind", ["a file system", "a table of partitions", "a table for BIOS", "swap", "a root alone"]
+    "kind",
+    ["a file system", "a table of partitions", "a table for BIOS", "swap", "a root alone", "another root"],
 )
 def test_what_holds_something_else_is_left_as_it_was(machine: Installer, kind: str) -> None:
     disk = machine.add_disk("ata-ONE")
@@ -308,6 +314,9 @@ def test_a_boot_server_that_has_forgotten_installs_nothing_over_it(
         install(machine)
     with disk.mounted(tmp_path / "mnt", write=True) as root:
         (root / "kept").touch()
+        # What is there is read with care: somebody may have edited it.
+        marker = root / "var/lib/every-channel/installed"
+        marker.write_text(f"\n{marker.read_text()}\nx[$(touch /pwned)] y\n")
     for file in (tmp_path / "state/fleet").iterdir():
         file.unlink()
     with boot_service(settings_file) as machine.service:

@@ -23,6 +23,8 @@ class Turn:
     """After that, nothing more comes, and it does not end."""
     raw: bytes | None = None
     """In place of any answer."""
+    drips: bytes | None = None
+    """After that, this again and again, twice a second."""
 
 
 @dataclass
@@ -32,6 +34,8 @@ class FickleServer:
     url: str = ""
     asked: list[int] = field(default_factory=list)
     sent: int = 0
+    drops: int = 0
+    """How often something has dripped."""
 
 
 @contextlib.contextmanager
@@ -69,6 +73,9 @@ def serve_fickly(image: bytes, turns: Sequence[Turn] = (), *, then: Turn = Turn(
                 if turn.status in (200, 206):
                     self.wfile.write(body)
                     server.sent += len(body)
+            while turn.drips is not None and not over.wait(0.5):
+                self.wfile.write(turn.drips)
+                server.drops += 1
             if turn.hangs:
                 over.wait(60)
 
