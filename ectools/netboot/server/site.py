@@ -167,6 +167,7 @@ class BootSite:
                 find_release=self._scripts.find_release,
                 is_cut_off=is_cut_off,
                 find_installed=self._scripts.find_installed,
+                has_successor=self._scripts.has_successor,
                 base_url=lambda: self._policy.settings.base_url,
                 name_client=self._name_client,
                 clock=clock,
