@@ -22,7 +22,7 @@ OTHER_RELEASE = "_other"
 """The label of all others; no release's id begins so."""
 MAX_NODE_SERIES = 10_000
 """Nodes that have a series of their own: the first by name."""
-REPORT_RESULTS = ("accepted", "refused", "malformed", "flood", "unkept")
+REPORT_RESULTS = ("accepted", "refused", "malformed", "flood", "unkept", "unheard")
 """How a report may be answered (``ectools.netboot.server.node_reports``)."""
 
 

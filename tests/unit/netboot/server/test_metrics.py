@@ -124,7 +124,7 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         ),
         *(
             f'reports_total{{result="{result}"}} 0'
-            for result in ("accepted", "flood", "malformed", "refused", "unkept")
+            for result in ("accepted", "flood", "malformed", "refused", "unheard", "unkept")
         ),
         "state_up 1",
         "state_queue 3",

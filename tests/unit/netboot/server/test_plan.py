@@ -14,6 +14,7 @@ from ectools.netboot.dnsmasq.plan import DnsmasqPlan
 from ectools.netboot.server import plan as module
 from ectools.netboot.server.plan import FIXED, BootServerPlan, check_change, prepare_plan
 from ectools.netboot.settings.load import load_server_settings
+from ectools.netboot.state.nats_access import NatsAddress
 
 
 def make_plan(directory: Path, **options: Any) -> BootServerPlan:
@@ -42,6 +43,8 @@ def test_what_is_taken_at_the_start_stays(tmp_path: Path) -> None:
         "state_dir": Path("/other"),
         "max_connections": 1,
         "fleet.listen": None,
+        "fleet.state": NatsAddress(servers=("nats://192.0.2.5:4222",), bucket="b"),
+        "fleet.host_name": "other",
     }
     assert others.keys() == FIXED.keys()
     for name, option in FIXED.items():
