@@ -60,90 +60,95 @@ in
         in the rollout by then, and counts as failed where it is not back, healthy, in the rollout's time.
       '';
     };
-  };
 
-  options.services.every-channel.runner.follow.kexec = mkOption {
-    type = types.bool;
-    default = cfg.signature != null;
-    defaultText = lib.literalMD "whether {option}`${path}.signature` is set";
-    example = true;
-    description = ''
-      Whether the kernel that runs starts the next release's by itself (kexec), in place of the firmware: after it has fetched
-      kernel and initrd from the boot server and compared their SHA-256. It saves the firmware's time, and what was checked
-      is what is started. Devices are not reset by it as a reboot does. Where it cannot be done (too little memory, a kernel
-      that takes no other one), the machine reboots, unless {option}`${path}.signature.reboot` says otherwise.
-    '';
-  };
-
-  options.services.every-channel.runner.follow.signature = mkOption {
-    default = null;
-    example = {
-      format = "minisign";
-      publicKeyFiles = [ "/etc/nixos/release.pub" ];
-      channel = "stable";
+    kexec = mkOption {
+      type = types.bool;
+      default = cfg.signature != null;
+      defaultText = lib.literalMD "whether {option}`${path}.signature` is set";
+      example = true;
+      description = ''
+        Whether the kernel that runs starts the next release's by itself (kexec), in place of the firmware: after it has fetched
+        kernel and initrd from the boot server and compared their SHA-256. It saves the firmware's time, and what was checked
+        is what is started. Devices are not reset by it as a reboot does. Where it cannot be done (too little memory, a kernel
+        that takes no other one), the machine reboots, unless {option}`${path}.signature.reboot` says otherwise.
+      '';
     };
-    description = ''
-      The key by which this system checks, itself, what its boot server leads it to: kernel, initrd and kernel arguments have
-      to be those that were signed when the release was packed (`ectools netboot pack` with a key), for the system that runs,
-      and newer than that. Null: it goes where the boot server says. Of a boot by firmware it proves nothing.
-    '';
-    type = types.nullOr (
-      types.submodule {
-        options = {
-          format = mkOption {
-            type = types.enum [
-              "minisign"
-              "openssh"
-              "openssl"
-            ];
-            example = "minisign";
-            description = "What the release was signed with; as the boot host's {option}`services.every-channel.netboot.release.signature.format`.";
+
+    signature = mkOption {
+      default = null;
+      example = {
+        format = "minisign";
+        publicKeyFiles = [ "/etc/nixos/release.pub" ];
+        channel = "stable";
+      };
+      description = ''
+        The key by which this system checks, itself, what its boot server leads it to: kernel, initrd and kernel arguments have
+        to be those that were signed when the release was packed (`ectools netboot pack` with a key), for the system that runs,
+        and newer than that. Null: it goes where the boot server says. Of a boot by firmware it proves nothing.
+      '';
+      type = types.nullOr (
+        types.submodule {
+          options = {
+            format = mkOption {
+              type = types.enum [
+                "minisign"
+                "openssh"
+                "openssl"
+              ];
+              example = "minisign";
+              description = "What the release was signed with; as the boot host's {option}`services.every-channel.netboot.release.signature.format`.";
+            };
+            publicKeyFiles = mkOption {
+              type = types.nonEmptyListOf types.path;
+              example = lib.literalExpression "[ ./release.pub ]";
+              description = ''
+                Files with a public key each, any of which counts: to change a key, a release has both. A path becomes part of the
+                system's closure; a text names a file of the running system, which this option does not make.
+              '';
+            };
+            channel = mkOption {
+              type = types.nullOr (types.strMatching "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?");
+              default = null;
+              example = "stable";
+              description = ''
+                The channel that has to lead to a release, by its signed pointer, which has not expired and does not go back
+                (`ectools netboot promote`). Without one, nothing that was signed is withdrawn, and nothing expires.
+              '';
+            };
+            allowedArguments = mkOption {
+              type = types.listOf (types.strMatching "[!-~]+");
+              default = [ ];
+              example = [ "console=ttyS0,115200" ];
+              description = ''
+                Kernel arguments that the boot server may add to those that were signed, each as it is, such as those of its fleet
+                file. What it says of the boot itself (`every_channel.report=` and the like) it always may.
+              '';
+            };
+            reboot = mkOption {
+              type = types.bool;
+              default = false;
+              example = true;
+              description = ''
+                Whether the machine reboots where the next kernel cannot be started from here. Its firmware then boots whatever
+                answers it.
+              '';
+            };
           };
-          publicKeyFiles = mkOption {
-            type = types.nonEmptyListOf types.path;
-            example = lib.literalExpression "[ ./release.pub ]";
-            description = ''
-              Files with a public key each, any of which counts: to change a key, a release has both. A path becomes part of the
-              system's closure; a text names a file of the running system, which this option does not make.
-            '';
-          };
-          channel = mkOption {
-            type = types.nullOr (types.strMatching "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?");
-            default = null;
-            example = "stable";
-            description = ''
-              The channel that has to lead to a release, by its signed pointer, which has not expired and does not go back
-              (`ectools netboot promote`). Without one, nothing that was signed is withdrawn, and nothing expires.
-            '';
-          };
-          allowedArguments = mkOption {
-            type = types.listOf (types.strMatching "[!-~]+");
-            default = [ ];
-            example = [ "console=ttyS0,115200" ];
-            description = ''
-              Kernel arguments that the boot server may add to those that were signed, each as it is, such as those of its fleet
-              file. What it says of the boot itself (`every_channel.report=` and the like) it always may.
-            '';
-          };
-          reboot = mkOption {
-            type = types.bool;
-            default = false;
-            example = true;
-            description = ''
-              Whether the machine reboots where the next kernel cannot be started from here. Its firmware then boots whatever
-              answers it.
-            '';
-          };
-        };
-      }
-    );
+        }
+      );
+    };
   };
 
   config = lib.mkIf enabled {
     assertions = [
       {
-        assertion = !isSigned || cfg.kexec || cfg.signature.reboot;
+        # One that boots from its disk has no need of either.
+        assertion = isSigned -> cfg.kexec || cfg.signature.reboot || cfg.disk.enable;
         message = "${path}: with signature set and kexec off this machine never boots again: set ${path}.kexec, or ${path}.signature.reboot, which proves nothing";
+      }
+      {
+        assertion = isSigned -> lib.all (file: builtins.match ".*[[:space:]].*" (toString file) == null) cfg.signature.publicKeyFiles;
+        message = "${path}.signature.publicKeyFiles: a file's name must have no blanks";
       }
       {
         assertion = cfg.kexec -> !isKexecDisabled;

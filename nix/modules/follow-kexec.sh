@@ -23,6 +23,7 @@ next_files=() next_arguments=()
 # ask_next RELEASE EXTRA: what the boot server gives for it: a kernel, then initrds ("SHA-256 bytes path"), and arguments.
 ask_next() {
   local line kinds='' is_whole='' release=''
+  local file='[0-9a-f]{64} [0-9]{1,11} /releases/sha256-[0-9a-f]{32}(/[A-Za-z0-9_][A-Za-z0-9._+-]*){1,2}'
   next_files=() next_arguments=()
   reason='the boot server does not say what to start'
   ask "/next?boot=$token$2" || {
@@ -34,7 +35,7 @@ ask_next() {
       return 1
     elif [[ $line =~ ^release\ (sha256-[0-9a-f]{32})$ ]]; then
       release=${BASH_REMATCH[1]}
-    elif [[ $line =~ ^(kernel|initrd)\ ([0-9a-f]{64}\ [0-9]{1,11}\ /releases/sha256-[0-9a-f]{32}(/[A-Za-z0-9_][A-Za-z0-9._+-]*){1,2})$ && ${BASH_REMATCH[2]} = *" /releases/$1/"* ]]; then
+    elif [[ $line =~ ^(kernel|initrd)\ ($file)$ && ${BASH_REMATCH[2]} = *" /releases/$1/"* ]]; then
       kinds+=${BASH_REMATCH[1]:0:1}
       next_files+=("${BASH_REMATCH[2]}")
     elif [[ $line =~ ^argument\ ([!-~]+)$ ]]; then

@@ -97,7 +97,8 @@ fetch_statement() {
   # Of several systems each has a directory.
   for place in "/releases/$1" "/releases/$1/$2"; do
     reason="has no signed statement of what it boots ($STATEMENT)"
-    if fetch "$place/$STATEMENT" "$file" "$MAX_SIGNED" && fetch "$place/$STATEMENT.$suffix" "$file.$suffix" "$MAX_SIGNED"; then
+    if fetch "$place/$STATEMENT" "$file" "$MAX_SIGNED" \
+      && fetch "$place/$STATEMENT.$suffix" "$file.$suffix" "$MAX_SIGNED"; then
       is_signed "$file" "$file.$suffix"
       return
     fi
@@ -133,12 +134,14 @@ read_pointer() {
   fetch "/channels/$FOLLOW_CHANNEL" "$file" "$MAX_SIGNED" && is_text "$file" || return 1
   # As `ectools netboot promote` writes it, and in no other way: so there is one reading of it.
   envelope=$(< "$file")
-  pattern="^\{\"payload\": \"($base64)\", \"payloadType\": \"([a-z./+-]+)\", \"signatures\": \[\{\"sig\": \"($base64)\"\}\]\}\$"
+  pattern="^\{\"payload\": \"($base64)\", \"payloadType\": \"([a-z./+-]+)\", "
+  pattern+="\"signatures\": \[\{\"sig\": \"($base64)\"\}\]\}\$"
   reason="the pointer of the channel $FOLLOW_CHANNEL is none that is understood here"
   [[ $envelope =~ $pattern && ${BASH_REMATCH[2]} = "$POINTER_TYPE" ]] || return 1
   [[ $envelope =~ $pattern ]]
   payload=${BASH_REMATCH[1]} signature=${BASH_REMATCH[3]}
-  base64 -d <<< "$payload" > "$file.text" 2> /dev/null && base64 -d <<< "$signature" > "$file.signature" 2> /dev/null || return 1
+  base64 -d <<< "$payload" > "$file.text" 2> /dev/null || return 1
+  base64 -d <<< "$signature" > "$file.signature" 2> /dev/null || return 1
   is_text "$file.text" || return 1
   # What is signed says of which kind it is (secure-systems-lab/dsse, "PAE Definition").
   {
@@ -150,7 +153,9 @@ read_pointer() {
     return 1
   }
   text=$(< "$file.text")
-  pattern='^\{"channel": "([A-Za-z0-9._-]+)", "counter": ([1-9][0-9]{0,15}), "expires_at": (null|[1-9][0-9]{0,15}), "format": 1, "moved_at": [0-9]+, "sums": "[0-9a-f]{64}", "tag": "([A-Za-z0-9._+-]+)"(, "withdrawn": \[([A-Za-z0-9._+", -]*)\])?\}$'
+  pattern='^\{"channel": "([A-Za-z0-9._-]+)", "counter": ([1-9][0-9]{0,15}), "expires_at": (null|[1-9][0-9]{0,15}), '
+  pattern+='"format": 1, "moved_at": [0-9]+, "sums": "[0-9a-f]{64}", "tag": "([A-Za-z0-9._+-]+)"'
+  pattern+='(, "withdrawn": \[([A-Za-z0-9._+", -]*)\])?\}$'
   reason="the pointer of the channel $FOLLOW_CHANNEL is signed, and none that is understood here"
   [[ $text =~ $pattern ]] || return 1
   counter=${BASH_REMATCH[2]} expires=${BASH_REMATCH[3]} pointer_tag=${BASH_REMATCH[4]}

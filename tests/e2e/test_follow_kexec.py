@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from support.boot_http import wait_until
+from support.boot_service import boot_service, require_boot_services
 from support.hostile_boot import FORMS, NEXT, NEXT_TOKEN, TOKEN, BootHost, Publisher, follow, serve
 from support.needs import require_tool
+from support.served_rollout import NODES, ask_script, prepare, report, rollout
 
 from ectools.netboot.settings.model import SignatureFormat
 
@@ -100,3 +103,35 @@ def test_arguments_of_the_fleet_that_this_system_allows(tmp_path: Path) -> None:
     with serve(host), follow(tmp_path / "n", host, FOLLOW_ARGUMENTS=str(allowed)) as node:
         wait_until(lambda: node.systemctl == ["kexec"], "it boots again")
         assert " loglevel=4 console=ttyS0,115200 every_channel.report=" in node.kexec[0]
+
+
+def test_past_the_real_boot_server(tmp_path: Path) -> None:
+    """Its place in a rollout, its next boot's token, and that the server knows what started that boot."""
+    require_boot_services()
+    settings_file, before, after = prepare(tmp_path)
+    sock = tmp_path / "control.sock"
+    with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
+        _, token = ask_script(service, NODES[0])
+        report(service, token, before.id)
+        host = make_host()
+        host.url = f"http://{service.address}:{service.port}"
+        rollout(sock, "start", after.id, "--group", "runners", "--waves", "100%")
+        with follow(tmp_path / "n", host, token=token, FOLLOW_SIGNATURE="", FOLLOW_CHANNEL="") as node:
+            wait_until(lambda: node.systemctl == ["kexec"], "it boots again")
+            assert node.loaded("kernel") == b"kernel 2"
+            (load,) = node.kexec
+        assert f"every_channel.release={after.id}" in load
+        assert "initrd=initrd" not in load
+        assert "${" not in load
+        (new,) = re.findall(r"/report\?boot=(\S+)", load)
+        assert new != token
+        report(service, new, after.id)
+        newest, first = json.loads(service.watch(f"/api/v1/nodes/{NODES[0]}/boots").body)["boots"]
+        assert (newest["after"], newest["state"], first["after"]) == (first["id"], "healthy", None)
+        assert list(newest["stages"]) == ["script", "loaded", "up"]
+        page = service.watch(f"/nodes/{NODES[0]}").body.decode()
+        assert page.count("by kexec") == 1
+        # One boot a token.
+        assert service.get(f"/next?boot={token}&take=yes").status == 409
+        for secret in (token, new):
+            assert secret not in service.log_file.read_text()

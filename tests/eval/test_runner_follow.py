@@ -89,6 +89,8 @@ def test_what_cannot_work_is_refused(
     signature = {"format": "minisign", "publicKeyFiles": [str(tmp_path / "key")]}
     config = {**configure(signature=signature, **options), **more}
     assert any(message in each for each in systems.evaluate("failed", config))
+    with_blank = configure(signature={**signature, "publicKeyFiles": ["/etc/a key"]})
+    assert any("must have no blanks" in each for each in systems.evaluate("failed", with_blank))
     fine = configure(signature={**signature, "reboot": True}, **options)
     assert not any(message in each for each in systems.evaluate("failed", fine))
 

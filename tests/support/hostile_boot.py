@@ -262,8 +262,10 @@ class RunningNode:
 
 
 @contextlib.contextmanager
-def follow(directory: Path, host: BootHost, *words: str, **environment: str) -> Iterator[RunningNode]:
-    """The script. ``words`` are further ones of the kernel's command line."""
+def follow(
+    directory: Path, host: BootHost, *words: str, token: str = TOKEN, **environment: str
+) -> Iterator[RunningNode]:
+    """The script. ``words`` are further ones of the kernel's command line, ``token`` that of the boot."""
     directory.mkdir(exist_ok=True)
     state = directory / "state"
     if not os.path.lexists(state):
@@ -277,7 +279,7 @@ def follow(directory: Path, host: BootHost, *words: str, **environment: str) -> 
         booted.symlink_to(host.store_path)
     (directory / "key").write_bytes(host.publisher.public)
     (directory / "cmdline").write_text(
-        " ".join(["quiet", f"every_channel.report={host.url}/report?boot={TOKEN}", *words]) + "\n"
+        " ".join(["quiet", f"every_channel.report={host.url}/report?boot={token}", *words]) + "\n"
     )
     given = {
         "PATH": f"{directory}:{os.environ['PATH']}",

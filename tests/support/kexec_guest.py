@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -44,24 +46,31 @@ bash /follow/follow.sh /proc/cmdline
 """
 
 
-def find_kexec() -> Path:
-    """Debian's kexec, unpacked in the cache; ends the test where it cannot be had."""
+def find_kexec_tree() -> Path:
+    """Debian's kexec-tools, unpacked in the cache; ends the test where it cannot be had."""
     cache = cache_directory()
     tree = cache / "kexec-tools"
     cache.mkdir(parents=True, exist_ok=True)
     with hold_lock(cache / "kexec-tools.lock", what=str(tree), wait_seconds=600):
         if not tree.is_dir():
-            made = cache / ".kexec-tools"
-            shutil.rmtree(made, ignore_errors=True)
-            shutil.rmtree(made.with_name(f"{made.name}.deb"), ignore_errors=True)
-            try:
-                unpack_package("kexec-tools", made)
-            except PayloadError as error:
-                give_up(error.render())
-            made.rename(tree)
-    found = [path for path in tree.rglob("kexec") if path.parent.name == "sbin"]
-    assert len(found) == 1
-    return found[0]
+            with tempfile.TemporaryDirectory(prefix=".kexec-tools.", dir=cache) as work:
+                made = Path(work) / "tree"
+                try:
+                    for number, package in enumerate(_list_packages()):
+                        part = Path(work) / str(number)
+                        unpack_package(package, part)
+                        shutil.copytree(part, made, symlinks=True, dirs_exist_ok=True)
+                except PayloadError as error:
+                    give_up(error.render())
+                made.rename(tree)
+    return tree
+
+
+def _list_packages() -> list[str]:
+    """Debian's kexec-tools, and the libraries of Xen's, which it is linked with and nobody has."""
+    argv = ["apt-cache", "depends", "--important", "--recurse", "kexec-tools"]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    return ["kexec-tools", *sorted(set(re.findall(r"(?m)^libxen[a-z0-9.-]+", listed)))]
 
 
 def find_payload() -> Payload:
@@ -78,7 +87,10 @@ def build_output(directory: Path, payload: Payload, *, store_path: str, key: byt
     tools, own = tree / "tools", tree / "follow"
     own.mkdir(parents=True)
     tools.mkdir()
-    for program in (*(Path(require_tool(name, f"install {name}")) for name in _PROGRAMS), find_kexec()):
+    for program in (
+        *(Path(require_tool(name, f"install {name}")) for name in _PROGRAMS),
+        *find_kexec_tree().rglob("sbin/kexec"),
+    ):
         _copy_program(program.resolve(), program.name, tree)
     (tools / "systemctl").write_text(_SYSTEMCTL)
     (tools / "systemctl").chmod(0o755)
@@ -105,9 +117,15 @@ def build_output(directory: Path, payload: Payload, *, store_path: str, key: byt
 
 def _copy_program(program: Path, name: str, tree: Path) -> None:
     shutil.copy(program, tree / "tools" / name)
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    libraries = ":".join(str(path) for path in find_kexec_tree().rglob("lib/*linux-gnu*") if path.is_dir())
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    done = subprocess.run(["ldd", program], env=environment, capture_output=True, text=True, check=False)
+    assert "not found" not in done.stdout, done.stdout
+    listed = done.stdout
     for library in re.findall(r"(/\S+)(?= \(0x)", listed):
-        target = tree / library.removeprefix("/")
+        # Of what was unpacked: where the loader looks.
+        place = library.partition("/kexec-tools/")[2] or library.removeprefix("/")
+        target = tree / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             shutil.copy(Path(library).resolve(), target)

@@ -156,6 +156,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "after": boot.after,
         "release": {"id": boot.release, "tag": boot.tag},
         "system": boot.system,
+        "store_path": boot.store_path,
         "state": boot.state.value,
         "stage": boot.last_stage.value,
         "why": boot.why,

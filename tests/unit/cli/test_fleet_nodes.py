@@ -280,3 +280,11 @@ def test_what_is_booted_once_is_what_the_fleet_knows() -> None:
     (target,) = (each for each in fleet_nodes.boot_once.params if each.name == "target")
     assert isinstance(target.type, click.Choice)
     assert list(target.type.choices) == list(ONCE_TARGETS)
+
+
+def test_a_boot_by_kexec_is_called_so() -> None:
+    from ectools.netboot.api.rows import describe_boot
+
+    first = next(iter(fleet_text.draw_boot(describe_boot(replace(HEALTHY, after="1-before")), colour=False)))
+    assert "by kexec" in first
+    assert "by kexec" not in next(iter(fleet_text.draw_boot(describe_boot(HEALTHY), colour=False)))

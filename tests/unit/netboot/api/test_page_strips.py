@@ -97,3 +97,9 @@ def test_a_report_is_bounded() -> None:
     assert (len(shown.failed), shown.failed_hidden) == (MAX_FAILED, 4)
     assert shown.parts == [("firmware", "1 min 10 s"), ("kernel", "2.0 s")]
     assert shown.runs == "r" * 200 + "…"
+
+
+def test_a_boot_by_kexec_is_called_so() -> None:
+    boot = make_boot("a")
+    assert build_strip(dataclasses.replace(boot, after="1-before"), now=NOW, span=1.0).is_kexec
+    assert not build_strip(boot, now=NOW, span=1.0).is_kexec

@@ -67,3 +67,12 @@ def test_what_is_no_boot(changed: dict[str, object]) -> None:
     boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e")
     with pytest.raises(ValueError, match=r"boot|soon|unheard"):
         decode_boot(encode_boot(boot) | changed)
+
+
+def test_which_boot_was_before_it_is_kept() -> None:
+    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e", after="before")
+    assert decode_boot(encode_boot(boot)).after == "before"
+    # As an earlier program has written it.
+    raw = encode_boot(boot)
+    del raw["after"]
+    assert decode_boot(raw).after is None

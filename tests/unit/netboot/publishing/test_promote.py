@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import pytest
 from support.promoted import FORM, Promoted
 
 from ectools.errors import EcError, InputError
+from ectools.netboot.depot.channel import MAX_WITHDRAWN
 from ectools.netboot.depot.interface import ChannelFile, MovedError, Publication
 from ectools.netboot.publishing.promote import Promoter
 from ectools.netboot.signature import SignatureError
@@ -131,3 +134,36 @@ def test_of_two_who_promote_one_is_told(made: Promoted) -> None:
     with pytest.raises(MovedError, match="was moved meanwhile"):
         promoter.promote("boot-v1", "stable", valid_days=1)
     assert made.promote("stable", "canary").pointer.tag == "boot-v2"
+
+
+def test_what_is_withdrawn_stays_so_until_the_channel_leads_there(made: Promoted) -> None:
+    assert b"withdrawn" not in base64.b64decode(json.loads(read(made))["payload"])
+    assert made.promote("boot-v2", "stable").pointer.withdrawn == ()
+    back = made.promote("boot-v1", "stable", withdrawn=["boot-v2"])
+    assert (back.is_moved, back.pointer.withdrawn) == (True, ("boot-v2",))
+    # The same once more is none; one more that is withdrawn is.
+    assert not made.promote("boot-v1", "stable", withdrawn=["boot-v2"]).is_moved
+    more = made.promote("boot-v1", "stable", withdrawn=["boot-v0"])
+    assert (more.is_moved, more.pointer.withdrawn) == (True, ("boot-v2", "boot-v0"))
+    assert made.stage().release.tag == "boot-v1"
+    assert made.promote("boot-v2", "stable").pointer.withdrawn == ("boot-v0",)
+
+
+def test_what_cannot_be_withdrawn(made: Promoted) -> None:
+    with pytest.raises(InputError, match="is to be withdrawn, and stable is to lead to it"):
+        made.promote("boot-v1", "stable", withdrawn=["boot-v1"])
+    with pytest.raises(InputError):
+        made.promote("boot-v1", "stable", withdrawn=["../x"])
+
+
+def test_of_many_that_are_withdrawn_the_last_ones_are_kept(made: Promoted) -> None:
+    many = [f"boot-v0.{number}" for number in range(MAX_WITHDRAWN + 3)]
+    assert made.promote("boot-v1", "stable", withdrawn=many).pointer.withdrawn == tuple(many[3:])
+    assert made.stage().release.tag == "boot-v1"
+
+
+def read(made: Promoted) -> bytes:
+    made.promote("boot-v1", "stable")
+    found = made.open().read_channel("stable")
+    assert found is not None
+    return found.data
