@@ -23,6 +23,7 @@ in
       man-db
       minisign
       nftables
+      nats-server
       nginx
       nix
       openssh

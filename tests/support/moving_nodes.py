@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+REPORT_SECONDS = 20.0
+"""For which a node tries to report: what runs, runs without it."""
+
+
+class ReportGivenUpError(Exception):
+    """Nobody has taken a report: the host that began the boot is gone, and has not told the others of it."""
+
+
 @dataclass
 class MovingNode(StormNode):
     """A node that goes on to the next of ``servers`` where one does not answer, and rests between boots."""
@@ -19,11 +27,24 @@ class MovingNode(StormNode):
     servers: Sequence[tuple[str, int]] = ()
     rest: float = 0.2
     boots: int = 0
+    unreported: int = 0
 
     async def _boot(self) -> None:
-        await super()._boot()
+        try:
+            await super()._boot()
+        except ReportGivenUpError:
+            self.unreported += 1
         self.boots += 1
         await asyncio.sleep(self.rest)
+
+    async def _insist(self, method: str, target: str, *, body: str = "") -> bytes:
+        if method != "POST":
+            return await super()._insist(method, target, body=body)
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                return await super()._insist(method, target, body=body)
+        except TimeoutError:
+            raise ReportGivenUpError from None
 
     async def _ask(self, method: str, target: str, *, body: str = "") -> tuple[int, bytes]:
         try:

