@@ -15,7 +15,7 @@ nix to read · ``messages`` its standard error · ``diagnosis`` → ``errors``.
 
 from pynix_eval_shim.attributes import Attribute, evaluate_each
 from pynix_eval_shim.building import Built, FlakeCheck, build, flake_check
-from pynix_eval_shim.closures import find_modified, requisites
+from pynix_eval_shim.closures import find_modified, path_hashes, requisites
 from pynix_eval_shim.errors import (
     AbortedError,
     AssertionFailedError,
@@ -101,6 +101,7 @@ __all__ = [
     "flake_check",
     "flake_metadata",
     "parse",
+    "path_hashes",
     "probe",
     "requisites",
 ]

@@ -30,6 +30,23 @@ def requisites(path: str, *, nix: Nix | None = None, limits: Limits | None = Non
     return tuple(sorted(finished.stdout.decode().split()))
 
 
+def path_hashes(
+    paths: Sequence[str], *, nix: Nix | None = None, limits: Limits | None = None
+) -> dict[str, str]:
+    """Store path → the hash of its NAR as the store's database has it, ``sha256:`` and Nix's base 32.
+
+    Raises NixError, where a path is not in the store above all.
+    """
+    nix = nix or Nix()
+    found: dict[str, str] = {}
+    for start in range(0, len(paths), _PATHS_A_CALL):
+        part = paths[start : start + _PATHS_A_CALL]
+        argv = [nix.find("nix-store"), "--query", "--hash", *part, *_common(nix)]
+        finished, _ = invocation.call(nix, argv, limits=limits or Limits())
+        found |= dict(zip(part, finished.stdout.decode().split(), strict=True))
+    return found
+
+
 def find_modified(
     paths: Sequence[str], *, nix: Nix | None = None, limits: Limits = BUILD_LIMITS
 ) -> tuple[str, ...]:

@@ -186,6 +186,16 @@ def read_requisites(toplevel: str) -> frozenset[str]:
         raise FailedEvaluationError(error) from error
 
 
+def read_hashes(closure: Closure) -> dict[str, str]:
+    """Each path of a closure in this machine's store → the hash of its content (NAR), as the store has it."""
+    from pynix_eval_shim import NixError, path_hashes
+
+    try:
+        return path_hashes(sorted(closure.paths or ()))
+    except NixError as error:
+        raise FailedEvaluationError(error) from error
+
+
 def find_damaged(closure: Closure) -> tuple[str, ...]:
     """Paths of a closure in this machine's store whose content is not what the store's database says."""
     from pynix_eval_shim import NixError, find_modified

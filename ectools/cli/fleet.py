@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ectools.cli import fleet_history, fleet_nodes
+from ectools.cli import fleet_history, fleet_nodes, fleet_verify
 from ectools.cli.fleet_socket import CONTROL_SOCKET, socket_option
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_given
@@ -263,7 +263,11 @@ def _count(items: Any, what: str) -> str:
     return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
 
 
-for _command in (*fleet_nodes.NODE_COMMANDS, *fleet_history.HISTORY_COMMANDS):
+for _command in (
+    *fleet_nodes.NODE_COMMANDS,
+    *fleet_history.HISTORY_COMMANDS,
+    *fleet_verify.VERIFY_COMMANDS,
+):
     fleet.add_command(_command)
 
 COMMAND = fleet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -13,12 +14,13 @@ from ectools.checks.closure import (
     Comparison,
     compare_closures,
     find_damaged,
+    read_hashes,
     read_running,
     rebuild_closure,
 )
 from ectools.checks.closure_published import read_published
 from ectools.cli.param_types import OVERRIDE_INPUT
-from ectools.files import read_bytes
+from ectools.files import read_bytes, read_input, write_atomic
 from ectools.nixpkgs import find_nixpkgs
 
 _FLAKE = "/etc/every-channel/flake"
@@ -48,6 +50,23 @@ _NAME = Path("/etc/every-channel/configuration")
 @click.option("--contents", is_flag=True, help="Read the system's store paths too, and check their hashes.")
 @click.option("--nixpkgs", metavar="PATH", help="Replace the flake's input nixpkgs.")
 @OVERRIDE_INPUT
+@click.option(
+    "--sign",
+    "key_file",
+    metavar="KEY",
+    type=click.Path(path_type=Path),
+    help="Where they are the same, sign with this private key that they are; with -o and --signature-format.",
+)
+@click.option(
+    "--signature-format", type=click.Choice(["minisign", "openssh", "openssl"]), help="Whose key it is."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where the signed statement goes, for `ectools fleet verify`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify_closure(
     *,
@@ -58,6 +77,9 @@ def verify_closure(
     contents: bool,
     nixpkgs: str | None,
     inputs: tuple[tuple[str, str], ...],
+    key_file: Path | None,
+    signature_format: str | None,
+    output: Path | None,
     as_json: bool,
 ) -> int:
     """Build the nixosConfiguration NAME of a flake, and compare its store paths with those of what runs.
@@ -65,7 +87,13 @@ def verify_closure(
     NAME is by default what /etc/every-channel/configuration says. Exit 0: they are the same; 1: they differ.
     What is "added" is in the compared system and not in the rebuilt one, "removed" the other way round;
     "changed" has one name and several hashes.
+
+    With --sign, a statement says that this machine has built the system, and what each of its store paths
+    holds: whoever trusts the key has `ectools fleet verify` hold it against what nodes report. What a binary
+    cache gave was not built here: build with `substitute = false`.
     """
+    if (key_file is None) is not (signature_format is None) or (key_file is None) is not (output is None):
+        raise click.UsageError("--sign, --signature-format and --output go together")
     if name is None:
         if not _NAME.is_file():
             raise click.UsageError(f"name the nixosConfiguration: there is no {_NAME} to take it from")
@@ -76,15 +104,46 @@ def verify_closure(
     if nixpkgs is not None:
         overrides["nixpkgs"] = f"path:{find_nixpkgs(nixpkgs)}"
     # What can be read at once is read before what may build for an hour.
+    private_key = None if key_file is None else _read_key(key_file, str(signature_format))
     other = read_running(system) if published is None else read_published(published, name)
-    comparison = compare_closures(rebuild_closure(flake, name, override_inputs=overrides), other)
+    rebuilt = rebuild_closure(flake, name, override_inputs=overrides)
+    comparison = compare_closures(rebuilt, other)
     damaged = find_damaged(other) if contents else None
+    is_same = comparison.same and not damaged
+    if is_same and private_key is not None and output is not None:
+        _sign(rebuilt, flake=flake, name=name, form=str(signature_format), key=private_key, output=output)
     if as_json:
         shown = comparison.show_json() | ({} if damaged is None else {"damaged": list(damaged)})
         click.echo(json.dumps(shown, indent=2))
     else:
         _print(comparison, damaged)
-    return 0 if comparison.same and not damaged else 1
+    return 0 if is_same else 1
+
+
+def _read_key(path: Path, form: str) -> bytes:
+    """A private key that signs; found out before anything is built. Raises FileError, SignatureError."""
+    from ectools.netboot.settings.model import SignatureFormat
+    from ectools.netboot.signature import MAX_KEY_BYTES, make_signature
+
+    data = read_input(path, limit=MAX_KEY_BYTES)
+    make_signature(SignatureFormat(form), data=b"", private_key=data)
+    return data
+
+
+def _sign(rebuilt: Closure, *, flake: str, name: str, form: str, key: bytes, output: Path) -> None:
+    from ectools.netboot.publishing.rebuilt import RebuiltSystem, seal_rebuilt
+    from ectools.netboot.settings.model import SignatureFormat
+
+    if rebuilt.toplevel is None:
+        return
+    system = RebuiltSystem(
+        system=rebuilt.toplevel,
+        hashes=read_hashes(rebuilt),
+        flake=flake,
+        configuration=name,
+        at=int(time.time()),
+    )
+    write_atomic(output, seal_rebuilt(system, form=SignatureFormat(form), private_key=key))
 
 
 def _print(comparison: Comparison, damaged: tuple[str, ...] | None) -> None:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-_READY_SECONDS = 60.0
+# A loaded machine that is emulated takes more than a minute to start a program of Python. One that ends is
+# not waited for, and a service manager has a limit of its own.
+_READY_SECONDS = 300.0
 _STOP_SECONDS = 5.0
 _END_SECONDS = 2.0
 # Of one that served before: an error and its hint.

@@ -1,9 +1,10 @@
 """The cuts of an image by its content: ``cut-store.py IMAGE``, a line for each chunk on standard output.
 
-``BYTES ID``, where the id is the first 16 hexadecimal digits of the chunk's SHA-256. A cut lies behind each marker, so bytes
-that stand somewhere else in the next image have their cuts there too (as with the rolling hash of casync or restic,
-https://github.com/systemd/casync, for which no tool is in every nixpkgs that builds this). The image is compressed: in it a
-marker of two bytes comes once in 64 KiB. Whoever reads the lines holds what they find against another sum.
+``BYTES ID``, where the id is the first 16 hexadecimal digits of the chunk's SHA-256. A cut lies behind each
+marker, so bytes that stand somewhere else in the next image have their cuts there too, as with the rolling
+hash of casync or restic (https://github.com/systemd/casync), of which not every nixpkgs has the program. The
+image is compressed: in it a marker of two bytes comes once in 64 KiB. Whoever reads the lines holds what they
+find against another sum.
 """
 
 import hashlib
@@ -40,7 +41,8 @@ def main() -> None:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
         for begin, end in find_cuts(image):
-            print(end - begin, hashlib.sha256(image[begin:end]).hexdigest()[:_ID_DIGITS])
+            chunk = hashlib.sha256(image[begin:end]).hexdigest()[:_ID_DIGITS]
+            sys.stdout.write(f"{end - begin} {chunk}\n")
 
 
 if __name__ == "__main__":

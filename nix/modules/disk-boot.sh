@@ -6,6 +6,7 @@
 #
 #   credential   lines of a name and its value: `node`, `url` (the boot server's) and `token`, which is good for one boot
 #   systems      a line for each system that has come with a release: its store path, and the release's id
+#   pending      the same of a system on trial, and more (settle-update.sh)
 #   fell-back    a system that was to be booted and did not come up, and its release; until the boot server knows
 #
 # Nothing that is printed has the token, and no argument of a program.
@@ -48,9 +49,9 @@ replace_file() {
 # The release that a system came with: the last one that it has come with.
 find_release() {
   local system release found=unknown
-  while read -r system release; do
+  while read -r system release _; do
     if [ "$system" = "$1" ]; then found=$release; fi
-  done < <(cat "$state/systems" 2> /dev/null || true)
+  done < <(cat "$state/systems" "$state/pending" 2> /dev/null || true)
   echo "$found"
 }
 
@@ -124,7 +125,11 @@ while true; do
       say "<4>the boot server does not know this disk; it is to be installed again"
       pause=$GIVE_UP_SECONDS
       ;;
-    4[0-9][0-9]) say "<4>the boot server refuses what it is told ($status)" ;;
+    408 | 429) ;;
+    4[0-9][0-9])
+      say "<4>the boot server refuses what it is told ($status)"
+      pause=$GIVE_UP_SECONDS
+      ;;
   esac
   # By chance: nodes that have lost their server do not come back as one.
   sleep "$((pause / 2 + RANDOM % (pause + 1)))"

@@ -206,7 +206,7 @@ in
         type = types.strMatching "https?://[^ /?#@]+(/[^ ?#]*)?";
         default = "https://git.every.channel";
         example = "https://forge.example.org";
-        description = "The Forgejo that publishes the releases.";
+        description = "The Forgejo or Gitea that publishes the releases, or `https://github.com`.";
       };
 
       repo = mkOption {

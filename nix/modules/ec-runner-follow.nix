@@ -193,7 +193,8 @@ in
         FOLLOW_RUNNING = "/run/booted-system";
         # The daemon writes to the store, and not this service.
         NIX_REMOTE = "daemon";
-        HOME = "/var/lib/every-channel/node";
+        # What Nix knows of caches, as long as this service runs.
+        HOME = "/tmp";
       }
       // lib.optionalAttrs (cfg.kexec || isSigned) {
         FOLLOW_KEXEC = lib.optionalString cfg.kexec "yes";

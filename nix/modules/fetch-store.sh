@@ -111,13 +111,13 @@ connect() {
   return 1
 }
 
-# piece_bytes: how many the piece `next` has.
-piece_bytes() { echo $((next * piece + piece <= size ? piece : size - next * piece)); }
+# find_count: `count`, how many bytes the piece `next` has.
+find_count() { count=$((next * piece + piece <= size ? piece : size - next * piece)); }
 
 # take: the next piece, from file descriptor 3. 1: nothing more comes; 2: it is another than it should be; 3: it cannot be kept.
 take() {
   local count sum
-  count=$(piece_bytes)
+  find_count
   # One block of just that size: what follows it stays in the connection.
   # (In braces, or the shell would say that what the timer ends was terminated.)
   { "$BUSYBOX" timeout "$STALL_SECONDS" "$BUSYBOX" dd bs="$count" count=1 iflag=fullblock of="$DIRECTORY/piece" <&3; } 2>/dev/null

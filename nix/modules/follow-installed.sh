@@ -53,10 +53,10 @@ tell() {
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
 give_up() {
   local release_then=$release
-  say "<4>stays as it is ($1): $2"
   unfit=$installed unfit_until=$((SECONDS + AGAIN_SECONDS))
   ask_assignment '&take=yes' || true
   if [ "$release" = "$release_then" ]; then tell "$1" "$2"; fi
+  say "<4>stays as it is ($1): $2"
   return 1
 }
 
@@ -66,7 +66,8 @@ find_free() { df --output=avail --block-size=1 "$1" | tail --lines=1; }
 error=''
 copy_once() {
   local needed free said
-  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$installed" 2>&1); then
+  if ! said=$(nix --extra-experimental-features nix-command path-info --store "$cache" --closure-size "$installed" \
+    --option narinfo-cache-negative-ttl 0 2>&1); then
     error="the boot server's cache has no $installed"
     return 1
   fi

@@ -5,7 +5,7 @@
 # a line each: how many bytes, and the beginning of their SHA-256. No chunk is trusted for what the disk says that it is: it
 # only is where the bytes of a piece may be found, and each piece is held against SUMS, as if it had come over the network.
 #
-# The disk has two slots of one size, of which each boot writes to the one that the boot before did not use. A slot begins
+# The disk has two slots of one size. A release goes to the one that the release before is not in. A slot begins
 # with 4 MiB for what it holds: "every-channel-store 1 GENERATION ID", where the generation is 0 until it is whole and the id
 # is the image's, its chunks, and "end". The image comes after that. A machine that loses its power in between leaves a slot
 # that is wrong in part, which the next boot sees.
@@ -123,11 +123,12 @@ look_at_cache() {
 
 # compose: each piece that is not there, from `places`.
 compose() {
-  local index=0 offset=0 begin stop from to place length end
+  local index=0 offset=0 begin stop from to place length end count
   local -a runs
   mapfile -t chunks < "$CHUNKS"
   for ((next = 0; next < ${#sums[@]}; next++)); do
-    begin=$((next * piece)) stop=$((begin + $(piece_bytes)))
+    find_count
+    begin=$((next * piece)) stop=$((begin + count))
     # Runs of a piece that lie in one place of the other slot, or nowhere.
     runs=()
     while [ "$index" -lt "${#chunks[@]}" ]; do
@@ -163,7 +164,7 @@ take_over() {
   for run in "${runs[@]}"; do
     bytes=${run%:*} place=${run#*:}
     if [ -n "$place" ]; then
-      found=yes
+      found=yes written=yes
       "$BUSYBOX" dd if="$CACHE" of="$CACHE" bs=64k iflag=skip_bytes,count_bytes,fullblock oflag=seek_bytes \
         skip="$place" count="$bytes" seek=$((first * piece + at)) conv=notrunc 2>/dev/null || return
     else
@@ -198,13 +199,15 @@ fill_gaps() {
 
 # is_right: whether the piece `next` is in its place.
 is_right() {
-  local found
-  found=$("$BUSYBOX" dd if="$image" bs="$piece" iflag=count_bytes,fullblock skip=$((first + next)) count="$(piece_bytes)" 2>/dev/null \
+  local found count
+  find_count
+  found=$("$BUSYBOX" dd if="$image" bs="$piece" iflag=count_bytes,fullblock skip=$((first + next)) count="$count" 2>/dev/null \
     | "$BUSYBOX" sha256sum)
   [ "${found%% *}" = "${sums[next]}" ]
 }
 
-# close_cache: it is whole, and written. Of what the disk keeps to itself, this is what asks. 1: it has failed.
+# close_cache: it is whole, and on the disk: whether one has taken what it was given is known once it is asked to keep it.
+# 1: it has not.
 close_cache() {
   local last=${slot_generation[0]}
   [ "${slot_generation[1]}" -le "$last" ] || last=${slot_generation[1]}

@@ -9,7 +9,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -20,11 +20,13 @@ from support.releases import check_whole
 from support.seaweed import BUCKET, CREDENTIALS, Seaweed, start_seaweed, write_credentials
 
 from ectools.errors import EcError
-from ectools.fetch.client import FetchError
+from ectools.fetch.client import FetchError, TransientError
 from ectools.netboot.depot.interface import DepotError, MovedError, Publication, TakenError
 from ectools.netboot.depot.multipart import MultipartUploads
 from ectools.netboot.depot.objects import ObjectDepot
 from ectools.netboot.depot.opening import AnyDepot, open_depot
+from ectools.netboot.release.download import Download
+from ectools.netboot.release.forge import Asset
 from ectools.netboot.settings.depot_address import parse_depot_address
 
 if TYPE_CHECKING:
@@ -121,11 +123,11 @@ def test_a_boot_host_follows_a_channel(made: Promoted, monkeypatch: pytest.Monke
     assert release is not None
     assert release.systems[0].source.startswith("http://127.0.0.1:")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    with pytest.raises(EcError, match="nobody-reads-this"):
+    with pytest.raises(EcError, match="/nonexistent/credentials"):
         made.stage()
 
 
-@pytest.mark.parametrize("lie", ["truncated", "another", "gone"])
+@pytest.mark.parametrize("lie", ["truncated", "longer", "another", "gone", "older"])
 def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie: str) -> None:
     made.promote("boot-v1", "stable")
     made.stage()
@@ -133,10 +135,17 @@ def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie:
     archive = "ec-runner-x86_64-netboot-{tag}.tar.gz"
     path = object_path(made, "boot-v2", archive.format(tag="boot-v2"))
     whole = store.request("GET", path).data
+    kept: dict[str, bytes] = {}
     if lie == "gone":
         store.request("DELETE", path)
-    elif lie == "truncated":
-        store.request("PUT", path, whole[: len(whole) // 2])
+    elif lie in ("truncated", "longer"):
+        store.request("PUT", path, whole[: len(whole) // 2] if lie == "truncated" else whole + whole)
+    elif lie == "older":
+        # The release before, whole and signed, in the place of this one.
+        for name in ("SHA256SUMS.txt", "SHA256SUMS.txt.sig"):
+            old = store.request("GET", object_path(made, "boot-v1", name)).data
+            kept[name] = store.request("GET", object_path(made, "boot-v2", name)).data
+            store.request("PUT", object_path(made, "boot-v2", name), old)
     else:
         other = store.request("GET", object_path(made, "boot-v1", archive.format(tag="boot-v1"))).data
         store.request("PUT", path, other)
@@ -146,6 +155,8 @@ def test_a_bucket_that_lies_changes_nothing(store: Seaweed, made: Promoted, lie:
     assert release is not None
     assert release.tag == "boot-v1"
     store.request("PUT", path, whole)
+    for name, data in kept.items():
+        store.request("PUT", object_path(made, "boot-v2", name), data)
     assert made.stage().release.tag == "boot-v2"
 
 
@@ -217,9 +228,10 @@ def test_what_was_sent_before_a_publisher_was_cut_off_is_not_sent_again(
     assert tmp_path.name.encode() in list_uploads(store)
     assert len(sent) == 2
     # One of the parts is not what it would be now: it is sent anew.
-    number = parse_qs(urlsplit(sent[0]).query)["uploadId"][0]
+    query = parse_qs(urlsplit(sent[0]).query)
+    upload = f"uploadId={query['uploadId'][0]}&partNumber={query['partNumber'][0]}"
     path = urlsplit(url).path.removeprefix(f"/{BUCKET}")
-    made = store.request("PUT", f"{path}?uploadId={number}&partNumber=1", b"x")
+    made = store.request("PUT", f"{path}?{upload}", b"x")
     assert made.status == 200, made.data
     sent.clear()
     cut_after = None
@@ -227,6 +239,35 @@ def test_what_was_sent_before_a_publisher_was_cut_off_is_not_sent_again(
     assert len(sent) == 3
     assert depot.read_file("boot-v1", archive.name, limit=1 << 25) == archive.path.read_bytes()
     assert tmp_path.name.encode() not in list_uploads(store)
+
+
+def test_what_came_before_a_connection_ended_is_not_asked_for_again(store: Seaweed, tmp_path: Path) -> None:
+    depot, wanted = open_in_parts(store, tmp_path), large_publication(tmp_path, "one")
+    depot.publish(wanted)
+    archive = wanted.files[1]
+    client, ranges = depot.client, []
+    start, read_body = client.start, client.read_body
+
+    def note(method: str, url: str, headers: Mapping[str, str], body: object = None) -> BaseHTTPResponse:
+        ranges.append(headers.get("Range"))
+        return start(method, url, headers, body)  # type: ignore[arg-type]
+
+    def cut(response: BaseHTTPResponse, url: str, **options: Any) -> Iterator[bytes]:
+        for got, part in enumerate(read_body(response, url, **options)):
+            if len(ranges) == 1 and got == 20:
+                raise TransientError("the connection was closed", url=url)
+            yield part
+
+    client.start, client.read_body = note, cut  # type: ignore[method-assign,assignment]
+    asset = Asset(name=archive.name, url=depot.find_url("boot-v1", archive.name), size=None)
+    download = Download(client, asset)
+    got = sum(map(len, download.chunks()))
+    assert (got, download.sha256()) == (archive.size, archive.sha256)
+    first, second = ranges
+    assert first is None
+    assert second is not None
+    assert second.startswith("bytes=")
+    assert second != "bytes=0-"
 
 
 def test_of_publishers_in_parts_at_once_all_are_done_with_the_same(store: Seaweed, tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def make_foreign(disk: Disk, kind: str) -> None:
         table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
         subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
         with disk.attached() as device:
+            subprocess.run(["partx", "--update", device], check=False)
             subprocess.run(["mkswap", "--quiet", f"{device}p2"], check=True)
     else:
         table = "label: gpt\nsize=100MiB, name=ec-root\n"

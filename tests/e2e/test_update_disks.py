@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from support.update_lab import (
     TRIES,
     Node,
     Volumes,
-    boot_loader,
     build_system,
     require_update_tools,
     write_cut,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CUTS = 40
+STEPS = ("follow", "prove", "tell")
 VERSIONS = ("1", "2", "3")
 
 
@@ -54,8 +56,19 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Installabl
 class World:
     """A boot server, its releases by version, and the node that the first of them is on."""
 
-    def __init__(self, node: Node, sock: Path, ids: Mapping[str, str]) -> None:
-        self.node, self.sock, self.ids = node, sock, ids
+    def __init__(
+        self, node: Node, sock: Path, ids: Mapping[str, str], systems: Mapping[str, Installable]
+    ) -> None:
+        self.node, self.sock, self.ids, self.systems = node, sock, ids, systems
+
+    def name(self, version: str) -> str:
+        """The group's release is that one from now on; the store path of its system."""
+        settings_file = self.node.service.settings_file
+        raw = json.loads(settings_file.read_text())
+        raw["fleet"]["groups"]["runners"]["release"] = self.ids[version]
+        settings_file.write_text(json.dumps(raw))
+        self.node.service.reload()
+        return self.systems[version].store_path
 
     def start(self, version: str) -> None:
         words = ("--group", "runners", "--waves", "100%", "--max-failures", "0")
@@ -74,8 +87,8 @@ class World:
         return self.rollout
 
 
-@pytest.fixture
-def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]:
+def prepare(systems: Mapping[str, Installable], tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Settings of a fleet whose one node is to be installed; the ids of its releases, by version."""
     state = tmp_path / "state"
     state.mkdir()
     ids = {}
@@ -86,7 +99,12 @@ def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]
         "groups": {"runners": {"boot": "install", "release": ids["1"]}},
         "nodes": {NODE: {"group": "runners", "match": {"mac": [MAC]}}},
     }
-    settings_file = write_fleet_settings(tmp_path, fleet)
+    return write_fleet_settings(tmp_path, fleet), ids
+
+
+@pytest.fixture
+def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]:
+    settings_file, ids = prepare(systems, tmp_path)
     sock = tmp_path / "control.sock"
     with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
         service.wait_for_event("the control socket is there")
@@ -96,7 +114,7 @@ def world(systems: Mapping[str, Installable], tmp_path: Path) -> Iterator[World]
         node.install(systems["1"])
         node.good |= {systems[version].store_path for version in ("1", "2", "huge", "stranger")}
         assert node.boot() == systems["1"].store_path
-        yield World(node, sock, ids)
+        yield World(node, sock, ids, systems)
 
 
 def test_a_node_goes_to_the_next_release_and_stays_there(
@@ -137,19 +155,28 @@ def test_one_that_does_not_come_up_is_gone_back_from_told_and_not_tried_again(
     assert found["entries"] == ["nixos-generation-1.conf"]
     assert found["kernels"] == found["named"]
     assert found["state"] == ["bad", "credential", "systems"]
-    # Whoever says that release again, gets it not.
-    raw = json.loads(node.service.settings_file.read_text())
-    raw["fleet"]["groups"]["runners"]["release"] = world.ids["3"]
-    node.service.settings_file.write_text(json.dumps(raw))
-    node.service.reload()
+    # Whoever says that release again, gets it not; and the next one all the same.
+    world.name("3")
     assert not node.follow(turns=3)
-    # And the next one all the same.
-    raw["fleet"]["groups"]["runners"]["release"] = world.ids["2"]
-    node.service.settings_file.write_text(json.dumps(raw))
-    node.service.reload()
+    wanted = world.name("2")
     assert node.follow(), node.said
-    assert node.boot() == systems["2"].store_path
+    assert node.boot() == wanted
     assert node.describe()["generations"] == ["system-1-link", "system-2-link"]
+
+
+def test_one_that_installs_itself_has_its_place_in_a_rollout(
+    systems: Mapping[str, Installable], tmp_path: Path
+) -> None:
+    settings_file, ids = prepare({version: systems[version] for version in ("1", "2")}, tmp_path)
+    sock = tmp_path / "control.sock"
+    with boot_service(settings_file, arguments=("--control-socket", str(sock))) as service:
+        service.wait_for_event("the control socket is there")
+        rollout(sock, "start", ids["2"], "--group", "runners", "--waves", "100%")
+        script = service.get(f"/netboot.ipxe?mac={MAC}&arch=x86_64").body.decode()
+        assert f"every_channel.release={ids['2']}" in script
+        assert "every_channel.install=first" in script
+        (found,) = rollout(sock, "status", "--json")
+        assert (found["taken"], found["state"]) == (1, "running")
 
 
 @pytest.mark.parametrize(
@@ -181,64 +208,76 @@ def test_a_boot_partition_that_is_full_is_told(world: World, systems: Mapping[st
     assert node.boot() == systems["1"].store_path
 
 
-def test_what_was_there_goes_when_more_comes(world: World, systems: Mapping[str, Installable]) -> None:
+def test_what_was_there_goes_when_more_comes(world: World) -> None:
     node = world.node
-    raw = json.loads(node.service.settings_file.read_text())
     for version in ("2", "1", "2", "1"):
-        raw["fleet"]["groups"]["runners"]["release"] = world.ids[version]
-        node.service.settings_file.write_text(json.dumps(raw))
-        node.service.reload()
+        wanted = world.name(version)
         assert node.follow(), node.said
-        assert node.boot() == systems[version].store_path
+        assert node.boot() == wanted
     found = node.describe()
     assert found["generations"] == ["system-4-link", "system-5-link"]
     assert found["entries"] == ["nixos-generation-4.conf", "nixos-generation-5.conf"]
     assert found["kernels"] == found["named"]
 
 
+@dataclass
+class Cutter:
+    """Power cuts in one of a machine's three programs, ``step``; each on a disk of its own, which goes on."""
+
+    node: Node
+    work: Path
+
+    def run(self, step: str, *, at: int, cut: Path) -> None:
+        """The program, cut before its command ``at``; 0: it is not, and ``cut`` has how many there were."""
+        node = self.node
+        if step != "follow":
+            assert node.follow(), node.said
+            node.start()
+        (node.directory / "systemctl-said").unlink(missing_ok=True)
+        bash_env = write_cut(node.directory, node.volumes, at=at, cut=cut)
+        match step:
+            case "follow":
+                node.follow(bash_env=bash_env)
+            case "prove":
+                node.settle("prove", bash_env=bash_env)
+            case _:
+                node.tell(bash_env=bash_env)
+
+    def count(self, step: str) -> int:
+        file = self.work / f"commands-of-{step}"
+        self.run(step, at=0, cut=file)
+        return int(file.read_text())
+
+
 def test_a_power_cut_anywhere(world: World, systems: Mapping[str, Installable], tmp_path: Path) -> None:
-    """In the copy, the boot menu, and the settling: the machine boots, and is updated in the end."""
+    """In the copy, the boot menu, the settling and the word of it: from one system to the other, and back.
+
+    The machine boots, and has the other one in the end.
+    """
     node, work = world.node, tmp_path / "cuts"
     work.mkdir()
-    world.start("2")
-    origin = node.volumes
-    whole = [node.follow, lambda **env: node.settle("prove", **env)]
-    start = origin.copy(work / "start")
-    running = node.running
-
-    def begin(step: int, name: str) -> None:
-        """The machine before a step, on a disk of its own."""
-        node.volumes, node.running, node.boot_id = start.copy(work / name), running, ""
-        if step:
-            assert node.follow(), node.said
-            with node.looked_at() as (_, esp):
-                node.running = boot_loader(esp)
-
-    counts = []
-    for step, action in enumerate(whole):
-        begin(step, f"count-{step}")
-        (node.directory / "systemctl-said").unlink(missing_ok=True)
-        action(bash_env=write_cut(node.directory, node.volumes, at=0, cut=work / f"commands-{step}"))
-        counts.append(int((work / f"commands-{step}").read_text()))
+    cutter, versions = Cutter(node, work), itertools.cycle("21")
+    counts = {}
+    for step in STEPS:
+        wanted = world.name(next(versions))
+        counts[step] = cutter.count(step)
+        assert node.boot() == wanted
     cuts = 0
     for point in range(CUTS):
-        step, number = (0, point) if point < CUTS * 3 // 4 else (1, point - CUTS * 3 // 4)
-        share = CUTS * 3 // 4 if step == 0 else CUTS - CUTS * 3 // 4
-        begin(step, f"at-{point}")
-        (node.directory / "systemctl-said").unlink(missing_ok=True)
+        step, before, wanted = STEPS[point % len(STEPS)], node.running, world.name(next(versions))
         cut = work / f"cut-{point}"
-        at = 1 + counts[step] * number // share
-        whole[step](bash_env=write_cut(node.directory, node.volumes, at=at, cut=cut))
+        at = 1 + counts[step] * point // CUTS
+        cutter.run(step, at=at, cut=cut)
         if cut.exists():
             cuts += 1
             node.volumes = Volumes(cut / "root.img", cut / "esp.img")
-        if node.boot() != systems["2"].store_path:
-            assert node.running == systems["1"].store_path
-            assert node.follow(), f"after a cut at {step}:{at}: {node.said}"
-            assert node.boot() == systems["2"].store_path
+        if node.boot() != wanted:
+            assert node.running == before
+            assert node.follow(), f"after a cut in {step} at {at}: {node.said}"
+            assert node.boot() == wanted
         found = node.describe()
-        assert found["profile"] == systems["2"].store_path
+        assert found["profile"] == wanted
         assert found["whole"]
         assert found["kernels"] == found["named"]
-        assert "nixos-generation-1.conf" in found["entries"]
-    assert cuts > CUTS // 2
+        assert found["state"] == ["credential", "systems"]
+    assert cuts > CUTS * 3 // 4

@@ -72,6 +72,7 @@ in
   fileSystemPrograms = map (package: package.pname or package.name) system.config.system.fsPackages;
   installUnit = system.config.systemd.units."every-channel-install.service".unit;
   followUnit = system.config.systemd.units."every-channel-follow.service".unit;
+  diskBootUnit = system.config.systemd.units."every-channel-disk-boot.service".unit;
   diskUnits = flake.lib.filterAttrs (name: _: builtins.match "every-channel-(update|disk-boot).*" name != null) (
     builtins.mapAttrs (_: unit: unit.text) system.config.systemd.units
   );

@@ -98,6 +98,15 @@ def test_who_may_not_ask_over_http_reaches_no_process(variants: Variants) -> Non
     assert {line.partition("=")[2] for line in some if line.startswith("IPAddressAllow=")} == {
         *("192.0.2.0/24", "2001:db8::/32", "192.0.2.1", "localhost", "192.0.2.10")
     }
+    # The servers by which its state is shared are reached too; one that has a name may be anywhere.
+    shared = {"state": "nats://192.0.2.5,tls://[2001:db8:1::5]:4223", "stateCredentialsFile": "/run/nats"}
+    reached = read_units(variants, merge(LISTEN, options | {"fleet": shared}))[0]
+    assert {"192.0.2.5", "2001:db8:1::5"} <= {
+        line.partition("=")[2] for line in reached if line.startswith("IPAddressAllow=")
+    }
+    assert "LoadCredential=state-credentials:/run/nats" in reached
+    named = read_units(variants, merge(LISTEN, options | {"fleet": {"state": "nats://nats.example.org"}}))[0]
+    assert [line for line in named if line.startswith("IPAddress")] == []
     # Who watches the boot server need not be one of its clients.
     watched = read_units(variants, merge(LISTEN, options | {"fleet": {"listen": "192.0.2.10:9090"}}))[0]
     assert [line for line in watched if line.startswith("IPAddress")] == []

@@ -33,6 +33,10 @@ REFUSED = {
 }
 """What it says where it was not."""
 SIGNATURE = "netboot.release.signature"
+NO_STATE = (
+    "netboot.fleet.state must be set when fleet.stateCredentialsFile or fleet.stateCaFile is set: "
+    "there is no server to use them with"
+)
 FIRES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.userNet.dnsServers", "[]"): ["ipxe-qemu.boot.userNet.dnsServers must not be empty"],
     ("ipxe-qemu.boot.http.port", "0"): [
@@ -83,6 +87,8 @@ FIRES: dict[tuple[str, str], list[str]] = {
         ]
         for form in ("minisign", "openssh", "openssl")
     },
+    ("netboot.fleet.stateCaFile", '"/etc/ssl/private-ca.pem"'): [NO_STATE],
+    ("netboot.fleet.stateCredentialsFile", '"/run/secrets/nats.creds"'): [NO_STATE],
     (f"{SIGNATURE}.publicKeyFile", '"/etc/every-channel/release-key.pub"'): [
         f"{SIGNATURE}.format must be set when release.signature.publicKeyFile is set"
     ],
@@ -237,7 +243,11 @@ def test_secrets_in_the_store_are_refused_by_their_options(variants: Variants) -
     values: list[Any] = [
         {"secret": SECRET} if option.schema.get("type") == "object" else SECRET for option in secrets
     ]
-    configs = [merge(host(HOST), option.set_to(value)) for option, value in zip(secrets, values, strict=True)]
+    # Whoever has credentials for it has a server.
+    shared = host({"netboot": {"fleet": {"state": "nats://192.0.2.5"}}})
+    configs = [
+        merge(host(HOST), shared, option.set_to(value)) for option, value in zip(secrets, values, strict=True)
+    ]
     found = variants.evaluate(["failed"], configs)
     for option, value, each in zip(secrets, values, found, strict=True):
         name = option.name if value == SECRET else f"{option.name}.secret"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.systems import Systems
 
+MODULES = Path(__file__).parents[2] / "nix/modules"
 OPTION = "services.every-channel.runner.follow"
 UNIT = "every-channel-follow.service"
 MODULES = Path(__file__).parents[2] / "nix/modules"
@@ -94,7 +95,10 @@ def test_what_cannot_work_is_refused(
     assert not any(message in each for each in systems.evaluate("failed", fine))
 
 
-@pytest.mark.parametrize("name", ["follow", "follow-trust", "follow-kexec"])
+@pytest.mark.parametrize(
+    "name",
+    ["follow", "follow-trust", "follow-kexec", "follow-installed", "settle-update", "disk-boot"],
+)
 def test_shellcheck_finds_nothing(name: str, require_tool: Callable[[str, str], str]) -> None:
     check = require_tool("shellcheck", "install shellcheck")
     # What one of them sets, another one reads.
@@ -146,3 +150,75 @@ def test_exposure_is_at_most_1_6(systems: Systems, require_tool: Callable[[str, 
     assert done.returncode == 0, done.stdout[-1500:]
     (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert float(exposure) <= 1.6
+
+
+def configure_disk(**options: Any) -> dict[str, Any]:
+    """One that follows on its disk."""
+    config = configure(disk=options) if options else configure()
+    return {**config, "boot": {"loader": {"systemd-boot": {"enable": True}}}}
+
+
+@pytest.mark.nix
+def test_who_has_systemd_boot_follows_on_its_disk(systems: Systems) -> None:
+    config = configure_disk(tries=3, trialSeconds=60, generations=5)
+    lines = (systems.build("followUnit", config) / UNIT).read_text().splitlines()
+    for line in (
+        "ConditionKernelCommandLine=|every_channel.report",
+        "ConditionPathExists=|/run/every-channel/disk-boot/arguments",
+        'Environment="FOLLOW_TRIES=3"',
+        'Environment="FOLLOW_ESP=/boot"',
+        "ReadWritePaths=/boot",
+        "StateDirectoryMode=0700",
+    ):
+        assert line in lines
+    units = systems.evaluate("diskUnits", config)
+    assert set(units) == {
+        "every-channel-disk-boot.service",
+        *(f"every-channel-update-{each}.service" for each in ("look", "good", "prove", "watch")),
+    }
+    good = units["every-channel-update-good.service"].splitlines()
+    assert "Before=boot-complete.target" in good
+    assert "After=multi-user.target" in good
+    for name, text in units.items():
+        # In front of boot-complete.target, or without which multi-user.target would wait for it.
+        is_late = any(each in name for each in ("good", "prove"))
+        assert ("DefaultDependencies=false" in text) is (is_late or "watch" in name), name
+    prove = units["every-channel-update-prove.service"]
+    assert 'Environment="SETTLE_GENERATIONS=5"' in prove
+    assert "Requires=boot-complete.target" in prove
+    booted = units["every-channel-disk-boot.service"].splitlines()
+    assert "ConditionKernelCommandLine=!every_channel.report" in booted
+    assert "Group=every-channel-report" in booted
+    arguments = systems.evaluate("config.boot.kernelParams", config)
+    assert {"panic=10", "boot.panic_on_fail"} <= set(arguments)
+
+
+@pytest.mark.nix
+def test_without_systemd_boot_or_the_option_nothing_of_a_disk_is_there(systems: Systems) -> None:
+    for config in (configure(), configure_disk(enable=False)):
+        assert systems.evaluate("diskUnits", config) == {}
+        assert "panic=10" not in systems.evaluate("config.boot.kernelParams", config)
+
+
+@pytest.mark.nix
+def test_on_a_disk_without_systemd_boot_it_is_refused(systems: Systems) -> None:
+    failed = systems.evaluate("failed", configure(disk={"enable": True}))
+    assert failed == [
+        (
+            f"{OPTION}.disk.enable needs boot.loader.systemd-boot.enable: "
+            "that boot loader counts how often a system was tried"
+        )
+    ]
+
+
+@pytest.mark.nix
+@pytest.mark.parametrize("name", ["followUnit", "diskBootUnit"])
+def test_exposure_on_a_disk_is_at_most_1_8(
+    systems: Systems, require_tool: Callable[[str, str], str], name: str
+) -> None:
+    analyze = require_tool("systemd-analyze", "install systemd")
+    unit = next(systems.build(name, configure_disk()).glob("*.service"))
+    argv = [analyze, "security", "--offline=true", "--no-pager", str(unit)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    assert float(exposure) <= 1.8

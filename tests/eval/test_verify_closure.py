@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.rebuilding import make_key
 
+from ectools.netboot.publishing.rebuilt import open_rebuilt
 from pynix_eval_shim import build, requisites
 
 pytestmark = pytest.mark.nix
@@ -89,6 +91,22 @@ def test_the_system_that_runs_is_the_one_of_the_flake(flake: Flake) -> None:
     assert shown["changed"] == shown["added"] == shown["removed"] == []
     assert shown["rebuilt"]["toplevel"] == shown["other"]["toplevel"] == flake.toplevel("plain")
     assert shown["rebuilt"]["paths"] == shown["other"]["paths"] >= 4
+
+
+def test_what_was_built_again_is_signed_with_the_hashes_of_its_paths(flake: Flake, tmp_path: Path) -> None:
+    private, public = make_key()
+    (tmp_path / "key").write_bytes(private)
+    out = tmp_path / "statement"
+    signing = ("--sign", tmp_path / "key", "--signature-format", "openssl", "-o", out)
+    assert flake.verify("plain", "--system", flake.directory / "loud", *signing).returncode == 1
+    assert not out.exists()
+    assert flake.verify("plain", "--system", flake.directory / "plain", *signing).returncode == 0
+    found = open_rebuilt(out.read_bytes(), public_key=public, where=str(out))
+    assert found.system == flake.toplevel("plain")
+    assert set(found.hashes) == set(requisites(found.system))
+    argv = ["nix-store", "--query", "--hash", found.system]
+    told = subprocess.run(argv, env=dict(flake.env), capture_output=True, text=True, check=True)
+    assert found.hashes[found.system] == told.stdout.strip()
 
 
 def test_one_option_changes_the_unit_and_its_script_and_nothing_else(flake: Flake) -> None:

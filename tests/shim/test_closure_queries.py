@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.fake_nix import FakeProcess, error_event
 
-from pynix_eval_shim.closures import find_modified, requisites
+from pynix_eval_shim.closures import find_modified, path_hashes, requisites
 from pynix_eval_shim.errors import NixError, NixMissingError
 from pynix_eval_shim.invocation import Nix
 from pynix_eval_shim.limits import Limits
@@ -53,6 +53,15 @@ def test_so_many_paths_a_call_with_limits_for_each(
     find_modified([f"/p{number}" for number in range(count)], nix=fake, limits=Limits(seconds=7.0))
     assert [sum(each.startswith("/p") for each in call["argv"]) for call in run.calls] == parts
     assert {call["limits"] for call in run.calls} == {Limits(seconds=7.0)}
+
+
+def test_a_hash_a_path_in_their_order(run: FakeProcess, fake: Nix) -> None:
+    run.answers = [(0, "sha256:b\nsha256:a\n", "")]
+    assert path_hashes(["/b", "/a"], nix=fake) == {"/b": "sha256:b", "/a": "sha256:a"}
+    assert run.calls[0]["argv"][1:5] == ["--query", "--hash", "/b", "/a"]
+    assert path_hashes([], nix=fake) == {}
+    with pytest.raises(ValueError, match="shorter"):
+        path_hashes(["/b", "/a", "/c"], nix=fake)
 
 
 def test_only_a_note_that_begins_so_names_a_modified_path(run: FakeProcess, fake: Nix) -> None:

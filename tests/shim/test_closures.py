@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pynix_eval_shim as shim
-from pynix_eval_shim import find_modified, requisites
+from pynix_eval_shim import find_modified, path_hashes, requisites
 
 if TYPE_CHECKING:
     from pynix_eval_shim import Nix
@@ -45,6 +45,14 @@ def test_a_path_that_is_not_in_the_store(nix: Nix) -> None:
         requisites(missing, nix=nix)
     with pytest.raises(shim.NixError, match="is not valid"):
         find_modified([missing], nix=nix)
+
+
+def test_hashes_are_of_the_content(private_store: Nix) -> None:
+    chain = build_chain(private_store)
+    found = path_hashes(list(chain.values()), nix=private_store)
+    assert list(found) == list(chain.values())
+    assert len(set(found.values())) == 3
+    assert all(each.startswith("sha256:") and len(each) == 59 for each in found.values())
 
 
 def test_what_was_changed_behind_the_stores_back(private_store: Nix) -> None:

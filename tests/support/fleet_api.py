@@ -14,7 +14,7 @@ from support.fleets import make_fleet
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.listeners import AppListener, bind_control
-from ectools.netboot.api.releases import StagedRelease
+from ectools.netboot.api.releases import StagedRelease, choose_staged
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.boots.model import NodeBoot, NodeStage
@@ -218,6 +218,7 @@ class Api:
             list_boots=self.boots.list_boots,
             withdraw=self._withdraw,
             clock=lambda: self.now,
+            find_release=self._find_release,
         )
         self.fleet.lead = self.rollouts.lead
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
@@ -241,6 +242,10 @@ class Api:
         """Read the document again."""
         made = make_fleet(**self.document)
         self.fleet.set_base(made, Roster(made), where="fleet.toml")
+
+    async def _find_release(self, name: str) -> str | None:
+        found = choose_staged(await self.view.releases.list(), name)
+        return None if found is None else found.id
 
     async def _withdraw(self, release_id: str) -> None:
         self.withdrawn.append(release_id)

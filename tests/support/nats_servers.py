@@ -95,14 +95,18 @@ class NatsServer:
 
 @contextlib.contextmanager
 def start_nats(
-    directory: Path, origin: str = "debian", *, options: Sequence[str] = ()
+    directory: Path,
+    origin: str = "debian",
+    *,
+    options: Sequence[str] = (),
+    host: str = "127.0.0.1",
 ) -> Iterator[NatsServer]:
     """A server that runs, for the length of the block."""
     directory.mkdir(parents=True, exist_ok=True)
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
         port = tried.getsockname()[1]
-    server = NatsServer(program=find_nats(origin), directory=directory, port=port, options=options)
+    server = NatsServer(program=find_nats(origin), directory=directory, port=port, options=options, host=host)
     server.start()
     try:
         yield server

@@ -17,6 +17,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ipxe-qemu": {"boot": {"http": {"root": "/srv/netboot/current"}}},
     "netboot": {"listenIP": "192.0.2.10", "hostname": "boot.example.org"},
     "node": {"package": PACKAGE},
+    # Its default is the flake's source, filtered anew for each configuration. A collection of garbage that
+    # begins while a filter runs ends the Nix of Debian 12.
+    "runner": {"flake": "/srv/flake"},
 }
 """What a module must be told."""
 TOGETHER: dict[str, Any] = {

@@ -30,6 +30,8 @@ class PartStore:
     instead: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     names_parts: bool = True
+    twice: set[int] = field(default_factory=set)
+    """Numbers that are listed twice, as SeaweedFS does of a part that was sent anew."""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def answer(self, request: SiteRequest, body: bytes) -> None:
@@ -91,6 +93,7 @@ class PartStore:
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(_tag(parts[number]))}</ETag>"
             f"<Size>{len(parts[number])}</Size></Part>"
             for number in rest[:_PAGE]
+            for _ in range(2 if number in self.twice else 1)
         )
         more = f"<NextPartNumberMarker>{rest[_PAGE - 1]}</NextPartNumberMarker>" if len(rest) > _PAGE else ""
         is_cut = "true" if more else "false"

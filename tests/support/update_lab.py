@@ -70,7 +70,7 @@ derivation {
   passAsFile = [ "program" ];
 }
 """
-# As systemd-boot-builder.py does it: an entry for each generation, and no kernel that none names.
+# As systemd-boot-builder.py has it: an entry a generation, and no kernel that none names.
 _SWITCH = """
 set -e
 test "$1" = boot
@@ -374,25 +374,33 @@ exit 0
         """settle-update.sh."""
         return self.run(MODULES / "settle-update.sh", verb, bash_env=bash_env)
 
+    def start(self) -> None:
+        """It is switched on, boots by its boot menu, and finds out what has become of an update."""
+        with self.looked_at() as (_, esp):
+            self.running = boot_loader(esp)
+        self.boot_id = str(uuid.uuid4())
+        (self.directory / "run/arguments").unlink(missing_ok=True)
+        done = self.settle("look")
+        assert done.returncode == 0, done.stderr
+
+    def tell(self, *, bash_env: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """The boot server is told as soon as there is a network: disk-boot.sh."""
+        return self.run(MODULES / "disk-boot.sh", bash_env=bash_env)
+
     def boot(self) -> str:
-        """The machine starts, by its boot menu, until a system comes up, which says so; its store path."""
+        """It starts until a system comes up, which says so; its store path."""
         for _ in range(TRIES + 2):
-            with self.looked_at() as (_, esp):
-                self.running = boot_loader(esp)
-            self.boot_id = str(uuid.uuid4())
-            (self.directory / "run/arguments").unlink(missing_ok=True)
-            done = self.settle("look")
-            assert done.returncode == 0, done.stderr
+            self.start()
             if self.running in self.good:
                 self.come_up()
                 return self.running
         raise AssertionError("no system comes up")
 
     def come_up(self) -> None:
-        """The system that was booted is up: it is settled, and the boot server is told."""
-        done = self.settle("prove")
+        """The system that was booted is up."""
+        done = self.tell()
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        done = self.run(MODULES / "disk-boot.sh")
+        done = self.settle("prove")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         words = (self.directory / "run/arguments").read_text()
         token = re.search(r"report[?]boot=(\S+)", words)

@@ -12,7 +12,7 @@ from support.nixos_agent import PATIENT_ARGUMENTS
 from support.nixos_machine import MAC, Hardware, NixosMachine, start_nixos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from support.netboot_lab import Lab
@@ -31,7 +31,12 @@ class Booted:
 
 @contextmanager
 def boot_release(
-    release: Release, directory: Path, *, uefi: bool = True, memory_mib: int = Hardware.memory_mib
+    release: Release,
+    directory: Path,
+    *,
+    uefi: bool = True,
+    memory_mib: int = Hardware.memory_mib,
+    devices: Sequence[str] = (),
 ) -> Iterator[Booted]:
     """The router names the boot host to UEFI firmware; for BIOS the boot host speaks ProxyDHCP."""
     host = BootHost(directory / "host")
@@ -45,7 +50,7 @@ def boot_release(
     )
     host.stage(release.archive)
     host.write_boot_files()
-    hardware = Hardware(uefi=uefi, pxe=True, devices=["-no-reboot"], memory_mib=memory_mib)
+    hardware = Hardware(uefi=uefi, pxe=True, devices=["-no-reboot", *devices], memory_mib=memory_mib)
     with (
         build_netboot_lab(directory, boot_file=BOOT_FILE if uefi else None) as lab,
         serve_in(lab, host),

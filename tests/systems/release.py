@@ -16,12 +16,27 @@ if TYPE_CHECKING:
 RUNNER = "ec-runner-x86_64-netboot"
 _TAG = "boot-v2026.03.02"
 # Names are looked up by systemd-resolved, which a nixpkgs of another distribution's packages may lack.
-_FETCHES = """
+FETCHES = """
+{ pkgs, ... }:
 {
   services.every-channel.runner.store = "http";
   boot.initrd.systemd.enable = true;
   boot.initrd.services.resolved.enable = false;
 }
+"""
+KEEPS = """
+  services.every-channel.runner.storeCache = "/dev/disk/by-id/virtio-store-cache";
+  boot.initrd.availableKernelModules = [ "virtio_blk" "virtio_pci" ];
+"""
+"""Options of a runner that keeps its store on the disk that ``make_cache_disk`` gives a machine."""
+CHANGES_A_PACKAGE = """
+  services.openssh.package = pkgs.runCommandLocal "openssh" { inherit (pkgs.openssh) meta; } ''
+    cp -a ${pkgs.openssh} $out
+    chmod -R u+w $out
+    for each in $out/bin/* $out/libexec/*; do
+      [ -L "$each" ] || [ ! -f "$each" ] || printf changed >> "$each"
+    done
+  '' // { inherit (pkgs.openssh) version; };
 """
 
 
@@ -65,12 +80,22 @@ def pack_release(flake: Flake, built: Path, toplevel: Path, directory: Path, *mo
     )
 
 
-def pack_fetching(flake: Flake, directory: Path) -> Release:
-    """The same of a runner whose stage 1 fetches its store."""
-    extended = flake.extend(directory / "flake", RUNNER, _FETCHES)
+def pack_fetching(flake: Flake, directory: Path, *more: str) -> Release:
+    """The same of a runner whose stage 1 fetches its store. ``more``: further options of it, as Nix."""
+    directory.mkdir(exist_ok=True)
+    extended = flake.extend(directory / "flake", RUNNER, FETCHES.replace("}\n", "".join([*more, "}\n"])))
     built, toplevel = (
         extended.build(f"nixosConfigurations.extended.config.system.build.{each}")
         for each in ("netboot", "toplevel")
     )
     (directory / "release").mkdir()
     return pack_release(flake, built, toplevel, directory / "release")
+
+
+def make_cache_disk(path: Path) -> list[str]:
+    """QEMU's arguments for a scratch disk of 1 GiB, new unless it is there."""
+    if not path.exists():
+        with path.open("wb") as file:
+            file.truncate(1 << 30)
+    drive = f"file={path},if=none,id=cache,format=raw,discard=unmap"
+    return ["-drive", drive, "-device", "virtio-blk-pci,drive=cache,serial=store-cache,bootindex=9"]

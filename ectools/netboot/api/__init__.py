@@ -4,5 +4,6 @@
 as JSON · ``rights`` who asks, and what they may do · ``reading``, ``changing``, ``rollouts`` what is answered
 · ``hosts`` by which names · ``answers`` how, errors too · ``events`` changes as they happen · ``app`` the
 application · ``connections`` bounds of a client · ``listeners`` where it is answered · ``client`` of the
-control socket, for the commands · ``page`` what people look at.
+control socket, for the commands · ``page`` what people look at · ``verification`` how well it is known what
+nodes run.
 """

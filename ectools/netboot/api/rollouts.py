@@ -114,6 +114,7 @@ class RolloutRoutes:
             at=self._view.clock(),
             by=by,
             base=group.wanted,
+            base_id=None if group.channel is None else _need_staged(staged, group.wanted).id,
         )
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:

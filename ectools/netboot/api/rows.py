@@ -33,7 +33,7 @@ def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease
 
     ``next`` is what it boots when it asks, None for a machine without a name; ``on_release`` whether it runs
     what it should and is healthy: no, while it is to be installed. None where nothing is expected of it: it
-    is held, or boots from its disk.
+    is held, or boots a disk that does not tell of its boots.
     """
     node = view.fleet.fleet.nodes.get(subject)
     boot = view.boots.latest.get(subject)
@@ -44,21 +44,29 @@ def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease
         "name": subject,
         "known": node is not None,
         "group": (None if boot is None else boot.group) if node is None else node.group,
-        "next": None if assignment is None else _describe_next(assignment, wanted),
+        "next": None if assignment is None else _describe_next(assignment, wanted, boot),
         **_describe_latest(boot),
         "on_release": _is_on_release(assignment, wanted, boot),
         **describe_override(override),
     }
 
 
-def _describe_next(assignment: Assignment, wanted: StagedRelease | None) -> dict[str, Any]:
+def _describe_next(
+    assignment: Assignment, wanted: StagedRelease | None, boot: NodeBoot | None
+) -> dict[str, Any]:
     is_network = assignment.boot.is_over_network
+    has_release = is_network or _updates_disk(assignment, boot)
     return {
         "boot": assignment.boot.value,
         "system": assignment.system if is_network else None,
-        "wanted": assignment.release if is_network else None,
-        "release": None if wanted is None or not is_network else {"id": wanted.id, "tag": wanted.tag},
+        "wanted": assignment.release if has_release else None,
+        "release": None if wanted is None or not has_release else {"id": wanted.id, "tag": wanted.tag},
     }
+
+
+def _updates_disk(assignment: Assignment, boot: NodeBoot | None) -> bool:
+    """Whether the node is led from release to release on its disk, as it says."""
+    return assignment.boot is NodeTarget.DISK and boot is not None and boot.from_disk
 
 
 def _describe_latest(boot: NodeBoot | None) -> dict[str, Any]:
@@ -83,7 +91,9 @@ def _is_on_release(
 ) -> bool | None:
     if assignment is not None and assignment.boot is NodeTarget.INSTALL:
         return False
-    if assignment is None or assignment.boot is not NodeTarget.NETWORK:
+    if assignment is None:
+        return None
+    if assignment.boot is not NodeTarget.NETWORK and not _updates_disk(assignment, boot):
         return None
     if boot is None or wanted is None:
         return False
@@ -146,6 +156,7 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
         "after": boot.after,
         "release": {"id": boot.release, "tag": boot.tag},
         "system": boot.system,
+        "store_path": boot.store_path,
         "state": boot.state.value,
         "stage": boot.last_stage.value,
         "why": boot.why,
@@ -160,6 +171,10 @@ def describe_boot(boot: NodeBoot) -> dict[str, Any]:
             "disk": install.disk,
             "error": install.error,
         },
+        "from_disk": boot.from_disk,
+        "update": None
+        if (update := boot.update) is None
+        else {"release": update.release, "step": update.step.value, "at": update.at, "error": update.error},
         "store_percent": boot.store_percent,
         "stages": {stage.value: boot.stages[stage] for stage in NodeStage if stage in boot.stages},
         "report": None

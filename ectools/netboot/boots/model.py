@@ -27,6 +27,9 @@ class NodeStage(StrEnum):
 
 
 STAGES = tuple(NodeStage)
+_OF_INSTALLATION = frozenset({NodeStage.INSTALLING, NodeStage.INSTALLED})
+# Only of systems whose store is not in their initrd, which is known when the stage is seen.
+_OF_SOME = frozenset({NodeStage.STORE})
 
 
 class BootState(StrEnum):
@@ -150,6 +153,12 @@ class NodeBoot:
     def subject(self) -> str:
         """What it is listed under: the node's name, or the machine."""
         return self.machine if self.node is None else self.node
+
+    @property
+    def expected_stages(self) -> tuple[NodeStage, ...]:
+        """The stages that it comes by where it goes well, in their order."""
+        left_out = _OF_SOME if self.install is not None else _OF_SOME | _OF_INSTALLATION
+        return tuple(each for each in STAGES if each in self.stages or each not in left_out)
 
     @property
     def started(self) -> float:

@@ -34,7 +34,7 @@ BRANCH = "channels"
 _MAX_JSON = 4 << 20
 _JSON = {"Content-Type": "application/json"}
 # 409: there is one; 422: what is said to be there is not (routers/api/v1/repo/file.go of both).
-REFUSED = (409, 422)
+REJECTED_CHANGE = (409, 422)
 
 
 class ForgeDepot:
@@ -91,7 +91,7 @@ class ForgeDepot:
 
     def finish(self, number: int, tag: str) -> bool:  # noqa: ARG002 - GitHub wants it again
         """Whether a draft is published by this; False: there is another release of the tag."""
-        done = self.send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *REFUSED))
+        done = self.send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *REJECTED_CHANGE))
         return done.status == 200
 
     def _remove(self, number: int) -> None:
@@ -173,7 +173,7 @@ class ForgeDepot:
             **({} if version is None else {"sha": version}),
         }
         method = "POST" if version is None and not self.puts_new_files else "PUT"
-        self.send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *REFUSED))
+        self.send(method, f"contents/{DEPOT_CHANNELS}/{name}.json", body, accept=(200, 201, *REJECTED_CHANGE))
         there = self.read_channel(name)
         if there is None or there.data != data:
             raise moved(self.where, name)

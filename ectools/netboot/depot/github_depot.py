@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ectools.fetch.client import FetchError, url_origin
 from ectools.fetch.sending import send
-from ectools.netboot.depot.forge_depot import BRANCH, REFUSED, ForgeDepot, find_field
+from ectools.netboot.depot.forge_depot import BRANCH, REJECTED_CHANGE, ForgeDepot, find_field
 from ectools.netboot.depot.interface import DepotError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class GitHubDepot(ForgeDepot):
         else:
             return None
         body = {"tag_name": tag, "name": tag, "draft": True}
-        reply = self.send("POST", "releases", body, accept=(201, *REFUSED))
-        return None if reply.status in REFUSED else reply.data
+        reply = self.send("POST", "releases", body, accept=(201, *REJECTED_CHANGE))
+        return None if reply.status in REJECTED_CHANGE else reply.data
 
     def upload(self, draft: bytes, number: int, file: PublishedFile) -> None:  # noqa: ARG002 - its URL has it
         """See ``ForgeDepot``. What was sent twice, because an answer was lost, is there already: 422."""
@@ -69,7 +69,7 @@ class GitHubDepot(ForgeDepot):
     def finish(self, number: int, tag: str) -> bool:
         """See ``ForgeDepot``."""
         body = {"draft": False, "tag_name": tag}
-        done = self.send("PATCH", f"releases/{number}", body, accept=(200, *REFUSED))
+        done = self.send("PATCH", f"releases/{number}", body, accept=(200, *REJECTED_CHANGE))
         if done.status != 200:
             return False
         # Whoever is first has the tag: by it, this one is found.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import xml.etree.ElementTree as ET
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,7 +99,10 @@ class MultipartUploads:
         number = max(uploads, default=("", ""))[1]
         if not number:
             return None, {}
-        parts = {part.number: part for part in _list_parts(client, url, number)}
+        listed = list(_list_parts(client, url, number))
+        # SeaweedFS lists a part that was sent twice, and differed, twice: which one is it?
+        times = Counter(part.number for part in listed)
+        parts = {part.number: part for part in listed if times[part.number] == 1}
         _log.info("an upload that was interrupted goes on", url=redact_url(url), parts=len(parts))
         return number, parts
 

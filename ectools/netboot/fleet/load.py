@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ from ectools.documents.load import HostFormat, find_format, parse_value
 from ectools.documents.located import locate_problems
 from ectools.errors import InputError, ProblemsError
 from ectools.files import FileError, read_input
+from ectools.names import show_path
 from ectools.netboot.fleet.build import FleetPart, build_part, join_parts
 from ectools.parsing import Problems
 from ectools.schemas import Schema, load_schema, parse_strictly, validate_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from ectools.errors import Problem
     from ectools.netboot.fleet.model import Fleet
 
 _SCHEMA = "ec-netboot"
@@ -46,12 +49,7 @@ class FleetFile:
     def error(self) -> ProblemsError | None:
         """What is wrong with it, with places; None where nothing is."""
         found = self.part.problems.found
-        if not found:
-            return None
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        mapped = parse_value(self.raw, file=str(self.path), form=self.form)
-        located = locate_problems(found, mapped, file=str(self.path), start=FLEET)
-        return ProblemsError(f"{self.path}: {count} in the fleet", located)
+        return _build_error(found, self.raw, self.path, self.form) if found else None
 
 
 @contextlib.contextmanager
@@ -86,15 +84,18 @@ def load_whole(part: FleetPart, path: Path | None) -> Fleet:
 @_uncollected()
 def load_fleet(path: Path) -> Fleet:
     """The fleet of one file. Raises InputError: it cannot be read; ProblemsError with all that is wrong."""
-    file = read_fleet_file(path)
+    file = read_fleet_file(path, is_whole=True)
     fleet = join_parts([file.part])
     if (error := file.error()) is not None:
         raise error
     return fleet
 
 
-def read_fleet_file(path: Path) -> FleetFile:
-    """What one file says by itself. Raises InputError, and ProblemsError where its form is not a fleet's."""
+def read_fleet_file(path: Path, *, is_whole: bool = False) -> FleetFile:
+    """What one file says by itself. Raises InputError, and ProblemsError where its form is not a fleet's.
+
+    ``is_whole``: nothing else says anything of this fleet.
+    """
     try:
         raw = read_input(path, limit=_MAX_BYTES)
     except FileError as error:
@@ -105,22 +106,50 @@ def read_fleet_file(path: Path) -> FleetFile:
         if form is HostFormat.JSON
         else parse_value(raw, file=str(path), form=form).value
     )
-    _check(document, raw, path, form)
+    problems = [] if accepts(document) else validate_document(document, load_fleet_schema())
+    if problems:
+        problems += _find_further(document, problems, where=str(path), is_whole=is_whole)
+        raise _build_error(problems, raw, path, form)
     part = build_part(document, Problems(FLEET), where=str(path))
     return FleetFile(path, raw, form, part)
 
 
-def _check(document: Any, raw: bytes, path: Path, form: HostFormat) -> None:
-    """Raises ProblemsError where the schema does not take the document."""
-    if accepts(document):
-        return
-    problems = validate_document(document, load_fleet_schema())
-    if not problems:
-        return
+def _build_error(problems: Sequence[Problem], raw: bytes, path: Path, form: HostFormat) -> ProblemsError:
+    """The problems of a file, each with its place, in the order of the file."""
     mapped = parse_value(raw, file=str(path), form=form)
     located = locate_problems(problems, mapped, file=str(path), start=FLEET)
+    located.sort(key=lambda each: (each.line or 0, each.column or 0))
     count = "1 problem" if len(located) == 1 else f"{len(located)} problems"
-    raise ProblemsError(f"{path}: {count} in the fleet", located)
+    return ProblemsError(f"{path}: {count} in the fleet", located)
+
+
+def _find_further(
+    document: Any, problems: Sequence[Problem], *, where: str, is_whole: bool
+) -> Sequence[Problem]:
+    """What else is wrong with such a document: with the groups and nodes in it that the schema takes.
+
+    A group that it does not take is still one that nodes may name.
+    """
+    entries = {kind: document.get(kind) for kind in ("groups", "nodes")} if isinstance(document, dict) else {}
+    if not all(isinstance(each, dict) for each in entries.values() if each is not None):
+        return ()
+    wrong = {start for each in problems for start in _list_starts(each.option)}
+    sound: dict[str, Any] = {kind: {} for kind in entries}
+    for kind, each in entries.items():
+        for name, value in (each or {}).items():
+            if show_path((kind, name), FLEET) not in wrong:
+                sound[kind][name] = value
+            elif kind == "groups":
+                sound[kind][name] = {}
+    part = build_part(sound, Problems(FLEET), where=where)
+    join_parts([part], is_whole=is_whole)
+    return part.problems.found
+
+
+def _list_starts(option: str) -> Iterator[str]:
+    """An option, and what it is in."""
+    yield from (option[: found.start()] for found in re.finditer(r"[.\[]", option))
+    yield option
 
 
 @functools.cache

@@ -43,6 +43,9 @@ _TEXT = "text/plain; charset=utf-8"
 # A cache between here and the client asks before it answers from its copy; types are not guessed.
 _COMMON = {"Cache-Control": "no-cache", "Server": "ectools", "X-Content-Type-Options": "nosniff"}
 _PRIVATE = {"Cache-Control": "no-store"}
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+# Other answers say nothing of the content: a file that is not there may be there tomorrow.
+_OF_CONTENT = frozenset({200, 206, 304})
 # Of what network boot serves, and the same on every machine. UEFI tells images by it (UEFI 2.10, 24.7).
 _TYPES = {
     ".cfg": _TEXT,
@@ -85,11 +88,13 @@ class Resource:
 
     ``on_complete`` is called once, with what became of the response, also where that is an error.
     ``content_type`` None: by the name. ``is_private``: it is for who asked alone, and no cache keeps it.
+    ``is_immutable``: at this path stands this content for ever (RFC 8246), and whoever is asked may have it.
     """
 
     target: tuple[bytes, ...] | bytes
     content_type: str | None = None
     is_private: bool = False
+    is_immutable: bool = False
     on_complete: Callable[[Delivery], None] | None = None
 
 
@@ -225,12 +230,20 @@ class RequestHandler:
     async def _answer(
         self, request: web.BaseRequest, info: RequestInfo, resource: Resource
     ) -> MemoryReply | FileReply:
+        reply = await self._build_answer(request, info, resource)
+        if resource.is_private:
+            reply.headers.update(_PRIVATE)
+        elif resource.is_immutable and reply.status in _OF_CONTENT:
+            reply.headers.update(_IMMUTABLE)
+        return reply
+
+    async def _build_answer(
+        self, request: web.BaseRequest, info: RequestInfo, resource: Resource
+    ) -> MemoryReply | FileReply:
         if isinstance(resource.target, bytes):
             reply = self._reply(request, info.segments, describe_content(resource.target), resource.target)
             if resource.content_type is not None and "Content-Type" in reply.headers:
                 reply.headers["Content-Type"] = resource.content_type
-            if resource.is_private:
-                reply.headers.update(_PRIVATE)
             return reply
         file = await self._files.get(resource.target)
         if isinstance(file, CachedFile):

@@ -266,7 +266,7 @@ class HttpServer:
     def _keep_up(self) -> None:
         """What is to be looked at now and then, and need not be at once."""
         now = self._loop.time()
-        for connection in self._connections:
+        for connection in list(self._connections):
             self._guarded(connection.rest, connection, now, _SILENT_SECONDS)
         if self.admission.slots.short:
             for connection in list(self._connections):

@@ -77,6 +77,18 @@ def choose_system(systems: Sequence[System], build: str, preferred: Sequence[str
     )
 
 
+def has_successor(systems: Sequence[System], wanted: str | None, runs: System | None) -> bool:
+    """Whether a machine that runs ``runs`` (None: nobody knows what) would find its system among these.
+
+    ``wanted``: the name of that, where the fleet says one.
+    """
+    if wanted is not None:
+        return any(each.name == wanted for each in systems)
+    if runs is None or runs.architecture is None:
+        return True
+    return any(each.architecture in (None, runs.architecture) for each in systems)
+
+
 def find_unserved(systems: Sequence[System], binaries: Iterable[Binary]) -> list[Binary]:
     """Which of these boot binaries let in machines that there is no system for."""
     return [binary for binary in binaries if choose_system(systems, find_build(binary)) is None]

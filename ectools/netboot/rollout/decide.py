@@ -114,6 +114,17 @@ def settle(rollout: Rollout) -> Rollout:
     return replace(rollout, is_unsettled=False) if rollout.is_unsettled else rollout
 
 
+def leave(rollout: Rollout, led_to: str | None) -> Rollout:
+    """The channel that the group follows leads to the release ``led_to`` now; None: to nothing that is known.
+
+    Whoever moves a channel after a rollout's end has the last word, as with what the fleet says.
+    """
+    base = rollout.plan.base_id
+    if base is None or led_to in (None, base) or not rollout.has_ended or rollout.is_unsettled:
+        return rollout
+    return replace(rollout, is_left=True)
+
+
 def _judge(rollout: Rollout, known: Known) -> Rollout:
     healthy, failed = set(rollout.healthy), dict(rollout.failed)
     for node, since in rollout.taken.items():

@@ -31,6 +31,7 @@ def encode_rollout(rollout: Rollout) -> dict[str, Any]:
         "why": rollout.why,
         "ended": rollout.ended,
         "unsettled": rollout.is_unsettled,
+        "left": rollout.is_left,
     }
 
 
@@ -62,6 +63,7 @@ def decode_rollout(raw: Mapping[str, Any]) -> Rollout:
             why=raw.get("why"),
             ended=raw.get("ended"),
             is_unsettled=bool(raw.get("unsettled", False)),
+            is_left=bool(raw.get("left", False)),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no rollout: {error}") from error

@@ -6,6 +6,7 @@ A group has one rollout; a new one takes the place of one that has ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ectools.netboot.rollout.decide import (
     abort,
     decide,
     find_led_release,
+    leave,
     offer,
     pause,
     resume,
@@ -44,11 +46,16 @@ _log = log.Log(__name__)
 _KEPT_SECONDS = 2.0
 
 
+async def _find_nothing(_: str) -> str | None:
+    return None
+
+
 class LiveRollouts:
     """The rollouts.
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
-    subject, ``list_boots`` more of them. ``withdraw`` and ``patience`` are as in ``RolloutEnds``.
+    subject, ``list_boots`` more of them, ``find_release`` the id of the staged release that a tag means, or a
+    channel. ``withdraw`` and ``patience`` are as in ``RolloutEnds``.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class LiveRollouts:
         list_boots: Callable[[str], Awaitable[Sequence[NodeBoot]]],
         withdraw: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
+        find_release: Callable[[str], Awaitable[str | None]] = _find_nothing,
         patience: float = 0.0,
     ) -> None:
         self._journal = RolloutJournal(store)
@@ -69,6 +77,7 @@ class LiveRollouts:
         self._latest = latest
         self._list_boots = list_boots
         self._clock = clock
+        self._find_release = find_release
         self._seen = SeenBoots()
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
         self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
@@ -92,9 +101,12 @@ class LiveRollouts:
     def find_standing(self, group: str) -> str | None:
         """The id of the release with which a rollout of the group has left it; None: what the fleet says."""
         rollout = self.rollouts.get(group)
-        if rollout is None or not rollout.has_ended or not self._members.is_in_force(rollout.plan):
+        if rollout is None or not rollout.has_ended or not self._is_in_force(rollout):
             return None
         return find_led_release(rollout, "")  # at an end, all have the same
+
+    def _is_in_force(self, rollout: Rollout) -> bool:
+        return not rollout.is_left and self._members.is_in_force(rollout.plan)
 
     def know(self, rollout: Rollout) -> Known:
         """What is known of a rollout's group now."""
@@ -188,7 +200,7 @@ class LiveRollouts:
         return self._lead(offered, node)
 
     def _lead(self, rollout: Rollout, node: Node) -> LedRelease | None:
-        if not self._members.is_in_force(rollout.plan):
+        if not self._is_in_force(rollout):
             return None
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
         origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
@@ -245,9 +257,8 @@ class LiveRollouts:
         await self._ends.turn()
         for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:
-                await self._ends.settle(
-                    rollout
-                )  # the server was killed, or the disk was full, before it was done
+                # The server was killed, or the disk was full, before it was done.
+                await self._look_at_channel(await self._ends.settle(rollout))
                 continue
             if not self._members.is_in_force(rollout.plan):
                 await self._supersede(rollout)
@@ -257,6 +268,22 @@ class LiveRollouts:
             except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
                 continue
             await self._act(change)
+
+    async def _look_at_channel(self, rollout: Rollout) -> None:
+        """Let a group follow its channel again that was moved since its rollout."""
+        plan = rollout.plan
+        if plan.base_id is None or plan.base is None or rollout.is_left:
+            return
+        led_to = await self._find_release(plan.base)
+        if leave(rollout, led_to) is rollout:
+            return
+
+        def change(now: Rollout | None) -> Rollout:
+            found = need_rollout(now)
+            return leave(found, led_to) if found.plan.id == plan.id else found
+
+        with contextlib.suppress(StateError, UnknownRolloutError):  # as in ``turn``
+            await self._kept.change(plan.group, change)
 
     def _decide(self, now: Rollout | None) -> Rollout:
         rollout = need_rollout(now)

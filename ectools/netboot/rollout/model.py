@@ -34,7 +34,8 @@ class RolloutPlan:
     come ``canary`` nodes. More than ``max_failures`` failed nodes stop it. ``within``: seconds from being
     given the release to a healthy report. ``off_after``: seconds after which a node that was not heard of is
     off, and holds no wave up. ``at``: Unix seconds of its start, ``by`` who started it. ``base``: what the
-    fleet itself says of the group's release at the start, a tag, an id, or None.
+    fleet itself says of the group's release at the start, a tag, an id, a channel, or None; ``base_id`` where
+    that channel led to by then.
     """
 
     id: str
@@ -49,6 +50,7 @@ class RolloutPlan:
     at: float = 0.0
     by: str | None = None
     base: str | None = None
+    base_id: str | None = None
 
     def quota(self, wave: int, size: int) -> int:
         """How many of a group of ``size`` nodes may have the release in a wave; wave 0 is the canaries'."""
@@ -69,7 +71,8 @@ class Rollout:
 
     ``taken``: node → Unix seconds at which it was given the release, in that order. ``failed``: node → why.
     ``healthy``: who has reported so. ``why``: one line on why it stands as it does. ``ended``: Unix seconds.
-    ``is_unsettled``: it has ended, and what follows from that is not done yet.
+    ``is_unsettled``: it has ended, and what follows from that is not done yet. ``is_left``: since its end the
+    group's channel has been moved, so that the group follows that again.
     """
 
     plan: RolloutPlan
@@ -82,6 +85,7 @@ class Rollout:
     why: str | None = None
     ended: float | None = None
     is_unsettled: bool = False
+    is_left: bool = False
 
     @property
     def has_ended(self) -> bool:

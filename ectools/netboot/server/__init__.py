@@ -12,6 +12,7 @@ once · ``boot_records`` what is remembered of its boots, ``node_reports`` what 
 ``boot_tracker`` which node has fetched what ·
 ``fleet_service`` for whoever watches it, with ``metrics``: ``metrics_table`` what they are,
 ``metrics_nodes`` those of nodes, ``metrics_rollouts``, ``metrics_text`` as text · ``rollout_service`` what
-leads nodes on · ``reload``, ``signals`` · ``dnsmasq_service`` dnsmasq in a process of its own · ``run`` puts
-them together.
+leads nodes on · ``shared_state`` what several boot hosts share, ``boot_hosts`` which they are,
+``unknown_tokens`` what one of them has not heard of yet · ``reload``, ``signals`` ·
+``dnsmasq_service`` dnsmasq in a process of its own · ``run`` puts them together.
 """

@@ -111,8 +111,12 @@ class Access:
 
         What ``check`` sees of a release with several systems is the path, which begins with the system.
         """
-        if name.encode("utf-8", "replace") in self._protected:
+        if self.is_protected(name):
             self._check_token(info)
+
+    def is_protected(self, name: str) -> bool:
+        """Whether a file of that name in its archive takes the token."""
+        return name.encode("utf-8", "replace") in self._protected
 
     def _check_token(self, info: RequestInfo) -> None:
         if self._tokens and not self._has_token(info):

@@ -25,8 +25,9 @@ _log = log.Log(__name__)
 BEAT_SECONDS = 10.0
 LOST_SECONDS = 3 * BEAT_SECONDS
 """After which a host that says nothing is not there."""
+MISSED_SECONDS = 86400.0
 FORGOTTEN_SECONDS = 30 * 86400.0
-MAX_HOSTS = 1000
+MAX_HOSTS_SHOWN = 1000
 """That are shown."""
 _MAX_RELEASES = 50
 
@@ -56,6 +57,8 @@ class BootHosts:
         self._clock = clock
         self._started = clock()
         self._is_double = False
+        self.is_someone_missing = False
+        """Whether a host that was there within the last day says nothing, as of the last beat."""
 
     async def describe(self) -> Sequence[Mapping[str, Any]]:
         """A row a host, by name; this one's as it is now. Raises EcError."""
@@ -68,7 +71,7 @@ class BootHosts:
         now = self._clock()
         return [
             {**rows[name], "up": rows[name]["here"] or now - rows[name]["seen"] <= LOST_SECONDS}
-            for name in sorted(rows)[:MAX_HOSTS]
+            for name in sorted(rows)[:MAX_HOSTS_SHOWN]
         ]
 
     async def beat(self) -> None:
@@ -79,6 +82,9 @@ class BootHosts:
             row = await self._make_row()
             del row["name"], row["seen"]
             await self._store.put(HOSTS + self._name, row)
+            oldest, newest = self._clock() - MISSED_SECONDS, self._clock() - LOST_SECONDS
+            others = [entry for entry in await self._store.list(HOSTS) if entry.key != HOSTS + self._name]
+            self.is_someone_missing = any(oldest < each.changed < newest for each in others)
 
     async def forget(self) -> None:
         """Forget hosts that are gone for good."""

@@ -63,6 +63,10 @@ class BootRecords:
         shared = {} if self.shared is None else {"state_unsaid": behind, "state_dropped": dropped}
         return {"state": self.store.trouble or "ok", "boots_unwritten": self.boots.unwritten, **shared}
 
+    def is_cut_off(self) -> bool:
+        """Whether other hosts' boots are not heard of at the moment."""
+        return self.shared is not None and not self.shared.is_attached
+
     def count_behind(self) -> tuple[int, int]:
         """How much of what was written here other hosts do not have, and how much they never will."""
         return (0, 0) if self.shared is None else (self.shared.unsaid, self.shared.dropped)

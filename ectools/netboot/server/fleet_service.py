@@ -117,6 +117,11 @@ class FleetService:
                 )
             )
 
+    @property
+    def is_someone_missing(self) -> bool:
+        """As of ``BootHosts``."""
+        return self._hosts.is_someone_missing
+
     def set_tokens(self, tokens: Sequence[str]) -> None:
         """Other access tokens, from now on."""
         self._rights.set_tokens(tokens)

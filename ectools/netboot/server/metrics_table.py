@@ -140,7 +140,8 @@ BOOT_STAGE_SECONDS = _histogram(
 REPORTS = _counter(
     "reports",
     "Reports of nodes, by how they were answered.",
-    result="`accepted`, `refused` (its token), `malformed`, `flood` or `unkept`",
+    result="`accepted`, `refused` (its token), `malformed`, `flood`, `unkept`, or `unheard`"
+    " (its boot may be one of another boot host's)",
 )
 NODES = _gauge(
     "nodes",

@@ -6,8 +6,8 @@
 The token is that of the boot that runs, which its kernel's arguments hold. The answer is lines of
 ``name=value``, for a shell: ``node``, ``group`` and its ``slots`` (empty where it has none), ``state`` of the
 boot, ``boot`` (network, disk, hold or install), ``system`` (the name of the one that runs), ``runs`` and
-``release`` (ids; ``release`` is empty where none is staged). A node boots again where ``boot`` is network and
-``release`` another than ``runs``.
+``release`` (ids; ``release`` is empty where none is staged, or where it has no system for this node, as
+``why`` says then). A node boots again where ``boot`` is network and ``release`` another than ``runs``.
 
 A node that boots from its disk is told two lines more: ``installed``, the store path that it is to run, and
 ``cache``, from where. Both are empty where the release has no such system, and ``why`` says so.
@@ -25,6 +25,7 @@ from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.installed_systems import NoInstalledSystemError
 from ectools.netboot.server.rate_limit import RateLimit
+from ectools.netboot.server.unknown_tokens import UnknownTokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +47,8 @@ class NodeAssignments:
 
     ``find_release`` gives the id of the release that an assignment means, None where it is not staged;
     ``find_installed`` the store path of the installed system and its cache, of an assignment, a release and
-    the name of the node's system; ``base_url`` this server's;
+    the name of the node's system; ``has_successor`` whether the node would find its system in a release that
+    it goes to from a boot; ``base_url`` this server's;
     ``name_client`` the address of who asks; ``clock`` seconds that only grow.
     """
 
@@ -58,15 +60,19 @@ class NodeAssignments:
         rollouts: LiveRollouts,
         find_release: Callable[[Assignment], Awaitable[str | None]],
         find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
+        has_successor: Callable[[Assignment, str, NodeBoot], Awaitable[bool]],
         base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._boots = boots
+        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock)
         self._live = live
         self._rollouts = rollouts
         self._find_release = find_release
         self._find_installed = find_installed
+        self._has_successor = has_successor
         self._base_url = base_url
         self._name_client = name_client
         self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
@@ -87,6 +93,8 @@ class NodeAssignments:
         if boot is None:
             if not self._strangers.take(share_of(self._name_client(info))):
                 raise RejectedError(429, "too many ask who may not; come later")
+            if len(tokens) == 1 and self._unknown.may_be_known_later(tokens[0]):
+                raise RejectedError(503, "the token is not known here as yet; ask again")
             raise RejectedError(403, "the token is unknown")
         if not self._nodes.take(boot.token_hash):
             raise RejectedError(429, "this boot has asked too often; come later")
@@ -112,6 +120,12 @@ class NodeAssignments:
             await self._rollouts.offer(node.group or "", node.name)
         assignment = self.assign(node, takes=takes)
         release = await self._find_release(assignment)
+        why = {}
+        if assignment.boot is NodeTarget.NETWORK and release not in (None, boot.release):
+            assert release is not None  # noqa: S101 - just looked at
+            if not await self._has_successor(assignment, release, boot):
+                # It would boot into a screen that says so, and wait there.
+                release, why = None, {"why": "what is next has no system for this node"}
         group = self._live.fleet.groups.get(node.group or "")
         lines = {
             "node": node.name,
@@ -122,6 +136,7 @@ class NodeAssignments:
             "system": boot.system,
             "runs": boot.release,
             "release": release or "",
+            **why,
             **(await self._describe_disk(boot, assignment, release)),
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items()).encode()

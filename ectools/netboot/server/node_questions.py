@@ -15,6 +15,7 @@ from ectools.netboot.server.node_assignments import NodeAssignments
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.live import LiveFleet
@@ -48,8 +49,10 @@ class NodeQuestions:
         leases: ReleaseLeases,
         find_release: Callable[[Assignment], Awaitable[str | None]],
         find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
+        has_successor: Callable[[Assignment, str, NodeBoot], Awaitable[bool]],
         base_url: Callable[[], str],
         name_client: Callable[[RequestInfo], str],
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float],
     ) -> None:
         """Answer also what is next, by the fleet and its rollouts; see ``NodeAssignments``."""
@@ -59,8 +62,10 @@ class NodeQuestions:
             rollouts=rollouts,
             find_release=find_release,
             find_installed=find_installed,
+            has_successor=has_successor,
             base_url=base_url,
             name_client=name_client,
+            is_cut_off=is_cut_off,
             clock=clock,
         )
         self._next_boots = NextBoots(

@@ -20,6 +20,7 @@ from ectools.netboot.boots.report import MAX_REPORT_BYTES, parse_report, parse_s
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.rate_limit import RateLimit
+from ectools.netboot.server.unknown_tokens import UnknownTokens
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _REFUSED = "the token is unknown, or was used before, or its time is over"
 class NodeReports:
     """The reports of one boot server. ``name_client`` gives the address of who asks; ``clock`` seconds that
     only grow. ``installs`` None: there is nothing to install. ``base_url`` gives the boot server's.
+    ``is_cut_off`` is as in ``UnknownTokens``.
     """
 
     max_bytes = MAX_REPORT_BYTES
@@ -53,9 +55,11 @@ class NodeReports:
         name_client: Callable[[RequestInfo], str],
         installs: InstallDesk | None = None,
         base_url: Callable[[], str] = str,
+        is_cut_off: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._boots = boots
+        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock)
         self._installs = installs
         self._base_url = base_url
         self._name_client = name_client
@@ -112,6 +116,8 @@ class NodeReports:
         if len(tokens) != 1 or not self._boots.knows(tokens[0]):
             if not self._strangers.take(share_of(self._name_client(info))):
                 raise self._reject(429, "flood", "too many reports that nobody may make; come later")
+            if len(tokens) == 1 and self._unknown.may_be_known_later(tokens[0]):
+                raise self._reject(503, "unheard", "the token is not known here as yet; say it again")
             raise self._reject(403, "refused", _REFUSED)
         if not self._nodes.take(tokens[0]):
             raise self._reject(429, "flood", "too many reports on one boot; come later")

@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.netboot.release.pins import withdraw
+from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
@@ -45,6 +47,7 @@ class RolloutService:
         self._is_shared = is_shared
         self._boots = boots
         self._releases = releases
+        self._tags = ReleaseTags(releases)
         self.rollouts = LiveRollouts(
             store,
             fleet=lambda: fleet.fleet,
@@ -53,6 +56,7 @@ class RolloutService:
             list_boots=lambda node: boots.list_boots(node, limit=_MAX_BOOTS),
             withdraw=self._withdraw,
             clock=time.time,
+            find_release=self._find_release,
             patience=_PATIENCE_SECONDS if is_shared else 0.0,
         )
         fleet.lead = self.rollouts.lead
@@ -89,6 +93,12 @@ class RolloutService:
                 await self.rollouts.look_again()
             else:
                 self.rollouts.see(boot)
+
+    async def _find_release(self, name: str) -> str | None:
+        try:
+            return await asyncio.to_thread(self._tags.find_id, name)
+        except EcError:  # staging says so
+            return None
 
     async def _withdraw(self, release_id: str) -> None:
         await asyncio.to_thread(withdraw, self._releases, release_id)

@@ -145,6 +145,7 @@ class _Boot:
             live=self._live,
             rollouts=self._rollouts.rollouts,
             slots=GroupSlots(self._records.store, clock=time.time),
+            is_cut_off=self._is_cut_off if plan.shared is not None else None,
         )
         self._server = HttpServer(
             HttpSettings(root=plan.settings.state_dir, max_connections=plan.settings.max_connections),
@@ -272,6 +273,9 @@ class _Boot:
         if isinstance(plan.dnsmasq, DnsmasqPlan) and isinstance(self._dnsmasq, Dnsmasq):
             self._dnsmasq.reconfigure(plan.dnsmasq)
         self._plan = plan
+
+    def _is_cut_off(self) -> bool:
+        return self._records.is_cut_off() or self._fleet.is_someone_missing
 
     def _find_kept(self) -> tuple[int, Container[str]]:
         return self._plan.settings.fleet.keep_boots, self._live.fleet.nodes

@@ -14,6 +14,7 @@ from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.installed_systems import NoInstalledSystemError, find_root, find_update
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError
+from ectools.netboot.release.systems import has_successor
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.server.boot_orders import BootOrders
 from ectools.netboot.server.machine_scripts import (
@@ -144,6 +145,22 @@ class ScriptDesk:
         directory = self._store.directory(release_id)
         root, cache = await asyncio.to_thread(find_update, directory, release, system, assignment.installs)
         return root, f"releases/{release_id}/{cache}"
+
+    async def has_successor(self, assignment: Assignment, release_id: str, boot: NodeBoot) -> bool:
+        """Whether a node that goes from what it runs to another release would find its system there.
+
+        Raises RejectedError. Nothing is held for it.
+        """
+        try:
+            release, running = await asyncio.gather(
+                asyncio.to_thread(self._store.find, release_id),
+                asyncio.to_thread(self._store.find, boot.release),
+            )
+        except EcError as error:
+            raise RejectedError(503, "the release cannot be read at the moment; ask again") from error
+        runs = () if running is None else running.systems
+        own = next((each for each in runs if each.name == boot.system), None)
+        return release is not None and has_successor(release.systems, assignment.system, own)
 
     async def sweep(self) -> None:
         """End the orders that were carried out."""

@@ -95,7 +95,7 @@ class BootSite:
 
     ``boots`` is what boots are written into; None: nobody asks what becomes of one. ``live`` is the policy's
     fleet, as it is changed while it is used, ``rollouts`` what leads its groups, and ``slots`` how many of
-    each may be away. ``receiver`` takes what clients send.
+    each may be away. ``is_cut_off`` is as in ``UnknownTokens``. ``receiver`` takes what clients send.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class BootSite:
         live: LiveFleet | None = None,
         rollouts: LiveRollouts | None = None,
         slots: GroupSlots | None = None,
+        is_cut_off: Callable[[], bool] | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -129,6 +130,7 @@ class BootSite:
                 name_client=self._name_client,
                 installs=None if live is None else InstallDesk(boots, live),
                 base_url=lambda: self._policy.settings.base_url,
+                is_cut_off=is_cut_off,
                 clock=clock,
             )
         )
@@ -163,7 +165,9 @@ class BootSite:
                 rollouts=rollouts,
                 leases=self._leases,
                 find_release=self._scripts.find_release,
+                is_cut_off=is_cut_off,
                 find_installed=self._scripts.find_installed,
+                has_successor=self._scripts.has_successor,
                 base_url=lambda: self._policy.settings.base_url,
                 name_client=self._name_client,
                 clock=clock,
@@ -317,9 +321,16 @@ class BootSite:
         except EcError as error:
             _log.error("a release cannot be served", release=text, reason=error.message)
             raise RejectedError(500, "the release cannot be served") from error
-        return self._find_file(info, release, name)
+        return self._find_file(info, release, name, is_immutable=True)
 
-    def _find_file(self, info: RequestInfo, release: Release, segments: tuple[bytes, ...]) -> Resource:
+    def _find_file(
+        self,
+        info: RequestInfo,
+        release: Release,
+        segments: tuple[bytes, ...],
+        *,
+        is_immutable: bool = False,
+    ) -> Resource:
         name = release.find_file(b"/".join(segments).decode("utf-8", "replace"))
         if name is None:
             raise RejectedError(404, "not found")
@@ -341,7 +352,12 @@ class BootSite:
                 self.nodes.file(client, release, name, delivery, boot=info.query.get(BOOT_PARAMETER))
 
         below = name.encode().split(b"/")
-        return Resource(target=(RELEASES, release.id.encode(), *below), on_complete=on_complete)
+        return Resource(
+            target=(RELEASES, release.id.encode(), *below),
+            # A cache would give it to those who have no token.
+            is_immutable=is_immutable and not self._policy.access.is_protected(release.name_in_archive(name)),
+            on_complete=on_complete,
+        )
 
     def _name_client(self, info: RequestInfo) -> str:
         return str(self._policy.access.find_client(info) or "unknown")

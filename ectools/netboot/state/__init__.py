@@ -5,8 +5,8 @@
 
 One host's: ``sqlite``, in a file (``database``), by SQL (``statements``).
 
-Several hosts': ``shared``, which lives on what one host has of it (``local_copy``); ``shared_link`` keeps it
-linked to NATS, by ``nats_bucket``, as ``nats_access`` says.
+Several hosts': ``shared``, which lives on what one host has of it (``local_copy``) and has heard of it
+(``shared_view``); ``shared_link`` keeps it linked to NATS, by ``nats_bucket``, as ``nats_access`` says.
 
 ``broadcast`` what changes, handed to each who listens.
 """

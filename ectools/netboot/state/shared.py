@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.entries import check_key, encode_value
 from ectools.netboot.state.interface import (
     StateConflictError,
@@ -25,7 +24,7 @@ from ectools.netboot.state.interface import (
     StateUnreachableError,
 )
 from ectools.netboot.state.local_copy import LocalCopy, UnsaidEntry
-from ectools.netboot.state.nats_bucket import SharedChange
+from ectools.netboot.state.shared_view import SharedView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -43,8 +42,6 @@ MAX_UNSAID = 50_000
 """Keys, and as many events, that are to be said; then the oldest are never said, and counted."""
 SAY_SECONDS = 0.25
 """That a write waits for the others to have it too."""
-MARK_SECONDS = 86400.0
-"""After which it is no more to be seen of a deleted key that it was: who was away longer reads all anew."""
 _AGAIN_SECONDS = 5.0
 _AT_ONCE = 64
 _MAX_TRIES = 8
@@ -76,14 +73,10 @@ class SharedStore:
         self._reconcile = reconcile
         self._clock = clock
         self._bucket: NatsBucket | None = None
-        self._revisions: dict[str, int] = {}
+        self.view = SharedView(self.copy, clock=clock)
         self._unsaid: dict[str, _Unsaid] = {}
         self._events: dict[int, None] = {}
-        self._broadcasts: dict[str, Broadcast[StateEntry | None]] = {}
-        self._marks: dict[str, float] = {}  # deleted keys → Unix seconds
         self._wake = asyncio.Event()
-        self.is_whole = True
-        """Whether the copy has all that was heard: else it is to be read anew."""
         self._why = "NATS has not been reached yet"
         self.dropped = 0
         """Of what was written here: what will never be said, because there was too much of it."""
@@ -129,7 +122,7 @@ class SharedStore:
         """Open the copy. Where that fails, ``trouble`` says why, and each call tries again."""
         await self._local.start()
         with contextlib.suppress(StateError):
-            self._revisions, unsaid, events = await self.copy.load()
+            self.view.revisions, unsaid, events = await self.copy.load()
             self._unsaid = {key: _Unsaid(base=base) for key, base in unsaid.items()}
             self._events = dict.fromkeys(events)
 
@@ -145,7 +138,7 @@ class SharedStore:
             return await self.copy.get(key)
         found = await self._need_bucket().get(key)
         if found is not None:
-            await self._adopt(found)
+            await self.view.adopt(found)
         return found
 
     async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
@@ -153,7 +146,7 @@ class SharedStore:
         encode_value(key, value)
         if expected is None:
             await self._write(key, value)
-            return self._revisions.get(key, 0)
+            return self.view.revisions.get(key, 0)
         return await self._compare(key, value, expected)
 
     async def delete(self, key: str, *, expected: int | None = None) -> None:
@@ -167,7 +160,7 @@ class SharedStore:
         return await self.copy.list(prefix)
 
     def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
-        return self._broadcasts.setdefault(prefix, Broadcast()).listen()
+        return self.view.watch(prefix)
 
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
@@ -198,15 +191,8 @@ class SharedStore:
                 *(self._write(key, None, waits=False) for key in keys[start : start + _PRUNED_AT_ONCE])
             )
         if self._bucket is not None:
-            await self._forget_marks(self._bucket)
+            await self.view.forget_marks(self._bucket)
         return len(keys)
-
-    async def _forget_marks(self, bucket: NatsBucket) -> None:
-        before = self._clock() - MARK_SECONDS
-        old = [key for key, at in self._marks.items() if at < before][:_PRUNED_AT_ONCE]
-        await bucket.forget_deleted(old)
-        for key in old:
-            self._marks.pop(key, None)
 
     # What is written here
 
@@ -220,7 +206,9 @@ class SharedStore:
 
     async def bring(self, entries: Sequence[StateEntry]) -> int:
         """How many entries, that were not shared until now, are to be said: those that nobody has said."""
-        new = [each for each in entries if each.key not in self._revisions and each.key not in self._unsaid]
+        new = [
+            each for each in entries if each.key not in self.view.revisions and each.key not in self._unsaid
+        ]
         for each in new:
             await self.copy.write(each.key, UnsaidEntry(value=each.value, changed=each.changed, base=0))
             self._unsaid[each.key] = _Unsaid(base=0)
@@ -237,17 +225,17 @@ class SharedStore:
         except StateConflictError as error:
             found = await bucket.get(key)
             if found is not None:
-                await self._adopt(found)
+                await self.view.adopt(found)
             at = 0 if found is None else found.revision
             raise StateConflictError(
                 f"{key}: is at revision {at}, not {expected}: it has been changed meanwhile", hint=error.hint
             ) from error
-        await self._learn_own(key, value, revision, now)
+        await self.view.learn_own(key, value, revision, now)
         return revision
 
     async def _write(self, key: str, value: Mapping[str, Any] | None, *, waits: bool = True) -> None:
         earlier = self._unsaid.get(key)
-        base = self._revisions.get(key, 0) if earlier is None else earlier.base
+        base = self.view.revisions.get(key, 0) if earlier is None else earlier.base
         unsaid = self._unsaid[key] = _Unsaid(base=base)
         entry = UnsaidEntry(value=value, changed=self._clock(), base=base)
         try:
@@ -259,7 +247,7 @@ class SharedStore:
                 else:
                     self._unsaid[key] = earlier
             raise
-        self._tell(key, value, self._revisions.get(key, 0), entry.changed)
+        self.view.tell(key, value, self.view.revisions.get(key, 0), entry.changed)
         await self._bound()
         self._wake.set()
         if waits and self._bucket is not None:
@@ -300,50 +288,10 @@ class SharedStore:
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await self._wake.wait()
 
-    async def learn(self, changes: Sequence[SharedChange], *, is_own: bool = False) -> None:
-        """What the others have changed, in the order of revisions; older ones are left out."""
-        new, place = [], self.copy.place
-        for change in changes:
-            if is_own and change.revision <= place.sequence:
-                continue  # it was heard of before its answer came, and perhaps what came after it
-            if change.key and change.revision > self._revisions.get(change.key, 0):
-                self._revisions[change.key] = change.revision
-                new.append(change)
-            if not is_own:
-                place.sequence = max(place.sequence, change.revision)
-                self._note_mark(change)
-        place.at = self._clock()
-        try:
-            await self.copy.learn(new)
-        except StateError:
-            self.is_whole = False
-            raise
-        for change in new:
-            self._tell(change.key, change.value, change.revision, change.changed)
-
-    def _note_mark(self, change: SharedChange) -> None:
-        """A key that was deleted is none any more, and its mark is to go some day."""
-        self._marks.pop(change.key, None)
-        if change.value is None and change.key:
-            self._revisions.pop(change.key, None)
-            self._marks[change.key] = change.changed
-            while len(self._marks) > MAX_UNSAID:
-                del self._marks[next(iter(self._marks))]
-
-    async def forget_absent(self, present: set[str]) -> None:
-        """The others have these keys, and no further one."""
-        gone = [key for key in self._revisions if key not in present]
-        for key in gone:
-            del self._revisions[key]
-        absent = [SharedChange(key=key, value=None, revision=0, changed=0.0, left=0) for key in gone]
-        await self.copy.learn(absent)
-        for key in gone:
-            self._tell(key, None, 0, 0.0)
-
     async def restore(self) -> None:
         """The others have lost everything: it is said anew, but where one of them says it first."""
         await self.copy.restore()
-        self._revisions = {}
+        self.view.revisions = {}
         self.copy.place.sequence = self.copy.place.events = 0
         _, unsaid, _ = await self.copy.load()
         for key in unsaid:
@@ -363,14 +311,14 @@ class SharedStore:
             assert entry is not None  # noqa: S101 - else it stands
             try:
                 revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
-                await self._learn_own(key, value, revision, entry.changed)
+                await self.view.learn_own(key, value, revision, entry.changed)
                 break
             except StateConflictError:
                 found = await bucket.get(key)
             if found is None:
                 expected, stands = 0, entry.value is None
                 continue
-            await self._adopt(found)
+            await self.view.adopt(found)
             chosen = self._reconcile(key, found, entry)
             expected = revision = found.revision
             stands = chosen is None or chosen == found.value
@@ -383,27 +331,6 @@ class SharedStore:
         else:
             self._unsaid[key].base = revision
         unsaid.said.set()
-
-    async def _adopt(self, entry: StateEntry) -> None:
-        await self._learn_own(entry.key, entry.value, entry.revision, entry.changed)
-
-    async def _learn_own(
-        self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float
-    ) -> None:
-        """What was answered to this host, ahead of what it hears."""
-        change = SharedChange(key=key, value=value, revision=revision, changed=changed, left=0)
-        await self.learn([change], is_own=True)
-
-    def _tell(self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float) -> None:
-        for prefix, broadcast in list(self._broadcasts.items()):
-            if not len(broadcast):
-                del self._broadcasts[prefix]
-            elif key.startswith(prefix):
-                broadcast.publish(
-                    None
-                    if value is None
-                    else StateEntry(key=key, value=value, revision=revision, changed=changed)
-                )
 
 
 async def _all(work: Any) -> None:

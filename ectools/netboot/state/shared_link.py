@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ectools import log
 from ectools.netboot.state.interface import StateError, StateUnreachableError
 from ectools.netboot.state.nats_bucket import open_bucket
-from ectools.netboot.state.shared import MARK_SECONDS
+from ectools.netboot.state.shared_view import MARK_SECONDS
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 _HEARD_AT_ONCE = 256
 _CANCEL_AGAIN_SECONDS = 0.1
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class SharedLink:
@@ -93,21 +93,22 @@ class SharedLink:
 
     async def _use(self, bucket: NatsBucket, server: str) -> None:
         """Read what was missed, and then go on with both streams. Raises StateError."""
-        store, place = self._store, self._store.copy.place
+        store, view, place = self._store, self._store.view, self._store.copy.place
         identity = await bucket.identify()
         if place.identity is not None and place.identity != identity:
             _log.warning("what the boot hosts share was lost by NATS: it is written again", server=server)
             await store.restore()
         is_long = self._clock() - place.at > MARK_SECONDS / 2
-        is_full = is_long or not store.is_whole or place.identity != identity
-        place.identity, store.is_whole = identity, not is_full
-        entries = bucket.follow(after=0 if is_full else place.sequence)
+        is_full = is_long or not view.is_whole or place.identity != identity
+        place.identity = identity
+        if is_full:
+            view.begin_anew()
+        entries = bucket.follow(after=place.sequence)
         events = bucket.follow_events(after=place.events)
         async with aclosing(entries), aclosing(events):
             present = await self._catch_up(bucket, entries)
             if is_full:
-                await store.forget_absent(present)
-                store.is_whole = True
+                await view.end_anew(present)
             store.attach(bucket)
             if self._told is not None:
                 _log.info("what the boot hosts share can be reached again", server=server)
@@ -122,9 +123,9 @@ class SharedLink:
             batch.append(change)
             (present.discard if change.value is None else present.add)(change.key)
             if len(batch) >= _HEARD_AT_ONCE:
-                await self._store.learn(batch)
+                await self._store.view.learn(batch)
                 batch = []
-        await self._store.learn(batch)
+        await self._store.view.learn(batch)
         return present
 
     async def _go_on(
@@ -136,15 +137,17 @@ class SharedLink:
         async with tasks(
             self._hear(entries), self._hear_events(events), self._store.say(), bucket.closed.wait()
         ) as running:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        failures = [task.exception() for task in running if not task.cancelled()]  # each is looked at
+        for failure in failures:
+            if failure is not None:
+                raise failure
         raise StateUnreachableError("the connection to NATS is at its end")
 
     async def _hear(self, entries: AsyncIterator[SharedChange | None]) -> None:
         async for change in entries:
             if change is not None:
-                await self._store.learn([change])
+                await self._store.view.learn([change])
 
     async def _hear_events(self, events: AsyncIterator[SharedEvent | None]) -> None:
         async for event in events:
@@ -152,7 +155,7 @@ class SharedLink:
                 await self._store.copy.learn_events([event])
 
 
-async def _end_with_us(work: Coroutine[Any, Any, T]) -> T:
+async def _end_with_us(work: Coroutine[Any, Any, _T]) -> _T:
     """What ``work`` returns. It is cancelled as often as it takes: ``asyncio.wait_for`` of Python 3.11, which
     nats-py is full of, loses a cancellation where what is waited for ends in the same moment
     (https://github.com/python/cpython/issues/86296).

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 STATE_FILE = "state.sqlite3"
 """Its name in the state directory."""
@@ -171,12 +171,12 @@ class SqliteStore:
             if len(keys) < _AT_ONCE:
                 return gone
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """What ``work`` returns, once the statements that it has run are committed: all of them, or none.
 
         Nobody who watches is told. Raises StateError.
         """
-        result: T = await self._ask(work)
+        result: _T = await self._ask(work)
         return result
 
     def _tell(self, key: str, make: Callable[[], StateEntry | None] = lambda: None) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.rebuilding import HASH, make_key
 
 from ectools.checks.closure import Closure, ClosureSource
 from ectools.checks.evaluation import EvaluationRequest, FailedEvaluationError
@@ -21,6 +22,7 @@ from ectools.cli import eval as eval_command
 from ectools.cli import options as options_command
 from ectools.cli import verify_closure, vmtest
 from ectools.errors import UNSET
+from ectools.netboot.publishing.rebuilt import open_rebuilt
 from pynix_eval_shim import MissingAttributeError, NixMessage, NixMessageKind
 
 if TYPE_CHECKING:
@@ -178,6 +180,30 @@ class TestVerifyClosure:
         assert (status, json.loads(out)["damaged"]) == (1, [PATHS[2]])
         (status, out, _), _ = self.run(program, monkeypatch, same, "host", "--contents")
         assert (status, f"damaged {PATHS[2]}" in out.splitlines()) == (1, True)
+
+    def test_what_is_the_same_is_signed(
+        self, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        private, public = make_key()
+        (tmp_path / "key").write_bytes(private)
+        hashes = dict.fromkeys((PATHS[0], PATHS[2], SYSTEM), HASH)
+        monkeypatch.setattr(verify_closure, "read_hashes", lambda _closure: hashes)
+        signing = ("--sign", str(tmp_path / "key"), "--signature-format", "openssl")
+        out = tmp_path / "statement"
+        other = closure(ClosureSource.RUNNING, PATHS[1], PATHS[2], SYSTEM)
+        (status, _, _), _ = self.run(program, monkeypatch, other, "host", *signing, "-o", str(out))
+        assert (status, out.exists()) == (1, False)
+        same = closure(ClosureSource.RUNNING, *hashes)
+        (status, _, _), _ = self.run(program, monkeypatch, same, "host", *signing, "-o", str(out))
+        assert status == 0
+        found = open_rebuilt(out.read_bytes(), public_key=public, where="x")
+        assert (found.system, found.hashes, found.configuration) == (SYSTEM, hashes, "host")
+        (status, _, err), _ = self.run(program, monkeypatch, same, "host", *signing)
+        assert (status, "go together" in err) == (2, True)
+        # A key that cannot sign is told before anything is built.
+        (tmp_path / "key").write_bytes(b"x")
+        (status, _, _), calls = self.run(program, monkeypatch, same, "host", *signing, "-o", str(out))
+        assert (status, calls) == (1, {})
 
     def test_bad_usage(self, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         other = closure(ClosureSource.PUBLISHED)

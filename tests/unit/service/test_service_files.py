@@ -92,5 +92,11 @@ def test_facts_have_bounds(build: Build) -> None:
     assert facts["chainToken"] == ["chain-token:/a%%b"]
     assert facts["accessToken"] == ["access-token:/c%%d"]
     assert facts["stateCredentials"] == ["state-credentials:/e%%f"]
+    limited = {**options, "httpAllowedCIDRs": ["192.0.2.0/24"]}
+    for state, allowed in (("nats://192.0.2.5,tls://[::5]:4223", ["192.0.2.5", "::5"]), ("nats://a", None)):
+        fleet = {**options["fleet"], "state": state}
+        found = build_netboot_facts({**limited, "fleet": fleet}, PROGRAMS)
+        assert found["limitedToNetworks"] == (allowed is not None)
+        assert allowed is None or set(allowed) <= set(found["allowedAddresses"])
     assert not facts["privilegedPort"]
     assert build_netboot_facts({**options, "httpPort": 1023}, PROGRAMS)["privilegedPort"]

@@ -195,7 +195,7 @@ def test_any_other_answer_is_none(answer: bytes, host: Host) -> None:
         host.run(nothing)
 
 
-def test_one_that_does_not_answer_at_first_has_a_minute(host: Host) -> None:
+def test_one_that_does_not_answer_at_first_has_five_minutes(host: Host) -> None:
     def be_silent(child: Child) -> None:
         child.silent = True
 
@@ -218,7 +218,7 @@ def test_one_that_does_not_answer_at_first_has_a_minute(host: Host) -> None:
 
     with pytest.raises(BootServerError, match="it does not answer on /"):
         run_virtually(inside())
-    assert 60 <= began[1] - began[0] < 70
+    assert 300 <= began[1] - began[0] < 310
     assert host.states == [ChildState.FAILED]
 
 

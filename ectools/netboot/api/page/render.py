@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError
 from ectools.netboot.api.page.filters import RowFilter, RowOrder
-from ectools.netboot.boots.model import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,5 +160,5 @@ def _make_environment() -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.globals.update(assets=find_assets_path(), steps=len(STAGES) - 1)
+    environment.globals.update(assets=find_assets_path())
     return environment

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from ectools.netboot.api.page import text
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState
 from ectools.netboot.api.page.rollouts import build_panels
-from ectools.netboot.boots.model import STAGES, BootState, NodeStage
+from ectools.netboot.boots.model import BootState, NodeStage
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -54,8 +54,8 @@ STAGE_WORDS = {
 class NodeRow:
     """A row as the template shows it: all text is bounded and visible, and not yet escaped.
 
-    ``step``: how far a boot that is under way has come, of ``len(STAGES) - 1``; None where none is. ``next``:
-    the release of its next boot, where that is another than the one of its newest.
+    ``progress``: how many stages a boot that is under way has come, and of how many; None where none is.
+    ``next``: the release of its next boot, where that is another than the one of its newest.
     """
 
     key: str
@@ -67,7 +67,7 @@ class NodeRow:
     release: str | None
     release_id: str | None
     detail: str
-    step: int | None
+    progress: tuple[int, int] | None
     since: text.Moment | None
     hold: str | None
     boot_once: str | None
@@ -183,7 +183,7 @@ def build_row(node: NodeFacts, now: float) -> NodeRow:
         release=None if boot is None else text.write_release_name(boot.release, boot.tag),
         release_id=None if boot is None else text.show_line(boot.release),
         detail="has not asked yet" if boot is None else describe_progress(boot),
-        step=STAGES.index(boot.last_stage) if boot is not None and boot.state is BootState.BOOTING else None,
+        progress=None if boot is None else _count_stages(boot),
         since=None
         if boot is None
         else text.write_since(boot.started if boot.ended is None else boot.ended, now),
@@ -191,6 +191,14 @@ def build_row(node: NodeFacts, now: float) -> NodeRow:
         boot_once=None if node.boot_once is None else text.show_line(node.boot_once),
         next=_write_next(node),
     )
+
+
+def _count_stages(boot: NodeBoot) -> tuple[int, int] | None:
+    """What of the way is behind a boot that is under way."""
+    if boot.state is not BootState.BOOTING:
+        return None
+    stages = boot.expected_stages
+    return stages.index(boot.last_stage), len(stages) - 1
 
 
 def _write_next(node: NodeFacts) -> str | None:

@@ -15,7 +15,7 @@ from support.page_samples import IDS, NEW, NOW, OLD, make_boot, make_fleet
 from ectools.netboot.api.page.facts import FleetFacts, NextBoot, NodeFacts
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState, parse_filter
 from ectools.netboot.api.page.rows import MAX_ROWS, MAX_UNKNOWN, build_fleet_page, build_row
-from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.boots.model import BootInstall, BootState, NodeStage
 
 
 def test_every_state_of_a_boot_is_one_of_a_row() -> None:
@@ -88,10 +88,10 @@ def test_all_words_of_a_text_are_found_in_a_row(text: str, names: list[str]) -> 
 def test_what_stands_in_a_row() -> None:
     booting = make_boot("a", BootState.BOOTING, ago=20, until=NodeStage.INITRD)
     row = build_row(NodeFacts(subject="a/b c", boot=booting, group="runners"), NOW)
-    assert (row.link, row.detail, row.step, row.since and row.since.age) == (
+    assert (row.link, row.detail, row.progress, row.since and row.since.age) == (
         "/nodes/a%2Fb%20c",
         "initrd fetched",
-        4,
+        (4, 7),
         "20 s",
     )
     assert (row.release, row.release_id, row.machine) == (NEW, IDS[NEW], booting.machine)
@@ -99,6 +99,16 @@ def test_what_stands_in_a_row() -> None:
     assert build_row(NodeFacts(subject="a", boot=failed), NOW).detail == "last seen: kernel fetched"
     untagged = dataclasses.replace(failed, tag=None)
     assert build_row(NodeFacts(subject="a", boot=untagged), NOW).release == "c0dec0dec0de…"
+
+
+def test_a_boot_that_installs_has_a_longer_way() -> None:
+    booting = make_boot("a", BootState.BOOTING, ago=20, until=NodeStage.RUNNING)
+    installs = dataclasses.replace(booting, install=BootInstall(order="1"))
+    installed = dataclasses.replace(
+        installs, stages={**installs.stages, NodeStage.INSTALLING: NOW, NodeStage.INSTALLED: NOW}
+    )
+    found = [build_row(NodeFacts(subject="a", boot=each), NOW) for each in (booting, installs, installed)]
+    assert [row.progress for row in found] == [(6, 7), (6, 9), (8, 9)]
 
 
 def test_the_release_of_the_next_boot_is_said_where_it_is_another() -> None:

@@ -153,6 +153,46 @@ def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> N
             assert started["before"]["tag"] == "boot-v1"
             await api.rollouts.offer("runners", "nuc-07")
             assert (find_next(api, "nuc-07"), find_next(api, "nuc-08")) == (CURRENT.id, PREVIOUS.id)
+            await ask(client, "POST", "rollouts/runners/abort")
+            await api.rollouts.turn()
+            assert find_next(api, "nuc-07") == PREVIOUS.id
+            assert api.rollouts.find_standing("runners") == PREVIOUS.id
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_is_moved_after_a_rollout_is_followed_again() -> None:
+    def stage(api: Api, *marks: tuple[str, ...]) -> None:
+        newer = replace(CURRENT, id=f"sha256-{'c' * 32}", tag="boot-v3", staged_at=CURRENT.staged_at + 1)
+        staged = [
+            replace(each, marks=own) for each, own in zip((newer, CURRENT, PREVIOUS), marks, strict=True)
+        ]
+        api.view = replace(api.view, releases=FixedReleases(*staged))
+
+    api = Api(document={**FLEET, "groups": {"runners": {"channel": "stable"}, "installed": {"boot": "disk"}}})
+    stage(api, (), (), ("channel:stable",))
+
+    async def scenario() -> None:
+        async with api.serve() as client:
+            await ask(client, "POST", "rollouts", {**START, "canary": 2})
+            for node in ("nuc-07", "nuc-08"):
+                await api.rollouts.offer("runners", node)
+                end(api, node, BootState.HEALTHY)
+            for _ in range(4):
+                await api.rollouts.turn()
+            assert (await ask(client, "GET", "rollouts/runners"))[1]["state"] == "done"
+            assert find_next(api, "nuc-07") == CURRENT.id
+            stage(api, (), (), ())  # where it leads to is not staged as yet
+            await api.rollouts.turn()
+            assert find_next(api, "nuc-07") == CURRENT.id
+            stage(api, ("channel:stable",), (), ())
+            await api.rollouts.turn()
+            assert find_next(api, "nuc-07") == "channel:stable"
+            assert api.rollouts.find_standing("runners") is None
+            # For good: whoever moves it back means that too.
+            stage(api, (), (), ("channel:stable",))
+            await api.rollouts.turn()
+            assert find_next(api, "nuc-07") == "channel:stable"
 
     asyncio.run(scenario())
 

@@ -71,6 +71,13 @@ def test_what_is_there_is_not_sent_again_over_several_pages(store: PartStore, tm
     assert (store.asked.count("part"), store.asked.count("parts"), store.asked.count("create")) == (2, 2, 0)
 
 
+def test_a_part_that_is_listed_twice_is_sent_again(store: PartStore, tmp_path: Path) -> None:
+    store.uploads = {"1": (KEY, {number: DATA[(number - 1) * 600 : number * 600] for number in range(1, 6)})}
+    store.twice = {3}
+    assert upload(store, tmp_path) == COMPLETED
+    assert store.asked.count("part") == 1
+
+
 @pytest.mark.parametrize("status", [403, 501])
 def test_a_store_that_lists_nothing_is_sent_all(store: PartStore, tmp_path: Path, status: int) -> None:
     store.uploads = {"1": (KEY, {1: DATA[:600]})}

@@ -271,6 +271,15 @@ def test_a_name_and_a_password_are_given_where_they_are_asked_for(
     assert "hidden" not in caught.value.render()
 
 
+def test_a_login_is_read_as_the_service_manager_hands_it_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = {"auth": base64.b64encode(b"me:hidden").decode()}
+    write_login(tmp_path / "store-credentials", {"registry.example.org": auth})
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert find_registry_login(tmp_path / "nobody-reads-this", "registry.example.org") == "me:hidden"
+
+
 def test_a_file_of_logins(tmp_path: Path) -> None:
     path = tmp_path / "login"
     auth = {"auth": base64.b64encode(b"me:hid:den").decode()}

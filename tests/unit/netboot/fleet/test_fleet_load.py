@@ -16,7 +16,7 @@ from support.fleets import DOCUMENTS
 from ectools.errors import EcError, InputError, ProblemsError
 from ectools.netboot.fleet import load
 from ectools.netboot.fleet.build import build_part
-from ectools.netboot.fleet.load import accepts, load_fleet, load_fleet_schema, load_whole
+from ectools.netboot.fleet.load import accepts, load_fleet, load_fleet_schema, load_whole, read_fleet_file
 from ectools.parsing import Problems
 from ectools.schemas import validate_document
 
@@ -49,6 +49,49 @@ def test_what_the_schema_refuses_has_its_place(tmp_path: Path) -> None:
         load_fleet(file)
     found = [(each.option, each.line, each.column) for each in caught.value.problems]
     assert found == [("fleet.unknwon", 1, 11), ("fleet.nodes.n.hold", 3, 8)]
+
+
+FAULTS_OF_BOTH_KINDS = """
+[groups.runners]
+boot = "netwrk"
+[nodes."a.b"]
+hold = "yes"
+match.serial = "S1"
+[nodes.m]
+group = "runners"
+match.serial = "S2"
+[nodes.n]
+group = "runnners"
+match.serial = "S2"
+"""
+
+
+def test_with_a_value_that_is_none_the_rest_is_looked_at_too(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(FAULTS_OF_BOTH_KINDS)
+    with pytest.raises(ProblemsError) as caught:
+        load_fleet(file)
+    found = [(each.option, each.line) for each in caught.value.problems]
+    # In the order of the file; a group that cannot be used is none that is missing.
+    assert found == [
+        ("fleet.groups.runners.boot", 3),
+        ('fleet.nodes."a.b".hold', 5),
+        ("fleet.nodes.n.group", 11),
+        ("fleet.nodes.n.match.serial", 12),
+    ]
+    # A group may stand in the settings, beside which a file is read.
+    with pytest.raises(ProblemsError) as caught:
+        read_fleet_file(file)
+    assert [each.line for each in caught.value.problems] == [3, 5, 12]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"nodes": []}', '{"groups": 1, "nodes": {}}', '{"unknown": 1}', "3"])
+def test_what_is_no_fleet_at_all_has_its_own_problem_alone(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "fleet.json"
+    file.write_text(text)
+    with pytest.raises(ProblemsError) as caught:
+        load_fleet(file)
+    assert len(caught.value.problems) == 1
 
 
 def test_without_the_compiled_check_the_slow_one_decides(

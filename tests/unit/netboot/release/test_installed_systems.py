@@ -12,6 +12,7 @@ from ectools.netboot.release.installed_systems import (
     choose_root,
     find_cache,
     find_root,
+    find_update,
     read_roots,
 )
 
@@ -67,3 +68,18 @@ def test_a_cache_in_a_release(tmp_path: Path) -> None:
     without = make_release({"bzImage": b"k", "initrd": b"i"})
     with pytest.raises(NoInstalledSystemError, match="no system"):
         find_root(tmp_path, without, without.systems[0], None)
+
+
+def test_what_a_node_on_a_disk_goes_on_to(tmp_path: Path) -> None:
+    one = {"bzImage": b"k", "initrd": b"i", "cache/roots.txt": f"{RUNNER}\n".encode()}
+    directory, release = tmp_path, make_release(one)
+    (directory / "cache").mkdir()
+    (directory / "cache/roots.txt").write_bytes(one["cache/roots.txt"])
+    # Of the only system that has a cache, whatever the node was installed by.
+    for system in (release.systems[0].name, "another"):
+        assert find_update(directory, release, system, None) == (RUNNER, "cache")
+    with pytest.raises(NoInstalledSystemError, match="has no system forge"):
+        find_update(directory, release, "s", "forge")
+    bare = make_release({"bzImage": b"k", "initrd": b"i"})
+    with pytest.raises(NoInstalledSystemError, match="has no system to install"):
+        find_update(directory, bare, "s", None)

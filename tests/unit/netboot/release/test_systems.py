@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from ectools.netboot.release.systems import (
     choose_system,
     find_system_name,
     find_unserved,
+    has_successor,
     is_archive_name,
     is_system_name,
     read_kernel_architecture,
@@ -114,3 +116,15 @@ def test_what_cannot_be_read_is_not_known(tmp_path: Path) -> None:
     assert read_kernel_architecture(tmp_path) is None
     kernel.write_bytes(build_bzimage())
     assert read_kernel_architecture(kernel) is X86_64
+
+
+def test_what_a_machine_that_runs_finds_in_another_release() -> None:
+    release, _ = make_systems({"arm": AARCH64, "pc": X86_64})
+    arm, pc = release.systems
+    assert has_successor([pc, arm], None, pc)
+    assert has_successor([arm], None, None)
+    assert not has_successor([arm], None, pc)
+    assert not has_successor([pc], "tv", pc)
+    assert has_successor([pc, arm], "arm", pc)
+    assert has_successor([replace(arm, architecture=None)], None, pc)
+    assert has_successor([arm], None, replace(pc, architecture=None))

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rollout_fleet import BAD, BEFORE, TARGET, Behaviour, SimulatedFleet
 
-from ectools.netboot.boots.model import BootState, NodeBoot, NodeStage
+from ectools.netboot.boots.model import (
+    BootInstall,
+    BootState,
+    BootUpdate,
+    NodeBoot,
+    NodeStage,
+    UpdateStep,
+)
 from ectools.netboot.rollout.decide import (
     abort,
     decide,
@@ -255,3 +262,29 @@ def test_quotas_grow_also_where_a_percentage_is_less_than_the_canaries() -> None
     assert [plan.quota(wave, 1000) for wave in range(4)] == [2, 50, 250, 1000]
     assert [plan.quota(wave, 1) for wave in range(4)] == [1, 1, 1, 1]
     assert [plan.quota(wave, 0) for wave in range(4)] == [0, 0, 0, 0]
+
+
+def test_a_node_on_a_disk_that_cannot_take_it_has_failed_at_once() -> None:
+    rollout = take(start_rollout(PLAN), "a", 5.0)
+    running = make_boot("a", 1.0, BootState.HEALTHY, release=BEFORE)
+
+    def says(release: str, at: float, error: str | None) -> Rollout:
+        update = BootUpdate(release=release, step=UpdateStep.COPY, at=at, error=error)
+        boots = {"a": (replace(running, update=update),)}
+        return decide(rollout, replace(known(now=10.0), boots=boots))
+
+    assert says(TARGET, 6.0, "the disk is full").failed == {"a": "cannot take it: the disk is full"}
+    # On its way; of another release; or of a rollout before.
+    for said in (says(TARGET, 6.0, None), says(BEFORE, 6.0, "full"), says(TARGET, 4.0, "full")):
+        assert said.failed == {}
+
+
+def test_one_that_installs_itself_has_the_time_that_this_may_take() -> None:
+    rollout = take(start_rollout(PLAN), "a", 5.0)
+    boot = replace(make_boot("a", 5.0, BootState.BOOTING), within=3600.0)
+    for install, fails in ((None, True), (BootInstall(order="first"), False)):
+        boots = {"a": (replace(boot, install=install),)}
+        decided = decide(rollout, replace(known(now=5.0 + PLAN.within + 1), boots=boots))
+        assert bool(decided.failed) is fails
+    late = replace(known(now=5.0 + 3601.0), boots={"a": (replace(boot, install=BootInstall(order="first")),)})
+    assert decide(rollout, late).failed

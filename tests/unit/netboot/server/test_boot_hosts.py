@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.fleet_api import CURRENT, MemoryStore
 
+from ectools.netboot.server import boot_hosts
 from ectools.netboot.server.boot_hosts import LOST_SECONDS, BootHosts
 from ectools.netboot.state.interface import StateEntry, StateUnreachableError
 
@@ -53,8 +54,17 @@ def test_a_host_that_says_nothing_is_down() -> None:
             ("boot-2", True, False, 7),
         ]
         assert rows[1]["releases"] == [{"id": CURRENT.id, "tag": "boot-v2", "marks": ["current"]}]
+        await one.beat()
+        assert not one.is_someone_missing
         now[0] += 1
         assert [row["up"] for row in await one.describe()] == [True, False]
+        set_time(store, 100.0)
+        await one.beat()
+        assert one.is_someone_missing
+        now[0] += boot_hosts.MISSED_SECONDS
+        set_time(store, 100.0)
+        await one.beat()  # it will not come again
+        assert not one.is_someone_missing
 
     asyncio.run(scenario())
 

@@ -22,6 +22,7 @@ from ectools.netboot.server.node_assignments import NodeAssignments
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.assignment import Assignment
 
 FLEET: dict[str, Any] = {
@@ -40,12 +41,14 @@ class World:
         self.api = Api(document=FLEET)
         self.boots = BootRegister(self.api.store, clock=lambda: self.api.now)
         self.staged = {PREVIOUS.id, CURRENT.id}
+        self.is_without_system = False
         self.assignments = NodeAssignments(
             self.boots,
             live=self.api.fleet,
             rollouts=self.api.rollouts,
             find_release=self.find_release,
             find_installed=self.find_installed,
+            has_successor=self.has_successor,
             base_url=lambda: "http://192.0.2.10:8080",
             name_client=lambda info: info.peer,
             clock=lambda: self.api.now,
@@ -53,6 +56,10 @@ class World:
 
     async def find_release(self, assignment: Assignment) -> str | None:
         return assignment.release if assignment.release in self.staged else None
+
+    async def has_successor(self, assignment: Assignment, release_id: str, boot: NodeBoot) -> bool:
+        assert boot.release != release_id == assignment.release
+        return not self.is_without_system
 
     async def find_installed(self, assignment: Assignment, release_id: str, system: str) -> tuple[str, str]:
         if release_id == PREVIOUS.id:
@@ -211,5 +218,17 @@ def test_who_asks_is_not_off_however_long_it_runs() -> None:
         assert list_awaited(rollout, world.api.rollouts.know(rollout)) == []
         await world.ask(token)
         assert list_awaited(rollout, world.api.rollouts.know(rollout)) == ["a"]
+
+    run(scenario)
+
+
+def test_nobody_is_led_to_a_release_that_has_nothing_for_it() -> None:
+    async def scenario(world: World) -> None:
+        world.is_without_system = True
+        token = await world.boot("a", CURRENT.id)  # the fleet says the one before
+        told = await world.ask(token)
+        assert (told["runs"], told["release"]) == (CURRENT.id, "")
+        assert told["why"] == "what is next has no system for this node"
+        assert (await world.ask(await world.boot("b")))["release"] == PREVIOUS.id  # what runs is no question
 
     run(scenario)

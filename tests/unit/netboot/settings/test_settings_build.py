@@ -236,6 +236,26 @@ WRONG: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         ],
     ),
     (
+        {"fleet": {"stateCredentialsFile": "/run/nats"}},
+        [
+            (
+                "fleet.stateCredentialsFile",
+                'there is no server to use it with where fleet.state is null: "/run/nats"',
+                "fleet.state, or null",
+            )
+        ],
+    ),
+    (
+        {"fleet": {"state": "nats://a:99999"}},
+        [
+            (
+                "fleet.state",
+                'not usable: "nats://a:99999"',
+                "URLs: nats://192.0.2.5:4222, tls://nats.example.org:4222",
+            )
+        ],
+    ),
+    (
         {"ipxe": {"strategy": "embedded"}, "chainTokenFile": "/t"},
         [
             ("ipxe.embeddedFile", 'must be set when ipxe.strategy is "embedded": null', "a value for it"),
@@ -291,6 +311,23 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_options() -> None
         *("fleet.listen", "fleet.accessTokenFile"),
     ]
     assert "pa55" not in str(found)
+
+
+def test_a_state_that_is_shared() -> None:
+    fleet = {
+        "state": "tls://nats.example.org,nats://[2001:db8::5]:4223",
+        "stateBucket": "vienna",
+        "stateCaFile": "/ca.pem",
+        "stateCredentialsFile": "/run/nats",
+        "hostName": "boot-1",
+    }
+    settings = build({**HERE, "hostname": "boot.example.org", "fleet": fleet})
+    address = settings.fleet.state
+    assert address is not None
+    assert address.servers == ("tls://nats.example.org:4222", "nats://[2001:db8::5]:4223")
+    assert (address.bucket, address.is_encrypted) == ("vienna", True)
+    assert (address.ca_file, address.credentials_file) == (Path("/ca.pem"), Path("/run/nats"))
+    assert settings.fleet.host_name == "boot-1"
 
 
 def test_every_option_has_its_place() -> None:
@@ -525,6 +562,9 @@ TEXTS: dict[str, list[Any]] = {
     "ipxe.remoteUrl": [*URLS, None],
     "fleet.listen": ["127.0.0.1:9090", "[::1]:1", "[127.0.0.1]:1", "127.0.0.1:99999", "1.1:1", None],
     "fleet.accessTokenFile": [*PATHS, None],
+    "fleet.state": ["nats://a", "tls://[::1]:4222,nats://192.0.2.5", "nats://a:99999", "nats://[::g]", None],
+    "fleet.stateCaFile": [*PATHS, None],
+    "fleet.stateCredentialsFile": [*PATHS, None],
 }
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.nats_servers import NATS_SERVERS, NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, take_mine, until, until_there
 
-from ectools.netboot.state import shared
+from ectools.netboot.state import shared, shared_view
 from ectools.netboot.state.interface import StateConflictError, StateError, StateUnreachableError
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 
@@ -340,9 +340,9 @@ def test_what_was_deleted_while_a_host_was_away_for_long(server: NatsServer, tmp
             await two.put("boots/a/2", {"n": 3})
             assert await two.prune("boots/", before=now[0] - 5) == 1
             await until(lambda: two.unsaid == 0)
-            await until(lambda: two._marks)
-            two._marks = dict.fromkeys(two._marks, 0.0)
-            now[0] += 2 * shared.MARK_SECONDS
+            await until(lambda: two.view._marks)
+            two.view._marks = dict.fromkeys(two.view._marks, 0.0)
+            now[0] += 2 * shared_view.MARK_SECONDS
             assert await two.prune("boots/", before=0) == 0
             link = two._bucket
             assert link is not None
@@ -409,3 +409,35 @@ def test_of_two_that_were_written_apart_the_host_chooses(server: NatsServer, tmp
         await wire.close()
 
     asyncio.run(choose())
+
+
+def test_a_disk_that_has_failed_is_read_onto_anew(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was heard and could not be kept is heard again, and what has gone meanwhile is not there."""
+
+    async def scenario() -> None:
+        bucket = name_bucket()
+        async with (
+            open_shared(tmp_path / "one", server.url, bucket=bucket) as one,
+            open_shared(tmp_path / "two", server.url, bucket=bucket) as two,
+        ):
+            await one.put("a", {"n": 1})
+            await one.put("b", {"n": 1})
+            await until_there(partial(list_numbers, two), lambda found: len(found) == 2)
+            learn, failures = two.copy.learn, []
+
+            async def fail(changes: Any) -> None:
+                failures.append(changes)
+                raise StateError("the disk is full")
+
+            monkeypatch.setattr(two.copy, "learn", fail)
+            await one.put("a", {"n": 2})
+            await one.delete("b")
+            await until(lambda: failures and not two.is_attached)
+            monkeypatch.setattr(two.copy, "learn", learn)
+            await until_there(partial(list_numbers, two), lambda found: found == {"a": 2})
+            await until(lambda: two.is_attached)
+            assert two.view.is_whole
+
+    asyncio.run(scenario())
