@@ -10,7 +10,7 @@ from support.systems import Systems
 
 from pynix_eval_shim import evaluate
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 ROOT = Path(__file__).resolve().parents[2]
 
