@@ -131,6 +131,7 @@ _MEANINGS = {
         r"(?:,(?:nats|tls)://(?:[A-Za-z0-9.\-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?)*"
     ): "NATS servers, joined by commas: nats://192.0.2.5:4222",
     r"[A-Za-z0-9_\-]{1,64}": "the name of a bucket: every-channel",
+    r"/dev/[^\t-\r ]+": "a device: /dev/disk/by-partlabel/ec-store",
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
     r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+"
     r"|(?:forge|github):https?://[^ ?#@]+": (

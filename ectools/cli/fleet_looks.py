@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _LOOK_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ class Looks:
         """Whether there is no time for a further one."""
         return self._end is not None and time.monotonic() >= self._end
 
-    def ask(self, look: Callable[[], T]) -> T:
+    def ask(self, look: Callable[[], _T]) -> _T:
         """What ``look`` gives. A server that has answered before is waited for where it does not now.
 
         Raises what ``look`` raises: NoAnswerError for the first one, or when the time is over.

@@ -59,8 +59,10 @@ in
       lib.mkIf enabled {
         # A loop device already, since on a disk the image does not stand at the beginning.
         fileSystems."/nix/.ro-store" = lib.mkImageMediaOverride {
+          # All that nixpkgs has there, but for `loop`: `neededForBoot` is one of them.
           options = lib.mkForce (
-            lib.optional (config.boot.kernelPackages.kernel.kernelAtLeast "6.2") "threads=multi"
+            [ "x-initrd.mount" ]
+            ++ lib.optional (config.boot.kernelPackages.kernel.kernelAtLeast "6.2") "threads=multi"
           );
         };
 

@@ -17,7 +17,7 @@ from support.needs import require_tool
 
 from ectools.demo.stages import DemoStage
 
-pytestmark = [pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.qemu]
 
 BOOT_SECONDS = 280
 

@@ -18,7 +18,7 @@ from support.needs import give_up, require_root, require_tool
 from ectools.demo.netboot.boot_stages import NetbootStage
 from ectools.demo.payload import build_payload
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns]
 
 BOOT_SECONDS = 280
 DEMO = ["-m", "ectools.cli.main", "demo", "netboot"]

@@ -24,7 +24,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 # Of the development tools, those that these tests need: others share dependencies with the project.
 TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
 
-pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from support.netboot_lab import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns]
 
 GUIDE = Path(__file__).parents[2] / "docs/NUC_UNIFI_NETBOOT.md"
 HELPER, STATIC = re.findall(r"```nft\n(.*?)```", GUIDE.read_text(), re.DOTALL)

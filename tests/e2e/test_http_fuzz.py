@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from support.fuzz_http import PACKAGES, SEEDS, WORDS
 from support.fuzzing import fuzz
 
@@ -12,6 +11,5 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.slow
 def test_no_bytes_get_more_than_is_given_or_break_the_server(tmp_path: Path) -> None:
     fuzz("support.fuzz_http:feed", packages=PACKAGES, seeds=SEEDS, words=WORDS, directory=tmp_path)

@@ -126,7 +126,7 @@ def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, t
     assert "content" in found["complete"]
     assert found["loader"] == "1\n"
     assert found["marker"] == f"node nuc\norder first\nsystem {system.store_path}\n"
-    assert found["modes"] == ["0o700", "0o600"]
+    assert found["modes"] == ["0o700", "0o600", "0o600"]
     assert sorted(found["keys"]) == [
         f"{place}/ssh_host_ed25519_key{suffix}"
         for place in ("etc/ssh", "var/lib/every-channel/ssh")
@@ -139,6 +139,10 @@ def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, t
     boot = find_boot(machine.service)
     assert (boot.state, boot.last_stage) == (BootState.BOOTING, NodeStage.INSTALLED)
     token = found["report"].partition("boot=")[2].split()[0]
+    # By which it is known when its disk boots.
+    base = f"http://{machine.service.address}:{machine.service.port}"
+    assert found["credential"] == {"node": "nuc", "url": base, "token": token}
+    assert found["came_with"] == f"{system.store_path} {boot.release}\n"
     assert len(token) > 16
     assert token not in done.stdout + done.stderr
     assert token not in json.dumps(machine.service.log())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from support.netboot_lab import Lab
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(900)]
 
 MARK = "kinds"
 FIRST_LINE = "Booting Linux on physical CPU"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from support.netboot_lab import Lab
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(1500)]
 
 SHIM = "x86_64-sb/shimx64.efi"
 UP = f"{UP_MARK} chain"

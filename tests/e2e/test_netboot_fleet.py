@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from support.netboot_clients import Client
     from support.netboot_lab import Lab
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(1200)]
 
 FLEET = """
 unknown = "hold"

@@ -41,7 +41,6 @@ TOKEN = "t0ken"
 NOBODY = f"http://{HOST}:9"
 """Where nothing listens."""
 
-pytestmark = pytest.mark.slow
 qemu = pytest.mark.qemu
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(1500)]
 
 NETWORKS_AT_ONCE = 3
 REACHED = [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
     from support.netboot_lab import Lab
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(1500)]
 
 MARK = "nics"
 UP = f"{UP_MARK} {MARK}"

@@ -48,7 +48,6 @@ def stage_argv(archive: Path, state: Path) -> list[str]:
     return [*argv, "--state-dir", str(state), "--keep", "0"]
 
 
-@pytest.mark.slow
 def test_killed_at_a_hundred_random_points(archives: dict[str, Path], tmp_path: Path) -> None:
     state = tmp_path / "state"
     subprocess.run(stage_argv(archives["one"], state), check=True, capture_output=True)

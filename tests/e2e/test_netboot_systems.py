@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.netboot_clients import Client
     from support.netboot_lab import Lab
 
-pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.qemu, pytest.mark.netns, pytest.mark.timeout(900)]
 
 END = "every.channel: asking again every 30 s"
 NOTHING = "the release has no system for machines that are let in: they are told so, and boot nothing"

@@ -30,7 +30,7 @@ from support.probe_networks import (
 
 from ectools.netboot.probe.faults import FaultCode
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns]
 
 MACHINES_AT_ONCE = 3
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from support.fuzzing import fuzz
 from support.pxe_messages import OTHER, PROXY, lease, menu, proxy
 
@@ -14,7 +13,6 @@ from ectools.netboot.probe.wire.frames import Datagram, build_frame
 SCRIPT = b"#!ipxe\nset a ${next-server}\nchain http://${a}/x || goto b\n:b\nkernel k\ninitrd i\nboot\n"
 
 
-@pytest.mark.slow
 def test_the_packet_parser_holds(tmp_path: Path) -> None:
     offers = (
         lease(siaddr=PROXY, file="ec-ipxe.efi", options={66: b"192.0.2.9", 6: PROXY.packed}),

@@ -18,7 +18,7 @@ from support.releases import release_files, write_archive
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.probe.faults import FaultCode
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns]
 
 TOKEN = "t0ken-of-the-chain"
 NETWORK_BOOT = f"dhcp-boot=ec-ipxe.efi,,{BOOT}"

@@ -139,7 +139,6 @@ def find_links() -> set[str]:
 
 @pytest.mark.qemu
 @pytest.mark.netns
-@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["pytest", "group"])
 def test_guests_networks_containers_and_mounts_end_with_a_run_that_is_killed(
     directory: Path, killed: str

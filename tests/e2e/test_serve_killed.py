@@ -92,7 +92,6 @@ async def read_boots(state_dir: Path) -> dict[str, NodeBoot]:
     return {boot.token_hash: boot for boot in (decode_boot(entry.value) for entry in entries)}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.full)])
 def test_no_boot_is_lost_that_was_acknowledged_and_no_node_fails(tmp_path: Path, kills: int) -> None:

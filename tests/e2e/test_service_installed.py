@@ -13,7 +13,7 @@ from support.machine_image import LAN_ADDRESS
 from support.service_host import HOST, STATE, SYSTEM, TOKEN, UNIT, Host, boot_service_host, list_ours
 from support.unit_cases import fetch
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,6 @@ async def boot_once_more(nodes: Sequence[MovingNode], booting: Sequence[asyncio.
 
 
 @pytest.mark.netns
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "count"),
     [

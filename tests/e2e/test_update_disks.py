@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from support.install_lab import Installable
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nix, pytest.mark.timeout(1800)]
 
 CUTS = 40
 STEPS = ("follow", "prove", "tell")

@@ -32,7 +32,7 @@ from ectools.demo.payload import Flavour
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.qemu]
 
 
 @pytest.fixture

@@ -71,7 +71,6 @@ def lan_mac(runner: Runner) -> str:
     return device.partition(",mac=")[2]
 
 
-@pytest.mark.slow
 def test_a_guest_gets_a_lease_from_the_lan(lan: Lan, tmp_path: Path) -> None:
     """As the unit runs it: without any right, over a link that another process made."""
     user = unprivileged(tmp_path, capabilities="+dac_read_search")

@@ -38,7 +38,6 @@ def times(powerdown: int, quit_: int, terminate: int) -> dict[str, int]:
     return {"powerdownSeconds": powerdown, "quitSeconds": quit_, "terminateSeconds": terminate}
 
 
-@pytest.mark.slow
 def test_sigterm_with_a_guest_that_powers_down(tmp_path: Path) -> None:
     root = stage(tmp_path / "root", cmdline="ec.mark=polite")
     with start_runner(settings_for(tmp_path / "state", root), tmp_path) as runner:
@@ -51,7 +50,6 @@ def test_sigterm_with_a_guest_that_powers_down(tmp_path: Path) -> None:
     assert not is_alive(qemu)
 
 
-@pytest.mark.slow
 def test_sigterm_with_a_guest_that_refuses(tmp_path: Path) -> None:
     root = stage(tmp_path / "root", cmdline="ec.mark=deaf ec.ignore-acpi")
     settings = settings_for(tmp_path / "state", root, shutdown=times(3, 60, 60))

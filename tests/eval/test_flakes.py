@@ -11,7 +11,7 @@ import pytest
 
 from pynix_eval_shim import Nix, evaluate, flake_check
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -10,7 +10,7 @@ import pytest
 
 from pynix_eval_shim import ThrownError, evaluate
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 HERE = Path(__file__).parent
 FLEET: dict[str, Any] = {

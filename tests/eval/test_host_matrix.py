@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.option_matrix import turn_on_everything
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 EXPRESSION = Path(__file__).with_name("hosts.nix")
 SERVICES = ("ipxe-qemu", "netboot", "node")

@@ -15,7 +15,7 @@ from pynix_eval_shim import Nix, build, evaluate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OVERSIZED = ROOT / "nix/hosts/refuse-oversized.sh"

@@ -14,7 +14,7 @@ import pytest
 from support.guests import Runner, open_to_guest, require_qemu, stage
 from support.hosts import merge
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 
 def read_unit(path: Path) -> dict[str, list[str]]:

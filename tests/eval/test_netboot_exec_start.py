@@ -22,7 +22,7 @@ from support.variants import Variants
 
 from ectools.demo.payload import UP_MARK, build_payload
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns]
 
 UNIT = "every-channel-netboot"
 # Where a host has what is built.

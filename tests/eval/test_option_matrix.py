@@ -21,7 +21,7 @@ from support.variants import Variants
 
 from ectools.errors import ProblemsError
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 PREFIX = "services.every-channel"
 REFUSED = {

@@ -69,7 +69,6 @@ def test_every_option_of_this_project(nixpkgs: Path) -> None:
         compare(f"({modules}).options", options, document, count=60, deep=False, nixpkgs=nixpkgs)
 
 
-@pytest.mark.slow
 def test_a_sample_of_the_options_of_nixos(nixpkgs: Path) -> None:
     compare_nixos(nixpkgs, most=SAMPLE, count=10)
 

@@ -17,7 +17,7 @@ from ectools.options.export import export_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 HERE = Path(__file__).parent
 Schema = dict[str, Any]

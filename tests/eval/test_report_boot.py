@@ -21,7 +21,7 @@ from support.needs import require_tool
 from support.reports_taken import TOKEN, Recorder, record_reports
 from support.systems import Systems
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 UNIT = "every-channel-report.service"
 RUNNING = "every-channel-report-running.service"

@@ -21,7 +21,7 @@ from support.machine_image import find_image
 from support.machine_nspawn import run_container
 from support.systems import Systems
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 UNIT = "every-channel-report.service"
 RECORDER = Path(__file__).parents[1] / "support" / "report_recorder.py"

@@ -12,7 +12,7 @@ from support.machine_qemu import boot_qemu
 from support.machine_store import Store
 from support.systems import Systems
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 SERVICE = "every-channel-overlay-root.service"
 DROPIN = r"run-every\x2dchannel-root.mount"

@@ -15,7 +15,7 @@ from support.needs import require_tool
 if TYPE_CHECKING:
     from support.systems import Systems
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 MODULES = Path(__file__).resolve().parents[2] / "nix/modules"
 PATH = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}

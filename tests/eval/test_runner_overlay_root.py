@@ -243,7 +243,6 @@ MOUNTS = {
 }
 
 
-@pytest.mark.slow
 def test_systemd_in_stage_1_over_two_boots(built: list[Path], machine: Machine) -> None:
     """The built units, ordered by a real systemd, whose mounts share; the scripted stage 1's do not."""
     machine.run("mount", "-t", "tmpfs", "none", "/srv")

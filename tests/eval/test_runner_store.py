@@ -10,7 +10,7 @@ from support.systems import Systems
 
 from pynix_eval_shim import evaluate
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow]
+pytestmark = [pytest.mark.nix]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +88,7 @@ def test_a_disk_is_read_where_the_image_stands_on_it(nixpkgs: Path) -> None:
     assert host["failed"] == []
     assert (host["device"], host["fsType"]) == ("/run/every-channel/store/device", "squashfs")
     assert "loop" not in host["options"]
+    assert "x-initrd.mount" in host["options"]
     assert host["environment"]["CACHE"] == "/dev/disk/by-partlabel/x"
     assert host["environment"]["CHUNKS"] == "/every-channel-store.chunks"
     assert host["hasChunks"]

@@ -25,7 +25,7 @@ from support.machine_qemu import QemuMachine, boot_qemu
 from support.machine_store import build_store
 from support.unit_cases import CASES, TOKEN, Case, find_files, is_answering, measure
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.timeout(1200)]
 
 PROBE = Path(__file__).parents[1] / "support" / "unit_probe.py"
 

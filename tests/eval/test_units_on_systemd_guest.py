@@ -21,7 +21,7 @@ from support.machine_nspawn import boot_nspawn
 from support.machine_store import build_store
 from support.unit_cases import CASES
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 CASE = CASES["ipxe-qemu"]
 UNIT = CASE.unit

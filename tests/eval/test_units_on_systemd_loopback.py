@@ -19,7 +19,7 @@ from support.machine_nspawn import boot_nspawn
 from support.machine_store import build_store
 from support.unit_cases import CASES
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.timeout(1200)]
 
 CASE = CASES["ipxe-qemu"]
 UNIT, FILTER = CASE.unit, f"{CASE.unit}-loopback"

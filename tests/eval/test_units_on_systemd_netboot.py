@@ -24,7 +24,7 @@ from support.unit_cases import CASES, find_files
 from ectools.demo.payload import UP_MARK
 
 pytestmark = [
-    *(pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow),
+    *(pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns),
     pytest.mark.timeout(1200),
 ]
 

@@ -29,7 +29,7 @@ from support.vm_driver import DriverMachine, SystemdMachine, run_test_script
 
 from pynix_eval_shim import Nix, build, evaluate
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns]
 
 ROOT = Path(__file__).parents[2]
 UNIT = "every-channel-netboot"

@@ -21,7 +21,7 @@ from support.vm_driver import SystemdMachine, run_test_script
 
 from pynix_eval_shim import Nix, build, evaluate
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 ROOT = Path(__file__).parents[2]
 

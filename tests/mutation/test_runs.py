@@ -99,7 +99,6 @@ def state(project: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
 def test_a_run(tmp_path: Path) -> None:
     project = make_project(tmp_path / "p")
     before = state(project)
@@ -145,7 +144,6 @@ def test_tests_that_fail_without_a_fault_end_the_run(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_code_that_is_not_the_copys_is_told(tmp_path: Path) -> None:
     project = make_project(
         tmp_path / "p", tests="import ectools.limits\n\n\ndef test_it() -> None:\n    pass\n"
@@ -178,7 +176,6 @@ def test_long() -> None:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     project = make_project(tmp_path / "p", tests=STARTED)
@@ -191,7 +188,6 @@ def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_pytest_is_killed_with_the_run(tmp_path: Path) -> None:
     project = make_project(tmp_path / "p", tests=STARTED)
     run = start(project, "ectools", tmp=tmp_path / "tmp", STARTED=str(tmp_path / "started"))
@@ -219,7 +215,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_a_run_that_ends_leaves_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STARTED", str(tmp_path / "started"))
     project = make_project(tmp_path / "p", tests=STARTED.replace("    time.sleep(600)\n", ""))
@@ -229,7 +224,6 @@ def test_a_run_that_ends_leaves_no_child(tmp_path: Path, monkeypatch: pytest.Mon
     assert not any(is_running(int(pid)) for pid in (tmp_path / "started").read_text().split())
 
 
-@pytest.mark.slow
 def test_a_fault_that_has_no_end_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "def drain(left: int) -> None:\n    while left > 0:\n        left -= 1\n"
     tests = "from ectools.limits import drain\n\n\ndef test_drain() -> None:\n    drain(3)\n"

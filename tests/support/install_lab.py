@@ -315,7 +315,14 @@ def describe_installed(disk: Disk, directory: Path) -> dict[str, Any]:
             "key_modes": modes,
             "marker": (root / "var/lib/every-channel/installed").read_text(),
             "report": (report / "first-boot").read_text(),
-            "modes": [oct(path.stat().st_mode & 0o777) for path in (report, report / "first-boot")],
+            "credential": dict(
+                line.split() for line in (report.parent / "node/credential").read_text().splitlines()
+            ),
+            "came_with": (report.parent / "node/systems").read_text(),
+            "modes": [
+                oct(path.stat().st_mode & 0o777)
+                for path in (report, report / "first-boot", report.parent / "node/credential")
+            ],
         }
     with disk.mounted(directory, label="EC-BOOT") as esp:
         found["loader"] = (esp / "loader/entry").read_text()

@@ -98,8 +98,9 @@ for link in /nix/var/nix/profiles/system-*-link; do
     echo sort-key nixos
   } > $entry.tmp
   mv $entry.tmp $entry
-  default=nixos-generation-$number.conf
 done
+default=$(readlink /nix/var/nix/profiles/system)
+default=${default#system-} default=nixos-generation-${default%-link}.conf
 for file in $entries/*.conf $kernels/*; do
   case "$wanted " in *" $file "*) ;; *) rm -f $file ;; esac
 done

@@ -23,7 +23,6 @@ JOB_SECONDS = 9000
 @pytest.mark.nix
 @pytest.mark.qemu
 @pytest.mark.netns
-@pytest.mark.slow
 @pytest.mark.full
 @pytest.mark.timeout(JOB_SECONDS + 60)
 def test_a_machine_is_installed_and_boots_from_its_disk(flake: Flake, tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ def run_demo(directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.nix
 @pytest.mark.qemu
 @pytest.mark.netns
-@pytest.mark.slow
 @pytest.mark.full
 @pytest.mark.timeout(JOB_SECONDS + 60)
 def test_the_main_job_is_done_whole_and_leaves_nothing(flake: Flake, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-pytestmark = [pytest.mark.nix, pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.nix, pytest.mark.qemu]
 
 ROOT = Path(__file__).parents[2]
 VMTEST = [sys.executable, "-m", "ectools.cli.main", "vmtest"]

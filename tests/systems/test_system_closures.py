@@ -19,7 +19,7 @@ from .release import FETCHES, RUNNER
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.nix, pytest.mark.full, pytest.mark.timeout(3600)]
 
 _INSTALLED = "ec-runner-x86_64"
 _FLAKE = """

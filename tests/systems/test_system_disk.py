@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.nix,
     pytest.mark.qemu,
     pytest.mark.netns,
-    pytest.mark.slow,
     pytest.mark.timeout(3600),
 ]
 

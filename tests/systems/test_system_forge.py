@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.nixos_build import Flake
 
 pytestmark = [
-    *(pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.slow, pytest.mark.full),
+    *(pytest.mark.nix, pytest.mark.qemu, pytest.mark.netns, pytest.mark.full),
     pytest.mark.timeout(7200),
 ]
 

@@ -17,7 +17,7 @@ from support.nixos_build import BUILD_SECONDS
 if TYPE_CHECKING:
     from support.nixos_build import Flake
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.nix, pytest.mark.full, pytest.mark.timeout(3600)]
 
 IMAGES = {
     "ec-runner-x86_64": "toplevel",

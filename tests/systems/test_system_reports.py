@@ -32,7 +32,6 @@ pytestmark = [
     pytest.mark.nix,
     pytest.mark.qemu,
     pytest.mark.netns,
-    pytest.mark.slow,
     pytest.mark.full,
     pytest.mark.timeout(3600),
 ]

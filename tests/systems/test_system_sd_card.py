@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from support.nixos_build import Flake
 
-pytestmark = [pytest.mark.nix, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.nix, pytest.mark.full, pytest.mark.timeout(3600)]
 
 SECTOR = 512
 FLAKE = """\

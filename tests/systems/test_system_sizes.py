@@ -79,7 +79,6 @@ def test_of_each_large_path_it_is_said_what_it_is_for() -> None:
 
 
 @pytest.mark.nix
-@pytest.mark.slow
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_no_system_has_grown(flake: Flake) -> None:

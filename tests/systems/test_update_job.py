@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 @pytest.mark.nix
 @pytest.mark.qemu
 @pytest.mark.netns
-@pytest.mark.slow
 @pytest.mark.full
 @pytest.mark.timeout(14400)
 def test_an_installed_runner_is_led_to_the_next_release_and_goes_back_from_a_bad_one(

@@ -23,6 +23,8 @@ from ectools.files import parse_json
 from ectools.netboot.depot.interface import DEPOT_CHANNELS, ChannelFile, DepotError, moved, taken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ectools.fetch.client import HttpClient
     from ectools.fetch.sending import SentReply
     from ectools.netboot.depot.interface import Publication, PublishedFile
@@ -122,8 +124,7 @@ class ForgeDepot:
         """Raises TakenError, and DepotError where its release is a draft still."""
         try:
             for file in publication.files:
-                found = self.read_file(publication.tag, file.name, limit=max(file.size, 1))
-                if found is None or hashlib.sha256(found).hexdigest() != file.sha256:
+                if self._hash_file(publication.tag, file.name) != file.sha256:
                     raise taken(self.where, publication.tag)
         except FetchError as error:
             if error.status == 404:
@@ -136,17 +137,33 @@ class ForgeDepot:
 
     def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
         """See ``Depot``. Raises FetchError of 404 where there is no such release."""
+        place = self._find_asset(tag, name)
+        if place is None:
+            return None
+        url, headers = place
+        return self.client.read(url, limit=limit, what=name, headers=headers)
+
+    def locate_asset(self, asset: dict[str, Any]) -> tuple[str, Mapping[str, str]]:
+        """Where the content of a file is, as the forge describes it, and what to ask with."""
+        return str(asset.get("browser_download_url")), {}
+
+    def _find_asset(self, tag: str, name: str) -> tuple[str, Mapping[str, str]] | None:
         release = self.get(f"releases/tags/{quote(tag, safe='')}")
         for asset in _list(release, "assets", self.where):
             if asset.get("name") == name:
-                return self.read_asset(asset, limit=limit)
+                return self.locate_asset(asset)
         return None
 
-    def read_asset(self, asset: dict[str, Any], *, limit: int) -> bytes:
-        """The content of a file, as the forge describes it."""
-        return self.client.read(
-            str(asset.get("browser_download_url")), limit=limit, what=str(asset.get("name"))
-        )
+    def _hash_file(self, tag: str, name: str) -> str | None:
+        """The SHA-256 of a file, which may be as large as an archive is; None where there is none."""
+        place, digest = self._find_asset(tag, name), hashlib.sha256()
+        if place is None:
+            return None
+        url, headers = place
+        with self.client.open(url, headers=headers) as response:
+            for part in self.client.read_body(response, url, size=None, take_page=True):
+                digest.update(part)
+        return digest.hexdigest()
 
     def read_channel(self, name: str) -> ChannelFile | None:
         """See ``Depot``."""

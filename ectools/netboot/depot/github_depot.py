@@ -16,6 +16,8 @@ from ectools.netboot.depot.forge_depot import BRANCH, REJECTED_CHANGE, ForgeDepo
 from ectools.netboot.depot.interface import DepotError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ectools.fetch.client import HttpClient
     from ectools.netboot.depot.interface import PublishedFile
     from ectools.netboot.settings.depot_address import ForgeAddress
@@ -76,11 +78,9 @@ class GitHubDepot(ForgeDepot):
         found = self.get(f"releases/tags/{quote(tag, safe='')}")
         return bool(find_field(found, "id", int, self.where) == number)
 
-    def read_asset(self, asset: dict[str, Any], *, limit: int) -> bytes:
+    def locate_asset(self, asset: dict[str, Any]) -> tuple[str, Mapping[str, str]]:
         """See ``ForgeDepot``."""
-        return self.client.read(
-            str(asset.get("url")), limit=limit, what=str(asset.get("name")), headers=CONTENT_HEADERS
-        )
+        return str(asset.get("url")), CONTENT_HEADERS
 
     def make_branch(self) -> None:
         """See ``ForgeDepot``."""

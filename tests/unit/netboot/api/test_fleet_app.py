@@ -7,10 +7,11 @@ import threading
 from typing import Any
 
 import pytest
-from support.fleet_api import CURRENT, NOW, TOKEN, Api, make_boot
+from support.fleet_api import CURRENT, NOW, PREVIOUS, TOKEN, Api, make_boot
 
 from ectools.netboot.api import reading
-from ectools.netboot.boots.model import BootState, NodeStage
+from ectools.netboot.api.rows import describe_boot
+from ectools.netboot.boots.model import BootState, BootUpdate, NodeStage, UpdateStep
 from ectools.netboot.fleet.install import NodeInstall, name_order
 
 
@@ -103,6 +104,36 @@ def test_a_disk_is_written_to_by_order_of_the_control_socket_alone() -> None:
             assert (told["next"]["boot"], told["on_release"], told["boot_once"]) == ("disk", None, None)
             wanted = {"at": NOW, "release": CURRENT.id, "system": "/nix/store/x", "disk": "ata-ONE"}
             assert told["installed"] == wanted
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_is_led_on_its_disk_is_where_it_should_be_or_not() -> None:
+    async def scenario() -> None:
+        api = Api()
+        error = BootUpdate(release=CURRENT.id, step=UpdateStep.COPY, at=NOW, error="the disk is full")
+        async with api.serve() as client:
+            for release, is_there in ((PREVIOUS, False), (CURRENT, True)):
+                boot = make_boot(
+                    "on-disk",
+                    release=release.id,
+                    state=BootState.HEALTHY,
+                    ended=NOW,
+                    from_disk=True,
+                    update=None if is_there else error,
+                )
+                api.boots.note(boot)
+                told = await (await client.get("/api/v1/nodes/on-disk")).json()
+                assert told["on_release"] is is_there
+                assert told["next"]["release"] == {"id": CURRENT.id, "tag": CURRENT.tag}
+        described = describe_boot(make_boot(update=error, from_disk=True))
+        assert described["from_disk"] is True
+        assert described["update"] == {
+            "release": CURRENT.id,
+            "step": "copy",
+            "at": NOW,
+            "error": "the disk is full",
+        }
 
     asyncio.run(scenario())
 
