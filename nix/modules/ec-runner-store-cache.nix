@@ -59,11 +59,8 @@ in
       lib.mkIf enabled {
         # A loop device already, since on a disk the image does not stand at the beginning.
         fileSystems."/nix/.ro-store" = lib.mkImageMediaOverride {
-          # All that nixpkgs has there, but for `loop`: `neededForBoot` is one of them.
-          options = lib.mkForce (
-            [ "x-initrd.mount" ]
-            ++ lib.optional (config.boot.kernelPackages.kernel.kernelAtLeast "6.2") "threads=multi"
-          );
+          # nixpkgs's less `loop`: what `neededForBoot` says. (Not every kernel knows `threads=`, which newer ones have.)
+          options = lib.mkForce [ "x-initrd.mount" ];
         };
 
         system.build = {

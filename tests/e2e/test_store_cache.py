@@ -62,6 +62,14 @@ def slot_of(number: int) -> int:
     return number * (DISK_BYTES // 2 // PIECE * PIECE)
 
 
+def detach(stage1: Stage1) -> None:
+    """Loop devices of a program that was killed before its own went."""
+    listing = ["losetup", "--noheadings", "--output", "NAME", "--associated", str(stage1.cache)]
+    found = subprocess.run(listing, capture_output=True, text=True, check=True)
+    for device in found.stdout.split():
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 def overwrite(disk: Path, offset: int, data: bytes) -> None:
     with disk.open("r+b") as file:
         file.seek(offset)
@@ -188,6 +196,7 @@ def test_a_power_cut_at_any_time_costs_no_more_than_what_it_lost(stage1: Stage1)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+            detach(stage1)
     run(stage1, SECOND)
     _, server = run(stage1, SECOND)
     assert server.asked == []
