@@ -84,7 +84,11 @@ in
         pkgs.openssh
         pkgs.util-linux
       ];
-      environment.INSTALL_DEFINITIONS = "${definitions}";
+      environment = {
+        INSTALL_DEFINITIONS = "${definitions}";
+        INSTALL_OF_DISKS = "${./install-disk.sh}";
+        INSTALL_OF_WRITING = "${./install-write.sh}";
+      };
 
       serviceConfig = {
         Type = "oneshot";

@@ -74,6 +74,7 @@ def test_the_partitions_are_what_a_system_on_a_disk_looks_for() -> None:
 
 def test_shellcheck_finds_nothing(require_tool: Callable[[str, str], str]) -> None:
     check = require_tool("shellcheck", "install shellcheck")
-    argv = [check, "--shell=bash", str(MODULES / "ec-install.sh")]
+    scripts = [MODULES / name for name in ("ec-install.sh", "install-disk.sh", "install-write.sh")]
+    argv = [check, "--shell=bash", "--external-sources", "--source-path=SCRIPTDIR", *map(str, scripts)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
