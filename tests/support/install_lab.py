@@ -1,4 +1,4 @@
-"""Machines that install themselves, as far as that goes here: nix/modules/ec-install.sh and its parts on loop devices.
+"""Machines that install themselves, as far as that goes here: nix/modules/ec-install.sh, on loop devices.
 
 The boot server is the real one, and so are systemd-repart, Nix and the file systems; the system that is
 installed is a small one, and this machine is all machines. A kernel without vfat has ext4 in its place.

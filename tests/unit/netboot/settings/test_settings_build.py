@@ -563,7 +563,7 @@ TEXTS: dict[str, list[Any]] = {
     "fleet.listen": ["127.0.0.1:9090", "[::1]:1", "[127.0.0.1]:1", "127.0.0.1:99999", "1.1:1", None],
     "fleet.accessTokenFile": [*PATHS, None],
     "fleet.state": ["nats://a", "tls://[::1]:4222,nats://192.0.2.5", "nats://a:99999", "nats://[::g]", None],
-    "fleet.stateCaFile": [*PATHS, None],
+    "fleet.stateCaFile": [*(each for each in PATHS if each != "a"), None],
     "fleet.stateCredentialsFile": [*PATHS, None],
 }
 
