@@ -47,6 +47,8 @@ _FOLLOWS = """\
     disk.tries = 1;
     disk.trialSeconds = @TRIAL@;
   };
+  # Debian's Nix has its socket's directory made for a group that NixOS has not; nixpkgs' own names root's.
+  systemd.tmpfiles.rules = [ "d /nix/var/nix/daemon-socket 0755 root root" ];
   environment.etc."every-channel/of-the-test".text = "@VERSION@";
   @MORE@
 }
