@@ -86,7 +86,8 @@ def test_a_node_that_runs_asks_and_is_led_and_its_token_is_in_no_log(tmp_path: P
         paths = {node: boot_and_follow(service, node)[1] for node in NODES[:2]}
         answer = service.get(paths[NODES[0]])
         assert answer.headers["cache-control"] == "no-store"
-        assert f"boot=network\nruns={before.id}\nrelease={before.id}\n" in answer.body.decode()
+        told = f"boot=network\nsystem=release\nruns={before.id}\nrelease={before.id}\n"
+        assert told in answer.body.decode()
         rollout(sock, "start", after.id, "--group", "runners", "--waves", "100%")
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()

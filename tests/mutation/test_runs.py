@@ -184,7 +184,7 @@ def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     run.send_signal(number)
     assert run.wait(60) != 0
     run.communicate()
-    assert not any(is_running(pid) for pid in pids)
+    wait_for_ends(pids)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -195,8 +195,7 @@ def test_pytest_is_killed_with_the_run(tmp_path: Path) -> None:
     run.kill()
     run.communicate()
     os.kill(child, signal.SIGKILL)
-    while is_running(pytests):
-        time.sleep(0.05)
+    wait_for_ends([pytests])
 
 
 def wait_for_pids(path: Path, run: subprocess.Popen[str]) -> list[int]:
@@ -205,6 +204,14 @@ def wait_for_pids(path: Path, run: subprocess.Popen[str]) -> list[int]:
             return [int(pid) for pid in text.split()]
         time.sleep(0.05)
     pytest.fail(run.communicate()[1])
+
+
+def wait_for_ends(pids: list[int]) -> None:
+    """Until these processes have ended: who was killed is there a moment longer. Alone they take 600 s."""
+    until = time.monotonic() + 60
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def is_running(pid: int) -> bool:
@@ -221,7 +228,7 @@ def test_a_run_that_ends_leaves_no_child(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "work").mkdir()
     ran = Runner(tmp_path / "work").run(project, ["tests"], tests=None, limit=120.0, env={})
     assert (ran.status, list(ran.seconds)) == (0, ["tests/unit/test_limits.py::test_long"]), ran.text
-    assert not any(is_running(int(pid)) for pid in (tmp_path / "started").read_text().split())
+    wait_for_ends([int(pid) for pid in (tmp_path / "started").read_text().split()])
 
 
 def test_a_fault_that_has_no_end_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
