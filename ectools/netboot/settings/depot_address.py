@@ -176,7 +176,10 @@ def _parse_file(text: str, rest: str) -> DirectoryAddress:
 
 def is_github_host(host: str) -> bool:
     """Whether a URL is one of GitHub's own; of a GitHub Enterprise Server no name says so."""
-    name = (urlsplit(host).hostname or "").lower()
+    try:
+        name = (urlsplit(host).hostname or "").lower()
+    except ValueError:  # no URL, which whoever reads it says
+        return False
     return name in ("github.com", "www.github.com") or name.endswith(".ghe.com")
 
 

@@ -562,7 +562,7 @@ TEXTS: dict[str, list[Any]] = {
     "ipxe.remoteUrl": [*URLS, None],
     "fleet.listen": ["127.0.0.1:9090", "[::1]:1", "[127.0.0.1]:1", "127.0.0.1:99999", "1.1:1", None],
     "fleet.accessTokenFile": [*PATHS, None],
-    "fleet.state": ["nats://a", "tls://[::1]:4222,nats://192.0.2.5", "nats://a:99999", "nats://[::g]", None],
+    "fleet.state": ["nats://a", "tls://[::1]:4222,nats://192.0.2.5", "nats://a:99999", "nats://[::::]", None],
     "fleet.stateCaFile": [*(each for each in PATHS if each != "a"), None],
     "fleet.stateCredentialsFile": [*PATHS, None],
 }
@@ -572,6 +572,8 @@ DOCUMENTS = documents(SCHEMA, HERE, TEXTS)
 
 
 @example({**HERE, "mirrors": ["tftp://a/b"]}, None)
+@example({**HERE, "release": {"host": "http://0["}}, None)
+@example({**HERE, "fleet": {"state": "nats://[::::]"}}, None)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.none() | st.just("t0k/en"))
 def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
