@@ -106,6 +106,8 @@ def test_what_is_no_cookie_of_ours(value: str) -> None:
         ({"Origin": "http://boot.example"}, False),
         ({"Origin": "http://evil.example"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://["}, False),
+        ({"Origin": "http://boot.example:9090/"}, False),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}, False),
         ({}, False),
     ],
