@@ -107,7 +107,8 @@ def _parse_source(raw: Mapping[str, Any], problems: Problems) -> DepotAddress | 
     try:
         address = parse_depot_address(source)
     except InputError as error:
-        problems.add("release.source", source, error.message.partition(": ")[2], error.hint or "")
+        expected = (error.hint or "").removesuffix(" was expected")
+        problems.add("release.source", source, error.message.partition(": ")[2], expected)
         return None
     if isinstance(address, DirectoryAddress) and not address.path.is_absolute():
         problems.add("release.source", source, "is no absolute path", "file:/srv/releases")
