@@ -72,6 +72,11 @@ EXPLAINED = (
         why="a stage 1 that fetches its store has networkd, and stage 2 has not",
     ),
     Explained(
+        pattern=r"Got extra auxiliary fds with notification message, closing them\."
+        r"|systemd-networkd\.service: Got notification message from PID \d+, but reception is disabled\.?",
+        why="that networkd ends at the switch to stage 2, and has its last word then",
+    ),
+    Explained(
         pattern=r"/dev/\S+: Can't open blockdev",
         why="NixOS mounts an image's medium as if it could be written to; mount then does it read-only",
     ),

@@ -65,11 +65,15 @@ systemd.services.never-good = {
 
 @dataclass(frozen=True)
 class Updated:
-    """The store paths of the three versions, and what was seen of the machine's boots."""
+    """The store paths of the three versions, and what was seen of the machine's boots.
+
+    ``stopped``: why the rollout of the third one was; ``told``: how the boot is after which it went back.
+    """
 
     systems: tuple[str, str, str]
     seconds: dict[str, float]
     stopped: str
+    told: str
 
 
 def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str], None]) -> Updated:
@@ -105,13 +109,17 @@ def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str]
         assert (boot.from_disk, boot.report.system) == (True, systems[1])
         watch.until_true("the rollout is done", lambda: _find_state(sock) == "done")
         _rollout(sock, "start", ids[2], "--group", "runners", "--waves", "100%", "--within", str(_WITHIN))
-        watch.until("went back", lambda boot: boot.state is BootState.UNHEALTHY and boot.release == ids[2])
+        # It comes as far as to say itself that it is not well; then its time is over.
+        watch.until("failed", lambda boot: boot.state is BootState.UNHEALTHY and boot.release == ids[2])
         watch.until_true("the rollout is stopped", lambda: _find_state(sock) == "stopped")
         stopped = str(_rollout(sock, "status", "--json")[0]["why"])
+        watch.until("went back", lambda last: last.id != boot.id and _runs(last, systems[1]))
+        assert watch.boot is not None
+        told = f"{watch.boot.state}: {watch.boot.why}"
     root = Root(image)
     assert systems[2] in root.read("/var/lib/every-channel/node/bad")
     assert root.read("/var/lib/every-channel/node/pending") == ""
-    return Updated((systems[0], systems[1], systems[2]), watch.seconds, stopped)
+    return Updated((systems[0], systems[1], systems[2]), watch.seconds, stopped, told)
 
 
 def _build(flake: Flake, directory: Path, tell: Callable[[str], None]) -> tuple[list[Path], list[str]]:
@@ -157,6 +165,10 @@ def _rollout(sock: Path, *arguments: str) -> Any:
     # That of `status` says how the rollout stands.
     assert done.returncode == 0 or "--json" in arguments, done.stderr
     return json.loads(done.stdout) if "--json" in arguments else None
+
+
+def _runs(boot: NodeBoot, system: str) -> bool:
+    return boot.report is not None and boot.report.system == system
 
 
 def _find_state(sock: Path) -> str:
