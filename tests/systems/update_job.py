@@ -109,7 +109,7 @@ def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str]
         assert (boot.from_disk, boot.report.system) == (True, systems[1])
         watch.until_true("the rollout is done", lambda: _find_state(sock) == "done")
         _rollout(sock, "start", ids[2], "--group", "runners", "--waves", "100%", "--within", str(_WITHIN))
-        # It comes as far as to say itself that it is not well; then its time is over.
+        # It comes as far as to say itself that it is not well, and to be led back: no boot loader has to.
         watch.until("failed", lambda boot: boot.state is BootState.UNHEALTHY and boot.release == ids[2])
         watch.until_true("the rollout is stopped", lambda: _find_state(sock) == "stopped")
         stopped = str(_rollout(sock, "status", "--json")[0]["why"])
@@ -117,7 +117,7 @@ def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str]
         assert watch.boot is not None
         told = f"{watch.boot.state}: {watch.boot.why}"
     root = Root(image)
-    assert systems[2] in root.read("/var/lib/every-channel/node/bad")
+    assert systems[1] in root.read("/var/lib/every-channel/node/systems")
     assert root.read("/var/lib/every-channel/node/pending") == ""
     return Updated((systems[0], systems[1], systems[2]), watch.seconds, stopped, told)
 
