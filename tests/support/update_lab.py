@@ -21,7 +21,7 @@ import pytest
 from support.boot_service import require_boot_services
 from support.buildable import offline_environment
 from support.install_lab import Installable
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 
 from ectools.netboot.release.binary_cache import write_binary_cache
 
@@ -115,7 +115,7 @@ def require_update_tools() -> None:
         require_tool(program, f"Debian: {package}")
     require_tool("nix-build", "install nix (Debian: nix-bin)")
     if not Path("/dev/loop-control").exists():
-        pytest.skip("NEEDS LOOP DEVICES: there is no /dev/loop-control")
+        give_up("there is no /dev/loop-control: modprobe loop")
 
 
 def build_system(directory: Path, version: str, *, size: int = 3_000_000, key: str = "key") -> Installable:
