@@ -9,20 +9,12 @@ from ectools import log
 from ectools.files import FileError
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.channels import find_envelope
-from ectools.netboot.server.next_boots import NextBoots
-from ectools.netboot.server.node_assignments import NodeAssignments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from ectools.netboot.boots.model import NodeBoot
-    from ectools.netboot.boots.register import BootRegister
-    from ectools.netboot.fleet.assignment import Assignment
-    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.release.store import ReleaseStore
-    from ectools.netboot.rollout.live import LiveRollouts
-    from ectools.netboot.server.leases import ReleaseLeases
+    from ectools.netboot.server.next_boots import NextBoots
+    from ectools.netboot.server.node_assignments import NodeAssignments
     from ectools.netboot.server.node_reports import NodeReports
     from ectools.netboot.server.policy import ServingPolicy
 
@@ -40,41 +32,10 @@ class NodeQuestions:
         self._assignments: NodeAssignments | None = None
         self._next_boots: NextBoots | None = None
 
-    def lead(
-        self,
-        boots: BootRegister,
-        *,
-        live: LiveFleet,
-        rollouts: LiveRollouts,
-        leases: ReleaseLeases,
-        find_release: Callable[[Assignment], Awaitable[str | None]],
-        find_installed: Callable[[Assignment, str, str], Awaitable[tuple[str, str]]],
-        has_successor: Callable[[Assignment, str, NodeBoot], Awaitable[bool]],
-        base_url: Callable[[], str],
-        name_client: Callable[[RequestInfo], str],
-        is_cut_off: Callable[[], bool] | None = None,
-        clock: Callable[[], float],
-    ) -> None:
-        """Answer also what is next, by the fleet and its rollouts; see ``NodeAssignments``."""
-        self._assignments = NodeAssignments(
-            boots,
-            live=live,
-            rollouts=rollouts,
-            find_release=find_release,
-            find_installed=find_installed,
-            has_successor=has_successor,
-            base_url=base_url,
-            name_client=name_client,
-            is_cut_off=is_cut_off,
-            clock=clock,
-        )
-        self._next_boots = NextBoots(
-            boots,
-            assignments=self._assignments,
-            leases=leases,
-            find_release=find_release,
-            name_client=name_client,
-        )
+    def lead(self, assignments: NodeAssignments, next_boots: NextBoots) -> None:
+        """Answer also what is next, by the fleet and its rollouts."""
+        self._assignments = assignments
+        self._next_boots = next_boots
 
     async def answer(self, info: RequestInfo, policy: ServingPolicy) -> bytes | None:
         """What is for the node alone that asks; None: it asks for something else. Raises RejectedError."""

@@ -35,6 +35,8 @@ from ectools.netboot.server.disk_desk import DiskDesk
 from ectools.netboot.server.fleet_lock import FleetLock
 from ectools.netboot.server.install_desk import InstallDesk
 from ectools.netboot.server.leases import ReleaseLeases
+from ectools.netboot.server.next_boots import NextBoots
+from ectools.netboot.server.node_assignments import NodeAssignments
 from ectools.netboot.server.node_questions import NodeQuestions
 from ectools.netboot.server.node_reports import NodeReports
 from ectools.netboot.server.receivers import Receivers
@@ -159,11 +161,10 @@ class BootSite:
             )
             self.receiver = Receivers([self.reports, lock, disks])
         if boots is not None and live is not None and rollouts is not None:
-            self._questions.lead(
+            assignments = NodeAssignments(
                 boots,
                 live=live,
                 rollouts=rollouts,
-                leases=self._leases,
                 find_release=self._scripts.find_release,
                 is_cut_off=is_cut_off,
                 find_installed=self._scripts.find_installed,
@@ -172,6 +173,14 @@ class BootSite:
                 name_client=self._name_client,
                 clock=clock,
             )
+            next_boots = NextBoots(
+                boots,
+                assignments=assignments,
+                leases=self._leases,
+                find_release=self._scripts.find_release,
+                name_client=self._name_client,
+            )
+            self._questions.lead(assignments, next_boots)
 
     def check(self, info: RequestInfo) -> None:
         """The access check. Raises RejectedError (403)."""
