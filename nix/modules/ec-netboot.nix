@@ -71,6 +71,7 @@ in
     ./tools.nix
     ./ec-netboot-options.nix
     ./ec-netboot-fleet-options.nix
+    ./ec-netboot-state-options.nix
     ./ec-netboot-ipxe-options.nix
   ];
 
