@@ -74,13 +74,21 @@ _COLUMNS = (
 )
 
 
+def render_beginning() -> str:
+    """What every page begins with: a browser asks for the rest that it needs as soon as it has this.
+
+    Raises PageUnavailableError.
+    """
+    return _render("beginning.html")
+
+
 def render_fleet(page: FleetPage, viewer: Viewer) -> Iterator[str]:
-    """The list of nodes, in two parts: as far as a screen shows it, and the rest.
+    """The list of nodes after its beginning, in two parts: as far as a screen shows it, and the rest.
 
     Raises PageUnavailableError, before the first.
     """
     whole = _render("fleet.html", page=page, viewer=viewer, rows=_ROWS, columns=_COLUMNS)
-    before, _, after = whole.partition(_ROWS)
+    before, _, after = whole.removeprefix(render_beginning()).partition(_ROWS)
     yield "".join((before, _join_rows(page.rows[:_FIRST_ROWS])))
     yield "".join((_join_rows(page.rows[_FIRST_ROWS:]), after))
 

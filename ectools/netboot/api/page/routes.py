@@ -27,6 +27,7 @@ from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_co
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from ectools.netboot.api.page.facts import FleetFacts
     from ectools.netboot.api.page.rows import FleetPage
     from ectools.netboot.api.rights import Rights
     from ectools.netboot.api.view import FleetView
@@ -99,17 +100,23 @@ class _Page:
         return answer
 
     async def show_fleet(self, request: web.Request) -> web.StreamResponse:
-        """What a screen shows is sent, and painted, while a thousand rows more are made."""
-        viewer = self._look(request)
+        """The browser loads the page's files while the nodes are looked at, and paints what a screen shows
+        while a thousand rows more are made.
+        """
+        viewer, beginning = self._look(request), render.render_beginning()
         with self._wait():
-            page = await self._find_page(request)
-            parts = render.render_fleet(page, viewer)
+            # What can fail comes before the first byte.
+            facts = await self._gather()
             answer = web.StreamResponse(headers=_HEADERS)
-            first = await self._make(lambda: next(parts))
-            if request.method == "HEAD":
-                return _send(first + await self._make(lambda: next(parts)))
             try:
-                await answer.prepare(request)
+                if request.method != "HEAD":
+                    await answer.prepare(request)
+                    await answer.write(beginning.encode())
+                page = await self._find_page(request, facts)
+                parts = render.render_fleet(page, viewer)
+                first = await self._make(lambda: next(parts))
+                if request.method == "HEAD":
+                    return _send(beginning + first + await self._make(lambda: next(parts)))
                 await answer.write(first.encode())
                 rest = await self._make(lambda: next(parts))
             except Exception:
@@ -124,7 +131,7 @@ class _Page:
     async def show_rows(self, request: web.Request) -> web.Response:
         names, viewer = frozenset(request.query.getall("name", [])[:MAX_NAMES]), self._look(request)
         with self._wait():
-            page = await self._find_page(request, names=names)
+            page = await self._find_page(request, await self._gather(), names=names)
             return _send(await self._make(lambda: render.render_rows(page, viewer)))
 
     async def show_node(self, request: web.Request) -> web.Response:
@@ -153,17 +160,27 @@ class _Page:
         async with self._making:
             return await asyncio.to_thread(make)
 
-    async def _find_page(self, request: web.Request, *, names: frozenset[str] | None = None) -> FleetPage:
-        wanted = parse_filter(request.query)
+    async def _gather(self) -> Callable[[], FleetFacts]:
+        """What finds the facts of the fleet as it is now. Raises EcError where no releases can be read."""
         releases = await self._view.releases.list()
-        latest, now = dict(self._view.boots.latest), self._view.clock()
-        rollouts = list_rollouts(self._view.rollouts, releases)
+        return functools.partial(
+            list_facts,
+            self._view.fleet,
+            dict(self._view.boots.latest),
+            releases,
+            now=self._view.clock(),
+            rollouts=list_rollouts(self._view.rollouts, releases),
+        )
 
-        def find() -> FleetPage:
-            facts = list_facts(self._view.fleet, latest, releases, now=now, rollouts=rollouts)
-            return build_fleet_page(facts, wanted, names=names)
-
-        return await self._make(find)
+    async def _find_page(
+        self,
+        request: web.Request,
+        find_facts: Callable[[], FleetFacts],
+        *,
+        names: frozenset[str] | None = None,
+    ) -> FleetPage:
+        wanted = parse_filter(request.query)
+        return await self._make(lambda: build_fleet_page(find_facts(), wanted, names=names))
 
     async def show_sign_in(self, request: web.Request) -> web.Response:
         return _send(render.render_sign_in(self._look(request)))

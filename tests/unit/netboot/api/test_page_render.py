@@ -73,7 +73,7 @@ class Elements(HTMLParser):
 
 
 def render_whole(page: FleetPage, viewer: Viewer) -> str:
-    return "".join(render.render_fleet(page, viewer))
+    return "".join((render.render_beginning(), *render.render_fleet(page, viewer)))
 
 
 def write_fleet(viewer: Viewer = LOOKS, wanted: RowFilter | None = None, count: int = 20) -> str:
@@ -313,7 +313,8 @@ def test_colours_of_text_stand_out_in_light_and_dark() -> None:
 def test_the_first_part_is_what_a_screen_shows() -> None:
     page = build_fleet_page(make_fleet(200, unknown=2), RowFilter())
     first, rest = render.render_fleet(page, LOOKS)
-    assert "page.css" in first
+    assert "page.css" in render.render_beginning()
+    assert first.startswith("<title>")
     assert first.count("<tr ") == 1 + render._FIRST_ROWS
     assert rest.count("<tr ") == 200 - render._FIRST_ROWS
     assert rest.endswith("</html>\n")

@@ -303,12 +303,34 @@ def test_the_beginning_of_the_page_is_sent_while_the_rest_is_made(monkeypatch: p
         answer = await client.get("/")
         assert answer.headers["Content-Security-Policy"] == POLICY
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert await answer.content.readany() == b"<p>first"
+        beginning = render.render_beginning().encode()
+        assert await answer.content.readexactly(len(beginning) + 8) == beginning + b"<p>first"
         came.set()
         assert await answer.content.read() == b"<p>rest"
         assert threads != [threading.get_ident()]
         head = await client.head("/")
-        assert (head.status, head.headers["Content-Length"]) == (200, "15")
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(beginning) + 15))
+
+    ask(scenario)
+
+
+def test_a_browser_can_load_the_page_s_files_while_the_nodes_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    came, build = threading.Event(), routes.build_fleet_page
+
+    def build_later(*facts: Any, **wanted: Any) -> Any:
+        assert came.wait(60)
+        return build(*facts, **wanted)
+
+    monkeypatch.setattr(routes, "build_fleet_page", build_later)
+
+    async def scenario(client: TestClient[Any, Any], _: Api) -> None:
+        answer = await client.get("/")
+        beginning = render.render_beginning().encode()
+        assert await answer.content.readexactly(len(beginning)) == beginning
+        came.set()
+        assert (await answer.content.read()).endswith(b"</html>\n")
 
     ask(scenario)
 
