@@ -22,10 +22,10 @@ VMTEST = [sys.executable, "-m", "ectools.cli.main", "vmtest"]
 TESTS = [
     "vm-runner",
     # Without KVM, a guest of the test's machine is emulated by what is emulated itself.
-    "vm-forge",
-    "vm-ipxe-qemu",
-    "vm-netboot",
-    "vm-node",
+    *(
+        pytest.param(name, marks=pytest.mark.full)
+        for name in ("vm-forge", "vm-ipxe-qemu", "vm-netboot", "vm-node")
+    ),
 ]
 
 
@@ -34,7 +34,6 @@ def env(buildable_nixpkgs: Path, building_env: Mapping[str, str]) -> dict[str, s
     return {**building_env, "NIXPKGS": str(buildable_nixpkgs)}
 
 
-@pytest.mark.full
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("name", TESTS)
 def test_it_passes(name: str, env: dict[str, str], record_property: Callable[[str, object], None]) -> None:

@@ -33,8 +33,7 @@ KEPT = ("/nix/var", "/boot", "/var/lib/every-channel", "/var/lib/nixos", "/var/l
 LOST = ("/etc", "/home", "/root", "/var/lib", "/var/tmp")
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("stage1", ["scripted", "systemd"])
+@pytest.mark.parametrize("stage1", [pytest.param("scripted", marks=pytest.mark.full), "systemd"])
 def test_a_runner_is_after_a_reboot_what_was_built(stage1: str, flake: Flake, tmp_path: Path) -> None:
     module = (
         f"{{ lib, ... }}: {{ boot.initrd.systemd.enable = lib.mkForce {str(stage1 == 'systemd').lower()}; }}"
