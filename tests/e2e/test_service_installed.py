@@ -15,6 +15,23 @@ from support.unit_cases import fetch
 
 pytestmark = [pytest.mark.timeout(900)]
 
+FLEET = """
+[services.every-channel.netboot.fleet]
+groups.runners = {}
+nodes.nuc-08 = { group = "runners", match.mac = ["02:00:00:00:00:08"] }
+"""
+# A node's boot: its script, and its report that it is not well. Prints the release, and the status.
+BOOT_BADLY = """
+import re, sys, urllib.request
+base, token = sys.argv[1:]
+ask = f"{base}/netboot.ipxe?token={token}&mac=02:00:00:00:00:08&arch=x86_64"
+script = urllib.request.urlopen(ask, timeout=60).read().decode()
+release = re.search(r"/releases/(sha256-[0-9a-f]{32})/", script)[1]
+boot = re.search(r"every_channel[.]report=[^ ]*[?]boot=([^ \\n]+)", script)[1]
+said = f"stage=up&release={release}&healthy=no&failed=a.service".encode()
+print(release, urllib.request.urlopen(f"{base}/report?boot={boot}", said, timeout=60).status)
+"""
+
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
@@ -92,6 +109,38 @@ def test_who_is_of_the_group_looks_after_the_fleet(host: Host) -> None:
         ("node-held", "root"),
     ]
     machine.run("userdel", "--remove", "alice")
+
+
+def test_a_rollout_that_stops_has_its_release_withdrawn(host: Host) -> None:
+    """The server marks releases in a directory of which it can write a part only."""
+    machine = host.machine
+    (bad,) = list_releases(host)
+    machine.shell("mkdir /srv/next && cd /srv/next && echo k2 >kernel && echo i2 >initrd")
+    machine.write("/srv/next/netboot.ipxe", "#!ipxe\nkernel kernel\ninitrd initrd\nboot\n")
+    machine.shell("tar --create --gzip --file=/srv/next.tar.gz --directory=/srv/next .")
+    host.settle(HOST.replace("/nix/files/release.tar.gz", "/srv/next.tar.gz") + FLEET)
+    machine.wait(lambda: list_releases(host).get(bad) == ["previous"], "the next release", unit=UNIT)
+    (good,) = {*list_releases(host)} - {bad}
+    host.ectools("rollout", "start", bad, "--group", "runners", "--waves", "100%", "--max-failures", "0")
+    assert set(list_releases(host)[bad]) > {"previous"}
+    said = machine.run("python3", "-c", BOOT_BADLY, f"http://{LAN_ADDRESS}:8080", TOKEN)
+    assert said.split() == [bad, "200"]
+    done = machine.execute(["ectools", "rollout", "status", "--wait", "--timeout", "60", "--json"])
+    (found,) = json.loads(done.stdout)
+    assert (done.status, found["state"]) == (1, "stopped"), done.stderr
+    machine.wait(lambda: "withdrawn" in list_releases(host)[bad], "the release is withdrawn", unit=UNIT)
+    assert "current" in list_releases(host)[good]
+    # What it serves it cannot change.
+    inside = ("nsenter", "--target", machine.show(UNIT, "MainPID")["MainPID"], "--mount", "touch")
+    for name in ("x", "releases/x", "tftp/x"):
+        assert "Read-only file system" in machine.execute([*inside, f"{STATE}/{name}"]).stderr
+    host.settle(HOST)
+
+
+def list_releases(host: Host) -> dict[str, list[str]]:
+    """The id of each staged release, and its marks."""
+    listed = json.loads(host.ectools("netboot", "releases", "list", "--json"))
+    return {each["id"]: each["marks"] for each in listed}
 
 
 def test_booted_again_it_serves(host: Host) -> None:

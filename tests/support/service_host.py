@@ -79,6 +79,12 @@ class Host:
         assert done.status == status, (arguments, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
+    def settle(self, settings: str) -> None:
+        """Have other settings, and the boot server serve by them."""
+        self.machine.write("/etc/host.toml", settings)
+        self.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
+        self.wait_serving()
+
     def wait_serving(self) -> None:
         self.machine.wait_active(f"{UNIT}.service")
         self.machine.wait(
