@@ -35,7 +35,8 @@ _FOLLOW_SECONDS = 1.0
 class BootRecords:
     """The records in one state directory.
 
-    ``keep`` gives for how many days boots and events are remembered, and the names of the fleet's nodes, as they are.
+    ``keep`` gives for how many days boots and events are remembered, and the names of the fleet's nodes, as
+    they are then.
     ``shared``: with which other boot hosts they are shared; None: with none.
     """
 
