@@ -30,6 +30,10 @@ class GroupMembers:
                 self._members.setdefault(node.group or "", []).append(node.name)
         return self._members.get(group, ())
 
+    def has_group(self, group: str) -> bool:
+        """Whether the fleet has it."""
+        return group in self._fleet().groups
+
     def list_free(self, group: str) -> frozenset[str]:
         """Its nodes, without those that are held."""
         return frozenset(name for name in self.list_all(group) if not self._held(name))
@@ -41,6 +45,6 @@ class GroupMembers:
 
     def explain_change(self, group: str) -> str:
         """Why a rollout of the group is not in force any more."""
-        if group not in self._fleet().groups:
+        if not self.has_group(group):
             return f"the fleet has no group {group} any more"
         return f"the fleet says another release of the group {group} than at the start"
