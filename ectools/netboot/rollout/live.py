@@ -257,6 +257,9 @@ class LiveRollouts:
     def hear(self, node: str) -> None:
         """A node of the fleet that runs has asked what is next."""
         self._heard[node] = self._clock()
+        nodes = self._members.nodes
+        if len(self._heard) > len(nodes):  # some have left it since
+            self._heard = {name: at for name, at in self._heard.items() if name in nodes}
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""

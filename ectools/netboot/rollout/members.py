@@ -21,6 +21,11 @@ class GroupMembers:
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
 
+    @property
+    def nodes(self) -> Collection[str]:
+        """The names of all nodes of the fleet."""
+        return self._fleet().nodes
+
     def list_all(self, group: str) -> Collection[str]:
         """The names of its nodes."""
         fleet = self._fleet()

@@ -127,3 +127,19 @@ def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: 
         await store.close()
 
     asyncio.run(scenario())
+
+
+def test_who_has_left_the_fleet_is_not_remembered_as_heard_of(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        live = LiveFleet(store, clock=time.time)
+        boots, releases = BootRegister(store), ReleaseStore(tmp_path)
+        rollouts = RolloutService(store, fleet=live, boots=boots, releases=releases).rollouts
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        for number in range(50):
+            rollouts.hear(f"added-and-removed-{number}")
+        for node in FLEET.nodes:
+            rollouts.hear(node)
+        assert rollouts._heard.keys() == set(FLEET.nodes)
+
+    asyncio.run(scenario())
