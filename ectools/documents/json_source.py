@@ -206,10 +206,13 @@ class _Parser:
         return value
 
 
+MAX_NUMBER_LENGTH = 100
+"""Of an integer's text. Python refuses decimals past 4,300 digits, and no configuration has one of 100."""
+
+
 def parse_number(word: str, *, is_integer: bool) -> int | float | None:
     """The number that a decimal literal names; None where no double or no integer in use is as large."""
     if is_integer:
-        # Python refuses decimal texts past 4,300 digits, and no configuration has an integer of 100.
-        return int(word) if len(word) <= 100 else None
+        return int(word) if len(word) <= MAX_NUMBER_LENGTH else None
     value = float(word)
     return None if value in {float("inf"), float("-inf")} else value

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # What TOML 1.1 has changed: inline tables, and the escapes of strings. Its times without seconds are no
 # values here as no times are.
 _CHANGED = ("{", "\\")
+_LONG_NUMBER = re.compile(r"[0-9][0-9_]{4299,}")
+_MAX_BITS = (10**100).bit_length()
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -44,6 +46,11 @@ def parse_toml(text: str) -> SourceMapped:
 
         # Of a key that stands twice, tomllib says neither which it is nor where it starts.
         raise find_repeated(text) or _explain(str(error), text) from None
+    except ValueError:
+        # Python refuses decimal texts past 4,300 digits, and nothing else here.
+        found = _LONG_NUMBER.search(text)
+        at = Lines(text).find_position(found.start()) if found else None
+        raise SyntaxProblem("a number of so many digits is too large for a double", at) from None
     except RecursionError:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", None) from None
     mapped = SourceMapped(value, lambda: _find_spans(text))
@@ -104,6 +111,10 @@ def _find_foreign(mapped: SourceMapped, value: Any, place: Place, faults: FaultL
         if not math.isfinite(value):
             message = f"{value} is no number of JSON or Nix: every number there is finite"
             faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))
-    elif not isinstance(value, (str, int)):
+    elif isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            message = f"the number {hex(value)[:20]} is too large for a double"
+            faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))
+    elif not isinstance(value, str):
         message = f"{value} is a TOML date or time, and JSON and Nix have none: put it in quotes"
         faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))

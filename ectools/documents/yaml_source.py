@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ectools.documents.json_source import parse_number
+from ectools.documents.json_source import MAX_NUMBER_LENGTH, parse_number
 from ectools.documents.source_map import (
     MAX_NESTING,
     FaultList,
@@ -206,6 +206,9 @@ class _Builder:
                 self.reject(f"the number {text[:20]} is too large for a double", node, place)
             return number
         if _BASED.fullmatch(text):
+            if len(text) > MAX_NUMBER_LENGTH:
+                self.reject(f"the number {text[:20]} is too large for a double", node, place)
+                return None
             return int(text, 0)
         if not _MAC.fullmatch(text):
             for pattern, message in _TRAPS:

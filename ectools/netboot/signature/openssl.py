@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 MIN_RSA_BITS = 2048
+# id-RSASSA-PSS (RFC 4055): such a key signs with another padding than is checked here and on nodes.
+_PSS = bytes.fromhex("06092a864886f70d01010a")
 
 
 def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
@@ -41,10 +44,8 @@ def verify(data: bytes, signature: bytes, public_key: bytes) -> None:
     try:
         match key:
             case RSAPublicKey():
-                if key.key_size < MIN_RSA_BITS:
-                    raise SignatureError(
-                        f"the pinned RSA key has {key.key_size} bits; {MIN_RSA_BITS} are needed"
-                    )
+                check_rsa(key.key_size, "the pinned RSA key")
+                _refuse_pss(public_key, "the pinned public key")
                 key.verify(signature, data, padding.PKCS1v15(), SHA256())
             case EllipticCurvePublicKey():
                 key.verify(signature, data, ECDSA(SHA256()))
@@ -64,6 +65,8 @@ def sign(data: bytes, private_key: bytes) -> bytes:
     key = _load_private(private_key)
     match key:
         case RSAPrivateKey():
+            check_rsa(key.key_size, "the private RSA key")
+            _refuse_pss(private_key, "the private key")
             return key.sign(data, padding.PKCS1v15(), SHA256())
         case EllipticCurvePrivateKey():
             return key.sign(data, ECDSA(SHA256(), deterministic_signing=True))
@@ -77,6 +80,25 @@ def find_public(private_key: bytes) -> bytes:
     """The public key in PEM. Raises SignatureError."""
     key = _load_private(private_key)
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def check_rsa(bits: int, whose: str) -> None:
+    """Raises SignatureError where a key is too short."""
+    if bits < MIN_RSA_BITS:
+        raise SignatureError(f"{whose} has {bits} bits; {MIN_RSA_BITS} are needed")
+
+
+def _refuse_pss(pem: bytes, whose: str) -> None:
+    body = b"".join(line for line in pem.splitlines() if b"-" not in line and b":" not in line)
+    try:
+        head = base64.b64decode(body)[:64]
+    except ValueError:
+        return  # what reads it says so
+    if _PSS in head:
+        raise SignatureError(
+            f"{whose} is for RSA-PSS, which is not supported: RSA, ECDSA, Ed25519 are",
+            hint="openssl genpkey -algorithm ED25519",
+        )
 
 
 def _load_private(private_key: bytes) -> PrivateKeyTypes:

@@ -256,6 +256,26 @@ def test_every_value_of_toml_that_json_has_no_words_for_is_told_at_once() -> Non
     assert faults(parse_toml, text) == [(1, 5), (2, 5), (3, 6), (3, 14)]
 
 
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_json_source, '{{"a": {decimal}}}'),
+        (parse_yaml, "a: {decimal}"),
+        (parse_yaml, "a: {hexadecimal}"),
+        (parse_toml, "b = 1\na = {decimal}"),
+        (parse_toml, "b = 1\na = {hexadecimal}"),
+    ],
+)
+@pytest.mark.parametrize("digits", [101, 5000])
+def test_a_number_that_nobody_can_mean_is_told(
+    parse: Callable[[str], SourceMapped], text: str, digits: int
+) -> None:
+    written = text.format(decimal="9" * digits, hexadecimal=f"0x{'f' * digits}")
+    with pytest.raises(SyntaxProblem, match="too large for a double") as caught:
+        parse(written)
+    assert caught.value.position is not None
+
+
 def test_a_file_of_nothing_but_faults_ends() -> None:
     assert len(faults(parse_yaml, "\n".join(["- no"] * 200))) == 100
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from support.needs import require_tool
 
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
@@ -87,8 +89,10 @@ def test_keys_of_openssl_that_are_none(weak_rsa: rsa.RSAPrivateKey) -> None:
     error = fail(OPENSSL, b"x", b"nonsense")
     assert error.message == "the pinned public key is not PEM: BEGIN PUBLIC KEY was expected"
     assert error.hint == "openssl pkey -in PRIVATE.pem -pubout"
-    weak = make_signature(OPENSSL, data=DATA, private_key=pem_private(weak_rsa))
-    assert fail(OPENSSL, weak, pem_public(weak_rsa)).message == (
+    assert fail_sign(OPENSSL, pem_private(weak_rsa)).message == (
+        "the private RSA key has 2040 bits; 2048 are needed"
+    )
+    assert fail(OPENSSL, b"x", pem_public(weak_rsa)).message == (
         "the pinned RSA key has 2040 bits; 2048 are needed"
     )
     other = dsa.generate_private_key(1024)
@@ -100,6 +104,18 @@ def test_keys_of_openssl_that_are_none(weak_rsa: rsa.RSAPrivateKey) -> None:
         "the private key is of a kind not supported: RSA, ECDSA, Ed25519 are"
     )
     assert fail_sign(OPENSSL, b"nonsense").message == "not a private key in PEM, or an encrypted one"
+
+
+def test_a_key_for_another_padding_is_refused_where_it_is_first_used() -> None:
+    require_tool("openssl", "install openssl")
+    argv = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]
+    private = subprocess.run(argv, capture_output=True, check=True).stdout
+    public = subprocess.run(
+        ["openssl", "pkey", "-pubout"], input=private, capture_output=True, check=True
+    ).stdout
+    told = "is for RSA-PSS, which is not supported: RSA, ECDSA, Ed25519 are"
+    assert fail_sign(OPENSSL, private).message == f"the private key {told}"
+    assert fail(OPENSSL, b"x", public).message == f"the pinned public key {told}"
 
 
 def test_a_curve_that_is_not_supported_is_told_as_any_other_key() -> None:
