@@ -5,7 +5,7 @@
 # The unit says FOLLOW_STATE (the directory), FOLLOW_ESP (where the boot loader's entries are), FOLLOW_TRIES (of an entry) and
 # FOLLOW_RUNNING (the system that was booted).
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # boot, state, runs, release, answer and token are follow.sh's
+# shellcheck disable=SC2154 # boot, state, runs, release and answer are follow.sh's, boot_… is of node
 # shellcheck disable=SC2034 # counter_file is follow-trust.sh's
 
 readonly COPY_TRIES=3 AGAIN_SECONDS=3600
