@@ -44,10 +44,9 @@ is_up() { [ "$state" = healthy ] || [ "$state" = unhealthy ]; }
 
 # $1: the step; $2: why it does not go on, or nothing.
 tell() {
-  local error=${2:-}
-  error=${error//[\\\"]/ }
-  ask "/disk-update?token=$token" "data-urlencode = \"release=$release\"" "data-urlencode = \"step=$1\"" \
-    ${error:+"data-urlencode = \"error=$error\""} || true
+  fields=()
+  add_fields release "$release" step "$1" ${2:+error "$2"}
+  ask "/disk-update?token=$boot_token" "${fields[@]}" || true
 }
 
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
@@ -181,10 +180,8 @@ write_entry() {
   generation=$(find_generation)
   name=nixos-generation-$generation
   # Before the entry: who is booted by it is known to be on trial.
-  printf '%s %s %s %s\n' "$installed" "$release" "$(< /proc/sys/kernel/random/boot_id)" "$name" > "$disk_state/pending.new"
-  sync "$disk_state/pending.new"
-  mv "$disk_state/pending.new" "$disk_state/pending"
-  sync --file-system "$disk_state"
+  error="$disk_state cannot be written to"
+  replace_file "$disk_state/pending" "$installed $release $(< /proc/sys/kernel/random/boot_id) $name" || return 1
   error="the EFI system partition cannot be written to"
   copy_kernel "$kernel" "$kernel_name" && copy_kernel "$initrd" "$initrd_name" || return 1
   if [ -x "$installed/append-initrd-secrets" ]; then
