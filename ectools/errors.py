@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from ectools.redact import redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,15 +37,15 @@ def show_list(items: Collection[str], *, nothing: str = "nothing", joint: str = 
 class EcError(Exception):
     """Something failed. ``message`` says what and where, ``hint`` what to do about it.
 
-    Neither holds a secret: both are printed and logged.
+    Neither holds a secret: both are printed and logged, and what somebody wrote into a URL is taken out here.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redact_urls(message)
+        self.hint = None if hint is None else redact_urls(hint)
+        super().__init__(self.message)
 
     def render(self) -> str:
         """What a person reads, without a trailing newline."""
@@ -61,17 +63,23 @@ class Problem:
     """One bad field.
 
     ``option`` is its dotted path as users write it (``boot.http.port``); ``line`` and ``column`` count
-    from 1.
+    from 1. ``value`` is as it was written: who prints it takes ``ectools.redact.redact_value`` of it.
     """
 
     option: str
     message: str
-    value: Any = UNSET
+    value: Any = field(default=UNSET, repr=False)
     expected: str | None = None
     hint: str | None = None
     file: str | None = None
     line: int | None = None
     column: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("message", "expected", "hint"):
+            text = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, redact_urls(text))
 
     def render(self) -> str:
         where = ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.errors import UNSET, Problem
 from ectools.names import show_path
+from ectools.redact import redact_value
 from ectools.schema_words import describe, describe_contains, join_words, show_value, types_of
 from ectools.suggest import find_similar
 
@@ -94,7 +95,7 @@ class _Explainer:
             message=f"is {show_value(value)}",
             value=value,
             expected=demand or describe(schema, self._root),
-            hint=_nearby_value(value, schema),
+            hint=_nearby_value(value, schema) or _leave_out_user(value),
         )
         if problem not in self.problems:
             self.problems.append(problem)
@@ -226,6 +227,13 @@ def _nearby_value(value: Any, schema: Any) -> str | None:
         return f"write {value} without quotes" if quoted else None
     if isinstance(value, (int, float)) and "string" in types:
         return f"put it in quotes: {json.dumps(json.dumps(value))}"
+    return None
+
+
+def _leave_out_user(value: Any) -> str | None:
+    """What to do with a password in an address."""
+    if isinstance(value, str) and redact_value(value) != value:
+        return "an address is written without user, password and key: an option that names a file takes them"
     return None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools.errors import UNSET, Problem, ProblemsError
 from ectools.ipxe.urls import expect_url
-from ectools.redact import redact_user
+from ectools.redact import redact_user, redact_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,7 +55,7 @@ class Problems:
         self.found.append(
             Problem(
                 option=f"{self._prefix}.{option}",
-                message=f"{message}: {json.dumps(value)}",
+                message=f"{message}: {json.dumps(redact_value(value))}",
                 value=value,
                 expected=expected,
             )

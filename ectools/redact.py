@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ _TOKEN = re.compile(
 )
 _AFTER_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
 _USER = re.compile(r"//.*@", re.DOTALL)
+# In a text of many words a URL ends with a blank; where it is the whole of a value, it may have some.
+# What a path's normal form has made of one is one still.
+_USER_OF_WORD = re.compile(r"(//|(?<=[a-z]:)/)[^\s\"']*@", re.IGNORECASE)
+_BARE_USER = re.compile(r"[^\s/@:\"']+:(?![a-z+]*:?//)[^\s@\"']+@", re.IGNORECASE)
+_IS_URL = re.compile(r"[a-z][a-z0-9+.-]*:(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"([?&;][^\s=&#\"']*(?:key|secret|passw|token|signature|credential)[^\s=&#\"']*=)(?!\*{3}(?:[^\w*]|$))"
+    r"[^\s&#\"']+",
+    re.IGNORECASE,
+)
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -50,3 +60,22 @@ def redact_url(url: str) -> str:
     except ValueError:
         return "(no URL)"
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def redact_urls(text: str) -> str:
+    """A message, in which URLs may stand, without their users and passwords, and without the keys of queries."""
+    return _SECRET_FIELD.sub(rf"\1{REDACTED}", _USER_OF_WORD.sub(rf"\1{REDACTED}@", text))
+
+
+def redact_value(value: Any) -> Any:
+    """A value of a document, as a message may show it: each text in it without what ``redact_urls`` leaves
+    out, and without ``user:password@``, with or without a scheme.
+    """
+    if isinstance(value, str):
+        text = redact_user(value) if _IS_URL.match(value) else value
+        return _BARE_USER.sub(f"{REDACTED}@", redact_urls(text))
+    if isinstance(value, dict):
+        return {redact_value(name): redact_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_value(inner) for inner in value]
+    return value

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ectools.names import resolve_reference
+from ectools.redact import redact_value
 
 _SHOWN = 80  # characters of a value that a message repeats
 _WORDS = {"object": "an object", "boolean": "true or false", "null": "null"}
@@ -27,7 +28,7 @@ def kind_of(value: Any) -> str:
 
 def show_value(value: Any) -> str:
     """A value in a message, with its kind where that is not plain to see; long ones are cut."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(redact_value(value), ensure_ascii=False)
     if len(text) > _SHOWN:
         text = text[: _SHOWN - 1] + "…"
     return text if value is None else f"{text} ({kind_of(value)})"
@@ -116,7 +117,7 @@ _MEANINGS = {
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}": "a UUID: 6f1c2d3e-0000-4000-8000-020000123456",
     r"[!-~]+": "printable ASCII without blanks",
     r"[ -~]*[!-~][ -~]*": "printable ASCII",
-    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group, or of a channel: runners",
+    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group, a channel or a boot host: runners",
     r"[A-Za-z0-9][A-Za-z0-9._+\-]{0,254}": "a release's tag or id: boot-v2026.03.02",
     r"[A-Za-z0-9][A-Za-z0-9+._?=\-]{0,210}|/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=\-]{1,211}": (
         "an installed system's name or store path: ec-runner"

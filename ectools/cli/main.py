@@ -15,6 +15,7 @@ import click
 from ectools import __version__, log
 from ectools.cli.lazy import LazyGroup, completion_variable
 from ectools.errors import EcError, ProblemsError
+from ectools.redact import redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,6 +122,8 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
+        # Click's own words of an argument have it in them as it was written.
+        error.message = redact_urls(error.message)
         error.show()
         return int(error.exit_code)
     except EcError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import __version__
 from ectools.errors import UNSET, Problem
+from ectools.redact import redact_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,7 @@ def show_json(problem: OptionProblem) -> dict[str, Any]:
         "declaredIn": problem.declared_in,
     }
     present = {name: value for name, value in shown.items() if value is not None}
-    return present if problem.value is UNSET else {**present, "value": problem.value}
+    return present if problem.value is UNSET else {**present, "value": redact_value(problem.value)}
 
 
 def build_sarif(problems: Iterable[OptionProblem]) -> dict[str, Any]:

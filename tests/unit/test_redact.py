@@ -7,14 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.redaction import TOKENS, USERS
 
+from ectools.errors import InputError, Problem
+from ectools.parsing import Problems
 from ectools.redact import (
     REDACTED,
     redact_after_token,
     redact_secrets,
     redact_tokens,
     redact_url,
+    redact_urls,
     redact_user,
+    redact_value,
 )
+from ectools.schema_words import show_value
 
 
 def test_what_stands_in_place_of_a_secret() -> None:
@@ -84,3 +89,66 @@ def test_no_token_is_left(before: str, token: str, sign: str, after: str) -> Non
 @given(st.text("ab:@%!", max_size=12), st.text("abc", min_size=1))
 def test_no_password_is_left(user: str, host: str) -> None:
     assert redact_url(f"http://{user}:s3cret@{host}/") == f"http://{host}/"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@h/x: is wrong, ask root@h", "https://***@h/x: is wrong, ask root@h"),
+        ("nats://u:p@a,nats://v:q@b: two", "nats://***@b: two"),
+        ("https:/u:p@h: no such file", "https:/***@h: no such file"),
+        ("'s3://AKIA:a/b+c@bucket': no", "'s3://***@bucket': no"),
+        ("s3://b?secret_key=x&region=y: no", "s3://b?secret_key=***&region=y: no"),
+        ("https://h/?X-Amz-Signature=0a&X-Amz-Date=1", "https://h/?X-Amz-Signature=***&X-Amz-Date=1"),
+        ("file.json:1:5: a b@c", "file.json:1:5: a b@c"),
+        ("https://h/x is at b@c", "https://h/x is at b@c"),
+        ("getty@tty1.service", "getty@tty1.service"),
+    ],
+)
+def test_urls_in_a_message(text: str, shown: str) -> None:
+    assert redact_urls(text) == shown
+    assert redact_urls(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("https://u:a b\nc@h/x", "https://***@h/x"),
+        ("forge:https://u:p/q@h", "forge:https://***@h"),
+        ("u:p@h:4222", "***@h:4222"),
+        ("serial S1@x, see //a b@c", "serial S1@x, see //a b@c"),
+        (["nats://u:p@h", 5, None], ["nats://***@h", 5, None]),
+        ({"https://u@h": {"a": ("https://u@h",)}}, {"https://***@h": {"a": ["https://***@h"]}}),
+        (True, True),
+    ],
+)
+def test_values_of_documents(value: object, shown: object) -> None:
+    assert redact_value(value) == shown
+    assert redact_value(shown) == shown
+
+
+_PASSWORD = st.text(st.characters(codec="ascii", exclude_characters="@"), min_size=1).map("sEcret{}".format)
+
+
+@given(
+    st.sampled_from(["https://u:{}@h/x", "nats://{}@h", "s3://AKIA:{}@b", "forge:https://u:{}@h", "u:{}@h"]),
+    _PASSWORD,
+)
+def test_no_message_has_the_password_of_a_url_that_is_a_setting(form: str, password: str) -> None:
+    value = form.format(password)
+    if form.startswith("u:") and any(each in password for each in " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"':/"):
+        return  # of what has no scheme, nobody knows where it begins
+    problems = Problems("services.x")
+    problems.add("source", value, "not usable", "another")
+    problems.add("sources", [value], "not usable", "another")
+    problem = Problem(option="x", message=f"is {show_value(value)}")
+    texts = [problems.error("x.json").render(), problem.render(), repr(problems.found)]
+    assert [text for text in texts if "sEcret" in text] == []
+
+
+def test_every_error_is_without_them() -> None:
+    error = InputError("https://u:sEcret@h: wrong", hint="not nats://u:sEcret@h")
+    assert (error.message, str(error)) == ("https://***@h: wrong",) * 2
+    assert error.hint == "not nats://***@h"
+    problem = Problem(option="x", message="m", expected="https://u:p@h", hint="s3://a:b@c")
+    assert (problem.expected, problem.hint) == ("https://***@h", "s3://***@c")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ectools import log
 from ectools.errors import EcError, InputError, ProblemsError
 from ectools.netboot.api.hosts import WrongHostError
 from ectools.netboot.api.rights import ForbiddenError, TooManyTriesError
@@ -18,7 +17,9 @@ from ectools.netboot.state.interface import StateError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_log = log.Log(__name__)
+    from aiohttp.typedefs import Middleware
+
+    from ectools.timers import Guard
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -27,6 +28,7 @@ HEADERS = {
 }
 """Of every answer: what is true now, and of nobody else's concern."""
 _RETRY_SECONDS = 5
+_HUNG_UP = 499  # which no client reads
 
 
 class AbsentError(EcError):
@@ -69,29 +71,45 @@ def find_status(error: EcError) -> int:
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)
 
 
-@web.middleware
-async def answer_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Every error is an answer, in JSON below ``/api/``; a fault of this program is logged, and told."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        if not request.path.startswith("/api/"):
-            return _answer_text(error)
-        answer = answer_json({"error": error.reason, "hint": None, "problems": []}, status=error.status)
-        if "Allow" in error.headers:
-            answer.headers["Allow"] = error.headers["Allow"]
-        return answer
-    except EcError as error:
-        return answer_error(error)
-    except (ConnectionError, TimeoutError):
-        raise
-    except Exception as error:
-        _log.exception("a fault of this program; it goes on", error, where="the fleet's API")
-        return answer_error(EcError("a fault of the server"))
+def make_error_answers(guard: Guard) -> Middleware:
+    """Every error is an answer, in JSON below ``/api/``; ``guard`` is told of a fault of this program."""
+
+    @web.middleware
+    async def answer_errors(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return _answer_refusal(request, error)
+        except EcError as error:
+            return answer_error(error)
+        except TimeoutError:
+            return answer_error(StateError("that took too long", hint="come again in a moment"))
+        except Exception as error:
+            if isinstance(error, ConnectionError) and has_hung_up(request):
+                # There is nobody to answer; aiohttp finds that out by itself, and says nothing of it.
+                return web.Response(status=_HUNG_UP)
+            guard.report(error)
+            return answer_error(EcError("a fault of the server"))
+
+    return answer_errors
+
+
+def has_hung_up(request: web.BaseRequest) -> bool:
+    """Whether the client of a request has gone, which is no error."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def _answer_refusal(request: web.Request, error: web.HTTPException) -> web.Response:
+    if not request.path.startswith("/api/"):
+        return _answer_text(error)
+    answer = answer_json({"error": error.reason, "hint": None, "problems": []}, status=error.status)
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
 
 
 def _answer_text(error: web.HTTPException) -> web.Response:

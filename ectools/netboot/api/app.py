@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ectools.netboot.api.answers import add_headers, answer_errors
+from ectools.netboot.api.answers import add_headers, make_error_answers
 from ectools.netboot.api.changing import MAX_BODY_BYTES, Changing
 from ectools.netboot.api.connections import mark_busy
 from ectools.netboot.api.events import EventHub, add_events
@@ -14,6 +15,7 @@ from ectools.netboot.api.hosts import check_hosts
 from ectools.netboot.api.reading import Reading
 from ectools.netboot.api.rights import SocketRights
 from ectools.netboot.api.rollouts import RolloutRoutes
+from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +41,8 @@ def build_app(
 
     ``hosts`` None: it is asked for by no name, as a socket in the file system is.
     """
-    middlewares: list[Middleware] = [mark_busy, answer_errors]
+    faults = Guard("the fleet's API", clock=time.monotonic)
+    middlewares: list[Middleware] = [mark_busy, make_error_answers(faults)]
     if hosts is not None:
         middlewares.append(check_hosts(hosts))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
+from ectools.netboot.api.bodies import read_json_body
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.api.rows import describe_node
@@ -26,7 +25,6 @@ MAX_BODY_BYTES = 64 << 10
 """Of a request that changes something."""
 MAX_WHY = 200
 """Characters of a reason."""
-_BODY_SECONDS = 10.0
 
 
 class Changing:
@@ -138,18 +136,3 @@ async def boot_node_once(
             hint = did_you_mean(release, known) or f"staged are: {show_list(known)}"
             raise ContradictionError(f"{release[:80]}: is not staged here", hint=hint)
     await view.fleet.boot_once(name, NodeTarget(boot), by=by, release=release)
-
-
-async def read_json_body(request: web.Request) -> dict[str, Any]:
-    """The object of the body; empty where there is no body."""
-    async with asyncio.timeout(_BODY_SECONDS):
-        raw = await request.read()
-    if not raw:
-        return {}
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError("the body is no JSON") from error
-    if not isinstance(body, dict):
-        raise InputError("the body is no JSON object")
-    return body

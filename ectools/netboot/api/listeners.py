@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import socket
 import stat
@@ -21,6 +20,7 @@ from aiohttp import web
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.api.connections import MAX_CONNECTIONS, BoundedProtocol, RejectingProtocol
+from ectools.netboot.http.aiohttp_log import make_aiohttp_log
 from ectools.netboot.http.listen import bind_listener, format_address
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ class AppListener:
         self._reported_error = None
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(listener.close)
-            self._runner = web.AppRunner(
-                self._make_app(), access_log=None, logger=logging.getLogger(f"{__name__}.aiohttp")
-            )
+            self._runner = web.AppRunner(self._make_app(), access_log=None, logger=make_aiohttp_log(__name__))
             await self._runner.setup()
             listener.setblocking(False)
             self._server = await asyncio.get_running_loop().create_server(self._accept, sock=listener)

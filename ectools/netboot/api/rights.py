@@ -17,12 +17,13 @@ import hmac
 import re
 import socket
 import struct
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.netboot.http.slots import share_of
 from ectools.privileges import describe_user
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _TRIES = 10
 _TRIES_OF_ALL = 100
 _TRIES_SECONDS = 60.0
-_MAX_ADDRESSES = 1024
+_MAX_SHARES = 4096
 
 
 class ForbiddenError(EcError):
@@ -76,6 +77,42 @@ class Rights(Protocol):
         ...
 
 
+class WrongTries:
+    """The wrong tokens of the last minute, by their senders' shares of an address.
+
+    Nobody is turned away for what others have sent: a share that has sent no wrong one is always looked at.
+    Where all together have sent many, one wrong token spends what a share has, so that an attacker with many
+    addresses has one guess a minute at each. ``clock`` gives Unix seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # Share → the times of its wrong ones; the one that sent the last stands last.
+        self._by_share: OrderedDict[str, list[float]] = OrderedDict()
+        self._of_all: deque[float] = deque(maxlen=_TRIES_OF_ALL)
+
+    def is_spent(self, share: str) -> bool:
+        """Whether nothing that comes from there is looked at for now, right or wrong."""
+        own = [at for at in self._by_share.get(share, ()) if at > self._find_start()]
+        return len(own) >= (1 if self._are_many() else _TRIES)
+
+    def note(self, share: str) -> bool:
+        """A wrong one was sent; whether that is worth a line in the log, of which there are not many."""
+        now, is_told = self._clock(), not self._are_many()
+        own = [at for at in self._by_share.pop(share, ()) if at > self._find_start()]
+        self._by_share[share] = [*own, now]
+        if len(self._by_share) > _MAX_SHARES:
+            self._by_share.popitem(last=False)
+        self._of_all.append(now)
+        return is_told
+
+    def _are_many(self) -> bool:
+        return len(self._of_all) == _TRIES_OF_ALL and self._of_all[0] > self._find_start()
+
+    def _find_start(self) -> float:
+        return self._clock() - _TRIES_SECONDS
+
+
 class SocketRights:
     """Whoever may open the control socket may do everything."""
 
@@ -96,8 +133,7 @@ class TokenRights:
 
     def __init__(self, tokens: Sequence[str], *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._tries: OrderedDict[str, list[float]] = OrderedDict()
-        self._tries_of_all: list[float] = []
+        self._tries = WrongTries(clock=clock)
         self.set_tokens(tokens)
 
     def set_tokens(self, tokens: Sequence[str]) -> None:
@@ -140,31 +176,18 @@ class TokenRights:
         return f"{end}.{_sign(self._tokens[0], end)}"
 
     def _is_right(self, request: web.BaseRequest, given: str) -> bool:
-        peer = _name_peer(request)
-        self._check_tries(peer)
+        share = share_of(_name_peer(request))
+        if self._tries.is_spent(share):
+            raise TooManyTriesError(
+                "wrong access tokens came too often: come again later", seconds=int(_TRIES_SECONDS)
+            )
         token = given.encode("utf-8", "surrogatepass")
         # All of them, so that the time does not tell which of them it was.
         if sum(hmac.compare_digest(token, each) for each in self._tokens):
             return True
-        now = self._clock()
-        self._tries.setdefault(peer, []).append(now)
-        self._tries.move_to_end(peer)
-        if len(self._tries) > _MAX_ADDRESSES:
-            self._tries.popitem(last=False)
-        self._tries_of_all.append(now)
-        _log.warning("a wrong access token was given", peer=peer)
+        if self._tries.note(share):
+            _log.warning("a wrong access token was given", peer=_name_peer(request))
         return False
-
-    def _check_tries(self, peer: str) -> None:
-        """What cannot be guessed is not tried ten times a minute, nor can it fill the log."""
-        since = self._clock() - _TRIES_SECONDS
-        own = [at for at in self._tries.pop(peer, ()) if at > since]
-        if own:
-            self._tries[peer] = own
-        self._tries_of_all = [at for at in self._tries_of_all if at > since]
-        if len(own) >= _TRIES or len(self._tries_of_all) >= _TRIES_OF_ALL:
-            seconds = int(_TRIES_SECONDS)
-            raise TooManyTriesError("wrong access tokens came too often: come again later", seconds=seconds)
 
     def _is_signed_in(self, request: web.BaseRequest) -> bool:
         end, _, signature = request.cookies.get(COOKIE, "").partition(".")

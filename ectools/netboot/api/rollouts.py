@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
-from ectools.netboot.api.changing import read_json_body
+from ectools.netboot.api.bodies import read_json_body
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError

@@ -12,12 +12,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.access_log import AccessLog, log_rejection
 from ectools.netboot.http.admission import Admission, Standing
+from ectools.netboot.http.aiohttp_log import make_aiohttp_log
 from ectools.netboot.http.connection import LINGER_SECONDS, Connection, ConnectionState, Hooks
 from ectools.netboot.http.descriptors import ACCEPTS_PER_TURN, reserve_descriptors
 from ectools.netboot.http.garbage import settle_memory
@@ -99,7 +99,7 @@ class HttpServer:
             self._handle,
             access_log_class=AccessLog,
             access_log=logging.getLogger(__name__),
-            logger=_aiohttp_log(),
+            logger=make_aiohttp_log(__name__),
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
             # Connection keeps the time; this one must not come first.
@@ -295,17 +295,6 @@ class HttpServer:
             "turned_away": self.admission.describe(),
             "faults": self.faults(),
         }
-
-
-def _aiohttp_log() -> logging.Logger:
-    """aiohttp's own log, without a traceback for each request that it could not parse (AccessLog has it)."""
-    logger = logging.getLogger(f"{__name__}.aiohttp")
-    logger.filters[:] = [_drop_parse_errors]
-    return logger
-
-
-def _drop_parse_errors(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def serve(

@@ -18,7 +18,8 @@ from ectools.netboot.depot.interface import (
     check_channel_name,
     check_tag_name,
 )
-from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME
+from ectools.netboot.publishing.packed import check_listed
+from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_checksums
 from ectools.netboot.signature import (
     MAX_SIGNATURE_BYTES,
     SUFFIXES,
@@ -109,15 +110,18 @@ class Promoter:
                 hint=f"promote {pointer.tag} by its tag, where it is the one that is meant",
             )
         tag = check_tag_name(origin) if pointer is None else pointer.tag
-        sums = self._read_sums(tag, origin)
+        text = self._read_sums(tag, origin)
+        sums = hashlib.sha256(text).hexdigest()
         if pointer is not None and pointer.sums != sums:
             raise DepotError(
                 f"{self.where}: {SUMS_NAME} of {tag} is not the one that the channel {origin} leads to",
                 hint="somebody has changed a published release: publish it under another tag",
             )
+        where = f"{self.where}, {tag}: {SUMS_NAME}"
+        check_listed(parse_checksums(text, where=where), tag=tag, where=where)
         return tag, sums
 
-    def _read_sums(self, tag: str, origin: str) -> str:
+    def _read_sums(self, tag: str, origin: str) -> bytes:
         try:
             sums = self.depot.read_file(tag, SUMS_NAME, limit=MAX_SUMS_BYTES)
             record = self.depot.read_file(tag, RECORD_NAME, limit=_MAX_RECORD)
@@ -141,7 +145,7 @@ class Promoter:
             raise SignatureError(f"{self.where}: {tag} has no {name}: boot hosts would not stage it")
         public = find_public_key(self.form, self.private_key)
         verify_signature(self.form, data=sums, signature=signature, public_key=public)
-        return hashlib.sha256(sums).hexdigest()
+        return sums
 
     def _open(self, data: bytes, channel: str) -> ChannelPointer:
         where = f"{self.where}: the channel {channel}"

@@ -12,6 +12,7 @@ from ectools.errors import InputError
 from ectools.files import open_regular, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.depot.interface import RECORD_NAME, Publication, PublishedFile, check_tag_name
+from ectools.netboot.publishing.packed import check_archives, check_listed
 from ectools.netboot.publishing.provenance import (
     ENVELOPE_NAME,
     PROVENANCE_NAME,
@@ -85,27 +86,33 @@ def pack_publication(
         write_atomic(out / f"{SUMS_NAME}{SUFFIXES[key.format]}", signature)
         envelope = seal_envelope(STATEMENT_TYPE, statement, form=key.format, private_key=private_key)
         write_atomic(out / ENVELOPE_NAME, envelope)
-    return read_publication(out, out, tag=tag)
+    return _read_files(out, out, tag=tag)
 
 
 def read_publication(directory: Path, work: Path, *, tag: str) -> Publication:
-    """What was packed, as it is published; its record is written to ``work``.
+    """What was packed by ``pack``, as it is published; its record is written to ``work``.
 
-    All that the sums list has to be there, and to be what they say. Raises InputError, ChecksumsError,
-    FileError.
+    All that the sums list has to be there, and to be what they say; what no boot host would stage, and no
+    node would take, is not published. Raises InputError, ChecksumsError, FileError, ArchiveError,
+    BootEntryError.
     """
     check_tag_name(tag)
+    publication = _read_files(directory, work, tag=tag)
     path = directory / SUMS_NAME
-    sums = read_regular(path, limit=MAX_SUMS_BYTES)
-    listed = parse_checksums(sums, where=str(path))
-    if not any(is_archive_name(name) for name in listed):
-        raise InputError(
-            f"{path}: lists no archive", hint="`ectools netboot pack` makes one of a netboot output"
-        )
+    times = parse_release_times(read_regular(path, limit=MAX_SUMS_BYTES), where=str(path))
+    digests = {each.name: each.sha256 for each in publication.files if is_archive_name(each.name)}
+    check_archives(directory, digests, times, tag=tag, work=work)
+    return publication
+
+
+def _read_files(directory: Path, work: Path, *, tag: str) -> Publication:
+    path = directory / SUMS_NAME
+    listed = parse_checksums(read_regular(path, limit=MAX_SUMS_BYTES), where=str(path))
+    check_listed(listed, tag=tag, where=str(path))
     files = [_hash_file(path)]
     for name, wanted in sorted(listed.items()):
         file = directory / name
-        if "/" in name or not file.is_file():
+        if not file.is_file():
             raise InputError(
                 f"{path}: lists {name}, which is not beside it",
                 hint="pack each release into a directory of its own: the sums of one are published whole",

@@ -3,9 +3,9 @@
 ``stage`` the whole way, in this order: ``followed`` where a channel leads (``channels`` what was seen of it)
 · ``source`` finds the archive and what is published of it (``forge``, ``forge_token``, ``depot_source``,
 ``published``, ``checksums``) · ``age`` that it is not older than what is current ·
-``reuse`` of what is staged, ``download`` of the rest · ``boot_entry`` what its files boot · ``manifest`` the
-record of it · ``share`` of store paths · ``publish`` into its place · ``activation`` the links to it ·
-``prune`` what is old.
+``reuse`` of what is staged, ``download`` of the rest · ``unpack`` what an archive holds · ``boot_entry`` what
+its files boot · ``manifest`` the record of it · ``share`` of store paths · ``publish`` into its place ·
+``activation`` the links to it · ``prune`` what is old.
 
 ``systems`` what an archive's name says, and which system a machine gets · ``store`` where all this stands ·
 ``tags`` which is of which tag · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way

@@ -22,9 +22,10 @@ from typing import IO, TYPE_CHECKING, assert_never, cast
 from ectools import log
 from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name, is_macos_record
-from ectools.errors import EcError, InputError
+from ectools.errors import EcError, InputError, cut
 from ectools.files import atomic_file, read_input, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
+from ectools.netboot.depot.interface import TAG_NAME
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.binary_cache import CACHE_NAME
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
@@ -36,6 +37,7 @@ from ectools.netboot.release.checksums import (
     parse_release_times,
     render_checksums,
 )
+from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.systems import read_kernel_architecture
 from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
 
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _DAY = re.compile(r"(?:^|-)v([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([0-9]{1,4}))?$")
 _MTIME = 1  # what Nix gives every file in its store
 _XZ_PRESET = 6
@@ -138,9 +139,10 @@ def pack(
     BootEntryError, SignatureError, FileError; nothing is written before all that is packed is known to be
     good.
     """
-    if not _TAG.fullmatch(tag):
+    if TAG_NAME.fullmatch(tag) is None or ID_PATTERN.fullmatch(tag) is not None:
         raise InputError(
-            f"{tag!r}: not a tag for an archive's name: letters, digits and . _ + - were expected"
+            f"{cut(repr(tag))}: not a tag for an archive's name: letters, digits and . _ + - were expected",
+            hint="of 128 characters at most, and not in the form of a staged release's id: boot-v2026.03.02",
         )
     outputs = _find_outputs(directories, out, architecture)
     # Before anything is written: a key that cannot sign.

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.archive.decompress import ArchiveError, decompress
-from ectools.archive.extract import DIRECTORY_MODE, extract
+from ectools.archive.extract import DIRECTORY_MODE
 from ectools.archive.limits import ArchiveLimits
-from ectools.errors import EcError, show_list
-from ectools.fetch.read_ahead import read_ahead
+from ectools.errors import EcError
 from ectools.fetch.retry import RetryPolicy
-from ectools.ipxe.language import NETBOOT_NAME
-from ectools.netboot.kernel import find_named_architecture
 from ectools.netboot.release.activation import recover
 from ectools.netboot.release.age import check_age, note_time
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.channels import forget_others, note_pointer, note_staged
-from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.followed import follow, list_group_channels
-from ectools.netboot.release.manifest import BootEntry, Release, System, build_id
+from ectools.netboot.release.manifest import Release, build_id
 from ectools.netboot.release.pins import reinstate
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
@@ -32,27 +25,22 @@ from ectools.netboot.release.reuse import copy_staged
 from ectools.netboot.release.share import share_cache
 from ectools.netboot.release.source import find_source
 from ectools.netboot.release.store import ReleaseBusyError, ReleaseGoneError, ReleaseStore
-from ectools.netboot.release.systems import find_unserved, read_kernel_architecture
+from ectools.netboot.release.systems import find_unserved
+from ectools.netboot.release.unpack import OnProgress, check_told_apart, describe_system, unpack_archive
 from ectools.netboot.release.verify import find_damage
 from ectools.netboot.settings.model import Forge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
     from ectools.archive.file_record import FileRecord
     from ectools.netboot.depot.channel import ChannelPointer
-    from ectools.netboot.release.download import Archive
     from ectools.netboot.release.followed import Followed
-    from ectools.netboot.release.source import ArchiveSource, ReleaseSource
+    from ectools.netboot.release.source import ReleaseSource
     from ectools.netboot.settings.model import NetbootSettings, ReleaseSettings
 
 _log = log.Log(__name__)
-
-_AHEAD_BYTES = 8 << 20
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Is told an archive's name, its bytes that have come, and all its bytes where that is known."""
 
 
 class StageOutcome(StrEnum):
@@ -262,15 +250,6 @@ def _find_staged(store: ReleaseStore, source: ReleaseSource, held: contextlib.Ex
     return None
 
 
-def _watch(archive: Archive, on_progress: OnProgress) -> Generator[bytes, None, None]:
-    done = 0
-    with contextlib.closing(read_ahead(archive.chunks(), limit=_AHEAD_BYTES)) as chunks:
-        for chunk in chunks:
-            done += len(chunk)
-            on_progress(archive.name, done, archive.size)
-            yield chunk
-
-
 def _unpack(
     store: ReleaseStore,
     source: ReleaseSource,
@@ -297,10 +276,10 @@ def _unpack(
             directory.chmod(DIRECTORY_MODE)
         found = copy_staged(store, each, directory, limits=limits)
         if found is None:
-            found = _unpack_archive(each, directory, limits=limits, on_progress=on_progress)
-        systems.append(_describe_system(each, directory, found, prefix=prefix))
+            found = unpack_archive(each, directory, limits=limits, on_progress=on_progress)
+        systems.append(describe_system(each, directory, found, prefix=prefix))
         files |= {f"{prefix}{name}": record for name, record in found.items()}
-    _check_told_apart(systems)
+    check_told_apart(systems)
     return Release(
         id=build_id(files),
         tag=source.tag,
@@ -308,62 +287,3 @@ def _unpack(
         files=files,
         systems=tuple(systems),
     )
-
-
-def _unpack_archive(
-    source: ArchiveSource, directory: Path, *, limits: ArchiveLimits, on_progress: OnProgress
-) -> dict[str, FileRecord]:
-    archive = source.archive
-    with contextlib.closing(_watch(archive, on_progress)) as chunks:
-        unpacked = decompress(chunks, archive=archive.name, limits=limits)
-        files = extract(unpacked, directory, archive=archive.name, limits=limits)
-    if source.wanted_sha256 is not None:
-        verify_checksum(
-            archive.sha256(), wanted=source.wanted_sha256, archive=archive.name, where=source.sums
-        )
-    if NETBOOT_NAME not in files:
-        raise ArchiveError(
-            f"{archive.name}: has no {NETBOOT_NAME}; it has {show_list(sorted(files), nothing='no file')}",
-            hint="a release's archive holds kernel, initrd and netboot.ipxe, in no directory",
-        )
-    return files
-
-
-def _describe_system(
-    source: ArchiveSource, directory: Path, files: Mapping[str, FileRecord], *, prefix: str
-) -> System:
-    """The system that was unpacked. Raises ArchiveError where its name says another architecture."""
-    archive = source.archive
-    with (directory / NETBOOT_NAME).open("rb") as file:
-        boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)
-    architecture = read_kernel_architecture(directory / boot.kernel)
-    named = find_named_architecture(source.system)
-    if None not in (architecture, named) and architecture is not named:
-        raise ArchiveError(
-            f"{archive.name}: is called an archive for {named}, and its kernel {boot.kernel} is for "
-            f"{architecture}",
-            hint="machines would be given a kernel that they cannot run: publish it under its own name",
-        )
-    return System(
-        name=source.system,
-        architecture=architecture,
-        source=archive.source,
-        archive_name=archive.name,
-        archive_sha256=source.wanted_sha256 or archive.sha256(),
-        boot=BootEntry(
-            kernel=f"{prefix}{boot.kernel}",
-            arguments=boot.arguments,
-            initrds=tuple(f"{prefix}{name}" for name in boot.initrds),
-        ),
-    )
-
-
-def _check_told_apart(systems: Sequence[System]) -> None:
-    """Raises ArchiveError where of several systems one is for no architecture that is known here."""
-    for each in systems if len(systems) > 1 else ():
-        if each.architecture is None:
-            raise ArchiveError(
-                f"{each.archive_name}: what its kernel {each.boot.kernel} runs on cannot be told, and beside "
-                "other systems a machine is given the one for its architecture",
-                hint="stage it alone, or with a kernel that says what it is for",
-            )

@@ -77,6 +77,16 @@ def parse_mirror(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_host_url(url: str) -> None:
+    """The URL of a forge, whose form the schema has seen: what is left is its port."""
+    try:
+        is_good = urlsplit(url).port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise BadValueError("an http or https URL, with a port from 1 to 65535: https://git.example.org:3000")
+
+
 def check_remote_url(url: str) -> None:
     """The URL of a boot binary."""
     check_boot_url(url, instead="no option: the binary has to be public, and it")
@@ -132,7 +142,7 @@ def parse_nats_servers(text: str) -> tuple[str, ...]:
     for each in text.split(","):
         try:
             url = urlsplit(each)
-            if url.scheme not in ("nats", "tls") or not url.hostname:
+            if url.scheme not in ("nats", "tls") or not url.hostname or "@" in each or url.port == 0:
                 raise ValueError(each)
             host = f"[{ipaddress.IPv6Address(url.hostname)}]" if ":" in url.hostname else url.hostname
             servers.append(f"{url.scheme}://{host}:{url.port or _NATS_PORT}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ectools.errors import InputError
-from ectools.redact import redact_user
+from ectools.redact import redact_value
 
 _EXPECTED = (
     "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
@@ -210,17 +210,17 @@ def _parse_oci(text: str, rest: str, *, is_plain: bool) -> OciAddress:
     repo, colon, tag = name.partition(":")
     if not rest.startswith("//") or _HOST.fullmatch(host) is None:
         raise _bad(text, "has no host, or more than a host where one is expected: a user is in no address")
+    if not _is_port_good(f"//{host}"):
+        raise _bad(text, "has a port that is none: 1 to 65535 are")
     if _REPOSITORY.fullmatch(repo) is None or (colon and _OCI_TAG.fullmatch(tag) is None):
         raise _bad(text, "names no repository: NAME or NAME:TAG, of which NAME has no capitals")
     return OciAddress(host=host, repo=repo, tag=tag or None, is_plain=is_plain)
 
 
 def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise _bad(text, str(error)) from error
+    if not _is_port_good(url):
+        raise _bad(text, "is no URL, or has a port that is none: 1 to 65535 are")
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or _HOST.fullmatch(parts.netloc) is None:
         raise _bad(text, "has no host, or more than a host where one is expected: a user is in no address")
     if parts.query or parts.fragment or _PATH.fullmatch(parts.path) is None or ".." in parts.path.split("/"):
@@ -230,5 +230,12 @@ def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
     return url.rstrip("/")
 
 
+def _is_port_good(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 def _bad(text: str, fault: str) -> InputError:
-    return InputError(f"{redact_user(text)!r}: {fault}", hint=f"{_EXPECTED} was expected")
+    return InputError(f"{redact_value(text)!r}: {fault}", hint=f"{_EXPECTED} was expected")

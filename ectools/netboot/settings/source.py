@@ -43,6 +43,7 @@ def build_source(
     credentials = problems.check("release.credentialsFile", raw["credentialsFile"], check_secret_path)
     ca_file = problems.check("release.caFile", raw["caFile"], check_path)
     artifact = problems.check("release.artifact", raw["artifact"], checks.check_artifact)
+    problems.check("release.host", raw["host"], checks.check_host_url)
     address = _parse_source(raw, problems)
     if tag is not None and tarball is not None:
         problems.add("release.tarball", tarball, "set beside release.tag", "one of the two")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.api.answers import find_status
+from ectools.netboot.api.bodies import read_form
 from ectools.netboot.api.changing import boot_node_once, hold_node
 from ectools.netboot.api.page import render
 from ectools.netboot.api.page.filters import parse_filter
@@ -40,8 +41,6 @@ MAX_NAMES = 64
 """Rows that are asked for by name in one request."""
 _MAX_WAITING = 32
 _FEW_BOOTS = 20
-_BODY_SECONDS = 10.0
-_FORM = "application/x-www-form-urlencoded"
 _KEPT = "public, max-age=31536000, immutable"
 
 
@@ -186,17 +185,17 @@ class _Page:
         return _send(render.render_sign_in(self._look(request)))
 
     async def hold(self, request: web.Request) -> web.Response:
-        by, form = self._rights.require_user(request), await _read_form(request)
+        by, form = self._rights.require_user(request), await read_form(request)
         await hold_node(self._view, request.match_info["name"], by=by, why=form.get("why") or None)
         return _go_to_node(request)
 
     async def release(self, request: web.Request) -> web.Response:
-        by, _ = self._rights.require_user(request), await _read_form(request)
+        by, _ = self._rights.require_user(request), await read_form(request)
         await self._view.fleet.release(request.match_info["name"], by=by)
         return _go_to_node(request)
 
     async def boot_once(self, request: web.Request) -> web.Response:
-        by, form = self._rights.require_user(request), await _read_form(request)
+        by, form = self._rights.require_user(request), await read_form(request)
         # One choice of the form: a target, or `release TAG`, which is booted over the network.
         boot, _, release = form.get("boot", "").partition(" ")
         target = "network" if boot == "release" else boot
@@ -210,14 +209,14 @@ class _Page:
         turn = {"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[name]
 
         async def lead(request: web.Request) -> web.StreamResponse:
-            by, _ = self._rights.require_user(request), await _read_form(request)
+            by, _ = self._rights.require_user(request), await read_form(request)
             await turn(request.match_info["group"], by=by)
             return _go_to("/")
 
         return lead
 
     async def sign_in(self, request: web.Request) -> web.Response:
-        token = (await _read_form(request)).get("token", "")
+        token = (await read_form(request)).get("token", "")
         if not isinstance(self._rights, TokenRights):
             raise InputError("nobody signs in here")
         cookie = self._rights.sign_in(request, token.strip())
@@ -242,15 +241,6 @@ class _Page:
 
 _HEADERS = {"Content-Security-Policy": render.POLICY, "Content-Type": "text/html; charset=utf-8"}
 _HEADINGS = {403: "Not allowed", 404: "Not found", 409: "It contradicts the fleet", 429: "Too often"}
-
-
-async def _read_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form, each once. Raises InputError."""
-    if request.content_type != _FORM:
-        raise InputError(f"the body is no form ({_FORM})")
-    async with asyncio.timeout(_BODY_SECONDS):
-        fields: Any = await request.post()
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
 def _send(html: str, *, status: int = 200) -> web.Response:

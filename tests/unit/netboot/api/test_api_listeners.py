@@ -7,10 +7,10 @@ import contextlib
 import os
 import socket
 import stat
-from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from support.api_tcp import get, run, talk, tcp
 from support.fleet_api import Api
 
 from ectools.errors import EcError
@@ -18,21 +18,12 @@ from ectools.netboot.api import connections, events
 from ectools.netboot.api import listeners as module
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
-from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
+from ectools.netboot.api.listeners import AppListener, bind_control
 from ectools.netboot.api.rights import SocketRights
-from ectools.parsing import ListenAddress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
-
-    asyncio.run(inside())
 
 
 @contextlib.asynccontextmanager
@@ -139,41 +130,6 @@ def test_who_may_not_open_it_is_told_whose_it_is(tmp_path: Path, monkeypatch: py
         FleetClient(tmp_path / "control.sock").get("nodes")
     assert "is for root and the group" in caught.value.message
     assert "usermod -aG" in (caught.value.hint or "")
-
-
-@contextlib.asynccontextmanager
-async def tcp(api: Api) -> AsyncIterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    address = ListenAddress(ip=IPv4Address("127.0.0.1"), port=port)
-    assert show_address(address) == f"http://127.0.0.1:{port}/"
-    listener = AppListener(
-        lambda: build_app(api.view, api.token_rights, api.hub),
-        bind=lambda: bind_address(address),
-        what="the status listener",
-        where=show_address(address),
-    )
-    await listener.keep_open()
-    try:
-        yield port
-    finally:
-        api.hub.close()
-        await listener.close()
-
-
-async def talk(port: int, data: bytes) -> bytes:
-    """All that is answered to these bytes, up to the end of the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    answer = b""
-    with contextlib.suppress(ConnectionError):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
-def get(path: str, *more: str) -> bytes:
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: b", "Connection: close", *more, "", ""]).encode()
 
 
 def test_health_and_metrics_are_as_they_were() -> None:

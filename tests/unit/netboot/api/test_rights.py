@@ -128,26 +128,64 @@ def test_another_sites_page_changes_nothing(headers: dict[str, str], allowed: bo
     rights.require_user(ask({**bearer(TOKEN), **headers}))
 
 
-def test_guessing_is_slow_and_locks_nobody_out_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_ADDRESSES", 8)
+def test_guessing_is_slow_and_locks_nobody_out_for_long() -> None:
     clock = Clock()
     rights = TokenRights([TOKEN], clock=clock)
     cookie = rights.sign_in(ask(SAME), TOKEN)
     for _ in range(10):
         assert rights.find_user(ask(bearer("guess"))) is None
+        assert rights.find_user(ask(bearer(TOKEN), peer=("192.0.2.10", 1))) is not None
     for token in ("guess", TOKEN):  # whether it is right is not said any more
         with pytest.raises(TooManyTriesError) as caught:
             rights.find_user(ask(bearer(token)))
         assert caught.value.seconds == 60
     assert rights.find_user(ask(bearer(TOKEN), peer=("192.0.2.10", 1))) is not None
     assert rights.find_user(ask({"Cookie": f"{COOKIE}={cookie}"})) is not None
-    for number in range(90):
-        assert rights.find_user(ask(bearer("guess"), peer=(f"198.51.100.{number}", 1))) is None
-    with pytest.raises(TooManyTriesError):
-        rights.find_user(ask(bearer("guess"), peer=("198.51.100.200", 1)))
-    assert len(rights._tries) <= 8
     clock.now += 61
     assert rights.find_user(ask(bearer(TOKEN))) is not None
+
+
+def test_right_tokens_are_not_counted() -> None:
+    rights = TokenRights([TOKEN], clock=Clock())
+    for _ in range(300):
+        assert rights.find_user(ask(bearer(TOKEN))) is not None
+
+
+def test_wrong_tokens_from_everywhere_lock_nobody_else_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_SHARES", 64)
+    clock = Clock()
+    rights = TokenRights([TOKEN], clock=clock)
+    for number in range(100):
+        assert rights.find_user(ask(bearer("guess"), peer=(f"198.51.100.{number % 10}", 1))) is None
+    # From now on an address has one guess a minute, and who has sent none is looked at as before.
+    for number in range(500):
+        peer = (f"2001:db8:0:{number:x}::1", 1, 0, 0)
+        assert rights.find_user(ask(bearer("guess"), peer=peer)) is None
+        with pytest.raises(TooManyTriesError):
+            rights.find_user(ask(bearer("guess"), peer=peer))
+        assert rights.require_user(ask(bearer(TOKEN))) == "the access token, from 192.0.2.9"
+    assert rights.sign_in(ask(SAME), TOKEN)
+    assert len(rights._tries._by_share) <= 64
+    assert caplog.messages.count("a wrong access token was given") == 100
+    clock.now += 61
+    assert rights.find_user(ask(bearer("guess"))) is None
+    assert rights.find_user(ask(bearer(TOKEN))) is not None
+
+
+def test_an_ipv6_network_of_one_host_is_one_address() -> None:
+    rights = TokenRights([TOKEN], clock=Clock())
+    for number in range(10):
+        assert rights.find_user(ask(bearer("guess"), peer=(f"2001:db8::{number:x}", 1, 0, 0))) is None
+    with pytest.raises(TooManyTriesError):
+        rights.find_user(ask(bearer(TOKEN), peer=("2001:db8::ffff", 1, 0, 0)))
+    assert rights.find_user(ask(bearer(TOKEN), peer=("2001:db8:0:1::1", 1, 0, 0))) is not None
+    # A socket of both kinds shows an IPv4 client so.
+    for _ in range(10):
+        assert rights.find_user(ask(bearer("guess"), peer=("::ffff:192.0.2.77", 1, 0, 0))) is None
+    with pytest.raises(TooManyTriesError):
+        rights.find_user(ask(bearer("guess"), peer=("192.0.2.77", 1)))
 
 
 def test_the_kernel_says_who_has_opened_the_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:

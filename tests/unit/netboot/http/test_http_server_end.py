@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import resource
 import signal
@@ -11,7 +10,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp.http import HttpProcessingError
 from support.http_house import BIG, House, make_root, read_log, receive, run, until
 from support.still_loop import advance, run_still, turns
 
@@ -253,22 +251,3 @@ def test_the_server_serves_as_many_as_the_limit_allows(root: Path, monkeypatch: 
         assert house.server.describe()["max_connections"] == 9
 
     run(root, scenario, max_connections=10)
-
-
-# --- aiohttp's own log
-
-
-def test_aiohttp_tells_of_its_faults_and_not_of_what_it_could_not_parse(
-    lines: Callable[[str], list[dict[str, Any]]],
-) -> None:
-    logger = module._aiohttp_log()
-    for error, event in ((HttpProcessingError(code=400, message="bad"), "parse"), (ValueError("x"), "fault")):
-        try:
-            raise error
-        except Exception:
-            logger.exception(event)
-    logger.error("plain")
-    assert lines("parse") == []
-    assert len(lines("fault")) == len(lines("plain")) == 1
-    assert len(module._aiohttp_log().filters) == 1
-    assert isinstance(logger, logging.Logger)

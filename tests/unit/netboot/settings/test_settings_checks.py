@@ -41,6 +41,7 @@ TAKEN: list[tuple[Callable[[Any], object], list[Any]]] = [
         ],
     ),
     (checks.check_http_port, [1, 65535]),
+    (checks.check_host_url, ["https://git.example.org", "http://[2001:db8::1]:1/forge", "https://h:65535"]),
     (checks.check_tag, ["boot-v2026.03.02", "1", "a/b", "v1+a_b"]),
     (checks.check_artifact, ["*", "ec-*.tar.*", "a b", "é"]),
     (checks.check_remote_url, ["https://a/b?c#d", "http://[2001:db8::1]:65535/x", "tftp://a/x"]),
